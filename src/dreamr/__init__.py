@@ -1,0 +1,1 @@
+"""dreamr: large multimodal models that reason several times faster."""

@@ -1,0 +1,93 @@
+"""The one seam to models.
+
+An engine has one model behind it and is stateless towards its caller: every call carries the
+conversation and the prefix, and caching is the engine's own business. Calls of different
+conversations, and several calls of one conversation, may run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dreamr.conversation import Conversation
+from dreamr.gate import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a call continues: the user's turns and the assistant's text so far, step by step.
+
+    The prefix is kept as the texts of its steps: engines tokenize each on its own, once, so that
+    the tokens of a prefix never change when a step is added.
+    """
+
+    conversation: Conversation
+    prefix: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw tokens.
+
+    temperature 0 is greedy. Above 0, the draw at a position depends only on `seed`, the position
+    in the assistant's text (in tokens) and the distribution there: a stream that is closed and
+    reopened at a later prefix draws what the first would have drawn.
+    """
+
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a stream: the text that became certain with `tokens` more tokens.
+
+    Text may be empty (a token that ends in the middle of a character). `finish` is set on the last
+    chunk alone: 'stop' where the model ended its turn, 'length' where max_tokens or the context
+    was used up. logprob: the sum of the log-probabilities of these tokens (nats), None if unknown.
+    """
+
+    text: str
+    tokens: int
+    finish: Literal["stop", "length"] | None = None
+    logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do; what it cannot is a clear error or a degradation noted in the trace."""
+
+    images: bool = True
+    judge: bool = True
+    logprobs: bool = False
+
+
+class Engine(Protocol):
+    """One model. All methods may raise EngineError; after EngineLost none succeeds."""
+
+    @property
+    def name(self) -> str:
+        """For people: the model's path or id."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Continue the prefix. Closing the generator cancels the work at once.
+
+        Demand-driven: an engine may run a bounded number of tokens ahead of its consumer, not more.
+        """
+        ...
+
+    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+        """Evidence for consecutive steps, candidate i judged after the prefix and those before i."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free everything; idempotent."""
+        ...

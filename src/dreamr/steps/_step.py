@@ -1,0 +1,33 @@
+"""A step: the unit that is drafted, judged and committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Ending(Enum):
+    """Why a step ended."""
+
+    DELIMITER = "delimiter"  # the delimiter was seen
+    CAP = "cap"  # cut by the length cap: never accepted silently
+    ANSWER = "answer"  # the stream ended inside a step that begins with the answer marker
+    END = "end"  # the stream ended without delimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of reasoning up to and including its delimiter.
+
+    `text` is exactly what the model wrote (concatenating steps gives the stream back), `tokens`
+    how many tokens of the writing model it took.
+    """
+
+    text: str
+    tokens: int
+    ending: Ending
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether this is the final answer rather than a piece of reasoning."""
+        return self.ending is Ending.ANSWER

@@ -1,5 +1,42 @@
-"""The user's turns."""
+"""The user's turns: typed, frozen content parts, and pictures read with care."""
 
+from dreamr.conversation._errors import (
+    BadConversation,
+    ImageColoursUnknown,
+    ImageDamaged,
+    ImageEmpty,
+    ImageError,
+    ImageFileTooLarge,
+    ImageMissing,
+    ImageNotAFile,
+    ImageTooManyPixels,
+    ImageUnreadable,
+    NotAnImage,
+)
+from dreamr.conversation._images import MAX_PIXELS, ImageSource, read_image
 from dreamr.conversation._parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 
-__all__ = ["Audio", "Conversation", "Document", "Image", "Part", "Text", "Turn", "Video"]
+__all__ = [
+    "MAX_PIXELS",
+    "Audio",
+    "BadConversation",
+    "Conversation",
+    "Document",
+    "Image",
+    "ImageColoursUnknown",
+    "ImageDamaged",
+    "ImageEmpty",
+    "ImageError",
+    "ImageFileTooLarge",
+    "ImageMissing",
+    "ImageNotAFile",
+    "ImageSource",
+    "ImageTooManyPixels",
+    "ImageUnreadable",
+    "NotAnImage",
+    "Part",
+    "Text",
+    "Turn",
+    "Video",
+    "read_image",
+]

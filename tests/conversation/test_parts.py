@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dreamr.conversation import (
+    Audio,
+    BadConversation,
+    Conversation,
+    Document,
+    Image,
+    Part,
+    Text,
+    Turn,
+    Video,
+)
+from dreamr.errors import ConversationError, Unsupported
+
+DOT = Image(b"\0\0\0", 1, 1)
+
+
+def test_a_question_about_pictures_puts_the_pictures_first() -> None:
+    asked = Conversation.ask("What is it?", DOT, DOT, system="Be brief.")
+    assert asked.turns == (
+        Turn("system", (Text("Be brief."),)),
+        Turn("user", (DOT, DOT, Text("What is it?"))),
+    )
+    assert asked.images == (DOT, DOT)
+
+
+def test_conversations_are_values() -> None:
+    first, second = (Conversation.ask("Q", Image(b"abc", 1, 1, name)) for name in ("a", "b"))
+    assert first == second
+    assert len({first, second}) == 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.turns = ()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("question", ["", "  \n"])
+def test_a_blank_question_is_refused(question: str) -> None:
+    with pytest.raises(BadConversation, match="empty"):
+        Conversation.ask(question, DOT)
+
+
+@pytest.mark.parametrize("turns", [(), (Turn("assistant", (Text("Hello"),)),)])
+def test_the_last_turn_must_be_the_users(turns: tuple[Turn, ...]) -> None:
+    with pytest.raises(ConversationError, match="user"):
+        Conversation(turns).check()
+
+
+@pytest.mark.parametrize("part", [Audio("a.wav"), Video("v.mp4"), Document("d.pdf")])
+def test_kinds_to_come_are_refused_by_name(part: Part) -> None:
+    asked = Conversation((Turn("user", (part, Text("What is this?"))),))
+    with pytest.raises(Unsupported, match=type(part).__name__.lower()):
+        asked.check()
+
+
+@pytest.mark.parametrize(("pixels", "width", "height"), [(b"", 0, 0), (b"abc", 2, 1)])
+def test_an_image_must_have_its_pixels(pixels: bytes, width: int, height: int) -> None:
+    with pytest.raises(ValueError, match="RGB picture"):
+        Image(pixels, width, height)
+
+
+def test_the_representation_of_an_image_is_short() -> None:
+    assert len(repr(Image(bytes(30_000), 100, 100, "x.png"))) < 80

@@ -1,0 +1,226 @@
+"""What a schedule is told and what it says.
+
+A schedule is a pure state machine: no I/O, no clock, no tasks. Its driver tells it one signal at a
+time and carries out the commands that it returns, in order. The same object runs in production,
+in virtual time and in tests.
+
+A lane is a stream that some engine writes from a prefix, cut into steps. It has a *credit* of
+steps: after so many it waits, between two tokens, until it is granted more. Credit is given
+beforehand, so that no lane runs ahead while its last step is still on the way to the schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from dreamr.gate import Verdict
+from dreamr.steps import Step
+
+Role: TypeAlias = Literal["draft", "target"]
+Finish: TypeAlias = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """The lane wrote a step. finish: set where the stream ended with it, and the lane with it."""
+
+    lane: int
+    step: Step
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEnded:
+    """The lane's stream ended without another step."""
+
+    lane: int
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFailed:
+    """The lane is gone. lost: no further call of its engine can succeed."""
+
+    lane: int
+    message: str
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts of a judge call, one a candidate."""
+
+    call: int
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeFailed:
+    """A judge call gave no verdicts. lost: no further call of the target can succeed."""
+
+    call: int
+    message: str
+    lost: bool = False
+
+
+Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLane:
+    """Let `role` continue the prefix, for `credit` steps and at most `max_tokens` tokens."""
+
+    lane: int
+    role: Role
+    prefix: tuple[str, ...]
+    credit: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Let the lane write `steps` more steps."""
+
+    lane: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLane:
+    """Cancel the lane; what it still says is ignored."""
+
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask about consecutive candidates; candidate i follows the prefix and those before it."""
+
+    call: int
+    prefix: tuple[str, ...]
+    candidates: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJudge:
+    """The verdicts are not wanted any more."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The step is part of the text. verdict: None where the target wrote it."""
+
+    position: int
+    step: Step
+    source: Role
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The gate refused the step."""
+
+    position: int
+    step: Step
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The complete step is thrown away without a verdict of its own."""
+
+    position: int
+    step: Step
+    source: Role
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that people should know: a degradation."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last command of a run; every lane and call was closed before.
+
+    'answer' and 'stop': the target ended the reasoning, with or without a marked answer; 'length':
+    a limit did; 'failed': the target was lost, and `error` says how.
+    """
+
+    finish: Literal["answer", "stop", "length", "failed"]
+    error: str | None = None
+
+
+Command: TypeAlias = (
+    OpenLane
+    | Grant
+    | CloseLane
+    | Judge
+    | CancelJudge
+    | Commit
+    | Reject
+    | Discard
+    | Report
+    | Finished
+)
+
+
+class Schedule(Protocol):
+    """Decides which lane does what next.
+
+    Signals of lanes and calls that were closed are ignored, and so is everything after `Finished`:
+    the driver need not win races.
+    """
+
+    def start(self) -> Sequence[Command]:
+        """The first commands."""
+        ...
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """What follows from a signal."""
+        ...
+
+
+Hedge: TypeAlias = Literal["always", "idle", "never"]
+AnswerBy: TypeAlias = Literal["target", "verified"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a schedule behaves; each reads what concerns it.
+
+    window: how many drafted steps may wait for their verdicts (paper: 4).
+    hedge: when the target writes its own step beside the draft: 'always'; 'idle', it does not begin
+    while a verdict is pending, for targets whose judging and writing share one processor; 'never',
+    only after a rejection.
+    reproducible: always wait for the draft, so that what is committed does not depend on timing.
+    answer: 'target', a drafted ending is only a claim and the target writes the answer; 'verified',
+    it is judged like any other step and ends the run where it is accepted.
+    max_steps, max_tokens: bounds on what is committed, over both models.
+
+    Raises:
+        ValueError: a number below 1, or an unknown word.
+    """
+
+    window: int = 4
+    hedge: Hedge = "always"
+    reproducible: bool = False
+    answer: AnswerBy = "target"
+    max_steps: int = 256
+    max_tokens: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("window", "max_steps", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.hedge not in ("always", "idle", "never"):
+            raise ValueError(f"hedge is always, idle or never, not {self.hedge!r}")
+        if self.answer not in ("target", "verified"):
+            raise ValueError(f"answer is target or verified, not {self.answer!r}")

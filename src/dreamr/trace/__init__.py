@@ -23,6 +23,7 @@ from dreamr.trace._events import (
     StepRejected,
     Usage,
 )
+from dreamr.trace._html import timeline_html
 
 __all__ = [
     "CommittedStep",
@@ -46,4 +47,5 @@ __all__ = [
     "StepReady",
     "StepRejected",
     "Usage",
+    "timeline_html",
 ]

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import html.parser
+import re
+
+from dreamr.gate import Evidence, Verdict
+from dreamr.steps import Ending, Step
+from dreamr.trace import (
+    CommittedStep,
+    Event,
+    JudgeEnded,
+    JudgeStarted,
+    LaneClosed,
+    LaneOpened,
+    LanePaused,
+    LaneResumed,
+    ModelUsage,
+    Note,
+    Result,
+    RunFinished,
+    RunStarted,
+    StepCommitted,
+    StepDiscarded,
+    StepReady,
+    StepRejected,
+    Usage,
+    timeline_html,
+)
+from dreamr.trace._lanes import Bar, lay_out, overlap
+
+TEA = Step("Tea costs <b>2.50</b>.\n\n", 8, Ending.DELIMITER)
+MILK = Step("Milk costs 7.20.\n\n", 8, Ending.DELIMITER)
+RIGHT = Step("Milk costs 1.20.\n\n", 7, Ending.DELIMITER)
+HEDGE = Step("The tea is 2.50.\n\n", 9, Ending.DELIMITER)
+ANSWER = Step("Answer: 3.70", 6, Ending.ANSWER)
+
+
+def verdict(ratio: float) -> Verdict:
+    reached = "reaches" if ratio >= 0.7 else "below"
+    return Verdict(ratio >= 0.7, ratio, 0.7, f"ratio {reached} the threshold", Evidence(ratio, 0))
+
+
+def events() -> list[Event]:
+    """A small run by hand: one drafted step accepted, one rejected, two of the target's own."""
+    yes, no = verdict(0.93), verdict(0.21)
+    steps = (
+        CommittedStep(TEA, "draft", yes),
+        CommittedStep(RIGHT, "target"),
+        CommittedStep(ANSWER, "target"),
+    )
+    usage = Usage(ModelUsage(accepted=8, rejected=8, cancelled=3), ModelUsage(kept=13), 2, 2)
+    return [
+        RunStarted(0.0, "fpsr", "small", "large", {"window": 1, "reproducible": False}),
+        LaneOpened(0.0, 0, "draft", 0),
+        LaneOpened(0.0, 1, "target", 0),
+        StepReady(0.1, 0, "draft", 0, TEA),
+        JudgeStarted(0.1, 0, (0,)),
+        StepReady(0.2, 0, "draft", 1, MILK),
+        LanePaused(0.2, 0),
+        StepReady(0.28, 1, "target", 0, HEDGE),
+        JudgeEnded(0.3, 0, (0,), (yes,)),
+        StepCommitted(0.3, 0, TEA, "draft", yes),
+        StepDiscarded(0.3, 0, HEDGE, "target", "the draft's step was accepted"),
+        LaneClosed(0.3, 1, "cancelled", 9),
+        LaneResumed(0.3, 0),
+        LaneOpened(0.3, 2, "target", 1),
+        JudgeStarted(0.3, 1, (1,)),
+        JudgeEnded(0.4, 1, (1,), (no,)),
+        StepRejected(0.4, 1, MILK, no),
+        LaneClosed(0.4, 0, "cancelled", 19),
+        StepReady(0.7, 2, "target", 1, RIGHT),
+        StepCommitted(0.7, 1, RIGHT, "target"),
+        Note(0.75, "the draft was lost: going on with the target alone"),
+        StepReady(1.0, 2, "target", 2, ANSWER),
+        LaneClosed(1.0, 2, "stop", 13),
+        StepCommitted(1.0, 2, ANSWER, "target"),
+        RunFinished(1.0, Result("3.70", steps, usage, 1.0, "answer")),
+    ]
+
+
+def test_every_stretch_of_work_has_one_bar_with_its_fate() -> None:
+    drawn = [(bar.lane, bar.start, bar.end, bar.fate, bar.tokens) for bar in lay_out(events())]
+    assert drawn == [
+        ("draft", 0.0, 0.1, "accepted", 8),
+        ("target", 0.0, 0.28, "cancelled", 9),
+        ("draft", 0.1, 0.2, "rejected", 8),
+        ("judge", 0.1, 0.3, "judging", 0),
+        ("judge", 0.3, 0.4, "judging", 0),
+        ("draft", 0.3, 0.4, "cancelled", 3),
+        ("target", 0.3, 0.7, "kept", 7),
+        ("target", 0.7, 1.0, "kept", 6),
+    ]
+
+
+def test_a_record_that_breaks_off_anywhere_can_be_drawn() -> None:
+    whole = events()
+    for length in range(len(whole) + 1):
+        bars = lay_out(whole[:length])
+        assert all(bar.start <= bar.end for bar in bars)
+        assert "<html" in timeline_html(whole[:length])
+
+
+def test_the_overlap_counts_time_with_both_models_at_work() -> None:
+    # 0 to 0.2 beside the hedge (and a judge call: counted once), 0.3 to 0.4 beside both again.
+    assert abs(overlap(lay_out(events())) - 0.3) < 1e-9
+    assert overlap([Bar("draft", 0, 1, "kept", (0,)), Bar("judge", 1, 2, "kept", (0,))]) == 0
+
+
+def test_work_at_the_same_time_on_one_lane_takes_another_row() -> None:
+    bars = lay_out(
+        [
+            RunStarted(0.0, "fpsr", "small", "large"),
+            LaneOpened(0.0, 0, "target", 0),
+            LaneOpened(0.1, 1, "target", 1),
+            StepReady(0.2, 0, "target", 0, TEA),
+            LaneClosed(0.2, 0, "stop", 8),
+            StepReady(0.3, 1, "target", 1, MILK),
+            LaneClosed(0.3, 1, "stop", 8),
+            LaneOpened(0.3, 2, "target", 2),
+            StepReady(0.4, 2, "target", 2, TEA),
+            LaneClosed(0.4, 2, "stop", 8),
+        ]
+    )
+    assert [(bar.positions, bar.row) for bar in bars] == [((0,), 0), ((1,), 1), ((2,), 0)]
+
+
+def test_what_models_and_users_wrote_is_escaped() -> None:
+    page = timeline_html(events(), question="<script>alert(1)</script>")
+    assert "<script>alert" not in page
+    assert "<b>2.50" not in page
+    assert "&lt;b&gt;2.50&lt;/b&gt;" in page
+
+
+def test_the_page_reaches_for_nothing_outside_itself() -> None:
+    page = timeline_html(events(), pictures=["data:image/png;base64,AAAA"])
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|src=\"(?!data:)", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_page_is_well_formed() -> None:
+    parser = _Balance()
+    parser.feed(timeline_html(events(), question="Q?"))
+    assert parser.open == []
+
+
+def test_the_page_says_what_happened() -> None:
+    page = timeline_html(events(), question="What do tea and milk cost together?")
+    for said in (
+        "<h1>What do tea and milk cost together?</h1>",
+        '<p class="answer">3.70</p>',
+        "fpsr · target large, draft small · window 1, reproducible off",
+        "<b>1 of 2</b><span>drafted steps accepted",
+        "<b>30%</b>",
+        "<b>21</b><span>tokens committed",
+        'class="rejected"><td class="n">2</td>',
+        "ratio 0.21, threshold 0.7",
+        "going on with the target alone",
+        "2 drafted steps judged in 2 calls",
+    ):
+        assert said in page
+
+
+def test_a_failed_run_shows_its_error_and_a_cut_one_its_lack_of_an_answer() -> None:
+    failed = Result("", (), Usage(), 0.0, "failed", "the target <died>")
+    assert "the target &lt;died&gt;" in timeline_html([RunFinished(0.0, failed)])
+    cut = Result("", (), Usage(), 0.0, "length")
+    assert "A limit cut the run" in timeline_html([RunFinished(0.0, cut)])
+
+
+class _Balance(html.parser.HTMLParser):
+    """Counts what is opened and not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "input", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag

@@ -1,5 +1,14 @@
 """Models behind one narrow protocol."""
 
 from dreamr.engines._protocol import Capabilities, Chunk, Context, Engine, Sampling
+from dreamr.engines._scripted import Failure, ScriptedEngine
 
-__all__ = ["Capabilities", "Chunk", "Context", "Engine", "Sampling"]
+__all__ = [
+    "Capabilities",
+    "Chunk",
+    "Context",
+    "Engine",
+    "Failure",
+    "Sampling",
+    "ScriptedEngine",
+]

@@ -1,36 +1,19 @@
-"""Driving a schedule over engines (stub: the signature is final, the body follows)."""
+"""Starting a run and listening to it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager
+
+import anyio
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Engine, Sampling
-from dreamr.gate import FixedGate, Gate
-from dreamr.schedules import Options
-from dreamr.steps import Cutting
-from dreamr.trace import Event, Result
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything about a run except the conversation and the engines.
-
-    method: a name of `dreamr.schedules.METHODS`. cutting: where steps end and how an answer is
-    marked. sampling: of both models; draft_sampling where the draft's differs; their `max_tokens`
-    bounds one stream, `options.max_tokens` the run. stall_seconds: how long no engine may give any
-    sign of life before the run fails.
-    """
-
-    method: str = "fpsr"
-    options: Options = field(default_factory=Options)
-    gate: Gate = field(default_factory=FixedGate)
-    cutting: Cutting = field(default_factory=Cutting)
-    sampling: Sampling = field(default_factory=Sampling)
-    draft_sampling: Sampling | None = None
-    stall_seconds: float = 300.0
+from dreamr.engines import Engine
+from dreamr.errors import RunFailed, Unsupported
+from dreamr.runner._driver import Driver
+from dreamr.runner._settings import Settings
+from dreamr.schedules import by_name
+from dreamr.trace import Event, Result, Role, RunFinished
 
 
 @asynccontextmanager
@@ -53,8 +36,20 @@ async def open_run(
         Unsupported: an unknown method, no draft where the method needs one, or a target that cannot
             judge where it must.
     """
-    raise NotImplementedError
-    yield
+    send, receive = anyio.create_memory_object_stream[Event](float("inf"))
+    driver = _driver(conversation, target, draft, settings or Settings(), send.send_nowait)
+    failure: Exception | None = None
+    with send, receive:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(driver.drive)
+            try:
+                async with aclosing(_until_finished(receive)) as events:
+                    yield events
+            except Exception as error:  # a task group would wrap it in a group
+                failure = error
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def run(
@@ -65,5 +60,39 @@ async def run(
     settings: Settings | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
-    """Run to the end; `on_event` sees each event as it happens. Arguments and errors: `open_run`."""
-    raise NotImplementedError
+    """Run to the end; `on_event` sees each event as it happens. Else as `open_run`."""
+    async with open_run(conversation, target=target, draft=draft, settings=settings) as events:
+        async for event in events:
+            if on_event is not None:
+                on_event(event)
+    assert isinstance(event, RunFinished)
+    return event.result
+
+
+async def _until_finished(receive: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
+    """The events up to the last; then the failure, if it was one."""
+    async for event in receive:
+        yield event
+        if isinstance(event, RunFinished):
+            result = event.result
+            if result.error is not None:
+                raise RunFailed(result.error, result)
+            return
+
+
+def _driver(
+    conversation: Conversation,
+    target: Engine,
+    draft: Engine | None,
+    settings: Settings,
+    emit: Callable[[Event], None],
+) -> Driver:
+    schedule = by_name(settings.method, settings.options)
+    engines: dict[Role, Engine] = {"target": target}
+    if settings.method != "target":
+        if draft is None:
+            raise Unsupported(f"method {settings.method!r} needs a draft model")
+        if not target.capabilities.judge:
+            raise Unsupported(f"{target.name} cannot judge; only method 'target' works with it")
+        engines["draft"] = draft
+    return Driver(conversation, engines, schedule, settings, emit)

@@ -5,7 +5,7 @@ time and carries out the commands that it returns, in order. The same object run
 in virtual time and in tests.
 
 A lane is a stream that some engine writes from a prefix, cut into steps. It has a *credit* of
-steps: after so many it waits, between two tokens, until it is granted more. Credit is given
+steps: after so many it neither writes nor says anything until it is granted more. Credit is given
 beforehand, so that no lane runs ahead while its last step is still on the way to the schedule.
 """
 
@@ -20,11 +20,15 @@ from dreamr.steps import Step
 
 Role: TypeAlias = Literal["draft", "target"]
 Finish: TypeAlias = Literal["stop", "length"]
+RunEnd: TypeAlias = Literal["answer", "stop", "length", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The lane wrote a step. finish: set where the stream ended with it, and the lane with it."""
+    """The lane wrote a step.
+
+    finish: set where the stream is known to have ended with it; the lane is then over.
+    """
 
     lane: int
     step: Step
@@ -33,7 +37,7 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class LaneEnded:
-    """The lane's stream ended without another step."""
+    """The lane's stream ended without another step; the lane is over."""
 
     lane: int
     finish: Finish
@@ -154,7 +158,7 @@ class Finished:
     a limit did; 'failed': the target was lost, and `error` says how.
     """
 
-    finish: Literal["answer", "stop", "length", "failed"]
+    finish: RunEnd
     error: str | None = None
 
 

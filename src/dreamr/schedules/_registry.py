@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 from dreamr.errors import Unsupported
+from dreamr.schedules._fpsr import Fpsr
 from dreamr.schedules._protocol import Options, Schedule
+from dreamr.schedules._sequential import Sequential
+from dreamr.schedules._target import TargetAlone
 
-_FACTORIES: dict[str, Callable[[Options], Schedule]] = {}
+_FACTORIES: dict[str, Callable[[Options], Schedule]] = {
+    "fpsr": Fpsr,
+    "sequential": Sequential,
+    "target": TargetAlone,
+}
 
-METHODS = ("fpsr", "sequential", "target")
+METHODS = tuple(_FACTORIES)
 
 
 def by_name(name: str, options: Options | None = None) -> Schedule:
@@ -19,6 +25,6 @@ def by_name(name: str, options: Options | None = None) -> Schedule:
     Raises:
         Unsupported: an unknown name; the message lists the known ones.
     """
-    if name not in METHODS:
+    if name not in _FACTORIES:
         raise Unsupported(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    raise NotImplementedError
+    return _FACTORIES[name](options or Options())

@@ -20,7 +20,7 @@ class Cutting:
     are not marked.
 
     Raises:
-        ValueError: an empty delimiter or marker, a marker that a delimiter would cut, a cap below 1.
+        ValueError: an empty delimiter or marker, a marker with the delimiter in it, a cap below 1.
     """
 
     delimiter: str = "\n\n"

@@ -24,6 +24,14 @@ from dreamr.trace._events import (
     Usage,
 )
 from dreamr.trace._html import timeline_html
+from dreamr.trace._jsonl import (
+    TraceError,
+    event_from_json,
+    event_to_json,
+    read_trace,
+    write_trace,
+)
+from dreamr.trace._usage import usage_of
 
 __all__ = [
     "CommittedStep",
@@ -46,6 +54,12 @@ __all__ = [
     "StepDiscarded",
     "StepReady",
     "StepRejected",
+    "TraceError",
     "Usage",
+    "event_from_json",
+    "event_to_json",
+    "read_trace",
     "timeline_html",
+    "usage_of",
+    "write_trace",
 ]

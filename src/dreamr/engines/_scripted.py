@@ -1,0 +1,142 @@
+"""An engine that plays back what it was given: for tests, simulations and demonstrations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.errors import EngineError, EngineLost
+from dreamr.gate import Evidence
+
+Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
+Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What goes wrong in a call: `error` is raised after `tokens` tokens of a stream."""
+
+    error: Exception
+    tokens: int = 0
+
+
+def words(text: str) -> list[str]:
+    """The default tokens: words with the white space behind them."""
+    return re.findall(r"\s+|\S+\s*", text)
+
+
+@dataclass(kw_only=True)
+class ScriptedEngine:
+    r"""Plays a script, with given latencies, opinions and failures; deterministic.
+
+    script: what the model writes. A text is continued wherever the prefix is a beginning of it, and
+    nothing is written elsewhere; a sequence of steps is played by position, whatever the prefix
+    says; a mapping leads from the prefix's text to the continuation; a function does as it likes.
+    opinion: what `judge` finds, as the ratio for all steps, a mapping from a step's text (those
+    not in it get 0), or a function of the context before the step and the step.
+    token_seconds, judge_seconds: latency of each token and of each judge call; infinite: it hangs.
+    stream_failures, judge_failures: by the number of the call, each kind counted from 0. After an
+    EngineLost every call fails.
+
+    >>> engine = ScriptedEngine(script=["Two and two.\n\n", "Answer: 4"], opinion=0.9)
+    """
+
+    script: Script = ""
+    opinion: Opinion = 1.0
+    name: str = "scripted"
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    token_seconds: float = 0.0
+    judge_seconds: float = 0.0
+    stream_failures: Mapping[int, Failure] = field(default_factory=dict)
+    judge_failures: Mapping[int, Failure] = field(default_factory=dict)
+    tokenize: Callable[[str], Sequence[str]] = words
+
+    def __post_init__(self) -> None:
+        self.streams = 0  # calls so far
+        self.judgements = 0
+        self.open_streams = 0  # calls that are not closed yet
+        self.written = 0  # tokens so far, over all calls
+        self._lost: str | None = None
+
+    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Play the script from the prefix, one chunk a token."""
+        call, self.streams = self.streams, self.streams + 1
+        failure = self.stream_failures.get(call)
+        tokens = self.tokenize(self._continuation(context))
+        self.open_streams += 1
+        try:
+            for number, token in enumerate(tokens[: sampling.max_tokens], 1):
+                await self._work(self.token_seconds, failure, number - 1)
+                self.written += 1
+                last = number == len(tokens)
+                cut = number == sampling.max_tokens and not last
+                yield Chunk(token, 1, "stop" if last else "length" if cut else None)
+            await self._work(0.0, failure, len(tokens))
+            if not tokens:
+                yield Chunk("", 0, "stop")
+        finally:
+            self.open_streams -= 1
+
+    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+        """The opinion on each candidate, after the prefix and the candidates before it."""
+        call, self.judgements = self.judgements, self.judgements + 1
+        await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
+        prefixes = (context.prefix + tuple(candidates[:i]) for i in range(len(candidates)))
+        return tuple(
+            self._evidence(Context(context.conversation, prefix), candidate)
+            for prefix, candidate in zip(prefixes, candidates, strict=True)
+        )
+
+    async def aclose(self) -> None:
+        """Every later call fails."""
+        self._lost = self._lost or f"{self.name} is closed"
+
+    async def _work(self, seconds: float, failure: Failure | None, tokens: int) -> None:
+        """Take so long; then fail, if the failure comes after so many tokens."""
+        if seconds == float("inf"):
+            await anyio.sleep_forever()
+        elif seconds > 0:
+            await anyio.sleep(seconds)
+        else:
+            await anyio.lowlevel.checkpoint()
+        if self._lost is not None:
+            raise EngineLost(self._lost)
+        if failure is not None and failure.tokens == tokens:
+            self._fail(failure.error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, EngineLost):
+            self._lost = str(error)
+        raise error
+
+    def _continuation(self, context: Context) -> str:
+        script, prefix = self.script, "".join(context.prefix)
+        match script:
+            case str():
+                return script[len(prefix) :] if script.startswith(prefix) else ""
+            case Mapping():
+                return script.get(prefix, "")
+            case Sequence():
+                return "".join(script[len(context.prefix) :])
+            case _:
+                return script(context)
+
+    def _evidence(self, context: Context, candidate: str) -> Evidence:
+        match self.opinion:
+            case Mapping():
+                found: Evidence | float = self.opinion.get(candidate, 0.0)
+            case float() | int():
+                found = self.opinion
+            case _:
+                found = self.opinion(context, candidate)
+        if isinstance(found, Evidence):
+            return found
+        if not 0.0 <= found <= 1.0:
+            raise EngineError(f"{self.name}: a ratio must lie in [0, 1], not {found}")
+        return Evidence(found, 1.0 - found)

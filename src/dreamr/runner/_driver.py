@@ -1,0 +1,210 @@
+"""Carrying out what a schedule says, over real engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+import anyio
+
+from dreamr.conversation import Conversation, Image
+from dreamr.engines import Context, Engine
+from dreamr.errors import DreamrError, EngineError, EngineLost
+from dreamr.gate import Situation, Verdict
+from dreamr.runner._lanes import Lane, Pump
+from dreamr.runner._record import Record
+from dreamr.runner._settings import Settings
+from dreamr.schedules import (
+    CancelJudge,
+    CloseLane,
+    Command,
+    Commit,
+    Discard,
+    Finish,
+    Finished,
+    Grant,
+    Judge,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    OpenLane,
+    Reject,
+    Report,
+    Schedule,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Step
+from dreamr.trace import (
+    Event,
+    JudgeEnded,
+    JudgeStarted,
+    LaneClosed,
+    LaneOpened,
+    LanePaused,
+    LaneResumed,
+    Result,
+    Role,
+    RunStarted,
+    StepReady,
+)
+
+
+class Driver:
+    """One run. Lanes and judge calls are tasks; all decisions are the schedule's.
+
+    emit: called with each event as it happens; it must not wait.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        engines: dict[Role, Engine],
+        schedule: Schedule,
+        settings: Settings,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._conversation = conversation
+        self._engines = engines
+        self._schedule = schedule
+        self._settings = settings
+        self._record = Record(emit)
+        self._lanes: dict[int, Lane] = {}
+        self._calls: dict[int, anyio.CancelScope] = {}
+        self._send, self._signals = anyio.create_memory_object_stream[Signal](float("inf"))
+
+    async def drive(self) -> Result:
+        """Run to the end; every lane and call is over before this returns."""
+        self._begin()
+        with self._send, self._signals:
+            async with anyio.create_task_group() as self._tasks:
+                finished = self._carry_out(self._schedule.start())
+                while finished is None:
+                    signal = await self._signals.receive()
+                    finished = self._carry_out(self._schedule.handle(signal))
+        assert finished is not None  # for mypy: a task group swallows no exception
+        return self._record.finish(finished, self._settings.cutting)
+
+    def _begin(self) -> None:
+        draft = self._engines.get("draft")
+        settings = self._settings
+        self._record.add(
+            RunStarted,
+            settings.method,
+            draft.name if draft is not None else None,
+            self._engines["target"].name,
+            settings.summary(),
+        )
+
+    def _carry_out(self, commands: Sequence[Command]) -> Finished | None:
+        for command in commands:
+            match command:
+                case OpenLane():
+                    self._open(command)
+                case Grant(number, steps):
+                    if lane := self._lanes.get(number):  # else it just ended; the signal follows
+                        lane.grant(steps)
+                case CloseLane(number):
+                    if lane := self._lanes.get(number):
+                        lane.scope.cancel()
+                case Judge(call):
+                    self._calls[call] = anyio.CancelScope()
+                    self._tasks.start_soon(self._judge, command)
+                case CancelJudge(call):
+                    if scope := self._calls.get(call):
+                        scope.cancel()
+                case Commit() | Reject() | Discard() | Report():
+                    self._record.decide(command)
+                case Finished():
+                    return command
+                case _:
+                    assert_never(command)
+        return None
+
+    def _signal(self, signal: Signal) -> None:
+        self._send.send_nowait(signal)
+
+    def _open(self, command: OpenLane) -> None:
+        position = len(command.prefix)
+        lane = Lane(command.lane, command.role, position, command.credit)
+        self._lanes[lane.number] = lane
+        self._record.add(LaneOpened, lane.number, lane.role, position)
+        self._tasks.start_soon(self._write, lane, command)
+
+    async def _write(self, lane: Lane, command: OpenLane) -> None:
+        """One lane, from its opening to its end, whatever that is."""
+        reason = "cancelled"
+        try:
+            with lane.scope:
+                reason = await self._pump(lane, command)
+        except Exception as error:  # a defect of an engine must not take the other one down
+            reason = "failed"
+            message, lost = self._describe(lane.role, error)
+            self._signal(LaneFailed(lane.number, message, lost))
+        finally:
+            self._record.add(LaneClosed, lane.number, reason, lane.tokens)
+            del self._lanes[lane.number]
+
+    async def _pump(self, lane: Lane, command: OpenLane) -> Finish:
+        engine, settings = self._engines[lane.role], self._settings
+        context = Context(self._conversation, command.prefix)
+        self._check_images(engine)
+
+        def say(step: Step | None, finish: Finish | None) -> None:
+            if step is not None:
+                self._record.add(StepReady, lane.number, lane.role, lane.position, step)
+                self._signal(StepDone(lane.number, step, finish))
+                lane.position += 1
+            elif finish is not None:
+                self._signal(LaneEnded(lane.number, finish))
+
+        def pause(paused: bool) -> None:
+            self._record.add(LanePaused if paused else LaneResumed, lane.number)
+
+        pump = Pump(lane, settings.cutting, settings.stall_seconds, say, pause)
+        return await pump.run(engine, context, settings.draws(lane.role, command.max_tokens))
+
+    async def _judge(self, command: Judge) -> None:
+        """One judge call, from its start to its end, whatever that is."""
+        call, first = command.call, len(command.prefix)
+        positions = tuple(range(first, first + len(command.candidates)))
+        verdicts: tuple[Verdict, ...] = ()
+        message = None
+        self._record.add(JudgeStarted, call, positions)
+        try:
+            with self._calls[call]:
+                verdicts = await self._verdicts(command)
+                self._signal(Judged(call, verdicts))
+        except Exception as error:  # no verdict is a reject, and no end of the run
+            message, lost = self._describe("target", error)
+            self._signal(JudgeFailed(call, message, lost))
+        finally:
+            self._record.add(JudgeEnded, call, positions, verdicts, message)
+            del self._calls[call]
+
+    async def _verdicts(self, command: Judge) -> tuple[Verdict, ...]:
+        context = Context(self._conversation, command.prefix)
+        texts = [step.text for step in command.candidates]
+        with anyio.fail_after(self._settings.stall_seconds):
+            found = await self._engines["target"].judge(context, texts)
+        if len(found) != len(texts):
+            raise EngineError(f"{len(found)} pieces of evidence for {len(texts)} steps")
+        decide, first = self._settings.gate.decide, len(command.prefix)
+        return tuple(
+            decide(evidence, Situation(step, first + i))
+            for i, (evidence, step) in enumerate(zip(found, command.candidates, strict=True))
+        )
+
+    def _check_images(self, engine: Engine) -> None:
+        parts = (part for turn in self._conversation.turns for part in turn.parts)
+        if not engine.capabilities.images and any(isinstance(part, Image) for part in parts):
+            raise EngineLost("it takes no images")
+
+    def _describe(self, role: Role, error: Exception) -> tuple[str, bool]:
+        """A failure in one line, and whether the engine is lost with it."""
+        name = self._engines[role].name
+        if isinstance(error, TimeoutError):
+            return f"{role} {name}: no sign of life for {self._settings.stall_seconds:g} s", True
+        what = str(error) if isinstance(error, DreamrError) else repr(error)
+        return f"{role} {name}: {what}", isinstance(error, EngineLost)

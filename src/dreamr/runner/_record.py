@@ -1,0 +1,74 @@
+"""Writing a run down while it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dreamr.schedules import Command, Commit, Discard, Finished, Reject, Report
+from dreamr.steps import Cutting
+from dreamr.trace import (
+    CommittedStep,
+    Event,
+    Note,
+    Result,
+    RunFinished,
+    StepCommitted,
+    StepDiscarded,
+    StepRejected,
+    usage_of,
+)
+
+# The commands that only say what was decided; each is an event with the same values.
+_DECISIONS: Mapping[type[Command], type[Event]] = {
+    Commit: StepCommitted,
+    Reject: StepRejected,
+    Discard: StepDiscarded,
+    Report: Note,
+}
+
+
+class Record:
+    """The events so far, each handed to `emit` as it happens, and the result made of them."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
+        self._events: list[Event] = []
+        self._steps: list[CommittedStep] = []
+        self._started = time.perf_counter()
+
+    def add(self, kind: type[Event], *values: Any) -> None:
+        """An event of this kind happens now."""
+        event = kind(time.perf_counter() - self._started, *values)
+        self._events.append(event)
+        self._emit(event)
+
+    def decide(self, command: Commit | Reject | Discard | Report) -> None:
+        """The schedule decided this."""
+        values = (getattr(command, name) for name in type(command).__match_args__)
+        self.add(_DECISIONS[type(command)], *values)
+        if isinstance(command, Commit):
+            self._steps.append(CommittedStep(command.step, command.source, command.verdict))
+
+    def finish(self, finished: Finished, cutting: Cutting) -> Result:
+        """Close the record."""
+        result = Result(
+            answer=self._answer(finished, cutting),
+            steps=tuple(self._steps),
+            usage=usage_of(self._events),
+            seconds=time.perf_counter() - self._started,
+            finish=finished.finish,
+            error=finished.error,
+            events=tuple(self._events),
+        )
+        self.add(RunFinished, result)
+        return result
+
+    def _answer(self, finished: Finished, cutting: Cutting) -> str:
+        """The marked answer, as far as it came; else the last step, if it was meant as the last."""
+        last = self._steps[-1].step.text if self._steps else ""
+        marked = cutting.answer(last)
+        if marked is not None:
+            return marked
+        return last.strip() if finished.finish == "stop" else ""

@@ -1,0 +1,179 @@
+"""What every schedule keeps: committed text, open lanes, limits, the commands to give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dreamr.gate import Verdict
+from dreamr.schedules._claims import ends_reasoning
+from dreamr.schedules._protocol import (
+    CancelJudge,
+    CloseLane,
+    Command,
+    Commit,
+    Discard,
+    Finish,
+    Finished,
+    Grant,
+    Judge,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    OpenLane,
+    Options,
+    Reject,
+    Report,
+    Role,
+    RunEnd,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Ending, Step
+
+_DRAFT_FAILURES = 3  # so many failed drafts in one run, and the target goes on alone
+
+
+class Board:
+    """Bookkeeping without decisions.
+
+    It numbers lanes and calls, forgets those that end, and turns away signals of those that it
+    does not know. Whatever is asked of it becomes a command, in order; `take` hands them out.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.prefix: list[str] = []
+        self.finished = False
+        self.draft_lost = False
+        self._tokens = 0
+        self._lanes: set[int] = set()
+        self._call: int | None = None
+        self._next_lane = 0
+        self._next_call = 0
+        self._failures = 0
+        self._commands: list[Command] = []
+
+    @property
+    def position(self) -> int:
+        """The frontier: how many steps are committed."""
+        return len(self.prefix)
+
+    @property
+    def judging(self) -> bool:
+        """Whether verdicts are on their way."""
+        return self._call is not None
+
+    def take(self) -> list[Command]:
+        """The commands since the last time."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def admit(self, signal: Signal) -> bool:
+        """Whether the signal concerns an open lane or call; what it ends is forgotten."""
+        match signal:
+            case StepDone(lane, _, finish):
+                known = lane in self._lanes
+                if finish is not None:
+                    self._lanes.discard(lane)
+            case LaneEnded(lane) | LaneFailed(lane):
+                known = lane in self._lanes
+                self._lanes.discard(lane)
+            case Judged(call) | JudgeFailed(call):
+                known = call == self._call
+                self._call = None if known else self._call
+        return known and not self.finished
+
+    def open(self, role: Role, credit: int) -> int:
+        """Open a lane at the frontier."""
+        lane, self._next_lane = self._next_lane, self._next_lane + 1
+        self._lanes.add(lane)
+        room = self.options.max_tokens - self._tokens
+        self._commands.append(OpenLane(lane, role, tuple(self.prefix), credit, room))
+        return lane
+
+    def grant(self, lane: int | None) -> None:
+        """One more step for the lane, if it is still open."""
+        if lane is not None:
+            self._commands.append(Grant(lane, 1))
+
+    def close(self, lane: int | None) -> None:
+        """Close the lane, if it is still open."""
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            self._commands.append(CloseLane(lane))
+
+    def judge(self, candidates: Iterable[Step]) -> None:
+        """Ask about candidates at the frontier; one call at a time."""
+        assert self._call is None
+        self._call, self._next_call = self._next_call, self._next_call + 1
+        self._commands.append(Judge(self._call, tuple(self.prefix), tuple(candidates)))
+
+    def cancel_judge(self) -> None:
+        """Forget the call under way, if there is one."""
+        if self._call is not None:
+            self._commands.append(CancelJudge(self._call))
+            self._call = None
+
+    def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
+        """Commit an accepted step; how the run ends with it, if it does."""
+        self._commit(step, "draft", verdict)
+        if ends_reasoning(step):
+            return "answer" if step.is_answer else "stop"
+        return self._limit()
+
+    def commit_own(self, step: Step | None, finish: Finish | None) -> RunEnd | None:
+        """Commit what the target wrote at the frontier; how the run ends with it, if it does.
+
+        step: None where the stream ended before a step was complete.
+        """
+        if step is not None:
+            self._commit(step, "target", None)
+            if step.is_answer:
+                return "answer"
+        if finish == "length":
+            self.report("the target was cut by the limit on tokens")
+        elif step is not None and step.ending is Ending.CAP:
+            self.report(f"the target's step {self.position - 1} was cut by the length cap")
+        return finish or self._limit()
+
+    def _commit(self, step: Step, source: Role, verdict: Verdict | None) -> None:
+        self._commands.append(Commit(self.position, step, source, verdict))
+        self.prefix.append(step.text)
+        self._tokens += step.tokens
+
+    def _limit(self) -> RunEnd | None:
+        options = self.options
+        if self.position < options.max_steps and self._tokens < options.max_tokens:
+            return None
+        self.report(f"a limit was reached: {self.position} steps, {self._tokens} tokens")
+        return "length"
+
+    def reject(self, step: Step, verdict: Verdict) -> None:
+        """Say that the gate refused the step at the frontier."""
+        self._commands.append(Reject(self.position, step, verdict))
+
+    def discard(self, position: int, step: Step, source: Role, why: str) -> None:
+        """Say that a complete step is thrown away."""
+        self._commands.append(Discard(position, step, source, why))
+
+    def report(self, message: str) -> None:
+        """Tell people."""
+        self._commands.append(Report(message))
+
+    def draft_failed(self, failure: LaneFailed) -> None:
+        """Count a failed draft; after the last one the draft is lost."""
+        self._failures += 1
+        if failure.lost or self._failures >= _DRAFT_FAILURES:
+            self.draft_lost = True
+            self.report(f"the draft is lost, the target goes on alone: {failure.message}")
+        else:
+            self.report(f"the draft failed, the target writes this step: {failure.message}")
+
+    def finish(self, finish: RunEnd, error: str | None = None) -> None:
+        """Close everything and end the run."""
+        for lane in sorted(self._lanes):
+            self.close(lane)
+        self.cancel_judge()
+        self.finished = True
+        self._commands.append(Finished(finish, error))

@@ -1,0 +1,228 @@
+"""Fully parallel speculative reasoning: draft, judge and target at the same time.
+
+The frontier is the end of the committed text. What is in flight around it:
+
+    committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
+              | own                         (the target's step at the frontier: the hedge)
+
+One judge call at a time covers the waiting steps from the front. The source is section 3 of the
+paper (arXiv 2605.28678), without its retries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from dreamr.gate import Verdict
+from dreamr.schedules._board import Board
+from dreamr.schedules._claims import CLAIM, CUT, is_claim, judge_failed
+from dreamr.schedules._protocol import (
+    Command,
+    Finish,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    Options,
+    RunEnd,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Ending, Step
+
+
+@dataclass(slots=True)
+class _Drafted:
+    """A drafted step that waits. A claim is decided without a verdict, by its turn."""
+
+    step: Step
+    claim: bool = False
+    verdict: Verdict | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self.claim or self.verdict is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What the target wrote at the frontier; no step where its stream ended before one."""
+
+    step: Step | None
+    finish: Finish | None
+
+
+class Fpsr:
+    """The paper's schedule, with the drafted text arriving as one stream.
+
+    The draft is waited for as long as a complete drafted step has no verdict yet; otherwise the
+    first to complete the step at the frontier wins (with `reproducible`, the draft is always
+    waited for). A rejection leaves the draft idle until the target's own step is there.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._board = Board(options)
+        self._options = options
+        self._draft: int | None = None
+        self._target: int | None = None
+        self._alone = False  # whether the target's lane goes on by itself after each step
+        self._waiting: deque[_Drafted] = deque()
+        self._own: _Own | None = None
+
+    def start(self) -> Sequence[Command]:
+        """Let the draft and the hedge begin."""
+        self._redraft()
+        self._advance()
+        return self._board.take()
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """Take note of the signal, then do all that has become possible."""
+        if not self._board.admit(signal):
+            return []
+        match signal:
+            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
+                self._hear_draft(signal)
+            case StepDone() | LaneEnded() | LaneFailed():
+                self._hear_target(signal)
+            case Judged() | JudgeFailed():
+                self._hear_judge(signal)
+        self._advance()
+        return self._board.take()
+
+    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+        match signal:
+            case StepDone(_, step, finish):
+                cut = step.ending is Ending.CAP
+                claim = is_claim(step, self._options.answer)
+                self._waiting.append(_Drafted(step, claim, CUT if cut else None))
+                if finish is not None:
+                    self._draft = None
+                elif cut:  # nothing that follows can be committed
+                    self._close_draft()
+            case LaneFailed():
+                self._draft = None
+                self._board.draft_failed(signal)
+            case LaneEnded():
+                self._draft = None
+
+    def _hear_target(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+        match signal:
+            case StepDone(_, step, finish):
+                self._own = _Own(step, finish)
+                if finish is not None:
+                    self._target = None
+            case LaneEnded(_, finish):
+                self._own = _Own(None, finish)
+                self._target = None
+            case LaneFailed(_, message):
+                self._finish("failed", message)
+
+    def _hear_judge(self, signal: Judged | JudgeFailed) -> None:
+        match signal:
+            case Judged(_, verdicts):
+                for drafted, verdict in zip(self._waiting, verdicts, strict=False):
+                    drafted.verdict = verdict
+            case JudgeFailed(_, message, lost) if lost:
+                self._finish("failed", message)
+            case JudgeFailed(_, message):
+                self._board.report(f"judging failed: {message}")
+                self._waiting[0].verdict = judge_failed(message)
+
+    def _advance(self) -> None:
+        """Commit what can be committed, then put every idle lane to work."""
+        while self._settle_one():
+            pass
+        if not self._board.finished:
+            self._judge()
+            self._hedge()
+
+    def _settle_one(self) -> bool:
+        """Decide on the step at the frontier, if that is possible now."""
+        if self._board.finished:
+            return False
+        if self._waiting:
+            if self._waiting[0].decided:
+                self._settle_drafted(self._waiting.popleft())
+                return True
+            return False
+        if self._own is not None and not (self._options.reproducible and self._draft is not None):
+            self._commit_own(self._own)
+            return True
+        return False
+
+    def _settle_drafted(self, drafted: _Drafted) -> None:
+        board, step, verdict = self._board, drafted.step, drafted.verdict
+        if drafted.claim or verdict is None:
+            board.discard(board.position, step, "draft", CLAIM)
+        elif verdict.accepted:
+            self._accept(step, verdict)
+        else:
+            board.reject(step, verdict)
+            self._drop_waiting(board.position + 1, "it followed a rejected step")
+            board.cancel_judge()
+            self._close_draft()
+
+    def _accept(self, step: Step, verdict: Verdict) -> None:
+        self._drop_own("the draft's step was accepted")
+        self._close_target()
+        if (end := self._board.commit_drafted(step, verdict)) is not None:
+            self._finish(end)
+        else:
+            self._board.grant(self._draft)
+
+    def _commit_own(self, own: _Own) -> None:
+        self._own = None
+        if (end := self._board.commit_own(own.step, own.finish)) is not None:
+            self._finish(end)
+            return
+        if not self._alone:
+            self._close_target()
+        self._redraft()
+
+    def _redraft(self) -> None:
+        """Let the draft write from the frontier; what it was writing is out of date."""
+        self._close_draft()
+        if not self._board.draft_lost:
+            self._draft = self._board.open("draft", self._options.window)
+
+    def _judge(self) -> None:
+        """Ask about all complete waiting steps at once."""
+        if self._waiting and not self._board.judging:
+            undecided = takewhile(lambda drafted: not drafted.decided, self._waiting)
+            self._board.judge(drafted.step for drafted in undecided)
+
+    def _hedge(self) -> None:
+        """Let the target write its own step at the frontier, where that is wanted."""
+        if self._target is not None or self._own is not None:
+            return
+        needed = self._draft is None and not self._waiting
+        wanted = {"always": True, "idle": not self._waiting, "never": False}[self._options.hedge]
+        if needed or wanted:
+            self._alone = needed and self._board.draft_lost
+            self._target = self._board.open("target", self._options.max_steps if self._alone else 1)
+
+    def _close_draft(self) -> None:
+        self._board.close(self._draft)
+        self._draft = None
+
+    def _close_target(self) -> None:
+        self._board.close(self._target)
+        self._target = None
+
+    def _drop_own(self, why: str) -> None:
+        if self._own is not None and self._own.step is not None:
+            self._board.discard(self._board.position, self._own.step, "target", why)
+        self._own = None
+
+    def _drop_waiting(self, first: int, why: str) -> None:
+        for position, drafted in enumerate(self._waiting, first):
+            self._board.discard(position, drafted.step, "draft", why)
+        self._waiting.clear()
+
+    def _finish(self, finish: RunEnd, error: str | None = None) -> None:
+        self._drop_own("the run ended")
+        self._drop_waiting(self._board.position, "the run ended")
+        self._board.finish(finish, error)

@@ -1,0 +1,341 @@
+"""The engine's side of a worker: many calls over one socket, without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from dreamr import errors
+from dreamr.conversation import Conversation
+from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.engines.local._options import Hints, LocalOptions
+from dreamr.engines.local._process import WorkerProcess
+from dreamr.engines.local._wire import (
+    Cancel,
+    Failed,
+    Forget,
+    Frames,
+    Judge,
+    Judged,
+    Piece,
+    Ready,
+    Remember,
+    Stream,
+    Taken,
+    pack,
+)
+from dreamr.errors import DreamrError, EngineError, EngineLost
+from dreamr.gate import Evidence
+
+_REMEMBERED = 64  # conversations that the worker knows at most
+_READ = 2**16
+
+
+class _Call:
+    """Answers to one call, and whoever waits for the next."""
+
+    __slots__ = ("_arrived", "_waiter")
+
+    def __init__(self) -> None:
+        self._arrived: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, message: Any) -> None:
+        self._arrived.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> Any:
+        while not self._arrived:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message = self._arrived.popleft()
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+
+class LocalEngine:
+    """A transformers model in a worker process of its own.
+
+    The worker starts with the object, so two engines made one after the other load side by side;
+    `start` waits until the model is loaded, and every call does so by itself. Use it from one
+    asyncio event loop at a time; torch is never imported here.
+
+    Args:
+        model: a folder, or a hub id. Kinds that are known to work: LLaVA, Qwen2.5-VL, Qwen3-VL and
+            text models whose class is a decoder and a head.
+        options: how to run it.
+    """
+
+    def __init__(self, model: str, options: LocalOptions | None = None) -> None:
+        self._model = str(model)
+        self._options = options or LocalOptions()
+        self._process = WorkerProcess()
+        self._link = self._process.link
+        self._link.setblocking(False)
+        self._reaper = weakref.finalize(self, self._process.end)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self._calls: dict[int, _Call] = {}
+        self._last_call = 0
+        self._known: OrderedDict[Conversation, int] = OrderedDict()
+        self._last_key = 0
+        self._ready: Ready | None = None
+        self._lost: DreamrError | None = None
+        self._starting: list[_Call] = []
+        self._send((self._model, self._options))
+
+    @classmethod
+    async def open(cls, model: str, options: LocalOptions | None = None) -> Self:
+        """An engine whose model is loaded. Errors: `start`."""
+        engine = cls(model, options)
+        try:
+            await engine.start()
+        except BaseException:
+            await engine.aclose()
+            raise
+        return engine
+
+    async def start(self) -> None:
+        """Wait until the model is loaded.
+
+        Raises:
+            ModelNotFound: the folder or id leads to no loadable model.
+            EngineLost: the worker died.
+        """
+        self._attach()
+        if self._ready is None and self._lost is None:
+            waiting = _Call()
+            self._starting.append(waiting)
+            await waiting.get()
+        self._check()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def name(self) -> str:
+        return self._model
+
+    @property
+    def options(self) -> LocalOptions:
+        return self._options
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Known after `start`; before it, what most models can do."""
+        images = self._ready is None or self._ready.images
+        return Capabilities(images=images, judge=True, logprobs=True)
+
+    @property
+    def hints(self) -> Hints:
+        """What the model's folder says about using it. Known after `start`."""
+        return self._loaded.hints
+
+    @property
+    def judge_question(self) -> str:
+        """The question after each judged step. Known after `start`."""
+        return self._loaded.judge_question
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model can hold. Known after `start`."""
+        return self._loaded.context
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Continue the prefix, a chunk for each token; see `Engine.stream`.
+
+        Raises:
+            ContextTooLong: conversation and prefix leave no room.
+            Unsupported: the conversation holds what the model cannot take.
+            EngineLost: the worker died.
+        """
+        await self.start()
+        number, call = self._new_call()
+        key = self._key(context.conversation)
+        self._send(Stream(number, key, context.prefix, sampling))
+        batch = max(1, self._options.ahead // 2)
+        taken, finished = 0, False
+        try:
+            while not finished:
+                piece: Piece = await call.get()
+                finished = piece.finish is not None
+                taken += 1
+                if taken == batch and not finished:
+                    self._send(Taken(number, taken))
+                    taken = 0
+                yield Chunk(piece.text, piece.tokens, piece.finish, piece.logprob)
+        finally:
+            self._end_call(number, tell=not finished)
+
+    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+        """Evidence for consecutive steps, all in one forward pass; see `Engine.judge`.
+
+        Raises:
+            ContextTooLong: steps and question do not fit.
+            Unsupported: the conversation holds what the model cannot take.
+            EngineLost: the worker died.
+        """
+        await self.start()
+        number, call = self._new_call()
+        key = self._key(context.conversation)
+        self._send(Judge(number, key, context.prefix, tuple(candidates)))
+        try:
+            answer: Judged | None = None
+            answer = await call.get()
+            return answer.evidence
+        finally:
+            self._end_call(number, tell=answer is None)
+
+    async def aclose(self) -> None:
+        """End the worker; idempotent. Calls under way raise EngineLost."""
+        self._lose(EngineLost(f"{self._model}: the engine was closed"))
+        if self._reaper.alive:
+            self._reaper.detach()
+            await asyncio.get_running_loop().run_in_executor(None, self._process.end)
+
+    @property
+    def _loaded(self) -> Ready:
+        if self._ready is None:
+            raise self._lost or EngineError(f"{self._model} is not loaded yet: await start() first")
+        return self._ready
+
+    def _check(self) -> None:
+        if self._lost is not None:
+            # A fresh one each time: a raised error collects the traces of all who raised it.
+            raise type(self._lost)(str(self._lost))
+
+    def _new_call(self) -> tuple[int, _Call]:
+        self._last_call += 1
+        call = self._calls[self._last_call] = _Call()
+        return self._last_call, call
+
+    def _end_call(self, number: int, *, tell: bool) -> None:
+        """Forget a call; the worker is told unless it ended the call itself."""
+        if self._calls.pop(number, None) is not None and tell and self._lost is None:
+            self._send(Cancel(number))
+
+    def _key(self, conversation: Conversation) -> int:
+        """The worker's name for a conversation, which is sent once."""
+        key = self._known.get(conversation)
+        if key is None:
+            self._last_key += 1
+            key = self._known[conversation] = self._last_key
+            self._send(Remember(key, conversation))
+            if len(self._known) > _REMEMBERED:
+                self._send(Forget(self._known.popitem(last=False)[1]))
+        self._known.move_to_end(conversation)
+        return key
+
+    def _attach(self) -> None:
+        """Let the running event loop watch the socket."""
+        loop = asyncio.get_running_loop()
+        if loop is self._loop or self._lost is not None:
+            return
+        if self._loop is not None and self._loop.is_running():
+            raise EngineError(f"{self._model} is in use by another event loop")
+        self._loop = loop
+        loop.add_reader(self._link.fileno(), self._readable)
+        self._flush()
+
+    def _detach(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._link.fileno())
+            self._loop.remove_writer(self._link.fileno())
+        self._loop = None
+
+    def _readable(self) -> None:
+        try:
+            data = self._link.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose(
+                EngineLost(f"the worker of {self._model} is gone: {self._process.epitaph()}")
+            )
+            return
+        for message in self._frames.feed(data):
+            self._deliver(message)
+
+    def _deliver(self, message: Any) -> None:
+        match message:
+            case Piece() | Judged():
+                if (call := self._calls.get(message.call)) is not None:
+                    call.put(message)
+            case Ready():
+                self._ready = message
+                self._wake_starting()
+            case Failed(None, kind, text):
+                self._lose(_error(kind, text))
+            case Failed(int(number), kind, text):
+                if (call := self._calls.pop(number, None)) is not None:
+                    call.put(_error(kind, text))
+
+    def _wake_starting(self) -> None:
+        for waiting in self._starting:
+            waiting.put(None)
+        self._starting.clear()
+
+    def _lose(self, error: DreamrError) -> None:
+        """Nothing works from now on; everybody who waits is told."""
+        if self._lost is not None:
+            return
+        self._detach()
+        self._lost = error
+        self._wake_starting()
+        for call in self._calls.values():
+            call.put(type(error)(str(error)))
+
+    def _send(self, message: Any) -> None:
+        self._check()
+        self._unsent += pack(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the socket takes; the loop calls again for the rest."""
+        try:
+            sent = self._link.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the worker is gone: reading will say so
+            sent = len(self._unsent)
+        del self._unsent[:sent]
+        if self._loop is None:
+            return
+        if self._unsent:
+            self._loop.add_writer(self._link.fileno(), self._flush)
+        else:
+            self._loop.remove_writer(self._link.fileno())
+
+
+def _error(kind: str, message: str) -> DreamrError:
+    """An error by its class's name, as the worker sent it."""
+    known = getattr(errors, kind, None)
+    if isinstance(known, type) and issubclass(known, DreamrError):
+        return known(message)
+    return EngineError(message)

@@ -1,0 +1,63 @@
+"""Drawing one token from logits, repeatably.
+
+The noise is counter-based: what is drawn at a position depends only on the seed, the position in
+the assistant's text and the distribution there, never on how a stream came to that position.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dreamr.engines._protocol import Sampling
+
+_HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
+
+
+def choose(logits: torch.Tensor, sampling: Sampling, position: int) -> tuple[int, float]:
+    """The next token and its log-probability (nats, before temperature and top_p).
+
+    logits: shape (vocabulary,), float32. position: in the assistant's text, in tokens.
+    """
+    token = logits.argmax() if sampling.temperature <= 0 else _draw(logits, sampling, position)
+    logprob = logits[token] - logits.logsumexp(0)
+    return int(token), float(logprob)
+
+
+def uniform(seed: int, position: int) -> float:
+    """A number in [0, 1) that belongs to this seed and position."""
+    key = seed % 2**64
+    noise = np.random.Philox(key=[key, 0], counter=[position, 0, 0, 0])
+    return float(np.random.Generator(noise).random())
+
+
+def _draw(logits: torch.Tensor, sampling: Sampling, position: int) -> torch.Tensor:
+    """Inverse of the cumulative distribution, the likeliest token first, cut at top_p."""
+    probabilities = (logits / sampling.temperature).softmax(0)
+    point = uniform(sampling.seed, position)
+    token = _nucleus_draw(probabilities, min(_HEAD, len(probabilities)), sampling.top_p, point)
+    if token is None:
+        token = _nucleus_draw(probabilities, len(probabilities), sampling.top_p, point)
+    assert token is not None
+    return token
+
+
+def _nucleus_draw(
+    probabilities: torch.Tensor, count: int, top_p: float, point: float
+) -> torch.Tensor | None:
+    """The draw if it lies among the `count` likeliest tokens, else None."""
+    likely, tokens = probabilities.topk(count)
+    sums = likely.double().cumsum(0)
+    whole = count == len(probabilities)
+    last, mass = count - 1, 1.0
+    if top_p < 1:
+        # The token that crosses top_p belongs to the nucleus.
+        last = int(torch.searchsorted(sums, top_p))
+        if last >= count and not whole:
+            return None
+        last = min(last, count - 1)
+        mass = float(sums[last])
+    place = int(torch.searchsorted(sums, point * mass, right=True))
+    if place >= count and not whole:
+        return None
+    return tokens[min(place, last)]

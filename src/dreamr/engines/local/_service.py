@@ -1,0 +1,170 @@
+"""What a worker does with messages: one unit of work at a time, judging first.
+
+A unit is a judging pass, a stretch of a prompt, or one token of one stream. Streams take turns, so
+a place where several of them could share a forward pass is `_turn`. Between two units the worker
+reads its messages: a cancelled call costs one more unit at most.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from dreamr.conversation import Conversation
+from dreamr.engines.local._judge import Judging
+from dreamr.engines.local._load import Loaded, one_line
+from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._session import Session
+from dreamr.engines.local._stream import StreamTask
+from dreamr.engines.local._wire import (
+    Cancel,
+    Failed,
+    Forget,
+    Judge,
+    Judged,
+    Remember,
+    Stream,
+    Taken,
+)
+from dreamr.errors import DreamrError
+
+
+class _Known(NamedTuple):
+    conversation: Conversation
+    session: Session | None
+
+
+class Service:
+    """The calls of one engine. `send` takes the answers."""
+
+    def __init__(
+        self, loaded: Loaded, judging: Judging, options: LocalOptions, send: Callable[[Any], None]
+    ) -> None:
+        self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._judges: deque[Judge] = deque()
+        self._opening: deque[Stream] = deque()
+        self._streams: deque[StreamTask] = deque()
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All conversations with something computed, the least recently used first."""
+        return [known.session for known in self._known.values() if known.session is not None]
+
+    def handle(self, message: Any) -> None:
+        """Take a message; no model runs in here."""
+        match message:
+            case Remember(key, conversation):
+                self._known[key] = _Known(conversation, None)
+            case Forget(key):
+                self._known.pop(key, None)
+            case Stream():
+                self._opening.append(message)
+            case Judge():
+                self._judges.append(message)
+            case Taken(call, tokens):
+                self._grant(call, tokens)
+            case Cancel(call):
+                self._cancel(call)
+
+    def work(self) -> bool:
+        """Do one unit; False if there is nothing to do until a message comes."""
+        with torch.inference_mode():
+            if self._judges:
+                judge = self._judges.popleft()
+                self._guarded(judge.call, partial(self._judge, judge))
+            elif self._opening:
+                stream = self._opening.popleft()
+                self._guarded(stream.call, partial(self._open, stream))
+            else:
+                return self._turn()
+        return True
+
+    def _turn(self) -> bool:
+        """Advance the next stream that has credit."""
+        for _ in range(len(self._streams)):
+            task = self._streams.popleft()
+            self._streams.append(task)
+            if task.credit > 0:
+                if not self._guarded(task.call, partial(self._advance, task)):
+                    self._close(task)
+                return True
+        return False
+
+    def _advance(self, task: StreamTask) -> None:
+        piece = task.advance()
+        if piece is None:
+            return
+        task.credit -= 1
+        if piece.finish is not None:
+            self._close(task)
+        self._send(piece)
+
+    def _judge(self, judge: Judge) -> None:
+        session = self._session(judge.key)
+        evidence = self._judging.judge(session, judge.prefix, judge.candidates)
+        self._send(Judged(judge.call, evidence))
+        self._trim()
+
+    def _open(self, stream: Stream) -> None:
+        task = StreamTask(
+            stream.call,
+            self._session(stream.key),
+            stream.prefix,
+            stream.sampling,
+            loaded=self._loaded,
+            credit=self._options.ahead,
+            prefill=self._options.prefill,
+        )
+        self._streams.append(task)
+        self._trim()
+
+    def _session(self, key: int) -> Session:
+        conversation, session = self._known[key]
+        if session is None:
+            session = Session(self._loaded, conversation)
+            self._known[key] = _Known(conversation, session)
+        self._known.move_to_end(key)
+        return session
+
+    def _trim(self) -> None:
+        """Drop what was used longest ago until the rest fits; nothing that is in use."""
+        sessions = self.sessions
+        total = sum(session.nbytes for session in sessions)
+        for session in sessions:
+            if total <= self._options.cache_bytes:
+                return
+            total -= session.shrink()
+
+    def _grant(self, call: int, tokens: int) -> None:
+        for task in self._streams:
+            if task.call == call:
+                task.credit += tokens
+
+    def _cancel(self, call: int) -> None:
+        self._judges = deque(judge for judge in self._judges if judge.call != call)
+        self._opening = deque(stream for stream in self._opening if stream.call != call)
+        for task in [task for task in self._streams if task.call == call]:
+            self._close(task)
+
+    def _close(self, task: StreamTask) -> None:
+        if task in self._streams:
+            self._streams.remove(task)
+            task.close()
+
+    def _guarded(self, call: int, unit: Callable[[], None]) -> bool:
+        """Run a unit; what goes wrong is told to its caller and hurts nobody else."""
+        try:
+            unit()
+        except DreamrError as error:
+            self._send(Failed(call, type(error).__name__, one_line(error)))
+            return False
+        except Exception as error:
+            text = f"the model failed: {type(error).__name__}: {one_line(error)}"
+            self._send(Failed(call, "EngineError", text))
+            return False
+        return True

@@ -1,0 +1,81 @@
+"""One stream in the worker: reads its prefix, then one token for each call of `advance`."""
+
+from __future__ import annotations
+
+import torch
+
+from dreamr.engines._protocol import Sampling
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._sampling import choose
+from dreamr.engines.local._session import Session
+from dreamr.engines.local._steps import Generation
+from dreamr.engines.local._wire import Piece
+
+
+class StreamTask:
+    """Continues a prefix.
+
+    call: goes into each piece. credit: tokens that may still be sent before the consumer takes
+    some; the worker advances only streams with credit.
+
+    Raises:
+        ContextTooLong: conversation and prefix leave no room for a token.
+    """
+
+    def __init__(
+        self,
+        call: int,
+        session: Session,
+        prefix: tuple[str, ...],
+        sampling: Sampling,
+        *,
+        loaded: Loaded,
+        credit: int,
+        prefill: int,
+    ) -> None:
+        self.call = call
+        self.credit = credit
+        self._session, self._sampling, self._loaded = session, sampling, loaded
+        self._prefill = prefill
+        nodes = session.walk(prefix)
+        self._ids = session.tokens(nodes)
+        session.check_room(len(self._ids) + 1)
+        self._texts = loaded.prompter.texts.start(self._ids)
+        self._generation = Generation()
+        (nodes[-1] if nodes else session.root).remember(self._generation)
+        self._made = 0
+        self._branch = session.acquire("stream", self._ids)
+
+    def advance(self) -> Piece | None:
+        """The next piece; None while the prefix is still being read."""
+        if self._sampling.max_tokens < 1:
+            return Piece(self.call, "", 0, "length", None)
+        branch, ids = self._branch, self._ids
+        if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
+            # The place that later calls will want to come back to lies before the last token.
+            self._session.feed(branch, ids[:-1], self._prefill)
+            if len(branch.ids) == len(ids) - 1:
+                branch.store.mark()
+            return None
+        hidden = self._session.feed(branch, ids, self._prefill)
+        return self._next(hidden[-1:]) if len(branch.ids) == len(ids) else None
+
+    def close(self) -> None:
+        """Give the branch back; what it has read stays."""
+        self._session.release(self._branch)
+
+    def _next(self, hidden: torch.Tensor) -> Piece:
+        place = len(self._ids) - len(self._session.prompt)
+        logits = self._loaded.model.logits(hidden)[0]
+        token, logprob = choose(logits, self._sampling, place)
+        self._made += 1
+        if token in self._loaded.ends:
+            return Piece(self.call, "", 1, "stop", logprob)
+        text = self._texts.push(token)
+        self._generation.push(token, text, whole=not self._texts.pending)
+        self._ids.append(token)
+        return Piece(self.call, text, 1, "length" if self._full() else None, logprob)
+
+    def _full(self) -> bool:
+        spent = self._made >= self._sampling.max_tokens
+        return spent or len(self._ids) >= self._loaded.model.context

@@ -1,0 +1,124 @@
+"""The worker process: load one model, then serve its engine until that goes away.
+
+Torch is imported in here only. The engine's end of the socket is all that keeps a worker alive:
+when it closes, because the engine was closed or its process died in whatever way, the worker leaves
+at once, even from the middle of a forward pass or of loading.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from typing import Any
+
+from dreamr.engines.local._options import LocalOptions, read_hints
+from dreamr.engines.local._wire import Failed, Frames, Ready, pack
+
+_LOOK_EVERY = 2000  # milliseconds between looks at the parent's id
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve on an inherited stream socket. parent: the engine's process id."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = socket.socket(fileno=descriptor)
+    threading.Thread(target=_watch, args=(descriptor, parent), daemon=True).start()
+    line = _Line(link)
+    name, options = line.receive_one()
+    try:
+        service = _start(name, options, line)
+    except Exception as error:
+        kind = type(error).__name__ if _ours(error) else "EngineError"
+        line.send(Failed(None, kind, " ".join(str(error).split()) or kind))
+        _wait_for_end()
+        return
+    while True:
+        line.receive(service.handle)
+        while service.work():
+            line.receive(service.handle, wait=False)
+
+
+def _start(name: str, options: LocalOptions, line: _Line) -> Any:
+    if options.device == "cpu":
+        # Before torch is imported: a second thread pool would be counted from these.
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    from pathlib import Path
+
+    from dreamr.engines.local._folder import check_path
+
+    check_path(name)
+    import torch
+
+    torch.set_num_threads(options.threads)
+    from dreamr.engines.local._judge import Judging
+    from dreamr.engines.local._load import load, resolve
+    from dreamr.engines.local._options import JUDGE_QUESTION
+    from dreamr.engines.local._service import Service
+
+    folder = resolve(name)
+    hints = read_hints(Path(folder))
+    question = options.judge_question or hints.judge_question or JUDGE_QUESTION
+    with torch.inference_mode():
+        loaded = load(folder, options)
+        judging = Judging(loaded, question, options.labels, options.prefill)
+    line.send(Ready(loaded.model.takes_images, loaded.model.context, question, hints))
+    return Service(loaded, judging, options, line.send)
+
+
+class _Line:
+    """The worker's end of the socket."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._frames = Frames()
+        self._poll = select.poll()
+        self._poll.register(link, select.POLLIN)
+
+    def send(self, message: Any) -> None:
+        self._link.sendall(pack(message))
+
+    def receive_one(self) -> Any:
+        """The first message; no other may follow until it is answered."""
+        while True:
+            for message in self._frames.feed(self._read()):
+                return message
+
+    def receive(self, handle: Any, *, wait: bool = True) -> None:
+        """Hand over the messages that are there; wait for some if asked to."""
+        while wait or self._poll.poll(0):
+            for message in self._frames.feed(self._read()):
+                wait = False
+                handle(message)
+
+    def _read(self) -> bytes:
+        data = self._link.recv(2**16)
+        if not data:
+            os._exit(0)
+        return data
+
+
+def _ours(error: Exception) -> bool:
+    from dreamr.errors import DreamrError
+
+    return isinstance(error, DreamrError)
+
+
+def _wait_for_end() -> None:
+    """The engine reads why we failed, then closes; `_watch` ends us."""
+    threading.Event().wait()
+
+
+def _watch(descriptor: int, parent: int) -> None:
+    """End this process as soon as the engine's end is gone.
+
+    A hang-up is seen at once. The parent's id is looked at too: a child that the parent forked may
+    hold the other end open without knowing it.
+    """
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    while not poll.poll(_LOOK_EVERY) and os.getppid() == parent:
+        pass
+    os._exit(0)

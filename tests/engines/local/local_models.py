@@ -1,0 +1,222 @@
+"""Tiny random models of several families, saved as folders; nothing is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    SiglipVisionConfig,
+)
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from dreamr.conversation import Conversation, Image, Text, Turn
+from dreamr.engines.local._judge import Judging
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._options import LocalOptions
+
+QUESTION = "Is the last step right? Answer positive or negative."
+FAMILIES = ("qwen3", "llava", "qwen2_5_vl", "qwen3_vl")
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|image_pad|>",
+    "<|vision_end|>",
+]
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    "{{ '<|vision_start|><|image_pad|><|vision_end|>' }}{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CORPUS = [
+    "The red circle is positive, the blue square is negative. Is the last step right?",
+    "Tea costs 3.20 and milk costs 1.45. Together: 3.20 + 1.45 = 4.65.\n\nThe answer is 4.65.",
+    "Answer positive or negative. So the last step is positive.\n\nIt was negative before.",
+    "Grüße, naïve café: 東京 и Москва.",
+] * 20
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(CORPUS, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=SPECIAL[1:2] + SPECIAL[3:],
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+TEXT = {
+    "vocab_size": 400,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 640,
+    "initializer_range": 0.2,
+    "tie_word_embeddings": True,
+}
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+
+
+def _qwen3(_: dict[str, int]) -> Any:
+    config = Qwen3Config(**TEXT, head_dim=32)
+    return Qwen3ForCausalLM(config), None
+
+
+def _llava(ids: dict[str, int]) -> Any:
+    tower = SiglipVisionConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=144,
+        patch_size=24,
+        vision_use_head=False,
+    )
+    config = LlavaConfig(
+        vision_config=tower,
+        text_config=Qwen3Config(**TEXT, head_dim=32),
+        image_token_id=ids["<|image_pad|>"],
+        image_seq_length=36,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+    images = SiglipImageProcessorPil(
+        size={"height": 144, "width": 144}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    return LlavaForConditionalGeneration(config), images
+
+
+def _qwen_vl(ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": 399,
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "tie_word_embeddings": True,
+    }
+
+
+def _qwen_images(patch: int) -> Qwen2VLImageProcessorPil:
+    return Qwen2VLImageProcessorPil(
+        patch_size=patch, size={"shortest_edge": 1024, "longest_edge": 128 * 128}
+    )
+
+
+def _qwen2_5_vl(ids: dict[str, int]) -> Any:
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "patch_size": 14,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    }
+    text = TEXT | {"rope_parameters": MROPE}
+    config = Qwen2_5_VLConfig(vision_config=vision, text_config=text, **_qwen_vl(ids))
+    return Qwen2_5_VLForConditionalGeneration(config), _qwen_images(14)
+
+
+def _qwen3_vl(ids: dict[str, int]) -> Any:
+    vision = {
+        "depth": 3,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "patch_size": 16,
+        "num_position_embeddings": 64,
+        "deepstack_visual_indexes": [0, 1],
+    }
+    text = TEXT | {"head_dim": 16, "rope_parameters": MROPE | {"mrope_interleaved": True}}
+    config = Qwen3VLConfig(vision_config=vision, text_config=text, **_qwen_vl(ids))
+    return Qwen3VLForConditionalGeneration(config), _qwen_images(16)
+
+
+BUILDERS = {
+    "qwen3": _qwen3,
+    "llava": _llava,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+}
+
+
+def save_model(family: str, folder: Path) -> Path:
+    """A tiny random model of a family, as its users would find it on disk."""
+    tokenizer = make_tokenizer()
+    ids = {name: int(tokenizer.convert_tokens_to_ids(name)) for name in SPECIAL}
+    torch.manual_seed(FAMILIES.index(family))
+    model, images = BUILDERS[family](ids)
+    model.generation_config.eos_token_id = ids["<|im_end|>"]
+    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if family == "llava":
+        LlavaProcessor(
+            image_processor=images,
+            tokenizer=tokenizer,
+            patch_size=24,
+            vision_feature_select_strategy="full",
+            chat_template=TEMPLATE,
+            image_token="<|image_pad|>",
+        ).save_pretrained(folder)
+    elif images is not None:
+        images.save_pretrained(folder)
+    return folder
+
+
+def judging(loaded: Loaded, question: str = QUESTION) -> Judging:
+    options = LocalOptions()
+    with torch.inference_mode():
+        return Judging(loaded, question, options.labels, options.prefill)
+
+
+def picture(seed: int, width: int = 100, height: int = 70) -> Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image(noise.tobytes(), width, height)
+
+
+def conversation(question: str = "What do tea and milk cost?", *images: Image) -> Conversation:
+    return Conversation((Turn("user", (*images, Text(question))),))
+
+
+def question_for(loaded: Loaded, seed: int = 0) -> Conversation:
+    """A question, with a picture where the model takes one."""
+    images = (picture(seed),) if loaded.model.takes_images else ()
+    return conversation(f"What do tea and milk cost, case {seed}?", *images)

@@ -23,6 +23,7 @@ from dreamr.conversation import (
     ImageUnreadable,
     NotAnImage,
     read_image,
+    thumbnail,
 )
 from dreamr.errors import ConversationError
 
@@ -237,6 +238,13 @@ def test_a_decompression_bomb_is_refused_without_a_warning(side: int) -> None:
         warnings.simplefilter("error")
         with pytest.raises(ImageTooManyPixels):
             read_image(bytes(small))
+
+
+def test_a_thumbnail_keeps_the_shape_and_never_grows() -> None:
+    assert read_image(thumbnail(read_image(two_pixels()))) == read_image(two_pixels())
+    large = read_image(PIL.Image.new("RGB", (300, 100), RED))
+    small = read_image(thumbnail(large, side=60))
+    assert (small.width, small.height, pixel(small, 30, 10)) == (60, 20, RED)
 
 
 SEEDS = [

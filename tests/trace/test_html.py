@@ -50,7 +50,9 @@ def events() -> list[Event]:
     )
     usage = Usage(ModelUsage(accepted=8, rejected=8, cancelled=3), ModelUsage(kept=13), 2, 2)
     return [
-        RunStarted(0.0, "fpsr", "small", "large", {"window": 1, "reproducible": False}),
+        RunStarted(
+            0.0, "fpsr", "small", "large", {"window": 1, "delimiter": "\n\n", "reproducible": False}
+        ),
         LaneOpened(0.0, 0, "draft", 0),
         LaneOpened(0.0, 1, "target", 0),
         StepReady(0.1, 0, "draft", 0, TEA),
@@ -112,11 +114,11 @@ def test_work_at_the_same_time_on_one_lane_takes_another_row() -> None:
             RunStarted(0.0, "fpsr", "small", "large"),
             LaneOpened(0.0, 0, "target", 0),
             LaneOpened(0.1, 1, "target", 1),
-            StepReady(0.2, 0, "target", 0, TEA),
-            LaneClosed(0.2, 0, "stop", 8),
-            StepReady(0.3, 1, "target", 1, MILK),
-            LaneClosed(0.3, 1, "stop", 8),
-            LaneOpened(0.3, 2, "target", 2),
+            StepReady(0.25, 1, "target", 1, MILK),
+            LaneClosed(0.25, 1, "stop", 8),
+            LaneOpened(0.2999, 2, "target", 2),  # too small an overlap to be seen
+            StepReady(0.3, 0, "target", 0, TEA),
+            LaneClosed(0.3, 0, "stop", 8),
             StepReady(0.4, 2, "target", 2, TEA),
             LaneClosed(0.4, 2, "stop", 8),
         ]
@@ -148,7 +150,8 @@ def test_the_page_says_what_happened() -> None:
     for said in (
         "<h1>What do tea and milk cost together?</h1>",
         '<p class="answer">3.70</p>',
-        "fpsr · target large, draft small · window 1, reproducible off",
+        "fpsr · target large, draft small · window 1",
+        "delimiter &#x27;\\n\\n&#x27;, reproducible off",
         "<b>1 of 2</b><span>drafted steps accepted",
         "<b>30%</b>",
         "<b>21</b><span>tokens committed",

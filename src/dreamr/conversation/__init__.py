@@ -13,7 +13,7 @@ from dreamr.conversation._errors import (
     ImageUnreadable,
     NotAnImage,
 )
-from dreamr.conversation._images import MAX_PIXELS, ImageSource, read_image
+from dreamr.conversation._images import MAX_PIXELS, ImageSource, read_image, thumbnail
 from dreamr.conversation._parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "Turn",
     "Video",
     "read_image",
+    "thumbnail",
 ]

@@ -79,6 +79,15 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
     return _decode(_read_bytes(path), max_pixels, _shown(str(path)), path.name)
 
 
+def thumbnail(image: Image, *, side: int = 480) -> bytes:
+    """The picture as a PNG file, made smaller where its longer side has more pixels than `side`."""
+    picture = PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _read_bytes(path: Path) -> bytes:
     shown = _shown(str(path))
     try:

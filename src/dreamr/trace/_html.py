@@ -104,7 +104,8 @@ def _about(events: Sequence[Event]) -> str:
 def _plain(value: Option) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "none" if value is None else str(value)
+    text = "none" if value is None else str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _pictures(pictures: Sequence[str]) -> str:

@@ -175,15 +175,16 @@ class _Layout:
 
 
 def lay_out(events: Sequence[Event]) -> tuple[Bar, ...]:
-    """The bars of a trace, whole or broken off, by start; those of a lane never overlap in a row.
+    """The bars of a trace, whole or broken off, by start; those in a row do not overlap.
 
     Linear in the number of events, but for steps that wait for their fate.
     """
     layout = _Layout()
     for event in events:
         layout.add(event)
-    layout.end(duration(events))
-    return tuple(_stack(sorted(layout.bars, key=lambda bar: (bar.start, bar.end))))
+    seconds = duration(events)
+    layout.end(seconds)
+    return tuple(_stack(sorted(layout.bars, key=lambda bar: (bar.start, bar.end)), seconds))
 
 
 def duration(events: Sequence[Event]) -> float:
@@ -211,13 +212,18 @@ def overlap(bars: Iterable[Bar]) -> float:
     return total
 
 
-def _stack(bars: Sequence[Bar]) -> list[Bar]:
-    """Put each bar into the first row of its lane that is free by then."""
+def _stack(bars: Sequence[Bar], seconds: float) -> list[Bar]:
+    """Put each bar into the first row of its lane that is free by then.
+
+    Work that follows other work is often recorded as beginning a moment before that ends: less
+    than anybody sees is no overlap.
+    """
+    invisible = seconds / 500
     free: dict[LaneName, list[float]] = {lane: [] for lane in LANES}
     stacked = []
     for bar in bars:
         ends = free[bar.lane]
-        row = next((i for i, end in enumerate(ends) if end <= bar.start), len(ends))
+        row = next((i for i, end in enumerate(ends) if end <= bar.start + invisible), len(ends))
         ends[row : row + 1] = [bar.end]
         stacked.append(replace(bar, row=row))
     return stacked

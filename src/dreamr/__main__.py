@@ -1,0 +1,7 @@
+"""`python -m dreamr` is `dreamr`."""
+
+import sys
+
+from dreamr.cli import main
+
+sys.exit(main())

@@ -1,0 +1,152 @@
+"""Everything that can be chosen about a run, declared once.
+
+The command line's flags, their help and their environment variables are made from this class, and
+the Python API takes it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from dreamr.engines import Sampling
+from dreamr.errors import DreamrError
+from dreamr.gate import FixedGate
+from dreamr.runner import Settings
+from dreamr.schedules import Options
+
+
+class BadOption(DreamrError):
+    """An option has a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a field means to people, and the bounds of its value, both included.
+
+    group: the heading under which the help shows it. shown: the default in words where the value
+    itself says little.
+    """
+
+    help: str
+    group: str
+    least: float | None = None
+    most: float | None = None
+    shown: str | None = None
+
+
+_METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of a run; `dreamr.knobs()` says what each means.
+
+    Raises:
+        BadOption: a value outside its bounds or its words.
+    """
+
+    method: Annotated[
+        Literal["fpsr", "sequential", "target"],
+        Knob(
+            "fpsr: draft, judge and target at the same time; sequential: one after the other; "
+            "target: the target alone.",
+            _METHOD,
+        ),
+    ] = "fpsr"
+    window: Annotated[int, Knob("Drafted steps that may wait for their verdicts.", _METHOD, 1)] = 4
+    alpha: Annotated[
+        float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
+    ] = 0.7
+    hedge: Annotated[
+        Literal["always", "idle", "never"],
+        Knob(
+            "When the target writes its own next step beside the draft: always; idle, not while "
+            "it judges; never, only after a rejection.",
+            _METHOD,
+        ),
+    ] = "always"
+    answer: Annotated[
+        Literal["target", "verified"],
+        Knob(
+            "Who writes the final answer: the target, or the draft where its answer is verified.",
+            _METHOD,
+        ),
+    ] = "target"
+    reproducible: Annotated[
+        bool,
+        Knob("Always wait for the draft, so that the text does not depend on timing.", _METHOD),
+    ] = False
+    target: Annotated[
+        str | None,
+        Knob("Folder or Hugging Face id of the target.", _MODELS, shown="the embedded one"),
+    ] = None
+    draft: Annotated[
+        str | None,
+        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+    ] = None
+    device: Annotated[str, Knob("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)] = "cpu"
+    draft_device: Annotated[
+        str | None, Knob("Torch device of the draft.", _MODELS, shown="the target's")
+    ] = None
+    threads: Annotated[
+        int,
+        Knob("Torch threads of each model on a CPU; more than cores in all is slow.", _MODELS, 1),
+    ] = 1
+    max_tokens: Annotated[int, Knob("Bound on the tokens of a run.", _SAMPLING, 1)] = 4096
+    max_steps: Annotated[int, Knob("Bound on the steps of a run.", _SAMPLING, 1)] = 256
+    temperature: Annotated[float, Knob("0 is greedy.", _SAMPLING, 0, 100)] = 0.0
+    top_p: Annotated[float, Knob("Sample from the most likely mass only.", _SAMPLING, 0.01, 1)] = (
+        1.0
+    )
+    seed: Annotated[int, Knob("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = 0
+
+    def __post_init__(self) -> None:
+        for name, (kind, knob) in knobs().items():
+            _check(name, getattr(self, name), kind, knob)
+
+    def settings(self) -> Settings:
+        """What the runner takes."""
+        return Settings(
+            method=self.method,
+            options=Options(
+                window=self.window,
+                hedge=self.hedge,
+                reproducible=self.reproducible,
+                answer=self.answer,
+                max_steps=self.max_steps,
+                max_tokens=self.max_tokens,
+            ),
+            gate=FixedGate(self.alpha),
+            sampling=Sampling(
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                seed=self.seed,
+            ),
+        )
+
+    @property
+    def needs_draft(self) -> bool:
+        """Whether the method has use for a draft model."""
+        return self.method != "target"
+
+
+@cache
+def knobs() -> dict[str, tuple[Any, Knob]]:
+    """For each field its type and its knob, in order."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+    return {item.name: get_args(hints[item.name]) for item in fields(RunOptions)}
+
+
+def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
+    flag = name.replace("_", "-")
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        known = ", ".join(get_args(kind))
+        raise BadOption(f"{flag} {value!r} is unknown: choose one of {known}")
+    # Written so that a NaN is out of bounds.
+    if knob.least is not None and not value >= knob.least:
+        raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")
+    if knob.most is not None and not value <= knob.most:
+        raise BadOption(f"{flag} must be at most {knob.most:g}, not {value}")

@@ -1,0 +1,272 @@
+"""The public face: a pair of models, ready to be asked."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from dreamr._options import RunOptions
+from dreamr.conversation import Conversation, ImageSource, read_image
+from dreamr.engines import Engine
+from dreamr.errors import DreamrError, Unsupported
+from dreamr.runner import run
+from dreamr.steps import Cutting
+from dreamr.trace import Event, Result, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An engine, and how its model marks steps and answers; the target's marks hold for a run."""
+
+    engine: Engine
+    cutting: Cutting = field(default_factory=Cutting)
+
+
+OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
+
+
+async def open_local(role: Role, options: RunOptions) -> Model:
+    """Start a model in a worker process of its own: the one that the options name, or the embedded.
+
+    Raises:
+        Unsupported: torch or transformers is not installed.
+        ModelNotFound: there is no loadable model of that name.
+    """
+    try:
+        from dreamr.engines.local import LocalEngine, LocalOptions
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"local models need {error.name}, which is not installed: pip install 'dreamr[local]'"
+        ) from error
+    chosen = options.target if role == "target" else options.draft
+    model = chosen or str(Path(__file__).parent / "pair" / role)
+    device = options.device
+    if role == "draft" and options.draft_device is not None:
+        device = options.draft_device
+    engine = await LocalEngine.open(model, LocalOptions(device=device, threads=options.threads))
+    hints = engine.hints
+    marks = {
+        "delimiter": hints.delimiter,
+        "answer_marker": hints.answer_marker,
+        "max_tokens": hints.max_step_tokens,
+    }
+    said: dict[str, Any] = {name: mark for name, mark in marks.items() if mark is not None}
+    return Model(engine, Cutting(**said))
+
+
+class Reasoner:
+    """A target and its draft, opened once and asked as often as you like.
+
+    Blocking, in scripts and notebooks (also where an event loop runs already):
+
+        with Reasoner() as reasoner:
+            print(reasoner.ask("What do tea and milk cost together?", "receipt.png").answer)
+
+    Asynchronous:
+
+        async with Reasoner(RunOptions(window=6)) as reasoner:
+            async for event in reasoner.stream("What do tea and milk cost together?", image):
+                ...
+
+    Several questions may be under way at once. A question is text, with any number of pictures
+    (paths, bytes, Pillow images or `Image`s), or a `Conversation`.
+    """
+
+    def __init__(
+        self, options: RunOptions | None = None, *, open_model: OpenModel = open_local
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            options: which models, which method, which limits.
+            open_model: opens the model of a role; called once a role, for both side by side.
+        """
+        self.options = options or RunOptions()
+        self._open_model = open_model
+        self._models: dict[Role, Model] = {}
+        self._tasks: TaskGroup | None = None
+        self._thread = 0  # where the event loop of the models runs
+        self._portal: BlockingPortal | None = None
+        self._blocking = ExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self._tasks is not None:
+            raise RuntimeError("this Reasoner is open already")
+        await self._open()
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._thread = threading.get_ident()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        tasks, self._tasks = self._tasks, None
+        try:
+            if tasks is not None:
+                tasks.cancel_scope.cancel()
+                # Not told of the error of the block, which it would wrap in a group.
+                await tasks.__aexit__(None, None, None)
+        finally:
+            await self._close()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(name="dreamr"))
+            # One task enters and leaves, as task groups demand.
+            stack.enter_context(portal.wrap_async_context_manager(self))
+            self._blocking = stack.pop_all()
+        self._portal = portal
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal = None
+        self._blocking.__exit__(kind, error, traceback)
+
+    def ask(
+        self,
+        question: str | Conversation,
+        *images: ImageSource,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Result:
+        """Reason to the end, and block until then. Arguments and errors: `reason`.
+
+        `on_event` is called on a background thread.
+        """
+        if self._portal is None:
+            raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
+        job = partial(self.reason, question, *images, on_event=on_event)
+        future = self._portal.start_task_soon(job)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # an interrupt: the run must not go on without anybody waiting
+            raise
+
+    async def reason(
+        self,
+        question: str | Conversation,
+        *images: ImageSource,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Result:
+        """Reason to the end.
+
+        Args:
+            question: text, or a whole conversation (and then no pictures beside it).
+            images: come before the question's text; read by `dreamr.conversation.read_image`.
+            on_event: sees each event as it happens.
+
+        Raises:
+            ConversationError: the question or a picture cannot be used.
+            Unsupported: the models lack what was asked for.
+            RunFailed: an engine was lost; its `result` holds what there is.
+        """
+        self._check_open()
+        conversation = await self._conversation(question, images)
+        target, draft = self._models["target"], self._models.get("draft")
+        return await run(
+            conversation,
+            target=target.engine,
+            draft=None if draft is None else draft.engine,
+            settings=replace(self.options.settings(), cutting=target.cutting),
+            on_event=on_event,
+        )
+
+    async def stream(
+        self, question: str | Conversation, *images: ImageSource
+    ) -> AsyncGenerator[Event, None]:
+        """Reason, and yield each event as it happens; the last is `RunFinished`.
+
+        Leaving the loop, or closing the generator, cancels the run. Arguments and errors:
+        `reason`; a `RunFailed` comes after the last event.
+        """
+        tasks = self._check_open()
+        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        failures: list[Exception] = []
+        scope = anyio.CancelScope()
+
+        async def work() -> None:
+            with scope, send:
+                try:
+                    await self.reason(question, *images, on_event=send.send_nowait)
+                except Exception as error:
+                    failures.append(error)
+
+        # The run lives in a task of the Reasoner's, not of this generator's: generators may be
+        # finalized from any task, which a cancel scope must not be.
+        tasks.start_soon(work)
+        try:
+            async for event in receive:
+                yield event
+        finally:
+            scope.cancel()
+            receive.close()
+        if failures:
+            raise failures[0]
+
+    def _check_open(self) -> TaskGroup:
+        if self._tasks is None:
+            raise RuntimeError("open the Reasoner first: `with` or `async with Reasoner() as ...`")
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("opened with `with`, a Reasoner takes ask() alone: use `async with`")
+        return self._tasks
+
+    async def _conversation(
+        self, question: str | Conversation, images: tuple[ImageSource, ...]
+    ) -> Conversation:
+        if isinstance(question, str):
+            read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
+            return Conversation.ask(question, *read)
+        if images:
+            raise TypeError("a Conversation holds its pictures itself")
+        question.check()
+        return question
+
+    async def _open(self) -> None:
+        async def open_one(role: Role) -> None:
+            self._models[role] = await self._open_model(role, self.options)
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(open_one, "target")
+                if self.options.needs_draft:
+                    group.start_soon(open_one, "draft")
+        except BaseException as error:
+            await self._close()
+            if isinstance(error, BaseExceptionGroup):
+                raise _cause(error) from None
+            raise
+
+    async def _close(self) -> None:
+        models, self._models = list(self._models.values()), {}
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                for model in models:
+                    group.start_soon(model.engine.aclose)
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show for a group: one of ours if there is one."""
+    ours = group.subgroup(DreamrError)
+    error: BaseException = ours or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

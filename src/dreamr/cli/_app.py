@@ -1,0 +1,92 @@
+"""The application: its commands, and what becomes of errors.
+
+Exit status: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted. Whatever goes
+wrong is one line on standard error.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from dreamr._options import BadOption
+from dreamr._reasoner import OpenModel, open_local
+from dreamr._version import __version__
+from dreamr.cli._run import run_command
+from dreamr.errors import DreamrError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+ENVIRONMENT = (
+    "Method, models, sampling and limits can be set in the environment too, --max-tokens as "
+    "DREAMR_MAX_TOKENS for example; a flag goes first. "
+    "Exit status: 0 done, 1 the run failed, 2 usage, 130 interrupted."
+)
+
+
+def build_app(open_model: OpenModel = open_local) -> typer.Typer:
+    """All commands, over models from `open_model`."""
+    app = typer.Typer(
+        name="dreamr",
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_dreamr)
+    app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
+    return app
+
+
+def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_local) -> int:
+    """Run the command line `argv` (default: the process's) and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a failure.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        app = build_app(open_model)
+        status = app(arguments, prog_name="dreamr", standalone_mode=False)
+        sys.stdout.flush()
+        # typer turns an interrupt into a status.
+        return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
+    except TyperException as error:
+        hint = "" if error.exit_code != USAGE else " (try 'dreamr --help')"
+        return _fail(f"{error.format_message()}{hint}", error.exit_code)
+    except BadOption as error:
+        return _fail(str(error), USAGE)
+    except DreamrError as error:
+        return _fail(str(error), FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left. Keep the interpreter from flushing into nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if os.environ.get("DREAMR_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _fail(f"internal error, {what} (DREAMR_DEBUG=1 shows where)", FAILED)
+
+
+def _dreamr(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Make a large multimodal model reason faster: a draft proposes steps, the target judges."""
+    if version:
+        print(f"dreamr {__version__}")
+        raise typer.Exit
+
+
+def _fail(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    print(f"dreamr: {line}", file=sys.stderr)
+    return status

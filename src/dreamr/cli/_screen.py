@@ -1,0 +1,120 @@
+"""What people see while a run goes on; all of it on standard error.
+
+Who wrote a step is said in words as well as in colour, for terminals and eyes without colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from dreamr.gate import Verdict
+from dreamr.trace import (
+    Event,
+    Note,
+    Result,
+    RunStarted,
+    StepCommitted,
+    StepReady,
+    StepRejected,
+)
+
+_COLOURS = {"draft": "green", "target": "bright_blue", "rejected": "red"}
+_PLAIN_WIDTH = 10_000  # lines for files and pipes are not wrapped
+
+
+def stderr_console() -> Console:
+    """A console on standard error, as colourful as that is."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+class Screen:
+    """Shows the events of one run, step by step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._frontier = 0
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A spinner with a line of text, on terminals only."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with self._console.status(Text(what, "dim")) as self._status:
+            try:
+                yield
+            finally:
+                self._status = None
+
+    def show(self, event: Event) -> None:
+        """Print what people should see of the event, if anything."""
+        match event:
+            case RunStarted():
+                self._say("thinking")
+            case StepReady(role="draft") if event.position >= self._frontier:
+                self._say(f"the draft is {event.position + 1 - self._frontier} steps ahead")
+            case StepCommitted():
+                self._frontier = event.position + 1
+                self._step(event.position, event.source, event.step.text, event.verdict)
+            case StepRejected():
+                self._step(event.position, "rejected", event.step.text, event.verdict)
+            case Note():
+                self._console.print(Text(f"note: {event.message}", "yellow"))
+
+    def summary(self, result: Result) -> None:
+        """One line of figures."""
+        self._console.print(Text(_summary(result), "dim"))
+
+    def line(self, text: str) -> None:
+        """A line about the run."""
+        self._console.print(Text(text, "dim"))
+
+    def _say(self, what: str) -> None:
+        if self._status is not None:
+            self._status.update(Text(what, "dim"))
+
+    def _step(self, position: int, who: str, text: str, verdict: Verdict | None) -> None:
+        colour = _COLOURS[who]
+        grid = Table.grid(padding=(0, 1))
+        for width in (3, 8, 4, None):
+            grid.add_column(width=width, overflow="fold", justify="right" if width == 3 else "left")
+        grid.add_row(
+            Text(str(position + 1), "dim"),
+            Text(who, f"bold {colour}"),
+            Text("" if verdict is None else f"{verdict.ratio:.2f}", colour),
+            Text(printable(text).strip(), f"strike {colour}" if who == "rejected" else colour),
+        )
+        self._console.print(grid)
+
+
+def printable(text: str) -> str:
+    """The text without characters that would steer a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def _summary(result: Result) -> str:
+    drafted = [step for step in result.steps if step.source == "draft"]
+    usage = result.usage
+    kept = usage.draft.accepted + usage.target.kept
+    lost = usage.draft.written + usage.target.written - kept
+    parts = [f"{_count(len(result.steps), 'step')} in {result.seconds:.2f} s"]
+    if usage.draft.written:
+        parts.append(f"{len(drafted)} by the draft")
+    parts.append(f"{_count(kept, 'token')} committed, {lost:,} thrown away")
+    return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

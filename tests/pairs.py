@@ -1,0 +1,36 @@
+"""Models that play a small run: one drafted step is accepted, one rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dreamr import RunOptions
+from dreamr._reasoner import Model
+from dreamr.engines import ScriptedEngine
+from dreamr.trace import Role
+
+RIGHT = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
+WRONG = "Milk costs 7.20.\n\n"
+
+
+@dataclass
+class Pair:
+    """A model factory over a scripted target and draft; remembers what it opened.
+
+    errors: raised in place of opening the role's engine. Other fields go to the engines.
+    """
+
+    target: dict[str, Any] = field(default_factory=dict)
+    draft: dict[str, Any] = field(default_factory=dict)
+    errors: dict[Role, Exception] = field(default_factory=dict)
+    opened: dict[Role, ScriptedEngine] = field(default_factory=dict)
+
+    async def __call__(self, role: Role, options: RunOptions) -> Model:
+        if role in self.errors:
+            raise self.errors[role]
+        script = RIGHT if role == "target" else (RIGHT[0], WRONG, RIGHT[2])
+        plan: dict[str, Any] = {"script": script, "opinion": dict.fromkeys(RIGHT, 0.93)}
+        plan |= {"name": role} | (self.target if role == "target" else self.draft)
+        self.opened[role] = ScriptedEngine(**plan)
+        return Model(self.opened[role])

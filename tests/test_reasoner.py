@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import PIL.Image
+import pytest
+from pairs import RIGHT, WRONG, Pair
+
+from dreamr import (
+    Conversation,
+    ConversationError,
+    EngineLost,
+    Event,
+    ModelNotFound,
+    Reasoner,
+    RunFailed,
+    RunOptions,
+)
+from dreamr.engines import Failure
+from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
+
+QUESTION = "What do tea and milk cost together?"
+SEQUENTIAL = RunOptions(method="sequential")
+
+
+def run(job: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(job, 30))
+
+
+def test_a_question_is_answered_without_any_event_loop(pair: Pair) -> None:
+    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+        first = reasoner.ask(QUESTION)
+        second = reasoner.ask(Conversation.ask(QUESTION))
+    assert (first.answer, second.answer) == ("3.70", "3.70")
+    assert [step.source for step in first.steps] == ["draft", "target", "target"]
+
+
+def test_a_question_is_answered_inside_a_running_event_loop(pair: Pair) -> None:
+    async def cell_of_a_notebook() -> str:
+        with Reasoner(open_model=pair) as reasoner:
+            return reasoner.ask(QUESTION).answer
+
+    assert run(cell_of_a_notebook()) == "3.70"
+
+
+def test_pictures_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (5, 4)).save(tmp_path / "r.png")
+    seen: list[Conversation] = []
+
+    def script(context: Any) -> str:
+        seen.append(context.conversation)
+        return "".join(RIGHT[len(context.prefix) :])
+
+    pair.target["script"] = script
+    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+        reasoner.ask(QUESTION, tmp_path / "r.png", PIL.Image.new("L", (2, 2)))
+    assert [(image.width, image.height) for image in seen[0].images] == [(5, 4), (2, 2)]
+
+
+def test_events_are_seen_while_they_happen(pair: Pair) -> None:
+    seen: list[Event] = []
+    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+        result = reasoner.ask(QUESTION, on_event=seen.append)
+    assert isinstance(seen[0], RunStarted)
+    assert seen[:-1] == list(result.events)
+    assert [e.step.text for e in seen if isinstance(e, StepCommitted)] == list(RIGHT)
+    assert [e.step.text for e in seen if isinstance(e, StepRejected)] == [WRONG]
+
+
+def test_streaming_yields_events_up_to_the_result(pair: Pair) -> None:
+    async def job() -> list[Event]:
+        async with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+            return [event async for event in reasoner.stream(QUESTION)]
+
+    last = run(job())[-1]
+    assert isinstance(last, RunFinished)
+    assert last.result.answer == "3.70"
+
+
+def test_several_questions_may_be_under_way_at_once(pair: Pair) -> None:
+    async def job() -> set[str]:
+        answers = set()
+
+        async def ask(question: str) -> None:
+            answers.add(f"{question} {(await reasoner.reason(question)).answer}")
+
+        async with Reasoner(open_model=pair) as reasoner, anyio.create_task_group() as group:
+            for question in "abc":
+                group.start_soon(ask, question)
+        return answers
+
+    assert run(job()) == {"a 3.70", "b 3.70", "c 3.70"}
+
+
+def test_leaving_a_stream_cancels_the_run(pair: Pair) -> None:
+    pair.target["token_seconds"] = float("inf")
+
+    async def job() -> int:
+        async with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+            async with aclosing(reasoner.stream(QUESTION)) as events:
+                async for _ in events:
+                    break
+            while pair.opened["target"].open_streams:
+                await anyio.lowlevel.checkpoint()
+            return pair.opened["target"].open_streams
+
+    assert run(job()) == 0
+
+
+def test_a_stream_that_nobody_closes_does_no_harm(pair: Pair) -> None:
+    pair.target["token_seconds"] = float("inf")
+
+    async def job() -> None:
+        async with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+            async for _ in reasoner.stream(QUESTION):
+                break
+
+    run(job())
+    assert pair.opened["target"].open_streams == 0
+
+
+def test_closing_cancels_what_is_under_way(pair: Pair) -> None:
+    pair.target["token_seconds"] = float("inf")
+    started = threading.Event()
+    outcome: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            reasoner.ask(QUESTION, on_event=lambda event: started.set())
+        except BaseException as error:
+            outcome.append(error)
+
+    waiting = threading.Thread(target=ask)
+    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+        waiting.start()
+        assert started.wait(30)
+    waiting.join(30)
+    assert len(outcome) == 1
+    assert pair.opened["target"].open_streams == 0
+
+
+def test_a_lost_target_raises_with_what_there_is(pair: Pair) -> None:
+    pair.target["stream_failures"] = {0: Failure(EngineLost("the target died"), tokens=4)}
+    with (
+        Reasoner(RunOptions(method="target"), open_model=pair) as reasoner,
+        pytest.raises(RunFailed, match="the target died") as caught,
+    ):
+        reasoner.ask(QUESTION)
+    assert caught.value.result.text == RIGHT[0]  # type: ignore[attr-defined]
+
+
+def test_a_stream_raises_the_failure_after_its_last_event(pair: Pair) -> None:
+    pair.target["stream_failures"] = {0: Failure(EngineLost("the target died"))}
+    seen: list[Event] = []
+
+    async def job() -> None:
+        async with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+            async for event in reasoner.stream(QUESTION):
+                seen.append(event)
+
+    with pytest.raises(RunFailed, match="the target died"):
+        run(job())
+    assert isinstance(seen[-1], RunFinished)
+
+
+def test_errors_in_the_block_come_out_as_they_are(pair: Pair) -> None:
+    async def job() -> None:
+        async with Reasoner(open_model=pair):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        run(job())
+
+
+def test_a_bad_question_is_refused_and_the_reasoner_goes_on(pair: Pair) -> None:
+    with Reasoner(open_model=pair) as reasoner:
+        with pytest.raises(ConversationError):
+            reasoner.ask(QUESTION, b"no picture")
+        with pytest.raises(ConversationError):
+            reasoner.ask("  ")
+        with pytest.raises(TypeError, match="pictures"):
+            reasoner.ask(Conversation.ask(QUESTION), b"")
+        assert reasoner.ask(QUESTION).answer == "3.70"
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_model_that_does_not_open_closes_the_other(pair: Pair, blocking: bool) -> None:
+    pair.errors["draft"] = ModelNotFound("no such draft")
+
+    async def job() -> None:
+        async with Reasoner(open_model=pair):
+            pass
+
+    with pytest.raises(ModelNotFound, match="no such draft"):  # noqa: PT012
+        if blocking:
+            with Reasoner(open_model=pair):
+                pass
+        run(job())
+    target = pair.opened["target"]
+    with pytest.raises(EngineLost, match="closed"):
+        run(target.judge(None, ["step"]))  # type: ignore[arg-type]
+
+
+def test_models_are_closed_at_the_end_and_can_be_opened_again(pair: Pair) -> None:
+    reasoner = Reasoner(SEQUENTIAL, open_model=pair)
+    for _ in range(2):
+        with reasoner:
+            assert reasoner.ask(QUESTION).answer == "3.70"
+        for engine in pair.opened.values():
+            with pytest.raises(EngineLost, match="closed"):
+                run(engine.judge(None, ["step"]))  # type: ignore[arg-type]
+
+
+def test_the_target_alone_opens_no_draft(pair: Pair) -> None:
+    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+        reasoner.ask(QUESTION)
+    assert set(pair.opened) == {"target"}
+
+
+def test_asking_before_opening_says_how_to_open(pair: Pair) -> None:
+    reasoner = Reasoner(open_model=pair)
+    with pytest.raises(RuntimeError, match="with Reasoner"):
+        reasoner.ask(QUESTION)
+    with pytest.raises(RuntimeError, match="with Reasoner"):
+        run(reasoner.reason(QUESTION))
+
+
+def test_opening_twice_is_refused(pair: Pair) -> None:
+    with Reasoner(open_model=pair) as reasoner, pytest.raises(RuntimeError, match="open already"):
+        reasoner.__enter__()
+
+
+def test_a_reasoner_opened_for_blocking_use_says_so_to_coroutines(pair: Pair) -> None:
+    with Reasoner(open_model=pair) as reasoner, pytest.raises(RuntimeError, match="async with"):
+        run(reasoner.reason(QUESTION))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation, ImageSource, read_image
 from dreamr.engines import Engine
-from dreamr.errors import DreamrError, Unsupported
+from dreamr.errors import DreamrError, RunFailed, Unsupported
 from dreamr.runner import run
 from dreamr.steps import Cutting
 from dreamr.trace import Event, Result, Role
@@ -99,6 +100,7 @@ class Reasoner:
         self._thread = 0  # where the event loop of the models runs
         self._portal: BlockingPortal | None = None
         self._blocking = ExitStack()
+        self._asked: set[Future[Result]] = set()
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -139,6 +141,8 @@ class Reasoner:
         traceback: TracebackType | None,
     ) -> None:
         self._portal = None
+        for future in tuple(self._asked):
+            future.cancel()
         self._blocking.__exit__(kind, error, traceback)
 
     def ask(
@@ -151,15 +155,21 @@ class Reasoner:
 
         `on_event` is called on a background thread.
         """
-        if self._portal is None:
+        portal = self._portal
+        if portal is None:
             raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
         job = partial(self.reason, question, *images, on_event=on_event)
-        future = self._portal.start_task_soon(job)
+        future = portal.start_task_soon(job)
+        self._asked.add(future)
         try:
+            if self._portal is not portal:  # closed before it could know of this future
+                future.cancel()
             return future.result()
-        except BaseException:
-            future.cancel()  # an interrupt: the run must not go on without anybody waiting
-            raise
+        except CancelledError as error:
+            raise RunFailed("the Reasoner was closed during the run") from error
+        finally:
+            future.cancel()  # after an interrupt: nobody waits for the run any more
+            self._asked.discard(future)
 
     async def reason(
         self,
@@ -177,7 +187,7 @@ class Reasoner:
         Raises:
             ConversationError: the question or a picture cannot be used.
             Unsupported: the models lack what was asked for.
-            RunFailed: an engine was lost; its `result` holds what there is.
+            RunFailed: an engine was lost; its `result` holds what there is. Or the Reasoner was closed.
         """
         self._check_open()
         conversation = await self._conversation(question, images)

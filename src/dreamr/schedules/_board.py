@@ -82,7 +82,7 @@ class Board:
             case Judged(call) | JudgeFailed(call):
                 known = call == self._call
                 self._call = None if known else self._call
-        return known and not self.finished
+        return known
 
     def open(self, role: Role, credit: int) -> int:
         """Open a lane at the frontier."""
@@ -108,12 +108,6 @@ class Board:
         assert self._call is None
         self._call, self._next_call = self._next_call, self._next_call + 1
         self._commands.append(Judge(self._call, tuple(self.prefix), tuple(candidates)))
-
-    def cancel_judge(self) -> None:
-        """Forget the call under way, if there is one."""
-        if self._call is not None:
-            self._commands.append(CancelJudge(self._call))
-            self._call = None
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
         """Commit an accepted step; how the run ends with it, if it does."""
@@ -174,6 +168,8 @@ class Board:
         """Close everything and end the run."""
         for lane in sorted(self._lanes):
             self.close(lane)
-        self.cancel_judge()
+        if self._call is not None:
+            self._commands.append(CancelJudge(self._call))
+            self._call = None
         self.finished = True
         self._commands.append(Finished(finish, error))

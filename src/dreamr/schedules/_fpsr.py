@@ -162,7 +162,6 @@ class Fpsr:
         else:
             board.reject(step, verdict)
             self._drop_waiting(board.position + 1, "it followed a rejected step")
-            board.cancel_judge()
             self._close_draft()
 
     def _accept(self, step: Step, verdict: Verdict) -> None:

@@ -1,0 +1,294 @@
+"""A driver in virtual time that does its worst, and watches over the invariants."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dreamr.gate import Verdict
+from dreamr.schedules import (
+    CancelJudge,
+    CloseLane,
+    Command,
+    Commit,
+    Discard,
+    Finish,
+    Finished,
+    Grant,
+    Judge,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    OpenLane,
+    Options,
+    Reject,
+    Report,
+    Schedule,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Ending, Step
+
+Writing = tuple[Step | None, Finish | None]
+
+_ENDINGS: dict[str, tuple[Ending | None, Finish | None]] = {
+    "step": (Ending.DELIMITER, None),
+    "last step": (Ending.DELIMITER, "stop"),
+    "answer": (Ending.ANSWER, "stop"),
+    "end": (Ending.END, "stop"),
+    "cap": (Ending.CAP, None),
+    "length": (Ending.CAP, "length"),
+    "nothing": (None, "stop"),
+    "no room": (None, "length"),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """What the models write and think: functions of the text before, and of nothing else.
+
+    odd_drafts, odd_steps: how often the draft, the target write anything but a plain step.
+    """
+
+    seed: int
+    acceptance: float = 0.5
+    odd_drafts: float = 0.2
+    odd_steps: float = 0.1
+
+    def write(self, role: str, prefix: Sequence[str]) -> Writing:
+        luck = random.Random(f"{self.seed} {role} {''.join(prefix)}")
+        odd = luck.random() < (self.odd_drafts if role == "draft" else self.odd_steps)
+        ending, finish = _ENDINGS[luck.choice(list(_ENDINGS)) if odd else "step"]
+        if ending is None:
+            return None, finish
+        text = f"{role[0]}{luck.randrange(1000)}{'.' if ending is Ending.END else chr(10) * 2}"
+        return Step(text, luck.randint(1, 9), ending), finish
+
+    def verdict(self, prefix: Sequence[str], step: Step) -> Verdict:
+        luck = random.Random(f"{self.seed} judge {''.join(prefix)}|{step.text}")
+        accepted = luck.random() < self.acceptance
+        return Verdict(accepted, luck.random(), 0.5, "the world says so")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Virtual seconds of a step of each model and of a judge call, times something random."""
+
+    draft: float = 1.0
+    target: float = 3.0
+    judge: float = 0.5
+    jitter: float = 1.0
+
+
+@dataclass
+class _Lane:
+    role: str
+    prefix: list[str]
+    credit: int
+    busy: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    commits: list[Commit]
+    finished: Finished
+    seconds: float
+    reports: list[str]
+
+
+@dataclass
+class Adversary:
+    """Drives a schedule; any breach of an invariant is an AssertionError.
+
+    failures: how likely each lane and call of the fragile models is to fail at each moment, half
+    of them for good.
+    """
+
+    schedule: Schedule
+    world: World
+    options: Options
+    pace: Pace = field(default_factory=Pace)
+    seed: int = 0
+    failures: float = 0.0
+    fragile: Sequence[str] = ("draft", "target")
+
+    def __post_init__(self) -> None:
+        self.luck = random.Random(self.seed)
+        self.now = 0.0
+        self.queue: list[tuple[float, int, Signal | int]] = []
+        self.order = 0
+        self.lanes: dict[int, _Lane] = {}
+        self.calls: dict[int, Judge] = {}
+        self.lost: set[str] = set()
+        self.waiting: list[tuple[int, Step]] = []
+        self.own: list[Step] = []
+        self.commits: list[Commit] = []
+        self.reports: list[str] = []
+        self.finished: Finished | None = None
+
+    @property
+    def text(self) -> list[str]:
+        return [commit.step.text for commit in self.commits]
+
+    @property
+    def room(self) -> int:
+        return self.options.max_tokens - sum(commit.step.tokens for commit in self.commits)
+
+    def run(self) -> Outcome:
+        self.carry_out(self.schedule.start())
+        for _ in range(60 * (self.options.max_steps + 1)):
+            if self.finished is not None:
+                break
+            assert self.queue, "nothing is under way, and the run is not finished"
+            self.advance()
+        assert self.finished is not None, "the run does not end"
+        self.check_end()
+        return Outcome(self.commits, self.finished, self.now, self.reports)
+
+    def check_end(self) -> None:
+        assert not self.lanes, "a lane was left open"
+        assert not self.calls, "a judge call was left open"
+        assert not self.waiting, "drafted steps were forgotten"
+        assert not self.own, "a step of the target was forgotten"
+        assert len(self.commits) <= self.options.max_steps
+        late = StepDone(0, Step("late\n\n", 1, Ending.DELIMITER))
+        assert not list(self.schedule.handle(late)), "something happened after the end"
+
+    # Time
+
+    def later(self, role: str, what: Signal | int) -> None:
+        seconds = getattr(self.pace, role) * (1 + self.pace.jitter * self.luck.expovariate(1))
+        self.order += 1
+        heapq.heappush(self.queue, (self.now + seconds, self.order, what))
+
+    def advance(self) -> None:
+        self.now, _, what = heapq.heappop(self.queue)
+        signal = self.write(what) if isinstance(what, int) else self.judged(what)
+        if signal is not None:
+            self.carry_out(self.schedule.handle(signal))
+            assert len(self.waiting) <= self.options.window, "more than a window waits"
+            assert len(self.own) <= 1
+
+    # Engines
+
+    def write(self, number: int) -> Signal | None:
+        """The lane's next step, or a late word of a lane that was closed meanwhile."""
+        lane = self.lanes.get(number)
+        if lane is None:
+            stale = StepDone(number, Step("stale\n\n", 1, Ending.DELIMITER))
+            return self.luck.choice([None, stale, LaneEnded(number, "stop")])
+        lane.busy = False
+        if lane.role in self.lost or self.unlucky(lane.role):
+            return self.fail(number, lane)
+        step, finish = self.world.write(lane.role, lane.prefix)
+        if finish is not None:
+            del self.lanes[number]
+        if step is None:
+            assert finish is not None
+            return LaneEnded(number, finish)
+        if lane.role == "draft":
+            self.waiting.append((len(lane.prefix), step))
+        else:
+            self.own.append(step)
+        lane.prefix.append(step.text)
+        lane.credit -= 1
+        self.keep_busy(number)
+        return StepDone(number, step, finish)
+
+    def unlucky(self, role: str) -> bool:
+        return role in self.fragile and self.luck.random() < self.failures
+
+    def fail(self, number: int, lane: _Lane) -> LaneFailed:
+        del self.lanes[number]
+        if self.luck.random() < 0.5:
+            self.lost.add(lane.role)
+        return LaneFailed(number, "out of luck", lane.role in self.lost)
+
+    def keep_busy(self, number: int) -> None:
+        lane = self.lanes.get(number)
+        if lane is not None and lane.credit > 0 and not lane.busy:
+            lane.busy = True
+            self.later(lane.role, number)
+
+    def judged(self, signal: Signal) -> Signal:
+        assert isinstance(signal, Judged)
+        if self.calls.pop(signal.call, None) is None:
+            return signal  # cancelled, and too late
+        if "target" in self.lost or self.unlucky("target"):
+            if self.luck.random() < 0.5:
+                self.lost.add("target")
+            return JudgeFailed(signal.call, "out of luck", "target" in self.lost)
+        return signal
+
+    # Commands
+
+    def carry_out(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            assert self.finished is None, "a command after the end"
+            self.obey(command)
+
+    def obey(self, command: Command) -> None:
+        match command:
+            case OpenLane(number, role, prefix, credit, max_tokens):
+                assert credit >= 1
+                assert max_tokens == self.room
+                assert max_tokens >= 1
+                assert list(prefix) == self.text, "a lane must begin at the frontier"
+                assert all(lane.role != role for lane in self.lanes.values()), "two at once"
+                self.lanes[number] = _Lane(role, list(prefix), credit)
+                self.keep_busy(number)
+            case Grant(number, steps):
+                self.lanes[number].credit += steps
+                self.keep_busy(number)
+            case CloseLane(number):
+                del self.lanes[number]
+            case Judge(call, prefix, candidates):
+                self.ask(call, prefix, candidates)
+            case CancelJudge(call):
+                del self.calls[call]
+            case Commit():
+                self.commit(command)
+            case Reject(position, step, verdict):
+                assert not verdict.accepted
+                assert (position, step) == self.waiting.pop(0)
+                assert position == len(self.commits)
+            case Discard(position, step, "draft"):
+                self.waiting.remove((position, step))
+            case Discard(position, step, _):
+                assert position == len(self.commits)
+                self.own.remove(step)
+            case Report(message):
+                self.reports.append(message)
+            case Finished():
+                self.finished = command
+
+    def ask(self, call: int, prefix: tuple[str, ...], candidates: tuple[Step, ...]) -> None:
+        assert not self.calls, "two judge calls at once"
+        assert list(prefix) == self.text
+        assert list(candidates) == [step for _, step in self.waiting[: len(candidates)]]
+        assert candidates
+        before, verdicts = list(prefix), []
+        for step in candidates:
+            verdicts.append(self.world.verdict(before, step))
+            before.append(step.text)
+        self.calls[call] = Judge(call, prefix, candidates)
+        self.later("judge", Judged(call, tuple(verdicts)))
+
+    def commit(self, command: Commit) -> None:
+        assert command.position == len(self.commits)
+        step = command.step
+        if command.source == "draft":
+            assert (command.position, step) == self.waiting.pop(0)
+            assert step.ending is not Ending.CAP
+            assert command.verdict == self.world.verdict(self.text, step)
+            assert command.verdict.accepted
+        else:
+            self.own.remove(step)
+            assert command.verdict is None
+        assert self.world.write(command.source, self.text)[0] == step, "written after another text"
+        self.commits.append(command)

@@ -1,0 +1,331 @@
+"""FPSR move by move; each test is a short conversation with the schedule."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import pytest
+
+from dreamr.gate import Verdict
+from dreamr.schedules import (
+    CancelJudge,
+    CloseLane,
+    Command,
+    Commit,
+    Discard,
+    Finish,
+    Finished,
+    Grant,
+    Judge,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    OpenLane,
+    Options,
+    Reject,
+    Report,
+    Role,
+    Signal,
+    StepDone,
+    by_name,
+)
+from dreamr.steps import Ending, Step
+
+C = TypeVar("C", bound=Command)
+
+YES = Verdict(True, 0.9, 0.7, "")
+NO = Verdict(False, 0.1, 0.7, "")
+
+
+def step(text: str, ending: Ending = Ending.DELIMITER) -> Step:
+    return Step(text, 3, ending)
+
+
+A, B, C1, OWN = (step(f"{name}\n\n") for name in ("a", "b", "c", "own"))
+ANSWER = step("Answer: 4", Ending.ANSWER)
+CUT = step("and so on and so on", Ending.CAP)
+
+
+class Talk:
+    """A schedule, and which lanes and call are open in it."""
+
+    def __init__(self, **options: object) -> None:
+        self.schedule = by_name("fpsr", Options(**options))  # type: ignore[arg-type]
+        self.lanes: dict[Role, int] = {}
+        self.call = -1
+        self.said: list[Command] = []
+        self.hear(list(self.schedule.start()))
+
+    def hear(self, commands: list[Command]) -> list[Command]:
+        self.said = commands
+        for command in commands:
+            match command:
+                case OpenLane(lane, role):
+                    self.lanes[role] = lane
+                case CloseLane(lane):
+                    self.lanes = {r: n for r, n in self.lanes.items() if n != lane}
+                case Judge(call):
+                    self.call = call
+        return commands
+
+    def tell(self, signal: Signal) -> list[Command]:
+        return self.hear(list(self.schedule.handle(signal)))
+
+    def writes(self, role: Role, step: Step | None, finish: Finish | None = None) -> list[Command]:
+        lane = self.lanes.pop(role) if finish else self.lanes[role]
+        if step is not None:
+            return self.tell(StepDone(lane, step, finish))
+        assert finish is not None
+        return self.tell(LaneEnded(lane, finish))
+
+    def judges(self, *verdicts: Verdict) -> list[Command]:
+        return self.tell(Judged(self.call, verdicts))
+
+    def only(self, kind: type[C]) -> C:
+        (command,) = self.all(kind)
+        return command
+
+    def all(self, kind: type[C]) -> list[C]:
+        return [command for command in self.said if isinstance(command, kind)]
+
+
+def test_the_draft_and_the_hedge_begin_together() -> None:
+    draft, hedge = Talk(window=3).said
+    assert draft == OpenLane(0, "draft", (), 3, 8192)
+    assert hedge == OpenLane(1, "target", (), 1, 8192)
+
+
+def test_all_complete_waiting_steps_are_judged_at_once() -> None:
+    talk = Talk()
+    assert talk.writes("draft", A) == [Judge(0, (), (A,))]
+    assert talk.writes("draft", B) == []
+    assert talk.writes("draft", C1) == []
+    talk.judges(YES)
+    assert talk.only(Judge) == Judge(1, (A.text,), (B, C1))
+
+
+def test_verdicts_that_lie_ready_apply_at_once_and_the_draft_streams_on() -> None:
+    talk = Talk()
+    for drafted in (A, B, C1):
+        talk.writes("draft", drafted)
+    talk.judges(YES)
+    hedge, draft = talk.lanes["target"], talk.lanes["draft"]
+    talk.judges(YES, YES)
+    assert talk.all(Commit) == [Commit(1, B, "draft", YES), Commit(2, C1, "draft", YES)]
+    assert talk.all(Grant) == [Grant(draft, 1), Grant(draft, 1)]
+    assert talk.all(CloseLane) == [CloseLane(hedge)]
+    assert talk.only(OpenLane).prefix == (A.text, B.text, C1.text)
+
+
+def test_a_rejection_drops_what_followed_and_waits_for_the_target() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.writes("draft", B)
+    talk.judges(NO)
+    assert talk.said == [
+        Reject(0, A, NO),
+        Discard(1, B, "draft", "it followed a rejected step"),
+        CloseLane(0),
+    ]
+    talk.writes("target", OWN)
+    assert talk.only(Commit) == Commit(0, OWN, "target")
+    assert [(c.role, c.prefix) for c in talk.all(OpenLane)] == [
+        ("draft", (OWN.text,)),
+        ("target", (OWN.text,)),
+    ]
+
+
+def test_a_fallback_that_is_already_there_is_committed_with_the_rejection() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    assert talk.writes("target", OWN) == []  # a complete drafted step gets its verdict first
+    talk.judges(NO)
+    assert talk.only(Commit) == Commit(0, OWN, "target")
+
+
+def test_an_acceptance_beats_the_targets_own_complete_step() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.writes("target", OWN)
+    talk.judges(YES)
+    assert talk.only(Commit).step is A
+    assert talk.only(Discard).step is OWN
+
+
+def test_the_target_does_not_wait_for_a_slow_draft() -> None:
+    talk = Talk()
+    talk.writes("target", OWN)
+    assert talk.only(Commit).source == "target"
+    assert talk.all(CloseLane) == [CloseLane(1), CloseLane(0)]
+
+
+def test_with_reproducible_it_does_wait() -> None:
+    talk = Talk(reproducible=True)
+    assert talk.writes("target", OWN) == []
+    talk.writes("draft", A)
+    talk.judges(YES)
+    assert talk.only(Commit).source == "draft"
+
+
+def test_a_drafted_answer_is_a_claim_and_the_target_decides() -> None:
+    talk = Talk()
+    talk.writes("draft", ANSWER, "stop")
+    assert talk.only(Discard).step is ANSWER
+    assert not talk.all(Judge)
+    talk.writes("target", OWN)
+    assert {c.role for c in talk.all(OpenLane)} == {"draft", "target"}
+    talk.writes("target", ANSWER, "stop")
+    assert talk.only(Finished) == Finished("answer")
+
+
+def test_a_drafted_end_without_delimiter_is_a_claim_too() -> None:
+    talk = Talk()
+    talk.writes("draft", step("so", Ending.END), "stop")
+    assert len(talk.all(Discard)) == 1
+
+
+def test_a_verified_answer_ends_the_run() -> None:
+    talk = Talk(answer="verified")
+    talk.writes("draft", ANSWER, "stop")
+    talk.judges(YES)
+    assert talk.only(Commit) == Commit(0, ANSWER, "draft", YES)
+    assert talk.said[-1] == Finished("answer")
+
+
+def test_a_refused_answer_leaves_the_end_to_the_target() -> None:
+    talk = Talk(answer="verified")
+    talk.writes("draft", ANSWER, "stop")
+    talk.judges(NO)
+    assert talk.only(Reject).step is ANSWER
+    assert not talk.all(Finished)
+
+
+def test_a_cut_draft_is_rejected_unjudged_and_written_no_further() -> None:
+    talk = Talk()
+    talk.writes("draft", CUT)
+    assert talk.only(Reject).verdict.reason == "cut by the length cap"
+    assert talk.only(CloseLane).lane == 0
+    assert not talk.all(Judge)
+
+
+def test_steps_before_a_cut_one_are_judged_and_nothing_is_drafted_behind_it() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    assert talk.writes("draft", CUT) == [CloseLane(0)]
+    talk.judges(YES)
+    assert [c.step for c in talk.all(Commit)] == [A]
+    assert [c.step for c in talk.all(Reject)] == [CUT]
+
+
+def test_an_idle_hedge_does_not_begin_while_a_verdict_is_pending() -> None:
+    talk = Talk(hedge="idle")
+    assert "target" in talk.lanes
+    talk.writes("draft", A)
+    talk.writes("draft", B)
+    talk.judges(YES)
+    assert "target" not in talk.lanes
+    talk.judges(YES)
+    assert "target" in talk.lanes
+
+
+def test_without_hedge_the_target_writes_only_after_a_rejection() -> None:
+    talk = Talk(hedge="never")
+    assert "target" not in talk.lanes
+    talk.writes("draft", A)
+    talk.judges(NO)
+    assert talk.only(OpenLane).role == "target"
+
+
+def test_an_empty_draft_falls_back_for_one_step() -> None:
+    talk = Talk(hedge="never")
+    talk.writes("draft", None, "stop")
+    assert talk.only(OpenLane).role == "target"
+    talk.writes("target", OWN)
+    assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 4, 8189)
+
+
+def test_without_draft_the_target_goes_on_alone_in_one_stream() -> None:
+    talk = Talk()
+    talk.tell(LaneFailed(0, "gone", lost=True))
+    assert "gone" in talk.only(Report).message
+    talk.writes("target", OWN)  # the hedge, which may write one step
+    assert talk.only(OpenLane).credit == 256
+    for _ in range(3):
+        assert [type(c) for c in talk.writes("target", OWN)] == [Commit]
+
+
+def test_steps_drafted_before_the_loss_are_still_judged() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.writes("draft", B)
+    talk.tell(LaneFailed(0, "gone", lost=True))
+    talk.judges(YES)
+    assert talk.only(OpenLane).credit == 1  # a verdict may come before its second step
+    talk.judges(YES)
+    assert talk.only(Commit).step is B
+    assert talk.only(OpenLane).credit == 256
+
+
+def test_a_draft_that_fails_three_times_is_given_up() -> None:
+    talk = Talk()
+    for failures in (1, 2, 3):
+        talk.tell(LaneFailed(talk.lanes.pop("draft"), "busy"))
+        assert ("alone" in talk.only(Report).message) == (failures == 3)
+        talk.writes("target", OWN)
+    assert "draft" not in talk.lanes
+
+
+def test_a_failed_judgement_is_a_rejection() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.tell(JudgeFailed(talk.call, "overloaded"))
+    assert "overloaded" in talk.only(Report).message
+    assert not talk.only(Reject).verdict.accepted
+
+
+@pytest.mark.parametrize("by", ["lane", "judge"])
+def test_a_lost_target_ends_the_run_and_closes_everything(by: str) -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    if by == "lane":
+        talk.tell(LaneFailed(talk.lanes["target"], "gone", lost=True))
+        assert talk.all(CancelJudge)
+    else:
+        talk.tell(JudgeFailed(talk.call, "gone", lost=True))
+        assert len(talk.all(CloseLane)) == 2
+    assert talk.only(Discard).step is A
+    assert talk.said[-1] == Finished("failed", "gone")
+
+
+def test_a_target_that_stops_without_an_answer_ends_the_run() -> None:
+    talk = Talk()
+    talk.writes("target", step("so four", Ending.END), "stop")
+    assert talk.only(Commit).source == "target"
+    assert talk.only(Finished) == Finished("stop")
+
+
+def test_a_target_cut_by_the_limit_on_tokens_ends_the_run_and_says_so() -> None:
+    talk = Talk()
+    talk.writes("target", CUT, "length")
+    assert talk.only(Commit).step is CUT
+    assert "limit" in talk.only(Report).message
+    assert talk.only(Finished) == Finished("length")
+
+
+def test_a_step_of_the_target_cut_by_the_cap_is_kept_and_noted() -> None:
+    talk = Talk()
+    talk.writes("target", CUT)
+    assert "cap" in talk.only(Report).message
+    assert "draft" in talk.lanes
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 1}, {"max_tokens": 3}])
+def test_a_limit_ends_the_run_with_what_is_there(limit: dict[str, int]) -> None:
+    talk = Talk(**limit)
+    talk.writes("draft", A)
+    talk.writes("draft", B)
+    talk.judges(YES)
+    assert "limit" in talk.only(Report).message
+    assert talk.only(Discard) == Discard(1, B, "draft", "the run ended")
+    assert talk.said[-1] == Finished("length")

@@ -1,0 +1,112 @@
+"""Properties of the schedules, whatever the engines do and however long they take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adversary import Adversary, Outcome, Pace, World
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamr.schedules import METHODS, Options, by_name
+
+UNIT = st.floats(0, 1)
+SEEDS = st.integers(0, 2**32)
+WORLDS = st.builds(World, SEEDS, acceptance=UNIT, odd_drafts=UNIT, odd_steps=st.floats(0, 0.5))
+PACES = st.builds(
+    Pace,
+    draft=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
+    target=st.sampled_from([0.0, 1.0, 10.0]),
+    judge=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
+    jitter=st.sampled_from([0.0, 1.0]),
+)
+HEDGES = st.sampled_from(["always", "idle", "never"])
+OPTIONS = st.builds(
+    Options,
+    window=st.integers(1, 5),
+    hedge=HEDGES,
+    reproducible=st.booleans(),
+    answer=st.sampled_from(["target", "verified"]),
+    max_steps=st.integers(1, 12),
+    max_tokens=st.integers(1, 60),
+)
+
+
+def drive(
+    method: str,
+    world: World,
+    options: Options,
+    pace: Pace,
+    seed: int = 0,
+    failures: float = 0.0,
+    fragile: Sequence[str] = (),
+) -> Outcome:
+    schedule = by_name(method, options)
+    return Adversary(schedule, world, options, pace, seed, failures, fragile).run()
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.sampled_from(METHODS),
+    WORLDS,
+    OPTIONS,
+    PACES,
+    SEEDS,
+    st.sampled_from([0.0, 0.05, 0.2, 0.5]),
+    st.sampled_from([["draft"], ["target"], ["draft", "target"]]),
+)
+def test_the_invariants_hold_whatever_happens(
+    method: str,
+    world: World,
+    options: Options,
+    pace: Pace,
+    seed: int,
+    failures: float,
+    fragile: list[str],
+) -> None:
+    outcome = drive(method, world, options, pace, seed, failures, fragile)
+    if outcome.finished.finish == "failed":
+        assert failures
+        assert "target" in fragile
+        assert outcome.finished.error
+    else:
+        assert outcome.finished.error is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORLDS, OPTIONS, PACES, SEEDS)
+def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
+    world: World, options: Options, pace: Pace, seed: int
+) -> None:
+    values = {name: getattr(options, name) for name in Options.__dataclass_fields__}
+    reproducible = Options(**{**values, "reproducible": True})
+    one = drive("sequential", world, reproducible, pace, seed)
+    other = drive("fpsr", world, reproducible, pace, seed + 1)
+    assert one.commits == other.commits
+    assert one.finished == other.finished
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORLDS, st.integers(1, 5), st.integers(1, 12), st.floats(0, 5), st.floats(0, 5))
+def test_fpsr_is_slower_than_the_target_alone_by_no_more_than_the_judging(
+    world: World, window: int, max_steps: int, draft: float, judge: float
+) -> None:
+    options = Options(window=window, max_steps=max_steps)
+    outcome = drive("fpsr", world, options, Pace(draft, 1.0, judge, jitter=0.0))
+    ended_without_a_step = 1
+    steps = len(outcome.commits) + ended_without_a_step
+    assert outcome.seconds <= steps * (1.0 + judge) + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS, st.integers(1, 5), st.floats(0.01, 0.5), st.floats(0.0, 0.4))
+def test_where_all_is_accepted_only_the_draft_or_the_judge_costs_time(
+    seed: int, window: int, draft: float, judge: float
+) -> None:
+    world = World(seed, acceptance=1.0, odd_drafts=0.0, odd_steps=0.0)
+    options = Options(window=window, max_steps=10, max_tokens=1000)
+    outcome = drive("fpsr", world, options, Pace(draft, 1.0, judge, jitter=0.0))
+    assert {commit.source for commit in outcome.commits} == {"draft"}
+    hidden = 1 if window == 1 else 0  # one step is not drafted while it is judged
+    busy = 10 * (draft + judge) if hidden else 10 * max(draft, judge) + draft + judge
+    assert outcome.seconds <= busy + 1e-9

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr.steps import Cutting, Ending, Step, StepCutter
+
+UNCAPPED = Cutting(max_tokens=10**9, max_answer_tokens=10**9)
+
+
+def cut(
+    chunks: list[str], cutting: Cutting = UNCAPPED, *, truncated: bool = False
+) -> tuple[list[Step], StepCutter]:
+    cutter = StepCutter(cutting)
+    steps = [step for chunk in chunks for step in cutter.push(chunk, 1)]
+    tail = cutter.finish(truncated=truncated)
+    return steps + ([tail] if tail else []), cutter
+
+
+def texts(*chunks: str) -> list[str]:
+    return [step.text for step in cut(list(chunks))[0]]
+
+
+def test_a_step_includes_its_delimiter() -> None:
+    assert texts("one\n\ntwo\n\nthree") == ["one\n\n", "two\n\n", "three"]
+
+
+def test_a_delimiter_may_arrive_in_two_chunks() -> None:
+    assert texts("one\n", "\ntwo") == ["one\n\n", "two"]
+
+
+def test_several_steps_may_arrive_in_one_chunk() -> None:
+    steps = StepCutter().push("one\n\ntwo\n\nthr", 6)
+    assert [step.text for step in steps] == ["one\n\n", "two\n\n"]
+    assert sum(step.tokens for step in steps) < 6
+
+
+def test_leading_blank_lines_belong_to_the_step() -> None:
+    assert texts("\n\n", "\n\none\n\n", " \n\n two") == ["\n\n\n\none\n\n", " \n\n two"]
+
+
+def test_a_third_newline_begins_the_next_step() -> None:
+    assert texts("one\n\n\n", "two") == texts("one\n", "\n\ntwo") == ["one\n\n", "\ntwo"]
+
+
+def test_white_space_at_the_end_makes_no_step() -> None:
+    steps, cutter = cut(["one\n\n", "\n", " "])
+    assert [step.text for step in steps] == ["one\n\n"]
+    assert (cutter.pending, cutter.pending_tokens) == ("\n ", 2)
+
+
+def test_an_empty_stream_has_no_steps() -> None:
+    assert cut([])[0] == []
+
+
+def test_a_delimiter_that_is_not_white_space() -> None:
+    steps, _ = cut(["a#", "##b", "###"], Cutting(delimiter="###"))
+    assert [step.text for step in steps] == ["a###", "b###"]
+
+
+def test_the_answer_runs_to_the_end_of_the_stream() -> None:
+    steps, _ = cut(["one\n\n", "\nAns", "wer: 4\n\nor", " 5\n\n"])
+    assert steps[1] == Step("\nAnswer: 4\n\nor 5\n\n", 3, Ending.ANSWER)
+    assert steps[1].is_answer
+
+
+@pytest.mark.parametrize("text", ["Ans", "The Answer: 4", "answer: 4"])
+def test_only_the_marker_itself_makes_an_answer(text: str) -> None:
+    assert [step.ending for step in cut([text])[0]] == [Ending.END]
+
+
+def test_without_a_marker_nothing_is_an_answer() -> None:
+    steps, _ = cut(["Answer: 4"], Cutting(answer_marker=None))
+    assert [step.ending for step in steps] == [Ending.END]
+
+
+def test_a_step_that_reaches_the_cap_is_cut_and_the_next_one_goes_on() -> None:
+    steps, _ = cut(list("abcdefg"), Cutting(max_tokens=3))
+    assert [(s.text, s.tokens, s.ending) for s in steps] == [
+        ("abc", 3, Ending.CAP),
+        ("def", 3, Ending.CAP),
+        ("g", 1, Ending.END),
+    ]
+
+
+def test_a_step_that_ends_exactly_at_the_cap_is_not_cut() -> None:
+    steps, _ = cut(["a", "b", "\n\n"], Cutting(max_tokens=3))
+    assert [step.ending for step in steps] == [Ending.DELIMITER]
+
+
+def test_endless_white_space_is_cut_too() -> None:
+    steps, _ = cut(["\n"] * 5, Cutting(max_tokens=4))
+    assert steps == [Step("\n\n\n\n", 4, Ending.CAP)]
+
+
+def test_the_answer_has_a_cap_of_its_own_and_nothing_follows_it() -> None:
+    cutting = Cutting(max_tokens=2, max_answer_tokens=4)
+    steps, cutter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], cutting)
+    assert steps == [Step("Answer: 123", 4, Ending.CAP)]
+    assert cutter.done
+    assert cutter.pending_tokens == 2
+
+
+def test_a_stream_cut_by_a_limit_leaves_a_cut_step() -> None:
+    assert cut(["one"], truncated=True)[0] == [Step("one", 1, Ending.CAP)]
+    assert cut(["Answer: 1"], truncated=True)[0] == [Step("Answer: 1", 1, Ending.CAP)]
+
+
+def test_a_token_across_the_boundary_belongs_to_the_step_it_ends() -> None:
+    steps, _ = cut(["one", "\n\ntwo", "\n\n"])
+    assert [step.tokens for step in steps] == [2, 1]
+
+
+def test_tokens_without_text_count_for_the_step_under_way() -> None:
+    steps, _ = cut(["", "é", "", "\n\n"])
+    assert steps == [Step("é\n\n", 4, Ending.DELIMITER)]
+
+
+def test_the_answer_is_what_stands_behind_the_marker() -> None:
+    assert Cutting().answer("\nAnswer: 4 \n") == "4"
+    assert Cutting().answer("four") is None
+    assert Cutting(answer_marker=None).answer("Answer: 4") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"delimiter": ""},
+        {"answer_marker": ""},
+        {"answer_marker": " A"},
+        {"delimiter": "w", "answer_marker": "Answer"},
+        {"max_tokens": 0},
+        {"max_answer_tokens": 0},
+    ],
+)
+def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"delimiter|marker|token"):
+        Cutting(**wrong)  # type: ignore[arg-type]
+
+
+PIECES = st.lists(
+    st.sampled_from(["\n", "\n\n", " ", "a", "be", "Ans", "wer:", "Answer:", "é", "\t"]),
+    max_size=25,
+)
+
+
+@given(PIECES, st.data())
+def test_any_chunking_gives_the_same_steps(pieces: list[str], data: st.DataObject) -> None:
+    text = "".join(pieces)
+    places = st.lists(st.integers(0, len(text)), max_size=12)
+    bounds = [0, *sorted(data.draw(places)), len(text)]
+    chunks = [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    whole, _ = cut([text])
+    parts, _ = cut(chunks)
+    assert [(s.text, s.ending) for s in parts] == [(s.text, s.ending) for s in whole]
+
+
+@given(PIECES, st.lists(st.integers(0, 3), min_size=25, max_size=25), st.integers(1, 6))
+def test_texts_and_tokens_add_up_to_the_stream(
+    pieces: list[str], tokens: list[int], cap: int
+) -> None:
+    cutter = StepCutter(Cutting(max_tokens=cap, max_answer_tokens=cap))
+    steps = [s for p, n in zip(pieces, tokens, strict=False) for s in cutter.push(p, n)]
+    tail = cutter.finish()
+    steps += [tail] if tail else []
+    assert "".join(s.text for s in steps) + cutter.pending == "".join(pieces)
+    assert sum(s.tokens for s in steps) + cutter.pending_tokens == sum(tokens[: len(pieces)])
+    assert all(s.text.strip() or s.ending is Ending.CAP for s in steps)
+    assert all(s.tokens >= 0 for s in steps)
+
+
+@given(PIECES, st.integers(1, 6))
+def test_the_cap_is_exact_where_a_chunk_is_a_token(pieces: list[str], cap: int) -> None:
+    steps, _ = cut(pieces, Cutting(max_tokens=cap, max_answer_tokens=cap))
+    assert all(step.tokens <= cap for step in steps)
+    assert all(step.tokens == cap for step in steps if step.ending is Ending.CAP)

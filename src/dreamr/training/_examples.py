@@ -1,0 +1,224 @@
+"""Training examples: token sequences with branches.
+
+One sequence holds a whole solution on its main path and, branching off it, judging questions
+and wrong steps with theirs. A branch sees the main path up to its cut and itself, never another
+branch, exactly as in the judging pass at inference:
+
+    index      0 ........ main ........ n | Q after step 2 | wrong step 4, Q | ...
+    sees       main before it             | main < cut, own part before it   |
+    position   its index                  | cut, cut + 1, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from dreamr.tasks import MARKER, Problem, ReferenceStep
+from dreamr.training._corrupt import wrong_step
+from dreamr.training._models import IMAGE_TOKENS
+from dreamr.training._tokens import (
+    ASSISTANT,
+    DELIMITER,
+    END,
+    IMAGE,
+    JUDGE_QUESTION,
+    NEGATIVE,
+    POSITIVE,
+    USER,
+)
+
+READ = "Read the picture."
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence. All arrays have the sequence's length.
+
+    labels: the token to predict AT each index (already shifted), IGNORE for none.
+    segments: 0 on the main path, then one number a branch; cuts: for a branch, how much of the
+    main path it sees.
+    """
+
+    picture: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    ids: list[int]
+    positions: list[int]
+    labels: list[int]
+    weights: list[float]
+    segments: list[int]
+    cuts: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Diet:
+    """What examples are made of.
+
+    wordy: share of solutions that begin in the wordy style (all the way, if `keep_style`).
+    branches: how many judging questions a solution gets; half of them after a wrong step.
+    verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
+    """
+
+    wordy: float
+    keep_style: bool
+    branches: int
+    verdict_weight: float = 4.0
+
+
+DIETS = {
+    "target": Diet(wordy=0.35, keep_style=False, branches=4),
+    "draft": Diet(wordy=0.7, keep_style=True, branches=0),
+}
+
+
+class ExampleMaker:
+    """Turns problems into examples with one tokenizer, texts tokenized step by step and cached."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self._cache: dict[str, list[int]] = {}
+        self._end = self.ids(END)
+        judge = f"{END}{USER}{JUDGE_QUESTION}{END}{ASSISTANT}"
+        self._judge = self.ids(judge)
+        self.verdict_ids = [self.ids(POSITIVE)[0], self.ids(NEGATIVE)[0]]
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text on its own."""
+        if text not in self._cache:
+            if len(self._cache) > 200_000:
+                self._cache.clear()
+            self._cache[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._cache[text]
+
+    def prompt(self, question: str) -> list[int]:
+        """The tokens up to the assistant's first, image tokens expanded."""
+        images = self.ids(IMAGE) * IMAGE_TOKENS
+        return [*self.ids(USER), *images, *self.ids(question), *self.ids(END + ASSISTANT)]
+
+    def reading(self, problem: Problem) -> Example:
+        """The picture read out."""
+        return self._assemble(problem, READ, [(problem.scene.transcript, True)], [], 0.0)
+
+    def judged(self, problem: Problem, steps: Sequence[str]) -> Example:
+        """Given steps on the main path, and the judging question after each of them."""
+        texts = [(step + DELIMITER, False) for step in steps]
+        branches = [(at, None) for at in range(len(steps))]
+        return self._assemble(problem, problem.question, [*texts, ("", False)], branches, 1.0)
+
+    def mistaken(self, problem: Problem, styles: Sequence[str], wrong: str, diet: Diet) -> Example:
+        """A right beginning in given styles, judged at its end, and the wrong step after it.
+
+        The reasoning goes on tersely from the right beginning.
+        """
+        steps = problem.steps
+        given = [*styles, *["terse"] * (len(steps) - len(styles))]
+        texts = [
+            (_rendered(step, style) + DELIMITER, diet.keep_style or style == "terse")
+            for step, style in zip(steps, given, strict=True)
+        ]
+        branches: list[tuple[int, str | None]] = [(len(styles), wrong), (len(styles), None)]
+        texts.append((f"{MARKER} {problem.answer}", True))
+        return self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
+
+    def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
+        """The reference reasoning and answer, with judging branches."""
+        steps = problem.steps
+        wordy = 0
+        if rng.random() < diet.wordy:
+            wordy = len(steps) if diet.keep_style else rng.randint(1, len(steps))
+        styles = ["wordy" if i < wordy else "terse" for i in range(len(steps))]
+        texts = [
+            (_rendered(step, style) + DELIMITER, diet.keep_style or style == "terse")
+            for step, style in zip(steps, styles, strict=True)
+        ]
+        texts.append((f"{MARKER} {problem.answer}", True))
+        branches = _branches(problem, styles, diet.branches, rng)
+        return self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
+
+    def _assemble(
+        self,
+        problem: Problem,
+        question: str,
+        texts: Sequence[tuple[str, bool]],
+        branches: Sequence[tuple[int, str | None]],
+        verdict_weight: float,
+    ) -> Example:
+        ids, starts = self.prompt(question), []
+        learn = [False] * len(ids)
+        for text, learnt in texts:
+            starts.append(len(ids))
+            ids += self.ids(text)
+            learn += [learnt] * (len(ids) - len(learn))
+        ids, learn = ids + self._end, [*learn, texts[-1][1]]
+        labels = [
+            token if learnt else IGNORE for token, learnt in zip(ids[1:], learn[1:], strict=True)
+        ] + [IGNORE]
+        size = len(ids)
+        positions, segments = list(range(size)), [0] * size
+        cuts, weights = [0] * size, [1.0] * size
+        for number, (at, wrong) in enumerate(branches, 1):
+            cut = starts[at] if wrong is not None else starts[at + 1]
+            tail = (self.ids(wrong + DELIMITER) if wrong is not None else []) + self._judge
+            ids, positions = ids + tail, positions + list(range(cut, cut + len(tail)))
+            labels += [IGNORE] * (len(tail) - 1) + [self.verdict_ids[wrong is not None]]
+            weights += [0.0] * (len(tail) - 1) + [verdict_weight]
+            segments, cuts = segments + [number] * len(tail), cuts + [cut] * len(tail)
+        picture = np.asarray(problem.picture)
+        return Example(picture, ids, positions, labels, weights, segments, cuts)
+
+
+def _rendered(step: ReferenceStep, style: str) -> str:
+    return step.wordy if style == "wordy" else step.terse
+
+
+def _branches(
+    problem: Problem, styles: list[str], count: int, rng: Random
+) -> list[tuple[int, str | None]]:
+    """(step, wrong text instead of it or None) for each judging question."""
+    steps = range(len(problem.steps))
+    branches: list[tuple[int, str | None]] = []
+    for at in rng.sample(steps, min(count // 2, len(steps))):
+        branches.append((at, None))
+    for at in (rng.choice(steps) for _ in range(count - count // 2)):
+        style = styles[at] if rng.random() < 0.5 else rng.choice(("wordy", "terse"))
+        wrong = wrong_step(problem, at, style, rng)
+        if wrong is not None:
+            branches.append((at, wrong))
+    return branches
+
+
+def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
+    """Tensors of a batch: pixels (B, 3, H, W), the rest (B, T), mask (B, 1, T, T), True = sees."""
+    size = max(len(example) for example in examples)
+
+    def stack(name: str, fill: float, dtype: torch.dtype) -> torch.Tensor:
+        rows = [[*getattr(e, name), *[fill] * (size - len(e))] for e in examples]
+        return torch.tensor(rows, dtype=dtype)
+
+    pixels = torch.from_numpy(np.stack([example.picture for example in examples]))
+    segments = stack("segments", -1, torch.long)
+    return {
+        "pixels": (pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous(),
+        "ids": stack("ids", pad, torch.long),
+        "positions": stack("positions", 0, torch.long),
+        "labels": stack("labels", IGNORE, torch.long),
+        "weights": stack("weights", 0.0, torch.float32),
+        "mask": _mask(segments, stack("cuts", 0, torch.long)),
+    }
+
+
+def _mask(segments: torch.Tensor, cuts: torch.Tensor) -> torch.Tensor:
+    size = segments.shape[1]
+    index = torch.arange(size)
+    own = (segments[:, :, None] == segments[:, None, :]) & (index[None, :] <= index[:, None])
+    trunk = (segments == 0)[:, None, :] & (index[None, None, :] < cuts[:, :, None])
+    return (own | trunk)[:, None]

@@ -1,0 +1,242 @@
+"""The recipe of the embedded pair, from nothing to saved checkpoints.
+
+    python -m dreamr.training.recipe target --out runs/target
+
+Runs the stages of `RECIPES` in order, checkpoints every few minutes, logs curves to CSV, and
+goes on from the last checkpoint when started again. Unchanged on a GPU (`--device cuda`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from dreamr.tasks import MARKER, SUITES, make_problem
+from dreamr.training import _errors, _loop
+from dreamr.training._examples import DIETS, READ, ExampleMaker
+from dreamr.training._models import SIZES, Size, build_model, build_processor, grow
+from dreamr.training._stages import RECIPES, Stage
+from dreamr.training._tokens import (
+    DELIMITER,
+    JUDGE_QUESTION,
+    NEGATIVE,
+    POSITIVE,
+    train_tokenizer,
+)
+
+EVERY = 250  # steps between two looks at fresh problems and two checkpoints
+
+
+def corpus(count: int = 2000) -> list[str]:
+    """Texts of the suites for the tokenizer."""
+    texts = [JUDGE_QUESTION, READ, POSITIVE, NEGATIVE, DELIMITER] * 200
+    for suite in SUITES:
+        for index in range(count):
+            problem = make_problem(suite, "train", index)
+            texts += [problem.question, problem.scene.transcript, f"{MARKER} {problem.answer}"]
+            texts += [text for step in problem.steps for text in step.renderings]
+    return texts
+
+
+def fingerprint(name: str) -> str:
+    """A hash of everything in the recipe that decides what a model becomes."""
+    parts = {
+        "size": asdict(SIZES[name]),
+        "stages": [asdict(stage) for stage in RECIPES[name]],
+        "diet": asdict(DIETS[name]),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Training:
+    """One model on its way through the stages; everything that a checkpoint holds."""
+
+    def __init__(self, name: str, out: Path, device: str, seed: int, compiled: bool) -> None:
+        self.name, self.out, self.seed = name, out, seed
+        self.device = torch.device(device)
+        self.compiled = compiled
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(seed)
+        self.tokenizer = _tokenizer(out)
+        self.pad = int(self.tokenizer.pad_token_id)
+        self.maker = ExampleMaker(self.tokenizer)
+        self.diet = DIETS[name]
+        pool = out / "mistakes.jsonl"
+        self.mistakes = _errors.read(pool) if pool.exists() else []
+        self.stage, self.step = 0, 0
+        self.model = self._fresh(RECIPES[name][0])
+        self.state: dict[str, Any] = {}
+        self._load()
+
+    def _fresh(self, stage: Stage) -> LlavaForConditionalGeneration:
+        size = _at_depth(self.name, stage.layers)
+        model = build_model(size, self.tokenizer)
+        model.set_attn_implementation("eager" if self.device.type == "cpu" else "sdpa")
+        return model.to(self.device)
+
+    def _load(self) -> None:
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        self.stage, self.step = saved["stage"], saved["step"]
+        layers = saved["layers"]
+        if layers != self.model.config.text_config.num_hidden_layers:
+            self.model = self._fresh(Stage("", "reason", 0, 0, 0, layers=layers))
+        self.model.load_state_dict(saved["model"])
+        self.state = saved["state"]
+
+    def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
+        """Write the checkpoint; a kill in mid-write leaves the old one."""
+        state = {"optimizers": [o.state_dict() for o in optimizers], "extra": extra}
+        saved = {
+            "stage": self.stage,
+            "step": self.step,
+            "layers": self.model.config.text_config.num_hidden_layers,
+            "model": self.model.state_dict(),
+            "state": state if optimizers else {},
+        }
+        part = self.out / "checkpoint.part"
+        torch.save(saved, part)
+        os.replace(part, self.out / "checkpoint.pt")
+
+    def run(self) -> None:
+        """All stages that are left."""
+        stages = RECIPES[self.name]
+        while self.stage < len(stages):
+            stage = stages[self.stage]
+            if stage.layers != self.model.config.text_config.num_hidden_layers:
+                self.model = grow(
+                    self.model, _at_depth(self.name, stage.layers), self.tokenizer
+                ).to(self.device)
+                self.model.set_attn_implementation("eager")
+            if stage.kind == "see":
+                self._see(stage)
+            else:
+                self._reason(stage)
+            self.stage, self.step, self.state = self.stage + 1, 0, {}
+            self.save([])
+        self.export(self.out / "model")
+
+    def _see(self, stage: Stage) -> None:
+        width = self.model.config.text_config.hidden_size
+        sight = _loop.Sight(width, _loop.sight_words()).to(self.device)
+        optimizers = _loop.optimizers(self.model, list(sight.parameters()), seeing=True)
+        self._restore(optimizers, sight)
+        for step in range(self.step, stage.steps):
+            rng = Random(f"see/{self.seed}/{step}")
+            problems = [_loop.draw_problem(rng, 1 / 3) for _ in range(stage.batch)]
+            loss, parts = _loop.sight_loss(self.model, sight, problems)
+            fall = min(1.0, 2.0 * (1.0 - step / stage.steps))
+            self._update(stage, optimizers, loss, _loop.rate_at(stage, step) * fall)
+            if step % 50 == 0:
+                self._log(stage, parts)
+            self.step = step + 1
+            if self.step % EVERY == 0:
+                self.save(optimizers, sight.state_dict())
+
+    def _reason(self, stage: Stage) -> None:
+        optimizers = _loop.optimizers(self.model, [], seeing=False)
+        self._restore(optimizers, None)
+        decoder = self.model.model.language_model
+        plain = decoder.forward
+        if self.compiled:
+            decoder.forward = torch.compile(plain, dynamic=True)
+        kitchen = _loop.Kitchen(self.maker, self.diet, self.mistakes)
+        stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad)
+        seen, started = 0, time.monotonic()
+        for step in range(self.step, stage.steps):
+            batch = {k: v.to(self.device) for k, v in next(stream).items()}
+            loss, parts = _loop.reasoning_loss(self.model, batch, self.diet)
+            self._update(stage, optimizers, loss, _loop.rate_at(stage, step))
+            self.step = step + 1
+            seen += batch["ids"].numel()
+            if self.step % 50 == 0:
+                parts["tokens_a_second"] = seen / (time.monotonic() - started)
+                seen, started = 0, time.monotonic()
+                self._log(stage, parts)
+            if self.step % EVERY == 0 or self.step == stage.steps:
+                self.save(optimizers)
+                self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
+                started = time.monotonic()
+        decoder.forward = plain
+
+    def _restore(self, optimizers: list[torch.optim.Optimizer], sight: Any) -> None:
+        for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
+            optimizer.load_state_dict(state)
+        if sight is not None and self.state.get("extra"):
+            sight.load_state_dict(self.state["extra"])
+
+    def _update(
+        self, stage: Stage, optimizers: list[torch.optim.Optimizer], loss: torch.Tensor, rate: float
+    ) -> None:
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def _log(self, stage: Stage, parts: dict[str, float]) -> None:
+        path = self.out / "curves.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["stage", "step", "time", "figure", "value"])
+            for figure, value in parts.items():
+                writer.writerow(
+                    [stage.name, self.step, f"{time.time():.0f}", figure, f"{value:.4f}"]
+                )
+        figures = "  ".join(f"{k} {v:.3f}" for k, v in parts.items())
+        print(f"{stage.name} {self.step}/{stage.steps}  {figures}", flush=True)
+
+    def export(self, path: Path) -> None:
+        """Save the model as a Hugging Face folder that carries the recipe's hash."""
+        self.model.config.dreamr_recipe = fingerprint(self.name)
+        self.model.half().save_pretrained(path)
+        self.model.float()
+        build_processor(self.tokenizer).save_pretrained(path)
+        words = {"judge_question": JUDGE_QUESTION, "delimiter": DELIMITER, "answer_marker": MARKER}
+        (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
+
+
+def _at_depth(name: str, layers: int) -> Size:
+    return replace(SIZES[name], layers=layers)
+
+
+def _tokenizer(out: Path) -> PreTrainedTokenizerFast:
+    folder = out / "tokenizer"
+    if not folder.exists():
+        train_tokenizer(corpus()).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    Training(options.name, options.out, options.device, options.seed, options.compile).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Examples teach what inference asks: branches see what a judging call would see."""
+
+from random import Random
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from dreamr.tasks import MARKER, SUITES, make_problem
+from dreamr.training._corrupt import wrong_step
+from dreamr.training._examples import DIETS, IGNORE, ExampleMaker, collate
+from dreamr.training._loop import hidden_states
+from dreamr.training._models import IMAGE_TOKENS, Size, build_model, grow
+from dreamr.training._tokens import DELIMITER, NEGATIVE, POSITIVE, train_tokenizer
+from dreamr.training.recipe import corpus
+
+TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return ExampleMaker(train_tokenizer(corpus(100)))
+
+
+@pytest.fixture(scope="module")
+def model(maker):
+    torch.manual_seed(0)
+    return build_model(TINY, maker.tokenizer).eval()
+
+
+def plain(example, upto, extra):
+    """The same tokens as one straight sequence: the main path up to a cut, then a branch."""
+    pixels = collate([example], 0)["pixels"]
+    ids = torch.tensor([[*example.ids[:upto], *extra]])
+    size = ids.shape[1]
+    return {
+        "pixels": pixels,
+        "ids": ids,
+        "positions": torch.arange(size)[None],
+        "mask": torch.ones(size, size).tril().bool()[None, None],
+    }
+
+
+def test_a_branch_is_the_same_as_asking_alone(maker, model):
+    rng = Random(1)
+    problem = make_problem("vqa", "train", 3)
+    example = maker.solution(problem, DIETS["target"], rng)
+    batch = collate(
+        [example, maker.solution(make_problem("story", "train", 4), DIETS["target"], rng)], 0
+    )
+    with torch.no_grad():
+        together = hidden_states(model, batch)[0]
+        for branch in range(1, max(example.segments) + 1):
+            own = [i for i, s in enumerate(example.segments) if s == branch]
+            extra = [example.ids[i] for i in own]
+            alone = hidden_states(model, plain(example, example.cuts[own[0]], extra))[0, -1]
+            torch.testing.assert_close(together[own[-1]], alone, atol=2e-2, rtol=0)
+
+
+def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
+    verdicts = dict(zip(maker.verdict_ids, (True, False), strict=True))
+    for index in range(50):
+        problem = make_problem("docmath", "train", index)
+        example = maker.solution(problem, DIETS["target"], Random(index))
+        for branch in range(1, max(example.segments) + 1):
+            own = [i for i, s in enumerate(example.segments) if s == branch]
+            asked = [example.labels[i] for i in own if example.labels[i] != IGNORE]
+            assert len(asked) == 1
+            has_step = len(own) > len(maker._judge)
+            assert verdicts[asked[0]] is not has_step
+
+
+def test_verdict_words_are_single_tokens(maker):
+    assert len(maker.ids(POSITIVE)) == len(maker.ids(NEGATIVE)) == 1
+
+
+def test_digits_stay_single(maker):
+    tokens = maker.tokenizer.convert_ids_to_tokens(maker.ids("48 - 17 = 31"))
+    assert all(sum(c.isdigit() for c in token) <= 1 for token in tokens)
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_tokenizing_step_by_step_is_tokenizing_the_whole(maker, suite):
+    problem = make_problem(suite, "train", 5)
+    steps = [step.wordy + DELIMITER for step in problem.steps] + [f"{MARKER} {problem.answer}"]
+    whole = maker.tokenizer("".join(steps), add_special_tokens=False)["input_ids"]
+    assert [i for step in steps for i in maker.ids(step)] == whole
+    assert maker.tokenizer.decode(whole) == "".join(steps)
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_wrong_steps_are_never_a_right_rendering(suite):
+    for index in range(60):
+        problem = make_problem(suite, "train", index)
+        for at, step in enumerate(problem.steps):
+            wrong = wrong_step(problem, at, "terse", Random(index))
+            assert wrong is None or wrong not in step.renderings
+
+
+def test_a_prompt_has_a_place_for_each_image_token(maker, model):
+    prompt = maker.prompt("How many?")
+    assert prompt.count(model.config.image_token_id) == IMAGE_TOKENS
+
+
+def test_a_grown_model_computes_the_same(maker, model):
+    grown = grow(model, Size(5, 32, 64, 1, 1, 1, 32), maker.tokenizer).eval()
+    batch = collate([maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))], 0)
+    assert grown.config.text_config.num_hidden_layers == 5
+    with torch.no_grad():
+        torch.testing.assert_close(hidden_states(grown, batch), hidden_states(model, batch))

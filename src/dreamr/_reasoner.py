@@ -187,7 +187,7 @@ class Reasoner:
         Raises:
             ConversationError: the question or a picture cannot be used.
             Unsupported: the models lack what was asked for.
-            RunFailed: an engine was lost; its `result` holds what there is. Or the Reasoner was closed.
+            RunFailed: an engine was lost (its `result` holds what there is), or this was closed.
         """
         self._check_open()
         conversation = await self._conversation(question, images)

@@ -75,15 +75,21 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_loca
         return _fail(f"internal error, {what} (DREAMR_DEBUG=1 shows where)", FAILED)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dreamr {__version__}")
+        raise typer.Exit
+
+
 def _dreamr(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
     """Make a large multimodal model reason faster: a draft proposes steps, the target judges."""
-    if version:
-        print(f"dreamr {__version__}")
-        raise typer.Exit
 
 
 def _fail(message: str, status: int) -> int:

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+from pairs import RIGHT, Pair
+
+from dreamr import RunOptions
+from dreamr.cli import main
+from dreamr.engines import Failure, ScriptedEngine
+from dreamr.errors import EngineLost, ModelNotFound
+from dreamr.trace import RunFinished, StepRejected, read_trace
+
+QUESTION = "What do tea and milk cost together?"
+SEQUENTIAL = ["run", QUESTION, "--method", "sequential"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "receipt.png"
+    PIL.Image.new("RGB", (8, 8), "white").save(path)
+    return path
+
+
+def failure(tokens: int) -> dict[int, Failure]:
+    return {0: Failure(EngineLost("the target died"), tokens)}
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1, text
+    return text.strip()
+
+
+def test_the_answer_alone_goes_to_standard_output(
+    pair: Pair, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SEQUENTIAL, "-a", str(picture)], open_model=pair) == 0
+    output, shown = capsys.readouterr()
+    assert output == "3.70\n"
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines[:4] == [
+        ["1", "draft", "0.93", "Tea", "costs", "2.50."],
+        ["2", "rejected", "0.00", "Milk", "costs", "7.20."],
+        ["2", "target", "Milk", "costs", "1.20."],
+        ["3", "target", "Answer:", "3.70"],
+    ]
+    assert "3 steps in" in shown
+
+
+def test_json_is_one_object_with_everything(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SEQUENTIAL, "--json", "--window", "2"], open_model=pair) == 0
+    said = json.loads(one_line(capsys.readouterr().out))
+    assert (said["answer"], said["complete"], said["error"]) == ("3.70", True, None)
+    assert [step["source"] for step in said["steps"]] == ["draft", "target", "target"]
+    assert [step["text"] for step in said["steps"]] == list(RIGHT)
+    assert said["steps"][0]["ratio"] == pytest.approx(0.93)
+    assert said["usage"]["draft"]["rejected"] == 3
+    assert said["options"]["window"] == 2
+
+
+def test_trace_and_timeline_are_written(
+    pair: Pair, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace, html = tmp_path / "t.jsonl", tmp_path / "t.html"
+    html.write_text("an older and much longer page " * 10_000)
+    argv = [*SEQUENTIAL, "-a", str(picture), "--trace", str(trace), "--html", str(html)]
+    assert main(argv, open_model=pair) == 0
+    events = read_trace(trace)
+    assert isinstance(events[-1], RunFinished)
+    assert sum(isinstance(event, StepRejected) for event in events) == 1
+    page = html.read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")
+    assert "data:image/png;base64," in page
+    shown = capsys.readouterr().err
+    assert str(trace) in shown
+    assert str(html) in shown
+
+
+@pytest.mark.parametrize("flag", ["--html", "--trace"])
+def test_an_unwritable_file_is_found_before_anything_is_loaded(
+    flag: str, pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "missing" / "file"
+    assert main([*SEQUENTIAL, flag, str(target)], open_model=pair) == 1
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert "cannot write" in one_line(shown)
+    assert pair.opened == {}
+
+
+def test_a_disk_that_fills_up_costs_neither_answer_nor_status(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SEQUENTIAL, "--trace", "/dev/full"], open_model=pair) == 1
+    output, shown = capsys.readouterr()
+    assert output == "3.70\n"
+    assert "cannot write /dev/full" in shown.splitlines()[-1]
+
+
+def test_files_stay_as_they_were_where_no_run_began(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.errors["target"] = ModelNotFound("there is no model at nowhere")
+    old, new = tmp_path / "old.html", tmp_path / "new.jsonl"
+    old.write_text("yesterday's")
+    assert main([*SEQUENTIAL, "--html", str(old), "--trace", str(new)], open_model=pair) == 1
+    assert one_line(capsys.readouterr().err) == "dreamr: there is no model at nowhere"
+    assert old.read_text() == "yesterday's"
+    assert not new.exists()
+
+
+def test_a_lost_target_is_a_line_and_its_trace_is_kept(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.target["stream_failures"] = failure(tokens=4)
+    trace = tmp_path / "t.jsonl"
+    argv = ["run", QUESTION, "--method", "target", "--trace", str(trace)]
+    assert main(argv, open_model=pair) == 1
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert "Tea costs 2.50." in shown
+    assert shown.splitlines()[-1].startswith("dreamr: ")
+    assert "the target died" in shown.splitlines()[-1]
+    assert isinstance(read_trace(trace)[-1], RunFinished)
+
+
+def test_json_of_a_failed_run_holds_the_error_and_the_steps(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.target["stream_failures"] = failure(tokens=4)
+    assert main(["run", QUESTION, "--method", "target", "--json"], open_model=pair) == 1
+    said = json.loads(one_line(capsys.readouterr().out))
+    assert "the target died" in said["error"]
+    assert (said["finish"], len(said["steps"])) == ("failed", 1)
+
+
+def test_a_run_cut_by_a_limit_is_bounded_and_says_which_flag_helps(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.target["script"] = "again and again\n\n" * 99
+    assert main(["run", QUESTION, "--method", "target", "--max-steps", "3"], open_model=pair) == 1
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert "--max-steps" in shown.splitlines()[-1]
+
+
+def test_characters_that_steer_terminals_are_not_passed_on(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.target["script"] = "red \x1b[31m and \x9b2J\n\nAnswer: \x1b]0;title\x07 3"
+    assert main(["run", QUESTION, "--method", "target"], open_model=pair) == 0
+    assert not set("".join(capsys.readouterr())) & {"\x1b", "\x9b", "\x07"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--alpha", "2"], "alpha"),
+        (["--alpha", "much"], "alpha"),
+        (["--method", "magic"], "sequential"),
+        (["--window", "0"], "window"),
+        (["--nonsense"], "--nonsense"),
+        (["--html", "x", "--trace", "x"], "same file"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    arguments: list[str], named: str, pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", QUESTION, *arguments], open_model=pair) == 2
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert named in one_line(shown)
+    assert pair.opened == {}
+
+
+def test_a_missing_question_and_an_unknown_command_are_usage_errors(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [main([command], open_model=pair) for command in ("run", "rum")] == [2, 2]
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no file"), (b"", "empty"), (b"tea 2.50\n", "no picture"), (b"\x89PNG\r\n\x1a\n", "")],
+)
+def test_a_bad_picture_is_one_line(
+    content: bytes | None,
+    said: str,
+    pair: Pair,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "bad.png"
+    if content is not None:
+        path.write_bytes(content)
+    assert main([*SEQUENTIAL, "-a", str(path)], open_model=pair) == 1
+    assert said in one_line(capsys.readouterr().err)
+    assert pair.opened == {}
+
+
+def test_a_picture_may_come_from_standard_input(
+    pair: Pair, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with io.TextIOWrapper(io.BytesIO(picture.read_bytes())) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main([*SEQUENTIAL, "-a", "-"], open_model=pair) == 0
+
+
+def test_options_come_from_flag_then_environment_then_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[RunOptions] = []
+
+    async def spy(role: Any, options: RunOptions) -> Any:
+        seen.append(options)
+        return await Pair()(role, options)
+
+    monkeypatch.setenv("DREAMR_WINDOW", "7")
+    monkeypatch.setenv("DREAMR_ALPHA", "0.6")
+    monkeypatch.setenv("DREAMR_REPRODUCIBLE", "1")
+    argv = ["run", QUESTION, "--method", "target", "--alpha", "0.5", "--draft-device", "cuda:1"]
+    assert main(argv, open_model=spy) == 0
+    assert seen == [
+        RunOptions(method="target", window=7, alpha=0.5, reproducible=True, draft_device="cuda:1")
+    ]
+
+
+def test_a_defect_is_one_line_too(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.errors["target"] = ZeroDivisionError("by\nzero")
+    assert main([*SEQUENTIAL], open_model=pair) == 1
+    line = one_line(capsys.readouterr().err)
+    assert "internal error, ZeroDivisionError: by zero" in line
+
+
+def test_the_version_and_the_help_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("dreamr 0.")
+    assert main(["run", "-h"]) == 0
+    assert "--max-tokens" in capsys.readouterr().out
+
+
+HANGING = """
+import sys
+from pairs import Pair
+from dreamr.cli import main
+sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_an_interrupt_ends_with_130_one_line_and_the_trace_so_far(tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    argv = [sys.executable, "-c", HANGING, *SEQUENTIAL, "--trace", str(trace)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()  # a step is committed, and the target hangs
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert "Tea costs 2.50." in first
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "dreamr: interrupted"
+    assert "Traceback" not in rest
+    assert len(read_trace(trace)) > 3
+
+
+def test_a_reader_that_leaves_does_not_cause_a_trace_of_python() -> None:
+    code = HANGING.replace('{"token_seconds": float("inf")}', "{}")
+    argv = [sys.executable, "-c", code, *SEQUENTIAL]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        shown = process.stderr.read()
+    assert process.returncode == 1
+    assert "Traceback" not in shown
+    assert "Exception" not in shown
+
+
+def test_scripted_engines_are_what_these_tests_run_on(pair: Pair) -> None:
+    main([*SEQUENTIAL], open_model=pair)
+    assert all(type(engine) is ScriptedEngine for engine in pair.opened.values())

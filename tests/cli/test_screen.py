@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from dreamr.cli._screen import Screen, stderr_console
+from dreamr.gate import Verdict
+from dreamr.steps import Ending, Step
+from dreamr.trace import Event, Note, StepCommitted, StepRejected
+
+STEP = Step("Tea costs 2.50.\n\n", 5, Ending.DELIMITER)
+GREEN, RED, BLUE, STRUCK = "\x1b[32m", "31m", "\x1b[94m", "\x1b[9;"
+
+
+def shown(event: Event, **console: object) -> str:
+    file = io.StringIO()
+    options = {"file": file, "force_terminal": True, "color_system": "standard", "width": 60}
+    Screen(Console(**{**options, **console})).show(event)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def verdict(ratio: float) -> Verdict:
+    return Verdict(ratio >= 0.7, ratio, 0.7, "")
+
+
+def test_an_accepted_draft_is_green_with_its_ratio() -> None:
+    line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.93)))
+    assert f"{GREEN}Tea costs 2.50." in line
+    assert f"{GREEN}0.93" in line
+
+
+def test_the_targets_own_step_is_blue_and_has_no_ratio() -> None:
+    line = shown(StepCommitted(0.0, 0, STEP, "target"))
+    assert f"{BLUE}Tea costs 2.50." in line
+    assert "0." not in line.replace("2.50", "")
+
+
+def test_a_rejected_draft_is_struck_out_in_red_with_its_ratio() -> None:
+    line = shown(StepRejected(0.0, 1, STEP, verdict(0.2)))
+    assert f"{STRUCK}{RED}Tea costs 2.50." in line
+    assert "0.20" in line
+
+
+def test_without_colour_words_say_who_wrote_a_step() -> None:
+    line = shown(StepRejected(0.0, 1, STEP, verdict(0.2)), no_color=True)
+    assert RED not in line
+    assert "rejected" in line
+
+
+def test_no_colour_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert stderr_console().no_color
+
+
+def test_a_note_is_shown() -> None:
+    assert "the draft was lost" in shown(Note(0.0, "the draft was lost"))
+
+
+def test_a_file_gets_long_steps_on_one_line_and_no_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = Step("word " * 100 + "\n\n", 100, Ending.DELIMITER)
+    Screen(stderr_console()).show(StepCommitted(0.0, 0, long, "target"))
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "\x1b" not in line

@@ -72,16 +72,17 @@ class Driver:
         self._record = Record(emit)
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, anyio.CancelScope] = {}
-        self._send, self._signals = anyio.create_memory_object_stream[Signal](float("inf"))
 
     async def drive(self) -> Result:
         """Run to the end; every lane and call is over before this returns."""
         self._begin()
-        with self._send, self._signals:
+        send, signals = anyio.create_memory_object_stream[Signal](float("inf"))
+        self._signal = send.send_nowait
+        with send, signals:
             async with anyio.create_task_group() as self._tasks:
                 finished = self._carry_out(self._schedule.start())
                 while finished is None:
-                    signal = await self._signals.receive()
+                    signal = await signals.receive()
                     finished = self._carry_out(self._schedule.handle(signal))
         assert finished is not None  # for mypy: a task group swallows no exception
         return self._record.finish(finished, self._settings.cutting)
@@ -121,9 +122,6 @@ class Driver:
                 case _:
                     assert_never(command)
         return None
-
-    def _signal(self, signal: Signal) -> None:
-        self._send.send_nowait(signal)
 
     def _open(self, command: OpenLane) -> None:
         position = len(command.prefix)

@@ -36,8 +36,11 @@ async def open_run(
         Unsupported: an unknown method, no draft where the method needs one, or a target that cannot
             judge where it must.
     """
+    settings = settings or Settings()
+    schedule = by_name(settings.method, settings.options)
+    engines = _engines(target, draft, settings.method)
     send, receive = anyio.create_memory_object_stream[Event](float("inf"))
-    driver = _driver(conversation, target, draft, settings or Settings(), send.send_nowait)
+    driver = Driver(conversation, engines, schedule, settings, send.send_nowait)
     failure: Exception | None = None
     with send, receive:
         async with anyio.create_task_group() as tasks:
@@ -80,19 +83,12 @@ async def _until_finished(receive: AsyncIterator[Event]) -> AsyncGenerator[Event
             return
 
 
-def _driver(
-    conversation: Conversation,
-    target: Engine,
-    draft: Engine | None,
-    settings: Settings,
-    emit: Callable[[Event], None],
-) -> Driver:
-    schedule = by_name(settings.method, settings.options)
-    engines: dict[Role, Engine] = {"target": target}
-    if settings.method != "target":
-        if draft is None:
-            raise Unsupported(f"method {settings.method!r} needs a draft model")
-        if not target.capabilities.judge:
-            raise Unsupported(f"{target.name} cannot judge; only method 'target' works with it")
-        engines["draft"] = draft
-    return Driver(conversation, engines, schedule, settings, emit)
+def _engines(target: Engine, draft: Engine | None, method: str) -> dict[Role, Engine]:
+    """The engines that the method uses."""
+    if method == "target":
+        return {"target": target}
+    if draft is None:
+        raise Unsupported(f"method {method!r} needs a draft model")
+    if not target.capabilities.judge:
+        raise Unsupported(f"{target.name} cannot judge; only method 'target' works with it")
+    return {"target": target, "draft": draft}

@@ -1,0 +1,359 @@
+"""Whole runs over scripted engines."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr.conversation import Conversation, Image, Text, Turn
+from dreamr.engines import Capabilities, Chunk, Context, Failure, Sampling, ScriptedEngine
+from dreamr.errors import ContextTooLong, EngineError, EngineLost, RunFailed, Unsupported
+from dreamr.gate import Evidence
+from dreamr.runner import Settings, open_run, run
+from dreamr.schedules import Options
+from dreamr.steps import Cutting
+from dreamr.trace import (
+    Event,
+    LaneClosed,
+    LaneOpened,
+    Note,
+    Result,
+    RunFinished,
+    RunStarted,
+    StepDiscarded,
+    StepRejected,
+    usage_of,
+)
+
+TALK = Conversation((Turn("user", (Text("What do tea and milk cost?"),)),))
+TARGET = ["Tea costs 2.\n\n", "Milk costs 1.\n\n", "Two and one is three.\n\n", "Answer: 3"]
+DRAFT = ["Tea is 2.\n\n", "Milk is 1.\n\n", "That is 4.\n\n", "Answer: 4"]
+OPINION = {DRAFT[0]: 0.9, DRAFT[1]: 0.8}  # the rest is wrong
+METHODS = ["sequential", "fpsr"]
+INF = math.inf
+
+
+def target(**values: Any) -> ScriptedEngine:
+    return ScriptedEngine(**{"script": TARGET, "opinion": OPINION, "name": "big", **values})
+
+
+def draft(**values: Any) -> ScriptedEngine:
+    return ScriptedEngine(**{"script": DRAFT, "name": "small", **values})
+
+
+def go(
+    big: ScriptedEngine,
+    small: ScriptedEngine | None = None,
+    method: str = "fpsr",
+    conversation: Conversation = TALK,
+    on_event: Callable[[Event], None] | None = None,
+    **values: Any,
+) -> Result:
+    values.setdefault("options", Options(reproducible=True))
+    settings = Settings(method=method, **values)
+
+    async def main() -> Result:
+        with anyio.fail_after(20):
+            return await run(
+                conversation, target=big, draft=small, settings=settings, on_event=on_event
+            )
+
+    try:
+        return anyio.run(main)
+    finally:
+        assert big.open_streams == 0
+        assert small is None or small.open_streams == 0
+
+
+def texts(result: Result) -> list[str]:
+    return [committed.step.text for committed in result.steps]
+
+
+def notes(result: Result) -> str:
+    return "; ".join(event.message for event in result.events if isinstance(event, Note))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_right_drafts_are_kept_and_wrong_ones_replaced(method: str) -> None:
+    result = go(target(), draft(), method)
+    assert texts(result) == [DRAFT[0], DRAFT[1], TARGET[2], TARGET[3]]
+    assert [c.source for c in result.steps] == ["draft", "draft", "target", "target"]
+    assert [c.verdict.ratio for c in result.steps if c.verdict] == [0.9, 0.8]
+    assert (result.answer, result.finish, result.complete) == ("3", "answer", True)
+    assert result.text == "".join(texts(result))
+
+
+def test_the_target_alone_writes_everything_in_one_stream() -> None:
+    big = target()
+    result = go(big, method="target")
+    assert texts(result) == TARGET
+    assert big.streams == 1
+    assert result.usage.target.kept == result.usage.target.written == big.written
+    assert result.usage.judge_calls == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_token_of_both_models_is_counted_once(method: str) -> None:
+    big, small = target(), draft()
+    usage = go(big, small, method).usage
+    assert usage.draft.written == small.written
+    assert usage.target.written == big.written
+    assert usage.draft.accepted == 6
+    assert usage.draft.rejected == 3
+    assert usage.judge_calls == big.judgements
+
+
+def test_the_events_tell_the_whole_story_in_order() -> None:
+    events: list[Event] = []
+    result = go(target(), draft(), on_event=events.append)
+    assert isinstance(events[0], RunStarted)
+    assert (events[0].draft, events[0].target, events[0].method) == ("small", "big", "fpsr")
+    assert events[0].options["window"] == 4
+    assert events[-1] == RunFinished(events[-1].time, result)
+    assert tuple(events[:-1]) == result.events
+    assert [e.time for e in events] == sorted(e.time for e in events)
+    assert usage_of(result.events) == result.usage
+    opened = [e.lane for e in events if isinstance(e, LaneOpened)]
+    assert sorted(opened) == sorted(e.lane for e in events if isinstance(e, LaneClosed))
+
+
+def test_the_draft_stays_within_its_window() -> None:
+    small = draft(script=[f"step {i}\n\n" for i in range(50)])
+    big = target(judge_seconds=INF)
+    settings = Settings(options=Options(window=3, hedge="never"))
+
+    async def main() -> None:
+        async with open_run(TALK, target=big, draft=small, settings=settings):
+            await anyio.wait_all_tasks_blocked()
+            assert small.written == 3 * 2
+
+    anyio.run(main)
+
+
+def test_leaving_early_closes_every_lane() -> None:
+    big, small = target(), draft()
+
+    async def main() -> None:
+        async with open_run(TALK, target=big, draft=small) as events:
+            async for event in events:
+                if isinstance(event, LaneOpened):
+                    break
+        assert (big.open_streams, small.open_streams) == (0, 0)
+
+    anyio.run(main)
+    gc.collect()  # an unclosed stream or generator would warn here
+
+
+def test_an_error_of_the_consumer_comes_out_as_it_is() -> None:
+    def boom(event: Event) -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        go(target(), draft(), on_event=boom)
+
+
+def test_cancelling_from_outside_closes_every_lane() -> None:
+    big, small = target(token_seconds=INF), draft(token_seconds=INF)
+
+    async def main() -> None:
+        with anyio.move_on_after(0.01) as scope:
+            await run(TALK, target=big, draft=small)
+        assert scope.cancelled_caught
+        assert (big.open_streams, small.open_streams) == (0, 0)
+
+    anyio.run(main)
+
+
+def test_runs_may_share_their_engines() -> None:
+    big, small = target(), draft()
+    results: list[Result] = []
+
+    async def one() -> None:
+        settings = Settings(options=Options(reproducible=True))
+        results.append(await run(TALK, target=big, draft=small, settings=settings))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(one)
+
+    anyio.run(main)
+    assert {result.text for result in results} == {"".join(DRAFT[:2] + TARGET[2:])}
+
+
+# What may go wrong
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("error", [EngineLost("gone"), RuntimeError("a defect")])
+def test_without_its_draft_the_target_goes_on_alone(method: str, error: Exception) -> None:
+    small = draft(stream_failures={call: Failure(error, 4) for call in range(9)})
+    result = go(target(), small, method)
+    assert result.answer == "3"
+    assert texts(result)[0] == DRAFT[0]
+    assert str(error) in notes(result)
+    assert "small" in notes(result)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_hanging_draft_is_given_up(method: str) -> None:
+    result = go(target(), draft(token_seconds=INF), method, stall_seconds=0.01)
+    assert result.answer == "3"
+    assert "no sign of life for 0.01 s" in notes(result)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("error", [EngineError("overloaded"), ZeroDivisionError("a defect")])
+def test_a_failed_judgement_is_a_rejection(method: str, error: Exception) -> None:
+    result = go(target(judge_failures={0: Failure(error)}), draft(), method)
+    assert texts(result) == [TARGET[0], DRAFT[1], TARGET[2], TARGET[3]]
+    assert str(error) in notes(result)
+
+
+def test_the_wrong_number_of_verdicts_is_a_failed_judgement() -> None:
+    class Terse(ScriptedEngine):
+        async def judge(self, context: Context, candidates: Any) -> tuple[Evidence, ...]:
+            return ()
+
+    result = go(Terse(script=TARGET), draft(), "sequential")
+    assert texts(result) == TARGET
+    assert "0 pieces of evidence for 1 steps" in notes(result)
+
+
+@pytest.mark.parametrize("method", ["target", *METHODS])
+@pytest.mark.parametrize("error", [EngineLost("gone"), ContextTooLong("full")])
+def test_a_failed_target_ends_the_run_with_what_is_there(method: str, error: Exception) -> None:
+    big = target(stream_failures={call: Failure(error, 1) for call in range(9)})
+    with pytest.raises(RunFailed, match=f"target big: {error}") as failed:
+        go(big, draft(), method)
+    result = failed.value.result
+    assert isinstance(result, Result)
+    assert (result.finish, result.complete, result.answer) == ("failed", False, "")
+    assert result.error is not None
+    assert result.usage == usage_of(result.events)
+
+
+def test_a_failure_comes_after_its_last_event() -> None:
+    events: list[Event] = []
+    with pytest.raises(RunFailed):
+        go(target(token_seconds=INF), method="target", stall_seconds=0.01, on_event=events.append)
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_a_hanging_judge_ends_the_run() -> None:
+    with pytest.raises(RunFailed, match="no sign of life"):
+        go(target(judge_seconds=INF), draft(), "sequential", stall_seconds=0.01)
+
+
+def test_a_draft_without_delimiters_costs_no_more_than_its_cap() -> None:
+    small = draft(script="and so on " * 1000)
+    result = go(target(), small, cutting=Cutting(max_tokens=8))
+    assert texts(result) == TARGET
+    assert small.written <= 4 * 8
+    assert "cap" in next(e for e in result.events if isinstance(e, StepRejected)).verdict.reason
+
+
+@pytest.mark.parametrize("method", ["target", *METHODS])
+def test_a_target_that_never_ends_gives_a_bounded_run(method: str) -> None:
+    endless = target(script=lambda context: "and so on\n\n" * 500, opinion=0.0)
+    result = go(endless, draft(script="or not\n\n" * 500), method, options=Options(max_steps=9))
+    assert (result.finish, result.complete, result.answer) == ("length", False, "")
+    assert len(result.steps) == 9
+    assert "limit" in notes(result)
+
+
+@pytest.mark.parametrize("method", ["target", *METHODS])
+def test_a_target_without_delimiters_is_bounded_by_tokens(method: str) -> None:
+    endless = target(script=lambda context: "and so on " * 500, opinion=0.0)
+    options = Options(max_tokens=50)
+    result = go(endless, draft(), method, options=options, cutting=Cutting(max_tokens=20))
+    assert result.finish == "length"
+    assert [c.step.tokens for c in result.steps] == [20, 20, 10]
+
+
+def test_an_endless_answer_is_cut_and_kept() -> None:
+    endless = target(script="Answer: 3 " + "3 " * 500)
+    result = go(endless, method="target", cutting=Cutting(max_answer_tokens=4))
+    assert (result.answer, result.finish) == ("3 3 3", "length")
+
+
+def test_an_empty_draft_does_no_harm() -> None:
+    small = draft(script="")
+    result = go(target(), small)
+    assert texts(result) == TARGET
+    assert small.streams <= len(TARGET)
+
+
+def test_a_target_that_writes_nothing_gives_an_empty_result() -> None:
+    result = go(target(script=""), draft(script=""))
+    assert (result.answer, result.steps, result.finish) == ("", (), "stop")
+
+
+def test_without_a_marked_answer_the_last_step_is_the_answer() -> None:
+    result = go(target(script="One.\n\nSo it is three."), method="target")
+    assert (result.answer, result.finish) == ("So it is three.", "stop")
+
+
+def test_a_verified_draft_may_answer_itself() -> None:
+    options = Options(answer="verified", reproducible=True)
+    result = go(target(opinion=1.0), draft(), options=options)
+    assert texts(result) == DRAFT
+    assert (result.answer, result.usage.target.kept) == ("4", 0)
+
+
+def test_a_claimed_answer_is_left_to_the_target() -> None:
+    result = go(target(opinion=1.0), draft())
+    assert texts(result) == [*DRAFT[:3], TARGET[3]]
+    assert any(isinstance(event, StepDiscarded) for event in result.events)
+
+
+def test_a_stream_that_forgets_to_finish_has_ended() -> None:
+    class Forgetful(ScriptedEngine):
+        async def stream(self, context: Context, sampling: Sampling) -> Any:
+            yield Chunk("Answer: 5", 2)
+
+    assert go(Forgetful(), method="target").answer == "5"
+
+
+def test_what_the_engines_cannot_do_is_said_at_once() -> None:
+    with pytest.raises(Unsupported, match="needs a draft"):
+        go(target())
+    with pytest.raises(Unsupported, match="cannot judge"):
+        go(target(capabilities=Capabilities(judge=False)), draft())
+    with pytest.raises(Unsupported, match="unknown method"):
+        go(target(), draft(), "magic")
+
+
+def test_a_draft_without_eyes_is_left_out_of_a_picture() -> None:
+    picture = Conversation((Turn("user", (Text("What?"), Image(b"abc", 1, 1))),))
+    blind = Capabilities(images=False)
+    result = go(target(), draft(capabilities=blind), conversation=picture)
+    assert texts(result) == TARGET
+    assert "no images" in notes(result)
+    with pytest.raises(RunFailed, match="no images"):
+        go(target(capabilities=blind), method="target", conversation=picture)
+
+
+def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
+    seen: dict[str, Sampling] = {}
+
+    class Curious(ScriptedEngine):
+        def stream(self, context: Context, sampling: Sampling) -> Any:
+            seen[self.name] = sampling
+            return super().stream(context, sampling)
+
+    go(
+        Curious(name="big", script=TARGET),
+        Curious(name="small", script=DRAFT),
+        sampling=Sampling(max_tokens=1, seed=7),
+        draft_sampling=Sampling(temperature=0.5),
+        options=Options(max_tokens=99, hedge="never"),
+    )
+    assert seen["big"].seed == 7
+    assert seen["small"].temperature == 0.5
+    assert seen["small"].max_tokens == 99

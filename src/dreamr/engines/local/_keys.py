@@ -18,6 +18,8 @@ from typing import Any, Protocol, cast
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+Tensors = tuple[torch.Tensor, ...]
+
 _FIRST = 256  # rows of a new store; doubled when full
 
 
@@ -164,6 +166,16 @@ class RowStore:
         all_keys.narrow(2, start, end - start).copy_(keys)
         all_values.narrow(2, start, end - start).copy_(values)
         return all_keys, all_values
+
+    def slots(self) -> tuple[Tensors, Tensors, Tensors]:
+        """For one new row, layer by layer: its place, and all keys and all values with it.
+
+        Places are (2, heads, size), keys before values; the others (1, heads, rows, size).
+        """
+        places = self.rows[:, 0, :, self.length].view(2, self.shape.layers, *self.rows.shape[2::2])
+        seen = self.rows.narrow(3, 0, self.length + 1).unbind(0)
+        layers = self.shape.layers
+        return places.unbind(1), seen[:layers], seen[layers:]
 
     def _take(self, rows: torch.Tensor) -> None:
         self.rows = rows

@@ -1,0 +1,286 @@
+"""The layers of Qwen- and Llama-like decoders in our own loop, over the modules' own weights.
+
+At a width of a few hundred, half of the time of a decoded token on a CPU goes into module calls and
+small operations, and most of the rest into reading weights in an order that suits many rows better
+than one. Here a token of a layer is four matrix products, one attention and some twenty small
+operations, and matrices that widen are kept column by column (same numbers, same module, other
+strides: a row times such a matrix reads memory twice as fast).
+
+Only for CPUs in float32, and only where a probe gives what the modules give; everything else, and
+passes that carry more than rows (DeepStack), goes to the modules.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from dreamr.engines.local._keys import RowStore, Store
+
+_TYPES = {
+    "Qwen3Model",
+    "Qwen3VLTextModel",
+    "Qwen2Model",
+    "Qwen2_5_VLTextModel",
+    "LlamaModel",
+}
+_FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the others change with the length
+
+
+def is_known(module: Any) -> bool:
+    """Whether this decoder module is one that `LeanDecoder` can stand in for."""
+    config = module.config
+    rope = getattr(module.rotary_emb, "rope_type", None) if _named(module) else None
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        rope in _FIXED_ROPE
+        and kinds == {"full_attention"}
+        and getattr(config, "hidden_act", None) == "silu"
+        and module.device.type == "cpu"
+        and module.dtype == torch.float32
+    )
+
+
+def _named(module: Any) -> bool:
+    return type(module).__name__ in _TYPES
+
+
+class LeanDecoder:
+    """Stands in for a decoder module; `modules` takes what it cannot do.
+
+    The module's weights are laid out anew and stay the module's: both ways compute with them.
+    """
+
+    def __init__(self, module: Any, modules: Any) -> None:
+        self._modules = modules
+        self._rotary = module.rotary_emb
+        self._axes = 3 if "VL" in type(module).__name__ else 1
+        self._layers = [_Layer(layer) for layer in module.layers]
+        self._norm = _Norm(module.norm)
+        first = self._layers[0]
+        self._turns = _Turns(self._layers)
+        self._groups = first.heads // first.kv_heads
+        self._table = torch.empty(2, 0, 1, first.size)
+
+    def __call__(
+        self,
+        embeds: torch.Tensor,
+        positions: torch.Tensor,
+        store: Store,
+        mask: torch.Tensor | None,
+        extra: dict[str, Any],
+    ) -> torch.Tensor:
+        if extra or not isinstance(store, RowStore):
+            hidden: torch.Tensor = self._modules(embeds, positions, store, mask, extra)
+            return hidden
+        if embeds.shape[1] == 1 and mask is None:
+            return self._one(embeds[0], positions, store)
+        return self._many(embeds[0], positions, store, mask)
+
+    def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
+        """One token behind everything that is in the store."""
+        cos, sin = self._at(int(positions[(0,) * positions.ndim]))
+        turns = self._turns.of(cos, sin)
+        slots, keys, values = store.slots()
+        for layer, (wide, cross), slot, key, value in zip(
+            self._layers, turns, slots, keys, values, strict=True
+        ):
+            x = layer.one(x, wide, cross, slot, key, value)
+        return self._norm.one(x)
+
+    def _many(
+        self, x: torch.Tensor, positions: torch.Tensor, store: RowStore, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Several tokens; a mask of None means causal, on an empty store."""
+        cos, sin = self._rotary(x[None], positions)
+        turns = self._turns.of(cos[0][:, None], sin[0][:, None])
+        if mask is not None:
+            # The heads that share a key lie one under the other, as rows of one query.
+            mask = _additive(mask).repeat(1, 1, self._groups, 1)
+        for number, (layer, (wide, cross)) in enumerate(zip(self._layers, turns, strict=True)):
+            x = layer.many(x, wide, cross, store, number, mask)
+        return self._norm.many(x)
+
+    def _at(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines of one position, each (1, size); the same on all axes."""
+        if position >= self._table.shape[1]:
+            line = torch.arange(max(256, 2 * position)).expand(self._axes, 1, -1)
+            cos, sin = self._rotary(torch.empty(0), line if self._axes == 3 else line[0])
+            self._table = torch.stack([cos[0][:, None], sin[0][:, None]])
+        cos, sin = self._table[:, position].unbind(0)
+        return cos, sin
+
+
+class _Turns:
+    """Rotations with the layers' query and key norms' weights already in them.
+
+    With halves x1, x2 a rotation is x * cos + (x2, x1) * (-sin, sin); scaling x by w before it is
+    the same as scaling cos by w and the crossed sin by w with its halves swapped.
+    """
+
+    def __init__(self, layers: list[_Layer]) -> None:
+        scale = torch.stack([layer.head_scale for layer in layers])
+        half = scale.shape[-1] // 2
+        sign = torch.cat([-torch.ones(half), torch.ones(half)])
+        self._straight = scale[:, None]
+        self._crossed = scale.roll(half, -1)[:, None] * sign
+
+    def of(self, cos: torch.Tensor, sin: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each layer: what to multiply straight, and crossed; (rows, heads, size) each."""
+        straight = (self._straight * cos).unbind(0)
+        crossed = (self._crossed * sin).unbind(0)
+        return list(zip(straight, crossed, strict=True))
+
+
+class _Norm:
+    """Root-mean-square norm."""
+
+    def __init__(self, module: Any) -> None:
+        self.weight = module.weight
+        self.eps = float(module.variance_epsilon)
+        self.size = self.weight.shape[0]
+
+    def one(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.view(-1)
+        square = torch.dot(flat, flat).item() / self.size
+        return torch.mul(x, self.weight).mul_(1.0 / math.sqrt(square + self.eps))
+
+    def many(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(x, (self.size,), self.weight, self.eps)
+
+
+class _Layer:
+    """One decoder layer. x is (rows, width) throughout."""
+
+    def __init__(self, module: Any) -> None:
+        attention, mlp = module.self_attn, module.mlp
+        self.size = int(attention.head_dim)
+        self.heads = attention.q_proj.out_features // self.size
+        self.kv_heads = attention.k_proj.out_features // self.size
+        self.scaling = float(attention.scaling)
+        self.before, self.after = (
+            _Norm(module.input_layernorm),
+            _Norm(module.post_attention_layernorm),
+        )
+        self.qkv, self.bias = fuse([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.gates, _ = fuse([mlp.gate_proj, mlp.up_proj])
+        self.out = attention.o_proj.weight.t()
+        self.down = mlp.down_proj.weight.t()
+        self.normed = hasattr(attention, "q_norm")
+        self.head_scale = self._head_scale(attention)
+        self._eps = torch.tensor(float(attention.q_norm.variance_epsilon) if self.normed else 0.0)
+        self._turned = self.heads + self.kv_heads
+        self._split = self._turned * self.size
+        self._inner = mlp.gate_proj.out_features
+
+    def _head_scale(self, attention: Any) -> torch.Tensor:
+        """The weights of the norms of queries and keys: (heads + kv heads, size)."""
+        if not self.normed:
+            return torch.ones(self.heads + self.kv_heads, self.size)
+        query = attention.q_norm.weight.expand(self.heads, -1)
+        return torch.cat([query, attention.k_norm.weight.expand(self.kv_heads, -1)])
+
+    def one(
+        self,
+        x: torch.Tensor,
+        straight: torch.Tensor,
+        crossed: torch.Tensor,
+        slot: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+    ) -> torch.Tensor:
+        """One row. slot: (2, kv heads, size), the row's place among the keys and values, which
+        have (1, kv heads, rows, size) and include it.
+        """
+        qkv = self._project(self.before.one(x))
+        turned = self._turn(
+            qkv[:, : self._split].view(1, self._turned, self.size), straight, crossed
+        )
+        slot[0] = turned[0, self.heads :]
+        slot[1] = qkv[:, self._split :].view(self.kv_heads, self.size)
+        query = turned[:, : self.heads].view(1, self.kv_heads, -1, self.size)
+        seen = functional.scaled_dot_product_attention(query, keys, values, scale=self.scaling)
+        x = torch.addmm(x, seen.reshape(1, -1), self.out)
+        return torch.addmm(x, self._gate(self.after.one(x)), self.down)
+
+    def many(
+        self,
+        x: torch.Tensor,
+        straight: torch.Tensor,
+        crossed: torch.Tensor,
+        store: RowStore,
+        number: int,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Several rows, written to the store as layer `number`."""
+        rows = x.shape[0]
+        qkv = self._project(self.before.many(x))
+        turned = self._turn(
+            qkv[:, : self._split].view(rows, self._turned, self.size), straight, crossed
+        )
+        fresh = qkv[:, self._split :].view(rows, self.kv_heads, self.size)
+        keys, values = store.write(
+            turned[:, self.heads :].transpose(0, 1)[None], fresh.transpose(0, 1)[None], number
+        )
+        query = turned[:, : self.heads].transpose(0, 1)[None]
+        seen = self._attend(query, keys, values, mask)
+        x = torch.addmm(x, seen.transpose(0, 1).reshape(rows, -1), self.out)
+        return torch.addmm(x, self._gate(self.after.many(x)), self.down)
+
+    def _attend(
+        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: Any
+    ) -> torch.Tensor:
+        """(heads, rows, size) of queries (1, heads, rows, size)."""
+        shape = query.shape[1:]
+        if mask is None:
+            seen = functional.scaled_dot_product_attention(
+                query, keys, values, is_causal=True, scale=self.scaling, enable_gqa=True
+            )
+        else:
+            packed = query.reshape(1, self.kv_heads, -1, self.size)
+            seen = functional.scaled_dot_product_attention(
+                packed, keys, values, attn_mask=mask, scale=self.scaling
+            )
+        return seen.reshape(shape)
+
+    def _project(self, x: torch.Tensor) -> torch.Tensor:
+        if self.bias is None:
+            return torch.mm(x, self.qkv)
+        return torch.addmm(self.bias, x, self.qkv)
+
+    def _turn(
+        self, heads: torch.Tensor, straight: torch.Tensor, crossed: torch.Tensor
+    ) -> torch.Tensor:
+        """Norm and rotate queries and keys: (rows, heads + kv heads, size)."""
+        if self.normed:
+            norm = torch.linalg.vector_norm(heads, 2, -1, True)
+            heads = heads * torch.addcmul(self._eps, norm, norm, value=1 / self.size).rsqrt_()
+        return torch.addcmul(heads * straight, heads.roll(self.size // 2, -1), crossed)
+
+    def _gate(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.mm(x, self.gates)
+        return functional.silu(both[:, : self._inner]).mul_(both[:, self._inner :])
+
+
+def fuse(linears: list[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """One matrix (in, all outs) for several linear modules of the same input, and their bias.
+
+    Stored input by input. The modules keep working: their weights become views of it.
+    """
+    joint = torch.cat([linear.weight for linear in linears]).t().contiguous()
+    start = 0
+    for linear in linears:
+        stop = start + linear.out_features
+        linear.weight = torch.nn.Parameter(joint[:, start:stop].t(), requires_grad=False)
+        start = stop
+    biases = [linear.bias for linear in linears if linear.bias is not None]
+    return joint, torch.cat(biases) if biases else None
+
+
+def _additive(mask: torch.Tensor) -> torch.Tensor:
+    """A mask of True and False as what is added to attention scores."""
+    added = torch.zeros(mask.shape)
+    return added.masked_fill_(mask.logical_not(), -math.inf)

@@ -131,6 +131,7 @@ def test_the_draft_stays_within_its_window() -> None:
         async with open_run(TALK, target=big, draft=small, settings=settings):
             await anyio.wait_all_tasks_blocked()
             assert small.written == 3 * 2
+        assert small.open_streams == 0  # a lane that waits is closed too
 
     anyio.run(main)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -17,6 +17,8 @@ from dreamr.gate import Evidence
 Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
 Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
 
+_WORD = re.compile(r"\s+|\S+\s*")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -26,9 +28,9 @@ class Failure:
     tokens: int = 0
 
 
-def words(text: str) -> list[str]:
+def words(text: str) -> Iterator[str]:
     """The default tokens: words with the white space behind them."""
-    return re.findall(r"\s+|\S+\s*", text)
+    return (match.group() for match in _WORD.finditer(text))
 
 
 @dataclass(kw_only=True)
@@ -55,7 +57,7 @@ class ScriptedEngine:
     judge_seconds: float = 0.0
     stream_failures: Mapping[int, Failure] = field(default_factory=dict)
     judge_failures: Mapping[int, Failure] = field(default_factory=dict)
-    tokenize: Callable[[str], Sequence[str]] = words
+    tokenize: Callable[[str], Iterable[str]] = words
 
     def __post_init__(self) -> None:
         self.streams = 0  # calls so far
@@ -68,17 +70,22 @@ class ScriptedEngine:
         """Play the script from the prefix, one chunk a token."""
         call, self.streams = self.streams, self.streams + 1
         failure = self.stream_failures.get(call)
-        tokens = self.tokenize(self._continuation(context))
+        tokens = iter(self.tokenize(self._continuation(context)))
+        upcoming = next(tokens, None)
+        number = 0
         self.open_streams += 1
         try:
-            for number, token in enumerate(tokens[: sampling.max_tokens], 1):
-                await self._work(self.token_seconds, failure, number - 1)
+            while upcoming is not None and number < sampling.max_tokens:
+                await self._work(self.token_seconds, failure, number)
+                number += 1
                 self.written += 1
-                last = number == len(tokens)
-                cut = number == sampling.max_tokens and not last
-                yield Chunk(token, 1, "stop" if last else "length" if cut else None)
-            await self._work(0.0, failure, len(tokens))
-            if not tokens:
+                token, upcoming = upcoming, next(tokens, None)
+                if upcoming is None:
+                    yield Chunk(token, 1, "stop")
+                else:
+                    yield Chunk(token, 1, "length" if number == sampling.max_tokens else None)
+            await self._work(0.0, failure, number)
+            if number == 0:
                 yield Chunk("", 0, "stop")
         finally:
             self.open_streams -= 1

@@ -72,6 +72,7 @@ class Driver:
         self._record = Record(emit)
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, anyio.CancelScope] = {}
+        self._watching = anyio.CancelScope()
 
     async def drive(self) -> Result:
         """Run to the end; every lane and call is over before this returns."""
@@ -80,10 +81,12 @@ class Driver:
         self._signal = send.send_nowait
         with send, signals:
             async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._watch)
                 finished = self._carry_out(self._schedule.start())
                 while finished is None:
                     signal = await signals.receive()
                     finished = self._carry_out(self._schedule.handle(signal))
+                self._watching.cancel()
         assert finished is not None  # for mypy: a task group swallows no exception
         return self._record.finish(finished, self._settings.cutting)
 
@@ -136,6 +139,8 @@ class Driver:
         try:
             with lane.scope:
                 reason = await self._pump(lane, command)
+            if lane.stalled:
+                raise TimeoutError
         except Exception as error:  # a defect of an engine must not take the other one down
             reason = "failed"
             message, lost = self._describe(lane.role, error)
@@ -146,7 +151,6 @@ class Driver:
 
     async def _pump(self, lane: Lane, command: OpenLane) -> Finish:
         engine, settings = self._engines[lane.role], self._settings
-        context = Context(self._conversation, command.prefix)
         self._check_images(engine)
 
         def say(step: Step | None, finish: Finish | None) -> None:
@@ -160,8 +164,18 @@ class Driver:
         def pause(paused: bool) -> None:
             self._record.add(LanePaused if paused else LaneResumed, lane.number)
 
-        pump = Pump(lane, settings.cutting, settings.stall_seconds, say, pause)
-        return await pump.run(engine, context, settings.draws(lane.role, command.max_tokens))
+        context = Context(self._conversation, command.prefix)
+        stream = engine.stream(context, settings.draws(lane.role, command.max_tokens))
+        return await Pump(lane, settings.cutting, say, pause).run(stream)
+
+    async def _watch(self) -> None:
+        """One clock for all lanes, since a timer a token would cost more than all the rest."""
+        seconds = self._settings.stall_seconds
+        with self._watching:
+            while True:
+                await anyio.sleep(seconds / 4)
+                for lane in self._lanes.values():
+                    lane.check(seconds)
 
     async def _judge(self, command: Judge) -> None:
         """One judge call, from its start to its end, whatever that is."""

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import anyio
 
-from dreamr.engines import Chunk, Context, Engine, Sampling
+from dreamr.engines import Chunk
 from dreamr.schedules import Finish
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.trace import Role
 
 CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to its own devices
+_FORGOTTEN_END = Chunk("", 0, "stop")  # of an engine that ends its stream without saying so
 
 
 @dataclass(slots=True)
 class Lane:
-    """A lane under way. credit: how many more steps it may say; tokens: what it wrote so far."""
+    """A lane under way.
+
+    credit: how many more steps it may say. tokens: what it wrote so far. since: when its engine
+    gave the last sign of life (time.monotonic), None while the lane waits for credit.
+    """
 
     number: int
     role: Role
     position: int
     credit: int
     tokens: int = 0
+    since: float | None = field(default_factory=time.monotonic)
+    stalled: bool = False
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     granted: anyio.Event = field(default_factory=anyio.Event)
 
@@ -31,6 +39,12 @@ class Lane:
         """Let a waiting lane go on."""
         self.credit += steps
         self.granted.set()
+
+    def check(self, stall_seconds: float) -> None:
+        """Cancel the lane if its engine has given no sign of life for so long."""
+        if self.since is not None and time.monotonic() - self.since >= stall_seconds:
+            self.stalled = True
+            self.scope.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +58,15 @@ class Pump:
 
     lane: Lane
     cutting: Cutting
-    stall_seconds: float
     say: Callable[[Step | None, Finish | None], None]
     pause: Callable[[bool], None]
 
-    async def run(self, engine: Engine, context: Context, sampling: Sampling) -> Finish:
-        """Write until the stream ends; closes it, however this is left.
+    async def run(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
+        """Take the stream to its end; closes it, however this is left.
 
         Raises:
-            TimeoutError: the engine gave no sign of life for `stall_seconds`.
             Exception: whatever the engine raises.
         """
-        stream = engine.stream(context, sampling)
         try:
             return await self._write(stream)
         finally:
@@ -63,41 +74,39 @@ class Pump:
                 await stream.aclose()
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
-        cutter = StepCutter(self.cutting)
-        while True:
-            await self._wait_for_credit()
-            chunk = await self._next(stream)
-            self.lane.tokens += chunk.tokens
+        lane, cutter = self.lane, StepCutter(self.cutting)
+        while True:  # once a token: no timers, tasks or events in here
+            if lane.credit <= 0:
+                await self._wait_for_credit()
+            chunk = await anext(stream, _FORGOTTEN_END)
+            lane.since = time.monotonic()
+            lane.tokens += chunk.tokens
             steps = cutter.push(chunk.text, chunk.tokens)
             finish = chunk.finish
             if finish is not None and (tail := cutter.finish(truncated=finish == "length")):
                 steps.append(tail)
             elif cutter.done and finish is None:
                 finish = "length"  # the final answer reached its cap
-            await self._tell(steps, finish)
+            if steps or finish is not None:
+                await self._tell(steps, finish)
             if finish is not None:
                 return finish
 
     async def _tell(self, steps: list[Step], finish: Finish | None) -> None:
         for number, step in enumerate(steps, 1):
-            await self._wait_for_credit()
+            if self.lane.credit <= 0:
+                await self._wait_for_credit()
             self.lane.credit -= 1
             self.say(step, finish if number == len(steps) else None)
-        if finish is not None and not steps:
+        if not steps:
             self.say(None, finish)
 
     async def _wait_for_credit(self) -> None:
-        if self.lane.credit > 0:
-            return
+        lane = self.lane
+        lane.since = None
         self.pause(True)
-        while self.lane.credit <= 0:
-            self.lane.granted = anyio.Event()
-            await self.lane.granted.wait()
+        while lane.credit <= 0:
+            lane.granted = anyio.Event()
+            await lane.granted.wait()
         self.pause(False)
-
-    async def _next(self, stream: AsyncGenerator[Chunk, None]) -> Chunk:
-        with anyio.fail_after(self.stall_seconds):
-            try:
-                return await anext(stream)
-            except StopAsyncIteration:  # an engine that forgot to say so
-                return Chunk("", 0, "stop")
+        lane.since = time.monotonic()

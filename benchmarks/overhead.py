@@ -1,0 +1,94 @@
+"""What schedule and runner cost a step, over engines that cost nothing.
+
+    python benchmarks/overhead.py [--steps 200] [--tokens 32] [--repeats 5] [--profile]
+
+Each line is the least of the repeats, in microseconds of one thread's processor time: what the
+scripted engines themselves take is measured apart and taken off. The project's bound is 1000 a
+step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import time
+
+import anyio
+
+from dreamr.conversation import Conversation, Text, Turn
+from dreamr.engines import Context, Sampling, ScriptedEngine
+from dreamr.runner import Settings, run
+from dreamr.schedules import METHODS, Options
+
+TALK = Conversation((Turn("user", (Text("?"),)),))
+BOUND = 1000.0
+
+
+def engine(steps: int, tokens: int, every: int) -> ScriptedEngine:
+    """Writes `steps` steps of `tokens` tokens; as a judge, it refuses one step of `every`."""
+    texts = ["so " * (tokens - 1) + "on\n\n"] * steps + ["Answer: 4"]
+    return ScriptedEngine(
+        script=texts, opinion=lambda context, step: float(len(context.prefix) % every != 0)
+    )
+
+
+async def engines_alone(big: ScriptedEngine, streams: int) -> None:
+    """Let it write the whole text so many times, with nobody listening."""
+    for _ in range(streams):
+        async for _chunk in big.stream(Context(TALK), Sampling(max_tokens=10**9)):
+            pass
+
+
+def seconds(work: object, *arguments: object) -> float:
+    """Processor time of one run of the coroutine function."""
+    start = time.process_time()
+    anyio.run(work, *arguments)  # type: ignore[arg-type]
+    return time.process_time() - start
+
+
+def measure(method: str, steps: int, tokens: int, every: int, repeats: int) -> tuple[float, float]:
+    """Microseconds a committed step: of the whole run, and of the engines' tokens in it."""
+
+    async def main() -> None:
+        options = Options(max_steps=steps + 2, max_tokens=10**9)
+        settings = Settings(method=method, options=options)
+        await run(TALK, target=big, draft=small, settings=settings)
+
+    whole = []
+    for _ in range(repeats):
+        big, small = engine(steps, tokens, every), engine(steps, tokens, every)
+        whole.append(seconds(main))
+    written = big.written + small.written
+    alone = min(seconds(engines_alone, engine(steps, tokens, every), 1) for _ in range(repeats))
+    per_token = alone / (steps * tokens)
+    return 1e6 * min(whole) / steps, 1e6 * per_token * written / steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--tokens", type=int, default=32, help="tokens a step")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="show where fpsr spends its time")
+    options = parser.parse_args()
+    if options.profile:
+        with cProfile.Profile() as profile:
+            measure("fpsr", options.steps, options.tokens, 2, 1)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+        return
+    print(f"{'method':12}{'refused':>10}{'run us':>10}{'engines us':>12}{'overhead us':>13}")
+    worst = 0.0
+    for method in METHODS:
+        for every in (2, 4, 10**9):
+            whole, alone = measure(method, options.steps, options.tokens, every, options.repeats)
+            worst = max(worst, whole - alone)
+            refused = f"1 of {every}" if every < 10**9 else "the first"
+            print(f"{method:12}{refused:>10}{whole:10.0f}{alone:12.0f}{whole - alone:13.0f}")
+    print(
+        f"worst {worst:.0f} us a step, bound {BOUND:.0f}: {'ok' if worst < BOUND else 'TOO SLOW'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

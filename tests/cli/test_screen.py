@@ -58,11 +58,17 @@ def test_a_note_is_shown() -> None:
     assert "the draft was lost" in shown(Note(0.0, "the draft was lost"))
 
 
-def test_a_file_gets_long_steps_on_one_line_and_no_codes(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    long = Step("word " * 100 + "\n\n", 100, Ending.DELIMITER)
+def test_a_file_gets_long_lines_whole_and_no_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    long = Step("word " * 100 + "\nand a second line\n\n", 100, Ending.DELIMITER)
     Screen(stderr_console()).show(StepCommitted(0.0, 0, long, "target"))
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1
-    assert "\x1b" not in line
+    text = capsys.readouterr().err
+    assert [len(line) for line in text.splitlines()] == [18 + 5 * 100, 18 + 17]
+    assert "\x1b" not in text
+
+
+def test_a_terminal_gets_long_lines_wrapped_under_the_text() -> None:
+    long = Step("word " * 20 + "\n\n", 100, Ending.DELIMITER)
+    text = shown(StepCommitted(0.0, 0, long, "target"), color_system=None)
+    first, *others = [line.rstrip() for line in text.splitlines()]
+    assert first == "  1 target        " + " ".join(["word"] * 8)
+    assert others == [" " * 18 + " ".join(["word"] * n) for n in (8, 4)]

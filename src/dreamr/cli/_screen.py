@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 from dreamr.gate import Verdict
@@ -25,15 +24,12 @@ from dreamr.trace import (
 )
 
 _COLOURS = {"draft": "green", "target": "bright_blue", "rejected": "red"}
-_PLAIN_WIDTH = 10_000  # lines for files and pipes are not wrapped
+_UNWRAPPED = 2**31
 
 
 def stderr_console() -> Console:
     """A console on standard error, as colourful as that is."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    return console
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Screen:
@@ -85,16 +81,22 @@ class Screen:
 
     def _step(self, position: int, who: str, text: str, verdict: Verdict | None) -> None:
         colour = _COLOURS[who]
-        grid = Table.grid(padding=(0, 1))
-        for width in (3, 8, 4, None):
-            grid.add_column(width=width, overflow="fold", justify="right" if width == 3 else "left")
-        grid.add_row(
-            Text(str(position + 1), "dim"),
-            Text(who, f"bold {colour}"),
-            Text("" if verdict is None else f"{verdict.ratio:.2f}", colour),
-            Text(printable(text).strip(), f"strike {colour}" if who == "rejected" else colour),
+        ratio = "" if verdict is None else f"{verdict.ratio:.2f}"
+        line = Text.assemble(
+            (f"{position + 1:>3} ", "dim"),
+            (f"{who:<8} ", f"bold {colour}"),
+            (f"{ratio:<4} ", colour),
         )
-        self._console.print(grid)
+        indent = line.cell_len
+        style = f"strike {colour}" if who == "rejected" else colour
+        # Lines for files and pipes are not wrapped.
+        width = self._console.width - indent if self._console.is_terminal else _UNWRAPPED
+        body = Text(printable(text).strip(), style, overflow="fold")
+        wrapped = body.wrap(self._console, max(width, 20))
+        for number, part in enumerate(wrapped):
+            self._console.print(
+                Text(" " * indent) + part if number else line + part, soft_wrap=True
+            )
 
 
 def printable(text: str) -> str:

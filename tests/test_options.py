@@ -59,8 +59,7 @@ def test_every_option_reaches_the_runner() -> None:
     }
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5
     sampling = settings.sampling
-    assert (sampling.max_tokens, sampling.temperature) == (77, 0.8)
-    assert (sampling.top_p, sampling.seed) == (0.9, 5)
+    assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.8, 0.9, 5)
 
 
 def test_the_target_alone_needs_no_draft() -> None:

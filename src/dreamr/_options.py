@@ -119,12 +119,7 @@ class RunOptions:
                 max_tokens=self.max_tokens,
             ),
             gate=FixedGate(self.alpha),
-            sampling=Sampling(
-                max_tokens=self.max_tokens,
-                temperature=self.temperature,
-                top_p=self.top_p,
-                seed=self.seed,
-            ),
+            sampling=Sampling(temperature=self.temperature, top_p=self.top_p, seed=self.seed),
         )
 
     @property

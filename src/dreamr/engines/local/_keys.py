@@ -81,7 +81,7 @@ def uniform_shape(cache: DynamicCache) -> Shape | None:
     return Shape(len(layers), layers[0].keys) if len(shapes) == 1 else None
 
 
-class _RowCache(Cache):
+class _RowCache(Cache):  # type: ignore[misc]
     """The face of a RowStore towards transformers' modules."""
 
     is_compileable = False

@@ -58,7 +58,8 @@ class LeanDecoder:
         self._modules = modules
         self._rotary = module.rotary_emb
         self._axes = 3 if "VL" in type(module).__name__ else 1
-        self._layers = [_Layer(layer) for layer in module.layers]
+        arena = _Arena(sum(map(_matrix_size, module.layers)))
+        self._layers = [_Layer(layer, arena) for layer in module.layers]
         self._norm = _Norm(module.norm)
         first = self._layers[0]
         self._turns = _Turns(self._layers)
@@ -155,7 +156,7 @@ class _Norm:
 class _Layer:
     """One decoder layer. x is (rows, width) throughout."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, arena: _Arena) -> None:
         attention, mlp = module.self_attn, module.mlp
         self.size = int(attention.head_dim)
         self.heads = attention.q_proj.out_features // self.size
@@ -165,10 +166,10 @@ class _Layer:
             _Norm(module.input_layernorm),
             _Norm(module.post_attention_layernorm),
         )
-        self.qkv, self.bias = fuse([attention.q_proj, attention.k_proj, attention.v_proj])
-        self.gates, _ = fuse([mlp.gate_proj, mlp.up_proj])
-        self.out = attention.o_proj.weight.t()
-        self.down = mlp.down_proj.weight.t()
+        self.qkv, self.bias = arena.fuse([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out = arena.keep(attention.o_proj)
+        self.gates, _ = arena.fuse([mlp.gate_proj, mlp.up_proj])
+        self.down = arena.keep(mlp.down_proj)
         self.normed = hasattr(attention, "q_norm")
         self.head_scale = self._head_scale(attention)
         self._eps = torch.tensor(float(attention.q_norm.variance_epsilon) if self.normed else 0.0)
@@ -265,19 +266,50 @@ class _Layer:
         return functional.silu(both[:, : self._inner]).mul_(both[:, self._inner :])
 
 
-def fuse(linears: list[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """One matrix (in, all outs) for several linear modules of the same input, and their bias.
+class _Arena:
+    """One piece of memory for all matrices, in the order in which a token needs them.
 
-    Stored input by input. The modules keep working: their weights become views of it.
+    One large allocation can sit on huge pages (the worker asks torch for them), and then streams
+    from memory faster than many small ones. The modules' weights become views of it.
     """
-    joint = torch.cat([linear.weight for linear in linears]).t().contiguous()
-    start = 0
-    for linear in linears:
-        stop = start + linear.out_features
-        linear.weight = torch.nn.Parameter(joint[:, start:stop].t(), requires_grad=False)
-        start = stop
-    biases = [linear.bias for linear in linears if linear.bias is not None]
-    return joint, torch.cat(biases) if biases else None
+
+    def __init__(self, size: int) -> None:
+        self._room = torch.empty(size)
+        self._used = 0
+
+    def fuse(self, linears: list[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """One matrix (in, all outs) for linear modules of the same input, and their bias.
+
+        Stored input by input: that is how one row reads a widening matrix fastest.
+        """
+        outs = [linear.out_features for linear in linears]
+        joint = self._take(linears[0].in_features, sum(outs))
+        for linear, part in zip(linears, joint.split(outs, 1), strict=True):
+            part.copy_(linear.weight.t())
+            _set_weight(linear, part.t())
+        biases = [linear.bias for linear in linears if linear.bias is not None]
+        return joint, torch.cat(biases) if biases else None
+
+    def keep(self, linear: Any) -> torch.Tensor:
+        """The matrix (in, out) of a module, stored output by output as it was."""
+        rows = self._take(linear.out_features, linear.in_features)
+        rows.copy_(linear.weight)
+        _set_weight(linear, rows)
+        return rows.t()
+
+    def _take(self, rows: int, columns: int) -> torch.Tensor:
+        start, self._used = self._used, self._used + rows * columns
+        return self._room[start : self._used].view(rows, columns)
+
+
+def _matrix_size(layer: Any) -> int:
+    """Numbers in the matrices of a decoder layer."""
+    modules = (*layer.self_attn.children(), *layer.mlp.children())
+    return sum(module.weight.numel() for module in modules if hasattr(module, "in_features"))
+
+
+def _set_weight(linear: Any, weight: torch.Tensor) -> None:
+    linear.weight = torch.nn.Parameter(weight, requires_grad=False)
 
 
 def _additive(mask: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from dreamr.schedules import Options
 from dreamr.steps import Cutting
 from dreamr.trace import (
     Event,
+    JudgeEnded,
     LaneClosed,
     LaneOpened,
     Note,
@@ -201,6 +202,12 @@ def test_without_its_draft_the_target_goes_on_alone(method: str, error: Exceptio
     assert "small" in notes(result)
 
 
+def test_a_lost_draft_is_not_asked_again() -> None:
+    small = draft(stream_failures={0: Failure(EngineLost("gone"), 2)})
+    assert go(target(), small).answer == "3"
+    assert small.streams == 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_hanging_draft_is_given_up(method: str) -> None:
     result = go(target(), draft(token_seconds=INF), method, stall_seconds=0.01)
@@ -237,6 +244,24 @@ def test_a_failed_target_ends_the_run_with_what_is_there(method: str, error: Exc
     assert (result.finish, result.complete, result.answer) == ("failed", False, "")
     assert result.error is not None
     assert result.usage == usage_of(result.events)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_target_lost_while_it_judges_ends_the_run(method: str) -> None:
+    big = target(judge_failures={1: Failure(EngineLost("gone"))})
+    with pytest.raises(RunFailed, match="gone") as failed:
+        go(big, draft(), method)
+    assert isinstance(failed.value.result, Result)
+    assert texts(failed.value.result) == DRAFT[:1]
+
+
+def test_a_failed_target_cancels_the_judge_call_under_way() -> None:
+    big = target(judge_seconds=INF, stream_failures={0: Failure(EngineError("full"), 2)})
+    with pytest.raises(RunFailed, match="full") as failed:
+        go(big, draft(script=["a\n\n"] * 9), options=Options(window=1))
+    assert isinstance(failed.value.result, Result)
+    ended = [e for e in failed.value.result.events if isinstance(e, JudgeEnded)]
+    assert [e.verdicts for e in ended] == [()]
 
 
 def test_a_failure_comes_after_its_last_event() -> None:

@@ -49,7 +49,7 @@ def event_from_json(values: Mapping[str, Any]) -> Event:
 
 
 def write_trace(path: str | Path, events: Iterable[Event]) -> None:
-    """Write one event a line. Given a running trace, each line is written out at once."""
+    """Write one event a line, each at once, so that a lazy iterable leaves what it came to."""
     with open(path, "w", encoding="utf-8", buffering=1) as file:
         for event in events:
             file.write(json.dumps(event_to_json(event), ensure_ascii=False) + "\n")

@@ -212,6 +212,7 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
         "positions": stack("positions", 0, torch.long),
         "labels": stack("labels", IGNORE, torch.long),
         "weights": stack("weights", 0.0, torch.float32),
+        "segments": segments,
         "mask": _mask(segments, stack("cuts", 0, torch.long)),
     }
 

@@ -1,0 +1,90 @@
+"""Training steps lower the loss, and draw the same batches wherever they are taken up again."""
+
+from itertools import islice
+from random import Random
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from dreamr.training import _loop
+from dreamr.training._errors import Mistake, read, write
+from dreamr.training._examples import DIETS, ExampleMaker
+from dreamr.training._models import Size, build_model
+from dreamr.training._stages import Stage
+from dreamr.training._tokens import train_tokenizer
+from dreamr.training.recipe import corpus
+
+TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
+STAGE = Stage("reason", "reason", 20, 4, 3e-3, layers=2)
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return ExampleMaker(train_tokenizer(corpus(100)))
+
+
+def train(model, optimizers, losses):
+    for loss in losses:
+        loss.backward()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = 3e-3 * group["share"]
+            optimizer.step()
+            optimizer.zero_grad()
+        yield loss.item()
+
+
+def test_reasoning_and_judging_are_learnt_together(maker):
+    torch.manual_seed(0)
+    model = build_model(TINY, maker.tokenizer)
+    kitchen = _loop.Kitchen(maker, DIETS["target"])
+    batches = islice(_loop.batches(kitchen, STAGE, 0, 0, 0), 16)
+    results = [(loss, parts) for loss, parts in trained(model, batches)]
+    assert results[-1][0] < results[0][0]
+    assert {"loss", "token", "judge_loss", "judge"} <= results[-1][1].keys()
+
+
+def trained(model, batches):
+    optimizers = _loop.optimizers(model, [], seeing=False)
+    for batch in batches:
+        loss, parts = _loop.reasoning_loss(model, batch, DIETS["target"])
+        yield next(train(model, optimizers, [loss])), parts
+
+
+def test_the_tower_learns_to_name_patches(maker):
+    torch.manual_seed(0)
+    model = build_model(TINY, maker.tokenizer)
+    sight = _loop.Sight(32, _loop.sight_words(400))
+    problems = [_loop.draw_problem(Random(i), 1.0) for i in range(8)]
+    optimizers = _loop.optimizers(model, list(sight.parameters()), seeing=True)
+    losses = (_loop.sight_loss(model, sight, problems)[0] for _ in range(10))
+    values = list(train(model, optimizers, losses))
+    assert values[-1] < values[0]
+
+
+def test_batches_taken_up_later_are_those_of_a_run_without_a_break(maker):
+    kitchen = _loop.Kitchen(maker, DIETS["draft"])
+    whole = list(islice(_loop.batches(kitchen, STAGE, 7, 0, 0), 5))
+    later = list(islice(_loop.batches(kitchen, STAGE, 7, 3, 0), 2))
+    for expected, batch in zip(whole[3:], later, strict=True):
+        assert torch.equal(expected["ids"], batch["ids"])
+        assert torch.equal(expected["pixels"], batch["pixels"])
+
+
+def test_mistakes_of_a_draft_become_negative_branches(maker, tmp_path):
+    mistake = Mistake("docmath", 5, 1, ("wordy",), "Milk: 9 x 9 = 99.")
+    write(tmp_path / "pool.jsonl", iter([mistake]))
+    (found,) = read(tmp_path / "pool.jsonl")
+    assert found == mistake
+    example = maker.mistaken(found.problem, found.styles, found.text, DIETS["target"])
+    verdicts = [i for i, s in zip(example.labels, example.segments, strict=True) if s and i >= 0]
+    assert verdicts == [maker.verdict_ids[1], maker.verdict_ids[0]]
+
+
+def test_the_rate_warms_up_and_falls_only_when_asked():
+    flat = Stage("x", "reason", 1000, 4, 1e-3, layers=2)
+    falling = Stage("x", "reason", 1000, 4, 1e-3, layers=2, decay=True)
+    assert _loop.rate_at(flat, 0) < _loop.rate_at(flat, 500) == 1e-3
+    assert _loop.rate_at(falling, 999) == pytest.approx(1e-6)

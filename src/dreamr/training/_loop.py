@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
-from dreamr.training._errors import Mistake
 from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate
 from dreamr.training._stages import TOWER_RATE, Stage
+from dreamr.training.mistakes import Mistake
 
 Batch = dict[str, torch.Tensor]
 POOL = 16  # batches drawn at a time and bucketed by length

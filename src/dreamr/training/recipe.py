@@ -23,7 +23,7 @@ import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr.tasks import MARKER, SUITES, make_problem
-from dreamr.training import _errors, _loop
+from dreamr.training import _loop, mistakes
 from dreamr.training._examples import DIETS, READ, ExampleMaker
 from dreamr.training._models import SIZES, Size, build_model, build_processor, grow
 from dreamr.training._stages import RECIPES, Stage
@@ -73,7 +73,7 @@ class Training:
         self.maker = ExampleMaker(self.tokenizer)
         self.diet = DIETS[name]
         pool = out / "mistakes.jsonl"
-        self.mistakes = _errors.read(pool) if pool.exists() else []
+        self.mistakes = mistakes.read(pool) if pool.exists() else []
         self.stage, self.step = 0, 0
         self.model = self._fresh(RECIPES[name][0])
         self.state: dict[str, Any] = {}

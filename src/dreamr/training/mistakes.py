@@ -2,20 +2,26 @@
 
 A mistake is a wrong step after a right beginning in the draft's own styles: exactly what the
 gate meets. The pool is a JSON-lines file, so that it can be looked at.
+
+    python -m dreamr.training.mistakes --draft DIR --count 2000 --out FILE.jsonl
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transformers import LlavaForConditionalGeneration
+import torch
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr.tasks import LEVELS, SUITES, Problem, make_problem
 from dreamr.training._examples import ExampleMaker
 from dreamr.training._generate import first_wrong, solve
+from dreamr.training._models import load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +76,25 @@ def read(path: Path) -> list[Mistake]:
     """The whole pool."""
     rows = (json.loads(line) for line in path.read_text().splitlines())
     return [Mistake(**{**row, "styles": tuple(row["styles"])}) for row in rows]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draft", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=2000, help="solutions a suite and level")
+    parser.add_argument("--start", type=int, default=10_000_000, help="number of the first problem")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.start)
+    draft = load_model(options.draft).eval()
+    maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
+    found = collect(draft, maker, options.start, options.count, options.temperature)
+    written = write(options.out, found)
+    print(f"{written} mistakes in {options.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

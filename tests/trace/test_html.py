@@ -102,6 +102,13 @@ def test_a_record_that_breaks_off_anywhere_can_be_drawn() -> None:
         assert "<html" in timeline_html(whole[:length])
 
 
+def test_a_lane_that_paused_is_not_at_work_when_the_record_breaks_off() -> None:
+    until_pause = events()[:8]
+    drawn = [(bar.lane, bar.end, bar.positions) for bar in lay_out(until_pause)]
+    assert ("draft", 0.28, (2,)) not in drawn
+    assert ("judge", 0.28, (0,)) in drawn
+
+
 def test_the_overlap_counts_time_with_both_models_at_work() -> None:
     # 0 to 0.2 beside the hedge (and a judge call: counted once), 0.3 to 0.4 beside both again.
     assert abs(overlap(lay_out(events())) - 0.3) < 1e-9

@@ -11,6 +11,7 @@ import codecs
 from typing import Any, Protocol
 
 _WINDOW = 16  # tokens held back at most while their bytes do not make a character
+_CONTEXT = 6  # tokens before the first one that may change its text
 _BROKEN = "\ufffd"
 
 
@@ -45,7 +46,7 @@ class Texts:
         """A detokenizer for what follows these tokens."""
         if self.byte_level:
             return _Bytes(self)
-        return _Window(self._backend, context[-4:])
+        return _Window(self._backend, context)
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes of a token of a byte-level tokenizer; none for a special token."""
@@ -87,7 +88,7 @@ class _Window:
 
     def __init__(self, backend: Any, context: list[int]) -> None:
         self._backend = backend
-        self._ids = list(context)
+        self._ids = self._whole(context)
         self._read = len(self._ids)
 
     def push(self, token: int) -> str:
@@ -97,13 +98,19 @@ class _Window:
         held = len(self._ids) - self._read
         if text.endswith(_BROKEN) and held < _WINDOW:
             return ""
-        self._ids = self._ids[self._read - len(self._ids[: self._read][-4:]) :]
+        # What has just become text is whole characters, and so the context of what comes next.
+        self._ids = self._ids[self._read :]
         self._read = len(self._ids)
         return text[len(before) :]
 
     @property
     def pending(self) -> bool:
         return len(self._ids) > self._read
+
+    def _whole(self, context: list[int]) -> list[int]:
+        """The last few tokens, from where no character is cut."""
+        starts = range(max(0, len(context) - _CONTEXT), len(context))
+        return next((ids for n in starts if _BROKEN not in self._decode(ids := context[n:])), [])
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._backend.decode(ids, skip_special_tokens=True)) if ids else ""

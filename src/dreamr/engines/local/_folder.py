@@ -14,6 +14,8 @@ def check_path(name: str) -> None:
         ModelNotFound: nothing there, or no model in there.
     """
     path = Path(name).expanduser()
+    if not name.strip():
+        raise ModelNotFound("no model was named")
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelNotFound(f"{name} is no model folder: it has no config.json")
@@ -25,4 +27,4 @@ def check_path(name: str) -> None:
 
 def _looks_like_path(name: str) -> bool:
     """Hub ids are a name, or an owner and a name."""
-    return not name.strip() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    return name.startswith((".", "/", "~")) or name.count("/") > 1

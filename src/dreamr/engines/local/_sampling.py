@@ -20,14 +20,12 @@ def choose(logits: torch.Tensor, sampling: Sampling, position: int) -> tuple[int
     logits: shape (vocabulary,), float32. position: in the assistant's text, in tokens.
     """
     token = logits.argmax() if sampling.temperature <= 0 else _draw(logits, sampling, position)
-    logprob = logits[token] - logits.logsumexp(0)
-    return int(token), float(logprob)
+    return int(token), float(logits.log_softmax(0)[token])
 
 
 def uniform(seed: int, position: int) -> float:
     """A number in [0, 1) that belongs to this seed and position."""
-    key = seed % 2**64
-    noise = np.random.Philox(key=[key, 0], counter=[position, 0, 0, 0])
+    noise = np.random.Philox(key=seed % 2**64, counter=position << 64)
     return float(np.random.Generator(noise).random())
 
 

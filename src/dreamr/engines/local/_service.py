@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -33,9 +34,12 @@ from dreamr.engines.local._wire import (
 from dreamr.errors import DreamrError
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
+    """A conversation, and what has been computed for it once a call has needed that."""
+
     conversation: Conversation
-    session: Session | None
+    session: Session | None = None
 
 
 class Service:
@@ -46,8 +50,9 @@ class Service:
     ) -> None:
         self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
         self._known: OrderedDict[int, _Known] = OrderedDict()
-        self._judges: deque[Judge] = deque()
-        self._opening: deque[Stream] = deque()
+        # With its conversation, which may be forgotten while a call waits.
+        self._judges: deque[tuple[Judge, _Known]] = deque()
+        self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
 
     @property
@@ -59,13 +64,13 @@ class Service:
         """Take a message; no model runs in here."""
         match message:
             case Remember(key, conversation):
-                self._known[key] = _Known(conversation, None)
+                self._known[key] = _Known(conversation)
             case Forget(key):
                 self._known.pop(key, None)
             case Stream():
-                self._opening.append(message)
+                self._opening.append((message, self._touch(message.key)))
             case Judge():
-                self._judges.append(message)
+                self._judges.append((message, self._touch(message.key)))
             case Taken(call, tokens):
                 self._grant(call, tokens)
             case Cancel(call):
@@ -75,11 +80,11 @@ class Service:
         """Do one unit; False if there is nothing to do until a message comes."""
         with torch.inference_mode():
             if self._judges:
-                judge = self._judges.popleft()
-                self._guarded(judge.call, partial(self._judge, judge))
+                judge, known = self._judges.popleft()
+                self._guarded(judge.call, partial(self._judge, judge, known))
             elif self._opening:
-                stream = self._opening.popleft()
-                self._guarded(stream.call, partial(self._open, stream))
+                stream, known = self._opening.popleft()
+                self._guarded(stream.call, partial(self._open, stream, known))
             else:
                 return self._turn()
         return True
@@ -104,16 +109,16 @@ class Service:
             self._close(task)
         self._send(piece)
 
-    def _judge(self, judge: Judge) -> None:
-        session = self._session(judge.key)
+    def _judge(self, judge: Judge, known: _Known) -> None:
+        session = self._session(known)
         evidence = self._judging.judge(session, judge.prefix, judge.candidates)
         self._send(Judged(judge.call, evidence))
         self._trim()
 
-    def _open(self, stream: Stream) -> None:
+    def _open(self, stream: Stream, known: _Known) -> None:
         task = StreamTask(
             stream.call,
-            self._session(stream.key),
+            self._session(known),
             stream.prefix,
             stream.sampling,
             loaded=self._loaded,
@@ -123,13 +128,14 @@ class Service:
         self._streams.append(task)
         self._trim()
 
-    def _session(self, key: int) -> Session:
-        conversation, session = self._known[key]
-        if session is None:
-            session = Session(self._loaded, conversation)
-            self._known[key] = _Known(conversation, session)
+    def _touch(self, key: int) -> _Known:
         self._known.move_to_end(key)
-        return session
+        return self._known[key]
+
+    def _session(self, known: _Known) -> Session:
+        if known.session is None:
+            known.session = Session(self._loaded, known.conversation)
+        return known.session
 
     def _trim(self) -> None:
         """Drop what was used longest ago until the rest fits; nothing that is in use."""
@@ -146,8 +152,8 @@ class Service:
                 task.credit += tokens
 
     def _cancel(self, call: int) -> None:
-        self._judges = deque(judge for judge in self._judges if judge.call != call)
-        self._opening = deque(stream for stream in self._opening if stream.call != call)
+        self._judges = deque(item for item in self._judges if item[0].call != call)
+        self._opening = deque(item for item in self._opening if item[0].call != call)
         for task in [task for task in self._streams if task.call == call]:
             self._close(task)
 

@@ -1,0 +1,95 @@
+"""Text token by token is the text of all tokens, and never half a character."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local_models import make_tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from dreamr.engines.local._detokenize import Texts
+
+TOKENIZER = make_tokenizer()
+BYTES = Texts(TOKENIZER.backend_tokenizer, frozenset(TOKENIZER.all_special_ids))
+
+
+def metaspace() -> Any:
+    """A tokenizer of the sentencepiece kind: blanks as marks, unknown characters as bytes."""
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz,", "th", "the", "▁the", "te", "▁te"]
+    names = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("t", "e"), ("▁", "te")]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return tokenizer
+
+
+META = metaspace()
+PIECES = Texts(META, frozenset({0, 1}))
+
+
+def written(texts: Texts, ids: list[int], context: list[int] | None = None) -> list[str]:
+    detokenizer = texts.start(context or [])
+    return [detokenizer.push(token) for token in ids]
+
+
+def test_kinds_of_tokenizers_are_told_apart() -> None:
+    assert BYTES.byte_level
+    assert not PIECES.byte_level
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 399), max_size=40))
+def test_any_tokens_give_the_text_of_all_of_them(ids: list[int]) -> None:
+    detokenizer = BYTES.start([])
+    text = "".join(map(detokenizer.push, ids))
+    whole = TOKENIZER.decode(ids, skip_special_tokens=True)
+    assert whole == text + ("\ufffd" if detokenizer.pending else "")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_text_comes_back_in_whole_characters(text: str) -> None:
+    ids = TOKENIZER.encode(text, add_special_tokens=False)
+    parts = written(BYTES, ids)
+    assert "".join(parts) == text
+    broken = text.count("\ufffd")
+    assert sum(part.count("\ufffd") for part in parts) == broken
+
+
+def test_a_character_of_several_tokens_comes_with_its_last() -> None:
+    ids = TOKENIZER.encode("𝄞", add_special_tokens=False)
+    assert len(ids) == 4
+    assert written(BYTES, ids) == ["", "", "", "𝄞"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="the tea and milk, Grüße 東京 𝄞", max_size=30))
+def test_tokens_with_marked_blanks_give_the_same_text(text: str) -> None:
+    context = META.encode("the tea", add_special_tokens=False).ids
+    ids = META.encode("the tea" + text, add_special_tokens=False).ids
+    if ids[: len(context)] != context:
+        return
+    assert "".join(written(PIECES, ids[len(context) :], context)) == text
+
+
+@pytest.mark.parametrize("texts", [BYTES, PIECES])
+def test_special_tokens_have_no_text(texts: Texts) -> None:
+    assert written(texts, [0, 1]) == ["", ""]
+
+
+def test_bytes_that_never_make_a_character_do_not_hold_the_text_forever() -> None:
+    lone = META.token_to_id("<0xE6>")
+    assert "".join(written(PIECES, [lone] * 40)) != ""

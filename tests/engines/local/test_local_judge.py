@@ -1,0 +1,141 @@
+"""Judging several steps in one pass is judging them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from local_models import QUESTION, judging, question_for
+from test_local_generate import session_of, stream
+
+from dreamr.engines import Sampling
+from dreamr.engines.local._judge import Judging, block_mask
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._session import Session
+from dreamr.errors import ContextTooLong
+from dreamr.gate import Evidence
+
+PREFIX = ("Tea costs 3.20.\n\n", "Milk costs 1.45.\n\n")
+CANDIDATES = ("Together: 3.20 + 1.45 = 4.65.\n\n", "The blue square.\n\n", "So 4.65 is negative.")
+
+
+def judge(
+    judged_by: Judging, session: Session, prefix: Sequence[str], candidates: Sequence[str]
+) -> tuple[Evidence, ...]:
+    with torch.inference_mode():
+        return judged_by.judge(session, prefix, candidates)
+
+
+def same(first: Evidence, second: Evidence) -> bool:
+    """Equal to 1e-4 of the probabilities' own size."""
+    return (first.positive, first.negative, first.logprob) == pytest.approx(
+        (second.positive, second.negative, second.logprob), rel=1e-4, abs=1e-9
+    ) and first.tokens == second.tokens
+
+
+def test_together_is_one_by_one(loaded: Loaded) -> None:
+    talk, ask = question_for(loaded), judging(loaded)
+    together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
+    for place, evidence in enumerate(together):
+        before = (*PREFIX, *CANDIDATES[:place])
+        alone = judge(ask, session_of(loaded, talk), before, CANDIDATES[place : place + 1])
+        assert same(evidence, alone[0])
+
+
+def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
+    """The evidence from transformers' plain forward over prompt, steps and question."""
+    model, prompter = text_model.model, text_model.prompter
+    ask, session = judging(text_model), session_of(text_model, question_for(text_model))
+    found = judge(ask, session, PREFIX, CANDIDATES)
+    steps = [prompter.step(text) for text in (*PREFIX, *CANDIDATES)]
+    for place, evidence in enumerate(found):
+        before = [*session.prompt, *(i for step in steps[: 2 + place] for i in step)]
+        own = steps[2 + place]
+        ids = torch.tensor([[*before, *own, *prompter.question(QUESTION)]])
+        with torch.inference_mode():
+            logits = model.hf(input_ids=ids).logits[0].log_softmax(-1)
+        rows = logits[len(before) - 1 : len(before) - 1 + len(own)]
+        logprob = rows.gather(1, torch.tensor(own)[:, None]).mean()
+        positive = logits[-1].exp()[ask._positive].sum()
+        negative = logits[-1].exp()[ask._negative].sum()
+        assert same(evidence, Evidence(float(positive), float(negative), float(logprob), len(own)))
+
+
+def test_judged_steps_are_not_read_again_and_questions_are_forgotten(loaded: Loaded) -> None:
+    session = session_of(loaded, question_for(loaded))
+    judge(judging(loaded), session, PREFIX, CANDIDATES)
+    steps = session.tokens(session.walk([*PREFIX, *CANDIDATES]))
+    assert session.branches[0].ids == steps
+    taken = session.acquire("stream", steps)
+    assert len(taken.ids) == len(steps) - 1
+
+
+def test_judging_twice_gives_the_same(loaded: Loaded) -> None:
+    session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
+    first = judge(ask, session, PREFIX, CANDIDATES)
+    judge(ask, session, PREFIX[:1], CANDIDATES[1:])
+    again = judge(ask, session, PREFIX, CANDIDATES)
+    assert all(same(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> None:
+    talk, ask = question_for(loaded), judging(loaded)
+    expected = [piece.text for piece in stream(loaded, session_of(loaded, talk), PREFIX)]
+    alone = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
+    session = session_of(loaded, talk)
+    made = []
+    for piece in stream_with(loaded, session, lambda: judge(ask, session, PREFIX, CANDIDATES)):
+        text, evidence = piece
+        made.append(text)
+        assert all(same(one, other) for one, other in zip(alone, evidence, strict=True))
+    assert made == expected
+
+
+def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
+    """A stream's texts, each with the result of a call made right after it."""
+    from dreamr.engines.local._stream import StreamTask
+
+    with torch.inference_mode():
+        task = StreamTask(1, session, PREFIX, Sampling(24), loaded=loaded, credit=99, prefill=512)
+        while True:
+            piece = task.advance()
+            if piece is not None:
+                yield piece.text, beside()
+                if piece.finish is not None:
+                    return
+
+
+def test_nothing_to_judge_is_no_work(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    assert judge(judging(text_model), session, PREFIX, ()) == ()
+    assert session.branches == []
+
+
+def test_a_step_without_text_is_judged_without_a_logprob(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    evidence = judge(judging(text_model), session, PREFIX, ("", CANDIDATES[0]))
+    assert evidence[0].logprob is None
+    assert evidence[0].tokens == 0
+    assert evidence[0].mass > 0
+    assert evidence[1].logprob is not None
+
+
+def test_steps_that_leave_no_room_for_the_question_are_refused(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    with pytest.raises(ContextTooLong, match="640"):
+        judge(judging(text_model), session, (), ("apple " * 300,))
+    assert not any(branch.busy for branch in session.branches)
+
+
+def test_a_question_sees_its_own_step_and_those_before_and_itself() -> None:
+    mask = block_mask(2, 3, [1, 3], 2)[0, 0].int().tolist()
+    assert mask == [
+        [1, 1, 1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0, 1, 1, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0, 1, 0],
+        [1, 1, 1, 1, 1, 0, 0, 1, 1],
+    ]

@@ -1,0 +1,74 @@
+"""What may be said about a model, by its user and by its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamr.engines.local import Hints, LocalOptions
+from dreamr.engines.local._folder import check_path
+from dreamr.engines.local._options import read_hints
+from dreamr.errors import ModelNotFound
+
+
+def test_weights_are_computed_in_float32_on_a_cpu_unless_told_otherwise() -> None:
+    assert LocalOptions().torch_dtype == "float32"
+    assert LocalOptions(device="cuda:1").torch_dtype == "auto"
+    assert LocalOptions(dtype="bfloat16").torch_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", ["threads", "cache_bytes", "ahead", "prefill"])
+def test_sizes_must_be_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        LocalOptions(**{name: 0})
+
+
+def test_a_folder_without_hints_says_nothing(tmp_path: Path) -> None:
+    assert read_hints(tmp_path) == Hints()
+
+
+def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
+    said = {
+        "judge_question": "Right?",
+        "delimiter": "\n\n",
+        "answer_marker": "Answer:",
+        "max_step_tokens": 64,
+    }
+    (tmp_path / "dreamr.json").write_text(json.dumps(said | {"recipe": "abc"}), encoding="utf-8")
+    assert read_hints(tmp_path) == Hints("Right?", "\n\n", "Answer:", 64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"max_step_tokens": "64"}', '{"max_step_tokens": true}', '{"delimiter": ""}'],
+)
+def test_unusable_hints_are_one_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dreamr.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelNotFound, match=r"dreamr\.json"):
+        read_hints(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere", "a/b/c"])
+def test_paths_that_lead_nowhere_are_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(ModelNotFound, match="there is no model at"):
+        check_path(name)
+
+
+def test_an_empty_name_is_no_model() -> None:
+    with pytest.raises(ModelNotFound, match="no model was named"):
+        check_path(" ")
+
+
+def test_files_and_other_folders_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelNotFound, match="is a file"):
+        check_path(str(tmp_path / "model.safetensors"))
+    with pytest.raises(ModelNotFound, match=r"no config\.json"):
+        check_path(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-VL-8B-Instruct", "gpt2"])
+def test_hub_ids_pass(name: str) -> None:
+    check_path(name)

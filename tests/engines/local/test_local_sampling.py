@@ -1,0 +1,86 @@
+"""Draws depend on seed, position and distribution alone, and follow the distribution."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local_models import question_for
+from test_local_generate import session_of, stream
+
+from dreamr.engines import Sampling
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._sampling import choose, uniform
+
+LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
+
+
+def test_temperature_zero_takes_the_likeliest() -> None:
+    token, logprob = choose(LOGITS, Sampling(temperature=0.0), 3)
+    assert token == 1
+    assert logprob == float(LOGITS.log_softmax(0)[1])
+
+
+def test_draws_follow_the_distribution() -> None:
+    sampling = Sampling(temperature=0.7, seed=5)
+    counts = torch.zeros(4)
+    for position in range(4000):
+        counts[choose(LOGITS, sampling, position)[0]] += 1
+    expected = (LOGITS / 0.7).softmax(0)
+    assert (counts / 4000 - expected).abs().max() < 0.025
+
+
+def test_top_p_leaves_the_unlikely_out_and_keeps_the_odds_of_the_rest() -> None:
+    sampling = Sampling(temperature=1.0, top_p=0.8, seed=5)
+    counts = torch.zeros(4)
+    for position in range(4000):
+        counts[choose(LOGITS, sampling, position)[0]] += 1
+    shares = LOGITS.softmax(0)
+    nucleus = shares[[1, 3]] / shares[[1, 3]].sum()
+    assert counts[0] == counts[2] == 0
+    assert abs(counts[1] / 4000 - nucleus[0]) < 0.025
+
+
+def test_tiny_top_p_is_greedy() -> None:
+    sampling = Sampling(temperature=5.0, top_p=1e-9)
+    assert {choose(LOGITS, sampling, position)[0] for position in range(50)} == {1}
+
+
+def test_large_vocabularies_are_drawn_from_to_the_last_token() -> None:
+    """The far tail, behind what is sorted first."""
+    flat = torch.zeros(5000)
+    drawn = {choose(flat, Sampling(temperature=1.0), position)[0] for position in range(300)}
+    assert len(drawn) > 250
+    narrow = {
+        choose(flat, Sampling(temperature=1.0, top_p=0.5), position)[0] for position in range(300)
+    }
+    assert len(narrow) > 250
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**70), 2**70), st.integers(0, 2**40))
+def test_noise_belongs_to_seed_and_position(seed: int, position: int) -> None:
+    noise = uniform(seed, position)
+    assert 0 <= noise < 1
+    assert noise == uniform(seed, position)
+    assert noise != uniform(seed, position + 1)
+    assert noise != uniform(seed + 1, position)
+
+
+def test_a_stream_reopened_later_draws_what_the_first_would_have(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    sampling = Sampling(40, temperature=1.3, top_p=0.95, seed=11)
+    pieces = stream(text_model, session, sampling=sampling)
+    cut = 17
+    step = "".join(piece.text for piece in pieces[:cut])
+    again = stream(text_model, session, (step,), sampling)
+    assert [piece.text for piece in again][: 40 - cut] == [p.text for p in pieces[cut:]]
+
+
+def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    texts = {
+        "".join(p.text for p in stream(text_model, session, sampling=Sampling(12, 1.0, 1.0, seed)))
+        for seed in range(4)
+    }
+    assert len(texts) == 4

@@ -1,0 +1,204 @@
+"""What is kept between calls, and that conversations do not disturb each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from local_models import conversation, judging, picture, question_for
+from test_local_generate import session_of, stream
+from test_local_judge import judge, same
+
+from dreamr.engines import Sampling
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._stream import StreamTask
+from dreamr.errors import ContextTooLong, EngineError, Unsupported
+
+
+def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> None:
+    talks = [
+        question_for(loaded, 1),
+        question_for(loaded, 2),
+        conversation("Is it?"),
+    ]
+    if loaded.model.takes_images:
+        talks.append(conversation("Other sizes.", picture(5, 130, 50), picture(6, 40, 140)))
+    alone = [[p.text for p in stream(loaded, session_of(loaded, talk))] for talk in talks]
+    with torch.inference_mode():
+        tasks = [
+            StreamTask(
+                number,
+                session_of(loaded, talk),
+                (),
+                Sampling(24),
+                loaded=loaded,
+                credit=99,
+                prefill=512,
+            )
+            for number, talk in enumerate(talks)
+        ]
+        together: list[list[str]] = [[] for _ in tasks]
+        running = list(tasks)
+        while running:
+            task = running.pop(0)
+            piece = task.advance()
+            if piece is not None:
+                together[task.call].append(piece.text)
+            if piece is None or piece.finish is None:
+                running.append(task)
+    assert together == alone
+
+
+def test_a_stream_taken_up_again_goes_on_as_if_never_left(loaded: Loaded) -> None:
+    talk = question_for(loaded)
+    session = session_of(loaded, talk)
+    pieces = stream(loaded, session, sampling=Sampling(40))
+    whole = "".join(piece.text for piece in pieces)
+    cut = next(n for n in range(10, 40) if pieces[n].text.isascii() and pieces[n].text)
+    steps = tuple("".join(p.text for p in part) for part in (pieces[:5], pieces[5:cut]))
+    if "\ufffd" in "".join(steps) or not all(steps):
+        steps = ("".join(steps),)
+    again = stream(loaded, session, steps, Sampling(40 - cut))
+    assert "".join(steps) + "".join(piece.text for piece in again) == whole
+
+
+def test_steps_keep_the_tokens_they_were_generated_with(text_model: Loaded) -> None:
+    """Random models spell words in pieces that the tokenizer would not choose."""
+    session = session_of(text_model, question_for(text_model))
+    pieces = stream(text_model, session, sampling=Sampling(60, temperature=1.5, seed=4))
+    made = session.branches[0].ids[len(session.prompt) :]
+    step = "".join(piece.text for piece in pieces[:30])
+    assert session.walk([step])[0].ids == made[:30]
+    assert text_model.prompter.step(step) != made[:30]
+    rest = "".join(piece.text for piece in pieces[30:50])
+    assert session.walk([step, rest])[1].ids == made[30:50]
+
+
+def test_a_step_that_ends_inside_a_token_is_tokenized_on_its_own(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    pieces = stream(text_model, session, sampling=Sampling(60, temperature=1.2, seed=1))
+    wide = next(n for n, piece in enumerate(pieces) if len(piece.text) > 2)
+    step = "".join(piece.text for piece in pieces[: wide + 1])[:-1]
+    assert session.walk([step])[0].ids == text_model.prompter.step(step)
+
+
+def test_tokens_of_a_step_never_change_once_used(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    first = session.walk(["Tea costs 3.", " And more."])
+    stream(text_model, session)
+    assert session.walk(["Tea costs 3.", " And more."]) == first
+
+
+def test_only_what_is_new_is_read(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    steps = ("Tea costs 3.20.\n\n", "Milk costs 1.45.\n\n")
+    stream(text_model, session, steps[:1])
+    ids = session.tokens(session.walk(steps))
+    with torch.inference_mode():
+        branch = session.acquire("stream", ids)
+    shared = session.tokens(session.walk(steps[:1]))
+    assert branch.ids == shared
+    assert branch.store.length == len(shared)
+
+
+def test_a_branch_takes_over_what_another_has_read(text_model: Loaded) -> None:
+    talk = question_for(text_model)
+    session = session_of(text_model, talk)
+    judge(judging(text_model), session, (), ("Tea costs 3.20.\n\n",))
+    after = stream(text_model, session, ("Tea costs 3.20.\n\n",))
+    fresh = stream(text_model, session_of(text_model, talk), ("Tea costs 3.20.\n\n",))
+    assert [piece.text for piece in after] == [piece.text for piece in fresh]
+    assert {branch.kind for branch in session.branches} == {"stream", "judge"}
+
+
+def test_one_idle_branch_of_a_kind_is_kept(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    with torch.inference_mode():
+        branches = [session.acquire("stream", [*session.prompt, 5]) for _ in range(3)]
+        assert len(set(map(id, branches))) == 3
+        for branch in branches:
+            session.release(branch)
+    assert session.branches == [branches[-1]]
+
+
+def test_pictures_are_looked_at_once(loaded_models: dict[str, Loaded]) -> None:
+    for family in ("llava", "qwen3_vl"):
+        loaded = loaded_models[family]
+        inner = loaded.model.hf.model
+        tower = inner.vision_tower if family == "llava" else inner.visual
+        looks: list[int] = []
+        hook = tower.register_forward_hook(lambda *_: looks.append(1))  # noqa: B023
+        session = session_of(loaded, question_for(loaded))
+        stream(loaded, session)
+        judge(judging(loaded), session, (), ("Tea.",))
+        stream(loaded, session, ("Milk.",))
+        hook.remove()
+        assert len(looks) == 1
+
+
+def test_memory_given_back_is_computed_again_and_says_the_same(loaded: Loaded) -> None:
+    session = session_of(loaded, question_for(loaded))
+    before = [piece.text for piece in stream(loaded, session)]
+    first = judge(judging(loaded), session, (), ("Tea.",))
+    held = session.nbytes
+    assert session.shrink() == held
+    assert session.nbytes == 0
+    assert [piece.text for piece in stream(loaded, session)] == before
+    assert same(judge(judging(loaded), session, (), ("Tea.",))[0], first[0])
+
+
+def test_stores_grow_without_losing_anything(text_model: Loaded) -> None:
+    """More tokens than a new store has rows, with another conversation's taken over."""
+    talk = question_for(text_model)
+    session = session_of(text_model, talk)
+    long = ("Tea costs 3.20 and milk costs 1.45. " * 12,)
+    pieces = stream(text_model, session, long, Sampling(200))
+    assert session.branches[0].store.length > 256
+    session.branches[0].kind = "judge"
+    again = stream(text_model, session, long, Sampling(200))
+    assert [piece.text for piece in again] == [piece.text for piece in pieces]
+
+
+def test_a_question_longer_than_the_context_is_refused_with_sizes(text_model: Loaded) -> None:
+    with pytest.raises(ContextTooLong, match=r"needs \d+ tokens.* holds 640"):
+        session_of(text_model, conversation("apple " * 700))
+
+
+def test_reasoning_that_fills_the_context_is_refused_with_sizes(text_model: Loaded) -> None:
+    session = session_of(text_model, conversation())
+    with pytest.raises(ContextTooLong, match=r"\d+ tokens .* 640"):
+        stream(text_model, session, ("apple " * 400,))
+
+
+def test_a_stream_that_reaches_the_end_of_the_context_ends_there(text_model: Loaded) -> None:
+    text_model = without_end(text_model)
+    session = session_of(text_model, conversation())
+    pieces = stream(text_model, session, sampling=Sampling(5000))
+    assert pieces[-1].finish == "length"
+    assert len(session.prompt) + sum(piece.tokens for piece in pieces) == 640
+
+
+def without_end(loaded: Loaded) -> Loaded:
+    """The same model, which never ends its turn."""
+    return Loaded(loaded.model, loaded.prompter, frozenset())
+
+
+def test_no_tokens_wanted_are_no_tokens_made(text_model: Loaded) -> None:
+    pieces = stream(text_model, session_of(text_model, conversation()), sampling=Sampling(0))
+    assert [(piece.tokens, piece.finish) for piece in pieces] == [(0, "length")]
+
+
+def test_a_text_model_refuses_pictures(text_model: Loaded) -> None:
+    with pytest.raises(Unsupported, match="text only"):
+        session_of(text_model, conversation("See?", picture(1)))
+
+
+def test_placeholders_that_do_not_match_the_pictures_are_an_error(
+    loaded_models: dict[str, Loaded],
+) -> None:
+    loaded = loaded_models["llava"]
+    template, loaded.prompter._template = loaded.prompter._template, "no places at all"
+    try:
+        with pytest.raises(EngineError, match="0 places for 1 pictures"):
+            session_of(loaded, conversation("See?", picture(1)))
+    finally:
+        loaded.prompter._template = template

@@ -1,0 +1,28 @@
+"""Messages arrive whole and in order, however the bytes are cut."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamr.engines.local._wire import Frames, Piece, Taken, pack
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.builds(Taken, st.integers(0, 99), st.integers(0, 99)),
+        st.builds(Piece, st.integers(0, 99), st.text(), st.just(1), st.none(), st.none()),
+        st.binary(max_size=300),
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None)
+@given(MESSAGES, st.lists(st.integers(1, 60)))
+def test_any_cutting_gives_the_same_messages(messages: list[object], cuts: list[int]) -> None:
+    data = b"".join(map(pack, messages))
+    frames, got = Frames(), []
+    for cut in [*cuts, len(data)]:
+        got += frames.feed(data[:cut])
+        data = data[cut:]
+    assert got == messages

@@ -108,5 +108,5 @@ class Pump:
         while lane.credit <= 0:
             lane.granted = anyio.Event()
             await lane.granted.wait()
-        self.pause(False)
         lane.since = time.monotonic()
+        self.pause(False)

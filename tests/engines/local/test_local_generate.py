@@ -36,6 +36,12 @@ def stream(
     return pieces
 
 
+def whole_from(session: Session, pieces: list[Piece], least: int) -> int:
+    """The first cut, behind at least so many pieces, that leaves no part of a character behind."""
+    ends = session.root.tails[-1].generation.ends
+    return next(n for n in range(least, len(pieces)) if pieces[n - 1].text and ends[n - 1] >= 0)
+
+
 def session_of(loaded: Loaded, talk: Conversation) -> Session:
     with torch.inference_mode():
         return Session(loaded, talk)

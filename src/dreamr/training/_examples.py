@@ -185,10 +185,11 @@ def _branches(
 ) -> list[tuple[int, str | None]]:
     """(step, wrong text instead of it or None) for each judging question."""
     steps = range(len(problem.steps))
-    branches: list[tuple[int, str | None]] = []
-    for at in rng.sample(steps, min(count // 2, len(steps))):
-        branches.append((at, None))
-    for at in (rng.choice(steps) for _ in range(count - count // 2)):
+    right = (count + rng.randint(0, 1)) // 2
+    branches: list[tuple[int, str | None]] = [
+        (at, None) for at in rng.sample(steps, min(right, len(steps)))
+    ]
+    for at in (rng.choice(steps) for _ in range(count - right)):
         style = styles[at] if rng.random() < 0.5 else rng.choice(("wordy", "terse"))
         wrong = wrong_step(problem, at, style, rng)
         if wrong is not None:

@@ -64,7 +64,7 @@ def predictions(
 
 
 def reasoning_loss(
-    model: LlavaForConditionalGeneration, batch: Batch, diet: Diet
+    model: LlavaForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted mean loss a token, and the parts of it for the curves."""
     with precision(batch["ids"].device):

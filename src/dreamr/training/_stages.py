@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from dreamr.training._examples import Diet
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,7 @@ class Stage:
 
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
+    branches, wordy: what the model's diet says, unless they are given here.
     errors: share of examples built around mistakes that the draft really made, where known.
     """
 
@@ -25,13 +28,34 @@ class Stage:
     easy: float = 1 / 3
     decay: bool = False
     errors: float = 0.0
+    branches: int | None = None
+    wordy: float | None = None
+
+    def diet(self, usual: Diet) -> Diet:
+        """The diet of this stage, for a model that usually has another."""
+        branches = usual.branches if self.branches is None else self.branches
+        wordy = usual.wordy if self.wordy is None else self.wordy
+        return replace(usual, branches=branches, wordy=wordy)
 
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "target": (
         Stage("see", "see", 1500, 64, 1e-3, layers=5),
         Stage("read", "reason", 500, 32, 1e-3, layers=5, reading=0.8, easy=1.0),
-        Stage("reason", "reason", 7000, 24, 1e-3, layers=5, reading=0.05, easy=0.7),
+        # First to solve, then to judge: who knows the next step sees what is wrong with another.
+        Stage(
+            "reason",
+            "reason",
+            6000,
+            32,
+            1e-3,
+            layers=5,
+            reading=0.05,
+            easy=0.7,
+            branches=1,
+            wordy=0.1,
+        ),
+        Stage("judge", "reason", 2000, 24, 1e-3, layers=5, reading=0.02, errors=0.3),
         Stage("grown", "reason", 3000, 24, 7e-4, layers=12, reading=0.02, errors=0.3),
         Stage("anneal", "reason", 1500, 24, 7e-4, layers=12, decay=True, errors=0.4),
     ),

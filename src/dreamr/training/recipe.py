@@ -153,12 +153,13 @@ class Training:
         plain = decoder.forward
         if self.compiled:
             decoder.forward = torch.compile(plain, dynamic=True)
-        kitchen = _loop.Kitchen(self.maker, self.diet, self.mistakes)
+        diet = stage.diet(self.diet)
+        kitchen = _loop.Kitchen(self.maker, diet, self.mistakes)
         stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad)
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
-            loss, parts = _loop.reasoning_loss(self.model, batch, self.diet)
+            loss, parts = _loop.reasoning_loss(self.model, batch)
             self._update(stage, optimizers, loss, _loop.rate_at(stage, step))
             self.step = step + 1
             seen += batch["ids"].numel()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
+from math import floor, log10
 from string import Template
 
 from dreamr.gate import Verdict
@@ -74,6 +75,7 @@ def timeline_html(
         usage=_usage(result.usage if result else None),
         notes=_notes(events),
         widest=max(4, len(bars) // 4),
+        seconds=seconds,
     )
 
 
@@ -156,7 +158,7 @@ def _bar(bar: Bar, seconds: float) -> str:
         f'<button type="button" class="bar {bar.fate}" '
         f'style="left:{left:.4f}%;width:{width:.4f}%;top:{5 + 30 * bar.row}px" '
         f'aria-label="{escape(f"{head}, {facts}")}" data-head="{escape(head)}" '
-        f'data-facts="{escape(facts)}" data-text="{escape(text)}">{where}</button>'
+        f'data-facts="{escape(facts)}" data-text="{escape(text)}"><span>{where}</span></button>'
     )
 
 
@@ -179,21 +181,17 @@ def _numbers(positions: Sequence[int]) -> str:
 
 
 def _ticks(seconds: float) -> list[tuple[float, str]]:
-    """About eight round times: where (percent of the width) and what to write."""
+    """At most nine round times: where (percent of the width) and what to write.
+
+    The page's script draws them again for the width that there is.
+    """
     if seconds <= 0:
         return [(0.0, "0 s")]
-    size = 10.0
-    while size * 8 > seconds * 1.6 and size > 1e-6:
-        size /= 2.5 if f"{size:e}"[0] == "5" else 2
-    while size * 12 < seconds:
-        size *= 2
-    count = int(seconds / size)
+    power = 10.0 ** floor(log10(seconds / 9))
+    size = next(times * power for times in (1, 2, 5, 10) if times * power * 9 >= seconds)
     # The last label would run over the edge where it stands close to it.
-    return [
-        (round(100 * i * size / seconds, 3), _tick(i * size))
-        for i in range(count + 1)
-        if i * size < seconds * 0.98
-    ]
+    times = [i * size for i in range(10) if i * size < seconds * 0.98]
+    return [(round(100 * time / seconds, 3), _tick(time)) for time in times]
 
 
 def _tick(seconds: float) -> str:

@@ -1,0 +1,248 @@
+"""Real worker processes: what callers see, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_models import conversation, judging
+from test_local_generate import session_of, stream
+from test_local_judge import judge, same
+
+from dreamr.engines import Context, Sampling
+from dreamr.engines.local import LocalEngine, LocalOptions
+from dreamr.engines.local._load import Loaded
+from dreamr.errors import EngineLost, ModelNotFound
+
+TALK = conversation()
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; a hang is a failure."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(120):
+            return await work
+
+    return asyncio.run(bounded())
+
+
+@pytest.fixture(scope="module")
+def engine(folders: dict[str, Path]) -> Any:
+    """One worker for all tests that leave it alive; each test has an event loop of its own."""
+    engine = LocalEngine(str(folders["qwen3"]), LocalOptions(ahead=4))
+    yield engine
+    asyncio.run(engine.aclose())
+    assert gone(engine.pid)
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+async def texts(engine: LocalEngine, context: Context, tokens: int) -> list[str]:
+    return [chunk.text async for chunk in engine.stream(context, Sampling(tokens))]
+
+
+def test_streams_and_judging_are_those_of_the_model(
+    engine: LocalEngine, text_model: Loaded
+) -> None:
+    session = session_of(text_model, TALK)
+    expected = [piece.text for piece in stream(text_model, session, sampling=Sampling(30))]
+    steps = ("Tea.\n\n", "Milk.")
+
+    async def both() -> Any:
+        return await asyncio.gather(
+            texts(engine, Context(TALK), 30), engine.judge(Context(TALK, steps[:1]), steps[1:])
+        )
+
+    said, evidence = run(both())
+    alone = judge(judging(text_model), session_of(text_model, TALK), steps[:1], steps[1:])
+    assert said == expected
+    assert same(evidence[0], alone[0])
+    assert engine.judge_question.startswith("Is the last step right?")
+    assert engine.context == 640
+    assert not engine.capabilities.images
+    assert engine.capabilities.logprobs
+
+
+def test_many_calls_at_once_each_get_their_own(engine: LocalEngine) -> None:
+    contexts = [Context(conversation(f"Case {number}?")) for number in range(6)]
+
+    async def together() -> list[list[str]]:
+        return await asyncio.gather(*(texts(engine, context, 20) for context in contexts))
+
+    async def apart() -> list[list[str]]:
+        return [await texts(engine, context, 20) for context in contexts]
+
+    assert run(together()) == run(apart())
+
+
+def test_a_closed_stream_leaves_the_engine_ready_for_the_next(engine: LocalEngine) -> None:
+    async def some() -> list[str]:
+        stream = engine.stream(Context(TALK), Sampling(500))
+        async for _ in stream:
+            break
+        await stream.aclose()
+        return await texts(engine, Context(TALK), 10)
+
+    said = run(some())
+    assert said == run(texts(engine, Context(TALK), 10))
+    assert engine._calls == {}
+
+
+def test_a_cancelled_call_leaves_the_engine_ready_for_the_next(engine: LocalEngine) -> None:
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(engine.judge(Context(TALK), ["Tea. " * 50] * 3))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await texts(engine, Context(TALK), 3)
+
+    run(cancelled())
+    assert engine._calls == {}
+
+
+def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -> None:
+    """While one consumer does not read, its stream waits; others go on."""
+
+    async def slow() -> int:
+        idle = engine.stream(Context(TALK), Sampling(400))
+        await anext(idle)
+        await texts(engine, Context(conversation("Another?")), 60)
+        (call,) = engine._calls.values()
+        waiting = len(call._arrived)
+        await idle.aclose()
+        return waiting
+
+    assert run(slow()) <= 4
+
+
+def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
+    folders: dict[str, Path],
+) -> None:
+    async def killed() -> None:
+        async with LocalEngine(str(folders["qwen3"])) as engine:
+            stream = engine.stream(Context(TALK), Sampling(600))
+            await anext(stream)
+            other = asyncio.ensure_future(engine.judge(Context(TALK), ["Tea. " * 90] * 2))
+            await asyncio.sleep(0)
+            os.kill(engine.pid, signal.SIGKILL)
+            await expect_lost(drained(stream))
+            await expect_lost(other)
+            await expect_lost(engine.judge(Context(TALK), ["Tea."]))
+            await expect_lost(anext(engine.stream(Context(TALK), Sampling(3))))
+            await expect_lost(engine.start())
+        assert gone(engine.pid)
+
+    run(killed())
+
+
+async def drained(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+async def expect_lost(call: Awaitable[Any]) -> None:
+    with pytest.raises(EngineLost, match="killed, perhaps because memory ran out"):
+        await call
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    async def refused() -> int:
+        engine = LocalEngine(str(tmp_path / "none"))
+        for _ in range(2):
+            with pytest.raises(ModelNotFound) as error:
+                await engine.start()
+            assert str(error.value) == f"there is no model at {tmp_path / 'none'}"
+        with pytest.raises(ModelNotFound):
+            await engine.judge(Context(TALK), ["Tea."])
+        await engine.aclose()
+        return engine.pid
+
+    assert gone(run(refused()))
+
+
+def test_closing_ends_the_process_and_whoever_waits(folders: dict[str, Path]) -> None:
+    async def closed() -> int:
+        engine = LocalEngine(str(folders["qwen3"]))
+        waiting = asyncio.ensure_future(engine.start())
+        await asyncio.sleep(0)
+        await engine.aclose()
+        await engine.aclose()
+        with pytest.raises(EngineLost, match="was closed"):
+            await waiting
+        return engine.pid
+
+    assert gone(run(closed()))
+
+
+PARENT = """
+import asyncio, sys
+from dreamr.engines import Context, Sampling
+from dreamr.engines.local import LocalEngine
+from dreamr.conversation import Conversation, Text, Turn
+
+async def main():
+    engine = LocalEngine(sys.argv[1])
+    if sys.argv[2] == "SIGKILL":
+        talk = Conversation((Turn("user", (Text("Tea?"),)),))
+        stream = engine.stream(Context(talk), Sampling(600))
+        await anext(stream)
+    loading = LocalEngine(sys.argv[1])
+    assert "torch" not in sys.modules
+    print(engine.pid, loading.pid, flush=True)
+    if sys.argv[2] != "end":
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "SIGINT", "SIGKILL"])
+def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> None:
+    """However it ends, in the middle of a stream or of loading; and without a word of theirs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(folders["qwen3"]), how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        if how != "end":
+            # As a terminal does it: to the whole group.
+            os.killpg(parent.pid, getattr(signal, how))
+        noise = parent.stderr.read()
+    assert len(pids) == 2, noise
+    for pid in pids:
+        wait_until_gone(pid)
+    assert "_worker" not in noise
+    assert ("Traceback" in noise) == (how == "SIGINT")  # the parent's own
+
+
+def wait_until_gone(pid: int) -> None:
+    """Ends when the process does; a worker that stays is a failure."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        import select
+
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(30_000), f"worker {pid} is still there"
+    finally:
+        os.close(descriptor)

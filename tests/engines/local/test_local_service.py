@@ -1,0 +1,206 @@
+"""How a worker divides its time: judging first, streams in turns, nobody ahead of its credit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_models import conversation, judging, picture
+
+from dreamr.conversation import Conversation
+from dreamr.engines import Sampling
+from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._service import Service
+from dreamr.engines.local._wire import (
+    Cancel,
+    Failed,
+    Forget,
+    Judge,
+    Judged,
+    Piece,
+    Remember,
+    Stream,
+    Taken,
+)
+
+Open = Callable[..., tuple[Service, list[Any]]]
+
+
+@pytest.fixture
+def serve(text_model: Loaded) -> Open:
+    """A service that knows conversations 0 .. n, and what it has sent."""
+    endless = Loaded(text_model.model, text_model.prompter, frozenset())
+
+    def start(*talks: Conversation, **options: Any) -> tuple[Service, list[Any]]:
+        sent: list[Any] = []
+        service = Service(endless, judging(endless), LocalOptions(**options), sent.append)
+        for key, talk in enumerate(talks or [conversation()]):
+            service.handle(Remember(key, talk))
+        return service, sent
+
+    return start
+
+
+def drain(service: Service) -> int:
+    """Work until nothing is left to do; how many units that were."""
+    units = 0
+    while service.work():
+        units += 1
+    return units
+
+
+def calls(sent: list[Any]) -> list[int]:
+    return [message.call for message in sent]
+
+
+def test_a_stream_stops_at_its_credit_and_goes_on_when_tokens_are_taken(serve: Open) -> None:
+    service, sent = serve(ahead=5)
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    drain(service)
+    assert len(sent) == 5
+    service.handle(Taken(1, 3))
+    drain(service)
+    assert len(sent) == 8
+
+
+def test_streams_take_turns(serve: Open) -> None:
+    service, sent = serve(conversation("One?"), conversation("Two?"), ahead=4)
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(2, 1, (), Sampling(50)))
+    drain(service)
+    assert calls(sent) == [1, 2] * 4
+
+
+def test_judging_goes_first(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.work()
+    service.work()
+    service.handle(Judge(2, 0, (), ("Tea.",)))
+    service.work()
+    assert calls(sent) == [1, 2]
+    assert isinstance(sent[-1], Judged)
+
+
+def test_a_cancelled_stream_makes_no_further_token(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.work()
+    service.work()
+    service.handle(Cancel(1))
+    assert not service.work()
+    assert calls(sent) == [1]
+    assert not any(branch.busy for session in service.sessions for branch in session.branches)
+
+
+def test_calls_cancelled_while_they_wait_are_never_begun(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Judge(2, 0, (), ("Tea.",)))
+    service.handle(Cancel(1))
+    service.handle(Cancel(2))
+    assert drain(service) == 0
+    assert sent == []
+
+
+def test_a_finished_stream_is_gone(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(3)))
+    drain(service)
+    assert [piece.finish for piece in sent] == [None, None, "length"]
+    service.handle(Taken(1, 3))
+    service.handle(Cancel(1))
+    assert drain(service) == 0
+
+
+def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
+    service, sent = serve(conversation(), conversation("See?", picture(1)), ahead=3)
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(2, 1, (), Sampling(50)))
+    service.handle(Judge(3, 0, (), ("apple " * 700,)))
+    drain(service)
+    failed = {message.call: message for message in sent if isinstance(message, Failed)}
+    assert {call: message.kind for call, message in failed.items()} == {
+        2: "Unsupported",
+        3: "ContextTooLong",
+    }
+    assert "\n" not in failed[3].message
+    assert len([message for message in sent if isinstance(message, Piece)]) == 3
+
+
+def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
+    serve: Open, text_model: Loaded
+) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.work()
+    head, text_model.model.head = text_model.model.head, None
+    try:
+        service.work()
+    finally:
+        text_model.model.head = head
+    assert sent[-1].kind == "EngineError"
+    assert sent[-1].message.startswith("the model failed: TypeError")
+    service.handle(Stream(2, 0, (), Sampling(2)))
+    drain(service)
+    assert sent[-1].finish == "length"
+
+
+def test_conversations_used_longest_ago_leave_under_the_memory_bound(serve: Open) -> None:
+    talks = [conversation(f"Case {number}?") for number in range(3)]
+    one = 2 * 3 * 2 * 256 * 32 * 4  # keys and values of three layers, two heads, float32
+    service, _ = serve(*talks, cache_bytes=2 * one)
+    for call, key in enumerate([0, 1, 0, 2]):
+        service.handle(Stream(call, key, (), Sampling(2)))
+        drain(service)
+    assert [session.nbytes for session in service.sessions] == [0, one, one]
+
+
+def test_what_is_in_use_stays_whatever_the_bound(serve: Open) -> None:
+    service, sent = serve(*(conversation(f"Case {n}?") for n in range(3)), cache_bytes=1, ahead=2)
+    for number in range(3):
+        service.handle(Stream(number, number, (), Sampling(4)))
+    drain(service)
+    for number in range(3):
+        service.handle(Taken(number, 2))
+    drain(service)
+    alone, expected = serve(conversation("Case 1?"))
+    alone.handle(Stream(1, 0, (), Sampling(4)))
+    drain(alone)
+    assert [piece.text for piece in sent if piece.call == 1] == [piece.text for piece in expected]
+
+
+def test_a_conversation_forgotten_while_its_call_waits_is_served(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Stream(1, 0, (), Sampling(2)))
+    service.handle(Forget(0))
+    drain(service)
+    assert len(sent) == 2
+    assert service.sessions == []
+
+
+def test_weights_that_are_not_all_there_are_one_clear_error(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from dreamr.engines.local._load import load
+    from dreamr.errors import ModelNotFound
+
+    for file in folders["qwen3"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelNotFound, match=r"lacks 1 weights, the first is .*up_proj"):
+        load(str(tmp_path), LocalOptions())
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelNotFound, match="cannot load the model in"):
+        load(str(tmp_path), LocalOptions())
+    (tmp_path / "config.json").write_text('{"model_type": "nothing"}', encoding="utf-8")
+    with pytest.raises(ModelNotFound, match=r"cannot load the model in .*nothing") as error:
+        load(str(tmp_path), LocalOptions())
+    assert "\n" not in str(error.value)

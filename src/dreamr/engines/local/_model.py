@@ -31,8 +31,8 @@ class Decoder(Protocol):
         """Hidden rows, normed, of shape (rows, width). The store is not advanced.
 
         embeds: (1, rows, width). positions: (axes, 1, rows), or (1, rows) where axes is 1. mask:
-        (1, 1, rows, store length + rows), True where attention is allowed; None means causal over
-        the store and itself, which callers may use for one row or on an empty store.
+        (1, 1, rows, store length + rows), True where attention is allowed; None means causal, which
+        is enough for one row, for an empty store, and for models that do not rewind.
         """
         ...
 

@@ -141,7 +141,10 @@ class Session:
         """Run up to `most` of the tokens of `ids` that the branch lacks; hidden rows of these."""
         start = len(branch.ids)
         fresh = ids[start : start + most]
-        mask = _causal(start, len(fresh)) if start and len(fresh) > 1 else None
+        mask = None
+        if start and len(fresh) > 1 and self._model.rewinds:
+            # The other models' modules know themselves what a row sees in their own caches.
+            mask = _causal(start, len(fresh))
         hidden = self.run(branch, fresh, self.positions(start, start + len(fresh)), mask)
         self.keep(branch, fresh)
         return hidden

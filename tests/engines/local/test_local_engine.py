@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_models import conversation, judging
+from local_models import conversation, judging, picture
 from test_local_generate import session_of, stream
 from test_local_judge import judge, same
 
 from dreamr.engines import Context, Sampling
 from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local._load import Loaded
-from dreamr.errors import EngineLost, ModelNotFound
+from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 TALK = conversation()
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -125,6 +125,27 @@ def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -
         return waiting
 
     assert run(slow()) <= 4
+
+
+def test_a_message_larger_than_the_socket_holds_arrives(engine: LocalEngine) -> None:
+    async def sent() -> None:
+        talk = conversation("See?", picture(1, 1500, 1000))
+        with pytest.raises(Unsupported, match="text only"):
+            await texts(engine, Context(talk), 3)
+        await texts(engine, Context(TALK), 3)
+
+    run(sent())
+
+
+def test_one_event_loop_at_a_time(engine: LocalEngine) -> None:
+    async def from_a_thread() -> None:
+        stream = engine.stream(Context(TALK), Sampling(3))
+        await anext(stream)
+        with pytest.raises(EngineError, match="in use by another event loop"):
+            await asyncio.to_thread(asyncio.run, engine.start())
+        await stream.aclose()
+
+    run(from_a_thread())
 
 
 def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(

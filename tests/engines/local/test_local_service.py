@@ -13,7 +13,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines import Sampling
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._service import Service
+from dreamr.engines.local._service import Service, judging_or_why_not
 from dreamr.engines.local._wire import (
     Cancel,
     Failed,
@@ -25,6 +25,7 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.gate import Labels
 
 Open = Callable[..., tuple[Service, list[Any]]]
 
@@ -129,6 +130,20 @@ def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
     }
     assert "\n" not in failed[3].message
     assert len([message for message in sent if isinstance(message, Piece)]) == 3
+
+
+def test_a_model_that_cannot_tell_the_labels_apart_still_writes(text_model: Loaded) -> None:
+    alike = LocalOptions(labels=Labels(("qxq",), ("qyq",)))
+    sent: list[Any] = []
+    judging = judging_or_why_not(text_model, "Right?", alike)
+    service = Service(text_model, judging, alike, sent.append)
+    service.handle(Remember(0, conversation()))
+    service.handle(Judge(1, 0, (), ("Tea.",)))
+    service.handle(Stream(2, 0, (), Sampling(2)))
+    drain(service)
+    assert sent[0].kind == "Unsupported"
+    assert "no token of its own for the label 'qxq'" in sent[0].message
+    assert calls(sent[1:]) == [2, 2]
 
 
 def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(

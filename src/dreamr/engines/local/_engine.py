@@ -85,6 +85,7 @@ class LocalEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = Frames()
         self._unsent = bytearray()
+        self._writing = False  # whether the loop calls `_flush` when there is room
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
         self._known: OrderedDict[Conversation, int] = OrderedDict()
@@ -142,8 +143,9 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """Known after `start`; before it, what most models can do."""
-        images = self._ready is None or self._ready.images
-        return Capabilities(images=images, judge=True, logprobs=True)
+        if self._ready is None:
+            return Capabilities(images=True, judge=True, logprobs=True)
+        return Capabilities(self._ready.images, self._ready.judges, logprobs=True)
 
     @property
     def hints(self) -> Hints:
@@ -196,7 +198,8 @@ class LocalEngine:
 
         Raises:
             ContextTooLong: steps and question do not fit.
-            Unsupported: the conversation holds what the model cannot take.
+            Unsupported: the conversation holds what the model cannot take, or its tokenizer or
+                template does not allow judging.
             EngineLost: the worker died.
         """
         await self.start()
@@ -257,7 +260,7 @@ class LocalEngine:
             return
         if self._loop is not None and self._loop.is_running():
             raise EngineError(f"{self._model} is in use by another event loop")
-        self._loop = loop
+        self._loop, self._writing = loop, False
         loop.add_reader(self._link.fileno(), self._readable)
         self._flush()
 
@@ -325,9 +328,10 @@ class LocalEngine:
         except OSError:  # the worker is gone: reading will say so
             sent = len(self._unsent)
         del self._unsent[:sent]
-        if self._loop is None:
+        if self._loop is None or bool(self._unsent) == self._writing:
             return
-        if self._unsent:
+        self._writing = bool(self._unsent)
+        if self._writing:
             self._loop.add_writer(self._link.fileno(), self._flush)
         else:
             self._loop.remove_writer(self._link.fileno())

@@ -32,20 +32,16 @@ _FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the others change with 
 
 def is_known(module: Any) -> bool:
     """Whether this decoder module is one that `LeanDecoder` can stand in for."""
-    config = module.config
-    rope = getattr(module.rotary_emb, "rope_type", None) if _named(module) else None
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if type(module).__name__ not in _TYPES:
+        return False
+    layers = getattr(module.config, "layer_types", None) or ["full_attention"]
     return (
-        rope in _FIXED_ROPE
-        and kinds == {"full_attention"}
-        and getattr(config, "hidden_act", None) == "silu"
+        module.rotary_emb.rope_type in _FIXED_ROPE
+        and set(layers) == {"full_attention"}
+        and module.config.hidden_act == "silu"
         and module.device.type == "cpu"
         and module.dtype == torch.float32
     )
-
-
-def _named(module: Any) -> bool:
-    return type(module).__name__ in _TYPES
 
 
 class LeanDecoder:

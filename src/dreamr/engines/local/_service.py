@@ -31,7 +31,7 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
-from dreamr.errors import DreamrError
+from dreamr.errors import DreamrError, EngineError, Unsupported
 
 
 @dataclass(slots=True)
@@ -42,11 +42,26 @@ class _Known:
     session: Session | None = None
 
 
+def judging_or_why_not(loaded: Loaded, question: str, options: LocalOptions) -> Judging | str:
+    """How the model judges, or what is in the way: drafts need not be able to."""
+    try:
+        return Judging(loaded, question, options.labels, options.prefill)
+    except EngineError as error:
+        return one_line(error)
+
+
 class Service:
-    """The calls of one engine. `send` takes the answers."""
+    """The calls of one engine.
+
+    judging: how, or why the model cannot. send: takes the answers.
+    """
 
     def __init__(
-        self, loaded: Loaded, judging: Judging, options: LocalOptions, send: Callable[[Any], None]
+        self,
+        loaded: Loaded,
+        judging: Judging | str,
+        options: LocalOptions,
+        send: Callable[[Any], None],
     ) -> None:
         self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
         self._known: OrderedDict[int, _Known] = OrderedDict()
@@ -110,6 +125,8 @@ class Service:
         self._send(piece)
 
     def _judge(self, judge: Judge, known: _Known) -> None:
+        if isinstance(self._judging, str):
+            raise Unsupported(f"this model cannot judge: {self._judging}")
         session = self._session(known)
         evidence = self._judging.judge(session, judge.prefix, judge.candidates)
         self._send(Judged(judge.call, evidence))

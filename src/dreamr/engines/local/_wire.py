@@ -1,11 +1,13 @@
 """What an engine and its worker process say to each other, and how it travels.
 
-Frames on a stream socket: four bytes of length, then a pickle. Both ends are ours and of one
-version, so pickling is safe here. A frame a token: names are short and values plain.
+Frames on a stream socket: four bytes of length, one for the kind, then the message. Both ends are
+ours and of one version, so pickling is safe here. The kinds that come with each token hold plain
+values only and are marshalled, which takes a tenth of the time.
 """
 
 from __future__ import annotations
 
+import marshal
 import pickle
 import struct
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._options import Hints
 from dreamr.gate import Evidence
 
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<IB")
 
 
 class Remember(NamedTuple):
@@ -64,9 +66,10 @@ class Cancel(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The model is loaded. context: tokens it can hold."""
+    """The model is loaded. context: tokens it can hold. judges: whether it can judge."""
 
     images: bool
+    judges: bool
     context: int
     judge_question: str
     hints: Hints
@@ -97,10 +100,21 @@ class Failed(NamedTuple):
     message: str
 
 
+_PLAIN = (Piece, Taken, Cancel)
+_KINDS = {kind: number for number, kind in enumerate(_PLAIN)}
+_PICKLED = len(_PLAIN)
+
+
 def pack(message: Any) -> bytes:
     """One frame."""
-    body = pickle.dumps(message, protocol=5)
-    return _LENGTH.pack(len(body)) + body
+    kind = _KINDS.get(type(message), _PICKLED)
+    plain = kind != _PICKLED
+    body = marshal.dumps(tuple(message)) if plain else pickle.dumps(message, protocol=5)
+    return _HEAD.pack(len(body), kind) + body
+
+
+def _unpack(kind: int, body: bytes) -> Any:
+    return pickle.loads(body) if kind == _PICKLED else _PLAIN[kind](*marshal.loads(body))
 
 
 class Frames:
@@ -114,10 +128,11 @@ class Frames:
         buffer = self._buffer
         buffer += data
         start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            end = start + _LENGTH.size + _LENGTH.unpack_from(buffer, start)[0]
-            if len(buffer) < end:
+        while len(buffer) - start >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(buffer, start)
+            body = start + _HEAD.size
+            if len(buffer) < body + length:
                 break
-            yield pickle.loads(bytes(buffer[start + _LENGTH.size : end]))
-            start = end
+            start = body + length
+            yield _unpack(kind, bytes(buffer[body:start]))
         del buffer[:start]

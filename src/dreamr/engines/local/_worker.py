@@ -56,15 +56,17 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     from dreamr.engines.local._judge import Judging
     from dreamr.engines.local._load import load, resolve
     from dreamr.engines.local._options import JUDGE_QUESTION
-    from dreamr.engines.local._service import Service
+    from dreamr.engines.local._service import Service, judging_or_why_not
 
     folder = resolve(name)
     hints = read_hints(Path(folder))
     question = options.judge_question or hints.judge_question or JUDGE_QUESTION
     with torch.inference_mode():
         loaded = load(folder, options)
-        judging = Judging(loaded, question, options.labels, options.prefill)
-    line.send(Ready(loaded.model.takes_images, loaded.model.context, question, hints))
+        judging = judging_or_why_not(loaded, question, options)
+    model = loaded.model
+    judges = isinstance(judging, Judging)
+    line.send(Ready(model.takes_images, judges, model.context, question, hints))
     return Service(loaded, judging, options, line.send)
 
 

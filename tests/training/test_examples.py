@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from dreamr.tasks import MARKER, SUITES, make_problem
 from dreamr.training._corrupt import wrong_step
+from dreamr.training._drills import draw_drill
 from dreamr.training._examples import DIETS, IGNORE, ExampleMaker, collate
 from dreamr.training._loop import hidden_states
 from dreamr.training._models import IMAGE_TOKENS, Size, build_model, grow
@@ -109,3 +110,22 @@ def test_a_grown_model_computes_the_same(maker, model):
     assert grown.config.text_config.num_hidden_layers == 5
     with torch.no_grad():
         torch.testing.assert_close(hidden_states(grown, batch), hidden_states(model, batch))
+
+
+def test_drills_are_learnt_from_most_of_their_tokens(maker):
+    rng = Random(0)
+    learnt = tokens = 0
+    for _ in range(60):
+        example = maker.drill(draw_drill(rng))
+        learnt += sum(label != IGNORE for label in example.labels)
+        tokens += len(example)
+    assert learnt / tokens > 0.4
+
+
+def test_drills_beside_pictures_do_not_change_them(maker, model):
+    solution = maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))
+    drill = maker.drill(draw_drill(Random(3)))
+    with torch.no_grad():
+        alone = hidden_states(model, collate([solution], 0))
+        beside = hidden_states(model, collate([drill, solution], 0))[1, : len(solution)]
+    torch.testing.assert_close(beside, alone[0])

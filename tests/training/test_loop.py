@@ -49,7 +49,7 @@ def test_reasoning_and_judging_are_learnt_together(maker):
 def trained(model, batches):
     optimizers = _loop.optimizers(model, [], seeing=False)
     for batch in batches:
-        loss, parts = _loop.reasoning_loss(model, batch, DIETS["target"])
+        loss, parts = _loop.reasoning_loss(model, batch)
         yield next(train(model, optimizers, [loss])), parts
 
 

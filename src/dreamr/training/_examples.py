@@ -20,8 +20,9 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.tasks import MARKER, Problem, ReferenceStep
+from dreamr.tasks import MARKER, SIDE, Problem, ReferenceStep
 from dreamr.training._corrupt import wrong_step
+from dreamr.training._drills import Drill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
     ASSISTANT,
@@ -108,6 +109,16 @@ class ExampleMaker:
         """The picture read out."""
         return self._assemble(problem, READ, [(problem.scene.transcript, True)], [], 0.0)
 
+    def drill(self, drill: Drill) -> Example:
+        """A drill; its picture is black and no token looks at it."""
+        question, pieces = drill
+        ids = [*self.ids(USER), *self.ids(question), *self.ids(END + ASSISTANT)]
+        learn = [False] * len(ids)
+        for text, learnt in pieces:
+            ids = ids + self.ids(text)
+            learn += [learnt] * (len(ids) - len(learn))
+        return _example(np.zeros((SIDE, SIDE, 3), np.uint8), ids + self._end, [*learn, True])
+
     def judged(self, problem: Problem, steps: Sequence[str]) -> Example:
         """Given steps on the main path, and the judging question after each of them."""
         texts = [(step + DELIMITER, False) for step in steps]
@@ -159,21 +170,30 @@ class ExampleMaker:
             ids += self.ids(text)
             learn += [learnt] * (len(ids) - len(learn))
         ids, learn = ids + self._end, [*learn, texts[-1][1]]
-        labels = [
-            token if learnt else IGNORE for token, learnt in zip(ids[1:], learn[1:], strict=True)
-        ] + [IGNORE]
-        size = len(ids)
-        positions, segments = list(range(size)), [0] * size
-        cuts, weights = [0] * size, [1.0] * size
+        example = _example(np.asarray(problem.picture), ids, learn)
         for number, (at, wrong) in enumerate(branches, 1):
             cut = starts[at] if wrong is not None else starts[at + 1]
             tail = (self.ids(wrong + DELIMITER) if wrong is not None else []) + self._judge
-            ids, positions = ids + tail, positions + list(range(cut, cut + len(tail)))
-            labels += [IGNORE] * (len(tail) - 1) + [self.verdict_ids[wrong is not None]]
-            weights += [0.0] * (len(tail) - 1) + [verdict_weight]
-            segments, cuts = segments + [number] * len(tail), cuts + [cut] * len(tail)
-        picture = np.asarray(problem.picture)
-        return Example(picture, ids, positions, labels, weights, segments, cuts)
+            example.ids.extend(tail)
+            example.positions.extend(range(cut, cut + len(tail)))
+            example.labels.extend(
+                [*[IGNORE] * (len(tail) - 1), self.verdict_ids[wrong is not None]]
+            )
+            example.weights.extend([*[0.0] * (len(tail) - 1), verdict_weight])
+            example.segments.extend([number] * len(tail))
+            example.cuts.extend([cut] * len(tail))
+        return example
+
+
+def _example(picture: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
+    """A main path alone; learn: which tokens are to be predicted."""
+    pairs = zip(ids[1:], learn[1:], strict=True)
+    labels = [*(token if learnt else IGNORE for token, learnt in pairs), IGNORE]
+    size = len(ids)
+    zeros = [0] * size
+    return Example(
+        picture, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros)
+    )
 
 
 def _rendered(step: ReferenceStep, style: str) -> str:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
+from dreamr.training._drills import draw_drill
 from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate
 from dreamr.training._stages import TOWER_RATE, Stage
 from dreamr.training.mistakes import Mistake
@@ -37,10 +38,11 @@ def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Ten
 def hidden_states(model: LlavaForConditionalGeneration, batch: Batch) -> torch.Tensor:
     """Last hidden states of a batch, (B, T, width), under its branch mask."""
     decoder = model.model.language_model
-    features = see(model, batch["pixels"])
     embedded = decoder.embed_tokens(batch["ids"])
-    is_image = (batch["ids"] == model.config.image_token_id)[..., None]
-    embedded = embedded.masked_scatter(is_image, features.to(embedded.dtype))
+    is_image = batch["ids"] == model.config.image_token_id
+    if (looking := is_image.any(1)).any():
+        features = see(model, batch["pixels"][looking])
+        embedded = embedded.masked_scatter(is_image[..., None], features.to(embedded.dtype))
     kind = embedded.device.type  # the mask must match the attention scores it is added to
     dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else embedded.dtype
     mask = torch.zeros(batch["mask"].shape, dtype=dtype, device=embedded.device)
@@ -112,6 +114,8 @@ def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Examp
     if kitchen.mistakes and rng.random() < stage.errors:
         mistake = rng.choice(kitchen.mistakes)
         return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet)
+    if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
+        return maker.drill(draw_drill(rng))
     problem = draw_problem(rng, stage.easy + (1 / 3 - stage.easy) * progress)
     if rng.random() < stage.reading:
         return maker.reading(problem)

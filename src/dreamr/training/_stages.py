@@ -14,6 +14,7 @@ class Stage:
 
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
+    drills: share of examples that are drills, falling to nothing over the first half.
     branches, wordy: what the model's diet says, unless they are given here.
     errors: share of examples built around mistakes that the draft really made, where known.
     """
@@ -27,6 +28,7 @@ class Stage:
     reading: float = 0.0
     easy: float = 1 / 3
     decay: bool = False
+    drills: float = 0.0
     errors: float = 0.0
     branches: int | None = None
     wordy: float | None = None
@@ -52,6 +54,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             layers=5,
             reading=0.05,
             easy=0.7,
+            drills=0.5,
             branches=1,
             wordy=0.1,
         ),
@@ -62,7 +65,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "draft": (
         Stage("see", "see", 1500, 64, 1e-3, layers=2),
         Stage("read", "reason", 500, 32, 2e-3, layers=2, reading=0.8, easy=1.0),
-        Stage("reason", "reason", 8000, 24, 2e-3, layers=2, reading=0.05, easy=0.7),
+        Stage("reason", "reason", 8000, 24, 2e-3, layers=2, reading=0.05, easy=0.7, drills=0.5),
         Stage("anneal", "reason", 2500, 24, 2e-3, layers=2, decay=True),
     ),
 }

@@ -59,7 +59,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do; what it cannot is a clear error or a degradation noted in the trace."""
+    """What an engine can do; what it cannot is a clear error, or a degradation in the trace."""
 
     images: bool = True
     judge: bool = True
@@ -85,7 +85,7 @@ class Engine(Protocol):
         ...
 
     async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
-        """Evidence for consecutive steps, candidate i judged after the prefix and those before i."""
+        """Evidence for consecutive steps, each judged after the prefix and those before it."""
         ...
 
     async def aclose(self) -> None:

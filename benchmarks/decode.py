@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -53,6 +54,7 @@ def main() -> None:
 
 
 def measure(path: Path, rounds: int) -> dict[str, float]:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
     from dreamr.engines.local._load import load

@@ -3,7 +3,8 @@
     python -m dreamr.training.evaluate --target DIR --draft DIR --count 1000 --out FILE.json
 
 Judging is measured on what the draft wrote by itself, greedily, on fresh problems: every step
-up to and including its first wrong one, against the suites' references.
+up to and including its first wrong one, against the suites' references. `--blind` shows the
+draft blank pictures.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from dreamr.tasks import SUITES, Problem, is_correct, make_problem
+from dreamr.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.training._examples import ExampleMaker, collate
 from dreamr.training._generate import Solution, first_wrong, solve
 from dreamr.training._loop import predictions
@@ -37,12 +38,17 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def solve_all(
-    model: LlavaForConditionalGeneration, maker: ExampleMaker, problems: Sequence[Problem]
+    model: LlavaForConditionalGeneration,
+    maker: ExampleMaker,
+    problems: Sequence[Problem],
+    blind: bool = False,
 ) -> list[Solution]:
     """Greedy solutions in batches, progress on standard error."""
     solutions: list[Solution] = []
     for first in range(0, len(problems), BATCH):
-        solutions += solve(model, maker, problems[first : first + BATCH])
+        chosen = problems[first : first + BATCH]
+        blank = torch.zeros(len(chosen), 3, SIDE, SIDE) if blind else None
+        solutions += solve(model, maker, chosen, pictures=blank)
         print(f"\r{len(solutions)}/{len(problems)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return solutions
@@ -87,6 +93,7 @@ def report(
     draft: LlavaForConditionalGeneration,
     maker: ExampleMaker,
     count: int,
+    blind: bool = False,
     alpha: float = 0.7,
 ) -> dict[str, Any]:
     """All figures, by suite."""
@@ -96,7 +103,7 @@ def report(
     for suite in SUITES:
         problems = [make_problem(suite, "test", index) for index in range(count)]
         row: dict[str, Any] = {}
-        drafted = solve_all(draft, maker, problems)
+        drafted = solve_all(draft, maker, problems, blind)
         row["draft"] = _answers(problems, drafted)
         if target is not None:
             row["target"] = _answers(problems, solve_all(target, maker, problems))
@@ -133,12 +140,13 @@ def main() -> None:
     parser.add_argument("--target", type=Path)
     parser.add_argument("--draft", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--blind", action="store_true", help="blank pictures for the draft")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
     target = load_model(options.target).eval() if options.target else None
-    figures = report(target, load_model(options.draft).eval(), maker, options.count)
+    figures = report(target, load_model(options.draft).eval(), maker, options.count, options.blind)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.out:

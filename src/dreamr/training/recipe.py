@@ -4,6 +4,7 @@
 
 Runs the stages of `RECIPES` in order, checkpoints every few minutes, logs curves to CSV, and
 goes on from the last checkpoint when started again. Unchanged on a GPU (`--device cuda`).
+`--blind` trains on blank pictures: what such a model answers can be answered from the text alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from dreamr.tasks import MARKER, SUITES, make_problem
 from dreamr.training import _loop, mistakes
 from dreamr.training._examples import DIETS, READ, ExampleMaker
-from dreamr.training._models import SIZES, Size, build_model, build_processor, grow
+from dreamr.training._models import (
+    SIZES,
+    Size,
+    build_model,
+    build_processor,
+    grow,
+    load_model,
+)
 from dreamr.training._stages import RECIPES, Stage
 from dreamr.training._tokens import (
     DELIMITER,
@@ -62,10 +70,12 @@ def fingerprint(name: str) -> str:
 class Training:
     """One model on its way through the stages; everything that a checkpoint holds."""
 
-    def __init__(self, name: str, out: Path, device: str, seed: int, compiled: bool) -> None:
+    def __init__(
+        self, name: str, out: Path, device: str, seed: int, compiled: bool, blind: bool = False
+    ) -> None:
         self.name, self.out, self.seed = name, out, seed
         self.device = torch.device(device)
-        self.compiled = compiled
+        self.compiled, self.blind = compiled, blind
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
         self.tokenizer = _tokenizer(out)
@@ -82,8 +92,13 @@ class Training:
     def _fresh(self, stage: Stage) -> LlavaForConditionalGeneration:
         size = _at_depth(self.name, stage.layers)
         model = build_model(size, self.tokenizer)
-        model.set_attn_implementation("eager" if self.device.type == "cpu" else "sdpa")
+        model.set_attn_implementation(self._attention)
         return model.to(self.device)
+
+    @property
+    def _attention(self) -> str:
+        """On a CPU the plain one is faster at these lengths."""
+        return "eager" if self.device.type == "cpu" else "sdpa"
 
     def _load(self) -> None:
         path = self.out / "checkpoint.pt"
@@ -96,6 +111,23 @@ class Training:
             self.model = self._fresh(Stage("", "reason", 0, 0, 0, layers=layers))
         self.model.load_state_dict(saved["model"])
         self.state = saved["state"]
+
+    def begin_at(self, stage: str, folder: Path) -> None:
+        """Go on from a saved model at the beginning of a stage, where there is no checkpoint.
+
+        Raises:
+            SystemExit: the recipe has no such stage; the message lists those that it has.
+        """
+        if (self.out / "checkpoint.pt").exists():
+            return
+        names = [known.name for known in RECIPES[self.name]]
+        if stage not in names:
+            raise SystemExit(f"no stage {stage!r}; {self.name} has {', '.join(names)}")
+        self.stage = names.index(stage)
+        self.model = load_model(folder).to(self.device)
+        self.model.set_attn_implementation(self._attention)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.maker = ExampleMaker(self.tokenizer)
 
     def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
         """Write the checkpoint; a kill in mid-write leaves the old one."""
@@ -120,10 +152,10 @@ class Training:
                 self.model = grow(
                     self.model, _at_depth(self.name, stage.layers), self.tokenizer
                 ).to(self.device)
-                self.model.set_attn_implementation("eager")
-            if stage.kind == "see":
+                self.model.set_attn_implementation(self._attention)
+            if stage.kind == "see" and not self.blind:
                 self._see(stage)
-            else:
+            elif stage.kind == "reason":
                 self._reason(stage)
             self.stage, self.step, self.state = self.stage + 1, 0, {}
             self.save([])
@@ -159,6 +191,8 @@ class Training:
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
+            if self.blind:
+                batch["pixels"].zero_()
             loss, parts = _loop.reasoning_loss(self.model, batch)
             self._update(stage, optimizers, loss, _loop.rate_at(stage, step))
             self.step = step + 1
@@ -233,10 +267,22 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="a saved model to go on from, at --stage")
+    parser.add_argument("--stage", help="the first stage with --start")
+    parser.add_argument("--export", type=Path, help="only save the last checkpoint as a model")
+    parser.add_argument("--blind", action="store_true", help="train on blank pictures")
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    Training(options.name, options.out, options.device, options.seed, options.compile).run()
+    training = Training(
+        options.name, options.out, options.device, options.seed, options.compile, options.blind
+    )
+    if options.start:
+        training.begin_at(options.stage or RECIPES[options.name][0].name, options.start)
+    if options.export:
+        training.export(options.export)
+    else:
+        training.run()
 
 
 if __name__ == "__main__":

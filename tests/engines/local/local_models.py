@@ -177,12 +177,21 @@ BUILDERS = {
 }
 
 
+def vary_norms(model: Any) -> None:
+    """Fresh norms are all ones, which would hide where their weights go."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name and name.endswith("weight"):
+                weight.uniform_(0.5, 1.5)
+
+
 def save_model(family: str, folder: Path) -> Path:
     """A tiny random model of a family, as its users would find it on disk."""
     tokenizer = make_tokenizer()
     ids = {name: int(tokenizer.convert_tokens_to_ids(name)) for name in SPECIAL}
     torch.manual_seed(FAMILIES.index(family))
     model, images = BUILDERS[family](ids)
+    vary_norms(model)
     model.generation_config.eos_token_id = ids["<|im_end|>"]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
     model.save_pretrained(folder)

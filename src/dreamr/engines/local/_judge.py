@@ -62,9 +62,8 @@ class Judging:
         """Read most of a prefix that is new to the branch."""
         if self._model.rewinds and len(base) - len(branch.ids) <= _JOINT:
             return
-        while len(branch.ids) < len(base) - 1:
-            session.feed(branch, base[:-1], self._prefill)
-        branch.store.mark()
+        while not session.approach(branch, base, self._prefill):
+            pass
 
     def _in_one_pass(
         self, session: Session, branch: Branch, base: list[int], steps: list[Node]

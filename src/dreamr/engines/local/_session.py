@@ -149,6 +149,20 @@ class Session:
         self.keep(branch, fresh)
         return hidden
 
+    def approach(self, branch: Branch, ids: list[int], most: int) -> bool:
+        """Read on, up to `most` tokens; True once the last of `ids` is all that the branch lacks.
+
+        Marks the end of the prompt and the place before the last token: stores that cannot go back
+        anywhere can go back to these, which is where later calls of the conversation begin.
+        """
+        for stop in (len(self.prompt) - 1, len(ids) - 1):
+            if len(branch.ids) < stop:
+                self.feed(branch, ids[:stop], most)
+                if len(branch.ids) == stop:
+                    branch.store.mark()
+                break
+        return len(branch.ids) == len(ids) - 1
+
     def run(
         self, branch: Branch, fresh: list[int], positions: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:

@@ -52,10 +52,7 @@ class StreamTask:
             return Piece(self.call, "", 0, "length", None)
         branch, ids = self._branch, self._ids
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
-            # The place that later calls will want to come back to lies before the last token.
-            self._session.feed(branch, ids[:-1], self._prefill)
-            if len(branch.ids) == len(ids) - 1:
-                branch.store.mark()
+            self._session.approach(branch, ids, self._prefill)
             return None
         hidden = self._session.feed(branch, ids, self._prefill)
         return self._next(hidden[-1:]) if len(branch.ids) == len(ids) else None

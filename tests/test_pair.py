@@ -1,0 +1,45 @@
+"""The embedded pair is whole, small, and gives through our engine what transformers gives."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from transformers import PreTrainedTokenizerFast
+
+import dreamr
+from dreamr import Reasoner, RunOptions
+from dreamr.tasks import MARKER, SUITES, make_problem
+from dreamr.training._examples import ExampleMaker
+from dreamr.training._generate import solve
+from dreamr.training._models import load_model
+
+PAIR = Path(dreamr.__file__).parent / "pair"
+RECEIPT = PAIR.parent / "examples" / "receipt.png"
+
+
+def test_both_together_take_at_most_forty_megabytes():
+    weights = list(PAIR.glob("*/model.safetensors"))
+    assert len(weights) == 2
+    assert sum(path.stat().st_size for path in weights) < 40e6
+
+
+def test_the_demonstration_runs_to_an_answer_with_every_method():
+    for method in ("target", "sequential", "fpsr"):
+        with Reasoner(RunOptions(method=method)) as reasoner:
+            result = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+        assert result.finish == "answer"
+        assert result.answer.isdigit()
+
+
+def test_the_target_alone_writes_what_generate_writes():
+    model = load_model(PAIR / "target").eval()
+    maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(PAIR / "target"))
+    problems = [make_problem(suite, "test", 70_000) for suite in SUITES]
+    expected = [solve(model, maker, [problem])[0].text for problem in problems]
+    with Reasoner(RunOptions(method="target")) as reasoner:
+        for problem, text in zip(problems, expected, strict=True):
+            result = reasoner.ask(problem.question, problem.picture)
+            assert "".join(step.step.text for step in result.steps) == text
+            assert MARKER in text

@@ -1,5 +1,6 @@
 """Examples teach what inference asks: branches see what a judging call would see."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -129,3 +130,14 @@ def test_drills_beside_pictures_do_not_change_them(maker, model):
         alone = hidden_states(model, collate([solution], 0))
         beside = hidden_states(model, collate([drill, solution], 0))[1, : len(solution)]
     torch.testing.assert_close(beside, alone[0])
+
+
+def test_style_tells_nothing_about_a_verdict(maker):
+    for index in range(40):
+        problem = make_problem("story", "train", index)
+        example = maker.solution(problem, replace(DIETS["target"], wordy=0.0), Random(index))
+        terse = {tuple(maker.ids(step.terse.split()[0])) for step in problem.steps}
+        for branch in range(1, max(example.segments) + 1):
+            own = [i for i, s in zip(example.ids, example.segments, strict=True) if s == branch]
+            if len(own) > len(maker._judge):
+                assert any(tuple(own[: len(start)]) == start for start in terse)

@@ -210,8 +210,8 @@ def _branches(
         (at, None) for at in rng.sample(steps, min(right, len(steps)))
     ]
     for at in (rng.choice(steps) for _ in range(count - right)):
-        style = styles[at] if rng.random() < 0.5 else rng.choice(("wordy", "terse"))
-        wrong = wrong_step(problem, at, style, rng)
+        # The style of the path, as right steps have it: a verdict must not be told by style.
+        wrong = wrong_step(problem, at, styles[at], rng)
         if wrong is not None:
             branches.append((at, wrong))
     return branches

@@ -28,7 +28,7 @@ from dreamr import Conversation, RunOptions, read_image
 from dreamr._reasoner import open_local
 from dreamr.runner import run
 from dreamr.tasks import MARKER, SUITES, is_correct, make_problem
-from dreamr.trace import Result
+from dreamr.trace import Result, StepRejected
 
 METHODS: dict[str, dict[str, Any]] = {
     "target": {"method": "target"},
@@ -40,7 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One problem with one method. tokens: of the committed text; written: all of each model."""
+    """One problem with one method. tokens: of the committed text."""
 
     suite: str
     method: str
@@ -55,7 +55,7 @@ class Sample:
 
 def sample(suite: str, method: str, result: Result, right: bool) -> Sample:
     drafted = [step for step in result.steps if step.source == "draft"]
-    rejected = sum(type(event).__name__ == "StepRejected" for event in result.events)
+    rejected = sum(isinstance(event, StepRejected) for event in result.events)
     return Sample(
         suite,
         method,

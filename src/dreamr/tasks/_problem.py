@@ -28,6 +28,13 @@ class ReferenceStep:
         return (self.terse, self.wordy)
 
 
+def look_for(what: str) -> ReferenceStep:
+    """The step that says what has to be looked for."""
+    return ReferenceStep(
+        f"Needed: {what}.", f"To answer this question I first have to look for {what}."
+    )
+
+
 class Scene(Protocol):
     """What a picture shows and what is asked about it; everything else is derived."""
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Self
 
 from dreamr.tasks._canvas import COLOURS, PATCH, SIDE, Canvas
-from dreamr.tasks._problem import ReferenceStep
+from dreamr.tasks._problem import ReferenceStep, look_for
 
 GOODS = (
     "tea", "milk", "bread", "eggs", "rice", "soap", "jam", "salt", "cake", "corn",
@@ -27,12 +27,6 @@ FLOOR = SIDE - PATCH - 2  # where bars stand (pixels from the top)
 
 def _both(first: str, second: str) -> str:
     return f"{first} and {second}"
-
-
-def _need(what: str) -> ReferenceStep:
-    return ReferenceStep(
-        f"Needed: {what}.", f"To answer this question I first have to look for {what}."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ class Receipt:
         if self.ask == "total":
             return self._total_steps()
         costs = [line.cost for line in self._needed]
-        start = (_need(" and ".join(self.picked)), *(line.step for line in self._needed))
+        start = (look_for(" and ".join(self.picked)), *(line.step for line in self._needed))
         if self.ask == "percent":
             return (*start, *self._percent_steps(costs[0]))
         if self.ask == "difference":
@@ -120,7 +114,7 @@ class Receipt:
         )
 
     def _total_steps(self) -> tuple[ReferenceStep, ...]:
-        steps, total = [_need(f"all {len(self.lines)} lines")], 0
+        steps, total = [look_for(f"all {len(self.lines)} lines")], 0
         for line in self.lines:
             add = f"{total} + {line.cost} = {total + line.cost}"
             steps.append(
@@ -218,7 +212,7 @@ class Table:
         a, b = (n for _, _, n in needed)
         sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
         return (
-            _need(" and ".join(f"{who} on {day}" for who, day, _ in needed)),
+            look_for(" and ".join(f"{who} on {day}" for who, day, _ in needed)),
             *(
                 ReferenceStep(
                     f"{who} on {day}: {n}.",
@@ -306,7 +300,7 @@ class Chart:
                 )
             )
         return (
-            _need(_both(*self.picked)),
+            look_for(_both(*self.picked)),
             *reads,
             _result(name, f"{a} {sign} {b} = {self.answer}"),
         )

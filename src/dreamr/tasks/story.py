@@ -12,7 +12,7 @@ from random import Random
 from typing import Self
 
 from dreamr.tasks._canvas import COLOURS, PATCH, Canvas
-from dreamr.tasks._problem import ReferenceStep
+from dreamr.tasks._problem import ReferenceStep, look_for
 from dreamr.tasks.docmath import PEOPLE
 
 MOST = 4  # apples in one panel
@@ -242,7 +242,7 @@ class Race:
     def steps(self) -> tuple[ReferenceStep, ...]:
         names = {colour: name for name, colour in self.cast}
         wanted = f"place {self.asked}"
-        steps = [_look_for(wanted)]
+        steps = [look_for(wanted)]
         for panel, (colour, place) in enumerate(self.places, 1):
             verdict = "yes" if place == self.asked else "no"
             steps.append(
@@ -274,12 +274,6 @@ class Race:
         else:
             places[i], places[j] = (other, first), (one, second)
         return replace(self, places=tuple(places))
-
-
-def _look_for(wanted: str) -> ReferenceStep:
-    return ReferenceStep(
-        f"Needed: {wanted}.", f"To answer this question I first have to look for {wanted}."
-    )
 
 
 def _cast(rng: Random, count: int) -> Cast:

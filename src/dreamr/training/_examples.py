@@ -217,6 +217,12 @@ def _branches(
     return branches
 
 
+def normalised(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    """Pictures (H, W, 3) as the tower takes them: (B, 3, H, W) between -1 and 1."""
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return (pixels.float() / 127.5 - 1.0).contiguous()
+
+
 def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
     """Tensors of a batch: pixels (B, 3, H, W), the rest (B, T), mask (B, 1, T, T), True = sees."""
     size = max(len(example) for example in examples)
@@ -225,10 +231,9 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
         rows = [[*getattr(e, name), *[fill] * (size - len(e))] for e in examples]
         return torch.tensor(rows, dtype=dtype)
 
-    pixels = torch.from_numpy(np.stack([example.picture for example in examples]))
     segments = stack("segments", -1, torch.long)
     return {
-        "pixels": (pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous(),
+        "pixels": normalised([example.picture for example in examples]),
         "ids": stack("ids", pad, torch.long),
         "positions": stack("positions", 0, torch.long),
         "labels": stack("labels", IGNORE, torch.long),

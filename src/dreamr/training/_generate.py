@@ -10,7 +10,7 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.tasks import MARKER, Problem
-from dreamr.training._examples import ExampleMaker
+from dreamr.training._examples import ExampleMaker, normalised
 from dreamr.training._tokens import DELIMITER
 
 LONGEST = 420  # tokens of a solution; the longest reference has fewer
@@ -29,12 +29,6 @@ class Solution:
         return [p for p in self.text.split(DELIMITER) if p and not p.startswith(MARKER)]
 
 
-def pixels_of(problems: Sequence[Problem]) -> torch.Tensor:
-    """Normalised pictures, (B, 3, SIDE, SIDE)."""
-    stacked = torch.from_numpy(np.stack([np.asarray(p.picture) for p in problems]))
-    return (stacked.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
-
-
 @torch.inference_mode()
 def solve(
     model: LlavaForConditionalGeneration,
@@ -50,11 +44,13 @@ def solve(
     size = max(map(len, prompts))
     pad = int(tokenizer.pad_token_id)
     device = next(model.parameters()).device
+    if pictures is None:
+        pictures = normalised([np.asarray(problem.picture) for problem in problems])
     ids = torch.tensor([[pad] * (size - len(p)) + p for p in prompts], device=device)
     written = model.generate(
         input_ids=ids,
         attention_mask=(ids != pad).long(),
-        pixel_values=(pixels_of(problems) if pictures is None else pictures).to(device),
+        pixel_values=pictures.to(device),
         max_new_tokens=LONGEST,
         do_sample=temperature > 0,
         **({"temperature": temperature} if temperature > 0 else {}),

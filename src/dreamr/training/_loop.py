@@ -15,7 +15,7 @@ from transformers import LlavaForConditionalGeneration
 
 from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
 from dreamr.training._drills import draw_drill
-from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate
+from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
 from dreamr.training._stages import TOWER_RATE, Stage
 from dreamr.training.mistakes import Mistake
 
@@ -168,8 +168,7 @@ def sight_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of naming all patches of some problems' pictures."""
     device = next(model.parameters()).device
-    pixels = torch.from_numpy(np.stack([np.asarray(p.picture) for p in problems]))
-    pixels = (pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0).to(device)
+    pixels = normalised([np.asarray(problem.picture) for problem in problems]).to(device)
     with precision(device):
         scores = sight(see(model, pixels))
     answers = [answer.to(device) for answer in sight.answers(problems)]

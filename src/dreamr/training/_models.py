@@ -40,7 +40,6 @@ SIZES = {
     "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
     "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
 }
-SAPLING = 5  # layers of the target before it is grown
 
 
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import resource
-import subprocess
 import sys
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from dreamr import Conversation, RunOptions, read_image
+from dreamr._provenance import provenance
 from dreamr._reasoner import open_local
 from dreamr.runner import run
 from dreamr.tasks import MARKER, SUITES, is_correct, make_problem
@@ -152,14 +150,10 @@ def table(samples: list[Sample], methods: list[str]) -> dict[str, Any]:
     return rows
 
 
-def provenance(options: argparse.Namespace) -> dict[str, Any]:
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+def origin(options: argparse.Namespace) -> dict[str, Any]:
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
-        "command": " ".join(["python", *sys.argv]),
-        "commit": git.stdout.strip(),
-        "packages": {name: version(name) for name in ("dreamr", "torch", "transformers")},
-        "processor": platform.processor() or platform.machine(),
+        **provenance(),
         "problems_a_suite": options.count,
         "first_problem": options.first,
         "largest_process_mb": children / 1024,
@@ -212,7 +206,7 @@ def main() -> None:
     rows = table(samples, methods)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"provenance": provenance(options), "figures": rows}
+        content = {"provenance": origin(options), "figures": rows}
         options.out.write_text(json.dumps(content, indent=2) + "\n")
     print(markdown(rows, methods))
 

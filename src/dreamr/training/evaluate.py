@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from dreamr._provenance import provenance
 from dreamr.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.training._examples import ExampleMaker, collate
 from dreamr.training._generate import Solution, first_wrong, solve
@@ -147,7 +148,7 @@ def main() -> None:
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
     target = load_model(options.target).eval() if options.target else None
     figures = report(target, load_model(options.draft).eval(), maker, options.count, options.blind)
-    text = json.dumps(figures, indent=2)
+    text = json.dumps({"provenance": provenance(), "figures": figures}, indent=2)
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

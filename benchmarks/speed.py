@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import resource
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +67,8 @@ def sample(suite: str, method: str, result: Result, right: bool) -> Sample:
     )
 
 
-async def measure(options: argparse.Namespace, methods: list[str]) -> list[Sample]:
+async def measure(options: argparse.Namespace, methods: list[str]) -> tuple[list[Sample], float]:
+    """All samples, and the memory (MB) of this process and both workers at the end."""
     base = RunOptions(target=options.target, draft=options.draft)
     target, draft = await open_local("target", base), await open_local("draft", base)
     samples = []
@@ -87,11 +88,18 @@ async def measure(options: argparse.Namespace, methods: list[str]) -> list[Sampl
                     if index >= 0:
                         samples.append(sample(suite, method, result, right))
             print(f"\r{index + 1}/{options.count}", end="", file=sys.stderr, flush=True)
+        memory = sum(map(resident, (os.getpid(), target.engine.pid, draft.engine.pid)))
     finally:
         await target.engine.aclose()
         await draft.engine.aclose()
     print(file=sys.stderr)
-    return samples
+    return samples, memory
+
+
+def resident(pid: int) -> float:
+    """Memory of a process in MB, what it shares with others counted in proportion."""
+    rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("Pss:")) / 1024
 
 
 def interval(pairs: list[tuple[float, float]], draws: int = 2000) -> tuple[float, float]:
@@ -150,13 +158,12 @@ def table(samples: list[Sample], methods: list[str]) -> dict[str, Any]:
     return rows
 
 
-def origin(options: argparse.Namespace) -> dict[str, Any]:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+def origin(options: argparse.Namespace, memory: float) -> dict[str, Any]:
     return {
         **provenance(),
         "problems_a_suite": options.count,
         "first_problem": options.first,
-        "largest_process_mb": children / 1024,
+        "memory_mb": round(memory),
     }
 
 
@@ -202,13 +209,14 @@ def main() -> None:
     options = parser.parse_args()
     methods = options.method or list(METHODS)
     methods = ["target", *(m for m in methods if m != "target")]
-    samples = anyio.run(measure, options, methods)
+    samples, memory = anyio.run(measure, options, methods)
     rows = table(samples, methods)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"provenance": origin(options), "figures": rows}
+        content = {"provenance": origin(options, memory), "figures": rows}
         options.out.write_text(json.dumps(content, indent=2) + "\n")
     print(markdown(rows, methods))
+    print(f"\n{memory:.0f} MB in all")
 
 
 if __name__ == "__main__":

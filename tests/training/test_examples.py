@@ -141,3 +141,25 @@ def test_style_tells_nothing_about_a_verdict(maker):
             own = [i for i, s in zip(example.ids, example.segments, strict=True) if s == branch]
             if len(own) > len(maker._judge):
                 assert any(tuple(own[: len(start)]) == start for start in terse)
+
+
+def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
+    problem = make_problem("docmath", "train", 8)
+    wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
+    diet = replace(DIETS["target"], wordy=1.0, branches=0)
+    example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", diet, Random(0))
+    at = len(maker.prompt(problem.question))
+    for ids in wordy:
+        assert example.labels[at - 1] == IGNORE
+        assert example.labels[at : at + len(ids) - 1] == ids[1:]
+        at += len(ids)
+    assert example.labels[at - 1] != IGNORE
+
+
+def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
+    problem = make_problem("docmath", "train", 8)
+    right = maker.ids(problem.steps[1].wordy + DELIMITER)
+    wrong = problem.steps[1].wordy + " Not so."
+    example = maker.mistaken(problem, ["terse"], wrong, DIETS["target"], Random(0))
+    start = len(maker.prompt(problem.question)) + len(maker.ids(problem.steps[0].terse + DELIMITER))
+    assert example.ids[start : start + len(right)] == right

@@ -1,5 +1,6 @@
 """Training steps lower the loss, and draw the same batches wherever they are taken up again."""
 
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -78,7 +79,8 @@ def test_mistakes_of_a_draft_become_negative_branches(maker, tmp_path):
     write(tmp_path / "pool.jsonl", iter([mistake]))
     (found,) = read(tmp_path / "pool.jsonl")
     assert found == mistake
-    example = maker.mistaken(found.problem, found.styles, found.text, DIETS["target"])
+    diet = replace(DIETS["target"], branches=2)
+    example = maker.mistaken(found.problem, found.styles, found.text, diet, Random(0))
     verdicts = [i for i, s in zip(example.labels, example.segments, strict=True) if s and i >= 0]
     assert verdicts == [maker.verdict_ids[1], maker.verdict_ids[0]]
 
@@ -88,3 +90,11 @@ def test_the_rate_warms_up_and_falls_only_when_asked():
     falling = Stage("x", "reason", 1000, 4, 1e-3, layers=2, decay=True)
     assert _loop.rate_at(flat, 0) < _loop.rate_at(flat, 500) == 1e-3
     assert _loop.rate_at(falling, 999) == pytest.approx(1e-6)
+
+
+def test_a_drill_stage_shows_no_pictures(maker):
+    stage = Stage("drill", "drill", 20, 4, 3e-3, layers=2)
+    kitchen = _loop.Kitchen(maker, DIETS["target"])
+    image = maker.ids("<image>")[0]
+    for batch in islice(_loop.batches(kitchen, stage, 0, 0, 0), 8):
+        assert not (batch["ids"] == image).any()

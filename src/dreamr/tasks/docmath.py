@@ -1,7 +1,8 @@
 """Arithmetic over documents: receipts, tables and bar charts.
 
-The reasoning names what it needs, reads it line by line, and carries the running result along.
-All intermediate results have at most two digits.
+The reasoning names what it needs and goes through the document line by line: what is not needed
+is passed over, the rest is worked out at once. So each step looks in one place, and nothing has
+to be found again. All intermediate results have at most two digits.
 """
 
 from __future__ import annotations
@@ -42,12 +43,8 @@ class Line:
         return self.count * self.price
 
     @property
-    def step(self) -> ReferenceStep:
-        sum_ = f"{self.count} x {self.price} = {self.cost}"
-        return ReferenceStep(
-            f"{self.good.capitalize()}: {sum_}.",
-            f"On the receipt I find the line for {self.good}, and it comes to {sum_}.",
-        )
+    def sum(self) -> str:
+        return f"{self.count} x {self.price} = {self.cost}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +89,28 @@ class Receipt:
     def steps(self) -> tuple[ReferenceStep, ...]:
         if self.ask == "total":
             return self._total_steps()
-        costs = [line.cost for line in self._needed]
-        start = (look_for(" and ".join(self.picked)), *(line.step for line in self._needed))
+        needed = self._needed
+        reads = [
+            ReferenceStep(
+                f"Line {at}: {line.good} {line.sum}.",
+                f"On line {at} I see {line.good} and it costs {line.sum}.",
+            )
+            if line in needed
+            else _passed_over("Line", at, line.good)
+            for at, line in enumerate(self.lines, 1)
+        ]
+        return (look_for(" and ".join(self.picked)), *reads, *self._results())
+
+    def _results(self) -> tuple[ReferenceStep, ...]:
+        costs = [line.cost for line in self.lines if line in self._needed]
         if self.ask == "percent":
-            return (*start, *self._percent_steps(costs[0]))
+            return self._percent_steps(costs[0])
         if self.ask == "difference":
-            return (*start, _result("Difference", f"{costs[0]} - {costs[1]} = {self.answer}"))
+            return (_result("Difference", f"{max(costs)} - {min(costs)} = {self.answer}"),)
         together = _result("Together", f"{costs[0]} + {costs[1]} = {sum(costs)}")
         if self.ask == "sum":
-            return (*start, together)
-        return (*start, together, _result("Left", f"100 - {sum(costs)} = {self.answer}"))
+            return (together,)
+        return (together, _result("Left", f"100 - {sum(costs)} = {self.answer}"))
 
     def _percent_steps(self, cost: int) -> tuple[ReferenceStep, ...]:
         off = cost * self.rate // 100
@@ -115,12 +124,15 @@ class Receipt:
 
     def _total_steps(self) -> tuple[ReferenceStep, ...]:
         steps, total = [look_for(f"all {len(self.lines)} lines")], 0
-        for line in self.lines:
+        for at, line in enumerate(self.lines, 1):
             add = f"{total} + {line.cost} = {total + line.cost}"
             steps.append(
-                ReferenceStep(f"{line.step.terse[:-1]}, total {add}.",
-                              f"{line.step.wordy[:-1]}, so that the total is {add}.")
-            )  # fmt: skip
+                ReferenceStep(
+                    f"Line {at}: {line.good} {line.sum}, total {add}.",
+                    f"On line {at} I see {line.good} and it costs {line.sum}, "
+                    f"so the total is {add}.",
+                )
+            )
             total += line.cost
         return tuple(steps)
 
@@ -152,6 +164,13 @@ class Receipt:
             old = lines[at]
             lines[at] = Line(good, count or old.count, price or old.price)
         return replace(self, lines=tuple(lines))
+
+
+def _passed_over(place: str, at: int, name: str) -> ReferenceStep:
+    return ReferenceStep(
+        f"{place} {at}: {name}, no.",
+        f"On {place.lower()} {at} I see {name} which I do not need.",
+    )
 
 
 def _result(name: str, sum_: str) -> ReferenceStep:
@@ -191,36 +210,53 @@ class Table:
         first, second = self.picked
         return f"{_wanted(self.ask, first, second, 'points')[:-1]} on {self.day}?"
 
+    def _wanted(self, row: int) -> tuple[int, ...]:
+        """The numbers of a row that the answer is made of."""
+        if self.people[row] not in self.picked:
+            return ()
+        return self.cells[row] if self.ask == "row" else (self.cells[row][self._column],)
+
     @property
-    def _needed(self) -> tuple[tuple[str, str, int], ...]:
-        """Who, when, how many: the two numbers that the answer is made of."""
-        if self.ask == "row":
-            who = self.picked[0]
-            row = self.cells[self.people.index(who)]
-            return tuple((who, day, n) for day, n in zip(self.days, row, strict=True))
-        at = self.days.index(self.day)
-        return tuple((who, self.day, self.cells[self.people.index(who)][at]) for who in self.picked)
+    def _column(self) -> int:
+        return self.days.index(self.day)
+
+    @property
+    def _numbers(self) -> tuple[int, int]:
+        a, b = (n for row in range(len(self.people)) for n in self._wanted(row))
+        return (max(a, b), min(a, b)) if self.ask == "difference" else (a, b)
 
     @property
     def answer(self) -> str:
-        a, b = (n for _, _, n in self._needed)
-        return str(a - b if self.ask == "difference" else a + b)
+        if self.ask == "difference":
+            first, second = (self._wanted(self.people.index(who))[0] for who in self.picked)
+            return str(first - second)
+        return str(sum(self._numbers))
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        needed = self._needed
-        a, b = (n for _, _, n in needed)
+        a, b = self._numbers
         sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
-        return (
-            look_for(" and ".join(f"{who} on {day}" for who, day, _ in needed)),
-            *(
-                ReferenceStep(
-                    f"{who} on {day}: {n}.",
-                    f"In the table I look up the row of {who} under {day}, and it says {n}.",
+        reads = []
+        for row, who in enumerate(self.people):
+            if numbers := self._wanted(row):
+                what = _both(*map(str, numbers)) if len(numbers) == 2 else str(numbers[0])
+                reads.append(
+                    ReferenceStep(
+                        f"Row {row + 1}: {who} {what}.",
+                        f"On row {row + 1} I see {who} and there I read {what}.",
+                    )
                 )
-                for who, day, n in needed
-            ),
-            _result(name, f"{a} {sign} {b} = {self.answer}"),
+            else:
+                reads.append(_passed_over("Row", row + 1, who))
+        return (*self._headings(), *reads, _result(name, f"{a} {sign} {b} = {self.answer}"))
+
+    def _headings(self) -> tuple[ReferenceStep, ...]:
+        if self.ask == "row":
+            return (look_for(f"both days of {self.picked[0]}"),)
+        column = f"{self.day} is {('first', 'second')[self._column]}"
+        return (
+            look_for(f"{_both(*self.picked)} on {self.day}"),
+            ReferenceStep(f"Column: {column}.", f"Above the columns I see that {column}."),
         )
 
     @property

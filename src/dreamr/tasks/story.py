@@ -2,7 +2,7 @@
 
 Kinds: who has how many after gifts, where a hidden thing is after cups changed places, in what
 order people came. The text says who wears which colour; the panels show colours only. The
-reasoning carries the whole state from panel to panel.
+reasoning carries what is asked for from panel to panel.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ THINGS = ("ring", "key", "coin", "ball")
 ORDINALS = ("first", "second", "third", "fourth")
 
 Cast = tuple[tuple[str, str], ...]  # (name, colour)
-
-
-def _introduce(cast: Cast) -> str:
-    return ", ".join(f"{name} is {colour}" for name, colour in cast)
 
 
 def _panel_origin(panel: int) -> tuple[int, int]:
@@ -74,32 +70,35 @@ class Gifts:
             states.append(dict(state))
         return states
 
+    def _holdings(self) -> list[int]:
+        """How many the person asked for has: before the first panel, after it, and so on."""
+        colour = dict(self.cast)[self.asked]
+        return [state[colour] for state in self._states()]
+
     @property
     def answer(self) -> str:
-        return str(self._states()[-1][dict(self.cast)[self.asked]])
+        return str(self._holdings()[-1])
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        names = {colour: name for name, colour in self.cast}
-        states = self._states()
-        begin = _holdings(names, states[0])
-        steps = [ReferenceStep(f"Start: {begin}.", f"At the start of the story we know: {begin}.")]
-        moves = zip(self.gifts, states, states[1:], strict=False)
+        holdings = self._holdings()
+        own = dict(self.cast)[self.asked]
+        begin = f"{self.asked} is {own}. So {own} has {holdings[0]}"
+        steps = [ReferenceStep(f"Start: {begin}.", f"In this story {begin} at the start.")]
+        moves = zip(self.gifts, holdings, holdings[1:], strict=False)
         for number, ((giver, taker, n), before, after) in enumerate(moves, 1):
-            sums = (
-                f"{names[giver]} {before[giver]} - {n} = {after[giver]}, "
-                f"{names[taker]} {before[taker]} + {n} = {after[taker]}"
-            )
-            now = _holdings(names, after)
+            gift = f"{giver} gives {taker} {n}"
+            verb, sign = ("gives", "-") if after < before else ("gets", "+")
+            change = abs(after - before)
+            own_part, sum_ = f"So {own} {verb} {change}", f"{before} {sign} {change} = {after}"
             steps.append(
                 ReferenceStep(
-                    f"Panel {number}: {giver} gives {taker} {n}. {sums}.",
-                    f"In panel {number} I can see that {giver} gives {taker} {n}, "
-                    f"and this means {sums}.",
+                    f"Panel {number}: {gift}. {own_part}: {sum_}.",
+                    f"In panel {number} I see that {gift}. {own_part}, and that makes {sum_}.",
                 )
             )
-            steps.append(ReferenceStep(f"Now: {now}.", f"So after this panel we now have: {now}."))
-        return tuple(steps)
+        end = f"So at the very end the apples that {self.asked} has are {self.answer}."
+        return (*steps, ReferenceStep(f"End: {self.answer}.", end))
 
     @property
     def transcript(self) -> str:
@@ -136,10 +135,6 @@ class Gifts:
         scene = replace(self, gifts=tuple(gifts))
         fine = all(min(state.values()) >= 0 for state in scene._states())
         return scene if fine else self
-
-
-def _holdings(names: dict[str, str], state: dict[str, int]) -> str:
-    return ", ".join(f"{names[colour]} {n}" for colour, n in state.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +179,7 @@ class Cups:
                 ReferenceStep(
                     f"Panel {number}: {one} and {other}. "
                     f"The {self.thing} was under {before}, it {how} {after}.",
-                    f"In panel {number} I can see that the cups are {one} and {other}. "
+                    f"In panel {number} I see that the cups are {one} and {other}. "
                     f"Before this the {self.thing} was under {before}, so now it {how} {after}.",
                 )
             )
@@ -228,8 +223,9 @@ class Race:
 
     @property
     def question(self) -> str:
+        runners = ", ".join(f"{colour} {name}" for name, colour in self.cast)
         return (
-            f"{_introduce(self.cast)}. Each panel shows a runner and a place. "
+            f"The runners are {runners}. Each panel shows a runner and a place. "
             f"Who came in {ORDINALS[self.asked - 1]}?"
         )
 
@@ -247,9 +243,9 @@ class Race:
             verdict = "yes" if place == self.asked else "no"
             steps.append(
                 ReferenceStep(
-                    f"Panel {panel}: {colour}, place {place}. {names[colour]}: {verdict}.",
-                    f"In panel {panel} I can see the runner in {colour} at place {place}. "
-                    f"Is {names[colour]} the one: {verdict}.",
+                    f"Panel {panel}: place {place}, {colour} {names[colour]}: {verdict}.",
+                    f"In panel {panel} I see that place {place} goes to {colour} {names[colour]}. "
+                    f"Is this the one I look for: {verdict}.",
                 )
             )
         end = f"The runner with {wanted} is {self.answer}."

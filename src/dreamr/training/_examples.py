@@ -38,6 +38,9 @@ from dreamr.training._tokens import (
 READ = "Read the picture."
 IGNORE = -100
 
+Piece = tuple[str, int | None]  # text of the main path; its first token to be learnt, None: none
+Branch = tuple[int, str | None]  # which step is judged; the wrong text in its place, None: itself
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -65,6 +68,8 @@ class Diet:
     """What examples are made of.
 
     wordy: share of solutions that begin in the wordy style (all the way, if `keep_style`).
+    Without `keep_style` a model never learns to begin a wordy step, only to go on with one: it
+    writes tersely, and yet knows what to expect in the wordy steps that it judges.
     branches: how many judging questions a solution gets; half of them after a wrong step.
     verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
     """
@@ -76,7 +81,7 @@ class Diet:
 
 
 DIETS = {
-    "target": Diet(wordy=0.35, keep_style=False, branches=4),
+    "target": Diet(wordy=0.6, keep_style=False, branches=8),
     "draft": Diet(wordy=0.7, keep_style=True, branches=0),
 }
 
@@ -107,7 +112,7 @@ class ExampleMaker:
 
     def reading(self, problem: Problem) -> Example:
         """The picture read out."""
-        return self._assemble(problem, READ, [(problem.scene.transcript, True)], [], 0.0)
+        return self._assemble(problem, READ, [(problem.scene.transcript, 0)], [], 0.0)
 
     def drill(self, drill: Drill) -> Example:
         """A drill; its picture is black and no token looks at it."""
@@ -121,24 +126,23 @@ class ExampleMaker:
 
     def judged(self, problem: Problem, steps: Sequence[str]) -> Example:
         """Given steps on the main path, and the judging question after each of them."""
-        texts = [(step + DELIMITER, False) for step in steps]
-        branches = [(at, None) for at in range(len(steps))]
-        return self._assemble(problem, problem.question, [*texts, ("", False)], branches, 1.0)
+        texts: list[Piece] = [(step + DELIMITER, None) for step in steps]
+        branches: list[Branch] = [(at, None) for at in range(len(steps))]
+        return self._assemble(problem, problem.question, [*texts, ("", None)], branches, 1.0)
 
-    def mistaken(self, problem: Problem, styles: Sequence[str], wrong: str, diet: Diet) -> Example:
-        """A right beginning in given styles, judged at its end, and the wrong step after it.
+    def mistaken(
+        self, problem: Problem, styles: Sequence[str], wrong: str, diet: Diet, rng: Random
+    ) -> Example:
+        """A right beginning in given styles, and a wrong step that somebody wrote after it.
 
-        The reasoning goes on tersely from the right beginning.
+        Judged are that step, the right one in its place and style, and the beginning as in any
+        solution. Behind it the reasoning is terse.
         """
-        steps = problem.steps
-        given = [*styles, *["terse"] * (len(steps) - len(styles))]
-        texts = [
-            (_rendered(step, style) + DELIMITER, diet.keep_style or style == "terse")
-            for step, style in zip(steps, given, strict=True)
-        ]
-        branches: list[tuple[int, str | None]] = [(len(styles), wrong), (len(styles), None)]
-        texts.append((f"{MARKER} {problem.answer}", True))
-        return self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
+        at, steps = len(styles), problem.steps
+        style = "wordy" if wrong.split()[:1] == steps[at].wordy.split()[:1] else "terse"
+        given = [*styles, style, *["terse"] * (len(steps) - at - 1)]
+        branches = [(at, wrong), (at, None), *_branches(problem, styles, diet.branches - 2, rng)]
+        return self._solved(problem, given, branches, diet)
 
     def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
         """The reference reasoning and answer, with judging branches."""
@@ -147,29 +151,35 @@ class ExampleMaker:
         if rng.random() < diet.wordy:
             wordy = len(steps) if diet.keep_style else rng.randint(1, len(steps))
         styles = ["wordy" if i < wordy else "terse" for i in range(len(steps))]
-        texts = [
-            (_rendered(step, style) + DELIMITER, diet.keep_style or style == "terse")
-            for step, style in zip(steps, styles, strict=True)
+        return self._solved(problem, styles, _branches(problem, styles, diet.branches, rng), diet)
+
+    def _solved(
+        self, problem: Problem, styles: Sequence[str], branches: Sequence[Branch], diet: Diet
+    ) -> Example:
+        texts: list[Piece] = [
+            (_rendered(step, style) + DELIMITER, 0 if diet.keep_style or style == "terse" else 1)
+            for step, style in zip(problem.steps, styles, strict=True)
         ]
-        texts.append((f"{MARKER} {problem.answer}", True))
-        branches = _branches(problem, styles, diet.branches, rng)
+        texts.append((f"{MARKER} {problem.answer}", 0))
         return self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
 
     def _assemble(
         self,
         problem: Problem,
         question: str,
-        texts: Sequence[tuple[str, bool]],
-        branches: Sequence[tuple[int, str | None]],
+        texts: Sequence[Piece],
+        branches: Sequence[Branch],
         verdict_weight: float,
     ) -> Example:
         ids, starts = self.prompt(question), []
         learn = [False] * len(ids)
-        for text, learnt in texts:
+        for text, first in texts:
             starts.append(len(ids))
             ids += self.ids(text)
-            learn += [learnt] * (len(ids) - len(learn))
-        ids, learn = ids + self._end, [*learn, texts[-1][1]]
+            size = len(ids) - len(learn)
+            unlearnt = size if first is None else first
+            learn += [False] * unlearnt + [True] * (size - unlearnt)
+        ids, learn = ids + self._end, [*learn, texts[-1][1] is not None]
         example = _example(np.asarray(problem.picture), ids, learn)
         for number, (at, wrong) in enumerate(branches, 1):
             cut = starts[at] if wrong is not None else starts[at + 1]
@@ -200,16 +210,12 @@ def _rendered(step: ReferenceStep, style: str) -> str:
     return step.wordy if style == "wordy" else step.terse
 
 
-def _branches(
-    problem: Problem, styles: list[str], count: int, rng: Random
-) -> list[tuple[int, str | None]]:
-    """(step, wrong text instead of it or None) for each judging question."""
-    steps = range(len(problem.steps))
-    right = (count + rng.randint(0, 1)) // 2
-    branches: list[tuple[int, str | None]] = [
-        (at, None) for at in rng.sample(steps, min(right, len(steps)))
-    ]
-    for at in (rng.choice(steps) for _ in range(count - right)):
+def _branches(problem: Problem, styles: Sequence[str], count: int, rng: Random) -> list[Branch]:
+    """At most `count` judged steps of a beginning in given styles, right and wrong ones alike."""
+    steps = range(len(styles))
+    right = (max(0, count) + rng.randint(0, 1)) // 2
+    branches: list[Branch] = [(at, None) for at in rng.sample(steps, min(right, len(steps)))]
+    for at in rng.sample(steps, min(max(0, count - right), len(steps))):
         # The style of the path, as right steps have it: a verdict must not be told by style.
         wrong = wrong_step(problem, at, styles[at], rng)
         if wrong is not None:

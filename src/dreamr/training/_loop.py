@@ -111,21 +111,29 @@ def batches(kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int) -> 
 
 def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Example:
     maker, diet = kitchen.maker, kitchen.diet
+    if stage.kind == "drill":
+        return maker.drill(draw_drill(rng))
     if kitchen.mistakes and rng.random() < stage.errors:
         mistake = rng.choice(kitchen.mistakes)
-        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet)
+        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet, rng)
     if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
         return maker.drill(draw_drill(rng))
-    problem = draw_problem(rng, stage.easy + (1 / 3 - stage.easy) * progress)
+    easy = stage.easy + (1 / 3 - stage.easy) * progress
+    problem = draw_problem(rng, easy, stage.documents)
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, diet, rng)
 
 
-def draw_problem(rng: Random, easy: float, split: Split = "train") -> Problem:
-    """A fresh problem; `easy` is the share of level 1."""
+def draw_problem(
+    rng: Random, easy: float, documents: float = 1 / 3, split: Split = "train"
+) -> Problem:
+    """A fresh problem; `easy` is the share of level 1, `documents` that of docmath."""
     level = 1 if rng.random() < easy else rng.choice((2, 3))
-    return make_problem(rng.choice(tuple(SUITES)), split, rng.getrandbits(40), level)
+    others = (1.0 - documents) / (len(SUITES) - 1)
+    weights = [documents if suite == "docmath" else others for suite in SUITES]
+    suite = rng.choices(tuple(SUITES), weights)[0]
+    return make_problem(suite, split, rng.getrandbits(40), level)
 
 
 class Sight(nn.Module):

@@ -37,7 +37,7 @@ class Size:
 
 
 SIZES = {
-    "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
+    "target": Size(8, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
     "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
 }
 
@@ -87,15 +87,16 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
 def grow(
     model: LlavaForConditionalGeneration, size: Size, tokenizer: PreTrainedTokenizerFast
 ) -> LlavaForConditionalGeneration:
-    """The same function with more layers: new ones between the old add nothing at first.
+    """The same function with more layers: new ones after each of the old add nothing at first.
 
     A shallow model learns the same skills in a fraction of the time; what depth adds is learnt
-    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319).
+    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319). Some
+    come last: there what the model would have written meets what was written.
     """
     grown = build_model(size, tokenizer)
     old = model.model.language_model.layers
     new = grown.model.language_model.layers
-    homes = [round((i + 1) * len(new) / len(old)) - 1 for i in range(len(old))]
+    homes = [i * len(new) // len(old) for i in range(len(old))]
     state = {k: v for k, v in model.state_dict().items() if ".language_model.layers." not in k}
     grown.load_state_dict(state, strict=False)
     with torch.no_grad():

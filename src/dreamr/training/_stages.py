@@ -12,15 +12,19 @@ from dreamr.training._examples import Diet
 class Stage:
     """One stage: `steps` optimiser steps at one learning rate, or falling to nothing (`decay`).
 
+    kind: 'see' trains the tower to name patches, 'drill' the decoder on drills alone, 'reason'
+    both on solutions.
+
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
+    documents: share of problems that are of docmath, whose small print is the hardest to read.
     drills: share of examples that are drills, falling to nothing over the first half.
     branches, wordy: what the model's diet says, unless they are given here.
     errors: share of examples built around mistakes that the draft really made, where known.
     """
 
     name: str
-    kind: Literal["see", "reason"]
+    kind: Literal["see", "drill", "reason"]
     steps: int
     batch: int
     rate: float
@@ -28,6 +32,7 @@ class Stage:
     reading: float = 0.0
     easy: float = 1 / 3
     decay: bool = False
+    documents: float = 1 / 3
     drills: float = 0.0
     errors: float = 0.0
     branches: int | None = None
@@ -42,31 +47,56 @@ class Stage:
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "target": (
-        Stage("see", "see", 1500, 64, 1e-3, layers=5),
-        Stage("read", "reason", 500, 32, 1e-3, layers=5, reading=0.8, easy=1.0),
+        Stage("see", "see", 4000, 64, 1e-3, layers=5),
+        Stage("drill", "drill", 700, 64, 1.5e-3, layers=5),
+        Stage("read", "reason", 500, 32, 1.5e-3, layers=5, reading=0.8, easy=1.0, documents=0.5),
         # First to solve, then to judge: who knows the next step sees what is wrong with another.
         Stage(
             "reason",
             "reason",
-            6000,
+            2500,
             32,
-            1e-3,
+            1.5e-3,
             layers=5,
-            reading=0.05,
-            easy=0.7,
-            drills=0.5,
+            reading=0.25,
+            easy=0.4,
+            documents=0.45,
+            drills=0.3,
             branches=1,
-            wordy=0.1,
+            wordy=0.3,
         ),
-        Stage("judge", "reason", 2000, 24, 1e-3, layers=5, reading=0.02, errors=0.3),
-        Stage("grown", "reason", 3000, 24, 7e-4, layers=12, reading=0.02, errors=0.3),
-        Stage("anneal", "reason", 1500, 24, 7e-4, layers=12, decay=True, errors=0.4),
+        Stage(
+            "judge",
+            "reason",
+            2500,
+            24,
+            1.5e-3,
+            layers=8,
+            reading=0.1,
+            documents=0.45,
+            errors=0.35,
+            decay=True,
+        ),
     ),
     "draft": (
-        Stage("see", "see", 1500, 64, 1e-3, layers=2),
-        Stage("read", "reason", 500, 32, 2e-3, layers=2, reading=0.8, easy=1.0),
-        Stage("reason", "reason", 8000, 24, 2e-3, layers=2, reading=0.05, easy=0.7, drills=0.5),
-        Stage("anneal", "reason", 2500, 24, 2e-3, layers=2, decay=True),
+        Stage("see", "see", 3500, 64, 1e-3, layers=2),
+        Stage("drill", "drill", 1000, 64, 2e-3, layers=2),
+        Stage("read", "reason", 500, 32, 2e-3, layers=2, reading=0.8, easy=1.0, documents=0.5),
+        Stage(
+            "reason",
+            "reason",
+            3500,
+            24,
+            2e-3,
+            layers=2,
+            reading=0.1,
+            easy=0.4,
+            documents=0.6,
+            drills=0.3,
+        ),
+        Stage(
+            "anneal", "reason", 1500, 24, 2e-3, layers=2, reading=0.05, documents=0.7, decay=True
+        ),
     ),
 }
 TOWER_RATE = 0.05  # of the decoder's, once the tower has learnt to see

@@ -124,10 +124,19 @@ def report(
 
 
 def _answers(problems: Sequence[Problem], solutions: Sequence[Solution]) -> dict[str, Any]:
-    right = sum(is_correct(p, s.text) for p, s in zip(problems, solutions, strict=True))
-    low, high = wilson(right, len(problems))
+    right = [is_correct(p, s.text) for p, s in zip(problems, solutions, strict=True)]
+    low, high = wilson(sum(right), len(problems))
     tokens = sum(s.tokens for s in solutions) / len(solutions)
-    return {"accuracy": right / len(problems), "low": low, "high": high, "tokens": tokens}
+    kinds: dict[str, list[bool]] = {}
+    for problem, one in zip(problems, right, strict=True):
+        kinds.setdefault(type(problem.scene).__name__.lower(), []).append(one)
+    return {
+        "accuracy": sum(right) / len(problems),
+        "low": low,
+        "high": high,
+        "tokens": tokens,
+        "kinds": {kind: sum(ones) / len(ones) for kind, ones in sorted(kinds.items())},
+    }
 
 
 def _share(passed: Sequence[bool], right: Sequence[bool], which: bool) -> float:

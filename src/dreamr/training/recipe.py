@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr.tasks import MARKER, SUITES, make_problem
@@ -155,7 +156,7 @@ class Training:
                 self.model.set_attn_implementation(self._attention)
             if stage.kind == "see" and not self.blind:
                 self._see(stage)
-            elif stage.kind == "reason":
+            elif stage.kind != "see":
                 self._reason(stage)
             self.stage, self.step, self.state = self.stage + 1, 0, {}
             self.save([])
@@ -243,9 +244,19 @@ class Training:
         self.model.config.dreamr_recipe = fingerprint(self.name)
         self.model.half().save_pretrained(path)
         self.model.float()
+        _as_vllm_names_it(path / "model.safetensors")
         build_processor(self.tokenizer).save_pretrained(path)
         words = {"judge_question": JUDGE_QUESTION, "delimiter": DELIMITER, "answer_marker": MARKER}
         (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
+
+
+def _as_vllm_names_it(path: Path) -> None:
+    """Rename the tower's weights: vLLM looks one level deeper, transformers takes both."""
+    weights = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1): tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(weights, path, metadata={"format": "pt"})
 
 
 def _at_depth(name: str, layers: int) -> Size:

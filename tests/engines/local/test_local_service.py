@@ -14,6 +14,8 @@ from dreamr.engines import Sampling
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service, judging_or_why_not
+from dreamr.engines.local._session import Session
+from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
     Cancel,
     Failed,
@@ -37,6 +39,7 @@ def serve(text_model: Loaded) -> Open:
 
     def start(*talks: Conversation, **options: Any) -> tuple[Service, list[Any]]:
         sent: list[Any] = []
+        options = {"gather": 0.0, **options}
         service = Service(endless, judging(endless), LocalOptions(**options), sent.append)
         for key, talk in enumerate(talks or [conversation()]):
             service.handle(Remember(key, talk))
@@ -65,6 +68,41 @@ def test_a_stream_stops_at_its_credit_and_goes_on_when_tokens_are_taken(serve: O
     service.handle(Taken(1, 3))
     drain(service)
     assert len(sent) == 8
+
+
+def test_tokens_that_come_fast_are_sent_together_and_nothing_is_lost(serve: Open) -> None:
+    apart, pieces = serve(ahead=20)
+    together, chunks = serve(ahead=20, gather=60.0)
+    for service in (apart, together):
+        service.handle(Stream(1, 0, (), Sampling(50)))
+        drain(service)
+        service.handle(Taken(1, 40))
+        drain(service)
+    assert len(pieces) == 50
+    assert len(chunks) < 10
+    assert "".join(piece.text for piece in chunks) == "".join(piece.text for piece in pieces)
+    assert sum(piece.tokens for piece in chunks) == 50
+    assert sum(piece.logprob for piece in chunks) == pytest.approx(
+        sum(piece.logprob for piece in pieces)
+    )
+    assert chunks[-1].finish == "length"
+
+
+def test_a_line_is_never_held_back(text_model: Loaded) -> None:
+    task = StreamTask(
+        1,
+        Session(text_model, conversation()),
+        (),
+        Sampling(9),
+        loaded=text_model,
+        credit=9,
+        prefill=64,
+    )
+    first = task.gather(Piece(1, "Tea", 1, None, -1.0), 60.0)  # nothing was sent before it
+    assert first is not None
+    assert task.gather(Piece(1, " is", 1, None, -1.0), 60.0) is None
+    line = task.gather(Piece(1, " hot.\n\n", 1, None, -1.0), 60.0)
+    assert line == Piece(1, " is hot.\n\n", 2, None, -2.0)
 
 
 def test_streams_take_turns(serve: Open) -> None:

@@ -168,7 +168,7 @@ class LocalEngine:
         return self._process.pid
 
     async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
-        """Continue the prefix, a chunk for each token; see `Engine.stream`.
+        """Continue the prefix; see `Engine.stream`.
 
         Raises:
             ContextTooLong: conversation and prefix leave no room.
@@ -185,8 +185,8 @@ class LocalEngine:
             while not finished:
                 piece: Piece = await call.get()
                 finished = piece.finish is not None
-                taken += 1
-                if taken == batch and not finished:
+                taken += piece.tokens
+                if taken >= batch and not finished:
                     self._send(Taken(number, taken))
                     taken = 0
                 yield Chunk(piece.text, piece.tokens, piece.finish, piece.logprob)

@@ -24,6 +24,7 @@ class LocalOptions:
     many times over. cache_bytes: bound on the memory for keys, values and picture features of all
     conversations; those in use are never dropped. judge_question: overrides what the model's folder
     says. labels: the verdict words. ahead: how many tokens a stream may be ahead of its consumer.
+    gather: seconds; tokens that come within them are sent together, at most to the end of a line.
     prefill: the most tokens one forward pass takes of a prompt. lean: use our own loop over the
     model's layers where it is known and checked to give the same.
     """
@@ -35,6 +36,7 @@ class LocalOptions:
     judge_question: str | None = None
     labels: Labels = field(default_factory=Labels)
     ahead: int = 16
+    gather: float = 0.002
     prefill: int = 512
     lean: bool = True
 

@@ -122,7 +122,8 @@ class Service:
         task.credit -= 1
         if piece.finish is not None:
             self._close(task)
-        self._send(piece)
+        if (gathered := task.gather(piece, self._options.gather)) is not None:
+            self._send(gathered)
 
     def _judge(self, judge: Judge, known: _Known) -> None:
         if isinstance(self._judging, str):

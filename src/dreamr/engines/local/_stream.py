@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from dreamr.engines._protocol import Sampling
@@ -44,6 +46,8 @@ class StreamTask:
         self._generation = Generation()
         (nodes[-1] if nodes else session.root).remember(self._generation)
         self._made = 0
+        self._held: Piece | None = None
+        self._sent = 0.0  # when the last piece left
         self._branch = session.acquire("stream", self._ids)
 
     def advance(self) -> Piece | None:
@@ -56,6 +60,22 @@ class StreamTask:
             return None
         hidden = self._session.feed(branch, ids, self._prefill)
         return self._next(hidden[-1:]) if len(branch.ids) == len(ids) else None
+
+    def gather(self, piece: Piece, seconds: float) -> Piece | None:
+        """What is to be sent after this piece: all since the last, or nothing yet.
+
+        A message for each token costs its reader more than a small model needs to make one. The
+        end of a line, or of the credit, is never held back: somebody waits for it.
+        """
+        if self._held is not None:
+            piece = self._held.followed_by(piece)
+        now = time.monotonic()
+        due = now - self._sent >= seconds or self.credit == 0
+        if due or piece.finish is not None or "\n" in piece.text:
+            self._held, self._sent = None, now
+            return piece
+        self._held = piece
+        return None
 
     def close(self) -> None:
         """Give the branch back; what it has read stays."""

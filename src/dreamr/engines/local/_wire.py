@@ -84,6 +84,17 @@ class Piece(NamedTuple):
     finish: Literal["stop", "length"] | None
     logprob: float | None
 
+    def followed_by(self, other: Piece) -> Piece:
+        """Both as one."""
+        logprob = _sum(self.logprob, other.logprob)
+        return Piece(
+            self.call, self.text + other.text, self.tokens + other.tokens, other.finish, logprob
+        )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
+
 
 class Judged(NamedTuple):
     """The answer to Judge."""

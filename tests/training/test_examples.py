@@ -10,7 +10,7 @@ pytest.importorskip("transformers")
 
 from dreamr.tasks import MARKER, SUITES, make_problem
 from dreamr.training._corrupt import wrong_step
-from dreamr.training._drills import draw_drill
+from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import DIETS, IGNORE, ExampleMaker, collate
 from dreamr.training._loop import hidden_states
 from dreamr.training._models import IMAGE_TOKENS, Size, build_model, grow
@@ -163,3 +163,13 @@ def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
     example = maker.mistaken(problem, ["terse"], wrong, DIETS["target"], Random(0))
     start = len(maker.prompt(problem.question)) + len(maker.ids(problem.steps[0].terse + DELIMITER))
     assert example.ids[start : start + len(right)] == right
+
+
+def test_a_drill_of_judging_asks_about_right_and_wrong_steps_alike(maker):
+    for seed in range(30):
+        question, steps = draw_judged_drill(Random(seed))
+        assert all(right != wrong for right, wrong in steps)
+        example = maker.judged_drill((question, steps), DIETS["target"])
+        pairs = zip(example.labels, example.segments, strict=True)
+        verdicts = [label for label, segment in pairs if segment and label != IGNORE]
+        assert verdicts == maker.verdict_ids[::-1] * len(steps)

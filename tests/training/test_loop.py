@@ -98,3 +98,11 @@ def test_a_drill_stage_shows_no_pictures(maker):
     image = maker.ids("<image>")[0]
     for batch in islice(_loop.batches(kitchen, stage, 0, 0, 0), 8):
         assert not (batch["ids"] == image).any()
+
+
+def test_only_those_who_are_to_judge_are_drilled_in_it(maker):
+    stage = Stage("drill", "drill", 20, 8, 3e-3, layers=2)
+    for name, judged in (("target", True), ("draft", False)):
+        kitchen = _loop.Kitchen(maker, DIETS[name])
+        drawn = list(islice(_loop.batches(kitchen, stage, 0, 0, 0), 8))
+        assert any((batch["segments"] > 0).any() for batch in drawn) is judged

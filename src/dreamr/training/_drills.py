@@ -15,6 +15,9 @@ from dreamr.tasks.story import THINGS
 from dreamr.tasks.vqa import SHAPES, SIZES
 
 Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
+JudgedDrill = tuple[
+    str, list[tuple[str, str]]
+]  # the user's text; each step, and a wrong one for it
 
 _WORDS = (*COLOURS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
 _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
@@ -24,6 +27,38 @@ def draw_drill(rng: Random) -> Drill:
     """A random drill: every third is copying, from which all look-ups grow."""
     kinds = (_copy, _copy, _copy, _pairs, _owners, _members, _sums, _cups, _apples)
     return rng.choice(kinds)(rng)
+
+
+def draw_judged_drill(rng: Random) -> JudgedDrill:
+    """Steps that follow from the text alone, beside steps with one thing changed.
+
+    What a judge does with a picture, without the picture: to compare what was written with what
+    should come next. On solutions alone that takes thousands of steps to appear, here a hundred.
+    """
+    return rng.choice((_copied_lines, _copied_lines, _judged_sums))(rng)
+
+
+def _copied_lines(rng: Random) -> JudgedDrill:
+    lines = [rng.choices(_WORDS, k=rng.randint(3, 7)) for _ in range(rng.randint(2, 4))]
+    steps = []
+    for line in lines:
+        at = rng.randrange(len(line))
+        other = rng.choice([word for word in _WORDS if word != line[at]])
+        steps.append((" ".join(line), " ".join([*line[:at], other, *line[at + 1 :]])))
+    return "\n".join(right for right, _ in steps), steps
+
+
+def _judged_sums(rng: Random) -> JudgedDrill:
+    steps = []
+    for _ in range(4):
+        a, b, sign = rng.randint(0, 50), rng.randint(0, 49), rng.choice("+-x")
+        a, b = (a % 9 + 1, b % 9 + 1) if sign == "x" else (max(a, b), min(a, b))
+        result = _SIGNS[sign](a, b)
+        wrong = rng.choice(
+            [n for n in (result - 10, result - 1, result + 1, result + 10) if n >= 0]
+        )
+        steps.append((f"{a} {sign} {b} = {result}.", f"{a} {sign} {b} = {wrong}."))
+    return "\n".join(right.split("=")[0] for right, _ in steps), steps
 
 
 def _copy(rng: Random) -> Drill:

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dreamr.tasks import MARKER, SIDE, Problem, ReferenceStep
 from dreamr.training._corrupt import wrong_step
-from dreamr.training._drills import Drill
+from dreamr.training._drills import Drill, JudgedDrill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
     ASSISTANT,
@@ -37,6 +37,7 @@ from dreamr.training._tokens import (
 
 READ = "Read the picture."
 IGNORE = -100
+_BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 Piece = tuple[str, int | None]  # text of the main path; its first token to be learnt, None: none
 Branch = tuple[int, str | None]  # which step is judged; the wrong text in its place, None: itself
@@ -110,25 +111,33 @@ class ExampleMaker:
         images = self.ids(IMAGE) * IMAGE_TOKENS
         return [*self.ids(USER), *images, *self.ids(question), *self.ids(END + ASSISTANT)]
 
+    def _plain_prompt(self, question: str) -> list[int]:
+        return [*self.ids(USER), *self.ids(question), *self.ids(END + ASSISTANT)]
+
     def reading(self, problem: Problem) -> Example:
         """The picture read out."""
-        return self._assemble(problem, READ, [(problem.scene.transcript, 0)], [], 0.0)
+        return self._assemble(problem, READ, [(problem.scene.transcript, 0)])
 
     def drill(self, drill: Drill) -> Example:
         """A drill; its picture is black and no token looks at it."""
         question, pieces = drill
-        ids = [*self.ids(USER), *self.ids(question), *self.ids(END + ASSISTANT)]
-        learn = [False] * len(ids)
-        for text, learnt in pieces:
-            ids = ids + self.ids(text)
-            learn += [learnt] * (len(ids) - len(learn))
-        return _example(np.zeros((SIDE, SIDE, 3), np.uint8), ids + self._end, [*learn, True])
+        texts: list[Piece] = [(text, 0 if learnt else None) for text, learnt in pieces]
+        return self._assemble(None, question, [*texts, ("", 0)])
+
+    def judged_drill(self, drill: JudgedDrill, diet: Diet) -> Example:
+        """A drill of judging: each of its steps is judged, and the wrong one in its place."""
+        question, steps = drill
+        texts: list[Piece] = [(right + DELIMITER, 0) for right, _ in steps]
+        branches: list[Branch] = [
+            (at, text) for at, (_, wrong) in enumerate(steps) for text in (wrong, None)
+        ]
+        return self._assemble(None, question, [*texts, ("", 0)], branches, diet.verdict_weight)
 
     def judged(self, problem: Problem, steps: Sequence[str]) -> Example:
         """Given steps on the main path, and the judging question after each of them."""
         texts: list[Piece] = [(step + DELIMITER, None) for step in steps]
         branches: list[Branch] = [(at, None) for at in range(len(steps))]
-        return self._assemble(problem, problem.question, [*texts, ("", None)], branches, 1.0)
+        return self._assemble(problem, problem.question, [*texts, ("", None)], branches)
 
     def mistaken(
         self, problem: Problem, styles: Sequence[str], wrong: str, diet: Diet, rng: Random
@@ -165,13 +174,14 @@ class ExampleMaker:
 
     def _assemble(
         self,
-        problem: Problem,
+        problem: Problem | None,
         question: str,
         texts: Sequence[Piece],
-        branches: Sequence[Branch],
-        verdict_weight: float,
+        branches: Sequence[Branch] = (),
+        verdict_weight: float = 1.0,
     ) -> Example:
-        ids, starts = self.prompt(question), []
+        """A main path and its branches; without a problem there is no picture."""
+        ids, starts = self.prompt(question) if problem else self._plain_prompt(question), []
         learn = [False] * len(ids)
         for text, first in texts:
             starts.append(len(ids))
@@ -180,7 +190,8 @@ class ExampleMaker:
             unlearnt = size if first is None else first
             learn += [False] * unlearnt + [True] * (size - unlearnt)
         ids, learn = ids + self._end, [*learn, texts[-1][1] is not None]
-        example = _example(np.asarray(problem.picture), ids, learn)
+        picture = np.asarray(problem.picture) if problem else _BLACK
+        example = _example(picture, ids, learn)
         for number, (at, wrong) in enumerate(branches, 1):
             cut = starts[at] if wrong is not None else starts[at + 1]
             tail = (self.ids(wrong + DELIMITER) if wrong is not None else []) + self._judge

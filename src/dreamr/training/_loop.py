@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
-from dreamr.training._drills import draw_drill
+from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
 from dreamr.training._stages import TOWER_RATE, Stage
 from dreamr.training.mistakes import Mistake
@@ -112,17 +112,24 @@ def batches(kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int) -> 
 def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Example:
     maker, diet = kitchen.maker, kitchen.diet
     if stage.kind == "drill":
-        return maker.drill(draw_drill(rng))
+        return _draw_drill(kitchen, rng)
     if kitchen.mistakes and rng.random() < stage.errors:
         mistake = rng.choice(kitchen.mistakes)
         return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet, rng)
     if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
-        return maker.drill(draw_drill(rng))
+        return _draw_drill(kitchen, rng)
     easy = stage.easy + (1 / 3 - stage.easy) * progress
     problem = draw_problem(rng, easy, stage.documents)
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, diet, rng)
+
+
+def _draw_drill(kitchen: Kitchen, rng: Random) -> Example:
+    """A drill; for models that are to judge, one of judging half of the time."""
+    if kitchen.diet.branches and rng.random() < 0.5:
+        return kitchen.maker.judged_drill(draw_judged_drill(rng), kitchen.diet)
+    return kitchen.maker.drill(draw_drill(rng))
 
 
 def draw_problem(

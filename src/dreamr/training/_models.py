@@ -21,6 +21,7 @@ from dreamr.training._tokens import END, IMAGE, PAD
 
 IMAGE_TOKENS = GRID * GRID
 CONTEXT = 1024
+ON_TOP = 2  # layers that growth puts above all old ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +88,18 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
 def grow(
     model: LlavaForConditionalGeneration, size: Size, tokenizer: PreTrainedTokenizerFast
 ) -> LlavaForConditionalGeneration:
-    """The same function with more layers: new ones after each of the old add nothing at first.
+    """The same function with more layers: new ones add nothing at first.
 
     A shallow model learns the same skills in a fraction of the time; what depth adds is learnt
-    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319). Some
-    come last: there what the model would have written meets what was written.
+    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319). Two
+    new layers come above all others: in one what the model would have written can meet what was
+    written, in the next a verdict can gather what came of that.
     """
     grown = build_model(size, tokenizer)
     old = model.model.language_model.layers
     new = grown.model.language_model.layers
-    homes = [i * len(new) // len(old) for i in range(len(old))]
+    below = max(len(old), len(new) - ON_TOP)
+    homes = [i * below // len(old) for i in range(len(old))]
     state = {k: v for k, v in model.state_dict().items() if ".language_model.layers." not in k}
     grown.load_state_dict(state, strict=False)
     with torch.no_grad():

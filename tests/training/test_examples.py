@@ -52,12 +52,12 @@ def test_a_branch_is_the_same_as_asking_alone(maker, model):
         [example, maker.solution(make_problem("story", "train", 4), DIETS["target"], rng)], 0
     )
     with torch.no_grad():
-        together = hidden_states(model, batch)[0]
+        together = hidden_states(model, batch)[0][0]
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in enumerate(example.segments) if s == branch]
             extra = [example.ids[i] for i in own]
-            alone = hidden_states(model, plain(example, example.cuts[own[0]], extra))[0, -1]
-            torch.testing.assert_close(together[own[-1]], alone, atol=2e-2, rtol=0)
+            alone, _ = hidden_states(model, plain(example, example.cuts[own[0]], extra))
+            torch.testing.assert_close(together[own[-1]], alone[0, -1], atol=2e-2, rtol=0)
 
 
 def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
@@ -110,7 +110,7 @@ def test_a_grown_model_computes_the_same(maker, model):
     batch = collate([maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))], 0)
     assert grown.config.text_config.num_hidden_layers == 5
     with torch.no_grad():
-        torch.testing.assert_close(hidden_states(grown, batch), hidden_states(model, batch))
+        torch.testing.assert_close(hidden_states(grown, batch)[0], hidden_states(model, batch)[0])
 
 
 def test_drills_are_learnt_from_most_of_their_tokens(maker):
@@ -127,9 +127,9 @@ def test_drills_beside_pictures_do_not_change_them(maker, model):
     solution = maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))
     drill = maker.drill(draw_drill(Random(3)))
     with torch.no_grad():
-        alone = hidden_states(model, collate([solution], 0))
-        beside = hidden_states(model, collate([drill, solution], 0))[1, : len(solution)]
-    torch.testing.assert_close(beside, alone[0])
+        alone, _ = hidden_states(model, collate([solution], 0))
+        both, _ = hidden_states(model, collate([drill, solution], 0))
+    torch.testing.assert_close(both[1, : len(solution)], alone[0])
 
 
 def test_style_tells_nothing_about_a_verdict(maker):
@@ -173,3 +173,24 @@ def test_a_drill_of_judging_asks_about_right_and_wrong_steps_alike(maker):
         pairs = zip(example.labels, example.segments, strict=True)
         verdicts = [label for label, segment in pairs if segment and label != IGNORE]
         assert verdicts == maker.verdict_ids[::-1] * len(steps)
+
+
+def test_marks_end_with_the_token_that_goes_wrong(maker):
+    problem = make_problem("docmath", "train", 3)
+    right = problem.steps[2].terse
+    wrong = f"{right[:-1]}0."
+    diet = replace(DIETS["target"], branches=2)
+    example = maker.mistaken(problem, ("terse", "terse"), wrong, diet, Random(0))
+    branch = [i for i, segment in enumerate(example.segments) if segment == 1]
+    marks = [example.marks[i] for i in branch]
+    ending = len(maker.ids(right[:-1]))
+    assert marks[: ending + 1] == [*[1] * ending, 0]
+    assert set(marks[ending + 1 :]) == {IGNORE}
+
+
+def test_every_token_of_a_right_path_is_marked_right(maker):
+    problem = make_problem("docmath", "train", 3)
+    example = maker.solution(problem, replace(DIETS["target"], wordy=0.0), Random(0))
+    path = [m for m, s in zip(example.marks, example.segments, strict=True) if s == 0]
+    assert path.count(1) == sum(len(maker.ids(s.terse + DELIMITER)) for s in problem.steps)
+    assert 0 not in path

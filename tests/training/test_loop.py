@@ -44,13 +44,14 @@ def test_reasoning_and_judging_are_learnt_together(maker):
     batches = islice(_loop.batches(kitchen, STAGE, 0, 0, 0), 16)
     results = [(loss, parts) for loss, parts in trained(model, batches)]
     assert results[-1][0] < results[0][0]
-    assert {"loss", "token", "judge_loss", "judge"} <= results[-1][1].keys()
+    assert {"loss", "token", "judge_loss", "judge", "doubt"} <= results[-1][1].keys()
 
 
 def trained(model, batches):
-    optimizers = _loop.optimizers(model, [], seeing=False)
+    doubt = _loop.Doubt(32)
+    optimizers = _loop.optimizers(model, list(doubt.parameters()), seeing=False)
     for batch in batches:
-        loss, parts = _loop.reasoning_loss(model, batch)
+        loss, parts = _loop.reasoning_loss(model, batch, doubt)
         yield next(train(model, optimizers, [loss])), parts
 
 
@@ -106,3 +107,15 @@ def test_only_those_who_are_to_judge_are_drilled_in_it(maker):
         kitchen = _loop.Kitchen(maker, DIETS[name])
         drawn = list(islice(_loop.batches(kitchen, stage, 0, 0, 0), 8))
         assert any((batch["segments"] > 0).any() for batch in drawn) is judged
+
+
+def test_doubt_weighs_right_and_wrong_tokens_alike():
+    torch.manual_seed(0)
+    doubt, states = _loop.Doubt(8), torch.randn(40, 8)
+    marks = torch.tensor([1] * 36 + [0] * 4)
+    loss, told = doubt.loss(states, marks)
+    twice_right, told_again = doubt.loss(
+        torch.cat([states, states[:36]]), torch.cat([marks, marks[:36]])
+    )
+    torch.testing.assert_close(loss, twice_right)
+    assert told == pytest.approx(told_again)

@@ -18,7 +18,7 @@ SHAPES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ("small", "big")
 ROWS = ("Top", "Middle", "Bottom")
 SIDES = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
-_PLACES = ("first", "second", "third")
+PLACES = ("first", "second", "third")
 
 Cell = tuple[str, str, str]  # size, colour, shape
 Board = tuple[tuple[Cell | None, ...], ...]
@@ -189,10 +189,10 @@ class Beside(_Scene):
         steps = []
         for r, name in enumerate(ROWS):
             row = self._row(r, _plain)
-            found = f"yes, {_PLACES[place]}" if r == at else "no"
+            found = f"yes, {PLACES[place]}" if r == at else "no"
             steps.append(
                 ReferenceStep(
-                    f"{name} row: {row}. {self.anchor.capitalize()}: {found}.",
+                    f"{name} row: {row}. Here {self.anchor}: {found}.",
                     f"Now I look at the {name.lower()} row, and there I see: {row}. "
                     f"Is the {self.anchor} in this row: {found}.",
                 )

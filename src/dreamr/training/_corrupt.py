@@ -18,7 +18,6 @@ _FAMILIES = (
     tuple(COLOURS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
     DAYS, BARS, ("yes", "no"), ("first", "second", "third"), ("+", "-"),
     ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
-    ("gives", "gets"),
 )  # fmt: skip
 _WORDS = {word: family for family in _FAMILIES for word in family}
 _FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")

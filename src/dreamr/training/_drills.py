@@ -12,7 +12,7 @@ from random import Random
 from dreamr.tasks._canvas import COLOURS
 from dreamr.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.tasks.story import THINGS
-from dreamr.tasks.vqa import SHAPES, SIZES
+from dreamr.tasks.vqa import PLACES, SHAPES, SIZES
 
 Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
 JudgedDrill = tuple[
@@ -25,7 +25,7 @@ _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
 
 def draw_drill(rng: Random) -> Drill:
     """A random drill: every third is copying, from which all look-ups grow."""
-    kinds = (_copy, _copy, _copy, _pairs, _owners, _members, _sums, _cups, _apples)
+    kinds = (_copy, _copy, _copy, _pairs, _owners, _members, _places, _sums, _cups, _apples)
     return rng.choice(kinds)(rng)
 
 
@@ -102,6 +102,18 @@ def _members(rng: Random) -> Drill:
             (" yes.\n\n" if word in needed else ", no.\n\n", True),
         ]
     return f"Needed: {' and '.join(needed)}.", pieces
+
+
+def _places(rng: Random) -> Drill:
+    """Whether a shape is in a row, and in which place."""
+    things = [f"{rng.choice(tuple(COLOURS))} {rng.choice(SHAPES)}" for _ in range(4)]
+    pieces = []
+    for _ in range(5):
+        row = [rng.choice((*things, "empty")) for _ in range(3)]
+        thing = rng.choice(things)
+        found = f"yes, {PLACES[row.index(thing)]}" if thing in row else "no"
+        pieces += [(f"{', '.join(row)}. Here {thing}:", False), (f" {found}.\n\n", True)]
+    return "", pieces
 
 
 def _apples(rng: Random) -> Drill:

@@ -49,7 +49,8 @@ class Example:
 
     labels: the token to predict AT each index (already shifted), IGNORE for none.
     segments: 0 on the main path, then one number a branch; cuts: for a branch, how much of the
-    main path it sees.
+    main path it sees. marks: in examples with branches, for every token of a step whether the
+    step is right so far (1) or goes wrong with it (0); what follows in a wrong step has no mark.
     """
 
     picture: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
@@ -59,6 +60,7 @@ class Example:
     weights: list[float]
     segments: list[int]
     cuts: list[int]
+    marks: list[int]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -181,7 +183,8 @@ class ExampleMaker:
         verdict_weight: float = 1.0,
     ) -> Example:
         """A main path and its branches; without a problem there is no picture."""
-        ids, starts = self.prompt(question) if problem else self._plain_prompt(question), []
+        ids = self.prompt(question) if problem else self._plain_prompt(question)
+        begin, starts = len(ids), []
         learn = [False] * len(ids)
         for text, first in texts:
             starts.append(len(ids))
@@ -192,9 +195,12 @@ class ExampleMaker:
         ids, learn = ids + self._end, [*learn, texts[-1][1] is not None]
         picture = np.asarray(problem.picture) if problem else _BLACK
         example = _example(picture, ids, learn)
+        if branches:
+            example.marks[begin : starts[-1]] = [1] * (starts[-1] - begin)
         for number, (at, wrong) in enumerate(branches, 1):
             cut = starts[at] if wrong is not None else starts[at + 1]
-            tail = (self.ids(wrong + DELIMITER) if wrong is not None else []) + self._judge
+            step = self.ids(wrong + DELIMITER) if wrong is not None else []
+            tail = step + self._judge
             example.ids.extend(tail)
             example.positions.extend(range(cut, cut + len(tail)))
             example.labels.extend(
@@ -203,6 +209,8 @@ class ExampleMaker:
             example.weights.extend([*[0.0] * (len(tail) - 1), verdict_weight])
             example.segments.extend([number] * len(tail))
             example.cuts.extend([cut] * len(tail))
+            marks = _marks(step, ids[starts[at] : starts[at + 1]])
+            example.marks.extend([*marks, *[IGNORE] * (len(tail) - len(marks))])
         return example
 
 
@@ -213,8 +221,17 @@ def _example(picture: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) 
     size = len(ids)
     zeros = [0] * size
     return Example(
-        picture, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros)
-    )
+        picture, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
+        [IGNORE] * size,
+    )  # fmt: skip
+
+
+def _marks(step: Sequence[int], right: Sequence[int]) -> list[int]:
+    """1 for each token that agrees with the right step, 0 for the first that does not."""
+    same = 0
+    while same < min(len(step), len(right)) and step[same] == right[same]:
+        same += 1
+    return [1] * same + [0] * (same < len(step))
 
 
 def _rendered(step: ReferenceStep, style: str) -> str:
@@ -256,6 +273,7 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
         "labels": stack("labels", IGNORE, torch.long),
         "weights": stack("weights", 0.0, torch.float32),
         "segments": segments,
+        "marks": stack("marks", IGNORE, torch.long),
         "mask": _mask(segments, stack("cuts", 0, torch.long)),
     }
 

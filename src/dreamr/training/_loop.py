@@ -35,8 +35,13 @@ def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Ten
     return features if torch.is_tensor(features) else torch.stack(list(features))
 
 
-def hidden_states(model: LlavaForConditionalGeneration, batch: Batch) -> torch.Tensor:
-    """Last hidden states of a batch, (B, T, width), under its branch mask."""
+def hidden_states(
+    model: LlavaForConditionalGeneration, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states under a batch's branch mask: the last, and below the last layer.
+
+    Both are (B, T, width).
+    """
     decoder = model.model.language_model
     embedded = decoder.embed_tokens(batch["ids"])
     is_image = batch["ids"] == model.config.image_token_id
@@ -47,30 +52,61 @@ def hidden_states(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else embedded.dtype
     mask = torch.zeros(batch["mask"].shape, dtype=dtype, device=embedded.device)
     mask = mask.masked_fill(~batch["mask"], torch.finfo(dtype).min)
-    states: torch.Tensor = decoder(
+    output = decoder(
         inputs_embeds=embedded,
         attention_mask=mask,
         position_ids=batch["positions"],
         use_cache=False,
-    ).last_hidden_state
-    return states
+        output_hidden_states=True,
+    )
+    return output.last_hidden_state, output.hidden_states[-2]
 
 
 def predictions(
     model: LlavaForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N, vocabulary) at the labelled places, in order, and where these are (B, T)."""
-    states = hidden_states(model, batch)
+    states, _ = hidden_states(model, batch)
     labelled = batch["labels"] != IGNORE
     return model.lm_head(states[labelled]).float(), labelled
 
 
+class Doubt(nn.Module):
+    """A linear head below the last layer that tells with which token a step goes wrong.
+
+    A verdict is one label a step; this gives one a token, and what it teaches to tell is all
+    that the last layer has to gather for the verdict. It is thrown away after training.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Scores of being right, (..., width) to (...)."""
+        scores: torch.Tensor = self.head(self.norm(states)).squeeze(-1)
+        return scores.float()
+
+    def loss(self, states: torch.Tensor, marks: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Right and wrong tokens weighing the same; and the share told rightly, of both alike."""
+        losses, shares = [], []
+        for mark in (0, 1):
+            if (chosen := marks == mark).any():
+                scores = self(states[chosen]) * (2 * mark - 1)
+                losses.append(-nn.functional.logsigmoid(scores).mean())
+                shares.append((scores > 0).float().mean().item())
+        return torch.stack(losses).mean(), sum(shares) / len(shares)
+
+
 def reasoning_loss(
-    model: LlavaForConditionalGeneration, batch: Batch
+    model: LlavaForConditionalGeneration, batch: Batch, doubt: Doubt
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted mean loss a token, and the parts of it for the curves."""
+    labelled = batch["labels"] != IGNORE
     with precision(batch["ids"].device):
-        logits, labelled = predictions(model, batch)
+        states, below = hidden_states(model, batch)
+        logits = model.lm_head(states[labelled]).float()
     labels, weights = batch["labels"][labelled], batch["weights"][labelled]
     losses = cross_entropy(logits, labels, reduction="none")
     judged = batch["segments"][labelled] > 0
@@ -81,6 +117,9 @@ def reasoning_loss(
     if judged.any():
         parts["judge_loss"] = losses[judged].mean().item()
         parts["judge"] = right[judged].float().mean().item()
+    if (batch["marks"] != IGNORE).any():
+        doubted, parts["doubt"] = doubt.loss(below, batch["marks"])
+        loss = loss + doubted
     return loss, parts
 
 

@@ -180,8 +180,9 @@ class Training:
                 self.save(optimizers, sight.state_dict())
 
     def _reason(self, stage: Stage) -> None:
-        optimizers = _loop.optimizers(self.model, [], seeing=False)
-        self._restore(optimizers, None)
+        doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
+        optimizers = _loop.optimizers(self.model, list(doubt.parameters()), seeing=False)
+        self._restore(optimizers, doubt)
         decoder = self.model.model.language_model
         plain = decoder.forward
         if self.compiled:
@@ -194,7 +195,7 @@ class Training:
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
             if self.blind:
                 batch["pixels"].zero_()
-            loss, parts = _loop.reasoning_loss(self.model, batch)
+            loss, parts = _loop.reasoning_loss(self.model, batch, doubt)
             self._update(stage, optimizers, loss, _loop.rate_at(stage, step))
             self.step = step + 1
             seen += batch["ids"].numel()
@@ -203,16 +204,16 @@ class Training:
                 seen, started = 0, time.monotonic()
                 self._log(stage, parts)
             if self.step % EVERY == 0 or self.step == stage.steps:
-                self.save(optimizers)
+                self.save(optimizers, doubt.state_dict())
                 self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
                 started = time.monotonic()
         decoder.forward = plain
 
-    def _restore(self, optimizers: list[torch.optim.Optimizer], sight: Any) -> None:
+    def _restore(self, optimizers: list[torch.optim.Optimizer], head: torch.nn.Module) -> None:
         for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
             optimizer.load_state_dict(state)
-        if sight is not None and self.state.get("extra"):
-            sight.load_state_dict(self.state["extra"])
+        if self.state.get("extra"):
+            head.load_state_dict(self.state["extra"])
 
     def _update(
         self, stage: Stage, optimizers: list[torch.optim.Optimizer], loss: torch.Tensor, rate: float

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 import dreamr
@@ -23,6 +24,14 @@ def test_both_together_take_at_most_forty_megabytes():
     weights = list(PAIR.glob("*/model.safetensors"))
     assert len(weights) == 2
     assert sum(path.stat().st_size for path in weights) < 40e6
+
+
+@pytest.mark.parametrize("name", ["target", "draft"])
+def test_the_weights_have_the_names_that_vllm_looks_for(name):
+    with safe_open(PAIR / name / "model.safetensors", "pt") as weights:
+        tower = [key for key in weights.keys() if "vision_tower." in key]  # noqa: SIM118
+    assert tower
+    assert all("vision_tower.vision_model." in key for key in tower)
 
 
 def test_the_demonstration_runs_to_an_answer_with_every_method():

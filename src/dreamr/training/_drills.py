@@ -7,6 +7,8 @@ times in as many tokens. A decoder that is fed with drills alone learns to look 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from random import Random
 
 from dreamr.tasks._canvas import COLOURS
@@ -20,6 +22,7 @@ JudgedDrill = tuple[
 ]  # the user's text; each step, and a wrong one for it
 
 _WORDS = (*COLOURS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
+_FOUND = ("no", *(f"yes, {place}" for place in PLACES))
 _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
 
 
@@ -35,7 +38,7 @@ def draw_judged_drill(rng: Random) -> JudgedDrill:
     What a judge does with a picture, without the picture: to compare what was written with what
     should come next. On solutions alone that takes thousands of steps to appear, here a hundred.
     """
-    return rng.choice((_copied_lines, _copied_lines, _judged_sums))(rng)
+    return rng.choice((_copied_lines, _judged_lines, _judged_sums, _judged_places))(rng)
 
 
 def _copied_lines(rng: Random) -> JudgedDrill:
@@ -48,17 +51,38 @@ def _copied_lines(rng: Random) -> JudgedDrill:
     return "\n".join(right for right, _ in steps), steps
 
 
+def _judged_lines(rng: Random) -> JudgedDrill:
+    """Lines of a receipt with one digit changed."""
+    lines, steps = [], []
+    for number, good in enumerate(rng.sample(GOODS, rng.randint(3, 5)), 1):
+        count, price = rng.randint(1, 9), rng.randint(1, 9)
+        lines.append(f"{good} {count} {price}")
+        right = f"Line {number}: {good} {count} x {price} = {count * price}."
+        steps.append((right, _other_digit(right, rng)))
+    return "\n".join(lines), steps
+
+
+def _other_digit(text: str, rng: Random) -> str:
+    at = rng.choice([i for i, character in enumerate(text) if character.isdigit()])
+    return text[:at] + rng.choice([d for d in "0123456789" if d != text[at]]) + text[at + 1 :]
+
+
 def _judged_sums(rng: Random) -> JudgedDrill:
     steps = []
     for _ in range(4):
         a, b, sign = rng.randint(0, 50), rng.randint(0, 49), rng.choice("+-x")
         a, b = (a % 9 + 1, b % 9 + 1) if sign == "x" else (max(a, b), min(a, b))
-        result = _SIGNS[sign](a, b)
-        wrong = rng.choice(
-            [n for n in (result - 10, result - 1, result + 1, result + 10) if n >= 0]
-        )
-        steps.append((f"{a} {sign} {b} = {result}.", f"{a} {sign} {b} = {wrong}."))
+        sum_, result = f"{a} {sign} {b} =", str(_SIGNS[sign](a, b))
+        steps.append((f"{sum_} {result}.", f"{sum_} {_other_digit(result, rng)}."))
     return "\n".join(right.split("=")[0] for right, _ in steps), steps
+
+
+def _judged_places(rng: Random) -> JudgedDrill:
+    steps = []
+    for row, thing, found in _rows(rng, 3):
+        wrong = rng.choice([answer for answer in _FOUND if answer != found])
+        steps.append((f"{row}. Here {thing}: {found}.", f"{row}. Here {thing}: {wrong}."))
+    return "\n".join(right.split(":")[0] for right, _ in steps), steps
 
 
 def _copy(rng: Random) -> Drill:
@@ -106,14 +130,20 @@ def _members(rng: Random) -> Drill:
 
 def _places(rng: Random) -> Drill:
     """Whether a shape is in a row, and in which place."""
-    things = [f"{rng.choice(tuple(COLOURS))} {rng.choice(SHAPES)}" for _ in range(4)]
     pieces = []
-    for _ in range(5):
-        row = [rng.choice((*things, "empty")) for _ in range(3)]
+    for row, thing, found in _rows(rng, 5):
+        pieces += [(f"{row}. Here {thing}:", False), (f" {found}.\n\n", True)]
+    return "", pieces
+
+
+def _rows(rng: Random, count: int) -> Iterator[tuple[str, str, str]]:
+    """Rows of shapes; for each, one that is looked for, and whether and where it is."""
+    things = [f"{c} {s}" for c, s in rng.sample([*product(COLOURS, SHAPES)], 4)]
+    for _ in range(count):
+        row = rng.sample((*things, "empty", "empty"), 3)
         thing = rng.choice(things)
         found = f"yes, {PLACES[row.index(thing)]}" if thing in row else "no"
-        pieces += [(f"{', '.join(row)}. Here {thing}:", False), (f" {found}.\n\n", True)]
-    return "", pieces
+        yield ", ".join(row), thing, found
 
 
 def _apples(rng: Random) -> Drill:

@@ -158,7 +158,7 @@ def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Examp
     if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
         return _draw_drill(kitchen, rng)
     easy = stage.easy + (1 / 3 - stage.easy) * progress
-    problem = draw_problem(rng, easy, stage.documents)
+    problem = draw_problem(rng, easy, stage.shares)
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, diet, rng)
@@ -172,13 +172,14 @@ def _draw_drill(kitchen: Kitchen, rng: Random) -> Example:
 
 
 def draw_problem(
-    rng: Random, easy: float, documents: float = 1 / 3, split: Split = "train"
+    rng: Random,
+    easy: float,
+    shares: Sequence[float] = (1, 1, 1),
+    split: Split = "train",
 ) -> Problem:
-    """A fresh problem; `easy` is the share of level 1, `documents` that of docmath."""
+    """A fresh problem; `easy` is the share of level 1, `shares` go by the order of `SUITES`."""
     level = 1 if rng.random() < easy else rng.choice((2, 3))
-    others = (1.0 - documents) / (len(SUITES) - 1)
-    weights = [documents if suite == "docmath" else others for suite in SUITES]
-    suite = rng.choices(tuple(SUITES), weights)[0]
+    suite = rng.choices(tuple(SUITES), shares)[0]
     return make_problem(suite, split, rng.getrandbits(40), level)
 
 

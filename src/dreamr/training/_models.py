@@ -38,7 +38,7 @@ class Size:
 
 
 SIZES = {
-    "target": Size(8, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
+    "target": Size(10, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
     "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
 }
 

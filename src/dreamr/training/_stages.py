@@ -17,7 +17,7 @@ class Stage:
 
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
-    documents: share of problems that are of docmath, whose small print is the hardest to read.
+    shares: of problems of docmath, story and vqa.
     drills: share of examples that are drills, falling to nothing over the first half.
     branches, wordy: what the model's diet says, unless they are given here.
     errors: share of examples built around mistakes that the draft really made, where known.
@@ -32,7 +32,7 @@ class Stage:
     reading: float = 0.0
     easy: float = 1 / 3
     decay: bool = False
-    documents: float = 1 / 3
+    shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
     drills: float = 0.0
     errors: float = 0.0
     branches: int | None = None
@@ -49,7 +49,17 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "target": (
         Stage("see", "see", 4000, 64, 1e-3, layers=5),
         Stage("drill", "drill", 700, 64, 1.5e-3, layers=5),
-        Stage("read", "reason", 500, 32, 1.5e-3, layers=5, reading=0.8, easy=1.0, documents=0.5),
+        Stage(
+            "read",
+            "reason",
+            500,
+            32,
+            1.5e-3,
+            layers=5,
+            reading=0.8,
+            easy=1.0,
+            shares=(0.5, 0.25, 0.25),
+        ),
         # First to solve, then to judge: who knows the next step sees what is wrong with another.
         Stage(
             "reason",
@@ -60,7 +70,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             layers=5,
             reading=0.25,
             easy=0.4,
-            documents=0.45,
+            shares=(0.45, 0.275, 0.275),
             drills=0.3,
             branches=1,
             wordy=0.3,
@@ -68,20 +78,32 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage(
             "judge",
             "reason",
-            2500,
+            2000,
             24,
             1.5e-3,
-            layers=8,
-            reading=0.1,
-            documents=0.45,
+            layers=10,
+            reading=0.05,
+            shares=(0.42, 0.25, 0.33),
+            drills=0.4,
             errors=0.35,
+            wordy=0.7,
             decay=True,
         ),
     ),
     "draft": (
         Stage("see", "see", 3500, 64, 1e-3, layers=2),
         Stage("drill", "drill", 1000, 64, 2e-3, layers=2),
-        Stage("read", "reason", 500, 32, 2e-3, layers=2, reading=0.8, easy=1.0, documents=0.5),
+        Stage(
+            "read",
+            "reason",
+            500,
+            32,
+            2e-3,
+            layers=2,
+            reading=0.8,
+            easy=1.0,
+            shares=(0.5, 0.25, 0.25),
+        ),
         Stage(
             "reason",
             "reason",
@@ -91,11 +113,19 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             layers=2,
             reading=0.1,
             easy=0.4,
-            documents=0.6,
+            shares=(0.6, 0.2, 0.2),
             drills=0.3,
         ),
         Stage(
-            "anneal", "reason", 1500, 24, 2e-3, layers=2, reading=0.05, documents=0.7, decay=True
+            "anneal",
+            "reason",
+            1500,
+            24,
+            2e-3,
+            layers=2,
+            reading=0.05,
+            shares=(0.7, 0.15, 0.15),
+            decay=True,
         ),
     ),
 }

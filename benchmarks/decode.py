@@ -1,6 +1,6 @@
 """What a token, a prompt and a judging pass cost a local engine, against transformers' generate.
 
-    python benchmarks/decode.py                    # random models of the embedded pair's sizes
+    python benchmarks/decode.py                    # the embedded pair
     python benchmarks/decode.py --model FOLDER     # any text or picture model
 
 All figures are medians in milliseconds, on one torch thread, taken in turns. "engine" is what a
@@ -12,25 +12,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dreamr
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Sampling
 from dreamr.engines.local import LocalEngine, LocalOptions
 
 TOKENS = 96
 STEP = "So far that makes 4 apples and 3 pears.\n\n"
-SIZES = {
-    "target 16 x 192": (16, 192, 512),
-    "target 12 x 256": (12, 256, 704),
-    "draft 2 x 128": (2, 128, 384),
-}
+PAIR = Path(dreamr.__file__).parent / "pair"
 now: Callable[[], float] = time.perf_counter
 
 
@@ -43,14 +40,11 @@ def main() -> None:
     if options.cpu_time:
         global now
         now = time.thread_time
-    with tempfile.TemporaryDirectory() as folder:
-        models = {path: Path(path) for path in options.model}
-        if not models:
-            models = {name: build(Path(folder) / name, *size) for name, size in SIZES.items()}
-        print(f"{'model':18}{'what':34}{'ms':>8}")
-        for name, path in models.items():
-            for what, cost in measure(path, options.rounds).items():
-                print(f"{name:18}{what:34}{cost:8.2f}")
+    folders = options.model or [PAIR / "target", PAIR / "draft"]
+    print(f"{'model':18}{'what':34}{'ms':>8}")
+    for folder in map(Path, folders):
+        for what, cost in measure(folder, options.rounds).items():
+            print(f"{folder.name:18}{what:34}{cost:8.2f}")
 
 
 def measure(path: Path, rounds: int) -> dict[str, float]:
@@ -141,55 +135,16 @@ def judged(loaded: Any, talk: Conversation) -> float:
 
 async def served(path: Path, talk: Conversation) -> float:
     async with LocalEngine(str(path)) as engine:
-        times = []
-        stream = engine.stream(Context(talk), Sampling(TOKENS + 1))
-        async for _ in stream:
-            times.append(time.perf_counter())
-        return (times[-1] - times[0]) / max(1, len(times) - 1)
+        arrivals = [
+            (time.perf_counter(), chunk.tokens)
+            async for chunk in engine.stream(Context(talk), Sampling(TOKENS + 1))
+        ]
+    tokens = sum(count for _, count in arrivals[1:])
+    return (arrivals[-1][0] - arrivals[0][0]) / tokens if tokens else math.nan
 
 
 def question() -> Conversation:
     return Conversation((Turn("user", (Text("What do tea and milk cost together? " * 8),)),))
-
-
-def build(folder: Path, layers: int, width: int, inner: int) -> Path:
-    """A random text model of this size, with a tokenizer of its own."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=640,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator([STEP + " positive negative Positive Negative"] * 9, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>")
-    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + '<|end|>' }}{% endfor %}"
-    heads = width // 32
-    config = Qwen3Config(
-        vocab_size=640,
-        hidden_size=width,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(1, heads // 3) if heads % 3 == 0 else heads // 2,
-        head_dim=32,
-        max_position_embeddings=1024,
-        initializer_range=0.1,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    model = Qwen3ForCausalLM(config)
-    model.generation_config.eos_token_id = None
-    model.generation_config.pad_token_id = 0
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ def _matches(cell: Cell | None, word: str) -> bool:
     return cell is not None and word in cell
 
 
+def thing(word: str) -> str:
+    """The singular: shapes by themselves, other properties with the noun."""
+    return word if word in SHAPES else f"{word} shape"
+
+
 def _things(word: str) -> str:
     """The plural: shapes by themselves, other properties with the noun."""
     if word in SHAPES:
@@ -152,7 +157,7 @@ class Compare(_Scene):
 
 @dataclass(frozen=True, slots=True)
 class Beside(_Scene):
-    """Which shape or colour lies on one side of a shape that occurs once?"""
+    """Which shape or colour lies on one side of the only one that has a property?"""
 
     anchor: str
     side: str
@@ -160,13 +165,13 @@ class Beside(_Scene):
 
     @property
     def question(self) -> str:
-        thing = "colour is the shape" if self.asked == "colour" else "shape is"
-        return f"What {thing} {self.side} the {self.anchor}?"
+        what = "colour is the shape" if self.asked == "colour" else "shape is"
+        return f"What {what} {self.side} the {thing(self.anchor)}?"
 
     def _where(self) -> tuple[int, int]:
         for r in range(3):
             for c in range(3):
-                if _plain(self.board[r][c]) == self.anchor:
+                if _matches(self.board[r][c], self.anchor):
                     return r, c
         return -1, -1
 
@@ -188,13 +193,15 @@ class Beside(_Scene):
         at, place = self._where()
         steps = []
         for r, name in enumerate(ROWS):
-            row = self._row(r, _plain)
-            found = f"yes, {PLACES[place]}" if r == at else "no"
+            shapes = [_plain(cell) for cell in self.board[r]]
+            if r == at:
+                shapes[place] += f" is {PLACES[place]}"
+            row = ", ".join(shapes)
             steps.append(
                 ReferenceStep(
-                    f"{name} row: {row}. Here {self.anchor}: {found}.",
+                    f"{name} row: {row}.",
                     f"Now I look at the {name.lower()} row, and there I see: {row}. "
-                    f"Is the {self.anchor} in this row: {found}.",
+                    f"Is the {thing(self.anchor)} in this row: {'yes' if r == at else 'no'}.",
                 )
             )
         beside = _plain(self._neighbour())
@@ -202,7 +209,7 @@ class Beside(_Scene):
             *steps,
             ReferenceStep(
                 f"{self.side.capitalize()} it: {beside}.",
-                f"So {self.side} the {self.anchor} there is this: {beside}.",
+                f"So {self.side} the {thing(self.anchor)} there is this: {beside}.",
             ),
         )
 
@@ -264,8 +271,8 @@ def _beside(rng: Random, shapes: int) -> Beside:
     while True:
         board = _random_board(rng, shapes, ())
         side = rng.choice(tuple(SIDES))
-        plain = [_plain(cell) for row in board for cell in row]
-        single = [p for p in plain if p != "empty" and plain.count(p) == 1]
+        words = [word for row in board for cell in row if cell for word in cell[1:]]
+        single = [word for word in words if words.count(word) == 1]
         for anchor in rng.sample(single, len(single)):
             scene = Beside(board, anchor, side, rng.choice(("colour", "shape")))
             if scene.answer != "none":

@@ -7,14 +7,13 @@ times in as many tokens. A decoder that is fed with drills alone learns to look 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from random import Random
 
 from dreamr.tasks._canvas import COLOURS
 from dreamr.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.tasks.story import THINGS
-from dreamr.tasks.vqa import PLACES, SHAPES, SIZES
+from dreamr.tasks.vqa import PLACES, SHAPES, SIZES, thing
 
 Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
 JudgedDrill = tuple[
@@ -22,7 +21,6 @@ JudgedDrill = tuple[
 ]  # the user's text; each step, and a wrong one for it
 
 _WORDS = (*COLOURS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
-_FOUND = ("no", *(f"yes, {place}" for place in PLACES))
 _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
 
 
@@ -78,11 +76,20 @@ def _judged_sums(rng: Random) -> JudgedDrill:
 
 
 def _judged_places(rng: Random) -> JudgedDrill:
+    """Rows of shapes with the place of one of them marked, beside rows marked wrongly."""
+    anchor, rows = _rows(rng, 4)
     steps = []
-    for row, thing, found in _rows(rng, 3):
-        wrong = rng.choice([answer for answer in _FOUND if answer != found])
-        steps.append((f"{row}. Here {thing}: {found}.", f"{row}. Here {thing}: {wrong}."))
-    return "\n".join(right.split(":")[0] for right, _ in steps), steps
+    for number, row in enumerate(rows, 1):
+        right = next((at for at, cell in enumerate(row) if anchor in cell), None)
+        wrong = rng.choice([at for at in (None, 0, 1, 2) if at != right])
+        steps.append((_marked(number, row, right), _marked(number, row, wrong)))
+    listed = "\n".join(_marked(number, row, None) for number, row in enumerate(rows, 1))
+    return f"{thing(anchor)}\n{listed}", steps
+
+
+def _marked(number: int, row: list[str], at: int | None) -> str:
+    cells = [cell + (f" is {PLACES[i]}" if i == at else "") for i, cell in enumerate(row)]
+    return f"{number}. {', '.join(cells)}."
 
 
 def _copy(rng: Random) -> Drill:
@@ -129,21 +136,28 @@ def _members(rng: Random) -> Drill:
 
 
 def _places(rng: Random) -> Drill:
-    """Whether a shape is in a row, and in which place."""
+    """In which rows a shape is, and in which place."""
+    anchor, rows = _rows(rng, 6)
     pieces = []
-    for row, thing, found in _rows(rng, 5):
-        pieces += [(f"{row}. Here {thing}:", False), (f" {found}.\n\n", True)]
-    return "", pieces
+    for number, row in enumerate(rows, 1):
+        ends = (",", ",", ".\n\n")
+        for at, (cell, end) in enumerate(zip(row, ends, strict=True)):
+            mark = f" is {PLACES[at]}" if anchor in cell else ""
+            pieces += [(f" {cell}" if at else f"{number}. {cell}", False), (mark + end, True)]
+    return f"What is left of the {thing(anchor)}?", pieces
 
 
-def _rows(rng: Random, count: int) -> Iterator[tuple[str, str, str]]:
-    """Rows of shapes; for each, one that is looked for, and whether and where it is."""
-    things = [f"{c} {s}" for c, s in rng.sample([*product(COLOURS, SHAPES)], 4)]
+def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
+    """A word that is looked for, and rows of shapes in which it occurs at most once."""
+    cells = [f"{c} {s}" for c, s in product(COLOURS, SHAPES)]
+    anchor = rng.choice((*COLOURS, *SHAPES))
+    found = [cell for cell in cells if anchor in cell]
+    others = [cell for cell in cells if anchor not in cell]
+    rows = []
     for _ in range(count):
-        row = rng.sample((*things, "empty", "empty"), 3)
-        thing = rng.choice(things)
-        found = f"yes, {PLACES[row.index(thing)]}" if thing in row else "no"
-        yield ", ".join(row), thing, found
+        row = [*rng.sample(others, 2), rng.choice(found if rng.random() < 0.6 else ("empty",))]
+        rows.append(rng.sample(row, 3))
+    return anchor, rows
 
 
 def _apples(rng: Random) -> Drill:
@@ -183,16 +197,16 @@ def _sums(rng: Random) -> Drill:
 
 def _cups(rng: Random) -> Drill:
     """Where a thing is while cups change places."""
-    cups, thing = rng.sample(tuple(COLOURS), rng.randint(3, 4)), rng.choice(THINGS)
+    cups, item = rng.sample(tuple(COLOURS), rng.randint(3, 4)), rng.choice(THINGS)
     at = rng.choice(cups)
-    pieces = [(f"Start: the {thing} is under {at}.\n\n", False)]
+    pieces = [(f"Start: the {item} is under {at}.\n\n", False)]
     for panel in range(1, 6):
         one, other = rng.sample(cups, 2)
         after = other if at == one else one if at == other else at
         how = "stays under" if after == at else "goes to"
         pieces += [
             (f"Panel {panel}: {one} and {other}.", False),
-            (f" The {thing} was under {at}, it {how} {after}.\n\n", True),
+            (f" The {item} was under {at}, it {how} {after}.\n\n", True),
         ]
         at = after
     return "", pieces

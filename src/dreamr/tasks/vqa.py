@@ -175,13 +175,18 @@ class Beside(_Scene):
                     return r, c
         return -1, -1
 
-    def _neighbour(self) -> Cell | None:
+    def _asked(self) -> tuple[int, int]:
+        """Row and place of the shape that is asked for, or (-1, -1)."""
         r, c = self._where()
         if r < 0:
-            return None
+            return r, c
         down, right = SIDES[self.side]
         r, c = r + down, c + right
-        return self.board[r][c] if 0 <= r < 3 and 0 <= c < 3 else None
+        return (r, c) if 0 <= r < 3 and 0 <= c < 3 else (-1, -1)
+
+    def _neighbour(self) -> Cell | None:
+        r, c = self._asked()
+        return self.board[r][c] if r >= 0 else None
 
     @property
     def answer(self) -> str:
@@ -190,12 +195,12 @@ class Beside(_Scene):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        at, place = self._where()
+        at, marked = self._where()
         steps = []
         for r, name in enumerate(ROWS):
             shapes = [_plain(cell) for cell in self.board[r]]
             if r == at:
-                shapes[place] += f" is {PLACES[place]}"
+                shapes[marked] += f" is {PLACES[marked]}"
             row = ", ".join(shapes)
             steps.append(
                 ReferenceStep(
@@ -204,12 +209,20 @@ class Beside(_Scene):
                     f"Is the {thing(self.anchor)} in this row: {'yes' if r == at else 'no'}.",
                 )
             )
-        beside = _plain(self._neighbour())
+        r, c = self._asked()
+        if r < 0:
+            return tuple(steps)
+        row, place, beside = ROWS[r], PLACES[c], _plain(self.board[r][c])
         return (
             *steps,
             ReferenceStep(
-                f"{self.side.capitalize()} it: {beside}.",
-                f"So {self.side} the {thing(self.anchor)} there is this: {beside}.",
+                f"The shape {self.side} it: {row.lower()} row, {place}.",
+                f"So the shape {self.side} the {thing(self.anchor)} is in the "
+                f"{row.lower()} row, and there it is {place}.",
+            ),
+            ReferenceStep(
+                f"{row} row, {place}: {beside}.",
+                f"Now I look at the {row.lower()} row, and there the {place} is this: {beside}.",
             ),
         )
 

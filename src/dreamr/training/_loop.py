@@ -16,16 +16,26 @@ from transformers import LlavaForConditionalGeneration
 from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
 from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
+from dreamr.training._muon import Muon
 from dreamr.training._stages import TOWER_RATE, Stage
+from dreamr.training._team import ALONE, Team
 from dreamr.training.mistakes import Mistake
 
 Batch = dict[str, torch.Tensor]
 POOL = 16  # batches drawn at a time and bucketed by length
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16; a CPU that does not is seven times slower in it."""
+    if device.type != "cpu":
+        return True
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
 def precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is safe: matrix products; weights and norms stay in float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    """bfloat16, where there is any, for matrix products; weights and norms stay in float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
@@ -132,8 +142,13 @@ class Kitchen:
     mistakes: Sequence[Mistake] = ()
 
 
-def batches(kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int) -> Iterator[Batch]:
-    """Endless batches from batch `start` on; any run from the same place sees the same ones."""
+def batches(
+    kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
+) -> Iterator[Batch]:
+    """Endless batches from batch `start` on; any run from the same place sees the same ones.
+
+    Each process of a team gets its part of every batch.
+    """
     pool = start // POOL
     skip = start % POOL
     while True:
@@ -144,7 +159,7 @@ def batches(kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int) -> 
         groups = [examples[i : i + stage.batch] for i in range(0, len(examples), stage.batch)]
         rng.shuffle(groups)
         for group in groups[skip:]:
-            yield collate(group, pad)
+            yield collate(team.part(group), pad)
         pool, skip = pool + 1, 0
 
 
@@ -240,7 +255,10 @@ def sight_loss(
 
 
 def optimizers(
-    model: LlavaForConditionalGeneration, extra: Sequence[nn.Parameter], seeing: bool
+    model: LlavaForConditionalGeneration,
+    extra: Sequence[nn.Parameter],
+    seeing: bool,
+    team: Team = ALONE,
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of tower and decoder, AdamW for all else; rates are set step by step.
 
@@ -263,8 +281,7 @@ def optimizers(
     groups: list[dict[str, Any]] = [{"params": tower, "share": share}]
     if not seeing:
         groups.append({"params": decoder, "share": 1.0})
-    muon = torch.optim.Muon(groups, lr=0.0, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
-    return [adam, muon]
+    return [adam, Muon(groups, team)]
 
 
 def _matrices(module: nn.Module) -> list[nn.Parameter]:

@@ -78,7 +78,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage(
             "judge",
             "reason",
-            2000,
+            740,
             24,
             1.5e-3,
             layers=10,

@@ -3,7 +3,8 @@
     python -m dreamr.training.recipe target --out runs/target
 
 Runs the stages of `RECIPES` in order, checkpoints every few minutes, logs curves to CSV, and
-goes on from the last checkpoint when started again. Unchanged on a GPU (`--device cuda`).
+goes on from the last checkpoint when started again. `--workers 2` trains on two cores, each with
+its part of every batch. Unchanged on a GPU (`--device cuda`).
 `--blind` trains on blank pictures: what such a model answers can be answered from the text alone.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,6 +38,7 @@ from dreamr.training._models import (
     load_model,
 )
 from dreamr.training._stages import RECIPES, Stage
+from dreamr.training._team import ALONE, Team, run_team
 from dreamr.training._tokens import (
     DELIMITER,
     JUDGE_QUESTION,
@@ -44,7 +47,8 @@ from dreamr.training._tokens import (
     train_tokenizer,
 )
 
-EVERY = 250  # steps between two looks at fresh problems and two checkpoints
+LOOK_EVERY = 250  # steps between two looks at fresh problems
+SAVE_EVERY = 50  # and between two checkpoints
 
 
 def corpus(count: int = 2000) -> list[str]:
@@ -71,15 +75,13 @@ def fingerprint(name: str) -> str:
 class Training:
     """One model on its way through the stages; everything that a checkpoint holds."""
 
-    def __init__(
-        self, name: str, out: Path, device: str, seed: int, compiled: bool, blind: bool = False
-    ) -> None:
-        self.name, self.out, self.seed = name, out, seed
-        self.device = torch.device(device)
-        self.compiled, self.blind = compiled, blind
-        out.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(seed)
-        self.tokenizer = _tokenizer(out)
+    def __init__(self, options: argparse.Namespace, team: Team = ALONE) -> None:
+        name, out = options.name, options.out
+        self.name, self.out, self.seed, self.team = name, out, options.seed, team
+        self.device = torch.device(options.device)
+        self.compiled, self.blind = options.compile, options.blind
+        torch.manual_seed(options.seed)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
         self.maker = ExampleMaker(self.tokenizer)
         self.diet = DIETS[name]
@@ -98,8 +100,9 @@ class Training:
 
     @property
     def _attention(self) -> str:
-        """On a CPU the plain one is faster at these lengths."""
-        return "eager" if self.device.type == "cpu" else "sdpa"
+        """The plain one is faster at these lengths where a CPU multiplies in bfloat16."""
+        plain = self.device.type == "cpu" and _loop.has_bfloat16(self.device)
+        return "eager" if plain else "sdpa"
 
     def _load(self) -> None:
         path = self.out / "checkpoint.pt"
@@ -127,11 +130,11 @@ class Training:
         self.stage = names.index(stage)
         self.model = load_model(folder).to(self.device)
         self.model.set_attn_implementation(self._attention)
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.maker = ExampleMaker(self.tokenizer)
 
     def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
         """Write the checkpoint; a kill in mid-write leaves the old one."""
+        if not self.team.leads:
+            return
         state = {"optimizers": [o.state_dict() for o in optimizers], "extra": extra}
         saved = {
             "stage": self.stage,
@@ -160,28 +163,31 @@ class Training:
                 self._reason(stage)
             self.stage, self.step, self.state = self.stage + 1, 0, {}
             self.save([])
-        self.export(self.out / "model")
+        if self.team.leads:
+            self.export(self.out / "model")
 
     def _see(self, stage: Stage) -> None:
         width = self.model.config.text_config.hidden_size
         sight = _loop.Sight(width, _loop.sight_words()).to(self.device)
-        optimizers = _loop.optimizers(self.model, list(sight.parameters()), seeing=True)
+        extra = list(sight.parameters())
+        optimizers = _loop.optimizers(self.model, extra, seeing=True, team=self.team)
         self._restore(optimizers, sight)
         for step in range(self.step, stage.steps):
             rng = Random(f"see/{self.seed}/{step}")
             problems = [_loop.draw_problem(rng, 1 / 3) for _ in range(stage.batch)]
-            loss, parts = _loop.sight_loss(self.model, sight, problems)
+            loss, parts = _loop.sight_loss(self.model, sight, self.team.part(problems))
             fall = min(1.0, 2.0 * (1.0 - step / stage.steps))
-            self._update(stage, optimizers, loss, _loop.rate_at(stage, step) * fall)
+            self._update(optimizers, loss, _loop.rate_at(stage, step) * fall)
             if step % 50 == 0:
                 self._log(stage, parts)
             self.step = step + 1
-            if self.step % EVERY == 0:
+            if self.step % SAVE_EVERY == 0:
                 self.save(optimizers, sight.state_dict())
 
     def _reason(self, stage: Stage) -> None:
         doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
-        optimizers = _loop.optimizers(self.model, list(doubt.parameters()), seeing=False)
+        extra = list(doubt.parameters())
+        optimizers = _loop.optimizers(self.model, extra, seeing=False, team=self.team)
         self._restore(optimizers, doubt)
         decoder = self.model.model.language_model
         plain = decoder.forward
@@ -189,25 +195,30 @@ class Training:
             decoder.forward = torch.compile(plain, dynamic=True)
         diet = stage.diet(self.diet)
         kitchen = _loop.Kitchen(self.maker, diet, self.mistakes)
-        stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad)
+        stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad, self.team)
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
             if self.blind:
                 batch["pixels"].zero_()
             loss, parts = _loop.reasoning_loss(self.model, batch, doubt)
-            self._update(stage, optimizers, loss, _loop.rate_at(stage, step))
+            self._update(optimizers, loss, _loop.rate_at(stage, step))
             self.step = step + 1
-            seen += batch["ids"].numel()
-            if self.step % 50 == 0:
+            seen += batch["ids"].numel() * self.team.size
+            if self.step % 10 == 0:
                 parts["tokens_a_second"] = seen / (time.monotonic() - started)
                 seen, started = 0, time.monotonic()
                 self._log(stage, parts)
-            if self.step % EVERY == 0 or self.step == stage.steps:
+            if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
                 self.save(optimizers, doubt.state_dict())
-                self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
+            if self.step % LOOK_EVERY == 0 or self.step == stage.steps:
+                self._look(stage)
                 started = time.monotonic()
         decoder.forward = plain
+
+    def _look(self, stage: Stage) -> None:
+        if self.team.leads:
+            self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
 
     def _restore(self, optimizers: list[torch.optim.Optimizer], head: torch.nn.Module) -> None:
         for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
@@ -216,9 +227,13 @@ class Training:
             head.load_state_dict(self.state["extra"])
 
     def _update(
-        self, stage: Stage, optimizers: list[torch.optim.Optimizer], loss: torch.Tensor, rate: float
+        self, optimizers: list[torch.optim.Optimizer], loss: torch.Tensor, rate: float
     ) -> None:
         loss.backward()
+        self.team.average_gradients(
+            p for optimizer in optimizers for group in optimizer.param_groups
+            for p in group["params"]
+        )  # fmt: skip
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -227,6 +242,8 @@ class Training:
             optimizer.zero_grad()
 
     def _log(self, stage: Stage, parts: dict[str, float]) -> None:
+        if not self.team.leads:
+            return
         path = self.out / "curves.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
@@ -264,11 +281,12 @@ def _at_depth(name: str, layers: int) -> Size:
     return replace(SIZES[name], layers=layers)
 
 
-def _tokenizer(out: Path) -> PreTrainedTokenizerFast:
-    folder = out / "tokenizer"
-    if not folder.exists():
-        train_tokenizer(corpus()).save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+def _make_tokenizer(folder: Path, start: Path | None) -> None:
+    """The run's tokenizer, made once: of the model that it goes on from, or from the suites."""
+    if folder.exists():
+        return
+    source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
+    source.save_pretrained(folder)
 
 
 def main() -> None:
@@ -279,6 +297,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch")
     parser.add_argument("--start", type=Path, help="a saved model to go on from, at --stage")
     parser.add_argument("--stage", help="the first stage with --start")
     parser.add_argument("--export", type=Path, help="only save the last checkpoint as a model")
@@ -286,9 +305,13 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    training = Training(
-        options.name, options.out, options.device, options.seed, options.compile, options.blind
-    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    _make_tokenizer(options.out / "tokenizer", options.start)
+    run_team(options.workers, partial(_train, options))
+
+
+def _train(options: argparse.Namespace, team: Team) -> None:
+    training = Training(options, team)
     if options.start:
         training.begin_at(options.stage or RECIPES[options.name][0].name, options.start)
     if options.export:

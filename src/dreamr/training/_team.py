@@ -1,0 +1,85 @@
+"""Several processes that train one model together, each on its part of every batch."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.multiprocessing.spawn import spawn
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Who one is among the processes; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that saves, looks and tells."""
+        return self.rank == 0
+
+    def part(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of something that all have drawn alike."""
+        return items[self.rank :: self.size]
+
+    def add(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one message."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        pieces = flat.split([tensor.numel() for tensor in tensors])
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            tensor.copy_(piece.view_as(tensor))
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """The mean gradient everywhere; a part of a batch without pictures gives the tower none."""
+        if self.size == 1:
+            return
+        chosen = [p for p in parameters if p.requires_grad]
+        for parameter in chosen:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in chosen if p.grad is not None]
+        self.add(gradients)
+        for gradient in gradients:
+            gradient.div_(self.size)
+
+
+ALONE = Team()
+
+
+def run_team(size: int, work: Callable[[Team], None]) -> None:
+    """Do `work` in `size` processes (spawned); one that fails ends the others.
+
+    Raises:
+        torch.multiprocessing.ProcessRaisedException: a process failed; it carries the traceback.
+    """
+    if size == 1:
+        work(ALONE)
+        return
+    with TemporaryDirectory() as folder:
+        store = f"file://{Path(folder) / 'store'}"
+        spawn(_member, (size, store, work), nprocs=size)
+
+
+def _member(rank: int, size: int, store: str, work: Callable[[Team], None]) -> None:
+    # Sent when the parent ends; shells have it ignored in what they start in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+    try:
+        work(Team(rank, size))
+    finally:
+        dist.destroy_process_group()

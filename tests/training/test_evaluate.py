@@ -1,0 +1,57 @@
+"""Figures of an exam say what happened, and an exam of the embedded pair yields outcomes."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers")
+
+import dreamr
+from dreamr.training.evaluate import Answer, Exam, Outcome, figures, wilson
+
+PAIR = Path(dreamr.__file__).parent / "pair"
+
+
+def outcome(right, judged, kind="race", tokens=10):
+    answer = Answer(right, tokens)
+    return Outcome("story", kind, answer, answer, tuple(judged))
+
+
+def test_judging_counts_steps_and_not_problems():
+    rows = [
+        outcome(True, [(0.9, True), (0.8, True), (0.6, True)]),
+        outcome(False, [(0.95, True), (0.75, False)]),
+        outcome(False, [(0.1, False)]),
+    ]
+    judge = figures(rows)["judge"]
+    assert (judge["steps"], judge["wrong"]) == (6, 2)
+    assert judge["accepted"] == pytest.approx(4 / 6)
+    assert judge["false_accepts"] == pytest.approx(1 / 2)
+    assert judge["false_rejects"] == pytest.approx(1 / 4)
+    assert judge["auroc"] == pytest.approx(7 / 8)  # of eight pairs one is the wrong way round
+
+
+def test_accuracy_is_told_by_kind_and_with_an_interval():
+    rows = [outcome(True, [], "race"), outcome(False, [], "race"), outcome(True, [], "cups", 40)]
+    draft = figures(rows)["draft"]
+    assert draft["accuracy"] == pytest.approx(2 / 3)
+    assert draft["kinds"] == {"cups": 1.0, "race": 0.5}
+    assert draft["tokens"] == pytest.approx(20)
+    assert draft["low"] < 2 / 3 < draft["high"]
+
+
+def test_the_wilson_interval_is_that_of_the_textbook():
+    assert wilson(95, 100) == pytest.approx((0.8882, 0.9785), abs=1e-4)
+
+
+def test_without_a_target_only_the_draft_is_reported():
+    rows = [Outcome("story", "race", Answer(True, 5), None, ())]
+    assert figures(rows).keys() == {"draft"}
+
+
+def test_steps_are_judged_up_to_the_first_wrong_one():
+    for found in Exam(PAIR / "target", PAIR / "draft").sit("story", 0, 3):
+        assert found.target is not None
+        assert found.judged
+        assert all(is_right for _, is_right in found.judged[:-1])
+        assert all(0.0 <= ratio <= 1.0 for ratio, _ in found.judged)

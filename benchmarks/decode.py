@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import math
 import os
 import statistics
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import dreamr
+from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Sampling
 from dreamr.engines.local import LocalEngine, LocalOptions
@@ -36,15 +38,21 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], help="a model folder")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true", help="count processor time")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     if options.cpu_time:
         global now
         now = time.thread_time
     folders = options.model or [PAIR / "target", PAIR / "draft"]
     print(f"{'model':18}{'what':34}{'ms':>8}")
+    costs: dict[str, dict[str, float]] = {}
     for folder in map(Path, folders):
-        for what, cost in measure(folder, options.rounds).items():
+        costs[folder.name] = measure(folder, options.rounds)
+        for what, cost in costs[folder.name].items():
             print(f"{folder.name:18}{what:34}{cost:8.2f}")
+    if options.out:
+        content = {"provenance": provenance(), "milliseconds": costs}
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def measure(path: Path, rounds: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from dreamr.training.recipe import corpus
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 STAGE = Stage("reason", "reason", 20, 4, 3e-3, layers=2)
+SEEING = Stage("see", "see", 20, 4, 3e-3, layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_reasoning_and_judging_are_learnt_together(maker):
 
 def trained(model, batches):
     doubt = _loop.Doubt(32)
-    optimizers = _loop.optimizers(model, list(doubt.parameters()), seeing=False)
+    optimizers = _loop.optimizers(model, list(doubt.parameters()), STAGE)
     for batch in batches:
         loss, parts = _loop.reasoning_loss(model, batch, doubt)
         yield next(train(model, optimizers, [loss])), parts
@@ -60,7 +61,7 @@ def test_the_tower_learns_to_name_patches(maker):
     model = build_model(TINY, maker.tokenizer)
     sight = _loop.Sight(32, _loop.sight_words(400))
     problems = [_loop.draw_problem(Random(i), 1.0) for i in range(8)]
-    optimizers = _loop.optimizers(model, list(sight.parameters()), seeing=True)
+    optimizers = _loop.optimizers(model, list(sight.parameters()), SEEING)
     losses = (_loop.sight_loss(model, sight, problems)[0] for _ in range(10))
     values = list(train(model, optimizers, losses))
     assert values[-1] < values[0]

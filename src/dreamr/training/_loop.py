@@ -17,7 +17,7 @@ from dreamr.tasks import GRID, SUITES, Problem, Split, make_problem
 from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
 from dreamr.training._muon import Muon
-from dreamr.training._stages import TOWER_RATE, Stage
+from dreamr.training._stages import Stage
 from dreamr.training._team import ALONE, Team
 from dreamr.training.mistakes import Mistake
 
@@ -257,7 +257,7 @@ def sight_loss(
 def optimizers(
     model: LlavaForConditionalGeneration,
     extra: Sequence[nn.Parameter],
-    seeing: bool,
+    stage: Stage,
     team: Team = ALONE,
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of tower and decoder, AdamW for all else; rates are set step by step.
@@ -268,7 +268,8 @@ def optimizers(
     tower = _matrices(model.model.vision_tower.encoder)
     tower_rest = _others(model.model.vision_tower.parameters(), tower)
     rest = _others(model.parameters(), decoder + tower + tower_rest)
-    share = 1.0 if seeing else TOWER_RATE
+    seeing = stage.kind == "see"
+    share = 1.0 if seeing else stage.tower
     adam = torch.optim.AdamW(
         [
             {"params": rest + list(extra), "share": 1.0},

@@ -19,6 +19,7 @@ class Stage:
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
     shares: of problems of docmath, story and vqa.
     drills: share of examples that are drills, falling to nothing over the first half.
+    tower: the tower's part of the rate, once it has learnt to see.
     branches, wordy: what the model's diet says, unless they are given here.
     errors: share of examples built around mistakes that the draft really made, where known.
     """
@@ -35,6 +36,7 @@ class Stage:
     shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
     drills: float = 0.0
     errors: float = 0.0
+    tower: float = 0.05
     branches: int | None = None
     wordy: float | None = None
 
@@ -78,7 +80,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage(
             "judge",
             "reason",
-            740,
+            700,
             24,
             1.5e-3,
             layers=10,
@@ -129,4 +131,3 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         ),
     ),
 }
-TOWER_RATE = 0.05  # of the decoder's, once the tower has learnt to see

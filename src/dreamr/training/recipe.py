@@ -170,7 +170,7 @@ class Training:
         width = self.model.config.text_config.hidden_size
         sight = _loop.Sight(width, _loop.sight_words()).to(self.device)
         extra = list(sight.parameters())
-        optimizers = _loop.optimizers(self.model, extra, seeing=True, team=self.team)
+        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
         self._restore(optimizers, sight)
         for step in range(self.step, stage.steps):
             rng = Random(f"see/{self.seed}/{step}")
@@ -187,7 +187,7 @@ class Training:
     def _reason(self, stage: Stage) -> None:
         doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
         extra = list(doubt.parameters())
-        optimizers = _loop.optimizers(self.model, extra, seeing=False, team=self.team)
+        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
         self._restore(optimizers, doubt)
         decoder = self.model.model.language_model
         plain = decoder.forward
@@ -222,7 +222,10 @@ class Training:
 
     def _restore(self, optimizers: list[torch.optim.Optimizer], head: torch.nn.Module) -> None:
         for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
+            shares = [group["share"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["share"] = share  # the recipe's, which may have changed since
         if self.state.get("extra"):
             head.load_state_dict(self.state["extra"])
 

@@ -294,8 +294,9 @@ def _others(parameters: Iterable[nn.Parameter], taken: list[nn.Parameter]) -> li
     return [p for p in parameters if id(p) not in seen]
 
 
-def rate_at(stage: Stage, step: int, warm: int = 100) -> float:
+def rate_at(stage: Stage, step: int) -> float:
     """The learning rate of a step: a short warm-up, then flat or falling."""
+    warm = min(100, stage.steps // 5)
     fall = 1.0 - step / stage.steps if stage.decay else 1.0
     return stage.rate * min(1.0, (step + 1) / warm) * fall
 

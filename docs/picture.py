@@ -1,0 +1,35 @@
+"""Draws docs/run.svg, the run that the README shows."""
+
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+import dreamr
+from dreamr import Reasoner
+from dreamr.cli._screen import Screen
+
+HERE = Path(__file__).parent
+RECEIPT = Path(dreamr.__file__).parent / "examples" / "receipt.png"
+QUESTION = "What do tea and milk cost together?"
+
+
+def main() -> None:
+    """Ask, and show what came as the command line does."""
+    console = Console(
+        file=StringIO(), record=True, width=96, force_terminal=True, highlight=False, markup=False
+    )
+    console.print(Text.assemble(("$ ", "dim"), f'dreamr run "{QUESTION}" -a receipt.png'))
+    screen = Screen(console)
+    with Reasoner() as reasoner:
+        result = reasoner.ask(QUESTION, RECEIPT)
+    for event in result.events:
+        screen.show(event)
+    screen.summary(result)
+    console.print(result.answer)
+    console.save_svg(str(HERE / "run.svg"), title="dreamr run")
+
+
+if __name__ == "__main__":
+    main()

@@ -143,7 +143,7 @@ class Model:
         """Run one token: what its cache looks like, and that decoder and head are all there is."""
         token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         cache = DynamicCache(config=self.config)
-        whole = self.hf(input_ids=token, use_cache=True, past_key_values=cache).logits
+        whole = self.hf(input_ids=token, use_cache=True, cache=cache).logits
         store = SnapshotStore(self.config)
         hidden = self.decoder(self.embed(token), self.line(0, 1), store, None, {})
         if not torch.allclose(self.logits(hidden), whole[0].float(), rtol=1e-3, atol=1e-3):
@@ -192,7 +192,7 @@ class _ModuleDecoder:
         out = self._module(
             inputs_embeds=embeds,
             position_ids=positions,
-            past_key_values=store.cache,
+            cache=store.cache,
             attention_mask=mask,
             use_cache=True,
             **extra,

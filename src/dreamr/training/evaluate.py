@@ -25,6 +25,7 @@ from rich.progress import track
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr._provenance import provenance
+from dreamr.gate import FixedGate
 from dreamr.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.training._examples import ExampleMaker, collate
 from dreamr.training._generate import Solution, first_wrong, solve
@@ -32,7 +33,7 @@ from dreamr.training._loop import predictions
 from dreamr.training._models import load_model
 
 BATCH = 50
-ALPHA = 0.7  # of the gate, for the shares that it accepts
+ALPHA = FixedGate().threshold  # for the shares that are accepted
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "target": {"method": "target"},
     "sequential": {"method": "sequential"},
     "fpsr": {"method": "fpsr"},
-    "fpsr, hedge idle": {"method": "fpsr", "hedge": "idle"},
+    # What suits two cores: the target does not write while it has to judge, takes more steps at a
+    # time, and judges the draft's answer instead of writing its own.
+    "fpsr, answer judged": {"method": "fpsr", "hedge": "idle", "window": 8, "answer": "verified"},
 }
 
 

@@ -1,15 +1,18 @@
 """Examples teach what inference asks: branches see what a judging call would see."""
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("transformers")
 
 from dreamr.tasks import MARKER, SUITES, make_problem
-from dreamr.training._corrupt import wrong_step
+from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import DIETS, IGNORE, ExampleMaker, collate
 from dreamr.training._loop import hidden_states
@@ -18,6 +21,8 @@ from dreamr.training._tokens import DELIMITER, NEGATIVE, POSITIVE, train_tokeniz
 from dreamr.training.recipe import corpus
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
+TERSE = replace(DIETS["target"], ends=0.0, between=0.0)
+WITHOUT_SLIPS = replace(DIETS["target"], slips=0)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
     verdicts = dict(zip(maker.verdict_ids, (True, False), strict=True))
     for index in range(50):
         problem = make_problem("docmath", "train", index)
-        example = maker.solution(problem, DIETS["target"], Random(index))
+        example = maker.solution(problem, WITHOUT_SLIPS, Random(index))
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in enumerate(example.segments) if s == branch]
             asked = [example.labels[i] for i in own if example.labels[i] != IGNORE]
@@ -135,7 +140,7 @@ def test_drills_beside_pictures_do_not_change_them(maker, model):
 def test_style_tells_nothing_about_a_verdict(maker):
     for index in range(40):
         problem = make_problem("story", "train", index)
-        example = maker.solution(problem, replace(DIETS["target"], wordy=0.0), Random(index))
+        example = maker.solution(problem, TERSE, Random(index))
         terse = {tuple(maker.ids(step.terse.split()[0])) for step in problem.steps}
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in zip(example.ids, example.segments, strict=True) if s == branch]
@@ -146,7 +151,7 @@ def test_style_tells_nothing_about_a_verdict(maker):
 def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
     problem = make_problem("docmath", "train", 8)
     wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
-    diet = replace(DIETS["target"], wordy=1.0, branches=0)
+    diet = replace(DIETS["target"], branches=0)
     example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", diet, Random(0))
     at = len(maker.prompt(problem.question))
     for ids in wordy:
@@ -190,7 +195,36 @@ def test_marks_end_with_the_token_that_goes_wrong(maker):
 
 def test_every_token_of_a_right_path_is_marked_right(maker):
     problem = make_problem("docmath", "train", 3)
-    example = maker.solution(problem, replace(DIETS["target"], wordy=0.0), Random(0))
+    example = maker.solution(problem, TERSE, Random(0))
     path = [m for m, s in zip(example.marks, example.segments, strict=True) if s == 0]
     assert path.count(1) == sum(len(maker.ids(s.terse + DELIMITER)) for s in problem.steps)
     assert 0 not in path
+
+
+def test_slips_put_another_fact_of_the_same_family_in_the_place_of_a_right_one(maker):
+    diet = replace(TERSE, branches=2, slips=1000)
+    for index in range(30):
+        example = maker.solution(make_problem("docmath", "train", index), diet, Random(index))
+        sizes = Counter(example.segments)
+        slips = [i for i, segment in enumerate(example.segments) if segment and sizes[segment] == 1]
+        assert slips
+        for i in slips:
+            replaced = example.ids[example.positions[i]]
+            assert example.cuts[i] == example.positions[i]
+            assert (example.marks[i], example.labels[i]) == (0, IGNORE)
+            assert example.ids[i] != replaced
+            right, wrong = (maker.tokenizer.decode([t]).strip() for t in (replaced, example.ids[i]))
+            assert any({right, wrong} <= set(family) for family in (*FAMILIES, DIGITS))
+
+
+def test_a_slip_costs_one_token_and_a_diet_without_them_has_none(maker):
+    problem = make_problem("vqa", "train", 3)
+    without = maker.solution(problem, WITHOUT_SLIPS, Random(0))
+    few = maker.solution(problem, replace(WITHOUT_SLIPS, slips=5), Random(0))
+    assert len(few) == len(without) + 5
+
+
+@given(steps=st.integers(2, 12), seed=st.integers(0, 99))
+def test_a_diet_of_wordy_ends_is_terse_between_them(steps, seed):
+    styles = replace(DIETS["draft"], ends=1.0, between=0.0).styles(steps, Random(seed))
+    assert styles == ["wordy", *["terse"] * (steps - 2), "wordy"]

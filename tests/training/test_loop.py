@@ -48,6 +48,20 @@ def test_reasoning_and_judging_are_learnt_together(maker):
     assert {"loss", "token", "judge_loss", "judge", "doubt"} <= results[-1][1].keys()
 
 
+def test_what_is_frozen_stays_and_the_rest_moves(maker):
+    torch.manual_seed(0)
+    model = build_model(TINY, maker.tokenizer)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    _loop.freeze(model, 1)
+    kitchen = _loop.Kitchen(maker, DIETS["target"])
+    list(trained(model, islice(_loop.batches(kitchen, STAGE, 0, 0, 0), 2)))
+    moved = {name for name, w in model.state_dict().items() if not torch.equal(w, before[name])}
+    free = [n for n in before if ".layers.1." in n or n.endswith("language_model.norm.weight")]
+    assert moved == {name for name in free if "vision" not in name}
+    _loop.freeze(model, 0)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def trained(model, batches):
     doubt = _loop.Doubt(32)
     optimizers = _loop.optimizers(model, list(doubt.parameters()), STAGE)
@@ -81,7 +95,7 @@ def test_mistakes_of_a_draft_become_negative_branches(maker, tmp_path):
     write(tmp_path / "pool.jsonl", iter([mistake]))
     (found,) = read(tmp_path / "pool.jsonl")
     assert found == mistake
-    diet = replace(DIETS["target"], branches=2)
+    diet = replace(DIETS["target"], branches=2, slips=0)
     example = maker.mistaken(found.problem, found.styles, found.text, diet, Random(0))
     verdicts = [i for i, s in zip(example.labels, example.segments, strict=True) if s and i >= 0]
     assert verdicts == [maker.verdict_ids[1], maker.verdict_ids[0]]

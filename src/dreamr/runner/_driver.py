@@ -11,7 +11,7 @@ from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import Situation, Verdict
-from dreamr.runner._lanes import Lane, Pump
+from dreamr.runner._lanes import Lane, Pump, Work
 from dreamr.runner._record import Record
 from dreamr.runner._settings import Settings
 from dreamr.schedules import (
@@ -71,7 +71,7 @@ class Driver:
         self._settings = settings
         self._record = Record(emit)
         self._lanes: dict[int, Lane] = {}
-        self._calls: dict[int, anyio.CancelScope] = {}
+        self._calls: dict[int, Work] = {}
         self._watching = anyio.CancelScope()
 
     async def drive(self) -> Result:
@@ -113,11 +113,11 @@ class Driver:
                     if lane := self._lanes.get(number):
                         lane.scope.cancel()
                 case Judge(call):
-                    self._calls[call] = anyio.CancelScope()
+                    self._calls[call] = Work()
                     self._tasks.start_soon(self._judge, command)
                 case CancelJudge(call):
-                    if scope := self._calls.get(call):
-                        scope.cancel()
+                    if judging := self._calls.get(call):
+                        judging.scope.cancel()
                 case Commit() | Reject() | Discard() | Report():
                     self._record.decide(command)
                 case Finished():
@@ -169,13 +169,13 @@ class Driver:
         return await Pump(lane, settings.cutting, say, pause).run(stream)
 
     async def _watch(self) -> None:
-        """One clock for all lanes, since a timer a token would cost more than all the rest."""
+        """One clock for all work, since a timer a token would cost more than all the rest."""
         seconds = self._settings.stall_seconds
         with self._watching:
             while True:
                 await anyio.sleep(seconds / 4)
-                for lane in self._lanes.values():
-                    lane.check(seconds)
+                for work in (*self._lanes.values(), *self._calls.values()):
+                    work.check(seconds)
 
     async def _judge(self, command: Judge) -> None:
         """One judge call, from its start to its end, whatever that is."""
@@ -185,9 +185,11 @@ class Driver:
         message = None
         self._record.add(JudgeStarted, call, positions)
         try:
-            with self._calls[call]:
+            with self._calls[call].scope:
                 verdicts = await self._verdicts(command)
                 self._signal(Judged(call, verdicts))
+            if self._calls[call].stalled and not verdicts:
+                raise TimeoutError
         except Exception as error:  # no verdict is a reject, and no end of the run
             message, lost = self._describe("target", error)
             self._signal(JudgeFailed(call, message, lost))
@@ -198,8 +200,7 @@ class Driver:
     async def _verdicts(self, command: Judge) -> tuple[Verdict, ...]:
         context = Context(self._conversation, command.prefix)
         texts = [step.text for step in command.candidates]
-        with anyio.fail_after(self._settings.stall_seconds):
-            found = await self._engines["target"].judge(context, texts)
+        found = await self._engines["target"].judge(context, texts)
         if len(found) != len(texts):
             raise EngineError(f"{len(found)} pieces of evidence for {len(texts)} steps")
         decide, first = self._settings.gate.decide, len(command.prefix)

@@ -17,12 +17,30 @@ CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to i
 _FORGOTTEN_END = Chunk("", 0, "stop")  # of an engine that ends its stream without saying so
 
 
-@dataclass(slots=True)
-class Lane:
-    """A lane under way.
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """An engine at work; a judge call is nothing more.
 
-    credit: how many more steps it may say. tokens: what it wrote so far. since: when its engine
-    gave the last sign of life (time.monotonic), None while the lane waits for credit.
+    since: when the engine gave the last sign of life (time.monotonic), None while it is not its
+    turn.
+    """
+
+    since: float | None = field(default_factory=time.monotonic)
+    stalled: bool = False
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def check(self, stall_seconds: float) -> None:
+        """Cancel the work if the engine has given no sign of life for so long."""
+        if self.since is not None and time.monotonic() - self.since >= stall_seconds:
+            self.stalled = True
+            self.scope.cancel()
+
+
+@dataclass(slots=True)
+class Lane(Work):
+    """A lane under way; while it waits for credit, `since` is None.
+
+    credit: how many more steps it may say. tokens: what it wrote so far.
     """
 
     number: int
@@ -30,21 +48,12 @@ class Lane:
     position: int
     credit: int
     tokens: int = 0
-    since: float | None = field(default_factory=time.monotonic)
-    stalled: bool = False
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     granted: anyio.Event = field(default_factory=anyio.Event)
 
     def grant(self, steps: int) -> None:
         """Let a waiting lane go on."""
         self.credit += steps
         self.granted.set()
-
-    def check(self, stall_seconds: float) -> None:
-        """Cancel the lane if its engine has given no sign of life for so long."""
-        if self.since is not None and time.monotonic() - self.since >= stall_seconds:
-            self.stalled = True
-            self.scope.cancel()
 
 
 @dataclass(frozen=True, slots=True)

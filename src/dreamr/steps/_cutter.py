@@ -64,6 +64,8 @@ class StepCutter:
 
     def __init__(self, cutting: Cutting | None = None) -> None:
         self._cutting = cutting or Cutting()
+        self._delimiter = self._cutting.delimiter
+        self._overlap = len(self._delimiter) - 1  # so much of one may have arrived
         self._begin()
         self._text = ""
         self._tokens = 0
@@ -73,6 +75,7 @@ class StepCutter:
         self._content = -1  # index of the first character that is not white space, -1: none yet
         self._searched = 0  # no delimiter begins before this index
         self._is_answer: bool | None = None  # None: too early to say
+        self._cap = self._cutting.max_tokens
 
     @property
     def pending(self) -> str:
@@ -91,9 +94,17 @@ class StepCutter:
 
     def push(self, text: str, tokens: int) -> list[Step]:
         """Take the next chunk of `tokens` tokens; give the steps that it completes."""
-        steps: list[Step] = []
         boundary = len(self._text)
         self._text += text
+        if (  # within a step, as nearly every token is: nothing is done that need not be
+            self._is_answer is False
+            and self._tokens + tokens < self._cap
+            and self._text.find(self._delimiter, self._searched) < 0
+        ):
+            self._tokens += tokens
+            self._searched = max(self._searched, boundary + len(text) - self._overlap)
+            return []
+        steps: list[Step] = []
         spent = used = 0
         while not self._done and (end := self._end_of_step()) is not None:
             used += end - boundary
@@ -103,7 +114,7 @@ class StepCutter:
             spent = share
             steps.append(self._cut(end, Ending.DELIMITER))
         self._tokens += tokens - spent
-        if not self._done and self._capped():
+        if not self._done and self._tokens >= self._cap:
             self._done = bool(self._is_answer)
             steps.append(self._cut(len(self._text), Ending.CAP))
         return steps
@@ -128,12 +139,6 @@ class StepCutter:
         self._begin()
         return step
 
-    def _capped(self) -> bool:
-        cutting = self._cutting
-        return self._tokens >= (
-            cutting.max_answer_tokens if self._is_answer else cutting.max_tokens
-        )
-
     def _end_of_step(self) -> int | None:
         """Where the step under way ends, if its delimiter is there; looks at new text only."""
         if self._content < 0 and not self._find_content():
@@ -142,11 +147,10 @@ class StepCutter:
             self._look_for_marker()
         if self._is_answer:
             return None
-        delimiter = self._cutting.delimiter
-        found = self._text.find(delimiter, self._searched)
+        found = self._text.find(self._delimiter, self._searched)
         if found >= 0:
-            return found + len(delimiter)
-        self._searched = max(self._searched, len(self._text) - len(delimiter) + 1)
+            return found + len(self._delimiter)
+        self._searched = max(self._searched, len(self._text) - self._overlap)
         return None
 
     def _find_content(self) -> bool:
@@ -165,5 +169,6 @@ class StepCutter:
         seen = self._text[self._content : self._content + len(marker)]
         if seen == marker:
             self._is_answer = True
+            self._cap = self._cutting.max_answer_tokens
         elif not marker.startswith(seen):
             self._is_answer = False

@@ -14,12 +14,13 @@ from dreamr.tasks._canvas import COLOURS
 from dreamr.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.tasks.vqa import SHAPES, SIZES
 
-_FAMILIES = (
+FAMILIES: tuple[tuple[str, ...], ...] = (
     tuple(COLOURS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
     DAYS, BARS, ("yes", "no"), ("first", "second", "third"), ("+", "-"),
     ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
 )  # fmt: skip
-_WORDS = {word: family for family in _FAMILIES for word in family}
+DIGITS = tuple("0123456789")
+_WORDS = {word: family for family in FAMILIES for word in family}
 _FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")
 
 

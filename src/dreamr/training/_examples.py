@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.tasks import MARKER, SIDE, Problem, ReferenceStep
-from dreamr.training._corrupt import wrong_step
+from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr.training._drills import Drill, JudgedDrill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
@@ -70,22 +70,31 @@ class Example:
 class Diet:
     """What examples are made of.
 
-    wordy: share of solutions that begin in the wordy style (all the way, if `keep_style`).
-    Without `keep_style` a model never learns to begin a wordy step, only to go on with one: it
-    writes tersely, and yet knows what to expect in the wordy steps that it judges.
+    ends, between: chance of the wordy style for the first and the last step of a solution, and
+    for each step between them.
+    begins_wordy: whether the model learns to begin a wordy step, or only to go on with one. A
+    model that does not writes tersely, and yet knows what to expect in wordy steps that it judges.
     branches: how many judging questions a solution gets; half of them after a wrong step.
+    slips: how many tokens of a solution get a wrong one beside them, for the head for doubt.
     verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
     """
 
-    wordy: float
-    keep_style: bool
+    ends: float
+    between: float
+    begins_wordy: bool
     branches: int
+    slips: int = 0
     verdict_weight: float = 4.0
+
+    def styles(self, steps: int, rng: Random) -> list[str]:
+        """A style for each step of a solution."""
+        shares = [self.ends if at in (0, steps - 1) else self.between for at in range(steps)]
+        return ["wordy" if rng.random() < share else "terse" for share in shares]
 
 
 DIETS = {
-    "target": Diet(wordy=0.6, keep_style=False, branches=8),
-    "draft": Diet(wordy=0.7, keep_style=True, branches=0),
+    "target": Diet(ends=0.5, between=0.5, begins_wordy=False, branches=8, slips=24),
+    "draft": Diet(ends=0.7, between=0.3, begins_wordy=True, branches=0),
 }
 
 
@@ -99,6 +108,17 @@ class ExampleMaker:
         judge = f"{END}{USER}{JUDGE_QUESTION}{END}{ASSISTANT}"
         self._judge = self.ids(judge)
         self.verdict_ids = [self.ids(POSITIVE)[0], self.ids(NEGATIVE)[0]]
+        self._rivals = self._find_rivals()
+
+    def _find_rivals(self) -> dict[int, list[int]]:
+        """For each token that is a fact by itself, those of its family."""
+        rivals: dict[int, list[int]] = {}
+        for family in (*FAMILIES, DIGITS):
+            for before in ("", " "):
+                spelled = [self.ids(before + word) for word in family]
+                alone = [ids[0] for ids in spelled if len(ids) == 1]
+                rivals |= {one: [other for other in alone if other != one] for one in alone}
+        return {one: others for one, others in rivals.items() if others}
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text on its own."""
@@ -153,26 +173,50 @@ class ExampleMaker:
         style = "wordy" if wrong.split()[:1] == steps[at].wordy.split()[:1] else "terse"
         given = [*styles, style, *["terse"] * (len(steps) - at - 1)]
         branches = [(at, wrong), (at, None), *_branches(problem, styles, diet.branches - 2, rng)]
-        return self._solved(problem, given, branches, diet)
+        return self._solved(problem, given, branches, diet, rng)
 
     def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
         """The reference reasoning and answer, with judging branches."""
-        steps = problem.steps
-        wordy = 0
-        if rng.random() < diet.wordy:
-            wordy = len(steps) if diet.keep_style else rng.randint(1, len(steps))
-        styles = ["wordy" if i < wordy else "terse" for i in range(len(steps))]
-        return self._solved(problem, styles, _branches(problem, styles, diet.branches, rng), diet)
+        styles = diet.styles(len(problem.steps), rng)
+        branches = _branches(problem, styles, diet.branches, rng)
+        return self._solved(problem, styles, branches, diet, rng)
 
     def _solved(
-        self, problem: Problem, styles: Sequence[str], branches: Sequence[Branch], diet: Diet
+        self,
+        problem: Problem,
+        styles: Sequence[str],
+        branches: Sequence[Branch],
+        diet: Diet,
+        rng: Random,
     ) -> Example:
         texts: list[Piece] = [
-            (_rendered(step, style) + DELIMITER, 0 if diet.keep_style or style == "terse" else 1)
+            (_rendered(step, style) + DELIMITER, 0 if diet.begins_wordy or style == "terse" else 1)
             for step, style in zip(problem.steps, styles, strict=True)
         ]
         texts.append((f"{MARKER} {problem.answer}", 0))
-        return self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
+        example = self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
+        self._add_slips(example, diet.slips, rng)
+        return example
+
+    def _add_slips(self, example: Example, count: int, rng: Random) -> None:
+        """Branches of one token: another word of its family in the place of a right fact.
+
+        A wrong step costs some thirty tokens and shows one error; these cost a token each.
+        """
+        facts = [
+            at
+            for at, (token, mark) in enumerate(zip(example.ids, example.marks, strict=True))
+            if mark == 1 and example.segments[at] == 0 and token in self._rivals
+        ]
+        first = example.segments[-1] + 1
+        for number, at in enumerate(rng.sample(facts, min(count, len(facts))), first):
+            example.ids.append(rng.choice(self._rivals[example.ids[at]]))
+            example.positions.append(at)
+            example.labels.append(IGNORE)
+            example.weights.append(0.0)
+            example.segments.append(number)
+            example.cuts.append(at)
+            example.marks.append(0)
 
     def _assemble(
         self,

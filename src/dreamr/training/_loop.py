@@ -48,7 +48,7 @@ def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Ten
 def hidden_states(
     model: LlavaForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states under a batch's branch mask: the last, and below the last layer.
+    """Hidden states under a batch's branch mask: the last, and below the last two layers.
 
     Both are (B, T, width).
     """
@@ -69,7 +69,7 @@ def hidden_states(
         use_cache=False,
         output_hidden_states=True,
     )
-    return output.last_hidden_state, output.hidden_states[-2]
+    return output.last_hidden_state, output.hidden_states[-3]
 
 
 def predictions(
@@ -82,10 +82,10 @@ def predictions(
 
 
 class Doubt(nn.Module):
-    """A linear head below the last layer that tells with which token a step goes wrong.
+    """A linear head below the last two layers that tells with which token a step goes wrong.
 
     A verdict is one label a step; this gives one a token, and what it teaches to tell is all
-    that the last layer has to gather for the verdict. It is thrown away after training.
+    that the layers above have to gather for the verdict. It is thrown away after training.
     """
 
     def __init__(self, width: int) -> None:
@@ -262,12 +262,15 @@ def optimizers(
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of tower and decoder, AdamW for all else; rates are set step by step.
 
-    Each group carries `share`, its part of the stage's rate.
+    Each group carries `share`, its part of the stage's rate. What `freeze` froze is in none.
     """
     decoder = _matrices(model.model.language_model.layers)
     tower = _matrices(model.model.vision_tower.encoder)
     tower_rest = _others(model.model.vision_tower.parameters(), tower)
     rest = _others(model.parameters(), decoder + tower + tower_rest)
+    decoder, tower, tower_rest, rest = (
+        [p for p in some if p.requires_grad] for some in (decoder, tower, tower_rest, rest)
+    )
     seeing = stage.kind == "see"
     share = 1.0 if seeing else stage.tower
     adam = torch.optim.AdamW(
@@ -285,6 +288,17 @@ def optimizers(
     return [adam, Muon(groups, team)]
 
 
+def freeze(model: LlavaForConditionalGeneration, layers: int) -> None:
+    """Let the lowest layers and all that lies below stay as they are (0: nothing does).
+
+    Embeddings are among them. What is frozen costs no backward pass.
+    """
+    model.requires_grad_(layers == 0)
+    decoder = model.model.language_model
+    for part in (decoder.norm, *decoder.layers[layers:]):
+        part.requires_grad_(True)
+
+
 def _matrices(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.ndim == 2]
 
@@ -296,7 +310,7 @@ def _others(parameters: Iterable[nn.Parameter], taken: list[nn.Parameter]) -> li
 
 def rate_at(stage: Stage, step: int) -> float:
     """The learning rate of a step: a short warm-up, then flat or falling."""
-    warm = min(100, stage.steps // 5)
+    warm = min(100, max(1, stage.steps // 5))
     fall = 1.0 - step / stage.steps if stage.decay else 1.0
     return stage.rate * min(1.0, (step + 1) / warm) * fall
 
@@ -311,9 +325,10 @@ def solved(
     """Share of fresh problems a suite whose every reference token is the model's first choice.
 
     That is what greedy decoding writes, so it bounds accuracy from below at a hundredth of the
-    cost. The first step of a draft may be in either style and does not count.
+    cost. Each step is in the style that the model begins most often.
     """
-    diet = replace(diet, wordy=1.0 if diet.keep_style else 0.0)
+    ends, between = (diet.ends, diet.between) if diet.begins_wordy else (0.0, 0.0)
+    diet = replace(diet, ends=round(ends), between=round(between), slips=0)
     scores: dict[str, float] = {}
     device = next(model.parameters()).device
     for suite in SUITES:
@@ -330,20 +345,8 @@ def solved(
             branch = batch["segments"] > 0
             judged += int(hits[labelled & branch].sum())
             verdicts += int((labelled & branch).sum())
-            if diet.keep_style:
-                opening = _opening(maker, problems, batch["ids"].shape[1])
-                hits |= opening.to(device)
             right += int((hits | branch).all(1).sum())
         scores[suite] = right / count
         if verdicts:
             scores[f"{suite}_judge"] = judged / verdicts
     return scores
-
-
-def _opening(maker: ExampleMaker, problems: Sequence[Problem], size: int) -> torch.Tensor:
-    """Which places belong to the first step, (B, size)."""
-    rows = torch.zeros(len(problems), size, dtype=torch.bool)
-    for row, problem in zip(rows, problems, strict=True):
-        start = len(maker.prompt(problem.question))
-        row[: start + len(maker.ids(problem.steps[0].wordy))] = True
-    return rows

@@ -38,7 +38,7 @@ class Size:
 
 
 SIZES = {
-    "target": Size(10, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
+    "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
     "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
 }
 
@@ -99,17 +99,37 @@ def grow(
     old = model.model.language_model.layers
     new = grown.model.language_model.layers
     below = max(len(old), len(new) - ON_TOP)
-    homes = [i * below // len(old) for i in range(len(old))]
+    _move_in(model, grown, [i * below // len(old) for i in range(len(old))])
+    return grown
+
+
+def insert(
+    model: LlavaForConditionalGeneration,
+    size: Size,
+    tokenizer: PreTrainedTokenizerFast,
+    at: int,
+) -> LlavaForConditionalGeneration:
+    """The same function with one more layer, above the lowest `at`; it adds nothing."""
+    grown = build_model(size, tokenizer)
+    _move_in(model, grown, [i + (i >= at) for i in range(size.layers - 1)])
+    return grown
+
+
+@torch.no_grad()
+def _move_in(
+    model: LlavaForConditionalGeneration, grown: LlavaForConditionalGeneration, homes: list[int]
+) -> None:
+    """Copy all weights; old layers go to their homes, and those that are left over add nothing."""
+    old = model.model.language_model.layers
+    new = grown.model.language_model.layers
     state = {k: v for k, v in model.state_dict().items() if ".language_model.layers." not in k}
     grown.load_state_dict(state, strict=False)
-    with torch.no_grad():
-        for at, layer in enumerate(new):
-            if at in homes:
-                layer.load_state_dict(old[homes.index(at)].state_dict())
-            else:
-                layer.self_attn.o_proj.weight.zero_()
-                layer.mlp.down_proj.weight.zero_()
-    return grown
+    for at, layer in enumerate(new):
+        if at in homes:
+            layer.load_state_dict(old[homes.index(at)].state_dict())
+        else:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:

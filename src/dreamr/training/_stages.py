@@ -13,19 +13,21 @@ class Stage:
     """One stage: `steps` optimiser steps at one learning rate, or falling to nothing (`decay`).
 
     kind: 'see' trains the tower to name patches, 'drill' the decoder on drills alone, 'reason'
-    both on solutions.
+    both on solutions. 'compare' trains nothing: above the `frozen` lowest layers it puts one that
+    is fitted to `steps` batches of examples (training/_comparer.py).
 
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
     shares: of problems of docmath, story and vqa.
     drills: share of examples that are drills, falling to nothing over the first half.
     tower: the tower's part of the rate, once it has learnt to see.
-    branches, wordy: what the model's diet says, unless they are given here.
+    frozen: so many of the lowest layers stay as they are, and with them all that lies below.
+    branches: what the model's diet says, unless it is given here.
     errors: share of examples built around mistakes that the draft really made, where known.
     """
 
     name: str
-    kind: Literal["see", "drill", "reason"]
+    kind: Literal["see", "drill", "reason", "compare"]
     steps: int
     batch: int
     rate: float
@@ -37,14 +39,12 @@ class Stage:
     drills: float = 0.0
     errors: float = 0.0
     tower: float = 0.05
+    frozen: int = 0
     branches: int | None = None
-    wordy: float | None = None
 
     def diet(self, usual: Diet) -> Diet:
         """The diet of this stage, for a model that usually has another."""
-        branches = usual.branches if self.branches is None else self.branches
-        wordy = usual.wordy if self.wordy is None else self.wordy
-        return replace(usual, branches=branches, wordy=wordy)
+        return usual if self.branches is None else replace(usual, branches=self.branches)
 
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
@@ -75,20 +75,28 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             shares=(0.45, 0.275, 0.275),
             drills=0.3,
             branches=1,
-            wordy=0.3,
+        ),
+        Stage(
+            "compare",
+            "compare",
+            100,
+            12,
+            0.0,
+            layers=6,
+            shares=(0.55, 0.2, 0.25),
+            frozen=4,
         ),
         Stage(
             "judge",
             "reason",
-            700,
+            240,
             24,
-            1.5e-3,
-            layers=10,
-            reading=0.05,
-            shares=(0.42, 0.25, 0.33),
-            drills=0.4,
+            1.2e-3,
+            layers=12,
+            reading=0.03,
+            shares=(0.45, 0.15, 0.4),
             errors=0.35,
-            wordy=0.7,
+            tower=0.1,
             decay=True,
         ),
     ),
@@ -127,6 +135,17 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             layers=2,
             reading=0.05,
             shares=(0.7, 0.15, 0.15),
+            decay=True,
+        ),
+        Stage(
+            "style",
+            "reason",
+            220,
+            24,
+            1e-3,
+            layers=2,
+            reading=0.05,
+            shares=(0.3, 0.4, 0.3),
             decay=True,
         ),
     ),

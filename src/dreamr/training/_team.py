@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 Item = TypeVar("Item")
 
@@ -56,6 +57,14 @@ class Team:
         for gradient in gradients:
             gradient.div_(self.size)
 
+    @torch.no_grad()
+    def agree(self, parameters: Iterable[nn.Parameter]) -> None:
+        """The leader's values everywhere."""
+        chosen = list(parameters)
+        for parameter in chosen:
+            parameter.mul_(float(self.leads))
+        self.add(chosen)
+
 
 ALONE = Team()
 
@@ -64,22 +73,40 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
     """Do `work` in `size` processes (spawned); one that fails ends the others.
 
     Raises:
-        torch.multiprocessing.ProcessRaisedException: a process failed; it carries the traceback.
+        RuntimeError: a process failed; it carries the traceback of the first that did.
     """
     if size == 1:
         work(ALONE)
         return
     with TemporaryDirectory() as folder:
-        store = f"file://{Path(folder) / 'store'}"
-        spawn(_member, (size, store, work), nprocs=size)
+        failure = Path(folder) / "failure"
+        try:
+            spawn(_member, (size, Path(folder) / "store", failure, work), nprocs=size)
+        except ProcessRaisedException as error:
+            raise RuntimeError(failure.read_text() if failure.exists() else str(error)) from None
 
 
-def _member(rank: int, size: int, store: str, work: Callable[[Team], None]) -> None:
+def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Team], None]) -> None:
     # Sent when the parent ends; shells have it ignored in what they start in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     try:
         work(Team(rank, size))
+    except Exception:
+        _tell(failure)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _tell(failure: Path) -> None:
+    """Keep the exception in hand, if it is the team's first.
+
+    It is written before the connections close, so that what this does to the others comes later.
+    """
+    try:
+        with failure.open("x") as file:
+            traceback.print_exc(file=file)
+    except FileExistsError:
+        return

@@ -15,7 +15,9 @@ import csv
 import hashlib
 import json
 import os
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr.tasks import MARKER, SUITES, make_problem
 from dreamr.training import _loop, mistakes
+from dreamr.training._comparer import compare
 from dreamr.training._examples import DIETS, READ, ExampleMaker
 from dreamr.training._models import (
     SIZES,
@@ -152,19 +155,37 @@ class Training:
         stages = RECIPES[self.name]
         while self.stage < len(stages):
             stage = stages[self.stage]
-            if stage.layers != self.model.config.text_config.num_hidden_layers:
-                self.model = grow(
-                    self.model, _at_depth(self.name, stage.layers), self.tokenizer
-                ).to(self.device)
-                self.model.set_attn_implementation(self._attention)
+            torch.manual_seed(1000 * self.seed + self.stage)  # whatever came before the stage
+            size = _at_depth(self.name, stage.layers)
+            if stage.kind == "compare":
+                self._change(self._compare(stage, size))
+            elif stage.layers != self.model.config.text_config.num_hidden_layers:
+                self._change(grow(self.model, size, self.tokenizer))
             if stage.kind == "see" and not self.blind:
                 self._see(stage)
-            elif stage.kind != "see":
+            elif stage.kind in ("drill", "reason"):
                 self._reason(stage)
             self.stage, self.step, self.state = self.stage + 1, 0, {}
             self.save([])
         if self.team.leads:
             self.export(self.out / "model")
+
+    def _change(self, model: LlavaForConditionalGeneration) -> None:
+        """Go on with another model."""
+        self.model = model.to(self.device)
+        self.model.set_attn_implementation(self._attention)
+
+    def _compare(self, stage: Stage, size: Size) -> LlavaForConditionalGeneration:
+        rng = Random(f"{stage.name}/{self.seed}")
+        diet = replace(self.diet, branches=1, slips=60)
+        problems = (
+            _loop.draw_problem(rng, stage.easy, stage.shares)
+            for _ in range(stage.steps * stage.batch)
+        )
+        examples = [self.maker.solution(problem, diet, rng) for problem in problems]
+        grown = compare(self.model.cpu(), size, self.maker, examples, stage.frozen)
+        self.team.agree(grown.parameters())
+        return grown
 
     def _see(self, stage: Stage) -> None:
         width = self.model.config.text_config.hidden_size
@@ -187,6 +208,7 @@ class Training:
     def _reason(self, stage: Stage) -> None:
         doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
         extra = list(doubt.parameters())
+        _loop.freeze(self.model, stage.frozen)
         optimizers = _loop.optimizers(self.model, extra, stage, self.team)
         self._restore(optimizers, doubt)
         decoder = self.model.model.language_model
@@ -215,6 +237,7 @@ class Training:
                 self._look(stage)
                 started = time.monotonic()
         decoder.forward = plain
+        _loop.freeze(self.model, 0)
 
     def _look(self, stage: Stage) -> None:
         if self.team.leads:
@@ -272,9 +295,13 @@ class Training:
 
 
 def _as_vllm_names_it(path: Path) -> None:
-    """Rename the tower's weights: vLLM looks one level deeper, transformers takes both."""
+    """Rename the tower's weights: vLLM looks one level deeper, transformers takes both.
+
+    A model that was loaded from such names is saved with them.
+    """
+    deeper = re.compile(r"vision_tower\.(?!vision_model\.)")
     weights = {
-        name.replace("vision_tower.", "vision_tower.vision_model.", 1): tensor
+        deeper.sub("vision_tower.vision_model.", name, count=1): tensor
         for name, tensor in load_file(path).items()
     }
     save_file(weights, path, metadata={"format": "pt"})
@@ -292,7 +319,20 @@ def _make_tokenizer(folder: Path, start: Path | None) -> None:
     source.save_pretrained(folder)
 
 
-def main() -> None:
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what the processes that share a batch cannot do, before anything is written."""
+    smallest = min(stage.batch for stage in RECIPES[options.name])
+    if options.workers < 1:
+        parser.error("--workers: at least one process has to train")
+    if options.workers > smallest:
+        parser.error(f"--workers {options.workers}: they cannot share a batch of {smallest}")
+    if options.workers > 1 and options.threads > 1:
+        parser.error("--threads: with --workers each process takes one; give one of the two")
+    if options.workers > 1 and options.device != "cpu":
+        parser.error("--workers: for CPU cores; a GPU takes the whole batch by itself")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=sorted(RECIPES))
@@ -306,7 +346,8 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="only save the last checkpoint as a model")
     parser.add_argument("--blind", action="store_true", help="train on blank pictures")
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    _check(parser, options)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     _make_tokenizer(options.out / "tokenizer", options.start)

@@ -26,6 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.training._examples import Example, ExampleMaker, collate
+from dreamr.training._loop import hidden_states
 from dreamr.training._models import Size, insert
 
 SHARP = 6.5  # weight of the norms of queries and keys: e^10 between the token before and others
@@ -68,8 +69,6 @@ def gather(
     model: LlavaForConditionalGeneration, examples: Sequence[Example], below: int, pad: int
 ) -> States:
     """States above the lowest `below` layers at facts of some examples, right ones and slips."""
-    from dreamr.training._loop import hidden_states  # which needs this module in turn
-
     caught: list[torch.Tensor] = []
     layer = model.model.language_model.layers[below - 1]
     hook = layer.register_forward_hook(lambda _, __, output: caught.append(_first(output)))

@@ -179,6 +179,19 @@ def test_a_drafted_answer_is_a_claim_and_the_target_decides() -> None:
     assert talk.only(Finished) == Finished("answer")
 
 
+def test_a_claim_behind_judged_steps_is_judged_along_and_decides_nothing() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.writes("draft", B)
+    talk.writes("draft", ANSWER, "stop")
+    talk.judges(YES)
+    assert talk.only(Judge) == Judge(1, (A.text,), (B, ANSWER))
+    talk.judges(YES, YES)
+    assert [commit.step for commit in talk.all(Commit)] == [B]
+    assert talk.only(Discard).step is ANSWER
+    assert talk.only(OpenLane).role == "target"
+
+
 def test_a_drafted_end_without_delimiter_is_a_claim_too() -> None:
     talk = Talk()
     talk.writes("draft", step("so", Ending.END), "stop")

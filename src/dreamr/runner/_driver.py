@@ -12,6 +12,7 @@ from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import Situation, Verdict
 from dreamr.runner._lanes import Lane, Pump, Work
+from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._record import Record
 from dreamr.runner._settings import Settings
 from dreamr.schedules import (
@@ -77,16 +78,14 @@ class Driver:
     async def drive(self) -> Result:
         """Run to the end; every lane and call is over before this returns."""
         self._begin()
-        send, signals = anyio.create_memory_object_stream[Signal](float("inf"))
-        self._signal = send.send_nowait
-        with send, signals:
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._watch)
-                finished = self._carry_out(self._schedule.start())
-                while finished is None:
-                    signal = await signals.receive()
-                    finished = self._carry_out(self._schedule.handle(signal))
-                self._watching.cancel()
+        signals = Mailbox[Signal]()
+        self._signal = signals.put
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._watch)
+            finished = self._carry_out(self._schedule.start())
+            while finished is None:
+                finished = self._carry_out(self._schedule.handle(await signals.get()))
+            self._watching.cancel()
         assert finished is not None  # for mypy: a task group swallows no exception
         return self._record.finish(finished, self._settings.cutting)
 

@@ -11,6 +11,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines import Engine
 from dreamr.errors import RunFailed, Unsupported
 from dreamr.runner._driver import Driver
+from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._settings import Settings
 from dreamr.schedules import by_name
 from dreamr.trace import Event, Result, Role, RunFinished
@@ -39,18 +40,17 @@ async def open_run(
     settings = settings or Settings()
     schedule = by_name(settings.method, settings.options)
     engines = _engines(target, draft, settings.method)
-    send, receive = anyio.create_memory_object_stream[Event](float("inf"))
-    driver = Driver(conversation, engines, schedule, settings, send.send_nowait)
+    mailbox = Mailbox[Event]()
+    driver = Driver(conversation, engines, schedule, settings, mailbox.put)
     failure: Exception | None = None
-    with send, receive:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(driver.drive)
-            try:
-                async with aclosing(_until_finished(receive)) as events:
-                    yield events
-            except Exception as error:  # a task group would wrap it in a group
-                failure = error
-            tasks.cancel_scope.cancel()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(driver.drive)
+        try:
+            async with aclosing(_until_finished(mailbox)) as events:
+                yield events
+        except Exception as error:  # a task group would wrap it in a group
+            failure = error
+        tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
 
@@ -72,9 +72,10 @@ async def run(
     return event.result
 
 
-async def _until_finished(receive: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
+async def _until_finished(mailbox: Mailbox[Event]) -> AsyncGenerator[Event, None]:
     """The events up to the last; then the failure, if it was one."""
-    async for event in receive:
+    while True:
+        event = await mailbox.get()
         yield event
         if isinstance(event, RunFinished):
             result = event.result

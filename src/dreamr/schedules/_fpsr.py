@@ -5,7 +5,9 @@ The frontier is the end of the committed text. What is in flight around it:
     committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
               | own                         (the target's step at the frontier: the hedge)
 
-One judge call at a time covers the waiting steps from the front. The source is section 3 of the
+One judge call at a time covers the waiting steps from the front, and a claim behind them: its
+verdict decides nothing, but an engine that has read the claim knows in the same pass how far it
+would have written the same (`dreamr.engines.local`). The source is section 3 of the
 paper (arXiv 2605.28678), without its retries.
 """
 
@@ -14,7 +16,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from dreamr.gate import Verdict
 from dreamr.schedules._board import Board
@@ -188,10 +189,9 @@ class Fpsr:
             self._draft = self._board.open("draft", self._options.window)
 
     def _judge(self) -> None:
-        """Ask about all complete waiting steps at once."""
-        if self._waiting and not self._board.judging:
-            undecided = takewhile(lambda drafted: not drafted.decided, self._waiting)
-            self._board.judge(drafted.step for drafted in undecided)
+        """Ask about all complete waiting steps at once, and about a claim behind them."""
+        if not self._board.judging and any(not drafted.decided for drafted in self._waiting):
+            self._board.judge(drafted.step for drafted in self._waiting if drafted.verdict is None)
 
     def _hedge(self) -> None:
         """Let the target write its own step at the frontier, where that is wanted."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from local_models import QUESTION, judging, question_for
-from test_local_generate import session_of, stream
+from test_local_generate import session_of, stream, whole_from
 
 from dreamr.engines import Sampling
 from dreamr.engines.local._judge import Judging, block_mask
@@ -104,6 +106,47 @@ def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
                 yield piece.text, beside()
                 if piece.finish is not None:
                     return
+
+
+@given(seed=st.integers(0, 99), wrong=st.text("ab .", max_size=9), least=st.integers(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_a_greedy_stream_begins_with_what_a_judging_pass_showed(
+    loaded_models: dict[str, Loaded], seed: int, wrong: str, least: int
+) -> None:
+    text_model = loaded_models["qwen3"]
+    talk = question_for(text_model, seed)
+    alone = session_of(text_model, talk)
+    expected = stream(text_model, alone)
+    own = "".join(piece.text for piece in expected[: whole_from(alone, expected, least)])
+    session = session_of(text_model, talk)
+    judge(judging(text_model), session, (), (own + wrong,))
+    pieces = stream(text_model, session)
+    assert [piece.text for piece in pieces] == [piece.text for piece in expected]
+    logprobs = [piece.logprob for piece in expected]
+    assert [piece.logprob for piece in pieces] == pytest.approx(logprobs, abs=1e-4)
+
+
+def test_what_was_foreseen_is_not_computed_again(text_model: Loaded) -> None:
+    talk = question_for(text_model)
+    session = session_of(text_model, talk)
+    pieces = stream(text_model, session)
+    own = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 8)])
+    judge(judging(text_model), session, (), (own,))
+    foreseen = len(session.root.foreseen)
+    assert foreseen > 8
+    passes = []
+    run = session.run
+    session.run = lambda *given: passes.append(given) or run(*given)  # type: ignore[method-assign,func-returns-value]
+    assert len(stream(text_model, session, sampling=Sampling(foreseen + 3))) == foreseen + 3
+    assert len(passes) == 3
+
+
+def test_a_drawn_stream_makes_no_use_of_what_was_foreseen(text_model: Loaded) -> None:
+    talk, drawn = question_for(text_model), Sampling(12, temperature=1.5, seed=3)
+    expected = [piece.text for piece in stream(text_model, session_of(text_model, talk), (), drawn)]
+    session = session_of(text_model, talk)
+    judge(judging(text_model), session, (), CANDIDATES)
+    assert [piece.text for piece in stream(text_model, session, (), drawn)] == expected
 
 
 def test_nothing_to_judge_is_no_work(text_model: Loaded) -> None:

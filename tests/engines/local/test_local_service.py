@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,11 +192,11 @@ def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
     service, sent = serve()
     service.handle(Stream(1, 0, (), Sampling(50)))
     service.work()
-    head, text_model.model.head = text_model.model.head, None
+    decoder, text_model.model.decoder = text_model.model.decoder, None
     try:
         service.work()
     finally:
-        text_model.model.head = head
+        text_model.model.decoder = decoder
     assert sent[-1].kind == "EngineError"
     assert sent[-1].message.startswith("the model failed: TypeError")
     service.handle(Stream(2, 0, (), Sampling(2)))
@@ -233,6 +235,24 @@ def test_a_conversation_forgotten_while_its_call_waits_is_served(serve: Open) ->
     drain(service)
     assert len(sent) == 2
     assert service.sessions == []
+
+
+def test_a_forgotten_conversation_leaves_memory_at_once(serve: Open) -> None:
+    service, _ = serve()
+    gc.collect()
+    gc.disable()  # what it would have to find, stays in a worker for hours
+    try:
+        service.handle(Stream(1, 0, (), Sampling(3)))
+        service.handle(Judge(2, 0, (), ("Tea.",)))
+        drain(service)
+        (session,) = service.sessions
+        left = [weakref.ref(session), *(weakref.ref(b.store) for b in session.branches)]
+        del session
+        service.handle(Forget(0))
+        assert len(left) == 3
+        assert not any(ref() for ref in left)
+    finally:
+        gc.enable()
 
 
 def test_weights_that_are_not_all_there_are_one_clear_error(

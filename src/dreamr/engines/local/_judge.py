@@ -4,6 +4,10 @@
     sees      everything before it           prefix and c1 .. ci, and its own question
     position  goes on counting               each question stands right behind its own step
 
+A row predicts the token behind it. So the pass also shows what the model itself would write in
+the place of a step: the step's own tokens up to the first that it would not have chosen, and that
+choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them.
+
 Rows of questions lie behind those of the steps, so they are forgotten by not keeping them, while
 the steps' keys and values stay: an accepted step has already been read.
 """
@@ -53,7 +57,8 @@ class Judging:
         try:
             self._catch_up(session, branch, base)
             if self._model.rewinds:
-                return self._in_one_pass(session, branch, base, steps)
+                place = before[-1] if before else session.root
+                return self._in_one_pass(session, branch, base, [place, *steps])
             return self._one_by_one(session, branch, base, steps)
         finally:
             session.release(branch)
@@ -66,8 +71,10 @@ class Judging:
             pass
 
     def _in_one_pass(
-        self, session: Session, branch: Branch, base: list[int], steps: list[Node]
+        self, session: Session, branch: Branch, base: list[int], nodes: list[Node]
     ) -> tuple[Evidence, ...]:
+        """nodes: the place where the steps begin, and that behind each of them."""
+        steps = nodes[1:]
         start = len(branch.ids)
         tail = [*base[start:], *(token for node in steps for token in node.ids)]
         bounds = list(accumulate((len(node.ids) for node in steps), initial=len(base) - start))
@@ -84,10 +91,14 @@ class Judging:
         verdicts = hidden[len(tail) + asked - 1 :: asked]
         masses = self._masses(verdicts)
         # The row before a token's own is the one that predicts it.
-        return tuple(
-            _evidence(mass, self._logprob(hidden[a - 1 : b - 1], node.ids), len(node.ids))
-            for mass, node, (a, b) in zip(masses, steps, pairwise(bounds), strict=True)
-        )
+        first = bounds[0] - 1
+        logprobs = self._model.logits(hidden[first : len(tail)]).log_softmax(-1)
+        found = []
+        for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
+            rows = logprobs[a - 1 - first : b - first]
+            place.foreseen = _foreseen(rows, node.ids)
+            found.append(_evidence(mass, _mean(rows[:-1], node.ids), len(node.ids)))
+        return tuple(found)
 
     def _one_by_one(
         self, session: Session, branch: Branch, base: list[int], steps: list[Node]
@@ -105,7 +116,8 @@ class Judging:
             answer = session.feed(branch, [*ids, *self.question], len(self.question))
             branch.cut(len(ids))
             mass = self._masses(answer[-1:])[0]
-            found.append(_evidence(mass, self._logprob(hidden[:-1], node.ids), len(node.ids)))
+            logprobs = self._model.logits(hidden[:-1]).log_softmax(-1)
+            found.append(_evidence(mass, _mean(logprobs, node.ids), len(node.ids)))
             row = hidden[-1:]
         return tuple(found)
 
@@ -114,15 +126,6 @@ class Judging:
         positive = shares[:, self._positive].sum(-1).tolist()
         negative = shares[:, self._negative].sum(-1).tolist()
         return list(zip(positive, negative, strict=True))
-
-    def _logprob(self, hidden: torch.Tensor, ids: list[int]) -> float | None:
-        """Mean log-probability (nats) of tokens, given the rows before each of them."""
-        if not ids:
-            return None
-        logits = self._model.logits(hidden)
-        tokens = torch.tensor(ids, device=self._model.device)
-        chosen = logits.gather(1, tokens[:, None])[:, 0]
-        return float((chosen - logits.logsumexp(-1)).mean())
 
 
 def block_mask(start: int, tail: int, ends: Sequence[int], asked: int) -> torch.Tensor:
@@ -141,6 +144,28 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: int) -> torch.
         block[:, : start + end] = True
         block[:, start + first : start + first + asked] = own
     return mask[None, None]
+
+
+def _mean(logprobs: torch.Tensor, ids: list[int]) -> float | None:
+    """Mean log-probability (nats) of tokens, given the rows that predict them."""
+    if not ids:
+        return None
+    tokens = torch.tensor(ids, device=logprobs.device)
+    return float(logprobs.gather(1, tokens[:, None]).mean())
+
+
+def _foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
+    """What the model itself would write: `ids` as far as it would choose them, and one more.
+
+    logprobs: of the row before the first of them, and of each.
+    """
+    chosen, tokens = logprobs.max(-1)
+    own = list(zip(tokens.tolist(), chosen.tolist(), strict=True))
+    same = next(
+        (i for i, (given, (token, _)) in enumerate(zip(ids, own, strict=False)) if given != token),
+        len(ids),
+    )
+    return own[: same + 1]
 
 
 def _evidence(mass: tuple[float, float], logprob: float | None, tokens: int) -> Evidence:

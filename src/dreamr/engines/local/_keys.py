@@ -18,8 +18,6 @@ from typing import Any, Protocol, cast
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-Tensors = tuple[torch.Tensor, ...]
-
 _FIRST = 256  # rows of a new store; doubled when full
 
 
@@ -27,7 +25,11 @@ class Store(Protocol):
     """Keys and values of one sequence of tokens."""
 
     length: int
-    cache: Any
+
+    @property
+    def cache(self) -> Any:
+        """What transformers' modules write to."""
+        ...
 
     @property
     def nbytes(self) -> int: ...
@@ -116,8 +118,14 @@ class RowStore:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.length = 0
-        self.cache = _RowCache(self)
         self._take(shape.allocate(_FIRST))
+
+    @property
+    def cache(self) -> _RowCache:
+        """A face of its own for each pass: kept, the two would hold each other in memory until a
+        full garbage collection, which a worker hardly ever sees.
+        """
+        return _RowCache(self)
 
     @property
     def nbytes(self) -> int:
@@ -167,16 +175,6 @@ class RowStore:
         all_values.narrow(2, start, end - start).copy_(values)
         return all_keys, all_values
 
-    def slots(self) -> tuple[Tensors, Tensors, Tensors]:
-        """For one new row, layer by layer: its place, and all keys and all values with it.
-
-        Places are (2, heads, size), keys before values; the others (1, heads, rows, size).
-        """
-        places = self.rows[:, 0, :, self.length].view(2, self.shape.layers, *self.rows.shape[2::2])
-        seen = self.rows.narrow(3, 0, self.length + 1).unbind(0)
-        layers = self.shape.layers
-        return places.unbind(1), seen[:layers], seen[layers:]
-
     def _take(self, rows: torch.Tensor) -> None:
         self.rows = rows
         pairs = rows.unbind(0)
@@ -194,8 +192,12 @@ class SnapshotStore:
         self._marks: dict[int, DynamicCache] = {}
         self._reset()
 
+    @property
+    def cache(self) -> DynamicCache:
+        return self._cache
+
     def _reset(self) -> None:
-        self.cache = DynamicCache(config=self._config)
+        self._cache = DynamicCache(config=self._config)
         self.length = 0
 
     @property
@@ -214,11 +216,11 @@ class SnapshotStore:
         if length == 0:
             self._reset()
             return
-        self.cache, self.length = copy.deepcopy(self._marks[length]), length
+        self._cache, self.length = copy.deepcopy(self._marks[length]), length
 
     def adopt(self, other: SnapshotStore, length: int) -> None:
         source = other.cache if other.length == length else other._marks[length]
-        self.cache, self.length = copy.deepcopy(source), length
+        self._cache, self.length = copy.deepcopy(source), length
         self._marks = {}
         self.mark()
 

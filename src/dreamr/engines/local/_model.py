@@ -82,6 +82,7 @@ class Model:
         self._rope_index = getattr(inner, "get_rope_index", None)
         self.axes = 3 if self._rope_index is not None else 1
         self._line = torch.empty(0)
+        self._plain_rows: tuple[torch.Tensor, Any] | None = None  # of embedding and head
         self.decoder: Decoder = _ModuleDecoder(model)
         self._shape = self._probe()
         if lean and self._shape is not None and is_known(model.get_decoder()):
@@ -102,11 +103,15 @@ class Model:
 
     def tokens(self, ids: list[int]) -> torch.Tensor:
         """Embedding rows of tokens: (1, n, width)."""
+        if self._plain_rows is not None and len(ids) == 1:
+            return self._plain_rows[0][ids[0]].view(1, 1, -1)
         rows: torch.Tensor = self.embed(torch.tensor([ids], device=self.device))
         return rows
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(rows, vocabulary) in float32 of hidden rows (rows, width)."""
+        if self._plain_rows is not None and len(hidden) == 1:
+            return torch.from_numpy(self._plain_rows[1] @ hidden[0].numpy())[None]
         logits: torch.Tensor = self.head(hidden)
         return logits.float()
 
@@ -164,6 +169,9 @@ class Model:
             self._two_passes(self.decoder, rows), self._two_passes(lean, rows), 1e-3, 1e-4
         ):
             self.decoder = lean
+            if getattr(self.head, "bias", None) is None:
+                # A call of a module costs more than a row of a small model's table.
+                self._plain_rows = self.embed.weight.detach(), self.head.weight.detach().numpy()
 
     def _two_passes(self, decoder: Decoder, rows: torch.Tensor) -> torch.Tensor:
         store = self.new_store()

@@ -52,11 +52,16 @@ class _Tail:
 
 @dataclass(slots=True)
 class Node:
-    """A place in the assistant's text: after `ids` (of its last step), with what may follow."""
+    """A place in the assistant's text: after `ids` (of its last step), with what may follow.
+
+    foreseen: the tokens that the model itself would greedily write here, and their
+    log-probabilities, as far as a judging pass has shown them by the way.
+    """
 
     ids: list[int]
     children: dict[str, Node] = field(default_factory=dict)
     tails: list[_Tail] = field(default_factory=list)
+    foreseen: list[tuple[int, float]] = field(default_factory=list)
 
     def remember(self, generation: Generation) -> None:
         """A stream has started from here."""

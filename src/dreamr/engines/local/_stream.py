@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import torch
 
@@ -44,16 +45,21 @@ class StreamTask:
         session.check_room(len(self._ids) + 1)
         self._texts = loaded.prompter.texts.start(self._ids)
         self._generation = Generation()
-        (nodes[-1] if nodes else session.root).remember(self._generation)
+        place = nodes[-1] if nodes else session.root
+        place.remember(self._generation)
+        self._foreseen = deque(place.foreseen if sampling.temperature <= 0 else ())
         self._made = 0
         self._held: Piece | None = None
         self._sent = 0.0  # when the last piece left
-        self._branch = session.acquire("stream", self._ids)
+        known = [*self._ids, *(token for token, _ in self._foreseen)]
+        self._branch = session.acquire("stream", known)
 
     def advance(self) -> Piece | None:
         """The next piece; None while the prefix is still being read."""
         if self._sampling.max_tokens < 1:
             return Piece(self.call, "", 0, "length", None)
+        if self._foreseen:
+            return self._piece(*self._foreseen.popleft())
         branch, ids = self._branch, self._ids
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             self._session.approach(branch, ids, self._prefill)
@@ -84,7 +90,9 @@ class StreamTask:
     def _next(self, hidden: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self._session.prompt)
         logits = self._loaded.model.logits(hidden)[0]
-        token, logprob = choose(logits, self._sampling, place)
+        return self._piece(*choose(logits, self._sampling, place))
+
+    def _piece(self, token: int, logprob: float) -> Piece:
         self._made += 1
         if token in self._loaded.ends:
             return Piece(self.call, "", 1, "stop", logprob)

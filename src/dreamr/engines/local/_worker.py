@@ -7,6 +7,7 @@ at once, even from the middle of a forward pass or of loading.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -64,6 +65,7 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     with torch.inference_mode():
         loaded = load(folder, options)
         judging = judging_or_why_not(loaded, question, options)
+    gc.freeze()  # what is loaded stays: the collector need not look through it again and again
     model = loaded.model
     judges = isinstance(judging, Judging)
     line.send(Ready(model.takes_images, judges, model.context, question, hints))

@@ -14,7 +14,6 @@ from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.trace import Role
 
 CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to its own devices
-_FORGOTTEN_END = Chunk("", 0, "stop")  # of an engine that ends its stream without saying so
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,12 +47,13 @@ class Lane(Work):
     position: int
     credit: int
     tokens: int = 0
-    granted: anyio.Event = field(default_factory=anyio.Event)
+    granted: anyio.Event | None = None  # while it waits
 
     def grant(self, steps: int) -> None:
         """Let a waiting lane go on."""
         self.credit += steps
-        self.granted.set()
+        if self.granted is not None:
+            self.granted.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +84,28 @@ class Pump:
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
         lane, cutter = self.lane, StepCutter(self.cutting)
-        while True:  # once a token: no timers, tasks or events in here
-            if lane.credit <= 0:
-                await self._wait_for_credit()
-            chunk = await anext(stream, _FORGOTTEN_END)
+        if lane.credit <= 0:
+            await self._wait_for_credit()
+        async for chunk in stream:  # once a token: no timers, tasks or events in here
             lane.since = time.monotonic()
             lane.tokens += chunk.tokens
             steps = cutter.push(chunk.text, chunk.tokens)
-            finish = chunk.finish
-            if finish is not None and (tail := cutter.finish(truncated=finish == "length")):
-                steps.append(tail)
-            elif cutter.done and finish is None:
-                finish = "length"  # the final answer reached its cap
-            if steps or finish is not None:
-                await self._tell(steps, finish)
-            if finish is not None:
-                return finish
+            if chunk.finish is not None:
+                return await self._end(cutter, steps, chunk.finish)
+            if steps:
+                if cutter.done:  # the final answer reached its cap
+                    return await self._end(cutter, steps, "length")
+                await self._tell(steps, None)
+            if lane.credit <= 0:
+                await self._wait_for_credit()
+        return await self._end(cutter, [], "stop")  # an engine that ended without saying so
+
+    async def _end(self, cutter: StepCutter, steps: list[Step], finish: Finish) -> Finish:
+        """The stream has ended: what is left in the cutter is the last step."""
+        if (tail := cutter.finish(truncated=finish == "length")) is not None:
+            steps.append(tail)
+        await self._tell(steps, finish)
+        return finish
 
     async def _tell(self, steps: list[Step], finish: Finish | None) -> None:
         for number, step in enumerate(steps, 1):

@@ -102,7 +102,8 @@ class StepCutter:
             and self._text.find(self._delimiter, self._searched) < 0
         ):
             self._tokens += tokens
-            self._searched = max(self._searched, boundary + len(text) - self._overlap)
+            if (searched := boundary + len(text) - self._overlap) > self._searched:
+                self._searched = searched
             return []
         steps: list[Step] = []
         spent = used = 0

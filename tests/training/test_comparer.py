@@ -10,19 +10,12 @@ pytest.importorskip("transformers")
 
 from dreamr.tasks import make_problem
 from dreamr.training._comparer import States, fit, gather, insert, install
-from dreamr.training._examples import DIETS, ExampleMaker, collate
+from dreamr.training._examples import DIETS, collate
 from dreamr.training._loop import hidden_states
 from dreamr.training._models import Size, build_model
-from dreamr.training._tokens import train_tokenizer
-from dreamr.training.recipe import corpus
 
 SMALL = Size(2, 32, 96, heads=2, kv_heads=1, tower_layers=1, tower_width=32)
 DEEPER = replace(SMALL, layers=3)
-
-
-@pytest.fixture(scope="module")
-def maker():
-    return ExampleMaker(train_tokenizer(corpus(100)))
 
 
 @pytest.fixture(scope="module")

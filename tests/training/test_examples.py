@@ -11,23 +11,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers")
 
-from dreamr.tasks import MARKER, SUITES, make_problem
+from dreamr.tasks import MARKER, SUITES, ReferenceStep, make_problem
 from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr.training._drills import draw_drill, draw_judged_drill
-from dreamr.training._examples import DIETS, IGNORE, ExampleMaker, collate
+from dreamr.training._examples import DIETS, IGNORE, collate
 from dreamr.training._loop import hidden_states
 from dreamr.training._models import IMAGE_TOKENS, Size, build_model, grow
-from dreamr.training._tokens import DELIMITER, NEGATIVE, POSITIVE, train_tokenizer
-from dreamr.training.recipe import corpus
+from dreamr.training._tokens import DELIMITER, NEGATIVE, POSITIVE
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 TERSE = replace(DIETS["target"], ends=0.0, between=0.0)
 WITHOUT_SLIPS = replace(DIETS["target"], slips=0)
-
-
-@pytest.fixture(scope="module")
-def maker():
-    return ExampleMaker(train_tokenizer(corpus(100)))
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +135,35 @@ def test_style_tells_nothing_about_a_verdict(maker):
     for index in range(40):
         problem = make_problem("story", "train", index)
         example = maker.solution(problem, TERSE, Random(index))
-        terse = {tuple(maker.ids(step.terse.split()[0])) for step in problem.steps}
+        firsts = [MARKER, *(step.terse.split()[0] for step in problem.steps)]
+        terse = {tuple(maker.ids(first)) for first in firsts}
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in zip(example.ids, example.segments, strict=True) if s == branch]
             if len(own) > len(maker._judge):
                 assert any(tuple(own[: len(start)]) == start for start in terse)
+
+
+def test_the_final_answer_is_judged_too_right_or_wrong(maker):
+    diet = replace(DIETS["target"], branches=0, answers=1.0, slips=0)
+    verdicts = set()
+    for index in range(30):
+        problem = make_problem("vqa", "train", index)
+        example = maker.solution(problem, diet, Random(index))
+        main = example.segments.count(0)
+        right = maker.ids(f"{MARKER} {problem.answer}")
+        branch = example.ids[main:]
+        assert example.ids[main - 1 - len(right) : main - 1] == right
+        wrong = branch[: len(branch) - len(maker._judge)]
+        assert branch[len(wrong) :] == maker._judge
+        verdicts.add(example.labels[-1])
+        if example.labels[-1] == maker.verdict_ids[0]:
+            assert not wrong
+            assert set(example.cuts[main:]) == {main - 1}
+        else:
+            assert wrong[: len(maker.ids(MARKER))] == maker.ids(MARKER)
+            assert wrong != right
+            assert set(example.cuts[main:]) == {main - 1 - len(right)}
+    assert verdicts == set(maker.verdict_ids)
 
 
 def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
@@ -197,7 +215,8 @@ def test_every_token_of_a_right_path_is_marked_right(maker):
     problem = make_problem("docmath", "train", 3)
     example = maker.solution(problem, TERSE, Random(0))
     path = [m for m, s in zip(example.marks, example.segments, strict=True) if s == 0]
-    assert path.count(1) == sum(len(maker.ids(s.terse + DELIMITER)) for s in problem.steps)
+    texts = [*(step.terse + DELIMITER for step in problem.steps), f"{MARKER} {problem.answer}"]
+    assert path.count(1) == sum(len(maker.ids(text)) for text in texts)
     assert 0 not in path
 
 
@@ -224,7 +243,18 @@ def test_a_slip_costs_one_token_and_a_diet_without_them_has_none(maker):
     assert len(few) == len(without) + 5
 
 
+STEP = ReferenceStep("Needed: tea.", "First I have to look for tea.")
+
+
 @given(steps=st.integers(2, 12), seed=st.integers(0, 99))
 def test_a_diet_of_wordy_ends_is_terse_between_them(steps, seed):
-    styles = replace(DIETS["draft"], ends=1.0, between=0.0).styles(steps, Random(seed))
+    styles = replace(DIETS["draft"], ends=1.0, between=0.0).styles([STEP] * steps, Random(seed))
     assert styles == ["wordy", *["terse"] * (steps - 2), "wordy"]
+
+
+def test_steps_that_would_become_too_long_stay_terse():
+    diet = replace(DIETS["draft"], ends=1.0, between=1.0, most=5)
+    longer = replace(STEP, wordy="First of all " + STEP.wordy)
+    assert diet.styles([STEP, longer, STEP], Random(0)) == ["wordy", "terse", "wordy"]
+    unbounded = replace(diet, most=None)
+    assert unbounded.styles([STEP, longer, STEP], Random(0)) == ["wordy"] * 3

@@ -10,21 +10,14 @@ import torch
 pytest.importorskip("transformers")
 
 from dreamr.training import _loop
-from dreamr.training._examples import DIETS, ExampleMaker
+from dreamr.training._examples import DIETS
 from dreamr.training._models import Size, build_model
 from dreamr.training._stages import Stage
-from dreamr.training._tokens import train_tokenizer
 from dreamr.training.mistakes import Mistake, read, write
-from dreamr.training.recipe import corpus
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 STAGE = Stage("reason", "reason", 20, 4, 3e-3, layers=2)
 SEEING = Stage("see", "see", 20, 4, 3e-3, layers=2)
-
-
-@pytest.fixture(scope="module")
-def maker():
-    return ExampleMaker(train_tokenizer(corpus(100)))
 
 
 def train(model, optimizers, losses):

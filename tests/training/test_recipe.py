@@ -12,7 +12,6 @@ pytest.importorskip("transformers")
 from dreamr.training import recipe
 from dreamr.training._models import Size, load_model
 from dreamr.training._stages import Stage
-from dreamr.training._tokens import train_tokenizer
 
 TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 SEE = Stage("see", "see", 2, 4, 3e-3, layers=2)
@@ -28,11 +27,6 @@ def tiny(monkeypatch):
     monkeypatch.setitem(recipe.RECIPES, "target", (SEE, REASON, COMPARE, DEEPER))
     monkeypatch.setattr(recipe, "SAVE_EVERY", 1)
     monkeypatch.setattr(recipe._loop, "solved", lambda *_: {})  # looks at 288 problems
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(recipe.corpus(100))
 
 
 def training(out, tokenizer):

@@ -76,6 +76,11 @@ class Problem:
     patches: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property
+    def kind(self) -> str:
+        """What sort of scene it is: "receipt", "race", "compare" and so on."""
+        return type(self.scene).__name__.lower()
+
+    @property
     def question(self) -> str:
         return self.scene.question
 

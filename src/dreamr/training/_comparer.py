@@ -179,7 +179,7 @@ def install(layer: Any, comparison: Comparison, states: States) -> None:
     known = _normed(torch.cat([states.own, states.before]))
     constant = _ridge(known, torch.ones(len(known), 1))[:, 0]
     half = size // 2
-    turn = 10000.0 ** (-torch.arange(half) / half)
+    turn = attention.config.rope_parameters["rope_theta"] ** (-torch.arange(half) / half)
     query = torch.cat([torch.ones(half), torch.zeros(half)])
     key = torch.cat([turn.cos(), turn.sin()])
     attention.q_proj.weight.copy_(torch.outer(query.repeat(heads), constant))

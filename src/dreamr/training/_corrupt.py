@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from dreamr.tasks import Problem, ReferenceStep
+from dreamr.tasks import MARKER, Problem, ReferenceStep
 from dreamr.tasks._canvas import COLOURS
 from dreamr.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.tasks.vqa import SHAPES, SIZES
@@ -35,6 +35,16 @@ def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None
     return None
 
 
+def wrong_answer(problem: Problem, rng: Random) -> str | None:
+    """A final answer with one fact changed, or None where it holds none that has others."""
+    return _changed(final(problem.answer), rng)
+
+
+def final(answer: str) -> str:
+    """The text of a final answer."""
+    return f"{MARKER} {answer}"
+
+
 def _text(step: ReferenceStep, style: str) -> str:
     return step.wordy if style == "wordy" else step.terse
 
@@ -51,7 +61,10 @@ def _misplaced(problem: Problem, at: int, style: str, rng: Random) -> str | None
 
 
 def _altered(problem: Problem, at: int, style: str, rng: Random) -> str | None:
-    text = _text(problem.steps[at], style)
+    return _changed(_text(problem.steps[at], style), rng)
+
+
+def _changed(text: str, rng: Random) -> str | None:
     facts = [m for m in _FACT.finditer(text) if m[0].isdigit() or m[0] in _WORDS]
     if not facts:
         return None

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.tasks import MARKER, SIDE, Problem, ReferenceStep
-from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_step
+from dreamr.tasks import SIDE, Problem, ReferenceStep
+from dreamr.training._corrupt import DIGITS, FAMILIES, final, wrong_answer, wrong_step
 from dreamr.training._drills import Drill, JudgedDrill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
@@ -72,9 +72,11 @@ class Diet:
 
     ends, between: chance of the wordy style for the first and the last step of a solution, and
     for each step between them.
+    most: a step that has so many words more in the wordy style is never wordy; None: no bound.
     begins_wordy: whether the model learns to begin a wordy step, or only to go on with one. A
     model that does not writes tersely, and yet knows what to expect in wordy steps that it judges.
     branches: how many judging questions a solution gets; half of them after a wrong step.
+    answers: chance of one question more, behind the final answer, which half of the time is wrong.
     slips: how many tokens of a solution get a wrong one beside them, for the head for doubt.
     verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
     """
@@ -83,18 +85,28 @@ class Diet:
     between: float
     begins_wordy: bool
     branches: int
+    answers: float = 0.0
     slips: int = 0
     verdict_weight: float = 4.0
+    most: int | None = None
 
-    def styles(self, steps: int, rng: Random) -> list[str]:
+    def styles(self, steps: Sequence[ReferenceStep], rng: Random) -> list[str]:
         """A style for each step of a solution."""
-        shares = [self.ends if at in (0, steps - 1) else self.between for at in range(steps)]
-        return ["wordy" if rng.random() < share else "terse" for share in shares]
+        last = len(steps) - 1
+        shares = [self.ends if at in (0, last) else self.between for at in range(last + 1)]
+        return [
+            "wordy" if rng.random() < share and not self._too_many(step) else "terse"
+            for step, share in zip(steps, shares, strict=True)
+        ]
+
+    def _too_many(self, step: ReferenceStep) -> bool:
+        more = len(step.wordy.split()) - len(step.terse.split())
+        return self.most is not None and more > self.most
 
 
 DIETS = {
-    "target": Diet(ends=0.5, between=0.5, begins_wordy=False, branches=8, slips=24),
-    "draft": Diet(ends=0.7, between=0.3, begins_wordy=True, branches=0),
+    "target": Diet(ends=0.5, between=0.5, begins_wordy=False, branches=8, answers=0.5, slips=24),
+    "draft": Diet(ends=0.7, between=0.1, begins_wordy=True, branches=0, most=11),
 }
 
 
@@ -177,8 +189,11 @@ class ExampleMaker:
 
     def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
         """The reference reasoning and answer, with judging branches."""
-        styles = diet.styles(len(problem.steps), rng)
+        styles = diet.styles(problem.steps, rng)
         branches = _branches(problem, styles, diet.branches, rng)
+        if rng.random() < diet.answers:
+            wrong = wrong_answer(problem, rng) if rng.random() < 0.5 else None
+            branches.append((len(problem.steps), wrong))
         return self._solved(problem, styles, branches, diet, rng)
 
     def _solved(
@@ -193,7 +208,7 @@ class ExampleMaker:
             (_rendered(step, style) + DELIMITER, 0 if diet.begins_wordy or style == "terse" else 1)
             for step, style in zip(problem.steps, styles, strict=True)
         ]
-        texts.append((f"{MARKER} {problem.answer}", 0))
+        texts.append((final(problem.answer), 0))
         example = self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
         self._add_slips(example, diet.slips, rng)
         return example
@@ -226,7 +241,10 @@ class ExampleMaker:
         branches: Sequence[Branch] = (),
         verdict_weight: float = 1.0,
     ) -> Example:
-        """A main path and its branches; without a problem there is no picture."""
+        """A main path and its branches; without a problem there is no picture.
+
+        The last text is the final answer, behind which there is no delimiter.
+        """
         ids = self.prompt(question) if problem else self._plain_prompt(question)
         begin, starts = len(ids), []
         learn = [False] * len(ids)
@@ -236,6 +254,7 @@ class ExampleMaker:
             size = len(ids) - len(learn)
             unlearnt = size if first is None else first
             learn += [False] * unlearnt + [True] * (size - unlearnt)
+        starts.append(len(ids))
         ids, learn = ids + self._end, [*learn, texts[-1][1] is not None]
         picture = np.asarray(problem.picture) if problem else _BLACK
         example = _example(picture, ids, learn)
@@ -243,7 +262,8 @@ class ExampleMaker:
             example.marks[begin : starts[-1]] = [1] * (starts[-1] - begin)
         for number, (at, wrong) in enumerate(branches, 1):
             cut = starts[at] if wrong is not None else starts[at + 1]
-            step = self.ids(wrong + DELIMITER) if wrong is not None else []
+            end = DELIMITER if at < len(texts) - 1 else ""  # the answer has none
+            step = self.ids(wrong + end) if wrong is not None else []
             tail = step + self._judge
             example.ids.extend(tail)
             example.positions.extend(range(cut, cut + len(tail)))

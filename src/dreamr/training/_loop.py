@@ -174,6 +174,8 @@ def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Examp
         return _draw_drill(kitchen, rng)
     easy = stage.easy + (1 / 3 - stage.easy) * progress
     problem = draw_problem(rng, easy, stage.shares)
+    while problem.kind in stage.seldom and rng.random() < 0.8:
+        problem = draw_problem(rng, easy, stage.shares)
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, diet, rng)

@@ -18,7 +18,8 @@ class Stage:
 
     layers: depth of the decoder in this stage; reading: share of examples that only read the
     picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
-    shares: of problems of docmath, story and vqa.
+    shares: of problems of docmath, story and vqa. seldom: kinds of scenes that are known well
+    already; four of five of their problems are drawn anew.
     drills: share of examples that are drills, falling to nothing over the first half.
     tower: the tower's part of the rate, once it has learnt to see.
     frozen: so many of the lowest layers stay as they are, and with them all that lies below.
@@ -36,6 +37,7 @@ class Stage:
     easy: float = 1 / 3
     decay: bool = False
     shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    seldom: tuple[str, ...] = ()
     drills: float = 0.0
     errors: float = 0.0
     tower: float = 0.05
@@ -99,6 +101,22 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             tower=0.1,
             decay=True,
         ),
+        # Solving again, where it is weakest, and judging of answers.
+        Stage(
+            "polish",
+            "reason",
+            300,
+            24,
+            1e-3,
+            layers=12,
+            easy=0.1,
+            shares=(0.5, 0.08, 0.42),
+            seldom=("chart", "count"),
+            errors=0.25,
+            tower=0.1,
+            decay=True,
+            branches=3,
+        ),
     ),
     "draft": (
         Stage("see", "see", 3500, 64, 1e-3, layers=2),
@@ -140,12 +158,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage(
             "style",
             "reason",
-            220,
+            80,
             24,
-            1e-3,
+            6e-4,
             layers=2,
             reading=0.05,
-            shares=(0.3, 0.4, 0.3),
+            shares=(0.06, 0.24, 0.7),
             decay=True,
         ),
     ),

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT, IMAGE = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<image>"
-JUDGE_QUESTION = "Judge the last step."
+JUDGE_QUESTION = "Judge."
 POSITIVE, NEGATIVE = "positive", "negative"
 DELIMITER = "\n\n"
 VOCABULARY = 832

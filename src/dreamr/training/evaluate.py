@@ -80,7 +80,7 @@ class Exam:
         return [
             Outcome(
                 suite,
-                type(problem.scene).__name__.lower(),
+                problem.kind,
                 _answer(problem, by_draft),
                 _answer(problem, by_target) if by_target else None,
                 tuple(self._judged(maker, problem, by_draft.steps)),

@@ -34,12 +34,15 @@ class Sampling:
     temperature 0 is greedy. Above 0, the draw at a position depends only on `seed`, the position
     in the assistant's text (in tokens) and the distribution there: a stream that is closed and
     reopened at a later prefix draws what the first would have drawn.
+
+    logprobs: whether chunks carry log-probabilities; they cost a pass over the vocabulary a token.
     """
 
     max_tokens: int = 1024
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Chunk:
 
     Text may be empty (a token that ends in the middle of a character). `finish` is set on the last
     chunk alone: 'stop' where the model ended its turn, 'length' where max_tokens or the context
-    was used up. logprob: the sum of the log-probabilities of these tokens (nats), None if unknown.
+    was used up. logprob: the sum of the log-probabilities of these tokens (nats), None if unknown
+    or not asked for.
     """
 
     text: str

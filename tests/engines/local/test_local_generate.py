@@ -27,7 +27,13 @@ def stream(
     """All pieces of a stream."""
     with torch.inference_mode():
         task = StreamTask(
-            1, session, prefix, sampling or Sampling(24), loaded=loaded, credit=99, prefill=prefill
+            1,
+            session,
+            prefix,
+            sampling or Sampling(24, logprobs=True),
+            loaded=loaded,
+            credit=99,
+            prefill=prefill,
         )
         pieces: list[Piece] = []
         while not pieces or pieces[-1].finish is None:
@@ -103,6 +109,15 @@ def test_several_pictures_of_different_sizes(family: str, loaded_models: dict[st
     session = session_of(loaded, talk)
     stream(loaded, session, sampling=Sampling(12))
     assert session.branches[0].ids[len(session.prompt) :] == expected[:11]
+
+
+def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:
+    talk = question_for(text_model)
+    asked = stream(text_model, session_of(text_model, talk), (), Sampling(5, logprobs=True))
+    plain = stream(text_model, session_of(text_model, talk), (), Sampling(5))
+    assert all(piece.logprob < 0 for piece in asked)
+    assert [piece.logprob for piece in plain] == [None] * 5
+    assert [piece.text for piece in plain] == [piece.text for piece in asked]
 
 
 def test_reading_a_prompt_in_parts_changes_nothing(loaded: Loaded) -> None:

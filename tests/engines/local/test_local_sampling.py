@@ -17,7 +17,7 @@ LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    token, logprob = choose(LOGITS, Sampling(temperature=0.0), 3)
+    token, logprob = choose(LOGITS, Sampling(temperature=0.0, logprobs=True), 3)
     assert token == 1
     assert logprob == pytest.approx(float(LOGITS.log_softmax(0)[1]), abs=1e-6)
 

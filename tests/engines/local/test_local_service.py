@@ -76,7 +76,7 @@ def test_tokens_that_come_fast_are_sent_together_and_nothing_is_lost(serve: Open
     apart, pieces = serve(ahead=20)
     together, chunks = serve(ahead=20, gather=60.0)
     for service in (apart, together):
-        service.handle(Stream(1, 0, (), Sampling(50)))
+        service.handle(Stream(1, 0, (), Sampling(50, logprobs=True)))
         drain(service)
         service.handle(Taken(1, 40))
         drain(service)

@@ -113,7 +113,10 @@ class _RowCache(Cache):  # type: ignore[misc]
 
 
 class RowStore:
-    """All layers' keys and values in one tensor that grows by doubling."""
+    """All layers' keys and values in one tensor that grows by doubling.
+
+    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU.
+    """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -177,6 +180,8 @@ class RowStore:
 
     def _take(self, rows: torch.Tensor) -> None:
         self.rows = rows
+        plain = rows.device.type == "cpu" and rows.dtype == torch.float32
+        self.array: Any = rows[:, 0].numpy() if plain else None
         pairs = rows.unbind(0)
         self.keys = pairs[: self.shape.layers]
         self.values = pairs[self.shape.layers :]

@@ -82,8 +82,8 @@ class LeanDecoder:
     def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
         """One token behind everything that is in the store."""
         cos, sin = self._at(int(positions[(0,) * positions.ndim]))
-        rows = store.rows[:, 0].numpy()
-        return torch.from_numpy(self._row(x[0].numpy(), cos, sin, rows, store.length)[None].copy())
+        row = self._row(x[0].numpy(), cos, sin, store.array, store.length)
+        return torch.from_numpy(row[None].copy())
 
     def _many(
         self, x: torch.Tensor, positions: torch.Tensor, store: RowStore, mask: torch.Tensor | None

@@ -82,7 +82,8 @@ class Model:
         self._rope_index = getattr(inner, "get_rope_index", None)
         self.axes = 3 if self._rope_index is not None else 1
         self._line = torch.empty(0)
-        self._plain_rows: tuple[torch.Tensor, Any] | None = None  # of embedding and head
+        self._points: tuple[torch.Tensor, ...] = ()
+        self._plain_rows: tuple[Any, Any] | None = None  # embedding and head, in NumPy
         self.decoder: Decoder = _ModuleDecoder(model)
         self._shape = self._probe()
         if lean and self._shape is not None and is_known(model.get_decoder()):
@@ -104,7 +105,7 @@ class Model:
     def tokens(self, ids: list[int]) -> torch.Tensor:
         """Embedding rows of tokens: (1, n, width)."""
         if self._plain_rows is not None and len(ids) == 1:
-            return self._plain_rows[0][ids[0]].view(1, 1, -1)
+            return torch.from_numpy(self._plain_rows[0][None, ids[0] : ids[0] + 1])
         rows: torch.Tensor = self.embed(torch.tensor([ids], device=self.device))
         return rows
 
@@ -120,6 +121,9 @@ class Model:
         if stop > self._line.shape[-1]:
             line = torch.arange(max(1024, 2 * stop), device=self.device)
             self._line = line.expand(3, 1, -1) if self.axes == 3 else line.unsqueeze(0)
+            self._points = self._line.split(1, -1)
+        if stop - start == 1:  # once a token: taking a view apart costs more than looking it up
+            return self._points[start]
         return self._line[..., start:stop]
 
     def look(self, pictures: list[Any]) -> Features:
@@ -171,7 +175,8 @@ class Model:
             self.decoder = lean
             if getattr(self.head, "bias", None) is None:
                 # A call of a module costs more than a row of a small model's table.
-                self._plain_rows = self.embed.weight.detach(), self.head.weight.detach().numpy()
+                weights = self.embed.weight.detach(), self.head.weight.detach()
+                self._plain_rows = weights[0].numpy(), weights[1].numpy()
 
     def _two_passes(self, decoder: Decoder, rows: torch.Tensor) -> torch.Tensor:
         store = self.new_store()

@@ -28,9 +28,11 @@ class RowPass:
         self._layers = [_RowLayer(layer) for layer in layers]
         self._norm = _RowNorm(norm)
         first = layers[0]
-        # Attention scores come out scaled, since queries are turned by scaled numbers.
-        scale = np.ones((straight.shape[1], 1), np.float32)
-        scale[: first.heads] = first.scaling
+        # Attention scores come out scaled, since queries are turned by scaled numbers; and so do
+        # the norms of heads, which then are sums of squares and not means.
+        scale = np.full((straight.shape[1], 1), 1.0 if first.head_eps is None else first.size**0.5)
+        scale[: first.heads] *= first.scaling
+        scale = scale.astype(np.float32)
         halves = (*straight.shape[:2], 2, -1)
         self._straight = (straight * scale).reshape(halves)
         self._crossed = (crossed * scale).reshape(halves)
@@ -76,8 +78,7 @@ class _RowLayer:
         self._qkv, self._out = _numpy(layer.qkv), _numpy(layer.out)
         self._gates, self._down = _numpy(layer.gates), _numpy(layer.down)
         self._bias = None if layer.bias is None else _numpy(layer.bias)
-        self._eps = layer.head_eps
-        self._part = 1.0 / layer.size
+        self._eps = None if layer.head_eps is None else layer.head_eps * layer.size
         width, inner, turned = self._out.shape[1], self._down.shape[0], layer.heads + layer.kv_heads
         grouped = (layer.kv_heads, -1, layer.size)
         split = turned * layer.size
@@ -123,7 +124,6 @@ class _RowLayer:
 
     def _norm_heads(self, eps: float) -> None:
         squares = np.vecdot(self._heads, self._heads, self._squares)
-        squares *= self._part
         squares += eps
         np.sqrt(squares, squares)
         self._heads /= squares[:, None]

@@ -6,8 +6,6 @@ the assistant's text and the distribution there, never on how a stream came to t
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
@@ -16,27 +14,16 @@ from dreamr.engines._protocol import Sampling
 _HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, position: int) -> tuple[int, float]:
-    """The next token and its log-probability (nats, before temperature and top_p).
+def choose(logits: torch.Tensor, sampling: Sampling, position: int) -> tuple[int, float | None]:
+    """The next token, and its log-probability (nats, before temperature and top_p) if wanted.
 
     logits: shape (vocabulary,), float32. position: in the assistant's text, in tokens.
     """
     if sampling.temperature > 0:
         token = int(_draw(logits, sampling, position))
-    elif logits.device.type == "cpu":
-        token = int(logits.numpy().argmax())
     else:
         token = int(logits.argmax())
-    return token, _logprob(logits, token)
-
-
-def _logprob(logits: torch.Tensor, token: int) -> float:
-    if logits.device.type != "cpu":
-        return float(logits.log_softmax(0)[token])
-    scores = logits.numpy()  # a NumPy call costs a fraction of one into torch
-    scores = scores - scores[token]
-    top = float(scores.max())
-    return -top - math.log(float(np.exp(scores - top).sum()))
+    return token, float(logits.log_softmax(0)[token]) if sampling.logprobs else None
 
 
 def uniform(seed: int, position: int) -> float:

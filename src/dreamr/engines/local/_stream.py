@@ -59,7 +59,8 @@ class StreamTask:
         if self._sampling.max_tokens < 1:
             return Piece(self.call, "", 0, "length", None)
         if self._foreseen:
-            return self._piece(*self._foreseen.popleft())
+            token, logprob = self._foreseen.popleft()
+            return self._piece(token, logprob if self._sampling.logprobs else None)
         branch, ids = self._branch, self._ids
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             self._session.approach(branch, ids, self._prefill)
@@ -92,7 +93,7 @@ class StreamTask:
         logits = self._loaded.model.logits(hidden)[0]
         return self._piece(*choose(logits, self._sampling, place))
 
-    def _piece(self, token: int, logprob: float) -> Piece:
+    def _piece(self, token: int, logprob: float | None) -> Piece:
         self._made += 1
         if token in self._loaded.ends:
             return Piece(self.call, "", 1, "stop", logprob)

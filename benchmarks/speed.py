@@ -32,9 +32,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "target": {"method": "target"},
     "sequential": {"method": "sequential"},
     "fpsr": {"method": "fpsr"},
-    # What suits two cores: the target does not write while it has to judge, takes more steps at a
-    # time, and judges the draft's answer instead of writing its own.
-    "fpsr, answer judged": {"method": "fpsr", "hedge": "idle", "window": 8, "answer": "verified"},
+    # The target does not write while it has to judge, which one processor does in turns anyway.
+    "fpsr, hedge idle": {"method": "fpsr", "hedge": "idle"},
+    # And it judges the draft's answer instead of writing its own.
+    "fpsr, answer judged": {"method": "fpsr", "hedge": "idle", "answer": "verified"},
 }
 
 

@@ -55,7 +55,7 @@ class RunOptions:
             _METHOD,
         ),
     ] = "fpsr"
-    window: Annotated[int, Knob("Drafted steps that may wait for their verdicts.", _METHOD, 1)] = 4
+    window: Annotated[int, Knob("Drafted steps that may wait for their verdicts.", _METHOD, 1)] = 8
     alpha: Annotated[
         float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
     ] = 0.7

@@ -114,7 +114,7 @@ def test_the_events_tell_the_whole_story_in_order() -> None:
     result = go(target(), draft(), on_event=events.append)
     assert isinstance(events[0], RunStarted)
     assert (events[0].draft, events[0].target, events[0].method) == ("small", "big", "fpsr")
-    assert events[0].options["window"] == 4
+    assert events[0].options["window"] == 8
     assert events[-1] == RunFinished(events[-1].time, result)
     assert tuple(events[:-1]) == result.events
     assert [e.time for e in events] == sorted(e.time for e in events)

@@ -255,7 +255,7 @@ def test_an_empty_draft_falls_back_for_one_step() -> None:
     talk.writes("draft", None, "stop")
     assert talk.only(OpenLane).role == "target"
     talk.writes("target", OWN)
-    assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 4, 8189)
+    assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 8, 8189)
 
 
 def test_without_draft_the_target_goes_on_alone_in_one_stream() -> None:

@@ -17,7 +17,7 @@ TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 SEE = Stage("see", "see", 2, 4, 3e-3, layers=2)
 REASON = Stage("reason", "reason", 2, 4, 3e-3, layers=2)
 COMPARE = Stage("compare", "compare", 1, 4, 0.0, layers=3, frozen=1)
-DEEPER = Stage("judge", "reason", 3, 4, 3e-3, layers=4, frozen=1, decay=True)
+DEEPER = Stage("judge", "reason", 3, 4, 3e-3, layers=4, frozen=1, decay=True, blend=0.5)
 OPTIONS = argparse.Namespace(name="target", seed=0, device="cpu", compile=False, blind=False)
 
 
@@ -100,3 +100,11 @@ def test_a_recipe_has_another_hash_when_anything_in_it_changes(monkeypatch):
         recipe.RECIPES, "target", (SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER)
     )
     assert recipe.fingerprint("target") != before
+
+
+def test_a_blended_stage_ends_between_its_weights_and_those_it_began_with():
+    model = torch.nn.Linear(2, 2)
+    began = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    own = model.weight.detach().clone()
+    recipe._blend(model, began, 0.25)
+    torch.testing.assert_close(model.weight.detach(), 0.25 * own)

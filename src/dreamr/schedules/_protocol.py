@@ -200,7 +200,8 @@ AnswerBy: TypeAlias = Literal["target", "verified"]
 class Options:
     """How a schedule behaves; each reads what concerns it.
 
-    window: how many drafted steps may wait for their verdicts (paper: 4).
+    window: how many drafted steps may wait for their verdicts (paper: 4; a
+    draft that is many times as fast as the judge has more ready by the next call).
     hedge: when the target writes its own step beside the draft: 'always'; 'idle', it does not begin
     while a verdict is pending, for targets whose judging and writing share one processor; 'never',
     only after a rejection.
@@ -213,7 +214,7 @@ class Options:
         ValueError: a number below 1, or an unknown word.
     """
 
-    window: int = 4
+    window: int = 8
     hedge: Hedge = "always"
     reproducible: bool = False
     answer: AnswerBy = "target"

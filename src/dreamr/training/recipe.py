@@ -17,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -206,6 +206,14 @@ class Training:
                 self.save(optimizers, sight.state_dict())
 
     def _reason(self, stage: Stage) -> None:
+        began = self.out / "began.pt"
+        if stage.blend < 1.0 and self.step == 0 and self.team.leads:
+            torch.save(self.model.state_dict(), began)
+        self._train(stage)
+        if stage.blend < 1.0:
+            _blend(self.model, torch.load(began, weights_only=True), stage.blend)
+
+    def _train(self, stage: Stage) -> None:
         doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
         extra = list(doubt.parameters())
         _loop.freeze(self.model, stage.frozen)
@@ -305,6 +313,15 @@ def _as_vllm_names_it(path: Path) -> None:
         for name, tensor in load_file(path).items()
     }
     save_file(weights, path, metadata={"format": "pt"})
+
+
+def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
+    """So much of a model's weights, and the rest of others."""
+    mean = {
+        name: torch.lerp(other[name].to(own), own, share)
+        for name, own in model.state_dict().items()
+    }
+    model.load_state_dict(mean)
 
 
 def _at_depth(name: str, layers: int) -> Size:

@@ -200,8 +200,8 @@ AnswerBy: TypeAlias = Literal["target", "verified"]
 class Options:
     """How a schedule behaves; each reads what concerns it.
 
-    window: how many drafted steps may wait for their verdicts (paper: 4; a
-    draft that is many times as fast as the judge has more ready by the next call).
+    window: how many drafted steps may wait for their verdicts (paper: 4; a draft
+    that is many times as fast as the judge has more ready by the next call).
     hedge: when the target writes its own step beside the draft: 'always'; 'idle', it does not begin
     while a verdict is pending, for targets whose judging and writing share one processor; 'never',
     only after a rejection.

@@ -89,6 +89,11 @@ class Problem:
         return self.scene.answer
 
     @property
+    def final(self) -> str:
+        """The answer as the last text of a solution says it, behind the marker."""
+        return f"{MARKER} {self.answer}"
+
+    @property
     def steps(self) -> tuple[ReferenceStep, ...]:
         return self.scene.steps
 

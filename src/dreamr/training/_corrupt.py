@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from dreamr.tasks import MARKER, Problem, ReferenceStep
+from dreamr.tasks import Problem, ReferenceStep
 from dreamr.tasks._canvas import COLOURS
 from dreamr.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.tasks.vqa import SHAPES, SIZES
@@ -37,12 +37,7 @@ def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None
 
 def wrong_answer(problem: Problem, rng: Random) -> str | None:
     """A final answer with one fact changed, or None where it holds none that has others."""
-    return _changed(final(problem.answer), rng)
-
-
-def final(answer: str) -> str:
-    """The text of a final answer."""
-    return f"{MARKER} {answer}"
+    return _changed(problem.final, rng)
 
 
 def _text(step: ReferenceStep, style: str) -> str:

@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.tasks import SIDE, Problem, ReferenceStep
-from dreamr.training._corrupt import DIGITS, FAMILIES, final, wrong_answer, wrong_step
+from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_answer, wrong_step
 from dreamr.training._drills import Drill, JudgedDrill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
@@ -208,7 +208,7 @@ class ExampleMaker:
             (_rendered(step, style) + DELIMITER, 0 if diet.begins_wordy or style == "terse" else 1)
             for step, style in zip(problem.steps, styles, strict=True)
         ]
-        texts.append((final(problem.answer), 0))
+        texts.append((problem.final, 0))
         example = self._assemble(problem, problem.question, texts, branches, diet.verdict_weight)
         self._add_slips(example, diet.slips, rng)
         return example

@@ -60,7 +60,7 @@ def corpus(count: int = 2000) -> list[str]:
     for suite in SUITES:
         for index in range(count):
             problem = make_problem(suite, "train", index)
-            texts += [problem.question, problem.scene.transcript, f"{MARKER} {problem.answer}"]
+            texts += [problem.question, problem.scene.transcript, problem.final]
             texts += [text for step in problem.steps for text in step.renderings]
     return texts
 
@@ -211,7 +211,8 @@ class Training:
             torch.save(self.model.state_dict(), began)
         self._train(stage)
         if stage.blend < 1.0:
-            _blend(self.model, torch.load(began, weights_only=True), stage.blend)
+            saved = torch.load(began, map_location=self.device, weights_only=True)
+            _blend(self.model, saved, stage.blend)
 
     def _train(self, stage: Stage) -> None:
         doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
@@ -317,11 +318,8 @@ def _as_vllm_names_it(path: Path) -> None:
 
 def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
     """So much of a model's weights, and the rest of others."""
-    mean = {
-        name: torch.lerp(other[name].to(own), own, share)
-        for name, own in model.state_dict().items()
-    }
-    model.load_state_dict(mean)
+    own = model.state_dict()
+    model.load_state_dict({name: torch.lerp(other[name], own[name], share) for name in own})
 
 
 def _at_depth(name: str, layers: int) -> Size:

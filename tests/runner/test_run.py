@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -221,6 +221,29 @@ def test_a_failed_judgement_is_a_rejection(method: str, error: Exception) -> Non
     result = go(target(judge_failures={0: Failure(error)}), draft(), method)
     assert texts(result) == [TARGET[0], DRAFT[1], TARGET[2], TARGET[3]]
     assert str(error) in notes(result)
+
+
+class Busy(ScriptedEngine):
+    """Lets its first judge call wait until that has grown, and takes so much of it."""
+
+    taken = 2
+
+    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+        if self.judgements:
+            return await super().judge(context, candidates)
+        while len(candidates) < 2:
+            await anyio.lowlevel.checkpoint()
+        return (await super().judge(context, candidates))[: self.taken]
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_a_waiting_judge_call_takes_the_steps_that_come_meanwhile(taken: int) -> None:
+    big = Busy(script=TARGET, opinion=1.0, name="big")
+    big.taken = taken
+    result = go(big, draft(script=[*DRAFT[:2], "Three.\n\n", "Answer: 3"]))
+    first = next(event for event in result.events if isinstance(event, JudgeEnded))
+    assert (first.positions, len(first.verdicts)) == (tuple(range(taken)), taken)
+    assert texts(result)[:3] == [*DRAFT[:2], "Three.\n\n"]
 
 
 def test_the_wrong_number_of_verdicts_is_a_failed_judgement() -> None:

@@ -14,6 +14,7 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
+    Extend,
     Finish,
     Finished,
     Grant,
@@ -217,13 +218,17 @@ class Adversary:
 
     def judged(self, signal: Signal) -> Signal:
         assert isinstance(signal, Judged)
-        if self.calls.pop(signal.call, None) is None:
+        judge = self.calls.pop(signal.call, None)
+        if judge is None:
             return signal  # cancelled, and too late
         if "target" in self.lost or self.unlucky("target"):
             if self.luck.random() < 0.5:
                 self.lost.add("target")
             return JudgeFailed(signal.call, "out of luck", "target" in self.lost)
-        return signal
+        # What was asked at first is judged, and some of what was added, or all, or nothing.
+        at_first = len(signal.verdicts)
+        taken = self.luck.randint(at_first, len(judge.candidates))
+        return Judged(signal.call, self.verdicts(judge)[:taken])
 
     # Commands
 
@@ -248,7 +253,13 @@ class Adversary:
             case CloseLane(number):
                 del self.lanes[number]
             case Judge(call, prefix, candidates):
-                self.ask(call, prefix, candidates)
+                assert not self.calls, "two judge calls at once"
+                self.ask(Judge(call, prefix, candidates))
+                self.later("judge", Judged(call, self.verdicts(self.calls[call])))
+            case Extend(call, candidates):
+                assert candidates
+                judge = self.calls[call]
+                self.ask(Judge(call, judge.prefix, judge.candidates + candidates))
             case CancelJudge(call):
                 del self.calls[call]
             case Commit():
@@ -267,17 +278,20 @@ class Adversary:
             case Finished():
                 self.finished = command
 
-    def ask(self, call: int, prefix: tuple[str, ...], candidates: tuple[Step, ...]) -> None:
-        assert not self.calls, "two judge calls at once"
-        assert list(prefix) == self.text
-        assert list(candidates) == [step for _, step in self.waiting[: len(candidates)]]
+    def ask(self, judge: Judge) -> None:
+        """A new call, or one that has grown."""
+        candidates = list(judge.candidates)
+        assert list(judge.prefix) == self.text
+        assert candidates == [step for _, step in self.waiting[: len(candidates)]]
         assert candidates
-        before, verdicts = list(prefix), []
-        for step in candidates:
+        self.calls[judge.call] = judge
+
+    def verdicts(self, judge: Judge) -> tuple[Verdict, ...]:
+        before, verdicts = list(judge.prefix), []
+        for step in judge.candidates:
             verdicts.append(self.world.verdict(before, step))
             before.append(step.text)
-        self.calls[call] = Judge(call, prefix, candidates)
-        self.later("judge", Judged(call, tuple(verdicts)))
+        return tuple(verdicts)
 
     def commit(self, command: Commit) -> None:
         assert command.position == len(self.commits)

@@ -13,6 +13,7 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
+    Extend,
     Finish,
     Finished,
     Grant,
@@ -96,11 +97,20 @@ def test_the_draft_and_the_hedge_begin_together() -> None:
     assert hedge == OpenLane(1, "target", (), 1, 8192)
 
 
-def test_all_complete_waiting_steps_are_judged_at_once() -> None:
+def test_steps_that_are_complete_before_a_verdict_join_the_call() -> None:
     talk = Talk()
     assert talk.writes("draft", A) == [Judge(0, (), (A,))]
-    assert talk.writes("draft", B) == []
-    assert talk.writes("draft", C1) == []
+    assert talk.writes("draft", B) == [Extend(0, (B,))]
+    assert talk.writes("draft", C1) == [Extend(0, (C1,))]
+    talk.judges(YES, YES, YES)
+    assert [commit.step for commit in talk.all(Commit)] == [A, B, C1]
+    assert not talk.all(Judge)
+
+
+def test_steps_that_came_too_late_for_a_call_are_all_in_the_next() -> None:
+    talk = Talk()
+    for drafted in (A, B, C1):
+        talk.writes("draft", drafted)
     talk.judges(YES)
     assert talk.only(Judge) == Judge(1, (A.text,), (B, C1))
 

@@ -1,9 +1,10 @@
 """Models behind one narrow protocol."""
 
-from dreamr.engines._protocol import Capabilities, Chunk, Context, Engine, Sampling
+from dreamr.engines._protocol import Candidates, Capabilities, Chunk, Context, Engine, Sampling
 from dreamr.engines._scripted import Failure, ScriptedEngine
 
 __all__ = [
+    "Candidates",
     "Capabilities",
     "Chunk",
     "Context",

@@ -7,9 +7,9 @@ conversations, and several calls of one conversation, may run side by side.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, overload
 
 from dreamr.conversation import Conversation
 from dreamr.gate import Evidence
@@ -70,6 +70,37 @@ class Capabilities:
     logprobs: bool = False
 
 
+class Candidates(Sequence[str]):
+    """Consecutive steps for `Engine.judge`, to which more are added while the call may still wait.
+
+    An engine that can take late ones listens; any other judges what is there when it begins.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._texts = list(texts)
+        self._hear: Callable[[str], None] | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self._texts[index]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, text: str) -> None:
+        """One more, behind the others."""
+        self._texts.append(text)
+        if self._hear is not None:
+            self._hear(text)
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Be called with each that is added from now on. It must neither wait nor raise."""
+        self._hear = hear
+
+
 class Engine(Protocol):
     """One model. All methods may raise EngineError; after EngineLost none succeeds."""
 
@@ -89,7 +120,10 @@ class Engine(Protocol):
         ...
 
     async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
-        """Evidence for consecutive steps, each judged after the prefix and those before it."""
+        """Evidence for consecutive steps, each judged after the prefix and those before it.
+
+        For all that were there at the call, and for those of `Candidates` that came in time.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -93,11 +93,12 @@ class ScriptedEngine:
     async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
         """The opinion on each candidate, after the prefix and the candidates before it."""
         call, self.judgements = self.judgements, self.judgements + 1
+        steps = tuple(candidates)
         await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
-        prefixes = (context.prefix + tuple(candidates[:i]) for i in range(len(candidates)))
+        prefixes = (context.prefix + steps[:i] for i in range(len(steps)))
         return tuple(
             self._evidence(Context(context.conversation, prefix), candidate)
-            for prefix, candidate in zip(prefixes, candidates, strict=True)
+            for prefix, candidate in zip(prefixes, steps, strict=True)
         )
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import Situation, Verdict
-from dreamr.runner._lanes import Lane, Pump, Work
+from dreamr.runner._lanes import Lane, Pump, Question
 from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._record import Record
 from dreamr.runner._settings import Settings
@@ -21,6 +21,7 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
+    Extend,
     Finish,
     Finished,
     Grant,
@@ -72,7 +73,7 @@ class Driver:
         self._settings = settings
         self._record = Record(emit)
         self._lanes: dict[int, Lane] = {}
-        self._calls: dict[int, Work] = {}
+        self._calls: dict[int, Question] = {}
         self._watching = anyio.CancelScope()
 
     async def drive(self) -> Result:
@@ -111,12 +112,14 @@ class Driver:
                 case CloseLane(number):
                     if lane := self._lanes.get(number):
                         lane.scope.cancel()
-                case Judge(call):
-                    self._calls[call] = Work()
-                    self._tasks.start_soon(self._judge, command)
+                case Judge():
+                    self._ask(command)
+                case Extend(call, steps):
+                    if question := self._calls.get(call):
+                        question.extend(steps)
                 case CancelJudge(call):
-                    if judging := self._calls.get(call):
-                        judging.scope.cancel()
+                    if question := self._calls.get(call):
+                        question.scope.cancel()
                 case Commit() | Reject() | Discard() | Report():
                     self._record.decide(command)
                 case Finished():
@@ -176,36 +179,41 @@ class Driver:
                 for work in (*self._lanes.values(), *self._calls.values()):
                     work.check(seconds)
 
-    async def _judge(self, command: Judge) -> None:
+    def _ask(self, command: Judge) -> None:
+        question = Question(command.call, command.prefix, command.candidates)
+        self._calls[question.call] = question
+        self._record.add(JudgeStarted, question.call, question.positions())
+        self._tasks.start_soon(self._judge, question)
+
+    async def _judge(self, question: Question) -> None:
         """One judge call, from its start to its end, whatever that is."""
-        call, first = command.call, len(command.prefix)
-        positions = tuple(range(first, first + len(command.candidates)))
+        call = question.call
         verdicts: tuple[Verdict, ...] = ()
         message = None
-        self._record.add(JudgeStarted, call, positions)
         try:
-            with self._calls[call].scope:
-                verdicts = await self._verdicts(command)
+            with question.scope:
+                verdicts = await self._verdicts(question)
                 self._signal(Judged(call, verdicts))
-            if self._calls[call].stalled and not verdicts:
+            if question.stalled and not verdicts:
                 raise TimeoutError
         except Exception as error:  # no verdict is a reject, and no end of the run
             message, lost = self._describe("target", error)
             self._signal(JudgeFailed(call, message, lost))
         finally:
+            positions = question.positions(len(verdicts))
             self._record.add(JudgeEnded, call, positions, verdicts, message)
             del self._calls[call]
 
-    async def _verdicts(self, command: Judge) -> tuple[Verdict, ...]:
-        context = Context(self._conversation, command.prefix)
-        texts = [step.text for step in command.candidates]
-        found = await self._engines["target"].judge(context, texts)
-        if len(found) != len(texts):
-            raise EngineError(f"{len(found)} pieces of evidence for {len(texts)} steps")
-        decide, first = self._settings.gate.decide, len(command.prefix)
+    async def _verdicts(self, question: Question) -> tuple[Verdict, ...]:
+        context = Context(self._conversation, question.prefix)
+        least = len(question.steps)
+        found = await self._engines["target"].judge(context, question.candidates)
+        if not least <= len(found) <= len(question.steps):
+            raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
+        decide, first = self._settings.gate.decide, len(question.prefix)
         return tuple(
             decide(evidence, Situation(step, first + i))
-            for i, (evidence, step) in enumerate(zip(found, command.candidates, strict=True))
+            for i, (evidence, step) in enumerate(zip(found, question.steps, strict=False))
         )
 
     def _check_images(self, engine: Engine) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 
 import anyio
 
-from dreamr.engines import Chunk
+from dreamr.engines import Candidates, Chunk
 from dreamr.schedules import Finish
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.trace import Role
@@ -18,7 +18,7 @@ CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to i
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """An engine at work; a judge call is nothing more.
+    """An engine at work.
 
     since: when the engine gave the last sign of life (time.monotonic), None while it is not its
     turn.
@@ -33,6 +33,28 @@ class Work:
         if self.since is not None and time.monotonic() - self.since >= stall_seconds:
             self.stalled = True
             self.scope.cancel()
+
+
+class Question(Work):
+    """A judge call under way; it may grow."""
+
+    def __init__(self, call: int, prefix: tuple[str, ...], steps: Iterable[Step]) -> None:
+        super().__init__()
+        self.call = call
+        self.prefix = prefix
+        self.steps = list(steps)
+        self.candidates = Candidates(step.text for step in self.steps)
+
+    def extend(self, steps: Iterable[Step]) -> None:
+        """Ask about these too, if the engine has not begun."""
+        for step in steps:
+            self.steps.append(step)
+            self.candidates.add(step.text)
+
+    def positions(self, count: int = 0) -> tuple[int, ...]:
+        """Of the first `count` steps, or of all."""
+        first = len(self.prefix)
+        return tuple(range(first, first + (count or len(self.steps))))
 
 
 @dataclass(slots=True)

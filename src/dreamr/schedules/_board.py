@@ -12,6 +12,7 @@ from dreamr.schedules._protocol import (
     Command,
     Commit,
     Discard,
+    Extend,
     Finish,
     Finished,
     Grant,
@@ -49,6 +50,7 @@ class Board:
         self._tokens = 0
         self._lanes: set[int] = set()
         self._call: int | None = None
+        self._asked = 0  # candidates of that call
         self._next_lane = 0
         self._next_call = 0
         self._failures = 0
@@ -58,11 +60,6 @@ class Board:
     def position(self) -> int:
         """The frontier: how many steps are committed."""
         return len(self.prefix)
-
-    @property
-    def judging(self) -> bool:
-        """Whether verdicts are on their way."""
-        return self._call is not None
 
     def take(self) -> list[Command]:
         """The commands since the last time."""
@@ -104,10 +101,14 @@ class Board:
             self._commands.append(CloseLane(lane))
 
     def judge(self, candidates: Iterable[Step]) -> None:
-        """Ask about candidates at the frontier; one call at a time."""
-        assert self._call is None
-        self._call, self._next_call = self._next_call, self._next_call + 1
-        self._commands.append(Judge(self._call, tuple(self.prefix), tuple(candidates)))
+        """Ask about candidates at the frontier; a call that is under way gets those it lacks."""
+        steps = tuple(candidates)
+        if self._call is None:
+            self._call, self._next_call = self._next_call, self._next_call + 1
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps))
+        elif len(steps) > self._asked:
+            self._commands.append(Extend(self._call, steps[self._asked :]))
+        self._asked = len(steps)
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
         """Commit an accepted step; how the run ends with it, if it does."""

@@ -5,10 +5,11 @@ The frontier is the end of the committed text. What is in flight around it:
     committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
               | own                         (the target's step at the frontier: the hedge)
 
-One judge call at a time covers the waiting steps from the front, and a claim behind them: its
-verdict decides nothing, but an engine that has read the claim knows in the same pass how far it
-would have written the same (`dreamr.engines.local`). The source is section 3 of the
-paper (arXiv 2605.28678), without its retries.
+One judge call at a time covers the waiting steps from the front, and grows as more of them are
+complete; what comes too late for it is asked about in the next. A claim behind them is judged too:
+its verdict decides nothing, but an engine that has read the claim knows in the same pass how far it
+would have written the same (`dreamr.engines.local`). The source is section 3 of the paper
+(arXiv 2605.28678), without its retries.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ class Fpsr:
 
     def _judge(self) -> None:
         """Ask about all complete waiting steps at once, and about a claim behind them."""
-        if not self._board.judging and any(not drafted.decided for drafted in self._waiting):
+        if any(not drafted.decided for drafted in self._waiting):
             self._board.judge(drafted.step for drafted in self._waiting if drafted.verdict is None)
 
     def _hedge(self) -> None:

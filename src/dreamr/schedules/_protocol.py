@@ -54,7 +54,10 @@ class LaneFailed:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdicts of a judge call, one a candidate."""
+    """The verdicts of a judge call: one for each candidate that it was opened with.
+
+    And for those of the later ones (`Extend`) that came in time.
+    """
 
     call: int
     verdicts: tuple[Verdict, ...]
@@ -104,6 +107,17 @@ class Judge:
 
     call: int
     prefix: tuple[str, ...]
+    candidates: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Ask about these too, behind the call's candidates, if the engine has not begun with it.
+
+    An engine that writes and judges in turns lets calls wait; by its turn a call can have grown.
+    """
+
+    call: int
     candidates: tuple[Step, ...]
 
 
@@ -167,6 +181,7 @@ Command: TypeAlias = (
     | Grant
     | CloseLane
     | Judge
+    | Extend
     | CancelJudge
     | Commit
     | Reject

@@ -82,7 +82,10 @@ class StepReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class JudgeStarted(Event):
-    """The target is asked about the drafted steps at these consecutive positions."""
+    """The target is asked about the drafted steps at these consecutive positions.
+
+    And about those that are complete before it begins, as `JudgeEnded` says.
+    """
 
     call: int
     positions: tuple[int, ...]
@@ -90,7 +93,10 @@ class JudgeStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class JudgeEnded(Event):
-    """The verdicts, one a position; none where the call was cancelled or failed with `error`."""
+    """The verdicts, one a position; none where the call was cancelled or failed with `error`.
+
+    positions: of the steps that were judged, or were to be.
+    """
 
     call: int
     positions: tuple[int, ...]

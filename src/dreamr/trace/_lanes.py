@@ -147,7 +147,7 @@ class _Layout:
                 started.time,
                 event.time,
                 "judging" if event.verdicts else "cancelled",
-                started.positions,
+                event.positions,
                 verdicts=event.verdicts,
                 why=why,
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from dreamr.trace._events import (
     Event,
-    JudgeStarted,
+    JudgeEnded,
     LaneClosed,
     LaneOpened,
     ModelUsage,
@@ -37,7 +37,7 @@ def usage_of(events: Iterable[Event]) -> Usage:
                 committed[source] += step.tokens
             case StepRejected(step=step):
                 rejected += step.tokens
-            case JudgeStarted(positions=positions):
+            case JudgeEnded(positions=positions):
                 calls += 1
                 judged += len(positions)
     return Usage(

@@ -23,7 +23,10 @@ def plain_models(folders: dict[str, Path]) -> dict[str, Loaded]:
 
 
 def passes(model: Model) -> torch.Tensor:
-    """Hidden rows of a prompt, of a masked pass behind it, and of a token behind that."""
+    """Hidden rows of a prompt, of a masked pass behind it, and of a token behind that.
+
+    Then those of the last rows alone, in a prompt and in a masked pass.
+    """
     ids = [(7 * i) % 390 for i in range(30)]
     store = model.new_store()
     with torch.inference_mode():
@@ -33,8 +36,13 @@ def passes(model: Model) -> torch.Tensor:
         line = [model.line(12, 21), model.line(15, 19), model.line(21, 25)]
         second = model.decoder(model.tokens(ids[12:29]), torch.cat(line, -1), store, mask, {})
         store.advance(9)
-        last = model.decoder(model.tokens(ids[29:]), model.line(21, 22), store, None, {})
-    return torch.cat([first, second, last])
+        one = model.decoder(model.tokens(ids[29:]), model.line(21, 22), store, None, {})
+        store = model.new_store()
+        alone = model.decoder(model.tokens(ids[:12]), model.line(0, 12), store, None, {}, True)
+        store.advance(12)
+        mask = mask[:, :, :9, :21]
+        behind = model.decoder(model.tokens(ids[12:21]), model.line(12, 21), store, mask, {}, True)
+    return torch.cat([first, second, one, alone, behind])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -70,3 +78,11 @@ def test_ropes_that_change_with_the_length_are_left_to_the_modules(text_model: L
         assert not is_known(module)
     finally:
         module.rotary_emb.rope_type = known
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_row_alone_is_what_it_is_among_all(
+    family: str, loaded_models: dict[str, Loaded]
+) -> None:
+    rows = passes(loaded_models[family].model)
+    torch.testing.assert_close(rows[-2:], rows[[11, 20]], rtol=1e-4, atol=1e-4)

@@ -20,6 +20,7 @@ from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
     Cancel,
+    Extend,
     Failed,
     Forget,
     Judge,
@@ -124,6 +125,30 @@ def test_judging_goes_first(serve: Open) -> None:
     service.work()
     assert calls(sent) == [1, 2]
     assert isinstance(sent[-1], Judged)
+
+
+def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
+    service, sent = serve()
+    service.handle(Judge(1, 0, (), ("One.",)))
+    service.handle(Extend(1, ("Two.",)))
+    service.handle(Extend(1, ("Three.",)))
+    drain(service)
+    service.handle(Extend(1, ("Four.",)))
+    assert drain(service) == 0
+    service.handle(Judge(2, 0, (), ("One.", "Two.", "Three.")))
+    drain(service)
+    grown, whole = sent
+    assert grown.evidence == whole.evidence
+
+
+def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> None:
+    service, _ = serve()
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Judge(2, 0, (), ("One.",)))
+    service.work()
+    assert 0 < service.patience < 0.01
+    service.work()
+    assert service.patience == 0
 
 
 def test_a_cancelled_stream_makes_no_further_token(serve: Open) -> None:

@@ -11,11 +11,12 @@ from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
-from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.engines._protocol import Candidates, Capabilities, Chunk, Context, Sampling
 from dreamr.engines.local._options import Hints, LocalOptions
 from dreamr.engines.local._process import WorkerProcess
 from dreamr.engines.local._wire import (
     Cancel,
+    Extend,
     Failed,
     Forget,
     Frames,
@@ -206,6 +207,8 @@ class LocalEngine:
         number, call = self._new_call()
         key = self._key(context.conversation)
         self._send(Judge(number, key, context.prefix, tuple(candidates)))
+        if isinstance(candidates, Candidates):
+            candidates.listen(lambda text: self._extend(number, text))
         try:
             answer: Judged | None = None
             answer = await call.get()
@@ -235,6 +238,10 @@ class LocalEngine:
         self._last_call += 1
         call = self._calls[self._last_call] = _Call()
         return self._last_call, call
+
+    def _extend(self, number: int, text: str) -> None:
+        if number in self._calls and self._lost is None:
+            self._send(Extend(number, (text,)))
 
     def _end_call(self, number: int, *, tell: bool) -> None:
         """Forget a call; the worker is told unless it ended the call itself."""

@@ -106,16 +106,16 @@ class Judging:
         """For models whose state cannot be masked: ask, go back, read on."""
         found = []
         ids = list(base)
-        row = session.feed(branch, ids, len(ids))[-1:]
+        row = session.feed(branch, ids, len(ids), last=True)
         for node in steps:
             ids = [*ids, *node.ids]
             hidden = row
             if node.ids:
                 hidden = torch.cat([row, session.feed(branch, ids, len(node.ids))])
             branch.store.mark()
-            answer = session.feed(branch, [*ids, *self.question], len(self.question))
+            answer = session.feed(branch, [*ids, *self.question], len(self.question), last=True)
             branch.cut(len(ids))
-            mass = self._masses(answer[-1:])[0]
+            mass = self._masses(answer)[0]
             logprobs = self._model.logits(hidden[:-1]).log_softmax(-1)
             found.append(_evidence(mass, _mean(logprobs, node.ids), len(node.ids)))
             row = hidden[-1:]

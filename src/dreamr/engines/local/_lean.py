@@ -71,13 +71,14 @@ class LeanDecoder:
         store: Store,
         mask: torch.Tensor | None,
         extra: dict[str, Any],
+        last: bool = False,
     ) -> torch.Tensor:
         if extra or not isinstance(store, RowStore):
-            hidden: torch.Tensor = self._modules(embeds, positions, store, mask, extra)
+            hidden: torch.Tensor = self._modules(embeds, positions, store, mask, extra, last)
             return hidden
         if embeds.shape[1] == 1 and mask is None:
             return self._one(embeds[0], positions, store)
-        return self._many(embeds[0], positions, store, mask)
+        return self._many(embeds[0], positions, store, mask, last)
 
     def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
         """One token behind everything that is in the store."""
@@ -86,7 +87,12 @@ class LeanDecoder:
         return torch.from_numpy(row[None].copy())
 
     def _many(
-        self, x: torch.Tensor, positions: torch.Tensor, store: RowStore, mask: torch.Tensor | None
+        self,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        store: RowStore,
+        mask: torch.Tensor | None,
+        last: bool,
     ) -> torch.Tensor:
         """Several tokens; a mask of None means causal, on an empty store."""
         cos, sin = self._rotary(x[None], positions)
@@ -94,8 +100,9 @@ class LeanDecoder:
         if mask is not None:
             # The heads that share a key lie one under the other, as rows of one query.
             mask = _additive(mask).repeat(1, 1, self._groups, 1)
+        top = len(self._layers) - 1
         for number, (layer, (wide, cross)) in enumerate(zip(self._layers, turns, strict=True)):
-            x = layer.many(x, wide, cross, store, number, mask)
+            x = layer.many(x, wide, cross, store, number, mask, last and number == top)
         return self._norm.many(x)
 
     def _at(self, position: int) -> Any:
@@ -188,8 +195,9 @@ class _Layer:
         store: RowStore,
         number: int,
         mask: torch.Tensor | None,
+        last: bool,
     ) -> torch.Tensor:
-        """Several rows, written to the store as layer `number`."""
+        """Several rows, written to the store as layer `number`; `last`: only the last goes on."""
         rows = x.shape[0]
         qkv = self._project(self.before.many(x))
         turned = self._turn(
@@ -200,8 +208,11 @@ class _Layer:
             turned[:, self.heads :].transpose(0, 1)[None], fresh.transpose(0, 1)[None], number
         )
         query = turned[:, : self.heads].transpose(0, 1)[None]
+        if last:
+            x, query = x[-1:], query[:, :, -1:]
+            mask = None if mask is None else mask[:, :, rows - 1 :: rows]
         seen = self._attend(query, keys, values, mask)
-        x = torch.addmm(x, seen.transpose(0, 1).reshape(rows, -1), self.out)
+        x = torch.addmm(x, seen.transpose(0, 1).reshape(len(x), -1), self.out)
         return torch.addmm(x, self._gate(self.after.many(x)), self.down)
 
     def _attend(
@@ -210,8 +221,9 @@ class _Layer:
         """(heads, rows, size) of queries (1, heads, rows, size)."""
         shape = query.shape[1:]
         if mask is None:
+            causal = query.shape[2] > 1  # a single row is the last, and sees all
             seen = functional.scaled_dot_product_attention(
-                query, keys, values, is_causal=True, scale=self.scaling, enable_gqa=True
+                query, keys, values, is_causal=causal, scale=self.scaling, enable_gqa=True
             )
         else:
             packed = query.reshape(1, self.kv_heads, -1, self.size)

@@ -27,8 +27,11 @@ class Decoder(Protocol):
         store: Store,
         mask: torch.Tensor | None,
         extra: dict[str, Any],
+        last: bool = False,
     ) -> torch.Tensor:
         """Hidden rows, normed, of shape (rows, width). The store is not advanced.
+
+        last: only the last row is wanted, (1, width); the keys and values of all are written.
 
         embeds: (1, rows, width). positions: (axes, 1, rows), or (1, rows) where axes is 1. mask:
         (1, 1, rows, store length + rows), True where attention is allowed; None means causal, which
@@ -201,6 +204,7 @@ class _ModuleDecoder:
         store: Store,
         mask: torch.Tensor | None,
         extra: dict[str, Any],
+        last: bool = False,
     ) -> torch.Tensor:
         out = self._module(
             inputs_embeds=embeds,
@@ -211,4 +215,4 @@ class _ModuleDecoder:
             **extra,
         )
         hidden: torch.Tensor = out.last_hidden_state[0]
-        return hidden
+        return hidden[-1:] if last else hidden

@@ -23,6 +23,7 @@ from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
     Cancel,
+    Extend,
     Failed,
     Forget,
     Judge,
@@ -32,6 +33,8 @@ from dreamr.engines.local._wire import (
     Taken,
 )
 from dreamr.errors import DreamrError, EngineError, Unsupported
+
+_HEED = 0.002  # seconds: an engine that has heard verdicts says within one what follows
 
 
 @dataclass(slots=True)
@@ -69,6 +72,16 @@ class Service:
         self._judges: deque[tuple[Judge, _Known]] = deque()
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
+        self._judged = False  # whether the last unit was a judging pass
+
+    @property
+    def patience(self) -> float:
+        """How long to wait for messages before the next unit, in seconds.
+
+        Verdicts that were just sent have mostly made an end of the stream that would be advanced
+        next. To hear of it takes less than a token.
+        """
+        return _HEED if self._judged else 0.0
 
     @property
     def sessions(self) -> list[Session]:
@@ -86,6 +99,8 @@ class Service:
                 self._opening.append((message, self._touch(message.key)))
             case Judge():
                 self._judges.append((message, self._touch(message.key)))
+            case Extend(call, candidates):
+                self._extend(call, candidates)
             case Taken(call, tokens):
                 self._grant(call, tokens)
             case Cancel(call):
@@ -93,6 +108,7 @@ class Service:
 
     def work(self) -> bool:
         """Do one unit; False if there is nothing to do until a message comes."""
+        self._judged = bool(self._judges)
         with torch.inference_mode():
             if self._judges:
                 judge, known = self._judges.popleft()
@@ -163,6 +179,12 @@ class Service:
             if total <= self._options.cache_bytes:
                 return
             total -= session.shrink()
+
+    def _extend(self, call: int, candidates: tuple[str, ...]) -> None:
+        for place, (judge, known) in enumerate(self._judges):
+            if judge.call == call:
+                longer = judge._replace(candidates=judge.candidates + candidates)
+                self._judges[place] = longer, known
 
     def _grant(self, call: int, tokens: int) -> None:
         for task in self._streams:

@@ -137,15 +137,20 @@ class Session:
             if other.busy or other.kind != branch.kind or other is branch
         ]
 
-    def feed(self, branch: Branch, ids: list[int], most: int) -> torch.Tensor:
-        """Run up to `most` of the tokens of `ids` that the branch lacks; hidden rows of these."""
+    def feed(
+        self, branch: Branch, ids: list[int], most: int, *, last: bool = False
+    ) -> torch.Tensor:
+        """Run up to `most` of the tokens of `ids` that the branch lacks.
+
+        Their hidden rows, or that of the last alone.
+        """
         start = len(branch.ids)
         fresh = ids[start : start + most]
         mask = None
         if start and len(fresh) > 1 and self._model.rewinds:
             # The other models' modules know themselves what a row sees in their own caches.
             mask = _causal(start, len(fresh))
-        hidden = self.run(branch, fresh, self.positions(start, start + len(fresh)), mask)
+        hidden = self.run(branch, fresh, self.positions(start, start + len(fresh)), mask, last=last)
         self.keep(branch, fresh)
         return hidden
 
@@ -157,22 +162,31 @@ class Session:
         """
         for stop in (len(self.prompt) - 1, len(ids) - 1):
             if len(branch.ids) < stop:
-                self.feed(branch, ids[:stop], most)
+                self.feed(branch, ids[:stop], most, last=True)
                 if len(branch.ids) == stop:
                     branch.store.mark()
                 break
         return len(branch.ids) == len(ids) - 1
 
     def run(
-        self, branch: Branch, fresh: list[int], positions: torch.Tensor, mask: torch.Tensor | None
+        self,
+        branch: Branch,
+        fresh: list[int],
+        positions: torch.Tensor,
+        mask: torch.Tensor | None,
+        *,
+        last: bool = False,
     ) -> torch.Tensor:
-        """One forward pass behind the branch's tokens, nothing kept yet: (fresh, width)."""
+        """One forward pass behind the branch's tokens, nothing kept yet: (fresh, width).
+
+        last: (1, width), of the last of them.
+        """
         start = len(branch.ids)
         branch.store.reserve(start + len(fresh))
         embeds, extra = self._rows(start, fresh)
         if mask is not None:
             mask = mask.to(self._model.device)
-        return self._model.decoder(embeds, positions, branch.store, mask, extra)
+        return self._model.decoder(embeds, positions, branch.store, mask, extra, last)
 
     def keep(self, branch: Branch, tokens: list[int]) -> None:
         """The first rows of the last pass stay: they are these tokens."""

@@ -65,8 +65,8 @@ class StreamTask:
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             self._session.approach(branch, ids, self._prefill)
             return None
-        hidden = self._session.feed(branch, ids, self._prefill)
-        return self._next(hidden[-1:]) if len(branch.ids) == len(ids) else None
+        hidden = self._session.feed(branch, ids, self._prefill, last=True)
+        return self._next(hidden) if len(branch.ids) == len(ids) else None
 
     def gather(self, piece: Piece, seconds: float) -> Piece | None:
         """What is to be sent after this piece: all since the last, or nothing yet.

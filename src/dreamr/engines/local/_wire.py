@@ -52,6 +52,13 @@ class Judge(NamedTuple):
     candidates: tuple[str, ...]
 
 
+class Extend(NamedTuple):
+    """More candidates for a Judge that has not had its turn; else nothing."""
+
+    call: int
+    candidates: tuple[str, ...]
+
+
 class Taken(NamedTuple):
     """The consumer of a stream has taken so many more tokens."""
 
@@ -97,7 +104,7 @@ def _sum(one: float | None, other: float | None) -> float | None:
 
 
 class Judged(NamedTuple):
-    """The answer to Judge."""
+    """The answer to Judge: for its candidates, and those of each Extend that came in time."""
 
     call: int
     evidence: tuple[Evidence, ...]
@@ -111,7 +118,7 @@ class Failed(NamedTuple):
     message: str
 
 
-_PLAIN = (Piece, Taken, Cancel)
+_PLAIN = (Piece, Taken, Cancel, Extend)
 _KINDS = {kind: number for number, kind in enumerate(_PLAIN)}
 _PICKLED = len(_PLAIN)
 

@@ -38,7 +38,7 @@ def main(descriptor: int, parent: int) -> None:
     while True:
         line.receive(service.handle)
         while service.work():
-            line.receive(service.handle, wait=False)
+            line.receive(service.handle, service.patience)
 
 
 def _start(name: str, options: LocalOptions, line: _Line) -> Any:
@@ -90,11 +90,12 @@ class _Line:
             for message in self._frames.feed(self._read()):
                 return message
 
-    def receive(self, handle: Any, *, wait: bool = True) -> None:
-        """Hand over the messages that are there; wait for some if asked to."""
-        while wait or self._poll.poll(0):
+    def receive(self, handle: Any, seconds: float | None = None) -> None:
+        """Hand over the messages that are there; wait for one so long, None: until one comes."""
+        wait = None if seconds is None else 1000 * seconds
+        while self._poll.poll(wait):
             for message in self._frames.feed(self._read()):
-                wait = False
+                wait = 0
                 handle(message)
 
     def _read(self) -> bytes:

@@ -117,8 +117,7 @@ class ExampleMaker:
         self.tokenizer = tokenizer
         self._cache: dict[str, list[int]] = {}
         self._end = self.ids(END)
-        judge = f"{END}{USER}{JUDGE_QUESTION}{END}{ASSISTANT}"
-        self._judge = self.ids(judge)
+        self._judge = self.ids(f"{END}{USER}{JUDGE_QUESTION}{ASSISTANT}")
         self.verdict_ids = [self.ids(POSITIVE)[0], self.ids(NEGATIVE)[0]]
         self._rivals = self._find_rivals()
 
@@ -143,10 +142,10 @@ class ExampleMaker:
     def prompt(self, question: str) -> list[int]:
         """The tokens up to the assistant's first, image tokens expanded."""
         images = self.ids(IMAGE) * IMAGE_TOKENS
-        return [*self.ids(USER), *images, *self.ids(question), *self.ids(END + ASSISTANT)]
+        return [*self.ids(USER), *images, *self.ids(question), *self.ids(ASSISTANT)]
 
     def _plain_prompt(self, question: str) -> list[int]:
-        return [*self.ids(USER), *self.ids(question), *self.ids(END + ASSISTANT)]
+        return [*self.ids(USER), *self.ids(question), *self.ids(ASSISTANT)]
 
     def reading(self, problem: Problem) -> Example:
         """The picture read out."""

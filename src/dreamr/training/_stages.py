@@ -138,6 +138,23 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             branches=2,
             blend=0.5,
         ),
+        # And judging again, mostly of the draft's own mistakes.
+        Stage(
+            "refine",
+            "reason",
+            150,
+            24,
+            8e-4,
+            layers=12,
+            easy=0.1,
+            shares=(0.42, 0.1, 0.48),
+            seldom=("chart", "count"),
+            errors=0.4,
+            tower=0.1,
+            decay=True,
+            branches=4,
+            blend=0.6,
+        ),
     ),
     "draft": (
         Stage("see", "see", 3500, 64, 1e-3, layers=2),

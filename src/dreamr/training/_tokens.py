@@ -12,12 +12,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT, IMAGE = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<image>"
-JUDGE_QUESTION = "Judge."
+JUDGE_QUESTION = "Judge"
 POSITIVE, NEGATIVE = "positive", "negative"
 DELIMITER = "\n\n"
 VOCABULARY = 832
 
 _PIECES = Regex(r"\n+| ?[0-9]| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+")
+# A user's turn has no end of its own: each row of a judging question is read once a step.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' }}"
@@ -25,7 +26,8 @@ CHAT_TEMPLATE = (
     "{% else %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}{{ '<image>' }}"
     "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
+    "{% endfor %}{% endif %}"
+    "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 

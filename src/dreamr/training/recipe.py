@@ -43,6 +43,7 @@ from dreamr.training._models import (
 from dreamr.training._stages import RECIPES, Stage
 from dreamr.training._team import ALONE, Team, run_team
 from dreamr.training._tokens import (
+    CHAT_TEMPLATE,
     DELIMITER,
     JUDGE_QUESTION,
     NEGATIVE,
@@ -71,6 +72,7 @@ def fingerprint(name: str) -> str:
         "size": asdict(SIZES[name]),
         "stages": [asdict(stage) for stage in RECIPES[name]],
         "diet": asdict(DIETS[name]),
+        "words": [CHAT_TEMPLATE, JUDGE_QUESTION, POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -331,6 +333,7 @@ def _make_tokenizer(folder: Path, start: Path | None) -> None:
     if folder.exists():
         return
     source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
+    source.chat_template = CHAT_TEMPLATE  # as the examples have it
     source.save_pretrained(folder)
 
 

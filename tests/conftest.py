@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 from pairs import Pair
+
+# A shell that starts the tests in the background makes them ignore it, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

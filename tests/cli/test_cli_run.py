@@ -250,11 +250,9 @@ def test_the_version_and_the_help_are_told(capsys: pytest.CaptureFixture[str]) -
 
 
 HANGING = """
-import signal, sys
+import sys
 from pairs import Pair
 from dreamr.cli import main
-# A shell that starts the tests in the background makes them, and so us, ignore it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))
 """
 

@@ -208,7 +208,7 @@ def test_closing_ends_the_process_and_whoever_waits(folders: dict[str, Path]) ->
 
 
 PARENT = """
-import asyncio, signal, sys
+import asyncio, sys
 from dreamr.engines import Context, Sampling
 from dreamr.engines.local import LocalEngine
 from dreamr.conversation import Conversation, Text, Turn
@@ -225,8 +225,6 @@ async def main():
     if sys.argv[2] != "end":
         await asyncio.sleep(600)
 
-# A shell that starts the tests in the background makes them, and so us, ignore it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 

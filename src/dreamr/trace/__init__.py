@@ -31,15 +31,19 @@ from dreamr.trace._jsonl import (
     read_trace,
     write_trace,
 )
+from dreamr.trace._lanes import Bar, Fate, LaneName, lay_out
 from dreamr.trace._usage import usage_of
 
 __all__ = [
+    "Bar",
     "CommittedStep",
     "Event",
+    "Fate",
     "Finish",
     "JudgeEnded",
     "JudgeStarted",
     "LaneClosed",
+    "LaneName",
     "LaneOpened",
     "LanePaused",
     "LaneResumed",
@@ -58,6 +62,7 @@ __all__ = [
     "Usage",
     "event_from_json",
     "event_to_json",
+    "lay_out",
     "read_trace",
     "timeline_html",
     "usage_of",

@@ -1,0 +1,120 @@
+"""One problem solved with one method, as it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from dreamr.trace import Bar, Fate, LaneName, Result, StepCommitted, lay_out
+
+Check = Callable[[int, str], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of work on one lane, in seconds since the run started.
+
+    position: of the first step that it is about; steps: about how many, for a judge call.
+    tokens: written; for a judge call, of all steps that it judged. ratio: the verdict's on a
+    drafted step, None where it has none. right: whether the step is right by the task's own
+    checker, None where that cannot be told.
+    """
+
+    lane: LaneName
+    start: float
+    end: float
+    fate: Fate
+    position: int
+    steps: int = 1
+    tokens: int = 0
+    ratio: float | None = None
+    right: bool | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One problem with one method.
+
+    index: the problem's number in its task; kind: what sort of problem it is. concurrency: how
+    many problems were under way side by side. seconds: wall-clock from the question to the end;
+    first_step: to the first committed step, None where there was none. tokens, steps: of the
+    committed text, answer included. finish: how the run ended, or "failed". attempt: 1, or more
+    where a worker was lost before.
+    """
+
+    task: str
+    index: int
+    kind: str
+    method: str
+    concurrency: int
+    right: bool
+    answer: str
+    finish: str
+    seconds: float
+    first_step: float | None
+    tokens: int
+    steps: int
+    spans: tuple[Span, ...]
+    attempt: int = 1
+
+    @property
+    def key(self) -> tuple[str, int, str, int]:
+        """What no other sample of a bench has."""
+        return (self.task, self.index, self.method, self.concurrency)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; spans as lists, since most of a file is made of them."""
+        row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**row, "spans": [_row(span) for span in self.spans]}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """The sample that `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: it did not write this.
+        """
+        return cls(**{**row, "spans": tuple(Span(*span) for span in row["spans"])})
+
+
+def _row(span: Span) -> list[Any]:
+    values = asdict(span)
+    rounded = {k: round(values[k], 6) for k in ("start", "end")}
+    return list({**values, **rounded}.values())
+
+
+def spans_of(bars: Iterable[Bar], check: Check) -> tuple[Span, ...]:
+    """The bars of a trace, with what the task's checker says of each complete written step."""
+    sizes: dict[int, int] = {}
+    spans = []
+    for bar in sorted(bars, key=lambda bar: (bar.start, bar.lane)):
+        if bar.lane == "draft" and bar.text:
+            sizes[bar.positions[0]] = bar.tokens
+        spans.append(_span(bar, sizes, check))
+    return tuple(spans)
+
+
+def _span(bar: Bar, sizes: Mapping[int, int], check: Check) -> Span:
+    """sizes: tokens of the latest drafted step at each position."""
+    position = bar.positions[0]
+    if bar.lane == "judge":
+        tokens = sum(sizes.get(at, 0) for at in bar.positions)
+        return Span("judge", bar.start, bar.end, bar.fate, position, len(bar.positions), tokens)
+    ratio = bar.verdicts[0].ratio if bar.verdicts and bar.verdicts[0].evidence else None
+    right = check(position, bar.text) if bar.text else None
+    return Span(bar.lane, bar.start, bar.end, bar.fate, position, 1, bar.tokens, ratio, right)
+
+
+def first_step(result: Result) -> float | None:
+    """Seconds to the first committed step."""
+    return next((e.time for e in result.events if isinstance(e, StepCommitted)), None)
+
+
+def trace_of(result: Result, check: Check) -> tuple[Span, ...]:
+    """The spans of a finished run."""
+    return spans_of(lay_out(result.events), check)

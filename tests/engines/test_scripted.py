@@ -8,7 +8,7 @@ import pytest
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Chunk, Context, Engine, Failure, Sampling, ScriptedEngine
 from dreamr.errors import EngineError, EngineLost
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 
 TALK = Conversation((Turn("user", (Text("What is 2 + 2?"),)),))
 
@@ -25,8 +25,10 @@ def said(engine: Engine, *prefix: str) -> str:
     return "".join(chunk.text for chunk in read(engine, *prefix))
 
 
-def judged(engine: Engine, prefix: tuple[str, ...], *candidates: str) -> tuple[Evidence, ...]:
-    return anyio.run(engine.judge, Context(TALK, prefix), candidates)
+def judged(
+    engine: Engine, prefix: tuple[str, ...], *candidates: str, query: Query = VERDICT
+) -> tuple[Evidence, ...]:
+    return anyio.run(engine.judge, Context(TALK, prefix), candidates, query)
 
 
 def test_a_text_is_continued_where_the_prefix_is_its_beginning() -> None:
@@ -146,3 +148,16 @@ def test_latencies_pass_in_time() -> None:
         return anyio.current_time() - start
 
     assert anyio.run(main) >= 0.006
+
+
+def test_agreement_is_seen_from_the_script() -> None:
+    engine = ScriptedEngine(script="one two three four", opinion=0.0)
+    (found,) = judged(engine, ("one ",), "two three five", query=Query("agreement"))
+    assert (found.tokens, found.agreed) == (3, 2)
+
+
+def test_a_score_comes_out_of_the_opinion() -> None:
+    engine = ScriptedEngine(opinion={"good": 1.0})
+    good, bad = judged(engine, (), "good", "bad", query=Query("score"))
+    assert good.scores.index(1.0) == 9
+    assert bad.scores.index(1.0) == 0

@@ -13,7 +13,7 @@ import pytest
 from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Capabilities, Chunk, Context, Failure, Sampling, ScriptedEngine
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, RunFailed, Unsupported
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.runner import Settings, open_run, run
 from dreamr.schedules import Options
 from dreamr.steps import Cutting
@@ -228,7 +228,9 @@ class Busy(ScriptedEngine):
 
     taken = 2
 
-    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
         if self.judgements:
             return await super().judge(context, candidates)
         while len(candidates) < 2:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, overload
 
 from dreamr.conversation import Conversation
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class Sampling:
     reopened at a later prefix draws what the first would have drawn.
 
     logprobs: whether chunks carry log-probabilities; they cost a pass over the vocabulary a token.
+    lookup: the most tokens that the engine may guess at once from what follows the same words
+    earlier in the text, and check in one pass (prompt lookup); greedy streams only, whose text does
+    not change by it. 0: none. An engine that does so of its own accord, or cannot, ignores it.
     """
 
     max_tokens: int = 1024
@@ -43,6 +46,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     logprobs: bool = False
+    lookup: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ class Engine(Protocol):
         """
         ...
 
-    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
         """Evidence for consecutive steps, each judged after the prefix and those before it.
 
         For all that were there at the call, and for those of `Candidates` that came in time.

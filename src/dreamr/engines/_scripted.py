@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TypeAlias
 
 import anyio
@@ -12,7 +13,7 @@ import anyio.lowlevel
 
 from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
 from dreamr.errors import EngineError, EngineLost
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 
 Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
 Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
@@ -90,16 +91,24 @@ class ScriptedEngine:
         finally:
             self.open_streams -= 1
 
-    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
-        """The opinion on each candidate, after the prefix and the candidates before it."""
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
+        """The opinion on each candidate, after the prefix and the candidates before it.
+
+        A score comes out of the opinion too, all of it on one digit. Agreement is not a matter of
+        opinion: it is seen from the script.
+        """
         call, self.judgements = self.judgements, self.judgements + 1
         steps = tuple(candidates)
         await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
         prefixes = (context.prefix + steps[:i] for i in range(len(steps)))
-        return tuple(
-            self._evidence(Context(context.conversation, prefix), candidate)
+        find = self._agreement if query.asks == "agreement" else self._evidence
+        found = (
+            find(Context(context.conversation, prefix), candidate)
             for prefix, candidate in zip(prefixes, steps, strict=True)
         )
+        return tuple(map(_scored, found) if query.asks == "score" else found)
 
     async def aclose(self) -> None:
         """Every later call fails."""
@@ -135,6 +144,13 @@ class ScriptedEngine:
             case _:
                 return script(context)
 
+    def _agreement(self, context: Context, candidate: str) -> Evidence:
+        """How many of the candidate's tokens are those of the script."""
+        given, own = list(self.tokenize(candidate)), self.tokenize(self._continuation(context))
+        pairs = zip(given, own, strict=False)
+        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return Evidence(0.0, 0.0, tokens=len(given), agreed=agreed)
+
     def _evidence(self, context: Context, candidate: str) -> Evidence:
         match self.opinion:
             case Mapping():
@@ -148,3 +164,9 @@ class ScriptedEngine:
         if not 0.0 <= found <= 1.0:
             raise EngineError(f"{self.name}: a ratio must lie in [0, 1], not {found}")
         return Evidence(found, 1.0 - found)
+
+
+def _scored(evidence: Evidence) -> Evidence:
+    digit = round(9 * evidence.ratio)
+    scores = tuple(evidence.mass * (other == digit) for other in range(10))
+    return replace(evidence, scores=scores)

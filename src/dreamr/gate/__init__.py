@@ -2,6 +2,21 @@
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._labels import Labels
+from dreamr.gate._peers import AgreementGate, SameGate, ScoreGate
+from dreamr.gate._query import VERDICT, Asks, Query
 from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
 
-__all__ = ["Evidence", "FixedGate", "Gate", "Labels", "Situation", "Verdict"]
+__all__ = [
+    "VERDICT",
+    "AgreementGate",
+    "Asks",
+    "Evidence",
+    "FixedGate",
+    "Gate",
+    "Labels",
+    "Query",
+    "SameGate",
+    "ScoreGate",
+    "Situation",
+    "Verdict",
+]

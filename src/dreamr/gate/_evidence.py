@@ -12,12 +12,16 @@ class Evidence:
     positive, negative: probabilities in [0, 1], summed over the spellings of the label.
     logprob: the target's mean log-probability (nats) of the step's own tokens, None if unknown.
     tokens: how many of the target's tokens the step has, 0 if unknown.
+    agreed: how many of these, from the first on, it would have written itself, greedily.
+    scores: where a score was asked for, the probabilities of 0 to 9, else empty.
     """
 
     positive: float
     negative: float
     logprob: float | None = None
     tokens: int = 0
+    agreed: int = 0
+    scores: tuple[float, ...] = ()
 
     @property
     def mass(self) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from dreamr.gate._evidence import Evidence
+from dreamr.gate._query import Asks
 from dreamr.steps import Ending, Step
 
 
@@ -39,7 +40,12 @@ class Verdict:
 
 
 class Gate(Protocol):
-    """The rule; a pure function of what it is shown."""
+    """The rule; a pure function of what it is shown.
+
+    asks: the question whose evidence it decides on.
+    """
+
+    asks: ClassVar[Asks]
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict: ...
 
@@ -55,6 +61,7 @@ class FixedGate:
         ValueError: a value outside [0, 1].
     """
 
+    asks: ClassVar[Asks] = "verdict"
     threshold: float = 0.7
     min_mass: float = 0.01
 

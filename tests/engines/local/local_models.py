@@ -27,7 +27,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._options import LocalOptions, Questions
 
 QUESTION = "Is the last step right? Answer positive or negative."
 FAMILIES = ("qwen3", "llava", "qwen2_5_vl", "qwen3_vl")
@@ -213,7 +213,7 @@ def save_model(family: str, folder: Path) -> Path:
 def judging(loaded: Loaded, question: str = QUESTION) -> Judging:
     options = LocalOptions()
     with torch.inference_mode():
-        return Judging(loaded, question, options.labels, options.prefill)
+        return Judging(loaded, Questions(question), options.labels, options.prefill)
 
 
 def picture(seed: int, width: int = 100, height: int = 70) -> Image:

@@ -15,18 +15,22 @@ from dreamr.engines import Sampling
 from dreamr.engines.local._judge import Judging, block_mask
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._session import Session
-from dreamr.errors import ContextTooLong
-from dreamr.gate import Evidence
+from dreamr.errors import ContextTooLong, EngineError
+from dreamr.gate import VERDICT, Asks, Evidence, Query
 
 PREFIX = ("Tea costs 3.20.\n\n", "Milk costs 1.45.\n\n")
 CANDIDATES = ("Together: 3.20 + 1.45 = 4.65.\n\n", "The blue square.\n\n", "So 4.65 is negative.")
 
 
 def judge(
-    judged_by: Judging, session: Session, prefix: Sequence[str], candidates: Sequence[str]
+    judged_by: Judging,
+    session: Session,
+    prefix: Sequence[str],
+    candidates: Sequence[str],
+    query: Query = VERDICT,
 ) -> tuple[Evidence, ...]:
     with torch.inference_mode():
-        return judged_by.judge(session, prefix, candidates)
+        return judged_by.judge(session, prefix, candidates, query)
 
 
 def same(first: Evidence, second: Evidence) -> bool:
@@ -45,6 +49,60 @@ def test_together_is_one_by_one(loaded: Loaded) -> None:
         assert same(evidence, alone[0])
 
 
+OTHERS = ("Together: 4.65.\n\n", "A blue one, and larger.\n\n", "No.")
+
+
+@pytest.mark.parametrize("asks", ["score", "same", "agreement"])
+def test_other_questions_too_are_asked_together_as_one_by_one(loaded: Loaded, asks: Asks) -> None:
+    talk, ask = question_for(loaded), judging(loaded)
+    together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES, Query(asks, OTHERS))
+    for place, evidence in enumerate(together):
+        before = (*PREFIX, *CANDIDATES[:place])
+        query = Query(asks, OTHERS[place : place + 1])
+        one = CANDIDATES[place : place + 1]
+        (alone,) = judge(ask, session_of(loaded, talk), before, one, query)
+        assert same(evidence, alone)
+        assert evidence.scores == pytest.approx(alone.scores, rel=1e-4)
+        assert evidence.agreed == alone.agreed
+
+
+def test_a_score_is_ten_probabilities_and_a_verdict_none(text_model: Loaded) -> None:
+    ask, session = judging(text_model), session_of(text_model, question_for(text_model))
+    (scored,) = judge(ask, session, PREFIX, CANDIDATES[:1], Query("score"))
+    (judged,) = judge(ask, session, PREFIX, CANDIDATES[:1])
+    assert len(scored.scores) == 10
+    assert 0 < sum(scored.scores) <= 1
+    assert scored.mass == 0
+    assert judged.mass > 0
+    assert not judged.scores
+
+
+def test_the_step_to_compare_with_matters(text_model: Loaded) -> None:
+    ask, session = judging(text_model), session_of(text_model, question_for(text_model))
+    one, other = (
+        judge(ask, session, PREFIX, CANDIDATES[:1], Query("same", (text,)))[0].ratio
+        for text in OTHERS[:2]
+    )
+    assert one != pytest.approx(other, rel=1e-6)
+
+
+def test_too_few_steps_to_compare_with_are_an_error(text_model: Loaded) -> None:
+    ask, session = judging(text_model), session_of(text_model, question_for(text_model))
+    with pytest.raises(EngineError, match="1 steps to compare with, for 3"):
+        judge(ask, session, PREFIX, CANDIDATES, Query("same", OTHERS[:1]))
+
+
+def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loaded) -> None:
+    session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
+    pieces = stream(loaded, session)
+    cut = whole_from(session, pieces, 8)
+    own = "".join(piece.text for piece in pieces[:cut])
+    (found,) = judge(ask, session, (), [own], Query("agreement"))
+    assert found.tokens == found.agreed == cut
+    (other,) = judge(ask, session, (), [f"~{own}"], Query("agreement"))
+    assert other.agreed < other.tokens
+
+
 def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
     """The evidence from transformers' plain forward over prompt, steps and question."""
     model, prompter = text_model.model, text_model.prompter
@@ -59,8 +117,8 @@ def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
             logits = model.hf(input_ids=ids).logits[0].log_softmax(-1)
         rows = logits[len(before) - 1 : len(before) - 1 + len(own)]
         logprob = rows.gather(1, torch.tensor(own)[:, None]).mean()
-        positive = logits[-1].exp()[ask._positive].sum()
-        negative = logits[-1].exp()[ask._negative].sum()
+        positive = logits[-1].exp()[ask._answers["verdict"][0]].sum()
+        negative = logits[-1].exp()[ask._answers["verdict"][1]].sum()
         assert same(evidence, Evidence(float(positive), float(negative), float(logprob), len(own)))
 
 
@@ -172,7 +230,7 @@ def test_steps_that_leave_no_room_for_the_question_are_refused(text_model: Loade
 
 
 def test_a_question_sees_its_own_step_and_those_before_and_itself() -> None:
-    mask = block_mask(2, 3, [1, 3], 2)[0, 0].int().tolist()
+    mask = block_mask(2, 3, [1, 3], [2, 2])[0, 0].int().tolist()
     assert mask == [
         [1, 1, 1, 0, 0, 0, 0, 0, 0],
         [1, 1, 1, 1, 0, 0, 0, 0, 0],

@@ -32,7 +32,7 @@ def passes(model: Model) -> torch.Tensor:
     with torch.inference_mode():
         first = model.decoder(model.tokens(ids[:12]), model.line(0, 12), store, None, {})
         store.advance(12)
-        mask = block_mask(12, 9, [3, 9], 4)
+        mask = block_mask(12, 9, [3, 9], [4, 4])
         line = [model.line(12, 21), model.line(15, 19), model.line(21, 25)]
         second = model.decoder(model.tokens(ids[12:29]), torch.cat(line, -1), store, mask, {})
         store.advance(9)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.engines.local import Hints, LocalOptions
 from dreamr.engines.local._folder import check_path
-from dreamr.engines.local._options import read_hints
+from dreamr.engines.local._options import Hints, LocalOptions, Questions, read_hints
 from dreamr.errors import ModelNotFound
 
 
@@ -37,7 +36,14 @@ def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
         "max_step_tokens": 64,
     }
     (tmp_path / "dreamr.json").write_text(json.dumps(said | {"recipe": "abc"}), encoding="utf-8")
-    assert read_hints(tmp_path) == Hints("Right?", "\n\n", "Answer:", 64)
+    assert read_hints(tmp_path) == Hints(**said)
+
+
+def test_questions_are_the_callers_then_the_folders_then_the_usual_ones() -> None:
+    hints = Hints(judge_question="Right?", same_question="Like {step}?")
+    assert hints.questions() == Questions("Right?", Questions().score, "Like {step}?")
+    assert hints.questions("Sound?").verdict == "Sound?"
+    assert hints.questions().about("Tea {step}.\n\n") == "Like Tea {step}.?"
 
 
 @pytest.mark.parametrize(

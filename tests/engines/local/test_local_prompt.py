@@ -107,7 +107,7 @@ def test_steps_are_the_same_tokens_apart_and_in_a_row_whatever_the_tokenizer() -
 
 
 def label_texts(labels: Labels) -> tuple[set[str], set[str]]:
-    positive, negative = label_tokens(prompter(), labels)
+    positive, negative = label_tokens(prompter(), (labels.positive, labels.negative))
     return {TOKENIZER.decode([i]) for i in positive}, {TOKENIZER.decode([i]) for i in negative}
 
 

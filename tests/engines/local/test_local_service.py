@@ -14,7 +14,7 @@ from local_models import conversation, judging, picture
 from dreamr.conversation import Conversation
 from dreamr.engines import Sampling
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._options import LocalOptions, Questions
 from dreamr.engines.local._service import Service, judging_or_why_not
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
@@ -200,7 +200,7 @@ def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
 def test_a_model_that_cannot_tell_the_labels_apart_still_writes(text_model: Loaded) -> None:
     alike = LocalOptions(labels=Labels(("qxq",), ("qyq",)))
     sent: list[Any] = []
-    judging = judging_or_why_not(text_model, "Right?", alike)
+    judging = judging_or_why_not(text_model, Questions(), alike)
     service = Service(text_model, judging, alike, sent.append)
     service.handle(Remember(0, conversation()))
     service.handle(Judge(1, 0, (), ("Tea.",)))

@@ -30,7 +30,7 @@ from dreamr.engines.local._wire import (
     pack,
 )
 from dreamr.errors import DreamrError, EngineError, EngineLost
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 
 _REMEMBERED = 64  # conversations that the worker knows at most
 _READ = 2**16
@@ -194,7 +194,9 @@ class LocalEngine:
         finally:
             self._end_call(number, tell=not finished)
 
-    async def judge(self, context: Context, candidates: Sequence[str]) -> tuple[Evidence, ...]:
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
         """Evidence for consecutive steps, all in one forward pass; see `Engine.judge`.
 
         Raises:
@@ -206,7 +208,7 @@ class LocalEngine:
         await self.start()
         number, call = self._new_call()
         key = self._key(context.conversation)
-        self._send(Judge(number, key, context.prefix, tuple(candidates)))
+        self._send(Judge(number, key, context.prefix, tuple(candidates), query))
         if isinstance(candidates, Candidates):
             candidates.listen(lambda text: self._extend(number, text))
         try:

@@ -9,7 +9,8 @@ the place of a step: the step's own tokens up to the first that it would not hav
 choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them.
 
 Rows of questions lie behind those of the steps, so they are forgotten by not keeping them, while
-the steps' keys and values stay: an accepted step has already been read.
+the steps' keys and values stay: an accepted step has already been read. A query for agreement asks
+nothing, so there the rows of the steps are all.
 """
 
 from __future__ import annotations
@@ -20,31 +21,42 @@ from itertools import accumulate, pairwise
 import torch
 
 from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._options import Questions
 from dreamr.engines.local._prompt import label_tokens
 from dreamr.engines.local._session import Branch, Session
 from dreamr.engines.local._steps import Node
-from dreamr.gate import Evidence, Labels
+from dreamr.errors import EngineError
+from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
 
 _JOINT = 64  # more missing prefix than this is read by itself, without a mask for every row
 
 
 class Judging:
-    """How one model judges: its question and the tokens of its labels.
+    """How one model judges: its questions and the tokens of its answers.
 
     Raises:
         EngineError: the tokenizer cannot tell the labels apart.
     """
 
-    def __init__(self, loaded: Loaded, question: str, labels: Labels, prefill: int) -> None:
+    def __init__(self, loaded: Loaded, questions: Questions, labels: Labels, prefill: int) -> None:
         self._model = loaded.model
+        self._prompter = loaded.prompter
         self._prefill = prefill
-        self.question = loaded.prompter.question(question)
-        positive, negative = label_tokens(loaded.prompter, labels)
-        self._positive = torch.tensor(positive, device=self._model.device)
-        self._negative = torch.tensor(negative, device=self._model.device)
+        self._questions = questions
+        self._fixed: dict[Asks, list[int]] = {
+            "verdict": loaded.prompter.question(questions.verdict),
+            "score": loaded.prompter.question(questions.score),
+            "agreement": [],
+        }
+        words = self._tokens((labels.positive, labels.negative))
+        self._answers: dict[Asks, list[torch.Tensor]] = {"verdict": words, "same": words}
 
     def judge(
-        self, session: Session, prefix: Sequence[str], candidates: Sequence[str]
+        self,
+        session: Session,
+        prefix: Sequence[str],
+        candidates: Sequence[str],
+        query: Query = VERDICT,
     ) -> tuple[Evidence, ...]:
         """Evidence for each candidate, after the prefix and the candidates before it."""
         if not candidates:
@@ -52,16 +64,30 @@ class Judging:
         nodes = session.walk([*prefix, *candidates])
         before, steps = nodes[: len(prefix)], nodes[len(prefix) :]
         base = session.tokens(before)
-        session.check_room(len(session.tokens(nodes)) + len(self.question))
+        asked = self._asked(query, len(steps))
+        session.check_room(len(session.tokens(nodes)) + max(map(len, asked)))
         branch = session.acquire("judge", base)
         try:
             self._catch_up(session, branch, base)
             if self._model.rewinds:
                 place = before[-1] if before else session.root
-                return self._in_one_pass(session, branch, base, [place, *steps])
-            return self._one_by_one(session, branch, base, steps)
+                return self._in_one_pass(session, branch, base, [place, *steps], query, asked)
+            return self._one_by_one(session, branch, base, steps, query, asked)
         finally:
             session.release(branch)
+
+    def _tokens(self, labels: Sequence[Sequence[str]]) -> list[torch.Tensor]:
+        found = label_tokens(self._prompter, labels)
+        return [torch.tensor(tokens, device=self._model.device) for tokens in found]
+
+    def _asked(self, query: Query, count: int) -> list[list[int]]:
+        """The tokens of the question behind each of so many candidates."""
+        if query.asks != "same":
+            return [self._fixed[query.asks]] * count
+        if len(query.others) < count:
+            raise EngineError(f"{len(query.others)} steps to compare with, for {count} candidates")
+        questions = (self._questions.about(other) for other in query.others)
+        return [self._prompter.question(question) for question in questions][:count]
 
     def _catch_up(self, session: Session, branch: Branch, base: list[int]) -> None:
         """Read most of a prefix that is new to the branch."""
@@ -71,25 +97,35 @@ class Judging:
             pass
 
     def _in_one_pass(
-        self, session: Session, branch: Branch, base: list[int], nodes: list[Node]
+        self,
+        session: Session,
+        branch: Branch,
+        base: list[int],
+        nodes: list[Node],
+        query: Query,
+        asked: Sequence[Sequence[int]],
     ) -> tuple[Evidence, ...]:
         """nodes: the place where the steps begin, and that behind each of them."""
         steps = nodes[1:]
         start = len(branch.ids)
         tail = [*base[start:], *(token for node in steps for token in node.ids)]
         bounds = list(accumulate((len(node.ids) for node in steps), initial=len(base) - start))
-        asked = len(self.question)
+        sizes = [len(question) for question in asked]
         places = [session.positions(start, start + len(tail))]
-        places += [session.positions(start + end, start + end + asked) for end in bounds[1:]]
+        places += [
+            session.positions(start + end, start + end + size)
+            for end, size in zip(bounds[1:], sizes, strict=True)
+            if size
+        ]
         hidden = session.run(
             branch,
-            [*tail, *self.question * len(steps)],
+            [*tail, *(token for question in asked for token in question)],
             torch.cat(places, -1),
-            block_mask(start, len(tail), bounds[1:], asked),
+            block_mask(start, len(tail), bounds[1:], sizes),
         )
         session.keep(branch, tail)
-        verdicts = hidden[len(tail) + asked - 1 :: asked]
-        masses = self._masses(verdicts)
+        lasts = [len(tail) + end - 1 for end in accumulate(sizes)]
+        masses = self._masses(hidden[lasts], query.asks)
         # The row before a token's own is the one that predicts it.
         first = bounds[0] - 1
         logprobs = self._model.logits(hidden[first : len(tail)]).log_softmax(-1)
@@ -97,52 +133,74 @@ class Judging:
         for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = _foreseen(rows, node.ids)
-            found.append(_evidence(mass, _mean(rows[:-1], node.ids), len(node.ids)))
+            agreed = len(place.foreseen) - 1
+            found.append(_evidence(mass, _mean(rows[:-1], node.ids), len(node.ids), agreed))
         return tuple(found)
 
     def _one_by_one(
-        self, session: Session, branch: Branch, base: list[int], steps: list[Node]
+        self,
+        session: Session,
+        branch: Branch,
+        base: list[int],
+        steps: list[Node],
+        query: Query,
+        asked: Sequence[list[int]],
     ) -> tuple[Evidence, ...]:
         """For models whose state cannot be masked: ask, go back, read on."""
         found = []
         ids = list(base)
         row = session.feed(branch, ids, len(ids), last=True)
-        for node in steps:
+        for node, question in zip(steps, asked, strict=True):
             ids = [*ids, *node.ids]
             hidden = row
             if node.ids:
                 hidden = torch.cat([row, session.feed(branch, ids, len(node.ids))])
-            branch.store.mark()
-            answer = session.feed(branch, [*ids, *self.question], len(self.question), last=True)
-            branch.cut(len(ids))
-            mass = self._masses(answer)[0]
-            logprobs = self._model.logits(hidden[:-1]).log_softmax(-1)
-            found.append(_evidence(mass, _mean(logprobs, node.ids), len(node.ids)))
+            masses = self._ask(session, branch, ids, question, query.asks)
+            logprobs = self._model.logits(hidden).log_softmax(-1)
+            agreed = len(_foreseen(logprobs, node.ids)) - 1
+            mean = _mean(logprobs[:-1], node.ids)
+            found.append(_evidence(masses, mean, len(node.ids), agreed))
             row = hidden[-1:]
         return tuple(found)
 
-    def _masses(self, hidden: torch.Tensor) -> list[tuple[float, float]]:
+    def _ask(
+        self, session: Session, branch: Branch, ids: list[int], question: list[int], asks: Asks
+    ) -> list[float]:
+        """The masses of the answers to a question behind these tokens; the branch ends there."""
+        if not question:
+            return []
+        branch.store.mark()
+        answer = session.feed(branch, [*ids, *question], len(question), last=True)
+        branch.cut(len(ids))
+        return self._masses(answer, asks)[0]
+
+    def _masses(self, hidden: torch.Tensor, asks: Asks) -> list[list[float]]:
+        """For each row (rows, width) the probability of each answer; of none for agreement."""
+        if asks == "agreement":
+            return [[] for _ in range(len(hidden))]
+        if asks not in self._answers:  # not before it is needed: not every model has digits
+            self._answers[asks] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
         shares = self._model.logits(hidden).softmax(-1)
-        positive = shares[:, self._positive].sum(-1).tolist()
-        negative = shares[:, self._negative].sum(-1).tolist()
-        return list(zip(positive, negative, strict=True))
+        sums = [shares[:, tokens].sum(-1) for tokens in self._answers[asks]]
+        masses: list[list[float]] = torch.stack(sums, -1).tolist()
+        return masses
 
 
-def block_mask(start: int, tail: int, ends: Sequence[int], asked: int) -> torch.Tensor:
+def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int]) -> torch.Tensor:
     """What each row of a judging pass sees: (1, 1, rows, start + rows), True where it may look.
 
     start: rows in the store. tail: rows that stay. ends: for each question, how many of the tail's
-    rows it sees. asked: tokens of a question.
+    rows it sees. asked: how many tokens it has.
     """
-    rows = tail + asked * len(ends)
+    rows = tail + sum(asked)
     mask = torch.zeros((rows, start + rows), dtype=torch.bool)
     mask[:tail, : start + tail] = torch.ones((tail, start + tail), dtype=torch.bool).tril_(start)
-    own = torch.ones((asked, asked), dtype=torch.bool).tril_()
-    for place, end in enumerate(ends):
-        first = tail + asked * place
-        block = mask[first : first + asked]
+    first = tail
+    for end, size in zip(ends, asked, strict=True):
+        block = mask[first : first + size]
         block[:, : start + end] = True
-        block[:, start + first : start + first + asked] = own
+        block[:, start + first : start + first + size].fill_(True).tril_()
+        first += size
     return mask[None, None]
 
 
@@ -168,5 +226,8 @@ def _foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]
     return own[: same + 1]
 
 
-def _evidence(mass: tuple[float, float], logprob: float | None, tokens: int) -> Evidence:
-    return Evidence(mass[0], mass[1], logprob, tokens)
+def _evidence(masses: Sequence[float], logprob: float | None, tokens: int, agreed: int) -> Evidence:
+    """masses: of the labels, of the digits, or none."""
+    if len(masses) == 2:
+        return Evidence(masses[0], masses[1], logprob, tokens, agreed)
+    return Evidence(0.0, 0.0, logprob, tokens, agreed, tuple(masses))

@@ -10,8 +10,30 @@ from typing import Any
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
 
-JUDGE_QUESTION = "Is the last step right? Answer positive or negative."
 HINTS_FILE = "dreamr.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a model is asked about a step, where its folder says nothing else.
+
+    verdict: for the gate of this project. score and same: for those of SpecReason and Lookahead
+    Reasoning; `{step}` stands for the step to compare with.
+    """
+
+    verdict: str = "Is the last step right? Answer positive or negative."
+    score: str = (
+        "How sound is the last step, in its facts and its logic, style aside? "
+        "Answer with one digit from 0 to 9."
+    )
+    same: str = (
+        "Does the last step say and compute the same as this one, style aside?\n\n{step}\n\n"
+        "Answer positive or negative."
+    )
+
+    def about(self, step: str) -> str:
+        """The question whether a step says the same as this one."""
+        return self.same.replace("{step}", step.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +77,26 @@ class LocalOptions:
 class Hints:
     """What a model's folder says about how to use it (its optional `dreamr.json`).
 
-    judge_question: the question it was trained to answer about a step. delimiter: what ends its
-    steps. answer_marker: what stands before its answer. max_step_tokens: no step of it is longer.
-    None where the folder is silent.
+    judge_question, score_question, same_question: what it was trained to answer about a step.
+    delimiter: what ends its steps. answer_marker: what stands before its answer. max_step_tokens:
+    no step of it is longer. None where the folder is silent.
     """
 
     judge_question: str | None = None
+    score_question: str | None = None
+    same_question: str | None = None
     delimiter: str | None = None
     answer_marker: str | None = None
     max_step_tokens: int | None = None
+
+    def questions(self, verdict: str | None = None) -> Questions:
+        """What to ask; `verdict` where the caller wants another question for that."""
+        usual = Questions()
+        return Questions(
+            verdict or self.judge_question or usual.verdict,
+            self.score_question or usual.score,
+            self.same_question or usual.same,
+        )
 
 
 _KINDS = {"max_step_tokens": int}

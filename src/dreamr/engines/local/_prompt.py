@@ -8,13 +8,13 @@ template can drop them (those of thinking models drop the reasoning of earlier t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 from dreamr.engines.local._detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
-from dreamr.gate import Labels
 
 _MARK = "qzassistantqz"
 _JOINER = "\u2060"  # invisible; breaks a special token's name that the user has typed
@@ -128,22 +128,24 @@ class Prompter:
         return text
 
 
-def label_tokens(prompter: Prompter, labels: Labels) -> tuple[list[int], list[int]]:
-    """The tokens whose probabilities make up each label's mass.
+def label_tokens(prompter: Prompter, labels: Sequence[Sequence[str]]) -> list[list[int]]:
+    """The tokens whose probabilities make up the mass of each label, given by its spellings.
 
     Spellings of one token count; where a label has none of these, the first tokens of its
-    spellings do. A token that both labels claim, or a blank one, says nothing and is left out.
+    spellings do. A token that several labels claim, or a blank one, says nothing and is left out.
 
     Raises:
         EngineError: nothing is left for a label.
     """
-    positive = _first_tokens(prompter, labels.positive)
-    negative = _first_tokens(prompter, labels.negative)
-    shared = positive & negative
-    for name, tokens in ((labels.positive[0], positive), (labels.negative[0], negative)):
-        if not tokens - shared:
-            raise EngineError(f"the tokenizer has no token of its own for the label {name!r}")
-    return sorted(positive - shared), sorted(negative - shared)
+    claimed = [_first_tokens(prompter, spellings) for spellings in labels]
+    claims = Counter(token for tokens in claimed for token in tokens)
+    found = [sorted(token for token in tokens if claims[token] == 1) for tokens in claimed]
+    for spellings, tokens in zip(labels, found, strict=True):
+        if not tokens:
+            raise EngineError(
+                f"the tokenizer has no token of its own for the label {spellings[0]!r}"
+            )
+    return found
 
 
 def _first_tokens(prompter: Prompter, spellings: Iterable[str]) -> set[int]:

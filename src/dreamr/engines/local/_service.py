@@ -18,7 +18,7 @@ import torch
 from dreamr.conversation import Conversation
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded, one_line
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._options import LocalOptions, Questions
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
@@ -45,10 +45,12 @@ class _Known:
     session: Session | None = None
 
 
-def judging_or_why_not(loaded: Loaded, question: str, options: LocalOptions) -> Judging | str:
+def judging_or_why_not(
+    loaded: Loaded, questions: Questions, options: LocalOptions
+) -> Judging | str:
     """How the model judges, or what is in the way: drafts need not be able to."""
     try:
-        return Judging(loaded, question, options.labels, options.prefill)
+        return Judging(loaded, questions, options.labels, options.prefill)
     except EngineError as error:
         return one_line(error)
 
@@ -145,7 +147,7 @@ class Service:
         if isinstance(self._judging, str):
             raise Unsupported(f"this model cannot judge: {self._judging}")
         session = self._session(known)
-        evidence = self._judging.judge(session, judge.prefix, judge.candidates)
+        evidence = self._judging.judge(session, judge.prefix, judge.candidates, judge.query)
         self._send(Judged(judge.call, evidence))
         self._trim()
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from dreamr.conversation import Conversation
 from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._options import Hints
-from dreamr.gate import Evidence
+from dreamr.gate import VERDICT, Evidence, Query
 
 _HEAD = struct.Struct("<IB")
 
@@ -50,6 +50,7 @@ class Judge(NamedTuple):
     key: int
     prefix: tuple[str, ...]
     candidates: tuple[str, ...]
+    query: Query = VERDICT
 
 
 class Extend(NamedTuple):

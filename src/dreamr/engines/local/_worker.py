@@ -56,19 +56,18 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     torch.set_num_threads(options.threads)
     from dreamr.engines.local._judge import Judging
     from dreamr.engines.local._load import load, resolve
-    from dreamr.engines.local._options import JUDGE_QUESTION
     from dreamr.engines.local._service import Service, judging_or_why_not
 
     folder = resolve(name)
     hints = read_hints(Path(folder))
-    question = options.judge_question or hints.judge_question or JUDGE_QUESTION
+    questions = hints.questions(options.judge_question)
     with torch.inference_mode():
         loaded = load(folder, options)
-        judging = judging_or_why_not(loaded, question, options)
+        judging = judging_or_why_not(loaded, questions, options)
     gc.freeze()  # what is loaded stays: the collector need not look through it again and again
     model = loaded.model
     judges = isinstance(judging, Judging)
-    line.send(Ready(model.takes_images, judges, model.context, question, hints))
+    line.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
     return Service(loaded, judging, options, line.send)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dreamr import BadOption, RunOptions
 from dreamr._options import knobs
+from dreamr.gate import AgreementGate, FixedGate, SameGate, ScoreGate
 from dreamr.schedules import METHODS
 
 
@@ -62,9 +63,21 @@ def test_every_option_reaches_the_runner() -> None:
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.8, 0.9, 5)
 
 
-def test_the_target_alone_needs_no_draft() -> None:
-    assert [RunOptions(method=m).needs_draft for m in ("fpsr", "sequential", "target")] == [  # type: ignore[arg-type]
-        True,
-        True,
-        False,
-    ]
+def test_only_the_models_that_a_method_uses_are_needed() -> None:
+    assert RunOptions(method="fpsr").roles == ("draft", "target")
+    assert RunOptions(method="prompt-lookup").roles == ("target",)
+    assert RunOptions(method="draft").roles == ("draft",)
+
+
+def test_each_method_has_its_own_gate() -> None:
+    gates = {name: RunOptions(method=name).settings().gate for name in METHODS}  # type: ignore[arg-type]
+    assert gates["specreason"] == ScoreGate(7)
+    assert RunOptions(method="specreason", score=9).settings().gate == ScoreGate(9)
+    assert gates["lookahead"] == SameGate()
+    assert gates["token-sd"] == AgreementGate()
+    assert gates["fpsr"] == gates["sequential"] == gates["parse"] == FixedGate(0.7)
+
+
+def test_speculation_by_tokens_is_greedy() -> None:
+    with pytest.raises(BadOption, match="token-sd is greedy"):
+        RunOptions(method="token-sd", temperature=0.5)

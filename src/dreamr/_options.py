@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from dreamr.engines import Sampling
 from dreamr.errors import DreamrError
-from dreamr.gate import FixedGate
+from dreamr.gate import AgreementGate, FixedGate, Gate, SameGate, ScoreGate
 from dreamr.runner import Settings
-from dreamr.schedules import Options
+from dreamr.schedules import Options, Role, method
 
 
 class BadOption(DreamrError):
@@ -36,6 +36,7 @@ class Knob:
     shown: str | None = None
 
 
+_LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
 
 
@@ -48,17 +49,35 @@ class RunOptions:
     """
 
     method: Annotated[
-        Literal["fpsr", "sequential", "target"],
+        Literal[
+            "fpsr",
+            "sequential",
+            "target",
+            "draft",
+            "token-sd",
+            "prompt-lookup",
+            "specreason",
+            "lookahead",
+            "parse",
+        ],
         Knob(
             "fpsr: draft, judge and target at the same time; sequential: one after the other; "
-            "target: the target alone.",
+            "target, draft: one model alone. For comparison, on the same models: token-sd and "
+            "prompt-lookup, speculation by tokens; specreason, lookahead and parse, other methods "
+            "by steps.",
             _METHOD,
         ),
     ] = "fpsr"
-    window: Annotated[int, Knob("Drafted steps that may wait for their verdicts.", _METHOD, 1)] = 8
+    window: Annotated[
+        int,
+        Knob("Drafted steps that may wait for their verdicts; the depth of lookahead.", _METHOD, 1),
+    ] = 8
     alpha: Annotated[
         float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
     ] = 0.7
+    score: Annotated[
+        int, Knob("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
+    ] = 7
     hedge: Annotated[
         Literal["always", "idle", "never"],
         Knob(
@@ -105,6 +124,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name, (kind, knob) in knobs().items():
             _check(name, getattr(self, name), kind, knob)
+        if self.method == "token-sd" and self.temperature > 0:
+            raise BadOption("token-sd is greedy: leave temperature at 0")
 
     def settings(self) -> Settings:
         """What the runner takes."""
@@ -118,14 +139,30 @@ class RunOptions:
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,
             ),
-            gate=FixedGate(self.alpha),
-            sampling=Sampling(temperature=self.temperature, top_p=self.top_p, seed=self.seed),
+            gate=self._gate(),
+            sampling=Sampling(
+                temperature=self.temperature,
+                top_p=self.top_p,
+                seed=self.seed,
+                lookup=_LOOKUP if self.method == "prompt-lookup" else 0,
+            ),
         )
 
+    def _gate(self) -> Gate:
+        match self.method:
+            case "specreason":
+                return ScoreGate(self.score)
+            case "lookahead":
+                return SameGate()
+            case "token-sd":
+                return AgreementGate()
+            case _:
+                return FixedGate(self.alpha)
+
     @property
-    def needs_draft(self) -> bool:
-        """Whether the method has use for a draft model."""
-        return self.method != "target"
+    def roles(self) -> tuple[Role, ...]:
+        """The models that the method has use for."""
+        return method(self.method).roles
 
 
 @cache

@@ -191,12 +191,13 @@ class Reasoner:
         """
         self._check_open()
         conversation = await self._conversation(question, images)
-        target, draft = self._models["target"], self._models.get("draft")
+        models = self._models
+        leading = models["target" if "target" in models else "draft"]
         return await run(
             conversation,
-            target=target.engine,
-            draft=None if draft is None else draft.engine,
-            settings=replace(self.options.settings(), cutting=target.cutting),
+            target=models["target"].engine if "target" in models else None,
+            draft=models["draft"].engine if "draft" in models else None,
+            settings=replace(self.options.settings(), cutting=leading.cutting),
             on_event=on_event,
         )
 
@@ -256,9 +257,8 @@ class Reasoner:
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(open_one, "target")
-                if self.options.needs_draft:
-                    group.start_soon(open_one, "draft")
+                for role in self.options.roles:
+                    group.start_soon(open_one, role)
         except BaseException as error:
             await self._close()
             if isinstance(error, BaseExceptionGroup):

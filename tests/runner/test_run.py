@@ -250,7 +250,9 @@ def test_a_waiting_judge_call_takes_the_steps_that_come_meanwhile(taken: int) ->
 
 def test_the_wrong_number_of_verdicts_is_a_failed_judgement() -> None:
     class Terse(ScriptedEngine):
-        async def judge(self, context: Context, candidates: Any) -> tuple[Evidence, ...]:
+        async def judge(
+            self, context: Context, candidates: Any, query: Query = VERDICT
+        ) -> tuple[Evidence, ...]:
             return ()
 
     result = go(Terse(script=TARGET), draft(), "sequential")

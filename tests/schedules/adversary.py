@@ -52,14 +52,18 @@ class World:
     """What the models write and think: functions of the text before, and of nothing else.
 
     odd_drafts, odd_steps: how often the draft, the target write anything but a plain step.
+    alike: how often the target writes what the draft would have written.
     """
 
     seed: int
     acceptance: float = 0.5
     odd_drafts: float = 0.2
     odd_steps: float = 0.1
+    alike: float = 0.0
 
     def write(self, role: str, prefix: Sequence[str]) -> Writing:
+        luck = random.Random(f"{self.seed} alike {''.join(prefix)}")
+        role = "draft" if luck.random() < self.alike else role
         luck = random.Random(f"{self.seed} {role} {''.join(prefix)}")
         odd = luck.random() < (self.odd_drafts if role == "draft" else self.odd_steps)
         ending, finish = _ENDINGS[luck.choice(list(_ENDINGS)) if odd else "step"]
@@ -107,7 +111,8 @@ class Adversary:
     """Drives a schedule; any breach of an invariant is an AssertionError.
 
     failures: how likely each lane and call of the fragile models is to fail at each moment, half
-    of them for good.
+    of them for good. ahead: whether the target may write behind drafted steps. whole: whether the
+    draft may write to its end before it is judged.
     """
 
     schedule: Schedule
@@ -117,6 +122,8 @@ class Adversary:
     seed: int = 0
     failures: float = 0.0
     fragile: Sequence[str] = ("draft", "target")
+    ahead: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         self.luck = random.Random(self.seed)
@@ -127,7 +134,7 @@ class Adversary:
         self.calls: dict[int, Judge] = {}
         self.lost: set[str] = set()
         self.waiting: list[tuple[int, Step]] = []
-        self.own: list[Step] = []
+        self.own: list[tuple[int, Step]] = []
         self.commits: list[Commit] = []
         self.reports: list[str] = []
         self.finished: Finished | None = None
@@ -136,9 +143,10 @@ class Adversary:
     def text(self) -> list[str]:
         return [commit.step.text for commit in self.commits]
 
-    @property
-    def room(self) -> int:
-        return self.options.max_tokens - sum(commit.step.tokens for commit in self.commits)
+    def room(self, drafted: int) -> int:
+        """Tokens that fit behind the committed steps and so many of those that wait."""
+        before = [*(c.step for c in self.commits), *(s for _, s in self.waiting[:drafted])]
+        return max(1, self.options.max_tokens - sum(step.tokens for step in before))
 
     def run(self) -> Outcome:
         self.carry_out(self.schedule.start())
@@ -172,8 +180,9 @@ class Adversary:
         signal = self.write(what) if isinstance(what, int) else self.judged(what)
         if signal is not None:
             self.carry_out(self.schedule.handle(signal))
-            assert len(self.waiting) <= self.options.window, "more than a window waits"
-            assert len(self.own) <= 1
+            most = self.options.max_steps if self.whole else self.options.window
+            assert len(self.waiting) <= most, "more than a window waits"
+            assert len(self.own) <= (self.options.window if self.ahead else 1)
 
     # Engines
 
@@ -195,7 +204,7 @@ class Adversary:
         if lane.role == "draft":
             self.waiting.append((len(lane.prefix), step))
         else:
-            self.own.append(step)
+            self.own.append((len(lane.prefix), step))
         lane.prefix.append(step.text)
         lane.credit -= 1
         self.keep_busy(number)
@@ -241,10 +250,12 @@ class Adversary:
         match command:
             case OpenLane(number, role, prefix, credit, max_tokens):
                 assert credit >= 1
-                assert max_tokens == self.room
-                assert max_tokens >= 1
-                assert list(prefix) == self.text, "a lane must begin at the frontier"
-                assert all(lane.role != role for lane in self.lanes.values()), "two at once"
+                drafted = len(prefix) - len(self.text)
+                assert max_tokens == self.room(drafted)
+                if not (self.ahead and role == "target"):
+                    assert drafted == 0, "a lane must begin at the frontier"
+                    assert all(lane.role != role for lane in self.lanes.values()), "two at once"
+                assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
                 self.lanes[number] = _Lane(role, list(prefix), credit)
                 self.keep_busy(number)
             case Grant(number, steps):
@@ -252,9 +263,15 @@ class Adversary:
                 self.keep_busy(number)
             case CloseLane(number):
                 del self.lanes[number]
-            case Judge(call, prefix, candidates):
+            case Judge(call, _, _, others):
                 assert not self.calls, "two judge calls at once"
-                self.ask(Judge(call, prefix, candidates))
+                if self.ahead:
+                    places = dict(self.own)
+                    first = len(self.commits)
+                    assert others == tuple(
+                        places[first + i].text for i in range(len(command.candidates))
+                    )
+                self.ask(command)
                 self.later("judge", Judged(call, self.verdicts(self.calls[call])))
             case Extend(call, candidates):
                 assert candidates
@@ -271,8 +288,8 @@ class Adversary:
             case Discard(position, step, "draft"):
                 self.waiting.remove((position, step))
             case Discard(position, step, _):
-                assert position == len(self.commits)
-                self.own.remove(step)
+                assert self.ahead or position == len(self.commits)
+                self.own.remove((position, step))
             case Report(message):
                 self.reports.append(message)
             case Finished():
@@ -298,11 +315,15 @@ class Adversary:
         step = command.step
         if command.source == "draft":
             assert (command.position, step) == self.waiting.pop(0)
-            assert step.ending is not Ending.CAP
-            assert command.verdict == self.world.verdict(self.text, step)
-            assert command.verdict.accepted
+            if command.verdict is not None:  # else the draft is alone
+                assert step.ending is not Ending.CAP
+                assert command.verdict.accepted
+                if command.verdict.reason == "the target wrote the same":
+                    assert self.world.write("target", self.text)[0] == step
+                else:
+                    assert command.verdict == self.world.verdict(self.text, step)
         else:
-            self.own.remove(step)
+            self.own.remove((command.position, step))
             assert command.verdict is None
         assert self.world.write(command.source, self.text)[0] == step, "written after another text"
         self.commits.append(command)

@@ -10,7 +10,7 @@ import anyio
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
-from dreamr.gate import Situation, Verdict
+from dreamr.gate import Query, Situation, Verdict
 from dreamr.runner._lanes import Lane, Pump, Question
 from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._record import Record
@@ -91,13 +91,13 @@ class Driver:
         return self._record.finish(finished, self._settings.cutting)
 
     def _begin(self) -> None:
-        draft = self._engines.get("draft")
+        draft, target = self._engines.get("draft"), self._engines.get("target")
         settings = self._settings
         self._record.add(
             RunStarted,
             settings.method,
             draft.name if draft is not None else None,
-            self._engines["target"].name,
+            target.name if target is not None else None,
             settings.summary(),
         )
 
@@ -180,7 +180,8 @@ class Driver:
                     work.check(seconds)
 
     def _ask(self, command: Judge) -> None:
-        question = Question(command.call, command.prefix, command.candidates)
+        query = Query(self._settings.gate.asks, command.others)
+        question = Question(command.call, command.prefix, command.candidates, query)
         self._calls[question.call] = question
         self._record.add(JudgeStarted, question.call, question.positions())
         self._tasks.start_soon(self._judge, question)
@@ -207,7 +208,7 @@ class Driver:
     async def _verdicts(self, question: Question) -> tuple[Verdict, ...]:
         context = Context(self._conversation, question.prefix)
         least = len(question.steps)
-        found = await self._engines["target"].judge(context, question.candidates)
+        found = await self._engines["target"].judge(context, question.candidates, question.query)
         if not least <= len(found) <= len(question.steps):
             raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
         decide, first = self._settings.gate.decide, len(question.prefix)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from dreamr.engines import Candidates, Chunk
+from dreamr.gate import Query
 from dreamr.schedules import Finish
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.trace import Role
@@ -38,8 +39,11 @@ class Work:
 class Question(Work):
     """A judge call under way; it may grow."""
 
-    def __init__(self, call: int, prefix: tuple[str, ...], steps: Iterable[Step]) -> None:
+    def __init__(
+        self, call: int, prefix: tuple[str, ...], steps: Iterable[Step], query: Query
+    ) -> None:
         super().__init__()
+        self.query = query
         self.call = call
         self.prefix = prefix
         self.steps = list(steps)

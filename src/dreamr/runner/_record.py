@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dreamr.schedules import Command, Commit, Discard, Finished, Reject, Report
-from dreamr.steps import Cutting
+from dreamr.steps import Cutting, StepCutter
 from dreamr.trace import (
     CommittedStep,
     Event,
@@ -66,8 +68,15 @@ class Record:
         return result
 
     def _answer(self, finished: Finished, cutting: Cutting) -> str:
-        """The marked answer, as far as it came; else the last step, if it was meant as the last."""
-        last = self._steps[-1].step.text if self._steps else ""
+        """The marked answer, as far as it came; else the last step, if it was meant as the last.
+
+        Cut anew from the whole text: some methods commit pieces of steps.
+        """
+        cutter = StepCutter(replace(cutting, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize))
+        steps = cutter.push("".join(committed.step.text for committed in self._steps), 0)
+        if (tail := cutter.finish()) is not None:
+            steps.append(tail)
+        last = steps[-1].text if steps else ""
         marked = cutting.answer(last)
         if marked is not None:
             return marked

@@ -13,7 +13,7 @@ from dreamr.errors import RunFailed, Unsupported
 from dreamr.runner._driver import Driver
 from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._settings import Settings
-from dreamr.schedules import by_name
+from dreamr.schedules import by_name, method
 from dreamr.trace import Event, Result, Role, RunFinished
 
 
@@ -21,7 +21,7 @@ from dreamr.trace import Event, Result, Role, RunFinished
 async def open_run(
     conversation: Conversation,
     *,
-    target: Engine,
+    target: Engine | None,
     draft: Engine | None = None,
     settings: Settings | None = None,
 ) -> AsyncGenerator[AsyncIterator[Event], None]:
@@ -31,11 +31,13 @@ async def open_run(
     for whatever reason, cancels everything that is still under way. The run never waits for its
     consumer. The engines stay open and may serve several runs at once.
 
+    target: None where the method has no use for one, as draft.
+
     Raises:
         RunFailed: from the iteration, after RunFinished: the target was lost or stalled. Its
             `result` is the Result so far.
-        Unsupported: an unknown method, no draft where the method needs one, or a target that cannot
-            judge where it must.
+        Unsupported: an unknown method, no draft or target where the method needs one, or a target
+            that cannot judge where it must.
     """
     settings = settings or Settings()
     schedule = by_name(settings.method, settings.options)
@@ -58,7 +60,7 @@ async def open_run(
 async def run(
     conversation: Conversation,
     *,
-    target: Engine,
+    target: Engine | None,
     draft: Engine | None = None,
     settings: Settings | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -84,12 +86,16 @@ async def _until_finished(mailbox: Mailbox[Event]) -> AsyncGenerator[Event, None
             return
 
 
-def _engines(target: Engine, draft: Engine | None, method: str) -> dict[Role, Engine]:
+def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Role, Engine]:
     """The engines that the method uses."""
-    if method == "target":
-        return {"target": target}
-    if draft is None:
-        raise Unsupported(f"method {method!r} needs a draft model")
-    if not target.capabilities.judge:
-        raise Unsupported(f"{target.name} cannot judge; only method 'target' works with it")
-    return {"target": target, "draft": draft}
+    used = method(name)
+    given: dict[Role, Engine | None] = {"draft": draft, "target": target}
+    engines: dict[Role, Engine] = {}
+    for role in used.roles:
+        if (engine := given[role]) is None:
+            raise Unsupported(f"method {name!r} needs a {role} model")
+        engines[role] = engine
+    if used.judges and not engines["target"].capabilities.judge:
+        model = engines["target"].name
+        raise Unsupported(f"{model} cannot judge; only method 'target' works with it")
+    return engines

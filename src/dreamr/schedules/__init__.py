@@ -27,7 +27,7 @@ from dreamr.schedules._protocol import (
     Signal,
     StepDone,
 )
-from dreamr.schedules._registry import METHODS, by_name
+from dreamr.schedules._registry import METHODS, Method, by_name, method
 
 __all__ = [
     "METHODS",
@@ -47,6 +47,7 @@ __all__ = [
     "Judged",
     "LaneEnded",
     "LaneFailed",
+    "Method",
     "OpenLane",
     "Options",
     "Reject",
@@ -57,4 +58,5 @@ __all__ = [
     "Signal",
     "StepDone",
     "by_name",
+    "method",
 ]

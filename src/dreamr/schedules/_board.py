@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dreamr.gate import Verdict
 from dreamr.schedules._claims import ends_reasoning
@@ -81,12 +81,26 @@ class Board:
                 self._call = None if known else self._call
         return known
 
-    def open(self, role: Role, credit: int) -> int:
-        """Open a lane at the frontier."""
+    @property
+    def room(self) -> int:
+        """How many tokens more may be committed."""
+        return self.options.max_tokens - self._tokens
+
+    @property
+    def judging(self) -> bool:
+        """Whether a judge call is under way."""
+        return self._call is not None
+
+    def open(
+        self, role: Role, credit: int, drafted: Sequence[Step] = (), most: int | None = None
+    ) -> int:
+        """Open a lane at the frontier, or behind drafted steps; `most` tokens, if there is room."""
         lane, self._next_lane = self._next_lane, self._next_lane + 1
         self._lanes.add(lane)
-        room = self.options.max_tokens - self._tokens
-        self._commands.append(OpenLane(lane, role, tuple(self.prefix), credit, room))
+        prefix = (*self.prefix, *(step.text for step in drafted))
+        room = self.room - sum(step.tokens for step in drafted)
+        room = room if most is None else min(room, most)
+        self._commands.append(OpenLane(lane, role, prefix, credit, max(1, room)))
         return lane
 
     def grant(self, lane: int | None) -> None:
@@ -100,12 +114,16 @@ class Board:
             self._lanes.discard(lane)
             self._commands.append(CloseLane(lane))
 
-    def judge(self, candidates: Iterable[Step]) -> None:
-        """Ask about candidates at the frontier; a call that is under way gets those it lacks."""
+    def judge(self, candidates: Iterable[Step], others: Iterable[Step] = ()) -> None:
+        """Ask about candidates at the frontier; a call that is under way gets those it lacks.
+
+        others: the target's own steps to compare with; such a call cannot grow.
+        """
         steps = tuple(candidates)
         if self._call is None:
             self._call, self._next_call = self._next_call, self._next_call + 1
-            self._commands.append(Judge(self._call, tuple(self.prefix), steps))
+            own = tuple(step.text for step in others)
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own))
         elif len(steps) > self._asked:
             self._commands.append(Extend(self._call, steps[self._asked :]))
         self._asked = len(steps)
@@ -117,20 +135,27 @@ class Board:
             return "answer" if step.is_answer else "stop"
         return self._limit()
 
-    def commit_own(self, step: Step | None, finish: Finish | None) -> RunEnd | None:
-        """Commit what the target wrote at the frontier; how the run ends with it, if it does.
+    def commit_own(
+        self, step: Step | None, finish: Finish | None, role: Role = "target"
+    ) -> RunEnd | None:
+        """Commit what nobody judges at the frontier; how the run ends with it, if it does.
 
-        step: None where the stream ended before a step was complete.
+        step: None where the stream ended before a step was complete. role: who wrote it.
         """
         if step is not None:
-            self._commit(step, "target", None)
+            self._commit(step, role, None)
             if step.is_answer:
                 return "answer"
         if finish == "length":
-            self.report("the target was cut by the limit on tokens")
+            self.report(f"the {role} was cut by the limit on tokens")
         elif step is not None and step.ending is Ending.CAP:
-            self.report(f"the target's step {self.position - 1} was cut by the length cap")
+            self.report(f"the {role}'s step {self.position - 1} was cut by the length cap")
         return finish or self._limit()
+
+    def commit_piece(self, step: Step) -> RunEnd | None:
+        """Commit what the target wrote at the frontier, a part of a step or a whole one."""
+        self._commit(step, "target", None)
+        return self._limit()
 
     def _commit(self, step: Step, source: Role, verdict: Verdict | None) -> None:
         self._commands.append(Commit(self.position, step, source, verdict))

@@ -77,7 +77,10 @@ Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed
 
 @dataclass(frozen=True, slots=True)
 class OpenLane:
-    """Let `role` continue the prefix, for `credit` steps and at most `max_tokens` tokens."""
+    """Let `role` continue the prefix, for `credit` steps and at most `max_tokens` tokens.
+
+    The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
+    """
 
     lane: int
     role: Role
@@ -103,11 +106,16 @@ class CloseLane:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Ask about consecutive candidates; candidate i follows the prefix and those before it."""
+    """Ask about consecutive candidates; candidate i follows the prefix and those before it.
+
+    others: what the target wrote in the place of each, where the question is whether they mean the
+    same.
+    """
 
     call: int
     prefix: tuple[str, ...]
     candidates: tuple[Step, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,8 @@ class Options:
     """How a schedule behaves; each reads what concerns it.
 
     window: how many drafted steps may wait for their verdicts (paper: 4; a draft
-    that is many times as fast as the judge has more ready by the next call).
+    that is many times as fast as the judge has more ready by the next call); for lookahead its
+    depth.
     hedge: when the target writes its own step beside the draft: 'always'; 'idle', it does not begin
     while a verdict is pending, for targets whose judging and writing share one processor; 'never',
     only after a rejection.

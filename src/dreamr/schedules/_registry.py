@@ -1,30 +1,59 @@
-"""Schedules by the names that people give."""
+"""Methods by the names that people give."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from dreamr.errors import Unsupported
+from dreamr.schedules._alone import Alone
 from dreamr.schedules._fpsr import Fpsr
-from dreamr.schedules._protocol import Options, Schedule
+from dreamr.schedules._lookahead import Lookahead
+from dreamr.schedules._parse import Parse
+from dreamr.schedules._protocol import Options, Role, Schedule
 from dreamr.schedules._sequential import Sequential
-from dreamr.schedules._target import TargetAlone
+from dreamr.schedules._token import TokenSpeculation
 
-_FACTORIES: dict[str, Callable[[Options], Schedule]] = {
-    "fpsr": Fpsr,
-    "sequential": Sequential,
-    "target": TargetAlone,
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A schedule by its name. roles: the models that it uses; judges: whether the target judges."""
+
+    schedule: Callable[[Options], Schedule]
+    roles: tuple[Role, ...] = ("draft", "target")
+
+    @property
+    def judges(self) -> bool:
+        return len(self.roles) > 1
+
+
+_METHODS: dict[str, Method] = {
+    "fpsr": Method(Fpsr),
+    "sequential": Method(Sequential),
+    "target": Method(partial(Alone, role="target"), ("target",)),
+    "draft": Method(partial(Alone, role="draft"), ("draft",)),
+    "token-sd": Method(TokenSpeculation),
+    "prompt-lookup": Method(partial(Alone, role="target"), ("target",)),
+    "specreason": Method(Sequential),
+    "lookahead": Method(Lookahead),
+    "parse": Method(Parse),
 }
 
-METHODS = tuple(_FACTORIES)
+METHODS = tuple(_METHODS)
 
 
-def by_name(name: str, options: Options | None = None) -> Schedule:
-    """A fresh schedule for one run.
+def method(name: str) -> Method:
+    """The method of this name.
 
     Raises:
         Unsupported: an unknown name; the message lists the known ones.
     """
-    if name not in _FACTORIES:
+    if name not in _METHODS:
         raise Unsupported(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    return _FACTORIES[name](options or Options())
+    return _METHODS[name]
+
+
+def by_name(name: str, options: Options | None = None) -> Schedule:
+    """A fresh schedule for one run. Errors: `method`."""
+    return method(name).schedule(options or Options())

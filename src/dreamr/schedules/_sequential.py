@@ -24,6 +24,12 @@ from dreamr.steps import Ending, Step
 class Sequential:
     """The oracle: nothing overlaps, so nothing can depend on timing.
 
+    With the gate `ScoreGate` this is SpecReason (arXiv 2504.07891). Faithful: the draft writes a
+    step, the target rates it, keeps it or writes the step anew, strictly in turns. Different: the
+    draft is greedy unless it is told otherwise (paper: temperature 0.6, top-p 0.95); the final
+    answer is the target's own unless `answer` is 'verified'; a step is whatever the models' own
+    delimiter ends, and the draft's stream stays open while it is rated.
+
     At any time exactly one of three is at work: the draft on its next step, the judge on
     `_candidate`, or the target on a fallback.
     """

@@ -123,12 +123,13 @@ class StepCutter:
     def finish(self, *, truncated: bool = False) -> Step | None:
         """End the stream; `truncated` where a limit ended it and not the model.
 
-        Returns the step that was under way, if there was anything but white space in it.
+        Returns the step that was under way, if there was anything but white space in it, or if it
+        was cut: whoever goes on from there needs the white space too.
         """
         if self._done:
             return None
         self._done = True
-        if self._content < 0:
+        if self._content < 0 and not (truncated and self._text):
             return None
         ending = Ending.ANSWER if self._is_answer else Ending.END
         return self._cut(len(self._text), Ending.CAP if truncated else ending)

@@ -27,11 +27,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """Always the first event. draft, target: the names of the engines, None without a draft."""
+    """Always the first event. draft, target: the names of the engines, None for one not used."""
 
     method: str
     draft: str | None
-    target: str
+    target: str | None
     options: Mapping[str, Option] = field(default_factory=dict)
 
 

@@ -98,7 +98,8 @@ def _about(events: Sequence[Event]) -> str:
     started = next((event for event in events if isinstance(event, RunStarted)), None)
     if started is None:
         return ""
-    models = f"target {started.target}" + (f", draft {started.draft}" if started.draft else "")
+    named = {"target": started.target, "draft": started.draft}
+    models = ", ".join(f"{role} {name}" for role, name in named.items() if name)
     chosen = ", ".join(f"{name} {_plain(value)}" for name, value in started.options.items())
     return escape(" · ".join(part for part in (started.method, models, chosen) if part))
 

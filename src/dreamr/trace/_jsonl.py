@@ -96,7 +96,9 @@ def _step(values: Mapping[str, Any]) -> Step:
 
 def _verdict(values: Mapping[str, Any]) -> Verdict:
     evidence = values["evidence"]
-    return Verdict(**{**values, "evidence": Evidence(**evidence) if evidence else None})
+    if evidence is not None:
+        evidence = Evidence(**{**evidence, "scores": tuple(evidence["scores"])})
+    return Verdict(**{**values, "evidence": evidence})
 
 
 def _committed(values: Mapping[str, Any]) -> CommittedStep:

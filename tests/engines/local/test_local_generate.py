@@ -111,6 +111,16 @@ def test_several_pictures_of_different_sizes(family: str, loaded_models: dict[st
     assert session.branches[0].ids[len(session.prompt) :] == expected[:11]
 
 
+def test_guessing_from_earlier_words_changes_no_greedy_text(loaded: Loaded) -> None:
+    talk = question_for(loaded)
+    plain = stream(loaded, session_of(loaded, talk), ("Tea, tea, tea, ",), Sampling(60))
+    session = session_of(loaded, talk)
+    guessed = stream(loaded, session, ("Tea, tea, tea, ",), Sampling(60, lookup=10))
+    assert [piece.text for piece in guessed] == [piece.text for piece in plain]
+    again = stream(loaded, session, ("Tea, tea, tea, ",), Sampling(60, lookup=10))
+    assert [piece.text for piece in again] == [piece.text for piece in plain]
+
+
 def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:
     talk = question_for(text_model)
     asked = stream(text_model, session_of(text_model, talk), (), Sampling(5, logprobs=True))

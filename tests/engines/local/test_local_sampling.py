@@ -11,7 +11,7 @@ from test_local_generate import session_of, stream, whole_from
 
 from dreamr.engines import Sampling
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._sampling import choose, uniform
+from dreamr.engines.local._sampling import choose, guess, uniform
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 
@@ -85,3 +85,17 @@ def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
         for seed in range(4)
     }
     assert len(texts) == 4
+
+
+@pytest.mark.parametrize(
+    ("ids", "guessed"),
+    [
+        ([1, 2, 3, 9, 8, 1, 2, 3], [9, 8, 1]),  # the longest n-gram
+        ([3, 7, 3, 5, 3], [5, 3]),  # where it was last
+        ([4, 4, 4], [4]),  # up to the end
+        ([1, 2, 3], []),
+        ([1], []),
+    ],
+)
+def test_guesses_follow_the_same_tokens_earlier(ids: list[int], guessed: list[int]) -> None:
+    assert guess(ids, 3) == guessed

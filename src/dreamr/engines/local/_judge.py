@@ -23,6 +23,7 @@ import torch
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import Questions
 from dreamr.engines.local._prompt import label_tokens
+from dreamr.engines.local._sampling import foreseen
 from dreamr.engines.local._session import Branch, Session
 from dreamr.engines.local._steps import Node
 from dreamr.errors import EngineError
@@ -132,7 +133,7 @@ class Judging:
         found = []
         for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
             rows = logprobs[a - 1 - first : b - first]
-            place.foreseen = _foreseen(rows, node.ids)
+            place.foreseen = foreseen(rows, node.ids)
             agreed = len(place.foreseen) - 1
             found.append(_evidence(mass, _mean(rows[:-1], node.ids), len(node.ids), agreed))
         return tuple(found)
@@ -157,7 +158,7 @@ class Judging:
                 hidden = torch.cat([row, session.feed(branch, ids, len(node.ids))])
             masses = self._ask(session, branch, ids, question, query.asks)
             logprobs = self._model.logits(hidden).log_softmax(-1)
-            agreed = len(_foreseen(logprobs, node.ids)) - 1
+            agreed = len(foreseen(logprobs, node.ids)) - 1
             mean = _mean(logprobs[:-1], node.ids)
             found.append(_evidence(masses, mean, len(node.ids), agreed))
             row = hidden[-1:]
@@ -210,20 +211,6 @@ def _mean(logprobs: torch.Tensor, ids: list[int]) -> float | None:
         return None
     tokens = torch.tensor(ids, device=logprobs.device)
     return float(logprobs.gather(1, tokens[:, None]).mean())
-
-
-def _foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
-    """What the model itself would write: `ids` as far as it would choose them, and one more.
-
-    logprobs: of the row before the first of them, and of each.
-    """
-    chosen, tokens = logprobs.max(-1)
-    own = list(zip(tokens.tolist(), chosen.tolist(), strict=True))
-    same = next(
-        (i for i, (given, (token, _)) in enumerate(zip(ids, own, strict=False)) if given != token),
-        len(ids),
-    )
-    return own[: same + 1]
 
 
 def _evidence(masses: Sequence[float], logprob: float | None, tokens: int, agreed: int) -> Evidence:

@@ -1,4 +1,4 @@
-"""Drawing one token from logits, repeatably.
+"""Choosing tokens: drawing one from logits, repeatably, and guessing several.
 
 The noise is counter-based: what is drawn at a position depends only on the seed, the position in
 the assistant's text and the distribution there, never on how a stream came to that position.
@@ -6,11 +6,14 @@ the assistant's text and the distribution there, never on how a stream came to t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from dreamr.engines._protocol import Sampling
 
+_NGRAM = 3  # tokens that have to occur again before those behind them are guessed
 _HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
 
 
@@ -62,3 +65,31 @@ def _nucleus_draw(
     if place >= count and not whole:
         return None
     return tokens[min(place, last)]
+
+
+def foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
+    """What the model itself would write: `ids` as far as it would choose them, and one more.
+
+    logprobs: of the row before the first of them, and of each.
+    """
+    chosen, tokens = logprobs.max(-1)
+    own = list(zip(tokens.tolist(), chosen.tolist(), strict=True))
+    same = next(
+        (i for i, (given, (token, _)) in enumerate(zip(ids, own, strict=False)) if given != token),
+        len(ids),
+    )
+    return own[: same + 1]
+
+
+def guess(ids: Sequence[int], most: int) -> list[int]:
+    """Up to `most` tokens that followed the last few when these occurred before: prompt lookup.
+
+    The longest of the last n tokens (n at most 3) that did, where they last did; empty if none did.
+    """
+    size = len(ids)
+    for n in range(min(_NGRAM, size - 1), 0, -1):
+        last = list(ids[size - n :])
+        for at in range(size - n - 1, -1, -1):
+            if ids[at] == last[0] and ids[at : at + n] == last:
+                return list(ids[at + n : at + n + most])
+    return []

@@ -149,7 +149,7 @@ class Session:
         mask = None
         if start and len(fresh) > 1 and self._model.rewinds:
             # The other models' modules know themselves what a row sees in their own caches.
-            mask = _causal(start, len(fresh))
+            mask = causal(start, len(fresh))
         hidden = self.run(branch, fresh, self.positions(start, start + len(fresh)), mask, last=last)
         self.keep(branch, fresh)
         return hidden
@@ -267,7 +267,7 @@ def _picture(image: Image) -> Pictures.Image:
     return Pictures.frombytes("RGB", (image.width, image.height), image.pixels)
 
 
-def _causal(start: int, rows: int) -> torch.Tensor:
+def causal(start: int, rows: int) -> torch.Tensor:
     """Each row sees everything before it: (1, 1, rows, start + rows)."""
     mask = torch.ones((rows, start + rows), dtype=torch.bool).tril_(start)
     return mask[None, None]

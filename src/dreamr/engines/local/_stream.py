@@ -9,8 +9,8 @@ import torch
 
 from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._sampling import choose
-from dreamr.engines.local._session import Session
+from dreamr.engines.local._sampling import choose, foreseen, guess
+from dreamr.engines.local._session import Session, causal
 from dreamr.engines.local._steps import Generation
 from dreamr.engines.local._wire import Piece
 
@@ -48,6 +48,8 @@ class StreamTask:
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
         self._foreseen = deque(place.foreseen if sampling.temperature <= 0 else ())
+        rewinds = loaded.model.rewinds and sampling.temperature <= 0
+        self._guesses = sampling.lookup if rewinds else 0
         self._made = 0
         self._held: Piece | None = None
         self._sent = 0.0  # when the last piece left
@@ -65,6 +67,11 @@ class StreamTask:
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             self._session.approach(branch, ids, self._prefill)
             return None
+        if self._guesses and len(branch.ids) == len(ids) - 1:
+            guessed = guess(ids, min(self._guesses, self._room))
+            if guessed:
+                self._foreseen.extend(self._check(guessed))
+                return self.advance()
         hidden = self._session.feed(branch, ids, self._prefill, last=True)
         return self._next(hidden) if len(branch.ids) == len(ids) else None
 
@@ -87,6 +94,21 @@ class StreamTask:
     def close(self) -> None:
         """Give the branch back; what it has read stays."""
         self._session.release(self._branch)
+
+    @property
+    def _room(self) -> int:
+        """How many tokens fit behind the last."""
+        return self._loaded.model.context - len(self._ids)
+
+    def _check(self, guessed: list[int]) -> list[tuple[int, float]]:
+        """What the model writes here: as many of the guessed tokens as it would choose, and one."""
+        session, branch = self._session, self._branch
+        rows, start = [self._ids[-1], *guessed], len(branch.ids)
+        positions = session.positions(start, start + len(rows))
+        hidden = session.run(branch, rows, positions, causal(start, len(rows)))
+        own = foreseen(self._loaded.model.logits(hidden).log_softmax(-1), guessed)
+        session.keep(branch, rows[: len(own)])
+        return own
 
     def _next(self, hidden: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self._session.prompt)

@@ -1,0 +1,177 @@
+"""The methods of others do what their papers say, over scripted engines."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamr.conversation import Conversation, Text, Turn
+from dreamr.engines import Context, Engine, ScriptedEngine
+from dreamr.errors import Unsupported
+from dreamr.gate import AgreementGate, FixedGate, Gate, SameGate, ScoreGate
+from dreamr.runner import Settings, run
+from dreamr.schedules import Options
+from dreamr.trace import JudgeStarted, LaneOpened, Result, StepDiscarded, StepRejected
+
+TALK = Conversation((Turn("user", (Text("What do tea and milk cost?"),)),))
+OWN = ["Tea costs 2.\n\n", "Milk costs 1.\n\n", "Two and one is three.\n\n", "Answer: 3"]
+DRAFT = ["tea  costs 2.\n\n", "Milk is 1.\n\n", "That is 4.\n\n", "Answer: 4"]
+GATES: dict[str, Gate] = {
+    "lookahead": SameGate(),
+    "specreason": ScoreGate(7),
+    "token-sd": AgreementGate(),
+}
+
+
+def go(method: str, target: Engine | None, draft: Engine | None = None, **options: Any) -> Result:
+    gate = GATES.get(method, FixedGate())
+    chosen = Settings(method=method, gate=gate, options=Options(reproducible=True, **options))
+
+    async def main() -> Result:
+        with anyio.fail_after(20):
+            return await run(TALK, target=target, draft=draft, settings=chosen)
+
+    return anyio.run(main)
+
+
+def texts(result: Result) -> list[str]:
+    return [committed.step.text for committed in result.steps]
+
+
+def of_kind(result: Result, kind: type) -> list[Any]:
+    return [event for event in result.events if isinstance(event, kind)]
+
+
+class Comparing(ScriptedEngine):
+    """Thinks that a step means the same where its opinion says so, and keeps what it was asked."""
+
+    async def judge(self, context, candidates, query=None):  # type: ignore[no-untyped-def]
+        self.asked = [*getattr(self, "asked", []), (tuple(candidates), query)]
+        return await super().judge(context, candidates, query)
+
+
+def test_lookahead_keeps_steps_that_mean_the_same_and_the_targets_where_they_do_not() -> None:
+    big = Comparing(script=OWN, opinion={DRAFT[1]: 0.6})
+    result = go("lookahead", big, ScriptedEngine(script=DRAFT), window=4)
+    assert texts(result) == [*DRAFT[:2], *OWN[2:]]
+    assert [s.source for s in result.steps] == ["draft", "draft", "target", "target"]
+    (rejected,) = of_kind(result, StepRejected)
+    assert rejected.step.text == DRAFT[2]
+
+
+def test_lookahead_asks_about_the_targets_own_step_but_not_where_the_text_is_equal() -> None:
+    big = Comparing(script=OWN, opinion=1.0)
+    result = go("lookahead", big, ScriptedEngine(script=DRAFT[:2]), window=4)
+    assert texts(result)[:2] == DRAFT[:2]
+    for candidates, query in big.asked:
+        assert query.asks == "same"
+        assert DRAFT[0] not in candidates
+        assert query.others == tuple(OWN[DRAFT.index(step)] for step in candidates)
+
+
+def test_lookahead_has_the_target_write_behind_drafted_steps_before_these_are_settled() -> None:
+    big = ScriptedEngine(script=OWN, opinion=1.0, token_seconds=0.002)
+    result = go("lookahead", big, ScriptedEngine(script=DRAFT), window=3)
+    opened = [e.position for e in of_kind(result, LaneOpened) if e.role == "target"]
+    first = next(e.time for e in of_kind(result, JudgeStarted))
+    early = [e for e in of_kind(result, LaneOpened) if e.role == "target" and e.time < first]
+    assert {e.position for e in early} >= {0, 1, 2}
+    assert sorted(opened) == [0, 1, 2, 3]
+
+
+def test_lookahead_never_compares_an_answer() -> None:
+    big = ScriptedEngine(script=OWN, opinion=1.0)
+    result = go("lookahead", big, ScriptedEngine(script=[DRAFT[0], "Answer: 4"]), window=4)
+    assert result.answer == "3"
+    assert "Answer: 4" in [e.step.text for e in of_kind(result, StepDiscarded)]
+
+
+def test_parse_judges_the_whole_draft_at_once_and_keeps_its_longest_valid_prefix() -> None:
+    big = ScriptedEngine(script=OWN, opinion={DRAFT[0]: 0.9, DRAFT[1]: 0.9})
+    result = go("parse", big, ScriptedEngine(script=DRAFT), window=1)
+    assert texts(result) == [*DRAFT[:2], *OWN[2:]]
+    assert of_kind(result, JudgeStarted)[0].positions == (0, 1, 2, 3)
+    assert big.judgements == 1  # behind the fallback the draft has its answer left, a mere claim
+
+
+def test_parse_accepts_a_whole_draft_with_its_answer_where_that_is_judged() -> None:
+    big = ScriptedEngine(script=OWN, opinion=0.9)
+    result = go("parse", big, ScriptedEngine(script=DRAFT), answer="verified")
+    assert texts(result) == DRAFT
+    assert big.streams == 0
+
+
+def test_specreason_keeps_what_is_rated_highly() -> None:
+    big = Comparing(script=OWN, opinion={DRAFT[0]: 0.9, DRAFT[1]: 0.7})
+    result = go("specreason", big, ScriptedEngine(script=DRAFT))
+    assert texts(result) == [DRAFT[0], *OWN[1:]]
+    assert {query.asks for _, query in big.asked} == {"score"}
+    assert of_kind(result, StepRejected)[0].verdict.reason == "score 6.0 below 7"
+
+
+def test_the_draft_alone_needs_no_target() -> None:
+    result = go("draft", None, ScriptedEngine(script=DRAFT))
+    assert texts(result) == DRAFT
+    assert {step.source for step in result.steps} == {"draft"}
+    assert result.usage.draft.accepted == result.usage.draft.written
+
+
+def test_what_a_method_needs_is_said() -> None:
+    with pytest.raises(Unsupported, match="'lookahead' needs a draft model"):
+        go("lookahead", ScriptedEngine(script=OWN))
+    with pytest.raises(Unsupported, match="'target' needs a target model"):
+        go("target", None, ScriptedEngine(script=DRAFT))
+
+
+def prone_to_err(text: str, seed: int, share: float) -> ScriptedEngine:
+    """A draft that writes another's text, but for some of its words."""
+
+    def goes_on(context: Context) -> str:
+        done = "".join(context.prefix)
+        assert text.startswith(done), "what is committed is not the target's text"
+        words = text[len(done) :].split(" ")
+        luck = Random(f"{seed} {done}")
+        return " ".join("wrong" if luck.random() < share else word for word in words)
+
+    return ScriptedEngine(script=goes_on)
+
+
+WORDS = st.lists(st.sampled_from(["tea", "milk", "2.", "so", "3,"]), min_size=1, max_size=12)
+STEPS = st.lists(WORDS.map(" ".join), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.booleans())
+def test_speculation_by_tokens_writes_what_the_target_alone_writes(
+    steps: list[str], seed: int, share: float, blanks: bool
+) -> None:
+    text = "\n\n".join([*steps, "Answer: 3"])
+    text = f"\n\n{text}" if blanks else text  # pieces of white space alone
+    alone = go("target", ScriptedEngine(script=text))
+    big = ScriptedEngine(script=text)
+    result = go("token-sd", big, prone_to_err(text, seed, share))
+    assert "".join(texts(result)) == "".join(texts(alone)) == text
+    assert result.answer == alone.answer == "3"
+    assert big.written == sum(step.step.tokens for step in result.steps)
+
+
+def test_a_guess_grows_where_it_was_right_and_shrinks_where_it_was_wrong() -> None:
+    text = " ".join(f"w{number}" for number in range(60))
+    right = go("token-sd", ScriptedEngine(script=text), prone_to_err(text, 0, 0.0))
+    wrong = go("token-sd", ScriptedEngine(script=text), prone_to_err(text, 0, 1.0))
+    assert len(of_kind(right, JudgeStarted)) < 8  # 6 + 8 + 10 + 12 + 14 tokens ...
+    assert len(of_kind(wrong, JudgeStarted)) >= 59
+
+
+@pytest.mark.parametrize("limit", [1, 7])
+def test_speculation_by_tokens_keeps_to_the_limit(limit: int) -> None:
+    text = "one two three four five six seven eight nine"
+    small = prone_to_err(text, 0, 0.0)
+    result = go("token-sd", ScriptedEngine(script=text), small, max_tokens=limit)
+    assert sum(step.step.tokens for step in result.steps) == limit
+    assert result.finish == "length"

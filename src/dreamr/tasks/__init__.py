@@ -1,10 +1,26 @@
-"""Task suites: problems with pictures that the project draws, reference reasoning, scorers."""
+"""Tasks: suites of problems that the project draws, published benchmarks, scorers of both."""
 
+import os
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from dreamr.tasks import docmath, story, vqa
 from dreamr.tasks._canvas import GRID, PATCH, SIDE, Canvas
+from dreamr.tasks._item import (
+    FIRST,
+    LIMIT,
+    BadData,
+    Item,
+    Items,
+    NoData,
+    ProblemCheck,
+    TaskError,
+    UnknownTask,
+    by_unit,
+    item_of,
+    reads_as_reference,
+)
 from dreamr.tasks._problem import (
     MARKER,
     Problem,
@@ -14,21 +30,37 @@ from dreamr.tasks._problem import (
     extract_answer,
     is_correct,
 )
+from dreamr.tasks.public import BENCHMARKS
 
 __all__ = [
+    "BENCHMARKS",
+    "CHECKERS",
+    "FIRST",
     "GRID",
     "LEVELS",
+    "LIMIT",
     "MARKER",
     "PATCH",
     "SIDE",
     "SUITES",
+    "TASKS",
+    "BadData",
+    "Item",
+    "Items",
+    "NoData",
     "Problem",
     "ReferenceStep",
     "Scene",
     "Split",
+    "TaskError",
+    "UnknownTask",
+    "by_unit",
     "extract_answer",
     "is_correct",
+    "item_of",
+    "load",
     "make_problem",
+    "reads_as_reference",
 ]
 
 LEVELS = (1, 2, 3)
@@ -37,6 +69,52 @@ SUITES: dict[str, Callable[[Random, int], Scene]] = {
     "story": story.generate,
     "vqa": vqa.generate,
 }
+# What each suite knows about steps; a suite that can tell more puts a checker of its own here.
+CHECKERS: dict[str, ProblemCheck] = {
+    "docmath": reads_as_reference,
+    "story": reads_as_reference,
+    "vqa": reads_as_reference,
+}
+TASKS = (*SUITES, *BENCHMARKS)
+
+
+def load(
+    name: str,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    source: str | os.PathLike[str] | None = None,
+) -> Items:
+    """The items of a task, each made when it is asked for.
+
+    Args:
+        name: one of `TASKS`.
+        limit: how many problems; by default all of a benchmark, `LIMIT` of a suite. A problem of
+            MMBench is several items.
+        seed: of a suite, how many problems behind number `FIRST` of the test split to begin; of a
+            benchmark, of the draw of `limit` problems.
+        source: of a benchmark, a folder or a parquet file; the Hugging Face hub by default.
+
+    Raises:
+        UnknownTask: the message lists the known ones.
+        NoData, BadData: the files of a benchmark; a suite with a source; a limit below 1 or a
+            negative seed.
+        Unsupported: a library is missing.
+    """
+    if name not in TASKS:
+        raise UnknownTask(f"no task {name!r}; known: {', '.join(TASKS)}")
+    if (limit is not None and limit < 1) or seed < 0:
+        raise BadData(f"{name}: the limit must be at least 1 and the seed at least 0")
+    if name in BENCHMARKS:
+        return BENCHMARKS[name].load(limit=limit, seed=seed, source=source)
+    if source is not None:
+        raise BadData(f"{name} draws its own problems: leave the source {source} out")
+    first = FIRST + seed
+    return Items(range(first, first + (limit or LIMIT)), partial(_drawn, name))
+
+
+def _drawn(suite: str, index: int) -> Item:
+    return item_of(make_problem(suite, "test", index), CHECKERS[suite])
 
 
 def make_problem(suite: str, split: Split, index: int, level: int | None = None) -> Problem:

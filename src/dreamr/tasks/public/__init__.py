@@ -1,0 +1,10 @@
+"""Published benchmarks: their files as items, their rules as scorers."""
+
+from dreamr.tasks.public import mathverse, mmbench, mmmu, realworldqa
+from dreamr.tasks.public._benchmark import Benchmark
+
+__all__ = ["BENCHMARKS", "Benchmark"]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    module.NAME: module.BENCHMARK for module in (mathverse, mmbench, realworldqa, mmmu)
+}

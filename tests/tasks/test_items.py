@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.errors import DreamrError
@@ -24,6 +24,8 @@ from dreamr.tasks import (
 
 suites = st.sampled_from(sorted(SUITES))
 indices = st.integers(0, 10**6)
+# The first picture of a process waits for fonts, and test machines are busy.
+unhurried = settings(deadline=None)
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
@@ -53,6 +55,7 @@ def test_what_a_suite_cannot_be_asked_is_one_clear_line(wrong: dict[str, int]) -
     assert "\n" not in str(caught.value)
 
 
+@unhurried
 @given(suites, indices)
 def test_an_item_shows_its_problem(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
@@ -63,6 +66,7 @@ def test_an_item_shows_its_problem(suite: str, index: int) -> None:
     assert (item.task, item.index, item.kind) == (suite, index, problem.kind)
 
 
+@unhurried
 @given(suites, indices)
 def test_an_answer_is_right_with_its_reasoning_or_alone(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
@@ -74,6 +78,7 @@ def test_an_answer_is_right_with_its_reasoning_or_alone(suite: str, index: int) 
     assert item.read("  ") is None
 
 
+@unhurried
 @given(suites, indices, st.sampled_from(["", " \n\n", "\t"]), st.booleans())
 def test_the_reference_is_right_step_by_step(
     suite: str, index: int, blanks: str, loud: bool
@@ -87,6 +92,7 @@ def test_the_reference_is_right_step_by_step(
     assert not check(len(problem.steps) + 1, problem.final)
 
 
+@unhurried
 @given(suites, indices)
 def test_a_step_in_anothers_place_is_wrong(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)

@@ -1,0 +1,67 @@
+"""Model arguments, as lmms-eval's command line hands them over, as run options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from dreamr import BadOption, RunOptions
+
+OWN = ("concurrency", "on_error", "returns", "system_prompt")
+
+
+def options_of(arguments: Mapping[str, Any]) -> RunOptions:
+    """Every field of `RunOptions` may be given.
+
+    Raises:
+        BadOption: an unknown name, with the known ones, or a value out of bounds.
+    """
+    defaults = {field.name: field.default for field in fields(RunOptions)}
+    for name in arguments:
+        if name not in defaults:
+            known = ", ".join(sorted((*defaults, *OWN)))
+            raise BadOption(f"model argument {name!r} is unknown; known: {known}")
+    return RunOptions(**{name: _typed(name, arguments[name], defaults[name]) for name in arguments})
+
+
+def one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    """The value, if it is a known one.
+
+    Raises:
+        BadOption: it is not.
+    """
+    if value not in known:
+        raise BadOption(f"model argument {name}={value!r}: choose one of {', '.join(known)}")
+    return value
+
+
+def concurrency_of(asked: Any, batch_size: Any) -> int:
+    """How many questions are under way at once: the argument, else the batch size, else one.
+
+    Raises:
+        BadOption: it is no whole number of at least one.
+    """
+    value = batch_size if asked is None else asked
+    if value is None or value == "auto":
+        return 1
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise BadOption(f"concurrency must be a whole number of at least 1, not {value!r}")
+    return number
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """lmms-eval reads 1e3 as a float, and a folder called 7 as a number."""
+    if isinstance(default, str) or default is None:
+        return str(value)
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(default, int) and whole:
+        return type(default)(value)
+    if isinstance(default, float) and not isinstance(value, str):
+        return float(value)
+    kind = {bool: "True or False", int: "a whole number", float: "a number"}[type(default)]
+    raise BadOption(f"model argument {name}={value!r} must be {kind}")

@@ -1,0 +1,189 @@
+"""The chat model that lmms-eval runs."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, NoReturn
+
+from dreamr import DreamrError, Reasoner, Result, Unsupported
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
+from lmms_eval.api.model import lmms
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from lmms_eval.models.model_utils.usage_metrics import is_budget_exceeded, log_usage
+from loguru import logger
+from tqdm import tqdm
+
+from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
+from dreamr_lmms_eval._messages import REQUEST, conversation_of, cut
+
+BUDGET_EXCEEDED = "[LMMS_EVAL_BUDGET_EXCEEDED]"  # what its own models return
+HEEDED = ("until",)
+
+
+class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
+    """A target and its draft, as lmms-eval's chat models are.
+
+    Of a task's generation arguments only `until` is heeded, on the text that is returned: limits
+    and sampling are model arguments, since tasks set them for models that answer at once, and
+    sixteen new tokens hold no reasoning.
+    """
+
+    is_simple = False
+
+    def __init__(
+        self,
+        *,
+        reasoner: Reasoner | None = None,
+        returns: str = "answer",
+        system_prompt: str | None = None,
+        on_error: str = "raise",
+        concurrency: int | None = None,
+        batch_size: int | str | None = None,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Nothing is loaded before the first request.
+
+        Args:
+            reasoner: for programs, in place of the run options; opened and closed here.
+            returns: what counts as the response: the final "answer", or the whole "text".
+            system_prompt: a text, or a file that holds it; by default `REQUEST`, or nothing for
+                the embedded pair, which has learnt one form only. An empty text leaves it out.
+            on_error: "raise" ends the evaluation with a failed run; "empty" logs it and returns
+                an empty response, which tasks count as wrong.
+            concurrency: how many questions are under way at once; the batch size by default.
+            batch_size: what lmms-eval's flag of this name says.
+            max_batch_size: the same; it has no effect.
+            device: the same; the target's, and the draft's unless `draft_device` is given.
+            arguments: fields of `dreamr.RunOptions`: target, draft, method, alpha, window, ...
+
+        Raises:
+            BadOption: an unknown argument, with the known ones, or a value out of bounds.
+        """
+        super().__init__()
+        if device is not None:
+            arguments["device"] = device
+        self._reasoner = reasoner or Reasoner(options_of(arguments))
+        self._whole = one_of("returns", returns, ("answer", "text")) == "text"
+        self._forgiving = one_of("on_error", on_error, ("raise", "empty")) == "empty"
+        self._concurrency = concurrency_of(concurrency, batch_size)
+        if system_prompt is None:
+            system_prompt = REQUEST if self._reasoner.options.target else ""
+        self._system_prompt = self._resolve_system_prompt(system_prompt)
+        self._closing: Callable[[], object] | None = None  # while the models are open
+        self._documents = threading.Lock()  # data sets are not made for several threads
+        self._told: set[str] = set()
+
+    def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
+        """Reason about each request, several at once where `concurrency` says so.
+
+        Raises:
+            DreamrError: a question cannot be put or a run failed, unless `on_error` is "empty".
+        """
+        self._open()
+        with (
+            ThreadPoolExecutor(self._concurrency, "dreamr") as threads,
+            tqdm(total=len(requests), desc="dreamr", disable=self.rank != 0) as bar,
+        ):
+
+            def answer(request: Instance) -> tuple[GenerationResult, float]:
+                answered = self._answer(request)
+                bar.update()
+                return answered
+
+            try:
+                answered = list(threads.map(answer, requests))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                self._close()  # ends what is under way
+                raise
+        _report(answered)
+        return [result for result, _ in answered]
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> NoReturn:
+        """Not to be had.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(
+            "dreamr reasons before it answers, so a choice has no likelihood of its own: "
+            "choose a task whose output_type is generate_until"
+        )
+
+    def generate_until_multi_round(self, requests: Sequence[Instance]) -> NoReturn:
+        """Not to be had.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(
+            "dreamr answers one round: choose a task whose output_type is generate_until"
+        )
+
+    def clean(self) -> None:
+        """Close the models; a later request opens them again."""
+        self._close()
+        super().clean()
+
+    def _open(self) -> None:
+        if self._closing is None:
+            stack = ExitStack()
+            stack.enter_context(self._reasoner)
+            self._closing = weakref.finalize(self, stack.close)  # at the latest at exit
+
+    def _close(self) -> None:
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            closing()
+
+    def _answer(self, request: Instance) -> tuple[GenerationResult, float]:
+        """The response, and the seconds that it took."""
+        if is_budget_exceeded():
+            return GenerationResult(BUDGET_EXCEEDED, TokenCounts()), 0.0
+        _, doc_to_messages, arguments, doc_id, task, split = request.args
+        self._tell(task, arguments)
+        try:
+            with self._documents:
+                document = self.task_dict[task][split][doc_id]
+                messages = doc_to_messages(document)
+            result = self._reasoner.ask(conversation_of(messages, self._system_prompt))
+        except DreamrError as error:
+            if not self._forgiving:
+                raise
+            logger.error(f"{task} {doc_id}: {error}; its response is empty")
+            return GenerationResult("", TokenCounts()), 0.0
+        log_usage("dreamr", task_name=task, output_tokens=_tokens(result))
+        text = cut(result.text if self._whole else result.answer, arguments.get("until"))
+        return GenerationResult(text, TokenCounts(output_tokens=_tokens(result))), result.seconds
+
+    def _tell(self, task: str, arguments: dict[str, Any]) -> None:
+        """Once a task: which of its generation arguments have no effect."""
+        left = sorted(set(arguments) - set(HEEDED))
+        if left and task not in self._told:
+            self._told.add(task)
+            logger.warning(
+                f"{task}: dreamr does not heed {', '.join(left)} of its generation arguments; "
+                "limits and sampling are model arguments"
+            )
+
+
+def _tokens(result: Result) -> int:
+    return sum(committed.step.tokens for committed in result.steps)
+
+
+def _report(answered: Sequence[tuple[GenerationResult, float]]) -> None:
+    """What lmms-eval prints beside the scores; seconds are summed over questions."""
+    seconds = sum(seconds for _, seconds in answered)
+    tokens = sum(result.token_counts.output_tokens or 0 for result, _ in answered)
+    log_metrics(
+        total_elapsed_time=seconds,
+        total_gen_tokens=tokens,
+        avg_speed=tokens / seconds if seconds else 0.0,
+        additional_metrics={"total_requests": len(answered)},
+    )

@@ -1,0 +1,99 @@
+"""lmms-eval's messages and arguments, read without lmms-eval."""
+
+from __future__ import annotations
+
+import PIL.Image
+import pytest
+from dreamr import BadOption, ConversationError, Image, Text, Unsupported
+
+from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
+from dreamr_lmms_eval._messages import conversation_of, cut
+
+
+def user(*content: dict[str, object]) -> dict[str, object]:
+    return {"role": "user", "content": list(content)}
+
+
+def text(words: str) -> dict[str, object]:
+    return {"type": "text", "text": words}
+
+
+RED = {"type": "image", "url": PIL.Image.new("RGB", (2, 1), "red")}
+
+
+def test_pictures_and_words_keep_their_order() -> None:
+    conversation = conversation_of([user(text("Before"), RED, text("after?"))])
+    (turn,) = conversation.turns
+    assert turn.parts == (Text("Before"), Image(b"\xff\0\0" * 2, 2, 1), Text("after?"))
+
+
+def test_earlier_turns_are_kept() -> None:
+    turns = conversation_of(
+        [user(text("One?")), {"role": "assistant", "content": "1"}, user(text("Two?"))]
+    ).turns
+    assert [turn.role for turn in turns] == ["user", "assistant", "user"]
+
+
+def test_the_system_prompt_comes_first_unless_the_task_has_one() -> None:
+    ours = conversation_of([user(text("One?"))], "Reason.")
+    theirs = conversation_of([{"role": "system", "content": "Obey."}, user(text("?"))], "Reason.")
+    assert ours.turns[0].parts == (Text("Reason."),)
+    assert theirs.turns[0].parts == (Text("Obey."),)
+    assert len(theirs.turns) == 2
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_what_no_model_takes_yet_is_refused(kind: str) -> None:
+    with pytest.raises(Unsupported, match=f"not {kind}: choose another task"):
+        conversation_of([user({"type": kind, "url": "a.mp4"}, text("What?"))])
+
+
+def test_a_picture_without_a_question_is_refused() -> None:
+    with pytest.raises(ConversationError, match="the question is empty"):
+        conversation_of([user(RED)])
+
+
+@pytest.mark.parametrize(
+    ("until", "left"),
+    [(None, "one\n\ntwo Q:"), ("\n\n", "one"), (["Q:", "two"], "one\n\n"), ([], "one\n\ntwo Q:")],
+)
+def test_a_response_ends_before_the_first_stop_string(
+    until: str | list[str] | None, left: str
+) -> None:
+    assert cut("one\n\ntwo Q:", until) == left
+
+
+def test_model_arguments_are_run_options() -> None:
+    options = options_of({"target": 7, "alpha": 1, "window": 4, "max_tokens": 1000.0})
+    assert options.target == "7"
+    assert (options.alpha, options.window, options.max_tokens) == (1, 4, 1000)
+    assert isinstance(options.max_tokens, int)
+
+
+def test_an_unknown_model_argument_lists_the_known_ones() -> None:
+    with pytest.raises(BadOption, match=r"'pretrained' is unknown; known: alpha, answer, conc"):
+        options_of({"pretrained": "Qwen/Qwen3-VL-8B-Instruct"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 2), ("method", "magic"), ("window", "wide"), ("window", 1.5)]
+)
+def test_a_model_argument_without_sense_is_one_clear_line(name: str, value: object) -> None:
+    with pytest.raises(BadOption) as caught:
+        options_of({name: value})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BadOption, match="choose one of answer, text"):
+        one_of("returns", "all", ("answer", "text"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "batch", "number"), [(None, None, 1), (None, "auto", 1), (None, "8", 8), (4, 8, 4)]
+)
+def test_the_batch_size_is_how_many_run_at_once(asked: object, batch: object, number: int) -> None:
+    assert concurrency_of(asked, batch) == number
+
+
+@pytest.mark.parametrize("wrong", [0, "many", -1])
+def test_concurrency_is_at_least_one(wrong: object) -> None:
+    with pytest.raises(BadOption, match="at least 1"):
+        concurrency_of(wrong, None)

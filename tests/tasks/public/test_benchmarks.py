@@ -92,6 +92,14 @@ def test_mathverse_has_versions_without_a_question_in_words(tmp_path: Path) -> N
     assert item.right("Answer: 40°")
 
 
+def test_mathverse_has_a_version_without_pictures(tmp_path: Path) -> None:
+    rows = [mathverse(problem_version=name, image=None) for name in ("Text Only", "Text Lite")]
+    items = load("mathverse", source=write(tmp_path / "a.parquet", MATHVERSE, rows))
+    assert items[0].conversation.images == ()
+    with pytest.raises(BadData, match="mathverse 1 has no picture's bytes"):
+        items[1]
+
+
 def test_mmbench_counts_a_question_only_where_every_turn_is_right(tmp_path: Path) -> None:
     turned = mmbench(index=10**6 + 241, A="a cat", B="a cow", C="a dog", answer="A")
     other = mmbench(index=7, D="a horse", answer="D")

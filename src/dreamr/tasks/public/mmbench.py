@@ -6,9 +6,10 @@ place each time, and counts as right only where every time is (`unit`, and
 has only the unturned ones, they are turned here.
 
 Published protocol: rules find the letter; where they fail, a language model matches the completion
-with the choices, and where that fails, a letter is drawn at random. Here rules are all there is,
-and no answer is wrong. Scores can be compared with published ones only where the answers of all
-completions are found by rules; otherwise they lie at or below them.
+with the choices, and where that fails, a letter is drawn at random. Here rules are all there is
+(a few more: "**A**", an "A" that cannot be an article), and no answer is wrong. Scores can be
+compared with published ones only where a letter was found in all completions (`Item.read`);
+otherwise they usually lie below.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ The hub's set has a folder for each subject; `kind` is the subject. Pictures sta
 and choices name them (`<image 1>`).
 
 Published protocol: rules alone, for letters and for open questions
-(https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). Where they find no letter, it draws one
-at random; here that is no answer (`Item.read` gives None, to be counted apart) and wrong, which on
-average costs a quarter of such completions. The letter is read from what stands behind the marker,
-if there is one. Accuracies are otherwise comparable with published ones for prompts that ask for
-reasoning.
+(https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). Where they find no letter, one is drawn
+at random, and is right for one in four. Here that is no answer (`Item.read` gives None, to be
+counted apart) and wrong; in turn some more ways to write a letter are read ("A)", "A:", "**A**",
+the words of a choice in a short answer), and where there is a marker, only what stands behind it
+is. For completions that end as they were asked to, both agree, and accuracies can be compared with
+published ones for prompts that ask for reasoning.
 """
 
 from __future__ import annotations

@@ -92,11 +92,12 @@ class Items(Sequence[Item]):
         return self._make(self.numbers[place])
 
 
-def by_unit(outcomes: Iterable[tuple[Item, bool]]) -> dict[str, bool]:
-    """What a score counts: for each unit whether all its items are right."""
-    units: dict[str, bool] = {}
+def by_unit(outcomes: Iterable[tuple[Item, bool]]) -> dict[tuple[str, str], bool]:
+    """What a score counts: for each task and unit whether all its items are right."""
+    units: dict[tuple[str, str], bool] = {}
     for item, right in outcomes:
-        units[item.unit] = units.get(item.unit, True) and right
+        key = (item.task, item.unit)
+        units[key] = units.get(key, True) and right
     return units
 
 

@@ -28,12 +28,17 @@ from dreamr.tasks.public._values import number, same_value
         ("25 square units", 25),
         ("6 \\text{ cm}^2", 6),
         ("(1+2)(3)", 9),
+        ("007", 7),
+        ("1.5e-3", 0.0015),
         ("2x", None),
+        ("1or 2", None),
         ("y = 2x + 1", None),
         ("three", None),
         ("9**9**9**9", None),
         ("1/0", None),
         ("", None),
+        ("(" * 150, None),
+        ("1+" * 5000 + "1", None),
         ("__import__('os')", None),
     ],
 )
@@ -55,6 +60,7 @@ def test_a_text_gives_a_number_or_none(text: str, value: float | None) -> None:
         ("", "", True),
         ("x =", "y =", False),
         ("1" * 500, "1", False),
+        ("so " * 500, "so " * 500, True),
     ],
 )
 def test_values_are_compared_as_numbers_or_else_as_texts(

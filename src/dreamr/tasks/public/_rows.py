@@ -68,11 +68,12 @@ class Rows:
         ]
 
     def _read(self, group: int) -> Any:
-        if self._held is None or self._held[0] != group:
-            self._held = None  # freed before the next is read
+        held = self._held
+        if held is None or held[0] != group:
+            self._held = held = None  # freed before the next is read
             path, number = self._groups[group]
-            self._held = (group, self._open(path).read_row_group(number))
-        return self._held[1]
+            self._held = held = (group, self._open(path).read_row_group(number))
+        return held[1]
 
     def _open(self, path: Path) -> Any:
         try:

@@ -28,6 +28,7 @@ _REWRITES = tuple(
         (r"√\s*(\d+(?:\.\d+)?)", r"sqrt(\1)"),
         (r"√", "sqrt"),
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<![\d.])0+(?=\d)", ""),
     )
 )
 _NESTED = tuple(
@@ -43,7 +44,9 @@ _UNIT = re.compile(
     r"(?:units?|degrees?|deg|radians?|rad|[kcdm]?m|meters?|metres?|feet|foot|ft|inch(?:es)?|in|"
     r"miles?|hours?|h|minutes?|min|seconds?|s|dollars?|%)\.?\s*(?:\*\*\(?[23]\)?|[²³])?$"
 )
-_PRODUCT = re.compile(r"(?<=[\d)])\s*(?=[a-z(])|(?<=pi)\s*(?=\()")
+# Nothing else goes to the parser, which warns about some of what it reads.
+_FORMULA = re.compile(r"(?:[\d.+\-*/() ]|pi|sqrt|(?<=\d)[eE](?=[+-]?\d))+")
+_PRODUCT = re.compile(r"(?<=[\d)])\s*(?!e[+-]?\d)(?=[a-z(])|(?<=pi)\s*(?=\()")
 
 _OPERATORS: Mapping[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -61,8 +64,6 @@ def same_value(given: str, wanted: str) -> bool:
     LaTeX, with a name and "=" before them and a common unit behind. They agree to `TOLERANCE`,
     whole ones exactly. Anything else has to be the same text, blanks and case aside.
     """
-    if max(len(given), len(wanted)) > _LONGEST:
-        return False
     left, right = number(given), number(wanted)
     if left is not None and right is not None:
         if left.is_integer() and right.is_integer():
@@ -73,10 +74,13 @@ def same_value(given: str, wanted: str) -> bool:
 
 def number(text: str) -> float | None:
     """The number that a text gives, None where it gives none."""
-    formula = _UNIT.sub("", _side(_plain(text)).strip(" ."))
+    if len(text) > _LONGEST:
+        return None
+    formula = _PRODUCT.sub("*", _UNIT.sub("", _side(_plain(text)).strip(" .")))
+    if not _FORMULA.fullmatch(formula):
+        return None
     try:
-        parsed = ast.parse(_PRODUCT.sub("*", formula).strip(), mode="eval")
-        value = _evaluate(parsed.body)
+        value = _evaluate(ast.parse(formula.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         return None
     return value if math.isfinite(value) else None

@@ -2,26 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_PACKAGES = ("dreamr", "torch", "transformers")
+
 
 def provenance() -> dict[str, Any]:
-    """Command, commit of the source (empty outside a checkout), packages and processor."""
-    git = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Command, commit of the source (empty outside a checkout), packages, processor, cores.
+
+    changed: whether the checkout holds what is not committed.
+    """
     return {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
-        "commit": git.stdout.strip(),
-        "packages": {name: version(name) for name in ("torch", "transformers")},
-        "processor": platform.processor() or platform.machine(),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--", "src")),
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def weights_hash(folder: Path) -> str | None:
+    """A hash of all weights of a model folder; None where it holds none, or is no folder."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+    except OSError:  # git is not installed
+        return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Its name; what the platform says where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -37,6 +37,12 @@ class Model:
 OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
 
 
+def local_model(role: Role, options: RunOptions) -> str:
+    """Folder or hub id of the model that the options name for a role, or of the embedded one."""
+    chosen = options.target if role == "target" else options.draft
+    return chosen or str(Path(__file__).parent / "pair" / role)
+
+
 async def open_local(role: Role, options: RunOptions) -> Model:
     """Start a model in a worker process of its own: the one that the options name, or the embedded.
 
@@ -50,8 +56,7 @@ async def open_local(role: Role, options: RunOptions) -> Model:
         raise Unsupported(
             f"local models need {error.name}, which is not installed: pip install 'dreamr[local]'"
         ) from error
-    chosen = options.target if role == "target" else options.draft
-    model = chosen or str(Path(__file__).parent / "pair" / role)
+    model = local_model(role, options)
     device = options.device
     if role == "draft" and options.draft_device is not None:
         device = options.draft_device

@@ -44,7 +44,8 @@ class Sample:
     many problems were under way side by side. seconds: wall-clock from the question to the end;
     first_step: to the first committed step, None where there was none. tokens, steps: of the
     committed text, answer included. finish: how the run ended, or "failed". attempt: 1, or more
-    where a worker was lost before.
+    where a worker was lost before. share: where problems are side by side, its part of the
+    wall-clock that they took together; else None.
     """
 
     task: str
@@ -61,6 +62,7 @@ class Sample:
     steps: int
     spans: tuple[Span, ...]
     attempt: int = 1
+    share: float | None = None
 
     @property
     def key(self) -> tuple[str, int, str, int]:

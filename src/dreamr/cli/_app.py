@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from dreamr._options import BadOption
 from dreamr._reasoner import OpenModel, open_local
 from dreamr._version import __version__
+from dreamr.cli._bench import bench_app
 from dreamr.cli._run import run_command
 from dreamr.errors import DreamrError
 
@@ -39,6 +40,7 @@ def build_app(open_model: OpenModel = open_local) -> typer.Typer:
     )
     app.callback()(_dreamr)
     app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
+    app.add_typer(bench_app(open_model), name="bench")
     return app
 
 

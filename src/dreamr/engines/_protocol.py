@@ -132,6 +132,15 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether calls can succeed: False once the engine is lost or closed."""
+        ...
+
+    def forget(self, conversation: Conversation) -> None:
+        """Drop what is kept for a conversation that no call is under way for, if anything is."""
+        ...
+
     async def aclose(self) -> None:
         """Free everything; idempotent."""
         ...

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
+from dreamr.conversation import Conversation
 from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
@@ -109,6 +110,13 @@ class ScriptedEngine:
             for prefix, candidate in zip(prefixes, steps, strict=True)
         )
         return tuple(map(_scored, found) if query.asks == "score" else found)
+
+    @property
+    def alive(self) -> bool:
+        return self._lost is None
+
+    def forget(self, conversation: Conversation) -> None:
+        """Nothing is kept."""
 
     async def aclose(self) -> None:
         """Every later call fails."""

@@ -11,7 +11,6 @@ from functools import lru_cache
 from importlib.resources import files
 from random import Random
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 144
@@ -97,6 +96,8 @@ class Canvas:
 
     def finish(self) -> tuple[Image.Image, tuple[tuple[str, str], ...]]:
         """The picture as a camera might see it (turned a little, grainy), and its labels."""
+        import numpy as np  # here, since naming the tasks must not cost its import
+
         corner = self._image.getpixel((0, 0))
         angle = self.rng.uniform(-1.5, 1.5)
         turned = self._image.rotate(angle, Image.Resampling.BILINEAR, fillcolor=corner)

@@ -218,6 +218,16 @@ class LocalEngine:
         finally:
             self._end_call(number, tell=answer is None)
 
+    @property
+    def alive(self) -> bool:
+        """False once the worker is gone."""
+        return self._lost is None
+
+    def forget(self, conversation: Conversation) -> None:
+        """Drop keys, values and pictures of a conversation: the next call computes them anew."""
+        if (key := self._known.pop(conversation, None)) is not None:
+            self._send(Forget(key))
+
     async def aclose(self) -> None:
         """End the worker; idempotent. Calls under way raise EngineLost."""
         self._lose(EngineLost(f"{self._model}: the engine was closed"))

@@ -1,0 +1,72 @@
+"""What can be compared: a schedule with its gate and its options, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dreamr._options import RunOptions
+from dreamr.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A method of `RunOptions` with some of its options set.
+
+    steps: whether what is committed is whole steps, which the tasks' checkers can tell about.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    steps: bool = True
+
+    def options(self, base: RunOptions) -> RunOptions:
+        """These options, with the models and limits of others."""
+        return replace(base, **self.values)
+
+
+def _fpsr() -> dict[str, Preset]:
+    presets = {}
+    for window in (1, 2, 4, 8):
+        values = {"method": "fpsr", "window": window}
+        presets[f"fpsr-{window}"] = Preset(values)
+        presets[f"fpsr-{window}-idle"] = Preset({**values, "hedge": "idle"})
+        presets[f"fpsr-{window}-no-hedge"] = Preset({**values, "hedge": "never"})
+    return presets
+
+
+PRESETS: dict[str, Preset] = {
+    "target": Preset({"method": "target"}),
+    "draft": Preset({"method": "draft"}),
+    "token-sd": Preset({"method": "token-sd"}, steps=False),
+    "prompt-lookup": Preset({"method": "prompt-lookup"}),
+    "specreason-7": Preset({"method": "specreason", "score": 7}),
+    "specreason-9": Preset({"method": "specreason", "score": 9}),
+    "lookahead-4": Preset({"method": "lookahead", "window": 4}),
+    "lookahead-6": Preset({"method": "lookahead", "window": 6}),
+    "parse": Preset({"method": "parse"}),
+    "sequential": Preset({"method": "sequential"}),
+    "fpsr": Preset({"method": "fpsr"}),
+    **_fpsr(),
+}
+STANDARD = (
+    "target",
+    "token-sd",
+    "specreason-7",
+    "lookahead-4",
+    "parse",
+    "sequential",
+    "fpsr",
+)
+
+
+def presets(names: Sequence[str]) -> dict[str, Preset]:
+    """The presets of these names, in this order.
+
+    Raises:
+        Unsupported: an unknown name; the message lists the known ones.
+    """
+    for name in names:
+        if name not in PRESETS:
+            raise Unsupported(f"unknown method {name!r}; known: {', '.join(PRESETS)}")
+    return {name: PRESETS[name] for name in names}

@@ -1,0 +1,111 @@
+"""What a bench is to do, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any
+
+from dreamr._options import RunOptions
+from dreamr.bench._methods import presets
+from dreamr.errors import Unsupported
+from dreamr.tasks import Item, load
+
+Key = tuple[str, int, str, int]  # of a sample
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Problems that one method solves side by side, `concurrency` at a time."""
+
+    method: str
+    concurrency: int
+    items: tuple[Item, ...]
+
+    def keys(self) -> list[Key]:
+        """Of the samples that it gives."""
+        return [(item.task, item.index, self.method, self.concurrency) for item in self.items]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which methods on which problems.
+
+    limit: problems of each task. seed: of the problems and of the order of the methods.
+    concurrency: how many problems are under way side by side, one number after the other.
+    options: models and limits, the same for all methods. sources: files of published tasks.
+
+    Raises:
+        Unsupported: an unknown method, or the same one twice; nothing to do.
+    """
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    limit: int
+    seed: int = 0
+    concurrency: tuple[int, ...] = (1,)
+    options: RunOptions = field(default_factory=RunOptions)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        presets(self.methods)
+        for name in ("tasks", "methods", "concurrency"):
+            values = getattr(self, name)
+            if not values:
+                raise Unsupported(f"{name}: name at least one")
+            if len(set(values)) < len(values):
+                raise Unsupported(f"{name}: {', '.join(map(str, values))} has one of them twice")
+        if self.limit < 1 or min(self.concurrency) < 1:
+            raise Unsupported("limit and concurrency must be at least 1")
+
+    def blocks(self) -> Iterator[Block]:
+        """All that is to be done; the methods take turns, in an order that is drawn each time.
+
+        With one problem at a time a block is one problem; with more it is four times as many, of
+        all tasks, so that the machine is full for most of the time.
+        """
+        loaded = [
+            load(task, limit=self.limit, seed=self.seed, source=self.sources.get(task))
+            for task in self.tasks
+        ]
+        longest = max(map(len, loaded))
+        for side_by_side in self.concurrency:
+            size = 1 if side_by_side == 1 else 4 * side_by_side
+            items: list[Item] = []
+            for number in range(longest):
+                for suite in loaded:
+                    if number < len(suite):
+                        items.append(suite[number])
+                    if len(items) == size:
+                        yield from self._turns(side_by_side, items)
+                        items = []
+            if items:
+                yield from self._turns(side_by_side, items)
+
+    def _turns(self, concurrency: int, items: list[Item]) -> Iterator[Block]:
+        first = items[0]
+        luck = Random(f"{self.seed}/{first.task}/{first.index}/{concurrency}")
+        for method in luck.sample(self.methods, len(self.methods)):
+            yield Block(method, concurrency, tuple(items))
+
+    def samples(self) -> int:
+        """How many samples there will be."""
+        sizes = (
+            len(load(task, limit=self.limit, seed=self.seed, source=self.sources.get(task)))
+            for task in self.tasks
+        )
+        return sum(sizes) * len(self.methods) * len(self.concurrency)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        return {
+            "version": 1,
+            "tasks": list(self.tasks),
+            "methods": list(self.methods),
+            "limit": self.limit,
+            "seed": self.seed,
+            "concurrency": list(self.concurrency),
+            "sources": dict(self.sources),
+            "options": asdict(self.options),
+        }

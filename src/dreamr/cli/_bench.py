@@ -1,0 +1,167 @@
+"""`dreamr bench`: methods against each other on the same problems and models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from dreamr._options import BadOption, RunOptions
+from dreamr._provenance import provenance, weights_hash
+from dreamr._reasoner import OpenModel, local_model
+from dreamr.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
+from dreamr.cli._flags import option_parameters
+from dreamr.cli._screen import stderr_console
+from dreamr.tasks import SUITES, TASKS
+
+_SET_BY_METHOD = ("method", "window", "score", "hedge", "reproducible", "seed")
+_SHARED = [p for p in option_parameters() if p.name not in _SET_BY_METHOD]
+_TASK = f"Repeat for more: {', '.join(TASKS)}."
+_METHOD = f"Repeat for more: {', '.join(PRESETS)}."
+_PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
+
+
+def bench_app(open_model: OpenModel) -> typer.Typer:
+    """The commands of `dreamr bench`."""
+    app = typer.Typer(no_args_is_help=True, help="Compare methods on the same models and problems.")
+    app.command("run")(_run_command(open_model))
+    return app
+
+
+def _run_command(open_model: OpenModel) -> Callable[..., None]:
+    def run(
+        out: Annotated[
+            Path, typer.Option("--out", help="Folder of the bench; one that is there goes on.")
+        ],
+        task: Annotated[
+            list[str] | None, typer.Option("--task", help=_TASK, show_default="all that are drawn")
+        ] = None,
+        method: Annotated[
+            list[str] | None,
+            typer.Option("--method", help=_METHOD, show_default=", ".join(STANDARD)),
+        ] = None,
+        limit: Annotated[int, typer.Option("--limit", help="Problems of each task.")] = 100,
+        seed: Annotated[
+            int,
+            typer.Option("--seed", help="Of the problems, the turns of the methods, the draws."),
+        ] = 0,
+        concurrency: Annotated[
+            str, typer.Option("--concurrency", help="Problems side by side; 1,4,16 for several.")
+        ] = "1",
+        source: Annotated[
+            list[str] | None,
+            typer.Option("--source", help="TASK=PATH: files of a published task; else the hub."),
+        ] = None,
+        smoke: Annotated[
+            bool,
+            typer.Option("--smoke", help="Two problems a task, no warm-up: does everything work?"),
+        ] = False,
+        **options: Any,
+    ) -> None:
+        """Run every method on every problem, and report what came of it.
+
+        Methods take turns problem by problem, each from a cold start. Interrupted, the same command
+        goes on where it was.
+        """
+        plan = Plan(
+            tuple(task or SUITES),
+            tuple(method or STANDARD),
+            2 if smoke else limit,
+            seed,
+            _numbers(concurrency),
+            RunOptions(**options, seed=seed),
+            dict(map(_source, source or ())),
+        )
+        console, total = stderr_console(), plan.samples()
+        with Folder(out, plan) as folder:
+            folder.write_provenance(_session(plan))
+            with _shown(console, total) as show:
+                anyio.run(
+                    partial(
+                        run_bench,
+                        plan,
+                        folder,
+                        open_model=open_model,
+                        warm_up=0 if smoke else 2,
+                        on_progress=show,
+                    )
+                )
+        console.print(f"{total} samples in {out}")
+
+    own = signature(run, eval_str=True).parameters.values()
+    named = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
+    run.__signature__ = Signature([*named, *_SHARED])  # type: ignore[attr-defined]
+    return run
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise BadOption(f"concurrency {text!r} is no list of numbers, as 1,4,16 is one") from None
+
+
+def _source(text: str) -> tuple[str, str]:
+    task, given, path = text.partition("=")
+    if not given or task not in TASKS:
+        raise BadOption(f"source {text!r}: write TASK=PATH, with a task of {', '.join(TASKS)}")
+    return task, path
+
+
+def _session(plan: Plan) -> dict[str, Any]:
+    """Where the samples of this session come from."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
+        "models": {
+            role: {"name": name, "weights": weights_hash(Path(name))}
+            for role in ("target", "draft")
+            for name in [local_model(role, plan.options)]
+        },
+    }
+
+
+@contextmanager
+def _shown(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, a line now and then elsewhere."""
+    if not console.is_terminal:
+        yield _plain(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console) as bar:
+        row = bar.add_task("opening the models", total=total)
+
+        def show(progress: Progress) -> None:
+            sample = progress.last
+            what = f"{sample.task} {sample.index}, {sample.method}" if sample else "warming up"
+            bar.update(row, completed=progress.done, description=f"{what:<36.36}")
+
+        yield show
+
+
+def _plain(console: Console) -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last > _PLAIN_EVERY or progress.done == progress.total:
+            last = time.monotonic()
+            console.print(f"{progress.done} of {progress.total} samples")
+
+    return show

@@ -1,0 +1,69 @@
+"""`dreamr bench`, over scripted models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr._reasoner import Model
+from dreamr.cli import main
+from dreamr.engines import ScriptedEngine
+from dreamr.schedules import Role
+
+OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
+SMALL = ["--task", "vqa", "--method", "target", "--method", "fpsr", "--limit", "2"]
+
+
+async def scripted(role: Role, options: RunOptions) -> Model:
+    return Model(ScriptedEngine(script=OWN, name=role))
+
+
+def bench(out: Path, *more: str) -> int:
+    return main(["bench", "run", *SMALL, "--out", str(out), *more], open_model=scripted)
+
+
+def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(tmp_path: Path) -> None:
+    assert bench(tmp_path) == 0
+    lines = (tmp_path / "samples.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    assert "limit: 2" in (tmp_path / "config.yaml").read_text()
+    (session,) = json.loads((tmp_path / "provenance.json").read_text())
+    assert session["commit"]
+    assert session["processor"]
+    assert session["models"]["target"]["weights"] != session["models"]["draft"]["weights"]
+
+
+def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> None:
+    bench(tmp_path)
+    assert bench(tmp_path, "--limit", "3") == 0
+    assert len(json.loads((tmp_path / "provenance.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--method", "magic"], "unknown method 'magic'; known: target, draft, token-sd"),
+        (["--task", "chess"], "no task 'chess'; known: docmath, story, vqa, mathverse"),
+        (["--concurrency", "many"], "no list of numbers, as 1,4,16 is one"),
+        (["--source", "vqa"], "write TASK=PATH"),
+        (["--limit", "0"], "at least 1"),
+        (["--alpha", "2"], "alpha must be at most 1"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_to_do(
+    wrong: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(tmp_path / "out", *wrong) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "out" / "samples.jsonl").exists()
+
+
+def test_progress_is_said_in_plain_lines_where_there_is_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(tmp_path)
+    assert "4 of 4 samples" in capsys.readouterr().err

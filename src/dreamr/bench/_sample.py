@@ -35,6 +35,16 @@ class Span:
     def seconds(self) -> float:
         return self.end - self.start
 
+    @property
+    def committed(self) -> bool:
+        """Whether this is a step of the final text."""
+        return self.lane != "judge" and self.fate in ("accepted", "kept")
+
+    @property
+    def decided(self) -> bool:
+        """Whether this is a drafted step that was accepted or rejected."""
+        return self.lane == "draft" and self.fate in ("accepted", "rejected")
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -68,6 +78,11 @@ class Sample:
     def key(self) -> tuple[str, int, str, int]:
         """What no other sample of a bench has."""
         return (self.task, self.index, self.method, self.concurrency)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reasoning came to its own end."""
+        return self.finish in ("answer", "stop")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; spans as lists, since most of a file is made of them."""

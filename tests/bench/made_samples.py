@@ -5,7 +5,7 @@ whether it is right, is drawn from the problem alone, so methods meet the same s
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from dreamr.bench import Sample, Span
@@ -164,10 +164,9 @@ def make_sample(task, index, method, concurrency=1):
     rng = Random(f"{task}/{index}/{method}/{concurrency}")
     spans = MODELS[method](steps_of(task, index), rng)
     slower = rng.uniform(0.97, 1.03) * (1 + 0.4 * (concurrency - 1))
-    spans = [
-        Span(s.lane, s.start * slower, s.end * slower, s.fate, s.position, *tail(s)) for s in spans
-    ]
+    spans = [scaled(s, slower) for s in spans]
     committed = [s for s in spans if s.committed]
+    seconds = max(s.end for s in spans) + 0.002
     return Sample(
         task=task,
         index=index,
@@ -177,16 +176,19 @@ def make_sample(task, index, method, concurrency=1):
         right=all(s.right is not False for s in committed) and rng.random() < 0.98,
         answer="42",
         finish="length" if rng.random() < 0.01 else "answer",
-        seconds=max(s.end for s in spans) + 0.002,
+        seconds=seconds,
         first_step=min(s.end for s in committed),
         tokens=sum(s.tokens for s in committed),
         steps=len(committed),
         spans=tuple(spans),
+        share=None if concurrency == 1 else seconds / concurrency,
     )
 
 
-def tail(span):
-    return span.steps, span.tokens, span.ratio, span.right
+def scaled(span, factor):
+    """With the digits that a file keeps."""
+    start, end = round(span.start * factor, 6), round(span.end * factor, 6)
+    return replace(span, start=start, end=end)
 
 
 def make_samples(count=20, methods=METHODS, tasks=TASKS, concurrencies=(1,)):

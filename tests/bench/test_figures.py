@@ -93,7 +93,7 @@ def test_a_run_that_a_limit_cut_has_taken_its_time():
 
 def test_side_by_side_there_is_throughput_and_no_speed_up():
     samples = [
-        run_of(method, seconds, index, concurrency=4)
+        run_of(method, 9.0, index, concurrency=4, share=seconds / 4)
         for index in range(8)
         for method, seconds in (("target", 2.0), ("fpsr", 1.0))
     ]

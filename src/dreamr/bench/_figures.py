@@ -27,11 +27,12 @@ from dreamr.bench._statistics import (
 from dreamr.trace import LaneName
 
 BASE = "target"  # the method that the others are compared with
+FLOOR = "draft"  # the draft alone: fast, and as good as a draft is
 MEAN = "mean"  # in the place of a task
 # In the order in which people meet them; a method's name begins with that of its family.
 FAMILIES = (
     BASE,
-    "draft",
+    FLOOR,
     "token-sd",
     "prompt-lookup",
     "specreason",
@@ -41,6 +42,8 @@ FAMILIES = (
     "fpsr",
 )
 ALPHAS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.99)
+
+LANES: tuple[LaneName, ...] = ("draft", "judge", "target")
 
 Key: TypeAlias = tuple[str, str, int]  # task, method, concurrency
 
@@ -82,9 +85,8 @@ class Figures:
     away, and wasted_share the same over the committed tokens. judge_calls: for an answer;
     steps_per_call: on average. busy_*: share of the time in which the lane had work.
 
-    throughput: problems a second, while `concurrency` of them are under way (by Little's law from
-    the time that each took); token_rate: committed tokens a second. throughput_gain: on the paired
-    problems. unfinished: runs that a limit cut, or that failed.
+    throughput: problems a second of wall-clock; token_rate: committed tokens a second;
+    throughput_gain: on the paired problems. unfinished: runs that a limit cut, or that failed.
     """
 
     n: int
@@ -282,7 +284,7 @@ def _difference(paired: Sequence[tuple[Sample, Sample]]) -> Estimate | None:
 
 
 def _speed(paired: Sequence[tuple[Sample, Sample]], ideal: float | None) -> dict[str, Any]:
-    base, own = [a.seconds for a, _ in paired], [b.seconds for _, b in paired]
+    base, own = [a.wall for a, _ in paired], [b.wall for _, b in paired]
     known = bool(own) and all(own)
     gain = sum(base) / sum(own) if known else None
     alone = known and all(b.concurrency == 1 for _, b in paired)
@@ -318,10 +320,18 @@ def _drafting(own: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _accepted(decided: Sequence[Sequence[Span]], weight: Callable[[Span], int]) -> Estimate | None:
-    """Problems are drawn, not steps: those of one problem resemble each other."""
+    """Problems are drawn, not steps: those of one problem resemble each other.
+
+    Where all problems are alike, that is blind: the interval is at least as wide as one of steps.
+    """
     all_of = [sum(map(weight, spans)) for spans in decided]
+    if not any(all_of):
+        return None
     accepted = [sum(weight(s) for s in spans if s.fate == "accepted") for spans in decided]
-    return ratio_of_sums(accepted, all_of) if any(all_of) else None
+    drawn = ratio_of_sums(accepted, all_of)
+    steps = sum(map(len, decided))
+    least = wilson(round(drawn.value * steps), steps)
+    return Estimate(drawn.value, min(drawn.low, least.low), max(drawn.high, least.high))
 
 
 def _costs(own: Sequence[Sample]) -> dict[str, Any]:
@@ -338,22 +348,18 @@ def _costs(own: Sequence[Sample]) -> dict[str, Any]:
 
 def _times(timed: Sequence[Sample]) -> dict[str, Any]:
     seconds = [s.seconds for s in timed]
-    total = sum(seconds)
-    side_by_side = timed[0].concurrency if timed else 1
+    total, wall = sum(seconds), sum(s.wall for s in timed)
     first = [s.first_step for s in timed if s.first_step is not None]
     return {
         **{f"latency_p{p}": percentile(seconds, p) if seconds else None for p in (50, 90, 99)},
         "first_step_p50": percentile(first, 50) if first else None,
         **{
             f"busy_{lane}": _over(sum(busy(s.spans, lane, s.seconds) for s in timed), total)
-            for lane in _LANES
+            for lane in LANES
         },
-        "throughput": _over(side_by_side * len(timed), total),
-        "token_rate": _over(side_by_side * sum(s.tokens for s in timed), total),
+        "throughput": _over(len(timed), wall),
+        "token_rate": _over(sum(s.tokens for s in timed), wall),
     }
-
-
-_LANES: tuple[LaneName, ...] = ("draft", "judge", "target")
 
 
 def _curve(own: Sequence[Sample]) -> Curve | None:

@@ -84,6 +84,11 @@ class Sample:
         """Whether the reasoning came to its own end."""
         return self.finish in ("answer", "stop")
 
+    @property
+    def wall(self) -> float:
+        """Seconds of wall-clock that this problem cost, which add up."""
+        return self.seconds if self.share is None else self.share
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; spans as lists, since most of a file is made of them."""
         row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}

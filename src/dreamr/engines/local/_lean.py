@@ -13,13 +13,15 @@ passes that carry more than rows (DeepStack), goes to the modules.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from dreamr.engines.local._keys import RowStore, Store
-from dreamr.engines.local._row import RowPass
+from dreamr.engines.local._pass import Part
+from dreamr.engines.local._row import RowPass, turns
+from dreamr.engines.local._rows import Block, RowsPass
 
 _TYPES = {
     "Qwen3Model",
@@ -58,11 +60,11 @@ class LeanDecoder:
         arena = _Arena(sum(map(_matrix_size, module.layers)))
         self._layers = [_Layer(layer, arena) for layer in module.layers]
         self._norm = _Norm(module.norm)
-        first = self._layers[0]
-        self._turns = _Turns(self._layers)
-        self._groups = first.heads // first.kv_heads
-        self._row = RowPass(self._layers, self._norm, *self._turns.factors())
-        self._table = torch.empty(2, 0, first.size).numpy()
+        factors = turns(self._layers)
+        self._row = RowPass(self._layers, self._norm, factors)
+        self._rows = RowsPass(self._layers, self._norm, factors)
+        self._group = self._layers[0].heads // self._layers[0].kv_heads
+        self._table = torch.empty(2, 0, self._layers[0].size).numpy()
 
     def __call__(
         self,
@@ -78,7 +80,34 @@ class LeanDecoder:
             return hidden
         if embeds.shape[1] == 1 and mask is None:
             return self._one(embeds[0], positions, store)
-        return self._many(embeds[0], positions, store, mask, last)
+        return self.together([Part(embeds, positions, store, mask, extra, last)])[0]
+
+    def together(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """What each part alone would give, from one pass over all of them.
+
+        Sums are taken in another order than for a row alone, so the numbers differ in their last
+        places (float32: some 1e-6 of their size). A greedy choice changes only between two tokens
+        whose logits are as close as that.
+
+        parts: without `extra`, their stores all different RowStores.
+        """
+        blocks, start = [], 0
+        for part in parts:
+            blocks.append(self._block(part, start))
+            start += part.rows
+        cos, sin = self._angles(torch.cat([part.positions for part in parts], -1))
+        x = torch.cat([part.embeds[0] for part in parts])
+        hidden = torch.from_numpy(self._rows(x.numpy(), cos, sin, blocks))
+        return list(hidden.split([block.stop - block.first for block in blocks]))
+
+    def _block(self, part: Any, start: int) -> Block:
+        stop, mask, rows = start + part.rows, part.mask, part.store.array
+        if mask is not None:
+            # The heads that share a key lie one under the other, as rows of one query.
+            mask = _additive(mask).repeat(1, 1, self._group, 1)
+        pairs = rows.reshape(2, -1, *rows.shape[1:])
+        first = stop - 1 if part.last else start
+        return Block(pairs, part.store.length, start, stop, mask, first)
 
     def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
         """One token behind everything that is in the store."""
@@ -86,24 +115,13 @@ class LeanDecoder:
         row = self._row(x[0].numpy(), cos, sin, store.array, store.length)
         return torch.from_numpy(row[None].copy())
 
-    def _many(
-        self,
-        x: torch.Tensor,
-        positions: torch.Tensor,
-        store: RowStore,
-        mask: torch.Tensor | None,
-        last: bool,
-    ) -> torch.Tensor:
-        """Several tokens; a mask of None means causal, on an empty store."""
-        cos, sin = self._rotary(x[None], positions)
-        turns = self._turns.of(cos[0][:, None], sin[0][:, None])
-        if mask is not None:
-            # The heads that share a key lie one under the other, as rows of one query.
-            mask = _additive(mask).repeat(1, 1, self._groups, 1)
-        top = len(self._layers) - 1
-        for number, (layer, (wide, cross)) in enumerate(zip(self._layers, turns, strict=True)):
-            x = layer.many(x, wide, cross, store, number, mask, last and number == top)
-        return self._norm.many(x)
+    def _angles(self, positions: torch.Tensor) -> Any:
+        """Cosines and sines of positions, (2, rows, size)."""
+        if self._axes == 1:
+            self._at(int(positions.max()))
+            return self._table[:, positions[0].numpy()]
+        cos, sin = self._rotary(torch.empty(0), positions)
+        return cos[0].numpy(), sin[0].numpy()
 
     def _at(self, position: int) -> Any:
         """Cosines and sines of one position, (2, size); the same on all axes."""
@@ -114,49 +132,17 @@ class LeanDecoder:
         return self._table[:, position]
 
 
-class _Turns:
-    """Rotations with the layers' query and key norms' weights already in them.
-
-    With halves x1, x2 a rotation is x * cos + (x2, x1) * (-sin, sin); scaling x by w before it is
-    the same as scaling cos by w and the crossed sin by w with its halves swapped.
-    """
-
-    def __init__(self, layers: list[_Layer]) -> None:
-        scale = torch.stack([layer.head_scale for layer in layers])
-        half = scale.shape[-1] // 2
-        sign = torch.cat([-torch.ones(half), torch.ones(half)])
-        self._straight = scale[:, None]
-        self._crossed = scale.roll(half, -1)[:, None] * sign
-
-    def factors(self) -> tuple[Any, Any]:
-        """What cosines and sines are multiplied with: (layers, heads + kv heads, size) each."""
-        return self._straight[:, 0].numpy(), self._crossed[:, 0].numpy()
-
-    def of(self, cos: torch.Tensor, sin: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each layer: what to multiply straight, and crossed; (rows, heads, size) each."""
-        straight = (self._straight * cos).unbind(0)
-        crossed = (self._crossed * sin).unbind(0)
-        return list(zip(straight, crossed, strict=True))
-
-
 class _Norm:
-    """Root-mean-square norm."""
+    """A root-mean-square norm's weights."""
 
     def __init__(self, module: Any) -> None:
         self.weight = module.weight
         self.eps = float(module.variance_epsilon)
         self.size = self.weight.shape[0]
-        self._added = torch.tensor(self.eps)
-
-    def many(self, x: torch.Tensor) -> torch.Tensor:
-        """Rows (rows, width). `rms_norm` takes three times as long for a few dozen of them."""
-        norm = torch.linalg.vector_norm(x, 2, -1, True)
-        scale = torch.addcmul(self._added, norm, norm, value=1.0 / self.size).rsqrt_()
-        return torch.mul(x, scale).mul_(self.weight)
 
 
 class _Layer:
-    """One decoder layer. x is (rows, width) throughout."""
+    """One decoder layer's matrices and numbers."""
 
     def __init__(self, module: Any, arena: _Arena) -> None:
         attention, mlp = module.self_attn, module.mlp
@@ -175,10 +161,6 @@ class _Layer:
         self.normed = hasattr(attention, "q_norm")
         self.head_scale = self._head_scale(attention)
         self.head_eps = float(attention.q_norm.variance_epsilon) if self.normed else None
-        self._eps = torch.tensor(self.head_eps or 0.0)
-        self._turned = self.heads + self.kv_heads
-        self._split = self._turned * self.size
-        self._inner = mlp.gate_proj.out_features
 
     def _head_scale(self, attention: Any) -> torch.Tensor:
         """The weights of the norms of queries and keys: (heads + kv heads, size)."""
@@ -186,69 +168,6 @@ class _Layer:
             return torch.ones(self.heads + self.kv_heads, self.size)
         query = attention.q_norm.weight.expand(self.heads, -1)
         return torch.cat([query, attention.k_norm.weight.expand(self.kv_heads, -1)])
-
-    def many(
-        self,
-        x: torch.Tensor,
-        straight: torch.Tensor,
-        crossed: torch.Tensor,
-        store: RowStore,
-        number: int,
-        mask: torch.Tensor | None,
-        last: bool,
-    ) -> torch.Tensor:
-        """Several rows, written to the store as layer `number`; `last`: only the last goes on."""
-        rows = x.shape[0]
-        qkv = self._project(self.before.many(x))
-        turned = self._turn(
-            qkv[:, : self._split].view(rows, self._turned, self.size), straight, crossed
-        )
-        fresh = qkv[:, self._split :].view(rows, self.kv_heads, self.size)
-        keys, values = store.write(
-            turned[:, self.heads :].transpose(0, 1)[None], fresh.transpose(0, 1)[None], number
-        )
-        query = turned[:, : self.heads].transpose(0, 1)[None]
-        if last:
-            x, query = x[-1:], query[:, :, -1:]
-            mask = None if mask is None else mask[:, :, rows - 1 :: rows]
-        seen = self._attend(query, keys, values, mask)
-        x = torch.addmm(x, seen.transpose(0, 1).reshape(len(x), -1), self.out)
-        return torch.addmm(x, self._gate(self.after.many(x)), self.down)
-
-    def _attend(
-        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: Any
-    ) -> torch.Tensor:
-        """(heads, rows, size) of queries (1, heads, rows, size)."""
-        shape = query.shape[1:]
-        if mask is None:
-            causal = query.shape[2] > 1  # a single row is the last, and sees all
-            seen = functional.scaled_dot_product_attention(
-                query, keys, values, is_causal=causal, scale=self.scaling, enable_gqa=True
-            )
-        else:
-            packed = query.reshape(1, self.kv_heads, -1, self.size)
-            seen = functional.scaled_dot_product_attention(
-                packed, keys, values, attn_mask=mask, scale=self.scaling
-            )
-        return seen.reshape(shape)
-
-    def _project(self, x: torch.Tensor) -> torch.Tensor:
-        if self.bias is None:
-            return torch.mm(x, self.qkv)
-        return torch.addmm(self.bias, x, self.qkv)
-
-    def _turn(
-        self, heads: torch.Tensor, straight: torch.Tensor, crossed: torch.Tensor
-    ) -> torch.Tensor:
-        """Norm and rotate queries and keys: (rows, heads + kv heads, size)."""
-        if self.normed:
-            norm = torch.linalg.vector_norm(heads, 2, -1, True)
-            heads = heads * torch.addcmul(self._eps, norm, norm, value=1 / self.size).rsqrt_()
-        return torch.addcmul(heads * straight, heads.roll(self.size // 2, -1), crossed)
-
-    def _gate(self, x: torch.Tensor) -> torch.Tensor:
-        both = torch.mm(x, self.gates)
-        return functional.silu(both[:, : self._inner]).mul_(both[:, self._inner :])
 
 
 class _Arena:

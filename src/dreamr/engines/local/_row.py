@@ -17,25 +17,52 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
+def turns(layers: Sequence[Any]) -> tuple[Array, Array]:
+    """What rotations multiply cosines and crossed sines with: (layers, heads + kv heads, 2, half).
+
+    With halves x1, x2 a rotation is x * cos + (x2, x1) * (-sin, sin); scaling x by w before it is
+    the same as scaling cos by w and the crossed sin by w with its halves swapped. So the weights of
+    the norms of queries and keys are in here. Attention scores come out scaled, since queries are
+    turned by scaled numbers; and so do the norms of heads, which then are sums of squares and not
+    means.
+    """
+    first = layers[0]
+    weights = np.stack([as_numpy(layer.head_scale) for layer in layers])
+    weights = weights * (1.0 if first.head_eps is None else first.size**0.5)
+    weights[:, : first.heads] *= first.scaling
+    halves = weights.astype(np.float32).reshape(*weights.shape[:2], 2, -1)
+    sign = np.array([[-1.0], [1.0]], np.float32)
+    return halves, halves[:, :, ::-1] * sign
+
+
+def attend(query: Array, keys: Array, values: Array, seen: Array) -> None:
+    """One row's attention, into `seen`: (kv heads, group, size), as `query`, which is scaled.
+
+    keys: (kv heads, size, rows). values: (kv heads, rows, size).
+    """
+    scores = np.matmul(query, keys)
+    scores -= np.maximum.reduce(scores, -1, keepdims=True)
+    np.exp(scores, scores)
+    np.matmul(scores, values, seen)
+    seen /= np.add.reduce(scores, -1, keepdims=True)
+
+
+def as_numpy(tensor: Any) -> Array:
+    """The same memory."""
+    array: Array = tensor.detach().numpy()
+    return array
+
+
 class RowPass:
     """All layers and the last norm, for one row behind everything that a store holds.
 
-    layers, norm: of `LeanDecoder`; their matrices are read where they lie. straight, crossed: what
-    the rotations multiply cosines and sines with, (layers, heads + kv heads, size).
+    layers, norm: of `LeanDecoder`; their matrices are read where they lie. factors: see `turns`.
     """
 
-    def __init__(self, layers: Sequence[Any], norm: Any, straight: Array, crossed: Array) -> None:
+    def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:
         self._layers = [_RowLayer(layer) for layer in layers]
         self._norm = _RowNorm(norm)
-        first = layers[0]
-        # Attention scores come out scaled, since queries are turned by scaled numbers; and so do
-        # the norms of heads, which then are sums of squares and not means.
-        scale = np.full((straight.shape[1], 1), 1.0 if first.head_eps is None else first.size**0.5)
-        scale[: first.heads] *= first.scaling
-        scale = scale.astype(np.float32)
-        halves = (*straight.shape[:2], 2, -1)
-        self._straight = (straight * scale).reshape(halves)
-        self._crossed = (crossed * scale).reshape(halves)
+        self._straight, self._crossed = factors
 
     def __call__(self, x: Array, cos: Array, sin: Array, rows: Array, length: int) -> Array:
         """The hidden row (width,), its keys and values written to the store.
@@ -59,7 +86,7 @@ class _RowNorm:
     """Root-mean-square norm of one row; returns the same memory each time."""
 
     def __init__(self, norm: Any) -> None:
-        self._weight = _numpy(norm.weight)
+        self._weight = as_numpy(norm.weight)
         self._eps = norm.eps
         self._size = norm.size
         self._room = np.empty(norm.size, np.float32)
@@ -75,9 +102,9 @@ class _RowLayer:
 
     def __init__(self, layer: Any) -> None:
         self._before, self._after = _RowNorm(layer.before), _RowNorm(layer.after)
-        self._qkv, self._out = _numpy(layer.qkv), _numpy(layer.out)
-        self._gates, self._down = _numpy(layer.gates), _numpy(layer.down)
-        self._bias = None if layer.bias is None else _numpy(layer.bias)
+        self._qkv, self._out = as_numpy(layer.qkv), as_numpy(layer.out)
+        self._gates, self._down = as_numpy(layer.gates), as_numpy(layer.down)
+        self._bias = None if layer.bias is None else as_numpy(layer.bias)
         self._eps = None if layer.head_eps is None else layer.head_eps * layer.size
         width, inner, turned = self._out.shape[1], self._down.shape[0], layer.heads + layer.kv_heads
         grouped = (layer.kv_heads, -1, layer.size)
@@ -116,7 +143,7 @@ class _RowLayer:
         np.multiply(self._swapped, cross, self._other)
         self._turned += self._other
         key[:], value[:] = self._key, self._value
-        self._attend(keys, values)
+        attend(self._query, keys, values, self._seen)
         x = x + np.dot(self._seen.reshape(-1), self._out, self._added)
         np.dot(self._after(x), self._gates, self._both)
         x += np.dot(self._gated(), self._down, self._added)
@@ -128,13 +155,6 @@ class _RowLayer:
         np.sqrt(squares, squares)
         self._heads /= squares[:, None]
 
-    def _attend(self, keys: Array, values: Array) -> None:
-        scores = np.matmul(self._query, keys)
-        scores -= np.maximum.reduce(scores, -1, keepdims=True)
-        np.exp(scores, scores)
-        np.matmul(scores, values, self._seen)
-        self._seen /= np.add.reduce(scores, -1, keepdims=True)
-
     def _gated(self) -> Array:
         """silu(gate) * up. The hyperbolic tangent cannot overflow as the exponential can."""
         inner = self._inner
@@ -144,8 +164,3 @@ class _RowLayer:
         inner *= self._gate
         inner *= self._up
         return inner
-
-
-def _numpy(tensor: Any) -> Array:
-    array: Array = tensor.detach().numpy()
-    return array

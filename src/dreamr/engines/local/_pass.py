@@ -1,0 +1,47 @@
+"""What a call wants of a forward pass, said without running one.
+
+A call is a generator of parts: it yields the rows that it wants to be run, is sent what became of
+them, and returns its result. Whoever drives it decides what else is in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+
+from dreamr.engines.local._keys import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The next rows of one sequence, as `Decoder` takes them; `store` is that sequence's own."""
+
+    embeds: torch.Tensor
+    positions: torch.Tensor
+    store: Store
+    mask: torch.Tensor | None
+    extra: dict[str, Any] = field(default_factory=dict)
+    last: bool = False
+
+    @property
+    def rows(self) -> int:
+        return int(self.embeds.shape[1])
+
+
+Passes = Generator[Part, torch.Tensor, T]
+
+
+def alone(passes: Passes[T], run: Callable[[Part], torch.Tensor]) -> T:
+    """Give a call its passes one after the other, with nothing else in them."""
+    try:
+        part = next(passes)
+        while True:
+            part = passes.send(run(part))
+    except StopIteration as end:
+        result: T = end.value
+        return result

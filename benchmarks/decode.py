@@ -118,13 +118,14 @@ def streamed(loaded: Any, talk: Conversation) -> float:
 
 
 def read(loaded: Any, talk: Conversation) -> float:
+    from dreamr.engines.local._pass import alone
     from dreamr.engines.local._session import Session
 
     session = Session(loaded, talk)
     ids = (session.prompt * 300)[:260]
     branch = session.acquire("stream", ids)
     start = now()
-    session.feed(branch, ids, 512)
+    alone(session.feed(branch, ids, 512), loaded.model.run)
     return now() - start
 
 

@@ -22,6 +22,7 @@ import torch
 
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import Questions
+from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._prompt import label_tokens
 from dreamr.engines.local._sampling import foreseen
 from dreamr.engines.local._session import Branch, Session
@@ -60,6 +61,16 @@ class Judging:
         query: Query = VERDICT,
     ) -> tuple[Evidence, ...]:
         """Evidence for each candidate, after the prefix and the candidates before it."""
+        return alone(self.passes(session, prefix, candidates, query), self._model.run)
+
+    def passes(
+        self,
+        session: Session,
+        prefix: Sequence[str],
+        candidates: Sequence[str],
+        query: Query = VERDICT,
+    ) -> Passes[tuple[Evidence, ...]]:
+        """The same as a call whose passes somebody else runs."""
         if not candidates:
             return ()
         nodes = session.walk([*prefix, *candidates])
@@ -69,11 +80,15 @@ class Judging:
         session.check_room(len(session.tokens(nodes)) + max(map(len, asked)))
         branch = session.acquire("judge", base)
         try:
-            self._catch_up(session, branch, base)
+            yield from self._catch_up(session, branch, base)
             if self._model.rewinds:
                 place = before[-1] if before else session.root
-                return self._in_one_pass(session, branch, base, [place, *steps], query, asked)
-            return self._one_by_one(session, branch, base, steps, query, asked)
+                return (
+                    yield from self._in_one_pass(
+                        session, branch, base, [place, *steps], query, asked
+                    )
+                )
+            return (yield from self._one_by_one(session, branch, base, steps, query, asked))
         finally:
             session.release(branch)
 
@@ -90,11 +105,11 @@ class Judging:
         questions = (self._questions.about(other) for other in query.others)
         return [self._prompter.question(question) for question in questions][:count]
 
-    def _catch_up(self, session: Session, branch: Branch, base: list[int]) -> None:
+    def _catch_up(self, session: Session, branch: Branch, base: list[int]) -> Passes[None]:
         """Read most of a prefix that is new to the branch."""
         if self._model.rewinds and len(base) - len(branch.ids) <= _JOINT:
             return
-        while not session.approach(branch, base, self._prefill):
+        while not (yield from session.approach(branch, base, self._prefill)):
             pass
 
     def _in_one_pass(
@@ -105,7 +120,7 @@ class Judging:
         nodes: list[Node],
         query: Query,
         asked: Sequence[Sequence[int]],
-    ) -> tuple[Evidence, ...]:
+    ) -> Passes[tuple[Evidence, ...]]:
         """nodes: the place where the steps begin, and that behind each of them."""
         steps = nodes[1:]
         start = len(branch.ids)
@@ -118,7 +133,7 @@ class Judging:
             for end, size in zip(bounds[1:], sizes, strict=True)
             if size
         ]
-        hidden = session.run(
+        hidden = yield session.part(
             branch,
             [*tail, *(token for question in asked for token in question)],
             torch.cat(places, -1),
@@ -146,17 +161,18 @@ class Judging:
         steps: list[Node],
         query: Query,
         asked: Sequence[list[int]],
-    ) -> tuple[Evidence, ...]:
+    ) -> Passes[tuple[Evidence, ...]]:
         """For models whose state cannot be masked: ask, go back, read on."""
         found = []
         ids = list(base)
-        row = session.feed(branch, ids, len(ids), last=True)
+        row = yield from session.feed(branch, ids, len(ids), last=True)
         for node, question in zip(steps, asked, strict=True):
             ids = [*ids, *node.ids]
             hidden = row
             if node.ids:
-                hidden = torch.cat([row, session.feed(branch, ids, len(node.ids))])
-            masses = self._ask(session, branch, ids, question, query.asks)
+                own = yield from session.feed(branch, ids, len(node.ids))
+                hidden = torch.cat([row, own])
+            masses = yield from self._ask(session, branch, ids, question, query.asks)
             logprobs = self._model.logits(hidden).log_softmax(-1)
             agreed = len(foreseen(logprobs, node.ids)) - 1
             mean = _mean(logprobs[:-1], node.ids)
@@ -166,12 +182,12 @@ class Judging:
 
     def _ask(
         self, session: Session, branch: Branch, ids: list[int], question: list[int], asks: Asks
-    ) -> list[float]:
+    ) -> Passes[list[float]]:
         """The masses of the answers to a question behind these tokens; the branch ends there."""
         if not question:
             return []
         branch.store.mark()
-        answer = session.feed(branch, [*ids, *question], len(question), last=True)
+        answer = yield from session.feed(branch, [*ids, *question], len(question), last=True)
         branch.cut(len(ids))
         return self._masses(answer, asks)[0]
 

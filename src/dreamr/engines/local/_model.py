@@ -7,6 +7,7 @@ own forward keeps the rotary offset of the last conversation there, which mixes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from transformers.cache_utils import DynamicCache
 
 from dreamr.engines.local._keys import RowStore, SnapshotStore, Store, uniform_shape
 from dreamr.engines.local._lean import LeanDecoder, is_known
+from dreamr.engines.local._pass import Part
 from dreamr.errors import EngineError
 
 
@@ -100,6 +102,34 @@ class Model:
     def rewinds(self) -> bool:
         """Whether its stores can go back anywhere, and a mask decides alone what a row sees."""
         return self._shape is not None
+
+    @property
+    def batches(self) -> bool:
+        """Whether parts of several sequences can share a pass."""
+        return isinstance(self.decoder, LeanDecoder)
+
+    def run(self, part: Part) -> torch.Tensor:
+        """What a part wants: its rows, hidden or as logits, or the last of them alone."""
+        rows = self.decoder(
+            part.embeds, part.positions, part.store, part.mask, part.extra, part.last
+        )
+        return self.logits(rows) if part.head else rows
+
+    def run_all(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """The same for parts of different sequences, in one pass as far as that goes."""
+        decoder = self.decoder
+        plain = [part for part in parts if not part.extra]
+        if not isinstance(decoder, LeanDecoder) or len(plain) < 2:
+            return [self.run(part) for part in parts]
+        found = decoder.together(plain)
+        heads = [number for number, part in enumerate(plain) if part.head]
+        if heads:
+            sizes = [len(found[number]) for number in heads]
+            logits = self.logits(torch.cat([found[number] for number in heads]))
+            for number, rows in zip(heads, logits.split(sizes), strict=True):
+                found[number] = rows
+        shared = iter(found)
+        return [self.run(part) if part.extra else next(shared) for part in parts]
 
     def new_store(self) -> Store:
         """An empty store of this model's kind."""

@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The next rows of one sequence, as `Decoder` takes them; `store` is that sequence's own."""
+    """The next rows of one sequence, as `Decoder` takes them; `store` is that sequence's own.
+
+    head: logits are wanted, (rows, vocabulary), in place of hidden rows.
+    """
 
     embeds: torch.Tensor
     positions: torch.Tensor
@@ -27,6 +30,7 @@ class Part:
     mask: torch.Tensor | None
     extra: dict[str, Any] = field(default_factory=dict)
     last: bool = False
+    head: bool = False
 
     @property
     def rows(self) -> int:

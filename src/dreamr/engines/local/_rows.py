@@ -71,7 +71,7 @@ class RowsPass:
 
 
 class _Room:
-    """Memory by name. Fresh memory would cost a page fault for every 4 KiB of it, in every layer."""
+    """Memory by name. Fresh memory costs a page fault for every 4 KiB of it, in every layer."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Array] = {}

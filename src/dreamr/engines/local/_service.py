@@ -1,14 +1,19 @@
 """What a worker does with messages: one unit of work at a time, judging first.
 
-A unit is a judging pass, a stretch of a prompt, or one token of one stream. Streams take turns, so
-a place where several of them could share a forward pass is `_turn`. Between two units the worker
-reads its messages: a cancelled call costs one more unit at most.
+A unit is one forward pass, or the opening of a stream. A pass takes along everything that waits:
+judge calls, the next tokens of streams that have credit, stretches of prompts, of as many
+conversations as there are, until it has as many rows as one pass of a prompt. Streams take turns at
+the room that is left. A stream whose own conversation is being judged waits: a verdict mostly ends
+it. Models that do not batch give each pass to one call.
+
+Between two units the worker reads its messages: a cancelled call costs one more unit at most.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +24,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded, one_line
 from dreamr.engines.local._options import LocalOptions, Questions
+from dreamr.engines.local._pass import Part, Passes
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
@@ -28,11 +34,13 @@ from dreamr.engines.local._wire import (
     Forget,
     Judge,
     Judged,
+    Piece,
     Remember,
     Stream,
     Taken,
 )
 from dreamr.errors import DreamrError, EngineError, Unsupported
+from dreamr.gate import Evidence
 
 _HEED = 0.002  # seconds: an engine that has heard verdicts says within one what follows
 
@@ -43,6 +51,30 @@ class _Known:
 
     conversation: Conversation
     session: Session | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A call that has its turn. part: what it wants of the next pass, None once it is over.
+
+    done: takes its result. leave: what is to be done if it goes wrong or is cancelled.
+    """
+
+    call: int
+    session: Session
+    passes: Passes[Any]
+    done: Callable[[Any], None]
+    leave: Callable[[], None]
+    part: Part | None = None
+
+    def go_on(self, rows: torch.Tensor | None) -> None:
+        """Up to the next pass or the end. rows: what became of the last one; None to begin."""
+        try:
+            # None begins a generator; it is not in the type.
+            self.part = self.passes.send(rows)  # type: ignore[arg-type]
+        except StopIteration as end:
+            self.part = None
+            self.done(end.value)
 
 
 def judging_or_why_not(
@@ -72,9 +104,10 @@ class Service:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         # With its conversation, which may be forgotten while a call waits.
         self._judges: deque[tuple[Judge, _Known]] = deque()
+        self._begun: list[_Job] = []  # judge calls that want another pass
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
-        self._judged = False  # whether the last unit was a judging pass
+        self._judged = False  # whether the last unit gave verdicts
 
     @property
     def patience(self) -> float:
@@ -110,31 +143,66 @@ class Service:
 
     def work(self) -> bool:
         """Do one unit; False if there is nothing to do until a message comes."""
-        self._judged = bool(self._judges)
+        self._judged = False
         with torch.inference_mode():
-            if self._judges:
-                judge, known = self._judges.popleft()
-                self._guarded(judge.call, partial(self._judge, judge, known))
-            elif self._opening:
+            if self._opening and not self._judges and not self._begun:
                 stream, known = self._opening.popleft()
                 self._guarded(stream.call, partial(self._open, stream, known))
-            else:
-                return self._turn()
-        return True
-
-    def _turn(self) -> bool:
-        """Advance the next stream that has credit."""
-        for _ in range(len(self._streams)):
-            task = self._streams.popleft()
-            self._streams.append(task)
-            if task.credit > 0:
-                if not self._guarded(task.call, partial(self._advance, task)):
-                    self._close(task)
                 return True
-        return False
+            jobs = self._gather()
+            self._run(jobs)
+            # A stream makes one token a pass: only judge calls want another.
+            self._begun = [job for job in jobs if job.part is not None]
+        return bool(jobs or self._opening)
 
-    def _advance(self, task: StreamTask) -> None:
-        piece = task.advance()
+    def _gather(self) -> list[_Job]:
+        """Who takes part in the next pass."""
+        jobs = list(self._begun)
+        while self._judges and self._has_room(jobs):
+            jobs += self._ask(*self._judges.popleft())
+        asked = {job.session for job in jobs}
+        for task in [task for task in self._streams if task.session not in asked]:
+            if not self._has_room(jobs):
+                break
+            jobs += self._write(task)
+        return jobs
+
+    def _has_room(self, jobs: Sequence[_Job]) -> bool:
+        """Whether one more may come along, of whatever size."""
+        rows = sum(job.part.rows for job in jobs if job.part is not None)
+        return not jobs or (self._loaded.model.batches and rows < self._options.prefill)
+
+    def _ask(self, judge: Judge, known: _Known) -> list[_Job]:
+        """A judge call that has its turn, if it wants a pass."""
+        jobs: list[_Job] = []
+        self._guarded(judge.call, lambda: jobs.append(self._judge(judge, known)))
+        return [job for job in jobs if self._started(job)]
+
+    def _judge(self, judge: Judge, known: _Known) -> _Job:
+        if isinstance(self._judging, str):
+            raise Unsupported(f"this model cannot judge: {self._judging}")
+        session = self._session(known)
+        passes = self._judging.passes(session, judge.prefix, judge.candidates, judge.query)
+        done = partial(self._give_verdicts, judge.call)
+        return _Job(judge.call, session, passes, done, passes.close)
+
+    def _give_verdicts(self, call: int, evidence: tuple[Evidence, ...]) -> None:
+        self._send(Judged(call, evidence))
+        self._judged = True
+        self._trim()
+
+    def _write(self, task: StreamTask) -> list[_Job]:
+        """A stream that has its turn, if it wants a pass; what is foreseen goes out before."""
+        while task in self._streams and task.credit > 0:
+            self._streams.remove(task)
+            self._streams.append(task)
+            done, leave = partial(self._give_token, task), partial(self._close, task)
+            job = _Job(task.call, task.session, task.passes(), done, leave)
+            if self._started(job):
+                return [job]
+        return []
+
+    def _give_token(self, task: StreamTask, piece: Piece | None) -> None:
         if piece is None:
             return
         task.credit -= 1
@@ -143,13 +211,28 @@ class Service:
         if (gathered := task.gather(piece, self._options.gather)) is not None:
             self._send(gathered)
 
-    def _judge(self, judge: Judge, known: _Known) -> None:
-        if isinstance(self._judging, str):
-            raise Unsupported(f"this model cannot judge: {self._judging}")
-        session = self._session(known)
-        evidence = self._judging.judge(session, judge.prefix, judge.candidates, judge.query)
-        self._send(Judged(judge.call, evidence))
-        self._trim()
+    def _started(self, job: _Job) -> bool:
+        """Begin a call; whether it wants a pass."""
+        self._step(job, lambda: None)
+        return job.part is not None
+
+    def _run(self, jobs: Sequence[_Job]) -> None:
+        """One pass for all; if that fails, one for each, so that only who is to blame fails."""
+        model = self._loaded.model
+        parts = [job.part for job in jobs if job.part is not None]
+        found: Sequence[torch.Tensor | None] = [None] * len(parts)
+        if len(parts) > 1:
+            with suppress(Exception):
+                found = model.run_all(parts)
+        for job, part, rows in zip(jobs, parts, found, strict=True):
+            self._step(job, partial(model.run, part) if rows is None else partial(_given, rows))
+
+    def _step(self, job: _Job, run: Callable[[], torch.Tensor | None]) -> None:
+        """Run a call's pass and take it on from there."""
+        job.part = None
+        if not self._guarded(job.call, lambda: job.go_on(run())):
+            job.part = None
+            job.leave()
 
     def _open(self, stream: Stream, known: _Known) -> None:
         task = StreamTask(
@@ -198,6 +281,9 @@ class Service:
         self._opening = deque(item for item in self._opening if item[0].call != call)
         for task in [task for task in self._streams if task.call == call]:
             self._close(task)
+        for job in [job for job in self._begun if job.call == call]:
+            self._begun.remove(job)
+            job.leave()
 
     def _close(self, task: StreamTask) -> None:
         if task in self._streams:
@@ -216,3 +302,7 @@ class Service:
             self._send(Failed(call, "EngineError", text))
             return False
         return True
+
+
+def _given(rows: torch.Tensor) -> torch.Tensor:
+    return rows

@@ -18,6 +18,7 @@ from dreamr.conversation import Conversation, Image
 from dreamr.engines.local._keys import Store
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._model import Features
+from dreamr.engines.local._pass import Part, Passes
 from dreamr.engines.local._steps import Node, walk
 from dreamr.errors import ContextTooLong, EngineError
 
@@ -138,11 +139,17 @@ class Session:
         ]
 
     def feed(
-        self, branch: Branch, ids: list[int], most: int, *, last: bool = False
-    ) -> torch.Tensor:
+        self,
+        branch: Branch,
+        ids: list[int],
+        most: int,
+        *,
+        last: bool = False,
+        head: bool = False,
+    ) -> Passes[torch.Tensor]:
         """Run up to `most` of the tokens of `ids` that the branch lacks.
 
-        Their hidden rows, or that of the last alone.
+        Their hidden rows, or that of the last alone; or, with `head`, its logits.
         """
         start = len(branch.ids)
         fresh = ids[start : start + most]
@@ -150,11 +157,12 @@ class Session:
         if start and len(fresh) > 1 and self._model.rewinds:
             # The other models' modules know themselves what a row sees in their own caches.
             mask = causal(start, len(fresh))
-        hidden = self.run(branch, fresh, self.positions(start, start + len(fresh)), mask, last=last)
+        place = self.positions(start, start + len(fresh))
+        rows = yield self.part(branch, fresh, place, mask, last=last or head, head=head)
         self.keep(branch, fresh)
-        return hidden
+        return rows
 
-    def approach(self, branch: Branch, ids: list[int], most: int) -> bool:
+    def approach(self, branch: Branch, ids: list[int], most: int) -> Passes[bool]:
         """Read on, up to `most` tokens; True once the last of `ids` is all that the branch lacks.
 
         Marks the end of the prompt and the place before the last token: stores that cannot go back
@@ -162,13 +170,13 @@ class Session:
         """
         for stop in (len(self.prompt) - 1, len(ids) - 1):
             if len(branch.ids) < stop:
-                self.feed(branch, ids[:stop], most, last=True)
+                yield from self.feed(branch, ids[:stop], most, last=True)
                 if len(branch.ids) == stop:
                     branch.store.mark()
                 break
         return len(branch.ids) == len(ids) - 1
 
-    def run(
+    def part(
         self,
         branch: Branch,
         fresh: list[int],
@@ -176,17 +184,18 @@ class Session:
         mask: torch.Tensor | None,
         *,
         last: bool = False,
-    ) -> torch.Tensor:
-        """One forward pass behind the branch's tokens, nothing kept yet: (fresh, width).
+        head: bool = False,
+    ) -> Part:
+        """Rows behind the branch's tokens, for a pass; nothing is kept of it yet.
 
-        last: (1, width), of the last of them.
+        last: only the last row is wanted. head: as logits.
         """
         start = len(branch.ids)
         branch.store.reserve(start + len(fresh))
         embeds, extra = self._rows(start, fresh)
         if mask is not None:
             mask = mask.to(self._model.device)
-        return self._model.decoder(embeds, positions, branch.store, mask, extra, last)
+        return Part(embeds, positions, branch.store, mask, extra, last, head)
 
     def keep(self, branch: Branch, tokens: list[int]) -> None:
         """The first rows of the last pass stay: they are these tokens."""

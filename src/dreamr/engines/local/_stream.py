@@ -9,6 +9,7 @@ import torch
 
 from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._sampling import choose, foreseen, guess
 from dreamr.engines.local._session import Session, causal
 from dreamr.engines.local._steps import Generation
@@ -18,8 +19,8 @@ from dreamr.engines.local._wire import Piece
 class StreamTask:
     """Continues a prefix.
 
-    call: goes into each piece. credit: tokens that may still be sent before the consumer takes
-    some; the worker advances only streams with credit.
+    call: goes into each piece. session: of its conversation. credit: tokens that may still be sent
+    before the consumer takes some; the worker advances only streams with credit.
 
     Raises:
         ContextTooLong: conversation and prefix leave no room for a token.
@@ -38,7 +39,8 @@ class StreamTask:
     ) -> None:
         self.call = call
         self.credit = credit
-        self._session, self._sampling, self._loaded = session, sampling, loaded
+        self.session = session
+        self._sampling, self._loaded = sampling, loaded
         self._prefill = prefill
         nodes = session.walk(prefix)
         self._ids = session.tokens(nodes)
@@ -58,22 +60,26 @@ class StreamTask:
 
     def advance(self) -> Piece | None:
         """The next piece; None while the prefix is still being read."""
+        return alone(self.passes(), self._loaded.model.run)
+
+    def passes(self) -> Passes[Piece | None]:
+        """The same as a call whose pass, if it needs one, somebody else runs."""
         if self._sampling.max_tokens < 1:
             return Piece(self.call, "", 0, "length", None)
         if self._foreseen:
-            token, logprob = self._foreseen.popleft()
-            return self._piece(token, logprob if self._sampling.logprobs else None)
+            return self._known()
         branch, ids = self._branch, self._ids
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
-            self._session.approach(branch, ids, self._prefill)
+            yield from self.session.approach(branch, ids, self._prefill)
             return None
         if self._guesses and len(branch.ids) == len(ids) - 1:
             guessed = guess(ids, min(self._guesses, self._room))
             if guessed:
-                self._foreseen.extend(self._check(guessed))
-                return self.advance()
-        hidden = self._session.feed(branch, ids, self._prefill, last=True)
-        return self._next(hidden) if len(branch.ids) == len(ids) else None
+                yield from self._check(guessed)
+                return self._known()
+        ends = len(ids) - len(branch.ids) <= self._prefill
+        rows = yield from self.session.feed(branch, ids, self._prefill, last=True, head=ends)
+        return self._next(rows[0]) if ends else None
 
     def gather(self, piece: Piece, seconds: float) -> Piece | None:
         """What is to be sent after this piece: all since the last, or nothing yet.
@@ -93,26 +99,30 @@ class StreamTask:
 
     def close(self) -> None:
         """Give the branch back; what it has read stays."""
-        self._session.release(self._branch)
+        self.session.release(self._branch)
 
     @property
     def _room(self) -> int:
         """How many tokens fit behind the last."""
         return self._loaded.model.context - len(self._ids)
 
-    def _check(self, guessed: list[int]) -> list[tuple[int, float]]:
-        """What the model writes here: as many of the guessed tokens as it would choose, and one."""
-        session, branch = self._session, self._branch
+    def _known(self) -> Piece:
+        """The next of the tokens that a pass has shown."""
+        token, logprob = self._foreseen.popleft()
+        return self._piece(token, logprob if self._sampling.logprobs else None)
+
+    def _check(self, guessed: list[int]) -> Passes[None]:
+        """See what the model writes here: of the guessed tokens those it would choose, and one."""
+        session, branch = self.session, self._branch
         rows, start = [self._ids[-1], *guessed], len(branch.ids)
         positions = session.positions(start, start + len(rows))
-        hidden = session.run(branch, rows, positions, causal(start, len(rows)))
+        hidden = yield session.part(branch, rows, positions, causal(start, len(rows)))
         own = foreseen(self._loaded.model.logits(hidden).log_softmax(-1), guessed)
         session.keep(branch, rows[: len(own)])
-        return own
+        self._foreseen.extend(own)
 
-    def _next(self, hidden: torch.Tensor) -> Piece:
-        place = len(self._ids) - len(self._session.prompt)
-        logits = self._loaded.model.logits(hidden)[0]
+    def _next(self, logits: torch.Tensor) -> Piece:
+        place = len(self._ids) - len(self.session.prompt)
         return self._piece(*choose(logits, self._sampling, place))
 
     def _piece(self, token: int, logprob: float | None) -> Piece:

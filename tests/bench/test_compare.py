@@ -1,13 +1,15 @@
 """Benches side by side: figures, differences, and what was not the same."""
 
 import io
+import json
 
 import pytest
 from made_samples import make_samples, write_folder
 from rich.console import Console
 
 from dreamr.bench._compare import compare, differences, load_bench
-from dreamr.bench._report import ReportError, write_report
+from dreamr.bench._figures import figures
+from dreamr.bench._report import ReportError
 
 SAMPLES = make_samples(3, methods=("target", "sequential", "fpsr"))
 
@@ -41,8 +43,7 @@ def test_other_problems_are_said(tmp_path):
     first = write_folder(tmp_path / "a", SAMPLES)
     other = write_folder(tmp_path / "b", [s for s in SAMPLES if s.index < 2])
     text = shown([first, other])
-    assert "other problems than in" in text
-    assert "6 against 9, 6 of them in both" in text
+    assert "6 against 9, 6 of them in both" in " ".join(text.split())
 
 
 def test_another_configuration_is_said(tmp_path):
@@ -53,7 +54,7 @@ def test_another_configuration_is_said(tmp_path):
 
 def test_a_bench_without_samples_is_compared_by_its_results(tmp_path):
     first = write_folder(tmp_path / "a", SAMPLES)
-    write_report(first)
+    (first / "results.json").write_text(json.dumps(figures(SAMPLES).to_json()))
     whole = row(shown([first]), "mean", "fpsr")
     (first / "samples.jsonl").unlink()
     assert row(shown([first]), "mean", "fpsr") == whole

@@ -10,9 +10,22 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dreamr.bench._figures import figures
-from dreamr.bench._plots import Theme, _Board, _speedup_accuracy, _style, chosen, draw, looks
+from dreamr.bench._plots import (
+    Theme,
+    _acceptance,
+    _Board,
+    _concurrency,
+    _latency,
+    _speedup_accuracy,
+    _speedup_tasks,
+    _steps,
+    _style,
+    chosen,
+    draw,
+    looks,
+)
 
-SAMPLES = make_samples(6)
+SAMPLES = make_samples(3)
 
 
 def test_each_figure_has_its_picture():
@@ -21,28 +34,33 @@ def test_each_figure_has_its_picture():
     assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in pictures.values())
 
 
-def test_problems_side_by_side_have_a_picture_of_their_own():
-    samples = make_samples(2, concurrencies=(1, 4))
-    assert "concurrency" in draw(figures(samples), samples)
+def board_of(samples, dark=False):
+    return _Board(figures(samples), samples, Theme(dark))
 
 
 def test_what_there_is_nothing_to_draw_of_is_not_drawn():
-    samples = make_samples(2, methods=("target",))
-    assert set(draw(figures(samples), samples)) == {"speedup-accuracy", "latency"}
+    board = board_of(make_samples(2, methods=("target",)))
+    nothing = (_speedup_tasks, _acceptance, _steps, _concurrency)
+    assert [paint(board) for paint in nothing] == [None] * 4
     assert draw(figures([]), []) == {}
 
 
-def test_pictures_for_dark_pages_are_dark():
-    samples = make_samples(2, methods=("target", "fpsr"))
-    for is_dark in (False, True):
-        png = draw(figures(samples), samples, dark=is_dark)["latency"]
-        brightness = Image.open(io.BytesIO(png)).convert("L").getpixel((1, 1))
-        assert (brightness < 60) == is_dark
+def test_problems_side_by_side_have_a_picture_of_their_own():
+    axes = _concurrency(board_of(make_samples(1, concurrencies=(1, 4)))).axes
+    assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pictures_for_dark_pages_are_dark(dark):
+    board = board_of(make_samples(1, methods=("target", "fpsr")), dark)
+    with _style(board.theme):
+        figure = _latency(board)
+    assert (max(figure.get_facecolor()[:3]) < 0.3) == dark
 
 
 def crowd():
     """A dozen methods of nearly the same speed and accuracy."""
-    samples = make_samples(6, methods=("target", "fpsr"))
+    samples = make_samples(3, methods=("target", "fpsr"))
     for at in range(12):
         factor = 1 + 0.01 * at
         samples += [
@@ -55,7 +73,7 @@ def crowd():
 
 @pytest.mark.parametrize("samples", [SAMPLES, crowd()], ids=["standard", "crowd"])
 def test_names_do_not_lie_on_each_other(samples):
-    board = _Board(figures(samples), samples, Theme())
+    board = board_of(samples)
     with _style(board.theme):
         axis = _speedup_accuracy(board).axes[0]
         boxes = [Text.get_window_extent(text) for text in axis.texts]  # without its line

@@ -34,6 +34,21 @@ def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(tmp_path: 
     assert session["commit"]
     assert session["processor"]
     assert session["models"]["target"]["weights"] != session["models"]["draft"]["weights"]
+    assert (tmp_path / "report.html").exists()
+    assert json.loads((tmp_path / "results.json").read_text())
+
+
+def test_reports_are_made_anew_and_benches_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(tmp_path)
+    (tmp_path / "report.html").unlink()
+    assert main(["bench", "report", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").exists()
+    assert main(["bench", "compare", str(tmp_path), str(tmp_path)]) == 0
+    assert "fpsr" in capsys.readouterr().out
+    assert main(["bench", "compare", str(tmp_path / "none")]) == 1
+    assert "holds no bench" in capsys.readouterr().err
 
 
 def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> None:

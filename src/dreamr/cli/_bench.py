@@ -36,6 +36,8 @@ def bench_app(open_model: OpenModel) -> typer.Typer:
     """The commands of `dreamr bench`."""
     app = typer.Typer(no_args_is_help=True, help="Compare methods on the same models and problems.")
     app.command("run")(_run_command(open_model))
+    app.command("compare")(_compare)
+    app.command("report")(_report)
     return app
 
 
@@ -97,12 +99,32 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
                         on_progress=show,
                     )
                 )
-        console.print(f"{total} samples in {out}")
+        _report(out)
 
     own = signature(run, eval_str=True).parameters.values()
     named = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
     run.__signature__ = Signature([*named, *_SHARED])  # type: ignore[attr-defined]
     return run
+
+
+def _compare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of benches, the first as base.")],
+) -> None:
+    """Show the figures of several benches side by side."""
+    from dreamr.report import compare
+
+    Console().print(compare(folders))
+
+
+def _report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a bench.")],
+) -> None:
+    """Make figures, plots and the page anew from the samples."""
+    from dreamr.report import compare, write_report
+
+    page = write_report(folder)
+    Console().print(compare([folder]))
+    print(page)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

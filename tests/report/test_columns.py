@@ -3,9 +3,9 @@
 import pytest
 from made_samples import make_samples
 
-from dreamr.bench._columns import GLOSSARY, HEADLINE, Table, percent, seconds, table, times
-from dreamr.bench._figures import MEAN, figures
-from dreamr.bench._statistics import Estimate
+from dreamr.report._columns import GLOSSARY, HEADLINE, Table, percent, seconds, table, times
+from dreamr.report._figures import MEAN, figures
+from dreamr.report._statistics import Estimate
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr.bench import _columns
-from dreamr.bench._columns import Table, percent, points, seconds, table, times
-from dreamr.bench._figures import MEAN, Figures, Key, Results, figures
-from dreamr.bench._lanes import charts
-from dreamr.bench._plots import chosen, draw
-from dreamr.bench._sample import Sample
+from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.errors import DreamrError, Unsupported
+from dreamr.report import _columns
+from dreamr.report._columns import Table, percent, points, seconds, table, times
+from dreamr.report._figures import MEAN, Figures, Key, Results, figures
+from dreamr.report._lanes import charts
+from dreamr.report._plots import chosen, draw
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-SAMPLES, CONFIG, PROVENANCE = "samples.jsonl", "config.yaml", "provenance.json"
 RESULTS, REPORT = "results.json", "report.html"
 
 _CAPTIONS = {
@@ -295,7 +294,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = files("dreamr.bench").joinpath("_report.html").read_text(encoding="utf-8")
+    text = files("dreamr.report").joinpath("_page.html").read_text(encoding="utf-8")
     return environment.from_string(text)
 
 

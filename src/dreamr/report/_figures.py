@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from statistics import fmean
 from typing import Any, Self, TypeAlias
 
-from dreamr.bench._sample import Sample, Span
-from dreamr.bench._statistics import (
+from dreamr.bench import Sample, Span
+from dreamr.report._statistics import (
     Estimate,
     mean,
     median_ratio,

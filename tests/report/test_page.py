@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import pytest
 from made_samples import make_samples, write_folder
 
-from dreamr.bench._figures import Results, figures
-from dreamr.bench._report import (
+from dreamr.errors import DreamrError
+from dreamr.report._figures import Results, figures
+from dreamr.report._page import (
     ReportError,
     flat,
     load_origin,
@@ -20,7 +21,6 @@ from dreamr.bench._report import (
     replace_file,
     write_report,
 )
-from dreamr.errors import DreamrError
 
 SAMPLES = make_samples(4)
 SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("story", "vqa"))

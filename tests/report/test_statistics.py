@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.bench._statistics import (
+from dreamr.report._statistics import (
     Estimate,
     mean,
     median_ratio,

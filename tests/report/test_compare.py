@@ -7,9 +7,9 @@ import pytest
 from made_samples import make_samples, write_folder
 from rich.console import Console
 
-from dreamr.bench._compare import compare, differences, load_bench
-from dreamr.bench._figures import figures
-from dreamr.bench._report import ReportError
+from dreamr.report._compare import compare, differences, load_bench
+from dreamr.report._figures import figures
+from dreamr.report._page import ReportError
 
 SAMPLES = make_samples(3, methods=("target", "sequential", "fpsr"))
 

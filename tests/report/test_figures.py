@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_samples import METHODS, make_sample, make_samples
 
 from dreamr.bench import Sample, Span
-from dreamr.bench._figures import MEAN, Results, busy, checkable, figures
+from dreamr.report._figures import MEAN, Results, busy, checkable, figures
 
 
 def run_of(method, seconds, index=0, **changes):

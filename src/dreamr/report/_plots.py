@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
-from dreamr.bench._figures import ALPHAS, BASE, FLOOR, MEAN, Figures, Results, family, rank
-from dreamr.bench._sample import Sample
+from dreamr.bench import Sample
+from dreamr.report._figures import ALPHAS, BASE, FLOOR, MEAN, Figures, Results, family, rank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

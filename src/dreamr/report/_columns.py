@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dreamr.bench._figures import Figures
-from dreamr.bench._statistics import Estimate
+from dreamr.report._figures import Figures
+from dreamr.report._statistics import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from made_samples import make_samples
 from matplotlib.text import Text
 from PIL import Image
 
-from dreamr.bench._figures import figures
-from dreamr.bench._plots import (
+from dreamr.report._figures import figures
+from dreamr.report._plots import (
     Theme,
     _acceptance,
     _Board,

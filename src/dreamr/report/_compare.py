@@ -11,11 +11,11 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from dreamr.bench._columns import percent, times
-from dreamr.bench._figures import MEAN, Figures, Key, Results, figures, rank
-from dreamr.bench._report import (
+from dreamr.bench import SAMPLES
+from dreamr.report._columns import percent, times
+from dreamr.report._figures import MEAN, Figures, Key, Results, figures, rank
+from dreamr.report._page import (
     RESULTS,
-    SAMPLES,
     Origin,
     ReportError,
     flat,
@@ -23,7 +23,7 @@ from dreamr.bench._report import (
     load_results,
     load_samples,
 )
-from dreamr.bench._statistics import Estimate
+from dreamr.report._statistics import Estimate
 
 # Of a session, what a figure may depend on; not when it was or how it was called.
 _MACHINE = frozenset({"commit", "processor", "cores", "changed", "models", "packages"})

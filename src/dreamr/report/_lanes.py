@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from dreamr.bench._columns import plain, seconds
-from dreamr.bench._figures import LANES, pairs
-from dreamr.bench._sample import Sample, Span
+from dreamr.bench import Sample, Span
+from dreamr.report._columns import plain, seconds
+from dreamr.report._figures import LANES, pairs
 
 ROW, GAP = 26, 8  # pixels of a row, and around a lane's rows
 

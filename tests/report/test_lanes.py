@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_samples import METHODS, make_sample, make_samples
 
-from dreamr.bench._lanes import chart, charts
+from dreamr.report._lanes import chart, charts
 
 
 def test_best_median_and_worst_are_by_speed_up():

@@ -7,14 +7,14 @@ import pytest
 pytest.importorskip("transformers")
 
 import dreamr
-from dreamr.training.evaluate import Answer, Exam, Outcome, figures, wilson
+from dreamr.training.evaluate import JUDGES, Answer, Exam, Outcome, figures, wilson
 
 PAIR = Path(dreamr.__file__).parent / "pair"
 
 
 def outcome(right, judged, kind="race", tokens=10):
     answer = Answer(right, tokens)
-    return Outcome("story", kind, answer, answer, tuple(judged))
+    return Outcome("story", kind, answer, answer, {"judge": tuple(judged)})
 
 
 def test_judging_counts_steps_and_not_problems():
@@ -45,13 +45,16 @@ def test_the_wilson_interval_is_that_of_the_textbook():
 
 
 def test_without_a_target_only_the_draft_is_reported():
-    rows = [Outcome("story", "race", Answer(True, 5), None, ())]
+    rows = [Outcome("story", "race", Answer(True, 5), None, {})]
     assert figures(rows).keys() == {"draft"}
 
 
 def test_steps_are_judged_up_to_the_first_wrong_one():
     for found in Exam(PAIR / "target", PAIR / "draft").sit("story", 0, 3):
         assert found.target is not None
-        assert found.judged
-        assert all(is_right for _, is_right in found.judged[:-1])
-        assert all(0.0 <= ratio <= 1.0 for ratio, _ in found.judged)
+        judged = found.judged["judge"]
+        assert judged
+        assert all(is_right for _, is_right in judged[:-1])
+        assert [is_right for _, is_right in judged] == [r for _, r in found.judged["score"]]
+        assert len(found.judged["same"]) <= len(judged)
+        assert all(0.0 <= value <= 1.0 for name in JUDGES for value, _ in found.judged[name])

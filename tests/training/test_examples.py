@@ -17,7 +17,16 @@ from dreamr.training._drills import draw_drill, draw_judged_drill
 from dreamr.training._examples import DIETS, IGNORE, collate
 from dreamr.training._loop import hidden_states
 from dreamr.training._models import IMAGE_TOKENS, Size, build_model, grow
-from dreamr.training._tokens import DELIMITER, NEGATIVE, POSITIVE
+from dreamr.training._stages import RECIPES
+from dreamr.training._tokens import (
+    ASSISTANT,
+    DELIMITER,
+    END,
+    JUDGE_QUESTION,
+    NEGATIVE,
+    POSITIVE,
+    USER,
+)
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 TERSE = replace(DIETS["target"], ends=0.0, between=0.0)
@@ -59,6 +68,10 @@ def test_a_branch_is_the_same_as_asking_alone(maker, model):
             torch.testing.assert_close(together[own[-1]], alone[0, -1], atol=2e-2, rtol=0)
 
 
+def judge(maker):
+    return maker.ids(f"{END}{USER}{JUDGE_QUESTION}{ASSISTANT}")
+
+
 def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
     verdicts = dict(zip(maker.verdict_ids, (True, False), strict=True))
     for index in range(50):
@@ -68,7 +81,7 @@ def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
             own = [i for i, s in enumerate(example.segments) if s == branch]
             asked = [example.labels[i] for i in own if example.labels[i] != IGNORE]
             assert len(asked) == 1
-            has_step = len(own) > len(maker._judge)
+            has_step = len(own) > len(judge(maker))
             assert verdicts[asked[0]] is not has_step
 
 
@@ -139,8 +152,33 @@ def test_style_tells_nothing_about_a_verdict(maker):
         terse = {tuple(maker.ids(first)) for first in firsts}
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in zip(example.ids, example.segments, strict=True) if s == branch]
-            if len(own) > len(maker._judge):
+            if len(own) > len(judge(maker)):
                 assert any(tuple(own[: len(start)]) == start for start in terse)
+
+
+def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
+    diet = replace(RECIPES["target"][-1].diet(DIETS["target"]), slips=0)
+    answers = Counter()
+    for index in range(60):
+        problem = make_problem("docmath", "train", index)
+        right = {text for step in problem.steps for text in step.renderings}
+        example = maker.mistaken(problem, ["terse"], "Row 1: Bob, 7.", diet, Random(index))
+        for branch in range(1, max(example.segments) + 1):
+            own = [i for i, s in enumerate(example.segments) if s == branch]
+            text = maker.tokenizer.decode([example.ids[i] for i in own])
+            step, question = text.split(f"{END}{USER}")
+            answer = maker.tokenizer.decode([example.labels[own[-1]]])
+            if question.startswith("Judge 9"):
+                assert answer == ("0" if step else "9")
+                answers["score", answer] += 1
+            elif question.startswith("Judge\n\n"):
+                other = question.removeprefix("Judge\n\n").removesuffix(ASSISTANT)
+                if answer == POSITIVE:  # else both have the same error
+                    assert (not step) == (other in right)
+                assert step.removesuffix(DELIMITER) != other
+                answers["same", answer] += 1
+    assert set(answers) == {("score", "0"), ("score", "9"), ("same", POSITIVE), ("same", NEGATIVE)}
+    assert min(answers.values()) > 20
 
 
 def test_the_final_answer_is_judged_too_right_or_wrong(maker):
@@ -153,8 +191,8 @@ def test_the_final_answer_is_judged_too_right_or_wrong(maker):
         right = maker.ids(f"{MARKER} {problem.answer}")
         branch = example.ids[main:]
         assert example.ids[main - 1 - len(right) : main - 1] == right
-        wrong = branch[: len(branch) - len(maker._judge)]
-        assert branch[len(wrong) :] == maker._judge
+        wrong = branch[: len(branch) - len(judge(maker))]
+        assert branch[len(wrong) :] == judge(maker)
         verdicts.add(example.labels[-1])
         if example.labels[-1] == maker.verdict_ids[0]:
             assert not wrong

@@ -44,9 +44,15 @@ def _text(step: ReferenceStep, style: str) -> str:
     return step.wordy if style == "wordy" else step.terse
 
 
-def _misread(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+def misread(problem: Problem, at: int, rng: Random) -> ReferenceStep | None:
+    """Step `at` of the same problem about a picture in which one fact was misread."""
     steps = problem.scene.misread(rng).steps
-    return _text(steps[at], style) if at < len(steps) else None
+    return steps[at] if at < len(steps) else None
+
+
+def _misread(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+    step = misread(problem, at, rng)
+    return None if step is None else _text(step, style)
 
 
 def _misplaced(problem: Problem, at: int, style: str, rng: Random) -> str | None:

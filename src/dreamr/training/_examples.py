@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.tasks import SIDE, Problem, ReferenceStep
-from dreamr.training._corrupt import DIGITS, FAMILIES, wrong_answer, wrong_step
+from dreamr.training._corrupt import DIGITS, FAMILIES, misread, wrong_answer, wrong_step
 from dreamr.training._drills import Drill, JudgedDrill
 from dreamr.training._models import IMAGE_TOKENS
 from dreamr.training._tokens import (
@@ -32,6 +32,8 @@ from dreamr.training._tokens import (
     JUDGE_QUESTION,
     NEGATIVE,
     POSITIVE,
+    SAME_QUESTION,
+    SCORE_QUESTION,
     USER,
 )
 
@@ -40,7 +42,19 @@ IGNORE = -100
 _BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 Piece = tuple[str, int | None]  # text of the main path; its first token to be learnt, None: none
-Branch = tuple[int, str | None]  # which step is judged; the wrong text in its place, None: itself
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A step that is asked about, and the answer.
+
+    at: which step of the main path. text: another, wrong one in its place, or None.
+    """
+
+    at: int
+    text: str | None = None
+    question: str = JUDGE_QUESTION
+    answer: str = POSITIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,7 @@ class Diet:
     begins_wordy: whether the model learns to begin a wordy step, or only to go on with one. A
     model that does not writes tersely, and yet knows what to expect in wordy steps that it judges.
     branches: how many judging questions a solution gets; half of them after a wrong step.
+    others: how many of each of the questions that the judges of other methods ask.
     answers: chance of one question more, behind the final answer, which half of the time is wrong.
     slips: how many tokens of a solution get a wrong one beside them, for the head for doubt.
     verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
@@ -89,6 +104,7 @@ class Diet:
     slips: int = 0
     verdict_weight: float = 4.0
     most: int | None = None
+    others: int = 0
 
     def styles(self, steps: Sequence[ReferenceStep], rng: Random) -> list[str]:
         """A style for each step of a solution."""
@@ -117,8 +133,8 @@ class ExampleMaker:
         self.tokenizer = tokenizer
         self._cache: dict[str, list[int]] = {}
         self._end = self.ids(END)
-        self._judge = self.ids(f"{END}{USER}{JUDGE_QUESTION}{ASSISTANT}")
         self.verdict_ids = [self.ids(POSITIVE)[0], self.ids(NEGATIVE)[0]]
+        self.score_ids = [self.ids(digit)[0] for digit in DIGITS]
         self._rivals = self._find_rivals()
 
     def _find_rivals(self) -> dict[int, list[int]]:
@@ -162,14 +178,17 @@ class ExampleMaker:
         question, steps = drill
         texts: list[Piece] = [(right + DELIMITER, 0) for right, _ in steps]
         branches: list[Branch] = [
-            (at, text) for at, (_, wrong) in enumerate(steps) for text in (wrong, None)
+            _verdict(at, text) for at, (_, wrong) in enumerate(steps) for text in (wrong, None)
         ]
         return self._assemble(None, question, [*texts, ("", 0)], branches, diet.verdict_weight)
 
-    def judged(self, problem: Problem, steps: Sequence[str]) -> Example:
-        """Given steps on the main path, and the judging question after each of them."""
+    def judged(
+        self, problem: Problem, steps: Sequence[str], questions: Sequence[str] | None = None
+    ) -> Example:
+        """Given steps on the main path, and the judging question, or another, after each."""
         texts: list[Piece] = [(step + DELIMITER, None) for step in steps]
-        branches: list[Branch] = [(at, None) for at in range(len(steps))]
+        asked = questions or [JUDGE_QUESTION] * len(steps)
+        branches = [Branch(at, None, question) for at, question in enumerate(asked)]
         return self._assemble(problem, problem.question, [*texts, ("", None)], branches)
 
     def mistaken(
@@ -183,16 +202,25 @@ class ExampleMaker:
         at, steps = len(styles), problem.steps
         style = "wordy" if wrong.split()[:1] == steps[at].wordy.split()[:1] else "terse"
         given = [*styles, style, *["terse"] * (len(steps) - at - 1)]
-        branches = [(at, wrong), (at, None), *_branches(problem, styles, diet.branches - 2, rng)]
+        branches = [
+            _verdict(at, wrong),
+            _verdict(at, None),
+            *_verdicts(problem, styles, diet.branches - 2, rng),
+        ]
+        if diet.others:
+            branches += [_score(at, wrong), _score(at, None)]
+            branches.append(Branch(at, wrong, same_question(steps[at].terse), NEGATIVE))
+            branches += _others(problem, given[: at + 1], diet.others - 2, rng)
         return self._solved(problem, given, branches, diet, rng)
 
     def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
         """The reference reasoning and answer, with judging branches."""
         styles = diet.styles(problem.steps, rng)
-        branches = _branches(problem, styles, diet.branches, rng)
+        branches = _verdicts(problem, styles, diet.branches, rng)
+        branches += _others(problem, styles, diet.others, rng)
         if rng.random() < diet.answers:
             wrong = wrong_answer(problem, rng) if rng.random() < 0.5 else None
-            branches.append((len(problem.steps), wrong))
+            branches.append(_verdict(len(problem.steps), wrong))
         return self._solved(problem, styles, branches, diet, rng)
 
     def _solved(
@@ -259,16 +287,15 @@ class ExampleMaker:
         example = _example(picture, ids, learn)
         if branches:
             example.marks[begin : starts[-1]] = [1] * (starts[-1] - begin)
-        for number, (at, wrong) in enumerate(branches, 1):
+        for number, branch in enumerate(branches, 1):
+            at, wrong = branch.at, branch.text
             cut = starts[at] if wrong is not None else starts[at + 1]
             end = DELIMITER if at < len(texts) - 1 else ""  # the answer has none
             step = self.ids(wrong + end) if wrong is not None else []
-            tail = step + self._judge
+            tail = step + self.ids(f"{END}{USER}{branch.question}{ASSISTANT}")
             example.ids.extend(tail)
             example.positions.extend(range(cut, cut + len(tail)))
-            example.labels.extend(
-                [*[IGNORE] * (len(tail) - 1), self.verdict_ids[wrong is not None]]
-            )
+            example.labels.extend([*[IGNORE] * (len(tail) - 1), self.ids(branch.answer)[0]])
             example.weights.extend([*[0.0] * (len(tail) - 1), verdict_weight])
             example.segments.extend([number] * len(tail))
             example.cuts.extend([cut] * len(tail))
@@ -301,17 +328,68 @@ def _rendered(step: ReferenceStep, style: str) -> str:
     return step.wordy if style == "wordy" else step.terse
 
 
-def _branches(problem: Problem, styles: Sequence[str], count: int, rng: Random) -> list[Branch]:
+def _verdict(at: int, wrong: str | None) -> Branch:
+    return Branch(at, wrong, answer=POSITIVE if wrong is None else NEGATIVE)
+
+
+def _score(at: int, wrong: str | None) -> Branch:
+    return Branch(at, wrong, SCORE_QUESTION, "9" if wrong is None else "0")
+
+
+def same_question(step: str) -> str:
+    """Whether a step says the same as this one."""
+    return SAME_QUESTION.format(step=step)
+
+
+def _verdicts(problem: Problem, styles: Sequence[str], count: int, rng: Random) -> list[Branch]:
     """At most `count` judged steps of a beginning in given styles, right and wrong ones alike."""
+    return [_verdict(at, wrong) for at, wrong in _samples(problem, styles, count, rng)]
+
+
+def _samples(
+    problem: Problem, styles: Sequence[str], count: int, rng: Random
+) -> list[tuple[int, str | None]]:
+    """Steps of a beginning: as they are (None), and wrong ones in the place of some."""
     steps = range(len(styles))
     right = (max(0, count) + rng.randint(0, 1)) // 2
-    branches: list[Branch] = [(at, None) for at in rng.sample(steps, min(right, len(steps)))]
+    samples: list[tuple[int, str | None]] = [
+        (at, None) for at in rng.sample(steps, min(right, len(steps)))
+    ]
     for at in rng.sample(steps, min(max(0, count - right), len(steps))):
         # The style of the path, as right steps have it: a verdict must not be told by style.
         wrong = wrong_step(problem, at, styles[at], rng)
         if wrong is not None:
-            branches.append((at, wrong))
-    return branches
+            samples.append((at, wrong))
+    return samples
+
+
+def _others(problem: Problem, styles: Sequence[str], count: int, rng: Random) -> list[Branch]:
+    """What the judges of other methods ask: `count` scores, and `count` comparisons."""
+    scores = [_score(at, wrong) for at, wrong in _samples(problem, styles, count, rng)]
+    places = rng.choices(range(len(styles)), k=max(0, count))
+    return scores + [_comparison(problem, at, styles[at], rng) for at in places]
+
+
+def _comparison(problem: Problem, at: int, style: str, rng: Random) -> Branch:
+    """A step, and one that the target wrote in its place, which is mostly right and terse.
+
+    Now and then it is the target that is wrong, alone or with the same error: to compare is not to
+    judge.
+    """
+    right = problem.steps[at]
+    draw = rng.random()
+    if draw < 0.06:
+        pair = misread(problem, at, rng)
+        if pair is not None and pair.terse not in right.renderings:
+            one, other = rng.sample(pair.renderings, 2)
+            return Branch(at, one, same_question(other), POSITIVE)
+    if draw < 0.14 and (own := wrong_step(problem, at, "terse", rng)) is not None:
+        return Branch(at, None, same_question(own), NEGATIVE)
+    if draw < 0.55 and (wrong := wrong_step(problem, at, style, rng)) is not None:
+        return Branch(at, wrong, same_question(right.terse), NEGATIVE)
+    return Branch(
+        at, None, same_question(right.wordy if style == "terse" else right.terse), POSITIVE
+    )
 
 
 def normalised(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:

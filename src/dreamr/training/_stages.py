@@ -23,7 +23,7 @@ class Stage:
     drills: share of examples that are drills, falling to nothing over the first half.
     tower: the tower's part of the rate, once it has learnt to see.
     frozen: so many of the lowest layers stay as they are, and with them all that lies below.
-    branches: what the model's diet says, unless it is given here.
+    branches: what the model's diet says, unless it is given here; so with `others`.
     blend: the stage ends with so much of its weights and the rest of those that it began with: a
     short stage at a high rate finds what it is after, and the mean forgets nothing for it.
     errors: share of examples built around mistakes that the draft really made, where known.
@@ -45,11 +45,13 @@ class Stage:
     tower: float = 0.05
     frozen: int = 0
     branches: int | None = None
+    others: int = 0
     blend: float = 1.0
 
     def diet(self, usual: Diet) -> Diet:
         """The diet of this stage, for a model that usually has another."""
-        return usual if self.branches is None else replace(usual, branches=self.branches)
+        branches = usual.branches if self.branches is None else self.branches
+        return replace(usual, branches=branches, others=self.others)
 
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
@@ -154,6 +156,41 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             decay=True,
             branches=4,
             blend=0.6,
+        ),
+        # What the judges of other methods ask, so that they are compared at their best.
+        Stage(
+            "peers",
+            "reason",
+            120,
+            24,
+            8e-4,
+            layers=12,
+            easy=0.1,
+            shares=(0.45, 0.15, 0.4),
+            seldom=("chart", "count"),
+            errors=0.4,
+            tower=0.05,
+            decay=True,
+            branches=3,
+            others=2,
+        ),
+        # To compare two steps takes longer than to judge one.
+        Stage(
+            "same",
+            "reason",
+            80,
+            24,
+            8e-4,
+            layers=12,
+            easy=0.1,
+            shares=(0.4, 0.25, 0.35),
+            seldom=("chart", "count"),
+            errors=0.3,
+            tower=0.05,
+            decay=True,
+            branches=2,
+            others=4,
+            blend=0.85,
         ),
     ),
     "draft": (

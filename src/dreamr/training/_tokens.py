@@ -1,7 +1,8 @@
 """The embedded pair's tokenizer and chat template.
 
 Byte-level BPE with single digits (a leading blank belongs to its digit or word), and one token
-for each of the two verdict words.
+for each of the two verdict words. The questions of all judges are as short as can be, since each of
+their rows is read once a step.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT, IMAGE = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<image>"
 JUDGE_QUESTION = "Judge"
+SCORE_QUESTION = "Judge 9"  # the judges of other methods: from 0 to 9, how sound is the step
+SAME_QUESTION = "Judge\n\n{step}"  # and does it say the same as this one
 POSITIVE, NEGATIVE = "positive", "negative"
 DELIMITER = "\n\n"
 VOCABULARY = 832
 
 _PIECES = Regex(r"\n+| ?[0-9]| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+")
-# A user's turn has no end of its own: each row of a judging question is read once a step.
+# A user's turn has no end of its own: that too would be read once a step.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' }}"

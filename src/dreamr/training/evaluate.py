@@ -3,8 +3,9 @@
     python -m dreamr.training.evaluate --target DIR --draft DIR --count 1000 --out FILE.json
 
 Judging is measured on what the draft wrote by itself, greedily, on fresh problems: every step
-up to and including its first wrong one, against the suites' references. `--blind` shows the
-draft blank pictures.
+up to and including its first wrong one, against the suites' references. So are the judges of other
+methods: the score from 0 to 9, and whether a step says the same as another, here the reference's
+where the draft wrote something else. `--blind` shows the draft blank pictures.
 """
 
 from __future__ import annotations
@@ -12,28 +13,33 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr._provenance import provenance
-from dreamr.gate import FixedGate
+from dreamr.gate import FixedGate, SameGate
 from dreamr.tasks import SIDE, SUITES, Problem, is_correct, make_problem
-from dreamr.training._examples import ExampleMaker, collate
+from dreamr.training._examples import Example, ExampleMaker, collate, same_question
 from dreamr.training._generate import Solution, first_wrong, solve
 from dreamr.training._loop import predictions
 from dreamr.training._models import load_model
+from dreamr.training._tokens import SCORE_QUESTION
 
 BATCH = 50
-ALPHA = FixedGate().threshold  # for the shares that are accepted
+# From which value on each judge accepts; a score's is its mean over the digits, as a share of 9.
+JUDGES = {"judge": FixedGate().threshold, "score": 6.5 / 9, "same": SameGate().threshold}
+
+Judged: TypeAlias = tuple[float, bool]  # a judge's value for a step, and whether that is right
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +54,15 @@ class Answer:
 class Outcome:
     """One problem.
 
-    judged: for each of the draft's steps up to its first wrong one, the target's ratio and whether
-    the step is right; empty without a target.
+    judged: for each judge what it says of the draft's steps up to the first wrong one; empty
+    without a target.
     """
 
     suite: str
     kind: str
     draft: Answer
     target: Answer | None
-    judged: tuple[tuple[float, bool], ...]
+    judged: Mapping[str, tuple[Judged, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +89,30 @@ class Exam:
                 problem.kind,
                 _answer(problem, by_draft),
                 _answer(problem, by_target) if by_target else None,
-                tuple(self._judged(maker, problem, by_draft.steps)),
+                self._judged(maker, problem, by_draft.steps),
             )
             for problem, by_draft, by_target in zip(problems, drafted, written, strict=True)
         ]
 
     def _judged(
         self, maker: ExampleMaker, problem: Problem, steps: Sequence[str]
-    ) -> Iterator[tuple[float, bool]]:
+    ) -> dict[str, tuple[Judged, ...]]:
         _, wrong = first_wrong(problem, steps)
         steps = steps if wrong is None else steps[: wrong + 1]
-        if self.target is not None and steps:
-            ratios = judge_steps(_model(self.target), maker, problem, steps)
-            yield from ((ratio, at != wrong) for at, ratio in enumerate(ratios))
+        if self.target is None or not steps:
+            return {}
+        model = _model(self.target)
+        right = [at != wrong for at in range(len(steps))]
+        ratios = judge_steps(model, maker, problem, steps)
+        scores = score_steps(model, maker, problem, steps)
+        others = [step.terse for step in problem.steps[: len(steps)]]
+        alike = compare_steps(model, maker, problem, steps[: len(others)], others)
+        asked = [step != other for step, other in zip(steps, others, strict=False)]
+        return {
+            "judge": tuple(zip(ratios, right, strict=True)),
+            "score": tuple(zip(scores, right, strict=True)),
+            "same": tuple(compress(zip(alike, right, strict=False), asked)),
+        }
 
 
 @cache
@@ -115,8 +132,39 @@ def judge_steps(
     steps: Sequence[str],
 ) -> list[float]:
     """The target's ratio for each of several consecutive steps, in one pass."""
-    batch = collate([maker.judged(problem, steps)], 0)
-    logits, _ = predictions(target, batch)
+    return _ratios(target, maker, maker.judged(problem, steps))
+
+
+@torch.inference_mode()
+def score_steps(
+    target: LlavaForConditionalGeneration,
+    maker: ExampleMaker,
+    problem: Problem,
+    steps: Sequence[str],
+) -> list[float]:
+    """The target's score of each of several steps as a share of 9: the mean over the digits."""
+    asked = maker.judged(problem, steps, [SCORE_QUESTION] * len(steps))
+    logits, _ = predictions(target, collate([asked], 0))
+    shares = logits[:, maker.score_ids].softmax(-1)
+    return [float(mean) / 9 for mean in shares @ torch.arange(10.0)]
+
+
+@torch.inference_mode()
+def compare_steps(
+    target: LlavaForConditionalGeneration,
+    maker: ExampleMaker,
+    problem: Problem,
+    steps: Sequence[str],
+    others: Sequence[str],
+) -> list[float]:
+    """The target's ratio for each of several steps to say the same as another."""
+    return _ratios(target, maker, maker.judged(problem, steps, list(map(same_question, others))))
+
+
+def _ratios(
+    target: LlavaForConditionalGeneration, maker: ExampleMaker, asked: Example
+) -> list[float]:
+    logits, _ = predictions(target, collate([asked], 0))
     pair = logits[:, maker.verdict_ids].softmax(-1)
     return [float(p) for p in pair[:, 0]]
 
@@ -142,7 +190,9 @@ def figures(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     row: dict[str, Any] = {"draft": _accuracy([(o.kind, o.draft) for o in outcomes])}
     if targets := [(o.kind, o.target) for o in outcomes if o.target is not None]:
         row["target"] = _accuracy(targets)
-        row["judge"] = _judging([pair for o in outcomes for pair in o.judged])
+        for name, threshold in JUDGES.items():
+            judged = [pair for o in outcomes for pair in o.judged.get(name, ())]
+            row[name] = _judging(judged, threshold)
     return row
 
 
@@ -161,22 +211,21 @@ def _accuracy(answers: Sequence[tuple[str, Answer]]) -> dict[str, Any]:
     }
 
 
-def _judging(judged: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+def _judging(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
+
+    def accepted(values: Sequence[float]) -> float:
+        return sum(value >= threshold for value in values) / len(values) if values else 0.0
 
     ratios, right = [ratio for ratio, _ in judged], [is_right for _, is_right in judged]
     return {
         "steps": len(judged),
         "wrong": right.count(False),
         "auroc": roc_auc_score(right, ratios) if len(set(right)) > 1 else None,
-        "accepted": _share_accepted(ratios),
-        "false_accepts": _share_accepted([r for r, is_right in judged if not is_right]),
-        "false_rejects": 1 - _share_accepted([r for r, is_right in judged if is_right]),
+        "accepted": accepted(ratios),
+        "false_accepts": accepted([r for r, is_right in judged if not is_right]),
+        "false_rejects": 1 - accepted([r for r, is_right in judged if is_right]),
     }
-
-
-def _share_accepted(ratios: Sequence[float]) -> float:
-    return sum(ratio > ALPHA for ratio in ratios) / len(ratios) if ratios else 0.0
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -48,11 +48,18 @@ from dreamr.training._tokens import (
     JUDGE_QUESTION,
     NEGATIVE,
     POSITIVE,
+    SAME_QUESTION,
+    SCORE_QUESTION,
     train_tokenizer,
 )
 
 LOOK_EVERY = 250  # steps between two looks at fresh problems
 SAVE_EVERY = 50  # and between two checkpoints
+QUESTIONS = {
+    "judge_question": JUDGE_QUESTION,
+    "score_question": SCORE_QUESTION,
+    "same_question": SAME_QUESTION,
+}
 
 
 def corpus(count: int = 2000) -> list[str]:
@@ -72,7 +79,7 @@ def fingerprint(name: str) -> str:
         "size": asdict(SIZES[name]),
         "stages": [asdict(stage) for stage in RECIPES[name]],
         "diet": asdict(DIETS[name]),
-        "words": [CHAT_TEMPLATE, JUDGE_QUESTION, POSITIVE, NEGATIVE, DELIMITER],
+        "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -301,7 +308,7 @@ class Training:
         self.model.float()
         _as_vllm_names_it(path / "model.safetensors")
         build_processor(self.tokenizer).save_pretrained(path)
-        words = {"judge_question": JUDGE_QUESTION, "delimiter": DELIMITER, "answer_marker": MARKER}
+        words = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER}
         (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
 
 

@@ -1,0 +1,159 @@
+"""What problems side by side cost the local engine, against one at a time.
+
+    python benchmarks/concurrency.py                    # the embedded target
+    python benchmarks/concurrency.py --model FOLDER     # any text or picture model
+
+For N = 1, 4 and 16 conversations: N streams served at once and one after the other, and N judge
+calls likewise, in one process on one torch thread, taking turns. The prompts are read beforehand.
+"gain" is the time one at a time over the time side by side; medians of the rounds. On a busy
+machine take --cpu-time: figures are then of the processor's time, not of the clock's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dreamr
+from dreamr._provenance import provenance
+from dreamr.conversation import Conversation, Text, Turn
+from dreamr.engines import Sampling
+from dreamr.engines.local import LocalOptions
+
+MANY = (1, 4, 16)
+TOKENS = 32
+PREFIX = ("So far that makes 4 apples and 3 pears.\n\n",) * 4
+STEPS = ("Two more apples make 6 apples.\n\n", "So there are 9 in all.\n\n")
+TARGET = Path(dreamr.__file__).parent / "pair" / "target"
+now: Callable[[], float] = time.perf_counter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=TARGET, help="a model folder")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    options = parser.parse_args()
+    if options.cpu_time:
+        global now
+        now = time.thread_time
+    figures = measure(options.model, options.rounds)
+    print(f"{'what':24}{'one at a time, ms':>20}{'side by side, ms':>20}{'gain':>8}")
+    for what, figure in figures.items():
+        apart, together = figure["one at a time, ms"], figure["side by side, ms"]
+        print(f"{what:24}{apart:20.1f}{together:20.1f}{figure['gain']:8.2f}")
+    if options.out:
+        content = {
+            "provenance": provenance(),
+            "model": options.model.name,
+            "tokens a stream": TOKENS,
+            "figures": figures,
+        }
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
+    import torch
+
+    from dreamr.engines.local._load import load
+
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        loaded = load(str(folder), LocalOptions())
+    loaded.ends = frozenset()
+    worker = Worker(loaded, max(MANY))
+    ways: dict[str, Callable[[int, bool], float]] = {
+        "streams": worker.stream,
+        "judge calls": worker.judge,
+    }
+    times: dict[tuple[str, int, bool], list[float]] = {}
+    for _ in range(rounds):
+        for many in MANY:
+            for what, way in ways.items():
+                for together in (False, True):
+                    times.setdefault((what, many, together), []).append(way(many, together))
+    return {
+        f"{many} {what}": figure(times[what, many, False], times[what, many, True])
+        for what in ways
+        for many in MANY
+    }
+
+
+def figure(apart: list[float], together: list[float]) -> dict[str, float]:
+    one, all_at_once = statistics.median(apart), statistics.median(together)
+    return {
+        "one at a time, ms": 1e3 * one,
+        "side by side, ms": 1e3 * all_at_once,
+        "gain": one / all_at_once,
+    }
+
+
+class Worker:
+    """A service as it runs in the worker process, with warm conversations."""
+
+    def __init__(self, loaded: Any, many: int) -> None:
+        from dreamr.engines.local._service import Service, judging_or_why_not
+        from dreamr.engines.local._wire import Remember
+
+        options = LocalOptions(ahead=TOKENS + 1)
+        judging = judging_or_why_not(loaded, "Judge the last step.", options)
+        self._sent: list[Any] = []
+        self._service = Service(loaded, judging, options, self._sent.append)
+        self._calls = 0
+        for key in range(many):
+            self._service.handle(Remember(key, problem(key)))
+        self.judge(many, together=True)
+
+    def stream(self, many: int, together: bool) -> float:
+        """Seconds for all streams. Drawn, since greedy ones need not compute what was foreseen."""
+        from dreamr.engines.local._wire import Stream
+
+        calls = [
+            Stream(self._next(), key, PREFIX[:2], Sampling(TOKENS, temperature=1.0, seed=key))
+            for key in range(many)
+        ]
+        return self._time(calls, together)
+
+    def judge(self, many: int, together: bool) -> float:
+        """Seconds for all judge calls, of two steps each that were not judged before."""
+        from dreamr.engines.local._wire import Judge
+
+        number = self._next()
+        steps = tuple(step.replace("6", str(number)) for step in STEPS)
+        calls = [Judge(self._next(), key, PREFIX, steps) for key in range(many)]
+        return self._time(calls, together)
+
+    def _next(self) -> int:
+        self._calls += 1
+        return self._calls
+
+    def _time(self, calls: list[Any], together: bool) -> float:
+        self._sent.clear()
+        start = now()
+        for number, call in enumerate(calls, 1):
+            self._service.handle(call)
+            if not together or number == len(calls):
+                while self._service.work():
+                    pass
+        spent = now() - start
+        ended = [m for m in self._sent if getattr(m, "finish", "judged") is not None]
+        assert len(ended) == len(calls), self._sent[-1]
+        return spent
+
+
+def problem(number: int) -> Conversation:
+    """Prompts of different lengths."""
+    text = f"Case {number}: " + "What do tea and milk cost together? " * (8 + number % 5)
+    return Conversation((Turn("user", (Text(text),)),))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Calls that share a forward pass get what each would get alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from local_models import conversation, judging, picture, question_for
+from test_local_judge import CANDIDATES, PREFIX, same
+
+import dreamr
+from dreamr.conversation import Conversation
+from dreamr.engines import Sampling
+from dreamr.engines.local._load import Loaded, load
+from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local._service import Service
+from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+
+# Drawn streams make no use of what judging has shown: each token takes a pass.
+DRAWN = Sampling(50, temperature=1.0, seed=5)
+PAIR = Path(dreamr.__file__).parent / "pair"
+
+
+def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Service, list[Any]]:
+    """A service that knows these conversations, and what it has sent."""
+    sent: list[Any] = []
+    options = {"gather": 0.0, "ahead": 500, **options}
+    service = Service(loaded, judging(loaded), LocalOptions(**options), sent.append)
+    for key, talk in enumerate(talks):
+        service.handle(Remember(key, talk))
+    return service, sent
+
+
+def texts(sent: list[Any]) -> dict[int, str]:
+    found: dict[int, str] = defaultdict(str)
+    for piece in sent:
+        if isinstance(piece, Piece):
+            found[piece.call] += piece.text
+    return dict(found)
+
+
+def verdicts(sent: list[Any]) -> dict[int, Any]:
+    return {message.call: message.evidence for message in sent if isinstance(message, Judged)}
+
+
+def finish(service: Service) -> int:
+    """Work until nothing is left; how many units that took."""
+    return sum(1 for _ in iter(service.work, False))
+
+
+def talks_for(loaded: Loaded, count: int) -> list[Conversation]:
+    talks = [question_for(loaded, seed) for seed in range(count - 1)]
+    last = [picture(7, 130, 50), picture(8, 40, 140)] if loaded.model.takes_images else []
+    return [*talks, conversation("And then? " * 9, *last)]
+
+
+def check_side_by_side(loaded: Loaded, talks: list[Conversation], tokens: int) -> None:
+    together, sent = serve(loaded, talks)
+    for number in range(len(talks)):
+        together.handle(Stream(number, number, (), Sampling(tokens)))
+    together.work()
+    finish(together)
+    for number, talk in enumerate(talks):
+        alone, expected = serve(loaded, [talk])
+        alone.handle(Stream(number, 0, (), Sampling(tokens)))
+        finish(alone)
+        assert texts(sent)[number] == texts(expected)[number]
+
+
+def test_streams_side_by_side_write_what_each_writes_alone(loaded: Loaded) -> None:
+    check_side_by_side(loaded, talks_for(loaded, 5), 24)
+
+
+@pytest.fixture(params=["target", "draft"])
+def member(request: pytest.FixtureRequest) -> Iterator[Loaded]:
+    with torch.inference_mode():
+        yield load(str(PAIR / request.param), LocalOptions())
+
+
+def test_the_pair_writes_the_same_side_by_side(member: Loaded) -> None:
+    talks = [conversation(f"What is {n} + {3 * n}?", picture(n, 144, 144)) for n in range(4)]
+    check_side_by_side(member, talks, 20)
+
+
+def test_streams_of_one_conversation_share_a_pass_too(text_model: Loaded) -> None:
+    (talk,) = talks_for(text_model, 1)
+    service, sent = serve(text_model, [talk])
+    for number in range(3):
+        service.handle(Stream(number, 0, PREFIX[:number], Sampling(12)))
+    finish(service)
+    for number in range(3):
+        alone, expected = serve(text_model, [talk])
+        alone.handle(Stream(number, 0, PREFIX[:number], Sampling(12)))
+        finish(alone)
+        assert texts(sent)[number] == texts(expected)[number]
+
+
+def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> None:
+    talks = talks_for(loaded, 4)
+    service, sent = serve(loaded, talks)
+    for number in range(4):
+        service.handle(Judge(number, number, PREFIX[: number % 2], CANDIDATES[: 1 + number % 3]))
+    finish(service)
+    for number, talk in enumerate(talks):
+        alone, expected = serve(loaded, [talk])
+        alone.handle(Judge(number, 0, PREFIX[: number % 2], CANDIDATES[: 1 + number % 3]))
+        finish(alone)
+        assert all(map(same, verdicts(sent)[number], verdicts(expected)[number]))
+
+
+def warm(service: Service, sent: list[Any], count: int) -> None:
+    """Let each conversation's prompt and prefix be read for judging."""
+    for number in range(count):
+        service.handle(Judge(100 + number, number, PREFIX, CANDIDATES[:1]))
+    finish(service)
+    sent.clear()
+
+
+def test_judging_and_writing_share_a_pass(text_model: Loaded) -> None:
+    service, sent = serve(text_model, talks_for(text_model, 4))
+    warm(service, sent, 4)
+    for number in (0, 1):
+        service.handle(Stream(number, number, PREFIX, DRAWN))
+        service.work()
+    service.handle(Judge(2, 2, PREFIX, CANDIDATES))
+    service.handle(Judge(3, 3, PREFIX, CANDIDATES))
+    service.work()
+    assert [message.call for message in sent] == [2, 3, 0, 1]
+
+
+def test_a_stream_waits_while_its_own_conversation_is_judged(text_model: Loaded) -> None:
+    service, sent = serve(text_model, talks_for(text_model, 2))
+    warm(service, sent, 2)
+    for number in (0, 1):
+        service.handle(Stream(number, number, PREFIX, DRAWN))
+        service.work()
+    service.handle(Judge(2, 0, PREFIX, CANDIDATES))
+    service.work()
+    assert [message.call for message in sent] == [2, 1]
+    service.work()
+    assert sorted(message.call for message in sent[2:]) == [0, 1]
+
+
+def test_no_stream_starves_where_a_pass_has_no_room_for_all(text_model: Loaded) -> None:
+    endless = Loaded(text_model.model, text_model.prompter, frozenset())
+    service, sent = serve(endless, talks_for(endless, 5), prefill=2)
+    for number in range(5):
+        service.handle(Stream(number, number, (), Sampling(500)))
+    while len(sent) < 100:
+        service.work()
+    counts = [sum(piece.call == number for piece in sent) for number in range(5)]
+    reading = [next(i for i, piece in enumerate(sent) if piece.call == n) for n in range(5)]
+    late = sent[max(reading) :]
+    shares = [sum(piece.call == number for piece in late) for number in range(5)]
+    assert min(counts) > 0
+    assert max(shares) - min(shares) <= 1
+
+
+def test_a_call_that_breaks_its_pass_breaks_no_other(text_model: Loaded) -> None:
+    talks = talks_for(text_model, 3)
+    whole, expected = serve(text_model, talks)
+    service, sent = serve(text_model, talks)
+    for one in (whole, service):
+        for number in range(3):
+            one.handle(Stream(number, number, (), Sampling(12)))
+        for _ in range(5):
+            one.work()
+    (branch,) = service.sessions[1].branches
+    branch.store.array = None
+    finish(whole)
+    finish(service)
+    assert [message.call for message in sent if isinstance(message, Failed)] == [1]
+    assert texts(sent)[0] == texts(expected)[0]
+    assert texts(sent)[2] == texts(expected)[2]
+
+
+def test_a_judge_call_cancelled_between_its_passes_gives_its_branch_back(
+    text_model: Loaded,
+) -> None:
+    service, sent = serve(text_model, talks_for(text_model, 1), prefill=8)
+    service._judging._prefill = 8  # type: ignore[union-attr]
+    long = ("Tea costs 3.20 and milk costs 1.45. " * 12,)
+    service.handle(Judge(1, 0, long, CANDIDATES))
+    service.work()
+    (branch,) = service.sessions[0].branches
+    assert branch.busy
+    service.handle(Cancel(1))
+    assert not branch.busy
+    assert not service.work()
+    assert sent == []
+
+
+def test_models_that_do_not_batch_take_turns(folders: dict[str, Path]) -> None:
+    with torch.inference_mode():
+        plain = load(str(folders["qwen3"]), LocalOptions(lean=False))
+    assert not plain.model.batches
+    check_side_by_side(plain, talks_for(plain, 3), 12)

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from made_samples import make_samples, write_folder
 
-from dreamr.errors import DreamrError
+from dreamr.errors import DreamrError, Unsupported
 from dreamr.report._figures import Results, figures
 from dreamr.report._page import (
     ReportError,
@@ -21,9 +23,10 @@ from dreamr.report._page import (
     replace_file,
     write_report,
 )
+from dreamr.simulator import ideal_seconds
 
 SAMPLES = make_samples(4)
-SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("story", "vqa"))
+SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("vqa",))
 
 
 @pytest.fixture
@@ -102,14 +105,27 @@ def test_the_report_and_all_that_is_in_it_lie_beside_the_samples(reported):
     assert page == folder / "report.html"
     assert {"results.json", "speedup-accuracy.png", "latency.png"} <= names
     assert not [name for name in names if name.endswith(".part")]
-    assert load_results(folder) == figures(SMALL)
+    assert load_results(folder) == figures(SMALL, ideal_seconds(SMALL))
 
 
 def test_results_say_where_they_come_from(reported):
     content = json.loads((reported[0] / "results.json").read_text())
     assert content["config"]["seed"] == 0
     assert content["provenance"][0]["commit"] == "0123456789abcdef"
-    assert Results.from_json(content).tasks == ("story", "vqa")
+    assert Results.from_json(content).tasks == ("vqa",)
+
+
+def test_without_the_extra_a_report_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(Unsupported, match=r"needs matplotlib.*pip install 'dreamr\[bench\]'"):
+        write_report(folder)
+
+
+def test_importing_the_report_draws_on_no_extra():
+    heavy = "{'matplotlib', 'jinja2', 'yaml', 'torch'} & set(sys.modules)"
+    code = f"import sys, dreamr.report; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_is_no_file_of_figures_is_one_clear_line(folder):

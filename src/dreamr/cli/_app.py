@@ -20,6 +20,7 @@ from dreamr._reasoner import OpenModel, open_local
 from dreamr._version import __version__
 from dreamr.cli._bench import bench_app
 from dreamr.cli._run import run_command
+from dreamr.cli._simulate import simulate_command
 from dreamr.errors import DreamrError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -41,6 +42,7 @@ def build_app(open_model: OpenModel = open_local) -> typer.Typer:
     app.callback()(_dreamr)
     app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
     app.add_typer(bench_app(open_model), name="bench")
+    app.command("simulate")(simulate_command)
     return app
 
 

@@ -17,9 +17,10 @@ from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.report import _columns
 from dreamr.report._columns import Table, percent, points, seconds, table, times
-from dreamr.report._figures import MEAN, Figures, Key, Results, figures
+from dreamr.report._figures import MEAN, Figures, Results, figures
 from dreamr.report._lanes import charts
 from dreamr.report._plots import chosen, draw
+from dreamr.simulator import ideal_seconds
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -49,12 +50,13 @@ class Origin:
     sessions: Sequence[Mapping[str, Any]]
 
 
-def write_report(folder: Path, ideal_seconds: Mapping[Key, float] | None = None) -> Path:
+def write_report(folder: Path) -> Path:
     """Make results.json, the pictures and report.html from samples.jsonl; each is replaced whole.
+
+    The ideal that efficiency is measured against is the simulator's replay of the same traces.
 
     Args:
         folder: of a bench, finished or not.
-        ideal_seconds: as for `figures`.
 
     Returns:
         The page.
@@ -64,7 +66,7 @@ def write_report(folder: Path, ideal_seconds: Mapping[Key, float] | None = None)
         Unsupported: matplotlib, jinja2 or yaml is not installed.
     """
     samples, origin = load_samples(folder), load_origin(folder)
-    results = figures(samples, ideal_seconds)
+    results = figures(samples, ideal_seconds(samples))
     content = {**results.to_json(), "config": origin.config, "provenance": origin.sessions}
     with _extra():
         light, dark = draw(results, samples), draw(results, samples, dark=True)

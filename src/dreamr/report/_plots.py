@@ -19,11 +19,11 @@ from PIL import Image
 
 from dreamr.bench import Sample
 from dreamr.report._figures import ALPHAS, BASE, FLOOR, MEAN, Figures, Results, family, rank
+from dreamr.report._labels import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
 _COLOURS = {
     "draft": "#8c8c8c",
@@ -36,7 +36,6 @@ _COLOURS = {
     "fpsr": "#d55e00",
 }
 _OTHERS = "#7a5195"  # families that are not known here
-_CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _SHADES = 128
 _MARKERS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -204,7 +203,7 @@ def _speedup_accuracy(board: _Board) -> Figure | None:
         )
     figure.draw_without_rendering()  # only then is it known where points and names come to lie
     axis.set_ylim(top=min(axis.get_ylim()[1], 101.5))
-    _label(axis, shown, board.looks)
+    label(axis, shown, {method: look.colour for method, look in board.looks.items()})
     return figure
 
 
@@ -222,91 +221,6 @@ def _point(axis: Axes, look: Look, found: Figures) -> None:
         elinewidth=1,
         alpha=0.95,
     )
-
-
-def _spots(axis: Axes, found: Figures) -> tuple[Bbox, list[Bbox]]:
-    """The point, and its two bars, in pixels."""
-    assert found.speedup is not None
-    x, y, pixel = found.speedup, found.accuracy, _pixel(axis)
-    left, low = axis.transData.transform((x.low, 100 * y.low))
-    right, high = axis.transData.transform((x.high, 100 * y.high))
-    at = axis.transData.transform((x.value, 100 * y.value))
-    bars = [
-        _box((left + right) / 2, at[1], (right - left) / 2, pixel),
-        _box(at[0], (low + high) / 2, pixel, (high - low) / 2),
-    ]
-    return _box(at[0], at[1], 7 * pixel, 7 * pixel), bars
-
-
-def _pixel(axis: Axes) -> float:
-    """Pixels a point."""
-    return float(axis.figure.dpi) / 72
-
-
-def _label(axis: Axes, shown: Mapping[str, Figures], looks: Mapping[str, Look]) -> None:
-    """Write each name beside its point, in the nearest place where it hides nothing.
-
-    Where it is too crowded for that, it may cross the bars of an interval. A name that stands far
-    from its point gets a line to it.
-    """
-    pixel = _pixel(axis)
-    spots = [_spots(axis, found) for found in shown.values()]
-    taken, bars = [point for point, _ in spots], [bar for _, both in spots for bar in both]
-    for name, found in shown.items():
-        assert found.speedup is not None
-        point = (found.speedup.value, 100 * found.accuracy.value)
-        text = axis.annotate(
-            name,
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            bbox={"boxstyle": "round,pad=0.2", "fc": "none", "ec": looks[name].colour, "lw": 0.9},
-            arrowprops={"arrowstyle": "-", "color": looks[name].colour, "lw": 0.8, "shrinkB": 5},
-        )
-        size = text.get_window_extent()
-        spot = axis.transData.transform(point)
-        half = size.width / 2 + 4 * pixel, size.height / 2 + 4 * pixel
-        dx, dy, box = _free(spot[0], spot[1], half, pixel, (taken, bars), axis.bbox)
-        text.set_position((dx / pixel, dy / pixel))
-        taken.append(box)
-        near = abs(dx) <= half[0] + 12 * pixel and abs(dy) <= half[1] + 12 * pixel
-        if near and text.arrow_patch is not None:
-            text.arrow_patch.set_visible(False)
-
-
-def _free(
-    x: float,
-    y: float,
-    half: tuple[float, float],
-    pixel: float,
-    taken: tuple[Sequence[Bbox], Sequence[Bbox]],
-    inside: Bbox,
-) -> tuple[float, float, Bbox]:
-    """The nearest offset (pixels) at which a box of this half size touches none that is taken.
-
-    taken: what must not be touched, and what may be where there is no other place.
-    """
-    places = []
-    for gap in (10 * pixel * ring for ring in range(1, 22)):
-        right, up = half[0] + gap, half[1] + gap
-        places += [(right, 0), (-right, 0), (0, up), (0, -up)]
-        places += [(side * way, end * up) for way in (right, half[0]) for side, end in _CORNERS]
-    boxes = [(dx, dy, _box(x + dx, y + dy, *half)) for dx, dy in places]
-    boxes = [place for place in boxes if inside.count_contains(place[2].corners()) == 4]
-    for obstacles in ([*taken[0], *taken[1]], taken[0]):
-        for place in boxes:
-            if not place[2].count_overlaps(obstacles):
-                return place
-    return boxes[-1]
-
-
-def _box(x: float, y: float, half_width: float, half_height: float) -> Bbox:
-    from matplotlib.transforms import Bbox
-
-    return Bbox.from_extents(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
 def _speedup_tasks(board: _Board) -> Figure | None:

@@ -1,0 +1,119 @@
+"""What the models would write and say in one run, position by position.
+
+A script does not depend on timing, so that all methods and machines meet the same luck. A step that
+is drafted anew at a position is drafted alike: the one before was thrown away unread.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dreamr.gate import Verdict
+from dreamr.schedules import Finish, Role
+from dreamr.simulator._devices import BadScenario
+from dreamr.steps import Ending, Step
+
+_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script")
+_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script")
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A step of the draft: its tokens, whether the gate accepts it, whether it claims the end."""
+
+    tokens: int
+    accepted: bool
+    claims: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A step of the target. work: for how many tokens it has to compute, where some are known."""
+
+    tokens: int
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The steps of one run, one a position, by either model.
+
+    ends: whether the last is the final answer; else a limit on steps ends the run.
+    """
+
+    drafted: Sequence[Drafted]
+    own: Sequence[Own]
+    ends: bool = True
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def write(self, role: Role, position: int) -> tuple[Step, float, Finish | None]:
+        """The step at a position, its work in tokens, and how the stream ends with it."""
+        at = position % len(self.own)
+        entry = self.drafted[at] if role == "draft" else self.own[at]
+        work = entry.work if isinstance(entry, Own) else entry.tokens
+        ending, finish = self._ending(entry, position)
+        return Step(f"{role} {position}", entry.tokens, ending), work, finish
+
+    def _ending(self, entry: Drafted | Own, position: int) -> tuple[Ending, Finish | None]:
+        if self.ends and position >= len(self.own) - 1:
+            return Ending.ANSWER, "stop"
+        if isinstance(entry, Drafted) and entry.claims:
+            return Ending.END, "stop"
+        return Ending.DELIMITER, None
+
+    def verdict(self, position: int) -> Verdict:
+        """On the drafted step at a position."""
+        return _ACCEPTED if self.drafted[position % len(self.own)].accepted else _REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of a step: a gamma distribution, in whole tokens, at least one.
+
+    spread: standard deviation over mean; 0 is always the same.
+    """
+
+    mean: float
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.mean < 1e6:
+            raise BadScenario(f"steps must have a mean of 1 to 1e6 tokens, not {self.mean:g}")
+        if not 0 <= self.spread <= 3:
+            raise BadScenario(f"the spread of lengths must lie in [0, 3], not {self.spread:g}")
+
+    def draw(self, luck: random.Random) -> int:
+        """One length."""
+        if self.spread == 0:
+            return round(self.mean)
+        shape = self.spread**-2
+        return max(1, round(luck.gammavariate(shape, self.mean / shape)))
+
+
+def draw_script(
+    seed: str,
+    steps: int,
+    acceptance: float,
+    draft: Lengths,
+    target: Lengths,
+    *,
+    ends: bool,
+    even: bool = False,
+) -> Script:
+    """A script with independent acceptance; the same for the same seed.
+
+    even: the share of accepted steps is as stated, to one step, instead of on the average.
+    """
+    luck = random.Random(seed)
+    ranks = luck.sample(range(steps), steps)
+    drafted, own = [], []
+    for rank in ranks:
+        drawn = (rank + 0.5) / steps if even else luck.random()
+        drafted.append(Drafted(draft.draw(luck), drawn < acceptance))
+        tokens = target.draw(luck)
+        own.append(Own(tokens, tokens))
+    return Script(drafted, own, ends)

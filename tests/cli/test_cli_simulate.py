@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr.bench import Sample, Span
+from dreamr.cli import main
+from dreamr.simulator import _closed, _sweep
+
+QUICK = ["simulate", "--steps", "12", "--requests", "3"]
+
+
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main([*arguments, "--json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["rows"]
+    return found
+
+
+def test_methods_stand_beside_their_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    found = rows(capsys, *QUICK, "--spread", "0", "--acceptance", "0.8", "--cost", "0.2")
+    assert [row["method"] for row in found] == ["sequential", "lookahead", "fpsr"]
+    assert found[0]["closed form"] == pytest.approx(_closed.sequential(0.8, 0.2, 0.05))
+    assert found[0]["speed-up"] == pytest.approx(found[0]["closed form"], rel=0.15)
+    assert found[2]["speed-up"] > found[0]["speed-up"]
+
+
+def test_the_table_says_that_it_is_a_prediction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--method", "fpsr"]) == 0
+    shown = capsys.readouterr().out
+    assert "fpsr" in shown
+    assert "rediction" in shown
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_a_named_pair_is_placed_on_named_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    found = rows(
+        capsys, *QUICK, "--pair", "2B/32B", "--gpu", "H100", "--gpu", "L40S", "--method", "fpsr"
+    )
+    places = [(row["gpu"], row["devices"]) for row in found]
+    assert ("H100", "both on 1") in places
+    assert ("H100", "1 + 1") in places
+    assert ("L40S", "1 + 1") not in places  # the target alone takes two of these
+    assert all(row["equal devices"] <= row["speed-up"] * (1 + 1e-9) for row in found)
+
+
+def sample(index: int, method: str, seconds: float, *spans: Span) -> Sample:
+    return Sample("vqa", index, "made", method, 1, True, "1", "answer", seconds, 0.1, 20, 2, spans)
+
+
+def write_bench(folder: Path) -> None:
+    lines = []
+    for index in range(3):
+        own = Span("target", 0, 1, "kept", 0, 1, 10), Span("target", 1, 2, "kept", 1, 1, 10)
+        drafted = (
+            Span("draft", 0, 0.2, "accepted", 0, 1, 10),
+            Span("target", 0, 0.4, "cancelled", 0, 1, 2),
+            Span("judge", 0.2, 0.4, "judging", 0, 1, 10),
+            Span("draft", 0.2, 0.4, "cancelled", 1, 1, 10),
+            Span("target", 0.4, 1.4, "kept", 1, 1, 10),
+        )
+        lines += [sample(index, "target", 2.0, *own), sample(index, "fpsr-4-idle", 1.4, *drafted)]
+        lines.append(sample(index, "token-sd", 1.5, *own))
+    text = "".join(json.dumps(line.to_json()) + "\n" for line in lines)
+    (folder / "samples.jsonl").write_text(text)
+
+
+def test_a_bench_is_replayed_method_by_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bench(tmp_path)
+    (found,) = rows(capsys, "simulate", "--replay", str(tmp_path))
+    assert found["method"] == "fpsr-4-idle"  # methods of tokens have no virtual counterpart
+    assert found["problems"] == 3
+    assert found["measured"] == pytest.approx(2 / 1.4)
+    assert found["predicted"] == pytest.approx(found["measured"], rel=0.1)
+
+
+@pytest.fixture
+def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sweep, "ACCEPTANCES", (0.2, 0.6, 0.9))
+    monkeypatch.setattr(_sweep, "RATIOS", (0.1, 0.3, 1.0))
+    monkeypatch.setattr(_sweep, "VERDICTS", (0.05, 0.3))
+    monkeypatch.setattr(_sweep, "PAIR_ACCEPTANCES", (0.3, 0.5, 0.9))
+
+
+@pytest.mark.usefixtures("small_maps")
+def test_a_sweep_leaves_pictures_and_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--sweep", "--out", str(tmp_path / "maps")]) == 0
+    written = [Path(line) for line in capsys.readouterr().out.split()]
+    assert {path.name for path in written} == {
+        f"{name}.{kind}" for name in ("speedup", "shared", "window") for kind in ("csv", "png")
+    }
+    with (tmp_path / "maps" / "shared.csv").open() as file:
+        cells = [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
+    assert len(cells) == 9
+    slow = [cell for cell in cells if cell[2] < 1]
+    assert (0.2, 1.0) in [cell[:2] for cell in slow]  # dear drafts that are seldom right
+    assert (0.9, 0.1) not in [cell[:2] for cell in slow]
+
+
+@pytest.mark.usefixtures("small_maps")
+def test_a_sweep_of_a_pair_is_one_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--pair", "2B/32B:4", "--sweep", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"2b-32b-int4.csv", "2b-32b-int4.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--acceptance", "1.2"], "acceptance must lie in [0, 1]"),
+        (["--cost", "0"], "c must be above 0"),
+        (["--window", "0"], "window must be at least 1"),
+        (["--length", "0"], "tokens"),
+        (["--method", "fspr"], "known: "),
+        (["--method", "token-sd"], "known: "),
+        (["--pair", "2B"], "2B/32B for example"),
+        (["--pair", "2B/33B"], "unknown model '33B'"),
+        (["--pair", "2B/32B:5"], "4, 8 or 16 bits"),
+        (["--pair", "2B/32B", "--gpu", "H1000"], "unknown gpu 'H1000'"),
+        (["--gpu", "H100"], "--pair"),
+        (["--sweep"], "--out"),
+        (["--out", "maps"], "--sweep"),
+        (["--replay", "nowhere"], "name the folder of a bench"),
+        (["--replay", "nowhere", "--pair", "2B/32B"], "stands alone"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *arguments]) == 2
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert shown.count("\n") == 1
+    assert says in shown
+
+
+def test_a_file_of_something_else_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "samples.jsonl").write_text('{"task": "vqa"}\n')
+    assert main(["simulate", "--replay", str(tmp_path)]) == 2
+    assert "line 1 is no sample" in capsys.readouterr().err
+
+
+def test_a_bench_without_the_target_alone_cannot_be_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bench(tmp_path)
+    kept = [
+        line
+        for line in (tmp_path / "samples.jsonl").read_text().splitlines(keepends=True)
+        if '"target", "concurrency"' not in line.replace('"method": "target"', '"target"')
+    ]
+    (tmp_path / "samples.jsonl").write_text("".join(kept))
+    assert main(["simulate", "--replay", str(tmp_path)]) == 2
+    assert "no samples of 'target'" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([*QUICK, "--sweep", "--out", str(tmp_path / "file")]) == 1
+    assert "cannot write in" in capsys.readouterr().err

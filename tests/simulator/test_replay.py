@@ -1,0 +1,161 @@
+"""Recorded runs in virtual time: what was recorded comes out again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from dreamr.bench import Sample
+from dreamr.bench._sample import spans_of
+from dreamr.schedules import Options
+from dreamr.simulator import (
+    WORKER,
+    BadScenario,
+    Costs,
+    Lengths,
+    Script,
+    ideal_seconds,
+    replay,
+    run_scripts,
+)
+from dreamr.simulator._fit import fit
+from dreamr.simulator._script import draw_script
+from dreamr.trace import Event, lay_out
+
+PAIR = Costs(
+    draft=0.0006,
+    target=0.0044,
+    judge=0.012,
+    judge_step=0.004,
+    judge_token=0.0006,
+    prompt_draft=0.008,
+    prompt_target=0.045,
+    message=0.0002,
+)
+
+
+def disturbed(costs: Costs, luck: random.Random) -> Costs:
+    """A run in which everything is a little faster or slower."""
+    names = ("draft", "target", "judge", "judge_step", "judge_token", "prompt_target")
+    return replace(costs, **{n: getattr(costs, n) * luck.uniform(0.85, 1.15) for n in names})
+
+
+def recorded(script: Script, index: int, method: str, options: Options, costs: Costs) -> Sample:
+    events: list[Event] = []
+    outcome = run_scripts(
+        [script], method, options, costs, WORKER, emit=lambda _, event: events.append(event)
+    )
+    (run,) = outcome.runs
+    return Sample(
+        task="vqa",
+        index=index,
+        kind="made",
+        method=method,
+        concurrency=1,
+        right=True,
+        answer="1",
+        finish="answer",
+        seconds=run.seconds + 0.0006,
+        first_step=None,
+        tokens=run.tokens,
+        steps=run.steps,
+        spans=spans_of(lay_out(events), lambda *_: None),
+    )
+
+
+def bench(
+    method: str, options: Options, costs: Costs = PAIR, problems: int = 40, acceptance: float = 0.8
+) -> tuple[list[Sample], list[Sample]]:
+    luck = random.Random(7)
+    target, samples = [], []
+    for index in range(problems):
+        lengths = Lengths(14, 0.5), Lengths(12, 0.4)
+        steps = luck.randint(4, 11)
+        script = draw_script(f"replay {index}", steps, acceptance, *lengths, ends=True)
+        target.append(recorded(script, index, "target", Options(), disturbed(costs, luck)))
+        samples.append(recorded(script, index, method, options, disturbed(costs, luck)))
+    return target, samples
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("sequential", Options()),
+        ("specreason", Options()),
+        ("parse", Options()),
+        ("fpsr", Options(window=1)),
+        ("fpsr", Options(window=4)),
+        ("fpsr", Options(window=8, hedge="idle")),
+        ("fpsr", Options(window=8, hedge="never")),
+    ],
+)
+@pytest.mark.parametrize("acceptance", [0.5, 0.95])
+def test_a_replay_predicts_what_was_recorded(
+    method: str, options: Options, acceptance: float
+) -> None:
+    target, samples = bench(method, options, acceptance=acceptance)
+    prediction = replay(target, samples, method, options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+    assert prediction.problems == 40
+
+
+def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None:
+    costs = replace(PAIR, ahead=6)
+    target, samples = bench("sequential", Options(), costs)
+    found = fit(target, samples).costs
+    assert found.ahead == pytest.approx(6, abs=1)
+    assert found.draft == pytest.approx(costs.draft, rel=0.15)
+
+
+def test_costs_are_found_again() -> None:
+    found = fit(*bench("fpsr", Options(window=4), problems=80)).costs
+    for name in ("draft", "target", "message"):
+        assert getattr(found, name) == pytest.approx(getattr(PAIR, name), rel=0.1)
+    assert found.judging(1, 14) == pytest.approx(PAIR.judging(1, 14), rel=0.15)
+    assert found.judging(3, 42) == pytest.approx(PAIR.judging(3, 42), rel=0.15)
+
+
+def test_one_slow_moment_changes_nothing() -> None:
+    target, samples = bench("fpsr", Options(window=4))
+    before = fit(target, samples).costs
+    last = samples[0]
+    spans = [replace(span, end=span.end + 5.0) for span in last.spans]
+    after = fit(target, [replace(last, spans=tuple(spans)), *samples[1:]]).costs
+    assert after.draft == pytest.approx(before.draft, rel=0.1)
+    assert after.judging(2, 28) == pytest.approx(before.judging(2, 28), rel=0.1)
+
+
+def test_messages_are_no_part_of_the_ideal() -> None:
+    slow = replace(PAIR, message=0.004)
+    prediction = replay(*bench("fpsr", Options(window=4), slow), "fpsr", Options(window=4))
+    assert prediction.costs.message == pytest.approx(slow.message, rel=0.1)
+    assert prediction.ideal_seconds < 0.95 * prediction.seconds
+    assert prediction.efficiency < 0.95
+
+
+def test_a_bench_gets_ideal_seconds_for_each_task_and_method() -> None:
+    target, samples = bench("fpsr", Options(window=4))
+    named = [replace(sample, method="fpsr-4") for sample in samples]
+    by_tokens = [replace(sample, method="token-sd") for sample in target]
+    found = ideal_seconds([*target, *named, *by_tokens])
+    prediction = replay(target, samples, "fpsr", Options(window=4))
+    assert found == {("vqa", "fpsr-4", 1): pytest.approx(prediction.ideal_seconds / 40)}
+
+
+def test_the_same_samples_give_the_same_prediction() -> None:
+    target, samples = bench("fpsr", Options(window=4), problems=5)
+    options = Options(window=4)
+    assert replay(target, samples, "fpsr", options) == replay(target, samples, "fpsr", options)
+
+
+def test_problems_that_only_one_method_has_are_left_out() -> None:
+    target, samples = bench("fpsr", Options(), problems=12)
+    assert replay(target[:9], samples[2:], "fpsr", Options()).problems == 7
+
+
+def test_without_a_common_problem_there_is_nothing_to_replay() -> None:
+    target, samples = bench("fpsr", Options(), problems=4)
+    with pytest.raises(BadScenario, match="no problem"):
+        replay(target[:2], samples[2:])

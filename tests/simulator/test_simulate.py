@@ -1,0 +1,164 @@
+"""Whole scenarios: many requests, many devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamr.errors import Unsupported
+from dreamr.schedules import Options
+from dreamr.simulator import (
+    STEPWISE,
+    BadScenario,
+    Costs,
+    Devices,
+    Lengths,
+    Scenario,
+    run_scripts,
+    simulate,
+    speedup,
+)
+from dreamr.trace import Event, usage_of
+
+COSTS = Costs.relative(0.125, 0.05, 24, 24)
+BASE = Scenario(COSTS, steps=12, requests=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    method=st.sampled_from(STEPWISE),
+    window=st.integers(1, 6),
+    acceptance=st.floats(0, 1),
+    devices=st.builds(
+        Devices,
+        shared=st.booleans(),
+        turns=st.booleans(),
+        slowdown=st.floats(0, 1),
+        target=st.integers(1, 3),
+        pairs=st.integers(1, 3),
+    ),
+    message=st.floats(0, 0.1),
+    ahead=st.integers(0, 30),
+    concurrency=st.integers(1, 5),
+)
+def test_every_request_ends_and_everything_is_counted_once(
+    method: str,
+    window: int,
+    acceptance: float,
+    devices: Devices,
+    message: float,
+    ahead: int,
+    concurrency: int,
+) -> None:
+    scenario = replace(
+        BASE,
+        costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5),
+        method=method,
+        options=Options(window=window),
+        acceptance=acceptance,
+        devices=devices,
+        concurrency=concurrency,
+        draft_steps=Lengths(20, 0.5),
+        requests=4,
+    )
+    outcome = simulate(scenario)
+    assert [run.steps for run in outcome.runs] == [scenario.steps] * scenario.requests
+    assert all(run.wasted >= 0 and run.seconds > 0 for run in outcome.runs)
+    assert outcome.seconds <= sum(run.seconds for run in outcome.runs) * (1 + 1e-9)
+    if devices.slowdown > 0.999:
+        assert outcome.busy("draft") <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("method", STEPWISE)
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_what_happens_at_the_very_same_time_does_no_harm(method: str, window: int) -> None:
+    costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the hedge beside it
+    script = BASE.script(0)
+    events: list[Event] = []
+    outcome = run_scripts(
+        [script],
+        method,
+        Options(window=window),
+        costs,
+        Devices(),
+        emit=lambda _, e: events.append(e),
+    )
+    (run,) = outcome.runs
+    usage = usage_of(events)
+    written = usage.draft.written + usage.target.written
+    assert run.steps == BASE.steps
+    assert run.wasted == written - run.tokens
+    assert run.judge_calls == usage.judge_calls
+
+
+def test_the_same_scenario_gives_the_same_outcome() -> None:
+    assert simulate(BASE) == simulate(BASE)
+
+
+def test_all_methods_meet_the_same_luck() -> None:
+    assert BASE.script(3) == replace(BASE, method="sequential").script(3)
+    assert BASE.script(3) != BASE.script(4)
+
+
+def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:
+    alone = simulate(replace(BASE, requests=8))
+    many = simulate(replace(BASE, requests=8, concurrency=8, devices=Devices(pairs=8)))
+    assert many.latency == pytest.approx(alone.latency)
+    assert many.requests_a_second > 5 * alone.requests_a_second
+
+
+def test_requests_side_by_side_on_one_pair_wait_for_each_other() -> None:
+    turns = Devices(turns=True, slowdown=1)
+    alone = simulate(replace(BASE, devices=turns))
+    both = simulate(replace(BASE, devices=turns, concurrency=3))
+    assert both.latency > 1.5 * alone.latency
+    assert both.requests_a_second >= alone.requests_a_second
+
+
+def test_a_target_on_more_devices_leaves_less_to_gain() -> None:
+    gains = [speedup(replace(BASE, devices=Devices(target=n))) for n in (1, 2, 4, 8)]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[0] > 1.5 * gains[3]
+
+
+def test_one_device_for_both_is_slower_than_one_each() -> None:
+    assert speedup(replace(BASE, devices=Devices(shared=True))) < speedup(BASE)
+
+
+def test_the_answer_is_the_targets_own() -> None:
+    outcome = simulate(replace(BASE, acceptance=1.0))
+    assert all(run.accepted == BASE.steps - 1 for run in outcome.runs)
+
+
+@pytest.mark.parametrize("method", ["token-sd", "prompt-lookup"])
+def test_what_has_no_virtual_counterpart_is_refused(method: str) -> None:
+    with pytest.raises(Unsupported, match="whole steps"):
+        simulate(replace(BASE, method=method))
+
+
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    with pytest.raises(Unsupported, match="fpsr"):
+        simulate(replace(BASE, method="fspr"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"acceptance": 1.5}, {"acceptance": float("nan")}, {"steps": 0}, {"concurrency": 0}]
+)
+def test_impossible_scenarios_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BadScenario):
+        replace(BASE, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.1), (-1.0, 0.1), (0.1, -1.0), (float("nan"), 0.1)])
+def test_impossible_costs_are_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(BadScenario):
+        Costs.relative(*wrong)
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.0), (10.0, -1.0), (float("nan"), 0.0)])
+def test_impossible_lengths_are_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(BadScenario):
+        Lengths(*wrong)

@@ -22,7 +22,7 @@ class Alone:
     With a stream that guesses ahead (`Sampling.lookup`), this is prompt-lookup decoding: tokens
     that followed the same words earlier are checked in one pass of the target, whose greedy text
     does not change. The source is arXiv 2311.04934 and its use in transformers and vLLM; the local
-    engine takes the longest n-gram of at most three tokens that occurred before.
+    engine takes the last three tokens that occurred before, or else two.
     """
 
     def __init__(self, options: Options, role: Role) -> None:

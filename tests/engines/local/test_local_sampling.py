@@ -91,8 +91,9 @@ def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
     ("ids", "guessed"),
     [
         ([1, 2, 3, 9, 8, 1, 2, 3], [9, 8, 1]),  # the longest n-gram
-        ([3, 7, 3, 5, 3], [5, 3]),  # where it was last
+        ([1, 2, 7, 1, 2, 5, 1, 2], [5, 1, 2]),  # where it was last
         ([4, 4, 4], [4]),  # up to the end
+        ([3, 7, 3, 5, 3], []),  # one token is too little
         ([1, 2, 3], []),
         ([1], []),
     ],

@@ -13,7 +13,7 @@ import torch
 
 from dreamr.engines._protocol import Sampling
 
-_NGRAM = 3  # tokens that have to occur again before those behind them are guessed
+_NGRAMS = (3, 2)  # so many tokens have to occur again before those behind them are guessed
 _HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
 
 
@@ -84,10 +84,11 @@ def foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
 def guess(ids: Sequence[int], most: int) -> list[int]:
     """Up to `most` tokens that followed the last few when these occurred before: prompt lookup.
 
-    The longest of the last n tokens (n at most 3) that did, where they last did; empty if none did.
+    The last three that did, or else two, where they last did; empty if none did: a pass that checks
+    a guess costs more than a token, and one token alone is followed by too many things.
     """
     size = len(ids)
-    for n in range(min(_NGRAM, size - 1), 0, -1):
+    for n in (n for n in _NGRAMS if n < size):
         last = list(ids[size - n :])
         for at in range(size - n - 1, -1, -1):
             if ids[at] == last[0] and ids[at : at + n] == last:

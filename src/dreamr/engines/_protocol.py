@@ -36,6 +36,8 @@ class Sampling:
     reopened at a later prefix draws what the first would have drawn.
 
     logprobs: whether chunks carry log-probabilities; they cost a pass over the vocabulary a token.
+    guess: a text that the stream may well begin with; greedy streams of an engine that can check
+    it do so in one pass, and the text does not change by it.
     lookup: the most tokens that the engine may guess at once from what follows the same words
     earlier in the text, and check in one pass (prompt lookup); greedy streams only, whose text does
     not change by it. 0: none. An engine that does so of its own accord, or cannot, ignores it.
@@ -47,6 +49,7 @@ class Sampling:
     seed: int = 0
     logprobs: bool = False
     lookup: int = 0
+    guess: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,9 @@ class Driver:
             self._record.add(LanePaused if paused else LaneResumed, lane.number)
 
         context = Context(self._conversation, command.prefix)
-        stream = engine.stream(context, settings.draws(lane.role, command.max_tokens))
+        stream = engine.stream(
+            context, settings.draws(lane.role, command.max_tokens, command.guess)
+        )
         return await Pump(lane, settings.cutting, say, pause).run(stream)
 
     async def _watch(self) -> None:

@@ -31,10 +31,10 @@ class Settings:
     draft_sampling: Sampling | None = None
     stall_seconds: float = 300.0
 
-    def draws(self, role: Role, max_tokens: int) -> Sampling:
+    def draws(self, role: Role, max_tokens: int, guess: str = "") -> Sampling:
         """How a lane draws: as the caller wants it, and no longer than the schedule does."""
         own = self.draft_sampling if role == "draft" else None
-        return replace(own or self.sampling, max_tokens=max_tokens)
+        return replace(own or self.sampling, max_tokens=max_tokens, guess=guess)
 
     def summary(self) -> Mapping[str, Option]:
         """The settings as flat values, for the trace."""

@@ -8,7 +8,8 @@ The frontier is the end of the committed text. What is in flight around it:
 One judge call at a time covers the waiting steps from the front, and grows as more of them are
 complete; what comes too late for it is asked about in the next. A claim behind them is judged too:
 its verdict decides nothing, but an engine that has read the claim knows in the same pass how far it
-would have written the same (`dreamr.engines.local`). The source is section 3 of the paper
+would have written the same (`dreamr.engines.local`). A claim that nobody was asked about is a guess
+at what the target writes in its place. The source is section 3 of the paper
 (arXiv 2605.28678), without its retries.
 """
 
@@ -73,6 +74,7 @@ class Fpsr:
         self._alone = False  # whether the target's lane goes on by itself after each step
         self._waiting: deque[_Drafted] = deque()
         self._own: _Own | None = None
+        self._claim = ""  # the draft's end at the frontier, where it is discarded
 
     def start(self) -> Sequence[Command]:
         """Let the draft and the hedge begin."""
@@ -159,6 +161,7 @@ class Fpsr:
         board, step, verdict = self._board, drafted.step, drafted.verdict
         if drafted.claim or verdict is None:
             board.discard(board.position, step, "draft", CLAIM)
+            self._claim = step.text
         elif verdict.accepted:
             self._accept(step, verdict)
         else:
@@ -185,6 +188,7 @@ class Fpsr:
 
     def _redraft(self) -> None:
         """Let the draft write from the frontier; what it was writing is out of date."""
+        self._claim = ""
         self._close_draft()
         if not self._board.draft_lost:
             self._draft = self._board.open("draft", self._options.window)
@@ -202,7 +206,8 @@ class Fpsr:
         wanted = {"always": True, "idle": not self._waiting, "never": False}[self._options.hedge]
         if needed or wanted:
             self._alone = needed and self._board.draft_lost
-            self._target = self._board.open("target", self._options.max_steps if self._alone else 1)
+            credit = self._options.max_steps if self._alone else 1
+            self._target = self._board.open("target", credit, guess=self._claim)
 
     def _close_draft(self) -> None:
         self._board.close(self._draft)

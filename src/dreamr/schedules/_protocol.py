@@ -80,6 +80,7 @@ class OpenLane:
     """Let `role` continue the prefix, for `credit` steps and at most `max_tokens` tokens.
 
     The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
+    guess: how the lane may well begin; an engine that can check tokens in one pass does.
     """
 
     lane: int
@@ -87,6 +88,7 @@ class OpenLane:
     prefix: tuple[str, ...]
     credit: int
     max_tokens: int
+    guess: str = ""
 
 
 @dataclass(frozen=True, slots=True)

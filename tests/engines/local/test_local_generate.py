@@ -121,6 +121,15 @@ def test_guessing_from_earlier_words_changes_no_greedy_text(loaded: Loaded) -> N
     assert [piece.text for piece in again] == [piece.text for piece in plain]
 
 
+def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -> None:
+    talk = question_for(loaded)
+    plain = "".join(p.text for p in stream(loaded, session_of(loaded, talk), (), Sampling(30)))
+    for text in (plain, plain[:9], f"{plain[:9]} Tea.", "Tea."):
+        sampling = Sampling(30, guess=text)
+        guessed = stream(loaded, session_of(loaded, talk), (), sampling)
+        assert "".join(piece.text for piece in guessed) == plain
+
+
 def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:
     talk = question_for(text_model)
     asked = stream(text_model, session_of(text_model, talk), (), Sampling(5, logprobs=True))

@@ -50,8 +50,10 @@ class StreamTask:
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
         self._foreseen = deque(place.foreseen if sampling.temperature <= 0 else ())
-        rewinds = loaded.model.rewinds and sampling.temperature <= 0
-        self._guesses = sampling.lookup if rewinds else 0
+        checks = loaded.model.rewinds and sampling.temperature <= 0
+        self._guesses = sampling.lookup if checks else 0
+        given = checks and not self._foreseen and sampling.guess
+        self._given = loaded.prompter.step(sampling.guess)[: self._room] if given else []
         self._made = 0
         self._held: Piece | None = None
         self._sent = 0.0  # when the last piece left
@@ -72,12 +74,11 @@ class StreamTask:
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             yield from self.session.approach(branch, ids, self._prefill)
             return None
-        if self._guesses and len(branch.ids) == len(ids) - 1:
-            guessed = guess(ids, min(self._guesses, self._room))
-            if guessed:
-                yield from self._check(guessed)
-                return self._known()
-        ends = len(ids) - len(branch.ids) <= self._prefill
+        missing = len(ids) - len(branch.ids)
+        if (guessed := self._guess(missing)) and missing + len(guessed) <= self._prefill:
+            yield from self._check(guessed)
+            return self._known()
+        ends = missing <= self._prefill
         rows = yield from self.session.feed(branch, ids, self._prefill, last=True, head=ends)
         return self._next(rows[0]) if ends else None
 
@@ -111,14 +112,26 @@ class StreamTask:
         token, logprob = self._foreseen.popleft()
         return self._piece(token, logprob if self._sampling.logprobs else None)
 
+    def _guess(self, missing: int) -> list[int]:
+        """Tokens that may follow, if it is time to guess: what was given, once, or a lookup."""
+        if given := self._given:
+            self._given = []
+            return given
+        if self._guesses and missing == 1:
+            return guess(self._ids, min(self._guesses, self._room))
+        return []
+
     def _check(self, guessed: list[int]) -> Passes[None]:
         """See what the model writes here: of the guessed tokens those it would choose, and one."""
-        session, branch = self.session, self._branch
-        rows, start = [self._ids[-1], *guessed], len(branch.ids)
+        session, branch, start = self.session, self._branch, len(self._branch.ids)
+        missing = self._ids[start:]
+        rows = [*missing, *guessed]
         positions = session.positions(start, start + len(rows))
-        hidden = yield session.part(branch, rows, positions, causal(start, len(rows)))
-        own = foreseen(self._loaded.model.logits(hidden).log_softmax(-1), guessed)
-        session.keep(branch, rows[: len(own)])
+        mask = causal(start, len(rows)) if start else None
+        hidden = yield session.part(branch, rows, positions, mask)
+        logits = self._loaded.model.logits(hidden[len(missing) - 1 :])
+        own = foreseen(logits.log_softmax(-1), guessed)
+        session.keep(branch, rows[: len(missing) + len(own) - 1])
         self._foreseen.extend(own)
 
     def _next(self, logits: torch.Tensor) -> Piece:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ def weights_hash(folder: Path) -> str | None:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def memory_mb(pids: Iterable[int]) -> int | None:
+    """Memory of these processes in MB, what they share counted once; None where nobody tells."""
+    kilobytes = 0
+    for pid in pids:
+        try:
+            rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            return None
+        kilobytes += next(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+    return round(kilobytes / 1024)
 
 
 def _git(*arguments: str) -> str:

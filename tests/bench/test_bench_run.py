@@ -50,6 +50,7 @@ def bench(
 ) -> list[Sample]:
     async def main() -> None:
         with anyio.fail_after(60), Folder(path, plan) as folder:
+            folder.begin_session({"started": "now"})
             await run_bench(
                 plan,
                 folder,

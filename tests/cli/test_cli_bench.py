@@ -33,6 +33,8 @@ def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(tmp_path: 
     (session,) = json.loads((tmp_path / "provenance.json").read_text())
     assert session["commit"]
     assert session["processor"]
+    assert session["finished"] >= session["started"]
+    assert session["memory_mb"] > 0
     assert session["models"]["target"]["weights"] != session["models"]["draft"]["weights"]
     assert (tmp_path / "report.html").exists()
     assert json.loads((tmp_path / "results.json").read_text())
@@ -53,6 +55,7 @@ def test_reports_are_made_anew_and_benches_compared(
 
 def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> None:
     bench(tmp_path)
+    assert bench(tmp_path) == 0, "nothing is left to do, and nothing is done"
     assert bench(tmp_path, "--limit", "3") == 0
     assert len(json.loads((tmp_path / "provenance.json").read_text())) == 2
 

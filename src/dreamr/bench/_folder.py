@@ -70,11 +70,21 @@ class Folder:
             raise self._unwritable(error) from error
         self.done.add(sample.key)
 
-    def write_provenance(self, session: Mapping[str, Any]) -> None:
-        """Add what this session ran with to those before it."""
+    def begin_session(self, session: Mapping[str, Any]) -> None:
+        """Write what this session runs with behind those before it."""
+        self._write_sessions([*self._sessions(), session])
+
+    def end_session(self, outcome: Mapping[str, Any]) -> None:
+        """Add to this session what is known at its end."""
+        *before, session = self._sessions()
+        self._write_sessions([*before, {**session, **outcome}])
+
+    def _sessions(self) -> list[Any]:
         path = self.path / PROVENANCE
-        sessions = json.loads(path.read_text()) if path.exists() else []
-        self._replace(path, json.dumps([*sessions, session], indent=2) + "\n")
+        return list(json.loads(path.read_text())) if path.exists() else []
+
+    def _write_sessions(self, sessions: list[Any]) -> None:
+        self._replace(self.path / PROVENANCE, json.dumps(sessions, indent=2) + "\n")
 
     def _claim(self, plan: Plan) -> None:
         """Write the configuration down, or see that it is the one that is there."""

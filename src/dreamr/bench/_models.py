@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from dreamr._options import RunOptions
+from dreamr._provenance import memory_mb
 from dreamr._reasoner import Model, OpenModel
 from dreamr.schedules import Role
 
@@ -49,6 +51,12 @@ class Models:
     def leading(self) -> Model:
         """The one whose marks hold."""
         return self._models["target" if "target" in self._models else "draft"]
+
+    @property
+    def memory_mb(self) -> int | None:
+        """Of this process and the workers of local models; None where it cannot be told."""
+        workers = [getattr(model.engine, "pid", None) for model in self._models.values()]
+        return memory_mb([os.getpid(), *(pid for pid in workers if pid is not None)])
 
     async def renew(self, generation: int) -> None:
         """Open them again, if nobody has done so since they were of this generation."""

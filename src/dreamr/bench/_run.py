@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 
 import anyio
@@ -67,6 +68,8 @@ async def run_bench(
             await bench.warm_up(block)
         for block in _with(first, left):
             await bench.measure(block)
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        folder.end_session({"finished": finished, "memory_mb": models.memory_mb})
 
 
 def _with(first: Block, rest: Iterator[Block]) -> Iterator[Block]:

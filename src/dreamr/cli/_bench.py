@@ -87,7 +87,8 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
         )
         console, total = stderr_console(), plan.samples()
         with Folder(out, plan) as folder:
-            folder.write_provenance(_session(plan))
+            if len(folder.done) < total:
+                folder.begin_session(_session(plan))
             with _shown(console, total) as show:
                 anyio.run(
                     partial(

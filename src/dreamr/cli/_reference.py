@@ -26,8 +26,13 @@ def reference() -> str:
     parts = [_HEAD]
     if app.registered_callback is not None:
         parts.append(_command("dreamr", app.registered_callback.callback, None))
-    for command in app.registered_commands:
-        parts.append(_command(f"dreamr {command.name}", command.callback, command.epilog))
+    groups = [("dreamr", app)]
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            groups.append((f"dreamr {group.name}", group.typer_instance))
+    for title, commands in groups:
+        for command in commands.registered_commands:
+            parts.append(_command(f"{title} {command.name}", command.callback, command.epilog))
     return "\n".join(parts)
 
 

@@ -25,9 +25,15 @@ def test_python_in_the_readme_compiles_and_its_imports_exist(code: str) -> None:
 
 
 def test_flags_in_the_readme_exist() -> None:
-    help_page = CliRunner().invoke(build_app(), ["run", "--help"], env={"COLUMNS": "200"}).output
-    for flag in set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(blocks("sh")))):
-        assert flag in help_page
+    lines = " ".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("dreamr ")]
+    assert commands
+    for line in commands:
+        name, sub = line.split()[1:3]
+        command = [name, sub] if name == "bench" else [name]
+        page = CliRunner().invoke(build_app(), [*command, "--help"], env={"COLUMNS": "200"}).output
+        for flag in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.partition("#")[0]):
+            assert flag in page, line
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -43,9 +43,10 @@ def stream(
 
 
 def whole_from(session: Session, pieces: list[Piece], least: int) -> int:
-    """The first cut, behind at least so many pieces, that leaves no part of a character behind."""
+    """A cut that splits no character: the first behind at least so many pieces, or the last."""
     ends = session.root.tails[-1].generation.ends
-    return next(n for n in range(least, len(pieces)) if pieces[n - 1].text and ends[n - 1] >= 0)
+    cuts = [n for n in range(1, len(pieces)) if pieces[n - 1].text and ends[n - 1] >= 0]
+    return next((n for n in cuts if n >= least), cuts[-1])
 
 
 def session_of(loaded: Loaded, talk: Conversation) -> Session:

@@ -182,6 +182,11 @@ class Board:
         """Say that a complete step is thrown away."""
         self._commands.append(Discard(position, step, source, why))
 
+    def drop(self, first: int, steps: Iterable[Step], why: str) -> None:
+        """Say that complete drafted steps, from position `first` on, are thrown away."""
+        for position, step in enumerate(steps, first):
+            self.discard(position, step, "draft", why)
+
     def report(self, message: str) -> None:
         """Tell people."""
         self._commands.append(Report(message))

@@ -223,8 +223,7 @@ class Fpsr:
         self._own = None
 
     def _drop_waiting(self, first: int, why: str) -> None:
-        for position, drafted in enumerate(self._waiting, first):
-            self._board.discard(position, drafted.step, "draft", why)
+        self._board.drop(first, (drafted.step for drafted in self._waiting), why)
         self._waiting.clear()
 
     def _finish(self, finish: RunEnd, error: str | None = None) -> None:

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, is_claim, judge_failed
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    Signal,
-    StepDone,
-)
+from dreamr.schedules._claims import CLAIM, CUT, is_claim
+from dreamr.schedules._protocol import Finish, Options
+from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
 
-class Parse:
+class Parse(Turns):
     """PARSE (arXiv 2605.04263).
 
     Faithful: the draft writes to its end; the target judges every prefix of that in one forward
@@ -30,50 +20,12 @@ class Parse:
     whole, the target writes one step and the draft then writes the rest anew, where the paper has
     the target go on; and the final answer is the target's own unless `answer` is 'verified', so
     that it is as right as the other methods are.
-
-    At any time exactly one of three is at work: the draft, the judge, or the target on a fallback.
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._draft: int | None = None
-        self._target: int | None = None
+        super().__init__(options)
         self._credit = 0
         self._waiting: list[Step] = []
-
-    def start(self) -> Sequence[Command]:
-        """Let the draft begin."""
-        self._redraft()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take the turn that the signal ends, if it ends one."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane, step, finish) if lane == self._draft:
-                self._drafted(step, finish)
-            case StepDone(_, step, finish):
-                self._fell_back(step, finish)
-            case LaneEnded(lane) if lane == self._draft:
-                self._judge()
-            case LaneEnded(_, finish):
-                self._fell_back(None, finish)
-            case LaneFailed(lane, message):
-                if lane == self._draft:
-                    self._board.draft_failed(signal)
-                    self._judge()
-                else:
-                    self._fail(message)
-            case Judged(_, verdicts):
-                self._decided(verdicts)
-            case JudgeFailed(_, message, lost):
-                if lost:
-                    self._fail(message)
-                else:
-                    self._board.report(f"judging failed: {message}")
-                    self._decided([judge_failed(message)])
-        return self._board.take()
 
     def _redraft(self) -> None:
         if self._board.draft_lost:
@@ -86,9 +38,9 @@ class Parse:
         self._waiting.append(step)
         cut = step.ending is Ending.CAP
         if finish is not None or cut or len(self._waiting) == self._credit:
-            self._judge()
+            self._draft_ended()
 
-    def _judge(self) -> None:
+    def _draft_ended(self) -> None:
         """The draft has come to an end, or to a step behind which nothing can be kept."""
         self._board.close(self._draft)
         self._draft = None
@@ -109,34 +61,15 @@ class Parse:
                 break
             verdict = CUT if step.ending is Ending.CAP else verdicts[place]
             if not verdict.accepted:
-                self._refuse(step, verdict, waiting[place + 1 :])
+                self._board.reject(step, verdict)
+                rest, first = waiting[place + 1 :], self._board.position + 1
+                self._board.drop(first, rest, "it followed a rejected step")
                 break
             if (end := self._board.commit_drafted(step, verdict)) is not None:
-                self._drop(waiting[place + 1 :], "the run ended")
+                self._board.drop(self._board.position, waiting[place + 1 :], "the run ended")
                 self._board.finish(end)
                 return
         self._fall_back()
 
-    def _refuse(self, step: Step, verdict: Verdict, rest: Sequence[Step]) -> None:
-        self._board.reject(step, verdict)
-        for place, other in enumerate(rest, self._board.position + 1):
-            self._board.discard(place, other, "draft", "it followed a rejected step")
-
-    def _drop(self, steps: Sequence[Step], why: str) -> None:
-        for place, step in enumerate(steps, self._board.position):
-            self._board.discard(place, step, "draft", why)
-
-    def _fall_back(self) -> None:
-        self._target = self._board.open("target", 1)
-
-    def _fell_back(self, step: Step | None, finish: Finish | None) -> None:
-        if (end := self._board.commit_own(step, finish)) is not None:
-            self._board.finish(end)
-        else:
-            self._board.close(self._target)
-            self._redraft()
-
-    def _fail(self, message: str) -> None:
-        self._drop(self._waiting, "the target was lost")
-        self._waiting = []
-        self._board.finish("failed", message)
+    def _pending(self) -> Sequence[Step]:
+        return self._waiting

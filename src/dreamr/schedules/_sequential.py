@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, is_claim, judge_failed
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    Signal,
-    StepDone,
-)
+from dreamr.schedules._claims import CLAIM, CUT, is_claim
+from dreamr.schedules._protocol import Finish, Options
+from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
 
-class Sequential:
+class Sequential(Turns):
     """The oracle: nothing overlaps, so nothing can depend on timing.
 
     With the gate `ScoreGate` this is SpecReason (arXiv 2504.07891). Faithful: the draft writes a
@@ -30,50 +20,12 @@ class Sequential:
     answer is the target's own unless `answer` is 'verified'; a step is whatever the models' own
     delimiter ends, and the draft's stream stays open while it is rated.
 
-    At any time exactly one of three is at work: the draft on its next step, the judge on
-    `_candidate`, or the target on a fallback.
+    The judge is at work on `_candidate`.
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._draft: int | None = None
-        self._target: int | None = None
+        super().__init__(options)
         self._candidate: Step | None = None
-
-    def start(self) -> Sequence[Command]:
-        """Let the draft begin."""
-        self._redraft()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take the turn that the signal ends."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane, step, finish) if lane == self._draft:
-                self._drafted(step, finish)
-            case StepDone(_, step, finish):
-                self._fell_back(step, finish)
-            case LaneEnded(lane, finish):
-                if lane == self._draft:
-                    self._fall_back()
-                else:
-                    self._fell_back(None, finish)
-            case LaneFailed(lane, message):
-                if lane == self._draft:
-                    self._board.draft_failed(signal)
-                    self._fall_back()
-                else:
-                    self._fail(message)
-            case Judged(_, (verdict, *_)):
-                self._decided(verdict)
-            case JudgeFailed(_, message, lost):
-                if lost:
-                    self._fail(message)
-                else:
-                    self._board.report(f"judging failed: {message}")
-                    self._decided(judge_failed(message))
-        return self._board.take()
 
     def _redraft(self) -> None:
         if self._board.draft_lost:
@@ -91,12 +43,15 @@ class Sequential:
             return
         self._candidate = step
         if step.ending is Ending.CAP:
-            self._decided(CUT)
+            self._decided([CUT])
         else:
             board.judge([step])
 
-    def _decided(self, verdict: Verdict) -> None:
-        board, step = self._board, self._candidate
+    def _draft_ended(self) -> None:
+        self._fall_back()
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+        board, step, verdict = self._board, self._candidate, verdicts[0]
         assert step is not None
         self._candidate = None
         if not verdict.accepted:
@@ -110,20 +65,5 @@ class Sequential:
         else:
             board.grant(self._draft)
 
-    def _fall_back(self) -> None:
-        self._board.close(self._draft)
-        self._draft = None
-        self._target = self._board.open("target", 1)
-
-    def _fell_back(self, step: Step | None, finish: Finish | None) -> None:
-        if (end := self._board.commit_own(step, finish)) is not None:
-            self._board.finish(end)
-        else:
-            self._board.close(self._target)
-            self._redraft()
-
-    def _fail(self, message: str) -> None:
-        board = self._board
-        if self._candidate is not None:
-            board.discard(board.position, self._candidate, "draft", "the target was lost")
-        board.finish("failed", message)
+    def _pending(self) -> Sequence[Step]:
+        return [] if self._candidate is None else [self._candidate]

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dreamr.schedules._board import Board
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    RunEnd,
-    Signal,
-    StepDone,
-)
+from dreamr.gate import Verdict
+from dreamr.schedules._protocol import Finish, Options, RunEnd
+from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
 _FIRST, _MORE, _LESS, _MOST = 5, 2, 1, 32  # tokens of a guess
 
 
-class TokenSpeculation:
+class TokenSpeculation(Turns):
     """The draft guesses some tokens, the target checks them in one pass and writes one itself.
 
     The source is arXiv 2211.17192; the length of a guess is that of transformers' assisted
@@ -31,60 +21,16 @@ class TokenSpeculation:
     turns. Different: draft and target are processes of their own, as for all methods here, which
     costs some messages a guess; what is committed is pieces of text, not steps.
 
-    At any time exactly one of three is at work: the draft on a guess, the target checking it, or
-    the target writing down what that has shown it (an engine that has checked a guess knows the
-    tokens, and computes none).
+    The turns are the draft's on a guess, the target's to check it, and the target's to write down
+    what that has shown it (an engine that has checked a guess knows the tokens, and computes none).
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._draft: int | None = None
-        self._target: int | None = None
+        super().__init__(options)
         self._size = _FIRST
         self._most = 0  # tokens that the target's lane may write
         self._written = 0
         self._guess: list[Step] = []
-
-    def start(self) -> Sequence[Command]:
-        """Let the draft guess."""
-        self._redraft()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take the turn that the signal ends, if it ends one."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane, step, finish) if lane == self._draft:
-                self._guess.append(step)
-                if finish is not None:
-                    self._check()
-            case StepDone(_, step, finish):
-                self._wrote(step, finish)
-            case LaneEnded(lane) if lane == self._draft:
-                self._check()
-            case LaneEnded(_, finish):
-                self._wrote(None, finish)
-            case LaneFailed(lane, message):
-                if lane == self._draft:
-                    self._board.draft_failed(signal)
-                    self._drop_guess("the draft failed")
-                    self._write(0)
-                else:
-                    self._fail(message)
-            case Judged(_, (verdict, *_)):
-                evidence = verdict.evidence
-                self._adapt(verdict.accepted)
-                self._drop_guess(verdict.reason)
-                self._write(0 if evidence is None else evidence.agreed)
-            case JudgeFailed(_, message, lost):
-                if lost:
-                    self._fail(message)
-                else:
-                    self._board.report(f"checking failed: {message}")
-                    self._drop_guess("checking failed")
-                    self._write(0)
-        return self._board.take()
 
     def _redraft(self) -> None:
         if self._board.draft_lost:
@@ -92,7 +38,13 @@ class TokenSpeculation:
         else:
             self._draft = self._board.open("draft", self._size, most=self._size)
 
-    def _check(self) -> None:
+    def _drafted(self, step: Step, finish: Finish | None) -> None:
+        self._guess.append(step)
+        if finish is not None:
+            self._draft_ended()
+
+    def _draft_ended(self) -> None:
+        """Have the guess checked, if there is one."""
         self._draft = None
         if self._guess:
             text = "".join(step.text for step in self._guess)
@@ -100,6 +52,21 @@ class TokenSpeculation:
             self._board.judge([Step(text, tokens, Ending.CAP)])
         else:
             self._write(0)
+
+    def _draft_failed(self) -> None:
+        self._drop_guess("the draft failed")
+        self._write(0)
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+        verdict = verdicts[0]
+        self._adapt(verdict.accepted)
+        self._drop_guess(verdict.reason)
+        self._write(0 if verdict.evidence is None else verdict.evidence.agreed)
+
+    def _judge_failed(self, message: str) -> None:
+        self._board.report(f"checking failed: {message}")
+        self._drop_guess("checking failed")
+        self._write(0)
 
     def _adapt(self, right: bool) -> None:
         self._size = min(_MOST, self._size + _MORE) if right else max(1, self._size - _LESS)
@@ -127,10 +94,8 @@ class TokenSpeculation:
 
     def _drop_guess(self, why: str) -> None:
         """What was guessed is not committed itself: the target says the same, as far as it goes."""
-        for place, step in enumerate(self._guess, self._board.position):
-            self._board.discard(place, step, "draft", why)
+        self._board.drop(self._board.position, self._guess, why)
         self._guess = []
 
-    def _fail(self, message: str) -> None:
-        self._drop_guess("the target was lost")
-        self._board.finish("failed", message)
+    def _pending(self) -> Sequence[Step]:
+        return self._guess

@@ -114,6 +114,17 @@ def test_a_line_that_a_kill_broke_off_is_done_again(tmp_path: Path) -> None:
     assert [sample.key for sample in bench(tmp_path)] == [sample.key for sample in whole]
 
 
+def test_a_broken_line_in_the_middle_is_named_and_nothing_is_touched(tmp_path: Path) -> None:
+    bench(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    first, second, *rest = path.read_text().splitlines(keepends=True)
+    broken = "".join([first, second[:50] + "\n", *rest])
+    path.write_text(broken)
+    with pytest.raises(BenchError, match=r"line 2 is no sample .* remove it"):
+        bench(tmp_path)
+    assert path.read_text() == broken
+
+
 def test_a_warm_up_is_not_counted(tmp_path: Path) -> None:
     shop = Shop()
     assert len(bench(tmp_path, open_model=shop, warm_up=2)) == PLAN.samples()

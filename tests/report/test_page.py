@@ -20,7 +20,7 @@ from dreamr.report._page import (
     load_samples,
     markdown,
     render,
-    replace_file,
+    write_file,
     write_report,
 )
 from dreamr.simulator import ideal_seconds
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ReportError, match="No space left on device"):
-        replace_file(path, b"after")
+        write_file(path, b"after")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["before"]
 
 

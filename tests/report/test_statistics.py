@@ -26,11 +26,16 @@ def columns(rows):
 
 @pytest.mark.parametrize(
     ("hits", "count", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
+    [
+        (81, 263, 0.2553, 0.3662),
+        (0, 20, 0.0, 0.1611),
+        (29, 29, 0.8830, 1.0),
+        (95, 100, 0.8882, 0.9785),
+    ],
 )
 def test_the_score_interval_has_the_published_values(hits, count, low, high):
     share = wilson(hits, count)
-    assert (share.low, share.high) == pytest.approx((low, high), abs=2e-4)
+    assert (share.low, share.high) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(st.integers(1, 500), st.data())

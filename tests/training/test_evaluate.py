@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import dreamr
-from dreamr.training.evaluate import JUDGES, Answer, Exam, Outcome, figures, wilson
+from dreamr.training.evaluate import JUDGES, Answer, Exam, Outcome, figures
 
 PAIR = Path(dreamr.__file__).parent / "pair"
 
@@ -38,10 +38,6 @@ def test_accuracy_is_told_by_kind_and_with_an_interval():
     assert draft["kinds"] == {"cups": 1.0, "race": 0.5}
     assert draft["tokens"] == pytest.approx(20)
     assert draft["low"] < 2 / 3 < draft["high"]
-
-
-def test_the_wilson_interval_is_that_of_the_textbook():
-    assert wilson(95, 100) == pytest.approx((0.8882, 0.9785), abs=1e-4)
 
 
 def test_without_a_target_only_the_draft_is_reported():

@@ -1,5 +1,6 @@
 """Many methods on the same problems over the same two engines, and what comes of it."""
 
+from dreamr.bench._files import replace_file
 from dreamr.bench._folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
 from dreamr.bench._methods import PRESETS, STANDARD
 from dreamr.bench._plan import Plan
@@ -18,5 +19,6 @@ __all__ = [
     "Progress",
     "Sample",
     "Span",
+    "replace_file",
     "run_bench",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dreamr.bench._files import replace_file
 from dreamr.bench._plan import Key, Plan
 from dreamr.bench._sample import Sample
 from dreamr.errors import DreamrError, Unsupported
@@ -116,15 +117,16 @@ class Folder:
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(path, len(whole))
-        return {Sample.from_json(json.loads(line)).key for line in whole.splitlines()}
+        lines = enumerate(whole.splitlines(), 1)
+        try:
+            return {Sample.from_line(line, number).key for number, line in lines}
+        except ValueError as error:
+            raise BenchError(f"{path}, {error}: remove it, and it is done again") from error
 
     def _replace(self, path: Path, text: str) -> None:
-        part = path.with_suffix(".part")
         try:
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
+            replace_file(path, text.encode())
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> BenchError:

@@ -38,10 +38,6 @@ class Models:
     def __getitem__(self, role: Role) -> Model:
         return self._models[role]
 
-    def get(self, role: Role) -> Model | None:
-        """The model of a role, None where no method uses one."""
-        return self._models.get(role)
-
     @property
     def alive(self) -> bool:
         """Whether calls of both can succeed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -93,6 +94,18 @@ class Sample:
         """Plain values; spans as lists, since most of a file is made of them."""
         row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         return {**row, "spans": [_row(span) for span in self.spans]}
+
+    @classmethod
+    def from_line(cls, line: str | bytes, number: int) -> Self:
+        """The sample in a line of a file of samples; number: of the line, from 1.
+
+        Raises:
+            ValueError: it is none; the message names the line.
+        """
+        try:
+            return cls.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"line {number} is no sample of a bench ({error})") from error
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:

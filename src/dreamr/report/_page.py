@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample
+from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample, replace_file
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.report import _columns
 from dreamr.report._columns import Table, percent, points, seconds, table, times
@@ -71,10 +70,10 @@ def write_report(folder: Path) -> Path:
     with _extra():
         light, dark = draw(results, samples), draw(results, samples, dark=True)
         page = render(results, samples, origin, {n: (light[n], dark[n]) for n in light})
-    replace_file(folder / RESULTS, json.dumps(content, indent=1).encode() + b"\n")
+    write_file(folder / RESULTS, json.dumps(content, indent=1).encode() + b"\n")
     for name, picture in light.items():
-        replace_file(folder / f"{name}.png", picture)
-    replace_file(folder / REPORT, page.encode())
+        write_file(folder / f"{name}.png", picture)
+    write_file(folder / REPORT, page.encode())
     return folder / REPORT
 
 
@@ -88,13 +87,11 @@ def load_samples(folder: Path) -> list[Sample]:
     samples: dict[object, Sample] = {}
     for number, line in enumerate(lines, 1):
         try:
-            sample = Sample.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+            sample = Sample.from_line(line, number)
+        except ValueError as error:
             if number == len(lines):
                 break
-            raise ReportError(
-                f"{folder / SAMPLES}, line {number} is no sample of a bench ({error}): remove it"
-            ) from error
+            raise ReportError(f"{folder / SAMPLES}, {error}: remove it") from error
         samples[sample.key] = sample
     if not samples:
         raise ReportError(f"{folder / SAMPLES} holds no sample yet: let the bench run first")
@@ -131,22 +128,17 @@ def load_results(folder: Path) -> Results:
         raise ReportError(f"{folder / RESULTS} holds no figures of a bench: {error!r}") from error
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole: until then the name stands for what it held before.
+def write_file(path: Path, content: bytes) -> None:
+    """Replace a file in one go.
 
     Raises:
         ReportError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
-        os.replace(part, path)
+        replace_file(path, content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(f"cannot write {path} ({reason}): the samples are as before") from error
-    finally:
-        with suppress(OSError):  # cleaning up must not hide what went wrong before it
-            part.unlink(missing_ok=True)
 
 
 def render(

@@ -1,6 +1,7 @@
 """Driving a schedule over engines."""
 
+from dreamr.runner._record import decision
 from dreamr.runner._run import open_run, run
 from dreamr.runner._settings import Settings
 
-__all__ = ["Settings", "open_run", "run"]
+__all__ = ["Settings", "decision", "open_run", "run"]

@@ -31,6 +31,12 @@ _DECISIONS: Mapping[type[Command], type[Event]] = {
 }
 
 
+def decision(seconds: float, command: Commit | Reject | Discard | Report) -> Event:
+    """The event that the schedule decided this, so many seconds after the run started."""
+    kind = _DECISIONS[type(command)]
+    return kind(seconds, *(getattr(command, name) for name in type(command).__match_args__))
+
+
 class Record:
     """The events so far, each handed to `emit` as it happens, and the result made of them."""
 
@@ -42,16 +48,20 @@ class Record:
 
     def add(self, kind: type[Event], *values: Any) -> None:
         """An event of this kind happens now."""
-        event = kind(time.perf_counter() - self._started, *values)
-        self._events.append(event)
-        self._emit(event)
+        self._keep(kind(self._seconds(), *values))
 
     def decide(self, command: Commit | Reject | Discard | Report) -> None:
         """The schedule decided this."""
-        values = (getattr(command, name) for name in type(command).__match_args__)
-        self.add(_DECISIONS[type(command)], *values)
+        self._keep(decision(self._seconds(), command))
         if isinstance(command, Commit):
             self._steps.append(CommittedStep(command.step, command.source, command.verdict))
+
+    def _keep(self, event: Event) -> None:
+        self._events.append(event)
+        self._emit(event)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
 
     def finish(self, finished: Finished, cutting: Cutting) -> Result:
         """Close the record."""
@@ -59,7 +69,7 @@ class Record:
             answer=self._answer(finished, cutting),
             steps=tuple(self._steps),
             usage=usage_of(self._events),
-            seconds=time.perf_counter() - self._started,
+            seconds=self._seconds(),
             finish=finished.finish,
             error=finished.error,
             events=tuple(self._events),

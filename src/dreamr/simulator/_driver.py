@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dreamr.errors import Unsupported
+from dreamr.runner import decision
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
@@ -43,19 +44,8 @@ from dreamr.trace import (
     LaneOpened,
     LanePaused,
     LaneResumed,
-    Note,
-    StepCommitted,
-    StepDiscarded,
     StepReady,
-    StepRejected,
 )
-
-_DECISIONS: Mapping[type[Command], type[Event]] = {
-    Commit: StepCommitted,
-    Reject: StepRejected,
-    Discard: StepDiscarded,
-    Report: Note,
-}
 
 
 @dataclass(eq=False, slots=True)
@@ -189,8 +179,7 @@ class VirtualRun:
             case Reject():
                 tally.rejected += 1
         if self._emit is not None:
-            values = (getattr(command, name) for name in type(command).__match_args__)
-            self._note(_DECISIONS[type(command)], *values)
+            self._emit(decision(self._clock.now - tally.started, command))
 
     def _note(self, kind: type[Event], *values: object) -> None:
         if self._emit is not None:

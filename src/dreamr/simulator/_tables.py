@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,9 +148,9 @@ def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 
 def _samples(folder: Path) -> list[Sample]:
-    from dreamr.bench import Sample  # which may use this package itself
+    from dreamr.bench import SAMPLES, Sample  # only here: other commands need no bench
 
-    path = folder / "samples.jsonl"
+    path = folder / SAMPLES
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -161,9 +160,9 @@ def _samples(folder: Path) -> list[Sample]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(Sample.from_json(json.loads(line)))
-            except (ValueError, TypeError, KeyError) as error:
-                raise BadScenario(f"{path}, line {number} is no sample of a bench") from error
+                found.append(Sample.from_line(line, number))
+            except ValueError as error:
+                raise BadScenario(f"{path}, {error}") from error
     return found
 
 

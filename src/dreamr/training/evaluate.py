@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr._provenance import provenance
 from dreamr.gate import FixedGate, SameGate
+from dreamr.report import wilson
 from dreamr.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.training._examples import Example, ExampleMaker, collate, same_question
 from dreamr.training._generate import Solution, first_wrong, solve
@@ -198,14 +198,14 @@ def figures(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 def _accuracy(answers: Sequence[tuple[str, Answer]]) -> dict[str, Any]:
     right = sum(answer.right for _, answer in answers)
-    low, high = wilson(right, len(answers))
+    share = wilson(right, len(answers))
     kinds: dict[str, list[bool]] = {}
     for kind, answer in answers:
         kinds.setdefault(kind, []).append(answer.right)
     return {
-        "accuracy": right / len(answers),
-        "low": low,
-        "high": high,
+        "accuracy": share.value,
+        "low": share.low,
+        "high": share.high,
         "tokens": sum(answer.tokens for _, answer in answers) / len(answers),
         "kinds": {kind: sum(ones) / len(ones) for kind, ones in sorted(kinds.items())},
     }
@@ -226,14 +226,6 @@ def _judging(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
         "false_accepts": accepted([r for r, is_right in judged if not is_right]),
         "false_rejects": 1 - accepted([r for r, is_right in judged if is_right]),
     }
-
-
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson interval of a share."""
-    share, spread = right / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / count / 4)
-    return middle - half, middle + half
 
 
 def main() -> None:

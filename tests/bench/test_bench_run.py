@@ -17,10 +17,11 @@ import pytest
 from dreamr import RunOptions
 from dreamr._reasoner import Model, OpenModel
 from dreamr.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
+from dreamr.bench._plan import Block, Problem
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported
 from dreamr.schedules import Role
-from dreamr.tasks import UnknownTask
+from dreamr.tasks import Item, Items, UnknownTask
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
@@ -217,6 +218,16 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match=r"cannot write in .*file/out"):
         bench(tmp_path / "file" / "out")
+
+
+def test_what_is_done_is_told_without_drawing_its_pictures() -> None:
+    def draw(index: int) -> Item:
+        raise AssertionError(f"picture {index} was drawn")
+
+    problem = Problem("vqa", Items(range(50_000, 50_003), draw), 1)
+    assert Block("fpsr", 1, (problem,)).keys() == [("vqa", 50_001, "fpsr", 1)]
+    with pytest.raises(AssertionError, match="picture 50001"):
+        problem.item  # noqa: B018
 
 
 def test_unknown_names_list_the_known_ones() -> None:

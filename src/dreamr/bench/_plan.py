@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import islice
 from random import Random
 from typing import Any
 
 from dreamr._options import RunOptions
 from dreamr.bench._methods import presets
 from dreamr.errors import Unsupported
-from dreamr.tasks import Item, load
+from dreamr.tasks import Item, Items, load
 
 Key = tuple[str, int, str, int]  # of a sample
+
+
+class Problem:
+    """A problem by its task and number; its picture is drawn or read when it is first needed."""
+
+    def __init__(self, task: str, items: Items, place: int) -> None:
+        self.task, self.index = task, items.numbers[place]
+        self._items, self._place = items, place
+
+    @cached_property
+    def item(self) -> Item:
+        return self._items[self._place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +35,11 @@ class Block:
 
     method: str
     concurrency: int
-    items: tuple[Item, ...]
+    problems: tuple[Problem, ...]
 
     def keys(self) -> list[Key]:
         """Of the samples that it gives."""
-        return [(item.task, item.index, self.method, self.concurrency) for item in self.items]
+        return [(one.task, one.index, self.method, self.concurrency) for one in self.problems]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +79,26 @@ class Plan:
         With one problem at a time a block is one problem; with more it is four times as many, of
         all tasks, so that the machine is full for most of the time.
         """
-        loaded = [
-            load(task, limit=self.limit, seed=self.seed, source=self.sources.get(task))
-            for task in self.tasks
-        ]
-        longest = max(map(len, loaded))
+        loaded = self._load()
         for side_by_side in self.concurrency:
             size = 1 if side_by_side == 1 else 4 * side_by_side
-            items: list[Item] = []
-            for number in range(longest):
-                for suite in loaded:
-                    if number < len(suite):
-                        items.append(suite[number])
-                    if len(items) == size:
-                        yield from self._turns(side_by_side, items)
-                        items = []
-            if items:
-                yield from self._turns(side_by_side, items)
-
-    def _turns(self, concurrency: int, items: list[Item]) -> Iterator[Block]:
-        first = items[0]
-        luck = Random(f"{self.seed}/{first.task}/{first.index}/{concurrency}")
-        for method in luck.sample(self.methods, len(self.methods)):
-            yield Block(method, concurrency, tuple(items))
+            problems = _in_turns(loaded)
+            while block := tuple(islice(problems, size)):
+                first = block[0]
+                luck = Random(f"{self.seed}/{first.task}/{first.index}/{side_by_side}")
+                for method in luck.sample(self.methods, len(self.methods)):
+                    yield Block(method, side_by_side, block)
 
     def samples(self) -> int:
         """How many samples there will be."""
-        sizes = (
-            len(load(task, limit=self.limit, seed=self.seed, source=self.sources.get(task)))
+        problems = sum(map(len, self._load().values()))
+        return problems * len(self.methods) * len(self.concurrency)
+
+    def _load(self) -> dict[str, Items]:
+        return {
+            task: load(task, limit=self.limit, seed=self.seed, source=self.sources.get(task))
             for task in self.tasks
-        )
-        return sum(sizes) * len(self.methods) * len(self.concurrency)
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
@@ -109,3 +112,11 @@ class Plan:
             "sources": dict(self.sources),
             "options": asdict(self.options),
         }
+
+
+def _in_turns(loaded: Mapping[str, Items]) -> Iterator[Problem]:
+    """The first problem of each task, then the second of each, and so on."""
+    for place in range(max(map(len, loaded.values()))):
+        for task, items in loaded.items():
+            if place < len(items):
+                yield Problem(task, items, place)

@@ -114,18 +114,18 @@ class _Bench:
     async def _solve_all(self, block: Block) -> list[Sample]:
         samples: list[Sample] = []
         failures: list[Exception] = []
-        waiting = iter(block.items)
+        waiting = iter(block.problems)
 
         async def work() -> None:
             try:
-                for item in waiting:
-                    samples.append(await self._solve(item, block))
+                for problem in waiting:
+                    samples.append(await self._solve(problem.item, block))
             except Exception as error:  # a task group would wrap it in a group
                 failures.append(error)
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(min(block.concurrency, len(block.items))):
+            for _ in range(min(block.concurrency, len(block.problems))):
                 tasks.start_soon(work)
         if failures:
             raise failures[0]

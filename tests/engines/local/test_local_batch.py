@@ -178,6 +178,21 @@ def test_a_call_that_breaks_its_pass_breaks_no_other(text_model: Loaded) -> None
     assert texts(sent)[2] == texts(expected)[2]
 
 
+def test_sharing_that_fails_with_nobody_to_blame_is_told(
+    text_model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(parts: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(text_model.model, "run_all", broken)
+    service, sent = serve(text_model, talks_for(text_model, 2))
+    for key in range(2):
+        service.handle(Judge(key, key, PREFIX, CANDIDATES))
+    with pytest.warns(RuntimeWarning, match="passes are not shared: no room"):
+        finish(service)
+    assert set(verdicts(sent)) == {0, 1}
+
+
 def test_a_judge_call_cancelled_between_its_passes_gives_its_branch_back(
     text_model: Loaded,
 ) -> None:

@@ -11,9 +11,9 @@ Between two units the worker reads its messages: a cancelled call costs one more
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -221,18 +221,27 @@ class Service:
         model = self._loaded.model
         parts = [job.part for job in jobs if job.part is not None]
         found: Sequence[torch.Tensor | None] = [None] * len(parts)
+        failure: Exception | None = None
         if len(parts) > 1:
-            with suppress(Exception):
+            try:
                 found = model.run_all(parts)
-        for job, part, rows in zip(jobs, parts, found, strict=True):
+            except Exception as error:
+                failure = error
+        went_on = [
             self._step(job, partial(model.run, part) if rows is None else partial(_given, rows))
+            for job, part, rows in zip(jobs, parts, found, strict=True)
+        ]
+        if failure is not None and all(went_on):  # nobody was to blame, so nobody is told
+            warnings.warn(f"passes are not shared: {one_line(failure)}", RuntimeWarning, 2)
 
-    def _step(self, job: _Job, run: Callable[[], torch.Tensor | None]) -> None:
-        """Run a call's pass and take it on from there."""
+    def _step(self, job: _Job, run: Callable[[], torch.Tensor | None]) -> bool:
+        """Run a call's pass and take it on from there; False where that failed."""
         job.part = None
-        if not self._guarded(job.call, lambda: job.go_on(run())):
-            job.part = None
-            job.leave()
+        if self._guarded(job.call, lambda: job.go_on(run())):
+            return True
+        job.part = None
+        job.leave()
+        return False
 
     def _open(self, stream: Stream, known: _Known) -> None:
         task = StreamTask(

@@ -163,6 +163,7 @@ def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
             await expect_lost(engine.judge(Context(TALK), ["Tea."]))
             await expect_lost(anext(engine.stream(Context(TALK), Sampling(3))))
             await expect_lost(engine.start())
+            engine.forget(TALK)  # gone with its worker
         assert gone(engine.pid)
 
     run(killed())

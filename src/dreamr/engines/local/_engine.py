@@ -224,8 +224,12 @@ class LocalEngine:
         return self._lost is None
 
     def forget(self, conversation: Conversation) -> None:
-        """Drop keys, values and pictures of a conversation: the next call computes them anew."""
-        if (key := self._known.pop(conversation, None)) is not None:
+        """Drop keys, values and pictures of a conversation: the next call computes them anew.
+
+        Where the worker is gone, so are they.
+        """
+        key = self._known.pop(conversation, None)
+        if key is not None and self._lost is None:
             self._send(Forget(key))
 
     async def aclose(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -18,9 +18,6 @@ from typer.exceptions import TyperException
 from dreamr._options import BadOption
 from dreamr._reasoner import OpenModel, open_local
 from dreamr._version import __version__
-from dreamr.cli._bench import bench_app
-from dreamr.cli._run import run_command
-from dreamr.cli._simulate import simulate_command
 from dreamr.errors import DreamrError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -31,8 +28,34 @@ ENVIRONMENT = (
 )
 
 
-def build_app(open_model: OpenModel = open_local) -> typer.Typer:
-    """All commands, over models from `open_model`."""
+def _add_run(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._run import run_command
+
+    app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
+
+
+def _add_bench(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._bench import bench_app
+
+    app.add_typer(bench_app(open_model), name="bench")
+
+
+def _add_simulate(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._simulate import simulate_command
+
+    app.command("simulate")(simulate_command)
+
+
+# Each imports what it needs: nobody waits for the rooms of another command.
+_COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
+    "run": _add_run,
+    "bench": _add_bench,
+    "simulate": _add_simulate,
+}
+
+
+def build_app(open_model: OpenModel = open_local, name: str | None = None) -> typer.Typer:
+    """The command of this name, over models from `open_model`; all, if there is none such."""
     app = typer.Typer(
         name="dreamr",
         no_args_is_help=True,
@@ -40,9 +63,8 @@ def build_app(open_model: OpenModel = open_local) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_dreamr)
-    app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
-    app.add_typer(bench_app(open_model), name="bench")
-    app.command("simulate")(simulate_command)
+    for add in [_COMMANDS[name]] if name in _COMMANDS else _COMMANDS.values():
+        add(app, open_model)
     return app
 
 
@@ -54,12 +76,14 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_loca
             stream.reconfigure(errors="replace")
     try:
         arguments = sys.argv[1:] if argv is None else list(argv)
-        app = build_app(open_model)
+        app = build_app(open_model, next((a for a in arguments if not a.startswith("-")), None))
         status = app(arguments, prog_name="dreamr", standalone_mode=False)
         sys.stdout.flush()
         # typer turns an interrupt into a status.
         return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
     except TyperException as error:
+        if not error.format_message():  # a command without arguments: its help is on the screen
+            return error.exit_code
         hint = "" if error.exit_code != USAGE else " (try 'dreamr --help')"
         return _fail(f"{error.format_message()}{hint}", error.exit_code)
     except BadOption as error:

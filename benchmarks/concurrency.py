@@ -64,12 +64,13 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     import torch
 
     from dreamr.engines.local._load import load
+    from dreamr.engines.local._options import read_hints
 
     torch.set_num_threads(1)
     with torch.inference_mode():
         loaded = load(str(folder), LocalOptions())
     loaded.ends = frozenset()
-    worker = Worker(loaded, max(MANY))
+    worker = Worker(loaded, read_hints(folder).questions(), max(MANY))
     ways: dict[str, Callable[[int, bool], float]] = {
         "streams": worker.stream,
         "judge calls": worker.judge,
@@ -99,12 +100,12 @@ def figure(apart: list[float], together: list[float]) -> dict[str, float]:
 class Worker:
     """A service as it runs in the worker process, with warm conversations."""
 
-    def __init__(self, loaded: Any, many: int) -> None:
+    def __init__(self, loaded: Any, questions: Any, many: int) -> None:
         from dreamr.engines.local._service import Service, judging_or_why_not
         from dreamr.engines.local._wire import Remember
 
         options = LocalOptions(ahead=TOKENS + 1)
-        judging = judging_or_why_not(loaded, "Judge the last step.", options)
+        judging = judging_or_why_not(loaded, questions, options)
         self._sent: list[Any] = []
         self._service = Service(loaded, judging, options, self._sent.append)
         self._calls = 0

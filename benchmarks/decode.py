@@ -60,7 +60,9 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
     import torch
 
     from dreamr.engines.local._load import load
+    from dreamr.engines.local._options import read_hints
 
+    questions = read_hints(path).questions()
     torch.set_num_threads(1)
     talk = question()
     with torch.inference_mode():
@@ -74,8 +76,8 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
             "lean, per token": lambda: streamed(lean, talk),
             "modules, prompt of 260 tokens": lambda: read(plain, talk),
             "lean, prompt of 260 tokens": lambda: read(lean, talk),
-            "modules, judge 3 steps": lambda: judged(plain, talk),
-            "lean, judge 3 steps": lambda: judged(lean, talk),
+            "modules, judge 3 steps": lambda: judged(plain, talk, questions),
+            "lean, judge 3 steps": lambda: judged(lean, talk, questions),
             "engine, per token": lambda: asyncio.run(served(path, talk)),
         }
         times: dict[str, list[float]] = {what: [] for what in ways}
@@ -129,11 +131,11 @@ def read(loaded: Any, talk: Conversation) -> float:
     return now() - start
 
 
-def judged(loaded: Any, talk: Conversation) -> float:
+def judged(loaded: Any, talk: Conversation, questions: Any) -> float:
     from dreamr.engines.local._judge import Judging
     from dreamr.engines.local._session import Session
 
-    judging = Judging(loaded, "Judge the last step.", LocalOptions().labels, 512)
+    judging = Judging(loaded, questions, LocalOptions().labels, 512)
     session = Session(loaded, talk)
     prefix = [STEP] * 4
     judging.judge(session, prefix, [STEP])

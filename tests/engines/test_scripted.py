@@ -156,6 +156,13 @@ def test_agreement_is_seen_from_the_script() -> None:
     assert (found.tokens, found.agreed) == (3, 2)
 
 
+def test_there_is_no_opinion_on_what_nobody_asks_about() -> None:
+    engine = ScriptedEngine(script="Answer: 3", opinion=1.0)
+    step, answer = judged(engine, (), "one ", "Answer: 3", query=Query(unasked="Answer:"))
+    assert (step.mass, answer.mass) == (1.0, 0.0)
+    assert answer.tokens == 2
+
+
 def test_a_score_comes_out_of_the_opinion() -> None:
     engine = ScriptedEngine(opinion={"good": 1.0})
     good, bad = judged(engine, (), "good", "bad", query=Query("score"))

@@ -11,7 +11,7 @@ from dreamr.steps import Cutting, Step
 TALK = Conversation((Turn("user", (Text("?"),)),))
 
 
-def pumped(script: str, credit: int) -> list[tuple[str, Finish | None] | str]:
+def pumped(script: str, credit: int, begun: str = "") -> list[tuple[str, Finish | None] | str]:
     """What a lane says, and where it waits for credit; it gets one step at a time."""
     said: list[tuple[str, Finish | None] | str] = []
 
@@ -28,7 +28,7 @@ def pumped(script: str, credit: int) -> list[tuple[str, Finish | None] | str]:
                 lane.grant(1)
 
         stream = ScriptedEngine(script=script).stream(Context(TALK), Sampling())
-        await Pump(lane, Cutting(), say, pause).run(stream)
+        await Pump(lane, Cutting(), say, pause, begun).run(stream)
 
     anyio.run(main)
     return said
@@ -46,6 +46,11 @@ def test_a_lane_waits_for_credit_before_it_writes_on() -> None:
 
 def test_a_lane_with_credit_does_not_wait() -> None:
     assert pumped("a\n\nb", 9) == [("a\n\n", None), ("b", "stop")]
+
+
+def test_a_step_that_others_have_begun_is_said_whole() -> None:
+    assert pumped("d\n\nc", 9, begun="begun an") == [("begun and\n\n", None), ("c", "stop")]
+    assert pumped("c", 9, begun="whole\n\n") == [("whole\n\n", None), ("c", "stop")]
 
 
 def test_a_stream_that_ends_without_a_step_says_only_that() -> None:

@@ -248,6 +248,43 @@ def test_a_waiting_judge_call_takes_the_steps_that_come_meanwhile(taken: int) ->
     assert texts(result)[:3] == [*DRAFT[:2], "Three.\n\n"]
 
 
+def test_a_draft_that_ends_the_targets_step_alike_goes_on_behind_it() -> None:
+    class Slow(ScriptedEngine):
+        """Writes nothing of its own before the draft has written what it is waited for."""
+
+        async def stream(self, context: Context, sampling: Sampling) -> Any:
+            while small.streams < 2 or small.open_streams:
+                await anyio.lowlevel.checkpoint()
+            async for chunk in super().stream(context, sampling):
+                yield chunk
+
+    rejected = Evidence(0.0, 1.0, own="Tea costs ")
+    big = Slow(script=TARGET, opinion={DRAFT[0]: rejected, **dict.fromkeys(TARGET, 1.0)})
+    small = draft(script={"": DRAFT[0], "Tea costs ": "".join(TARGET)[len("Tea costs ") :]})
+    result = go(big, small, options=Options())
+    assert texts(result) == TARGET
+    assert [c.source for c in result.steps] == ["target", "draft", "draft", "target"]
+    assert small.streams == 2
+    assert usage_of(result.events) == result.usage
+
+
+def test_nothing_is_asked_about_an_answer_that_the_target_writes_itself() -> None:
+    asked: list[Query] = []
+
+    class Curious(ScriptedEngine):
+        async def judge(
+            self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+        ) -> tuple[Evidence, ...]:
+            asked.append(query)
+            return await super().judge(context, candidates, query)
+
+    for answer in ("target", "verified"):
+        go(Curious(script=TARGET), draft(), options=Options(answer=answer))  # type: ignore[arg-type]
+    about = {query.concerns("\nAnswer: 4") for query in asked}
+    assert about == {False, True}
+    assert all(query.concerns("Tea is 2.\n\n") for query in asked)
+
+
 def test_the_wrong_number_of_verdicts_is_a_failed_judgement() -> None:
     class Terse(ScriptedEngine):
         async def judge(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dreamr.gate import Verdict
+from dreamr.gate import Evidence, Verdict
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
@@ -52,7 +52,8 @@ class World:
     """What the models write and think: functions of the text before, and of nothing else.
 
     odd_drafts, odd_steps: how often the draft, the target write anything but a plain step.
-    alike: how often the target writes what the draft would have written.
+    alike: how often the target writes what the draft would have written. shown: how often the
+    judging shows how the target would begin.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class World:
     odd_drafts: float = 0.2
     odd_steps: float = 0.1
     alike: float = 0.0
+    shown: float = 0.5
 
     def write(self, role: str, prefix: Sequence[str]) -> Writing:
         luck = random.Random(f"{self.seed} alike {''.join(prefix)}")
@@ -74,8 +76,21 @@ class World:
 
     def verdict(self, prefix: Sequence[str], step: Step) -> Verdict:
         luck = random.Random(f"{self.seed} judge {''.join(prefix)}|{step.text}")
-        accepted = luck.random() < self.acceptance
-        return Verdict(accepted, luck.random(), 0.5, "the world says so")
+        accepted, ratio = luck.random() < self.acceptance, luck.random()
+        own, _ = self.write("target", prefix)
+        shown = own is not None and luck.random() < self.shown
+        begun = own.text[: luck.randint(1, len(own.text))] if own is not None and shown else ""
+        evidence = Evidence(ratio, 1 - ratio, own=begun)
+        return Verdict(accepted, ratio, 0.5, "the world says so", evidence)
+
+    def complete(self, prefix: Sequence[str], begun: str) -> Writing:
+        """The draft's step where the target's beginning is given: often the target's own."""
+        luck = random.Random(f"{self.seed} complete {''.join(prefix)}|{begun}")
+        own = self.write("target", prefix)
+        if luck.random() < 0.5:
+            return own
+        step, finish = self.write("draft", [*prefix, begun])
+        return (None if step is None else replace(step, text=begun + step.text)), finish
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,7 @@ class _Lane:
     role: str
     prefix: list[str]
     credit: int
+    begun: str = ""
     busy: bool = False
 
 
@@ -195,7 +211,11 @@ class Adversary:
         lane.busy = False
         if lane.role in self.lost or self.unlucky(lane.role):
             return self.fail(number, lane)
-        step, finish = self.world.write(lane.role, lane.prefix)
+        if lane.begun:
+            step, finish = self.world.complete(lane.prefix, lane.begun)
+            lane.begun = ""
+        else:
+            step, finish = self.world.write(lane.role, lane.prefix)
         if finish is not None:
             del self.lanes[number]
         if step is None:
@@ -248,7 +268,7 @@ class Adversary:
 
     def obey(self, command: Command) -> None:
         match command:
-            case OpenLane(number, role, prefix, credit, max_tokens):
+            case OpenLane(number, role, prefix, credit, max_tokens, _, begun):
                 assert credit >= 1
                 drafted = len(prefix) - len(self.text)
                 assert max_tokens == self.room(drafted)
@@ -256,7 +276,12 @@ class Adversary:
                     assert drafted == 0, "a lane must begin at the frontier"
                     assert all(lane.role != role for lane in self.lanes.values()), "two at once"
                 assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
-                self.lanes[number] = _Lane(role, list(prefix), credit)
+                if begun:
+                    assert role == "draft"
+                    own, _ = self.world.write("target", prefix)
+                    assert own is not None
+                    assert own.text.startswith(begun)
+                self.lanes[number] = _Lane(role, list(prefix), credit, begun)
                 self.keep_busy(number)
             case Grant(number, steps):
                 self.lanes[number].credit += steps

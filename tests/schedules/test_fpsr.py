@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from dreamr.gate import Verdict
+from dreamr.gate import Evidence, Verdict
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
@@ -37,6 +37,7 @@ C = TypeVar("C", bound=Command)
 
 YES = Verdict(True, 0.9, 0.7, "")
 NO = Verdict(False, 0.1, 0.7, "")
+NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, own="ow"))
 
 
 def step(text: str, ending: Ending = Ending.DELIMITER) -> Step:
@@ -144,6 +145,53 @@ def test_a_rejection_drops_what_followed_and_waits_for_the_target() -> None:
         ("draft", (OWN.text,)),
         ("target", (OWN.text,)),
     ]
+
+
+def test_after_a_rejection_the_draft_completes_what_the_target_begins() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.judges(NO_BUT)
+    assert talk.all(CloseLane) == [CloseLane(0)]
+    assert talk.only(OpenLane) == OpenLane(2, "draft", (), 8, 8192, begun="ow")
+    assert talk.writes("draft", OWN) == []  # the target itself writes what is committed here
+    assert talk.writes("draft", B) == []
+
+
+def test_where_the_target_ends_alike_what_was_drafted_behind_it_is_judged_at_once() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.judges(NO_BUT)
+    talk.writes("draft", OWN)
+    talk.writes("draft", B)
+    talk.writes("target", OWN)
+    assert talk.only(Commit) == Commit(0, OWN, "target")
+    assert talk.only(Discard).step is OWN
+    assert talk.only(Judge) == Judge(1, (OWN.text,), (B,))
+    assert talk.only(Grant).lane == talk.lanes["draft"]
+    assert talk.only(OpenLane).role == "target"
+
+
+def test_where_the_target_ends_otherwise_the_draft_begins_anew() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    talk.judges(NO_BUT)
+    talk.writes("draft", step("owl\n\n"))
+    talk.writes("draft", B)
+    talk.writes("target", OWN)
+    assert talk.only(Commit) == Commit(0, OWN, "target")
+    assert len(talk.all(Discard)) == 2
+    assert not talk.all(Judge)
+    assert {(c.role, c.begun) for c in talk.all(OpenLane)} == {("draft", ""), ("target", "")}
+
+
+@pytest.mark.parametrize("why", ["reproducible", "the target was quicker"])
+def test_the_draft_does_not_run_ahead_where_that_cannot_help(why: str) -> None:
+    talk = Talk(reproducible=why == "reproducible")
+    talk.writes("draft", A)
+    if why != "reproducible":
+        talk.writes("target", OWN)
+    talk.judges(NO_BUT)
+    assert not any(command.begun for command in talk.all(OpenLane))
 
 
 def test_a_fallback_that_is_already_there_is_committed_with_the_rejection() -> None:

@@ -19,6 +19,7 @@ WORLDS = st.builds(
     odd_drafts=UNIT,
     odd_steps=st.floats(0, 0.5),
     alike=st.sampled_from([0.0, 0.3]),
+    shown=st.sampled_from([0.0, 0.7]),
 )
 STEPWISE = [name for name in METHODS if name != "token-sd"]  # which commits pieces of steps
 PACES = st.builds(

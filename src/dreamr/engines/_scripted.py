@@ -104,9 +104,10 @@ class ScriptedEngine:
         steps = tuple(candidates)
         await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
         prefixes = (context.prefix + steps[:i] for i in range(len(steps)))
-        find = self._agreement if query.asks == "agreement" else self._evidence
         found = (
-            find(Context(context.conversation, prefix), candidate)
+            (self._evidence if query.concerns(candidate) else self._agreement)(
+                Context(context.conversation, prefix), candidate
+            )
             for prefix, candidate in zip(prefixes, steps, strict=True)
         )
         return tuple(map(_scored, found) if query.asks == "score" else found)

@@ -14,6 +14,8 @@ class Evidence:
     tokens: how many of the target's tokens the step has, 0 if unknown.
     agreed: how many of these, from the first on, it would have written itself, greedily.
     scores: where a score was asked for, the probabilities of 0 to 9, else empty.
+    own: how the target would itself begin the step, greedily, as far as its judging has shown:
+    what it agrees with, and its next token. Empty if unknown.
     """
 
     positive: float
@@ -22,6 +24,7 @@ class Evidence:
     tokens: int = 0
     agreed: int = 0
     scores: tuple[float, ...] = ()
+    own: str = ""
 
     @property
     def mass(self) -> float:

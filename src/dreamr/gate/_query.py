@@ -17,10 +17,18 @@ class Query:
     target's own step, in the words of the labels (Lookahead Reasoning); 'agreement', no question at
     all: how far the target would have written the same (token-level speculative decoding).
     others: for 'same', the target's own step in the place of each candidate.
+    unasked: nothing is asked about a candidate that begins so: it is read, for what the target
+    would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
     """
 
     asks: Asks = "verdict"
     others: tuple[str, ...] = ()
+    unasked: str = ""
+
+    def concerns(self, candidate: str) -> bool:
+        """Whether anything is asked about this candidate."""
+        silent = self.unasked and candidate.lstrip().startswith(self.unasked)
+        return self.asks != "agreement" and not silent
 
 
 VERDICT = Query()

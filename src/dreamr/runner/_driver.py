@@ -166,11 +166,11 @@ class Driver:
         def pause(paused: bool) -> None:
             self._record.add(LanePaused if paused else LaneResumed, lane.number)
 
-        context = Context(self._conversation, command.prefix)
-        stream = engine.stream(
-            context, settings.draws(lane.role, command.max_tokens, command.guess)
-        )
-        return await Pump(lane, settings.cutting, say, pause).run(stream)
+        begun = (command.begun,) if command.begun else ()
+        context = Context(self._conversation, command.prefix + begun)
+        sampling = settings.draws(lane.role, command.max_tokens, command.guess)
+        pump = Pump(lane, settings.cutting, say, pause, command.begun)
+        return await pump.run(engine.stream(context, sampling))
 
     async def _watch(self) -> None:
         """One clock for all work, since a timer a token would cost more than all the rest."""
@@ -182,7 +182,7 @@ class Driver:
                     work.check(seconds)
 
     def _ask(self, command: Judge) -> None:
-        query = Query(self._settings.gate.asks, command.others)
+        query = Query(self._settings.gate.asks, command.others, self._settings.unasked)
         question = Question(command.call, command.prefix, command.candidates, query)
         self._calls[question.call] = question
         self._record.add(JudgeStarted, question.call, question.positions())

@@ -88,13 +88,14 @@ class Pump:
 
     say: called with each step, and how the stream ended where it did; without a step where it
     ended before one. pause: called with True where the lane waits for credit, False where it goes
-    on.
+    on. begun: the text in front of the stream that belongs to its first step; none of its tokens.
     """
 
     lane: Lane
     cutting: Cutting
     say: Callable[[Step | None, Finish | None], None]
     pause: Callable[[bool], None]
+    begun: str = ""
 
     async def run(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
         """Take the stream to its end; closes it, however this is left.
@@ -112,6 +113,8 @@ class Pump:
         lane, cutter = self.lane, StepCutter(self.cutting)
         if lane.credit <= 0:
             await self._wait_for_credit()
+        if steps := cutter.push(self.begun, 0):
+            await self._tell(steps, None)
         async for chunk in stream:  # once a token: no timers, tasks or events in here
             lane.since = time.monotonic()
             lane.tokens += chunk.tokens

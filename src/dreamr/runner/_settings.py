@@ -31,6 +31,11 @@ class Settings:
     draft_sampling: Sampling | None = None
     stall_seconds: float = 300.0
 
+    @property
+    def unasked(self) -> str:
+        """How a step begins that is not asked about, since the target writes the answer itself."""
+        return (self.cutting.answer_marker or "") if self.options.answer == "target" else ""
+
     def draws(self, role: Role, max_tokens: int, guess: str = "") -> Sampling:
         """How a lane draws: as the caller wants it, and no longer than the schedule does."""
         own = self.draft_sampling if role == "draft" else None

@@ -98,6 +98,7 @@ class Board:
         drafted: Sequence[Step] = (),
         most: int | None = None,
         guess: str = "",
+        begun: str = "",
     ) -> int:
         """Open a lane at the frontier, or behind drafted steps; `most` tokens, if there is room."""
         lane, self._next_lane = self._next_lane, self._next_lane + 1
@@ -105,7 +106,7 @@ class Board:
         prefix = (*self.prefix, *(step.text for step in drafted))
         room = self.room - sum(step.tokens for step in drafted)
         room = room if most is None else min(room, most)
-        self._commands.append(OpenLane(lane, role, prefix, credit, max(1, room), guess))
+        self._commands.append(OpenLane(lane, role, prefix, credit, max(1, room), guess, begun))
         return lane
 
     def grant(self, lane: int | None) -> None:

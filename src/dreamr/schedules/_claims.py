@@ -7,6 +7,7 @@ from dreamr.schedules._protocol import AnswerBy
 from dreamr.steps import Ending, Step
 
 CLAIM = "the target decides when the reasoning is complete"
+FORESEEN = "the target wrote the same"
 CUT = Verdict(False, 0.0, 1.0, "cut by the length cap")
 
 

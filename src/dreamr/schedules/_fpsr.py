@@ -6,11 +6,19 @@ The frontier is the end of the committed text. What is in flight around it:
               | own                         (the target's step at the frontier: the hedge)
 
 One judge call at a time covers the waiting steps from the front, and grows as more of them are
-complete; what comes too late for it is asked about in the next. A claim behind them is judged too:
-its verdict decides nothing, but an engine that has read the claim knows in the same pass how far it
+complete; what comes too late for it is asked about in the next. A claim behind them goes along:
+nothing is asked about it, but an engine that has read the claim knows in the same pass how far it
 would have written the same (`dreamr.engines.local`). A claim that nobody was asked about is a guess
 at what the target writes in its place. The source is section 3 of the paper
 (arXiv 2605.28678), without its retries.
+
+Beyond the paper: after a rejection the draft need not idle until the target's own step is there.
+Where the judging has shown how that begins, the draft writes its end too, and goes on behind it:
+
+    committed | guess | waiting[1] waiting[2] ... | (the step that the draft is writing)
+              | own
+
+If the target then writes the same, the draft is steps ahead; if not, it begins anew.
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ from dataclasses import dataclass
 
 from dreamr.gate import Verdict
 from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, is_claim, judge_failed
+from dreamr.schedules._claims import CLAIM, CUT, FORESEEN, is_claim, judge_failed
 from dreamr.schedules._protocol import (
     Command,
     Finish,
@@ -63,7 +71,7 @@ class Fpsr:
 
     The draft is waited for as long as a complete drafted step has no verdict yet; otherwise the
     first to complete the step at the frontier wins (with `reproducible`, the draft is always
-    waited for). A rejection leaves the draft idle until the target's own step is there.
+    waited for, and does not run ahead of the target after a rejection).
     """
 
     def __init__(self, options: Options) -> None:
@@ -73,6 +81,7 @@ class Fpsr:
         self._target: int | None = None
         self._alone = False  # whether the target's lane goes on by itself after each step
         self._waiting: deque[_Drafted] = deque()
+        self._ahead = False  # whether what waits begins with a guess at the target's own step
         self._own: _Own | None = None
         self._claim = ""  # the draft's end at the frontier, where it is discarded
 
@@ -147,7 +156,7 @@ class Fpsr:
         """Decide on the step at the frontier, if that is possible now."""
         if self._board.finished:
             return False
-        if self._waiting:
+        if self._waiting and not self._ahead:
             if self._waiting[0].decided:
                 self._settle_drafted(self._waiting.popleft())
                 return True
@@ -168,6 +177,15 @@ class Fpsr:
             board.reject(step, verdict)
             self._drop_waiting(board.position + 1, "it followed a rejected step")
             self._close_draft()
+            self._run_ahead(verdict)
+
+    def _run_ahead(self, verdict: Verdict) -> None:
+        """Let the draft complete what the target is about to write, if its beginning is known."""
+        begun = verdict.evidence.own if verdict.evidence is not None else ""
+        possible = self._own is None and not self._board.draft_lost
+        if begun and possible and not self._options.reproducible:
+            self._draft = self._board.open("draft", self._options.window, begun=begun)
+            self._ahead = True
 
     def _accept(self, step: Step, verdict: Verdict) -> None:
         self._drop_own("the draft's step was accepted")
@@ -179,12 +197,31 @@ class Fpsr:
 
     def _commit_own(self, own: _Own) -> None:
         self._own = None
+        foreseen = self._take_guess(own)
         if (end := self._board.commit_own(own.step, own.finish)) is not None:
             self._finish(end)
             return
         if not self._alone:
             self._close_target()
-        self._redraft()
+        if foreseen:
+            self._claim = ""
+            self._board.grant(self._draft)
+        else:
+            self._redraft()
+
+    def _take_guess(self, own: _Own) -> bool:
+        """Whether the draft has foreseen the target's step, so that what is behind it may stay."""
+        ahead, self._ahead = self._ahead, False
+        if not (ahead and self._waiting):
+            return False
+        guess = self._waiting[0].step
+        foreseen = own.step is not None and own.step.text == guess.text
+        if foreseen:
+            self._waiting.popleft()
+            self._board.discard(self._board.position, guess, "draft", FORESEEN)
+        else:
+            self._drop_waiting(self._board.position, "the target wrote another step before it")
+        return foreseen
 
     def _redraft(self) -> None:
         """Let the draft write from the frontier; what it was writing is out of date."""
@@ -195,14 +232,14 @@ class Fpsr:
 
     def _judge(self) -> None:
         """Ask about all complete waiting steps at once, and about a claim behind them."""
-        if any(not drafted.decided for drafted in self._waiting):
+        if not self._ahead and any(not drafted.decided for drafted in self._waiting):
             self._board.judge(drafted.step for drafted in self._waiting if drafted.verdict is None)
 
     def _hedge(self) -> None:
         """Let the target write its own step at the frontier, where that is wanted."""
         if self._target is not None or self._own is not None:
             return
-        needed = self._draft is None and not self._waiting
+        needed = self._ahead or (self._draft is None and not self._waiting)
         wanted = {"always": True, "idle": not self._waiting, "never": False}[self._options.hedge]
         if needed or wanted:
             self._alone = needed and self._board.draft_lost

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from dreamr.gate import Verdict
 from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, ends_reasoning, judge_failed
+from dreamr.schedules._claims import CLAIM, CUT, FORESEEN, ends_reasoning, judge_failed
 from dreamr.schedules._protocol import (
     Command,
     Finish,
@@ -31,7 +31,7 @@ from dreamr.schedules._protocol import (
 )
 from dreamr.steps import Ending, Step
 
-_SAME = Verdict(True, 1.0, 1.0, "the target wrote the same")
+_SAME = Verdict(True, 1.0, 1.0, FORESEEN)
 _OTHER = Verdict(False, 0.0, 1.0, "the target went another way")
 
 _Own: TypeAlias = tuple[Step | None, Finish | None]

@@ -81,6 +81,7 @@ class OpenLane:
 
     The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
     guess: how the lane may well begin; an engine that can check tokens in one pass does.
+    begun: how the lane's first step begins; it is told whole, with this in front.
     """
 
     lane: int
@@ -89,6 +90,7 @@ class OpenLane:
     credit: int
     max_tokens: int
     guess: str = ""
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,26 @@ def test_too_few_steps_to_compare_with_are_an_error(text_model: Loaded) -> None:
         judge(ask, session, PREFIX, CANDIDATES, Query("same", OTHERS[:1]))
 
 
+def test_what_nobody_asks_about_is_read_and_changes_nothing_for_the_others(loaded: Loaded) -> None:
+    session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
+    plain = judge(ask, session_of(loaded, question_for(loaded)), PREFIX, CANDIDATES)
+    found = judge(ask, session, PREFIX, CANDIDATES, Query(unasked="The blue"))
+    assert [evidence.mass > 0 for evidence in found] == [True, False, True]
+    assert all(same(found[place], plain[place]) for place in (0, 2))
+    assert found[1].logprob == pytest.approx(plain[1].logprob, rel=1e-4)
+    assert (found[1].agreed, found[1].own) == (plain[1].agreed, plain[1].own)
+
+
+def test_judging_shows_how_the_model_itself_would_begin(loaded: Loaded) -> None:
+    session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
+    pieces = stream(loaded, session)
+    own = "".join(piece.text for piece in pieces)
+    known = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 4)])
+    (found,) = judge(ask, session, (), [f"{known}~ and so on."])
+    assert found.own
+    assert own.startswith(found.own)
+
+
 def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loaded) -> None:
     session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
     pieces = stream(loaded, session)

@@ -9,8 +9,8 @@ the place of a step: the step's own tokens up to the first that it would not hav
 choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them.
 
 Rows of questions lie behind those of the steps, so they are forgotten by not keeping them, while
-the steps' keys and values stay: an accepted step has already been read. A query for agreement asks
-nothing, so there the rows of the steps are all.
+the steps' keys and values stay: an accepted step has already been read. Where nothing is asked
+about a step, its own rows are all.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Judging:
         self._fixed: dict[Asks, list[int]] = {
             "verdict": loaded.prompter.question(questions.verdict),
             "score": loaded.prompter.question(questions.score),
-            "agreement": [],
         }
         words = self._tokens((labels.positive, labels.negative))
         self._answers: dict[Asks, list[torch.Tensor]] = {"verdict": words, "same": words}
@@ -76,7 +75,7 @@ class Judging:
         nodes = session.walk([*prefix, *candidates])
         before, steps = nodes[: len(prefix)], nodes[len(prefix) :]
         base = session.tokens(before)
-        asked = self._asked(query, len(steps))
+        asked = self._asked(query, candidates)
         session.check_room(len(session.tokens(nodes)) + max(map(len, asked)))
         branch = session.acquire("judge", base)
         try:
@@ -96,14 +95,21 @@ class Judging:
         found = label_tokens(self._prompter, labels)
         return [torch.tensor(tokens, device=self._model.device) for tokens in found]
 
-    def _asked(self, query: Query, count: int) -> list[list[int]]:
-        """The tokens of the question behind each of so many candidates."""
-        if query.asks != "same":
-            return [self._fixed[query.asks]] * count
-        if len(query.others) < count:
-            raise EngineError(f"{len(query.others)} steps to compare with, for {count} candidates")
-        questions = (self._questions.about(other) for other in query.others)
-        return [self._prompter.question(question) for question in questions][:count]
+    def _asked(self, query: Query, candidates: Sequence[str]) -> list[list[int]]:
+        """The tokens of the question behind each candidate, none where nothing is asked."""
+        others, count = query.others, len(candidates)
+        if query.asks == "same" and len(others) < count:
+            raise EngineError(f"{len(others)} steps to compare with, for {count} candidates")
+        return [
+            self._question(query, place) if query.concerns(candidate) else []
+            for place, candidate in enumerate(candidates)
+        ]
+
+    def _question(self, query: Query, place: int) -> list[int]:
+        """The tokens of the question about the candidate at this place."""
+        if query.asks == "same":
+            return self._prompter.question(self._questions.about(query.others[place]))
+        return self._fixed[query.asks]
 
     def _catch_up(self, session: Session, branch: Branch, base: list[int]) -> Passes[None]:
         """Read most of a prefix that is new to the branch."""
@@ -140,17 +146,19 @@ class Judging:
             block_mask(start, len(tail), bounds[1:], sizes),
         )
         session.keep(branch, tail)
-        lasts = [len(tail) + end - 1 for end in accumulate(sizes)]
-        masses = self._masses(hidden[lasts], query.asks)
+        ends = zip(accumulate(sizes), sizes, strict=True)
+        lasts = [len(tail) + end - 1 for end, size in ends if size]
+        answers = iter(self._masses(hidden[lasts], query.asks))
+        masses = [next(answers) if size else [] for size in sizes]
         # The row before a token's own is the one that predicts it.
         first = bounds[0] - 1
+        line = [*base[:start], *tail]
         logprobs = self._model.logits(hidden[first : len(tail)]).log_softmax(-1)
         found = []
         for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = foreseen(rows, node.ids)
-            agreed = len(place.foreseen) - 1
-            found.append(_evidence(mass, _mean(rows[:-1], node.ids), len(node.ids), agreed))
+            found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
         return tuple(found)
 
     def _one_by_one(
@@ -174,9 +182,9 @@ class Judging:
                 hidden = torch.cat([row, own])
             masses = yield from self._ask(session, branch, ids, question, query.asks)
             logprobs = self._model.logits(hidden).log_softmax(-1)
-            agreed = len(foreseen(logprobs, node.ids)) - 1
-            mean = _mean(logprobs[:-1], node.ids)
-            found.append(_evidence(masses, mean, len(node.ids), agreed))
+            chosen = foreseen(logprobs, node.ids)
+            before = ids[: len(ids) - len(node.ids)]
+            found.append(self._evidence(masses, logprobs, node, chosen, before))
             row = hidden[-1:]
         return tuple(found)
 
@@ -192,15 +200,31 @@ class Judging:
         return self._masses(answer, asks)[0]
 
     def _masses(self, hidden: torch.Tensor, asks: Asks) -> list[list[float]]:
-        """For each row (rows, width) the probability of each answer; of none for agreement."""
-        if asks == "agreement":
-            return [[] for _ in range(len(hidden))]
+        """For each row (rows, width) the probability of each answer."""
+        if not len(hidden):
+            return []
         if asks not in self._answers:  # not before it is needed: not every model has digits
             self._answers[asks] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
         shares = self._model.logits(hidden).softmax(-1)
         sums = [shares[:, tokens].sum(-1) for tokens in self._answers[asks]]
         masses: list[list[float]] = torch.stack(sums, -1).tolist()
         return masses
+
+    def _evidence(
+        self,
+        masses: Sequence[float],
+        logprobs: torch.Tensor,
+        step: Node,
+        own: Sequence[tuple[int, float]],
+        before: list[int],
+    ) -> Evidence:
+        """masses: of the labels, of the digits, or none. logprobs, own: see `foreseen`."""
+        text = self._prompter.texts.start(before)
+        begun = "".join(text.push(token) for token, _ in own)
+        positive, negative = masses if len(masses) == 2 else (0.0, 0.0)
+        scores = () if len(masses) == 2 else tuple(masses)
+        mean = _mean(logprobs[:-1], step.ids)
+        return Evidence(positive, negative, mean, len(step.ids), len(own) - 1, scores, begun)
 
 
 def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int]) -> torch.Tensor:
@@ -227,10 +251,3 @@ def _mean(logprobs: torch.Tensor, ids: list[int]) -> float | None:
         return None
     tokens = torch.tensor(ids, device=logprobs.device)
     return float(logprobs.gather(1, tokens[:, None]).mean())
-
-
-def _evidence(masses: Sequence[float], logprob: float | None, tokens: int, agreed: int) -> Evidence:
-    """masses: of the labels, of the digits, or none."""
-    if len(masses) == 2:
-        return Evidence(masses[0], masses[1], logprob, tokens, agreed)
-    return Evidence(0.0, 0.0, logprob, tokens, agreed, tuple(masses))

@@ -1,0 +1,36 @@
+"""The scripts under benchmarks/ run; what they measure is not looked at here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dreamr
+
+ROOT = Path(__file__).parents[1]
+DRAFT = str(Path(dreamr.__file__).parent / "pair" / "draft")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["decode.py", "--model", DRAFT, "--rounds", "1"],
+        ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
+        ["overhead.py", "--repeats", "1", "--steps", "5"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_benchmark_writes_its_figures(command: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    script, *flags = command
+    subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / script, *flags, "--out", out],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures.pop("provenance")
+    assert figures

@@ -66,14 +66,34 @@ def recorded(script: Script, index: int, method: str, options: Options, costs: C
 
 
 def bench(
-    method: str, options: Options, costs: Costs = PAIR, problems: int = 40, acceptance: float = 0.8
+    method: str,
+    options: Options,
+    costs: Costs = PAIR,
+    problems: int = 40,
+    acceptance: float = 0.8,
+    same: float = 0.0,
+    completes: float = 0.0,
 ) -> tuple[list[Sample], list[Sample]]:
+    """Runs of the target and of a method.
+
+    same: which share of the accepted steps the target writes alike. completes: how many rejected
+    ones the draft ends like the target, if it is shown the beginning of the target's own.
+    """
     luck = random.Random(7)
     target, samples = [], []
     for index in range(problems):
         lengths = Lengths(14, 0.5), Lengths(12, 0.4)
         steps = luck.randint(4, 11)
         script = draw_script(f"replay {index}", steps, acceptance, *lengths, ends=True)
+        drafted = [
+            replace(
+                step,
+                same=step.accepted and luck.random() < same,
+                completes=6 if not step.accepted and luck.random() < completes else 0,
+            )
+            for step in script.drafted
+        ]
+        script = replace(script, drafted=drafted)
         target.append(recorded(script, index, "target", Options(), disturbed(costs, luck)))
         samples.append(recorded(script, index, method, options, disturbed(costs, luck)))
     return target, samples
@@ -99,6 +119,23 @@ def test_a_replay_predicts_what_was_recorded(
     prediction = replay(target, samples, method, options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
     assert prediction.problems == 40
+
+
+@pytest.mark.parametrize("same", [0.0, 0.5, 1.0])
+def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: float) -> None:
+    options = Options(window=4)
+    prediction = replay(*bench("lookahead", options, same=same), "lookahead", options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
+    options, slow = Options(window=4), replace(PAIR, draft=0.002)
+    idle, ahead = (
+        replay(*bench("fpsr", options, slow, completes=share), "fpsr", options)
+        for share in (0.0, 1.0)
+    )
+    assert ahead.speedup > 1.02 * idle.speedup
+    assert ahead.speedup == pytest.approx(ahead.measured_speedup, rel=0.05)
 
 
 def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None:

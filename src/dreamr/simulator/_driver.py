@@ -50,13 +50,16 @@ from dreamr.trace import (
 
 @dataclass(eq=False, slots=True)
 class _Lane:
-    """paused: since when it has had no credit. job: what it is writing, None while it waits."""
+    """completes: whether its first step has been begun by the target. paused: since when it has had
+    no credit. job: what it is writing, None while it waits.
+    """
 
     number: int
     role: Role
     position: int
     credit: int
     room: int
+    completes: bool = False
     tokens: int = 0
     fresh: bool = True
     paused: float | None = None
@@ -194,7 +197,12 @@ class VirtualRun:
 
     def _open(self, command: OpenLane) -> None:
         lane = _Lane(
-            command.lane, command.role, len(command.prefix), command.credit, command.max_tokens
+            command.lane,
+            command.role,
+            len(command.prefix),
+            command.credit,
+            command.max_tokens,
+            bool(command.begun),
         )
         self._lanes[lane.number] = lane
         self._note(LaneOpened, lane.number, lane.role, lane.position)
@@ -233,7 +241,11 @@ class VirtualRun:
         return self._costs.draft if role == "draft" else self._costs.target
 
     def _next(self, lane: _Lane) -> tuple[Step, float, Finish | None]:
-        step, work, finish = self._script.write(lane.role, lane.position)
+        if lane.completes:
+            step, work, finish = self._script.complete(lane.position)
+        else:
+            step, work, finish = self._script.write(lane.role, lane.position)
+        lane.completes = False
         if lane.tokens + step.tokens > lane.room:
             raise Unsupported("the method cuts steps into tokens: the simulator knows whole steps")
         return step, work, finish

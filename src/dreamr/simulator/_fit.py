@@ -26,7 +26,7 @@ _SOON = 5e-3  # seconds: what follows later than this was not waited for
 _ENOUGH = 10  # values, below which others are taken too
 _LEAST_SECONDS = 1e-9
 _MOST_AHEAD = 40  # tokens
-_DECIDED = ("accepted", "rejected")
+DECIDED = ("accepted", "rejected")  # what became of steps that had their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample]) -> Fit:
         message=_message(samples),
         ahead=ahead,
     )
-    decided = [s.fate for sample in samples for s in sample.spans if s.fate in _DECIDED]
+    decided = [s.fate for sample in samples for s in sample.spans if s.fate in DECIDED]
     return Fit(
         costs,
         fmean(_outside(sample) for sample in samples),
@@ -125,7 +125,7 @@ def _drafting(samples: Sequence[Sample]) -> tuple[float, int]:
     That many are tried in turn; with each, the seconds a token are those that give the right sum,
     and the one is taken that comes closest span by span.
     """
-    pairs = [pair for pair in _neighbours(samples, "draft") if pair[1].fate in _DECIDED]
+    pairs = [pair for pair in _neighbours(samples, "draft") if pair[1].fate in DECIDED]
     rows = [(b.tokens, b.seconds, b.start - a.end > _AT_ONCE) for a, b in pairs]
     if len(rows) < _ENOUGH:
         spans = [s for sample in samples for s in sample.spans if s.lane == "draft"]

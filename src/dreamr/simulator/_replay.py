@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from dreamr.schedules import Options
 from dreamr.simulator._costs import Costs
 from dreamr.simulator._devices import BadScenario, Devices
-from dreamr.simulator._fit import Fit, fit, judge_spans, overlap
+from dreamr.simulator._fit import DECIDED, Fit, fit, judge_spans, overlap
 from dreamr.simulator._script import Drafted, Own, Script
 from dreamr.simulator._simulate import run_scripts
 
 if TYPE_CHECKING:
     from dreamr.bench import Sample, Span
 
-WORKER = Devices(turns=True, slowdown=1.0)  # two local workers: one thing at a time, judging first
+WORKER = Devices(turns=True, slowdown=0.7)  # two local workers: one thing at a time, judging first
 _STILL_WRITING = 1e-3  # seconds: a draft that is closed later than it fell silent was writing
 
 
@@ -188,14 +188,34 @@ class _Recorded:
     def _drafted(self, position: int) -> Drafted:
         spans = self._spans.get(("draft", position), [])
         for span in reversed(spans):
-            if span.fate in ("accepted", "rejected"):
-                return Drafted(span.tokens, span.fate == "accepted")
+            if span.fate in DECIDED:
+                accepted = span.fate == "accepted"
+                same = accepted and not self._asked(position)
+                return Drafted(span.tokens, accepted, False, same, self._completed(span))
         if spans and self._fell_silent(spans[-1], position):
             return Drafted(spans[-1].tokens, accepted=False, claims=True)
         luck = self._luck("draft", position)
         least = spans[-1].tokens if spans else 0
         tokens = max(least, luck.choice(self._fit.drafted), self._outrun(position))
         return Drafted(tokens, luck.random() < self._fit.acceptance)
+
+    def _completed(self, rejected: Span) -> int:
+        """Tokens of the target's own step that the draft foresaw after the rejection; else 0.
+
+        It did if the next drafted step was begun before the target's own was there, and decided on.
+        """
+        kept = self._kept(rejected.position)
+        if kept is None or rejected.fate != "rejected":
+            return 0
+        after = self._spans.get(("draft", rejected.position + 1), [])
+        if not any(rejected.end <= s.start < kept.end and s.fate in DECIDED for s in after):
+            return 0
+        again = self._spans[("draft", rejected.position)]
+        return max((span.tokens for span in again if span.start >= rejected.end), default=0) or 1
+
+    def _asked(self, position: int) -> bool:
+        """Whether some judge call was about the step at this position."""
+        return any(c.position <= position < c.position + c.steps for c in self._calls)
 
     def _outrun(self, position: int) -> int:
         """How long a drafted step must be for the target's own to come first, where it did."""

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dreamr.gate import Verdict
+from dreamr.gate import Evidence, Verdict
 from dreamr.schedules import Finish, Role
 from dreamr.simulator._devices import BadScenario
 from dreamr.steps import Ending, Step
 
 _ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script")
 _REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script")
+_BEGUN = Evidence(0.0, 1.0, own="target")
 
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """A step of the draft: its tokens, whether the gate accepts it, whether it claims the end."""
+    """A step of the draft: its tokens, whether the gate accepts it, whether it claims the end.
+
+    same: whether the target writes the same words, so that nobody need be asked. completes: where
+    it is rejected and the draft is shown how the target begins its own, the tokens that the draft
+    then writes to end that like the target; 0 where it ends it otherwise.
+    """
 
     tokens: int
     accepted: bool
     claims: bool = False
+    same: bool = False
+    completes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,14 @@ class Script:
         entry = self.drafted[at] if role == "draft" else self.own[at]
         work = entry.work if isinstance(entry, Own) else entry.tokens
         ending, finish = self._ending(entry, position)
-        return Step(f"{role} {position}", entry.tokens, ending), work, finish
+        writer = "either" if self.drafted[at].same else role
+        return Step(f"{writer} {position}", entry.tokens, ending), work, finish
+
+    def complete(self, position: int) -> tuple[Step, float, Finish | None]:
+        """The target's own step as the draft ends it, as `write`."""
+        step, _, finish = self.write("target", position)
+        tokens = self.drafted[position % len(self.own)].completes
+        return replace(step, tokens=tokens), tokens, finish
 
     def _ending(self, entry: Drafted | Own, position: int) -> tuple[Ending, Finish | None]:
         if self.ends and position >= len(self.own) - 1:
@@ -67,7 +82,10 @@ class Script:
 
     def verdict(self, position: int) -> Verdict:
         """On the drafted step at a position."""
-        return _ACCEPTED if self.drafted[position % len(self.own)].accepted else _REJECTED
+        entry = self.drafted[position % len(self.own)]
+        if entry.accepted:
+            return _ACCEPTED
+        return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,9 +148,12 @@ def _session(plan: Plan) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
         "models": {
-            role: {"name": name, "weights": weights_hash(Path(name))}
-            for role in ("target", "draft")
-            for name in [local_model(role, plan.options)]
+            role: {
+                # As it was named: where the embedded pair lies says something about a machine.
+                "name": named or f"the embedded {role}",
+                "weights": weights_hash(Path(local_model(role, plan.options))),
+            }
+            for role, named in (("target", plan.options.target), ("draft", plan.options.draft))
         },
     }
 

@@ -144,18 +144,20 @@ def _source(text: str) -> tuple[str, str]:
 
 def _session(plan: Plan) -> dict[str, Any]:
     """Where the samples of this session come from."""
+    options = plan.options
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
         "models": {
-            role: {
-                # As it was named: where the embedded pair lies says something about a machine.
-                "name": named or f"the embedded {role}",
-                "weights": weights_hash(Path(local_model(role, plan.options))),
-            }
-            for role, named in (("target", plan.options.target), ("draft", plan.options.draft))
+            "target": _model(options.target, local_model("target", options)),
+            "draft": _model(options.draft, local_model("draft", options)),
         },
     }
+
+
+def _model(named: str | None, found: str) -> dict[str, str | None]:
+    """A model as it was named: where the embedded pair lies tells of a machine only."""
+    return {"name": named or "embedded", "weights": weights_hash(Path(found))}
 
 
 @contextmanager

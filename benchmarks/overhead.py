@@ -3,8 +3,9 @@
     python benchmarks/overhead.py [--steps 200] [--tokens 32] [--repeats 5] [--profile]
 
 Each line is the least of the repeats, in microseconds of one thread's processor time: what the
-scripted engines themselves take is measured apart and taken off. The project's bound is 1000 a
-step.
+scripted engines themselves take is measured apart and taken off. The project's bound for its own
+methods is 1000 a committed step. The others are shown beside; PARSE drafts all 200 steps anew after
+each refusal, and pays for them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dreamr.schedules import METHODS, Options
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
 BOUND = 1000.0
+OWN = ("target", "draft", "sequential", "fpsr")
 
 
 def engine(steps: int, tokens: int, every: int) -> ScriptedEngine:
@@ -90,7 +92,7 @@ def main() -> None:
             rows.append({**row, "overhead": whole - alone})
             refused = f"1 of {every}" if every < 10**9 else "the first"
             print(f"{method:12}{refused:>10}{whole:10.0f}{alone:12.0f}{whole - alone:13.0f}")
-    worst = max(row["overhead"] for row in rows)
+    worst = max(row["overhead"] for row in rows if row["method"] in OWN)
     if options.out:
         content = {"provenance": provenance(), "microseconds_a_step": rows, "worst": worst}
         options.out.write_text(json.dumps(content, indent=2) + "\n")

@@ -175,3 +175,10 @@ def test_speculation_by_tokens_keeps_to_the_limit(limit: int) -> None:
     result = go("token-sd", ScriptedEngine(script=text), small, max_tokens=limit)
     assert sum(step.step.tokens for step in result.steps) == limit
     assert result.finish == "length"
+
+
+def test_a_token_that_ends_a_step_and_begins_another_does_not_stop_token_sd() -> None:
+    text = "Tea is 2.\n\n\nMilk is 1.\n\n\nAnswer: 3"  # three ends of lines are one token here
+    for draft in (text, "Tea is 4.\n\n\nNo."):
+        result = go("token-sd", ScriptedEngine(script=text), ScriptedEngine(script=draft))
+        assert result.text == text

@@ -42,6 +42,8 @@ class TokenSpeculation(Turns):
         self._guess.append(step)
         if finish is not None:
             self._draft_ended()
+        else:  # the lane is bounded by tokens, and one of them may hold more than a step
+            self._board.grant(self._draft)
 
     def _draft_ended(self) -> None:
         """Have the guess checked, if there is one."""
@@ -91,6 +93,8 @@ class TokenSpeculation(Turns):
             self._board.finish(end)
         elif finish is not None:
             self._redraft()
+        else:
+            self._board.grant(self._target)
 
     def _drop_guess(self, why: str) -> None:
         """What was guessed is not committed itself: the target says the same, as far as it goes."""

@@ -204,7 +204,6 @@ class Fpsr:
         if not self._alone:
             self._close_target()
         if foreseen:
-            self._claim = ""
             self._board.grant(self._draft)
         else:
             self._redraft()

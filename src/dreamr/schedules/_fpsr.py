@@ -23,39 +23,13 @@ If the target then writes the same, the draft is steps ahead; if not, it begins 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, FORESEEN, is_claim, judge_failed
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    RunEnd,
-    Signal,
-    StepDone,
-)
-from dreamr.steps import Ending, Step
-
-
-@dataclass(slots=True)
-class _Drafted:
-    """A drafted step that waits. A claim is decided without a verdict, by its turn."""
-
-    step: Step
-    claim: bool = False
-    verdict: Verdict | None = None
-
-    @property
-    def decided(self) -> bool:
-        return self.claim or self.verdict is not None
+from dreamr.schedules._ahead import Ahead, Drafted
+from dreamr.schedules._claims import CLAIM, FORESEEN
+from dreamr.schedules._protocol import Finish, Options
+from dreamr.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +40,7 @@ class _Own:
     finish: Finish | None
 
 
-class Fpsr:
+class Fpsr(Ahead):
     """The paper's schedule, with the drafted text arriving as one stream.
 
     The draft is waited for as long as a complete drafted step has no verdict yet; otherwise the
@@ -75,87 +49,23 @@ class Fpsr:
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._options = options
-        self._draft: int | None = None
+        super().__init__(options, options.answer)
         self._target: int | None = None
         self._alone = False  # whether the target's lane goes on by itself after each step
-        self._waiting: deque[_Drafted] = deque()
         self._ahead = False  # whether what waits begins with a guess at the target's own step
         self._own: _Own | None = None
         self._claim = ""  # the draft's end at the frontier, where it is discarded
 
-    def start(self) -> Sequence[Command]:
-        """Let the draft and the hedge begin."""
-        self._redraft()
-        self._advance()
-        return self._board.take()
+    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+        self._own = _Own(step, finish)
+        if finish is not None:
+            self._target = None
 
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take note of the signal, then do all that has become possible."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
-                self._hear_draft(signal)
-            case StepDone() | LaneEnded() | LaneFailed():
-                self._hear_target(signal)
-            case Judged() | JudgeFailed():
-                self._hear_judge(signal)
-        self._advance()
-        return self._board.take()
-
-    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
-        match signal:
-            case StepDone(_, step, finish):
-                cut = step.ending is Ending.CAP
-                claim = is_claim(step, self._options.answer)
-                self._waiting.append(_Drafted(step, claim, CUT if cut else None))
-                if finish is not None:
-                    self._draft = None
-                elif cut:  # nothing that follows can be committed
-                    self._close_draft()
-            case LaneFailed():
-                self._draft = None
-                self._board.draft_failed(signal)
-            case LaneEnded():
-                self._draft = None
-
-    def _hear_target(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
-        match signal:
-            case StepDone(_, step, finish):
-                self._own = _Own(step, finish)
-                if finish is not None:
-                    self._target = None
-            case LaneEnded(_, finish):
-                self._own = _Own(None, finish)
-                self._target = None
-            case LaneFailed(_, message):
-                self._finish("failed", message)
-
-    def _hear_judge(self, signal: Judged | JudgeFailed) -> None:
-        match signal:
-            case Judged(_, verdicts):
-                for drafted, verdict in zip(self._waiting, verdicts, strict=False):
-                    drafted.verdict = verdict
-            case JudgeFailed(_, message, lost) if lost:
-                self._finish("failed", message)
-            case JudgeFailed(_, message):
-                self._board.report(f"judging failed: {message}")
-                self._waiting[0].verdict = judge_failed(message)
-
-    def _advance(self) -> None:
-        """Commit what can be committed, then put every idle lane to work."""
-        while self._settle_one():
-            pass
-        if not self._board.finished:
-            self._judge()
-            self._hedge()
+    def _work(self) -> None:
+        self._judge()
+        self._hedge()
 
     def _settle_one(self) -> bool:
-        """Decide on the step at the frontier, if that is possible now."""
-        if self._board.finished:
-            return False
         if self._waiting and not self._ahead:
             if self._waiting[0].decided:
                 self._settle_drafted(self._waiting.popleft())
@@ -166,7 +76,7 @@ class Fpsr:
             return True
         return False
 
-    def _settle_drafted(self, drafted: _Drafted) -> None:
+    def _settle_drafted(self, drafted: Drafted) -> None:
         board, step, verdict = self._board, drafted.step, drafted.verdict
         if drafted.claim or verdict is None:
             board.discard(board.position, step, "draft", CLAIM)
@@ -223,11 +133,8 @@ class Fpsr:
         return foreseen
 
     def _redraft(self) -> None:
-        """Let the draft write from the frontier; what it was writing is out of date."""
         self._claim = ""
-        self._close_draft()
-        if not self._board.draft_lost:
-            self._draft = self._board.open("draft", self._options.window)
+        super()._redraft()
 
     def _judge(self) -> None:
         """Ask about all complete waiting steps at once, and about a claim behind them."""
@@ -245,10 +152,6 @@ class Fpsr:
             credit = self._options.max_steps if self._alone else 1
             self._target = self._board.open("target", credit, guess=self._claim)
 
-    def _close_draft(self) -> None:
-        self._board.close(self._draft)
-        self._draft = None
-
     def _close_target(self) -> None:
         self._board.close(self._target)
         self._target = None
@@ -258,11 +161,5 @@ class Fpsr:
             self._board.discard(self._board.position, self._own.step, "target", why)
         self._own = None
 
-    def _drop_waiting(self, first: int, why: str) -> None:
-        self._board.drop(first, (drafted.step for drafted in self._waiting), why)
-        self._waiting.clear()
-
-    def _finish(self, finish: RunEnd, error: str | None = None) -> None:
+    def _drop_owns(self) -> None:
         self._drop_own("the run ended")
-        self._drop_waiting(self._board.position, "the run ended")
-        self._board.finish(finish, error)

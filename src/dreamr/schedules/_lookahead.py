@@ -9,26 +9,13 @@ steps are written side by side, each to its end.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
-from dreamr.schedules._claims import CLAIM, CUT, FORESEEN, ends_reasoning, judge_failed
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    RunEnd,
-    Signal,
-    StepDone,
-)
+from dreamr.schedules._ahead import Ahead, Drafted
+from dreamr.schedules._claims import CLAIM, FORESEEN
+from dreamr.schedules._protocol import Finish, Options
 from dreamr.steps import Ending, Step
 
 _SAME = Verdict(True, 1.0, 1.0, FORESEEN)
@@ -37,19 +24,7 @@ _OTHER = Verdict(False, 0.0, 1.0, "the target went another way")
 _Own: TypeAlias = tuple[Step | None, Finish | None]
 
 
-@dataclass(slots=True)
-class _Drafted:
-    """A drafted step that waits. A claim is never compared: the target's own end decides."""
-
-    step: Step
-    verdict: Verdict | None = None
-
-    @property
-    def claim(self) -> bool:
-        return ends_reasoning(self.step)
-
-
-class Lookahead:
+class Lookahead(Ahead):
     """Lookahead Reasoning (arXiv 2506.19830), asynchronous, width 1.
 
     Faithful: the draft runs ahead by up to `window` steps (paper: a depth of 4 to 6); for each
@@ -63,73 +38,20 @@ class Lookahead:
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._options = options
-        self._draft: int | None = None
-        self._waiting: deque[_Drafted] = deque()
+        super().__init__(options, "target")  # the target's own end decides, whoever is to answer
         self._lanes: dict[int, int] = {}  # the target's lanes by their position
         self._own: dict[int, _Own] = {}  # what came of them
-
-    def start(self) -> Sequence[Command]:
-        """Let the draft and the target begin."""
-        self._redraft()
-        self._advance()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take note of the signal, then do all that has become possible."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
-                self._hear_draft(signal)
-            case StepDone(lane, step, finish):
-                self._hear_target(lane, step, finish)
-            case LaneEnded(lane, finish):
-                self._hear_target(lane, None, finish)
-            case LaneFailed(_, message):
-                self._finish("failed", message)
-            case Judged(_, verdicts):
-                for drafted, verdict in zip(self._waiting, verdicts, strict=False):
-                    drafted.verdict = drafted.verdict or verdict
-            case JudgeFailed(_, message, lost) if lost:
-                self._finish("failed", message)
-            case JudgeFailed(_, message):
-                self._board.report(f"judging failed: {message}")
-                self._waiting[0].verdict = judge_failed(message)
-        self._advance()
-        return self._board.take()
-
-    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
-        match signal:
-            case StepDone(_, step, finish):
-                cut = step.ending is Ending.CAP
-                self._waiting.append(_Drafted(step, CUT if cut else None))
-                if cut and finish is None:
-                    self._board.close(self._draft)
-                if cut or finish is not None:
-                    self._draft = None
-            case LaneFailed():
-                self._draft = None
-                self._board.draft_failed(signal)
-            case LaneEnded():
-                self._draft = None
 
     def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         position = next(at for at, other in self._lanes.items() if other == lane)
         self._board.close(self._lanes.pop(position))
         self._own[position] = step, finish
 
-    def _advance(self) -> None:
-        """Settle what can be settled, then put every idle lane to work."""
-        while not self._board.finished and self._settle_one():
-            pass
-        if not self._board.finished:
-            self._judge()
-            self._look_ahead()
+    def _work(self) -> None:
+        self._judge()
+        self._look_ahead()
 
     def _settle_one(self) -> bool:
-        """Decide on the step at the frontier, if that is possible now."""
         self._compare()
         own = self._own.get(self._board.position)
         if own is None:
@@ -139,13 +61,12 @@ class Lookahead:
                 return False
             self._commit_own(own)
             return True
-        front = self._waiting[0]
-        if front.verdict is None and not front.claim:
+        if not self._waiting[0].decided:
             return False
         self._settle(self._waiting.popleft(), own)
         return True
 
-    def _pairs(self) -> Iterator[tuple[_Drafted, _Own]]:
+    def _pairs(self) -> Iterator[tuple[Drafted, _Own]]:
         """Drafted steps and the target's in their places, from the frontier on."""
         for position, drafted in enumerate(self._waiting, self._board.position):
             if (own := self._own.get(position)) is None:
@@ -155,13 +76,13 @@ class Lookahead:
     def _compare(self) -> None:
         """Decide where nobody need be asked."""
         for drafted, (own, _) in self._pairs():
-            if drafted.verdict is None and not drafted.claim:
+            if not drafted.decided:
                 if own is None or own.ending is not Ending.DELIMITER:
                     drafted.verdict = _OTHER
                 elif _plain(own) == _plain(drafted.step):
                     drafted.verdict = _SAME
 
-    def _settle(self, drafted: _Drafted, own: _Own) -> None:
+    def _settle(self, drafted: Drafted, own: _Own) -> None:
         board, step, verdict = self._board, drafted.step, drafted.verdict
         if verdict is not None and verdict.accepted:
             self._drop_own(board.position, "the draft's step means the same")
@@ -184,13 +105,6 @@ class Lookahead:
             self._finish(end)
         else:
             self._redraft()
-
-    def _redraft(self) -> None:
-        """Let the draft write from the frontier; what it was writing is out of date."""
-        self._board.close(self._draft)
-        self._draft = None
-        if not self._board.draft_lost:
-            self._draft = self._board.open("draft", self._options.window)
 
     def _judge(self) -> None:
         """Ask about all steps that have another beside them, up to one that is refused."""
@@ -234,14 +148,8 @@ class Lookahead:
             self._board.close(lane)
         self._lanes.clear()
 
-    def _drop_waiting(self, first: int, why: str) -> None:
-        self._board.drop(first, (drafted.step for drafted in self._waiting), why)
-        self._waiting.clear()
-
-    def _finish(self, finish: RunEnd, error: str | None = None) -> None:
+    def _drop_owns(self) -> None:
         self._drop_below("the run ended")
-        self._drop_waiting(self._board.position, "the run ended")
-        self._board.finish(finish, error)
 
 
 def _plain(step: Step) -> str:

@@ -1,0 +1,141 @@
+"""What the schedules have in common in which the draft runs ahead of what is decided."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dreamr.gate import Verdict
+from dreamr.schedules._board import Board
+from dreamr.schedules._claims import CUT, is_claim, judge_failed
+from dreamr.schedules._protocol import (
+    AnswerBy,
+    Command,
+    Finish,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    Options,
+    RunEnd,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Ending, Step
+
+
+@dataclass(slots=True)
+class Drafted:
+    """A drafted step that waits. A claim is decided without a verdict, by its turn."""
+
+    step: Step
+    claim: bool = False
+    verdict: Verdict | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self.claim or self.verdict is not None
+
+
+class Ahead(ABC):
+    """The draft's lane and its steps that wait; what becomes of them, a method says.
+
+    answer: who writes the final answer, and so what of the draft is a claim.
+    """
+
+    def __init__(self, options: Options, answer: AnswerBy) -> None:
+        self._board = Board(options)
+        self._options = options
+        self._answer = answer
+        self._draft: int | None = None
+        self._waiting: deque[Drafted] = deque()
+
+    def start(self) -> Sequence[Command]:
+        """Let draft and target begin."""
+        self._redraft()
+        self._advance()
+        return self._board.take()
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """Take note of the signal, then do all that has become possible."""
+        if not self._board.admit(signal):
+            return []
+        match signal:
+            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
+                self._hear_draft(signal)
+            case StepDone(lane, step, finish):
+                self._hear_target(lane, step, finish)
+            case LaneEnded(lane, finish):
+                self._hear_target(lane, None, finish)
+            case LaneFailed(_, message):
+                self._finish("failed", message)
+            case Judged(_, verdicts):
+                for drafted, verdict in zip(self._waiting, verdicts, strict=False):
+                    drafted.verdict = drafted.verdict or verdict
+            case JudgeFailed(_, message, lost) if lost:
+                self._finish("failed", message)
+            case JudgeFailed(_, message):
+                self._board.report(f"judging failed: {message}")
+                self._waiting[0].verdict = judge_failed(message)
+        self._advance()
+        return self._board.take()
+
+    @abstractmethod
+    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+        """The target wrote a step, or ended before one was complete."""
+
+    @abstractmethod
+    def _settle_one(self) -> bool:
+        """Decide on the step at the frontier, if that is possible now."""
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Put every idle lane to work."""
+
+    @abstractmethod
+    def _drop_owns(self) -> None:
+        """Throw away what the target wrote and nobody has taken: the run ends."""
+
+    def _advance(self) -> None:
+        """Settle what can be settled, then go on."""
+        while not self._board.finished and self._settle_one():
+            pass
+        if not self._board.finished:
+            self._work()
+
+    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+        match signal:
+            case StepDone(_, step, finish):
+                cut = step.ending is Ending.CAP
+                claim = is_claim(step, self._answer)
+                self._waiting.append(Drafted(step, claim, CUT if cut else None))
+                if finish is not None:
+                    self._draft = None
+                elif cut:  # nothing that follows can be committed
+                    self._close_draft()
+            case LaneFailed():
+                self._draft = None
+                self._board.draft_failed(signal)
+            case LaneEnded():
+                self._draft = None
+
+    def _redraft(self) -> None:
+        """Let the draft write from the frontier; what it was writing is out of date."""
+        self._close_draft()
+        if not self._board.draft_lost:
+            self._draft = self._board.open("draft", self._options.window)
+
+    def _close_draft(self) -> None:
+        self._board.close(self._draft)
+        self._draft = None
+
+    def _drop_waiting(self, first: int, why: str) -> None:
+        self._board.drop(first, (drafted.step for drafted in self._waiting), why)
+        self._waiting.clear()
+
+    def _finish(self, finish: RunEnd, error: str | None = None) -> None:
+        self._drop_owns()
+        self._drop_waiting(self._board.position, "the run ended")
+        self._board.finish(finish, error)

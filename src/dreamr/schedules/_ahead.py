@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
 from dreamr.schedules._claims import CUT, is_claim, judge_failed
+from dreamr.schedules._listener import Listener
 from dreamr.schedules._protocol import (
     AnswerBy,
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
     LaneEnded,
     LaneFailed,
     Options,
     RunEnd,
-    Signal,
     StepDone,
 )
 from dreamr.steps import Ending, Step
@@ -39,52 +34,17 @@ class Drafted:
         return self.claim or self.verdict is not None
 
 
-class Ahead(ABC):
+class Ahead(Listener):
     """The draft's lane and its steps that wait; what becomes of them, a method says.
 
     answer: who writes the final answer, and so what of the draft is a claim.
     """
 
     def __init__(self, options: Options, answer: AnswerBy) -> None:
-        self._board = Board(options)
+        super().__init__(options)
         self._options = options
         self._answer = answer
-        self._draft: int | None = None
         self._waiting: deque[Drafted] = deque()
-
-    def start(self) -> Sequence[Command]:
-        """Let draft and target begin."""
-        self._redraft()
-        self._advance()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take note of the signal, then do all that has become possible."""
-        if not self._board.admit(signal):
-            return []
-        match signal:
-            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
-                self._hear_draft(signal)
-            case StepDone(lane, step, finish):
-                self._hear_target(lane, step, finish)
-            case LaneEnded(lane, finish):
-                self._hear_target(lane, None, finish)
-            case LaneFailed(_, message):
-                self._finish("failed", message)
-            case Judged(_, verdicts):
-                for drafted, verdict in zip(self._waiting, verdicts, strict=False):
-                    drafted.verdict = drafted.verdict or verdict
-            case JudgeFailed(_, message, lost) if lost:
-                self._finish("failed", message)
-            case JudgeFailed(_, message):
-                self._board.report(f"judging failed: {message}")
-                self._waiting[0].verdict = judge_failed(message)
-        self._advance()
-        return self._board.take()
-
-    @abstractmethod
-    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
-        """The target wrote a step, or ended before one was complete."""
 
     @abstractmethod
     def _settle_one(self) -> bool:
@@ -121,8 +81,18 @@ class Ahead(ABC):
             case LaneEnded():
                 self._draft = None
 
+    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+        for drafted, verdict in zip(self._waiting, verdicts, strict=False):
+            drafted.verdict = drafted.verdict or verdict
+
+    def _judge_failed(self, message: str) -> None:
+        self._board.report(f"judging failed: {message}")
+        self._waiting[0].verdict = judge_failed(message)
+
+    def _fail(self, message: str) -> None:
+        self._finish("failed", message)
+
     def _redraft(self) -> None:
-        """Let the draft write from the frontier; what it was writing is out of date."""
         self._close_draft()
         if not self._board.draft_lost:
             self._draft = self._board.open("draft", self._options.window)

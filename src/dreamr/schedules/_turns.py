@@ -2,71 +2,40 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
-from dreamr.gate import Verdict
-from dreamr.schedules._board import Board
 from dreamr.schedules._claims import judge_failed
-from dreamr.schedules._protocol import (
-    Command,
-    Finish,
-    Judged,
-    JudgeFailed,
-    LaneEnded,
-    LaneFailed,
-    Options,
-    Signal,
-    StepDone,
-)
+from dreamr.schedules._listener import Listener
+from dreamr.schedules._protocol import Finish, LaneEnded, LaneFailed, Options, StepDone
 from dreamr.steps import Step
 
 
-class Turns(ABC):
+class Turns(Listener):
     """One thing at a time: the draft is at work, or the judge, or the target on a fallback.
 
     It tells a signal by the turn that it ends; whose turn is next, a method says.
     """
 
     def __init__(self, options: Options) -> None:
-        self._board = Board(options)
-        self._draft: int | None = None
+        super().__init__(options)
         self._target: int | None = None
 
-    def start(self) -> Sequence[Command]:
-        """Let the draft begin."""
-        self._redraft()
-        return self._board.take()
-
-    def handle(self, signal: Signal) -> Sequence[Command]:
-        """Take the turn that the signal ends, if it ends one."""
-        if not self._board.admit(signal):
-            return []
+    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
-            case StepDone(lane, step, finish) if lane == self._draft:
-                self._drafted(step, finish)
             case StepDone(_, step, finish):
-                self._wrote(step, finish)
-            case LaneEnded(lane) if lane == self._draft:
+                self._drafted(step, finish)
+            case LaneEnded():
                 self._draft_ended()
-            case LaneEnded(_, finish):
-                self._wrote(None, finish)
-            case LaneFailed(lane) if lane == self._draft:
+            case LaneFailed():
                 self._board.draft_failed(signal)
                 self._draft_failed()
-            case LaneFailed(_, message):
-                self._fail(message)
-            case Judged(_, verdicts):
-                self._decided(verdicts)
-            case JudgeFailed(_, message, lost) if lost:
-                self._fail(message)
-            case JudgeFailed(_, message):
-                self._judge_failed(message)
-        return self._board.take()
 
-    @abstractmethod
-    def _redraft(self) -> None:
-        """The draft's turn, at the frontier; the target's where the draft is lost."""
+    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+        self._wrote(step, finish)
+
+    def _advance(self) -> None:
+        """Nothing is left: who hears of the end of a turn begins the next."""
 
     @abstractmethod
     def _drafted(self, step: Step, finish: Finish | None) -> None:
@@ -77,10 +46,6 @@ class Turns(ABC):
         """The draft's stream ended without another step."""
 
     @abstractmethod
-    def _decided(self, verdicts: Sequence[Verdict]) -> None:
-        """The judge has spoken on the steps that it was asked about."""
-
-    @abstractmethod
     def _pending(self) -> Sequence[Step]:
         """Drafted steps that nobody has decided on, from the frontier on."""
 
@@ -89,7 +54,6 @@ class Turns(ABC):
         self._draft_ended()
 
     def _judge_failed(self, message: str) -> None:
-        """No verdict is a reject."""
         self._board.report(f"judging failed: {message}")
         self._decided([judge_failed(message)])
 

@@ -7,14 +7,14 @@ from typing import Any, get_args
 import pytest
 
 from dreamr import BadOption, RunOptions
-from dreamr._options import knobs
+from dreamr._knobs import knobs
 from dreamr.gate import AgreementGate, FixedGate, SameGate, ScoreGate
 from dreamr.schedules import METHODS
 
 
 def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
-    assert list(knobs()) == [field.name for field in dataclasses.fields(RunOptions)]
-    assert set(get_args(knobs()["method"][0])) == set(METHODS)
+    assert list(knobs(RunOptions)) == [field.name for field in dataclasses.fields(RunOptions)]
+    assert set(get_args(knobs(RunOptions)["method"][0])) == set(METHODS)
 
 
 @pytest.mark.parametrize(

@@ -6,35 +6,14 @@ the Python API takes it as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from dreamr._knobs import BadOption, Knob, check_options
 from dreamr.engines import Sampling
-from dreamr.errors import DreamrError
 from dreamr.gate import AgreementGate, FixedGate, Gate, SameGate, ScoreGate
 from dreamr.runner import Settings
 from dreamr.schedules import Options, Role, method
-
-
-class BadOption(DreamrError):
-    """An option has a value that it cannot have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """What a field means to people, and the bounds of its value, both included.
-
-    group: the heading under which the help shows it. shown: the default in words where the value
-    itself says little.
-    """
-
-    help: str
-    group: str
-    least: float | None = None
-    most: float | None = None
-    shown: str | None = None
-
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
@@ -42,7 +21,7 @@ _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run; `dreamr.knobs()` says what each means.
+    """The options of a run; `dreamr._knobs.knobs` says what each means.
 
     Raises:
         BadOption: a value outside its bounds or its words.
@@ -122,8 +101,7 @@ class RunOptions:
     seed: Annotated[int, Knob("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = 0
 
     def __post_init__(self) -> None:
-        for name, (kind, knob) in knobs().items():
-            _check(name, getattr(self, name), kind, knob)
+        check_options(self)
         if self.method == "token-sd" and self.temperature > 0:
             raise BadOption("token-sd is greedy: leave temperature at 0")
 
@@ -163,22 +141,3 @@ class RunOptions:
     def roles(self) -> tuple[Role, ...]:
         """The models that the method has use for."""
         return method(self.method).roles
-
-
-@cache
-def knobs() -> dict[str, tuple[Any, Knob]]:
-    """For each field its type and its knob, in order."""
-    hints = get_type_hints(RunOptions, include_extras=True)
-    return {item.name: get_args(hints[item.name]) for item in fields(RunOptions)}
-
-
-def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
-    flag = name.replace("_", "-")
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        known = ", ".join(get_args(kind))
-        raise BadOption(f"{flag} {value!r} is unknown: choose one of {known}")
-    # Written so that a NaN is out of bounds.
-    if knob.least is not None and not value >= knob.least:
-        raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")
-    if knob.most is not None and not value <= knob.most:
-        raise BadOption(f"{flag} must be at most {knob.most:g}, not {value}")

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dreamr._options import knobs
+from dreamr._knobs import knobs
+from dreamr._options import RunOptions
 from dreamr.cli._reference import reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -14,6 +15,6 @@ def test_the_page_about_the_command_line_is_up_to_date() -> None:
 
 def test_the_page_names_every_option() -> None:
     page = reference()
-    for name in knobs():
+    for name in knobs(RunOptions):
         assert f"`--{name.replace('_', '-')}`" in page
         assert f"`DREAMR_{name.upper()}`" in page

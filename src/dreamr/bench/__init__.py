@@ -1,6 +1,6 @@
 """Many methods on the same problems over the same two engines, and what comes of it."""
 
-from dreamr.bench._files import replace_file
+from dreamr._files import replace_file
 from dreamr.bench._folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
 from dreamr.bench._methods import PRESETS, STANDARD
 from dreamr.bench._plan import Plan

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dreamr.bench._files import replace_file
+from dreamr._files import replace_file
 from dreamr.bench._plan import Key, Plan
 from dreamr.bench._sample import Sample
 from dreamr.errors import DreamrError, Unsupported

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from dreamr._options import BadOption
+from dreamr._knobs import BadOption
 from dreamr._reasoner import OpenModel, open_local
 from dreamr._version import __version__
 from dreamr.errors import DreamrError
@@ -46,11 +46,18 @@ def _add_simulate(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("simulate")(simulate_command)
 
 
+def _add_train(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._train import train_app
+
+    app.add_typer(train_app(open_model), name="train")
+
+
 # Each imports what it needs: nobody waits for the rooms of another command.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "bench": _add_bench,
     "simulate": _add_simulate,
+    "train": _add_train,
 }
 
 

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
-from dreamr._options import BadOption, RunOptions
+from dreamr._knobs import BadOption
+from dreamr._options import RunOptions
 from dreamr._provenance import provenance, weights_hash
 from dreamr._reasoner import OpenModel, local_model
 from dreamr.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
-from dreamr.cli._flags import option_parameters
+from dreamr.cli._flags import option_parameters, with_flags
+from dreamr.cli._progress import shown
 from dreamr.cli._screen import stderr_console
 from dreamr.tasks import SUITES, TASKS
 
 _SET_BY_METHOD = ("method", "window", "score", "hedge", "reproducible", "seed")
-_SHARED = [p for p in option_parameters() if p.name not in _SET_BY_METHOD]
+_SHARED = [p for p in option_parameters(RunOptions) if p.name not in _SET_BY_METHOD]
 _TASK = f"Repeat for more: {', '.join(TASKS)}."
 _METHOD = f"Repeat for more: {', '.join(PRESETS)}."
-_PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 
 
 def bench_app(open_model: OpenModel) -> typer.Typer:
@@ -89,7 +85,7 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
         with Folder(out, plan) as folder:
             if len(folder.done) < total:
                 folder.begin_session(_session(plan))
-            with _shown(console, total) as show:
+            with shown(console, total, "samples") as show:
                 anyio.run(
                     partial(
                         run_bench,
@@ -97,14 +93,12 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
                         folder,
                         open_model=open_model,
                         warm_up=0 if smoke else 2,
-                        on_progress=show,
+                        on_progress=lambda progress: show(progress.done, _what(progress)),
                     )
                 )
         _report(out)
 
-    own = signature(run, eval_str=True).parameters.values()
-    named = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
-    run.__signature__ = Signature([*named, *_SHARED])  # type: ignore[attr-defined]
+    with_flags(run, _SHARED)
     return run
 
 
@@ -160,36 +154,6 @@ def _model(named: str | None, found: str) -> dict[str, str | None]:
     return {"name": named or "embedded", "weights": weights_hash(Path(found))}
 
 
-@contextmanager
-def _shown(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line now and then elsewhere."""
-    if not console.is_terminal:
-        yield _plain(console)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console) as bar:
-        row = bar.add_task("opening the models", total=total)
-
-        def show(progress: Progress) -> None:
-            sample = progress.last
-            what = f"{sample.task} {sample.index}, {sample.method}" if sample else "warming up"
-            bar.update(row, completed=progress.done, description=f"{what:<36.36}")
-
-        yield show
-
-
-def _plain(console: Console) -> Callable[[Progress], None]:
-    last = time.monotonic()
-
-    def show(progress: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last > _PLAIN_EVERY or progress.done == progress.total:
-            last = time.monotonic()
-            console.print(f"{progress.done} of {progress.total} samples")
-
-    return show
+def _what(progress: Progress) -> str:
+    sample = progress.last
+    return f"{sample.task} {sample.index}, {sample.method}" if sample else "warming up"

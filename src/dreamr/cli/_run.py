@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from dreamr._options import BadOption, RunOptions, knobs
+from dreamr._knobs import BadOption, knobs
+from dreamr._options import RunOptions
 from dreamr._reasoner import OpenModel, Reasoner
-from dreamr.cli._flags import option_parameters
+from dreamr.cli._flags import option_parameters, with_flags
 from dreamr.cli._outputs import Output, Unwritable
 from dreamr.cli._screen import Screen, printable, stderr_console
 from dreamr.conversation import Conversation, Image, read_image, thumbnail
@@ -83,7 +83,7 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
         """
         if trace is not None and trace == html:
             raise BadOption("--trace and --html name the same file: name two")
-        chosen = RunOptions(**{name: options[name] for name in knobs()})
+        chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
         images = tuple(_read(path) for path in attach or ())
         Conversation.ask(question, *images)  # a bad question is found before anything is written
         with _outputs(trace, html) as (trace_file, html_file):
@@ -91,10 +91,7 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
             _run(_Run(question, images, chosen, as_json, trace_file, html_file, screen), open_model)
         return 0
 
-    # typer reads the signature, which makes the declared options flags of this command.
-    own = signature(run, eval_str=True).parameters.values()
-    named = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
-    run.__signature__ = Signature([*named, *option_parameters()])  # type: ignore[attr-defined]
+    with_flags(run, option_parameters(RunOptions))
     return run
 
 

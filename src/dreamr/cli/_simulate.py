@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dreamr._options import BadOption
+from dreamr._knobs import BadOption
 from dreamr.cli._outputs import Unwritable
 from dreamr.schedules import Hedge, Options
 from dreamr.simulator import STEPWISE, BadScenario, Costs, Devices, Lengths, Scenario

@@ -84,6 +84,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     source: str | os.PathLike[str] | None = None,
+    split: Split = "test",
 ) -> Items:
     """The items of a task, each made when it is asked for.
 
@@ -91,9 +92,10 @@ def load(
         name: one of `TASKS`.
         limit: how many problems; by default all of a benchmark, `LIMIT` of a suite. A problem of
             MMBench is several items.
-        seed: of a suite, how many problems behind number `FIRST` of the test split to begin; of a
+        seed: of a suite, how many problems behind number `FIRST` of the split to begin; of a
             benchmark, of the draw of `limit` problems.
         source: of a benchmark, a folder or a parquet file; the Hugging Face hub by default.
+        split: of a suite, whether to train on or to measure with; published sets have one only.
 
     Raises:
         UnknownTask: the message lists the known ones.
@@ -110,11 +112,11 @@ def load(
     if source is not None:
         raise BadData(f"{name} draws its own problems: leave the source {source} out")
     first = FIRST + seed
-    return Items(range(first, first + (limit or LIMIT)), partial(_drawn, name))
+    return Items(range(first, first + (limit or LIMIT)), partial(_drawn, name, split))
 
 
-def _drawn(suite: str, index: int) -> Item:
-    return item_of(make_problem(suite, "test", index), CHECKERS[suite])
+def _drawn(suite: str, split: Split, index: int) -> Item:
+    return item_of(make_problem(suite, split, index), CHECKERS[suite])
 
 
 def make_problem(suite: str, split: Split, index: int, level: int | None = None) -> Problem:

@@ -1,0 +1,62 @@
+"""Options that are declared once: what each field of a dataclass of options means to people.
+
+Flags, their help and their environment variables are made from it, and so are the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+from dreamr.errors import DreamrError
+
+
+class BadOption(DreamrError):
+    """An option has a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a field means to people, and the bounds of its value, both included.
+
+    group: the heading under which the help shows it. shown: the default in words where the value
+    itself says little.
+    """
+
+    help: str
+    group: str
+    least: float | None = None
+    most: float | None = None
+    shown: str | None = None
+
+
+@cache
+def knobs(options: Callable[..., Any]) -> dict[str, tuple[Any, Knob]]:
+    """For each field of a dataclass of options its type and its knob, in order."""
+    hints = get_type_hints(options, include_extras=True)
+    return {item.name: get_args(hints[item.name]) for item in fields(cast("Any", options))}
+
+
+def check_options(options: object) -> None:
+    """See that every field is within its bounds, and is one of its words.
+
+    Raises:
+        BadOption: the message names the flag.
+    """
+    declared: Any = type(options)
+    for name, (kind, knob) in knobs(declared).items():
+        _check(name, getattr(options, name), kind, knob)
+
+
+def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
+    flag = name.replace("_", "-")
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        known = ", ".join(get_args(kind))
+        raise BadOption(f"{flag} {value!r} is unknown: choose one of {known}")
+    # Written so that a NaN is out of bounds.
+    if knob.least is not None and not value >= knob.least:
+        raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")
+    if knob.most is not None and not value <= knob.most:
+        raise BadOption(f"{flag} must be at most {knob.most:g}, not {value}")

@@ -1,0 +1,29 @@
+"""Training a draft to write what its target accepts: SAPO, and cheaper ways from records.
+
+Importing this loads no torch; `dreamr.alignment._sapo` does.
+"""
+
+from dreamr.alignment._errors import BadTraining
+from dreamr.alignment._grader import Completion, Grader, write
+from dreamr.alignment._guards import GUARDS
+from dreamr.alignment._options import SapoOptions
+from dreamr.alignment._rewards import TERMS, BadReward, Counting, Scheme, add_term
+from dreamr.alignment._rollout import Group, Reference, Rollout, figures
+
+__all__ = [
+    "GUARDS",
+    "TERMS",
+    "BadReward",
+    "BadTraining",
+    "Completion",
+    "Counting",
+    "Grader",
+    "Group",
+    "Reference",
+    "Rollout",
+    "SapoOptions",
+    "Scheme",
+    "add_term",
+    "figures",
+    "write",
+]

@@ -1,0 +1,137 @@
+"""Everything that can be chosen about a training, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from dreamr._knobs import BadOption, Knob, check_options
+from dreamr._options import RunOptions
+from dreamr.alignment._guards import GUARDS
+from dreamr.alignment._rewards import TERMS, Counting, Scheme
+from dreamr.tasks import SUITES
+
+_DATA, _MODELS, _REWARD, _TRAINING = "Problems", "Models", "Reward", "Training"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SapoOptions:
+    """The options of a training by SAPO; `dreamr._knobs.knobs` says what each means.
+
+    Raises:
+        BadOption: a value outside its bounds or its words.
+    """
+
+    task: Annotated[
+        str, Knob("Tasks to learn from, with commas between them.", _DATA, shown="all drawn ones")
+    ] = ",".join(SUITES)
+    problems: Annotated[int, Knob("Problems of each task.", _DATA, 1)] = 1000
+    plugin: Annotated[
+        str | None,
+        Knob("Python modules to import first: they add tasks or reward terms.", _DATA),
+    ] = None
+    target: Annotated[
+        str | None,
+        Knob("Folder or Hugging Face id of the target.", _MODELS, shown="the embedded one"),
+    ] = None
+    draft: Annotated[
+        str | None,
+        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+    ] = None
+    target_device: Annotated[str, Knob("Torch device of the target.", _MODELS)] = "cpu"
+    graders: Annotated[int, Knob("Copies of the target that grade side by side.", _MODELS, 1)] = 2
+    lora: Annotated[
+        int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+    ] = 0
+    weights: Annotated[
+        str,
+        Knob(
+            "Of outcome, draft and length, as 1:1:1; or by name, as outcome=1,draft=2. "
+            f"Known: {', '.join(TERMS)}, and what plugins add.",
+            _REWARD,
+        ),
+    ] = "1:1:1"
+    counting: Annotated[
+        Counting,
+        Knob(
+            "How the draft term counts: accepted steps; the same by tokens; the ratio itself; only "
+            "steps before the first rejection.",
+            _REWARD,
+        ),
+    ] = "steps"
+    alpha: Annotated[float, Knob("Least ratio of an accepted step.", _REWARD, 0, 1)] = 0.7
+    step_credit: Annotated[
+        bool, Knob("Give each step's tokens what that step has earned.", _REWARD)
+    ] = False
+    guards: Annotated[
+        bool, Knob(f"Watch for what earns without reasoning: {', '.join(GUARDS)}.", _REWARD)
+    ] = True
+    steps: Annotated[int, Knob("Optimizer steps.", _TRAINING, 1)] = 500
+    batch: Annotated[int, Knob("Completions a step, in all processes.", _TRAINING, 2)] = 64
+    group: Annotated[int, Knob("Completions of each problem.", _TRAINING, 2)] = 8
+    micro_batch: Annotated[
+        int, Knob("Completions a backward pass on each device.", _TRAINING, 1, shown="the batch")
+    ] = 64
+    learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-6
+    kl: Annotated[float, Knob("Weight of the divergence from the start.", _TRAINING, 0)] = 0.001
+    temperature: Annotated[float, Knob("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
+    max_tokens: Annotated[int, Knob("Most tokens of a completion.", _TRAINING, 1)] = 512
+    save_every: Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)] = 50
+    seed: Annotated[int, Knob("Of problems, draws and weights.", _TRAINING, 0, 2**31 - 1)] = 0
+    config: Annotated[
+        str | None,
+        Knob("YAML file with fields of TRL's GRPOConfig; they go before all flags.", _TRAINING),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.batch % self.group:
+            raise BadOption(
+                f"batch must be a multiple of the group: {self.batch} is none of {self.group}"
+            )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks.
+
+        Raises:
+            BadOption: none, or one twice.
+        """
+        names = tuple(name.strip() for name in self.task.split(",") if name.strip())
+        if not names or len(set(names)) < len(names):
+            raise BadOption(f"task {self.task!r}: name at least one, and each once")
+        return names
+
+    def scheme(self) -> Scheme:
+        """What a completion is worth.
+
+        Raises:
+            BadOption: the weights are not readable.
+            BadReward: a term that nobody has added, or no weight above 0.
+        """
+        guards = tuple(GUARDS) if self.guards else ()
+        return Scheme(_weights(self.weights), self.counting, guards)
+
+    def run_options(self) -> RunOptions:
+        """What opens the target."""
+        return RunOptions(target=self.target, draft=self.draft, device=self.target_device)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that say which training this is; how often it saves does not matter."""
+        values = asdict(self)
+        del values["save_every"], values["graders"]
+        return values
+
+
+def _weights(text: str) -> dict[str, float]:
+    parts = text.split(":") if ":" in text else text.split(",")
+    names = list(TERMS)[:3] if ":" in text else []
+    try:
+        if names:
+            return dict(zip(names, map(float, parts), strict=True))
+        pairs = (part.split("=") for part in parts)
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise BadOption(
+            f"weights {text!r} are not readable: write 1:1:1, or outcome=1,draft=1,length=1"
+        ) from None

@@ -1,0 +1,85 @@
+"""Problems to train on, as the rows that TRL's trainers read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+import PIL.Image
+
+from dreamr.alignment._errors import BadTraining
+from dreamr.conversation import Conversation, Image, Text
+from dreamr.tasks import Item, Items
+
+_KEPT = 256  # problems, with their pictures: a group asks for one again and again
+
+
+class Problems:
+    """The problems of several tasks, one numbering over all: `Problems[i]` makes the i-th."""
+
+    def __init__(self, tasks: Mapping[str, Items]) -> None:
+        self._places = [
+            (items, place)
+            for place in range(max(map(len, tasks.values()), default=0))
+            for items in tasks.values()
+            if place < len(items)
+        ]
+        self._item = lru_cache(_KEPT)(self._make)
+        if not self._places:
+            raise BadTraining("there are no problems to train on: name a task that has some")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> Item:
+        return self._item(number)
+
+    def _make(self, number: int) -> Item:
+        items, place = self._places[number]
+        return items[place]
+
+    def dataset(self, rows: int, seed: int) -> Any:
+        """A `datasets.Dataset` of so many rows, whose pictures are drawn or read when a row is.
+
+        All problems come once, in an order that is drawn, before any comes again. A training reads
+        it once and in order: what a resumed one goes on with does not hang on a sampler's state.
+        """
+        from datasets import Dataset
+
+        luck = Random(seed)
+        numbers: list[int] = []
+        while len(numbers) < rows:
+            numbers += luck.sample(range(len(self)), len(self))
+        return Dataset.from_dict({"number": numbers[:rows]}).with_transform(self._rows)
+
+    def _rows(self, columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        rows = [row_of(number, self[number].conversation) for number in columns["number"]]
+        return {name: [row[name] for row in rows] for name in ("number", "prompt", "images")}
+
+
+def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
+    """One row: the conversation as messages, its pictures beside them.
+
+    Raises:
+        BadTraining: it holds what a trainer cannot take.
+    """
+    messages, images = [], []
+    for turn in conversation.turns:
+        content = []
+        for part in turn.parts:
+            match part:
+                case Text(text):
+                    content.append({"type": "text", "text": text})
+                case Image():
+                    content.append({"type": "image"})
+                    images.append(
+                        PIL.Image.frombytes("RGB", (part.width, part.height), part.pixels)
+                    )
+                case _:
+                    raise BadTraining(
+                        f"training takes text and pictures, not {type(part).__name__.lower()}"
+                    )
+        messages.append({"role": turn.role, "content": content})
+    return {"number": number, "prompt": messages, "images": images}

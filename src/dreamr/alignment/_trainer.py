@@ -1,0 +1,132 @@
+"""GRPO on TRL's trainer, with the target as the grader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from trl import GRPOTrainer
+
+from dreamr.alignment._errors import BadTraining
+from dreamr.alignment._grader import Completion
+from dreamr.alignment._problems import Problems
+from dreamr.alignment._rewards import Scheme, credits
+from dreamr.alignment._rollout import Rollout, cut, figures
+from dreamr.steps import Cutting, StepCutter
+
+Grade = Callable[[Sequence[Completion]], list[Rollout]]
+
+
+class SapoTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, told by the target what each completion is worth.
+
+    All reward terms come from one grading of the whole batch. With `step_credit` every token's
+    advantage is its completion's plus its step's own (`_rewards.credits`).
+
+    Args:
+        problems: what the dataset's rows number.
+        grade: the target's verdicts on completions, in order.
+        scheme: what they are worth.
+        texts: `Texts` of the draft's tokenizer.
+        cutting: where steps end.
+        step_credit: see above.
+        trl: arguments of `GRPOTrainer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        problems: Problems,
+        grade: Grade,
+        scheme: Scheme,
+        texts: Any,
+        cutting: Cutting,
+        step_credit: bool = False,
+        **trl: Any,
+    ) -> None:
+        self._problems, self._grade, self._scheme = problems, grade, scheme
+        self._texts, self._cutting, self._step_credit = texts, cutting, step_credit
+        self._rollouts: list[Rollout] = []
+        # TRL wants functions, for their names; the values come from `_calculate_rewards`.
+        super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        size = self.num_generations
+        if len(inputs) % size:
+            raise BadTraining(
+                f"a process generates {len(inputs)} completions at a time, which must be a "
+                f"multiple of the group of {size}: change the batch, or the number of processes"
+            )
+        numbers = [row["number"] for row in inputs]
+        pairs = zip(numbers, completion_ids_list, strict=True)
+        self._rollouts = self._grade([self._completion(number, ids) for number, ids in pairs])
+        groups = [self._rollouts[at : at + size] for at in range(0, len(inputs), size)]
+        terms = [self._scheme.terms(one, group) for group in groups for one in group]
+        for name, value in figures(self._rollouts).items():
+            self._metrics["train"][name].append(value)
+        self._check_signal(terms, size)
+        table = [[row[name] for name in self._scheme.weights] for row in terms]
+        device = self.accelerator.device
+        rewards: torch.Tensor = gather(torch.tensor(table, dtype=torch.float32, device=device))
+        return rewards
+
+    def _completion(self, number: int, ids: Sequence[int]) -> Completion:
+        finished = bool(ids) and ids[-1] in self.eos_token_ids
+        cutter = StepCutter(self._cutting)
+        said = ids[:-1] if finished else ids
+        steps = cut(said, self._texts, cutter, truncated=not finished)
+        return Completion(self._problems[number], tuple(steps), len(ids), finished)
+
+    def _check_signal(self, terms: Sequence[Mapping[str, float]], size: int) -> None:
+        """Before the first step: rewards that never differ teach nothing."""
+        totals = [sum(self._scheme.weights[name] * row[name] for name in row) for row in terms]
+        groups = [totals[at : at + size] for at in range(0, len(totals), size)]
+        silent = all(max(group) - min(group) < 1e-9 for group in groups)
+        moved = self._step_credit and any(
+            any(credits(one, self._scheme, one.tokens)) for one in self._rollouts
+        )
+        if silent and not moved and self.state.global_step == 0:
+            raise BadTraining(
+                f"all rollouts of a problem earn the same (the first {totals[0]:.3g}), so there is "
+                "nothing to learn from: raise the temperature, enlarge the group, or take problems "
+                "that are neither too easy nor too hard"
+            )
+
+    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+        """As a model is loaded, since the names in a file are not always those in the model.
+
+        transformers (5.24) would leave the weights as they were and only warn.
+        """
+        model = model or self.model
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or hasattr(model, "peft_config"):
+            super()._load_from_checkpoint(checkpoint, model)
+        else:
+            saved = type(model).from_pretrained(checkpoint, dtype=model.dtype)
+            model.load_state_dict(saved.state_dict())
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self._step_credit:
+            width = output["completion_ids"].size(1)
+            moved = [credits(one, self._scheme, width) for one in self._rollouts]
+            own = output["advantages"]
+            output["advantages"] = own[:, None] + torch.tensor(
+                moved, dtype=own.dtype, device=own.device
+            )
+        return output
+
+
+def _named(name: str) -> Callable[..., list[float]]:
+    def term(**_: Any) -> list[float]:
+        raise AssertionError("terms are computed together")
+
+    term.__name__ = name
+    return term

@@ -1,0 +1,62 @@
+"""For each hack: it pays without its guard, and does not with it."""
+
+from __future__ import annotations
+
+import pytest
+from rollouts import reference, rollout
+
+from dreamr.alignment import GUARDS, Rollout, Scheme
+from dreamr.alignment._rewards import draft
+
+OWN = reference(steps=4, tokens=40)
+QUESTION = "They buy milk and nuts and pay with 100. How much is left of the money then?"
+
+HONEST = rollout(
+    ("Milk costs 12.", "Nuts cost 6.", "Together 18.", "Left 82."),
+    (0.9, 0.9, 0.2, 0.9),
+    question=QUESTION,
+    own=OWN,
+)
+HACKS: dict[str, Rollout] = {
+    "giant": rollout(("all of it", "and done"), (0.9, 0.9), sizes=(70, 5), own=OWN),
+    "filler": rollout(
+        ("Milk costs 12.", "I think.", "I think.", "i think", "...", "Left 70."),
+        (0.9, 0.9, 0.9, 0.9, 0.9, 0.2),
+        own=OWN,
+    ),
+    "copies": rollout(
+        (QUESTION, "So " + QUESTION, "Milk costs 12.", "Left 70."),
+        (0.9, 0.9, 0.9, 0.2),
+        question=QUESTION,
+        own=OWN,
+    ),
+    "bare": rollout(("Left 82.",), (0.9,), own=OWN),
+    "early": rollout(("Milk costs 12.", "Nuts cost 6."), (0.9, 0.9), finished=False, own=OWN),
+}
+
+
+def worth(one: Rollout, guards: tuple[str, ...]) -> float:
+    return draft(one, [one], Scheme(guards=guards))
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_the_hack_pays_without_its_guard_and_not_with_it(guard: str) -> None:
+    others = tuple(name for name in GUARDS if name != guard)
+    honest = worth(HONEST, tuple(GUARDS))
+    assert worth(HACKS[guard], others) >= honest
+    assert worth(HACKS[guard], tuple(GUARDS)) < honest
+
+
+def test_honest_reasoning_is_left_alone() -> None:
+    assert worth(HONEST, tuple(GUARDS)) == worth(HONEST, ()) == 0.75
+
+
+def test_steps_far_beyond_the_targets_number_earn_nothing() -> None:
+    padded = rollout([f"Fact {i}." for i in range(20)], [0.9] * 20, own=OWN)
+    assert worth(padded, ()) == 1.0
+    assert worth(padded, ("filler",)) == 8 / 20
+
+
+def test_without_the_targets_solution_only_no_steps_at_all_are_bare() -> None:
+    assert worth(rollout(("It is 3.",), (0.9,)), tuple(GUARDS)) == 1.0
+    assert worth(rollout((), ()), tuple(GUARDS)) == 0.0

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dreamr.alignment import BadTraining
+from dreamr.alignment._folder import Log, RunFolder
+
+CONFIG = {"draft": "a", "steps": 10}
+
+
+def test_a_new_folder_is_made_and_the_same_run_finds_it_again(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path / "out", CONFIG).is_new
+    assert not RunFolder(tmp_path / "out", CONFIG).is_new
+
+
+def test_the_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "out", CONFIG)
+    with pytest.raises(BadTraining, match=r"another configuration \(steps differ"):
+        RunFolder(tmp_path / "out", {**CONFIG, "steps": 20})
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(BadTraining, match="something else"):
+        RunFolder(tmp_path, CONFIG)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadTraining, match="cannot write"):
+        RunFolder(tmp_path / "file" / "out", CONFIG)
+
+
+def test_only_whole_checkpoints_count_and_the_newest_of_them(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, CONFIG)
+    for step in (5, 10, 100):
+        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+    for step in (5, 10):
+        (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text('{"a": 1}')
+    (folder.checkpoints / "checkpoint-100" / "trainer_state.json").write_text('{"a"')
+    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
+
+
+def test_the_log_goes_on_behind_the_step_of_the_checkpoint(tmp_path: Path) -> None:
+    log = Log(tmp_path, ["reward", "kl"])
+    log.begin(0)
+    for step in (1, 2, 3):
+        log.add(step, {"reward": step / 3, "kl": None})
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write("4,0.")  # a kill
+    log.begin(2)
+    log.add(3, {"reward": 9.0, "kl": 0.5})
+    assert log.rows() == [
+        {"step": "1", "reward": "0.333333", "kl": ""},
+        {"step": "2", "reward": "0.666667", "kl": ""},
+        {"step": "3", "reward": "9", "kl": "0.5"},
+    ]

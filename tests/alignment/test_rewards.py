@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rollouts import reference, rollout
 
 from dreamr.alignment import TERMS, BadReward, Group, Rollout, Scheme, add_term
-from dreamr.alignment._rewards import accepted, credits, draft, length, outcome
+from dreamr.alignment._rewards import accepted, draft, length, outcome
 
 MIXED = rollout(("a", "b", "c", "d"), (0.9, 0.8, 0.2, 0.9), sizes=(10, 2, 2, 2))
 
@@ -78,27 +78,6 @@ def test_terms_are_bounded_and_being_short_is_never_worth_more_than_being_right(
         terms = scheme.terms(one, group)
         assert all(0.0 <= value <= 1.0 for value in terms.values())
         assert one.right or terms["length"] == 0.0
-
-
-@given(rollouts)
-def test_step_credit_moves_a_reward_and_adds_none(one: Rollout) -> None:
-    moved = credits(one, Scheme(), one.tokens)
-    assert len(moved) == one.tokens
-    by_step, at = [], 0
-    for step in one.steps:
-        by_step.append(moved[at])
-        at += step.tokens
-    assert sum(by_step) == pytest.approx(0.0, abs=1e-9)
-    assert not any(moved[at:])
-
-
-def test_step_credit_blames_the_rejected_steps_tokens() -> None:
-    moved = credits(MIXED, Scheme(), 20)
-    assert moved == pytest.approx([0.25] * 12 + [-0.75] * 2 + [0.25] * 2 + [0.0] * 4)
-
-
-def test_step_credit_fits_a_completion_cut_short() -> None:
-    assert len(credits(MIXED, Scheme(), 7)) == 7
 
 
 def test_a_term_can_be_added_by_name() -> None:

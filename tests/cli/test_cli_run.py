@@ -14,6 +14,7 @@ import pytest
 from pairs import RIGHT, Pair
 
 from dreamr import RunOptions
+from dreamr.alignment import read_records
 from dreamr.cli import main
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
@@ -85,7 +86,22 @@ def test_trace_and_timeline_are_written(
     assert str(html) in shown
 
 
-@pytest.mark.parametrize("flag", ["--html", "--trace"])
+def test_records_of_several_runs_gather_in_one_file(
+    pair: Pair, picture: Path, tmp_path: Path
+) -> None:
+    records = tmp_path / "records.jsonl"
+    for _ in range(2):
+        assert (
+            main([*SEQUENTIAL, "-a", str(picture), "--record", str(records)], open_model=pair) == 0
+        )
+    first, second = read_records([records])
+    assert first.name != second.name
+    assert first.steps == second.steps
+    assert [len(list(one.preferences())) for one in (first, second)] == [1, 1]
+    assert len(first.conversation.images) == 1
+
+
+@pytest.mark.parametrize("flag", ["--html", "--trace", "--record"])
 def test_an_unwritable_file_is_found_before_anything_is_loaded(
     flag: str, pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

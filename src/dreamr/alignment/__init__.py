@@ -6,7 +6,10 @@ Importing this loads no torch; `dreamr.alignment._sapo` does.
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._grader import Completion, Grader, write
 from dreamr.alignment._guards import GUARDS
-from dreamr.alignment._options import SapoOptions
+from dreamr.alignment._measure import measure
+from dreamr.alignment._options import RecordsOptions, SapoOptions
+from dreamr.alignment._problems import Problems, task_names, training_problems
+from dreamr.alignment._records import Record, read_records, record_of, to_line
 from dreamr.alignment._rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.alignment._rollout import Group, Reference, Rollout, figures
 
@@ -19,11 +22,20 @@ __all__ = [
     "Counting",
     "Grader",
     "Group",
+    "Problems",
+    "Record",
+    "RecordsOptions",
     "Reference",
     "Rollout",
     "SapoOptions",
     "Scheme",
     "add_term",
     "figures",
+    "measure",
+    "read_records",
+    "record_of",
+    "task_names",
+    "to_line",
+    "training_problems",
     "write",
 ]

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import anyio
-
+from dreamr._side_by_side import side_by_side
 from dreamr.alignment._rollout import Reference, Rollout, reasoning
 from dreamr.conversation import Conversation, Text
 from dreamr.engines import Context, Engine, Sampling
@@ -99,23 +98,15 @@ class Grader:
     ) -> list[Found]:
         """Work on all, each at the engine of its problem; the first failure ends the others."""
         found: dict[int, Found] = {}
-        failures: list[Exception] = []
-        rooms = {id(engine): anyio.Semaphore(_SIDE_BY_SIDE) for engine in self.targets}
 
-        async def one(place: int) -> None:
-            engine = self._engine(item_of(given[place]))
-            async with rooms[id(engine)]:
-                try:
-                    found[place] = await work(engine, given[place])
-                except Exception as error:  # a task group would wrap it in a group
-                    failures.append(error)
-                    tasks.cancel_scope.cancel()
+        async def at(engine: Engine) -> None:
+            async def one(place: int) -> None:
+                found[place] = await work(engine, given[place])
 
-        async with anyio.create_task_group() as tasks:
-            for place in range(len(given)):
-                tasks.start_soon(one, place)
-        if failures:
-            raise failures[0]
+            its = (i for i, each in enumerate(given) if self._engine(item_of(each)) is engine)
+            await side_by_side(its, one, _SIDE_BY_SIDE)
+
+        await side_by_side(self.targets, at, len(self.targets))
         return [found[place] for place in range(len(given))]
 
     async def _grade(self, engine: Engine, one: Completion) -> Rollout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dreamr._knobs import BadOption, Knob, check_options
 from dreamr._options import RunOptions
@@ -90,18 +90,6 @@ class SapoOptions:
                 f"batch must be a multiple of the group: {self.batch} is none of {self.group}"
             )
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of the tasks.
-
-        Raises:
-            BadOption: none, or one twice.
-        """
-        names = tuple(name.strip() for name in self.task.split(",") if name.strip())
-        if not names or len(set(names)) < len(names):
-            raise BadOption(f"task {self.task!r}: name at least one, and each once")
-        return names
-
     def scheme(self) -> Scheme:
         """What a completion is worth.
 
@@ -135,3 +123,52 @@ def _weights(text: str) -> dict[str, float]:
         raise BadOption(
             f"weights {text!r} are not readable: write 1:1:1, or outcome=1,draft=1,length=1"
         ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsOptions:
+    """The options of a training on records; `dreamr._knobs.knobs` says what each means.
+
+    Raises:
+        BadOption: a value outside its bounds or its words.
+    """
+
+    method: Annotated[
+        Literal["sft", "dpo"],
+        Knob(
+            "sft: imitate what was committed; dpo: prefer the target's step to the refused one.",
+            _TRAINING,
+        ),
+    ] = "sft"
+    draft: Annotated[
+        str | None,
+        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+    ] = None
+    lora: Annotated[
+        int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+    ] = 0
+    epochs: Annotated[int, Knob("How often all records are read.", _TRAINING, 1)] = 1
+    batch: Annotated[int, Knob("Examples a step, in all processes.", _TRAINING, 1)] = 32
+    micro_batch: Annotated[
+        int, Knob("Examples a backward pass on each device.", _TRAINING, 1, shown="the batch")
+    ] = 32
+    learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-5
+    beta: Annotated[float, Knob("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
+    save_every: Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)] = 50
+    seed: Annotated[int, Knob("Of the order.", _TRAINING, 0, 2**31 - 1)] = 0
+    config: Annotated[
+        str | None,
+        Knob(
+            "YAML file with fields of TRL's SFTConfig or DPOConfig; they go before all flags.",
+            _TRAINING,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def to_json(self, examples: int) -> dict[str, Any]:
+        """Plain values that say which training on how many examples this is."""
+        values = {**asdict(self), "examples": examples}
+        del values["save_every"]
+        return values

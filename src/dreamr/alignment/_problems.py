@@ -9,9 +9,11 @@ from typing import Any
 
 import PIL.Image
 
+from dreamr._knobs import BadOption
+from dreamr._plugins import import_plugins
 from dreamr.alignment._errors import BadTraining
 from dreamr.conversation import Conversation, Image, Text
-from dreamr.tasks import Item, Items
+from dreamr.tasks import Item, Items, load
 
 _KEPT = 256  # problems, with their pictures: a group asks for one again and again
 
@@ -21,9 +23,9 @@ class Problems:
 
     def __init__(self, tasks: Mapping[str, Items]) -> None:
         self._places = [
-            (items, place)
+            (task, items, place)
             for place in range(max(map(len, tasks.values()), default=0))
-            for items in tasks.values()
+            for task, items in tasks.items()
             if place < len(items)
         ]
         self._item = lru_cache(_KEPT)(self._make)
@@ -37,8 +39,13 @@ class Problems:
         return self._item(number)
 
     def _make(self, number: int) -> Item:
-        items, place = self._places[number]
+        _, items, place = self._places[number]
         return items[place]
+
+    def name(self, number: int) -> str:
+        """The task and the item's index in it; nothing is drawn or read for that."""
+        task, items, place = self._places[number]
+        return f"{task}/{items.numbers[place]}"
 
     def dataset(self, rows: int, seed: int) -> Any:
         """A `datasets.Dataset` of so many rows, whose pictures are drawn or read when a row is.
@@ -83,3 +90,34 @@ def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
                     )
         messages.append({"role": turn.role, "content": content})
     return {"number": number, "prompt": messages, "images": images}
+
+
+def task_names(text: str) -> tuple[str, ...]:
+    """The names in a list with commas.
+
+    Raises:
+        BadOption: none, or one twice.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or len(set(names)) < len(names):
+        raise BadOption(f"task {text!r}: name at least one, and each once")
+    return names
+
+
+def training_problems(
+    tasks: Sequence[str], each: int, seed: int, plugin: str | None = None
+) -> Problems:
+    """The problems of some tasks that are there to train on.
+
+    Args:
+        tasks: their names.
+        each: how many of each.
+        seed: of which.
+        plugin: modules to import first, with commas between them; they may add tasks.
+
+    Raises:
+        BadOption: a plugin cannot be imported.
+        TaskError: an unknown task, or its data.
+    """
+    import_plugins(plugin)
+    return Problems({task: load(task, limit=each, seed=seed, split="train") for task in tasks})

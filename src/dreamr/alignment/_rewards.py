@@ -137,19 +137,3 @@ def _check_names(what: str, given: Collection[str], known: Collection[str]) -> N
     for name in given:
         if name not in known:
             raise BadReward(f"no {what} {name!r}; known: {', '.join(known)}")
-
-
-def credits(rollout: Rollout, scheme: Scheme, size: int) -> list[float]:
-    """Step-level credit: what each of `size` tokens gets beside the rollout's advantage.
-
-    Each step's tokens get by how much the step earned more or less than the rollout's mean, times
-    the draft term's weight; the answer's tokens get nothing. Over the steps it sums to 0: the
-    rollout's own reward is only moved to where it was earned.
-    """
-    values = accepted(rollout, scheme)
-    spread: list[float] = []
-    mean = sum(values) / len(values) if values else 0.0
-    weight = scheme.weights.get("draft", 0.0)
-    for value, step in zip(values, rollout.steps, strict=True):
-        spread += [weight * (value - mean)] * step.tokens
-    return (spread + [0.0] * size)[:size]

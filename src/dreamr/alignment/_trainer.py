@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
 from accelerate.utils import gather
 from trl import GRPOTrainer
 
+from dreamr.alignment._credit import credits, spread
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._grader import Completion
 from dreamr.alignment._problems import Problems
-from dreamr.alignment._rewards import Scheme, credits
+from dreamr.alignment._rewards import Scheme
 from dreamr.alignment._rollout import Rollout, cut, figures
+from dreamr.alignment._trl import Resumes
 from dreamr.steps import Cutting, StepCutter
 
 Grade = Callable[[Sequence[Completion]], list[Rollout]]
 
 
-class SapoTrainer(GRPOTrainer):  # type: ignore[misc]
+class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
     """TRL's trainer, told by the target what each completion is worth.
 
-    All reward terms come from one grading of the whole batch. With `step_credit` every token's
-    advantage is its completion's plus its step's own (`_rewards.credits`).
+    All reward terms come from one grading of the whole batch. With `step_credit` a token's
+    advantage is its completion's for all terms but the draft's, plus its step's own
+    (`_credit.credits`).
 
     Args:
         problems: what the dataset's rows number.
@@ -48,9 +52,13 @@ class SapoTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self._problems, self._grade, self._scheme = problems, grade, scheme
         self._texts, self._cutting, self._step_credit = texts, cutting, step_credit
-        self._rollouts: list[Rollout] = []
+        self._credits: list[list[float]] = []  # one a token, of each completion
         # TRL wants functions, for their names; the values come from `_calculate_rewards`.
         super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
+        by_step = {"draft"} if step_credit else set()
+        self.reward_weights = torch.tensor(
+            [0.0 if name in by_step else weight for name, weight in scheme.weights.items()]
+        )
 
     def _calculate_rewards(
         self,
@@ -67,16 +75,26 @@ class SapoTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         numbers = [row["number"] for row in inputs]
         pairs = zip(numbers, completion_ids_list, strict=True)
-        self._rollouts = self._grade([self._completion(number, ids) for number, ids in pairs])
-        groups = [self._rollouts[at : at + size] for at in range(0, len(inputs), size)]
+        rollouts = self._grade([self._completion(number, ids) for number, ids in pairs])
+        groups = [rollouts[at : at + size] for at in range(0, len(rollouts), size)]
         terms = [self._scheme.terms(one, group) for group in groups for one in group]
-        for name, value in figures(self._rollouts).items():
-            self._metrics["train"][name].append(value)
+        self._note(rollouts, terms)
+        if self._step_credit:
+            self._credits = [
+                spread(one, earned, one.tokens)
+                for group in groups
+                for one, earned in zip(group, credits(group, self._scheme), strict=True)
+            ]
         self._check_signal(terms, size)
         table = [[row[name] for name in self._scheme.weights] for row in terms]
         device = self.accelerator.device
         rewards: torch.Tensor = gather(torch.tensor(table, dtype=torch.float32, device=device))
         return rewards
+
+    def _note(self, rollouts: Sequence[Rollout], terms: Sequence[Mapping[str, float]]) -> None:
+        worth = fmean(sum(self._scheme.weights[name] * row[name] for name in row) for row in terms)
+        for name, value in {"worth": worth, **figures(rollouts)}.items():
+            self._metrics["train"][name].append(value)
 
     def _completion(self, number: int, ids: Sequence[int]) -> Completion:
         finished = bool(ids) and ids[-1] in self.eos_token_ids
@@ -90,37 +108,21 @@ class SapoTrainer(GRPOTrainer):  # type: ignore[misc]
         totals = [sum(self._scheme.weights[name] * row[name] for name in row) for row in terms]
         groups = [totals[at : at + size] for at in range(0, len(totals), size)]
         silent = all(max(group) - min(group) < 1e-9 for group in groups)
-        moved = self._step_credit and any(
-            any(credits(one, self._scheme, one.tokens)) for one in self._rollouts
-        )
-        if silent and not moved and self.state.global_step == 0:
+        if silent and not any(map(any, self._credits)) and self.state.global_step == 0:
             raise BadTraining(
                 f"all rollouts of a problem earn the same (the first {totals[0]:.3g}), so there is "
                 "nothing to learn from: raise the temperature, enlarge the group, or take problems "
                 "that are neither too easy nor too hard"
             )
 
-    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
-        """As a model is loaded, since the names in a file are not always those in the model.
-
-        transformers (5.24) would leave the weights as they were and only warn.
-        """
-        model = model or self.model
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or hasattr(model, "peft_config"):
-            super()._load_from_checkpoint(checkpoint, model)
-        else:
-            saved = type(model).from_pretrained(checkpoint, dtype=model.dtype)
-            model.load_state_dict(saved.state_dict())
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self._step_credit:
-            width = output["completion_ids"].size(1)
-            moved = [credits(one, self._scheme, width) for one in self._rollouts]
-            own = output["advantages"]
-            output["advantages"] = own[:, None] + torch.tensor(
-                moved, dtype=own.dtype, device=own.device
-            )
+            ids, own = output["completion_ids"], output["advantages"]
+            moved = torch.zeros(ids.shape, dtype=own.dtype)
+            for row, values in zip(moved, self._credits, strict=True):
+                row[: len(values)] = torch.tensor(values)
+            output["advantages"] = own[:, None] + moved.to(own.device)
         return output
 
 

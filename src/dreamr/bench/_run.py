@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
-import anyio
-
 from dreamr._reasoner import OpenModel, open_local
+from dreamr._side_by_side import side_by_side
 from dreamr.bench._folder import BenchError, Folder
 from dreamr.bench._methods import presets
 from dreamr.bench._models import Models
-from dreamr.bench._plan import Block, Plan
+from dreamr.bench._plan import Block, Plan, Problem
 from dreamr.bench._sample import Sample, first_step, trace_of
 from dreamr.errors import RunFailed
 from dreamr.runner import Settings, run
@@ -113,22 +112,11 @@ class _Bench:
 
     async def _solve_all(self, block: Block) -> list[Sample]:
         samples: list[Sample] = []
-        failures: list[Exception] = []
-        waiting = iter(block.problems)
 
-        async def work() -> None:
-            try:
-                for problem in waiting:
-                    samples.append(await self._solve(problem.item, block))
-            except Exception as error:  # a task group would wrap it in a group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+        async def solve(problem: Problem) -> None:
+            samples.append(await self._solve(problem.item, block))
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(block.concurrency, len(block.problems))):
-                tasks.start_soon(work)
-        if failures:
-            raise failures[0]
+        await side_by_side(block.problems, solve, block.concurrency)
         return samples
 
     async def _solve(self, item: Item, block: Block) -> Sample:

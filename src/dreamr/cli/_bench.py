@@ -14,6 +14,7 @@ from rich.console import Console
 
 from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
+from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance, weights_hash
 from dreamr._reasoner import OpenModel, local_model
 from dreamr.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
@@ -24,7 +25,7 @@ from dreamr.tasks import SUITES, TASKS
 
 _SET_BY_METHOD = ("method", "window", "score", "hedge", "reproducible", "seed")
 _SHARED = [p for p in option_parameters(RunOptions) if p.name not in _SET_BY_METHOD]
-_TASK = f"Repeat for more: {', '.join(TASKS)}."
+_TASK = f"Repeat for more: {', '.join(TASKS)}, or a parquet file."
 _METHOD = f"Repeat for more: {', '.join(PRESETS)}."
 
 
@@ -61,6 +62,10 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
             list[str] | None,
             typer.Option("--source", help="TASK=PATH: files of a published task; else the hub."),
         ] = None,
+        plugin: Annotated[
+            str | None,
+            typer.Option("--plugin", help="Python modules to import first: they add tasks."),
+        ] = None,
         smoke: Annotated[
             bool,
             typer.Option("--smoke", help="Two problems a task, no warm-up: does everything work?"),
@@ -72,6 +77,7 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
         Methods take turns problem by problem, each from a cold start. Interrupted, the same command
         goes on where it was.
         """
+        import_plugins(plugin)
         plan = Plan(
             tuple(task or SUITES),
             tuple(method or STANDARD),

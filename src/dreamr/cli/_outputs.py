@@ -16,10 +16,11 @@ class Unwritable(DreamrError):
 class Output:
     """A file that is opened now and written later; what it held stays until then.
 
-    A file that was made for nothing, because the run never wrote to it, is removed again.
+    With `keep` it stays for good, and what is written comes behind it. A file that was made for
+    nothing, because the run never wrote to it, is removed again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
         """Open the file, and make it where there is none.
 
         Raises:
@@ -28,6 +29,7 @@ class Output:
         self.path = path
         self._is_new = not path.exists()
         self._is_written = False
+        self._keep = keep
         try:
             self._file = path.open("a", encoding="utf-8", errors="replace")
         except (OSError, ValueError) as error:
@@ -56,7 +58,7 @@ class Output:
             Unwritable: no room, for example.
         """
         try:
-            if not self._is_written and self._file.seekable():
+            if not (self._is_written or self._keep) and self._file.seekable():
                 self._file.truncate(0)
             self._is_written = True
             self._file.write(text)

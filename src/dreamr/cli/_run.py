@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ class _Run:
     as_json: bool
     trace: Output | None
     html: Output | None
+    record: Output | None
     screen: Screen
     events: list[Event] = field(default_factory=list)
     unwritable: Unwritable | None = None
@@ -75,20 +77,32 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
         html: Annotated[
             Path | None, typer.Option("--html", help="Write a timeline to open in a browser.")
         ] = None,
+        record: Annotated[
+            Path | None,
+            typer.Option("--record", help="Add the run to a file that train from-traces reads."),
+        ] = None,
         **options: Any,
     ) -> int:
         """Answer a question about pictures, and show the reasoning step by step.
 
         The answer alone goes to standard output, everything else to standard error.
         """
-        if trace is not None and trace == html:
-            raise BadOption("--trace and --html name the same file: name two")
+        named = [path for path in (trace, html, record) if path is not None]
+        if len(set(named)) < len(named):
+            raise BadOption("--trace, --html and --record: two name the same file, name another")
         chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
         images = tuple(_read(path) for path in attach or ())
         Conversation.ask(question, *images)  # a bad question is found before anything is written
-        with _outputs(trace, html) as (trace_file, html_file):
+        with ExitStack() as stack:
+            trace_file, html_file, record_file = (
+                None if path is None else stack.enter_context(Output(path, keep=path == record))
+                for path in (trace, html, record)
+            )
             screen = Screen(stderr_console())
-            _run(_Run(question, images, chosen, as_json, trace_file, html_file, screen), open_model)
+            asked = _Run(
+                question, images, chosen, as_json, trace_file, html_file, record_file, screen
+            )
+            _run(asked, open_model)
         return 0
 
     with_flags(run, option_parameters(RunOptions))
@@ -97,12 +111,6 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
 
 def _read(path: Path) -> Image:
     return read_image(sys.stdin.buffer.read() if str(path) == "-" else path)
-
-
-@contextmanager
-def _outputs(*paths: Path | None) -> Iterator[list[Output | None]]:
-    with ExitStack() as stack:
-        yield [None if path is None else stack.enter_context(Output(path)) for path in paths]
 
 
 def _run(run: _Run, open_model: OpenModel) -> None:
@@ -135,6 +143,7 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
                 failure = error
         # Before the models are torn down: the answer is there, and nothing may cost it.
         _deliver(run)
+        _write_record(run, question)
         if failure is not None:
             raise failure
 
@@ -158,6 +167,15 @@ def _deliver(run: _Run) -> None:
         raise RunFailed(
             "a limit cut the run before its end: raise --max-tokens or --max-steps", result
         )
+
+
+def _write_record(run: _Run, question: Conversation) -> None:
+    if run.record is None or run.result is None:
+        return
+    from dreamr.alignment import record_of, to_line
+
+    name = datetime.now(UTC).isoformat(timespec="milliseconds")
+    run.record.write(to_line(record_of(name, question, run.result)) + "\n")
 
 
 def _as_json(run: _Run, result: Result) -> dict[str, Any]:

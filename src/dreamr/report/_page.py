@@ -12,7 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample, replace_file
+from dreamr._files import replace_file
+from dreamr.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.report import _columns
 from dreamr.report._columns import Table, percent, points, seconds, table, times

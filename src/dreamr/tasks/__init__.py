@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import TypeAlias
 
 from dreamr.tasks import docmath, story, vqa
 from dreamr.tasks._canvas import GRID, PATCH, SIDE, Canvas
@@ -30,7 +31,7 @@ from dreamr.tasks._problem import (
     extract_answer,
     is_correct,
 )
-from dreamr.tasks.public import BENCHMARKS
+from dreamr.tasks.public import BENCHMARKS, ENDING, table
 
 __all__ = [
     "BENCHMARKS",
@@ -47,6 +48,7 @@ __all__ = [
     "BadData",
     "Item",
     "Items",
+    "Loader",
     "NoData",
     "Problem",
     "ReferenceStep",
@@ -54,6 +56,7 @@ __all__ = [
     "Split",
     "TaskError",
     "UnknownTask",
+    "add_task",
     "by_unit",
     "extract_answer",
     "is_correct",
@@ -77,6 +80,24 @@ CHECKERS: dict[str, ProblemCheck] = {
 }
 TASKS = (*SUITES, *BENCHMARKS)
 
+Loader: TypeAlias = Callable[[int, int, Split], Items]  # limit, seed, split
+_ADDED: dict[str, Loader] = {}
+
+
+def add_task(name: str, loader: Loader) -> None:
+    """Make one more task known by its name; from then on `load` gives what the loader gives.
+
+    Args:
+        name: none that is known.
+        loader: called with how many items, a seed that says which, and whether they are there to
+            train on ('train') or to measure with ('test').
+
+    Raises:
+        TaskError: the name is taken.
+    """
+    if name in TASKS or _ADDED.setdefault(name, loader) is not loader:
+        raise TaskError(f"there is a task {name!r} already: choose another name")
+
 
 def load(
     name: str,
@@ -89,7 +110,8 @@ def load(
     """The items of a task, each made when it is asked for.
 
     Args:
-        name: one of `TASKS`.
+        name: one of `TASKS` or of those that were added; or the path of a parquet file with the
+            columns image, question and answer.
         limit: how many problems; by default all of a benchmark, `LIMIT` of a suite. A problem of
             MMBench is several items.
         seed: of a suite, how many problems behind number `FIRST` of the split to begin; of a
@@ -103,14 +125,20 @@ def load(
             negative seed.
         Unsupported: a library is missing.
     """
-    if name not in TASKS:
-        raise UnknownTask(f"no task {name!r}; known: {', '.join(TASKS)}")
+    if name not in (*TASKS, *_ADDED) and not name.endswith(ENDING):
+        raise UnknownTask(
+            f"no task {name!r}; known: {', '.join((*TASKS, *_ADDED))}, or a parquet file"
+        )
     if (limit is not None and limit < 1) or seed < 0:
         raise BadData(f"{name}: the limit must be at least 1 and the seed at least 0")
     if name in BENCHMARKS:
         return BENCHMARKS[name].load(limit=limit, seed=seed, source=source)
+    if name.endswith(ENDING):
+        return table(name).load(limit=limit, seed=seed, source=name)
     if source is not None:
         raise BadData(f"{name} draws its own problems: leave the source {source} out")
+    if name in _ADDED:
+        return _ADDED[name](limit or LIMIT, seed, split)
     first = FIRST + seed
     return Items(range(first, first + (limit or LIMIT)), partial(_drawn, name, split))
 

@@ -2,8 +2,9 @@
 
 from dreamr.tasks.public import mathverse, mmbench, mmmu, realworldqa
 from dreamr.tasks.public._benchmark import Benchmark
+from dreamr.tasks.public.table import ENDING, table
 
-__all__ = ["BENCHMARKS", "Benchmark"]
+__all__ = ["BENCHMARKS", "ENDING", "Benchmark", "table"]
 
 BENCHMARKS: dict[str, Benchmark] = {
     module.NAME: module.BENCHMARK for module in (mathverse, mmbench, realworldqa, mmmu)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Rows:
     order. A set from the Hugging Face hub has some hundred rows in a group.
     """
 
-    def __init__(self, files: Sequence[Path], needed: Iterable[str]) -> None:
+    def __init__(self, files: Sequence[Path], needed: Collection[str]) -> None:
         """Read the files' footers.
 
         Args:
@@ -93,7 +93,10 @@ def _pyarrow_parquet() -> Any:
     return pyarrow.parquet
 
 
-def _check_columns(path: Path, names: Iterable[str], needed: Iterable[str]) -> None:
+def _check_columns(path: Path, names: Iterable[str], needed: Collection[str]) -> None:
     missing = sorted(set(needed) - set(names))
     if missing:
-        raise BadData(f"{path} has no column {', '.join(missing)}: it is not of this task")
+        raise BadData(
+            f"{path} has no column {', '.join(missing)}: it is not of this task, which needs "
+            f"{', '.join(needed)}"
+        )

@@ -11,12 +11,12 @@ import re
 from functools import partial
 
 from dreamr.tasks._item import Item
-from dreamr.tasks.public._answers import digits, folded, letter, stated
+from dreamr.tasks.public._answers import letter
 from dreamr.tasks.public._benchmark import Benchmark, Entry
 from dreamr.tasks.public._origin import Origin
 from dreamr.tasks.public._prompt import LETTER, WORDS, ask, picture, text_of
 from dreamr.tasks.public._rows import Row
-from dreamr.tasks.public._values import number
+from dreamr.tasks.public.table import said, says
 
 NAME = "realworldqa"
 
@@ -41,26 +41,13 @@ def item(row: Row, entry: Entry) -> Item:
             LETTER if is_choice else WORDS,
             [picture(row["image"], f"{NAME} {entry.index}")],
         ),
-        read=partial(letter, choices=choices) if is_choice else _said,
-        right=partial(_chooses, choices, answer) if is_choice else partial(_says, answer),
+        read=partial(letter, choices=choices) if is_choice else said,
+        right=partial(_chooses, choices, answer) if is_choice else partial(says, answer),
     )
 
 
 def _chooses(choices: dict[str, str], answer: str, text: str) -> bool:
     return letter(text, choices) == answer.strip(".").upper()
-
-
-def _said(text: str) -> str | None:
-    return stated(text) or None
-
-
-def _says(answer: str, text: str) -> bool:
-    """The same words, or the same number in digits or as a word up to ten."""
-    given, wanted = (digits(folded(each)) for each in (stated(text), answer))
-    if given == wanted:
-        return True
-    value = number(given)
-    return value is not None and value == number(wanted)
 
 
 BENCHMARK = Benchmark(

@@ -1,0 +1,36 @@
+"""The same work on many things, so many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import anyio
+
+Given = TypeVar("Given")
+
+
+async def side_by_side(
+    given: Iterable[Given], work: Callable[[Given], Awaitable[None]], most: int
+) -> None:
+    """Work on all of them, at most `most` under way at a time.
+
+    Raises:
+        Exception: the first failure, as it is and in no group; all other work is cancelled.
+    """
+    waiting = iter(given)
+    failures: list[Exception] = []
+
+    async def worker() -> None:
+        try:
+            for one in waiting:
+                await work(one)
+        except Exception as error:  # a task group would wrap it in a group
+            failures.append(error)
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(most):
+            tasks.start_soon(worker)
+    if failures:
+        raise failures[0]

@@ -1,0 +1,81 @@
+"""Runs on the problems of a task, kept as records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from dreamr._options import RunOptions
+from dreamr._reasoner import OpenModel, open_local
+from dreamr._side_by_side import side_by_side
+from dreamr.alignment._errors import BadTraining
+from dreamr.alignment._problems import Problems
+from dreamr.alignment._records import read_records, record_of, to_line
+from dreamr.bench import Models
+from dreamr.runner import run
+
+
+async def record(
+    problems: Problems,
+    out: Path,
+    options: RunOptions,
+    *,
+    most: int = 8,
+    open_model: OpenModel = open_local,
+    on_done: Callable[[int, str], None] = lambda done, name: None,
+) -> None:
+    """Run the method of the options on every problem that the file does not hold yet.
+
+    Args:
+        problems: what to solve.
+        out: the file; records are added at its end, each whole.
+        options: models and method.
+        most: runs under way at a time.
+        open_model: opens the models.
+        on_done: called with how many are done, and the name of the last.
+
+    Raises:
+        BadTraining: the file holds something else, or cannot be written.
+        RunFailed: a model was lost.
+    """
+    done = _recover(out)
+    left = [number for number in range(len(problems)) if problems.name(number) not in done]
+    if not left:
+        return
+    try:
+        file = out.open("a", encoding="utf-8")
+    except OSError as error:
+        raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
+    with file:
+        async with Models(options, frozenset(options.roles), open_model) as models:
+            settings = replace(options.settings(), cutting=models.leading.cutting)
+            engines = {role: models[role].engine for role in options.roles}
+
+            async def solve(number: int) -> None:
+                item, name = problems[number], problems.name(number)
+                result = await run(
+                    item.conversation,
+                    target=engines.get("target"),
+                    draft=engines.get("draft"),
+                    settings=settings,
+                )
+                for engine in engines.values():
+                    engine.forget(item.conversation)
+                right = item.right(result.answer)
+                file.write(to_line(record_of(name, item.conversation, result, right)) + "\n")
+                file.flush()
+                done.add(name)
+                on_done(len(done), name)
+
+            await side_by_side(left, solve, most)
+
+
+def _recover(out: Path) -> set[str]:
+    """The names of what is there; a line that a kill broke off is cut away."""
+    if not out.exists():
+        return set()
+    names = {one.name for one in read_records([out])}
+    with out.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+    return names

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from pairs import RIGHT, WRONG, Pair
+
+import dreamr
+from dreamr import Conversation, RunOptions, read_image
+from dreamr.alignment import BadTraining, Problems, Record, read_records, to_line
+from dreamr.alignment._recording import record
+from dreamr.alignment._records import Preference, Recorded, Rejected, record_of
+from dreamr.engines import Failure
+from dreamr.errors import EngineLost, RunFailed
+from dreamr.runner import run
+from dreamr.tasks import load
+
+PICTURE = read_image(Path(dreamr.__file__).parent / "examples" / "receipt.png")
+
+
+def problems(count: int = 3) -> Problems:
+    return Problems({"docmath": load("docmath", limit=count, split="train")})
+
+
+def records_of(out: Path, pair: Pair, **options: object) -> list[Record]:
+    chosen = RunOptions(method="sequential", **options)  # type: ignore[arg-type]
+
+    async def work() -> None:
+        await record(problems(), out, chosen, open_model=pair)
+
+    anyio.run(work)
+    return read_records([out])
+
+
+def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
+    one = Record(
+        "vqa/1",
+        Conversation.ask("What is\u2028it?", PICTURE),
+        (Recorded("One.\n\n", "draft"), Recorded("Answer: 1", "target")),
+        (Rejected(1, "Answer: 2"),),
+        True,
+        False,
+    )
+    file = tmp_path / "records.jsonl"
+    file.write_text(to_line(one) + "\n" + to_line(one) + "\n", encoding="utf-8")
+    assert read_records([file]) == [one, one]
+    assert one.text == "One.\n\nAnswer: 1"
+
+
+def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
+    conversation = Conversation.ask("What do they cost?")
+
+    async def work() -> Record:
+        options = RunOptions(method="sequential")
+        engines = {role: (await pair(role, options)).engine for role in options.roles}
+        result = await run(
+            conversation,
+            target=engines["target"],
+            draft=engines["draft"],
+            settings=options.settings(),
+        )
+        return record_of("mine", conversation, result)
+
+    one = anyio.run(work)
+    assert one.text == "".join(RIGHT)
+    assert list(one.preferences()) == [Preference(RIGHT[0], RIGHT[1], WRONG)]
+    assert one.right is None
+
+
+def test_a_step_that_the_target_wrote_alike_is_no_preference() -> None:
+    one = Record(
+        "x",
+        Conversation.ask("?"),
+        (Recorded("Tea costs 2.\n\n", "target"), Recorded("End", "draft")),
+        (Rejected(0, "Tea costs 2."), Rejected(1, "other"), Rejected(7, "beyond")),
+        True,
+    )
+    assert list(one.preferences()) == []
+
+
+def test_recording_keeps_each_problem_once_and_goes_on(tmp_path: Path, pair: Pair) -> None:
+    out = tmp_path / "records.jsonl"
+    first = records_of(out, pair)
+    assert {one.name for one in first} == {f"docmath/{n}" for n in (50_000, 50_001, 50_002)}
+    assert all(one.right is False and one.complete for one in first)
+    text = out.read_text()
+    out.write_text(text[: text.rfind("\n", 0, -1) + 9])  # a kill in the last line
+    again = records_of(out, Pair())
+    assert {one.name for one in again} == {one.name for one in first}
+    assert len(again) == len(first)
+    idle = Pair()
+    records_of(out, idle)
+    assert not idle.opened
+
+
+def test_a_lost_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:
+    failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
+    with pytest.raises(RunFailed, match="unplugged"):
+        records_of(tmp_path / "records.jsonl", failing)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}\n", "line 1 is no record"), ('{"version": 7}\n', "version 7, and this is 1")],
+)
+def test_a_file_of_something_else_is_told(tmp_path: Path, text: str, message: str) -> None:
+    (file := tmp_path / "other.jsonl").write_text(text)
+    with pytest.raises(BadTraining, match=message):
+        read_records([file])
+    with pytest.raises(BadTraining, match="cannot read"):
+        read_records([tmp_path / "none.jsonl"])

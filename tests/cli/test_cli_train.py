@@ -1,0 +1,101 @@
+"""The commands as people type them; what a training does is tested in its room."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pairs import Pair
+
+from dreamr import RunOptions
+from dreamr._reasoner import Model
+from dreamr.alignment import read_records
+from dreamr.cli import main
+from dreamr.engines import ScriptedEngine
+from dreamr.trace import Role
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+FEW = (
+    "--task docmath --problems 2 --steps 2 --batch 4 --group 2 --max-tokens 16 --graders 1 "
+    "--temperature 2"
+)
+
+
+async def moody(role: Role, options: RunOptions) -> Model:
+    """A target whose opinion differs from step to step."""
+    return Model(ScriptedEngine(script="Answer: 1", opinion=lambda _, text: len(text) % 7 / 6))
+
+
+def train(*argv: str, **options: Any) -> int:
+    return main(["train", *argv], **options)
+
+
+def test_a_training_prints_the_folder_of_its_draft(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    argv = ["sapo", *FEW.split(), "--counting", "soft", "--no-guards", "--out", out]
+    assert train(*argv, open_model=moody) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}/draft\n"
+    assert said.err.splitlines()[-1].startswith("2 of 2 steps, the last: reward")
+    assert train(*argv, open_model=moody) == 0  # it is done already
+    assert capsys.readouterr().out == f"{out}/draft\n"
+
+
+def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records, out = tmp_path / "records.jsonl", tmp_path / "out"
+    argv = ["record", "--task", "docmath", "--problems", "3", "--method", "sequential"]
+    assert train(*argv, "--out", str(records), open_model=Pair()) == 0
+    assert len(read_records([records])) == 3
+    assert "3 of 3 problems" in capsys.readouterr().err
+    text = records.read_text()
+    records.write_text(text.replace('"right": false', '"right": true'))
+    assert train("from-traces", str(records), "--method", "dpo", "--out", str(out)) == 0
+    assert capsys.readouterr().out == f"{out}/draft\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--weights", "1:2"], "weights '1:2' are not readable: write 1:1:1"),
+        (["--weights", "beauty=1"], "no reward term 'beauty'; known: outcome, draft, length"),
+        (["--batch", "5"], "batch must be a multiple of the group: 5 is none of 2"),
+        (["--task", "chess"], "no task 'chess'"),
+        (["--task", "vqa,vqa"], "name at least one, and each once"),
+        (["--plugin", "no_such_module"], "plugin 'no_such_module' cannot be imported"),
+        (["--draft", "/nowhere"], "/nowhere is neither a folder here nor a model"),
+        (["--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    argv: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("sapo", *FEW.split(), *argv, "--out", str(tmp_path / "out"), open_model=moody) > 0
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_records_that_teach_nothing_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none.jsonl").write_text("")
+    argv = ["from-traces", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out")]
+    assert train(*argv) == 1
+    assert "0 records hold no record of a complete run" in capsys.readouterr().err
+
+
+def test_measuring_shows_a_table_and_keeps_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    argv = ["measure", "--task", "docmath", "--limit", "2", "--out", str(out)]
+    assert train(*argv, open_model=Pair()) == 0
+    said = capsys.readouterr()
+    assert "acceptance" in said.out
+    assert "2 of 2 problems, the last: docmath" in said.err
+    assert json.loads(out.read_text())["figures"]["docmath"]["problems"] == 2

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
@@ -78,18 +78,23 @@ def train_from_records(
             trained.
     """
     quiet()
+    disable_progress_bars()
     rows = examples(records, options)
     folder = RunFolder(out, options.to_json(len(rows)), writes=is_first_process())
     if folder.done:
         return folder.model
     draft = resolve(local_model("draft", RunOptions(draft=options.draft)))
-    processor = load_processor(draft)
+    sees = any(record.conversation.images for record in records)
+    if options.method == "dpo" and not sees:
+        # TRL would end the turn behind every step, and teach that.
+        raise BadTraining("dpo needs records with pictures so far: take --method sft")
+    processor = load_processor(draft, sees=sees)
     kind = {"sft": _Imitating, "dpo": _Preferring}[options.method]
     columns = {**_COLUMNS[options.method], **_ALWAYS}
     trainer: Any = kind(
         model=draft,
         args=_config(options, folder),
-        train_dataset=_dataset(records, rows, processor),
+        train_dataset=_dataset(records, rows, processor, sees=sees),
         processing_class=processor,
         peft_config=lora(options.lora),
         callbacks=[Rows(folder, columns, options.batch, on_step)],
@@ -131,6 +136,8 @@ def _dataset(
     records: Sequence[Record],
     examples: Sequence[tuple[int, Preference | None]],
     processor: Any,
+    *,
+    sees: bool,
 ) -> Dataset:
     """Prompts as text that the chat template has made, so that a step can follow a beginning."""
     tokenizer = getattr(processor, "tokenizer", processor)
@@ -141,7 +148,7 @@ def _dataset(
         prompt = processor.apply_chat_template(
             base["prompt"], add_generation_prompt=True, tokenize=False
         )
-        given = {"prompt": prompt, "images": base["images"]}
+        given = {"prompt": prompt, **({"images": base["images"]} if sees else {})}
         if preferred is None:
             return {**given, "completion": records[at].text + tokenizer.eos_token}
         given["prompt"] += preferred.prefix
@@ -151,6 +158,8 @@ def _dataset(
         made = [row(number) for number in columns["number"]]
         return {name: [one[name] for one in made] for name in made[0]}
 
+    if not sees:  # small, and a trainer of text alone wants to prepare it
+        return Dataset.from_list([row(number) for number in range(len(examples))])
     return Dataset.from_dict({"number": list(range(len(examples)))}).with_transform(rows)
 
 

@@ -61,20 +61,30 @@ class Problems:
             numbers += luck.sample(range(len(self)), len(self))
         return Dataset.from_dict({"number": numbers[:rows]}).with_transform(self._rows)
 
+    @property
+    def have_pictures(self) -> bool:
+        """Whether they are about pictures, as the first is or is not."""
+        return bool(self[0].conversation.images)
+
     def _rows(self, columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         rows = [row_of(number, self[number].conversation) for number in columns["number"]]
-        return {name: [row[name] for row in rows] for name in ("number", "prompt", "images")}
+        # A trainer of text alone refuses a column of pictures, even of none.
+        names = ["number", "prompt", *(["images"] if self.have_pictures else [])]
+        return {name: [row[name] for row in rows] for name in names}
 
 
 def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
     """One row: the conversation as messages, its pictures beside them.
 
+    Turns of text alone hold a text: not every template knows parts.
+
     Raises:
         BadTraining: it holds what a trainer cannot take.
     """
-    messages, images = [], []
+    messages: list[dict[str, Any]] = []
+    images = []
     for turn in conversation.turns:
-        content = []
+        content: list[dict[str, str]] = []
         for part in turn.parts:
             match part:
                 case Text(text):
@@ -88,7 +98,9 @@ def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
                     raise BadTraining(
                         f"training takes text and pictures, not {type(part).__name__.lower()}"
                     )
-        messages.append({"role": turn.role, "content": content})
+        texts = [part["text"] for part in content if part["type"] == "text"]
+        plain = len(texts) == len(content)
+        messages.append({"role": turn.role, "content": "".join(texts) if plain else content})
     return {"number": number, "prompt": messages, "images": images}
 
 

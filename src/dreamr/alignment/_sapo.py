@@ -82,7 +82,7 @@ def train_sapo(
     if folder.done:
         return folder.model
     draft = resolve(local_model("draft", options.run_options()))
-    processor = load_processor(draft)
+    processor = load_processor(draft, sees=problems.have_pictures)
     with _graders(options, open_model) as (portal, models):
         cutting = models[0].cutting
         grader = Grader(

@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoProcessor,
     AutoTokenizer,
     PrinterCallback,
-    ProcessorMixin,
     TrainerCallback,
 )
 
 from dreamr._provenance import provenance
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._folder import Log, RunFolder
-from dreamr.engines.local._load import one_line
+from dreamr.engines.local._load import one_line, takes_images
 from dreamr.engines.local._options import HINTS_FILE
 
 OnStep: TypeAlias = Callable[[int, Mapping[str, float | None]], None]
@@ -45,24 +45,26 @@ class Resumes:
             model.load_state_dict(saved.state_dict())
 
 
-def load_processor(folder: str) -> Any:
+def load_processor(folder: str, *, sees: bool) -> Any:
     """What turns conversations into tokens.
 
+    sees: whether there are pictures in the conversations.
+
     Raises:
-        BadTraining: there is none, or it has no chat template.
+        BadTraining: there is none, it has no chat template, or takes no pictures where it must.
     """
     try:
-        processors: Any = AutoProcessor
-        processor = processors.from_pretrained(folder, padding_side="left")
-        if not isinstance(processor, ProcessorMixin):
-            tokenizers: Any = AutoTokenizer
-            processor = tokenizers.from_pretrained(folder, padding_side="left")
+        able = takes_images(AutoConfig.from_pretrained(folder))
+        kind: Any = AutoProcessor if able else AutoTokenizer
+        processor = kind.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise BadTraining(f"cannot load the draft in {folder}: {one_line(error)}") from error
     if not processor.chat_template:
         raise BadTraining(
             f"{folder} has no chat template: add a chat_template.jinja, or take an instruct model"
         )
+    if sees and not able:
+        raise BadTraining(f"{folder} takes text only, and there are pictures: take another draft")
     return processor
 
 
@@ -153,7 +155,7 @@ def train(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
 
 
 def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> None:
-    """The trained draft, whole: other files as they were, and how it came about.
+    """The trained draft, whole, stored as precisely as the one before, and how it came about.
 
     It is written beside its place and moved there last, so what has the name is complete.
     """
@@ -162,7 +164,7 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    model.save_pretrained(part)
+    model.to(AutoConfig.from_pretrained(start).dtype or model.dtype).save_pretrained(part)
     trainer.processing_class.save_pretrained(part)
     if (start / HINTS_FILE).exists():
         shutil.copy(start / HINTS_FILE, part)

@@ -80,7 +80,7 @@ def one_line(error: BaseException) -> str:
 
 def _load(folder: str, options: LocalOptions) -> Loaded:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    sees = hasattr(config, "vision_config") and _is_image_text_model(config)
+    sees = takes_images(config)
     kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     processors: Any = AutoImageProcessor
     hf, found = kind.from_pretrained(
@@ -100,8 +100,10 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
     return Loaded(model, _prompter(folder, tokenizer, model), _ends(hf, tokenizer))
 
 
-def _is_image_text_model(config: Any) -> bool:
-    return type(config) in AutoModelForImageTextToText._model_mapping
+def takes_images(config: Any) -> bool:
+    """Whether a configuration is that of a model which takes pictures beside text."""
+    mapping = AutoModelForImageTextToText._model_mapping
+    return hasattr(config, "vision_config") and type(config) in mapping
 
 
 def _prompter(folder: str, tokenizer: Any, model: Model) -> Prompter:

@@ -19,6 +19,7 @@ DRAFT = str(Path(dreamr.__file__).parent / "pair" / "draft")
         ["decode.py", "--model", DRAFT, "--rounds", "1"],
         ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
         ["overhead.py", "--repeats", "1", "--steps", "5"],
+        ["ablations.py", "--steps=1", "--batch=8", "--limit=2", "--only", "1:2:1"],
     ],
     ids=lambda command: command[0],
 )

@@ -21,18 +21,27 @@ PAIR = Path(dreamr.__file__).parent / "pair"
 RECEIPT = PAIR.parent / "examples" / "receipt.png"
 
 
-def test_both_together_take_at_most_forty_megabytes():
+def test_target_and_both_drafts_take_at_most_forty_megabytes():
     weights = list(PAIR.glob("*/model.safetensors"))
-    assert len(weights) == 2
+    assert len(weights) == 3
     assert sum(path.stat().st_size for path in weights) < 40e6
 
 
-@pytest.mark.parametrize("name", ["target", "draft"])
+@pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
 def test_the_weights_have_the_names_that_vllm_looks_for(name):
     with safe_open(PAIR / name / "model.safetensors", "pt") as weights:
         tower = [key for key in weights.keys() if "vision_tower." in key]  # noqa: SIM118
     assert tower
     assert all("vision_tower.vision_model." in key for key in tower)
+
+
+def test_the_draft_before_sapo_can_be_named():
+    with Reasoner(RunOptions(method="draft", draft="embedded-before-sapo")) as reasoner:
+        before = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+    with Reasoner(RunOptions(method="draft")) as reasoner:
+        after = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+    assert before.answer == after.answer == "28"
+    assert before.usage.draft.written >= after.usage.draft.written
 
 
 def test_the_demonstration_runs_to_an_answer_with_every_method():

@@ -55,6 +55,8 @@ def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
     if get_origin(kind) is Literal and value not in get_args(kind):
         known = ", ".join(get_args(kind))
         raise BadOption(f"{flag} {value!r} is unknown: choose one of {known}")
+    if value is None:
+        return
     # Written so that a NaN is out of bounds.
     if knob.least is not None and not value >= knob.least:
         raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")

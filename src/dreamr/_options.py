@@ -82,7 +82,11 @@ class RunOptions:
     ] = None
     draft: Annotated[
         str | None,
-        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+        Knob(
+            "Folder or Hugging Face id of the draft, or embedded-before-sapo.",
+            _MODELS,
+            shown="the embedded one",
+        ),
     ] = None
     device: Annotated[str, Knob("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)] = "cpu"
     draft_device: Annotated[

@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from dreamr._knobs import BadOption
+from dreamr.errors import DreamrError
 
 
 def import_plugins(names: str | None) -> None:
@@ -19,14 +20,22 @@ def import_plugins(names: str | None) -> None:
     for name in filter(None, map(str.strip, (names or "").split(","))):
         try:
             _import_file(Path(name)) if name.endswith(".py") else import_module(name)
-        except (ImportError, OSError, SyntaxError) as error:
-            raise BadOption(f"plugin {name!r} cannot be imported: {error}") from error
+        except DreamrError:
+            raise
+        except Exception as error:  # whatever stands in other people's modules
+            raise BadOption(f"plugin {name!r} cannot be imported: {error!r}") from error
 
 
 def _import_file(path: Path) -> None:
-    spec = spec_from_file_location(path.stem, path)
-    if path.stem in sys.modules or spec is None or spec.loader is None:
+    """Under a name of its own, so that a file may be called like any module."""
+    name = f"dreamr plugin {path.resolve()}"
+    spec = spec_from_file_location(name, path)
+    if name in sys.modules or spec is None or spec.loader is None:
         return
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

@@ -37,10 +37,19 @@ class Model:
 OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
 
 
+_PAIR = Path(__file__).parent / "pair"
+EMBEDDED = {"embedded": "draft", "embedded-before-sapo": "draft-before-sapo"}
+
+
 def local_model(role: Role, options: RunOptions) -> str:
-    """Folder or hub id of the model that the options name for a role, or of the embedded one."""
+    """Folder or hub id of the model that the options name for a role, or of the embedded one.
+
+    A draft of the embedded pair can be named too: the one that ships, or the one before SAPO.
+    """
     chosen = options.target if role == "target" else options.draft
-    return chosen or str(Path(__file__).parent / "pair" / role)
+    if role == "draft" and chosen in EMBEDDED:
+        return str(_PAIR / EMBEDDED[chosen])
+    return chosen or str(_PAIR / role)
 
 
 async def open_local(role: Role, options: RunOptions) -> Model:

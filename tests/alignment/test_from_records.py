@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 import dreamr
-from dreamr.alignment import BadTraining, Record, RecordsOptions, write
+from dreamr.alignment import BadTraining, Record, Records, RecordsOptions, to_line, write
 from dreamr.alignment._from_records import examples, steps_of, train_from_records
 from dreamr.alignment._records import Recorded, Rejected
 from dreamr.engines import Sampling
@@ -30,6 +30,7 @@ OWN, REFUSED = "Line 9: tea 3 x 4 = 12.\n\n", "Line 9: nuts, no.\n\n"
 def made(**changes: Any) -> Record:
     values: dict[str, Any] = {
         "name": "x",
+        "method": "fpsr",
         "conversation": ITEM.conversation,
         "steps": (Recorded(OWN, "target"), Recorded("Answer: 12", "target")),
         "rejected": (Rejected(0, REFUSED),),
@@ -42,7 +43,9 @@ def made(**changes: Any) -> Record:
 def trained(out: Path, **options: Any) -> Path:
     values = {"batch": 2, "learning_rate": 3e-3, **options}
     on_step = values.pop("on_step", lambda step, row: None)
-    return train_from_records([made()] * 4, RecordsOptions(**values), out, on_step=on_step)
+    file = out.with_suffix(".jsonl")
+    file.write_text(f"{to_line(made())}\n" * 4, encoding="utf-8")
+    return train_from_records(Records([file]), RecordsOptions(**values), out, on_step=on_step)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -67,7 +70,7 @@ def test_dpo_makes_the_targets_step_likelier_than_the_refused_one(tmp_path: Path
     model = trained(tmp_path / "out", method="dpo", epochs=4)
     log = rows(tmp_path / "out")
     assert float(log[-1]["margin"]) > 0.0 == float(log[0]["margin"])
-    assert json.loads((model / "training.json").read_text())["dpo"]["examples"] == 4
+    assert json.loads((model / "training.json").read_text())["dpo"]["epochs"] == 4
 
 
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
@@ -85,6 +88,15 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert [row["loss"] for row in rows(tmp_path / "whole")] == [
         row["loss"] for row in rows(tmp_path / "killed")
     ]
+
+
+def test_other_records_are_another_training(tmp_path: Path) -> None:
+    trained(tmp_path / "out")
+    (file := tmp_path / "other.jsonl").write_text(f"{to_line(made(right=None))}\n" * 4)
+    with pytest.raises(BadTraining, match=r"another configuration \(records differ"):
+        train_from_records(
+            Records([file]), RecordsOptions(batch=2, learning_rate=3e-3), tmp_path / "out"
+        )
 
 
 def test_wrong_and_broken_off_runs_are_not_imitated() -> None:

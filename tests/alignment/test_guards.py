@@ -6,7 +6,7 @@ import pytest
 from rollouts import reference, rollout
 
 from dreamr.alignment import GUARDS, Rollout, Scheme
-from dreamr.alignment._rewards import draft
+from dreamr.alignment._rewards import draft, length
 
 OWN = reference(steps=4, tokens=40)
 QUESTION = "They buy milk and nuts and pay with 100. How much is left of the money then?"
@@ -49,6 +49,23 @@ def test_the_hack_pays_without_its_guard_and_not_with_it(guard: str) -> None:
 
 def test_honest_reasoning_is_left_alone() -> None:
     assert worth(HONEST, tuple(GUARDS)) == worth(HONEST, ()) == 0.75
+
+
+def test_guessing_without_any_step_pays_only_while_nobody_watches() -> None:
+    guess = rollout((), (), tokens=5, own=OWN)
+    group = [guess, rollout(("a", "b", "c", "d"), sizes=[9] * 4, own=OWN)]
+    assert length(guess, group, Scheme(guards=())) > length(group[1], group, Scheme())
+    assert length(guess, group, Scheme()) == 0.0
+    assert length(HACKS["bare"], [HACKS["bare"]], Scheme()) == 0.0
+
+
+def test_a_short_question_cannot_be_copied_either() -> None:
+    copy = rollout(("How many red circles?", "Two."), (0.9, 0.9), question="How many red circles?")
+    assert worth(copy, ("copies",)) == 0.5
+
+
+def test_another_sign_is_another_step() -> None:
+    assert worth(rollout(("x = 2", "x = -2"), (0.9, 0.9)), ("filler",)) == 1.0
 
 
 def test_steps_far_beyond_the_targets_number_earn_nothing() -> None:

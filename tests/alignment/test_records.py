@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -8,13 +9,16 @@ from pairs import RIGHT, WRONG, Pair
 
 import dreamr
 from dreamr import Conversation, RunOptions, read_image
-from dreamr.alignment import BadTraining, Problems, Record, read_records, to_line
+from dreamr.alignment import BadTraining, Problems, Record, Records, mend, to_line
 from dreamr.alignment._recording import record
 from dreamr.alignment._records import Preference, Recorded, Rejected, record_of
 from dreamr.engines import Failure
 from dreamr.errors import EngineLost, RunFailed
+from dreamr.gate import Evidence, Verdict
 from dreamr.runner import run
+from dreamr.steps import Ending, Step
 from dreamr.tasks import load
+from dreamr.trace import Result, StepRejected, Usage
 
 PICTURE = read_image(Path(dreamr.__file__).parent / "examples" / "receipt.png")
 
@@ -23,19 +27,20 @@ def problems(count: int = 3) -> Problems:
     return Problems({"docmath": load("docmath", limit=count, split="train")})
 
 
-def records_of(out: Path, pair: Pair, **options: object) -> list[Record]:
-    chosen = RunOptions(method="sequential", **options)  # type: ignore[arg-type]
+def records_of(out: Path, pair: Pair, method: Any = "sequential") -> list[Record]:
+    chosen = RunOptions(method=method)
 
     async def work() -> None:
         await record(problems(), out, chosen, open_model=pair)
 
     anyio.run(work)
-    return read_records([out])
+    return list(Records([out]))
 
 
 def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
     one = Record(
         "vqa/1",
+        "fpsr",
         Conversation.ask("What is\u2028it?", PICTURE),
         (Recorded("One.\n\n", "draft"), Recorded("Answer: 1", "target")),
         (Rejected(1, "Answer: 2"),),
@@ -44,7 +49,8 @@ def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
     )
     file = tmp_path / "records.jsonl"
     file.write_text(to_line(one) + "\n" + to_line(one) + "\n", encoding="utf-8")
-    assert read_records([file]) == [one, one]
+    assert list(Records([file])) == [one, one]
+    assert Records([file])[1:] == [one]
     assert one.text == "One.\n\nAnswer: 1"
 
 
@@ -71,6 +77,7 @@ def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
 def test_a_step_that_the_target_wrote_alike_is_no_preference() -> None:
     one = Record(
         "x",
+        "fpsr",
         Conversation.ask("?"),
         (Recorded("Tea costs 2.\n\n", "target"), Recorded("End", "draft")),
         (Rejected(0, "Tea costs 2."), Rejected(1, "other"), Rejected(7, "beyond")),
@@ -94,6 +101,37 @@ def test_recording_keeps_each_problem_once_and_goes_on(tmp_path: Path, pair: Pai
     assert not idle.opened
 
 
+def test_records_of_another_method_are_not_mixed_in(tmp_path: Path, pair: Pair) -> None:
+    out = tmp_path / "records.jsonl"
+    records_of(out, pair)
+    with pytest.raises(BadTraining, match="of method sequential: name another"):
+        records_of(out, pair, "target")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "ending"), [(None, Ending.DELIMITER), (Evidence(0.1, 0.9), Ending.CAP)]
+)
+def test_only_what_the_target_itself_refused_counts(
+    evidence: Evidence | None, ending: Ending
+) -> None:
+    def result(verdict: Verdict, end: Ending) -> Result:
+        refused = StepRejected(0.0, 0, Step("Milk.\n\n", 2, end), verdict)
+        return Result("1", (), Usage(), 1.0, "answer", events=(refused,))
+
+    talk = Conversation.ask("?")
+    good = Verdict(False, 0.1, 0.7, "below", Evidence(0.1, 0.9))
+    assert record_of("x", talk, result(good, Ending.DELIMITER)).rejected
+    bad = Verdict(False, 0.0, 0.7, "no judge", evidence)
+    assert not record_of("x", talk, result(bad, ending)).rejected
+
+
+def test_a_broken_last_line_is_cut_before_more_is_added(tmp_path: Path) -> None:
+    (file := tmp_path / "records.jsonl").write_text("whole\nbroke")
+    mend(file)
+    assert file.read_text() == "whole\n"
+    mend(tmp_path / "none")
+
+
 def test_a_lost_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:
     failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
     with pytest.raises(RunFailed, match="unplugged"):
@@ -107,6 +145,6 @@ def test_a_lost_target_ends_the_recording_with_its_error(tmp_path: Path) -> None
 def test_a_file_of_something_else_is_told(tmp_path: Path, text: str, message: str) -> None:
     (file := tmp_path / "other.jsonl").write_text(text)
     with pytest.raises(BadTraining, match=message):
-        read_records([file])
+        list(Records([file]))
     with pytest.raises(BadTraining, match="cannot read"):
-        read_records([tmp_path / "none.jsonl"])
+        Records([tmp_path / "none.jsonl"])

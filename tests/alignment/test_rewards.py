@@ -65,7 +65,7 @@ def test_length_looks_at_the_group_and_at_the_targets_own_solution() -> None:
 
 
 def test_a_wrong_reference_says_nothing_about_the_needed_length() -> None:
-    one = rollout(tokens=30, own=reference(tokens=2, right=False))
+    one = rollout(tokens=30, own=reference(tokens=8, right=False))
     assert length(one, [one], Scheme()) == pytest.approx(0.5)
 
 

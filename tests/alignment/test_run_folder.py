@@ -10,15 +10,34 @@ from dreamr.alignment._folder import Log, RunFolder
 CONFIG = {"draft": "a", "steps": 10}
 
 
-def test_a_new_folder_is_made_and_the_same_run_finds_it_again(tmp_path: Path) -> None:
-    assert RunFolder(tmp_path / "out", CONFIG).is_new
-    assert not RunFolder(tmp_path / "out", CONFIG).is_new
+def checkpoint(folder: RunFolder, step: int, state: str = '{"a": 1}') -> Path:
+    path = folder.checkpoints / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "trainer_state.json").write_text(state)
+    return path
+
+
+def test_the_same_run_finds_what_it_has_done(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out", CONFIG)
+    assert not folder.done
+    assert folder.last_checkpoint() is None
+    whole = checkpoint(folder, 5)
+    again = RunFolder(tmp_path / "out", CONFIG)
+    assert again.last_checkpoint() == whole
+    folder.model.mkdir()
+    assert again.done
 
 
 def test_the_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "out", CONFIG)
+    checkpoint(RunFolder(tmp_path / "out", CONFIG), 5)
     with pytest.raises(BadTraining, match=r"another configuration \(steps differ"):
         RunFolder(tmp_path / "out", {**CONFIG, "steps": 20})
+
+
+def test_a_run_that_came_to_nothing_gives_way(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "out", CONFIG)
+    RunFolder(tmp_path / "out", {**CONFIG, "steps": 20})
+    checkpoint(RunFolder(tmp_path / "out", CONFIG), 5)
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
@@ -36,11 +55,9 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
 
 def test_only_whole_checkpoints_count_and_the_newest_of_them(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, CONFIG)
-    for step in (5, 10, 100):
-        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
     for step in (5, 10):
-        (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text('{"a": 1}')
-    (folder.checkpoints / "checkpoint-100" / "trainer_state.json").write_text('{"a"')
+        checkpoint(folder, step)
+    checkpoint(folder, 100, '{"a"')
     assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
 
 

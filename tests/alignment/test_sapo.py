@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
+from trl import GRPOTrainer
 
 import dreamr
 from dreamr import RunOptions
@@ -22,10 +24,14 @@ from dreamr.alignment import (
     SapoOptions,
     add_term,
 )
+from dreamr.alignment._rollout import cut
 from dreamr.alignment._sapo import train_sapo
+from dreamr.alignment._trainer import SapoTrainer
 from dreamr.engines import Capabilities, Context, ScriptedEngine
+from dreamr.engines.local._detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
+from dreamr.steps import StepCutter
 from dreamr.trace import Role
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -93,6 +99,56 @@ def test_a_training_leaves_a_draft_a_log_and_how_it_came_about(tmp_path: Path) -
     assert all(not engine.alive for engine in target.engines)
 
 
+def test_every_token_carries_the_advantage_of_its_own_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches the loss, after TRL has shuffled and split it."""
+    seen = []
+
+    def loss(self: SapoTrainer, model: Any, inputs: dict[str, Any]) -> Any:
+        seen.append({name: inputs[name].clone() for name in ("completion_ids", "advantages")})
+        return GRPOTrainer._compute_loss(self, model, inputs)
+
+    monkeypatch.setattr(SapoTrainer, "_compute_loss", loss)
+    # Nothing but the steps' own verdicts, so every token's advantage is that of its step.
+    train(tmp_path / "out", step_credit=True, micro_batch=2, steps=1, weights="draft=1")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(PAIR / "draft")
+    texts = Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids))
+    carried: dict[tuple[str, ...], set[float]] = {}
+    for batch in seen:
+        for ids, advantages in zip(batch["completion_ids"], batch["advantages"], strict=True):
+            at, before = 0, ()
+            for step in cut(ids.tolist(), texts, StepCutter(), truncated=True):
+                values = set(advantages[at : at + step.tokens].tolist())
+                assert len(values) == 1, "within a step all tokens carry the same"
+                carried.setdefault((*before, step.text), set()).update(values)
+                at, before = at + step.tokens, (*before, step.text)
+    assert len(seen) == 2
+    assert any(value != 0.0 for values in carried.values() for value in values)
+    # The same step after the same steps is worth the same wherever it stands, or nothing behind
+    # a refused one; a liked step is never worth less than a disliked one beside it.
+    assert all(len(values) == 1 for values in carried.values())
+
+
+def test_a_batch_that_does_not_come_out_even_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadTraining, match="a batch of 4 does not come out even"):
+        train(tmp_path / "out", micro_batch=3)
+
+
+def test_an_edited_configuration_file_is_another_training(tmp_path: Path) -> None:
+    (file := tmp_path / "grpo.yaml").write_text("weight_decay: 0.1\n")
+    train(tmp_path / "out", config=str(file), steps=1)
+    file.write_text("weight_decay: 0.2\n")
+    with pytest.raises(BadTraining, match=r"another configuration \(config differ"):
+        train(tmp_path / "out", config=str(file), steps=1)
+
+
+def test_a_tensorboard_log_can_be_had(tmp_path: Path) -> None:
+    (file := tmp_path / "grpo.yaml").write_text("report_to: tensorboard\n")
+    train(tmp_path / "out", config=str(file), steps=1)
+    assert list((tmp_path / "out").rglob("events.out.tfevents*"))
+
+
 def test_the_trained_draft_can_be_loaded_by_the_local_engine(tmp_path: Path) -> None:
     import anyio
 
@@ -107,17 +163,20 @@ def test_the_trained_draft_can_be_loaded_by_the_local_engine(tmp_path: Path) -> 
     assert anyio.run(opened) == "Answer:"
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    whole = train(tmp_path / "whole")
+@pytest.mark.parametrize("options", [{}, {"step_credit": True, "micro_batch": 2}, {"lora": 2}])
+def test_a_training_that_was_killed_goes_on_to_the_same_end(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    whole = train(tmp_path / "whole", **options)
 
     def kill(step: int, row: object) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", on_step=kill)
+        train(tmp_path / "killed", on_step=kill, **options)
     assert not (tmp_path / "killed" / "draft").exists()
-    resumed = train(tmp_path / "killed")
+    resumed = train(tmp_path / "killed", **options)
     expected, found = (load_file(path / "model.safetensors") for path in (whole, resumed))
     assert all(expected[name].equal(found[name]) for name in expected)
     timed = ("seconds", "samples_per_second")
@@ -163,7 +222,7 @@ def test_a_reward_that_is_no_number_ends_before_the_first_step(tmp_path: Path) -
 
 
 def test_rollouts_that_all_earn_the_same_are_told_and_nothing_is_divided(tmp_path: Path) -> None:
-    with pytest.raises(BadTraining, match=r"earn the same.*nothing to learn"):
+    with pytest.raises(BadTraining, match=r"earn the same, so there is nothing to learn"):
         train(tmp_path / "out", Scripted(opinion=1.0), weights="draft=1")
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 import dreamr
 from dreamr import Conversation, RunOptions
 from dreamr._reasoner import Model
-from dreamr.alignment import BadTraining, Record, RecordsOptions, SapoOptions
+from dreamr.alignment import BadTraining, Record, Records, RecordsOptions, SapoOptions, to_line
 from dreamr.alignment._from_records import train_from_records
 from dreamr.alignment._records import Recorded, Rejected
 from dreamr.alignment._sapo import train_sapo
@@ -103,14 +103,15 @@ def test_reinforcement_on_text_alone(draft: Path, tmp_path: Path) -> None:
 
 def test_imitating_records_of_text_alone_and_dpo_is_refused(draft: Path, tmp_path: Path) -> None:
     record = Record(
-        "x", QUESTION, (Recorded("Answer: 2", "target"),), (Rejected(0, "Answer: 3"),), True, True
+        "x", "fpsr", QUESTION, (Recorded("Answer: 2", "target"),), (Rejected(0, "3"),), True, True
     )
-    learn = partial(train_from_records, [record] * 2)
+    (file := tmp_path / "records.jsonl").write_text(f"{to_line(record)}\n" * 2)
+    learn = partial(train_from_records, Records([file]))
     chosen = partial(RecordsOptions, draft=str(draft), learning_rate=1e-3, batch=1)
     model = learn(chosen(), tmp_path / "out")
     changed, start = (load_file(path / "model.safetensors") for path in (model, draft))
     assert any(not changed[name].equal(start[name]) for name in start)
-    with pytest.raises(BadTraining, match="dpo needs records with pictures"):
+    with pytest.raises(BadTraining, match="dpo needs a draft that takes pictures"):
         learn(chosen(method="dpo"), tmp_path / "other")
 
 

@@ -14,7 +14,7 @@ import pytest
 from pairs import RIGHT, Pair
 
 from dreamr import RunOptions
-from dreamr.alignment import read_records
+from dreamr.alignment import Records
 from dreamr.cli import main
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
@@ -94,7 +94,7 @@ def test_records_of_several_runs_gather_in_one_file(
         assert (
             main([*SEQUENTIAL, "-a", str(picture), "--record", str(records)], open_model=pair) == 0
         )
-    first, second = read_records([records])
+    first, second = Records([records])
     assert first.name != second.name
     assert first.steps == second.steps
     assert [len(list(one.preferences())) for one in (first, second)] == [1, 1]

@@ -11,7 +11,7 @@ from pairs import Pair
 
 from dreamr import RunOptions
 from dreamr._reasoner import Model
-from dreamr.alignment import read_records
+from dreamr.alignment import Records
 from dreamr.cli import main
 from dreamr.engines import ScriptedEngine
 from dreamr.trace import Role
@@ -50,7 +50,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
     records, out = tmp_path / "records.jsonl", tmp_path / "out"
     argv = ["record", "--task", "docmath", "--problems", "3", "--method", "sequential"]
     assert train(*argv, "--out", str(records), open_model=Pair()) == 0
-    assert len(read_records([records])) == 3
+    assert len(Records([records])) == 3
     assert "3 of 3 problems" in capsys.readouterr().err
     text = records.read_text()
     records.write_text(text.replace('"right": false', '"right": true'))

@@ -76,7 +76,8 @@ def test_a_parquet_file_is_a_task(tmp_path: Path) -> None:
         answer=["1,200", "7"],
     )
     first, second = load(path)
-    assert (first.task, first.id, len(first.conversation.images)) == ("mine", "0", 1)
+    assert (first.task, first.kind, first.id) == (path, "mine", "0")
+    assert len(first.conversation.images) == 1
     assert not second.conversation.images
     assert first.right("It is so.\n\nAnswer: 1200")
     assert second.right("Answer: seven")

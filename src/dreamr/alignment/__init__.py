@@ -9,7 +9,7 @@ from dreamr.alignment._guards import GUARDS
 from dreamr.alignment._measure import measure
 from dreamr.alignment._options import RecordsOptions, SapoOptions
 from dreamr.alignment._problems import Problems, task_names, training_problems
-from dreamr.alignment._records import Record, read_records, record_of, to_line
+from dreamr.alignment._records import Record, Records, mend, record_of, to_line
 from dreamr.alignment._rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.alignment._rollout import Group, Reference, Rollout, figures
 
@@ -24,6 +24,7 @@ __all__ = [
     "Group",
     "Problems",
     "Record",
+    "Records",
     "RecordsOptions",
     "Reference",
     "Rollout",
@@ -32,7 +33,7 @@ __all__ = [
     "add_term",
     "figures",
     "measure",
-    "read_records",
+    "mend",
     "record_of",
     "task_names",
     "to_line",

@@ -19,8 +19,8 @@ def credits(group: Group, scheme: Scheme) -> list[list[float]]:
     nothing to learn. A step that no other can be compared with is compared with all of the group.
     Steps behind a refused one earn nothing: no run would have come to them.
 
-    This takes the place of the draft term in the rollouts' own advantages: it is that term's
-    gradient, told step by step.
+    This takes the place of the draft term in the rollouts' own advantages. A step's tokens carry
+    its whole verdict, not its share in the rollout's: of all countings only 'soft' matters here.
     """
     values = [_reached(one, scheme) for one in group]
     alike: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)

@@ -31,33 +31,29 @@ class RunFolder:
         self.path, self._writes = path, writes
         self.checkpoints, self.model = path / CHECKPOINTS, path / MODEL
         try:
-            there = self._claim(dict(config))
+            self._claim(dict(config))
         except OSError as error:
             raise BadTraining(f"cannot write in {path}: {error.strerror or error}") from error
-        self.is_new = there is None
-        if there is not None and there != config:
+
+    def _claim(self, config: dict[str, Any]) -> None:
+        """Write the configuration, or see that it is the one that is there.
+
+        One that came to no checkpoint holds nothing, and gives way.
+        """
+        file = self.path / CONFIG
+        there = _read(file)
+        if there is not None and there != config and (self.done or self.last_checkpoint()):
             names = {*config, *there}
             other = sorted(name for name in names if config.get(name) != there.get(name))
             raise BadTraining(
-                f"{path} holds a training of another configuration ({', '.join(other)} differ, "
-                f"see {CONFIG} there): name another folder"
+                f"{self.path} holds a training of another configuration ({', '.join(other)} "
+                f"differ, see {CONFIG} there): name another folder"
             )
-
-    def _claim(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The configuration that is there; where nothing is, this one is written."""
-        file = self.path / CONFIG
-        if file.exists():
-            try:
-                found = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise BadTraining(f"{file} is not readable: {error}") from error
-            return dict(found)
-        if self.path.exists() and any(self.path.iterdir()):
+        if there is None and self.path.exists() and any(self.path.iterdir()):
             raise BadTraining(f"{self.path} holds something else: name an empty or a new folder")
-        if self._writes:
+        if self._writes and there != config:
             self.path.mkdir(parents=True, exist_ok=True)
             replace_file(file, (json.dumps(config, indent=2) + "\n").encode())
-        return None
 
     @property
     def done(self) -> bool:
@@ -68,6 +64,15 @@ class RunFolder:
         """The newest that is whole; its state is written last."""
         whole = [p for p in self.checkpoints.glob("checkpoint-*") if is_whole(p)]
         return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise BadTraining(f"{file} is not readable: {error}") from error
 
 
 def is_whole(checkpoint: Path) -> bool:

@@ -15,20 +15,23 @@ from datasets import Dataset, disable_progress_bars
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
+from dreamr._provenance import weights_hash
 from dreamr._reasoner import local_model
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._folder import RunFolder
 from dreamr.alignment._options import RecordsOptions
 from dreamr.alignment._problems import row_of
-from dreamr.alignment._records import Preference, Record
+from dreamr.alignment._records import Preference, Record, Records
 from dreamr.alignment._trl import (
     OnStep,
     Resumes,
     Rows,
+    batching,
+    config_file,
+    first_process_first,
     is_first_process,
     load_processor,
     lora,
-    processes,
     train,
     trl_config,
 )
@@ -56,7 +59,7 @@ class _Preferring(Resumes, DPOTrainer):  # type: ignore[misc]
 
 
 def train_from_records(
-    records: Sequence[Record],
+    records: Records,
     options: RecordsOptions,
     out: Path,
     *,
@@ -79,27 +82,34 @@ def train_from_records(
     """
     quiet()
     disable_progress_bars()
-    rows = examples(records, options)
-    folder = RunFolder(out, options.to_json(len(rows)), writes=is_first_process())
+    learnt = examples(records, options)
+    draft = resolve(local_model("draft", RunOptions(draft=options.draft)))
+    given = config_file(options.config)
+    made = {
+        **options.to_json(),
+        "records": records.digest,
+        "draft_weights": weights_hash(Path(draft)),
+        "config": given,
+    }
+    with first_process_first():
+        folder = RunFolder(out, made, writes=is_first_process())
     if folder.done:
         return folder.model
-    draft = resolve(local_model("draft", RunOptions(draft=options.draft)))
-    sees = any(record.conversation.images for record in records)
+    processor, sees = load_processor(draft)
     if options.method == "dpo" and not sees:
         # TRL would end the turn behind every step, and teach that.
-        raise BadTraining("dpo needs records with pictures so far: take --method sft")
-    processor = load_processor(draft, sees=sees)
+        raise BadTraining("dpo needs a draft that takes pictures so far: take --method sft")
     kind = {"sft": _Imitating, "dpo": _Preferring}[options.method]
     columns = {**_COLUMNS[options.method], **_ALWAYS}
     trainer: Any = kind(
         model=draft,
-        args=_config(options, folder),
-        train_dataset=_dataset(records, rows, processor, sees=sees),
+        args=_config(options, folder, given),
+        train_dataset=_dataset(records, learnt, processor, sees=sees),
         processing_class=processor,
         peft_config=lora(options.lora),
         callbacks=[Rows(folder, columns, options.batch, on_step)],
     )
-    return train(trainer, Path(draft), folder, {options.method: options.to_json(len(rows))})
+    return train(trainer, Path(draft), folder, {options.method: made})
 
 
 def steps_of(examples: int, options: RecordsOptions) -> int:
@@ -144,15 +154,19 @@ def _dataset(
 
     def row(number: int) -> dict[str, Any]:
         at, preferred = examples[number]
-        base = row_of(at, records[at].conversation)
+        record = records[at]
+        base = row_of(record.conversation, sees=sees)
         prompt = processor.apply_chat_template(
             base["prompt"], add_generation_prompt=True, tokenize=False
         )
-        given = {"prompt": prompt, **({"images": base["images"]} if sees else {})}
         if preferred is None:
-            return {**given, "completion": records[at].text + tokenizer.eos_token}
-        given["prompt"] += preferred.prefix
-        return {**given, "chosen": preferred.chosen, "rejected": preferred.rejected}
+            return {**base, "prompt": prompt, "completion": record.text + tokenizer.eos_token}
+        return {
+            **base,
+            "prompt": prompt + preferred.prefix,
+            "chosen": preferred.chosen,
+            "rejected": preferred.rejected,
+        }
 
     def rows(columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         made = [row(number) for number in columns["number"]]
@@ -163,12 +177,10 @@ def _dataset(
     return Dataset.from_dict({"number": list(range(len(examples)))}).with_transform(rows)
 
 
-def _config(options: RecordsOptions, folder: RunFolder) -> Any:
-    micro = min(options.micro_batch, options.batch)
+def _config(options: RecordsOptions, folder: RunFolder, given: Mapping[str, Any]) -> Any:
     values = {
+        **batching(options.batch, options.micro_batch),
         "num_train_epochs": options.epochs,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, options.batch // (micro * processes())),
         "learning_rate": options.learning_rate,
         "warmup_steps": 0.03,  # of all
         "save_steps": options.save_every,
@@ -177,5 +189,5 @@ def _config(options: RecordsOptions, folder: RunFolder) -> Any:
         "remove_unused_columns": False,
     }
     if options.method == "dpo":
-        return trl_config(DPOConfig, folder, {**values, "beta": options.beta}, options.config)
-    return trl_config(SFTConfig, folder, values, options.config)
+        return trl_config(DPOConfig, folder, {**values, "beta": options.beta}, given)
+    return trl_config(SFTConfig, folder, values, given)

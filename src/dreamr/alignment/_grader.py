@@ -83,10 +83,6 @@ class Grader:
             self._engine(one.item).forget(one.item.conversation)
         return rollouts
 
-    async def solve(self, items: Sequence[Item]) -> list[Reference]:
-        """The target's own solutions."""
-        return await self._side_by_side(items, lambda x: x, self._solve)
-
     def _engine(self, item: Item) -> Engine:
         return self.targets[item.index % len(self.targets)]
 

@@ -14,7 +14,8 @@ from dreamr.alignment._rollout import Rollout
 GIANT = 3.0  # a step so many times as long as the longest of the target's own earns nothing
 MOST_STEPS = 2.0  # steps beyond so many times the target's own earn nothing
 LEAST_STEPS = 0.5  # fewer steps than this share of the target's own are no reasoning
-COPIED = 8  # words in a row out of the question are a copy
+COPIED = 8  # words in a row out of the question are a copy, and all words of a shorter one
+SHORTEST = 4  # fewer words in a row are chance
 
 _WORD = re.compile(r"\w+")
 _NOTHING: frozenset[int] = frozenset()
@@ -33,13 +34,13 @@ def filler(rollout: Rollout) -> frozenset[int]:
 
     In these the draft collects verdicts on what is surely right.
     """
-    said: set[tuple[str, ...]] = set()
+    said: set[str] = set()
     found = set()
     for place, step in enumerate(rollout.steps):
-        words = _words(step.text)
-        if not words or words in said:
+        bare = " ".join(step.text.lower().split()).rstrip(".!")
+        if not _WORD.search(bare) or bare in said:
             found.add(place)
-        said.add(words)
+        said.add(bare)
     if rollout.reference is not None and rollout.reference.steps:
         most = int(MOST_STEPS * len(rollout.reference.steps))
         found.update(range(most, len(rollout.steps)))
@@ -48,9 +49,11 @@ def filler(rollout: Rollout) -> frozenset[int]:
 
 def copies(rollout: Rollout) -> frozenset[int]:
     """Steps that repeat the question, which nobody will call wrong."""
-    asked = _runs(_words(rollout.question))
+    question = _words(rollout.question)
+    size = max(SHORTEST, min(COPIED, len(question)))
+    asked = _runs(question, size)
     return frozenset(
-        place for place, step in enumerate(rollout.steps) if asked & _runs(_words(step.text))
+        place for place, step in enumerate(rollout.steps) if asked & _runs(_words(step.text), size)
     )
 
 
@@ -83,6 +86,13 @@ def earning(rollout: Rollout, guards: Collection[str] = tuple(GUARDS)) -> tuple[
     return tuple(place not in caught for place in range(len(rollout.steps)))
 
 
+def reasons(rollout: Rollout, guards: Collection[str] = tuple(GUARDS)) -> bool:
+    """Whether there is reasoning that earns anything; without it, being short is no merit."""
+    if not rollout.steps:
+        return "bare" not in guards
+    return any(earning(rollout, guards))
+
+
 def _all(rollout: Rollout) -> frozenset[int]:
     return frozenset(range(len(rollout.steps)))
 
@@ -91,5 +101,5 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.lower()))
 
 
-def _runs(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    return {words[at : at + COPIED] for at in range(len(words) - COPIED + 1)}
+def _runs(words: tuple[str, ...], size: int) -> set[tuple[str, ...]]:
+    return {words[at : at + size] for at in range(len(words) - size + 1)}

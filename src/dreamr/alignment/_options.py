@@ -55,7 +55,7 @@ class SapoOptions:
         Counting,
         Knob(
             "How the draft term counts: accepted steps; the same by tokens; the ratio itself; only "
-            "steps before the first rejection.",
+            "steps before the first rejection. With step credit, soft or not is all that matters.",
             _REWARD,
         ),
     ] = "steps"
@@ -70,8 +70,9 @@ class SapoOptions:
     batch: Annotated[int, Knob("Completions a step, in all processes.", _TRAINING, 2)] = 64
     group: Annotated[int, Knob("Completions of each problem.", _TRAINING, 2)] = 8
     micro_batch: Annotated[
-        int, Knob("Completions a backward pass on each device.", _TRAINING, 1, shown="the batch")
-    ] = 64
+        int | None,
+        Knob("Completions a backward pass on each device.", _TRAINING, 1, shown="all of them"),
+    ] = None
     learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-6
     kl: Annotated[float, Knob("Weight of the divergence from the start.", _TRAINING, 0)] = 0.001
     temperature: Annotated[float, Knob("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
@@ -150,8 +151,9 @@ class RecordsOptions:
     epochs: Annotated[int, Knob("How often all records are read.", _TRAINING, 1)] = 1
     batch: Annotated[int, Knob("Examples a step, in all processes.", _TRAINING, 1)] = 32
     micro_batch: Annotated[
-        int, Knob("Examples a backward pass on each device.", _TRAINING, 1, shown="the batch")
-    ] = 32
+        int | None,
+        Knob("Examples a backward pass on each device.", _TRAINING, 1, shown="all of them"),
+    ] = None
     learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-5
     beta: Annotated[float, Knob("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
     save_every: Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)] = 50
@@ -167,8 +169,8 @@ class RecordsOptions:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def to_json(self, examples: int) -> dict[str, Any]:
-        """Plain values that say which training on how many examples this is."""
-        values = {**asdict(self), "examples": examples}
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that say which training this is; how often it saves does not matter."""
+        values = asdict(self)
         del values["save_every"]
         return values

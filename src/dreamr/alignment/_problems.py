@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
-
-import PIL.Image
 
 from dreamr._knobs import BadOption
 from dreamr._plugins import import_plugins
 from dreamr.alignment._errors import BadTraining
-from dreamr.conversation import Conversation, Image, Text
+from dreamr.conversation import Conversation, Image, Text, to_pillow
 from dreamr.tasks import Item, Items, load
 
 _KEPT = 256  # problems, with their pictures: a group asks for one again and again
@@ -47,11 +45,13 @@ class Problems:
         task, items, place = self._places[number]
         return f"{task}/{items.numbers[place]}"
 
-    def dataset(self, rows: int, seed: int) -> Any:
+    def dataset(self, rows: int, seed: int, *, sees: bool) -> Any:
         """A `datasets.Dataset` of so many rows, whose pictures are drawn or read when a row is.
 
         All problems come once, in an order that is drawn, before any comes again. A training reads
         it once and in order: what a resumed one goes on with does not hang on a sampler's state.
+
+        sees: whether the draft takes pictures.
         """
         from datasets import Dataset
 
@@ -59,27 +59,24 @@ class Problems:
         numbers: list[int] = []
         while len(numbers) < rows:
             numbers += luck.sample(range(len(self)), len(self))
-        return Dataset.from_dict({"number": numbers[:rows]}).with_transform(self._rows)
+        return Dataset.from_dict({"number": numbers[:rows]}).with_transform(
+            partial(self._rows, sees)
+        )
 
-    @property
-    def have_pictures(self) -> bool:
-        """Whether they are about pictures, as the first is or is not."""
-        return bool(self[0].conversation.images)
-
-    def _rows(self, columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
-        rows = [row_of(number, self[number].conversation) for number in columns["number"]]
-        # A trainer of text alone refuses a column of pictures, even of none.
-        names = ["number", "prompt", *(["images"] if self.have_pictures else [])]
-        return {name: [row[name] for row in rows] for name in names}
+    def _rows(self, sees: bool, columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        numbers = columns["number"]
+        rows = [row_of(self[number].conversation, sees=sees) for number in numbers]
+        return {"number": list(numbers), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
-def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
-    """One row: the conversation as messages, its pictures beside them.
+def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
+    """The conversation as messages, under 'prompt', and where the draft sees, its 'images'.
 
-    Turns of text alone hold a text: not every template knows parts.
+    Turns of text alone hold a text: not every template knows parts. A trainer of text alone
+    refuses a column of pictures, even of none.
 
     Raises:
-        BadTraining: it holds what a trainer cannot take.
+        BadTraining: it holds what the draft cannot take.
     """
     messages: list[dict[str, Any]] = []
     images = []
@@ -89,11 +86,11 @@ def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
             match part:
                 case Text(text):
                     content.append({"type": "text", "text": text})
-                case Image():
+                case Image() if sees:
                     content.append({"type": "image"})
-                    images.append(
-                        PIL.Image.frombytes("RGB", (part.width, part.height), part.pixels)
-                    )
+                    images.append(to_pillow(part))
+                case Image():
+                    raise BadTraining("the draft takes text only, and there are pictures")
                 case _:
                     raise BadTraining(
                         f"training takes text and pictures, not {type(part).__name__.lower()}"
@@ -101,7 +98,7 @@ def row_of(number: int, conversation: Conversation) -> dict[str, Any]:
         texts = [part["text"] for part in content if part["type"] == "text"]
         plain = len(texts) == len(content)
         messages.append({"role": turn.role, "content": "".join(texts) if plain else content})
-    return {"number": number, "prompt": messages, "images": images}
+    return {"prompt": messages, "images": images} if sees else {"prompt": messages}
 
 
 def task_names(text: str) -> tuple[str, ...]:

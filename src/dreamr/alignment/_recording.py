@@ -11,7 +11,7 @@ from dreamr._reasoner import OpenModel, open_local
 from dreamr._side_by_side import side_by_side
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._problems import Problems
-from dreamr.alignment._records import read_records, record_of, to_line
+from dreamr.alignment._records import Records, mend, record_of, to_line
 from dreamr.bench import Models
 from dreamr.runner import run
 
@@ -39,7 +39,7 @@ async def record(
         BadTraining: the file holds something else, or cannot be written.
         RunFailed: a model was lost.
     """
-    done = _recover(out)
+    done = _recover(out, options.method)
     left = [number for number in range(len(problems)) if problems.name(number) not in done]
     if not left:
         return
@@ -71,11 +71,18 @@ async def record(
             await side_by_side(left, solve, most)
 
 
-def _recover(out: Path) -> set[str]:
-    """The names of what is there; a line that a kill broke off is cut away."""
+def _recover(out: Path, method: str) -> set[str]:
+    """The names of what is there.
+
+    Raises:
+        BadTraining: it is of another method, or no record.
+    """
     if not out.exists():
         return set()
-    names = {one.name for one in read_records([out])}
-    with out.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)
+    names = set()
+    for one in Records([out]):
+        names.add(one.name)
+        if one.method != method:
+            raise BadTraining(f"{out} holds records of method {one.method}: name another file")
+    mend(out)
     return names

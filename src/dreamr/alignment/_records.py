@@ -10,14 +10,14 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
-
-import PIL.Image
+from typing import Any, Literal, overload
 
 from dreamr.alignment._errors import BadTraining
-from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image
-from dreamr.trace import Result, Role, StepRejected
+from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image, to_pillow
+from dreamr.steps import Ending
+from dreamr.trace import Result, Role, RunStarted, StepRejected
 
 _VERSION = 1
 
@@ -52,6 +52,7 @@ class Record:
     """One run. right: what the task's scorer said, None where nobody knows."""
 
     name: str
+    method: str
     conversation: Conversation
     steps: tuple[Recorded, ...]
     rejected: tuple[Rejected, ...]
@@ -77,15 +78,22 @@ class Record:
 def record_of(
     name: str, conversation: Conversation, result: Result, right: bool | None = None
 ) -> Record:
-    """What a run leaves. name: tells it from others in the same file."""
+    """What a run leaves. name: tells it from others in the same file.
+
+    Steps that were cut by a limit, or that no target has looked at, were not refused by it.
+    """
+    methods = (event.method for event in result.events if isinstance(event, RunStarted))
     return Record(
         name,
+        next(methods, ""),
         conversation,
         tuple(Recorded(step.step.text, step.source) for step in result.steps),
         tuple(
             Rejected(event.position, event.step.text)
             for event in result.events
             if isinstance(event, StepRejected)
+            and event.verdict.evidence is not None
+            and event.step.ending is not Ending.CAP
         ),
         result.complete,
         right,
@@ -97,6 +105,7 @@ def to_line(record: Record) -> str:
     values = {
         "version": _VERSION,
         "name": record.name,
+        "method": record.method,
         "turns": [
             {"role": turn.role, "parts": list(map(_part_to_json, turn.parts))}
             for turn in record.conversation.turns
@@ -109,25 +118,59 @@ def to_line(record: Record) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
-def read_records(paths: Sequence[Path]) -> list[Record]:
-    """All records of some files; a last line that a kill broke off is left out.
+class Records(Sequence[Record]):
+    """All records of some files, each read when it is asked for: pictures take memory.
+
+    A last line that a kill broke off is left out. digest: of all that is in the files.
 
     Raises:
         BadTraining: a file cannot be read, or a line is no record.
     """
-    records = []
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadTraining(f"cannot read the records in {path}: {error}") from error
-        whole = text[: text.rfind("\n") + 1]
-        for number, line in enumerate(whole.split("\n")[:-1], 1):
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Look at every line once."""
+        self._places: list[tuple[Path, int, int]] = []  # file, where the line begins, its number
+        digest = sha256()
+        for path in paths:
             try:
-                records.append(_from_json(json.loads(line)))
-            except (KeyError, TypeError, ValueError) as error:
-                raise BadTraining(f"{path}, line {number} is no record: {error!r}") from error
-    return records
+                with path.open("rb") as file:
+                    start = 0
+                    for number, line in enumerate(file, 1):
+                        if line.endswith(b"\n"):
+                            self._places.append((path, start, number))
+                            digest.update(line)
+                        start += len(line)
+            except OSError as error:
+                raise BadTraining(f"cannot read the records in {path}: {error}") from error
+        self.digest = digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, place: int | slice) -> Record | Sequence[Record]:
+        if isinstance(place, slice):
+            return [self[at] for at in range(len(self))[place]]
+        path, start, number = self._places[place]
+        with path.open("rb") as file:
+            file.seek(start)
+            line = file.readline()
+        try:
+            return _from_json(json.loads(line))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadTraining(f"{path}, line {number} is no record: {error!r}") from error
+
+
+def mend(path: Path) -> None:
+    """Cut away a last line that a kill broke off, so that more can be added."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _from_json(values: Mapping[str, Any]) -> Record:
@@ -138,6 +181,7 @@ def _from_json(values: Mapping[str, Any]) -> Record:
     )
     return Record(
         values["name"],
+        values["method"],
         Conversation(turns),
         tuple(Recorded(**step) for step in values["steps"]),
         tuple(Rejected(**step) for step in values["rejected"]),
@@ -152,8 +196,7 @@ def _part_to_json(part: Part) -> dict[Literal["text", "image"], str]:
             return {"text": text}
         case Image():
             file = io.BytesIO()
-            picture = PIL.Image.frombytes("RGB", (part.width, part.height), part.pixels)
-            picture.save(file, "PNG")
+            to_pillow(part).save(file, "PNG")
             return {"image": b64encode(file.getvalue()).decode()}
         case _:
             raise BadTraining(f"records hold text and pictures, not {type(part).__name__.lower()}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Literal, TypeAlias, get_args
 
-from dreamr.alignment._guards import GUARDS, earning
+from dreamr.alignment._guards import GUARDS, earning, reasons
 from dreamr.alignment._rollout import Group, Rollout
 from dreamr.errors import DreamrError
 
@@ -63,6 +63,10 @@ class Scheme:
                 )
         return found
 
+    def total(self, terms: Mapping[str, float]) -> float:
+        """The reward: the weighted sum of a rollout's terms."""
+        return sum(weight * terms[name] for name, weight in self.weights.items())
+
 
 Term: TypeAlias = Callable[[Rollout, Group, Scheme], float]
 
@@ -99,9 +103,9 @@ def length(rollout: Rollout, group: Group, scheme: Scheme) -> float:
     m is the mean of two: the target's own solution, where that is right, and the mean of the right
     answers of the group. So an answer of the usual length earns a half, one of twice that nothing,
     and a shorter one more, up to 1. Wrong answers earn nothing by being short: with any weight,
-    being right is worth more.
+    being right is worth more. Nor do those without reasoning, as the guards see it.
     """
-    if not rollout.right:
+    if not (rollout.right and reasons(rollout, scheme.guards)):
         return 0.0
     others = [other.tokens for other in group if other.right]
     needed = sum(others) / len(others)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from trl import GRPOConfig
 
+from dreamr._provenance import weights_hash
 from dreamr._reasoner import Model, OpenModel, local_model, open_local
 from dreamr.alignment._folder import RunFolder
 from dreamr.alignment._grader import Completion, Grader
@@ -19,10 +21,12 @@ from dreamr.alignment._trainer import SapoTrainer
 from dreamr.alignment._trl import (
     OnStep,
     Rows,
+    batching,
+    config_file,
+    first_process_first,
     is_first_process,
     load_processor,
     lora,
-    processes,
     train,
     trl_config,
 )
@@ -44,7 +48,7 @@ _COLUMNS = {
     "kl": "kl",
     "entropy": "entropy",
     "grad_norm": "grad_norm",
-    "no_signal": "frac_reward_zero_std",
+    "no_signal": "no_signal",
     "learning_rate": "learning_rate",
 }
 
@@ -78,11 +82,19 @@ def train_sapo(
         task_names(options.task), options.problems, options.seed, options.plugin
     )
     scheme = options.scheme()
-    folder = RunFolder(out, options.to_json(), writes=is_first_process())
+    draft = resolve(local_model("draft", options.run_options()))
+    given = config_file(options.config)
+    made = {
+        **options.to_json(),
+        "draft_weights": weights_hash(Path(draft)),
+        "target_weights": weights_hash(Path(local_model("target", options.run_options()))),
+        "config": given,
+    }
+    with first_process_first():
+        folder = RunFolder(out, made, writes=is_first_process())
     if folder.done:
         return folder.model
-    draft = resolve(local_model("draft", options.run_options()))
-    processor = load_processor(draft, sees=problems.have_pictures)
+    processor, sees = load_processor(draft)
     with _graders(options, open_model) as (portal, models):
         cutting = models[0].cutting
         grader = Grader(
@@ -105,15 +117,15 @@ def train_sapo(
             cutting=cutting,
             step_credit=options.step_credit,
             model=draft,
-            args=_config(options, folder),
+            args=_config(options, folder, given),
             train_dataset=problems.dataset(
-                options.steps * options.batch // options.group, options.seed
+                options.steps * options.batch // options.group, options.seed, sees=sees
             ),
             processing_class=processor,
             peft_config=lora(options.lora),
             callbacks=[Rows(folder, {**columns, **_COLUMNS}, options.batch, on_step)],
         )
-        return train(trainer, Path(draft), folder, {"sapo": options.to_json()})
+        return train(trainer, Path(draft), folder, {"sapo": made})
 
 
 @contextmanager
@@ -121,23 +133,18 @@ def _graders(
     options: SapoOptions, open_model: OpenModel
 ) -> Iterator[tuple[BlockingPortal, list[Model]]]:
     """The target, several times over, on an event loop of its own."""
-    models: list[Model] = []
-    with start_blocking_portal(name="dreamr") as portal:
-        try:
-            for _ in range(options.graders):
-                models.append(portal.call(open_model, "target", options.run_options()))
-            yield portal, models
-        finally:
-            for model in models:
-                portal.call(model.engine.aclose)
+    with start_blocking_portal(name="dreamr") as portal, ExitStack() as stack:
+        models: list[Model] = []
+        for _ in range(options.graders):
+            models.append(portal.call(open_model, "target", options.run_options()))
+            stack.callback(portal.call, models[-1].engine.aclose)
+        yield portal, models
 
 
-def _config(options: SapoOptions, folder: RunFolder) -> GRPOConfig:
-    micro = min(options.micro_batch, options.batch)
+def _config(options: SapoOptions, folder: RunFolder, given: Mapping[str, Any]) -> GRPOConfig:
     values = {
+        **batching(options.batch, options.micro_batch),
         "max_steps": options.steps,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, options.batch // (micro * processes())),
         "num_generations": options.group,
         "shuffle_dataset": False,
         "learning_rate": options.learning_rate,
@@ -150,4 +157,4 @@ def _config(options: SapoOptions, folder: RunFolder) -> GRPOConfig:
         "save_steps": options.save_every,
         "seed": options.seed,
     }
-    return trl_config(GRPOConfig, folder, values, options.config)
+    return trl_config(GRPOConfig, folder, values, given)

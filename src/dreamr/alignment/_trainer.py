@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -18,6 +18,8 @@ from dreamr.alignment._rewards import Scheme
 from dreamr.alignment._rollout import Rollout, cut, figures
 from dreamr.alignment._trl import Resumes
 from dreamr.steps import Cutting, StepCutter
+
+_SAME = 1e-9  # rewards that differ by less are the same
 
 Grade = Callable[[Sequence[Completion]], list[Rollout]]
 
@@ -77,24 +79,35 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         pairs = zip(numbers, completion_ids_list, strict=True)
         rollouts = self._grade([self._completion(number, ids) for number, ids in pairs])
         groups = [rollouts[at : at + size] for at in range(0, len(rollouts), size)]
-        terms = [self._scheme.terms(one, group) for group in groups for one in group]
-        self._note(rollouts, terms)
-        if self._step_credit:
-            self._credits = [
-                spread(one, earned, one.tokens)
-                for group in groups
-                for one, earned in zip(group, credits(group, self._scheme), strict=True)
+        terms: list[dict[str, float]] = []
+        self._credits, silent = [], 0
+        for group in groups:
+            found = [self._scheme.terms(one, group) for one in group]
+            earned = credits(group, self._scheme) if self._step_credit else [[]] * size
+            totals = list(map(self._scheme.total, found))
+            silent += max(totals) - min(totals) < _SAME and not any(map(any, earned))
+            terms += found
+            self._credits += [
+                spread(one, values, one.tokens) for one, values in zip(group, earned, strict=True)
             ]
-        self._check_signal(terms, size)
-        table = [[row[name] for name in self._scheme.weights] for row in terms]
+        known = {"worth": fmean(map(self._scheme.total, terms)), "no_signal": silent / len(groups)}
+        for name, value in {**known, **figures(rollouts)}.items():
+            self._log_metric(name, value)  # a mean over all processes
         device = self.accelerator.device
+        if self.state.global_step == 0:
+            self._check_signal(gather(torch.tensor([known["no_signal"]], device=device)))
+        table = [[row[name] for name in self._scheme.weights] for row in terms]
         rewards: torch.Tensor = gather(torch.tensor(table, dtype=torch.float32, device=device))
         return rewards
 
-    def _note(self, rollouts: Sequence[Rollout], terms: Sequence[Mapping[str, float]]) -> None:
-        worth = fmean(sum(self._scheme.weights[name] * row[name] for name in row) for row in terms)
-        for name, value in {"worth": worth, **figures(rollouts)}.items():
-            self._metrics["train"][name].append(value)
+    def _check_signal(self, silent: torch.Tensor) -> None:
+        """Before the first step: rewards that never differ teach nothing."""
+        if silent.min() == 1:
+            raise BadTraining(
+                "all completions of a problem earn the same, so there is nothing to learn from: "
+                "raise the temperature, enlarge the group, or take problems that are neither too "
+                "easy nor too hard"
+            )
 
     def _completion(self, number: int, ids: Sequence[int]) -> Completion:
         finished = bool(ids) and ids[-1] in self.eos_token_ids
@@ -102,18 +115,6 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         said = ids[:-1] if finished else ids
         steps = cut(said, self._texts, cutter, truncated=not finished)
         return Completion(self._problems[number], tuple(steps), len(ids), finished)
-
-    def _check_signal(self, terms: Sequence[Mapping[str, float]], size: int) -> None:
-        """Before the first step: rewards that never differ teach nothing."""
-        totals = [sum(self._scheme.weights[name] * row[name] for name in row) for row in terms]
-        groups = [totals[at : at + size] for at in range(0, len(totals), size)]
-        silent = all(max(group) - min(group) < 1e-9 for group in groups)
-        if silent and not any(map(any, self._credits)) and self.state.global_step == 0:
-            raise BadTraining(
-                f"all rollouts of a problem earn the same (the first {totals[0]:.3g}), so there is "
-                "nothing to learn from: raise the temperature, enlarge the group, or take problems "
-                "that are neither too easy nor too hard"
-            )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)

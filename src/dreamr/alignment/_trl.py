@@ -6,10 +6,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from accelerate import PartialState
 from transformers import (
     AutoConfig,
     AutoProcessor,
@@ -45,17 +47,15 @@ class Resumes:
             model.load_state_dict(saved.state_dict())
 
 
-def load_processor(folder: str, *, sees: bool) -> Any:
-    """What turns conversations into tokens.
-
-    sees: whether there are pictures in the conversations.
+def load_processor(folder: str) -> tuple[Any, bool]:
+    """What turns conversations into tokens, and whether the model takes pictures.
 
     Raises:
-        BadTraining: there is none, it has no chat template, or takes no pictures where it must.
+        BadTraining: there is none, or it has no chat template.
     """
     try:
-        able = takes_images(AutoConfig.from_pretrained(folder))
-        kind: Any = AutoProcessor if able else AutoTokenizer
+        sees = takes_images(AutoConfig.from_pretrained(folder))
+        kind: Any = AutoProcessor if sees else AutoTokenizer
         processor = kind.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise BadTraining(f"cannot load the draft in {folder}: {one_line(error)}") from error
@@ -63,20 +63,39 @@ def load_processor(folder: str, *, sees: bool) -> Any:
         raise BadTraining(
             f"{folder} has no chat template: add a chat_template.jinja, or take an instruct model"
         )
-    if sees and not able:
-        raise BadTraining(f"{folder} takes text only, and there are pictures: take another draft")
-    return processor
+    return processor, sees
+
+
+def batching(batch: int, micro: int | None) -> dict[str, int]:
+    """How TRL is told of a batch over all processes, and of what each takes at a time.
+
+    Raises:
+        BadTraining: the batch does not come out even.
+    """
+    each, left = divmod(batch, processes())
+    micro = min(micro or each, each)
+    if left or not micro or each % micro:
+        raise BadTraining(
+            f"a batch of {batch} does not come out even in {processes()} processes with "
+            f"{micro} at a time: change batch or micro-batch"
+        )
+    return {
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": each // micro,
+    }
 
 
 def trl_config(
-    kind: type[Any], folder: RunFolder, values: Mapping[str, Any], file: str | None
+    kind: type[Any], folder: RunFolder, values: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Any:
-    """A configuration of TRL: what suits all trainings, then `values`, then those of a file.
+    """A configuration of TRL: what suits all trainings, then `values`, then what the user gave.
 
     Raises:
-        BadTraining: the file is not readable, or TRL refuses what comes of it.
+        BadTraining: TRL refuses what comes of it.
     """
     on_cpu = not torch.cuda.is_available()
+    # In a process of its own a model would else be spread over all devices, the target's too.
+    placed = {} if on_cpu or processes() > 1 else {"device_map": {"": 0}}
     usual = {
         "output_dir": str(folder.checkpoints),
         "lr_scheduler_type": "linear",
@@ -89,12 +108,20 @@ def trl_config(
         "disable_tqdm": True,
     }
     try:
-        return kind(**{**usual, **values, **_config_file(file)})
+        loading = {**placed, **(given.get("model_init_kwargs") or {})}
+        config = kind(**{**usual, **values, **given, "model_init_kwargs": loading})
     except (TypeError, ValueError) as error:
         raise BadTraining(f"TRL refuses this configuration: {one_line(error)}") from error
+    config._n_gpu = min(1, config.n_gpu)  # never torch's DataParallel
+    return config
 
 
-def _config_file(path: str | None) -> dict[str, Any]:
+def config_file(path: str | None) -> dict[str, Any]:
+    """Fields of TRL's configuration out of a YAML file; none without a file.
+
+    Raises:
+        BadTraining: the file is not readable.
+    """
     if path is None:
         return {}
     import yaml
@@ -125,16 +152,18 @@ def lora(rank: int) -> Any:
 
 def processes() -> int:
     """How many processes train together."""
-    from accelerate import PartialState
-
     return int(PartialState().num_processes)
 
 
 def is_first_process() -> bool:
     """Whether this is the one that writes."""
-    from accelerate import PartialState
-
     return bool(PartialState().is_main_process)
+
+
+def first_process_first() -> AbstractContextManager[None]:
+    """Lets the one that writes go through a block before the others look."""
+    waiting: AbstractContextManager[None] = PartialState().main_process_first()
+    return waiting
 
 
 def train(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> Path:

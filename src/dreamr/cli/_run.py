@@ -93,6 +93,10 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
         chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
         images = tuple(_read(path) for path in attach or ())
         Conversation.ask(question, *images)  # a bad question is found before anything is written
+        if record is not None:
+            from dreamr.alignment import mend
+
+            mend(record)
         with ExitStack() as stack:
             trace_file, html_file, record_file = (
                 None if path is None else stack.enter_context(Output(path, keep=path == record))

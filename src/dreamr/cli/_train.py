@@ -24,10 +24,10 @@ from dreamr._provenance import provenance
 from dreamr._reasoner import Model, OpenModel
 from dreamr.alignment import (
     Grader,
+    Records,
     RecordsOptions,
     SapoOptions,
     measure,
-    read_records,
     task_names,
     training_problems,
 )
@@ -41,6 +41,10 @@ from dreamr.tasks import SUITES, Items, load
 from dreamr.trace import Role
 
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
+# A draft that writes alone, greedily, has use for no more of the options of a run.
+_OF_A_DRAFT = (
+    "alpha", "target", "draft", "device", "draft_device", "threads", "max_tokens", "seed"
+)  # fmt: skip
 _TASKS = f"Tasks, with commas between them: {', '.join(SUITES)}, or what a plugin adds."
 
 Out = Annotated[
@@ -64,9 +68,11 @@ def _record_command(open_model: OpenModel) -> Callable[..., None]:
             Path, typer.Option("--out", help="File of records; one that is there goes on.")
         ],
         task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
-        problems: Annotated[int, typer.Option("--problems", help="Problems of each task.")] = 1000,
+        problems: Annotated[
+            int, typer.Option("--problems", min=1, help="Problems of each task.")
+        ] = 1000,
         concurrency: Annotated[
-            int, typer.Option("--concurrency", help="Problems side by side.")
+            int, typer.Option("--concurrency", min=1, help="Problems side by side.")
         ] = 8,
         plugin: Annotated[
             str | None, typer.Option("--plugin", help="Python modules to import first.")
@@ -101,9 +107,10 @@ def _record_command(open_model: OpenModel) -> Callable[..., None]:
 def _measure_command(open_model: OpenModel) -> Callable[..., None]:
     def measure(
         task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
-        limit: Annotated[int, typer.Option("--limit", help="Problems of each task.")] = 300,
+        limit: Annotated[int, typer.Option("--limit", min=1, help="Problems of each task.")] = 300,
         graders: Annotated[
-            int, typer.Option("--graders", help="Copies of the target that grade side by side.")
+            int,
+            typer.Option("--graders", min=1, help="Copies of the target that grade side by side."),
         ] = 2,
         plugin: Annotated[
             str | None, typer.Option("--plugin", help="Python modules to import first.")
@@ -113,7 +120,9 @@ def _measure_command(open_model: OpenModel) -> Callable[..., None]:
         ] = None,
         **options: Any,
     ) -> None:
-        """Let a draft solve fresh problems alone, and show how much of it the target accepts.
+        """Let a draft solve problems alone, and show how much of it the target accepts.
+
+        The problems of drawn suites are others than those to train on; those of files are the same.
 
         Each step is judged after those before it, as in training; nothing is written in its place.
         """
@@ -130,7 +139,8 @@ def _measure_command(open_model: OpenModel) -> Callable[..., None]:
                 file.write(text + "\n")
         Console().print(_measured(found))
 
-    with_flags(measure, option_parameters(RunOptions))
+    flags = [flag for flag in option_parameters(RunOptions) if flag.name in _OF_A_DRAFT]
+    with_flags(measure, flags)
     return measure
 
 
@@ -184,13 +194,13 @@ def _from_traces_command() -> Callable[..., None]:
         chosen = RecordsOptions(**options)
         with _quiet():
             module = _import("_from_records")
-            read = read_records(records)
+            read = Records(records)
             total = module.steps_of(len(module.examples(read, chosen)), chosen)
-            with shown(stderr_console(), total, "steps") as show:
+            with shown(_console(), total, "steps") as show:
                 model = module.train_from_records(
                     read, chosen, out, on_step=lambda step, row: show(step, _figures(row))
                 )
-        print(model)
+        _tell(model)
 
     with_flags(from_traces, option_parameters(RecordsOptions, "DREAMR_TRAIN_"))
     return from_traces
@@ -207,14 +217,14 @@ def _sapo_command(open_model: OpenModel) -> Callable[..., None]:
         chosen = SapoOptions(**options)
         with _quiet():
             module = _import("_sapo")
-            with shown(stderr_console(), chosen.steps, "steps") as show:
+            with shown(_console(), chosen.steps, "steps") as show:
                 model = module.train_sapo(
                     chosen,
                     out,
                     open_model=open_model,
                     on_step=lambda step, row: show(step, _figures(row)),
                 )
-        print(model)
+        _tell(model)
 
     with_flags(sapo, option_parameters(SapoOptions, "DREAMR_TRAIN_"))
     return sapo
@@ -227,6 +237,20 @@ def _import(module: str) -> Any:
         raise Unsupported(
             f"training needs {error.name}, which is not installed: pip install 'dreamr[train]'"
         ) from error
+
+
+def _console() -> Console:
+    """Of several processes that train together, one speaks."""
+    return stderr_console() if _speaks() else Console(quiet=True)
+
+
+def _tell(model: Path) -> None:
+    if _speaks():
+        print(model)
+
+
+def _speaks() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -13,7 +13,13 @@ from dreamr.conversation._errors import (
     ImageUnreadable,
     NotAnImage,
 )
-from dreamr.conversation._images import MAX_PIXELS, ImageSource, read_image, thumbnail
+from dreamr.conversation._images import (
+    MAX_PIXELS,
+    ImageSource,
+    read_image,
+    thumbnail,
+    to_pillow,
+)
 from dreamr.conversation._parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 
 __all__ = [
@@ -40,4 +46,5 @@ __all__ = [
     "Video",
     "read_image",
     "thumbnail",
+    "to_pillow",
 ]

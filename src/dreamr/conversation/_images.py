@@ -81,7 +81,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 def thumbnail(image: Image, *, side: int = 480) -> bytes:
     """The picture as a PNG file, made smaller where its longer side has more pixels than `side`."""
-    picture = PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
+    picture = to_pillow(image)
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -184,6 +184,11 @@ def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
         paper = PIL.Image.new("RGBA", seen.size, "white")
         return PIL.Image.alpha_composite(paper, seen).convert("RGB")
     return picture.convert("RGB")
+
+
+def to_pillow(image: Image) -> PIL.Image.Image:
+    """The same picture as Pillow has it."""
+    return PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
 
 
 def _stretch(picture: PIL.Image.Image) -> PIL.Image.Image:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from PIL import Image as Pictures
 
-from dreamr.conversation import Conversation, Image
+from dreamr.conversation import Conversation, to_pillow
 from dreamr.engines.local._keys import Store
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._model import Features
@@ -251,7 +250,7 @@ class Session:
 
     def _look(self) -> Features:
         if self._features is None:
-            self._features = self._model.look([_picture(image) for image in self._pictures])
+            self._features = self._model.look([to_pillow(image) for image in self._pictures])
         return self._features
 
     def _expand(self, ids: list[int], counts: list[int]) -> list[int]:
@@ -270,10 +269,6 @@ class Session:
                 f"the question needs {len(self.prompt)} tokens, the model's context holds "
                 f"{self._model.context}: shorten it or use fewer pictures"
             )
-
-
-def _picture(image: Image) -> Pictures.Image:
-    return Pictures.frombytes("RGB", (image.width, image.height), image.pixels)
 
 
 def causal(start: int, rows: int) -> torch.Tensor:

@@ -22,23 +22,22 @@ def table(path: str) -> Benchmark:
     A picture may be missing (null), its column may not. An answer is right where it says the same
     words, or the same number.
     """
-    name = Path(path).stem
     return Benchmark(
-        name=name,
-        origin=Origin(path, name),
+        name=path,
+        origin=Origin(path, Path(path).stem),
         columns=("image", "question", "answer"),
-        item=partial(_item, name),
+        item=partial(_item, path),
     )
 
 
-def _item(name: str, row: Row, entry: Entry) -> Item:
-    where = f"{name} {entry.index}"
+def _item(path: str, row: Row, entry: Entry) -> Item:
+    where = f"{path}, row {entry.index},"
     images = [] if row["image"] is None else [picture(row["image"], where)]
     return Item(
-        task=name,
+        task=path,
         index=entry.index,
         id=str(entry.index),
-        kind=name,
+        kind=Path(path).stem,
         unit=entry.unit,
         conversation=ask(text_of(row["question"]), WORDS, images),
         read=said,

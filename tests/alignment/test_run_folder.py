@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.alignment import BadTraining
+from dreamr.alignment import BadTraining, draw_curves
 from dreamr.alignment._folder import Log, RunFolder
+from dreamr.conversation import read_image
 
 CONFIG = {"draft": "a", "steps": 10}
 
@@ -75,3 +76,19 @@ def test_the_log_goes_on_behind_the_step_of_the_checkpoint(tmp_path: Path) -> No
         {"step": "2", "reward": "0.666667", "kl": ""},
         {"step": "3", "reward": "9", "kl": "0.5"},
     ]
+
+
+def test_curves_are_drawn_of_what_the_logs_hold(tmp_path: Path) -> None:
+    for name, columns in (("one", ["reward", "kl"]), ("other", ["loss"])):
+        (tmp_path / name).mkdir()
+        log = Log(tmp_path / name, columns)
+        log.begin(0)
+        for step in range(1, 50):
+            log.add(step, dict.fromkeys(columns, step / 50))
+    out = tmp_path / "curves.png"
+    draw_curves([tmp_path / "one", tmp_path / "other"], out)
+    assert read_image(out).width == 1320
+    with pytest.raises(BadTraining, match=r"no log\.csv with a row"):
+        draw_curves([tmp_path], out)
+    with pytest.raises(BadTraining, match="cannot write"):
+        draw_curves([tmp_path / "one"], tmp_path / "none" / "curves.png")

@@ -3,6 +3,7 @@
 Importing this loads no torch; `dreamr.alignment._sapo` does.
 """
 
+from dreamr.alignment._curves import draw_curves
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._grader import Completion, Grader, write
 from dreamr.alignment._guards import GUARDS
@@ -31,6 +32,7 @@ __all__ = [
     "SapoOptions",
     "Scheme",
     "add_term",
+    "draw_curves",
     "figures",
     "measure",
     "mend",

@@ -27,6 +27,7 @@ from dreamr.alignment import (
     Records,
     RecordsOptions,
     SapoOptions,
+    draw_curves,
     measure,
     task_names,
     training_problems,
@@ -59,6 +60,7 @@ def train_app(open_model: OpenModel) -> typer.Typer:
     app.command("record")(_record_command(open_model))
     app.command("from-traces")(_from_traces_command())
     app.command("measure")(_measure_command(open_model))
+    app.command("curves")(_curves)
     return app
 
 
@@ -142,6 +144,15 @@ def _measure_command(open_model: OpenModel) -> Callable[..., None]:
     flags = [flag for flag in option_parameters(RunOptions) if flag.name in _OF_A_DRAFT]
     with_flags(measure, flags)
     return measure
+
+
+def _curves(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of trainings, done or under way.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG file.")],
+) -> None:
+    """Draw the curves of trainings, one panel a figure, one colour a training."""
+    draw_curves(folders, out)
+    print(out)
 
 
 async def _measure(

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 FEW = (
     "--task docmath --problems 2 --steps 2 --batch 4 --group 2 --max-tokens 16 --graders 1 "
-    "--temperature 2"
+    "--temperature 2 --draft embedded-before-sapo"
 )
 
 

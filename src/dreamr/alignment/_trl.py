@@ -24,7 +24,8 @@ from dreamr._provenance import provenance
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._folder import Log, RunFolder
 from dreamr.engines.local._load import one_line, takes_images
-from dreamr.engines.local._options import HINTS_FILE
+
+_OTHERS = (".json", ".jinja", ".txt", ".model")  # all of a model but its weights
 
 OnStep: TypeAlias = Callable[[int, Mapping[str, float | None]], None]
 
@@ -184,7 +185,7 @@ def train(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
 
 
 def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> None:
-    """The trained draft, whole, stored as precisely as the one before, and how it came about.
+    """The trained draft: new weights, as precise as the old ones, all else as it was.
 
     It is written beside its place and moved there last, so what has the name is complete.
     """
@@ -193,10 +194,11 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    model.to(AutoConfig.from_pretrained(start).dtype or model.dtype).save_pretrained(part)
-    trainer.processing_class.save_pretrained(part)
-    if (start / HINTS_FILE).exists():
-        shutil.copy(start / HINTS_FILE, part)
+    dtype = AutoConfig.from_pretrained(start).dtype or model.dtype
+    model.to(dtype).save_pretrained(part)
+    for file in start.iterdir():  # training leaves marks in these, as a cache that is off
+        if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
+            shutil.copy(file, part)
     text = json.dumps({**made, "provenance": provenance()}, indent=2)
     (part / "training.json").write_text(text + "\n")
     part.rename(folder.model)

@@ -64,6 +64,10 @@ def test_a_short_question_cannot_be_copied_either() -> None:
     assert worth(copy, ("copies",)) == 0.5
 
 
+def test_more_commas_do_not_make_another_step() -> None:
+    assert worth(rollout(("Row.", "Row,,.", "Row,,,,."), (0.9,) * 3), ("filler",)) == 1 / 3
+
+
 def test_another_sign_is_another_step() -> None:
     assert worth(rollout(("x = 2", "x = -2"), (0.9, 0.9)), ("filler",)) == 1.0
 

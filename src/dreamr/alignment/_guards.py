@@ -18,6 +18,7 @@ COPIED = 8  # words in a row out of the question are a copy, and all words of a 
 SHORTEST = 4  # fewer words in a row are chance
 
 _WORD = re.compile(r"\w+")
+_TOLD = re.compile(r"\w+|[-+*/=<>]")  # commas tell nothing, signs do
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -34,13 +35,13 @@ def filler(rollout: Rollout) -> frozenset[int]:
 
     In these the draft collects verdicts on what is surely right.
     """
-    said: set[str] = set()
+    said: set[tuple[str, ...]] = set()
     found = set()
     for place, step in enumerate(rollout.steps):
-        bare = " ".join(step.text.lower().split()).rstrip(".!")
-        if not _WORD.search(bare) or bare in said:
+        told = tuple(_TOLD.findall(step.text.lower()))
+        if not _WORD.search(step.text) or told in said:
             found.add(place)
-        said.add(bare)
+        said.add(told)
     if rollout.reference is not None and rollout.reference.steps:
         most = int(MOST_STEPS * len(rollout.reference.steps))
         found.update(range(most, len(rollout.steps)))

@@ -8,23 +8,25 @@ from typing import TypeVar
 import anyio
 
 Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 async def side_by_side(
-    given: Iterable[Given], work: Callable[[Given], Awaitable[None]], most: int
-) -> None:
-    """Work on all of them, at most `most` under way at a time.
+    given: Iterable[Given], work: Callable[[Given], Awaitable[Found]], most: int
+) -> list[Found]:
+    """What comes of each, in the order given; at most `most` are under way at a time.
 
     Raises:
         Exception: the first failure, as it is and in no group; all other work is cancelled.
     """
-    waiting = iter(given)
+    waiting = enumerate(given)
+    found: dict[int, Found] = {}
     failures: list[Exception] = []
 
     async def worker() -> None:
         try:
-            for one in waiting:
-                await work(one)
+            for place, one in waiting:
+                found[place] = await work(one)
         except Exception as error:  # a task group would wrap it in a group
             failures.append(error)
             tasks.cancel_scope.cancel()
@@ -34,3 +36,4 @@ async def side_by_side(
             tasks.start_soon(worker)
     if failures:
         raise failures[0]
+    return [found[place] for place in range(len(found))]

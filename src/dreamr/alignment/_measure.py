@@ -9,7 +9,7 @@ from dreamr._side_by_side import side_by_side
 from dreamr.alignment._grader import Completion, Grader, write
 from dreamr.alignment._rollout import figures
 from dreamr.engines import Sampling
-from dreamr.tasks import Items
+from dreamr.tasks import Item, Items
 
 _MOST = 16  # completions under way at the draft
 _BLOCK = 64  # problems written and graded in one go
@@ -56,14 +56,11 @@ async def measure(
 async def _write(
     items: Items, draft: Model, grader: Grader, most_tokens: int
 ) -> Sequence[Completion]:
-    given = list(items)
-    written: dict[int, Completion] = {}
+    sampling = Sampling(max_tokens=most_tokens)
 
-    async def one(place: int) -> None:
-        sampling = Sampling(max_tokens=most_tokens)
-        item = given[place]
-        written[place] = await write(draft.engine, item, grader.cutting, sampling)
+    async def one(item: Item) -> Completion:
+        completion = await write(draft.engine, item, grader.cutting, sampling)
         draft.engine.forget(item.conversation)
+        return completion
 
-    await side_by_side(range(len(given)), one, _MOST)
-    return [written[place] for place in range(len(given))]
+    return await side_by_side(items, one, _MOST)

@@ -23,10 +23,9 @@ from dreamr.alignment._trl import (
     Rows,
     batching,
     config_file,
-    first_process_first,
-    is_first_process,
     load_processor,
     lora,
+    open_folder,
     train,
     trl_config,
 )
@@ -90,8 +89,7 @@ def train_sapo(
         "target_weights": weights_hash(Path(local_model("target", options.run_options()))),
         "config": given,
     }
-    with first_process_first():
-        folder = RunFolder(out, made, writes=is_first_process())
+    folder = open_folder(out, made)
     if folder.done:
         return folder.model
     processor, sees = load_processor(draft)

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -156,15 +155,15 @@ def processes() -> int:
     return int(PartialState().num_processes)
 
 
-def is_first_process() -> bool:
-    """Whether this is the one that writes."""
-    return bool(PartialState().is_main_process)
+def open_folder(path: Path, made: Mapping[str, Any]) -> RunFolder:
+    """The folder of a training; of several processes one writes, before the others look.
 
-
-def first_process_first() -> AbstractContextManager[None]:
-    """Lets the one that writes go through a block before the others look."""
-    waiting: AbstractContextManager[None] = PartialState().main_process_first()
-    return waiting
+    Raises:
+        BadTraining: see `RunFolder`.
+    """
+    state = PartialState()
+    with state.main_process_first():
+        return RunFolder(path, made, writes=bool(state.is_main_process))
 
 
 def train(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> Path:

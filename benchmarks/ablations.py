@@ -1,11 +1,14 @@
 """What each part of SAPO is for: the same short training with one thing changed, in one table.
 
-    python benchmarks/ablations.py --out FILE.json [--work FOLDER] [--steps 150] [--limit 200]
+    python benchmarks/ablations.py --out FILE.json [--work FOLDER] [--steps 150] [--jobs 2]
+    python benchmarks/ablations.py --out FILE.json --plugin docs/examples/timesheet.py \
+        --task timesheet --problems 300 --limit 300
 
-Every variant starts from the same draft and trains on the same tasks; the records are of FPSR on as
-many problems as a training by SAPO sees completions. Each draft is measured on fresh problems: what
-the target accepts of what it writes alone. Two variants are trained with three seeds. Trainings lie
-in the work folder; stopped and started again, it goes on from there.
+Every variant starts from the same draft and trains on the same problems: SAPO on so many
+completions, the others on records of FPSR, read again until they are as many. Each draft is
+measured on fresh problems: what the target accepts of what it writes alone. Two variants are
+trained with three seeds. Trainings lie in the work folder; stopped and started again, it goes on
+from there.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from dreamr._provenance import provenance
+from dreamr.tasks import SUITES
 
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"
@@ -56,52 +61,71 @@ class Bench:
     """How much of everything, and where."""
 
     work: Path
-    draft: str
-    steps: int
-    batch: int
-    limit: int
-    learning_rate: float
+    options: argparse.Namespace
 
-    def run(self, *arguments: str) -> None:
+    @property
+    def completions(self) -> int:
+        """How many a training by SAPO sees."""
+        return int(self.options.steps * self.options.batch)
+
+    def run(self, command: str, *arguments: str, plugin: bool = True) -> None:
         """One of dreamr's own commands; what it says goes to our standard error."""
-        command = [sys.executable, "-m", "dreamr", "train", *arguments]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
+        given = ["--plugin", self.options.plugin] if plugin and self.options.plugin else []
+        subprocess.run(
+            [sys.executable, "-m", "dreamr", "train", command, *arguments, *given],
+            check=True,
+            stdout=sys.stderr,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+        )
 
     def measured(self, name: str, draft: str) -> dict[str, Any]:
         """The figures of a draft, by task."""
-        file = self.work / f"{name}-{self.limit}.json"
+        file = self.work / f"{name}-{self.options.limit}.json"
         if not file.exists():
-            self.run("measure", "--draft", draft, "--limit", str(self.limit), "--out", str(file))
+            self.run(
+                "measure", "--draft", draft, "--task", self.options.task,
+                "--limit", str(self.options.limit), "--out", str(file),
+            )  # fmt: skip
         found: dict[str, Any] = json.loads(file.read_text())["figures"]
         return found
 
+    @property
     def records(self) -> Path:
-        """What FPSR leaves on as many problems as there are completions in a training by SAPO."""
-        file = self.work / "records.jsonl"
-        each = -(-self.steps * self.batch // 3)
+        """Where the records are."""
+        return self.work / "records.jsonl"
+
+    def record(self) -> None:
+        """What FPSR leaves on the problems, or on as many as SAPO sees completions."""
+        most = -(-self.completions // len(self.options.task.split(",")))
         self.run(
-            "record", "--draft", self.draft, "--problems", str(each), "--out", str(file),
+            "record", "--draft", self.options.draft, "--task", self.options.task,
+            "--problems", str(min(most, self.options.problems)), "--out", str(self.records),
             "--concurrency", "16",
         )  # fmt: skip
-        return file
 
-    def trained(self, variant: Variant, seed: int) -> str:
-        """The folder of the draft of one training."""
-        out = self.work / f"{variant.name.replace(' ', '-').replace(':', '')}-{seed}"
-        common = ["--draft", self.draft, "--out", str(out), "--seed", str(seed)]
-        common += ["--batch", str(self.batch)]
+    def trained(self, variant: Variant, seed: int) -> dict[str, Any]:
+        """The figures of the draft of one training."""
+        name = f"{variant.name.replace(' ', '-').replace(':', '')}-{seed}"
+        out = self.work / name
+        rate = self.options.learning_rate
+        common = ["--draft", self.options.draft, "--out", str(out), "--seed", str(seed)]
+        common += ["--batch", str(self.options.batch)]
         if variant.records:
-            rate = self.learning_rate if variant.records == "sft" else self.learning_rate / 10
+            with self.records.open() as file:
+                epochs = -(-self.completions // sum(1 for _ in file))
             self.run(
-                "from-traces", str(self.records()), *common, "--method", variant.records,
-                "--learning-rate", str(rate),
+                "from-traces", str(self.records), *common, "--method", variant.records,
+                "--learning-rate", str(rate if variant.records == "sft" else rate / 10),
+                "--epochs", str(epochs), plugin=False,
             )  # fmt: skip
         else:
             self.run(
-                "sapo", *common, *variant.flags, "--steps", str(self.steps),
-                "--learning-rate", str(self.learning_rate), "--max-tokens", "256",
+                "sapo", *common, *variant.flags, "--task", self.options.task,
+                "--problems", str(self.options.problems), "--steps", str(self.options.steps),
+                "--learning-rate", str(rate), "--max-tokens", "256", "--graders", "1",
             )  # fmt: skip
-        return str(out / "draft")
+        return self.measured(name, str(out / "draft"))
 
 
 def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -132,39 +156,39 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures")
     parser.add_argument("--work", type=Path, help="folder of trainings; default: beside the file")
     parser.add_argument("--draft", default="embedded-before-sapo")
+    parser.add_argument("--task", default=",".join(SUITES), help="with commas between them")
+    parser.add_argument("--plugin", help="modules that add tasks")
+    parser.add_argument("--problems", type=int, default=1000, help="of each task, to train on")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=200, help="problems of each task")
+    parser.add_argument("--limit", type=int, default=200, help="of each task, to measure with")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--only", nargs="*", help="variants; the others are left out")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
     # Other settings are other trainings, and lie elsewhere.
-    settings = f"{options.steps}-steps-of-{options.batch}-at-{options.learning_rate:g}"
-    work = (options.work or options.out.with_suffix("")) / settings
-    work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(
-        work,
-        options.draft,
-        options.steps,
-        options.batch,
-        options.limit,
-        options.learning_rate,
-    )
-    rows = {"before": row([bench.measured("before", options.draft)])}
-    used = {"steps": options.steps, "batch": options.batch, "learning_rate": options.learning_rate}
-    for variant in VARIANTS:
-        if options.only is not None and variant.name not in options.only:
-            continue
-        runs = []
-        for seed in variant.seeds:
-            draft = bench.trained(variant, seed)
-            runs.append(bench.measured(Path(draft).parent.name, draft))
-        rows[variant.name] = row(runs)
-        text = json.dumps(
-            {"provenance": provenance(), "settings": used, "variants": rows}, indent=2
-        )
-        options.out.write_text(text + "\n")
+    names = ("task", "draft", "problems", "steps", "batch", "learning_rate")
+    used = {name: getattr(options, name) for name in names}
+    folder = "-".join(str(value) for value in used.values()).replace(",", "+").replace("/", "_")
+    bench = Bench((options.work or options.out.with_suffix("")) / folder, options)
+    bench.work.mkdir(parents=True, exist_ok=True)
+    chosen = [one for one in VARIANTS if options.only is None or one.name in options.only]
+    before = bench.measured("before", options.draft)
+    if any(variant.records for variant in chosen):
+        bench.record()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        under_way = {
+            variant.name: [pool.submit(bench.trained, variant, seed) for seed in variant.seeds]
+            for variant in chosen
+        }
+        try:
+            runs = {name: [one.result() for one in each] for name, each in under_way.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    rows = {"before": row([before]), **{name: row(each) for name, each in runs.items()}}
+    text = json.dumps({"provenance": provenance(), "settings": used, "variants": rows}, indent=2)
+    options.out.write_text(text + "\n")
     print(table(rows))
 
 

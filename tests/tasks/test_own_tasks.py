@@ -13,7 +13,7 @@ from dreamr._plugins import import_plugins
 from dreamr.tasks import _ADDED as ADDED  # type: ignore[attr-defined]
 from dreamr.tasks import BadData, Item, Items, Split, TaskError, add_task, load, make_problem
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "timetable.py"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "timesheet.py"
 
 
 def png() -> bytes:
@@ -32,14 +32,13 @@ def write_table(path: Path, **columns: list[object]) -> str:
 def test_the_example_task_is_known_by_its_name_once_it_is_imported() -> None:
     import_plugins(str(EXAMPLE))
     import_plugins(str(EXAMPLE))  # a second time changes nothing
-    items = load("timetable", limit=5, seed=3)
+    items = load("timesheet", limit=5, seed=3)
     assert [item.index for item in items] == [3, 4, 5, 6, 7]
     for item in items:
-        [text] = [p.text for p in item.conversation.turns[0].parts if hasattr(p, "text")]
-        first, second = text.removesuffix("?").split(", ")[1].split(" or ")
-        assert item.right(f"Answer: {first}") != item.right(f"Answer: {second}")
+        right = [number for number in range(25) if item.right(f"Answer: {number}")]
+        assert len(right) == 1
         assert len(item.conversation.images) == 1
-    training = load("timetable", limit=5, seed=3, split="train")
+    training = load("timesheet", limit=5, seed=3, split="train")
     assert training[0].conversation != items[0].conversation
 
 

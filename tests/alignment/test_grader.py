@@ -6,7 +6,7 @@ import pytest
 from dreamr.alignment import Completion, Grader, Rollout, write
 from dreamr.conversation import Conversation
 from dreamr.engines import Capabilities, Context, Failure, Sampling, ScriptedEngine
-from dreamr.errors import EngineError, Unsupported
+from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.gate import Evidence
 from dreamr.steps import Cutting, Ending, Step
 from dreamr.tasks import Item
@@ -64,6 +64,20 @@ def test_the_targets_own_solution_comes_with_it_and_is_written_once() -> None:
     assert first[0].reference.right
     own = [step.text for step in first[0].reference.steps]
     assert own == ["Tea costs 2.\n\n", "Milk costs 3.\n\n"]
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_steps_that_the_targets_context_has_no_room_for_are_refused(room: int) -> None:
+    def opinion(context: Context, text: str) -> Evidence:
+        if len(context.prefix) >= room:
+            raise ContextTooLong("there is no room")
+        return Evidence(0.9, 0.1)
+
+    text = "One.\n\n" * 8 + "Answer: 5"
+    [one] = grade(Grader([ScriptedEngine(script=OWN, opinion=opinion)]), completion(text))
+    accepted = [verdict.accepted for verdict in one.verdicts]
+    assert accepted == [True] * sum(accepted) + [False] * (8 - sum(accepted))
+    assert room // 2 <= sum(accepted) <= room
 
 
 def test_without_references_the_target_writes_nothing() -> None:

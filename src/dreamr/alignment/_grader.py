@@ -10,12 +10,13 @@ from dreamr._side_by_side import side_by_side
 from dreamr.alignment._rollout import Reference, Rollout, reasoning
 from dreamr.conversation import Conversation, Text
 from dreamr.engines import Context, Engine, Sampling
-from dreamr.errors import EngineError, Unsupported
-from dreamr.gate import FixedGate, Gate, Query, Situation, Verdict
+from dreamr.errors import ContextTooLong, EngineError, Unsupported
+from dreamr.gate import Evidence, FixedGate, Gate, Query, Situation, Verdict
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.tasks import Item
 
 _SIDE_BY_SIDE = 16  # calls under way at each engine
+_NONE = Evidence(0.0, 0.0)
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -124,16 +125,29 @@ class Grader:
     ) -> tuple[Verdict, ...]:
         if not steps:
             return ()
-        texts = [step.text for step in steps]
-        found = await engine.judge(Context(item.conversation), texts, Query(self.gate.asks))
-        if len(found) != len(steps):
-            raise EngineError(
-                f"{engine.name}: {len(found)} pieces of evidence for {len(steps)} steps"
-            )
+        found = await self._evidence(engine, item, [step.text for step in steps])
         return tuple(
             self.gate.decide(evidence, Situation(step, place))
             for place, (evidence, step) in enumerate(zip(found, steps, strict=True))
         )
+
+    async def _evidence(
+        self, engine: Engine, item: Item, texts: Sequence[str]
+    ) -> tuple[Evidence, ...]:
+        """Of all steps; none speaks for those that the target's context has no room for."""
+        asked = list(texts)
+        while asked:
+            try:
+                found = await engine.judge(Context(item.conversation), asked, Query(self.gate.asks))
+            except ContextTooLong:
+                del asked[len(asked) // 2 :]
+                continue
+            if len(found) != len(asked):
+                raise EngineError(
+                    f"{engine.name}: {len(found)} pieces of evidence for {len(asked)} steps"
+                )
+            return found + (_NONE,) * (len(texts) - len(found))
+        return (_NONE,) * len(texts)
 
     async def _solve(self, engine: Engine, item: Item) -> Reference:
         one = await write(engine, item, self.cutting, Sampling(max_tokens=self.most_tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._knobs import BadOption, Knob, check_options
 from dreamr._options import RunOptions
@@ -12,6 +12,17 @@ from dreamr.alignment._rewards import TERMS, Counting, Scheme
 from dreamr.tasks import SUITES
 
 _DATA, _MODELS, _REWARD, _TRAINING = "Problems", "Models", "Reward", "Training"
+
+# What every way to train has.
+_Draft: TypeAlias = Annotated[
+    str | None,
+    Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+]
+_Lora: TypeAlias = Annotated[
+    int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+]
+_SaveEvery: TypeAlias = Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)]
+_LearningRate: TypeAlias = Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +45,10 @@ class SapoOptions:
         str | None,
         Knob("Folder or Hugging Face id of the target.", _MODELS, shown="the embedded one"),
     ] = None
-    draft: Annotated[
-        str | None,
-        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
-    ] = None
+    draft: _Draft = None
     target_device: Annotated[str, Knob("Torch device of the target.", _MODELS)] = "cpu"
     graders: Annotated[int, Knob("Copies of the target that grade side by side.", _MODELS, 1)] = 2
-    lora: Annotated[
-        int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
-    ] = 0
+    lora: _Lora = 0
     weights: Annotated[
         str,
         Knob(
@@ -73,11 +79,11 @@ class SapoOptions:
         int | None,
         Knob("Completions a backward pass on each device.", _TRAINING, 1, shown="all of them"),
     ] = None
-    learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-6
+    learning_rate: _LearningRate = 1e-6
     kl: Annotated[float, Knob("Weight of the divergence from the start.", _TRAINING, 0)] = 0.001
     temperature: Annotated[float, Knob("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
     max_tokens: Annotated[int, Knob("Most tokens of a completion.", _TRAINING, 1)] = 512
-    save_every: Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)] = 50
+    save_every: _SaveEvery = 50
     seed: Annotated[int, Knob("Of problems, draws and weights.", _TRAINING, 0, 2**31 - 1)] = 0
     config: Annotated[
         str | None,
@@ -141,22 +147,17 @@ class RecordsOptions:
             _TRAINING,
         ),
     ] = "sft"
-    draft: Annotated[
-        str | None,
-        Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
-    ] = None
-    lora: Annotated[
-        int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
-    ] = 0
+    draft: _Draft = None
+    lora: _Lora = 0
     epochs: Annotated[int, Knob("How often all records are read.", _TRAINING, 1)] = 1
     batch: Annotated[int, Knob("Examples a step, in all processes.", _TRAINING, 1)] = 32
     micro_batch: Annotated[
         int | None,
         Knob("Examples a backward pass on each device.", _TRAINING, 1, shown="all of them"),
     ] = None
-    learning_rate: Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)] = 1e-5
+    learning_rate: _LearningRate = 1e-5
     beta: Annotated[float, Knob("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
-    save_every: Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)] = 50
+    save_every: _SaveEvery = 50
     seed: Annotated[int, Knob("Of the order.", _TRAINING, 0, 2**31 - 1)] = 0
     config: Annotated[
         str | None,

@@ -78,14 +78,37 @@ class RunOptions:
     ] = False
     target: Annotated[
         str | None,
-        Knob("Folder or Hugging Face id of the target.", _MODELS, shown="the embedded one"),
+        Knob(
+            "Folder or Hugging Face id of the target, or the address of a server, as "
+            "http://host:8000/v1.",
+            _MODELS,
+            shown="the embedded one",
+        ),
     ] = None
     draft: Annotated[
         str | None,
+        Knob("The same of the draft, or embedded-before-sapo.", _MODELS, shown="the embedded one"),
+    ] = None
+    target_model: Annotated[
+        str | None, Knob("The target's name at its server.", _MODELS, shown="the only one")
+    ] = None
+    draft_model: Annotated[
+        str | None, Knob("The draft's name at its server.", _MODELS, shown="the only one")
+    ] = None
+    judge_question: Annotated[
+        str | None,
         Knob(
-            "Folder or Hugging Face id of the draft, or embedded-before-sapo.",
+            "What the target is asked about a step; the answer begins with positive or negative.",
             _MODELS,
-            shown="the embedded one",
+            shown="what its folder says, or a plain one",
+        ),
+    ] = None
+    answer_marker: Annotated[
+        str | None,
+        Knob(
+            "What the target writes in front of its final answer.",
+            _MODELS,
+            shown="what its folder says, or Answer:",
         ),
     ] = None
     device: Annotated[str, Knob("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)] = "cpu"

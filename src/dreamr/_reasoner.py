@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation, ImageSource, read_image
 from dreamr.engines import Engine
@@ -52,13 +54,39 @@ def local_model(role: Role, options: RunOptions) -> str:
     return chosen or str(_PAIR / role)
 
 
-async def open_local(role: Role, options: RunOptions) -> Model:
-    """Start a model in a worker process of its own: the one that the options name, or the embedded.
+async def open_any(role: Role, options: RunOptions) -> Model:
+    """Reach the model that the options name for a role: behind an address, or in a process of ours.
 
     Raises:
-        Unsupported: torch or transformers is not installed.
-        ModelNotFound: there is no loadable model of that name.
+        ModelNotFound: there is no such model, or no server.
+        Unsupported: what local models need is not installed.
+        EngineError: a server that cannot be built upon.
     """
+    name = options.target if role == "target" else options.draft
+    if name is not None and name.startswith(("http://", "https://")):
+        return await _open_served(role, options)
+    return await _open_local(role, options)
+
+
+async def _open_served(role: Role, options: RunOptions) -> Model:
+    # Imported where it is used: every command would else wait for it.
+    from dreamr.engines.http import HttpEngine, HttpOptions
+
+    of_target = role == "target"
+    engine = await HttpEngine.open(
+        HttpOptions(
+            url=str(options.target if of_target else options.draft),
+            model=options.target_model if of_target else options.draft_model,
+            api_key=os.environ.get(f"DREAMR_{role.upper()}_API_KEY")
+            or os.environ.get("DREAMR_API_KEY"),
+            judge_question=options.judge_question,
+        )
+    )
+    return Model(engine, _cutting(options))
+
+
+async def _open_local(role: Role, options: RunOptions) -> Model:
+    """A model in a worker process of its own: the one that the options name, or the embedded."""
     try:
         from dreamr.engines.local import LocalEngine, LocalOptions
     except ModuleNotFoundError as error:
@@ -69,15 +97,28 @@ async def open_local(role: Role, options: RunOptions) -> Model:
     device = options.device
     if role == "draft" and options.draft_device is not None:
         device = options.draft_device
-    engine = await LocalEngine.open(model, LocalOptions(device=device, threads=options.threads))
+    engine = await LocalEngine.open(
+        model,
+        LocalOptions(device=device, threads=options.threads, judge_question=options.judge_question),
+    )
     hints = engine.hints
     marks = {
         "delimiter": hints.delimiter,
         "answer_marker": hints.answer_marker,
         "max_tokens": hints.max_step_tokens,
     }
-    said: dict[str, Any] = {name: mark for name, mark in marks.items() if mark is not None}
-    return Model(engine, Cutting(**said))
+    return Model(engine, _cutting(options, marks))
+
+
+def _cutting(options: RunOptions, marks: Mapping[str, Any] | None = None) -> Cutting:
+    """How steps and answers are marked: as the options say, then as the model's folder does."""
+    said = {name: mark for name, mark in (marks or {}).items() if mark is not None}
+    if options.answer_marker is not None:
+        said["answer_marker"] = options.answer_marker
+    try:
+        return Cutting(**said)
+    except ValueError as error:
+        raise BadOption(f"answer-marker: {error}") from error
 
 
 class Reasoner:
@@ -99,7 +140,7 @@ class Reasoner:
     """
 
     def __init__(
-        self, options: RunOptions | None = None, *, open_model: OpenModel = open_local
+        self, options: RunOptions | None = None, *, open_model: OpenModel = open_any
     ) -> None:
         """Nothing is loaded yet.
 

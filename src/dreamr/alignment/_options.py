@@ -43,7 +43,23 @@ class SapoOptions:
     ] = None
     target: Annotated[
         str | None,
-        Knob("Folder or Hugging Face id of the target.", _MODELS, shown="the embedded one"),
+        Knob(
+            "Folder or Hugging Face id of the target, or the address of a server, as "
+            "http://host:8000/v1.",
+            _MODELS,
+            shown="the embedded one",
+        ),
+    ] = None
+    target_model: Annotated[
+        str | None, Knob("The target's name at its server.", _MODELS, shown="the only one")
+    ] = None
+    judge_question: Annotated[
+        str | None,
+        Knob(
+            "What the target is asked about a step; the answer begins with positive or negative.",
+            _MODELS,
+            shown="what its folder says, or a plain one",
+        ),
     ] = None
     draft: _Draft = None
     target_device: Annotated[str, Knob("Torch device of the target.", _MODELS)] = "cpu"
@@ -109,7 +125,13 @@ class SapoOptions:
 
     def run_options(self) -> RunOptions:
         """What opens the target."""
-        return RunOptions(target=self.target, draft=self.draft, device=self.target_device)
+        return RunOptions(
+            target=self.target,
+            target_model=self.target_model,
+            judge_question=self.judge_question,
+            draft=self.draft,
+            device=self.target_device,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that say which training this is; how often it saves does not matter."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dreamr._options import RunOptions
-from dreamr._reasoner import OpenModel, open_local
+from dreamr._reasoner import OpenModel, open_any
 from dreamr._side_by_side import side_by_side
 from dreamr.alignment._errors import BadTraining
 from dreamr.alignment._problems import Problems
@@ -22,7 +22,7 @@ async def record(
     options: RunOptions,
     *,
     most: int = 8,
-    open_model: OpenModel = open_local,
+    open_model: OpenModel = open_any,
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> None:
     """Run the method of the options on every problem that the file does not hold yet.

@@ -11,7 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from trl import GRPOConfig
 
 from dreamr._provenance import weights_hash
-from dreamr._reasoner import Model, OpenModel, local_model, open_local
+from dreamr._reasoner import Model, OpenModel, local_model, open_any
 from dreamr.alignment._folder import RunFolder
 from dreamr.alignment._grader import Completion, Grader
 from dreamr.alignment._options import SapoOptions
@@ -56,7 +56,7 @@ def train_sapo(
     options: SapoOptions,
     out: Path,
     *,
-    open_model: OpenModel = open_local,
+    open_model: OpenModel = open_any,
     on_step: OnStep = lambda step, row: None,
 ) -> Path:
     """Train a draft until its last step, from a checkpoint if there is one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
-from dreamr._reasoner import OpenModel, open_local
+from dreamr._reasoner import OpenModel, open_any
 from dreamr._side_by_side import side_by_side
 from dreamr.bench._folder import BenchError, Folder
 from dreamr.bench._methods import presets
@@ -41,7 +41,7 @@ async def run_bench(
     plan: Plan,
     folder: Folder,
     *,
-    open_model: OpenModel = open_local,
+    open_model: OpenModel = open_any,
     warm_up: int = 2,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:

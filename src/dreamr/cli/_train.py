@@ -44,7 +44,8 @@ from dreamr.trace import Role
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
 # A draft that writes alone, greedily, has use for no more of the options of a run.
 _OF_A_DRAFT = (
-    "alpha", "target", "draft", "device", "draft_device", "threads", "max_tokens", "seed"
+    "alpha", "target", "draft", "target_model", "draft_model", "judge_question", "answer_marker",
+    "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
 _TASKS = f"Tasks, with commas between them: {', '.join(SUITES)}, or what a plugin adds."
 

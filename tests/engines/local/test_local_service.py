@@ -14,8 +14,9 @@ from test_local_judge import same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Sampling
+from dreamr.engines._questions import Questions
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions, Questions
+from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service, judging_or_why_not
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask

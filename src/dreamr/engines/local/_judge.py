@@ -20,8 +20,8 @@ from itertools import accumulate, pairwise
 
 import torch
 
+from dreamr.engines._questions import Questions
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import Questions
 from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._prompt import label_tokens
 from dreamr.engines.local._sampling import foreseen

@@ -7,33 +7,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dreamr.engines._questions import Questions
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
 
 HINTS_FILE = "dreamr.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What a model is asked about a step, where its folder says nothing else.
-
-    verdict: for the gate of this project. score and same: for those of SpecReason and Lookahead
-    Reasoning; `{step}` stands for the step to compare with.
-    """
-
-    verdict: str = "Is the last step right? Answer positive or negative."
-    score: str = (
-        "How sound is the last step, in its facts and its logic, style aside? "
-        "Answer with one digit from 0 to 9."
-    )
-    same: str = (
-        "Does the last step say and compute the same as this one, style aside?\n\n{step}\n\n"
-        "Answer positive or negative."
-    )
-
-    def about(self, step: str) -> str:
-        """The question whether a step says the same as this one."""
-        return self.same.replace("{step}", step.strip())
 
 
 @dataclass(frozen=True, slots=True)

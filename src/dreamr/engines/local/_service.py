@@ -21,9 +21,10 @@ from typing import Any
 import torch
 
 from dreamr.conversation import Conversation
+from dreamr.engines._questions import Questions
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded, one_line
-from dreamr.engines.local._options import LocalOptions, Questions
+from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._pass import Part, Passes
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask

@@ -1,0 +1,181 @@
+"""A scripted server: speaks as vLLM does and others do, over a transport without a network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from dreamr.engines import words
+
+Json = dict[str, Any]
+PLAIN, THINKING, FORGETFUL = "plain", "thinking", "forgetful"
+
+
+@dataclass
+class Served:
+    """A model server that continues a script.
+
+    owner: as in the list of models. script: what the model writes in all. labels: the probabilities
+    of an answer's first token. template: 'thinking' closes a block of thoughts before it goes on,
+    'forgetful' drops what the assistant said in earlier turns. shows: whether /tokenize is there.
+    failures: what the next requests to the chat meet in place of an answer: a status, or an error.
+    breaks: after so many tokens of a stream the connection is lost, once each.
+    """
+
+    owner: str = "vllm"
+    script: str = ""
+    labels: dict[str, float] = field(default_factory=lambda: {"positive": 0.9, "negative": 0.1})
+    template: str = PLAIN
+    shows: bool = True
+    models: Sequence[str] = ("tiny",)
+    failures: list[int | Exception] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    breaks: list[int] = field(default_factory=list)
+    said: Callable[[Json], str] | None = None
+    parsed: bool = False  # whether thoughts come in a field of their own
+    field_name: str = "reasoning"
+
+    def __post_init__(self) -> None:
+        self.requests: list[tuple[str, Json]] = []
+        self.headers_seen: list[dict[str, str]] = []
+        self.open_streams = 0
+        self._words: list[str] = []
+
+    @property
+    def transport(self) -> httpx2.MockTransport:
+        return httpx2.MockTransport(self.handle)
+
+    @property
+    def chats(self) -> list[Json]:
+        return [body for path, body in self.requests if path.endswith("completions")]
+
+    async def handle(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        body = json.loads(request.content) if request.content else {}
+        self.requests.append((path, body))
+        self.headers_seen.append(dict(request.headers))
+        match path:
+            case "/v1/models":
+                return _json({"data": [{"id": m, "owned_by": self.owner} for m in self.models]})
+            case "/tokenize" if self.shows:
+                return _json({"tokens": [self._id(word) for word in words(self.render(body))]})
+            case "/detokenize" if self.shows:
+                return _json({"prompt": "".join(self._words[i] for i in body["tokens"])})
+            case "/v1/chat/completions" | "/v1/completions":
+                return self._answer(body)
+            case "/abort_request":
+                return _json({})
+        return _json({"detail": "Not Found"}, 404)
+
+    def _answer(self, body: Json) -> httpx2.Response:
+        if self.failures:
+            failure = self.failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return _json({"error": {"message": "not now"}}, failure, self.headers)
+        if body.get("stream"):
+            return httpx2.Response(
+                200, headers={"content-type": "text/event-stream"}, stream=_Stream(self, body)
+            )
+        tops = [{"token": t, "logprob": math.log(p)} for t, p in self.labels.items()]
+        logprobs = {"content": [{**tops[0], "top_logprobs": tops}]}
+        if "prompt" in body:
+            logprobs = {"top_logprobs": [{top["token"]: top["logprob"] for top in tops}]}
+        usage = {"prompt_tokens": len(list(words(self.render(body)))), "completion_tokens": 1}
+        return _json(
+            {"choices": [{"message": {"content": "x"}, "logprobs": logprobs}], "usage": usage}
+        )
+
+    def render(self, body: Json) -> str:
+        if "prompt" in body:
+            return str(body["prompt"])
+        turns = body["messages"]
+        goes_on = turns[-1]["role"] == "assistant"
+        text = ""
+        for place, turn in enumerate(turns):
+            last = place == len(turns) - 1
+            if turn["role"] == "assistant" and not last and self.template == FORGETFUL:
+                text += "<assistant> <end> "
+            elif turn["role"] == "assistant" and last and self.template == THINKING:
+                text += "<assistant> <think> </think> " + turn["content"]
+            else:
+                content = turn["content"]
+                shown = content if isinstance(content, str) else json.dumps(content)
+                text += f"<{turn['role']}> {shown}" + ("" if last and goes_on else " <end> ")
+        opened = "<assistant> <think> " if self.template == THINKING else "<assistant> "
+        return text if goes_on else text + opened
+
+    def _id(self, word: str) -> int:
+        if word not in self._words:
+            self._words.append(word)
+        return self._words.index(word)
+
+    def continuation(self, body: Json) -> str:
+        if self.said is not None:
+            return self.said(body)
+        if "prompt" in body:
+            prefix = body["prompt"].rpartition("<think> ")[2]
+        else:
+            last = body["messages"][-1]
+            prefix = last["content"] if last["role"] == "assistant" else ""
+        assert self.script.startswith(prefix), prefix
+        return self.script[len(prefix) :]
+
+    async def events(self, body: Json) -> AsyncIterator[bytes]:
+        tokens = list(words(self.continuation(body)))
+        most = body["max_tokens"]
+        counted = (body.get("stream_options") or {}).get("continuous_usage_stats")
+        lost = self.breaks.pop(0) if self.breaks else None
+        yield b": keep-alive\n\n"
+        thinking = self.parsed and "</think>" in "".join(tokens)
+        for number, token in enumerate(tokens[:most], 1):
+            if lost is not None and number > lost:
+                raise httpx2.ReadError("gone")
+            name = self.field_name if thinking else "content"
+            if thinking and "</think>" in token:
+                thinking, token = False, ""
+            finish = None
+            if number == len(tokens):
+                finish = "stop"
+            elif number == most:
+                finish = "length"
+            choice: Json = {"delta": {name: token}, "finish_reason": finish}
+            if "prompt" in body:
+                choice = {"text": token, "finish_reason": finish}
+            event: Json = {"choices": [choice]}
+            if counted:
+                event["usage"] = {"completion_tokens": number}
+            yield _event(event)
+        if not tokens:
+            yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        yield _event({"choices": [], "usage": {"completion_tokens": min(most, len(tokens))}})
+        yield b"data: [DONE]\n\n"
+
+
+class _Stream(httpx2.AsyncByteStream):
+    def __init__(self, served: Served, body: Json) -> None:
+        self._served = served
+        self._events = served.events(body)
+        served.open_streams += 1
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for event in self._events:
+            yield event
+
+    async def aclose(self) -> None:
+        self._served.open_streams -= 1
+
+
+def _event(values: Json) -> bytes:
+    return f"data: {json.dumps(values)}\n\n".encode()
+
+
+def _json(
+    values: Json, status: int = 200, headers: dict[str, str] | None = None
+) -> httpx2.Response:
+    return httpx2.Response(status, json=values, headers=headers)

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+import httpx2
+import pytest
+from served import FORGETFUL, THINKING, Served
+
+from dreamr.conversation import Conversation, read_image
+from dreamr.engines import Chunk, Context, Sampling
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
+from dreamr.gate import Evidence, Query
+from dreamr.tasks import make_problem
+
+TALK = Conversation.ask("What is 2 + 2?")
+SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
+Found = TypeVar("Found")
+
+
+def use(served: Served, work: Callable[[HttpEngine], Awaitable[Found]], **options: Any) -> Found:
+    async def main() -> Found:
+        engine = await HttpEngine.open(HttpOptions(url="http://here", **options), served.transport)
+        async with engine:
+            return await work(engine)
+
+    return anyio.run(main)
+
+
+def read(served: Served, *prefix: str, options: Any = None, **sampling: Any) -> list[Chunk]:
+    async def work(engine: HttpEngine) -> list[Chunk]:
+        stream = engine.stream(Context(TALK, prefix), Sampling(**sampling))
+        return [chunk async for chunk in stream]
+
+    return use(served, work, **(options or {}))
+
+
+def text(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+def judge(
+    served: Served, *candidates: str, query: Query | None = None, **options: Any
+) -> tuple[Evidence, ...]:
+    async def work(engine: HttpEngine) -> tuple[Evidence, ...]:
+        return await engine.judge(Context(TALK, ("One.\n\n",)), candidates, query or Query())
+
+    return use(served, work, **options)
+
+
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "llamacpp", "library", "somebody"])
+def test_a_prefix_is_continued_whoever_serves(owner: str) -> None:
+    served = Served(owner, SCRIPT)
+    chunks = read(served, "Two and two.\n\n")
+    assert text(chunks) == "That makes four.\n\nAnswer: 4"
+    assert [chunk.finish for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    assert sum(chunk.tokens for chunk in chunks) == 5
+    assert served.open_streams == 0
+
+
+def test_a_stream_that_is_left_is_closed_at_the_server() -> None:
+    served = Served("sglang", SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        stream = engine.stream(Context(TALK), Sampling())
+        await anext(stream)
+        assert served.open_streams == 1
+        await stream.aclose()
+        assert served.open_streams == 0
+
+    use(served, work)
+    path, body = served.requests[-1]
+    assert path == "/abort_request"
+    assert body["rid"] == served.chats[-1]["rid"]
+
+
+def test_a_stream_ends_where_its_bound_is_used_up() -> None:
+    chunks = read(Served(script=SCRIPT), max_tokens=3)
+    assert text(chunks).split() == ["Two", "and", "two."]
+    assert chunks[-1].finish == "length"
+
+
+def test_a_request_asks_for_no_more_than_it_may_be_ahead_and_the_next_goes_on() -> None:
+    served = Served(script=SCRIPT)
+    chunks = read(served, options={"ahead": 3}, max_tokens=100)
+    assert text(chunks) == SCRIPT
+    assert sum(chunk.tokens for chunk in chunks) == 8
+    assert [body["max_tokens"] for body in served.chats[1:]] == [3, 3, 3]
+
+
+def test_what_breaks_off_goes_on_from_where_it_was() -> None:
+    served = Served(script=SCRIPT, breaks=[2, 3])
+    chunks = read(served)
+    assert text(chunks) == SCRIPT
+    assert sum(chunk.tokens for chunk in chunks) == 8
+
+
+def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: Any) -> None:
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", wait)
+    served = Served(script=SCRIPT, headers={"retry-after": "3"})
+
+    async def work(engine: HttpEngine) -> list[str]:
+        served.failures[:] = [429, httpx2.ConnectError("no"), 503]
+        said = [chunk.text async for chunk in engine.stream(Context(TALK), Sampling())]
+        assert waits == [3.0, 0.5, 3.0]
+        served.failures[:] = [500] * 4
+        with pytest.raises(EngineError, match="answers 500: not now"):
+            await engine.judge(Context(TALK), ["One.\n\n"])
+        assert engine.alive
+        served.failures[:] = [httpx2.ConnectError("no")] * 4
+        with pytest.raises(EngineLost, match="nobody answers"):
+            await engine.judge(Context(TALK), ["One.\n\n"])
+        assert not engine.alive
+        return said
+
+    assert "".join(use(served, work)) == SCRIPT
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (401, "wrong key", EngineLost),
+        (400, "This model's maximum context length is 512 tokens", ContextTooLong),
+        (400, "tiny is not a multimodal model", Unsupported),
+        (422, "no such field", EngineError),
+    ],
+)
+def test_what_a_server_refuses_is_one_line(status: int, message: str, kind: type) -> None:
+    served = Served(script=SCRIPT)
+
+    async def refuse(request: httpx2.Request) -> httpx2.Response:
+        if "stream" in request.content.decode():
+            return httpx2.Response(status, json={"error": {"message": message}})
+        return await served.handle(request)
+
+    async def main() -> None:
+        options = HttpOptions(url="http://here/v1", api_key="s3cret")
+        async with await HttpEngine.open(options, httpx2.MockTransport(refuse)) as engine:
+            with pytest.raises(kind, match=message) as caught:
+                [_ async for _ in engine.stream(Context(TALK), Sampling())]
+            assert "s3cret" not in str(caught.value) + repr(options)
+            assert "\n" not in str(caught.value)
+
+    anyio.run(main)
+
+
+def test_the_key_is_sent_and_shown_nowhere() -> None:
+    served = Served(script=SCRIPT)
+    read(served, options={"api_key": "s3cret"})
+    assert {head["authorization"] for head in served.headers_seen} == {"Bearer s3cret"}
+
+
+def test_each_step_is_judged_after_those_before_it_by_one_token() -> None:
+    served = Served(labels={"positive": 0.6, " Positive": 0.1, "pos": 0.1, "negative": 0.2})
+    found = judge(served, "Two.\n\n", "Three.\n\n", judge_question="Right?")
+    assert [(round(e.positive, 6), round(e.negative, 6)) for e in found] == [(0.8, 0.2)] * 2
+    asked = sorted(served.chats[-2:], key=lambda body: len(str(body)))
+    assert [body["messages"][1]["content"] for body in asked] == [
+        "One.\n\nTwo.\n\n",
+        "One.\n\nTwo.\n\nThree.\n\n",
+    ]
+    assert {body["messages"][2]["content"] for body in asked} == {"Right?"}
+    assert {body["max_tokens"] for body in asked} == {1}
+
+
+def test_a_step_that_nobody_asks_about_costs_no_request() -> None:
+    served = Served()
+    found = judge(served, "Two.\n\n", "Answer: 4", query=Query(unasked="Answer:"))
+    assert found[1] == Evidence(0.0, 0.0)
+    assert len(served.chats) == 2  # the probe's and one
+
+
+def test_other_methods_ask_their_own_questions() -> None:
+    served = Served(labels={"8": 0.5, "9": 0.25})
+    [found] = judge(served, "Two.\n\n", query=Query("score"))
+    assert found.scores[8:] == (0.5, 0.25)
+    served = Served()
+    judge(served, "Two.\n\n", query=Query("same", others=("Zwei.",)))
+    assert "Zwei." in served.chats[-1]["messages"][-1]["content"]
+    with pytest.raises(Unsupported, match="token-sd"):
+        judge(Served(), "Two.\n\n", query=Query("agreement"))
+
+
+def test_a_server_that_tells_no_probabilities_cannot_judge() -> None:
+    served = Served(labels={"positive": 1.0})
+
+    async def work(engine: HttpEngine) -> bool:
+        return engine.capabilities.judge
+
+    assert not use(served, work)
+
+
+def test_a_picture_is_sent_as_the_same_bytes_each_time() -> None:
+    served = Served(script=SCRIPT)
+    picture = read_image(make_problem("vqa", "test", 1).picture)
+
+    async def work(engine: HttpEngine) -> None:
+        for _ in range(2):
+            talk = Conversation.ask("What?", picture)
+            assert [c async for c in engine.stream(Context(talk), Sampling())]
+
+    use(served, work)
+    first, second = (body["messages"][0]["content"] for body in served.chats[-2:])
+    assert first == second
+    assert first[0]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+def test_what_is_forgotten_is_computed_anew() -> None:
+    served = Served(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        for _ in range(2):
+            assert [c async for c in engine.stream(Context(TALK), Sampling())]
+            engine.forget(TALK)
+
+    use(served, work)
+    first, second = served.chats[-2:]
+    assert "cache_salt" not in first
+    assert second["cache_salt"]
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_a_template_that_drops_earlier_turns_is_asked_inside_the_assistants(shows: bool) -> None:
+    served = Served(script=SCRIPT, template=FORGETFUL, shows=shows)
+    judge(served, "Two.\n\n", judge_question="Right?")
+    last = served.chats[-1]["messages"][-1]
+    assert last["role"] == "assistant"
+    assert last["content"].startswith("One.\n\nTwo.")
+    assert "Right?" in last["content"]
+
+
+def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_picture() -> None:
+    served = Served(script=SCRIPT, template=THINKING)
+    assert text(read(served, "Two and two.\n\n")) == "That makes four.\n\nAnswer: 4"
+    assert served.chats[-1]["prompt"].endswith("<think> Two and two.\n\n")
+    picture = read_image(make_problem("vqa", "test", 1).picture)
+
+    async def work(engine: HttpEngine) -> None:
+        assert not engine.facts.exact
+        talk = Conversation.ask("What?", picture)
+        [_ async for _ in engine.stream(Context(talk), Sampling())]
+
+    with pytest.raises(Unsupported, match="chat template"):
+        use(served, work)
+
+
+def test_where_it_cannot_be_gone_round_the_template_is_refused() -> None:
+    with pytest.raises(EngineError, match="chat template of tiny does not continue"):
+        read(Served(script=SCRIPT, template=THINKING, shows=False))
+
+
+@pytest.mark.parametrize("field_name", ["reasoning", "reasoning_content"])
+def test_thoughts_in_a_field_of_their_own_get_their_tags_back(field_name: str) -> None:
+    served = Served(parsed=True, field_name=field_name, said=lambda body: "So it is. </think> Four")
+    chunks = read(served)
+    assert text(chunks) == "<think>\nSo it is. \n</think>\n\nFour"
+
+
+def test_a_name_that_is_not_served_is_told_with_those_that_are() -> None:
+    with pytest.raises(ModelNotFound, match="name one of large, tiny"):
+        read(Served(models=("tiny", "large")))
+    with pytest.raises(ModelNotFound, match="serves no 'huge': name one of tiny"):
+        read(Served(), options={"model": "huge"})
+    assert read(Served(script="x", models=("a", "b")), options={"model": "b"})
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://x", "http://x:port", "http://me:key@x/v1"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ModelNotFound):
+        HttpOptions(url=url)
+
+
+def test_an_address_gets_the_path_that_clients_of_openai_expect() -> None:
+    for url in ("http://x:1", "http://x:1/", "http://x:1/v1", "http://x:1/v1/"):
+        options = HttpOptions(url=url)
+        assert (options.base, options.root) == ("http://x:1/v1", "http://x:1")

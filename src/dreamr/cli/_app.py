@@ -52,10 +52,17 @@ def _add_train(app: typer.Typer, open_model: OpenModel) -> None:
     app.add_typer(train_app(open_model), name="train")
 
 
+def _add_doctor(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._doctor import doctor_command
+
+    app.command("doctor")(doctor_command(open_model))
+
+
 # Each imports what it needs: nobody waits for the rooms of another command.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "bench": _add_bench,
+    "doctor": _add_doctor,
     "simulate": _add_simulate,
     "train": _add_train,
 }

@@ -54,12 +54,16 @@ class Client:
         self.alive = True
 
     async def get(self, url: str) -> Any:
-        """The JSON behind an address. Raises: see `send`."""
+        """The JSON behind an address. Errors: `again`."""
+        return _json(await self.text(url), url)
+
+    async def text(self, url: str) -> str:
+        """The text behind an address. Errors: `again`."""
         return await self.again(lambda: self._once("GET", url, None))
 
     async def post(self, url: str, body: Json) -> Any:
-        """The JSON that answers a body. Raises: see `send`."""
-        return await self.again(lambda: self._once("POST", url, body))
+        """The JSON that answers a body. Errors: `again`."""
+        return _json(await self.again(lambda: self._once("POST", url, body)), url)
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Try until it succeeds or the tries are used up.
@@ -75,16 +79,11 @@ class Client:
             except Passing as error:
                 await tries.wait(error)
 
-    async def _once(self, method: str, url: str, body: Json | None) -> Any:
+    async def _once(self, method: str, url: str, body: Json | None) -> str:
         with self._failures(url):
             response = await self._http.request(method, url, json=body)
             self._check(response.status_code, response.headers, response.content, url)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise EngineError(f"{url} answers with what is no JSON: is this address right?") from (
-                error
-            )
+        return response.text
 
     @asynccontextmanager
     async def events(self, url: str, body: Json) -> AsyncGenerator[AsyncIterator[Json]]:
@@ -188,6 +187,13 @@ class _Failures:
                 ) from error
             case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():
                 raise EngineError(f"{self._url}: {error}") from error
+
+
+def _json(text: str, url: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise EngineError(f"{url} answers with what is no JSON: is this address right?") from error
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -24,6 +25,11 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _ABORT_SECONDS = 2.0
+_RUNNING = re.compile(
+    r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
+    r"(?:\{[^}]*\})? (\S+)",
+    re.MULTILINE,
+)
 
 
 class HttpEngine:
@@ -260,6 +266,15 @@ class HttpEngine:
         details = usage.get("prompt_tokens_details") or {}
         self.prompt_tokens += usage.get("prompt_tokens") or 0
         self.cached_tokens += details.get("cached_tokens") or 0
+
+    async def running(self) -> int | None:
+        """How many requests the server is at, by its metrics; None where it does not tell."""
+        try:
+            text = await self._client.text(f"{self._options.root}/metrics")
+        except EngineError:
+            return None
+        found = _RUNNING.findall(text)
+        return round(sum(map(float, found))) if found else None
 
     @property
     def _url(self) -> str:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dreamr._options import RunOptions
+from dreamr._reasoner import Model
+from dreamr.cli import main
+from dreamr.engines import ScriptedEngine
+from dreamr.errors import ModelNotFound
+from dreamr.gate import Evidence
+
+SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
+
+
+async def opened(role: str, options: RunOptions) -> Model:
+    if options.draft == "nowhere" and role == "draft":
+        raise ModelNotFound("there is no such model")
+    return Model(
+        ScriptedEngine(
+            script=SCRIPT,
+            opinion=lambda c, s: Evidence(0.9, 0.1) if s in SCRIPT else Evidence(0.1, 0.9),
+        )
+    )
+
+
+def test_findings_are_shown_model_by_model(capsys: Any) -> None:
+    assert main(["doctor"], open_model=opened) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("target scripted\n")
+    assert "ok        continuation" in out
+    assert "together" in out
+
+
+def test_a_model_that_is_not_there_is_a_finding_and_a_status(capsys: Any) -> None:
+    assert main(["doctor", "--draft", "nowhere", "--json"], open_model=opened) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1] == {
+        "of": "draft",
+        "about": "reached",
+        "state": "wrong",
+        "what": "there is no such model",
+        "mend": None,
+    }
+    assert {line["of"] for line in lines} == {"target", "draft"}
+
+
+def test_options_that_are_none_of_the_doctors_are_refused(capsys: Any) -> None:
+    assert main(["doctor", "--window", "3"], open_model=opened) == 2
+    assert "--window" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Real servers for the whole session, each on a core; they end with it, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENGINES = ROOT / ".engines"
+PAIR = ROOT / "src" / "dreamr" / "pair"
+START_SECONDS = 240.0
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def serving(command: list[str], port: int, log: Path) -> Iterator[str]:
+    """A server's root address, once it is well."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    try:
+        _wait(port, process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            time.sleep(0.5)
+    tail = log.read_text(errors="replace")[-3000:]
+    pytest.fail(f"the server did not start:\n{tail}")
+
+
+def vllm(model: Path, core: int, port: int) -> list[str]:
+    script = ROOT / "scripts" / "engines" / "serve-vllm"
+    return [str(script), str(ENGINES / "vllm"), str(model), str(port), str(core)]
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="session")
+def target_url(logs: Path) -> Iterator[str]:
+    port = free_port()
+    with serving(vllm(PAIR / "target", 0, port), port, logs / "target.log") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def draft_url(logs: Path) -> Iterator[str]:
+    port = free_port()
+    core = min(1, (os.cpu_count() or 1) - 1)
+    with serving(vllm(PAIR / "draft", core, port), port, logs / "draft.log") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def llama_url(logs: Path) -> Iterator[str]:
+    port = free_port()
+    folder = ENGINES / "llama"
+    command = [
+        str(folder / "bin" / "llama-server"), "--model", str(folder / "model.gguf"), "--host",
+        "127.0.0.1", "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size", "4096", "--parallel",
+        "4", "--metrics", "--jinja",
+    ]  # fmt: skip
+    with serving(command, port, logs / "llama.log") as root:
+        yield root

@@ -1,0 +1,74 @@
+"""A real language model of another family, behind llama.cpp: text alone, no marks of ours."""
+
+from __future__ import annotations
+
+import anyio
+
+from dreamr.conversation import Conversation
+from dreamr.engines import Context, Sampling
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.http._servers import LLAMA_CPP
+from dreamr.runner import Settings, run
+from dreamr.schedules import Options
+from dreamr.steps import Cutting
+
+QUESTION = Conversation.ask("Name three fruits, and say one sentence about each.")
+
+
+async def opened(url: str) -> HttpEngine:
+    return await HttpEngine.open(HttpOptions(url=url))
+
+
+def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
+    async def work() -> None:
+        async with await opened(llama_url) as engine:
+            assert engine.facts.server is LLAMA_CPP
+            assert engine.facts.exact
+            assert engine.facts.shown
+            stream = engine.stream(Context(QUESTION), Sampling(max_tokens=40))
+            chunks = [chunk.text async for chunk in stream]
+            text = "".join(chunks)
+            half = "".join(chunks[: len(chunks) // 2])
+            stream = engine.stream(Context(QUESTION, (half,)), Sampling(max_tokens=40))
+            again = half + "".join([chunk.text async for chunk in stream])
+            assert again[: len(text)] == text
+
+    anyio.run(work)
+
+
+def test_it_judges_in_words_of_its_own_choosing(llama_url: str) -> None:
+    async def work() -> None:
+        async with await opened(llama_url) as engine:
+            assert engine.capabilities.judge
+            found = await engine.judge(Context(QUESTION), ["An apple is a fruit.\n\n"] * 2)
+            assert all(0 <= evidence.mass <= 1 for evidence in found)
+            assert len(found) == 2
+
+    anyio.run(work)
+
+
+def test_a_closed_stream_ends_at_the_server(llama_url: str) -> None:
+    async def work() -> None:
+        async with await opened(llama_url) as engine:
+            stream = engine.stream(Context(QUESTION), Sampling(max_tokens=500))
+            await anext(stream)
+            assert await engine.running() == 1
+            await stream.aclose()
+            with anyio.fail_after(5):
+                while await engine.running():
+                    await anyio.sleep(0.05)
+
+    anyio.run(work)
+
+
+def test_a_run_over_it_ends_and_commits_what_it_wrote(llama_url: str) -> None:
+    async def work() -> None:
+        async with await opened(llama_url) as engine:
+            settings = Settings(
+                options=Options(max_tokens=160), cutting=Cutting(delimiter="\n"), method="fpsr"
+            )
+            result = await run(QUESTION, target=engine, draft=engine, settings=settings)
+            assert result.answer
+            assert result.usage
+
+    anyio.run(work)

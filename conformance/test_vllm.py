@@ -1,0 +1,192 @@
+"""The embedded pair behind vLLM does what it does in the local engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from dreamr import RunOptions
+from dreamr._reasoner import open_any
+from dreamr.cli import main
+from dreamr.conversation import Conversation, Text, Turn
+from dreamr.engines import Context, Engine, Sampling
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.gate import FixedGate, Situation
+from dreamr.runner import run
+from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.tasks import SUITES, Item, load
+
+PROBLEMS = 50
+DIFFERENCE = 1e-3  # of two probabilities of the same model, in float32 on other kernels
+SEED = 70_000
+ANSWER_MARKER = "Answer:"
+
+
+def problems(count: int) -> list[Item]:
+    each = -(-count // len(SUITES))
+    items = [item for task in SUITES for item in load(task, limit=each, seed=SEED)]
+    return items[:count]
+
+
+@asynccontextmanager
+async def served(url: str) -> AsyncIterator[HttpEngine]:
+    engine = await HttpEngine.open(HttpOptions(url=url, judge_question="Judge"))
+    async with engine:
+        yield engine
+
+
+@asynccontextmanager
+async def both(role: str, url: str) -> AsyncIterator[tuple[HttpEngine, Engine]]:
+    local = (await open_any("target" if role == "target" else "draft", RunOptions())).engine
+    try:
+        async with served(url) as engine:
+            yield engine, local
+    finally:
+        await local.aclose()
+
+
+async def written(engine: Engine, conversation: Conversation) -> str:
+    stream = engine.stream(Context(conversation), Sampling())
+    return "".join([chunk.text async for chunk in stream])
+
+
+def steps_of(text: str) -> list[Step]:
+    cutter = StepCutter(Cutting())
+    steps = cutter.push(text, 0)
+    last = cutter.finish(truncated=False)
+    return [*steps, *([last] if last else [])]
+
+
+def test_the_target_writes_the_same_text_and_gives_the_same_verdicts(target_url: str) -> None:
+    async def work() -> None:
+        gate, other = FixedGate(), []
+        async with both("target", target_url) as (engine, local):
+            for item in problems(PROBLEMS):
+                own = await written(local, item.conversation)
+                if await written(engine, item.conversation) != own:
+                    other.append(item.id)
+                steps = steps_of(own)[:-1]
+                context, texts = Context(item.conversation), [step.text for step in steps]
+                pairs = zip(
+                    steps,
+                    await engine.judge(context, texts),
+                    await local.judge(context, texts),
+                    strict=True,
+                )
+                for step, theirs, ours in pairs:
+                    assert abs(theirs.positive - ours.positive) < DIFFERENCE
+                    assert abs(theirs.negative - ours.negative) < DIFFERENCE
+                    situation = Situation(step, 0)
+                    assert gate.decide(theirs, situation).accepted is (
+                        gate.decide(ours, situation).accepted
+                    )
+        assert not other
+
+    anyio.run(work)
+
+
+def test_the_draft_writes_the_same_text(draft_url: str) -> None:
+    async def work() -> None:
+        async with both("draft", draft_url) as (engine, local):
+            for item in problems(PROBLEMS):
+                own = await written(local, item.conversation)
+                assert await written(engine, item.conversation) == own, item.id
+
+    anyio.run(work)
+
+
+def test_a_wrong_step_is_refused(target_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as engine:
+            [item] = load("docmath", limit=1, seed=SEED)
+            steps = steps_of(await written(engine, item.conversation))
+            wrong = [
+                step.text.translate(str.maketrans("123456789", "234567891")) for step in steps[:-1]
+            ]
+            found = await engine.judge(Context(item.conversation), wrong)
+            assert min(evidence.ratio for evidence in found) < 0.3
+
+    anyio.run(work)
+
+
+def test_prompts_come_out_of_the_prefix_cache_from_the_second_step_on(target_url: str) -> None:
+    """With a prompt as long as a real picture makes it; the pair's own takes 36 tokens."""
+
+    async def work() -> None:
+        async with served(target_url) as engine:
+            [item] = load("vqa", limit=1, seed=SEED)
+            asked = item.conversation.turns[0]
+            longer = Turn("user", (Text("So it is and so it was. " * 40), *asked.parts))
+            context = Context(Conversation((longer,)))
+            steps = steps_of(await written(engine, item.conversation))[:-1]
+            for number, step in enumerate(steps):
+                prompt, cached = engine.prompt_tokens, engine.cached_tokens
+                done = tuple(each.text for each in steps[:number])
+                await engine.judge(Context(context.conversation, done), [step.text])
+                share = (engine.cached_tokens - cached) / (engine.prompt_tokens - prompt)
+                assert number == 0 or share > 0.8
+
+    anyio.run(work)
+
+
+def test_what_is_forgotten_does_not_come_out_of_the_prefix_cache(target_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as engine:
+            [item] = load("story", limit=1, seed=SEED)
+            for _ in range(2):
+                await engine.judge(Context(item.conversation), ["Panel 1: so it is.\n\n"])
+            assert engine.cached_tokens > 0
+            engine.forget(item.conversation)
+            cached = engine.cached_tokens
+            await engine.judge(Context(item.conversation), ["Panel 1: so it is.\n\n"])
+            assert engine.cached_tokens == cached
+
+    anyio.run(work)
+
+
+def test_a_closed_stream_ends_at_the_server(target_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as engine:
+            # Hot, it hardly ever ends by itself.
+            sampling = Sampling(max_tokens=400, temperature=2.0)
+            stream = engine.stream(Context(Conversation.ask("What is it?")), sampling)
+            await anext(stream)
+            assert await engine.running() == 1
+            await stream.aclose()
+            end = time.monotonic() + 1.0
+            while (left := await engine.running()) and time.monotonic() < end:
+                await anyio.sleep(0.02)
+            assert left == 0
+
+    anyio.run(work)
+
+
+def test_runs_over_both_servers_give_the_answers_of_the_target(
+    target_url: str, draft_url: str
+) -> None:
+    async def work() -> None:
+        async with served(target_url) as target, served(draft_url) as draft:
+            accepted = 0
+            for item in problems(9):
+                result = await run(item.conversation, target=target, draft=draft)
+                text = await written(target, item.conversation)
+                assert result.answer == text.rpartition(ANSWER_MARKER)[2].strip()
+                accepted += sum(step.source == "draft" for step in result.steps)
+            assert accepted > 9 * 3
+
+    anyio.run(work)
+
+
+def test_the_doctor_finds_nothing_wrong(
+    target_url: str, draft_url: str, capsys: object, tmp_path: Path
+) -> None:
+    command = ["doctor", "--target", target_url, "--draft", draft_url, "--judge-question", "Judge"]
+    assert main([*command, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()  # type: ignore[attr-defined]
+    findings = [json.loads(line) for line in lines]
+    assert {one["state"] for one in findings} == {"ok"}

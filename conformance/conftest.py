@@ -89,7 +89,7 @@ def llama_url(logs: Path) -> Iterator[str]:
     port = free_port()
     folder = ENGINES / "llama"
     command = [
-        str(folder / "bin" / "llama-server"), "--model", str(folder / "model.gguf"), "--host",
+        str(folder / "llama-server"), "--model", str(folder / "model.gguf"), "--host",
         "127.0.0.1", "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size", "4096", "--parallel",
         "4", "--metrics", "--jinja",
     ]  # fmt: skip

@@ -73,6 +73,14 @@ def test_events_are_seen_while_they_happen(pair: Pair) -> None:
     assert [e.step.text for e in seen if isinstance(e, StepRejected)] == [WRONG]
 
 
+def test_a_run_may_have_options_of_its_own(pair: Pair) -> None:
+    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+        alone = reasoner.ask(QUESTION, options=RunOptions(method="target"))
+        usual = reasoner.ask(QUESTION)
+    assert {step.source for step in alone.steps} == {"target"}
+    assert "draft" in {step.source for step in usual.steps}
+
+
 def test_streaming_yields_events_up_to_the_result(pair: Pair) -> None:
     async def job() -> list[Event]:
         async with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:

@@ -204,6 +204,7 @@ class Reasoner:
         self,
         question: str | Conversation,
         *images: ImageSource,
+        options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Result:
         """Reason to the end, and block until then. Arguments and errors: `reason`.
@@ -213,7 +214,7 @@ class Reasoner:
         portal = self._portal
         if portal is None:
             raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
-        job = partial(self.reason, question, *images, on_event=on_event)
+        job = partial(self.reason, question, *images, options=options, on_event=on_event)
         future = portal.start_task_soon(job)
         self._asked.add(future)
         try:
@@ -230,6 +231,7 @@ class Reasoner:
         self,
         question: str | Conversation,
         *images: ImageSource,
+        options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Result:
         """Reason to the end.
@@ -237,6 +239,7 @@ class Reasoner:
         Args:
             question: text, or a whole conversation (and then no pictures beside it).
             images: come before the question's text; read by `dreamr.conversation.read_image`.
+            options: of this run alone; which models there are was chosen before.
             on_event: sees each event as it happens.
 
         Raises:
@@ -247,17 +250,20 @@ class Reasoner:
         self._check_open()
         conversation = await self._conversation(question, images)
         models = self._models
-        leading = models["target" if "target" in models else "draft"]
+        chosen = options or self.options
         return await run(
             conversation,
             target=models["target"].engine if "target" in models else None,
             draft=models["draft"].engine if "draft" in models else None,
-            settings=replace(self.options.settings(), cutting=leading.cutting),
+            settings=replace(chosen.settings(), cutting=self.cutting),
             on_event=on_event,
         )
 
     async def stream(
-        self, question: str | Conversation, *images: ImageSource
+        self,
+        question: str | Conversation,
+        *images: ImageSource,
+        options: RunOptions | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Reason, and yield each event as it happens; the last is `RunFinished`.
 
@@ -272,7 +278,7 @@ class Reasoner:
         async def work() -> None:
             with scope, send:
                 try:
-                    await self.reason(question, *images, on_event=send.send_nowait)
+                    await self.reason(question, *images, options=options, on_event=send.send_nowait)
                 except Exception as error:
                     failures.append(error)
 
@@ -287,6 +293,16 @@ class Reasoner:
             receive.close()
         if failures:
             raise failures[0]
+
+    @property
+    def models(self) -> Mapping[Role, Model]:
+        """The models that are open, by their roles."""
+        return self._models
+
+    @property
+    def cutting(self) -> Cutting:
+        """How steps and answers are marked: as the target does, or the draft where it is alone."""
+        return self._models["target" if "target" in self._models else "draft"].cutting
 
     def _check_open(self) -> TaskGroup:
         if self._tasks is None:

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dreamr.conversation import Conversation, Text, Turn
+from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Chunk, Context, Engine, Failure, Sampling, ScriptedEngine
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
@@ -148,6 +148,11 @@ def test_latencies_pass_in_time() -> None:
         return anyio.current_time() - start
 
     assert anyio.run(main) >= 0.006
+
+
+def test_a_conversation_counts_its_words_and_pictures() -> None:
+    talk = Conversation.ask("How many are there?", Image(bytes(3), 1, 1))
+    assert anyio.run(ScriptedEngine().count, talk) == 5
 
 
 def test_agreement_is_seen_from_the_script() -> None:

@@ -26,6 +26,7 @@ from dreamr.trace import (
     Result,
     RunFinished,
     RunStarted,
+    StepCommitted,
     StepDiscarded,
     StepRejected,
     usage_of,
@@ -87,6 +88,14 @@ def test_right_drafts_are_kept_and_wrong_ones_replaced(method: str) -> None:
     assert [c.verdict.ratio for c in result.steps if c.verdict] == [0.9, 0.8]
     assert (result.answer, result.finish, result.complete) == ("3", "answer", True)
     assert result.text == "".join(texts(result))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("answer", ["Answer: 3", "So it is 3."])
+def test_the_step_that_ends_the_reasoning_is_told_as_the_last(method: str, answer: str) -> None:
+    result = go(target(script=[*TARGET[:-1], answer]), draft(), method)
+    committed = [event for event in result.events if isinstance(event, StepCommitted)]
+    assert [event.last for event in committed] == [False, False, False, True]
 
 
 def test_the_target_alone_writes_everything_in_one_stream() -> None:

@@ -260,7 +260,7 @@ def test_a_verified_answer_ends_the_run() -> None:
     talk = Talk(answer="verified")
     talk.writes("draft", ANSWER, "stop")
     talk.judges(YES)
-    assert talk.only(Commit) == Commit(0, ANSWER, "draft", YES)
+    assert talk.only(Commit) == Commit(0, ANSWER, "draft", YES, last=True)
     assert talk.said[-1] == Finished("answer")
 
 

@@ -135,6 +135,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def count(self, conversation: Conversation) -> int:
+        """How many tokens the conversation takes as this model's prompt, pictures included."""
+        ...
+
     @property
     def alive(self) -> bool:
         """Whether calls can succeed: False once the engine is lost or closed."""

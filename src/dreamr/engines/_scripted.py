@@ -11,7 +11,7 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Text
 from dreamr.engines._protocol import Capabilities, Chunk, Context, Sampling
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
@@ -111,6 +111,15 @@ class ScriptedEngine:
             for prefix, candidate in zip(prefixes, steps, strict=True)
         )
         return tuple(map(_scored, found) if query.asks == "score" else found)
+
+    async def count(self, conversation: Conversation) -> int:
+        """The tokens of all texts, and one a picture."""
+        parts = [part for turn in conversation.turns for part in turn.parts]
+        await self._work(0.0, None, 0)
+        return sum(
+            sum(1 for _ in self.tokenize(part.text)) if isinstance(part, Text) else 1
+            for part in parts
+        )
 
     @property
     def alive(self) -> bool:

@@ -136,8 +136,9 @@ class Board:
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
         """Commit an accepted step; how the run ends with it, if it does."""
-        self._commit(step, "draft", verdict)
-        if ends_reasoning(step):
+        last = ends_reasoning(step)
+        self._commit(step, "draft", verdict, last=last)
+        if last:
             return "answer" if step.is_answer else "stop"
         return self._limit()
 
@@ -149,7 +150,7 @@ class Board:
         step: None where the stream ended before a step was complete. role: who wrote it.
         """
         if step is not None:
-            self._commit(step, role, None)
+            self._commit(step, role, None, last=step.is_answer or finish == "stop")
             if step.is_answer:
                 return "answer"
         if finish == "length":
@@ -160,11 +161,11 @@ class Board:
 
     def commit_piece(self, step: Step) -> RunEnd | None:
         """Commit what the target wrote at the frontier, a part of a step or a whole one."""
-        self._commit(step, "target", None)
+        self._commit(step, "target", None, last=False)
         return self._limit()
 
-    def _commit(self, step: Step, source: Role, verdict: Verdict | None) -> None:
-        self._commands.append(Commit(self.position, step, source, verdict))
+    def _commit(self, step: Step, source: Role, verdict: Verdict | None, *, last: bool) -> None:
+        self._commands.append(Commit(self.position, step, source, verdict, last))
         self.prefix.append(step.text)
         self._tokens += step.tokens
 

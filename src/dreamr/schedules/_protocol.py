@@ -142,12 +142,16 @@ class CancelJudge:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The step is part of the text. verdict: None where the target wrote it."""
+    """The step is part of the text.
+
+    verdict: None where the target wrote it. last: whether the reasoning is complete with it.
+    """
 
     position: int
     step: Step
     source: Role
     verdict: Verdict | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

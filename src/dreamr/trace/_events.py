@@ -106,12 +106,17 @@ class JudgeEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepCommitted(Event):
-    """The step is now part of the text. verdict: None where the target wrote it."""
+    """The step is now part of the text.
+
+    verdict: None where the target wrote it. last: whether the reasoning is complete with it, so
+    that it is the answer.
+    """
 
     position: int
     step: Step
     source: Role
     verdict: Verdict | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Served:
     said: Callable[[Json], str] | None = None
     parsed: bool = False  # whether thoughts come in a field of their own
     field_name: str = "reasoning"
+    prompt_tokens: int | None = None  # as streams tell, where they do
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []
@@ -149,7 +150,10 @@ class Served:
                 choice = {"text": token, "finish_reason": finish}
             event: Json = {"choices": [choice]}
             if counted:
-                event["usage"] = {"completion_tokens": number}
+                event["usage"] = {
+                    "completion_tokens": number,
+                    **({"prompt_tokens": self.prompt_tokens} if self.prompt_tokens else {}),
+                }
             yield _event(event)
         if not tokens:
             yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})

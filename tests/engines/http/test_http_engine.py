@@ -76,6 +76,32 @@ def test_a_stream_that_is_left_is_closed_at_the_server() -> None:
     assert body["rid"] == served.chats[-1]["rid"]
 
 
+def test_a_prompt_is_counted_by_the_server_once() -> None:
+    served = Served(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> tuple[int, int]:
+        before = len(served.chats)
+        found = await engine.count(TALK), await engine.count(TALK)
+        assert len(served.chats) == before + 1
+        return found
+
+    assert use(served, work) == (8, 8)
+
+
+def test_a_stream_from_the_start_has_told_how_long_the_prompt_is() -> None:
+    served = Served(script=SCRIPT, prompt_tokens=77)
+
+    async def work(engine: HttpEngine) -> int:
+        async for _ in engine.stream(Context(TALK), Sampling()):
+            pass
+        asked = len(served.chats)
+        found = await engine.count(TALK)
+        assert len(served.chats) == asked
+        return found
+
+    assert use(served, work) == 77
+
+
 def test_a_stream_ends_where_its_bound_is_used_up() -> None:
     chunks = read(Served(script=SCRIPT), max_tokens=3)
     assert text(chunks).split() == ["Two", "and", "two."]

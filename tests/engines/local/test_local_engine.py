@@ -74,6 +74,10 @@ def test_streams_and_judging_are_those_of_the_model(
     assert engine.capabilities.logprobs
 
 
+def test_a_conversation_is_as_long_as_its_prompt(engine: LocalEngine, text_model: Loaded) -> None:
+    assert run(engine.count(TALK)) == len(session_of(text_model, TALK).prompt)
+
+
 def test_many_calls_at_once_each_get_their_own(engine: LocalEngine) -> None:
     contexts = [Context(conversation(f"Case {number}?")) for number in range(6)]
 

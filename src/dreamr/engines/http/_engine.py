@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -25,6 +25,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _ABORT_SECONDS = 2.0
+_COUNTED = 1024  # conversations whose tokens are remembered
 _RUNNING = re.compile(
     r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
     r"(?:\{[^}]*\})? (\S+)",
@@ -56,6 +57,7 @@ class HttpEngine:
         self._session = uuid4().hex
         usual = Questions()
         self._questions = Questions(options.judge_question or usual.verdict)
+        self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self.prompt_tokens = 0  # of all judge calls, as the server counts
         self.cached_tokens = 0  # of these, out of its prefix cache, where it says so
 
@@ -182,6 +184,8 @@ class HttpEngine:
                         yield chunk
             done = True
         finally:
+            if speech.prompt is not None and not prefix:
+                self._keep_count(context.conversation, speech.prompt)
             if facts.server.abort and not done:
                 await self._abort(facts.server.abort, rid)
 
@@ -266,6 +270,33 @@ class HttpEngine:
         details = usage.get("prompt_tokens_details") or {}
         self.prompt_tokens += usage.get("prompt_tokens") or 0
         self.cached_tokens += details.get("cached_tokens") or 0
+
+    async def count(self, conversation: Conversation) -> int:
+        """How many tokens the server counts; asks it where no stream has told yet.
+
+        Raises:
+            ContextTooLong: the conversation does not fit.
+            EngineError: the server does not tell.
+            EngineLost: nobody answers, after all tries.
+        """
+        await self.start()
+        if hash(conversation) not in self._prompts:
+            body = {
+                **self._common(conversation),
+                **self.facts.route.opened(conversation),
+                "max_tokens": 1,
+            }
+            answer = await self._client.post(self._url, body)
+            told = (answer.get("usage") or {}).get("prompt_tokens")
+            if not isinstance(told, int):
+                raise EngineError(f"{self.name} does not tell how long a prompt is")
+            self._keep_count(conversation, told)
+        return self._prompts[hash(conversation)]
+
+    def _keep_count(self, conversation: Conversation, tokens: int) -> None:
+        self._prompts[hash(conversation)] = tokens
+        if len(self._prompts) > _COUNTED:
+            self._prompts.popitem(last=False)
 
     async def running(self) -> int | None:
         """How many requests the server is at, by its metrics; None where it does not tell."""

@@ -26,12 +26,14 @@ class Speech:
     wrote. These are put back, so that the text can be continued.
 
     opened: whether the text before has left a think tag open. text: all so far. tokens: counted so
-    far; exact once usage was told, which may be at the end. finish: how it ended, if it has.
+    far; exact once usage was told, which may be at the end. prompt: tokens in front, once they
+    were told. finish: how it ended, if it has.
     """
 
     opened: bool = False
     text: str = ""
     tokens: int = 0
+    prompt: int | None = None
     finish: Literal["stop", "length"] | None = None
     _thinking: bool = False
     _reported: bool = False
@@ -74,6 +76,7 @@ class Speech:
     def _count(self, usage: Json | None, *, spoke: bool) -> int:
         """New tokens: as the server says, else one a piece of text."""
         said = (usage or {}).get("completion_tokens")
+        self.prompt = (usage or {}).get("prompt_tokens", self.prompt)
         if isinstance(said, int):
             self._reported = True
             return max(0, said - self.tokens)

@@ -16,6 +16,8 @@ from dreamr.engines.local._options import Hints, LocalOptions
 from dreamr.engines.local._process import WorkerProcess
 from dreamr.engines.local._wire import (
     Cancel,
+    Count,
+    Counted,
     Extend,
     Failed,
     Forget,
@@ -218,6 +220,23 @@ class LocalEngine:
         finally:
             self._end_call(number, tell=answer is None)
 
+    async def count(self, conversation: Conversation) -> int:
+        """How many tokens the conversation takes as a prompt; see `Engine.count`.
+
+        Raises:
+            ContextTooLong: it does not fit.
+            Unsupported: it holds what the model cannot take.
+            EngineLost: the worker died.
+        """
+        await self.start()
+        number, call = self._new_call()
+        self._send(Count(number, self._key(conversation)))
+        try:
+            answer: Counted = await call.get()
+            return answer.tokens
+        finally:
+            self._end_call(number, tell=False)
+
     @property
     def alive(self) -> bool:
         """False once the worker is gone."""
@@ -310,7 +329,7 @@ class LocalEngine:
 
     def _deliver(self, message: Any) -> None:
         match message:
-            case Piece() | Judged():
+            case Piece() | Judged() | Counted():
                 if (call := self._calls.get(message.call)) is not None:
                     call.put(message)
             case Ready():

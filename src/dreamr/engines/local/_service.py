@@ -30,6 +30,8 @@ from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
     Cancel,
+    Count,
+    Counted,
     Extend,
     Failed,
     Forget,
@@ -125,7 +127,7 @@ class Service:
         return [known.session for known in self._known.values() if known.session is not None]
 
     def handle(self, message: Any) -> None:
-        """Take a message; no model runs in here."""
+        """Take a message; no model runs in here, but for pictures that are to be counted first."""
         match message:
             case Remember(key, conversation):
                 self._known[key] = _Known(conversation)
@@ -135,6 +137,8 @@ class Service:
                 self._opening.append((message, self._touch(message.key)))
             case Judge():
                 self._judges.append((message, self._touch(message.key)))
+            case Count(call, key):
+                self._guarded(call, partial(self._count, call, self._touch(key)))
             case Extend(call, candidates):
                 self._extend(call, candidates)
             case Taken(call, tokens):
@@ -186,6 +190,10 @@ class Service:
         passes = self._judging.passes(session, judge.prefix, judge.candidates, judge.query)
         done = partial(self._give_verdicts, judge.call)
         return _Job(judge.call, session, passes, done, passes.close)
+
+    def _count(self, call: int, known: _Known) -> None:
+        with torch.inference_mode():
+            self._send(Counted(call, len(self._session(known).prompt)))
 
     def _give_verdicts(self, call: int, evidence: tuple[Evidence, ...]) -> None:
         self._send(Judged(call, evidence))

@@ -53,6 +53,13 @@ class Judge(NamedTuple):
     query: Query = VERDICT
 
 
+class Count(NamedTuple):
+    """How many tokens does the conversation take as a prompt?"""
+
+    call: int
+    key: int
+
+
 class Extend(NamedTuple):
     """More candidates for a Judge that has not had its turn; else nothing."""
 
@@ -109,6 +116,13 @@ class Judged(NamedTuple):
 
     call: int
     evidence: tuple[Evidence, ...]
+
+
+class Counted(NamedTuple):
+    """The answer to Count."""
+
+    call: int
+    tokens: int
 
 
 class Failed(NamedTuple):

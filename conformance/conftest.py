@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ENGINES = ROOT / ".engines"
+ENGINES = Path(os.environ.get("DREAMR_ENGINES") or ROOT / ".engines")
 PAIR = ROOT / "src" / "dreamr" / "pair"
 START_SECONDS = 240.0
 

@@ -39,6 +39,7 @@ class Served:
     said: Callable[[Json], str] | None = None
     parsed: bool = False  # whether thoughts come in a field of their own
     field_name: str = "reasoning"
+    echoes: bool = False  # whether what it continues comes first, as in llama.cpp
     prompt_tokens: int | None = None  # as streams tell, where they do
 
     def __post_init__(self) -> None:
@@ -87,9 +88,10 @@ class Served:
         logprobs = {"content": [{**tops[0], "top_logprobs": tops}]}
         if "prompt" in body:
             logprobs = {"top_logprobs": [{top["token"]: top["logprob"] for top in tops}]}
+        text = self._prefix(body) + "x" if self.echoes else "x"
         usage = {"prompt_tokens": len(list(words(self.render(body)))), "completion_tokens": 1}
         return _json(
-            {"choices": [{"message": {"content": "x"}, "logprobs": logprobs}], "usage": usage}
+            {"choices": [{"message": {"content": text}, "logprobs": logprobs}], "usage": usage}
         )
 
     def render(self, body: Json) -> str:
@@ -119,16 +121,20 @@ class Served:
     def continuation(self, body: Json) -> str:
         if self.said is not None:
             return self.said(body)
-        if "prompt" in body:
-            prefix = body["prompt"].rpartition("<think> ")[2]
-        else:
-            last = body["messages"][-1]
-            prefix = last["content"] if last["role"] == "assistant" else ""
+        prefix = self._prefix(body)
         assert self.script.startswith(prefix), prefix
         return self.script[len(prefix) :]
 
+    def _prefix(self, body: Json) -> str:
+        if "prompt" in body:
+            return str(body["prompt"]).rpartition("<think> ")[2]
+        last = body["messages"][-1]
+        return str(last["content"]) if last["role"] == "assistant" else ""
+
     async def events(self, body: Json) -> AsyncIterator[bytes]:
         tokens = list(words(self.continuation(body)))
+        if self.echoes and (prefix := self._prefix(body)):
+            yield _event({"choices": [{"delta": {"content": prefix}, "finish_reason": None}]})
         most = body["max_tokens"]
         counted = (body.get("stream_options") or {}).get("continuous_usage_stats")
         lost = self.breaks.pop(0) if self.breaks else None

@@ -13,6 +13,7 @@ import httpx2
 from dreamr.engines.http._options import HttpOptions
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
 
+_TOO_LONG = ("context length", "maximum model length", "context size")
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds between two tries
 _SHOWN = 300  # characters of what a server says
@@ -132,7 +133,7 @@ class Client:
         if status in _PASSING:
             raise Passing(EngineError(f"{url} answers {status}: {said}"), _wait(headers))
         low = said.lower()
-        if "context length" in low or "maximum model length" in low or "exceed_context" in low:
+        if any(words in low for words in _TOO_LONG):
             raise ContextTooLong(said)
         if "multimodal" in low or "image input" in low or "is not a multimodal model" in low:
             raise Unsupported(f"this model takes text only, says its server: {said}")

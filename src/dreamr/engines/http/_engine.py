@@ -136,7 +136,8 @@ class HttpEngine:
         tries = Tries(self._options.retries)
         while True:
             most = min(sampling.max_tokens - tokens, self._options.ahead)
-            speech = Speech(opened=_thinks("".join(context.prefix) + written))
+            before = "".join(context.prefix) + written
+            speech = Speech(opened=_thinks(before), echo=before if self.facts.echoes else "")
             try:
                 async with aclosing(self._request(context, written, sampling, most, speech)) as its:
                     async for chunk in its:

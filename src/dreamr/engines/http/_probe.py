@@ -32,6 +32,7 @@ class Facts:
     inserted: what its chat template puts behind the opening of the assistant's turn where that is
     continued; None where a prefix is continued exactly. judges: whether it tells how probable the
     words of an answer are. shown: whether its prompts could be looked at, or only be counted.
+    echoes: whether what it continues comes back in front of what it writes.
     """
 
     server: Server
@@ -41,6 +42,7 @@ class Facts:
     inserted: str | None
     judges: bool
     shown: bool
+    echoes: bool = False
 
     @property
     def exact(self) -> bool:
@@ -182,7 +184,20 @@ class Probe:
             raise
         except EngineError:
             judges = False
-        return Facts(server, model, _context(listed), route, inserted, judges, shown)
+        echoes = await self._echoes(model, route)
+        return Facts(server, model, _context(listed), route, inserted, judges, shown, echoes)
+
+    async def _echoes(self, model: str, route: Route) -> bool:
+        asked = {
+            "model": model,
+            "max_tokens": 1,
+            "temperature": 0,
+            **route.continued(_TALK, _STEP),
+        }
+        said = await self._client.post(f"{self._options.base}{route.path}", asked)
+        choice: Mapping[str, Any] = next(iter(said.get("choices") or ()), {})
+        text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
+        return str(text).startswith(_STEP)
 
 
 def _inserted(opening: str, continued: str) -> str | None:

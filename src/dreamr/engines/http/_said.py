@@ -25,12 +25,14 @@ class Speech:
     Servers that parse reasoning send it in a field of its own, without the tags that the model
     wrote. These are put back, so that the text can be continued.
 
-    opened: whether the text before has left a think tag open. text: all so far. tokens: counted so
-    far; exact once usage was told, which may be at the end. prompt: tokens in front, once they
-    were told. finish: how it ended, if it has.
+    opened: whether the text before has left a think tag open. echo: the text that comes back first
+    where the server repeats what it continues; no part of what is said. text: all so far.
+    tokens: counted so far; exact once usage was told, which may be at the end. prompt: tokens in
+    front, once they were told. finish: how it ended, if it has.
     """
 
     opened: bool = False
+    echo: str = ""
     text: str = ""
     tokens: int = 0
     prompt: int | None = None
@@ -47,7 +49,8 @@ class Speech:
         choice: Json = next(iter(event.get("choices") or ()), {})
         delta: Json = choice.get("delta") or {}
         thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
-        text = self._tagged(thought, delta.get("content") or choice.get("text") or "")
+        content = self._fresh(delta.get("content") or choice.get("text") or "")
+        text = self._tagged(thought, content)
         logprob = _chosen(choice.get("logprobs"))
         self._end(choice.get("finish_reason"))
         tokens = self._count(event.get("usage"), spoke=bool(text))
@@ -56,6 +59,18 @@ class Speech:
         self.text += text
         self.tokens += tokens
         return Chunk(text, tokens, None, logprob)
+
+    def _fresh(self, content: str) -> str:
+        """Without what is an echo in it."""
+        if not (self.echo and content):
+            return content
+        if content.startswith(self.echo):
+            content, self.echo = content[len(self.echo) :], ""
+            return content
+        if self.echo.startswith(content):
+            self.echo = self.echo[len(content) :]
+            return ""
+        raise EngineError("the server repeats what it continues, but not as it was")
 
     def _tagged(self, thought: str, content: str) -> str:
         if thought and not (self._thinking or self.opened):

@@ -1,10 +1,8 @@
 """Several rows through a decoder's layers in NumPy: of one sequence, or of many at once.
 
 Whatever works on a row alone is done for all rows together, so that a pass reads the weights once;
-only attention goes from sequence to sequence, each over its own store. A few rows are multiplied by
-NumPy, feature by feature, which takes about an eighth less than torch's product; fewer and more are
-torch's, which then is the faster by as much or more. What is worked on lives in memory that is kept
-from pass to pass.
+only attention goes from sequence to sequence, each over its own store. What is worked on lives in
+memory that is kept from pass to pass.
 """
 
 from __future__ import annotations
@@ -18,9 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from dreamr.engines.local._product import Products
 from dreamr.engines.local._row import Array, as_numpy, attend
-
-_SOME = range(4, 26)  # rows: so many NumPy multiplies faster than torch, within a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,13 @@ class RowsPass:
 
     def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:
         self._room = _Room()
-        self._layers = [_RowsLayer(layer, self._room) for layer in layers]
+        total = sum(
+            matrix.nbytes
+            for layer in layers
+            for matrix in (layer.qkv, layer.out, layer.gates, layer.down)
+        )
+        products = Products(total, self._room)
+        self._layers = [_RowsLayer(layer, self._room, products) for layer in layers]
         self._norm = _RowsNorm(norm, self._room)
         self._straight, self._crossed = factors
 
@@ -108,11 +111,13 @@ class _RowsNorm:
 class _RowsLayer:
     """One decoder layer. x is (rows, width) throughout."""
 
-    def __init__(self, layer: Any, room: _Room) -> None:
+    def __init__(self, layer: Any, room: _Room, products: Products) -> None:
         self._before, self._after = _RowsNorm(layer.before, room), _RowsNorm(layer.after, room)
         # Transposed, (out, in): views of where they lie.
-        self._qkv, self._out = as_numpy(layer.qkv).T, as_numpy(layer.out).T
-        self._gates, self._down = as_numpy(layer.gates).T, as_numpy(layer.down).T
+        matrices = (layer.qkv, layer.out, layer.gates, layer.down)
+        self._qkv, self._out, self._gates, self._down = (
+            products.of(as_numpy(matrix).T) for matrix in matrices
+        )
         self._bias = None if layer.bias is None else as_numpy(layer.bias)
         self._eps = None if layer.head_eps is None else layer.head_eps * layer.size
         self._room = room
@@ -127,7 +132,7 @@ class _RowsLayer:
 
         wide, cross: (rows, heads + kv heads, 2, half). last: only wanted rows go on.
         """
-        joint = self._product(self._qkv, self._before(x), "joint")
+        joint = self._qkv(self._before(x), "joint")
         lines = self._room("lines", *joint.shape)
         lines[:] = joint
         if self._bias is not None:
@@ -137,16 +142,9 @@ class _RowsLayer:
         if last and any(block.first > block.start for block in blocks):
             wanted = np.concatenate([np.arange(block.first, block.stop) for block in blocks])
             x, seen = x[wanted], seen[wanted]
-        x += self._product(self._out, seen, "added")
-        x += self._product(self._down, self._gated(self._after(x)), "added")
+        x += self._out(seen, "added")
+        x += self._down(self._gated(self._after(x)), "added")
         return x
-
-    def _product(self, matrix: Array, x: Array, name: str) -> Array:
-        """Rows (rows, in) times a matrix (out, in): (rows, out), in either order of memory."""
-        if len(x) in _SOME:
-            return np.dot(matrix, x.T, self._room(name, len(matrix), len(x))).T
-        product: Array = torch.mm(torch.from_numpy(x), torch.from_numpy(matrix.T)).numpy()
-        return product
 
     def _turn(self, halves: Array, wide: Array, cross: Array) -> None:
         """Norm and rotate queries and keys in place: (rows, heads + kv heads, 2, half)."""
@@ -181,7 +179,7 @@ class _RowsLayer:
 
     def _gated(self, x: Array) -> Array:
         """silu(gate) * up. Torch's takes a third of the time of any made of NumPy's functions."""
-        both = self._product(self._gates, x, "both").T
+        both = self._gates(x, "both").T
         gate, up = both[: len(both) // 2], both[len(both) // 2 :]
         functional.silu(torch.from_numpy(gate), inplace=True)
         gate *= up

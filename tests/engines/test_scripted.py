@@ -155,6 +155,23 @@ def test_a_conversation_counts_its_words_and_pictures() -> None:
     assert anyio.run(ScriptedEngine().count, talk) == 5
 
 
+def test_more_calls_than_it_has_capacity_for_take_longer() -> None:
+    async def main() -> tuple[float, float]:
+        engine = ScriptedEngine(opinion=1.0, judge_seconds=0.05, capacity=2)
+        took = []
+        for calls in (2, 6):
+            began = anyio.current_time()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(calls):
+                    tasks.start_soon(engine.judge, Context(TALK), ["A.\n\n"])
+            took.append(anyio.current_time() - began)
+        return took[0], took[1]
+
+    few, many = anyio.run(main)
+    assert few >= 0.05
+    assert many >= 0.15
+
+
 def test_agreement_is_seen_from_the_script() -> None:
     engine = ScriptedEngine(script="one two three four", opinion=0.0)
     (found,) = judged(engine, ("one ",), "two three five", query=Query("agreement"))

@@ -58,9 +58,16 @@ def _add_doctor(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("doctor")(doctor_command(open_model))
 
 
+def _add_serve(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._serve import serve_command
+
+    app.command("serve", epilog=ENVIRONMENT)(serve_command(open_model))
+
+
 # Each imports what it needs: nobody waits for the rooms of another command.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
+    "serve": _add_serve,
     "bench": _add_bench,
     "doctor": _add_doctor,
     "simulate": _add_simulate,

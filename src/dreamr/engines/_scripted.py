@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,8 @@ class ScriptedEngine:
     opinion: what `judge` finds, as the ratio for all steps, a mapping from a step's text (those
     not in it get 0), or a function of the context before the step and the step.
     token_seconds, judge_seconds: latency of each token and of each judge call; infinite: it hangs.
+    capacity: so many calls at work at once take no longer than one alone; of more, each takes the
+    longer the more there are.
     stream_failures, judge_failures: by the number of the call, each kind counted from 0. After an
     EngineLost every call fails.
 
@@ -57,6 +60,7 @@ class ScriptedEngine:
     capabilities: Capabilities = field(default_factory=Capabilities)
     token_seconds: float = 0.0
     judge_seconds: float = 0.0
+    capacity: float = math.inf
     stream_failures: Mapping[int, Failure] = field(default_factory=dict)
     judge_failures: Mapping[int, Failure] = field(default_factory=dict)
     tokenize: Callable[[str], Iterable[str]] = words
@@ -66,6 +70,7 @@ class ScriptedEngine:
         self.judgements = 0
         self.open_streams = 0  # calls that are not closed yet
         self.written = 0  # tokens so far, over all calls
+        self._working = 0
         self._lost: str | None = None
 
     async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
@@ -137,7 +142,11 @@ class ScriptedEngine:
         if seconds == float("inf"):
             await anyio.sleep_forever()
         elif seconds > 0:
-            await anyio.sleep(seconds)
+            self._working += 1
+            try:
+                await anyio.sleep(seconds * max(1.0, self._working / self.capacity))
+            finally:
+                self._working -= 1
         else:
             await anyio.lowlevel.checkpoint()
         if self._lost is not None:

@@ -148,7 +148,8 @@ class Driver:
             message, lost = self._describe(lane.role, error)
             self._signal(LaneFailed(lane.number, message, lost))
         finally:
-            self._record.add(LaneClosed, lane.number, reason, lane.tokens)
+            began = None if lane.began is None else self._record.at(lane.began)
+            self._record.add(LaneClosed, lane.number, reason, lane.tokens, began)
             del self._lanes[lane.number]
 
     async def _pump(self, lane: Lane, command: OpenLane) -> Finish:

@@ -65,7 +65,8 @@ class Question(Work):
 class Lane(Work):
     """A lane under way; while it waits for credit, `since` is None.
 
-    credit: how many more steps it may say. tokens: what it wrote so far.
+    credit: how many more steps it may say. tokens: what it wrote so far. began: when its first
+    piece came (time.monotonic).
     """
 
     number: int
@@ -73,6 +74,7 @@ class Lane(Work):
     position: int
     credit: int
     tokens: int = 0
+    began: float | None = None
     granted: anyio.Event | None = None  # while it waits
 
     def grant(self, steps: int) -> None:
@@ -117,6 +119,8 @@ class Pump:
             await self._tell(steps, None)
         async for chunk in stream:  # once a token: no timers, tasks or events in here
             lane.since = time.monotonic()
+            if lane.began is None:
+                lane.began = lane.since
             lane.tokens += chunk.tokens
             steps = cutter.push(chunk.text, chunk.tokens)
             if chunk.finish is not None:

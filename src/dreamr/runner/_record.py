@@ -60,6 +60,10 @@ class Record:
         self._events.append(event)
         self._emit(event)
 
+    def at(self, moment: float) -> float:
+        """Seconds since the run started, of a moment of time.monotonic."""
+        return self._seconds() - (time.monotonic() - moment)
+
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
 

@@ -63,11 +63,13 @@ class LaneClosed(Event):
     """The lane is over, `tokens` tokens of its model later.
 
     reason: 'stop' and 'length' as the stream said, 'cancelled' by the schedule, or 'failed'.
+    began: when the first piece of its text came, in seconds since the run started; None: never.
     """
 
     lane: int
     reason: Literal["stop", "length", "cancelled", "failed"]
     tokens: int
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

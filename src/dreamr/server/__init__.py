@@ -1,0 +1,7 @@
+"""The gateway: dreamr behind the API that clients know."""
+
+from dreamr._serving import ServeOptions
+from dreamr.server._app import build_app
+from dreamr.server._serve import listen, serve
+
+__all__ = ["ServeOptions", "build_app", "listen", "serve"]

@@ -1,0 +1,140 @@
+"""The gateway as an ASGI application: its routes, and who may reach them."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dreamr._reasoner import Reasoner
+from dreamr._serving import ServeOptions, listed
+from dreamr._version import __version__
+from dreamr.server._admission import Admission
+from dreamr.server._chat import Chat
+from dreamr.server._errors import INVALID, ApiError
+from dreamr.server._keys import Keys, read_keys
+from dreamr.server._load import Load
+from dreamr.server._metrics import Metrics
+from dreamr.server._page import read_page
+from dreamr.server._pictures import Pictures
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def build_app(
+    reasoner: Reasoner,
+    options: ServeOptions | None = None,
+    *,
+    pictures: Pictures | None = None,
+    load: Load | None = None,
+) -> Starlette:
+    """The gateway over an open Reasoner.
+
+    Args:
+        reasoner: open, and kept open by the caller.
+        options: what it allows.
+        pictures: reads pictures, in the place of the usual ones, for tests.
+        load: what is known about the target's pace already.
+
+    Raises:
+        BadOption: the file of keys cannot be read.
+    """
+    options = options or ServeOptions()
+    keys = Keys(read_keys(options))
+    admission = Admission(options.max_running, options.max_waiting)
+    load, metrics = load or Load(aware=options.load_aware), Metrics()
+    chat = Chat(
+        reasoner,
+        options,
+        keys=keys,
+        admission=admission,
+        load=load,
+        metrics=metrics,
+        pictures=pictures or Pictures(options),
+    )
+
+    async def models(request: Request) -> Response:
+        try:
+            keys.client(request)
+        except ApiError as error:
+            return JSONResponse(error.body, error.status, dict(error.headers))
+        return JSONResponse({"object": "list", "data": [_card(reasoner, options)]})
+
+    async def one_model(request: Request) -> Response:
+        listing = await models(request)
+        if listing.status_code != 200:
+            return listing
+        name = request.path_params["name"]
+        if name != options.name:
+            error = ApiError(404, f"there is no model {name!r}", param="model")
+            return JSONResponse(error.body, error.status)
+        return JSONResponse(_card(reasoner, options))
+
+    async def health(_: Request) -> Response:
+        lost = [role for role, model in reasoner.models.items() if not model.engine.alive]
+        if "target" in lost or len(lost) == len(reasoner.models):
+            return JSONResponse({"status": "lost", "lost": lost}, 503)
+        return JSONResponse({"status": "degraded" if lost else "ok", "lost": lost})
+
+    async def figures(_: Request) -> Response:
+        text = metrics.text(load, admission.running, admission.waiting)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    shown, safe = read_page(options.name)
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(shown, headers=safe)
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/health", health),
+            Route("/metrics", figures),
+            Route("/v1/models", models),
+            Route("/v1/models/{name:path}", one_model),
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+        ],
+        middleware=_middleware(options),
+        exception_handlers={HTTPException: _not_found},
+    )
+
+
+def _middleware(options: ServeOptions) -> list[Middleware]:
+    found = []
+    if options.host in _LOOPBACK:
+        # A page of somebody else's whose name leads to our address is not let in.
+        allowed = ["127.0.0.1", "localhost", "[::1]", "::1"]
+        found.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False))
+    if origins := listed(options.origins):
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type"],
+            )
+        )
+    return found
+
+
+def _card(reasoner: Reasoner, options: ServeOptions) -> dict[str, object]:
+    about: dict[str, object] = {"method": reasoner.options.method, "version": __version__}
+    about |= {role: model.engine.name for role, model in reasoner.models.items()}
+    return {
+        "id": options.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "dreamr",
+        "dreamr": about,
+    }
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = ApiError(error.status_code, str(error.detail), INVALID)
+    return JSONResponse(said.body, error.status_code, headers=dict(error.headers or {}))

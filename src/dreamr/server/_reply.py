@@ -1,0 +1,187 @@
+"""From the events of a run to what clients of OpenAI's API read. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dreamr.server._load import Level
+from dreamr.server._request import Asked
+from dreamr.steps import Cutting
+from dreamr.trace import Event, Result, RunFinished, StepCommitted, event_to_json
+
+Json = dict[str, Any]
+
+_FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length"}
+
+
+@dataclass(slots=True)
+class Reply:
+    """What one request gets.
+
+    level: what the load made the run give up. token_seconds: of a token of the target that has
+    nothing else to do, as far as known.
+
+    Committed steps are `reasoning_content` (and `reasoning`), the answer is `content`. A stop text
+    ends the answer, not the reasoning, as with other models that reason.
+    """
+
+    id: str
+    created: int
+    asked: Asked
+    cutting: Cutting
+    level: Level = Level.FULL
+    token_seconds: float | None = None
+    _spoken: bool = field(default=False, init=False)  # whether the answer went out
+
+    def opening(self) -> Json:
+        """The first chunk."""
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def chunks(self, event: Event) -> Iterator[Json]:
+        """The chunks of a stream that an event makes; of the last event, all but the usage."""
+        if self.asked.events:
+            yield {**self._chunk(None), "dreamr": {"event": event_to_json(event)}}
+        match event:
+            case StepCommitted():
+                yield self._step(event)
+            case RunFinished(result=result):
+                if not self._spoken and result.answer:
+                    yield self._chunk({"content": self._content(result.answer)})
+                yield {
+                    **self._chunk({}, _FINISH.get(result.finish, "stop")),
+                    "dreamr": self.summary(result),
+                }
+
+    def _step(self, event: StepCommitted) -> Json:
+        text = event.step.text
+        if event.step.is_answer or event.last:
+            self._spoken = True
+            answer = self.cutting.answer(text)
+            delta = {"content": self._content(text.strip() if answer is None else answer)}
+        else:
+            delta = {"reasoning_content": text, "reasoning": text}
+        return {**self._chunk(delta), "dreamr": {"step": _step(event)}}
+
+    def _content(self, answer: str) -> str:
+        ends = [place for stop in self.asked.stop if (place := answer.find(stop)) >= 0]
+        return answer[: min(ends)] if ends else answer
+
+    def usage_chunk(self, result: Result, prompt: int) -> Json:
+        """The last chunk, where the client wants to know."""
+        return {**self._chunk(None), "usage": usage(result, prompt)}
+
+    def whole(self, result: Result, prompt: int) -> Json:
+        """The answer of a request that does not stream."""
+        reasoning = self._reasoning(result)
+        message = {
+            "role": "assistant",
+            "content": self._content(result.answer),
+            "reasoning_content": reasoning,
+            "reasoning": reasoning,
+            "refusal": None,
+        }
+        choice = {
+            "index": 0,
+            "message": message,
+            "finish_reason": _FINISH.get(result.finish, "stop"),
+            "logprobs": None,
+        }
+        return {
+            **self._head("chat.completion"),
+            "choices": [choice],
+            "usage": usage(result, prompt),
+            "dreamr": self.summary(result),
+        }
+
+    def _reasoning(self, result: Result) -> str:
+        """What the stream sends as reasoning."""
+        events = result.events
+        return "".join(
+            event.step.text
+            for event in events
+            if isinstance(event, StepCommitted) and not (event.step.is_answer or event.last)
+        )
+
+    def summary(self, result: Result) -> Json:
+        """How the run went."""
+        return {
+            "method": self.asked.options.method,
+            "level": self.level.name.lower(),
+            "seconds": result.seconds,
+            "target_alone_seconds": self._alone(result),
+            "steps": [_step(e) for e in result.events if isinstance(e, StepCommitted)],
+            "usage": {
+                "draft": _tokens(result.usage.draft),
+                "target": _tokens(result.usage.target),
+                "judge_calls": result.usage.judge_calls,
+                "judged": result.usage.judged,
+            },
+            "finish": result.finish,
+            "ignored": list(self.asked.ignored),
+        }
+
+    def _alone(self, result: Result) -> float | None:
+        """How long the target alone would have taken to write as many tokens: an estimate."""
+        if self.token_seconds is None:
+            return None
+        return self.token_seconds * sum(step.step.tokens for step in result.steps)
+
+    def _head(self, kind: str) -> Json:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.asked.model,
+            "system_fingerprint": None,
+        }
+
+    def _chunk(self, delta: Json | None, finish: str | None = None) -> Json:
+        head = self._head("chat.completion.chunk")
+        if delta is None:
+            return {**head, "choices": []}
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        return {**head, "choices": [choice]}
+
+
+def usage(result: Result, prompt: int) -> Json:
+    """Tokens as OpenAI counts them.
+
+    A drafted token was accepted where it is in what was committed, and rejected where not. Tokens
+    that the models wrote in vain are no part of the completion.
+    """
+    tokens = [(step.step.tokens, step.step.is_answer) for step in result.steps]
+    completion = sum(count for count, _ in tokens)
+    draft = result.usage.draft
+    details = {
+        "reasoning_tokens": sum(count for count, answer in tokens if not answer),
+        "accepted_prediction_tokens": draft.accepted,
+        "rejected_prediction_tokens": draft.rejected + draft.cancelled,
+        "audio_tokens": 0,
+    }
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "completion_tokens_details": details,
+    }
+
+
+def _step(event: StepCommitted) -> Json:
+    return {
+        "position": event.position,
+        "source": event.source,
+        "tokens": event.step.tokens,
+        "ratio": None if event.verdict is None else round(event.verdict.ratio, 6),
+        "seconds": round(event.time, 6),
+    }
+
+
+def _tokens(usage: Any) -> Json:
+    return {
+        "accepted": usage.accepted,
+        "kept": usage.kept,
+        "rejected": usage.rejected,
+        "cancelled": usage.cancelled,
+    }

@@ -1,0 +1,109 @@
+"""Serving until somebody says stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+import uvicorn
+
+from dreamr._knobs import BadOption
+from dreamr._reasoner import Reasoner
+from dreamr._serving import ServeOptions
+from dreamr.conversation import Conversation
+from dreamr.server._app import build_app
+from dreamr.server._load import Load
+from dreamr.trace import Role
+
+_WARM_UP = Conversation.ask("How are you? Answer in one sentence.")
+_WARM_TOKENS = 48
+_BACKLOG = 2048
+
+
+async def serve(
+    reasoner: Reasoner,
+    options: ServeOptions,
+    listening: socket.socket,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve over an open Reasoner, until the process is told to stop (SIGINT, SIGTERM).
+
+    Then nothing new is taken, and what is under way has `options.grace` seconds to end.
+
+    Args:
+        reasoner: open; it is left open.
+        options: what is allowed.
+        listening: from `listen`; it is left open too.
+        ready: called with the address once requests can come.
+
+    Raises:
+        BadOption: the file of keys cannot be read.
+        RunFailed: a model cannot answer.
+    """
+    load = Load(aware=options.load_aware)
+    app = build_app(reasoner, options, load=load)
+    with _stopping_softly():
+        await _warm_up(reasoner, load)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=options.grace,
+            backlog=_BACKLOG,
+        )
+        ready(_address(listening, options.host))
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+async def _warm_up(reasoner: Reasoner, load: Load) -> None:
+    """See that each model answers, and how fast the target is with nobody else there."""
+    for role in reasoner.models:
+        alone: Role = role
+        options = replace(reasoner.options, method=alone, max_tokens=_WARM_TOKENS)
+        result = await reasoner.reason(_WARM_UP, options=options)
+        if role == "target":
+            load.learn(result, alone=True)
+        for model in reasoner.models.values():
+            model.engine.forget(_WARM_UP)
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """The socket, to be had before the models take their time: a port in use is said at once.
+
+    Raises:
+        BadOption: the address cannot be listened on.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        return socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise BadOption(
+            f"cannot listen on {options.host} port {options.port}: {error}; choose another --port"
+        ) from error
+
+
+def _address(listening: socket.socket, host: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def _stopping_softly() -> Iterator[None]:
+    """Uvicorn raises the signals that stopped it once more when it is done: they end nothing."""
+
+    def stopped(number: int, frame: FrameType | None) -> None:
+        return None
+
+    before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

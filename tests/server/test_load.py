@@ -86,6 +86,19 @@ def test_the_hedge_goes_first_then_the_window_then_speculation() -> None:
     assert levels(load, 90, 0.02)[-1] is Level.FULL
 
 
+def test_a_few_slow_verdicts_end_nothing() -> None:
+    load = Load()
+    load.learn(run(0.02), alone=True)
+    assert Level.TARGET_ALONE not in levels(load, 6, 0.08, judge=9.0)
+
+
+def test_a_target_with_room_is_speculated_for_whatever_it_gains() -> None:
+    load = Load()
+    for _ in range(30):
+        load.learn(run(0.02, judge=9.0), alone=True)
+    assert load.level is Level.FULL
+
+
 def test_a_slow_target_is_no_loaded_one() -> None:
     load = Load()
     for _ in range(9):
@@ -102,7 +115,8 @@ def test_the_gain_is_that_of_the_closed_form() -> None:
 
 def test_where_speculation_has_stopped_one_run_of_sixteen_looks_whether_it_pays_again() -> None:
     load = Load()
-    load.learn(run(0.02, judge=0.9), alone=True)
+    load.learn(run(0.02), alone=True)
+    levels(load, 40, 0.04, judge=0.9)
     found = [load.shape(RunOptions())[1] for _ in range(32)]
     assert found.count(Level.SMALL_WINDOW) == 2
     assert found.count(Level.TARGET_ALONE) == 30

@@ -31,6 +31,8 @@ _HEDGE_STRETCH = 1.25  # a target's token takes so much longer than alone: no he
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
 _STOP, _RESUME = 1.02, 1.12  # predicted speed-ups at which speculation stops, and comes back
+_CALM = 1.1  # of a target that takes so little longer than alone, speculation asks what it likes
+_ENOUGH = 8  # runs that have to be measured before speculation is given up
 _PROBE_EVERY = 16  # runs without speculation between two with it, which measure
 _SPECULATES = ("fpsr",)  # the method that can be pared down; others are what somebody asked for
 
@@ -130,13 +132,15 @@ class Load:
         self._aware = aware
         self._pace = Pace()
         self._quiet: float | None = None  # seconds of a target's token in a run with no other
+        self._writing: float | None = None  # the same, of runs that do nothing else
         self._stopped = False
+        self._runs = 0
         self._alone = 0  # runs since speculation was last measured
 
     @property
     def token_seconds(self) -> float | None:
-        """Of a token of the target where nobody else is served; None if unknown."""
-        return self._quiet
+        """Of a token of a target that writes alone and for nobody else; None if unknown."""
+        return self._writing
 
     @property
     def stretch(self) -> float:
@@ -199,9 +203,19 @@ class Load:
         )
         if alone:
             self._quiet = _mean(self._quiet, new.target)
+            if not result.usage.judge_calls:
+                self._writing = _mean(self._writing, new.target)
+        self._runs += 1
+        self._stopped = self._should_stop()
+
+    def _should_stop(self) -> bool:
+        """Whether a loaded target is better left alone. A hedge guards one that has room."""
         gain = self.gain
-        if gain is not None:
-            self._stopped = gain < (_RESUME if self._stopped else _STOP)
+        if gain is None or self._runs < _ENOUGH:
+            return False
+        if self._stopped:
+            return gain < _RESUME and self.stretch >= _CALM
+        return gain < _STOP and self.stretch >= _HEDGE_STRETCH
 
 
 def _mean(old: float | None, new: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +12,21 @@ import uvicorn
 from asking import gateway
 from pairs import Pair
 
+from dreamr._serving import ServeOptions
+from dreamr.server import http_server, listen
+
 
 @contextmanager
 def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
     """Its address."""
     server: uvicorn.Server | None = None
     ready = threading.Event()
-    link = socket.create_server(("127.0.0.1", 0))
+    link = listen(ServeOptions(port=0))
 
     async def main() -> None:
         nonlocal server
         async with gateway(pair, **limits) as gate:
-            config = uvicorn.Config(gate.app, log_config=None, lifespan="off", ws="none")
-            server = uvicorn.Server(config)
+            server = http_server(gate.app, ServeOptions())
             ready.set()
             await server.serve(sockets=[link])
 

@@ -28,6 +28,7 @@ LEAST_MASS = 0.5  # less on both labels, and the question is not understood
 LEAST_CACHED = 0.5  # of a prompt that was sent before
 _MOST = 256  # tokens that a model may write here
 _CANCELLED_WITHIN = 2.0  # seconds
+_CLOCKS_APART = 2.0  # seconds; servers tell whole ones
 
 
 @dataclass(slots=True)
@@ -266,6 +267,25 @@ async def _cancels(patient: Patient) -> Finding:
     )
 
 
+async def _clock(patient: Patient) -> Finding:
+    """Traces, keys that expire and logs of both sides are compared by their times."""
+    about, engine = "clock", patient.http
+    if engine is None:
+        return Finding(about, "ok", "the local engine has ours")
+    ahead = await engine.ahead()
+    if ahead is None:
+        return Finding(about, "unknown", "the server does not tell the time")
+    if abs(ahead) <= _CLOCKS_APART:
+        return Finding(about, "ok", "the server's is ours, to within two seconds")
+    way = "ahead of" if ahead > 0 else "behind"
+    return Finding(
+        about,
+        "degraded",
+        f"the server's is {abs(ahead):.0f} s {way} ours: traces and logs will not agree",
+        "set both by the network time protocol (timedatectl set-ntp true)",
+    )
+
+
 async def _rates(patient: Patient) -> Finding:
     """How long things take: of a prompt that was read before, tokens that cannot be foreseen."""
     drawn = Sampling(max_tokens=_MOST, temperature=1.0)
@@ -289,6 +309,7 @@ CHECKS: dict[str, Check] = {
     "judging": _judges,
     "prefix cache": _caches,
     "cancellation": _cancels,
+    "clock": _clock,
     "rates": _rates,
 }
 _OF_TARGETS: Iterable[Check] = (_judges, _caches)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 
 from dreamr._knobs import BadOption
 from dreamr._reasoner import Reasoner
@@ -17,6 +18,7 @@ from dreamr._serving import ServeOptions
 from dreamr.conversation import Conversation
 from dreamr.server._app import build_app
 from dreamr.server._load import Load
+from dreamr.server._protocol import ImpatientProtocol
 from dreamr.trace import Role
 
 _WARM_UP = Conversation.ask("How are you? Answer in one sentence.")
@@ -48,18 +50,23 @@ async def serve(
     app = build_app(reasoner, options, load=load)
     with _stopping_softly():
         await _warm_up(reasoner, load)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=options.grace,
-            backlog=_BACKLOG,
-        )
         ready(_address(listening, options.host))
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await http_server(app, options).serve(sockets=[listening])
+
+
+def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
+    """What speaks HTTP for the application."""
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=options.grace,
+    )
+    return uvicorn.Server(config)
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:
@@ -82,11 +89,14 @@ def listen(options: ServeOptions) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        return socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
+        link = socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise BadOption(
             f"cannot listen on {options.host} port {options.port}: {error}; choose another --port"
         ) from error
+    # What is accepted has it too. Else a step would wait for the acknowledgement of the last.
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
 
 
 def _address(listening: socket.socket, host: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import httpx2
@@ -39,6 +41,7 @@ class Served:
     said: Callable[[Json], str] | None = None
     parsed: bool = False  # whether thoughts come in a field of their own
     field_name: str = "reasoning"
+    ahead: float | None = None  # seconds that its clock, if it tells, goes before ours
     echoes: bool = False  # whether what it continues comes first, as in llama.cpp
     prompt_tokens: int | None = None  # as streams tell, where they do
 
@@ -63,7 +66,8 @@ class Served:
         self.headers_seen.append(dict(request.headers))
         match path:
             case "/v1/models":
-                return _json({"data": [{"id": m, "owned_by": self.owner} for m in self.models]})
+                listed = [{"id": model, "owned_by": self.owner} for model in self.models]
+                return _json({"data": listed}, headers=self._date())
             case "/tokenize" if self.shows:
                 return _json({"tokens": [self._id(word) for word in words(self.render(body))]})
             case "/detokenize" if self.shows:
@@ -73,6 +77,9 @@ class Served:
             case "/abort_request":
                 return _json({})
         return _json({"detail": "Not Found"}, 404)
+
+    def _date(self) -> dict[str, str]:
+        return {} if self.ahead is None else {"date": formatdate(time.time() + self.ahead)}
 
     def _answer(self, body: Json) -> httpx2.Response:
         if self.failures:

@@ -8,7 +8,9 @@ import httpx2
 import pytest
 from served import FORGETFUL, THINKING, Served
 
+from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, read_image
+from dreamr.doctor import CHECKS, Patient
 from dreamr.engines import Chunk, Context, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
@@ -229,6 +231,34 @@ def test_a_server_that_tells_no_probabilities_cannot_judge() -> None:
         return engine.capabilities.judge
 
     assert not use(served, work)
+
+
+def test_all_requests_of_a_conversation_name_the_same_session() -> None:
+    served = Served(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        served.headers_seen.clear()
+        for talk in (TALK, TALK, Conversation.ask("Else?")):
+            async for _ in engine.stream(Context(talk), Sampling()):
+                pass
+            await engine.judge(Context(talk), ["Two.\n\n"])
+
+    use(served, work)
+    sessions = [headers["x-session-id"] for headers in served.headers_seen]
+    assert len(set(sessions[:4])) == len(set(sessions[4:])) == 1
+    assert len(set(sessions)) == 2
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state"), [(0.0, "ok"), (None, "unknown"), (90.0, "degraded"), (-90.0, "degraded")]
+)
+def test_a_clock_that_goes_wrong_is_found(ahead: float | None, state: str) -> None:
+    async def work(engine: HttpEngine) -> str:
+        found = await CHECKS["clock"](Patient("target", Model(engine)))
+        assert (ahead is None or ahead <= 2) or "90 s ahead of" in found.what
+        return found.state
+
+    assert use(Served(script=SCRIPT, ahead=ahead), work) == state
 
 
 def test_a_picture_is_sent_as_the_same_bytes_each_time() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import anyio
@@ -21,6 +23,11 @@ _MOST_EVENT = 16 * 2**20  # bytes of one event of a stream
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
+
+
+def _hint(session: str | None) -> dict[str, str]:
+    """Which conversation a request belongs to, for routers that keep one at one replica."""
+    return {} if session is None else {"X-Session-Id": session}
 
 
 class Passing(Exception):
@@ -62,9 +69,18 @@ class Client:
         """The text behind an address. Errors: `again`."""
         return await self.again(lambda: self._once("GET", url, None))
 
-    async def post(self, url: str, body: Json) -> Any:
-        """The JSON that answers a body. Errors: `again`."""
-        return _json(await self.again(lambda: self._once("POST", url, body)), url)
+    async def date(self, url: str) -> datetime | None:
+        """What the server's clock says, if it does. Errors: `again`."""
+        response = await self.again(lambda: self._response("GET", url, None))
+        told = response.headers.get("date")
+        try:
+            return parsedate_to_datetime(told) if told else None
+        except ValueError:
+            return None
+
+    async def post(self, url: str, body: Json, session: str | None = None) -> Any:
+        """The JSON that answers a body. session: see `_hint`. Errors: `again`."""
+        return _json(await self.again(lambda: self._once("POST", url, body, session)), url)
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Try until it succeeds or the tries are used up.
@@ -80,22 +96,35 @@ class Client:
             except Passing as error:
                 await tries.wait(error)
 
-    async def _once(self, method: str, url: str, body: Json | None) -> str:
+    async def _once(
+        self, method: str, url: str, body: Json | None, session: str | None = None
+    ) -> str:
+        return (await self._response(method, url, body, session)).text
+
+    async def _response(
+        self, method: str, url: str, body: Json | None, session: str | None = None
+    ) -> httpx2.Response:
         with self._failures(url):
-            response = await self._http.request(method, url, json=body)
+            headers = _hint(session)
+            response = await self._http.request(method, url, json=body, headers=headers)
             self._check(response.status_code, response.headers, response.content, url)
-        return response.text
+        return response
 
     @asynccontextmanager
-    async def events(self, url: str, body: Json) -> AsyncGenerator[AsyncIterator[Json]]:
+    async def events(
+        self, url: str, body: Json, session: str | None = None
+    ) -> AsyncGenerator[AsyncIterator[Json]]:
         """The events of one streamed answer; leaving the block closes the connection.
+
+        session: see `_hint`.
 
         Raises:
             Passing: try again.
             EngineError: see `again`.
         """
         with self._failures(url):
-            async with self._http.stream("POST", url, json=body) as response:
+            headers = _hint(session)
+            async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if response.status_code != 200:
                     content = await response.aread()
                     self._check(response.status_code, response.headers, content, url)

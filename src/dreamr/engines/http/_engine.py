@@ -6,6 +6,7 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -178,7 +179,8 @@ class HttpEngine:
             body["rid"] = rid
         done = False
         try:
-            async with self._client.events(self._url, body) as events:
+            session = self._session_of(context.conversation)
+            async with self._client.events(self._url, body, session) as events:
                 async for event in events:
                     chunk = speech.hear(event)
                     if chunk is not None:
@@ -255,7 +257,7 @@ class HttpEngine:
             "max_tokens": 1,
             "temperature": 0.0,
         }
-        answer = await self._client.post(self._url, body)
+        answer = await self._client.post(self._url, body, self._session_of(conversation))
         words = top_words(answer)
         if not words:
             raise Unsupported(f"{self.name} tells no probabilities, so it cannot judge")
@@ -287,7 +289,7 @@ class HttpEngine:
                 **self.facts.route.opened(conversation),
                 "max_tokens": 1,
             }
-            answer = await self._client.post(self._url, body)
+            answer = await self._client.post(self._url, body, self._session_of(conversation))
             told = (answer.get("usage") or {}).get("prompt_tokens")
             if not isinstance(told, int):
                 raise EngineError(f"{self.name} does not tell how long a prompt is")
@@ -308,9 +310,25 @@ class HttpEngine:
         found = _RUNNING.findall(text)
         return round(sum(map(float, found))) if found else None
 
+    async def ahead(self) -> float | None:
+        """How many seconds the server's clock is ahead of ours; None where it does not tell."""
+        asked = datetime.now(UTC)
+        told = await self._client.date(f"{self._options.base}/models")
+        if told is None:
+            return None
+        if told.tzinfo is None:
+            told = told.replace(tzinfo=UTC)
+        # It tells whole seconds, and the answer took its time.
+        middle = asked + (datetime.now(UTC) - asked) / 2
+        return (told - middle).total_seconds() + 0.5
+
     @property
     def _url(self) -> str:
         return f"{self._options.base}{self.facts.route.path}"
+
+    def _session_of(self, conversation: Conversation) -> str:
+        """A name for the conversation: the same for all its requests."""
+        return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
 
     def _common(self, conversation: Conversation) -> dict[str, Any]:
         """What every request carries."""

@@ -1,0 +1,260 @@
+"""What the gateway costs over the runner, and what it does under load; over scripted engines.
+
+    python benchmarks/gateway.py [--out FILE.json] [--only overhead|load]
+
+Overhead: the same runs in the gateway's process and through HTTP, in turns; how much later the
+first byte comes, and how much longer a step takes. The engines take no time, so that everything
+else is seen. Bounds of the project at the median: 5 ms, and 1 ms.
+
+Load: so many clients at once, each with one request after the other, over a target that serves
+eight calls at once as fast as one. Requests for the target alone and for fpsr take turns, with a
+gateway that heeds the load and with one that does not. Two pairs: a good one, and one whose
+verdicts cost more than they save. Bound: never slower than 0.95 of the target alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import numpy as np
+
+from dreamr import Reasoner, RunOptions
+from dreamr._provenance import provenance
+from dreamr._reasoner import Model
+from dreamr._serving import ServeOptions
+from dreamr.conversation import Conversation
+from dreamr.engines import Context, ScriptedEngine
+from dreamr.server import build_app, http_server, listen
+from dreamr.server._load import Load
+from dreamr.trace import Event, Role, StepCommitted
+
+QUESTION = "How much is it?"
+FIRST_BOUND, STEP_BOUND, LOAD_BOUND = 5.0, 1.0, 0.95
+CONCURRENCY = (1, 2, 4, 8, 16, 32)
+STEPS, WORDS = 6, 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pair: seconds of tokens and of a verdict, how many of three steps pass, calls at once."""
+
+    name: str
+    target: float = 0.0
+    draft: float = 0.0
+    judge: float = 0.0
+    passes: int = 3
+    capacity: float = float("inf")
+    steps: int = STEPS
+
+    async def open(self, role: Role, _: RunOptions) -> Model:
+        text = ["so " * (WORDS - 1) + "on\n\n"] * self.steps + ["Answer: it is 4"]
+        return Model(
+            ScriptedEngine(
+                name=role,
+                script=text,
+                opinion=self.opinion,
+                token_seconds=self.target if role == "target" else self.draft,
+                judge_seconds=self.judge,
+                capacity=self.capacity,
+            )
+        )
+
+    def opinion(self, context: Context, _: str) -> float:
+        return float(len(context.prefix) % 3 < self.passes)
+
+
+PAIRS = (
+    Plan("good", target=0.010, draft=0.0015, judge=0.02, passes=2, capacity=8),
+    Plan("bad", target=0.010, draft=0.005, judge=0.15, passes=1, capacity=8),
+)
+
+
+def _serve(plan: Plan, aware: bool, port: Any) -> None:
+    """A gateway in a process of its own, until that is ended."""
+
+    async def main() -> None:
+        async with Reasoner(RunOptions(max_steps=10**4), open_model=plan.open) as reasoner:
+            load = Load(aware=aware)
+            alone = await reasoner.reason(QUESTION, options=RunOptions(method="target"))
+            load.learn(alone, alone=True)
+            options = ServeOptions(port=0, max_running=64)
+            app = build_app(reasoner, options, load=load)
+            link = listen(options)
+            port.send(link.getsockname()[1])
+            await http_server(app, options).serve(sockets=[link])
+
+    anyio.run(main)
+
+
+@contextmanager
+def gateway(plan: Plan, *, aware: bool) -> Iterator[str]:
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(plan, aware, there), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{here.recv()}/v1/chat/completions"
+    finally:
+        process.terminate()
+        process.join(10)
+
+
+def _body(method: str) -> dict[str, Any]:
+    return {
+        "model": "dreamr",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stream": True,
+        "dreamr": {"method": method},
+    }
+
+
+async def _through(client: httpx2.AsyncClient, url: str, method: str) -> tuple[float, float]:
+    """Seconds to the first byte of the answer, and to its last."""
+    began = time.perf_counter()
+    first = None
+    async with client.stream("POST", url, json=_body(method), timeout=600) as response:
+        assert response.status_code == 200, await response.aread()
+        async for _ in response.aiter_raw():
+            first = first or time.perf_counter() - began
+    assert first is not None
+    return first, time.perf_counter() - began
+
+
+async def _direct(reasoner: Reasoner, conversation: Conversation) -> tuple[float, float]:
+    """The same of a run without a gateway: to the first committed step, and to the end."""
+    began, first = time.perf_counter(), 0.0
+
+    def hear(event: Event) -> None:
+        nonlocal first
+        if not first and isinstance(event, StepCommitted):
+            first = time.perf_counter() - began
+
+    await reasoner.reason(conversation, on_event=hear)
+    return first, time.perf_counter() - began
+
+
+def overhead(steps: int, repeats: int) -> dict[str, float]:
+    """Milliseconds at the median, and at the ninetieth percentile."""
+    plan = Plan("overhead", steps=steps)
+
+    async def main(url: str) -> tuple[list[float], list[float]]:
+        firsts, each = [], []
+        async with (
+            Reasoner(RunOptions(max_steps=10**4), open_model=plan.open) as reasoner,
+            httpx2.AsyncClient() as client,
+        ):
+            conversation = Conversation.ask(QUESTION)
+            for number in range(repeats + 5):
+                through = await _through(client, url, "fpsr")
+                direct = await _direct(reasoner, conversation)
+                if number < 5:
+                    continue
+                firsts.append(1e3 * (through[0] - direct[0]))
+                spent = (through[1] - through[0]) - (direct[1] - direct[0])
+                each.append(1e3 * spent / steps)
+        return firsts, each
+
+    with gateway(plan, aware=False) as url:
+        firsts, each = anyio.run(main, url)
+    found = {
+        "first_byte_p50": statistics.median(firsts),
+        "first_byte_p90": statistics.quantiles(firsts, n=10)[-1],
+        "step_p50": statistics.median(each),
+        "step_p90": statistics.quantiles(each, n=10)[-1],
+    }
+    print(", ".join(f"{name} {value:.2f} ms" for name, value in found.items()))
+    return found
+
+
+async def _crowd(url: str, method: str, clients: int, requests: int) -> list[float]:
+    """Seconds of each request but the first of each client."""
+    found: list[float] = []
+    limits = httpx2.Limits(max_connections=clients)
+
+    async with httpx2.AsyncClient(limits=limits) as client:
+
+        async def one() -> None:
+            for number in range(requests + 1):
+                _, whole = await _through(client, url, method)
+                if number:
+                    found.append(whole)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(clients):
+                tasks.start_soon(one)
+    return found
+
+
+def _ratio(alone: list[float], ours: list[float]) -> dict[str, float]:
+    """How much faster, with a 95 % interval by resampling requests."""
+    draws = np.random.default_rng(0)
+    means = [
+        draws.choice(alone, len(alone)).mean() / draws.choice(ours, len(ours)).mean()
+        for _ in range(1000)
+    ]
+    low, high = np.quantile(means, [0.025, 0.975])
+    value = statistics.fmean(alone) / statistics.fmean(ours)
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def load(rounds: int) -> list[dict[str, Any]]:
+    rows = []
+    for plan in PAIRS:
+        for aware in (True, False):
+            with gateway(plan, aware=aware) as url:
+                for clients in CONCURRENCY:
+                    took: dict[str, list[float]] = {"target": [], "fpsr": []}
+                    requests = 6 if clients < 4 else 3
+                    for _ in range(rounds):
+                        for method, found in took.items():
+                            found += anyio.run(_crowd, url, method, clients, requests)
+                    ratio = _ratio(took["target"], took["fpsr"])
+                    row = {"pair": plan.name, "aware": aware, "clients": clients, "ratio": ratio}
+                    rows.append({**row, "target": statistics.median(took["target"])})
+                    kind = "heeds load" if aware else "does not"
+                    print(
+                        f"{plan.name:6}{kind:12}{clients:4} clients: {ratio['value']:.2f} "
+                        f"[{ratio['low']:.2f}, {ratio['high']:.2f}] times the target alone",
+                        flush=True,
+                    )
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--only", choices=("overhead", "load"))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    content: dict[str, Any] = {"provenance": provenance()}
+    good = True
+    if options.only != "load":
+        content["overhead"] = found = overhead(options.steps, options.repeats)
+        good &= found["first_byte_p50"] < FIRST_BOUND and found["step_p50"] < STEP_BOUND
+    if options.only != "overhead":
+        content["load"] = rows = load(options.rounds)
+        least = min(row["ratio"]["value"] for row in rows if row["aware"])
+        print(f"least with a gateway that heeds load: {least:.2f}, bound {LOAD_BOUND}")
+        good &= least >= LOAD_BOUND
+    if options.out:
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    print("ok" if good else "MISSED")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

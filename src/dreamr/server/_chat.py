@@ -101,7 +101,13 @@ class Chat:
             await self._refuse(api_error(error), scope, receive, send)
             return
         name = f"chatcmpl-{uuid4().hex}"
-        reply = Reply(name, int(time.time()), asked, self._reasoner.cutting)
+        reply = Reply(
+            name,
+            int(time.time()),
+            asked,
+            self._reasoner.cutting,
+            alone=self._load.alone_seconds,
+        )
         job = _Job(name, client, asked, conversation, reply, began)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, job, receive, tasks.cancel_scope)
@@ -168,7 +174,6 @@ class Chat:
 
     async def _reason(self, job: _Job) -> None:
         options, job.reply.level = self._load.shape(job.asked.options)
-        job.reply.token_seconds = self._load.token_seconds
         alone = self._admission.running == 1
         result = None
         try:

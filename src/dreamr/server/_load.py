@@ -2,7 +2,7 @@
 
 Speculation spends spare capacity for latency. Where the target has none left, each token that it
 writes in vain is one that another request waits for. So as it saturates the hedge goes first, then
-the window shrinks, and where even judging costs more than it saves, speculation stops.
+the window shrinks, and where runs take longer than the target alone would, speculation stops.
 """
 
 from __future__ import annotations
@@ -12,28 +12,17 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from dreamr._options import RunOptions
-from dreamr.trace import (
-    Event,
-    JudgeEnded,
-    JudgeStarted,
-    LaneClosed,
-    LaneOpened,
-    LanePaused,
-    LaneResumed,
-    Result,
-    Role,
-    StepCommitted,
-    StepRejected,
-)
+from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
 _SMOOTH = 0.15  # of a mean, how much the newest run counts
-_HEDGE_STRETCH = 1.25  # a target's token takes so much longer than alone: no hedge
+_HEDGE_STRETCH = 1.15  # a target's token takes so much longer than alone: no hedge
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
-_STOP, _RESUME = 1.02, 1.12  # predicted speed-ups at which speculation stops, and comes back
-_CALM = 1.1  # of a target that takes so little longer than alone, speculation asks what it likes
-_ENOUGH = 8  # runs that have to be measured before speculation is given up
-_PROBE_EVERY = 16  # runs without speculation between two with it, which measure
+_STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops, and comes back
+_ENOUGH = 6  # runs that have to be measured before speculation is given up
+_PROBE = 16, 256  # runs without speculation until one looks again: at first, and at most
+_PROBE_WEIGHT = 0.5  # of one that looks
+_PLENTY = 8  # tokens: of fewer, a lane says little; they may have been foreseen
 _SPECULATES = ("fpsr",)  # the method that can be pared down; others are what somebody asked for
 
 
@@ -48,123 +37,70 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a run has measured; None where it had no occasion.
+    """What a run shows of the target's pace; None where it had no occasion.
 
-    target, draft: seconds a token, once the first is there. judge: seconds a call. accepted: share
-    of the judged steps. step: tokens of a committed step. judged: steps a call.
+    first: seconds until its first token behind the question. token: seconds of each further one.
     """
 
-    target: float | None = None
-    draft: float | None = None
-    judge: float | None = None
-    accepted: float | None = None
-    step: float | None = None
-    judged: float | None = None
+    first: float | None = None
+    token: float | None = None
 
 
-def pace_of(result: Result) -> Pace:
-    """What the events of a run say about speed."""
-    seconds, tokens = _lanes(result.events)
-    calls = _calls(result.events)
-    passed = sum(isinstance(e, StepCommitted) and e.verdict is not None for e in result.events)
-    refused = sum(isinstance(event, StepRejected) for event in result.events)
-    judged = passed + refused
-    steps = len(result.steps)
-    return Pace(
-        target=_ratio(seconds["target"], tokens["target"]),
-        draft=_ratio(seconds["draft"], tokens["draft"]),
-        judge=_ratio(sum(took for took, _ in calls), len(calls)),
-        accepted=_ratio(passed, judged),
-        step=_ratio(sum(step.step.tokens for step in result.steps), steps),
-        judged=_ratio(sum(count for _, count in calls), len(calls)),
-    )
-
-
-def _ratio(amount: float, count: float) -> float | None:
-    return amount / count if count else None
-
-
-def _lanes(events: Iterable[Event]) -> tuple[dict[Role, float], dict[Role, int]]:
-    """Of each role the seconds in which it wrote, from its first token on, and the tokens."""
-    seconds: dict[Role, float] = {"draft": 0.0, "target": 0.0}
-    tokens: dict[Role, int] = {"draft": 0, "target": 0}
-    roles: dict[int, Role] = {}
+def pace_of(events: Iterable[Event]) -> Pace:
+    """The target's pace in a run, from lanes long enough to tell."""
+    opened: dict[int, float] = {}
     idle: dict[int, float] = {}
     paused: dict[int, float] = {}
+    first: float | None = None
+    seconds, tokens = 0.0, 0
+    asked = -1  # the lane that begins behind the question
     for event in events:
         match event:
-            case LaneOpened(_, lane, role):
-                roles[lane], idle[lane] = role, 0.0
-            case LanePaused(time, lane):
+            case LaneOpened(time, lane, "target", position):
+                opened[lane], idle[lane] = time, 0.0
+                asked = lane if position == 0 and asked < 0 else asked
+            case LanePaused(time, lane) if lane in opened:
                 paused[lane] = time
-            case LaneResumed(time, lane):
+            case LaneResumed(time, lane) if lane in opened:
                 idle[lane] += time - paused.pop(lane)
-            case LaneClosed(time, lane, _, written, began) if began is not None and written > 1:
-                idle[lane] += time - paused.pop(lane, time)
-                seconds[roles[lane]] += time - began - idle[lane]
-                tokens[roles[lane]] += written - 1
-    return seconds, tokens
-
-
-def _calls(events: Iterable[Event]) -> list[tuple[float, int]]:
-    """Of each judge call that gave verdicts the seconds, and the steps."""
-    began: dict[int, float] = {}
-    found: list[tuple[float, int]] = []
-    for event in events:
-        match event:
-            case JudgeStarted(time, call):
-                began[call] = time
-            case JudgeEnded(time, call, _, verdicts) if verdicts:
-                found.append((time - began[call], len(verdicts)))
-    return found
+            case LaneClosed(time, lane, _, written, began) if lane in opened and began is not None:
+                if lane == asked:
+                    first = began - opened[lane]
+                if written >= _PLENTY:
+                    idle[lane] += time - paused.pop(lane, time)
+                    seconds += time - began - idle[lane]
+                    tokens += written - 1
+    return Pace(first, seconds / tokens if tokens else None)
 
 
 class Load:
     """Says how much speculation the next run should do; `learn` from each that ended.
 
-    Decisions come from measured latencies alone: how much longer the target's token takes than in
-    runs that had the target to themselves, and, before speculation is given up, what it would still
-    gain at the present latencies of tokens and verdicts.
+    Decisions come from measured latencies alone: how much longer the target's token takes than
+    where nobody else is served, and how long runs took beside what the target alone would have.
     """
 
     def __init__(self, *, aware: bool = True) -> None:
         """Of what runs are asked for; nothing is given up where the gateway is not `aware`."""
         self._aware = aware
-        self._pace = Pace()
-        self._quiet: float | None = None  # seconds of a target's token in a run with no other
-        self._writing: float | None = None  # the same, of runs that do nothing else
+        self._now = Pace()
+        self._quiet: float | None = None  # seconds of a token where nobody else is served
+        self._gain: float | None = None
+        self._speculated = 0  # runs that measured it
         self._stopped = False
-        self._runs = 0
-        self._alone = 0  # runs since speculation was last measured
-
-    @property
-    def token_seconds(self) -> float | None:
-        """Of a token of a target that writes alone and for nobody else; None if unknown."""
-        return self._writing
+        self._wait, self._alone = _PROBE[0], 0  # runs until one looks again, and since
 
     @property
     def stretch(self) -> float:
         """How much longer a token of the target takes now than where nobody else is served."""
-        if self._pace.target is None or not self._quiet:
+        if self._now.token is None or not self._quiet:
             return 1.0
-        return self._pace.target / self._quiet
+        return max(1.0, self._now.token / self._quiet)
 
     @property
     def gain(self) -> float | None:
-        """The predicted speed-up of drafting and judging without a hedge; None if unknown.
-
-        A step of n tokens takes the target n t alone. Speculating, drafting and judging go on side
-        by side, so the slower of them counts, and a rejected step is written by the target too.
-        """
-        pace = self._pace
-        known = pace.target, pace.draft, pace.judge, pace.accepted, pace.step, pace.judged
-        values = [value for value in known if value is not None]
-        if len(values) < len(known):
-            return None
-        target, draft, judge, accepted, step, judged = values
-        alone = step * target
-        ahead = max(step * draft, judge / judged)
-        return alone / (ahead + (1 - accepted) * (alone + judge))
+        """How many times as fast runs are as the target alone would be at its present pace."""
+        return self._gain
 
     @property
     def level(self) -> Level:
@@ -181,47 +117,51 @@ class Load:
 
     def shape(self, options: RunOptions) -> tuple[RunOptions, Level]:
         """The options for the next run, and how much they give up."""
-        if not self._aware or options.method not in _SPECULATES:
+        if options.method not in _SPECULATES:
             return options, Level.FULL
         level = self.level
         if level is Level.TARGET_ALONE:
             self._alone += 1
-            if self._alone % _PROBE_EVERY == 0:
+            if self._alone >= self._wait:
+                self._alone = 0
                 level = Level.SMALL_WINDOW
         return _shaped(options, level), level
 
+    def alone_seconds(self, result: Result) -> float | None:
+        """How long the target alone would have taken for as many tokens, now; None if unknown."""
+        token = self._now.token or self._quiet
+        if token is None:
+            return None
+        tokens = sum(step.step.tokens for step in result.steps)
+        return (self._now.first or 0.0) + max(0, tokens - 1) * max(token, self._quiet or 0.0)
+
     def learn(self, result: Result, *, alone: bool) -> None:
         """Take in what a run has measured. alone: whether no other was under way beside it."""
-        new = pace_of(result)
-        self._pace = Pace(
-            target=_mean(self._pace.target, new.target),
-            draft=_mean(self._pace.draft, new.draft),
-            judge=_mean(self._pace.judge, new.judge),
-            accepted=_mean(self._pace.accepted, new.accepted),
-            step=_mean(self._pace.step, new.step),
-            judged=_mean(self._pace.judged, new.judged),
-        )
+        new = pace_of(result.events)
+        self._now = Pace(_mean(self._now.first, new.first), _mean(self._now.token, new.token))
         if alone:
-            self._quiet = _mean(self._quiet, new.target)
-            if not result.usage.judge_calls:
-                self._writing = _mean(self._writing, new.target)
-        self._runs += 1
-        self._stopped = self._should_stop()
+            self._quiet = _mean(self._quiet, new.token)
+        alone_seconds = self.alone_seconds(result)
+        if result.usage.judge_calls and alone_seconds is not None and result.seconds > 0:
+            self._learn_gain(alone_seconds / result.seconds)
 
-    def _should_stop(self) -> bool:
-        """Whether a loaded target is better left alone. A hedge guards one that has room."""
-        gain = self.gain
-        if gain is None or self._runs < _ENOUGH:
-            return False
-        if self._stopped:
-            return gain < _RESUME and self.stretch >= _CALM
-        return gain < _STOP and self.stretch >= _HEDGE_STRETCH
+    def _learn_gain(self, gain: float) -> None:
+        self._speculated += 1
+        self._gain = _mean(self._gain, gain, _PROBE_WEIGHT if self._stopped else _SMOOTH)
+        if self._gain is None or self._speculated < _ENOUGH:
+            return
+        if not self._stopped:
+            self._stopped = self._gain < _STOP
+        elif self._gain >= _RESUME:
+            self._stopped, self._wait = False, _PROBE[0]
+        else:
+            self._wait = min(_PROBE[1], 2 * self._wait)
 
 
-def _mean(old: float | None, new: float | None) -> float | None:
+def _mean(old: float | None, new: float | None, weight: float = _SMOOTH) -> float | None:
     if old is None or new is None:
         return old if new is None else new
-    return old + _SMOOTH * (new - old)
+    return old + weight * (new - old)
 
 
 def _shaped(options: RunOptions, level: Level) -> RunOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ _FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "lengt
 class Reply:
     """What one request gets.
 
-    level: what the load made the run give up. token_seconds: of a token of the target that has
-    nothing else to do, as far as known.
+    level: what the load made the run give up. alone: estimates how long the target alone would
+    have taken.
 
     Committed steps are `reasoning_content` (and `reasoning`), the answer is `content`. A stop text
     ends the answer, not the reasoning, as with other models that reason.
@@ -32,7 +32,7 @@ class Reply:
     asked: Asked
     cutting: Cutting
     level: Level = Level.FULL
-    token_seconds: float | None = None
+    alone: Callable[[Result], float | None] = field(default=lambda result: None)
     _spoken: bool = field(default=False, init=False)  # whether the answer went out
 
     def opening(self) -> Json:
@@ -110,7 +110,7 @@ class Reply:
             "method": self.asked.options.method,
             "level": self.level.name.lower(),
             "seconds": result.seconds,
-            "target_alone_seconds": self._alone(result),
+            "target_alone_seconds": self.alone(result),
             "steps": [_step(e) for e in result.events if isinstance(e, StepCommitted)],
             "usage": {
                 "draft": _tokens(result.usage.draft),
@@ -121,12 +121,6 @@ class Reply:
             "finish": result.finish,
             "ignored": list(self.asked.ignored),
         }
-
-    def _alone(self, result: Result) -> float | None:
-        """How long the target alone would have taken to write as many tokens: an estimate."""
-        if self.token_seconds is None:
-            return None
-        return self.token_seconds * sum(step.step.tokens for step in result.steps)
 
     def _head(self, kind: str) -> Json:
         return {

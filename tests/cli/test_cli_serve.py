@@ -78,6 +78,18 @@ def test_a_port_in_use_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
     assert f"port {port}" in capsys.readouterr().err
 
 
+def test_a_target_that_cannot_judge_is_told_before_anybody_asks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from pairs import Pair
+
+    from dreamr.engines import Capabilities
+
+    pair = Pair(target={"capabilities": Capabilities(judge=False)})
+    assert main(["serve", "--port", "0"], open_model=pair) == 1
+    assert "cannot judge" in capsys.readouterr().err
+
+
 def test_a_file_of_keys_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     from pairs import Pair
 

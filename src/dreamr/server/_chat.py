@@ -36,6 +36,7 @@ LOG = logging.getLogger("dreamr.server")
 _BODY_SECONDS = 60.0  # a body must have come by then
 _STATUS_SECONDS = 1.0  # how long a failure can still become a status; then the stream begins
 _QUIET_SECONDS = 15.0  # a stream with nothing to say sends a comment, for proxies
+_COUNT_SECONDS = 5.0  # for the number of a prompt's tokens
 _LEFT = 499  # as nginx has it: the client closed the request
 
 _Piece = Event | ApiError
@@ -193,7 +194,8 @@ class Chat:
         """Whose fault it was: a question that does not fit is the client's."""
         leading = self._leading
         try:
-            await leading.count(job.conversation)
+            with anyio.move_on_after(_COUNT_SECONDS):
+                await leading.count(job.conversation)
         except DreamrError as cause:
             found = api_error(cause)
             if found.status < 500:
@@ -284,8 +286,9 @@ class Chat:
     async def _prompt(self, job: _Job) -> int:
         """How many tokens the conversation takes as the target's prompt."""
         try:
-            count: int = await self._leading.count(job.conversation)
-        except DreamrError as error:  # the answer is there: it is not lost for a number
+            with anyio.fail_after(_COUNT_SECONDS):
+                count: int = await self._leading.count(job.conversation)
+        except (DreamrError, TimeoutError) as error:  # an answer is not lost for a number
             LOG.warning("%s: the prompt's tokens are unknown: %s", job.id, error)
             return 0
         return count

@@ -19,7 +19,6 @@ from dreamr.conversation import Conversation
 from dreamr.server._app import build_app
 from dreamr.server._load import Load
 from dreamr.server._protocol import ImpatientProtocol
-from dreamr.trace import Role
 
 _WARM_UP = Conversation.ask("How are you? Answer in one sentence.")
 _WARM_TOKENS = 48
@@ -45,6 +44,7 @@ async def serve(
     Raises:
         BadOption: the file of keys cannot be read.
         RunFailed: a model cannot answer.
+        Unsupported: the target cannot judge.
     """
     load = Load(aware=options.load_aware)
     app = build_app(reasoner, options, load=load)
@@ -70,15 +70,13 @@ def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:
-    """See that each model answers, and how fast the target is with nobody else there."""
-    for role in reasoner.models:
-        alone: Role = role
-        options = replace(reasoner.options, method=alone, max_tokens=_WARM_TOKENS)
-        result = await reasoner.reason(_WARM_UP, options=options)
-        if role == "target":
-            load.learn(result, alone=True)
-        for model in reasoner.models.values():
-            model.engine.forget(_WARM_UP)
+    """See that the models work together, and how fast the target is with nobody else there."""
+    if "target" in reasoner.models:
+        alone = replace(reasoner.options, method="target", max_tokens=_WARM_TOKENS)
+        load.learn(await reasoner.reason(_WARM_UP, options=alone), alone=True)
+    await reasoner.reason(_WARM_UP, options=replace(reasoner.options, max_tokens=_WARM_TOKENS))
+    for model in reasoner.models.values():
+        model.engine.forget(_WARM_UP)
 
 
 def listen(options: ServeOptions) -> socket.socket:

@@ -28,6 +28,7 @@ from dreamr.trace import (
     RunStarted,
     StepCommitted,
     StepDiscarded,
+    StepReady,
     StepRejected,
     usage_of,
 )
@@ -96,6 +97,15 @@ def test_the_step_that_ends_the_reasoning_is_told_as_the_last(method: str, answe
     result = go(target(script=[*TARGET[:-1], answer]), draft(), method)
     committed = [event for event in result.events if isinstance(event, StepCommitted)]
     assert [event.last for event in committed] == [False, False, False, True]
+
+
+def test_a_closed_lane_says_when_its_first_piece_came() -> None:
+    result = go(target(token_seconds=0.002), method="target")
+    [opened] = [event for event in result.events if isinstance(event, LaneOpened)]
+    [closed] = [event for event in result.events if isinstance(event, LaneClosed)]
+    first = next(event for event in result.events if isinstance(event, StepReady))
+    assert closed.began is not None
+    assert opened.time < closed.began < first.time
 
 
 def test_the_target_alone_writes_everything_in_one_stream() -> None:

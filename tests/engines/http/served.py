@@ -140,8 +140,6 @@ class Served:
 
     async def events(self, body: Json) -> AsyncIterator[bytes]:
         tokens = list(words(self.continuation(body)))
-        if self.echoes and (prefix := self._prefix(body)):
-            yield _event({"choices": [{"delta": {"content": prefix}, "finish_reason": None}]})
         most = body["max_tokens"]
         counted = (body.get("stream_options") or {}).get("continuous_usage_stats")
         lost = self.breaks.pop(0) if self.breaks else None
@@ -151,6 +149,8 @@ class Served:
             if lost is not None and number > lost:
                 raise httpx2.ReadError("gone")
             name = self.field_name if thinking else "content"
+            if self.echoes and number == 1:  # with the first token, in one piece
+                token = self._prefix(body) + token
             if thinking and "</think>" in token:
                 thinking, token = False, ""
             finish = None

@@ -51,3 +51,19 @@ def test_a_torch_that_cannot_pack_does_without(monkeypatch: Any) -> None:
         assert not packing_pays()
     finally:
         packing_pays.cache_clear()
+
+
+def test_a_row_alone_is_not_multiplied_by_what_suits_many(monkeypatch: Any) -> None:
+    monkeypatch.setattr(_product, "packing_pays", lambda: True)
+    times = _product._times_packed
+    rows: list[int] = []
+
+    def counted(x: torch.Tensor, packed: torch.Tensor) -> Array:
+        rows.append(len(x))
+        return times(x, packed)
+
+    monkeypatch.setattr(_product, "_times_packed", counted)
+    product = Products(1, room).of(given(1, turned=False)[1])
+    for count in (1, 2, 3, 40):
+        product(given(count, turned=False)[0], "any")
+    assert rows == [3, 40]

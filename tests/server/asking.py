@@ -70,17 +70,22 @@ class Gateway:
         leave: anyio.Event | None = None,
         heard: Callable[[Answer], None] | None = None,
         pieces: Iterable[bytes] | None = None,
+        receive: Callable[[], Awaitable[Json]] | None = None,
         client: str = "10.0.0.1",
         **headers: str,
     ) -> Answer:
-        """One request. leave: set, the client is gone. heard: called with each piece."""
+        """One request.
+
+        leave: set, the client is gone. heard: called with each piece of the answer. pieces: of the
+        body. receive: in the place of all that the client sends.
+        """
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         parts = iter([raw] if pieces is None else pieces)
         upcoming = next(parts, b"")
         sent = False
         answer = Answer()
 
-        async def receive() -> Json:
+        async def usual() -> Json:
             nonlocal upcoming, sent
             if sent:
                 await (leave.wait() if leave else anyio.sleep_forever())
@@ -108,7 +113,7 @@ class Gateway:
             "headers": [(k.encode(), v.encode()) for k, v in known.items()],
             "client": (client, 1234), "server": ("127.0.0.1", 8500),
         }  # fmt: skip
-        await self.app(scope, receive, send)
+        await self.app(scope, receive or usual, send)
         return answer
 
     async def get(self, path: str, **headers: str) -> Answer:

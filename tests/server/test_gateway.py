@@ -344,40 +344,19 @@ def test_a_body_is_read_no_further_than_its_bound() -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_chat, "_BODY_SECONDS", 0.01)
 
-    async def work(gate: Gateway) -> int:
-        answer = Answer()
+    async def nothing() -> Any:
+        await anyio.sleep_forever()
 
-        async def receive() -> Any:
-            await anyio.sleep_forever()
-
-        async def send(message: Any) -> None:
-            answer.status = message.get("status", answer.status)
-
-        scope = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
-            "root_path": "", "scheme": "http", "client": None, "server": None,
-            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-        }  # fmt: skip
-        await gate.app(scope, receive, send)
-        return answer.status
-
-    assert use(work) == 408
+    assert use(lambda gate: gate.ask(receive=nothing)).status == 408
 
 
 def test_a_client_that_leaves_before_its_body_is_there_is_no_error() -> None:
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
     async def work(gate: Gateway) -> bytes:
-        async def receive() -> Any:
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            raise AssertionError("nobody is there")
-
-        scope = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
-            "root_path": "", "scheme": "http", "client": None, "server": None,
-            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-        }  # fmt: skip
-        await gate.app(scope, receive, send)
+        answer = await gate.ask(receive=gone)
+        assert answer.status == 0
         return (await gate.get("/metrics")).body
 
     assert b'status="499"} 1.0' in use(work)

@@ -11,7 +11,15 @@ from typing import Annotated, Literal
 
 from dreamr._knobs import BadOption, Knob, check_options
 from dreamr.engines import Sampling
-from dreamr.gate import AgreementGate, FixedGate, Gate, SameGate, ScoreGate
+from dreamr.gate import (
+    AgreementGate,
+    CascadeGate,
+    ContinuationGate,
+    FixedGate,
+    Gate,
+    SameGate,
+    ScoreGate,
+)
 from dreamr.runner import Settings
 from dreamr.schedules import Options, Role, method
 
@@ -54,6 +62,25 @@ class RunOptions:
     alpha: Annotated[
         float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
     ] = 0.7
+    gate: Annotated[
+        Literal["fixed", "cascade", "continuation"],
+        Knob(
+            "What decides on a drafted step: fixed, the ratio of the target's answers; cascade, "
+            "how surely the target would write it itself, and the ratio where it is not sure; "
+            "continuation, that alone.",
+            _METHOD,
+        ),
+    ] = "fixed"
+    sure: Annotated[
+        float,
+        Knob(
+            "For cascade: least probability of each token of a step, against the best other, at "
+            "which nothing is asked.",
+            _METHOD,
+            0,
+            1,
+        ),
+    ] = 0.3
     score: Annotated[
         int, Knob("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
     ] = 7
@@ -162,6 +189,15 @@ class RunOptions:
             case "token-sd":
                 return AgreementGate()
             case _:
+                return self._own_gate()
+
+    def _own_gate(self) -> Gate:
+        match self.gate:
+            case "cascade":
+                return CascadeGate(self.alpha, sure=self.sure)
+            case "continuation":
+                return ContinuationGate(self.alpha)
+            case "fixed":
                 return FixedGate(self.alpha)
 
     @property

@@ -11,7 +11,7 @@ from dreamr.alignment._rollout import Reference, Rollout, reasoning
 from dreamr.conversation import Conversation, Text
 from dreamr.engines import Context, Engine, Sampling
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
-from dreamr.gate import Evidence, FixedGate, Gate, Query, Situation, Verdict
+from dreamr.gate import Evidence, FixedGate, Gate, Situation, Verdict
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.tasks import Item
 
@@ -138,7 +138,7 @@ class Grader:
         asked = list(texts)
         while asked:
             try:
-                found = await engine.judge(Context(item.conversation), asked, Query(self.gate.asks))
+                found = await engine.judge(Context(item.conversation), asked, self.gate.query)
             except ContextTooLong:
                 del asked[len(asked) // 2 :]
                 continue

@@ -35,6 +35,20 @@ def _fpsr() -> dict[str, Preset]:
     return presets
 
 
+def _gates() -> dict[str, Preset]:
+    """Fpsr with other gates than the fixed one; the number is `sure` or `alpha`, in hundredths."""
+    presets = {}
+    for sure in (5, 10, 30, 50):
+        values = {"method": "fpsr", "gate": "cascade", "sure": sure / 100}
+        presets[f"fpsr-cascade-{sure}"] = Preset(values)
+    for alpha in (50, 70, 90, 95):
+        values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}
+        presets[f"fpsr-continuation-{alpha}"] = Preset(values)
+    for alpha in (30, 50, 90):
+        presets[f"fpsr-fixed-{alpha}"] = Preset({"method": "fpsr", "alpha": alpha / 100})
+    return presets
+
+
 PRESETS: dict[str, Preset] = {
     "target": Preset({"method": "target"}),
     "draft": Preset({"method": "draft"}),
@@ -48,6 +62,7 @@ PRESETS: dict[str, Preset] = {
     "sequential": Preset({"method": "sequential"}),
     "fpsr": Preset({"method": "fpsr"}),
     **_fpsr(),
+    **_gates(),
 }
 STANDARD = (
     "target",

@@ -1,5 +1,6 @@
 """The rule that turns evidence into accept or reject."""
 
+from dreamr.gate._cascade import CascadeGate, ContinuationGate
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._labels import Labels
 from dreamr.gate._peers import AgreementGate, SameGate, ScoreGate
@@ -10,6 +11,8 @@ __all__ = [
     "VERDICT",
     "AgreementGate",
     "Asks",
+    "CascadeGate",
+    "ContinuationGate",
     "Evidence",
     "FixedGate",
     "Gate",

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The target's probability mass on the two labels for one step (paper: s+ and s-).
+    """What the target thinks of one step: of the question about it, and of its own tokens.
 
-    positive, negative: probabilities in [0, 1], summed over the spellings of the label.
+    positive, negative: probabilities of the two labels in [0, 1], summed over the spellings
+    (paper: s+ and s-); both 0 where nothing was asked.
     logprob: the target's mean log-probability (nats) of the step's own tokens, None if unknown.
+    least: the lowest log-probability of one of them.
+    continuation: how sure the target is of the step against other ways to go on: for each token its
+    probability over that and the best other token's, the geometric mean of these, in [0, 1].
+    weakest: the lowest of these; above one half where the target would write the step itself.
     tokens: how many of the target's tokens the step has, 0 if unknown.
     agreed: how many of these, from the first on, it would have written itself, greedily.
     scores: where a score was asked for, the probabilities of 0 to 9, else empty.
@@ -25,6 +30,14 @@ class Evidence:
     agreed: int = 0
     scores: tuple[float, ...] = ()
     own: str = ""
+    least: float | None = None
+    continuation: float | None = None
+    weakest: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the target was asked about the step at all."""
+        return self.mass > 0 or bool(self.scores)
 
     @property
     def mass(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
-from dreamr.gate._query import Asks
+from dreamr.gate._query import Asks, Query
 from dreamr.gate._verdict import FixedGate, Situation, Verdict
 from dreamr.steps import Ending
 
@@ -34,6 +34,11 @@ class ScoreGate:
     def __post_init__(self) -> None:
         if not 0 <= self.least <= 9:
             raise ValueError(f"a score lies between 0 and 9, not at {self.least}")
+
+    @property
+    def query(self) -> Query:
+        """How sound the step is."""
+        return Query(self.asks)
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps and missing scores; else compare the score. The ratio is score / 9."""
@@ -68,6 +73,11 @@ class AgreementGate:
     """Accept what the target would have written itself, token for token (greedy)."""
 
     asks: ClassVar[Asks] = "agreement"
+
+    @property
+    def query(self) -> Query:
+        """Nothing."""
+        return Query(self.asks)
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """The ratio is the share of the tokens that agree, from the first on."""

@@ -19,11 +19,14 @@ class Query:
     others: for 'same', the target's own step in the place of each candidate.
     unasked: nothing is asked about a candidate that begins so: it is read, for what the target
     would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
+    sure: nothing is asked about a step either of which no token is weaker than this
+    (`Evidence.weakest`), by an engine that knows; None: everything is asked about.
     """
 
     asks: Asks = "verdict"
     others: tuple[str, ...] = ()
     unasked: str = ""
+    sure: float | None = None
 
     def concerns(self, candidate: str) -> bool:
         """Whether anything is asked about this candidate."""

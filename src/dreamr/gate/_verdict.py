@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from dreamr.gate._evidence import Evidence
-from dreamr.gate._query import Asks
+from dreamr.gate._query import Asks, Query
 from dreamr.steps import Ending, Step
 
 
@@ -42,10 +42,11 @@ class Verdict:
 class Gate(Protocol):
     """The rule; a pure function of what it is shown.
 
-    asks: the question whose evidence it decides on.
+    query: the question whose evidence it decides on.
     """
 
-    asks: ClassVar[Asks]
+    @property
+    def query(self) -> Query: ...
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict: ...
 
@@ -69,6 +70,11 @@ class FixedGate:
         for name in ("threshold", "min_mass"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+
+    @property
+    def query(self) -> Query:
+        """What the labels' words ask."""
+        return Query(self.asks)
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps and missing evidence; else compare the ratio with the threshold."""

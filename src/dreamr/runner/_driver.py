@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import anyio
@@ -10,7 +11,7 @@ import anyio
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
-from dreamr.gate import Query, Situation, Verdict
+from dreamr.gate import Situation, Verdict
 from dreamr.runner._lanes import Lane, Pump, Question
 from dreamr.runner._mailbox import Mailbox
 from dreamr.runner._record import Record
@@ -183,7 +184,8 @@ class Driver:
                     work.check(seconds)
 
     def _ask(self, command: Judge) -> None:
-        query = Query(self._settings.gate.asks, command.others, self._settings.unasked)
+        settings = self._settings
+        query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
         question = Question(command.call, command.prefix, command.candidates, query)
         self._calls[question.call] = question
         self._record.add(JudgeStarted, question.call, question.positions())

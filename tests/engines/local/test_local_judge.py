@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from test_local_generate import session_of, stream, whole_from
 from dreamr.engines import Sampling
 from dreamr.engines.local._judge import Judging, block_mask
 from dreamr.engines.local._load import Loaded
+from dreamr.engines.local._pass import alone
 from dreamr.engines.local._session import Session
 from dreamr.errors import ContextTooLong, EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Query
@@ -121,6 +123,54 @@ def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loade
     assert found.tokens == found.agreed == cut
     (other,) = judge(ask, session, (), [f"~{own}"], Query("agreement"))
     assert other.agreed < other.tokens
+
+
+def test_how_sure_a_model_is_comes_from_each_token_against_the_best_other(
+    text_model: Loaded,
+) -> None:
+    talk, ask = question_for(text_model), judging(text_model)
+    session = session_of(text_model, talk)
+    found = judge(ask, session, PREFIX, CANDIDATES)
+    with torch.inference_mode():
+        nodes = session.walk([*PREFIX, *CANDIDATES])
+        ids = session.tokens(nodes)
+        own = session_of(text_model, talk)
+        branch = own.acquire("judge", ids)
+        rows = alone(own.feed(branch, ids, len(ids)), text_model.model.run)
+        shares = text_model.model.logits(rows).softmax(-1)
+    end = len(session.tokens(nodes[: len(PREFIX)]))
+    for node, evidence in zip(nodes[len(PREFIX) :], found, strict=True):
+        ratios, logs = [], []
+        for token in node.ids:
+            row = shares[end - 1].clone()
+            mine = float(row[token])
+            row[token] = 0
+            ratios.append(mine / (mine + float(row.max())))
+            logs.append(math.log(mine))
+            end += 1
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        assert evidence.continuation == pytest.approx(mean, rel=1e-3)
+        assert evidence.weakest == pytest.approx(min(ratios), rel=1e-3)
+        assert evidence.least == pytest.approx(min(logs), rel=1e-3)
+        assert (evidence.weakest > 0.5) is (evidence.agreed == evidence.tokens)
+
+
+def test_nothing_is_asked_about_what_the_model_is_sure_of(loaded: Loaded) -> None:
+    talk, ask = question_for(loaded), judging(loaded)
+    whole = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
+    weakest = sorted(evidence.weakest or 0.0 for evidence in whole)
+    for sure in (0.0, weakest[1], weakest[2], 1.0):
+        session = session_of(loaded, talk)
+        found = judge(ask, session, PREFIX, CANDIDATES, Query(sure=sure))
+        for seen, asked in zip(found, whole, strict=True):
+            assert seen.continuation == pytest.approx(asked.continuation, rel=1e-3)
+            if (asked.weakest or 0.0) >= sure * (1 + 1e-4):
+                assert not seen.asked
+            elif (asked.weakest or 0.0) < sure * (1 - 1e-4):
+                assert same(seen, asked)
+        # The questions are forgotten, and the steps are not.
+        again = judge(ask, session, (*PREFIX, CANDIDATES[0]), CANDIDATES[1:])
+        assert same(again[0], whole[1])
 
 
 def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:

@@ -16,9 +16,11 @@ about a step, its own rows are all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import torch
+from torch.nn import functional
 
 from dreamr.engines._questions import Questions
 from dreamr.engines.local._load import Loaded
@@ -127,9 +129,15 @@ class Judging:
         query: Query,
         asked: Sequence[Sequence[int]],
     ) -> Passes[tuple[Evidence, ...]]:
-        """nodes: the place where the steps begin, and that behind each of them."""
+        """In one, or in two where nothing is asked about what the target is sure of.
+
+        nodes: the place where the steps begin, and that behind each of them.
+        """
         steps = nodes[1:]
         start = len(branch.ids)
+        late = asked if query.sure is not None else ()
+        if late:
+            asked = [[]] * len(asked)
         tail = [*base[start:], *(token for node in steps for token in node.ids)]
         bounds = list(accumulate((len(node.ids) for node in steps), initial=len(base) - start))
         sizes = [len(question) for question in asked]
@@ -159,7 +167,41 @@ class Judging:
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = foreseen(rows, node.ids)
             found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
+        if late:
+            behind = [start + end for end in bounds[1:]]
+            yield from self._ask_late(session, branch, behind, query, late, found)
         return tuple(found)
+
+    def _ask_late(
+        self,
+        session: Session,
+        branch: Branch,
+        ends: Sequence[int],
+        query: Query,
+        asked: Sequence[Sequence[int]],
+        found: list[Evidence],
+    ) -> Passes[None]:
+        """Ask about the steps that the target is not sure of, which the branch now holds.
+
+        ends: how many of its tokens there are up to each step's end. found: what is known of each,
+        and what is found is put there.
+        """
+        unsure = [i for i, question in enumerate(asked) if question and not _sure(found[i], query)]
+        if not unsure:
+            return
+        sizes = [len(asked[i]) for i in unsure]
+        size = len(branch.ids)
+        places = [session.positions(ends[i], ends[i] + len(asked[i])) for i in unsure]
+        hidden = yield session.part(
+            branch,
+            [token for i in unsure for token in asked[i]],
+            torch.cat(places, -1),
+            block_mask(size, 0, [ends[i] - size for i in unsure], sizes),
+        )
+        masses = self._masses(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
+        for i, mass in zip(unsure, masses, strict=True):
+            positive, negative, scores = _answer(mass)
+            found[i] = replace(found[i], positive=positive, negative=negative, scores=scores)
 
     def _one_by_one(
         self,
@@ -180,11 +222,15 @@ class Judging:
             if node.ids:
                 own = yield from session.feed(branch, ids, len(node.ids))
                 hidden = torch.cat([row, own])
-            masses = yield from self._ask(session, branch, ids, question, query.asks)
             logprobs = self._model.logits(hidden).log_softmax(-1)
             chosen = foreseen(logprobs, node.ids)
             before = ids[: len(ids) - len(node.ids)]
-            found.append(self._evidence(masses, logprobs, node, chosen, before))
+            evidence = self._evidence([], logprobs, node, chosen, before)
+            if not _sure(evidence, query):
+                masses = yield from self._ask(session, branch, ids, question, query.asks)
+                positive, negative, scores = _answer(masses)
+                evidence = replace(evidence, positive=positive, negative=negative, scores=scores)
+            found.append(evidence)
             row = hidden[-1:]
         return tuple(found)
 
@@ -221,10 +267,9 @@ class Judging:
         """masses: of the labels, of the digits, or none. logprobs, own: see `foreseen`."""
         text = self._prompter.texts.start(before)
         begun = "".join(text.push(token) for token, _ in own)
-        positive, negative = masses if len(masses) == 2 else (0.0, 0.0)
-        scores = () if len(masses) == 2 else tuple(masses)
-        mean = _mean(logprobs[:-1], step.ids)
-        return Evidence(positive, negative, mean, len(step.ids), len(own) - 1, scores, begun)
+        positive, negative, scores = _answer(masses)
+        known = Evidence(positive, negative, None, len(step.ids), len(own) - 1, scores, begun)
+        return _with_confidence(known, logprobs[:-1], step.ids) if step.ids else known
 
 
 def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int]) -> torch.Tensor:
@@ -245,9 +290,28 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int])
     return mask[None, None]
 
 
-def _mean(logprobs: torch.Tensor, ids: list[int]) -> float | None:
-    """Mean log-probability (nats) of tokens, given the rows that predict them."""
-    if not ids:
-        return None
-    tokens = torch.tensor(ids, device=logprobs.device)
-    return float(logprobs.gather(1, tokens[:, None]).mean())
+def _sure(evidence: Evidence, query: Query) -> bool:
+    """Whether nothing need be asked about a step."""
+    return (
+        query.sure is not None and evidence.weakest is not None and evidence.weakest >= query.sure
+    )
+
+
+def _answer(masses: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
+    """What the masses of a question's answers are: of the labels, of the digits, or of nothing."""
+    if len(masses) == 2:
+        return masses[0], masses[1], ()
+    return 0.0, 0.0, tuple(masses)
+
+
+def _with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int]) -> Evidence:
+    """The same with how sure the model is of the tokens, given the rows that predict them."""
+    tokens = torch.tensor(ids, device=logprobs.device)[:, None]
+    own = logprobs.gather(1, tokens)[:, 0]
+    best = logprobs.topk(2, 1)
+    # The best other token: the second where the step's own is the first.
+    other = best.values[:, 0].where(best.indices[:, 0] != tokens[:, 0], best.values[:, 1])
+    ratios = functional.logsigmoid(own - other)
+    figures = torch.stack([own.mean(), own.min(), ratios.mean().exp(), ratios.min().exp()])
+    mean, least, continuation, weakest = figures.tolist()
+    return replace(evidence, logprob=mean, least=least, continuation=continuation, weakest=weakest)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from dreamr.gate import CascadeGate, ContinuationGate, Evidence, Situation
+from dreamr.steps import Ending, Step
+
+STEP = Situation(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER), 0)
+CUT = Situation(Step("Tea costs", 5, Ending.CAP), 0)
+
+
+def known(weakest: float, positive: float = 0.0, negative: float = 0.0) -> Evidence:
+    return Evidence(positive, negative, continuation=0.95, weakest=weakest)
+
+
+def test_what_the_target_is_sure_of_is_accepted_unasked() -> None:
+    verdict = CascadeGate(sure=0.3).decide(known(0.4), STEP)
+    assert verdict.accepted
+    assert verdict.ratio == 0.95
+
+
+def test_what_was_asked_is_decided_by_the_answer() -> None:
+    gate = CascadeGate(0.7, sure=0.3)
+    assert gate.decide(known(0.1, 0.9, 0.1), STEP).accepted
+    refused = gate.decide(known(0.9, 0.1, 0.9), STEP)  # an engine that asks about everything
+    assert (refused.accepted, refused.ratio) == (False, pytest.approx(0.1))
+
+
+def test_a_doubt_that_nobody_asked_about_is_no_yes() -> None:
+    assert not CascadeGate(sure=0.3).decide(known(0.2), STEP).accepted
+    assert not CascadeGate(sure=0.3).decide(Evidence(0.0, 0.0), STEP).accepted
+
+
+def test_a_cut_step_is_never_accepted() -> None:
+    assert not CascadeGate(sure=0.0).decide(known(1.0), CUT).accepted
+    assert not ContinuationGate(0.0).decide(known(1.0), CUT).accepted
+
+
+def test_a_continuation_is_compared_with_the_threshold() -> None:
+    assert ContinuationGate(0.95).decide(known(0.0), STEP).accepted
+    assert not ContinuationGate(0.96).decide(known(1.0), STEP).accepted
+    unknown = ContinuationGate(0.0).decide(Evidence(1.0, 0.0), STEP)
+    assert not unknown.accepted
+    assert "does not know" in unknown.reason
+
+
+def test_each_says_what_is_to_be_asked() -> None:
+    assert (CascadeGate(sure=0.2).query.asks, CascadeGate(sure=0.2).query.sure) == ("verdict", 0.2)
+    assert ContinuationGate().query.asks == "agreement"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_thresholds_are_shares(value: float) -> None:
+    with pytest.raises(ValueError, match="sure"):
+        CascadeGate(sure=value)
+    with pytest.raises(ValueError, match="threshold"):
+        ContinuationGate(value)

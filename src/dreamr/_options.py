@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from dreamr._knobs import BadOption, Knob, check_options
 from dreamr.engines import Sampling
 from dreamr.gate import (
+    AdaptiveGate,
     AgreementGate,
     CascadeGate,
     ContinuationGate,
@@ -63,11 +64,12 @@ class RunOptions:
         float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
     ] = 0.7
     gate: Annotated[
-        Literal["fixed", "cascade", "continuation"],
+        Literal["fixed", "adaptive", "cascade", "continuation"],
         Knob(
-            "What decides on a drafted step: fixed, the ratio of the target's answers; cascade, "
-            "how surely the target would write it itself, and the ratio where it is not sure; "
-            "continuation, that alone.",
+            "What decides on a drafted step: fixed, the ratio of the target's answers; adaptive, "
+            "the same, less of it for what the target nearly would have written and more for what "
+            "it hardly would; cascade, how surely the target would write it itself, and the ratio "
+            "where it is not sure; continuation, that alone.",
             _METHOD,
         ),
     ] = "fixed"
@@ -81,6 +83,10 @@ class RunOptions:
             1,
         ),
     ] = 0.3
+    profile: Annotated[
+        str | None,
+        Knob("File of dreamr calibrate, in the place of gate, alpha and sure.", _METHOD),
+    ] = None
     score: Annotated[
         int, Knob("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
     ] = 7
@@ -192,7 +198,13 @@ class RunOptions:
                 return self._own_gate()
 
     def _own_gate(self) -> Gate:
+        if self.profile is not None:
+            from dreamr.calibration import profiled_gate
+
+            return profiled_gate(self)
         match self.gate:
+            case "adaptive":
+                return AdaptiveGate(self.alpha)
             case "cascade":
                 return CascadeGate(self.alpha, sure=self.sure)
             case "continuation":

@@ -44,6 +44,7 @@ def _gates() -> dict[str, Preset]:
     for alpha in (50, 70, 90, 95):
         values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}
         presets[f"fpsr-continuation-{alpha}"] = Preset(values)
+    presets["fpsr-adaptive"] = Preset({"method": "fpsr", "gate": "adaptive"})
     for alpha in (30, 50, 90):
         presets[f"fpsr-fixed-{alpha}"] = Preset({"method": "fpsr", "alpha": alpha / 100})
     return presets

@@ -58,6 +58,12 @@ def _add_doctor(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("doctor")(doctor_command(open_model))
 
 
+def _add_calibrate(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli._calibrate import calibrate_command
+
+    app.command("calibrate")(calibrate_command(open_model))
+
+
 def _add_serve(app: typer.Typer, open_model: OpenModel) -> None:
     from dreamr.cli._serve import serve_command
 
@@ -69,6 +75,7 @@ _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "serve": _add_serve,
     "bench": _add_bench,
+    "calibrate": _add_calibrate,
     "doctor": _add_doctor,
     "simulate": _add_simulate,
     "train": _add_train,

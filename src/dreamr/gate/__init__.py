@@ -1,14 +1,18 @@
 """The rule that turns evidence into accept or reject."""
 
+from dreamr.gate._adaptive import AdaptiveGate
 from dreamr.gate._cascade import CascadeGate, ContinuationGate
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._labels import Labels
+from dreamr.gate._learned import SIGNALS, LearnedGate, signals
 from dreamr.gate._peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate._query import VERDICT, Asks, Query
 from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
 
 __all__ = [
+    "SIGNALS",
     "VERDICT",
+    "AdaptiveGate",
     "AgreementGate",
     "Asks",
     "CascadeGate",
@@ -17,9 +21,11 @@ __all__ = [
     "FixedGate",
     "Gate",
     "Labels",
+    "LearnedGate",
     "Query",
     "SameGate",
     "ScoreGate",
     "Situation",
     "Verdict",
+    "signals",
 ]

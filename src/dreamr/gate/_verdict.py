@@ -78,15 +78,20 @@ class FixedGate:
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps and missing evidence; else compare the ratio with the threshold."""
-        accepted, reason = self._decision(evidence, situation.step)
-        return Verdict(accepted, evidence.ratio, self.threshold, reason, evidence)
+        needed = self.needed(evidence)
+        accepted, reason = self._decision(evidence, situation.step, needed)
+        return Verdict(accepted, evidence.ratio, needed, reason, evidence)
 
-    def _decision(self, evidence: Evidence, step: Step) -> tuple[bool, str]:
+    def needed(self, evidence: Evidence) -> float:
+        """The least ratio at which this step is accepted."""
+        return self.threshold
+
+    def _decision(self, evidence: Evidence, step: Step, needed: float) -> tuple[bool, str]:
         if step.ending is Ending.CAP:
             return False, "cut by the length cap"
         # Written so that a NaN from a broken engine is no evidence either.
         if not (evidence.mass > 0.0 and evidence.mass >= self.min_mass):
             return False, f"no evidence: label mass {evidence.mass:.2g} below {self.min_mass:.2g}"
-        if evidence.ratio >= self.threshold:
+        if evidence.ratio >= needed:
             return True, "ratio reaches the threshold"
         return False, "ratio below the threshold"

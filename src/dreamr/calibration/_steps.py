@@ -1,0 +1,94 @@
+"""Steps that a draft really wrote, what the target thinks of each, and whether it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dreamr._reasoner import Model
+from dreamr._side_by_side import side_by_side
+from dreamr.engines import Context, Sampling
+from dreamr.errors import Unsupported
+from dreamr.gate import Evidence, Gate, Situation
+from dreamr.steps import StepCutter
+from dreamr.tasks import Item
+
+_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedStep:
+    """A drafted step behind right ones. evidence: with everything asked."""
+
+    task: str
+    evidence: Evidence
+    situation: Situation
+    right: bool
+
+    def accepted_by(self, gate: Gate) -> bool:
+        """Whether a gate would accept it, having asked no more than it asks in a run."""
+        sure, weakest = gate.query.sure, self.evidence.weakest
+        seen = self.evidence
+        if sure is not None and weakest is not None and weakest >= sure:
+            seen = replace(seen, positive=0.0, negative=0.0)
+        return gate.decide(seen, self.situation).accepted
+
+
+async def judged_steps(
+    target: Model,
+    draft: Model,
+    items: Sequence[Item],
+    *,
+    most_tokens: int,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> list[JudgedStep]:
+    """The steps of what the draft writes for each problem, greedily, up to its first wrong one.
+
+    The final answer is none of them: the target writes it. Steps behind a wrong one are left out,
+    since whether these are right cannot be said.
+
+    Raises:
+        Unsupported: a task whose checker does not tell about steps, or a target that cannot judge.
+        EngineError: an engine failed.
+    """
+    if not target.engine.capabilities.judge:
+        raise Unsupported(f"{target.engine.name} cannot judge, so there is nothing to calibrate")
+    done = 0
+
+    async def one(item: Item) -> list[JudgedStep]:
+        nonlocal done
+        found = await _judged(target, draft, item, most_tokens)
+        done += 1
+        on_done(done)
+        return found
+
+    return [step for steps in await side_by_side(items, one, _SIDE_BY_SIDE) for step in steps]
+
+
+async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:
+    cutter = StepCutter(target.cutting)
+    steps = []
+    async for chunk in draft.engine.stream(Context(item.conversation), Sampling(most_tokens)):
+        steps += cutter.push(chunk.text, chunk.tokens)
+    reasoning = []
+    for position, step in enumerate(steps):
+        right = item.check(position, step.text)
+        if right is None:
+            raise Unsupported(
+                f"task {item.task} knows answers and not whether a step is right: "
+                "calibrate on one that does"
+            )
+        reasoning.append((step, right))
+        if not right:
+            break
+    if not reasoning:
+        return []
+    evidence = await target.engine.judge(
+        Context(item.conversation), [step.text for step, _ in reasoning]
+    )
+    for model in (target, draft):
+        model.engine.forget(item.conversation)
+    return [
+        JudgedStep(item.task, each, Situation(step, position), right)
+        for position, (each, (step, right)) in enumerate(zip(evidence, reasoning, strict=True))
+    ]

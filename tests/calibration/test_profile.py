@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr._knobs import BadOption
+from dreamr.calibration import Profile, models_of, read_profile, write_profile
+from dreamr.gate import (
+    SIGNALS,
+    AdaptiveGate,
+    CascadeGate,
+    ContinuationGate,
+    FixedGate,
+    Gate,
+    LearnedGate,
+)
+
+GATES: list[Gate] = [
+    FixedGate(0.8),
+    AdaptiveGate(0.6),
+    CascadeGate(0.7, sure=0.2),
+    ContinuationGate(0.95),
+    LearnedGate((0.1,) * len(SIGNALS), 1.5, 0.97),
+]
+
+
+def profile(gate: Gate, models: dict[str, str]) -> Profile:
+    return Profile(gate, 0.003, 0.95, models, {"tasks": ["story"]}, {"errors": 1})
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: type(gate).__name__)
+def test_a_profile_comes_back_as_it_was_written(gate: Gate, tmp_path: Path) -> None:
+    one = profile(gate, {"target": "a", "draft": "b"})
+    write_profile(tmp_path / "new" / "p.json", one)
+    assert read_profile(tmp_path / "new" / "p.json") == one
+
+
+def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    options = RunOptions(profile=str(path), gate="cascade", alpha=0.1)
+    assert options.settings().gate == FixedGate(0.83)
+
+
+def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    options = RunOptions(profile=str(path), draft="embedded-before-sapo")
+    with pytest.raises(BadOption, match="another draft"):
+        options.settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 9}, "version 9"),
+        ({"gate": {"kind": "magic"}}, "no profile"),
+        ({"gate": {"kind": "fixed", "threshold": 7}}, "no profile"),
+        ({"risk": "much"}, "no profile"),
+        ({"models": None}, "no profile"),
+    ],
+)
+def test_what_is_no_profile_is_refused_in_one_line(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.json"
+    values = {**profile(FixedGate(), {}).to_json(), **change}
+    path.write_text(json.dumps(values))
+    with pytest.raises(BadOption, match=said) as caught:
+        read_profile(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="cannot be read"):
+        read_profile(tmp_path / "none.json")
+    (tmp_path / "p.json").write_bytes(b"\x80pickle")
+    with pytest.raises(BadOption, match="no profile"):
+        read_profile(tmp_path / "p.json")

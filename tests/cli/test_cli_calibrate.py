@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pairs import Pair
+
+from dreamr.cli import main
+
+
+def test_a_profile_of_the_embedded_pair_says_what_it_promises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "story.json"
+    command = ["calibrate", "--task", "story", "--problems", "30", "--risk", "0.1"]
+    assert main([*command, "--out", str(out)]) == 0
+    printed, shown = capsys.readouterr()
+    assert printed.strip() == str(out)
+    assert "chosen" in shown
+    values = json.loads(out.read_text())
+    assert values["gate"]["kind"] == "fixed"
+    assert values["measured"]["upper"] <= 0.1
+    assert values["data"]["steps"] > 100
+    # Too small a bound for so few steps.
+    assert main([*command[:-1], "0.0001", "--out", str(tmp_path / "none.json")]) == 1
+    assert "--problems" in capsys.readouterr().err
+    assert not (tmp_path / "none.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--risk", "0"], "risk"), (["--confidence", "1"], "confidence"), (["--gate", "x"], "gate")],
+)
+def test_what_cannot_be_promised_is_refused(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "--out", str(tmp_path / "p"), *flags], open_model=Pair()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_task_that_knows_no_steps_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = Path(__file__).parents[2] / "docs" / "examples" / "timesheet.py"
+    command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "2"]
+    assert main([*command, "--out", str(tmp_path / "p")], open_model=Pair()) == 1
+    assert "knows answers" in capsys.readouterr().err

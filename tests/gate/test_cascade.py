@@ -19,11 +19,19 @@ def test_what_the_target_is_sure_of_is_accepted_unasked() -> None:
     assert verdict.ratio == 0.95
 
 
-def test_what_was_asked_is_decided_by_the_answer() -> None:
+def test_what_it_is_not_sure_of_is_decided_by_the_answer() -> None:
     gate = CascadeGate(0.7, sure=0.3)
     assert gate.decide(known(0.1, 0.9, 0.1), STEP).accepted
-    refused = gate.decide(known(0.9, 0.1, 0.9), STEP)  # an engine that asks about everything
+    refused = gate.decide(known(0.2, 0.1, 0.9), STEP)
     assert (refused.accepted, refused.ratio) == (False, pytest.approx(0.1))
+
+
+def test_whether_an_engine_asked_all_the_same_changes_nothing() -> None:
+    for weakest in (0.2, 0.4):
+        for answers in ((0.1, 0.9), (0.9, 0.1)):
+            asked = CascadeGate(sure=0.3).decide(known(weakest, *answers), STEP).accepted
+            if weakest >= 0.3:
+                assert asked == CascadeGate(sure=0.3).decide(known(weakest), STEP).accepted
 
 
 def test_a_doubt_that_nobody_asked_about_is_no_yes() -> None:

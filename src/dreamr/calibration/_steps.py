@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
@@ -26,12 +26,8 @@ class JudgedStep:
     right: bool
 
     def accepted_by(self, gate: Gate) -> bool:
-        """Whether a gate would accept it, having asked no more than it asks in a run."""
-        sure, weakest = gate.query.sure, self.evidence.weakest
-        seen = self.evidence
-        if sure is not None and weakest is not None and weakest >= sure:
-            seen = replace(seen, positive=0.0, negative=0.0)
-        return gate.decide(seen, self.situation).accepted
+        """Whether a gate would accept it."""
+        return gate.decide(self.evidence, self.situation).accepted
 
 
 async def judged_steps(

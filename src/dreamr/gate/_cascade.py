@@ -77,10 +77,10 @@ class CascadeGate(FixedGate):
         return Query(self.asks, sure=self.sure)
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
-        """What was asked about is decided by the answer; what was not, by the confidence."""
+        """What the target is sure of passes, asked about or not; the rest, by its answer."""
         weakest = evidence.weakest
         cut = situation.step.ending is Ending.CAP
-        if evidence.asked or cut or weakest is None or weakest < self.sure:
+        if cut or weakest is None or weakest < self.sure:
             return FixedGate.decide(self, evidence, situation)
         ratio = evidence.continuation or 0.0
         return Verdict(True, ratio, self.threshold, "the target would go on so", evidence)

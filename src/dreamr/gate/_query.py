@@ -19,8 +19,9 @@ class Query:
     others: for 'same', the target's own step in the place of each candidate.
     unasked: nothing is asked about a candidate that begins so: it is read, for what the target
     would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
-    sure: nothing is asked about a step either of which no token is weaker than this
-    (`Evidence.weakest`), by an engine that knows; None: everything is asked about.
+    sure: nothing need be asked about a step of which no token is weaker than this
+    (`Evidence.weakest`); an engine that knows spares itself the question where that is quicker.
+    None: everything is asked about.
     """
 
     asks: Asks = "verdict"

@@ -15,7 +15,7 @@ from test_local_generate import session_of, stream, whole_from
 from dreamr.engines import Sampling
 from dreamr.engines.local._judge import Judging, block_mask
 from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._pass import alone
+from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._session import Session
 from dreamr.errors import ContextTooLong, EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Query
@@ -171,6 +171,31 @@ def test_nothing_is_asked_about_what_the_model_is_sure_of(loaded: Loaded) -> Non
         # The questions are forgotten, and the steps are not.
         again = judge(ask, session, (*PREFIX, CANDIDATES[0]), CANDIDATES[1:])
         assert same(again[0], whole[1])
+
+
+def passes_of(model: Loaded, call: Passes[tuple[Evidence, ...]]) -> int:
+    """How many passes a judge call wants."""
+    count, rows = 0, None
+    with torch.inference_mode():
+        while True:
+            try:
+                part = call.send(rows)  # type: ignore[arg-type]
+            except StopIteration:
+                return count
+            count, rows = count + 1, model.model.run(part)
+
+
+def test_where_much_is_left_to_be_asked_it_is_asked_at_once(text_model: Loaded) -> None:
+    talk, ask = question_for(text_model), judging(text_model)
+    session = session_of(text_model, talk)
+    judge(ask, session, PREFIX, CANDIDATES)
+    found = [
+        passes_of(text_model, ask.passes(session, PREFIX, CANDIDATES, Query(sure=1.0)))
+        for _ in range(40)
+    ]
+    assert (found[0], found[-1]) == (2, 1)
+    # The answers are there all the same.
+    assert all(one.asked for one in judge(ask, session, PREFIX, CANDIDATES, Query(sure=1.0)))
 
 
 def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:

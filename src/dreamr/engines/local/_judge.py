@@ -32,6 +32,8 @@ from dreamr.engines.local._steps import Node
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
 
+_MUCH_DOUBT = 0.5  # of the calls: more that leave a step to be asked about, and one pass is quicker
+_DOUBT_SMOOTH = 0.05  # how much the newest call counts
 _JOINT = 64  # more missing prefix than this is read by itself, without a mask for every row
 
 
@@ -53,6 +55,7 @@ class Judging:
         }
         words = self._tokens((labels.positive, labels.negative))
         self._answers: dict[Asks, list[torch.Tensor]] = {"verdict": words, "same": words}
+        self._doubt = 0.0  # share of the latest calls that leave a step to be asked about
 
     def judge(
         self,
@@ -129,13 +132,13 @@ class Judging:
         query: Query,
         asked: Sequence[Sequence[int]],
     ) -> Passes[tuple[Evidence, ...]]:
-        """In one, or in two where nothing is asked about what the target is sure of.
+        """In one; or, where mostly nothing need be asked, in one without questions and one with.
 
         nodes: the place where the steps begin, and that behind each of them.
         """
         steps = nodes[1:]
         start = len(branch.ids)
-        late = asked if query.sure is not None else ()
+        late = asked if query.sure is not None and self._doubt < _MUCH_DOUBT else ()
         if late:
             asked = [[]] * len(asked)
         tail = [*base[start:], *(token for node in steps for token in node.ids)]
@@ -167,9 +170,15 @@ class Judging:
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = foreseen(rows, node.ids)
             found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
-        if late:
-            behind = [start + end for end in bounds[1:]]
-            yield from self._ask_late(session, branch, behind, query, late, found)
+        unsure = [i for i, one in enumerate(found) if (late or asked)[i] and not _sure(one, query)]
+        if query.sure is not None:
+            self._doubt += _DOUBT_SMOOTH * (bool(unsure) - self._doubt)
+        if late and unsure:
+            behind = [start + bounds[i + 1] for i in unsure]
+            questions = [late[i] for i in unsure]
+            masses = yield from self._ask_late(session, branch, behind, query, questions)
+            for i, mass in zip(unsure, masses, strict=True):
+                found[i] = _answered(found[i], mass)
         return tuple(found)
 
     def _ask_late(
@@ -179,29 +188,21 @@ class Judging:
         ends: Sequence[int],
         query: Query,
         asked: Sequence[Sequence[int]],
-        found: list[Evidence],
-    ) -> Passes[None]:
-        """Ask about the steps that the target is not sure of, which the branch now holds.
+    ) -> Passes[list[list[float]]]:
+        """The masses of the answers to questions about steps that the branch holds by now.
 
-        ends: how many of its tokens there are up to each step's end. found: what is known of each,
-        and what is found is put there.
+        ends: how many of the branch's tokens there are up to each step's end.
         """
-        unsure = [i for i, question in enumerate(asked) if question and not _sure(found[i], query)]
-        if not unsure:
-            return
-        sizes = [len(asked[i]) for i in unsure]
         size = len(branch.ids)
-        places = [session.positions(ends[i], ends[i] + len(asked[i])) for i in unsure]
+        sizes = [len(question) for question in asked]
+        places = [session.positions(end, end + n) for end, n in zip(ends, sizes, strict=True)]
         hidden = yield session.part(
             branch,
-            [token for i in unsure for token in asked[i]],
+            [token for question in asked for token in question],
             torch.cat(places, -1),
-            block_mask(size, 0, [ends[i] - size for i in unsure], sizes),
+            block_mask(size, 0, [end - size for end in ends], sizes),
         )
-        masses = self._masses(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
-        for i, mass in zip(unsure, masses, strict=True):
-            positive, negative, scores = _answer(mass)
-            found[i] = replace(found[i], positive=positive, negative=negative, scores=scores)
+        return self._masses(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
 
     def _one_by_one(
         self,
@@ -228,8 +229,7 @@ class Judging:
             evidence = self._evidence([], logprobs, node, chosen, before)
             if not _sure(evidence, query):
                 masses = yield from self._ask(session, branch, ids, question, query.asks)
-                positive, negative, scores = _answer(masses)
-                evidence = replace(evidence, positive=positive, negative=negative, scores=scores)
+                evidence = _answered(evidence, masses)
             found.append(evidence)
             row = hidden[-1:]
         return tuple(found)
@@ -302,6 +302,11 @@ def _answer(masses: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
     if len(masses) == 2:
         return masses[0], masses[1], ()
     return 0.0, 0.0, tuple(masses)
+
+
+def _answered(evidence: Evidence, masses: Sequence[float]) -> Evidence:
+    positive, negative, scores = _answer(masses)
+    return replace(evidence, positive=positive, negative=negative, scores=scores)
 
 
 def _with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int]) -> Evidence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dreamr.server._load import Load
@@ -45,6 +47,11 @@ class Metrics:
         self.stretch = Gauge(
             "dreamr:target_token_stretch",
             "How much longer a token of the target takes than at its fastest.",
+            registry=registry,
+        )
+        self.speedup = Gauge(
+            "dreamr:speculation_speedup",
+            "How many times as fast runs are as the target alone would be at its present pace.",
             registry=registry,
         )
         self._done = Counter(
@@ -117,4 +124,5 @@ class Metrics:
         self.waiting.set(waiting)
         self.level.set(int(load.level))
         self.stretch.set(load.stretch)
+        self.speedup.set(math.nan if load.gain is None else load.gain)
         return generate_latest(self.registry)

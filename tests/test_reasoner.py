@@ -23,6 +23,7 @@ from dreamr import (
     RunOptions,
 )
 from dreamr.engines import Failure
+from dreamr.errors import Unsupported
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
 
 QUESTION = "What do tea and milk cost together?"
@@ -247,3 +248,9 @@ def test_opening_twice_is_refused(pair: Pair) -> None:
 def test_a_reasoner_opened_for_blocking_use_says_so_to_coroutines(pair: Pair) -> None:
     with Reasoner(open_model=pair) as reasoner, pytest.raises(RuntimeError, match="async with"):
         run(reasoner.reason(QUESTION))
+
+
+def test_what_local_models_need_is_said_where_it_is_missing(monkeypatch: Any) -> None:
+    monkeypatch.setattr("dreamr._reasoner.find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"dreamr\[local\]"), Reasoner():
+        pass

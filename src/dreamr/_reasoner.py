@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -87,12 +88,14 @@ async def _open_served(role: Role, options: RunOptions) -> Model:
 
 async def _open_local(role: Role, options: RunOptions) -> Model:
     """A model in a worker process of its own: the one that the options name, or the embedded."""
-    try:
-        from dreamr.engines.local import LocalEngine, LocalOptions
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"local models need {error.name}, which is not installed: pip install 'dreamr[local]'"
-        ) from error
+    for needed in ("torch", "transformers"):
+        if find_spec(needed) is None:  # the worker imports them, where nobody would see it fail
+            raise Unsupported(
+                f"local models need {needed}, which is not installed: pip install 'dreamr[local]', "
+                "or give --target and --draft as addresses of servers"
+            )
+    from dreamr.engines.local import LocalEngine, LocalOptions
+
     model = local_model(role, options)
     device = options.device
     if role == "draft" and options.draft_device is not None:

@@ -93,6 +93,7 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     try:
         work(Team(rank, size))
+        dist.barrier()  # nobody leaves while another is still adding
     except Exception:
         _tell(failure)
         raise

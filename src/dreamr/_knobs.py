@@ -62,3 +62,8 @@ def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
         raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")
     if knob.most is not None and not value <= knob.most:
         raise BadOption(f"{flag} must be at most {knob.most:g}, not {value}")
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The items of a list with commas."""
+    return tuple(item.strip() for item in (text or "").split(",") if item.strip())

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from dreamr._knobs import BadOption
+from dreamr._knobs import BadOption, listed
 from dreamr.errors import DreamrError
 
 
@@ -17,7 +17,7 @@ def import_plugins(names: str | None) -> None:
     Raises:
         BadOption: one cannot be imported.
     """
-    for name in filter(None, map(str.strip, (names or "").split(","))):
+    for name in listed(names):
         try:
             _import_file(Path(name)) if name.endswith(".py") else import_module(name)
         except DreamrError:

@@ -74,8 +74,3 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-
-
-def listed(text: str | None) -> tuple[str, ...]:
-    """The items of a list with commas."""
-    return tuple(item.strip() for item in (text or "").split(",") if item.strip())

@@ -8,7 +8,7 @@ import pytest
 
 from dreamr import RunOptions
 from dreamr._knobs import BadOption
-from dreamr.calibration import Profile, models_of, read_profile, write_profile
+from dreamr.calibration import Profile, _models, models_of, read_profile, write_profile
 from dreamr.gate import (
     SIGNALS,
     AdaptiveGate,
@@ -44,6 +44,17 @@ def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
     write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
     options = RunOptions(profile=str(path), gate="cascade", alpha=0.1)
     assert options.settings().gate == FixedGate(0.83)
+
+
+def test_the_weights_are_read_once_whatever_the_runs_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    monkeypatch.setattr(_models, "weights_hash", lambda folder: pytest.fail("read again"))
+    for seed in range(3):
+        options = RunOptions(profile=str(path), temperature=1.0, seed=seed)
+        assert options.settings().gate == FixedGate(0.83)
 
 
 def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:

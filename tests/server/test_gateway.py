@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import math
 from typing import Any
@@ -14,6 +15,7 @@ from dreamr.conversation import Text
 from dreamr.engines import Context, Failure
 from dreamr.errors import ContextTooLong, EngineLost
 from dreamr.server import _chat
+from dreamr.server._errors import api_error
 
 REASONING = "".join(RIGHT[:2])
 
@@ -100,6 +102,7 @@ def test_an_answer_without_a_marker_is_the_last_step() -> None:
         else:
             message = found.json["choices"][0]["message"]
             assert (message["content"], message["reasoning"]) == ("So it is 3.70.", REASONING)
+            assert found.json["usage"]["completion_tokens_details"]["reasoning_tokens"] == 6
 
 
 def test_an_answer_that_comes_in_pieces_is_told_whole() -> None:
@@ -302,12 +305,19 @@ def test_a_question_that_does_not_fit_is_the_clients_error(
     assert found.json["error"]["code"] == "context_length_exceeded"
 
 
-def test_what_nobody_expected_is_a_500_without_details() -> None:
+def test_a_defect_of_an_engine_is_a_bad_gateway() -> None:
     def broken(context: Context) -> str:
-        raise RuntimeError("secret")
+        raise RuntimeError("broken")
 
     found = answer(asked(dreamr={"method": "target"}), Pair(target={"script": broken}))
-    assert found.status in (500, 502)
+    assert found.status == 502
+    assert found.json["error"]["code"] == "engine_failed"
+
+
+def test_what_nobody_expected_is_a_500_without_details() -> None:
+    found = api_error(RuntimeError("secret"))
+    assert found.status == 500
+    assert "secret" not in json.dumps(found.body)
 
 
 # Doors

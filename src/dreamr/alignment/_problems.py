@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
-from dreamr._knobs import BadOption
+from dreamr._knobs import BadOption, listed
 from dreamr._plugins import import_plugins
 from dreamr.alignment._errors import BadTraining
 from dreamr.conversation import Conversation, Image, Text, to_pillow
@@ -107,7 +107,7 @@ def task_names(text: str) -> tuple[str, ...]:
     Raises:
         BadOption: none, or one twice.
     """
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = listed(text)
     if not names or len(set(names)) < len(names):
         raise BadOption(f"task {text!r}: name at least one, and each once")
     return names

@@ -28,11 +28,6 @@ class Tested:
     p: float
     upper: float
 
-    @property
-    def rate(self) -> float:
-        """Errors a case."""
-        return self.errors / self.cases if self.cases else 0.0
-
 
 def last_permitted(
     errors: Sequence[int], cases: int, risk: float, confidence: float

@@ -8,23 +8,14 @@ from dataclasses import dataclass, replace
 from dreamr.calibration._bound import Tested, last_permitted
 from dreamr.calibration._steps import JudgedStep
 from dreamr.errors import Unsupported
-from dreamr.gate import (
-    SIGNALS,
-    AdaptiveGate,
-    CascadeGate,
-    ContinuationGate,
-    FixedGate,
-    Gate,
-    LearnedGate,
-    signals,
-)
+from dreamr.gate import GATES, SIGNALS, CascadeGate, Gate, LearnedGate, signals
 
 # Chosen before any data are seen, and finer where most steps lie.
 THRESHOLDS = (
     *(1 - gap for gap in (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075)),
     *(round(0.9 - 0.05 * place, 2) for place in range(18)),
 )
-KINDS = ("fixed", "adaptive", "cascade", "continuation", "learned")
+KINDS = tuple(GATES)
 
 Family = Callable[[float], Gate]
 
@@ -59,17 +50,13 @@ def family(kind: str, steps: Sequence[JudgedStep], *, sure: float) -> Family:
         Unsupported: an unknown kind, or one that learns without right and wrong steps.
     """
     match kind:
-        case "fixed":
-            return FixedGate
-        case "adaptive":
-            return AdaptiveGate
         case "cascade":
             return lambda threshold: CascadeGate(threshold, sure=sure)
-        case "continuation":
-            return ContinuationGate
         case "learned":
             learned = _learn(steps)
             return lambda threshold: replace(learned, threshold=threshold)
+        case _ if kind in GATES:
+            return GATES[kind]
         case _:
             raise Unsupported(f"unknown gate {kind!r}; known: {', '.join(KINDS)}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dreamr._options import RunOptions
 from dreamr._provenance import weights_hash
 from dreamr._reasoner import local_model
-from dreamr.calibration._profile import read_profile
+from dreamr.calibration._profile import Profile, read_profile
 from dreamr.gate import Gate
 from dreamr.trace import Role
 
@@ -20,21 +20,28 @@ def models_of(options: RunOptions) -> dict[str, str]:
     return {role: _identity(role, options) for role in _ROLES}
 
 
-@lru_cache(16)
 def profiled_gate(options: RunOptions) -> Gate:
-    """The gate of the profile that the options name; read once.
+    """The gate of the profile that the options name.
 
     Raises:
         BadOption: it cannot be read, or was made for other models.
     """
-    profile = read_profile(Path(str(options.profile)))
+    profile = _profile(str(options.profile))
     profile.check(models_of(options))
     return profile.gate
 
 
 def _identity(role: Role, options: RunOptions) -> str:
     served = options.target_model if role == "target" else options.draft_model
-    if served is not None:
-        return served
-    name = local_model(role, options)
-    return weights_hash(Path(name)) or name
+    return served if served is not None else _weights(local_model(role, options))
+
+
+# Every run asks for them, and each would read all weights.
+@lru_cache(16)
+def _profile(path: str) -> Profile:
+    return read_profile(Path(path))
+
+
+@lru_cache(16)
+def _weights(model: str) -> str:
+    return weights_hash(Path(model)) or model

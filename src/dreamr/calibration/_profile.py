@@ -9,23 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dreamr._knobs import BadOption
-from dreamr.gate import (
-    AdaptiveGate,
-    CascadeGate,
-    ContinuationGate,
-    FixedGate,
-    Gate,
-    LearnedGate,
-)
+from dreamr.gate import GATES, Gate
 
 VERSION = 1
-_GATES: Mapping[str, type[Any]] = {
-    "fixed": FixedGate,
-    "adaptive": AdaptiveGate,
-    "cascade": CascadeGate,
-    "continuation": ContinuationGate,
-    "learned": LearnedGate,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,7 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """Values that `read_profile` understands."""
-        kind = next(name for name, made in _GATES.items() if type(self.gate) is made)
+        kind = next(name for name, made in GATES.items() if type(self.gate) is made)
         gate = {"kind": kind, **asdict(self.gate)}  # type: ignore[call-overload]
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gate"}
         return {"version": VERSION, "gate": gate, **rest}
@@ -97,7 +83,7 @@ def read_profile(path: Path) -> Profile:
                 "run dreamr calibrate again"
             )
         given = dict(values["gate"])
-        made = _GATES[given.pop("kind")]
+        made = GATES[given.pop("kind")]
         gate = made(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
         return Profile(
             gate,

@@ -12,7 +12,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from dreamr._knobs import BadOption
+from dreamr._knobs import BadOption, listed
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._reasoner import Model, OpenModel
@@ -77,7 +77,7 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
             raise BadOption(f"gate {gate!r} is unknown: choose one of {', '.join(KINDS)}")
         import_plugins(plugin)
         chosen = RunOptions(**options)
-        names = [name.strip() for name in task.split(",") if name.strip()]
+        names = listed(task)
         items = [item for name in names for item in load(name, limit=problems, seed=seed)]
         console = stderr_console()
         with shown(console, len(items), "problems") as show:

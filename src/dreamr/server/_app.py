@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from dreamr._knobs import listed
 from dreamr._reasoner import Reasoner
-from dreamr._serving import ServeOptions, listed
+from dreamr._serving import ServeOptions
 from dreamr._version import __version__
 from dreamr.server._admission import Admission
 from dreamr.server._chat import Chat
-from dreamr.server._errors import INVALID, ApiError
+from dreamr.server._errors import ApiError
 from dreamr.server._keys import Keys, read_keys
 from dreamr.server._load import Load
 from dreamr.server._metrics import Metrics
@@ -59,20 +60,14 @@ def build_app(
     )
 
     async def models(request: Request) -> Response:
-        try:
-            keys.client(request)
-        except ApiError as error:
-            return JSONResponse(error.body, error.status, dict(error.headers))
+        keys.client(request)
         return JSONResponse({"object": "list", "data": [_card(reasoner, options)]})
 
     async def one_model(request: Request) -> Response:
-        listing = await models(request)
-        if listing.status_code != 200:
-            return listing
+        keys.client(request)
         name = request.path_params["name"]
         if name != options.name:
-            error = ApiError(404, f"there is no model {name!r}", param="model")
-            return JSONResponse(error.body, error.status)
+            raise ApiError(404, f"there is no model {name!r}", param="model")
         return JSONResponse(_card(reasoner, options))
 
     async def health(_: Request) -> Response:
@@ -100,7 +95,7 @@ def build_app(
             Route("/v1/chat/completions", chat, methods=["POST"]),
         ],
         middleware=_middleware(options),
-        exception_handlers={HTTPException: _not_found},
+        exception_handlers={ApiError: _refused, HTTPException: _not_found},
     )
 
 
@@ -134,7 +129,12 @@ def _card(reasoner: Reasoner, options: ServeOptions) -> dict[str, object]:
     }
 
 
-async def _not_found(_: Request, error: Exception) -> Response:
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body, error.status, dict(error.headers))
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = ApiError(error.status_code, str(error.detail), INVALID)
-    return JSONResponse(said.body, error.status_code, headers=dict(error.headers or {}))
+    said = ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+    return await _refused(request, said)

@@ -102,13 +102,8 @@ class Chat:
             await self._refuse(api_error(error), scope, receive, send)
             return
         name = f"chatcmpl-{uuid4().hex}"
-        reply = Reply(
-            name,
-            int(time.time()),
-            asked,
-            self._reasoner.cutting,
-            alone=self._load.alone_seconds,
-        )
+        created, cutting = int(time.time()), self._reasoner.cutting
+        reply = Reply(name, created, asked, cutting, self._load.alone_seconds)
         job = _Job(name, client, asked, conversation, reply, began)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, job, receive, tasks.cancel_scope)

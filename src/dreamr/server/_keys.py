@@ -10,8 +10,8 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from dreamr._knobs import BadOption
-from dreamr._serving import ServeOptions, listed
+from dreamr._knobs import BadOption, listed
+from dreamr._serving import ServeOptions
 from dreamr.server._errors import ApiError
 
 VARIABLE = "DREAMR_SERVE_KEYS"

@@ -46,7 +46,7 @@ class Metrics:
         )
         self.stretch = Gauge(
             "dreamr:target_token_stretch",
-            "How much longer a token of the target takes than at its fastest.",
+            "How much longer a token of the target takes than where nobody else is served.",
             registry=registry,
         )
         self.speedup = Gauge(

@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 import anyio
 import httpx2
 
-from dreamr._serving import ServeOptions, listed
+from dreamr._knobs import listed
+from dreamr._serving import ServeOptions
 from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
 from dreamr.server._errors import bad_request
 from dreamr.server._request import Picture, Said

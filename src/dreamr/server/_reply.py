@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamr.server._load import Level
@@ -31,8 +31,8 @@ class Reply:
     created: int
     asked: Asked
     cutting: Cutting
+    alone: Callable[[Result], float | None]
     level: Level = Level.FULL
-    alone: Callable[[Result], float | None] = field(default=lambda result: None)
     _spoken: bool = field(default=False, init=False)  # whether the answer went out
 
     def opening(self) -> Json:
@@ -56,7 +56,7 @@ class Reply:
 
     def _step(self, event: StepCommitted) -> Json:
         text = event.step.text
-        if event.step.is_answer or event.last:
+        if _answers(event):
             self._spoken = True
             answer = self.cutting.answer(text)
             delta = {"content": self._content(text.strip() if answer is None else answer)}
@@ -74,7 +74,8 @@ class Reply:
 
     def whole(self, result: Result, prompt: int) -> Json:
         """The answer of a request that does not stream."""
-        reasoning = self._reasoning(result)
+        committed = _committed(result)
+        reasoning = "".join(event.step.text for event in committed if not _answers(event))
         message = {
             "role": "assistant",
             "content": self._content(result.answer),
@@ -95,15 +96,6 @@ class Reply:
             "dreamr": self.summary(result),
         }
 
-    def _reasoning(self, result: Result) -> str:
-        """What the stream sends as reasoning."""
-        events = result.events
-        return "".join(
-            event.step.text
-            for event in events
-            if isinstance(event, StepCommitted) and not (event.step.is_answer or event.last)
-        )
-
     def summary(self, result: Result) -> Json:
         """How the run went."""
         return {
@@ -111,13 +103,8 @@ class Reply:
             "level": self.level.name.lower(),
             "seconds": result.seconds,
             "target_alone_seconds": self.alone(result),
-            "steps": [_step(e) for e in result.events if isinstance(e, StepCommitted)],
-            "usage": {
-                "draft": _tokens(result.usage.draft),
-                "target": _tokens(result.usage.target),
-                "judge_calls": result.usage.judge_calls,
-                "judged": result.usage.judged,
-            },
+            "steps": [_step(event) for event in _committed(result)],
+            "usage": asdict(result.usage),
             "finish": result.finish,
             "ignored": list(self.asked.ignored),
         }
@@ -145,11 +132,11 @@ def usage(result: Result, prompt: int) -> Json:
     A drafted token was accepted where it is in what was committed, and rejected where not. Tokens
     that the models wrote in vain are no part of the completion.
     """
-    tokens = [(step.step.tokens, step.step.is_answer) for step in result.steps]
-    completion = sum(count for count, _ in tokens)
+    committed = _committed(result)
+    completion = sum(event.step.tokens for event in committed)
     draft = result.usage.draft
     details = {
-        "reasoning_tokens": sum(count for count, answer in tokens if not answer),
+        "reasoning_tokens": sum(event.step.tokens for event in committed if not _answers(event)),
         "accepted_prediction_tokens": draft.accepted,
         "rejected_prediction_tokens": draft.rejected + draft.cancelled,
         "audio_tokens": 0,
@@ -162,6 +149,15 @@ def usage(result: Result, prompt: int) -> Json:
     }
 
 
+def _committed(result: Result) -> list[StepCommitted]:
+    return [event for event in result.events if isinstance(event, StepCommitted)]
+
+
+def _answers(event: StepCommitted) -> bool:
+    """Whether the step goes out as the answer and not as reasoning."""
+    return event.step.is_answer or event.last
+
+
 def _step(event: StepCommitted) -> Json:
     return {
         "position": event.position,
@@ -169,13 +165,4 @@ def _step(event: StepCommitted) -> Json:
         "tokens": event.step.tokens,
         "ratio": None if event.verdict is None else round(event.verdict.ratio, 6),
         "seconds": round(event.time, 6),
-    }
-
-
-def _tokens(usage: Any) -> Json:
-    return {
-        "accepted": usage.accepted,
-        "kept": usage.kept,
-        "rejected": usage.rejected,
-        "cancelled": usage.cancelled,
     }

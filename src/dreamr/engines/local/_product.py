@@ -1,7 +1,7 @@
 """Several rows times a matrix, by whichever library does it fastest on this machine.
 
-PyTorch multiplies by MKL, which on processors of other makers than its own reaches half of what
-oneDNN does with a matrix that was packed for it beforehand; on its own the two are alike. So it is
+PyTorch multiplies by MKL, which on some processors (an AMD EPYC was measured) reaches half of what
+oneDNN does with a matrix that was packed for it beforehand; on others the two are alike. So it is
 measured once a process, and where packing pays, matrices are packed too: a second copy of them.
 NumPy multiplies a few rows feature by feature faster than MKL, and slower than oneDNN.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+from dreamr.engines.local._row import Array
+
 Room: TypeAlias = Callable[..., Array]
 
 _PACKED_FROM = 3  # rows

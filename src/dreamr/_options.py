@@ -83,6 +83,18 @@ class RunOptions:
             1,
         ),
     ] = 0.3
+    trust: Annotated[
+        float | None,
+        Knob(
+            "For cascade: least probability, by the draft itself, of each token of a step at which "
+            "it is accepted without the target; 0.95 is a start, dreamr calibrate finds one that "
+            "keeps a promise.",
+            _METHOD,
+            0,
+            1,
+            shown="the target sees every step",
+        ),
+    ] = None
     profile: Annotated[
         str | None,
         Knob("File of dreamr calibrate, in the place of gate, alpha and sure.", _METHOD),
@@ -206,7 +218,7 @@ class RunOptions:
             case "adaptive":
                 return AdaptiveGate(self.alpha)
             case "cascade":
-                return CascadeGate(self.alpha, sure=self.sure)
+                return CascadeGate(self.alpha, sure=self.sure, trust=self.trust)
             case "continuation":
                 return ContinuationGate(self.alpha)
             case "fixed":

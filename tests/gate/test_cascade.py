@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from dreamr.gate import CascadeGate, ContinuationGate, Evidence, Situation
+from dreamr.gate import CascadeGate, ContinuationGate, Evidence, FixedGate, Situation
 from dreamr.steps import Ending, Step
 
 STEP = Situation(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER), 0)
@@ -39,6 +41,29 @@ def test_a_doubt_that_nobody_asked_about_is_no_yes() -> None:
     assert not CascadeGate(sure=0.3).decide(Evidence(0.0, 0.0), STEP).accepted
 
 
+def drafted(least: float | None, ending: Ending = Ending.DELIMITER) -> Situation:
+    return Situation(Step("Tea costs 12.\n\n", 5, ending, least, least), 0)
+
+
+def test_what_the_draft_is_sure_of_needs_no_target() -> None:
+    gate = CascadeGate(trust=0.9)
+    verdict = gate.at_once(drafted(math.log(0.95)))
+    assert verdict is not None
+    assert (verdict.accepted, verdict.ratio, verdict.evidence) == (True, pytest.approx(0.95), None)
+    assert gate.at_once(drafted(math.log(0.85))) is None
+
+
+def test_a_draft_that_does_not_say_how_sure_it_is_is_not_trusted() -> None:
+    assert CascadeGate(trust=0.0).at_once(drafted(None)) is None
+    assert CascadeGate(trust=0.0).at_once(drafted(math.nan)) is None
+    assert CascadeGate(trust=0.0).at_once(drafted(0.0, Ending.CAP)) is None
+
+
+def test_nothing_is_trusted_unless_that_is_wanted() -> None:
+    assert CascadeGate().at_once(drafted(0.0)) is None
+    assert FixedGate().at_once(drafted(0.0)) is None
+
+
 def test_a_cut_step_is_never_accepted() -> None:
     assert not CascadeGate(sure=0.0).decide(known(1.0), CUT).accepted
     assert not ContinuationGate(0.0).decide(known(1.0), CUT).accepted
@@ -61,5 +86,7 @@ def test_each_says_what_is_to_be_asked() -> None:
 def test_thresholds_are_shares(value: float) -> None:
     with pytest.raises(ValueError, match="sure"):
         CascadeGate(sure=value)
+    with pytest.raises(ValueError, match="trust"):
+        CascadeGate(trust=value)
     with pytest.raises(ValueError, match="threshold"):
         ContinuationGate(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ import pytest
 from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Capabilities, Chunk, Context, Failure, Sampling, ScriptedEngine
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, RunFailed, Unsupported
-from dreamr.gate import VERDICT, Evidence, Query
+from dreamr.gate import VERDICT, CascadeGate, Evidence, Query
 from dreamr.runner import Settings, open_run, run
 from dreamr.schedules import Options
 from dreamr.steps import Cutting
@@ -413,6 +414,45 @@ def test_a_verified_draft_may_answer_itself() -> None:
     result = go(target(opinion=1.0), draft(), options=options)
     assert texts(result) == DRAFT
     assert (result.answer, result.usage.target.kept) == ("4", 0)
+
+
+def test_what_the_draft_is_sure_of_is_committed_unseen() -> None:
+    """It doubts one step alone; the target is asked about that, and sees no other."""
+
+    def sureness(token: str) -> float:
+        return 0.5 if token.startswith("4") else 0.99
+
+    says = Capabilities(logprobs=True)
+    big, small = target(opinion=1.0), draft(sureness=sureness, capabilities=says)
+    options = Options(answer="verified", reproducible=True)
+    result = go(big, small, options=options, gate=CascadeGate(trust=0.9))
+    assert texts(result) == DRAFT
+    seen = [step.verdict is not None and step.verdict.evidence is not None for step in result.steps]
+    assert seen == [False, False, True, True]
+    assert result.steps[0].step.least == pytest.approx(math.log(0.99))
+    assert result.steps[2].step.least == pytest.approx(math.log(0.5))
+
+
+def test_an_end_without_a_token_of_its_own_leaves_the_last_step_as_sure_as_it_is() -> None:
+    class Late(ScriptedEngine):
+        async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+            async for chunk in super().stream(context, sampling):
+                yield replace(chunk, finish=None)
+            yield Chunk("", 0, "stop")
+
+    says = Capabilities(logprobs=True)
+    small = Late(script=DRAFT, sureness=lambda token: 1.0, capabilities=says)
+    options = Options(answer="verified", reproducible=True)
+    result = go(target(), small, options=options, gate=CascadeGate(trust=0.9))
+    assert texts(result) == DRAFT
+    assert not any(isinstance(event, JudgeEnded) for event in result.events)
+
+
+def test_a_draft_that_cannot_say_how_sure_it_is_is_judged_as_ever() -> None:
+    result = go(target(opinion=1.0), draft(sureness=lambda token: 1.0), gate=CascadeGate(trust=0.9))
+    drafted = [step for step in result.steps if step.source == "draft"]
+    assert drafted
+    assert all(step.verdict is not None and step.verdict.evidence for step in drafted)
 
 
 def test_a_claimed_answer_is_left_to_the_target() -> None:

@@ -53,7 +53,7 @@ class World:
 
     odd_drafts, odd_steps: how often the draft, the target write anything but a plain step.
     alike: how often the target writes what the draft would have written. shown: how often the
-    judging shows how the target would begin.
+    judging shows how the target would begin. trusted: how often a drafted step needs no judge.
     """
 
     seed: int
@@ -62,6 +62,7 @@ class World:
     odd_steps: float = 0.1
     alike: float = 0.0
     shown: float = 0.5
+    trusted: float = 0.0
 
     def write(self, role: str, prefix: Sequence[str]) -> Writing:
         luck = random.Random(f"{self.seed} alike {''.join(prefix)}")
@@ -82,6 +83,13 @@ class World:
         begun = own.text[: luck.randint(1, len(own.text))] if own is not None and shown else ""
         evidence = Evidence(ratio, 1 - ratio, own=begun)
         return Verdict(accepted, ratio, 0.5, "the world says so", evidence)
+
+    def at_once(self, prefix: Sequence[str], step: Step) -> Verdict | None:
+        """On a drafted step about which nobody need be asked."""
+        luck = random.Random(f"{self.seed} trust {''.join(prefix)}|{step.text}")
+        if step.ending is Ending.CAP or luck.random() >= self.trusted:
+            return None
+        return Verdict(True, 0.99, 0.95, "the draft is sure of it")
 
     def complete(self, prefix: Sequence[str], begun: str) -> Writing:
         """The draft's step where the target's beginning is given: often the target's own."""
@@ -225,10 +233,11 @@ class Adversary:
             self.waiting.append((len(lane.prefix), step))
         else:
             self.own.append((len(lane.prefix), step))
+        verdict = self.world.at_once(lane.prefix, step) if lane.role == "draft" else None
         lane.prefix.append(step.text)
         lane.credit -= 1
         self.keep_busy(number)
-        return StepDone(number, step, finish)
+        return StepDone(number, step, finish, verdict)
 
     def unlucky(self, role: str) -> bool:
         return role in self.fragile and self.luck.random() < self.failures
@@ -346,7 +355,8 @@ class Adversary:
                 if command.verdict.reason == "the target wrote the same":
                     assert self.world.write("target", self.text)[0] == step
                 else:
-                    assert command.verdict == self.world.verdict(self.text, step)
+                    trust = self.world.at_once(self.text, step)
+                    assert command.verdict in (trust, self.world.verdict(self.text, step))
         else:
             self.own.remove((command.position, step))
             assert command.verdict is None

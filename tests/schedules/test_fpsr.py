@@ -37,6 +37,7 @@ C = TypeVar("C", bound=Command)
 
 YES = Verdict(True, 0.9, 0.7, "")
 NO = Verdict(False, 0.1, 0.7, "")
+SURE = Verdict(True, 0.99, 0.95, "")
 NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, own="ow"))
 
 
@@ -74,10 +75,16 @@ class Talk:
     def tell(self, signal: Signal) -> list[Command]:
         return self.hear(list(self.schedule.handle(signal)))
 
-    def writes(self, role: Role, step: Step | None, finish: Finish | None = None) -> list[Command]:
+    def writes(
+        self,
+        role: Role,
+        step: Step | None,
+        finish: Finish | None = None,
+        verdict: Verdict | None = None,
+    ) -> list[Command]:
         lane = self.lanes.pop(role) if finish else self.lanes[role]
         if step is not None:
-            return self.tell(StepDone(lane, step, finish))
+            return self.tell(StepDone(lane, step, finish, verdict))
         assert finish is not None
         return self.tell(LaneEnded(lane, finish))
 
@@ -96,6 +103,32 @@ def test_the_draft_and_the_hedge_begin_together() -> None:
     draft, hedge = Talk(window=3).said
     assert draft == OpenLane(0, "draft", (), 3, 8192)
     assert hedge == OpenLane(1, "target", (), 1, 8192)
+
+
+def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
+    talk = Talk()
+    talk.writes("draft", A, verdict=SURE)
+    assert talk.only(Commit).verdict is SURE
+    assert not talk.all(Judge)
+
+
+def test_a_step_that_needs_none_goes_along_behind_one_that_does() -> None:
+    talk = Talk()
+    talk.writes("draft", A)
+    assert talk.writes("draft", B, verdict=SURE) == [Extend(0, (B,))]
+    assert talk.writes("draft", C1) == [Extend(0, (C1,))]
+    talk.judges(YES, NO, YES)
+    assert [commit.verdict for commit in talk.all(Commit)] == [YES, SURE, YES]
+
+
+def test_a_sure_answer_ends_the_run_only_where_the_draft_may_answer() -> None:
+    talk = Talk(answer="verified")
+    talk.writes("draft", ANSWER, "stop", verdict=SURE)
+    assert talk.only(Finished).finish == "answer"
+    talk = Talk()
+    talk.writes("draft", ANSWER, "stop", verdict=SURE)
+    assert not talk.all(Finished)
+    assert talk.only(Discard).step == ANSWER
 
 
 def test_steps_that_are_complete_before_a_verdict_join_the_call() -> None:

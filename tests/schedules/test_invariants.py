@@ -20,6 +20,7 @@ WORLDS = st.builds(
     odd_steps=st.floats(0, 0.5),
     alike=st.sampled_from([0.0, 0.3]),
     shown=st.sampled_from([0.0, 0.7]),
+    trusted=st.sampled_from([0.0, 0.5, 1.0]),
 )
 STEPWISE = [name for name in METHODS if name != "token-sd"]  # which commits pieces of steps
 PACES = st.builds(

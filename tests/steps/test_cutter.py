@@ -46,6 +46,34 @@ def test_a_third_newline_begins_the_next_step() -> None:
     assert texts("one\n\n\n", "two") == texts("one\n", "\n\ntwo") == ["one\n\n", "\ntwo"]
 
 
+@given(st.lists(st.tuples(st.sampled_from(["a", "\n", "\n\n", "b c"]), st.floats(-9, 0))))
+def test_steps_say_how_sure_their_writer_was(chunks: list[tuple[str, float]]) -> None:
+    """Sums add up; a step's lowest is that of the chunks that it has a part of."""
+    cutter = StepCutter(UNCAPPED)
+    steps = [step for text, sure in chunks for step in cutter.push(text, 1, sure, sure)]
+    if (tail := cutter.finish()) is not None:
+        steps.append(tail)
+        assert sum(step.logprob or 0 for step in steps) == pytest.approx(sum(s for _, s in chunks))
+    spans, at = [], 0
+    for text, sure in chunks:
+        spans.append((at, at + len(text), sure))
+        at += len(text)
+    start = 0
+    for step in steps:
+        stop = start + len(step.text)
+        assert step.least == min(sure for a, b, sure in spans if a < stop and b > start)
+        start = stop
+
+
+def test_a_step_with_one_token_of_unknown_probability_says_nothing() -> None:
+    cutter = StepCutter(UNCAPPED)
+    cutter.push("one ", 1, -1.0, -1.0)
+    (step,) = cutter.push("two\n\n", 1)
+    assert (step.logprob, step.least) == (None, None)
+    (step,) = cutter.push("three\n\n", 1, -1.0, -1.0)
+    assert (step.logprob, step.least) == (-1.0, -1.0)
+
+
 def test_white_space_at_the_end_makes_no_step() -> None:
     steps, cutter = cut(["one\n\n", "\n", " "])
     assert [step.text for step in steps] == ["one\n\n"]

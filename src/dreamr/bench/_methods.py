@@ -41,6 +41,11 @@ def _gates() -> dict[str, Preset]:
     for sure in (5, 10, 30, 50):
         values = {"method": "fpsr", "gate": "cascade", "sure": sure / 100}
         presets[f"fpsr-cascade-{sure}"] = Preset(values)
+    for trust in (90, 95, 98):
+        values = {"method": "fpsr", "gate": "cascade", "trust": trust / 100}
+        presets[f"fpsr-trust-{trust}"] = Preset({**values, "answer": "verified"})
+        presets[f"fpsr-trust-{trust}-steps"] = Preset(values)
+    presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})
     for alpha in (50, 70, 90, 95):
         values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}
         presets[f"fpsr-continuation-{alpha}"] = Preset(values)

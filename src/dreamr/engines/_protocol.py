@@ -58,14 +58,15 @@ class Chunk:
 
     Text may be empty (a token that ends in the middle of a character). `finish` is set on the last
     chunk alone: 'stop' where the model ended its turn, 'length' where max_tokens or the context
-    was used up. logprob: the sum of the log-probabilities of these tokens (nats), None if unknown
-    or not asked for.
+    was used up. logprob: the sum of the log-probabilities of these tokens (nats), and least: the
+    lowest of them; None if unknown or not asked for.
     """
 
     text: str
     tokens: int
     finish: Literal["stop", "length"] | None = None
     logprob: float | None = None
+    least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +19,8 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
 Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
+
+Finish: TypeAlias = Literal["stop", "length"]
 
 _WORD = re.compile(r"\s+|\S+\s*")
 
@@ -45,6 +47,7 @@ class ScriptedEngine:
     says; a mapping leads from the prefix's text to the continuation; a function does as it likes.
     opinion: what `judge` finds, as the ratio for all steps, a mapping from a step's text (those
     not in it get 0), or a function of the context before the step and the step.
+    sureness: with which probability it writes a token, from the token's text; None: it is silent.
     token_seconds, judge_seconds: latency of each token and of each judge call; infinite: it hangs.
     capacity: so many calls at work at once take no longer than one alone; of more, each takes the
     longer the more there are.
@@ -58,6 +61,7 @@ class ScriptedEngine:
     opinion: Opinion = 1.0
     name: str = "scripted"
     capabilities: Capabilities = field(default_factory=Capabilities)
+    sureness: Callable[[str], float] | None = None
     token_seconds: float = 0.0
     judge_seconds: float = 0.0
     capacity: float = math.inf
@@ -87,10 +91,10 @@ class ScriptedEngine:
                 number += 1
                 self.written += 1
                 token, upcoming = upcoming, next(tokens, None)
-                if upcoming is None:
-                    yield Chunk(token, 1, "stop")
-                else:
-                    yield Chunk(token, 1, "length" if number == sampling.max_tokens else None)
+                finish: Finish | None = "length" if number == sampling.max_tokens else None
+                finish = "stop" if upcoming is None else finish
+                sure = self._logprob(token) if sampling.logprobs else None
+                yield Chunk(token, 1, finish, sure, sure)
             await self._work(0.0, failure, number)
             if number == 0:
                 yield Chunk("", 0, "stop")
@@ -170,6 +174,9 @@ class ScriptedEngine:
                 return "".join(script[len(context.prefix) :])
             case _:
                 return script(context)
+
+    def _logprob(self, token: str) -> float | None:
+        return None if self.sureness is None else math.log(self.sureness(token))
 
     def _agreement(self, context: Context, candidate: str) -> Evidence:
         """How many of the candidate's tokens are those of the script."""

@@ -1,18 +1,19 @@
-"""Gates that look at the target's own tokens, and ask it only where these leave a doubt."""
+"""Gates that look at the models' own tokens, and ask the target only where these leave a doubt."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._query import Asks, Query
-from dreamr.gate._verdict import FixedGate, Situation, Verdict
+from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
 from dreamr.steps import Ending
 
 
 @dataclass(frozen=True, slots=True)
-class ContinuationGate:
+class ContinuationGate(Gate):
     """Accept what the target might have written itself; nothing is ever asked.
 
     The evidence is `Evidence.continuation`: for each token of the step its probability over that
@@ -51,30 +52,47 @@ class ContinuationGate:
 
 @dataclass(frozen=True, slots=True)
 class CascadeGate(FixedGate):
-    """Accept what the target is sure to go on with; ask about the rest, as `FixedGate` does.
+    """Accept what a model is sure of; ask the target about the rest, as `FixedGate` does.
 
-    A question costs the target about as many rows as a short step has itself, and where it would
-    have written every token of the step, or nearly, the answer is known. What it would write is no
-    mistake that it would not have made alone.
+    Of what the draft is sure, the target need not hear: such a step costs it nothing. What the
+    target is sure to go on with, it need not be asked about: a question costs it about as many rows
+    as a short step has itself, and what it would write is no mistake that it would not have made
+    alone. What is left gets the ratio.
 
     sure: the least `Evidence.weakest` at which nothing is asked; one half is what the target would
     write itself, greedily.
+    trust: the least probability that the draft must have given each token of a step for it to be
+    accepted unseen; None: none is. How well a draft knows what it does not know differs from
+    draft to draft: `dreamr calibrate` finds the value that keeps a promise.
 
     Raises:
         ValueError: a value outside [0, 1].
     """
 
     sure: float = 0.3
+    trust: float | None = None
 
     def __post_init__(self) -> None:
         FixedGate.__post_init__(self)
-        if not 0.0 <= self.sure <= 1.0:
-            raise ValueError(f"sure must lie in [0, 1], not {self.sure}")
+        for name in ("sure", "trust"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], not {value}")
 
     @property
     def query(self) -> Query:
         """The labels' words, about what the target is not sure of."""
         return Query(self.asks, sure=self.sure)
+
+    def at_once(self, situation: Situation) -> Verdict | None:
+        """What the draft is sure of passes unseen."""
+        step = situation.step
+        if self.trust is None or step.least is None or step.ending is Ending.CAP:
+            return None
+        chance = math.exp(step.least)
+        if not chance >= self.trust:  # written so that a NaN is no trust
+            return None
+        return Verdict(True, chance, self.trust, "the draft is sure of it")
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """What the target is sure of passes, asked about or not; the rest, by its answer."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._query import Asks, Query
-from dreamr.gate._verdict import Situation, Verdict
+from dreamr.gate._verdict import Gate, Situation, Verdict
 from dreamr.steps import Ending
 
 SIGNALS = ("ratio", "mass", "continuation", "weakest", "least", "length", "position", "number")
@@ -43,7 +43,7 @@ def _logit(share: float | None) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedGate:
+class LearnedGate(Gate):
     """Accept where a logistic regression on the `signals` calls the step right often enough.
 
     weights: of the signals, in their order. bias: of all. threshold: the least probability. Made by

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._query import Asks, Query
-from dreamr.gate._verdict import FixedGate, Situation, Verdict
+from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
 from dreamr.steps import Ending
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreGate:
+class ScoreGate(Gate):
     """Accept a step that the target rates highly: the gate of SpecReason (arXiv 2504.07891).
 
     Faithful: the target rates soundness, style apart, from 0 to 9, in one token at temperature 0;
@@ -69,7 +69,7 @@ class SameGate(FixedGate):
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementGate:
+class AgreementGate(Gate):
     """Accept what the target would have written itself, token for token (greedy)."""
 
     asks: ClassVar[Asks] = "agreement"

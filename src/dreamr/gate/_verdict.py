@@ -29,7 +29,7 @@ class Verdict:
 
     ratio: the evidence's s+ / (s+ + s-), 0 where there was none. threshold: the least ratio that
     would have been accepted. reason: why, in a few words for people. evidence: None where the
-    step was not judged at all.
+    step was not judged at all; the ratio is then how sure the draft was of it, if that is why.
     """
 
     accepted: bool
@@ -40,19 +40,24 @@ class Verdict:
 
 
 class Gate(Protocol):
-    """The rule; a pure function of what it is shown.
-
-    query: the question whose evidence it decides on.
-    """
+    """The rule; a pure function of what it is shown."""
 
     @property
-    def query(self) -> Query: ...
+    def query(self) -> Query:
+        """The question whose evidence it decides on."""
+        ...
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict: ...
+    def at_once(self, situation: Situation) -> Verdict | None:
+        """The verdict on a step about which the target need not be asked; None where it must."""
+        return None
+
+    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+        """The verdict on any other step."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class FixedGate:
+class FixedGate(Gate):
     """Accept where the ratio reaches a fixed threshold (the paper's TBVM; it uses 0.7).
 
     threshold: in [0, 1]. min_mass: the least probability on the two labels together that counts as

@@ -160,7 +160,7 @@ class Driver:
         def say(step: Step | None, finish: Finish | None) -> None:
             if step is not None:
                 self._record.add(StepReady, lane.number, lane.role, lane.position, step)
-                self._signal(StepDone(lane.number, step, finish))
+                self._signal(StepDone(lane.number, step, finish, self._at_once(lane, step)))
                 lane.position += 1
             elif finish is not None:
                 self._signal(LaneEnded(lane.number, finish))
@@ -170,9 +170,17 @@ class Driver:
 
         begun = (command.begun,) if command.begun else ()
         context = Context(self._conversation, command.prefix + begun)
-        sampling = settings.draws(lane.role, command.max_tokens, command.guess)
+        # A draft says how sure it is, where it can: gates may need no more.
+        tells = lane.role == "draft" and engine.capabilities.logprobs
+        sampling = settings.draws(lane.role, command.max_tokens, command.guess, logprobs=tells)
         pump = Pump(lane, settings.cutting, say, pause, command.begun)
         return await pump.run(engine.stream(context, sampling))
+
+    def _at_once(self, lane: Lane, step: Step) -> Verdict | None:
+        """The verdict on a drafted step that needs no target."""
+        if lane.role != "draft":
+            return None
+        return self._settings.gate.at_once(Situation(step, lane.position))
 
     async def _watch(self) -> None:
         """One clock for all work, since a timer a token would cost more than all the rest."""

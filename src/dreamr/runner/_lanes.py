@@ -122,7 +122,7 @@ class Pump:
             if lane.began is None:
                 lane.began = lane.since
             lane.tokens += chunk.tokens
-            steps = cutter.push(chunk.text, chunk.tokens)
+            steps = cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
             if chunk.finish is not None:
                 return await self._end(cutter, steps, chunk.finish)
             if steps:

@@ -36,10 +36,13 @@ class Settings:
         """How a step begins that is not asked about, since the target writes the answer itself."""
         return (self.cutting.answer_marker or "") if self.options.answer == "target" else ""
 
-    def draws(self, role: Role, max_tokens: int, guess: str = "") -> Sampling:
+    def draws(
+        self, role: Role, max_tokens: int, guess: str = "", *, logprobs: bool = False
+    ) -> Sampling:
         """How a lane draws: as the caller wants it, and no longer than the schedule does."""
-        own = self.draft_sampling if role == "draft" else None
-        return replace(own or self.sampling, max_tokens=max_tokens, guess=guess)
+        own = (self.draft_sampling if role == "draft" else None) or self.sampling
+        logprobs = logprobs or own.logprobs
+        return replace(own, max_tokens=max_tokens, guess=guess, logprobs=logprobs)
 
     def summary(self) -> Mapping[str, Option]:
         """The settings as flat values, for the trace."""

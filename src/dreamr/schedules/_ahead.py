@@ -67,10 +67,10 @@ class Ahead(Listener):
 
     def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
-            case StepDone(_, step, finish):
+            case StepDone(_, step, finish, verdict):
                 cut = step.ending is Ending.CAP
                 claim = is_claim(step, self._answer)
-                self._waiting.append(Drafted(step, claim, CUT if cut else None))
+                self._waiting.append(Drafted(step, claim, CUT if cut else verdict))
                 if finish is not None:
                     self._draft = None
                 elif cut:  # nothing that follows can be committed

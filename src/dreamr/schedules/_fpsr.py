@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from dreamr.gate import Verdict
 from dreamr.schedules._ahead import Ahead, Drafted
-from dreamr.schedules._claims import CLAIM, FORESEEN
+from dreamr.schedules._claims import CLAIM, CUT, FORESEEN
 from dreamr.schedules._protocol import Finish, Options
 from dreamr.steps import Step
 
@@ -137,9 +137,12 @@ class Fpsr(Ahead):
         super()._redraft()
 
     def _judge(self) -> None:
-        """Ask about all complete waiting steps at once, and about a claim behind them."""
+        """Ask about all complete waiting steps at once, and about a claim behind them.
+
+        Among them are those that need no verdict: who judges what follows has to read them.
+        """
         if not self._ahead and any(not drafted.decided for drafted in self._waiting):
-            self._board.judge(drafted.step for drafted in self._waiting if drafted.verdict is None)
+            self._board.judge(d.step for d in self._waiting if d.verdict is not CUT)
 
     def _hedge(self) -> None:
         """Let the target write its own step at the frontier, where that is wanted."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dreamr.gate import Verdict
 from dreamr.schedules._claims import CLAIM, CUT, is_claim
-from dreamr.schedules._protocol import Finish, Options
+from dreamr.schedules._protocol import Options, StepDone
 from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -34,10 +34,10 @@ class Parse(Turns):
             self._credit = self._board.options.max_steps - self._board.position
             self._draft = self._board.open("draft", self._credit)
 
-    def _drafted(self, step: Step, finish: Finish | None) -> None:
-        self._waiting.append(step)
-        cut = step.ending is Ending.CAP
-        if finish is not None or cut or len(self._waiting) == self._credit:
+    def _drafted(self, done: StepDone) -> None:
+        self._waiting.append(done.step)
+        cut = done.step.ending is Ending.CAP
+        if done.finish is not None or cut or len(self._waiting) == self._credit:
             self._draft_ended()
 
     def _draft_ended(self) -> None:

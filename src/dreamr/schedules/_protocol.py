@@ -28,11 +28,13 @@ class StepDone:
     """The lane wrote a step.
 
     finish: set where the stream is known to have ended with it; the lane is then over.
+    verdict: on a drafted step about which the target need not be asked.
     """
 
     lane: int
     step: Step
     finish: Finish | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

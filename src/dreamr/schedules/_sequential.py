@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dreamr.gate import Verdict
 from dreamr.schedules._claims import CLAIM, CUT, is_claim
-from dreamr.schedules._protocol import Finish, Options
+from dreamr.schedules._protocol import Options, StepDone
 from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -33,9 +33,9 @@ class Sequential(Turns):
         else:
             self._draft = self._board.open("draft", 1)
 
-    def _drafted(self, step: Step, finish: Finish | None) -> None:
-        board = self._board
-        if finish is not None:
+    def _drafted(self, done: StepDone) -> None:
+        board, step = self._board, done.step
+        if done.finish is not None:
             self._draft = None
         if is_claim(step, board.options.answer):
             board.discard(board.position, step, "draft", CLAIM)
@@ -44,6 +44,8 @@ class Sequential(Turns):
         self._candidate = step
         if step.ending is Ending.CAP:
             self._decided([CUT])
+        elif done.verdict is not None:
+            self._decided([done.verdict])
         else:
             board.judge([step])
 

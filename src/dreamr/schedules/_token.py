@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules._protocol import Finish, Options, RunEnd
+from dreamr.schedules._protocol import Finish, Options, RunEnd, StepDone
 from dreamr.schedules._turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -38,9 +38,9 @@ class TokenSpeculation(Turns):
         else:
             self._draft = self._board.open("draft", self._size, most=self._size)
 
-    def _drafted(self, step: Step, finish: Finish | None) -> None:
-        self._guess.append(step)
-        if finish is not None:
+    def _drafted(self, done: StepDone) -> None:
+        self._guess.append(done.step)
+        if done.finish is not None:
             self._draft_ended()
         else:  # the lane is bounded by tokens, and one of them may hold more than a step
             self._board.grant(self._draft)

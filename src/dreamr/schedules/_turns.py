@@ -23,8 +23,8 @@ class Turns(Listener):
 
     def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
-            case StepDone(_, step, finish):
-                self._drafted(step, finish)
+            case StepDone():
+                self._drafted(signal)
             case LaneEnded():
                 self._draft_ended()
             case LaneFailed():
@@ -38,7 +38,7 @@ class Turns(Listener):
         """Nothing is left: who hears of the end of a turn begins the next."""
 
     @abstractmethod
-    def _drafted(self, step: Step, finish: Finish | None) -> None:
+    def _drafted(self, done: StepDone) -> None:
         """The draft wrote a step."""
 
     @abstractmethod

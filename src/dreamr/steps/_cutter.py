@@ -59,7 +59,8 @@ class StepCutter:
     caps: they are looked at after each chunk, so they are exact where a chunk is one token.
 
     A chunk that holds the end of a step gives it its tokens by characters, rounded up: a token
-    across the boundary belongs to the step that it ends.
+    across the boundary belongs to the step that it ends. So does the chunk's log-probability; its
+    lowest counts for every step that has a part of it.
     """
 
     def __init__(self, cutting: Cutting | None = None) -> None:
@@ -69,6 +70,8 @@ class StepCutter:
         self._begin()
         self._text = ""
         self._tokens = 0
+        self._logprob: float | None = 0.0
+        self._least: float | None = 0.0
         self._done = False
 
     def _begin(self) -> None:
@@ -92,10 +95,17 @@ class StepCutter:
         """Whether no further step can come: the end was told, or the final answer was cut."""
         return self._done
 
-    def push(self, text: str, tokens: int) -> list[Step]:
-        """Take the next chunk of `tokens` tokens; give the steps that it completes."""
+    def push(
+        self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
+    ) -> list[Step]:
+        """Take the next chunk of `tokens` tokens; give the steps that it completes.
+
+        logprob, least: of these tokens, as `Step` has them.
+        """
         boundary = len(self._text)
         self._text += text
+        if text or tokens:
+            self._weigh(logprob, least)
         if (  # within a step, as nearly every token is: nothing is done that need not be
             self._is_answer is False
             and self._tokens + tokens < self._cap
@@ -114,11 +124,21 @@ class StepCutter:
             self._tokens += share - spent
             spent = share
             steps.append(self._cut(end, Ending.DELIMITER))
+            if self._text:
+                self._weigh(None if logprob is None else 0.0, least)
         self._tokens += tokens - spent
         if not self._done and self._tokens >= self._cap:
             self._done = bool(self._is_answer)
             steps.append(self._cut(len(self._text), Ending.CAP))
         return steps
+
+    def _weigh(self, logprob: float | None, least: float | None) -> None:
+        if logprob is None or least is None or self._logprob is None or self._least is None:
+            self._logprob = self._least = None
+            return
+        self._logprob += logprob
+        if not least >= self._least:  # a NaN stays
+            self._least = least
 
     def finish(self, *, truncated: bool = False) -> Step | None:
         """End the stream; `truncated` where a limit ended it and not the model.
@@ -135,9 +155,10 @@ class StepCutter:
         return self._cut(len(self._text), Ending.CAP if truncated else ending)
 
     def _cut(self, end: int, ending: Ending) -> Step:
-        step = Step(self._text[:end], self._tokens, ending)
+        step = Step(self._text[:end], self._tokens, ending, self._logprob, self._least)
         self._text = self._text[end:]
         self._tokens = 0
+        self._logprob = self._least = 0.0
         self._begin()
         return step
 

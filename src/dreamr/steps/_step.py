@@ -20,12 +20,15 @@ class Step:
     """A piece of reasoning up to and including its delimiter.
 
     `text` is exactly what the model wrote (concatenating steps gives the stream back), `tokens`
-    how many tokens of the writing model it took.
+    how many tokens of the writing model it took. logprob: the sum of the log-probabilities (nats)
+    that its writer gave these tokens, and least: the lowest of them; None where one is unknown.
     """
 
     text: str
     tokens: int
     ending: Ending
+    logprob: float | None = None
+    least: float | None = None
 
     @property
     def is_answer(self) -> bool:

@@ -91,7 +91,7 @@ def _read(name: str, value: Any) -> Any:
 
 
 def _step(values: Mapping[str, Any]) -> Step:
-    return Step(values["text"], values["tokens"], Ending(values["ending"]))
+    return Step(**{**values, "ending": Ending(values["ending"])})
 
 
 def _verdict(values: Mapping[str, Any]) -> Verdict:

@@ -43,6 +43,7 @@ class Served:
     field_name: str = "reasoning"
     ahead: float | None = None  # seconds that its clock, if it tells, goes before ours
     echoes: bool = False  # whether what it continues comes first, as in llama.cpp
+    sureness: float = 1.0  # with which probability it writes each token
     prompt_tokens: int | None = None  # as streams tell, where they do
 
     def __post_init__(self) -> None:
@@ -161,6 +162,11 @@ class Served:
             choice: Json = {"delta": {name: token}, "finish_reason": finish}
             if "prompt" in body:
                 choice = {"text": token, "finish_reason": finish}
+            if body.get("logprobs"):
+                content = [{"token": token, "logprob": math.log(self.sureness)}]
+                choice["logprobs"] = {"content": content}
+                if "prompt" in body:
+                    choice["logprobs"] = {"token_logprobs": [math.log(self.sureness)]}
             event: Json = {"choices": [choice]}
             if counted:
                 event["usage"] = {

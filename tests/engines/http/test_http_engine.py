@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from dreamr.conversation import Conversation, read_image
 from dreamr.doctor import CHECKS, Patient
 from dreamr.engines import Chunk, Context, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.http._said import Speech
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.gate import Evidence, Query
 from dreamr.tasks import make_problem
@@ -115,6 +117,26 @@ def test_a_stream_ends_where_its_bound_is_used_up() -> None:
     chunks = read(Served(script=SCRIPT), max_tokens=3)
     assert text(chunks).split() == ["Two", "and", "two."]
     assert chunks[-1].finish == "length"
+
+
+def test_chunks_say_how_sure_the_model_is_where_that_is_wanted() -> None:
+    served = Served(script=SCRIPT, sureness=0.5)
+    for chunk in read(served, logprobs=True):
+        assert chunk.logprob == (pytest.approx(math.log(0.5)) if chunk.tokens else None)
+        assert chunk.least == chunk.logprob
+    assert {chunk.least for chunk in read(served)} == {None}
+
+
+def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None:
+    def event(text: str, *logprobs: float) -> Any:
+        content = [{"token": "?", "logprob": logprob} for logprob in logprobs]
+        return {"choices": [{"delta": {"content": text}, "logprobs": {"content": content}}]}
+
+    speech = Speech()
+    assert speech.hear(event("", -2.0)) is None
+    chunk = speech.hear(event("é", -0.5, -0.25))
+    assert chunk is not None
+    assert (chunk.logprob, chunk.least) == (-2.75, -2.0)
 
 
 def test_a_request_asks_for_no_more_than_it_may_be_ahead_and_the_next_goes_on() -> None:

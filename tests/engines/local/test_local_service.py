@@ -45,7 +45,8 @@ def serve(text_model: Loaded) -> Open:
     def start(*talks: Conversation, **options: Any) -> tuple[Service, list[Any]]:
         sent: list[Any] = []
         options = {"gather": 0.0, **options}
-        service = Service(endless, judging(endless), LocalOptions(**options), sent.append)
+        peek = options.pop("peek", tuple)
+        service = Service(endless, judging(endless), LocalOptions(**options), sent.append, peek)
         for key, talk in enumerate(talks or [conversation()]):
             service.handle(Remember(key, talk))
         return service, sent
@@ -75,6 +76,41 @@ def test_a_stream_stops_at_its_credit_and_goes_on_when_tokens_are_taken(serve: O
     assert len(sent) == 8
 
 
+def test_a_pass_that_nobody_waits_for_any_more_ends_within(serve: Open) -> None:
+    service, sent = serve(peek=lambda: [Cancel(1)])
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    drain(service)
+    assert sent == []
+    (branch,) = service.sessions[0].branches
+    assert (branch.ids, branch.busy) == ([], False)
+    service.handle(Cancel(1))  # as it comes when the unit is over
+    service.handle(Stream(2, 0, (), Sampling(3)))
+    drain(service)
+    assert calls(sent) == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "still_waits", [Stream(2, 0, (), Sampling(3)), Judge(2, 0, (), ("Tea is hot.\n\n",))]
+)
+def test_a_pass_goes_on_for_the_next_call_of_its_conversation(
+    serve: Open, still_waits: Stream | Judge
+) -> None:
+    service, _ = serve(peek=lambda: [Cancel(1), still_waits])
+    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.work()
+    service.work()
+    assert service.sessions[0].branches[0].ids
+
+
+def test_a_pass_goes_on_while_one_of_its_callers_waits(serve: Open) -> None:
+    talks = [conversation("What is tea?"), conversation("What is milk?")]
+    service, sent = serve(*talks, peek=lambda: [Cancel(1)])
+    service.handle(Stream(1, 0, (), Sampling(2)))
+    service.handle(Stream(2, 1, (), Sampling(2)))
+    drain(service)
+    assert 2 in calls(sent)
+
+
 def test_tokens_that_come_fast_are_sent_together_and_nothing_is_lost(serve: Open) -> None:
     apart, pieces = serve(ahead=20)
     together, chunks = serve(ahead=20, gather=60.0)
@@ -90,6 +126,8 @@ def test_tokens_that_come_fast_are_sent_together_and_nothing_is_lost(serve: Open
     assert sum(piece.logprob for piece in chunks) == pytest.approx(
         sum(piece.logprob for piece in pieces)
     )
+    assert min(piece.least for piece in chunks) == min(piece.least for piece in pieces)
+    assert all(piece.least == piece.logprob for piece in pieces)
     assert chunks[-1].finish == "length"
 
 
@@ -103,11 +141,11 @@ def test_a_line_is_never_held_back(text_model: Loaded) -> None:
         credit=9,
         prefill=64,
     )
-    first = task.gather(Piece(1, "Tea", 1, None, -1.0), 60.0)  # nothing was sent before it
+    first = task.gather(Piece(1, "Tea", 1, None, -1.0, -1.0), 60.0)  # nothing was sent before it
     assert first is not None
-    assert task.gather(Piece(1, " is", 1, None, -1.0), 60.0) is None
-    line = task.gather(Piece(1, " hot.\n\n", 1, None, -1.0), 60.0)
-    assert line == Piece(1, " is hot.\n\n", 2, None, -2.0)
+    assert task.gather(Piece(1, " is", 1, None, -1.0, -1.0), 60.0) is None
+    line = task.gather(Piece(1, " hot.\n\n", 1, None, -1.0, -1.0), 60.0)
+    assert line == Piece(1, " is hot.\n\n", 2, None, -2.0, -1.0)
 
 
 def test_streams_take_turns(serve: Open) -> None:

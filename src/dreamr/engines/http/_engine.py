@@ -117,7 +117,7 @@ class HttpEngine:
         """Known after `start`; pictures are taken to be understood until the server refuses one."""
         if self._facts is None:
             return Capabilities()
-        return Capabilities(judge=self._facts.judges, logprobs=True)
+        return Capabilities(judge=self._facts.judges, logprobs=self._facts.judges)
 
     @property
     def alive(self) -> bool:

@@ -39,6 +39,7 @@ class Speech:
     finish: Literal["stop", "length"] | None = None
     _thinking: bool = False
     _reported: bool = False
+    _unsaid: tuple[float, ...] = ()  # log-probabilities of tokens whose text is still to come
 
     def hear(self, event: Json) -> Chunk | None:
         """The chunk that an event makes; None where it makes none.
@@ -51,14 +52,17 @@ class Speech:
         thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
         content = self._fresh(delta.get("content") or choice.get("text") or "")
         text = self._tagged(thought, content)
-        logprob = _chosen(choice.get("logprobs"))
+        logprobs = self._unsaid + _chosen(choice.get("logprobs"))
         self._end(choice.get("finish_reason"))
         tokens = self._count(event.get("usage"), spoke=bool(text))
+        self._unsaid = () if text or tokens else logprobs
         if not (text or tokens):
             return None
         self.text += text
         self.tokens += tokens
-        return Chunk(text, tokens, None, logprob)
+        if not logprobs:
+            return Chunk(text, tokens)
+        return Chunk(text, tokens, None, math.fsum(logprobs), min(logprobs))
 
     def _fresh(self, content: str) -> str:
         """Without what is an echo in it."""
@@ -98,14 +102,13 @@ class Speech:
         return int(spoke and not self._reported)
 
 
-def _chosen(logprobs: Json | None) -> float | None:
-    """The sum of the log-probabilities of the tokens of a piece."""
+def _chosen(logprobs: Json | None) -> tuple[float, ...]:
+    """The log-probabilities of the tokens of a piece."""
     if not logprobs:
-        return None
+        return ()
     if logprobs.get("content"):
-        return math.fsum(token["logprob"] for token in logprobs["content"])
-    found = [value for value in logprobs.get("token_logprobs") or () if value is not None]
-    return math.fsum(found) if found else None
+        return tuple(token["logprob"] for token in logprobs["content"])
+    return tuple(value for value in logprobs.get("token_logprobs") or () if value is not None)
 
 
 def top_words(answer: Json) -> dict[str, float]:

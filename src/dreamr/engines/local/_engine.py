@@ -192,7 +192,7 @@ class LocalEngine:
                 if taken >= batch and not finished:
                     self._send(Taken(number, taken))
                     taken = 0
-                yield Chunk(piece.text, piece.tokens, piece.finish, piece.logprob)
+                yield Chunk(piece.text, piece.tokens, piece.finish, piece.logprob, piece.least)
         finally:
             self._end_call(number, tell=not finished)
 

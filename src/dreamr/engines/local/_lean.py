@@ -13,7 +13,7 @@ passes that carry more than rows (DeepStack), goes to the modules.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,7 @@ class LeanDecoder:
     """Stands in for a decoder module; `modules` takes what it cannot do.
 
     The module's weights are laid out anew and stay the module's: both ways compute with them.
+    interrupted: asked within passes of many rows whether the one under way has become useless.
     """
 
     def __init__(self, module: Any, modules: Any) -> None:
@@ -65,6 +66,7 @@ class LeanDecoder:
         self._rows = RowsPass(self._layers, self._norm, factors)
         self._group = self._layers[0].heads // self._layers[0].kv_heads
         self._table = torch.empty(2, 0, self._layers[0].size).numpy()
+        self.interrupted: Callable[[], bool] = lambda: False
 
     def __call__(
         self,
@@ -97,7 +99,7 @@ class LeanDecoder:
             start += part.rows
         cos, sin = self._angles(torch.cat([part.positions for part in parts], -1))
         x = torch.cat([part.embeds[0] for part in parts])
-        hidden = torch.from_numpy(self._rows(x.numpy(), cos, sin, blocks))
+        hidden = torch.from_numpy(self._rows(x.numpy(), cos, sin, blocks, self.interrupted))
         return list(hidden.split([block.stop - block.first for block in blocks]))
 
     def _block(self, part: Any, start: int) -> Block:

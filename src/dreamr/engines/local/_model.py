@@ -7,7 +7,7 @@ own forward keeps the rotary offset of the last conversation there, which mixes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -107,6 +107,14 @@ class Model:
     def batches(self) -> bool:
         """Whether parts of several sequences can share a pass."""
         return isinstance(self.decoder, LeanDecoder)
+
+    def watch(self, interrupted: Callable[[], bool]) -> None:
+        """Ask this within long passes, and raise `Interrupted` where it says so.
+
+        transformers' own modules run to their end.
+        """
+        if isinstance(self.decoder, LeanDecoder):
+            self.decoder.interrupted = interrupted
 
     def run(self, part: Part) -> torch.Tensor:
         """What a part wants: its rows, hidden or as logits, or the last of them alone."""

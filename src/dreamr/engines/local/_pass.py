@@ -37,6 +37,10 @@ class Part:
         return int(self.embeds.shape[1])
 
 
+class Interrupted(BaseException):
+    """Nobody waits any more for any part of the pass under way; nothing of it was kept."""
+
+
 Passes = Generator[Part, torch.Tensor, T]
 
 

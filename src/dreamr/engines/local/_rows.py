@@ -8,7 +8,7 @@ memory that is kept from pass to pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from dreamr.engines.local._pass import Interrupted
 from dreamr.engines.local._product import Products
 from dreamr.engines.local._row import Array, as_numpy, attend
 
@@ -56,16 +57,29 @@ class RowsPass:
         self._norm = _RowsNorm(norm, self._room)
         self._straight, self._crossed = factors
 
-    def __call__(self, x: Array, cos: Array, sin: Array, blocks: Sequence[Block]) -> Array:
+    def __call__(
+        self,
+        x: Array,
+        cos: Array,
+        sin: Array,
+        blocks: Sequence[Block],
+        interrupted: Callable[[], bool],
+    ) -> Array:
         """The wanted hidden rows (wanted, width); keys and values of all go to the stores.
 
-        x: embedding rows (rows, width). cos, sin: of their positions, (rows, size).
+        x: embedding rows (rows, width). cos, sin: of their positions, (rows, size). interrupted:
+        asked before each layer whether to go on.
+
+        Raises:
+            Interrupted: not to go on.
         """
         wide = self._turned("wide", self._straight, cos)
         cross = self._turned("cross", self._crossed, sin)
         top = len(self._layers) - 1
         x = x.copy()
         for number, layer in enumerate(self._layers):
+            if interrupted():
+                raise Interrupted
             x = layer(x, wide[number], cross[number], blocks, number, last=number == top)
         return self._norm(x).copy()
 

@@ -6,7 +6,9 @@ conversations as there are, until it has as many rows as one pass of a prompt. S
 the room that is left. A stream whose own conversation is being judged waits: a verdict mostly ends
 it. Models that do not batch give each pass to one call.
 
-Between two units the worker reads its messages: a cancelled call costs one more unit at most.
+Between two units the worker reads its messages: a cancelled call costs one more unit at most. And
+within a pass it looks whether anybody still waits for what it computes: the reading of a long
+question ends a layer or two after all who asked for its conversation have gone.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dreamr.engines._questions import Questions
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded, one_line
 from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._pass import Part, Passes
+from dreamr.engines.local._pass import Interrupted, Part, Passes
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
 from dreamr.engines.local._wire import (
@@ -93,7 +95,8 @@ def judging_or_why_not(
 class Service:
     """The calls of one engine.
 
-    judging: how, or why the model cannot. send: takes the answers.
+    judging: how, or why the model cannot. send: takes the answers. peek: the messages that came
+    while a unit is under way; `handle` gets them afterwards.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Service:
         judging: Judging | str,
         options: LocalOptions,
         send: Callable[[Any], None],
+        peek: Callable[[], Sequence[Any]] = tuple,
     ) -> None:
         self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
         self._known: OrderedDict[int, _Known] = OrderedDict()
@@ -111,6 +115,10 @@ class Service:
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
         self._judged = False  # whether the last unit gave verdicts
+        self._peek = peek
+        self._running: Sequence[_Job] = ()  # in the pass under way
+        self._useless = False  # whether nobody waited for it when that was last looked at
+        loaded.model.watch(self._interrupted)
 
     @property
     def patience(self) -> float:
@@ -155,7 +163,7 @@ class Service:
                 self._guarded(stream.call, partial(self._open, stream, known))
                 return True
             jobs = self._gather()
-            self._run(jobs)
+            self._run_for_somebody(jobs)
             # A stream makes one token a pass: only judge calls want another.
             self._begun = [job for job in jobs if job.part is not None]
         return bool(jobs or self._opening)
@@ -224,6 +232,38 @@ class Service:
         """Begin a call; whether it wants a pass."""
         self._step(job, lambda: None)
         return job.part is not None
+
+    def _run_for_somebody(self, jobs: Sequence[_Job]) -> None:
+        """One pass, unless all who want it go meanwhile."""
+        self._running, self._useless = jobs, False
+        try:
+            self._run(jobs)
+        except Interrupted:
+            for job in jobs:
+                job.part = None
+                job.leave()
+        finally:
+            self._running = ()
+
+    def _interrupted(self) -> bool:
+        """Whether nobody waits for the pass under way, or for anything of its conversations.
+
+        Twice in a row: a caller that closes a stream to open another says so in two messages.
+        """
+        before, self._useless = self._useless, bool(self._running) and self._is_useless()
+        return before and self._useless
+
+    def _is_useless(self) -> bool:
+        messages = self._peek()
+        gone = {message.call for message in messages if isinstance(message, Cancel)}
+        if not gone.issuperset(job.call for job in self._running):
+            return False
+        waiting = [known for _, known in (*self._judges, *self._opening)]
+        fresh = (message for message in messages if isinstance(message, Stream | Judge))
+        waiting += [self._known[message.key] for message in fresh if message.key in self._known]
+        wanted = [known.session for known in waiting]
+        wanted += [task.session for task in self._streams if task.call not in gone]
+        return not any(job.session in wanted for job in self._running)
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         """One pass for all; if that fails, one for each, so that only who is to blame fails."""

@@ -67,7 +67,7 @@ class StreamTask:
     def passes(self) -> Passes[Piece | None]:
         """The same as a call whose pass, if it needs one, somebody else runs."""
         if self._sampling.max_tokens < 1:
-            return Piece(self.call, "", 0, "length", None)
+            return Piece(self.call, "", 0, "length", None, None)
         if self._foreseen:
             return self._known()
         branch, ids = self._branch, self._ids
@@ -141,11 +141,11 @@ class StreamTask:
     def _piece(self, token: int, logprob: float | None) -> Piece:
         self._made += 1
         if token in self._loaded.ends:
-            return Piece(self.call, "", 1, "stop", logprob)
+            return Piece(self.call, "", 1, "stop", logprob, logprob)
         text = self._texts.push(token)
         self._generation.push(token, text, whole=not self._texts.pending)
         self._ids.append(token)
-        return Piece(self.call, text, 1, "length" if self._full() else None, logprob)
+        return Piece(self.call, text, 1, "length" if self._full() else None, logprob, logprob)
 
     def _full(self) -> bool:
         spent = self._made >= self._sampling.max_tokens

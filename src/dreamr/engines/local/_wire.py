@@ -98,17 +98,17 @@ class Piece(NamedTuple):
     tokens: int
     finish: Literal["stop", "length"] | None
     logprob: float | None
+    least: float | None
 
     def followed_by(self, other: Piece) -> Piece:
         """Both as one."""
-        logprob = _sum(self.logprob, other.logprob)
-        return Piece(
-            self.call, self.text + other.text, self.tokens + other.tokens, other.finish, logprob
-        )
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+        logprob = least = None
+        if self.logprob is not None and other.logprob is not None:
+            logprob = self.logprob + other.logprob
+        if self.least is not None and other.least is not None:
+            least = min(self.least, other.least)
+        text, tokens = self.text + other.text, self.tokens + other.tokens
+        return Piece(self.call, text, tokens, other.finish, logprob, least)
 
 
 class Judged(NamedTuple):

@@ -68,7 +68,7 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     model = loaded.model
     judges = isinstance(judging, Judging)
     line.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
-    return Service(loaded, judging, options, line.send)
+    return Service(loaded, judging, options, line.send, line.peek)
 
 
 class _Line:
@@ -79,6 +79,7 @@ class _Line:
         self._frames = Frames()
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
+        self._unheard: list[Any] = []  # what came while a unit was under way
 
     def send(self, message: Any) -> None:
         self._link.sendall(pack(message))
@@ -89,9 +90,19 @@ class _Line:
             for message in self._frames.feed(self._read()):
                 return message
 
+    def peek(self) -> list[Any]:
+        """The messages that came since `receive`, which will hand them over."""
+        while self._poll.poll(0):
+            self._unheard += self._frames.feed(self._read())
+        return self._unheard
+
     def receive(self, handle: Any, seconds: float | None = None) -> None:
         """Hand over the messages that are there; wait for one so long, None: until one comes."""
         wait = None if seconds is None else 1000 * seconds
+        unheard, self._unheard = self._unheard, []
+        for message in unheard:
+            wait = 0
+            handle(message)
         while self._poll.poll(wait):
             for message in self._frames.feed(self._read()):
                 wait = 0

@@ -34,6 +34,12 @@ def test_a_wrong_value_is_named(wrong: dict[str, Any], message: str) -> None:
         RunOptions(**wrong)
 
 
+def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
+    assert RunOptions(retries=2).settings().options.retries == 2
+    with pytest.raises(BadOption, match="--retries"):
+        RunOptions(retries=2, reproducible=True)
+
+
 def test_every_option_reaches_the_runner() -> None:
     options = RunOptions(
         method="sequential",
@@ -55,6 +61,7 @@ def test_every_option_reaches_the_runner() -> None:
         "hedge": "idle",
         "reproducible": True,
         "answer": "verified",
+        "retries": 0,
         "max_steps": 9,
         "max_tokens": 77,
     }

@@ -117,6 +117,16 @@ class RunOptions:
             _METHOD,
         ),
     ] = "target"
+    retries: Annotated[
+        int,
+        Knob(
+            "Other candidates that the draft writes for a rejected step while the target writes "
+            "its own; the first that a stricter gate accepts wins.",
+            _METHOD,
+            0,
+            8,
+        ),
+    ] = 0
     reproducible: Annotated[
         bool,
         Knob("Always wait for the draft, so that the text does not depend on timing.", _METHOD),
@@ -176,6 +186,8 @@ class RunOptions:
         check_options(self)
         if self.method == "token-sd" and self.temperature > 0:
             raise BadOption("token-sd is greedy: leave temperature at 0")
+        if self.retries and self.reproducible:
+            raise BadOption("retries depend on timing: leave out --retries, or --reproducible")
 
     def settings(self) -> Settings:
         """What the runner takes."""
@@ -186,6 +198,7 @@ class RunOptions:
                 hedge=self.hedge,
                 reproducible=self.reproducible,
                 answer=self.answer,
+                retries=self.retries,
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,
             ),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.gate import Evidence, FixedGate, Labels, Situation
+from dreamr.gate import Evidence, FixedGate, Labels, Situation, stricter
 from dreamr.steps import Ending, Step
 
 SITUATION = Situation(Step("so\n\n", 2, Ending.DELIMITER), position=3)
@@ -78,3 +78,12 @@ def test_labels_that_cannot_be_told_apart_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"label|spelled"):
         Labels(positive, negative)
+
+
+@given(st.floats(0, 1), st.integers(0, 8))
+def test_each_further_try_has_to_convince_more(threshold: float, retries: int) -> None:
+    assert threshold <= stricter(threshold, retries) <= stricter(threshold, retries + 1) <= 1
+    again = Situation(Step("Tea.\n\n", 2, Ending.DELIMITER), 0, retries)
+    verdict = FixedGate(threshold).decide(Evidence(threshold, 1 - threshold), again)
+    assert verdict.threshold == pytest.approx(stricter(threshold, retries))
+    assert verdict.accepted == (verdict.ratio >= verdict.threshold)

@@ -448,6 +448,29 @@ def test_an_end_without_a_token_of_its_own_leaves_the_last_step_as_sure_as_it_is
     assert not any(isinstance(event, JudgeEnded) for event in result.events)
 
 
+def test_another_try_wins_over_a_target_that_takes_long() -> None:
+    """It is drawn with a seed of its own, and judged by a stricter gate."""
+    seeds: list[Sampling] = []
+
+    class Trying(ScriptedEngine):
+        async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+            seeds.append(sampling)
+            self.script = TARGET if sampling.temperature > 0 else DRAFT
+            async for chunk in super().stream(context, sampling):
+                yield chunk
+
+    opinion = {DRAFT[0]: 0.1, TARGET[0]: 0.8, TARGET[1]: 0.9}
+    big = target(opinion=opinion, token_seconds=0.05)
+    options = Options(retries=2, answer="verified")
+    result = go(big, Trying(script=DRAFT, name="small"), options=options)
+    tries = [sampling for sampling in seeds if sampling.temperature > 0]
+    assert len({sampling.seed for sampling in tries}) == options.retries
+    assert {sampling.temperature for sampling in tries} == {0.7}
+    refused = [event for event in result.events if isinstance(event, StepRejected)]
+    first = [(e.step.text, round(e.verdict.threshold, 3)) for e in refused if e.position == 0]
+    assert first[:2] == [(DRAFT[0], 0.7), (TARGET[0], 0.85)]  # 0.8 were enough at first
+
+
 def test_a_draft_that_cannot_say_how_sure_it_is_is_judged_as_ever() -> None:
     result = go(target(opinion=1.0), draft(sureness=lambda token: 1.0), gate=CascadeGate(trust=0.9))
     drafted = [step for step in result.steps if step.source == "draft"]

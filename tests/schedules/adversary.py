@@ -75,8 +75,16 @@ class World:
         text = f"{role[0]}{luck.randrange(1000)}{'.' if ending is Ending.END else chr(10) * 2}"
         return Step(text, luck.randint(1, 9), ending), finish
 
-    def verdict(self, prefix: Sequence[str], step: Step) -> Verdict:
-        luck = random.Random(f"{self.seed} judge {''.join(prefix)}|{step.text}")
+    def try_again(self, prefix: Sequence[str], number: int) -> Writing:
+        """What the draft writes in the place of a rejected step; sometimes just that."""
+        luck = random.Random(f"{self.seed} try {number} {''.join(prefix)}")
+        if luck.random() < 0.2:
+            return self.write("draft", prefix)
+        step, finish = self.write("draft", [*prefix, f"try {number}"])
+        return (None if step is None else replace(step, text=f"try {step.text}")), finish
+
+    def verdict(self, prefix: Sequence[str], step: Step, retries: int = 0) -> Verdict:
+        luck = random.Random(f"{self.seed} judge {retries} {''.join(prefix)}|{step.text}")
         accepted, ratio = luck.random() < self.acceptance, luck.random()
         own, _ = self.write("target", prefix)
         shown = own is not None and luck.random() < self.shown
@@ -117,6 +125,7 @@ class _Lane:
     prefix: list[str]
     credit: int
     begun: str = ""
+    retry: int = 0
     busy: bool = False
 
 
@@ -159,6 +168,8 @@ class Adversary:
         self.lost: set[str] = set()
         self.waiting: list[tuple[int, Step]] = []
         self.own: list[tuple[int, Step]] = []
+        self.tries: dict[int, Step] = {}  # candidates of the race that is on, by their numbers
+        self.raced = 0  # lanes that it has opened
         self.commits: list[Commit] = []
         self.reports: list[str] = []
         self.finished: Finished | None = None
@@ -188,6 +199,7 @@ class Adversary:
         assert not self.calls, "a judge call was left open"
         assert not self.waiting, "drafted steps were forgotten"
         assert not self.own, "a step of the target was forgotten"
+        assert not self.tries, "another try was forgotten"
         assert len(self.commits) <= self.options.max_steps
         late = StepDone(0, Step("late\n\n", 1, Ending.DELIMITER))
         assert not list(self.schedule.handle(late)), "something happened after the end"
@@ -219,7 +231,9 @@ class Adversary:
         lane.busy = False
         if lane.role in self.lost or self.unlucky(lane.role):
             return self.fail(number, lane)
-        if lane.begun:
+        if lane.retry:
+            step, finish = self.world.try_again(lane.prefix, lane.retry)
+        elif lane.begun:
             step, finish = self.world.complete(lane.prefix, lane.begun)
             lane.begun = ""
         else:
@@ -229,11 +243,15 @@ class Adversary:
         if step is None:
             assert finish is not None
             return LaneEnded(number, finish)
-        if lane.role == "draft":
+        if lane.retry:
+            assert lane.prefix == self.text, "another try for what is decided"
+            self.tries[lane.retry] = step
+        elif lane.role == "draft":
             self.waiting.append((len(lane.prefix), step))
         else:
             self.own.append((len(lane.prefix), step))
-        verdict = self.world.at_once(lane.prefix, step) if lane.role == "draft" else None
+        sure = lane.role == "draft" and not lane.retry
+        verdict = self.world.at_once(lane.prefix, step) if sure else None
         lane.prefix.append(step.text)
         lane.credit -= 1
         self.keep_busy(number)
@@ -277,20 +295,26 @@ class Adversary:
 
     def obey(self, command: Command) -> None:
         match command:
-            case OpenLane(number, role, prefix, credit, max_tokens, _, begun):
+            case OpenLane(number, role, prefix, credit, max_tokens, _, begun, retry):
                 assert credit >= 1
                 drafted = len(prefix) - len(self.text)
                 assert max_tokens == self.room(drafted)
                 if not (self.ahead and role == "target"):
                     assert drafted == 0, "a lane must begin at the frontier"
-                    assert all(lane.role != role for lane in self.lanes.values()), "two at once"
+                    others = [lane for lane in self.lanes.values() if lane.role == role]
+                    assert all(retry and lane.retry for lane in others), "two at once"
                 assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
                 if begun:
                     assert role == "draft"
                     own, _ = self.world.write("target", prefix)
                     assert own is not None
                     assert own.text.startswith(begun)
-                self.lanes[number] = _Lane(role, list(prefix), credit, begun)
+                if retry:
+                    self.raced = self.raced + 1 if others else 1
+                    assert (role, retry, credit) == ("draft", self.raced, 1)
+                    assert retry <= self.options.retries, "more tries than were allowed"
+                    assert not self.waiting, "a race while drafted steps wait"
+                self.lanes[number] = _Lane(role, list(prefix), credit, begun, retry)
                 self.keep_busy(number)
             case Grant(number, steps):
                 self.lanes[number].credit += steps
@@ -317,10 +341,12 @@ class Adversary:
                 self.commit(command)
             case Reject(position, step, verdict):
                 assert not verdict.accepted
-                assert (position, step) == self.waiting.pop(0)
                 assert position == len(self.commits)
+                if not self.forget_try(step):
+                    assert (position, step) == self.waiting.pop(0)
             case Discard(position, step, "draft"):
-                self.waiting.remove((position, step))
+                if not self.forget_try(step):
+                    self.waiting.remove((position, step))
             case Discard(position, step, _):
                 assert self.ahead or position == len(self.commits)
                 self.own.remove((position, step))
@@ -333,20 +359,38 @@ class Adversary:
         """A new call, or one that has grown."""
         candidates = list(judge.candidates)
         assert list(judge.prefix) == self.text
-        assert candidates == [step for _, step in self.waiting[: len(candidates)]]
+        if judge.retries:
+            assert candidates == [self.tries[judge.retries]]
+        else:
+            assert candidates == [step for _, step in self.waiting[: len(candidates)]]
         assert candidates
         self.calls[judge.call] = judge
 
     def verdicts(self, judge: Judge) -> tuple[Verdict, ...]:
         before, verdicts = list(judge.prefix), []
         for step in judge.candidates:
-            verdicts.append(self.world.verdict(before, step))
+            verdicts.append(self.world.verdict(before, step, judge.retries))
             before.append(step.text)
         return tuple(verdicts)
+
+    def forget_try(self, step: Step) -> int:
+        """The number of the try that wrote it, which is over; 0 if none did."""
+        for number, other in self.tries.items():
+            if other == step:
+                del self.tries[number]
+                return number
+        return 0
 
     def commit(self, command: Commit) -> None:
         assert command.position == len(self.commits)
         step = command.step
+        if command.source == "draft" and (number := self.forget_try(step)):
+            assert self.world.try_again(self.text, number)[0] == step
+            assert command.verdict == self.world.verdict(self.text, step, number)
+            assert command.verdict.accepted
+            assert not any(lane.retry for lane in self.lanes.values()), "the race goes on"
+            self.commits.append(command)
+            return
         if command.source == "draft":
             assert (command.position, step) == self.waiting.pop(0)
             if command.verdict is not None:  # else the draft is alone

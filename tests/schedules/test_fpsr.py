@@ -105,6 +105,73 @@ def test_the_draft_and_the_hedge_begin_together() -> None:
     assert hedge == OpenLane(1, "target", (), 1, 8192)
 
 
+def raced(retries: int = 2) -> tuple[Talk, list[int]]:
+    """After a rejection, with the lanes of the other tries."""
+    talk = Talk(retries=retries)
+    talk.writes("draft", A)
+    talk.judges(NO_BUT)
+    return talk, [lane.lane for lane in talk.all(OpenLane) if lane.retry]
+
+
+def test_after_a_rejection_other_candidates_race_against_the_target() -> None:
+    talk, lanes = raced()
+    opened = talk.all(OpenLane)
+    assert [(lane.role, lane.retry, lane.credit) for lane in opened] == [
+        ("draft", 1, 1),
+        ("draft", 2, 1),
+    ]
+    assert talk.tell(StepDone(lanes[0], B))[-1] == Judge(1, (), (B,), retries=1)
+    talk.tell(Judged(1, (YES,)))
+    assert talk.only(Commit) == Commit(0, B, "draft", YES)
+    assert [lane.lane for lane in talk.all(CloseLane)] == [1, lanes[1]]
+    assert [lane.role for lane in talk.all(OpenLane)] == ["draft", "target"]
+
+
+def test_candidates_of_a_race_are_judged_one_at_a_time() -> None:
+    talk, lanes = raced()
+    talk.tell(StepDone(lanes[1], B))
+    assert not [c for c in talk.tell(StepDone(lanes[0], C1)) if isinstance(c, Judge)]
+    assert talk.tell(Judged(1, (NO,))) == [Reject(0, B, NO), Judge(2, (), (C1,), retries=1)]
+
+
+def test_a_race_never_holds_the_target_up() -> None:
+    talk, lanes = raced()
+    talk.tell(StepDone(lanes[0], B))
+    talk.writes("target", OWN)
+    assert talk.only(Commit) == Commit(0, OWN, "target")
+    assert talk.only(CancelJudge)
+    assert talk.only(Discard).step == B
+    assert lanes[1] in [lane.lane for lane in talk.all(CloseLane)]
+
+
+def test_what_was_tried_before_is_not_asked_about_again() -> None:
+    talk, lanes = raced()
+    talk.tell(StepDone(lanes[0], A))
+    assert talk.only(Discard).why == "it was tried before"
+    assert not talk.all(Judge)
+
+
+def test_a_try_that_ends_the_reasoning_or_is_cut_is_left_to_the_target() -> None:
+    talk, lanes = raced()
+    talk.tell(StepDone(lanes[0], ANSWER, "stop"))
+    assert not talk.all(Judge)
+    talk.tell(StepDone(lanes[1], CUT))
+    assert not talk.all(Judge)
+
+
+def test_a_try_that_fails_leaves_the_race_to_the_others() -> None:
+    talk, lanes = raced()
+    assert [type(c) for c in talk.tell(LaneFailed(lanes[0], "gone"))] == [Report]
+    assert talk.tell(StepDone(lanes[1], B))[-1] == Judge(1, (), (B,), retries=2)
+
+
+def test_a_race_and_reproducibility_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="timing"):
+        Options(retries=1, reproducible=True)
+    with pytest.raises(ValueError, match="retries"):
+        Options(retries=-1)
+
+
 def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
     talk = Talk()
     talk.writes("draft", A, verdict=SURE)

@@ -32,9 +32,12 @@ PACES = st.builds(
 )
 HEDGES = st.sampled_from(["always", "idle", "never"])
 OPTIONS = st.builds(
-    Options,
+    lambda retries, reproducible, **rest: Options(
+        retries=0 if reproducible else retries, reproducible=reproducible, **rest
+    ),
     window=st.integers(1, 5),
     hedge=HEDGES,
+    retries=st.integers(0, 3),
     reproducible=st.booleans(),
     answer=st.sampled_from(["target", "verified"]),
     max_steps=st.integers(1, 12),
@@ -90,7 +93,7 @@ def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
     world: World, options: Options, pace: Pace, seed: int
 ) -> None:
     values = {name: getattr(options, name) for name in Options.__dataclass_fields__}
-    reproducible = Options(**{**values, "reproducible": True})
+    reproducible = Options(**{**values, "reproducible": True, "retries": 0})
     one = drive("sequential", world, reproducible, pace, seed)
     other = drive("fpsr", world, reproducible, pace, seed + 1)
     assert one.commits == other.commits
@@ -98,11 +101,18 @@ def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
 
 
 @settings(max_examples=300, deadline=None)
-@given(WORLDS, st.integers(1, 5), st.integers(1, 12), st.floats(0, 5), st.floats(0, 5))
+@given(
+    WORLDS,
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.integers(1, 12),
+    st.floats(0, 5),
+    st.floats(0, 5),
+)
 def test_fpsr_is_slower_than_the_target_alone_by_no_more_than_the_judging(
-    world: World, window: int, max_steps: int, draft: float, judge: float
+    world: World, window: int, retries: int, max_steps: int, draft: float, judge: float
 ) -> None:
-    options = Options(window=window, max_steps=max_steps)
+    options = Options(window=window, retries=retries, max_steps=max_steps)
     outcome = drive("fpsr", world, options, Pace(draft, 1.0, judge, jitter=0.0))
     ended_without_a_step = 1
     steps = len(outcome.commits) + ended_without_a_step

@@ -31,6 +31,7 @@ BASE = Scenario(COSTS, steps=12, requests=6)
 @given(
     method=st.sampled_from(STEPWISE),
     window=st.integers(1, 6),
+    retries=st.integers(0, 3),
     acceptance=st.floats(0, 1),
     devices=st.builds(
         Devices,
@@ -47,6 +48,7 @@ BASE = Scenario(COSTS, steps=12, requests=6)
 def test_every_request_ends_and_everything_is_counted_once(
     method: str,
     window: int,
+    retries: int,
     acceptance: float,
     devices: Devices,
     message: float,
@@ -57,8 +59,9 @@ def test_every_request_ends_and_everything_is_counted_once(
         BASE,
         costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5),
         method=method,
-        options=Options(window=window),
+        options=Options(window=window, retries=retries),
         acceptance=acceptance,
+        again=0.5,
         devices=devices,
         concurrency=concurrency,
         draft_steps=Lengths(20, 0.5),
@@ -73,15 +76,17 @@ def test_every_request_ends_and_everything_is_counted_once(
 
 
 @pytest.mark.parametrize("method", STEPWISE)
-@pytest.mark.parametrize("window", [1, 2, 4])
-def test_what_happens_at_the_very_same_time_does_no_harm(method: str, window: int) -> None:
+@pytest.mark.parametrize(("window", "retries"), [(1, 0), (2, 0), (4, 0), (4, 2)])
+def test_what_happens_at_the_very_same_time_does_no_harm(
+    method: str, window: int, retries: int
+) -> None:
     costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the hedge beside it
     script = BASE.script(0)
     events: list[Event] = []
     outcome = run_scripts(
         [script],
         method,
-        Options(window=window),
+        Options(window=window, retries=retries),
         costs,
         Devices(),
         emit=lambda _, e: events.append(e),
@@ -101,6 +106,20 @@ def test_the_same_scenario_gives_the_same_outcome() -> None:
 def test_all_methods_meet_the_same_luck() -> None:
     assert BASE.script(3) == replace(BASE, method="sequential").script(3)
     assert BASE.script(3) != BASE.script(4)
+
+
+def test_another_try_that_is_accepted_spares_the_targets_own_step() -> None:
+    raced = replace(BASE, acceptance=0.4, again=1.0, options=Options(retries=1))
+    assert speedup(raced) > 1.3 * speedup(replace(raced, options=Options()))
+    (alone, *_), (first, *_) = simulate(raced.alone()).runs, simulate(raced).runs
+    assert first.accepted == alone.steps - 1  # all but the answer
+    assert first.rejected > 0
+
+
+def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device() -> None:
+    raced = replace(BASE, acceptance=0.4, again=0.0, options=Options(retries=1))
+    plain = simulate(replace(raced, options=Options())).seconds
+    assert simulate(raced).seconds <= plain * 1.1
 
 
 def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:

@@ -45,6 +45,8 @@ def _gates() -> dict[str, Preset]:
         values = {"method": "fpsr", "gate": "cascade", "trust": trust / 100}
         presets[f"fpsr-trust-{trust}"] = Preset({**values, "answer": "verified"})
         presets[f"fpsr-trust-{trust}-steps"] = Preset(values)
+    for retries in (1, 2, 4):
+        presets[f"fpsr-retries-{retries}"] = Preset({"method": "fpsr", "retries": retries})
     presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})
     for alpha in (50, 70, 90, 95):
         values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}

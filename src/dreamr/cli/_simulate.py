@@ -114,6 +114,24 @@ def simulate_command(
             rich_help_panel=_WORK,
         ),
     ] = "always",
+    retries: Annotated[
+        int,
+        typer.Option(
+            "--retries",
+            min=0,
+            max=8,
+            help="Other candidates for a rejected step, while the target writes its own.",
+            rich_help_panel=_WORK,
+        ),
+    ] = 0,
+    again: Annotated[
+        float,
+        typer.Option(
+            "--again",
+            help="Probability that one of these is accepted.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = 0.3,
     seed: Annotated[
         int,
         typer.Option(
@@ -232,11 +250,12 @@ def simulate_command(
         lengths = Lengths(length, spread)
         scenario = Scenario(
             Costs.relative(cost, verdict, length, length),
-            options=_options(window, hedge),
+            options=_options(window, hedge, retries),
             devices=Devices(shared, turns, slowdown, target_devices, efficiency, pairs),
             draft_steps=lengths,
             target_steps=lengths,
             acceptance=acceptance,
+            again=again,
             steps=steps,
             requests=requests,
             even=True,
@@ -260,9 +279,9 @@ def simulate_command(
     return 0
 
 
-def _options(window: int, hedge: Hedge) -> Options:
+def _options(window: int, hedge: Hedge, retries: int) -> Options:
     try:
-        return Options(window=window, hedge=hedge)
+        return Options(window=window, hedge=hedge, retries=retries)
     except ValueError as error:
         raise BadScenario(str(error)) from error
 

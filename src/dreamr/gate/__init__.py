@@ -10,7 +10,7 @@ from dreamr.gate._labels import Labels
 from dreamr.gate._learned import SIGNALS, LearnedGate, signals
 from dreamr.gate._peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate._query import VERDICT, Asks, Query
-from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
+from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict, stricter
 
 # Those of this project, by the names that people give; the others belong to a method.
 GATES: Mapping[str, type[Any]] = {
@@ -41,4 +41,5 @@ __all__ = [
     "Situation",
     "Verdict",
     "signals",
+    "stricter",
 ]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._query import Asks, Query
-from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict
+from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict, stricter
 from dreamr.steps import Ending
 
 
@@ -40,14 +40,15 @@ class ContinuationGate(Gate):
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps; else compare the confidence, which is the verdict's ratio."""
         ratio = evidence.continuation
+        needed = stricter(self.threshold, situation.retries)
         if situation.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif ratio is None:
             accepted, reason = False, "this engine does not know how it would go on"
         else:
-            accepted = ratio >= self.threshold
+            accepted = ratio >= needed
             reason = f"the target {'might' if accepted else 'would hardly'} go on so"
-        return Verdict(accepted, ratio or 0.0, self.threshold, reason, evidence)
+        return Verdict(accepted, ratio or 0.0, needed, reason, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class CascadeGate(FixedGate):
         step = situation.step
         if self.trust is None or step.least is None or step.ending is Ending.CAP:
             return None
+        if situation.retries:  # a draft that was wrong once is looked at
+            return None
         chance = math.exp(step.least)
         if not chance >= self.trust:  # written so that a NaN is no trust
             return None
@@ -98,7 +101,7 @@ class CascadeGate(FixedGate):
         """What the target is sure of passes, asked about or not; the rest, by its answer."""
         weakest = evidence.weakest
         cut = situation.step.ending is Ending.CAP
-        if cut or weakest is None or weakest < self.sure:
+        if cut or weakest is None or weakest < stricter(self.sure, situation.retries):
             return FixedGate.decide(self, evidence, situation)
         ratio = evidence.continuation or 0.0
         return Verdict(True, ratio, self.threshold, "the target would go on so", evidence)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dreamr.gate._evidence import Evidence
 from dreamr.gate._query import Asks, Query
-from dreamr.gate._verdict import Gate, Situation, Verdict
+from dreamr.gate._verdict import Gate, Situation, Verdict, stricter
 from dreamr.steps import Ending
 
 SIGNALS = ("ratio", "mass", "continuation", "weakest", "least", "length", "position", "number")
@@ -78,11 +78,12 @@ class LearnedGate(Gate):
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps and missing evidence; else compare the probability, as the ratio."""
         chance = self.probability(evidence, situation)
+        needed = stricter(self.threshold, situation.retries)
         if situation.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif not evidence.mass > 0.0:
             accepted, reason = False, "no evidence: nothing on the labels"
         else:
-            accepted = chance >= self.threshold
+            accepted = chance >= needed
             reason = f"right with probability {chance:.3f}"
-        return Verdict(accepted, chance, self.threshold, reason, evidence)
+        return Verdict(accepted, chance, needed, reason, evidence)

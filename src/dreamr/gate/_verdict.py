@@ -39,6 +39,15 @@ class Verdict:
     evidence: Evidence | None = None
 
 
+def stricter(threshold: float, retries: int) -> float:
+    """The threshold for another try: what was allowed to be missing, divided by the tries so far.
+
+    The more candidates are drawn, the likelier it is that one deceives the judge: with the first at
+    0.7 the next needs 0.85, and the one after that 0.9.
+    """
+    return threshold + (1 - threshold) * retries / (1 + retries)
+
+
 class Gate(Protocol):
     """The rule; a pure function of what it is shown."""
 
@@ -83,12 +92,12 @@ class FixedGate(Gate):
 
     def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
         """Reject cut steps and missing evidence; else compare the ratio with the threshold."""
-        needed = self.needed(evidence)
+        needed = stricter(self.needed(evidence), situation.retries)
         accepted, reason = self._decision(evidence, situation.step, needed)
         return Verdict(accepted, evidence.ratio, needed, reason, evidence)
 
     def needed(self, evidence: Evidence) -> float:
-        """The least ratio at which this step is accepted."""
+        """The least ratio at which this step is accepted at the first try."""
         return self.threshold
 
     def _decision(self, evidence: Evidence, step: Step, needed: float) -> tuple[bool, str]:

@@ -131,9 +131,9 @@ class Driver:
 
     def _open(self, command: OpenLane) -> None:
         position = len(command.prefix)
-        lane = Lane(command.lane, command.role, position, command.credit)
+        lane = Lane(command.lane, command.role, position, command.credit, command.retry)
         self._lanes[lane.number] = lane
-        self._record.add(LaneOpened, lane.number, lane.role, position)
+        self._record.add(LaneOpened, lane.number, lane.role, position, lane.retry)
         self._tasks.start_soon(self._write, lane, command)
 
     async def _write(self, lane: Lane, command: OpenLane) -> None:
@@ -172,7 +172,7 @@ class Driver:
         context = Context(self._conversation, command.prefix + begun)
         # A draft says how sure it is, where it can: gates may need no more.
         tells = lane.role == "draft" and engine.capabilities.logprobs
-        sampling = settings.draws(lane.role, command.max_tokens, command.guess, logprobs=tells)
+        sampling = settings.draws(command, logprobs=tells)
         pump = Pump(lane, settings.cutting, say, pause, command.begun)
         return await pump.run(engine.stream(context, sampling))
 
@@ -180,7 +180,7 @@ class Driver:
         """The verdict on a drafted step that needs no target."""
         if lane.role != "draft":
             return None
-        return self._settings.gate.at_once(Situation(step, lane.position))
+        return self._settings.gate.at_once(Situation(step, lane.position, lane.retry))
 
     async def _watch(self) -> None:
         """One clock for all work, since a timer a token would cost more than all the rest."""
@@ -194,7 +194,11 @@ class Driver:
     def _ask(self, command: Judge) -> None:
         settings = self._settings
         query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
-        question = Question(command.call, command.prefix, command.candidates, query)
+        if command.retries:  # the gate asks for more than it says at first
+            query = replace(query, sure=None)
+        question = Question(
+            command.call, command.prefix, command.candidates, query, command.retries
+        )
         self._calls[question.call] = question
         self._record.add(JudgeStarted, question.call, question.positions())
         self._tasks.start_soon(self._judge, question)
@@ -226,7 +230,7 @@ class Driver:
             raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
         decide, first = self._settings.gate.decide, len(question.prefix)
         return tuple(
-            decide(evidence, Situation(step, first + i))
+            decide(evidence, Situation(step, first + i, question.retries))
             for i, (evidence, step) in enumerate(zip(found, question.steps, strict=False))
         )
 

@@ -40,9 +40,15 @@ class Question(Work):
     """A judge call under way; it may grow."""
 
     def __init__(
-        self, call: int, prefix: tuple[str, ...], steps: Iterable[Step], query: Query
+        self,
+        call: int,
+        prefix: tuple[str, ...],
+        steps: Iterable[Step],
+        query: Query,
+        retries: int = 0,
     ) -> None:
         super().__init__()
+        self.retries = retries
         self.query = query
         self.call = call
         self.prefix = prefix
@@ -65,14 +71,15 @@ class Question(Work):
 class Lane(Work):
     """A lane under way; while it waits for credit, `since` is None.
 
-    credit: how many more steps it may say. tokens: what it wrote so far. began: when its first
-    piece came (time.monotonic).
+    credit: how many more steps it may say. retry: which try at a rejected step it is, 0: none.
+    tokens: what it wrote so far. began: when its first piece came (time.monotonic).
     """
 
     number: int
     role: Role
     position: int
     credit: int
+    retry: int = 0
     tokens: int = 0
     began: float | None = None
     granted: anyio.Event | None = None  # while it waits

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 from dreamr.engines import Sampling
 from dreamr.gate import FixedGate, Gate
-from dreamr.schedules import Options
+from dreamr.schedules import OpenLane, Options
 from dreamr.steps import Cutting
-from dreamr.trace import Option, Role
+from dreamr.trace import Option
+
+_RETRY_TEMPERATURE = 0.7  # what a greedy draft draws another try with
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,21 @@ class Settings:
         """How a step begins that is not asked about, since the target writes the answer itself."""
         return (self.cutting.answer_marker or "") if self.options.answer == "target" else ""
 
-    def draws(
-        self, role: Role, max_tokens: int, guess: str = "", *, logprobs: bool = False
-    ) -> Sampling:
-        """How a lane draws: as the caller wants it, and no longer than the schedule does."""
-        own = (self.draft_sampling if role == "draft" else None) or self.sampling
-        logprobs = logprobs or own.logprobs
-        return replace(own, max_tokens=max_tokens, guess=guess, logprobs=logprobs)
+    def draws(self, lane: OpenLane, *, logprobs: bool = False) -> Sampling:
+        """How a lane draws: as the caller wants it, and no longer than the schedule does.
+
+        Another try at a step is drawn with a temperature and a seed of its own.
+        """
+        own = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
+        if lane.retry:
+            warm = max(own.temperature, _RETRY_TEMPERATURE)
+            own = replace(own, temperature=warm, seed=own.seed ^ lane.retry << 48)
+        return replace(
+            own,
+            max_tokens=lane.max_tokens,
+            guess=lane.guess,
+            logprobs=logprobs or own.logprobs,
+        )
 
     def summary(self) -> Mapping[str, Option]:
         """The settings as flat values, for the trace."""

@@ -99,6 +99,7 @@ class Board:
         most: int | None = None,
         guess: str = "",
         begun: str = "",
+        retry: int = 0,
     ) -> int:
         """Open a lane at the frontier, or behind drafted steps; `most` tokens, if there is room."""
         lane, self._next_lane = self._next_lane, self._next_lane + 1
@@ -106,7 +107,9 @@ class Board:
         prefix = (*self.prefix, *(step.text for step in drafted))
         room = self.room - sum(step.tokens for step in drafted)
         room = room if most is None else min(room, most)
-        self._commands.append(OpenLane(lane, role, prefix, credit, max(1, room), guess, begun))
+        self._commands.append(
+            OpenLane(lane, role, prefix, credit, max(1, room), guess, begun, retry)
+        )
         return lane
 
     def grant(self, lane: int | None) -> None:
@@ -120,16 +123,19 @@ class Board:
             self._lanes.discard(lane)
             self._commands.append(CloseLane(lane))
 
-    def judge(self, candidates: Iterable[Step], others: Iterable[Step] = ()) -> None:
+    def judge(
+        self, candidates: Iterable[Step], others: Iterable[Step] = (), retries: int = 0
+    ) -> None:
         """Ask about candidates at the frontier; a call that is under way gets those it lacks.
 
-        others: the target's own steps to compare with; such a call cannot grow.
+        others: the target's own steps to compare with; such a call cannot grow. retries: which try
+        the candidate is after a rejected one.
         """
         steps = tuple(candidates)
         if self._call is None:
             self._call, self._next_call = self._next_call, self._next_call + 1
             own = tuple(step.text for step in others)
-            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own))
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own, retries))
         elif len(steps) > self._asked:
             self._commands.append(Extend(self._call, steps[self._asked :]))
         self._asked = len(steps)
@@ -184,6 +190,11 @@ class Board:
         """Say that a complete step is thrown away."""
         self._commands.append(Discard(position, step, source, why))
 
+    def discard_all(self, position: int, steps: Iterable[Step], why: str) -> None:
+        """Say that these drafted steps, all for the same position, are thrown away."""
+        for step in steps:
+            self.discard(position, step, "draft", why)
+
     def drop(self, first: int, steps: Iterable[Step], why: str) -> None:
         """Say that complete drafted steps, from position `first` on, are thrown away."""
         for position, step in enumerate(steps, first):
@@ -202,12 +213,16 @@ class Board:
         else:
             self.report(f"the draft failed, the target writes this step: {failure.message}")
 
+    def cancel_judging(self) -> None:
+        """Nobody waits for the call under way any more, if there is one."""
+        if self._call is not None:
+            self._commands.append(CancelJudge(self._call))
+            self._call = None
+
     def finish(self, finish: RunEnd, error: str | None = None) -> None:
         """Close everything and end the run."""
         for lane in sorted(self._lanes):
             self.close(lane)
-        if self._call is not None:
-            self._commands.append(CancelJudge(self._call))
-            self._call = None
+        self.cancel_judging()
         self.finished = True
         self._commands.append(Finished(finish, error))

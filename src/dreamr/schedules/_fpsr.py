@@ -10,7 +10,7 @@ complete; what comes too late for it is asked about in the next. A claim behind 
 nothing is asked about it, but an engine that has read the claim knows in the same pass how far it
 would have written the same (`dreamr.engines.local`). A claim that nobody was asked about is a guess
 at what the target writes in its place. The source is section 3 of the paper
-(arXiv 2605.28678), without its retries.
+(arXiv 2605.28678).
 
 Beyond the paper: after a rejection the draft need not idle until the target's own step is there.
 Where the judging has shown how that begins, the draft writes its end too, and goes on behind it:
@@ -18,17 +18,20 @@ Where the judging has shown how that begins, the draft writes its end too, and g
     committed | guess | waiting[1] waiting[2] ... | (the step that the draft is writing)
               | own
 
-If the target then writes the same, the draft is steps ahead; if not, it begins anew.
+If the target then writes the same, the draft is steps ahead; if not, it begins anew. With `retries`
+it races against the target instead (`Race`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
 from dreamr.schedules._ahead import Ahead, Drafted
 from dreamr.schedules._claims import CLAIM, CUT, FORESEEN
-from dreamr.schedules._protocol import Finish, Options
+from dreamr.schedules._protocol import Command, Finish, Options, Signal
+from dreamr.schedules._race import Race
 from dreamr.steps import Step
 
 
@@ -54,7 +57,17 @@ class Fpsr(Ahead):
         self._alone = False  # whether the target's lane goes on by itself after each step
         self._ahead = False  # whether what waits begins with a guess at the target's own step
         self._own: _Own | None = None
+        self._race: Race | None = None
         self._claim = ""  # the draft's end at the frontier, where it is discarded
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """As every schedule; what concerns a race goes there."""
+        if self._race is None or not self._race.concerns(signal):
+            return super().handle(signal)
+        if self._board.admit(signal):
+            self._race.hear(signal)
+            self._advance()
+        return self._board.take()
 
     def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         self._own = _Own(step, finish)
@@ -62,6 +75,8 @@ class Fpsr(Ahead):
             self._target = None
 
     def _work(self) -> None:
+        if self._race is not None:
+            self._race.judge()
         self._judge()
         self._hedge()
 
@@ -71,6 +86,9 @@ class Fpsr(Ahead):
                 self._settle_drafted(self._waiting.popleft())
                 return True
             return False
+        if self._race is not None and self._race.won is not None:
+            self._accept(*self._race.won)
+            return True
         if self._own is not None and not (self._options.reproducible and self._draft is not None):
             self._commit_own(self._own)
             return True
@@ -87,26 +105,37 @@ class Fpsr(Ahead):
             board.reject(step, verdict)
             self._drop_waiting(board.position + 1, "it followed a rejected step")
             self._close_draft()
+            self._try_again(step, verdict)
+
+    def _try_again(self, rejected: Step, verdict: Verdict) -> None:
+        """Give the draft something to do until the target's own step is there, if there is time."""
+        if self._own is not None or self._board.draft_lost or self._options.reproducible:
+            return
+        if self._options.retries:
+            self._race = Race(self._board, self._options.retries, rejected)
+        else:
             self._run_ahead(verdict)
 
     def _run_ahead(self, verdict: Verdict) -> None:
         """Let the draft complete what the target is about to write, if its beginning is known."""
-        begun = verdict.evidence.own if verdict.evidence is not None else ""
-        possible = self._own is None and not self._board.draft_lost
-        if begun and possible and not self._options.reproducible:
+        if begun := verdict.evidence.own if verdict.evidence is not None else "":
             self._draft = self._board.open("draft", self._options.window, begun=begun)
             self._ahead = True
 
     def _accept(self, step: Step, verdict: Verdict) -> None:
         self._drop_own("the draft's step was accepted")
         self._close_target()
+        raced = self._end_race("another try was accepted")
         if (end := self._board.commit_drafted(step, verdict)) is not None:
             self._finish(end)
+        elif raced:
+            self._redraft()
         else:
             self._board.grant(self._draft)
 
     def _commit_own(self, own: _Own) -> None:
         self._own = None
+        self._end_race("the target was first")
         foreseen = self._take_guess(own)
         if (end := self._board.commit_own(own.step, own.finish)) is not None:
             self._finish(end)
@@ -164,5 +193,13 @@ class Fpsr(Ahead):
             self._board.discard(self._board.position, self._own.step, "target", why)
         self._own = None
 
+    def _end_race(self, why: str) -> bool:
+        """Whether there was one."""
+        race, self._race = self._race, None
+        if race is not None:
+            race.end(why)
+        return race is not None
+
     def _drop_owns(self) -> None:
+        self._end_race("the run ended")
         self._drop_own("the run ended")

@@ -84,6 +84,7 @@ class OpenLane:
     The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
     guess: how the lane may well begin; an engine that can check tokens in one pass does.
     begun: how the lane's first step begins; it is told whole, with this in front.
+    retry: 1, 2, ... for another try at a step that was rejected, drawn otherwise than the first.
     """
 
     lane: int
@@ -93,6 +94,7 @@ class OpenLane:
     max_tokens: int
     guess: str = ""
     begun: str = ""
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,14 @@ class Judge:
     """Ask about consecutive candidates; candidate i follows the prefix and those before it.
 
     others: what the target wrote in the place of each, where the question is whether they mean the
-    same.
+    same. retries: how many candidates for the same place were tried before.
     """
 
     call: int
     prefix: tuple[str, ...]
     candidates: tuple[Step, ...]
     others: tuple[str, ...] = ()
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +245,20 @@ class Options:
     reproducible: always wait for the draft, so that what is committed does not depend on timing.
     answer: 'target', a drafted ending is only a claim and the target writes the answer; 'verified',
     it is judged like any other step and ends the run where it is accepted.
+    retries: how many other candidates the draft writes for a rejected step, while the target writes
+    its own; of these the first that a stricter gate accepts wins. Not with `reproducible`.
     max_steps, max_tokens: bounds on what is committed, over both models.
 
     Raises:
-        ValueError: a number below 1, or an unknown word.
+        ValueError: a number below 1 (retries: 0), an unknown word, or a race that is to be
+            reproducible.
     """
 
     window: int = 8
     hedge: Hedge = "always"
     reproducible: bool = False
     answer: AnswerBy = "target"
+    retries: int = 0
     max_steps: int = 256
     max_tokens: int = 8192
 
@@ -259,6 +266,13 @@ class Options:
         for name in ("window", "max_steps", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.retries < 0:
+            raise ValueError(f"retries must be at least 0, not {self.retries}")
+        if self.retries and self.reproducible:
+            raise ValueError(
+                "retries race with the target, so the text depends on timing: "
+                "leave out reproducible, or retries"
+            )
         if self.hedge not in ("always", "idle", "never"):
             raise ValueError(f"hedge is always, idle or never, not {self.hedge!r}")
         if self.answer not in ("target", "verified"):

@@ -60,6 +60,7 @@ class _Lane:
     credit: int
     room: int
     completes: bool = False
+    retry: int = 0
     tokens: int = 0
     fresh: bool = True
     paused: float | None = None
@@ -72,6 +73,7 @@ class _Question:
     call: int
     first: int
     steps: list[Step]
+    retries: int = 0
     job: Job | None = None
     begun: bool = False
 
@@ -203,9 +205,10 @@ class VirtualRun:
             command.credit,
             command.max_tokens,
             bool(command.begun),
+            command.retry,
         )
         self._lanes[lane.number] = lane
-        self._note(LaneOpened, lane.number, lane.role, lane.position)
+        self._note(LaneOpened, lane.number, lane.role, lane.position, lane.retry)
         self._go_on(lane)
 
     def _go_on(self, lane: _Lane) -> None:
@@ -241,7 +244,9 @@ class VirtualRun:
         return self._costs.draft if role == "draft" else self._costs.target
 
     def _next(self, lane: _Lane) -> tuple[Step, float, Finish | None]:
-        if lane.completes:
+        if lane.retry:
+            step, work, finish = self._script.try_again(lane.position, lane.retry)
+        elif lane.completes:
             step, work, finish = self._script.complete(lane.position)
         else:
             step, work, finish = self._script.write(lane.role, lane.position)
@@ -289,7 +294,8 @@ class VirtualRun:
     # Judging
 
     def _ask(self, command: Judge) -> None:
-        question = _Question(command.call, len(command.prefix), list(command.candidates))
+        first, steps = len(command.prefix), list(command.candidates)
+        question = _Question(command.call, first, steps, command.retries)
         self._calls[question.call] = question
         self._note(JudgeStarted, question.call, _positions(question))
 
@@ -307,7 +313,9 @@ class VirtualRun:
         del self._calls[question.call]
         self.tally.judge_calls += 1
         count = 0 if cancelled else len(question.steps)
-        verdicts = tuple(self._script.verdict(question.first + i) for i in range(count))
+        verdicts = tuple(
+            self._script.verdict(question.first + i, question.retries) for i in range(count)
+        )
         self._note(JudgeEnded, question.call, _positions(question), verdicts, None)
         if question.begun:
             tokens = sum(step.tokens for step in question.steps)

@@ -17,6 +17,7 @@ from dreamr.steps import Ending, Step
 
 _ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script")
 _REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script")
+_TRIES = 8  # no race has more
 _BEGUN = Evidence(0.0, 1.0, own="target")
 
 
@@ -26,7 +27,8 @@ class Drafted:
 
     same: whether the target writes the same words, so that nobody need be asked. completes: where
     it is rejected and the draft is shown how the target begins its own, the tokens that the draft
-    then writes to end that like the target; 0 where it ends it otherwise.
+    then writes to end that like the target; 0 where it ends it otherwise. again: where it is
+    rejected, which further try is accepted, from 1 on; 0: none.
     """
 
     tokens: int
@@ -34,6 +36,7 @@ class Drafted:
     claims: bool = False
     same: bool = False
     completes: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ class Script:
         tokens = self.drafted[position % len(self.own)].completes
         return replace(step, tokens=tokens), tokens, finish
 
+    def try_again(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
+        """What the draft writes at its further try of that number, as `write`."""
+        step, work, finish = self.write("draft", position)
+        return replace(step, text=f"try {number} {position}"), work, finish
+
     def _ending(self, entry: Drafted | Own, position: int) -> tuple[Ending, Finish | None]:
         if self.ends and position >= len(self.own) - 1:
             return Ending.ANSWER, "stop"
@@ -80,10 +88,10 @@ class Script:
             return Ending.END, "stop"
         return Ending.DELIMITER, None
 
-    def verdict(self, position: int) -> Verdict:
-        """On the drafted step at a position."""
+    def verdict(self, position: int, retries: int = 0) -> Verdict:
+        """On the drafted step at a position, or a further try there."""
         entry = self.drafted[position % len(self.own)]
-        if entry.accepted:
+        if entry.again == retries if retries else entry.accepted:
             return _ACCEPTED
         return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
 
@@ -121,17 +129,21 @@ def draw_script(
     *,
     ends: bool,
     even: bool = False,
+    again: float = 0.0,
 ) -> Script:
     """A script with independent acceptance; the same for the same seed.
 
-    even: the share of accepted steps is as stated, to one step, instead of on the average.
+    even: the share of accepted steps is as stated, to one step, instead of on the average. again:
+    how often a further try at a rejected step is accepted.
     """
+    other_luck = random.Random(f"{seed} again")
     luck = random.Random(seed)
     ranks = luck.sample(range(steps), steps)
     drafted, own = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else luck.random()
-        drafted.append(Drafted(draft.draw(luck), drawn < acceptance))
+        tries = (n for n in range(1, _TRIES + 1) if other_luck.random() < again)
+        drafted.append(Drafted(draft.draw(luck), drawn < acceptance, again=next(tries, 0)))
         tokens = target.draw(luck)
         own.append(Own(tokens, tokens))
     return Script(drafted, own, ends)

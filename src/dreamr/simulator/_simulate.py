@@ -26,8 +26,9 @@ class Scenario:
     costs: on one device each. draft_steps, target_steps: lengths of their steps. acceptance: of a
     drafted step, independent. steps: of a request, the answer, which the target writes, included.
     ends: whether there is an answer; without, the closed forms hold to the last step. even:
-    whether the share of accepted steps is as stated in every request, or on the average. requests:
-    how many, `concurrency` of them side by side.
+    whether the share of accepted steps is as stated in every request, or on the average. again: how
+    often another try at a rejected step is accepted. requests: how many, `concurrency` of them side
+    by side.
     """
 
     costs: Costs
@@ -37,6 +38,7 @@ class Scenario:
     draft_steps: Lengths = field(default_factory=lambda: Lengths(24))
     target_steps: Lengths = field(default_factory=lambda: Lengths(24))
     acceptance: float = 0.7
+    again: float = 0.0
     steps: int = 40
     ends: bool = True
     even: bool = False
@@ -45,8 +47,9 @@ class Scenario:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.acceptance <= 1:
-            raise BadScenario(f"acceptance must lie in [0, 1], not {self.acceptance:g}")
+        for name in ("acceptance", "again"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadScenario(f"{name} must lie in [0, 1], not {getattr(self, name):g}")
         for name in ("steps", "requests", "concurrency"):
             if getattr(self, name) < 1:
                 raise BadScenario(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -61,6 +64,7 @@ class Scenario:
             self.target_steps,
             ends=self.ends,
             even=self.even,
+            again=self.again,
         )
 
     def alone(self) -> Scenario:

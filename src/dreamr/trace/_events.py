@@ -37,11 +37,15 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class LaneOpened(Event):
-    """An engine begins to write at `position`."""
+    """An engine begins to write at `position`.
+
+    retry: 1, 2, ... for another try at a step that was rejected.
+    """
 
     lane: int
     role: Role
     position: int
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,12 @@ def test_signals_are_logits_and_what_is_unknown_is_nothing() -> None:
     assert found["continuation"] == found["weakest"] == 0
     assert (found["least"], found["number"]) == (-2.0, 1.0)
     assert found["length"] == pytest.approx(math.log(6))
+    assert (found["agreed"], found["drafted"], found["retries"]) == (0, 0, 0)
+    drafted = Situation(Step("Tea.\n\n", 2, Ending.DELIMITER, -0.2, math.log(0.9)), 0, retries=1)
+    known = Evidence(0.9, 0.1, tokens=4, agreed=3)
+    found = dict(zip(SIGNALS, signals(known, drafted), strict=True))
+    assert (found["agreed"], found["retries"]) == (0.75, math.log(2))
+    assert found["drafted"] == pytest.approx(math.log(9))
     unknown = dict(zip(SIGNALS, signals(Evidence(0.9, 0.1), WORDS), strict=True))
     assert (unknown["continuation"], unknown["least"], unknown["number"]) == (0, 0, 0)
     assert all(math.isfinite(value) for value in signals(Evidence(0.0, 0.0, weakest=0.0), WORDS))

@@ -64,8 +64,9 @@ async def judged_steps(
 async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:
     cutter = StepCutter(target.cutting)
     steps = []
-    async for chunk in draft.engine.stream(Context(item.conversation), Sampling(most_tokens)):
-        steps += cutter.push(chunk.text, chunk.tokens)
+    sampling = Sampling(most_tokens, logprobs=draft.engine.capabilities.logprobs)
+    async for chunk in draft.engine.stream(Context(item.conversation), sampling):
+        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
     reasoning = []
     for position, step in enumerate(steps):
         right = item.check(position, step.text)

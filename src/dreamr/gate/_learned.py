@@ -12,7 +12,10 @@ from dreamr.gate._query import Asks, Query
 from dreamr.gate._verdict import Gate, Situation, Verdict, stricter
 from dreamr.steps import Ending
 
-SIGNALS = ("ratio", "mass", "continuation", "weakest", "least", "length", "position", "number")
+SIGNALS = (
+    "ratio", "mass", "continuation", "weakest", "least", "agreed", "drafted", "length", "position",
+    "retries", "number",
+)  # fmt: skip
 _NUMBER = re.compile(r"\d")
 _EDGE = 1e-6  # probabilities are kept so far from 0 and 1
 
@@ -21,17 +24,22 @@ def signals(evidence: Evidence, situation: Situation) -> tuple[float, ...]:
     """What is known about a step, as numbers of like size, in the order of `SIGNALS`.
 
     Probabilities are given as their logits, since it is the odds that add up; what an engine does
-    not know is 0.
+    not know is 0. agreed: the share of the tokens, from the first on, that the target would have
+    written. drafted: the least probability that the draft gave a token.
     """
+    step = situation.step
     return (
         _logit(evidence.ratio),
         _logit(min(1.0, evidence.mass)),
         _logit(evidence.continuation),
         _logit(evidence.weakest),
         0.0 if evidence.least is None else max(-30.0, evidence.least),
-        math.log1p(situation.step.tokens),
+        evidence.agreed / evidence.tokens if evidence.tokens else 0.0,
+        _logit(None if step.least is None else math.exp(step.least)),
+        math.log1p(step.tokens),
         math.log1p(situation.position),
-        float(bool(_NUMBER.search(situation.step.text))),
+        math.log1p(situation.retries),
+        float(bool(_NUMBER.search(step.text))),
     )
 
 

@@ -45,6 +45,8 @@ def _gates() -> dict[str, Preset]:
         values = {"method": "fpsr", "gate": "cascade", "trust": trust / 100}
         presets[f"fpsr-trust-{trust}"] = Preset({**values, "answer": "verified"})
         presets[f"fpsr-trust-{trust}-steps"] = Preset(values)
+        lazy = {**values, "answer": "verified", "hedge": "never"}
+        presets[f"fpsr-trust-{trust}-no-hedge"] = Preset(lazy)
     for retries in (1, 2, 4):
         presets[f"fpsr-retries-{retries}"] = Preset({"method": "fpsr", "retries": retries})
     presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})

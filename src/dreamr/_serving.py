@@ -69,6 +69,9 @@ class ServeOptions:
             0.5,
         ),
     ] = 0.05
+    audit_lower: Annotated[
+        bool, Knob("Let audits lower the gate's threshold below its own too.", _DOOR)
+    ] = False
     log_text: Annotated[
         bool, Knob("Write questions and answers into the log, for debugging.", _DOOR)
     ] = False

@@ -39,7 +39,7 @@ def test_it_rises_at_once_and_falls_slowly() -> None:
 
 def test_where_the_bounds_leave_room_the_disagreements_come_to_what_is_allowed() -> None:
     """Problems grow harder and easier; at every threshold so much stricter, fewer pass wrongly."""
-    luck, controller = Random(2), Controller(0.6, 0.1)
+    luck, controller = Random(2), Controller(0.6, 0.1, lower=True)
     disagreements = 0
     for audit in range(20_000):
         hard = 0.8 if (audit // 2000) % 2 else 0.4

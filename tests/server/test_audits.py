@@ -33,7 +33,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
             assert (await gate.ask(asked())).status == 200
             peace = await told(gate)
         assert (peace["agreed"], peace["differed"], peace["drift_alarm"]) == (40, 0, 0)
-        assert peace["gate_threshold"] == pytest.approx(0.55)
+        assert peace["gate_threshold"] == pytest.approx(0.55)  # as low as it may
         assert await alarm_on_the_card(gate) is False
         pair.says = WRONG
         for _ in range(10):
@@ -43,7 +43,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
         assert drift["gate_threshold"] > 0.9
         assert await alarm_on_the_card(gate) is True
 
-    use(work, pair, audit=1)
+    use(work, pair, audit=1, audit_lower=True)
 
 
 def test_without_audits_nothing_is_told_but_that() -> None:

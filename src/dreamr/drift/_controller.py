@@ -17,7 +17,7 @@ class Controller:
     problems are. A step is a quarter of what lies between the threshold and 1.
     """
 
-    def __init__(self, threshold: float, risk: float, *, lower: bool = True) -> None:
+    def __init__(self, threshold: float, risk: float, *, lower: bool = False) -> None:
         """At the threshold to begin with.
 
         Args:

@@ -49,7 +49,7 @@ class Watch:
         *,
         every: int,
         risk: float = 0.05,
-        lower: bool = True,
+        lower: bool = False,
         busy: Callable[[], bool] = lambda: False,
         seed: int = 0,
     ) -> None:
@@ -59,7 +59,8 @@ class Watch:
             gate: whose runs are watched. One without a threshold keeps as it is.
             every: of so many accepted steps one is audited, on average.
             risk: bound on the share of audited steps with which the target disagrees.
-            lower: whether the threshold may become lower than the gate's own.
+            lower: whether the threshold may become lower than the gate's own, and wrong steps pass
+                that did not.
             busy: whether the target has better things to do at the moment.
             seed: of the draws.
         """

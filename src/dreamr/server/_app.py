@@ -131,8 +131,7 @@ def _watch(
         reasoner.options.settings().gate,
         every=options.audit,
         risk=options.audit_risk,
-        # A profile's promise holds at its threshold and above.
-        lower=reasoner.options.profile is None,
+        lower=options.audit_lower,
         busy=lambda: admission.waiting > 0 or load.level >= Level.SMALL_WINDOW,
     )
 

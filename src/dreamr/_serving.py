@@ -68,7 +68,7 @@ class ServeOptions:
             0.001,
             0.5,
         ),
-    ] = 0.05
+    ] = 0.02
     audit_lower: Annotated[
         bool, Knob("Let audits lower the gate's threshold below its own too.", _DOOR)
     ] = False

@@ -39,7 +39,7 @@ def runs(
 
 
 def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> None:
-    pair, watch = Straying(), Watch(GATE, every=1, lower=True)
+    pair, watch = Straying(), Watch(GATE, every=1, risk=0.05, lower=True)
     runs(pair, watch, 60)
     assert dict(watch.counts) == {"agreed": 120}
     assert not watch.alarm
@@ -48,14 +48,14 @@ def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> Non
 
 
 def test_a_step_in_other_words_is_asked_about() -> None:
-    pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=1)
+    pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch)
     assert dict(watch.counts) == {"agreed": 2}
     assert pair.compared == [(OTHER_WORDS, (RIGHT[1],))]
 
 
 def test_blanks_and_case_are_no_other_words() -> None:
-    pair, watch = Straying(says="  milk COSTS 1.20.\n\n"), Watch(GATE, every=1)
+    pair, watch = Straying(says="  milk COSTS 1.20.\n\n"), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch)
     assert dict(watch.counts) == {"agreed": 2}
     assert pair.compared == []
@@ -65,7 +65,7 @@ def test_a_draft_that_goes_astray_raises_the_alarm_and_the_threshold(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # What is wrong passes at any threshold.
-    pair, watch = Straying(ratio=0.99), Watch(GATE, every=1)
+    pair, watch = Straying(ratio=0.99), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 200)
     assert not watch.alarm
     pair.says = WRONG
@@ -89,13 +89,13 @@ def test_a_draft_that_goes_astray_raises_the_alarm_and_the_threshold(
 
 def test_few_audits_are_enough_where_every_other_step_is_wrong() -> None:
     pair, alarms = Straying(says=WRONG, ratio=0.99), list[bool]()
-    watch = Watch(GATE, every=1)
+    watch = Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 12, each=lambda _: alarms.append(watch.alarm))
     assert alarms.index(True) <= 8  # two audits a run
 
 
 def test_a_threshold_that_rises_refuses_what_has_gone_astray() -> None:
-    pair, watch = Straying(says=WRONG), Watch(GATE, every=1)
+    pair, watch = Straying(says=WRONG), Watch(GATE, every=1, risk=0.05)
     sources: list[str] = []
     runs(pair, watch, 12, each=lambda result: sources.append(result.steps[1].source))
     refused = sources.index("target")
@@ -113,13 +113,13 @@ def test_one_step_in_so_many_is_audited_at_any_place() -> None:
 
 
 def test_unless_it_may_the_threshold_is_never_lower_than_the_gates_own() -> None:
-    watch = Watch(GATE, every=1)
+    watch = Watch(GATE, every=1, risk=0.05)
     runs(Straying(), watch, 5)
     assert watch.threshold == 0.7
 
 
 def test_a_run_with_another_gate_is_none_of_the_watchs_business() -> None:
-    watch = Watch(GATE, every=1)
+    watch = Watch(GATE, every=1, risk=0.05)
     runs(Straying(), watch, options=replace(OPTIONS, alpha=0.2))
     runs(Straying(), watch, options=replace(OPTIONS, method="lookahead"))
     runs(Straying(), watch, options=replace(OPTIONS, method="target"))
@@ -141,7 +141,7 @@ def test_a_failed_audit_is_counted_and_harms_nobody(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair = Straying(says=WRONG, failing=error)
-    watch = Watch(GATE, every=1)
+    watch = Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 2)
     assert dict(watch.counts) == {"agreed": 2, "failed": 2}
     assert str(error) in caplog.text
@@ -160,7 +160,7 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
 
     async def main() -> None:
         options = replace(OPTIONS, hedge="never")
-        watch = Watch(GATE, every=1)
+        watch = Watch(GATE, every=1, risk=0.05)
         pair = Straying(hanging=True)
         with anyio.fail_after(20):
             async with Reasoner(options, open_model=pair) as reasoner:
@@ -174,7 +174,7 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
 
 
 def test_it_works_from_a_blocking_call_too() -> None:
-    watch = Watch(GATE, every=1)
+    watch = Watch(GATE, every=1, risk=0.05)
     with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
         assert reasoner.ask(QUESTION, watch=watch).answer == "3.70"
         assert reasoner._portal is not None

@@ -43,7 +43,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
         assert drift["gate_threshold"] > 0.9
         assert await alarm_on_the_card(gate) is True
 
-    use(work, pair, audit=1, audit_lower=True)
+    use(work, pair, audit=1, audit_risk=0.05, audit_lower=True)
 
 
 def test_without_audits_nothing_is_told_but_that() -> None:

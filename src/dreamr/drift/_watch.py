@@ -48,7 +48,7 @@ class Watch:
         gate: Gate,
         *,
         every: int,
-        risk: float = 0.05,
+        risk: float = 0.02,
         lower: bool = False,
         busy: Callable[[], bool] = lambda: False,
         seed: int = 0,

@@ -22,6 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation, ImageSource, read_image
+from dreamr.drift import Watch
 from dreamr.engines import Engine
 from dreamr.errors import DreamrError, RunFailed, Unsupported
 from dreamr.runner import run
@@ -209,6 +210,7 @@ class Reasoner:
         *images: ImageSource,
         options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
+        watch: Watch | None = None,
     ) -> Result:
         """Reason to the end, and block until then. Arguments and errors: `reason`.
 
@@ -217,7 +219,9 @@ class Reasoner:
         portal = self._portal
         if portal is None:
             raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
-        job = partial(self.reason, question, *images, options=options, on_event=on_event)
+        job = partial(
+            self.reason, question, *images, options=options, on_event=on_event, watch=watch
+        )
         future = portal.start_task_soon(job)
         self._asked.add(future)
         try:
@@ -236,6 +240,7 @@ class Reasoner:
         *images: ImageSource,
         options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
+        watch: Watch | None = None,
     ) -> Result:
         """Reason to the end.
 
@@ -244,6 +249,7 @@ class Reasoner:
             images: come before the question's text; read by `dreamr.conversation.read_image`.
             options: of this run alone; which models there are was chosen before.
             on_event: sees each event as it happens.
+            watch: if the options have its gate, it sets the threshold, and audits afterwards.
 
         Raises:
             ConversationError: the question or a picture cannot be used.
@@ -253,14 +259,22 @@ class Reasoner:
         self._check_open()
         conversation = await self._conversation(question, images)
         models = self._models
-        chosen = options or self.options
-        return await run(
+        settings = replace((options or self.options).settings(), cutting=self.cutting)
+        if watch is not None and not watch.concerns(settings.gate):
+            watch = None
+        if watch is not None:
+            settings = replace(settings, gate=watch.gate)
+        target = models["target"].engine if "target" in models else None
+        result = await run(
             conversation,
-            target=models["target"].engine if "target" in models else None,
+            target=target,
             draft=models["draft"].engine if "draft" in models else None,
-            settings=replace(chosen.settings(), cutting=self.cutting),
+            settings=settings,
             on_event=on_event,
         )
+        if watch is not None and target is not None and self._tasks is not None:
+            watch.follow(self._tasks, target, self.cutting, conversation, result)
+        return result
 
     async def stream(
         self,

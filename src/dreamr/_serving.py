@@ -51,6 +51,27 @@ class ServeOptions:
         bool,
         Knob("Give up the hedge, then the window, then the draft as the target saturates.", _DOOR),
     ] = True
+    audit: Annotated[
+        int,
+        Knob(
+            "Of how many accepted steps one is compared, after the answer, with what the target "
+            "writes itself; 0: none.",
+            _DOOR,
+            0,
+        ),
+    ] = 0
+    audit_risk: Annotated[
+        float,
+        Knob(
+            "Share of these with which the target may disagree before there is an alarm.",
+            _DOOR,
+            0.001,
+            0.5,
+        ),
+    ] = 0.02
+    audit_lower: Annotated[
+        bool, Knob("Let audits lower the gate's threshold below its own too.", _DOOR)
+    ] = False
     log_text: Annotated[
         bool, Knob("Write questions and answers into the log, for debugging.", _DOOR)
     ] = False

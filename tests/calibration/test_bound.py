@@ -63,3 +63,13 @@ def test_over_a_thousand_calibrations_the_promise_is_broken_no_more_often_than_s
         broken += last is not None and truth[last] > risk
     assert broken <= 1000 * (1 - confidence) + 3 * math.sqrt(1000 * confidence * (1 - confidence))
     assert broken > 0  # it is not simply too careful
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.floats(0.005, 0.3))
+def test_the_walk_need_not_know_what_lies_behind_its_end(errors: list[int], risk: float) -> None:
+    whole, _ = last_permitted(errors, 400, risk, 0.9)
+    for known in range(1, len(errors) + 1):
+        last, _ = last_permitted(errors[:known], 400, risk, 0.9)
+        if last != known - 1:
+            break
+    assert last == whole

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,27 @@ def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
         options.settings()
 
 
+def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    kept = {"method": "fpsr", "answer": "verified", "temperature": 0.0}
+    given = profile(FixedGate(0.83), models_of(RunOptions()))
+    write_profile(path, replace(given, bounds="answers", reference="target", options=kept))
+    assert read_profile(path).reference == "target"
+    options = RunOptions(profile=str(path), answer="verified", window=3)
+    assert options.settings().gate == FixedGate(0.83)
+    for change in ({"answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
+        with pytest.raises(BadOption, match=f"--{next(iter(change))}"):
+            replace(options, **change).settings()
+    # Alone, the target gives what the promise is measured against.
+    replace(options, answer="target", method="target").settings()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 9}, "version 9"),
+        ({"version": 1}, "version 1.*run dreamr calibrate again"),
+        ({"bounds": "everything"}, "no profile"),
+        ({"reference": "a friend"}, "no profile"),
         ({"gate": {"kind": "magic"}}, "no profile"),
         ({"gate": {"kind": "fixed", "threshold": 7}}, "no profile"),
         ({"risk": "much"}, "no profile"),

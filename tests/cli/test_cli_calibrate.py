@@ -30,7 +30,14 @@ def test_a_profile_of_the_embedded_pair_says_what_it_promises(
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(["--risk", "0"], "risk"), (["--confidence", "1"], "confidence"), (["--gate", "x"], "gate")],
+    [
+        (["--risk", "0"], "risk"),
+        (["--confidence", "1"], "confidence"),
+        (["--gate", "x"], "gate"),
+        (["--reference", "target"], "--by answers"),
+        (["--by", "answers", "--gate", "learned"], "--by steps"),
+        (["--by", "words"], "words"),
+    ],
 )
 def test_what_cannot_be_promised_is_refused(
     flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -46,3 +53,22 @@ def test_a_task_that_knows_no_steps_is_refused(
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "2"]
     assert main([*command, "--out", str(tmp_path / "p")], open_model=Pair()) == 1
     assert "knows answers" in capsys.readouterr().err
+
+
+def test_by_answers_a_task_need_know_no_steps_and_no_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = Path(__file__).parents[2] / "docs" / "examples" / "timesheet.py"
+    out = tmp_path / "timesheet.json"
+    command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "20"]
+    command += ["--by", "answers", "--reference", "target", "--answer", "verified"]
+    # Models that always say the same: nothing is ever other than the target's own.
+    assert main([*command, "--risk", "0.2", "--out", str(out)], open_model=Pair()) == 0
+    assert "180 of 180 runs, the last: threshold 0.1" in capsys.readouterr().err
+    values = json.loads(out.read_text())
+    assert (values["bounds"], values["reference"]) == ("answers", "target")
+    assert values["gate"] == {"kind": "fixed", "threshold": 0.1, "min_mass": 0.01}
+    assert values["options"] == {"method": "fpsr", "answer": "verified", "temperature": 0.0}
+    assert values["data"]["window"] == 8
+    assert main([*command, "--risk", "0.01", "--out", str(out)], open_model=Pair()) == 1
+    assert "0 errors in 20 problems" in capsys.readouterr().err

@@ -15,6 +15,8 @@ THRESHOLDS = (
     *(1 - gap for gap in (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075)),
     *(round(0.9 - 0.05 * place, 2) for place in range(18)),
 )
+# Fewer where each means a run of every problem.
+FEW_THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3, 0.1)
 KINDS = tuple(GATES)
 
 Family = Callable[[float], Gate]
@@ -22,9 +24,9 @@ Family = Callable[[float], Gate]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A gate and what it did to the steps it was tested on.
+    """A gate and what it did to what it was tested on.
 
-    accepted: share of the steps, and `accepted_tokens` of their tokens.
+    accepted: share of the steps that it decided on, and `accepted_tokens` of their tokens.
     """
 
     gate: Gate
@@ -35,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """All candidates of a family, and the last that keeps the bound; None where none does."""
+    """All candidates that were tested, and the last that keeps the bound; None where none does."""
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None

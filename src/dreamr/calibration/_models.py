@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dreamr._provenance import weights_hash
 from dreamr._reasoner import local_model
 from dreamr.calibration._profile import Profile, read_profile
 from dreamr.gate import Gate
+from dreamr.schedules import method
 from dreamr.trace import Role
 
 _ROLES: tuple[Role, ...] = ("target", "draft")
@@ -24,10 +26,12 @@ def profiled_gate(options: RunOptions) -> Gate:
     """The gate of the profile that the options name.
 
     Raises:
-        BadOption: it cannot be read, or was made for other models.
+        BadOption: it cannot be read, or was made for other models or options.
     """
     profile = _profile(str(options.profile))
-    profile.check(models_of(options))
+    # Where one model writes alone there is nothing to decide, and nothing to keep.
+    decides = method(options.method).judges
+    profile.check(models_of(options), asdict(options) if decides else dict(profile.options))
     return profile.gate
 
 

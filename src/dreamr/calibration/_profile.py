@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from dreamr._knobs import BadOption
 from dreamr.gate import GATES, Gate
 
-VERSION = 1
+VERSION = 2
+
+Bounds: TypeAlias = Literal["steps", "answers"]
+Reference: TypeAlias = Literal["labels", "target"]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A gate, and where it holds.
 
-    risk, confidence: false accepts a judged step stay below `risk`, with this confidence.
+    risk, confidence: what it bounds stays below `risk`, with this confidence.
     models: what stands for the target's and the draft's weights. data: tasks, seed, problems and
-    steps. measured: errors, cases, accepted shares.
+    steps. measured: errors, accepted shares. bounds: 'steps', false accepts a judged step;
+    'answers', wrong final answers a problem that the target alone would not have given. reference:
+    what says that an answer is wrong, the task's labels or the target's own answer. options: of a
+    run, at which it holds and at no others.
     """
 
     gate: Gate
@@ -29,6 +35,9 @@ class Profile:
     models: Mapping[str, str]
     data: Mapping[str, Any]
     measured: Mapping[str, float]
+    bounds: Bounds = "steps"
+    reference: Reference = "labels"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Values that `read_profile` understands."""
@@ -37,12 +46,18 @@ class Profile:
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gate"}
         return {"version": VERSION, "gate": gate, **rest}
 
-    def check(self, models: Mapping[str, str]) -> None:
-        """See that it is for these models.
+    def check(self, models: Mapping[str, str], options: Mapping[str, Any]) -> None:
+        """See that it is for these models and options.
 
         Raises:
             BadOption: it is for others.
         """
+        for name, value in self.options.items():
+            if options.get(name) != value:
+                raise BadOption(
+                    f"the profile was made for --{name} {value}, not {options.get(name)}: give it "
+                    "that, or run dreamr calibrate with yours"
+                )
         for role, weights in self.models.items():
             if models.get(role) != weights:
                 raise BadOption(
@@ -85,6 +100,9 @@ def read_profile(path: Path) -> Profile:
         given = dict(values["gate"])
         made = GATES[given.pop("kind")]
         gate = made(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        bounds, reference = values["bounds"], values["reference"]
+        if bounds not in get_args(Bounds) or reference not in get_args(Reference):
+            raise ValueError(f"it bounds {bounds} by {reference}")
         return Profile(
             gate,
             float(values["risk"]),
@@ -92,6 +110,9 @@ def read_profile(path: Path) -> Profile:
             dict(values["models"]),
             dict(values["data"]),
             dict(values["measured"]),
+            bounds,
+            reference,
+            dict(values["options"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadOption(f"{path} is no profile of dreamr calibrate: {error!r}") from error

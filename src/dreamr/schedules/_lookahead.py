@@ -79,7 +79,7 @@ class Lookahead(Ahead):
             if not drafted.decided:
                 if own is None or own.ending is not Ending.DELIMITER:
                     drafted.verdict = _OTHER
-                elif _plain(own) == _plain(drafted.step):
+                elif own.plain == drafted.step.plain:
                     drafted.verdict = _SAME
 
     def _settle(self, drafted: Drafted, own: _Own) -> None:
@@ -150,11 +150,6 @@ class Lookahead(Ahead):
 
     def _drop_owns(self) -> None:
         self._drop_below("the run ended")
-
-
-def _plain(step: Step) -> str:
-    """The text without blanks and case."""
-    return "".join(step.text.split()).lower()
 
 
 def _tokens(steps: Sequence[Step]) -> int:

@@ -15,11 +15,12 @@ from dreamr._knobs import listed
 from dreamr._reasoner import Reasoner
 from dreamr._serving import ServeOptions
 from dreamr._version import __version__
+from dreamr.drift import Watch
 from dreamr.server._admission import Admission
 from dreamr.server._chat import Chat
 from dreamr.server._errors import ApiError
 from dreamr.server._keys import Keys, read_keys
-from dreamr.server._load import Load
+from dreamr.server._load import Level, Load
 from dreamr.server._metrics import Metrics
 from dreamr.server._page import read_page
 from dreamr.server._pictures import Pictures
@@ -48,7 +49,9 @@ def build_app(
     options = options or ServeOptions()
     keys = Keys(read_keys(options))
     admission = Admission(options.max_running, options.max_waiting)
-    load, metrics = load or Load(aware=options.load_aware), Metrics()
+    load = load or Load(aware=options.load_aware)
+    watch = _watch(reasoner, options, admission, load)
+    metrics = Metrics(watch)
     chat = Chat(
         reasoner,
         options,
@@ -57,18 +60,19 @@ def build_app(
         load=load,
         metrics=metrics,
         pictures=pictures or Pictures(options),
+        watch=watch,
     )
 
     async def models(request: Request) -> Response:
         keys.client(request)
-        return JSONResponse({"object": "list", "data": [_card(reasoner, options)]})
+        return JSONResponse({"object": "list", "data": [_card(reasoner, options, watch)]})
 
     async def one_model(request: Request) -> Response:
         keys.client(request)
         name = request.path_params["name"]
         if name != options.name:
             raise ApiError(404, f"there is no model {name!r}", param="model")
-        return JSONResponse(_card(reasoner, options))
+        return JSONResponse(_card(reasoner, options, watch))
 
     async def health(_: Request) -> Response:
         lost = [role for role, model in reasoner.models.items() if not model.engine.alive]
@@ -117,8 +121,25 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
     return found
 
 
-def _card(reasoner: Reasoner, options: ServeOptions) -> dict[str, object]:
+def _watch(
+    reasoner: Reasoner, options: ServeOptions, admission: Admission, load: Load
+) -> Watch | None:
+    """Over runs with the options' own gate; requests that want another are not audited."""
+    if not options.audit:
+        return None
+    return Watch(
+        reasoner.options.settings().gate,
+        every=options.audit,
+        risk=options.audit_risk,
+        lower=options.audit_lower,
+        busy=lambda: admission.waiting > 0 or load.level >= Level.SMALL_WINDOW,
+    )
+
+
+def _card(reasoner: Reasoner, options: ServeOptions, watch: Watch | None) -> dict[str, object]:
     about: dict[str, object] = {"method": reasoner.options.method, "version": __version__}
+    if watch is not None:
+        about["drift"] = watch.alarm
     about |= {role: model.engine.name for role, model in reasoner.models.items()}
     return {
         "id": options.name,

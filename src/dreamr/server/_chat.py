@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from dreamr._reasoner import Reasoner
 from dreamr._serving import ServeOptions
 from dreamr.conversation import Conversation
+from dreamr.drift import Watch
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.runner import Mailbox
 from dreamr.server._admission import Admission
@@ -80,11 +81,12 @@ class Chat:
         load: Load,
         metrics: Metrics,
         pictures: Pictures,
+        watch: Watch | None = None,
     ) -> None:
         self._reasoner, self._options = reasoner, options
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
-        self._pictures = pictures
+        self._pictures, self._watching = pictures, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -170,11 +172,12 @@ class Chat:
 
     async def _reason(self, job: _Job) -> None:
         options, job.reply.level = self._load.shape(job.asked.options)
-        alone = self._admission.running == 1
+        auditing = self._watching is not None and not self._watching.idle
+        alone = self._admission.running == 1 and not auditing
         result = None
         try:
             result = await self._reasoner.reason(
-                job.conversation, options=options, on_event=job.hear
+                job.conversation, options=options, on_event=job.hear, watch=self._watching
             )
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None

@@ -6,6 +6,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from dreamr.drift import OUTCOMES, Watch
 from dreamr.server._load import Load
 from dreamr.trace import Event, JudgeEnded, JudgeStarted, Result, StepCommitted, StepRejected
 
@@ -16,7 +17,9 @@ _CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 class Metrics:
     """The gateway's own registry, so that several gateways of a process do not meet."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch | None = None) -> None:
+        """watch: over the runs, if there is one."""
+        self._watch = watch
         self.registry = registry = CollectorRegistry()
         self._first = Histogram(
             "dreamr:time_to_first_token_seconds",
@@ -83,6 +86,24 @@ class Metrics:
             registry=registry,
         )
 
+        self._audits = Counter(
+            "dreamr:audits",
+            "Accepted steps that were drawn for an audit, by what came of it.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._alarm = Gauge(
+            "dreamr:drift_alarm",
+            "1: the target disagrees with accepted steps more often than it may.",
+            registry=registry,
+        )
+        self._threshold = Gauge(
+            "dreamr:gate_threshold",
+            "Of the next run, where audits set it.",
+            registry=registry,
+        )
+        self._told = dict.fromkeys(OUTCOMES, 0)
+
     def first(self, seconds: float) -> None:
         """The first step of a request is committed."""
         self._first.observe(seconds)
@@ -125,4 +146,14 @@ class Metrics:
         self.level.set(int(load.level))
         self.stretch.set(load.stretch)
         self.speedup.set(math.nan if load.gain is None else load.gain)
+        self._tell_of_audits()
         return generate_latest(self.registry)
+
+    def _tell_of_audits(self) -> None:
+        watch = self._watch
+        for outcome, told in self._told.items():
+            self._told[outcome] = count = watch.counts[outcome] if watch else 0
+            self._audits.labels(outcome).inc(count - told)
+        self._alarm.set(bool(watch and watch.alarm))
+        threshold = watch.threshold if watch else None
+        self._threshold.set(math.nan if threshold is None else threshold)

@@ -34,3 +34,8 @@ class Step:
     def is_answer(self) -> bool:
         """Whether this is the final answer rather than a piece of reasoning."""
         return self.ending is Ending.ANSWER
+
+    @property
+    def plain(self) -> str:
+        """The text without blanks and case: where it is equal, nobody need be asked."""
+        return "".join(self.text.split()).lower()

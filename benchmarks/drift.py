@@ -1,0 +1,110 @@
+"""How soon audits notice that the questions have changed.
+
+    python benchmarks/drift.py --out FILE.json [--usual 80] [--shifted 300] [--every 2]
+
+The embedded pair answers questions of its own suites in turns, and then of a task that it has never
+seen (docs/examples/timesheet.py): with the paper's gate, with one that passes all, as its draft may
+seem to deserve on its own suites, and with one that passes all without asking, which no threshold
+reaches. One accepted step in so many is audited, each before the next question is asked. Counts
+alone: nothing depends on how fast the machine is, and runs are reproducible. Every question is
+answered twice, with the threshold that audits set and with the gate's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from dreamr import Reasoner, RunOptions
+from dreamr._plugins import import_plugins
+from dreamr._provenance import provenance
+from dreamr.drift import Watch
+from dreamr.tasks import SUITES, Item, load
+
+ROOT = Path(__file__).parents[1]
+GATES: dict[str, dict[str, Any]] = {
+    "fixed, 0.7": {"alpha": 0.7},
+    "fixed, 0": {"alpha": 0.0},
+    "cascade, sure 0": {"gate": "cascade", "sure": 0.0},
+}
+SHIFTED = "docs/examples/timesheet.py"
+
+
+async def measure(
+    parts: dict[str, Sequence[Item]], gate: dict[str, Any], every: int, risk: float
+) -> list[dict[str, Any]]:
+    options = RunOptions(reproducible=True, **gate)
+    watch = Watch(options.settings().gate, every=every, risk=risk)
+    async with Reasoner(options) as reasoner:
+        return [
+            {"questions": name, **await answer_all(reasoner, watch, items)}
+            for name, items in parts.items()
+        ]
+
+
+async def answer_all(reasoner: Reasoner, watch: Watch, items: Sequence[Item]) -> dict[str, Any]:
+    """Counts of this part alone, but for the threshold, which is the one at its end."""
+    before = watch.counts.copy()
+    alarm: dict[str, int] | None = None
+    right = plain = 0
+    for number, item in enumerate(items, 1):
+        asked = item.conversation
+        plain += item.right((await reasoner.reason(asked)).answer)
+        right += item.right((await reasoner.reason(asked, watch=watch)).answer)
+        await watch.settled()
+        for model in reasoner.models.values():
+            model.engine.forget(asked)
+        if watch.alarm and alarm is None:
+            alarm = {"asked": number, "audits": (watch.counts - before).total()}
+    return {
+        "asked": len(items),
+        "audits": dict(watch.counts - before),
+        "alarm after": alarm,
+        "right": right,
+        "right without audits": plain,
+        "threshold": watch.threshold,
+        "alarm at the end": watch.alarm,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--usual", type=int, default=80, help="questions of each usual suite")
+    parser.add_argument("--shifted", type=int, default=300, help="questions of the other task")
+    parser.add_argument("--every", type=int, default=2, help="one accepted step in so many")
+    parser.add_argument("--risk", type=float, default=0.02, help="bound on disagreements")
+    parser.add_argument("--seed", type=int, default=1000, help="of the questions")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    options = parser.parse_args()
+    import_plugins(str(ROOT / SHIFTED))
+    suites = [load(name, limit=options.usual, seed=options.seed) for name in SUITES]
+    parts = {
+        "usual": list(chain.from_iterable(zip(*suites, strict=True))),
+        "shifted": list(load("timesheet", limit=options.shifted, seed=options.seed)),
+    }
+    rows = [
+        {"gate": name, **row}
+        for name, gate in GATES.items()
+        for row in anyio.run(measure, parts, gate, options.every, options.risk)
+    ]
+    for row in rows:
+        print(json.dumps(row))
+    if options.out:
+        content = {
+            "provenance": provenance(),
+            "every": options.every,
+            "risk": options.risk,
+            "seed": options.seed,
+            "figures": rows,
+        }
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A pair whose draft can go astray while the target's verdicts let it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+from pairs import RIGHT, Pair
+
+from dreamr import RunOptions
+from dreamr._reasoner import Model
+from dreamr.engines import Chunk, Context, Sampling, ScriptedEngine
+from dreamr.gate import VERDICT, Evidence, Query
+from dreamr.trace import Role
+
+OTHER_WORDS = "Milk is 1.20.\n\n"
+
+
+@dataclass
+class Straying(Pair):
+    """The target passes what the draft writes; asked whether two steps are the same, it can tell.
+
+    says: the draft's second step, as long as it stays so. ratio: of the verdicts. failing: how
+    comparisons fail. hanging: whether the target never comes back from writing a second step.
+    compared: what it was asked about, and beside what.
+    """
+
+    says: str = RIGHT[1]
+    ratio: float = 0.95
+    failing: Exception | None = None
+    hanging: bool = False
+    compared: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    async def __call__(self, role: Role, options: RunOptions) -> Model:
+        if role == "draft":
+            self.opened[role] = ScriptedEngine(script=self._draft, **self.draft)
+        else:
+            self.opened[role] = _Target(self)
+        return Model(self.opened[role])
+
+    def _draft(self, context: Context) -> str:
+        return "".join((RIGHT[0], self.says, RIGHT[2])[len(context.prefix) :])
+
+
+class _Target(ScriptedEngine):
+    def __init__(self, pair: Straying) -> None:
+        super().__init__(script=RIGHT, opinion=pair.ratio, name="target", **pair.target)
+        self._pair = pair
+
+    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        if self._pair.hanging and len(context.prefix) == 1:
+            await anyio.sleep_forever()
+        async for chunk in super().stream(context, sampling):
+            yield chunk
+
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
+        if query.asks != "same":
+            return await super().judge(context, candidates, query)
+        if self._pair.failing is not None:
+            raise self._pair.failing
+        (step,) = candidates
+        self._pair.compared.append((step, query.others))
+        same = 0.9 if step == OTHER_WORDS else 0.1
+        return (Evidence(same, 1 - same),)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from judged import steps
 
@@ -24,7 +26,7 @@ def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
 
 
 def test_a_more_permissive_threshold_accepts_no_less() -> None:
-    for kind in ("fixed", "adaptive", "cascade", "continuation"):
+    for kind in ("fixed", "adaptive", "cascade", "continuation", "trust"):
         found = calibrate(family(kind, [], sure=0.5), steps(800), 0.01, 0.95)
         shares = [candidate.accepted for candidate in found.candidates]
         assert shares == sorted(shares)
@@ -40,6 +42,14 @@ def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
         weakest = step.evidence.weakest or 0.0
         expected = weakest >= 0.5 or step.evidence.ratio >= 0.99
         assert step.accepted_by(gate) is expected
+
+
+def test_what_the_draft_is_trusted_with_is_accepted_whatever_the_target_says() -> None:
+    gate = family("trust", [], sure=1.0)(0.9)
+    assert gate == CascadeGate(sure=1.0, trust=0.9)
+    for step in steps(500):
+        sure = math.exp(step.situation.step.least or 0.0) >= 0.9
+        assert step.accepted_by(gate) is (sure or step.evidence.ratio >= gate.threshold)
 
 
 def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> None:

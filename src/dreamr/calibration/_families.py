@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from dreamr.calibration._bound import Tested, last_permitted
 from dreamr.calibration._steps import JudgedStep
 from dreamr.errors import Unsupported
-from dreamr.gate import GATES, SIGNALS, CascadeGate, Gate, LearnedGate, signals
+from dreamr.gate import GATES, SIGNALS, CascadeGate, Gate, LearnedGate, at_strictness, signals
 
 # Chosen before any data are seen, and finer where most steps lie.
 THRESHOLDS = (
@@ -16,8 +17,9 @@ THRESHOLDS = (
     *(round(0.9 - 0.05 * place, 2) for place in range(18)),
 )
 # Fewer where each means a run of every problem.
-FEW_THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3, 0.1)
-KINDS = tuple(GATES)
+FEW_THRESHOLDS = (0.99, 0.97, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
+# `trust` is a cascade whose threshold is how sure the draft must be.
+KINDS = (*GATES, "trust")
 
 Family = Callable[[float], Gate]
 
@@ -53,14 +55,16 @@ def family(kind: str, steps: Sequence[JudgedStep], *, sure: float) -> Family:
     """
     match kind:
         case "cascade":
-            return lambda threshold: CascadeGate(threshold, sure=sure)
+            base: Gate = CascadeGate(sure=sure)
+        case "trust":
+            base = CascadeGate(sure=sure, trust=1.0)
         case "learned":
-            learned = _learn(steps)
-            return lambda threshold: replace(learned, threshold=threshold)
+            base = _learn(steps)
         case _ if kind in GATES:
-            return GATES[kind]
+            base = GATES[kind]()
         case _:
             raise Unsupported(f"unknown gate {kind!r}; known: {', '.join(KINDS)}")
+    return partial(at_strictness, base)
 
 
 def calibrate(

@@ -27,7 +27,8 @@ class JudgedStep:
 
     def accepted_by(self, gate: Gate) -> bool:
         """Whether a gate would accept it."""
-        return gate.decide(self.evidence, self.situation).accepted
+        verdict = gate.at_once(self.situation) or gate.decide(self.evidence, self.situation)
+        return verdict.accepted
 
 
 async def judged_steps(

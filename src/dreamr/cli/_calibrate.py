@@ -35,6 +35,7 @@ from dreamr.cli._flags import option_parameters, with_flags
 from dreamr.cli._progress import Show, shown
 from dreamr.cli._screen import stderr_console
 from dreamr.errors import RunFailed
+from dreamr.gate import strictness
 from dreamr.tasks import SUITES, Item, load
 from dreamr.trace import Role
 
@@ -227,9 +228,8 @@ def _table(found: Calibrated) -> Table:
         if before == (one.accepted, one.tested.errors) and one is not found.chosen:
             continue
         before = (one.accepted, one.tested.errors)
-        threshold: Any = one.gate
         table.add_row(
-            f"{threshold.threshold:.4g}",
+            f"{strictness(one.gate):.4g}",
             f"{one.accepted:.1%}",
             f"{one.accepted_tokens:.1%}",
             f"{one.tested.errors} of {one.tested.cases}",

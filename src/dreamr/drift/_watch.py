@@ -6,9 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import fields, replace
+from dataclasses import replace
 from random import Random
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,7 +17,7 @@ from dreamr.conversation import Conversation
 from dreamr.drift._controller import Controller
 from dreamr.drift._detector import Detector
 from dreamr.engines import Context, Engine, Sampling
-from dreamr.gate import Gate, SameGate, Situation
+from dreamr.gate import Gate, SameGate, Situation, at_strictness, strictness
 from dreamr.steps import Cutting, Step, StepCutter
 from dreamr.trace import Result
 
@@ -56,7 +56,7 @@ class Watch:
         """Nothing was audited yet.
 
         Args:
-            gate: whose runs are watched. One without a threshold keeps as it is.
+            gate: whose runs are watched. Its `strictness` is set, if it has any.
             every: of so many accepted steps one is audited, on average.
             risk: bound on the share of audited steps with which the target disagrees.
             lower: whether the threshold may become lower than the gate's own, and wrong steps pass
@@ -68,8 +68,7 @@ class Watch:
         self._luck = Random(seed)
         self._detector = Detector(risk)
         self._controller: Controller | None = None
-        if any(item.name == "threshold" for item in fields(cast("Any", gate))):
-            threshold: float = cast("Any", gate).threshold
+        if (threshold := strictness(gate)) is not None:
             self._controller = Controller(threshold, risk, lower=lower)
         self._under_way = 0
         self._ended = anyio.Event()
@@ -84,12 +83,11 @@ class Watch:
         """The gate for the next run."""
         if self._controller is None:
             return self._gate
-        gate: Gate = replace(cast("Any", self._gate), threshold=self._controller.threshold)
-        return gate
+        return at_strictness(self._gate, self._controller.threshold)
 
     @property
     def threshold(self) -> float | None:
-        """That of the next run; None where the gate has none."""
+        """How strict the gate of the next run is; None where it has no such number."""
         return None if self._controller is None else self._controller.threshold
 
     @property

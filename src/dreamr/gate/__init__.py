@@ -10,6 +10,7 @@ from dreamr.gate._labels import Labels
 from dreamr.gate._learned import SIGNALS, LearnedGate, signals
 from dreamr.gate._peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate._query import VERDICT, Asks, Query
+from dreamr.gate._strictness import at_strictness, strictness
 from dreamr.gate._verdict import FixedGate, Gate, Situation, Verdict, stricter
 
 # Those of this project, by the names that people give; the others belong to a method.
@@ -40,6 +41,8 @@ __all__ = [
     "ScoreGate",
     "Situation",
     "Verdict",
+    "at_strictness",
     "signals",
     "stricter",
+    "strictness",
 ]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from dreamr.gate import (
+    GATES,
+    SIGNALS,
+    AgreementGate,
+    CascadeGate,
+    FixedGate,
+    Gate,
+    LearnedGate,
+    at_strictness,
+    strictness,
+)
+
+
+def test_a_cascade_that_trusts_its_draft_is_as_strict_as_that_trust() -> None:
+    gate = CascadeGate(0.7, sure=0.3, trust=0.95)
+    assert strictness(gate) == 0.95
+    assert at_strictness(gate, 0.99) == CascadeGate(0.7, sure=0.3, trust=0.99)
+    assert at_strictness(CascadeGate(0.7), 0.8) == CascadeGate(0.8)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_what_was_set_is_what_it_is(kind: str) -> None:
+    gate: Gate = LearnedGate((0.0,) * len(SIGNALS), 0.0) if kind == "learned" else GATES[kind]()
+    assert strictness(at_strictness(gate, 0.42)) == 0.42
+
+
+def test_a_gate_without_such_a_number_stays_as_it_is() -> None:
+    assert strictness(AgreementGate()) is None
+    assert at_strictness(AgreementGate(), 0.5) == AgreementGate()
+    assert strictness(FixedGate(0.6)) == 0.6

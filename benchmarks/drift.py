@@ -5,9 +5,10 @@
 The embedded pair answers questions of its own suites in turns, and then of a task that it has never
 seen (docs/examples/timesheet.py): with the paper's gate, with one that passes all, as its draft may
 seem to deserve on its own suites, with one that passes all without asking, which no threshold
-reaches, and with one that trusts the draft. One accepted step in so many is audited, each before the next question is asked. Counts
-alone: nothing depends on how fast the machine is, and runs are reproducible. Every question is
-answered twice, with the threshold that audits set and with the gate's own.
+reaches, and with one that trusts the draft. One accepted step in so many is audited, each before
+the next question is asked. Counts alone: nothing depends on how fast the machine is, and runs are
+reproducible. Every question is answered twice, with the threshold that audits set and with the
+gate's own.
 """
 
 from __future__ import annotations

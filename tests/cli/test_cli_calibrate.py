@@ -67,7 +67,7 @@ def test_by_answers_a_task_need_know_no_steps_and_no_answers(
     assert "180 of 180 runs, the last: threshold 0.3" in capsys.readouterr().err
     values = json.loads(out.read_text())
     assert (values["bounds"], values["reference"]) == ("answers", "target")
-    assert values["gate"] == {"kind": "fixed", "threshold": 0.1, "min_mass": 0.01}
+    assert values["gate"] == {"kind": "fixed", "threshold": 0.3, "min_mass": 0.01}
     assert values["options"] == {"method": "fpsr", "answer": "verified", "temperature": 0.0}
     assert values["data"]["window"] == 8
     assert main([*command, "--risk", "0.01", "--out", str(out)], open_model=Pair()) == 1

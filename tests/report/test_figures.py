@@ -72,6 +72,20 @@ def test_methods_are_compared_on_the_problems_that_both_have():
     assert (found.accuracy.value, found.difference.value) == (0.5, 0.0)
 
 
+def test_a_problem_is_spoilt_that_the_target_alone_solves():
+    samples = [run_of("target", 1.0, i, right=i != 3) for i in range(4)]
+    samples += [run_of("fpsr", 1.0, i, right=i not in (1,)) for i in range(4)]
+    found = only(samples, "fpsr")
+    assert (found.spoilt.value, found.difference.value) == (0.25, 0.0)
+    assert only(samples, "target").spoilt.value == 0.0
+
+
+def test_what_the_draft_wrote_is_a_share_of_all_that_is_committed():
+    spans = (drafted(0, "accepted", True, tokens=30), drafted(1, "rejected", False, tokens=50))
+    found = only([run_of("fpsr", 1.0, spans=spans, tokens=40)], "fpsr")
+    assert found.drafted == 0.75
+
+
 def test_a_method_without_a_common_problem_is_not_compared():
     found = only([run_of("target", 2.0, 0), run_of("fpsr", 1.0, 1)], "fpsr")
     assert (found.paired, found.difference, found.speedup, found.time_gain) == (0, None, None, None)

@@ -31,7 +31,8 @@ SAMPLES = make_samples(3)
 def test_each_figure_has_its_picture():
     samples = make_samples(2, tasks=("vqa",))
     pictures = draw(figures(samples), samples)
-    assert set(pictures) == {"speedup-accuracy", "speedup-tasks", "acceptance", "steps", "latency"}
+    alone = {"speedup-accuracy", "risk", "speedup-tasks", "acceptance", "steps", "latency"}
+    assert set(pictures) == alone
     assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in pictures.values())
 
 

@@ -81,6 +81,12 @@ ACCEPTED = Column(
     "Drafted steps that were accepted, of those accepted or rejected. What was thrown away unread "
     "does not count.",
 )
+SPOILT = Column(
+    "spoilt %",
+    lambda f: percent(f.spoilt),
+    "Problems that the target alone solves and this method does not, of those that both have "
+    "worked at, with Wilson's interval: what a gate risks.",
+)
 EFFICIENCY = Column(
     "efficiency %",
     lambda f: plain(f.efficiency, ".1f", 100),
@@ -113,6 +119,7 @@ SPEED = (
     EFFICIENCY,
     ACCURACY,
     DIFFERENCE,
+    SPOILT,
 )
 DRAFTING = (
     ACCEPTED,
@@ -120,6 +127,11 @@ DRAFTING = (
         "accepted tokens %",
         lambda f: percent(f.token_acceptance),
         "The same, weighted by the tokens of the steps.",
+    ),
+    Column(
+        "drafted tokens %",
+        lambda f: plain(f.drafted, ".1f", 100),
+        "Tokens that the draft wrote, of all committed ones, the answer's included.",
     ),
     Column(
         "checked",

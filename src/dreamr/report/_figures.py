@@ -72,16 +72,18 @@ class Figures:
     n: problems; paired: those of them that the target alone has solved too. Shares are in [0, 1],
     times in seconds, and all gains say how many times better than the target alone.
 
-    difference: in accuracy, on the paired problems. speedup: ratio of the summed seconds;
-    speedup_median: median of the problems' own ratios; both one problem at a time only, and the
-    first is the product of time_gain (a token) and tokens_gain (an answer). ideal_speedup: with
-    the seconds that were given as ideal; efficiency: the measured share of it.
+    difference: in accuracy, on the paired problems; spoilt: the share of these that the target
+    alone solves and the method does not. speedup: ratio of the summed seconds; speedup_median:
+    median of the problems' own ratios; both one problem at a time only, and the first is the
+    product of time_gain (a token) and tokens_gain (an answer). ideal_speedup: with the seconds that
+    were given as ideal; efficiency: the measured share of it.
 
     acceptance: of drafted steps that were decided on, and token_acceptance of their tokens.
     false_accepts: share of wrong steps that were accepted, false_rejects: share of right steps that
     were rejected, among the `checked` ones (see `checkable`).
 
-    tokens, steps: committed for an answer. wasted: target tokens decoded for an answer and thrown
+    tokens, steps: committed for an answer; drafted: the share of the tokens that the draft wrote.
+    wasted: target tokens decoded for an answer and thrown
     away, and wasted_share the same over the committed tokens. judge_calls: for an answer;
     steps_per_call: on average. busy_*: share of the time in which the lane had work.
 
@@ -122,6 +124,8 @@ class Figures:
     throughput_gain: float | None
     unfinished: int
     curve: Curve | None
+    spoilt: Estimate | None = None
+    drafted: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -274,6 +278,8 @@ def _cell(own: Sequence[Sample], base: Sequence[Sample], ideal: float | None) ->
         **_times(timed),
         unfinished=sum(not s.complete for s in own),
         curve=_curve(own),
+        spoilt=_spoilt(paired),
+        drafted=_drafted(own),
     )
 
 
@@ -281,6 +287,18 @@ def _difference(paired: Sequence[tuple[Sample, Sample]]) -> Estimate | None:
     if not paired:
         return None
     return paired_difference([a.right for a, _ in paired], [b.right for _, b in paired])
+
+
+def _spoilt(paired: Sequence[tuple[Sample, Sample]]) -> Estimate | None:
+    if not paired:
+        return None
+    return wilson(sum(a.right and not b.right for a, b in paired), len(paired))
+
+
+def _drafted(own: Sequence[Sample]) -> float | None:
+    spans = (span for sample in own for span in sample.spans)
+    written = sum(span.tokens for span in spans if span.fate == "accepted")
+    return _over(written, sum(sample.tokens for sample in own))
 
 
 def _speed(paired: Sequence[tuple[Sample, Sample]], ideal: float | None) -> dict[str, Any]:

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from dreamr.report._figures import Figures
+from dreamr.report._statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
+Spot: TypeAlias = tuple[Estimate, Estimate]
+
 _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
-def label(axis: Axes, shown: Mapping[str, Figures], colours: Mapping[str, str]) -> None:
+def label(axis: Axes, shown: Mapping[str, Spot], colours: Mapping[str, str]) -> None:
     """Write each name beside its point, in the nearest place where it hides nothing.
 
     Where it is too crowded for that, it may cross the bars of an interval. A name that stands far
     from its point gets a line to it.
 
     Args:
-        axis: laid out, with the points at speed-up and accuracy (percent) and their bars.
-        shown: figures with a speed-up, by the name to write.
+        axis: laid out, with the points and the bars of their intervals.
+        shown: where each point lies, to the right and up, by the name to write.
         colours: of each name's frame and line.
     """
     pixel = _pixel(axis)
-    spots = [_spots(axis, found) for found in shown.values()]
+    spots = [_spots(axis, spot) for spot in shown.values()]
     taken, bars = [point for point, _ in spots], [bar for _, both in spots for bar in both]
-    for name, found in shown.items():
-        assert found.speedup is not None
-        point = (found.speedup.value, 100 * found.accuracy.value)
+    for name, (x, y) in shown.items():
+        point = (x.value, y.value)
         text = axis.annotate(
             name,
             point,
@@ -53,13 +54,12 @@ def label(axis: Axes, shown: Mapping[str, Figures], colours: Mapping[str, str]) 
             text.arrow_patch.set_visible(False)
 
 
-def _spots(axis: Axes, found: Figures) -> tuple[Bbox, list[Bbox]]:
+def _spots(axis: Axes, spot: Spot) -> tuple[Bbox, list[Bbox]]:
     """The point, and its two bars, in pixels."""
-    assert found.speedup is not None
-    x, y, pixel = found.speedup, found.accuracy, _pixel(axis)
-    left, low = axis.transData.transform((x.low, 100 * y.low))
-    right, high = axis.transData.transform((x.high, 100 * y.high))
-    at = axis.transData.transform((x.value, 100 * y.value))
+    x, y, pixel = *spot, _pixel(axis)
+    left, low = axis.transData.transform((x.low, y.low))
+    right, high = axis.transData.transform((x.high, y.high))
+    at = axis.transData.transform((x.value, y.value))
     bars = [
         _box((left + right) / 2, at[1], (right - left) / 2, pixel),
         _box(at[0], (low + high) / 2, pixel, (high - low) / 2),

@@ -29,6 +29,8 @@ RESULTS, REPORT = "results.json", "report.html"
 
 _CAPTIONS = {
     "speedup-accuracy": "Speed-up against accuracy, with 95 % intervals. Right and up is better.",
+    "risk": "What a gate risks for its speed: problems that the target alone solves and the method "
+    "does not, with 95 % intervals. Right and down is better.",
     "speedup-tasks": "Speed-up in each task, with 95 % intervals. The dotted line is the target.",
     "acceptance": "What another threshold would have said of the steps that were judged here: "
     "how many it accepts, and which of them wrongly by the task's own checker.",

@@ -19,7 +19,8 @@ from PIL import Image
 
 from dreamr.bench import Sample
 from dreamr.report._figures import ALPHAS, BASE, FLOOR, MEAN, Figures, Results, family, rank
-from dreamr.report._labels import label
+from dreamr.report._labels import Spot, label
+from dreamr.report._statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,13 +131,14 @@ class _Board:
 def draw(results: Results, samples: Sequence[Sample], *, dark: bool = False) -> dict[str, bytes]:
     """All pictures that these figures allow, as PNG by name; none where there is nothing to show.
 
-    speedup-accuracy, speedup-tasks, acceptance, steps, latency, concurrency.
+    speedup-accuracy, risk, speedup-tasks, acceptance, steps, latency, concurrency.
     """
     if not results.cells:
         return {}
     board = _Board(results, samples, Theme(dark))
     painters: dict[str, Callable[[_Board], Figure | None]] = {
         "speedup-accuracy": _speedup_accuracy,
+        "risk": _risk,
         "speedup-tasks": _speedup_tasks,
         "acceptance": _acceptance,
         "steps": _steps,
@@ -185,15 +187,11 @@ def _speedup_accuracy(board: _Board) -> Figure | None:
     shown = {m: f for m, f in found.items() if m != FLOOR} or found
     if not shown:
         return None
-    figure, axes = _panels(1, width=7.6, height=4.9)
-    axis = axes[0, 0]
-    for method, f in shown.items():
-        _point(axis, board.looks[method], f)
-    axis.set_xlabel("speed-up against the target alone (wall-clock, ratio of sums)")
+    spots = {m: (f.speedup, _percent(f.accuracy)) for m, f in shown.items() if f.speedup}
+    figure, axis = _cloud(board, spots)
     axis.set_ylabel("accuracy (%)")
     axis.set_title(f"Speed-up and accuracy, mean of {', '.join(board.results.tasks)}")
     axis.axvline(1.0, color="gray", linewidth=0.8, linestyle=":")
-    axis.margins(0.12, 0.14)
     for floor in (f for m, f in found.items() if m not in shown):
         assert floor.speedup is not None
         figure.supxlabel(
@@ -203,18 +201,50 @@ def _speedup_accuracy(board: _Board) -> Figure | None:
         )
     figure.draw_without_rendering()  # only then is it known where points and names come to lie
     axis.set_ylim(top=min(axis.get_ylim()[1], 101.5))
-    label(axis, shown, {method: look.colour for method, look in board.looks.items()})
+    label(axis, spots, {method: look.colour for method, look in board.looks.items()})
     return figure
 
 
-def _point(axis: Axes, look: Look, found: Figures) -> None:
-    assert found.speedup is not None
-    x, y = found.speedup, found.accuracy
+def _risk(board: _Board) -> Figure | None:
+    """What each gate risks for its speed, on the mean over tasks; more than one makes a picture."""
+    found = board.results.of(MEAN, board.concurrency)
+    spots = {
+        m: (f.speedup, _percent(f.spoilt))
+        for m, f in found.items()
+        if f.speedup and f.spoilt and f.acceptance
+    }
+    if len(spots) < 2:
+        return None
+    figure, axis = _cloud(board, spots)
+    axis.set_ylabel("answers spoilt (%)")
+    axis.set_title("Speed-up, and answers wrong that the target alone has right")
+    figure.draw_without_rendering()
+    axis.set_ylim(bottom=0.0)
+    label(axis, spots, {method: look.colour for method, look in board.looks.items()})
+    return figure
+
+
+def _percent(share: Estimate) -> Estimate:
+    return Estimate(100 * share.value, 100 * share.low, 100 * share.high)
+
+
+def _cloud(board: _Board, spots: Mapping[str, Spot]) -> tuple[Figure, Axes]:
+    """Methods as points over their speed-ups, with the bars of both intervals."""
+    figure, axes = _panels(1, width=7.6, height=4.9)
+    axis: Axes = axes[0, 0]
+    for method, (x, y) in spots.items():
+        _point(axis, board.looks[method], x, y)
+    axis.set_xlabel("speed-up against the target alone (wall-clock, ratio of sums)")
+    axis.margins(0.12, 0.14)
+    return figure, axis
+
+
+def _point(axis: Axes, look: Look, x: Estimate, y: Estimate) -> None:
     axis.errorbar(
         x.value,
-        100 * y.value,
+        y.value,
         xerr=[[x.value - x.low], [x.high - x.value]],
-        yerr=[[100 * (y.value - y.low)], [100 * (y.high - y.value)]],
+        yerr=[[y.value - y.low], [y.high - y.value]],
         color=look.colour,
         marker=look.marker,
         markersize=8,

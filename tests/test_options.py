@@ -34,6 +34,18 @@ def test_a_wrong_value_is_named(wrong: dict[str, Any], message: str) -> None:
         RunOptions(**wrong)
 
 
+def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
+    found = {
+        reuse: RunOptions(reuse=reuse).settings().sampling  # type: ignore[arg-type]
+        for reuse in ("off", "judged", "lookup")
+    }
+    assert [(draw.reuse, draw.lookup) for draw in found.values()] == [
+        (False, 0),
+        (True, 0),
+        (True, 10),
+    ]
+
+
 def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
     assert RunOptions(retries=2).settings().options.retries == 2
     with pytest.raises(BadOption, match="--retries"):

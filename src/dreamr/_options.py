@@ -117,6 +117,16 @@ class RunOptions:
             _METHOD,
         ),
     ] = "target"
+    reuse: Annotated[
+        Literal["off", "judged", "lookup"],
+        Knob(
+            "What the target takes of a rejected step where the engine is local: judged, the "
+            "tokens that it would have written itself, which its judging has shown; lookup, and "
+            "guesses for the rest from the question and earlier steps; off, nothing. The text "
+            "stays the same.",
+            _METHOD,
+        ),
+    ] = "judged"
     retries: Annotated[
         int,
         Knob(
@@ -191,6 +201,7 @@ class RunOptions:
 
     def settings(self) -> Settings:
         """What the runner takes."""
+        lookup = self.method == "prompt-lookup" or self.reuse == "lookup"
         return Settings(
             method=self.method,
             options=Options(
@@ -207,7 +218,8 @@ class RunOptions:
                 temperature=self.temperature,
                 top_p=self.top_p,
                 seed=self.seed,
-                lookup=_LOOKUP if self.method == "prompt-lookup" else 0,
+                lookup=_LOOKUP if lookup else 0,
+                reuse=self.reuse != "off",
             ),
         )
 

@@ -522,10 +522,10 @@ def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
     go(
         Curious(name="big", script=TARGET),
         Curious(name="small", script=DRAFT),
-        sampling=Sampling(max_tokens=1, seed=7),
+        sampling=Sampling(max_tokens=1, seed=7, lookup=10, reuse=False),
         draft_sampling=Sampling(temperature=0.5),
         options=Options(max_tokens=99, hedge="never"),
     )
-    assert seen["big"].seed == 7
+    assert (seen["big"].seed, seen["big"].lookup, seen["big"].reuse) == (7, 10, False)
     assert seen["small"].temperature == 0.5
     assert seen["small"].max_tokens == 99

@@ -49,6 +49,8 @@ def _gates() -> dict[str, Preset]:
         presets[f"fpsr-trust-{trust}-no-hedge"] = Preset(lazy)
     for retries in (1, 2, 4):
         presets[f"fpsr-retries-{retries}"] = Preset({"method": "fpsr", "retries": retries})
+    for reuse in ("off", "lookup"):
+        presets[f"fpsr-reuse-{reuse}"] = Preset({"method": "fpsr", "reuse": reuse})
     presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})
     for alpha in (50, 70, 90, 95):
         values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}

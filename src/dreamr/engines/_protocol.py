@@ -38,6 +38,8 @@ class Sampling:
     logprobs: whether chunks carry log-probabilities; they cost a pass over the vocabulary a token.
     guess: a text that the stream may well begin with; greedy streams of an engine that can check
     it do so in one pass, and the text does not change by it.
+    reuse: whether an engine that knows from judging how the text would go on here begins with that,
+    and heeds `guess`; the text does not change by it either, only its cost.
     lookup: the most tokens that the engine may guess at once from what follows the same words
     earlier in the text, and check in one pass (prompt lookup); greedy streams only, whose text does
     not change by it. 0: none. An engine that does so of its own accord, or cannot, ignores it.
@@ -50,6 +52,7 @@ class Sampling:
     logprobs: bool = False
     lookup: int = 0
     guess: str = ""
+    reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)

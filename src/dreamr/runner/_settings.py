@@ -51,6 +51,7 @@ class Settings:
             own,
             max_tokens=lane.max_tokens,
             guess=lane.guess,
+            lookup=own.lookup if lane.role == "target" else 0,
             logprobs=logprobs or own.logprobs,
         )
 

@@ -20,8 +20,8 @@ from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service
 from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
 
-# Drawn streams make no use of what judging has shown: each token takes a pass.
-DRAWN = Sampling(50, temperature=1.0, seed=5)
+# Nothing of what judging has shown is used, so that each token takes a pass.
+DRAWN = Sampling(50, temperature=1.0, seed=5, reuse=False)
 PAIR = Path(dreamr.__file__).parent / "pair"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -287,19 +288,75 @@ def test_what_was_foreseen_is_not_computed_again(text_model: Loaded) -> None:
     judge(judging(text_model), session, (), (own,))
     foreseen = len(session.root.foreseen)
     assert foreseen > 8
-    passes = []
-    part = session.part
-    session.part = lambda *given, **named: passes.append(given) or part(*given, **named)  # type: ignore[method-assign,func-returns-value]
+    passes = count_passes(session)
     assert len(stream(text_model, session, sampling=Sampling(foreseen + 3))) == foreseen + 3
     assert len(passes) == 3
 
 
-def test_a_drawn_stream_makes_no_use_of_what_was_foreseen(text_model: Loaded) -> None:
-    talk, drawn = question_for(text_model), Sampling(12, temperature=1.5, seed=3)
-    expected = [piece.text for piece in stream(text_model, session_of(text_model, talk), (), drawn)]
+def count_passes(session: Session) -> list[object]:
+    """Grows by one with each pass of the session from now on."""
+    passes: list[object] = []
+    part = session.part
+    session.part = lambda *given, **named: passes.append(given) or part(*given, **named)  # type: ignore[method-assign,func-returns-value]
+    return passes
+
+
+@given(
+    seed=st.integers(0, 999),
+    temperature=st.sampled_from([0.4, 1.0, 1.7]),
+    top_p=st.sampled_from([1.0, 0.8]),
+    wrong=st.text("ab .", max_size=9),
+    least=st.integers(1, 20),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
+    loaded_models: dict[str, Loaded],
+    seed: int,
+    temperature: float,
+    top_p: float,
+    wrong: str,
+    least: int,
+) -> None:
+    """So its distribution is unchanged; and what agrees with the judged step is not computed."""
+    text_model = loaded_models["qwen3"]
+    talk = question_for(text_model, seed % 3)
+    drawn = Sampling(24, temperature=temperature, top_p=top_p, seed=seed, logprobs=True)
+    alone = session_of(text_model, talk)
+    expected = stream(text_model, alone, (), drawn)
+    own = "".join(piece.text for piece in expected[: whole_from(alone, expected, least)])
     session = session_of(text_model, talk)
-    judge(judging(text_model), session, (), CANDIDATES)
-    assert [piece.text for piece in stream(text_model, session, (), drawn)] == expected
+    judge(judging(text_model), session, (), (own + wrong,))
+    passes = count_passes(session)
+    pieces = stream(text_model, session, (), drawn)
+    assert [piece.text for piece in pieces] == [piece.text for piece in expected]
+    logprobs = [piece.logprob for piece in expected]
+    assert [piece.logprob for piece in pieces] == pytest.approx(logprobs, abs=1e-4)
+    assert len(passes) < len(pieces)
+
+
+def test_a_stream_that_is_not_to_reuse_anything_computes_every_token(text_model: Loaded) -> None:
+    talk = question_for(text_model)
+    for temperature in (0.0, 1.0):
+        drawn = Sampling(12, temperature=temperature)
+        expected = stream(text_model, session_of(text_model, talk), (), drawn)
+        own = "".join(piece.text for piece in expected)
+        for reuse in (True, False):
+            session = session_of(text_model, talk)
+            judge(judging(text_model), session, (), (own,))
+            passes = count_passes(session)
+            pieces = stream(text_model, session, (), replace(drawn, reuse=reuse))
+            assert [piece.text for piece in pieces] == [piece.text for piece in expected]
+            assert (len(passes) == len(pieces)) is not reuse
+
+
+def test_only_the_rows_of_the_last_judging_pass_are_kept(text_model: Loaded) -> None:
+    session, ask = session_of(text_model, question_for(text_model)), judging(text_model)
+    judge(ask, session, (), CANDIDATES)
+    root = session.root
+    assert root.shown is not None
+    assert len(root.shown.rows) == len(root.shown.ids) + 1
+    judge(ask, session, CANDIDATES[:1], CANDIDATES[1:])
+    assert root.shown is None
 
 
 def test_nothing_to_judge_is_no_work(text_model: Loaded) -> None:

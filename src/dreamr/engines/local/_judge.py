@@ -6,7 +6,8 @@
 
 A row predicts the token behind it. So the pass also shows what the model itself would write in
 the place of a step: the step's own tokens up to the first that it would not have chosen, and that
-choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them.
+choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them; a
+sampling one draws from the same rows (`Node.shown`).
 
 Rows of questions lie behind those of the steps, so they are forgotten by not keeping them, while
 the steps' keys and values stay: an accepted step has already been read. Where nothing is asked
@@ -28,7 +29,7 @@ from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._prompt import label_tokens
 from dreamr.engines.local._sampling import foreseen
 from dreamr.engines.local._session import Branch, Session
-from dreamr.engines.local._steps import Node
+from dreamr.engines.local._steps import Node, Shown
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
 
@@ -166,9 +167,11 @@ class Judging:
         line = [*base[:start], *tail]
         logprobs = self._model.logits(hidden[first : len(tail)]).log_softmax(-1)
         found = []
+        session.show_nothing()
         for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = foreseen(rows, node.ids)
+            session.show(place, Shown(node.ids, hidden[a - 1 : b]))
             found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
         unsure = [i for i, one in enumerate(found) if (late or asked)[i] and not _sure(one, query)]
         if query.sure is not None:

@@ -18,7 +18,7 @@ from dreamr.engines.local._keys import Store
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._model import Features
 from dreamr.engines.local._pass import Part, Passes
-from dreamr.engines.local._steps import Node, walk
+from dreamr.engines.local._steps import Node, Shown, walk
 from dreamr.errors import ContextTooLong, EngineError
 
 Kind = Literal["stream", "judge"]
@@ -72,6 +72,7 @@ class Session:
             self._shift = int(self._places.max()) + 1 - len(opening)
         self._seen = [token == self._model.image_token for token in opening]
         self.branches: list[Branch] = []
+        self._showing: list[Node] = []  # the places that the last judging pass has shown
 
     @property
     def nbytes(self) -> int:
@@ -96,6 +97,17 @@ class Session:
     def tokens(self, nodes: Sequence[Node]) -> list[int]:
         """The prompt's tokens and those of the steps up to these places."""
         return [*self.prompt, *(token for node in nodes for token in node.ids)]
+
+    def show(self, place: Node, shown: Shown) -> None:
+        """Keep what a judging pass has shown at a place."""
+        place.shown = shown
+        self._showing.append(place)
+
+    def show_nothing(self) -> None:
+        """Drop it everywhere: another pass begins, and its rows take memory."""
+        for place in self._showing:
+            place.shown = None
+        self._showing.clear()
 
     def check_room(self, tokens: int) -> None:
         """See that so many tokens fit.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 _KEPT = 4  # generated continuations remembered at one place
 
@@ -50,18 +51,31 @@ class _Tail:
         return None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A step that was judged at some place, and the model's hidden rows over it.
+
+    rows: (len(ids) + 1, width); row i predicts token i, the last one what would follow.
+    """
+
+    ids: Sequence[int]
+    rows: Any
+
+
 @dataclass(slots=True)
 class Node:
     """A place in the assistant's text: after `ids` (of its last step), with what may follow.
 
     foreseen: the tokens that the model itself would greedily write here, and their
-    log-probabilities, as far as a judging pass has shown them by the way.
+    log-probabilities, as far as a judging pass has shown them by the way. shown: what that pass
+    knows about any other draw.
     """
 
     ids: list[int]
     children: dict[str, Node] = field(default_factory=dict)
     tails: list[_Tail] = field(default_factory=list)
     foreseen: list[tuple[int, float]] = field(default_factory=list)
+    shown: Shown | None = None
 
     def remember(self, generation: Generation) -> None:
         """A stream has started from here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 
@@ -12,7 +13,7 @@ from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._sampling import choose, foreseen, guess
 from dreamr.engines.local._session import Session, causal
-from dreamr.engines.local._steps import Generation
+from dreamr.engines.local._steps import Generation, Node
 from dreamr.engines.local._wire import Piece
 
 
@@ -49,16 +50,39 @@ class StreamTask:
         self._generation = Generation()
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
-        self._foreseen = deque(place.foreseen if sampling.temperature <= 0 else ())
+        self._foreseen = deque(self._known_at(place) if sampling.reuse else ())
         checks = loaded.model.rewinds and sampling.temperature <= 0
         self._guesses = sampling.lookup if checks else 0
-        given = checks and not self._foreseen and sampling.guess
+        given = checks and sampling.reuse and not self._foreseen and sampling.guess
         self._given = loaded.prompter.step(sampling.guess)[: self._room] if given else []
         self._made = 0
         self._held: Piece | None = None
         self._sent = 0.0  # when the last piece left
         known = [*self._ids, *(token for token, _ in self._foreseen)]
         self._branch = session.acquire("stream", known)
+
+    def _known_at(self, place: Node) -> Sequence[tuple[int, float | None]]:
+        """What is written here, as far as a judging pass over a drafted step has shown it.
+
+        A draw needs the noise of its position and the distribution there. The pass has the
+        distribution of each position behind the step's tokens before it; so draws are right up to
+        the first that is another token than the step's, that one included. The text for a seed is
+        what it would be without (up to rounding), and its distribution unchanged. A drafted token
+        is kept with the target's probability of it, as by the rule of speculative sampling
+        (arXiv 2211.17192) for a draft that writes greedily; a draft that samples with the same seed
+        shares the noise, and agrees more often.
+        """
+        if self._sampling.temperature <= 0:
+            return place.foreseen
+        if place.shown is None:
+            return ()
+        ids, start = place.shown.ids, len(self._ids) - len(self.session.prompt)
+        drawn: list[tuple[int, float | None]] = []
+        for place_in_step, logits in enumerate(self._loaded.model.logits(place.shown.rows)):
+            drawn.append(choose(logits, self._sampling, start + place_in_step))
+            if place_in_step == len(ids) or drawn[-1][0] != ids[place_in_step]:
+                break
+        return drawn
 
     def advance(self) -> Piece | None:
         """The next piece; None while the prefix is still being read."""

@@ -15,11 +15,14 @@ import anyio
 import pytest
 
 from dreamr import RunOptions
+from dreamr._knobs import BadOption
 from dreamr._reasoner import Model, OpenModel
 from dreamr.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
 from dreamr.bench._plan import Block, Problem
+from dreamr.calibration import Profile, models_of, write_profile
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported
+from dreamr.gate import FixedGate
 from dreamr.schedules import Role
 from dreamr.tasks import Item, Items, UnknownTask
 
@@ -251,7 +254,21 @@ def test_pieces_of_steps_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     assert False in told["sequential"]
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    write_profile(path, Profile(FixedGate(1.0), 0.1, 0.9, models_of(RunOptions()), {}, {}))
+    options = RunOptions(profile=str(path))
+    gates = {
+        name: PRESETS[name].options(options).settings().gate for name in ("fpsr", "fpsr-profile")
+    }
+    assert gates == {"fpsr": FixedGate(0.7), "fpsr-profile": FixedGate(1.0)}
+    (sample,) = bench(tmp_path / "b", Plan(("vqa",), ("fpsr-profile",), limit=1, options=options))
+    assert sample.answer == "1"
+    with pytest.raises(BadOption, match="--profile"):
+        PRESETS["fpsr-profile"].options(RunOptions())
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"fpsr-profile"}))
 def test_every_preset_runs(name: str, tmp_path: Path) -> None:
     (sample,) = bench(tmp_path, Plan(("vqa",), (name,), limit=1))
     assert sample.method == name

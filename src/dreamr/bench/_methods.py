@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
 from dreamr.errors import Unsupported
 
@@ -15,14 +16,22 @@ class Preset:
     """A method of `RunOptions` with some of its options set.
 
     steps: whether what is committed is whole steps, which the tasks' checkers can tell about.
+    profiled: whether its gate is that of a profile.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     steps: bool = True
+    profiled: bool = False
 
     def options(self, base: RunOptions) -> RunOptions:
-        """These options, with the models and limits of others."""
-        return replace(base, **self.values)
+        """These options, with the models and limits of others.
+
+        Raises:
+            BadOption: a profile is needed, and none is given.
+        """
+        if self.profiled and base.profile is None:
+            raise BadOption("method fpsr-profile needs the --profile whose gate it takes")
+        return replace(base, profile=base.profile if self.profiled else None, **self.values)
 
 
 def _fpsr() -> dict[str, Preset]:
@@ -55,6 +64,7 @@ def _gates() -> dict[str, Preset]:
     for alpha in (50, 70, 90, 95):
         values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}
         presets[f"fpsr-continuation-{alpha}"] = Preset(values)
+    presets["fpsr-profile"] = Preset({"method": "fpsr"}, profiled=True)
     presets["fpsr-adaptive"] = Preset({"method": "fpsr", "gate": "adaptive"})
     for alpha in (30, 50, 90):
         presets[f"fpsr-fixed-{alpha}"] = Preset({"method": "fpsr", "alpha": alpha / 100})

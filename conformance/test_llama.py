@@ -10,7 +10,7 @@ from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http._servers import LLAMA_CPP
 from dreamr.runner import Settings, run
 from dreamr.schedules import Options
-from dreamr.steps import Cutting
+from dreamr.steps import Cutting, StepCutter
 
 QUESTION = Conversation.ask("Name three fruits, and say one sentence about each.")
 
@@ -32,6 +32,22 @@ def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
             stream = engine.stream(Context(QUESTION, (half,)), Sampling(max_tokens=40))
             again = half + "".join([chunk.text async for chunk in stream])
             assert again[: len(text)] == text
+
+    anyio.run(work)
+
+
+def test_a_stream_says_how_sure_the_model_is_of_each_step(llama_url: str) -> None:
+    async def work() -> None:
+        async with await opened(llama_url) as engine:
+            cutter = StepCutter(Cutting(delimiter="\n"))
+            steps = []
+            async for chunk in engine.stream(Context(QUESTION), Sampling(80, logprobs=True)):
+                steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+            assert steps
+            for step in steps:
+                assert step.logprob is not None
+                assert step.least is not None
+                assert step.logprob <= step.least <= 0
 
     anyio.run(work)
 

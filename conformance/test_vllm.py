@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from dreamr.cli import main
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.gate import FixedGate, Situation
+from dreamr.gate import CascadeGate, FixedGate, Situation
 from dreamr.runner import Settings, run
 from dreamr.schedules import Options
 from dreamr.steps import Cutting, Step, StepCutter
@@ -97,6 +98,44 @@ def test_the_draft_writes_the_same_text(draft_url: str) -> None:
             for item in problems(PROBLEMS):
                 own = await written(local, item.conversation)
                 assert await written(engine, item.conversation) == own, item.id
+
+    anyio.run(work)
+
+
+async def sure_steps(engine: Engine, conversation: Conversation) -> list[Step]:
+    cutter, steps = StepCutter(Cutting()), []
+    async for chunk in engine.stream(Context(conversation), Sampling(logprobs=True)):
+        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+    last = cutter.finish()
+    return [*steps, *([last] if last else [])]
+
+
+def test_the_draft_is_as_sure_of_each_step(draft_url: str) -> None:
+    async def work() -> None:
+        async with both("draft", draft_url) as (engine, local):
+            for item in problems(9):
+                own = await sure_steps(local, item.conversation)
+                found = await sure_steps(engine, item.conversation)
+                for here, there in zip(own, found, strict=True):
+                    assert here.least is not None, here
+                    assert there.least is not None, there
+                    gap = abs(math.exp(here.least) - math.exp(there.least))
+                    assert gap < DIFFERENCE, (item.id, here, there)
+
+    anyio.run(work)
+
+
+def test_a_trusted_draft_answers_without_the_target(target_url: str, draft_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as target, served(draft_url) as draft:
+            options = Options(reproducible=True, answer="verified", hedge="never")
+            settings = Settings(options=options, gate=CascadeGate(trust=0.9))
+            unseen = 0
+            for item in problems(9):
+                result = await run(item.conversation, target=target, draft=draft, settings=settings)
+                assert result.finish == "answer"
+                unseen += result.usage.judge_calls == 0 and result.usage.target.written == 0
+            assert unseen >= 5
 
     anyio.run(work)
 

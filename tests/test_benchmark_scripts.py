@@ -21,6 +21,7 @@ DRAFT = str(Path(dreamr.__file__).parent / "pair" / "draft")
         ["overhead.py", "--repeats", "1", "--steps", "5"],
         ["ablations.py", "--steps=1", "--batch=8", "--limit=2", "--only", "1:2:1"],
         ["drift.py", "--usual=1", "--shifted=1"],
+        ["tuning.py", "--requests=1"],
     ],
     ids=lambda command: command[0],
 )

@@ -24,7 +24,9 @@ from dreamr import (
 )
 from dreamr.engines import Failure
 from dreamr.errors import Unsupported
+from dreamr.schedules import Options
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
+from dreamr.tuning import SETTINGS, Tuner, kind_of
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = RunOptions(method="sequential")
@@ -48,6 +50,34 @@ def test_a_question_is_answered_inside_a_running_event_loop(pair: Pair) -> None:
             return reasoner.ask(QUESTION).answer
 
     assert run(cell_of_a_notebook()) == "3.70"
+
+
+def test_a_tuner_chooses_the_settings_of_each_run_and_learns_from_it(pair: Pair) -> None:
+    tuner, chosen = Tuner(), []
+
+    async def ask() -> None:
+        async with Reasoner(RunOptions(window=3), open_model=pair) as reasoner:
+            for options in (None, SEQUENTIAL):
+                result = await reasoner.reason(QUESTION, options=options, tuner=tuner)
+                (started,) = [e for e in result.events if isinstance(e, RunStarted)]
+                chosen.append(started.options["window"])
+
+    run(ask())
+    first = SETTINGS[0][0]
+    assert chosen == [first.window, Options().window]  # other methods have nothing to tune
+    assert tuner.choose(kind_of(Conversation.ask(QUESTION))) != first  # known by now
+
+
+def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
+    tuner, pair = Tuner(), Pair(target={"stream_failures": {0: Failure(EngineLost("gone"))}})
+
+    async def ask() -> None:
+        async with Reasoner(open_model=pair) as reasoner:
+            await reasoner.reason(QUESTION, tuner=tuner)
+
+    with pytest.raises(RunFailed):
+        run(ask())
+    assert tuner.choose(kind_of(Conversation.ask(QUESTION))) == SETTINGS[0][0]
 
 
 def test_pictures_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from dreamr.errors import DreamrError, RunFailed, Unsupported
 from dreamr.runner import run
 from dreamr.steps import Cutting
 from dreamr.trace import Event, Result, Role
+from dreamr.tuning import Shown, Tuner, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ class Reasoner:
         options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
         watch: Watch | None = None,
+        tuner: Tuner | None = None,
     ) -> Result:
         """Reason to the end.
 
@@ -250,6 +252,7 @@ class Reasoner:
             options: of this run alone; which models there are was chosen before.
             on_event: sees each event as it happens.
             watch: if the options have its gate, it sets the threshold, and audits afterwards.
+            tuner: chooses window, hedge and retries of method fpsr, and learns from the run.
 
         Raises:
             ConversationError: the question or a picture cannot be used.
@@ -264,14 +267,24 @@ class Reasoner:
             watch = None
         if watch is not None:
             settings = replace(settings, gate=watch.gate)
+        kind, setting = kind_of(conversation), None
+        if tuner is not None and settings.method == "fpsr":
+            setting = tuner.choose(kind)
+            settings = replace(settings, options=setting.applied(settings.options))
         target = models["target"].engine if "target" in models else None
-        result = await run(
-            conversation,
-            target=target,
-            draft=models["draft"].engine if "draft" in models else None,
-            settings=settings,
-            on_event=on_event,
-        )
+        shown = None
+        try:
+            result = await run(
+                conversation,
+                target=target,
+                draft=models["draft"].engine if "draft" in models else None,
+                settings=settings,
+                on_event=on_event,
+            )
+            shown = Shown.of(result)
+        finally:
+            if tuner is not None and setting is not None:
+                tuner.learn(kind, setting, shown)
         if watch is not None and target is not None and self._tasks is not None:
             watch.follow(self._tasks, target, self.cutting, conversation, result)
         return result

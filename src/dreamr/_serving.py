@@ -51,6 +51,14 @@ class ServeOptions:
         bool,
         Knob("Give up the hedge, then the window, then the draft as the target saturates.", _DOOR),
     ] = True
+    tune: Annotated[
+        bool,
+        Knob(
+            "Let window, hedge and retries follow how fast earlier runs were with them, where "
+            "nothing has to be given up and a request does not set them.",
+            _DOOR,
+        ),
+    ] = False
     audit: Annotated[
         int,
         Knob(

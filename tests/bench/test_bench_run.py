@@ -23,6 +23,7 @@ from dreamr.calibration import Profile, models_of, write_profile
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported
 from dreamr.gate import FixedGate
+from dreamr.report import write_report
 from dreamr.schedules import Role
 from dreamr.tasks import Item, Items, UnknownTask
 
@@ -264,8 +265,9 @@ def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
     assert gates == {"fpsr": FixedGate(0.7), "fpsr-profile": FixedGate(1.0)}
     (sample,) = bench(tmp_path / "b", Plan(("vqa",), ("fpsr-profile",), limit=1, options=options))
     assert sample.answer == "1"
+    assert write_report(tmp_path / "b").exists()
     with pytest.raises(BadOption, match="--profile"):
-        PRESETS["fpsr-profile"].options(RunOptions())
+        Plan(("vqa",), ("fpsr-profile",), limit=1)
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"fpsr-profile"}))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
 from dreamr.errors import Unsupported
 
@@ -24,13 +23,7 @@ class Preset:
     profiled: bool = False
 
     def options(self, base: RunOptions) -> RunOptions:
-        """These options, with the models and limits of others.
-
-        Raises:
-            BadOption: a profile is needed, and none is given.
-        """
-        if self.profiled and base.profile is None:
-            raise BadOption("method fpsr-profile needs the --profile whose gate it takes")
+        """These options, with the models and limits of others."""
         return replace(base, profile=base.profile if self.profiled else None, **self.values)
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
+from dreamr._knobs import BadOption
 from dreamr._options import RunOptions
 from dreamr.bench._methods import presets
 from dreamr.errors import Unsupported
@@ -52,6 +53,7 @@ class Plan:
 
     Raises:
         Unsupported: an unknown method, or the same one twice; nothing to do.
+        BadOption: a method needs a profile, and there is none.
     """
 
     tasks: tuple[str, ...]
@@ -63,7 +65,9 @@ class Plan:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        presets(self.methods)
+        for name, preset in presets(self.methods).items():
+            if preset.profiled and self.options.profile is None:
+                raise BadOption(f"method {name} needs the --profile whose gate it takes")
         for name in ("tasks", "methods", "concurrency"):
             values = getattr(self, name)
             if not values:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr._serving import ServeOptions
 from dreamr.conversation import Conversation
@@ -25,12 +26,13 @@ from dreamr.runner import Mailbox
 from dreamr.server._admission import Admission
 from dreamr.server._errors import ApiError, api_error, bad_request, timed_out
 from dreamr.server._keys import Keys
-from dreamr.server._load import Load
+from dreamr.server._load import Level, Load
 from dreamr.server._metrics import Metrics
 from dreamr.server._pictures import Pictures
 from dreamr.server._reply import Reply
 from dreamr.server._request import Asked, read_request
 from dreamr.trace import Event, Result, RunFinished, StepCommitted
+from dreamr.tuning import Tuner
 
 LOG = logging.getLogger("dreamr.server")
 
@@ -87,6 +89,7 @@ class Chat:
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
         self._pictures, self._watching = pictures, watch
+        self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -177,7 +180,11 @@ class Chat:
         result = None
         try:
             result = await self._reasoner.reason(
-                job.conversation, options=options, on_event=job.hear, watch=self._watching
+                job.conversation,
+                options=options,
+                on_event=job.hear,
+                watch=self._watching,
+                tuner=self._tuner if self._may_tune(options, job.reply.level) else None,
             )
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None
@@ -187,6 +194,15 @@ class Chat:
                 self._metrics.ran(result)
                 if result.complete:
                     self._load.learn(result, alone=alone and self._admission.running == 1)
+
+    def _may_tune(self, options: RunOptions, level: Level) -> bool:
+        """Whether window, hedge and retries are left to us."""
+        usual = self._reasoner.options
+        asked = all(
+            getattr(options, name) == getattr(usual, name)
+            for name in ("window", "hedge", "retries", "reproducible")
+        )
+        return level is Level.FULL and asked
 
     async def _failed(self, job: _Job, error: RunFailed) -> ApiError:
         """Whose fault it was: a question that does not fit is the client's."""

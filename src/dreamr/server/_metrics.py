@@ -7,8 +7,17 @@ import math
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dreamr.drift import OUTCOMES, Watch
+from dreamr.gate import Verdict
 from dreamr.server._load import Load
-from dreamr.trace import Event, JudgeEnded, JudgeStarted, Result, StepCommitted, StepRejected
+from dreamr.trace import (
+    Event,
+    JudgeEnded,
+    JudgeStarted,
+    Result,
+    RunStarted,
+    StepCommitted,
+    StepRejected,
+)
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -81,11 +90,17 @@ class Metrics:
         )
         self._steps = Counter(
             "dreamr:steps",
-            "Steps by what became of them: accepted, rejected, or the target's own.",
+            "Steps by what became of them: accepted by the target, trusted without it, rejected, "
+            "or the target's own.",
             ["fate"],
             registry=registry,
         )
-
+        self._runs = Counter(
+            "dreamr:runs",
+            "Runs of fpsr, by the settings that they had.",
+            ["window", "hedge", "retries"],
+            registry=registry,
+        )
         self._audits = Counter(
             "dreamr:audits",
             "Accepted steps that were drawn for an audit, by what came of it.",
@@ -126,8 +141,11 @@ class Metrics:
 
     def _note(self, event: Event, began: dict[int, float]) -> None:
         match event:
+            case RunStarted(method="fpsr", options=options):
+                names = ("window", "hedge", "retries")
+                self._runs.labels(*(str(options[name]) for name in names)).inc()
             case StepCommitted(verdict=verdict):
-                self._steps.labels("target" if verdict is None else "accepted").inc()
+                self._steps.labels(_fate(verdict)).inc()
             case StepRejected():
                 self._steps.labels("rejected").inc()
             case JudgeStarted(time, call):
@@ -157,3 +175,9 @@ class Metrics:
         self._alarm.set(bool(watch and watch.alarm))
         threshold = watch.threshold if watch else None
         self._threshold.set(math.nan if threshold is None else threshold)
+
+
+def _fate(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "target"
+    return "trusted" if verdict.evidence is None else "accepted"

@@ -1,0 +1,218 @@
+"""A small bandit over the settings of FPSR.
+
+What is best depends on how often drafted steps are accepted, on what a drafted step and a verdict
+cost, and on who else uses the hardware; all of that shows in how long runs take. So nothing is
+estimated but that, for each setting and apart for each kind of question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dreamr.conversation import Conversation, Text
+from dreamr.schedules import Hedge, Options
+from dreamr.trace import Result, StepRejected
+
+_CURIOSITY = 0.05  # of the best speed, for each unit of doubt
+_PRIOR = 0.1  # steps squared: how much of what is usual counts beside what a setting has shown
+_MEMORY = 500.0  # runs, after which older ones hardly count
+_WORSE = (
+    0.85  # of the best speed: behind a setting that reaches no more, nothing better is expected
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is chosen for a run; see `dreamr.schedules.Options`."""
+
+    window: int
+    hedge: Hedge = "always"
+    retries: int = 0
+
+    def applied(self, options: Options) -> Options:
+        """These options with this setting; no race where the text is to be reproducible."""
+        retries = 0 if options.reproducible else self.retries
+        return replace(options, window=self.window, hedge=self.hedge, retries=retries)
+
+
+# Ladders: each begins at the default, and goes one way.
+SETTINGS: Sequence[Sequence[Setting]] = (
+    tuple(Setting(window) for window in (8, 4, 2, 1)),
+    tuple(Setting(window, "never") for window in (8, 4, 2, 1)),
+    (Setting(8), Setting(16)),
+    (Setting(8, "never"), Setting(16, "never")),
+    (Setting(8), Setting(8, "idle")),
+    (Setting(8), Setting(8, retries=2)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a run has shown: its seconds, and its steps, by whether a drafted one was refused."""
+
+    seconds: float
+    kept: int
+    refused: int
+
+    @classmethod
+    def of(cls, result: Result) -> Shown | None:
+        """That of a run; None where it did not come to its end."""
+        if not result.complete or not result.steps:
+            return None
+        places = {event.position for event in result.events if isinstance(event, StepRejected)}
+        return cls(result.seconds, max(0, len(result.steps) - len(places)), len(places))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Runs with a setting, older ones less: sums for a fit of seconds to kept and refused steps.
+
+    waiting: runs under way.
+    """
+
+    weight: float = 0.0
+    kept2: float = 0.0
+    both: float = 0.0
+    refused2: float = 0.0
+    kept_seconds: float = 0.0
+    refused_seconds: float = 0.0
+    waiting: int = 0
+
+    def add(self, shown: Shown) -> None:
+        self.weight += 1
+        self.kept2 += shown.kept**2
+        self.both += shown.kept * shown.refused
+        self.refused2 += shown.refused**2
+        self.kept_seconds += shown.kept * shown.seconds
+        self.refused_seconds += shown.refused * shown.seconds
+
+    def fade(self, share: float) -> None:
+        self.weight *= share
+        self.kept2 *= share
+        self.both *= share
+        self.refused2 *= share
+        self.kept_seconds *= share
+        self.refused_seconds *= share
+
+    def costs(self, usual: tuple[float, float], trust: float) -> tuple[float, float]:
+        """Seconds of a kept and of a refused step: least squares, drawn towards the usual ones."""
+        a, b, c = self.kept2 + trust, self.both, self.refused2 + trust
+        x = self.kept_seconds + trust * usual[0]
+        y = self.refused_seconds + trust * usual[1]
+        room = a * c - b * b
+        return (c * x - b * y) / room, (a * y - b * x) / room
+
+
+class _Book:
+    """What is known of the settings for one kind of question."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Setting, _Seen] = {}
+        self._all = _Seen()
+        self._steps = 0.0
+        self._refused = 0.0
+
+    def add(self, setting: Setting, shown: Shown) -> None:
+        share = 1 - 1 / _MEMORY
+        for seen in (*self.seen.values(), self._all):
+            seen.fade(share)
+        self._steps, self._refused = self._steps * share, self._refused * share
+        self.seen[setting].add(shown)
+        self._all.add(shown)
+        self._steps += shown.kept + shown.refused
+        self._refused += shown.refused
+
+    @property
+    def known(self) -> dict[Setting, _Seen]:
+        return {setting: seen for setting, seen in self.seen.items() if seen.weight > 0}
+
+    def speeds(self) -> dict[Setting, float]:
+        """Of each known setting: steps a second, had all met the same share of refused steps."""
+        if self._steps <= 0:
+            return {}
+        refused = self._refused / self._steps
+        each = self._all.kept_seconds + self._all.refused_seconds
+        mean = each / (self._all.kept2 + 2 * self._all.both + self._all.refused2)
+        usual = self._all.costs((mean, mean), 1e-3)
+        found = {}
+        for setting, seen in self.known.items():
+            kept, lost = seen.costs(usual, _PRIOR)
+            found[setting] = 1 / max(1e-9, kept * (1 - refused) + lost * refused)
+        return found
+
+
+class Tuner:
+    """Chooses the setting of each run, and learns from how fast it was.
+
+    How long a run takes depends more on how many of its drafted steps were refused than on any
+    setting. So what is learnt of a setting is what a kept and what a refused step take with it, and
+    settings are compared at the same share of both. The choice is that of an upper confidence bound
+    (UCB, Auer et al. 2002), with forgetting, over ladders: a setting is tried once the one before
+    it on its ladder has shown to be worth it. Deterministic.
+    """
+
+    def __init__(self, ladders: Sequence[Sequence[Setting]] = SETTINGS) -> None:
+        """Nothing is known yet; the first run of each kind gets the first setting."""
+        self._ladders = ladders
+        self._books: dict[Hashable, _Book] = {}
+
+    def choose(self, kind: Hashable = None) -> Setting:
+        """The setting for a run that begins now, on a question of that kind."""
+        book = self._books.setdefault(kind, _Book())
+        speeds = book.speeds()
+        setting = self._fresh(book, speeds) or self._likely(book, speeds)
+        book.seen.setdefault(setting, _Seen()).waiting += 1
+        return setting
+
+    def learn(self, kind: Hashable, setting: Setting, shown: Shown | None) -> None:
+        """Such a run has ended; None where it failed."""
+        book = self._books[kind]
+        book.seen[setting].waiting -= 1
+        if shown is not None:
+            book.add(setting, shown)
+
+    def best(self, kind: Hashable = None) -> Setting:
+        """What has been fastest so far."""
+        book = self._books.get(kind)
+        speeds = book.speeds() if book is not None else {}
+        return max(speeds, key=lambda setting: speeds[setting], default=self._ladders[0][0])
+
+    def _fresh(self, book: _Book, speeds: Mapping[Setting, float]) -> Setting | None:
+        """One that was never tried, and may be worth it."""
+        best = max(speeds.values(), default=0.0)
+        for ladder in self._ladders:
+            before = best  # the speed of the one before on the ladder
+            for setting in ladder:
+                seen = book.seen.get(setting)
+                if seen is None or not (seen.weight or seen.waiting):
+                    if before >= _WORSE * best:
+                        return setting
+                    break
+                if setting not in speeds:
+                    break  # its first run is under way
+                before = speeds[setting]
+        return None
+
+    def _likely(self, book: _Book, speeds: Mapping[Setting, float]) -> Setting:
+        if not speeds:
+            return self._ladders[0][0]
+        best = max(speeds.values())
+        known = book.known
+        total = sum(seen.weight for seen in known.values())
+
+        def hope(setting: Setting) -> float:
+            seen = known[setting]
+            doubt = math.sqrt(math.log(1 + total) / (seen.weight + seen.waiting))
+            return speeds[setting] / best + _CURIOSITY * doubt
+
+        return max(known, key=hope)
+
+
+def kind_of(conversation: Conversation) -> Hashable:
+    """What questions have in common that take alike: pictures or none, and about how many words."""
+    parts = [part for turn in conversation.turns for part in turn.parts]
+    letters = sum(len(part.text) for part in parts if isinstance(part, Text))
+    pictures = sum(not isinstance(part, Text) for part in parts)
+    return pictures > 0, max(1, letters // 200).bit_length()

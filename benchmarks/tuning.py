@@ -1,6 +1,6 @@
 """What choosing window, hedge and retries by how fast runs were is worth, in virtual time.
 
-    python benchmarks/tuning.py --out FILE.json [--requests 300] [--processes 2]
+    python benchmarks/tuning.py --out FILE.json [--requests 500] [--processes 2]
 
 A map: acceptance, the costs of a drafted step and of a verdict, and one device for both models or
 one each. At every point the requests are answered with every fixed setting and with `Tuner`, which
@@ -31,7 +31,7 @@ ACCEPTANCES = (0.3, 0.526, 0.8, 0.95)
 STEP_COSTS = (0.05, 0.125, 0.5)
 VERDICTS = (0.05, 0.5)
 LENGTH = 24
-SEED = 1  # the tuner's few constants were chosen on seed 0
+SEED = 2  # the tuner's few constants were chosen on seeds 0 and 1
 
 
 def scenario(acceptance: float, cost: float, verdict: float, shared: bool) -> Scenario:
@@ -96,7 +96,7 @@ def gain(row: dict[str, Any], over: str = "best fixed") -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=300, help="at each point")
+    parser.add_argument("--requests", type=int, default=500, help="at each point")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()

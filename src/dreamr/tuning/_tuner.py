@@ -15,12 +15,10 @@ from dreamr.conversation import Conversation, Text
 from dreamr.schedules import Hedge, Options
 from dreamr.trace import Result, StepRejected
 
-_CURIOSITY = 0.05  # of the best speed, for each unit of doubt
-_PRIOR = 0.1  # steps squared: how much of what is usual counts beside what a setting has shown
+_CURIOSITY = 0.06  # of the least seconds, for each unit of doubt
+_PRIOR = 3.0  # steps squared: how much the usual counts beside what a setting has shown
 _MEMORY = 500.0  # runs, after which older ones hardly count
-_WORSE = (
-    0.85  # of the best speed: behind a setting that reaches no more, nothing better is expected
-)
+_WORSE = 0.85  # of the best speed: behind a setting that reaches less, none is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +94,26 @@ class _Seen:
         self.kept_seconds *= share
         self.refused_seconds *= share
 
-    def costs(self, usual: tuple[float, float], trust: float) -> tuple[float, float]:
-        """Seconds of a kept and of a refused step: least squares, drawn towards the usual ones."""
-        a, b, c = self.kept2 + trust, self.both, self.refused2 + trust
-        x = self.kept_seconds + trust * usual[0]
-        y = self.refused_seconds + trust * usual[1]
+    def predict(self, usual: tuple[float, float], kept: float, refused: float) -> _Guess:
+        """Seconds of a run with so many steps: least squares, drawn towards the usual costs.
+
+        usual: seconds of a kept and of a refused step.
+        """
+        a, b, c = self.kept2 + _PRIOR, self.both, self.refused2 + _PRIOR
+        x = self.kept_seconds + _PRIOR * usual[0]
+        y = self.refused_seconds + _PRIOR * usual[1]
         room = a * c - b * b
-        return (c * x - b * y) / room, (a * y - b * x) / room
+        seconds = kept * (c * x - b * y) + refused * (a * y - b * x)
+        spread = c * kept**2 - 2 * b * kept * refused + a * refused**2
+        return _Guess(seconds / room, math.sqrt(max(0.0, spread / room)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Of how long a run takes. doubt: about 1 after one run with as many steps, less after more."""
+
+    seconds: float
+    doubt: float
 
 
 class _Book:
@@ -111,36 +122,34 @@ class _Book:
     def __init__(self) -> None:
         self.seen: dict[Setting, _Seen] = {}
         self._all = _Seen()
-        self._steps = 0.0
+        self._kept = 0.0
         self._refused = 0.0
 
     def add(self, setting: Setting, shown: Shown) -> None:
         share = 1 - 1 / _MEMORY
         for seen in (*self.seen.values(), self._all):
             seen.fade(share)
-        self._steps, self._refused = self._steps * share, self._refused * share
+        self._kept, self._refused = self._kept * share, self._refused * share
         self.seen[setting].add(shown)
         self._all.add(shown)
-        self._steps += shown.kept + shown.refused
+        self._kept += shown.kept
         self._refused += shown.refused
 
-    @property
-    def known(self) -> dict[Setting, _Seen]:
-        return {setting: seen for setting, seen in self.seen.items() if seen.weight > 0}
-
-    def speeds(self) -> dict[Setting, float]:
-        """Of each known setting: steps a second, had all met the same share of refused steps."""
-        if self._steps <= 0:
+    def guesses(self) -> dict[Setting, _Guess]:
+        """Of each known setting, for a run with as many kept and refused steps as usual."""
+        every = self._all
+        if every.weight <= 0:
             return {}
-        refused = self._refused / self._steps
-        each = self._all.kept_seconds + self._all.refused_seconds
-        mean = each / (self._all.kept2 + 2 * self._all.both + self._all.refused2)
-        usual = self._all.costs((mean, mean), 1e-3)
-        found = {}
-        for setting, seen in self.known.items():
-            kept, lost = seen.costs(usual, _PRIOR)
-            found[setting] = 1 / max(1e-9, kept * (1 - refused) + lost * refused)
-        return found
+        squares = every.kept2 + 2 * every.both + every.refused2
+        mean = (every.kept_seconds + every.refused_seconds) / max(squares, _PRIOR)
+        one, other = every.predict((mean, mean), 1, 0), every.predict((mean, mean), 0, 1)
+        usual = one.seconds, other.seconds
+        steps = self._kept / every.weight, self._refused / every.weight
+        return {
+            setting: seen.predict(usual, *steps)
+            for setting, seen in self.seen.items()
+            if seen.weight > 0
+        }
 
 
 class Tuner:
@@ -148,9 +157,9 @@ class Tuner:
 
     How long a run takes depends more on how many of its drafted steps were refused than on any
     setting. So what is learnt of a setting is what a kept and what a refused step take with it, and
-    settings are compared at the same share of both. The choice is that of an upper confidence bound
-    (UCB, Auer et al. 2002), with forgetting, over ladders: a setting is tried once the one before
-    it on its ladder has shown to be worth it. Deterministic.
+    settings are compared at the same number of both. The choice is that of LinUCB (Li et al. 2010,
+    arXiv 1003.0146), the least seconds that are still to be believed, with forgetting, over
+    ladders: a setting is tried once the one before it has shown to be worth it. Deterministic.
     """
 
     def __init__(self, ladders: Sequence[Sequence[Setting]] = SETTINGS) -> None:
@@ -161,8 +170,8 @@ class Tuner:
     def choose(self, kind: Hashable = None) -> Setting:
         """The setting for a run that begins now, on a question of that kind."""
         book = self._books.setdefault(kind, _Book())
-        speeds = book.speeds()
-        setting = self._fresh(book, speeds) or self._likely(book, speeds)
+        guesses = book.guesses()
+        setting = self._fresh(book, guesses) or self._likely(book, guesses)
         book.seen.setdefault(setting, _Seen()).waiting += 1
         return setting
 
@@ -176,38 +185,37 @@ class Tuner:
     def best(self, kind: Hashable = None) -> Setting:
         """What has been fastest so far."""
         book = self._books.get(kind)
-        speeds = book.speeds() if book is not None else {}
-        return max(speeds, key=lambda setting: speeds[setting], default=self._ladders[0][0])
+        guesses = book.guesses() if book is not None else {}
+        return min(guesses, key=lambda s: guesses[s].seconds, default=self._ladders[0][0])
 
-    def _fresh(self, book: _Book, speeds: Mapping[Setting, float]) -> Setting | None:
+    def _fresh(self, book: _Book, guesses: Mapping[Setting, _Guess]) -> Setting | None:
         """One that was never tried, and may be worth it."""
-        best = max(speeds.values(), default=0.0)
+        least = min((guess.seconds for guess in guesses.values()), default=0.0)
         for ladder in self._ladders:
-            before = best  # the speed of the one before on the ladder
+            before = least  # seconds with the one before on the ladder
             for setting in ladder:
                 seen = book.seen.get(setting)
                 if seen is None or not (seen.weight or seen.waiting):
-                    if before >= _WORSE * best:
+                    if least >= _WORSE * before:
                         return setting
                     break
-                if setting not in speeds:
+                if setting not in guesses:
                     break  # its first run is under way
-                before = speeds[setting]
+                before = guesses[setting].seconds
         return None
 
-    def _likely(self, book: _Book, speeds: Mapping[Setting, float]) -> Setting:
-        if not speeds:
+    def _likely(self, book: _Book, guesses: Mapping[Setting, _Guess]) -> Setting:
+        if not guesses:
             return self._ladders[0][0]
-        best = max(speeds.values())
-        known = book.known
-        total = sum(seen.weight for seen in known.values())
+        least = min(guess.seconds for guess in guesses.values())
+        runs = sum(seen.weight for seen in book.seen.values())
+        curiosity = _CURIOSITY * least * math.sqrt(math.log(1 + runs))
 
         def hope(setting: Setting) -> float:
-            seen = known[setting]
-            doubt = math.sqrt(math.log(1 + total) / (seen.weight + seen.waiting))
-            return speeds[setting] / best + _CURIOSITY * doubt
+            guess, waiting = guesses[setting], book.seen[setting].waiting
+            return guess.seconds - curiosity * guess.doubt / math.sqrt(1 + waiting)
 
-        return max(known, key=hope)
+        return min(guesses, key=hope)
 
 
 def kind_of(conversation: Conversation) -> Hashable:

@@ -105,7 +105,7 @@ class _Seen:
         room = a * c - b * b
         seconds = kept * (c * x - b * y) + refused * (a * y - b * x)
         spread = c * kept**2 - 2 * b * kept * refused + a * refused**2
-        return _Guess(seconds / room, math.sqrt(max(0.0, spread / room)))
+        return _Guess(max(1e-9, seconds / room), math.sqrt(max(0.0, spread / room)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,6 +334,36 @@ def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
     assert len(passes) < len(pieces)
 
 
+def test_over_seeds_what_is_drawn_over_a_judged_step_has_the_models_own_distribution(
+    text_model: Loaded,
+) -> None:
+    """So a token of a greedy draft is kept with the model's probability of it."""
+    talk, draws, warmth = question_for(text_model), 2000, 0.5
+    session = session_of(text_model, talk)
+    pieces = stream(text_model, session)
+    drafted = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 8)])
+    judge(judging(text_model), session, (), (drafted,))
+    assert session.root.shown is not None
+    first = session.root.shown.ids[0]
+    made = []
+    for seed in range(draws):
+        stream(text_model, session, (), Sampling(2, temperature=warmth, seed=seed))
+        made.append([*session.root.tails[-1].generation.ids, -1, -1][:2])  # -1: the turn's end
+    kept = [second for begun, second in made if begun == first]
+    for before, drawn in (([], [begun for begun, _ in made]), ([first], kept)):
+        ids = torch.tensor([[*session.prompt, *before]])
+        with torch.inference_mode():
+            likely = (text_model.model.hf(ids).logits[0, -1] / warmth).softmax(-1)
+        shares = [drawn.count(token) / len(drawn) for token in range(len(likely))]
+        # The ends' own share is what the others leave.
+        others = [token for token in range(len(likely)) if token not in text_model.ends]
+        expected, found = likely[others], torch.tensor(shares)[others]
+        assert expected.max() > 0.1
+        spread = (expected * (1 - expected) / len(drawn)).sqrt()
+        assert ((found - expected).abs() <= 4 * spread + 3 / len(drawn)).all()
+    assert len(kept) > 300
+
+
 def test_a_stream_that_is_not_to_reuse_anything_computes_every_token(text_model: Loaded) -> None:
     talk = question_for(text_model)
     for temperature in (0.0, 1.0):

@@ -10,7 +10,15 @@ from dreamr.engines.local._wire import Frames, Piece, Taken, pack
 MESSAGES = st.lists(
     st.one_of(
         st.builds(Taken, st.integers(0, 99), st.integers(0, 99)),
-        st.builds(Piece, st.integers(0, 99), st.text(), st.just(1), st.none(), st.none()),
+        st.builds(
+            Piece,
+            call=st.integers(0, 99),
+            text=st.text(),
+            tokens=st.just(1),
+            finish=st.none(),
+            logprob=st.none() | st.floats(max_value=0),
+            least=st.none() | st.floats(max_value=0),
+        ),
         st.binary(max_size=300),
     ),
     max_size=8,

@@ -18,7 +18,7 @@ from dreamr.trace import Result, StepRejected
 _CURIOSITY = 0.06  # of the least seconds, for each unit of doubt
 _PRIOR = 3.0  # steps squared: how much the usual counts beside what a setting has shown
 _MEMORY = 500.0  # runs, after which older ones hardly count
-_WORSE = 0.85  # of the best speed: behind a setting that reaches less, none is tried
+_WORSE = 0.85  # of the first setting's speed: behind one that reaches less, none is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +190,15 @@ class Tuner:
 
     def _fresh(self, book: _Book, guesses: Mapping[Setting, _Guess]) -> Setting | None:
         """One that was never tried, and may be worth it."""
-        least = min((guess.seconds for guess in guesses.values()), default=0.0)
+        # Not the best: what one ladder has found says little of how far another one climbs.
+        first = guesses.get(self._ladders[0][0])
+        usual = first.seconds if first is not None else 0.0
         for ladder in self._ladders:
-            before = least  # seconds with the one before on the ladder
+            before = usual  # seconds with the one before on the ladder
             for setting in ladder:
                 seen = book.seen.get(setting)
                 if seen is None or not (seen.weight or seen.waiting):
-                    if least >= _WORSE * before:
+                    if usual >= _WORSE * before:
                         return setting
                     break
                 if setting not in guesses:

@@ -108,7 +108,7 @@ def main() -> None:
         points.append((f"acceptance {a}, step {c}, verdict {v}, {place}", (a, c, v, s)))
     map_ = [(name, [scenario(*point)], options.requests) for name, point in points]
     # As of tables that the draft reads as well as the target, and photographs that it does not: one
-    # pair of kinds at all costs, since not everywhere do kinds want different settings; then others.
+    # pair of kinds at all costs, since not everywhere do kinds want different settings; then more.
     pairs = [(0.3, 0.95, c, v, s) for c, v, s in product(STEP_COSTS, VERDICTS, (False, True))]
     pairs += [(0.526, 0.95, 0.125, 0.5, True), (0.3, 0.8, 0.5, 0.5, True)]
     mixed = {

@@ -529,3 +529,19 @@ def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
     assert (seen["big"].seed, seen["big"].lookup, seen["big"].reuse) == (7, 10, False)
     assert seen["small"].temperature == 0.5
     assert seen["small"].max_tokens == 99
+
+
+def test_only_the_target_looks_words_up() -> None:
+    seen: dict[str, int] = {}
+
+    class Curious(ScriptedEngine):
+        def stream(self, context: Context, sampling: Sampling) -> Any:
+            seen[self.name] = sampling.lookup
+            return super().stream(context, sampling)
+
+    go(
+        Curious(name="big", script=TARGET),
+        Curious(name="small", script=DRAFT),
+        sampling=Sampling(lookup=10),
+    )
+    assert seen == {"big": 10, "small": 0}

@@ -49,6 +49,14 @@ def whole_from(session: Session, pieces: list[Piece], least: int) -> int:
     return next((n for n in cuts if n >= least), cuts[-1])
 
 
+def count_passes(session: Session) -> list[object]:
+    """Grows by one with each pass of the session from now on."""
+    passes: list[object] = []
+    part = session.part
+    session.part = lambda *given, **named: passes.append(given) or part(*given, **named)  # type: ignore[method-assign,func-returns-value]
+    return passes
+
+
 def session_of(loaded: Loaded, talk: Conversation) -> Session:
     with torch.inference_mode():
         return Session(loaded, talk)
@@ -129,6 +137,19 @@ def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -
         sampling = Sampling(30, guess=text)
         guessed = stream(loaded, session_of(loaded, talk), (), sampling)
         assert "".join(piece.text for piece in guessed) == plain
+
+
+def test_a_guess_saves_passes_unless_nothing_is_to_be_reused(text_model: Loaded) -> None:
+    talk = question_for(text_model, 1)  # whose text begins with whole characters
+    plain = "".join(
+        p.text for p in stream(text_model, session_of(text_model, talk), (), Sampling(30))
+    )
+    for reuse in (True, False):
+        session = session_of(text_model, talk)
+        passes = count_passes(session)
+        pieces = stream(text_model, session, (), Sampling(30, guess=plain, reuse=reuse))
+        assert "".join(piece.text for piece in pieces) == plain
+        assert (len(passes) == len(pieces)) is not reuse
 
 
 def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:

@@ -47,3 +47,13 @@ def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
     ]
     (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
     assert (call.position, call.steps, call.tokens) == (4, 2, 11)
+
+
+def test_a_judge_call_that_has_grown_counts_what_was_written_after_it_was_opened():
+    bars = [
+        Bar("draft", 0.0, 0.1, "accepted", (4,), 5, "one"),
+        Bar("judge", 0.1, 0.4, "judging", (4, 5)),
+        Bar("draft", 0.1, 0.2, "accepted", (5,), 6, "two"),
+    ]
+    (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
+    assert call.tokens == 11

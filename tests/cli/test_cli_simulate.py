@@ -36,6 +36,17 @@ def test_the_table_says_that_it_is_a_prediction(capsys: pytest.CaptureFixture[st
     assert max(map(len, shown.splitlines())) <= 120
 
 
+def test_what_the_draft_is_sure_of_needs_no_target(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = [*QUICK, "--method", "fpsr", "--acceptance", "0.9", "--hedge", "never", "--shared"]
+    trusting = [*plain, "--trusted", "1", "--answer", "verified"]
+    (judged,), (trusted,) = rows(capsys, *plain), rows(capsys, *trusting)
+    assert trusted["speed-up"] > judged["speed-up"]
+    assert trusted["judge busy"] < judged["judge busy"] / 2
+    assert trusted["closed form"] is None
+    assert main(trusting) == 0
+    assert "100% of these unseen" in capsys.readouterr().out
+
+
 def test_a_named_pair_is_placed_on_named_devices(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(
         capsys, *QUICK, "--pair", "2B/32B", "--gpu", "H100", "--gpu", "L40S", "--method", "fpsr"

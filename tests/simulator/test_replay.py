@@ -9,7 +9,7 @@ import pytest
 
 from dreamr.bench import Sample
 from dreamr.bench._sample import spans_of
-from dreamr.schedules import Options
+from dreamr.schedules import Hedge, Options
 from dreamr.simulator import (
     WORKER,
     BadScenario,
@@ -73,18 +73,29 @@ def bench(
     acceptance: float = 0.8,
     same: float = 0.0,
     completes: float = 0.0,
+    trusted: float = 0.0,
+    again: float = 0.0,
 ) -> tuple[list[Sample], list[Sample]]:
     """Runs of the target and of a method.
 
     same: which share of the accepted steps the target writes alike. completes: how many rejected
-    ones the draft ends like the target, if it is shown the beginning of the target's own.
+    ones the draft ends like the target, if it is shown the beginning of the target's own. trusted:
+    which share of the accepted ones needs no target. again: how often a further try is accepted.
     """
     luck = random.Random(7)
     target, samples = [], []
     for index in range(problems):
         lengths = Lengths(14, 0.5), Lengths(12, 0.4)
         steps = luck.randint(4, 11)
-        script = draw_script(f"replay {index}", steps, acceptance, *lengths, ends=True)
+        script = draw_script(
+            f"replay {index}",
+            steps,
+            acceptance,
+            *lengths,
+            ends=True,
+            trusted=trusted,
+            again=again,
+        )
         drafted = [
             replace(
                 step,
@@ -125,6 +136,25 @@ def test_a_replay_predicts_what_was_recorded(
 def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: float) -> None:
     options = Options(window=4)
     prediction = replay(*bench("lookahead", options, same=same), "lookahead", options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+@pytest.mark.parametrize("hedge", ["always", "never"])
+@pytest.mark.parametrize("trusted", [0.5, 1.0])
+def test_steps_that_need_no_target_need_none_in_a_replay_either(
+    hedge: Hedge, trusted: float
+) -> None:
+    options = Options(window=4, hedge=hedge, answer="verified")
+    prediction = replay(*bench("fpsr", options, acceptance=0.9, trusted=trusted), "fpsr", options)
+    assert prediction.measured_speedup > 1.5
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+@pytest.mark.parametrize("again", [0.2, 0.8])
+def test_other_tries_come_out_again_as_they_were_recorded(again: float) -> None:
+    options = Options(window=4, retries=2)
+    slow = replace(PAIR, judge=0.001, judge_step=0.001)  # else the target is always first
+    prediction = replay(*bench("fpsr", options, slow, acceptance=0.6, again=again), "fpsr", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
 
 

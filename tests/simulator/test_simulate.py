@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.errors import Unsupported
-from dreamr.schedules import Options
+from dreamr.schedules import AnswerBy, Options
 from dreamr.simulator import (
     STEPWISE,
     BadScenario,
@@ -33,6 +33,8 @@ BASE = Scenario(COSTS, steps=12, requests=6)
     window=st.integers(1, 6),
     retries=st.integers(0, 3),
     acceptance=st.floats(0, 1),
+    trusted=st.sampled_from([0.0, 0.5, 1.0]),
+    answer=st.sampled_from(["target", "verified"]),
     devices=st.builds(
         Devices,
         shared=st.booleans(),
@@ -50,6 +52,8 @@ def test_every_request_ends_and_everything_is_counted_once(
     window: int,
     retries: int,
     acceptance: float,
+    trusted: float,
+    answer: AnswerBy,
     devices: Devices,
     message: float,
     ahead: int,
@@ -57,11 +61,12 @@ def test_every_request_ends_and_everything_is_counted_once(
 ) -> None:
     scenario = replace(
         BASE,
-        costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5),
+        costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5, judge_token=1e-3),
         method=method,
-        options=Options(window=window, retries=retries),
+        options=Options(window=window, retries=retries, answer=answer),
         acceptance=acceptance,
         again=0.5,
+        trusted=trusted,
         devices=devices,
         concurrency=concurrency,
         draft_steps=Lengths(20, 0.5),
@@ -120,6 +125,43 @@ def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device
     raced = replace(BASE, acceptance=0.4, again=0.0, options=Options(retries=1))
     plain = simulate(replace(raced, options=Options())).seconds
     assert simulate(raced).seconds <= plain * 1.1
+
+
+TRUSTING = replace(
+    BASE,
+    options=Options(hedge="never", answer="verified"),
+    acceptance=1.0,
+    trusted=1.0,
+    costs=replace(COSTS, prompt_target=3.0, judge_token=0.01),
+)
+
+
+def test_where_the_draft_is_sure_of_everything_the_run_is_over_with_it() -> None:
+    outcome = simulate(TRUSTING)
+    assert outcome.busy("target") == outcome.busy("judge") == 0.0
+    for run, index in zip(outcome.runs, range(BASE.requests), strict=True):
+        drafted = sum(step.tokens for step in TRUSTING.script(index).drafted)
+        assert run.seconds == pytest.approx(drafted * COSTS.draft)
+
+
+def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
+    hedged = replace(TRUSTING, options=Options(answer="verified"), devices=Devices(shared=True))
+    slow = replace(hedged, costs=replace(hedged.costs, prompt_target=1000.0))
+    assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
+
+
+def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
+    sure = replace(TRUSTING, options=Options(hedge="never"))  # the target writes the answer alone
+    free = replace(sure, costs=replace(sure.costs, judge_token=0.0))
+    for dear, cheap in zip(simulate(sure).runs, simulate(free).runs, strict=True):
+        unread = dear.tokens - round(TRUSTING.target_steps.mean)
+        assert dear.seconds - cheap.seconds == pytest.approx(0.01 * unread)
+    judged = replace(sure, trusted=0.0)
+    dear = simulate(judged).busy("target")
+    unjudged = replace(judged, costs=replace(judged.costs, judge_token=0.0))
+    assert dear * simulate(judged).seconds == pytest.approx(
+        simulate(unjudged).busy("target") * simulate(unjudged).seconds
+    )
 
 
 def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:

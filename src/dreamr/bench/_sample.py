@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -125,19 +125,19 @@ def _row(span: Span) -> list[Any]:
 
 def spans_of(bars: Iterable[Bar], check: Check) -> tuple[Span, ...]:
     """The bars of a trace, with what the task's checker says of each complete written step."""
-    sizes: dict[int, int] = {}
-    spans = []
-    for bar in sorted(bars, key=lambda bar: (bar.start, bar.lane)):
-        if bar.lane == "draft" and bar.text:
-            sizes[bar.positions[0]] = bar.tokens
-        spans.append(_span(bar, sizes, check))
-    return tuple(spans)
+    ordered = sorted(bars, key=lambda bar: (bar.start, bar.lane))
+    drafted = sorted(
+        (bar for bar in ordered if bar.lane == "draft" and bar.text), key=lambda bar: bar.end
+    )
+    return tuple(_span(bar, drafted, check) for bar in ordered)
 
 
-def _span(bar: Bar, sizes: Mapping[int, int], check: Check) -> Span:
-    """sizes: tokens of the latest drafted step at each position."""
+def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
+    """drafted: complete steps of the draft, by when they were."""
     position = bar.positions[0]
     if bar.lane == "judge":
+        # A call may have grown by steps that were complete after it was opened.
+        sizes = {step.positions[0]: step.tokens for step in drafted if step.end <= bar.end}
         tokens = sum(sizes.get(at, 0) for at in bar.positions)
         return Span("judge", bar.start, bar.end, bar.fate, position, len(bar.positions), tokens)
     ratio = bar.verdicts[0].ratio if bar.verdicts and bar.verdicts[0].evidence else None

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from dreamr._knobs import BadOption
 from dreamr.cli._outputs import Unwritable
-from dreamr.schedules import Hedge, Options
+from dreamr.schedules import AnswerBy, Hedge, Options
 from dreamr.simulator import STEPWISE, BadScenario, Costs, Devices, Lengths, Scenario
 from dreamr.simulator._machines import Pair, named_pair
 from dreamr.simulator._tables import Row, compared, placed_pairs, replayed
@@ -132,6 +132,23 @@ def simulate_command(
             rich_help_panel=_MODELS,
         ),
     ] = 0.3,
+    trusted: Annotated[
+        float,
+        typer.Option(
+            "--trusted",
+            help="Of the accepted steps, the share that the draft is sure of and the target need "
+            "not read, as with `dreamr run --trust`.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = 0.0,
+    answer: Annotated[
+        AnswerBy,
+        typer.Option(
+            "--answer",
+            help="Who writes the final answer: target, or the draft, verified like any step.",
+            rich_help_panel=_WORK,
+        ),
+    ] = "target",
     seed: Annotated[
         int,
         typer.Option(
@@ -250,12 +267,13 @@ def simulate_command(
         lengths = Lengths(length, spread)
         scenario = Scenario(
             Costs.relative(cost, verdict, length, length),
-            options=_options(window, hedge, retries),
+            options=_options(window, hedge, retries, answer),
             devices=Devices(shared, turns, slowdown, target_devices, efficiency, pairs),
             draft_steps=lengths,
             target_steps=lengths,
             acceptance=acceptance,
             again=again,
+            trusted=trusted,
             steps=steps,
             requests=requests,
             even=True,
@@ -263,6 +281,7 @@ def simulate_command(
             seed=seed,
         )
         named = [(name, named_pair(pair, name)) for name in gpu or ["H100"]] if pair else []
+        unseen = f" ({trusted:.0%} of these unseen)" if trusted else ""
         methods = _known(method or (["fpsr"] if sweep else list(_COMPARED)))
         if out is not None:
             _draw(replace(scenario, method=methods[0]), verdict, pair, named, out)
@@ -270,18 +289,20 @@ def simulate_command(
             rows = replayed(from_bench, method)
             _show(rows, f"{from_bench}, replayed in virtual time", as_json)
         elif pair is not None:
-            title = f"{pair}, acceptance {acceptance:g}. {_PREDICTED}."
+            title = f"{pair}, acceptance {acceptance:g}{unseen}. {_PREDICTED}."
             _show(placed_pairs(named, scenario, methods), title, as_json)
         else:
-            title = f"Acceptance {acceptance:g}, drafted step {cost:g}, verdict {verdict:g}."
+            title = (
+                f"Acceptance {acceptance:g}{unseen}, drafted step {cost:g}, verdict {verdict:g}."
+            )
             rows = compared(scenario, methods, cost, verdict)
             _show(rows, f"{title} {_PREDICTED}.", as_json)
     return 0
 
 
-def _options(window: int, hedge: Hedge, retries: int) -> Options:
+def _options(window: int, hedge: Hedge, retries: int, answer: AnswerBy) -> Options:
     try:
-        return Options(window=window, hedge=hedge, retries=retries)
+        return Options(window=window, hedge=hedge, retries=retries, answer=answer)
     except ValueError as error:
         raise BadScenario(str(error)) from error
 

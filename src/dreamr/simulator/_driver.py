@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dreamr.errors import Unsupported
+from dreamr.gate import Verdict
 from dreamr.runner import decision
 from dreamr.schedules import (
     CancelJudge,
@@ -78,6 +79,14 @@ class _Question:
     begun: bool = False
 
 
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """The question is being read; waiting: for that."""
+
+    job: Job
+    waiting: list[Job]
+
+
 @dataclass(slots=True)
 class Tally:
     """What a run came to. tokens: of the committed text; wasted: written and not committed.
@@ -125,8 +134,10 @@ class VirtualRun:
         self._finished, self._emit = finished, emit
         self._lanes: dict[int, _Lane] = {}
         self._calls: dict[int, _Question] = {}
-        self._reading: dict[Role, list[Job]] = {}  # jobs that wait for the question to be read
+        self._reading: dict[Role, _Reading] = {}
         self._read: set[Role] = set()
+        self._committed: list[int] = []  # tokens of each step
+        self._seen = 0  # how many of these the target has read, or written
         self._over = False
 
     def start(self) -> None:
@@ -176,15 +187,25 @@ class VirtualRun:
     def _decide(self, command: Commit | Reject | Discard | Report) -> None:
         tally = self.tally
         match command:
-            case Commit(_, step, source):
+            case Commit(position, step, source):
                 tally.steps += 1
                 tally.tokens += step.tokens
                 tally.wasted -= step.tokens
                 tally.accepted += source == "draft"
+                self._committed.append(step.tokens)
+                if source == "target" or self._script.at(position).same:
+                    self._has_seen(len(self._committed))
             case Reject():
                 tally.rejected += 1
         if self._emit is not None:
             self._emit(decision(self._clock.now - tally.started, command))
+
+    def _catching_up(self) -> float:
+        """Seconds in which the target reads what was committed without it."""
+        return self._costs.judge_token * sum(self._committed[self._seen :])
+
+    def _has_seen(self, steps: int) -> None:
+        self._seen = max(self._seen, steps)
 
     def _note(self, kind: type[Event], *values: object) -> None:
         if self._emit is not None:
@@ -193,6 +214,8 @@ class VirtualRun:
     def _end(self) -> None:
         self._over = True
         self.tally.ended = self._clock.now
+        for role, reading in self._reading.items():  # of a target that was not needed
+            self._devices[role].withdraw(reading.job)
         self._finished()
 
     # Lanes
@@ -226,19 +249,27 @@ class VirtualRun:
         if lane.fresh:
             costs = self._costs
             seconds += costs.open_draft if lane.role == "draft" else costs.open_target
+            if lane.role == "target":
+                seconds += self._catching_up()
         if lane.paused is not None:
             self._note(LaneResumed, lane.number)
         lane.fresh, lane.paused = False, None
-        self._submit(
-            lane.role,
-            job := Job(
-                lane.role,
-                lambda: max(0.0, seconds),
-                lambda: self._wrote(lane, step, finish),
-                self._rate(lane.role),
-            ),
-        )
+        read = len(self._committed)
+
+        def size() -> float:
+            if lane.role == "target" and job.begun:
+                self._has_seen(read)
+            return max(0.0, seconds)
+
+        job = Job(lane.role, size, lambda: self._wrote(lane, step, finish), self._rate(lane.role))
+        self._submit(lane.role, job)
         lane.job, lane.writing = job, step.tokens
+
+    def _at_once(self, lane: _Lane) -> Verdict | None:
+        """The verdict on the drafted step that the lane has just written, if it needs no target."""
+        if lane.role == "target" or lane.retry:
+            return None
+        return self._script.at_once(lane.position - 1)
 
     def _rate(self, role: Role) -> float:
         return self._costs.draft if role == "draft" else self._costs.target
@@ -274,7 +305,7 @@ class VirtualRun:
         if finish is not None:
             del self._lanes[lane.number]
             self._note(LaneClosed, lane.number, finish, lane.tokens)
-        self._signal(StepDone(lane.number, step, finish))
+        self._signal(StepDone(lane.number, step, finish, self._at_once(lane)))
         if lane.number in self._lanes:
             self._go_on(lane)
 
@@ -298,10 +329,13 @@ class VirtualRun:
         question = _Question(command.call, first, steps, command.retries)
         self._calls[question.call] = question
         self._note(JudgeStarted, question.call, _positions(question))
+        before, read = self._catching_up(), len(self._committed)
 
         def size() -> float:
             question.begun = True
-            return self._costs.judging(len(question.steps), sum(s.tokens for s in question.steps))
+            self._has_seen(read)
+            tokens = sum(step.tokens for step in question.steps)
+            return before + self._costs.judging(len(question.steps), tokens)
 
         job = Job("target", size, lambda: self._end_judging(question))
         question.job = job
@@ -317,13 +351,14 @@ class VirtualRun:
             self._script.verdict(question.first + i, question.retries) for i in range(count)
         )
         self._note(JudgeEnded, question.call, _positions(question), verdicts, None)
-        if question.begun:
-            tokens = sum(step.tokens for step in question.steps)
-            self.tally.busy["judge"] += self._costs.judging(len(question.steps), tokens)
+        job = question.job
+        if question.begun and job is not None:
+            self.tally.busy["judge"] += job.size()
         if cancelled:
-            if question.job is not None:
-                self._withdraw("target", question.job)
+            if job is not None:
+                self._withdraw("target", job)
             return
+        self._has_seen(question.first + sum(verdict.accepted for verdict in verdicts))
         self._signal(Judged(question.call, verdicts))
 
     # Devices
@@ -334,7 +369,7 @@ class VirtualRun:
             self._devices[role].submit(job)
             return
         if role in self._reading:
-            self._reading[role].append(job)
+            self._reading[role].waiting.append(job)
             return
         costs = self._costs
         seconds = costs.prompt_draft if role == "draft" else costs.prompt_target
@@ -342,19 +377,20 @@ class VirtualRun:
             self._read.add(role)
             self._devices[role].submit(job)
             return
-        self._reading[role] = [job]
+        reading = Job(role, lambda: seconds, lambda: self._has_read(role))
+        self._reading[role] = _Reading(reading, [job])
         self.tally.busy[role] += seconds
-        self._devices[role].submit(Job(role, lambda: seconds, lambda: self._has_read(role)))
+        self._devices[role].submit(reading)
 
     def _has_read(self, role: Role) -> None:
         self._read.add(role)
-        for job in self._reading.pop(role):
+        for job in self._reading.pop(role).waiting:
             self._devices[role].submit(job)
 
     def _withdraw(self, role: Role, job: Job) -> None:
-        waiting = self._reading.get(role, [])
-        if job in waiting:
-            waiting.remove(job)
+        reading = self._reading.get(role)
+        if reading is not None and job in reading.waiting:
+            reading.waiting.remove(job)
         else:
             self._devices[role].withdraw(job)
 

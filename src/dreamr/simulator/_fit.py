@@ -6,7 +6,7 @@ cut off at both ends, and what is left is averaged, since a run's time is a sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
@@ -44,8 +44,11 @@ class Fit:
     acceptance: float
 
 
-def fit(target: Sequence[Sample], samples: Sequence[Sample]) -> Fit:
+def fit(target: Sequence[Sample], samples: Sequence[Sample], hedged: bool = False) -> Fit:
     """Costs from runs of the target alone and of one speculative method.
+
+    hedged: whether the target begins with each run, and reads the question even where it is not
+    heard of.
 
     Raises:
         BadScenario: nothing to fit, for want of samples or spans.
@@ -55,7 +58,8 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample]) -> Fit:
         raise BadScenario("a replay needs samples of 'target' and of another method")
     target_token = _rate(_followers(target, "target") or own, "target")
     draft_token, ahead = _drafting(samples)
-    judge, judge_step, judge_token = _judging(samples, target_token)
+    prompts = {(s.task, s.index): prompt_of(s, target_token) for s in target}
+    judge, judge_step, judge_token = _judging(samples, target_token, prompts, hedged)
     costs = Costs(
         draft=draft_token,
         target=target_token,
@@ -79,6 +83,45 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample]) -> Fit:
 def judge_spans(sample: Sample) -> list[Span]:
     """The judge calls that gave verdicts, in order."""
     return [span for span in sample.spans if span.lane == "judge" and span.fate == "judging"]
+
+
+def prompt_of(alone: Sample, token: float) -> float:
+    """Seconds in which the target read the question, in a run of its own; token: of its text."""
+    own = (span for span in alone.spans if span.lane == "target")
+    first = min(own, key=lambda span: span.start, default=None)
+    return 0.0 if first is None else max(0.0, first.seconds - first.tokens * token)
+
+
+def unseen(sample: Sample, until: float, since: float = 0.0) -> int:
+    """Tokens that were accepted without the target, between two times."""
+    return sum(
+        span.tokens
+        for span in sample.spans
+        if span.fate == "accepted" and span.ratio is None and since < span.end <= until
+    )
+
+
+def _last_read(sample: Sample, call: Span) -> float:
+    """When the target has last read what was committed by then, before a judge call."""
+    ends = (span.end for span in judge_spans(sample) if span.end <= call.start)
+    begun = (span.start for span in sample.spans if span.lane == "target")
+    return max((*ends, *(start for start in begun if start < call.start)), default=0.0)
+
+
+def first_call(sample: Sample, token: float, hedged: bool) -> tuple[float, Span] | None:
+    """The first judge call that gave verdicts, and its seconds with the question's reading.
+
+    Without what the target wrote beside; None where there is no such call. token: seconds of one.
+    hedged: see `fit`.
+    """
+    calls = judge_spans(sample)
+    if not calls:
+        return None
+    call = calls[0]
+    before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
+    begun = 0.0 if hedged else min((span.start for span in before), default=call.start)
+    written = sum(span.tokens for span in before if span.end <= call.end + token)
+    return call.end - begun - written * token, call
 
 
 def overlap(span: Span, others: Iterable[Span]) -> float:
@@ -145,17 +188,31 @@ def _opening(samples: Sequence[Sample], token: float) -> float:
     return max(0.0, median(extra)) if len(extra) >= _ENOUGH else 0.0
 
 
-def _judging(samples: Sequence[Sample], token: float) -> tuple[float, float, float]:
+def _judging(
+    samples: Sequence[Sample],
+    token: float,
+    prompts: Mapping[tuple[str, int], float],
+    hedged: bool,
+) -> tuple[float, float, float]:
     """Seconds of a call, of a step and of a token of it: least squares without outliers.
 
-    The first call of a run may wait for the question to be read, any for the token under way.
+    Any call may wait for the token under way. The first of a run may wait for the question to be
+    read, so it is left out where there are enough others. prompts: how long that took the target
+    alone, by task and index.
     """
-    rows = []
+    rows, first = [], []
     for sample in samples:
         writing = [span for span in sample.spans if span.lane == "target"]
-        for span in judge_spans(sample)[1:] or judge_spans(sample):
+        for span in judge_spans(sample)[1:]:
             waited = any(other.start < span.start < other.end for other in writing)
-            rows.append((span.steps, span.tokens, span.seconds - (token / 2 if waited else 0.0)))
+            read = span.tokens + unseen(sample, span.start, _last_read(sample, span))
+            rows.append((span.steps, read, span.seconds - (token / 2 if waited else 0.0)))
+        if opening := first_call(sample, token, hedged):
+            seconds, call = opening
+            seconds -= prompts.get((sample.task, sample.index), 0.0)
+            first.append((call.steps, call.tokens + unseen(sample, call.start), seconds))
+    if len(rows) < _ENOUGH:
+        rows += first
     if not rows:
         return 0.0, 0.0, 0.0
     for _ in range(3):

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from dreamr.schedules import Options
 from dreamr.simulator._costs import Costs
 from dreamr.simulator._devices import BadScenario, Devices
-from dreamr.simulator._fit import DECIDED, Fit, fit, judge_spans, overlap
+from dreamr.simulator._fit import (
+    DECIDED,
+    Fit,
+    first_call,
+    fit,
+    judge_spans,
+    overlap,
+    prompt_of,
+    unseen,
+)
 from dreamr.simulator._script import Drafted, Own, Script
 from dreamr.simulator._simulate import run_scripts
 
@@ -89,8 +98,12 @@ def replay(
         BadScenario: no problem that both have.
     """
     both = _paired(target, samples)
-    fitted = fitted or fit([own for own, _ in both], [sample for _, sample in both])
-    runs = [_Recorded(sample, own, fitted) for own, sample in both]
+    options = options or Options()
+    hedged = begins_with_target(method, options)
+    if fitted is None:
+        fitted = fit([own for own, _ in both], [sample for _, sample in both], hedged)
+    alike = method == "lookahead"
+    runs = [_Recorded(sample, own, fitted, alike, hedged) for own, sample in both]
     usual = _Prompts(
         median(run.prompts.draft for run in runs), median(run.prompts.target for run in runs)
     )
@@ -100,7 +113,7 @@ def replay(
             run_scripts(
                 [run.script(most is not None)],
                 method,
-                options or Options(),
+                options,
                 run.with_prompts(costs, most),
                 devices,
             ).seconds
@@ -115,6 +128,11 @@ def replay(
         sum(own.seconds for own, _ in both),
         fitted.costs,
     )
+
+
+def begins_with_target(method: str, options: Options) -> bool:
+    """Whether the target begins to read the question at the start of every run."""
+    return method == "fpsr" and options.hedge == "always"
 
 
 def _paired(target: Sequence[Sample], samples: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
@@ -140,10 +158,16 @@ class _Prompts(NamedTuple):
 
 
 class _Recorded:
-    """One run, position by position."""
+    """One run, position by position.
 
-    def __init__(self, sample: Sample, alone: Sample, fitted: Fit) -> None:
-        self._sample, self._fit = sample, fitted
+    alike: whether steps that nobody was asked about were accepted because the target wrote the
+    same; else because the draft was trusted. hedged: see `fit`.
+    """
+
+    def __init__(
+        self, sample: Sample, alone: Sample, fitted: Fit, alike: bool, hedged: bool
+    ) -> None:
+        self._sample, self._fit, self._alike, self._hedged = sample, fitted, alike, hedged
         self._calls = judge_spans(sample)
         self._own = {s.position: s for s in alone.spans if s.lane == "target" and s.fate == "kept"}
         self._spans: dict[tuple[str, int], list[Span]] = {}
@@ -172,28 +196,34 @@ class _Recorded:
 
     def _prompt_target(self) -> float:
         """What the first complete piece of work took beyond the work itself."""
-        costs, own = self._fit.costs, self._of("target")
-        if not self._calls:
-            first = min(own, key=lambda span: span.start, default=None)
-            tokens = 0 if first is None else first.tokens
-            return 0.0 if first is None else max(0.0, first.seconds - tokens * costs.target)
-        call = self._calls[0]
-        before = [span for span in own if span.start < call.start]
-        begun = min((span.start for span in before), default=call.start)
-        writing = sum(span.tokens for span in before if span.end <= call.end + costs.target)
-        work = costs.judging(call.steps, call.tokens) + writing * costs.target
-        return max(0.0, call.end - begun - work)
+        sample, costs = self._sample, self._fit.costs
+        if found := first_call(sample, costs.target, self._hedged):
+            seconds, call = found
+            work = costs.judging(call.steps, call.tokens + unseen(sample, call.start))
+        else:
+            begun = min((span.start for span in self._of("target")), default=0.0)
+            seconds = prompt_of(sample, costs.target) + (begun if self._hedged else 0.0)
+            work = costs.judge_token * unseen(sample, begun)
+        return max(0.0, seconds - work)
 
     def _of(self, lane: str) -> list[Span]:
         return [span for span in self._sample.spans if span.lane == lane]
 
     def _drafted(self, position: int) -> Drafted:
         spans = self._spans.get(("draft", position), [])
-        for span in reversed(spans):
-            if span.fate in DECIDED:
-                accepted = span.fate == "accepted"
-                same = accepted and not self._asked(position)
-                return Drafted(span.tokens, accepted, False, same, self._completed(span))
+        decided = [span for span in spans if span.fate in DECIDED]
+        if decided:
+            first, last = decided[0], decided[-1]
+            if first.fate == "rejected":  # what was accepted then was another try
+                again = len(decided) - 1 if last.fate == "accepted" else 0
+                return Drafted(first.tokens, False, completes=self._completed(first), again=again)
+            unasked = first.ratio is None
+            return Drafted(
+                first.tokens,
+                accepted=True,
+                same=unasked and self._alike,
+                trusted=unasked and not self._alike,
+            )
         if spans and self._fell_silent(spans[-1], position):
             return Drafted(spans[-1].tokens, accepted=False, claims=True)
         luck = self._luck("draft", position)
@@ -214,10 +244,6 @@ class _Recorded:
             return 0
         again = self._spans[("draft", rejected.position)]
         return max((span.tokens for span in again if span.start >= rejected.end), default=0) or 1
-
-    def _asked(self, position: int) -> bool:
-        """Whether some judge call was about the step at this position."""
-        return any(c.position <= position < c.position + c.steps for c in self._calls)
 
     def _outrun(self, position: int) -> int:
         """How long a drafted step must be for the target's own to come first, where it did."""

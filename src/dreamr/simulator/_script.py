@@ -15,8 +15,9 @@ from dreamr.schedules import Finish, Role
 from dreamr.simulator._devices import BadScenario
 from dreamr.steps import Ending, Step
 
-_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script")
-_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script")
+_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
+_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))
+_TRUSTED = Verdict(True, 1.0, 0.5, "trusted in the script")
 _TRIES = 8  # no race has more
 _BEGUN = Evidence(0.0, 1.0, own="target")
 
@@ -28,7 +29,8 @@ class Drafted:
     same: whether the target writes the same words, so that nobody need be asked. completes: where
     it is rejected and the draft is shown how the target begins its own, the tokens that the draft
     then writes to end that like the target; 0 where it ends it otherwise. again: where it is
-    rejected, which further try is accepted, from 1 on; 0: none.
+    rejected, which further try is accepted, from 1 on; 0: none. trusted: whether it is accepted
+    without the target, which has not read it then.
     """
 
     tokens: int
@@ -37,6 +39,7 @@ class Drafted:
     same: bool = False
     completes: int = 0
     again: int = 0
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,16 @@ class Script:
 
     def write(self, role: Role, position: int) -> tuple[Step, float, Finish | None]:
         """The step at a position, its work in tokens, and how the stream ends with it."""
-        at = position % len(self.own)
-        entry = self.drafted[at] if role == "draft" else self.own[at]
+        entry = self.at(position) if role == "draft" else self.own[position % len(self.own)]
         work = entry.work if isinstance(entry, Own) else entry.tokens
         ending, finish = self._ending(entry, position)
-        writer = "either" if self.drafted[at].same else role
+        writer = "either" if self.at(position).same else role
         return Step(f"{writer} {position}", entry.tokens, ending), work, finish
 
     def complete(self, position: int) -> tuple[Step, float, Finish | None]:
         """The target's own step as the draft ends it, as `write`."""
         step, _, finish = self.write("target", position)
-        tokens = self.drafted[position % len(self.own)].completes
+        tokens = self.at(position).completes
         return replace(step, tokens=tokens), tokens, finish
 
     def try_again(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
@@ -88,9 +90,17 @@ class Script:
             return Ending.END, "stop"
         return Ending.DELIMITER, None
 
+    def at(self, position: int) -> Drafted:
+        """The drafted step at a position."""
+        return self.drafted[position % len(self.own)]
+
+    def at_once(self, position: int) -> Verdict | None:
+        """On the drafted step at a position, where the target need not be asked."""
+        return _TRUSTED if self.at(position).trusted else None
+
     def verdict(self, position: int, retries: int = 0) -> Verdict:
         """On the drafted step at a position, or a further try there."""
-        entry = self.drafted[position % len(self.own)]
+        entry = self.at(position)
         if entry.again == retries if retries else entry.accepted:
             return _ACCEPTED
         return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
@@ -130,20 +140,26 @@ def draw_script(
     ends: bool,
     even: bool = False,
     again: float = 0.0,
+    trusted: float = 0.0,
 ) -> Script:
     """A script with independent acceptance; the same for the same seed.
 
     even: the share of accepted steps is as stated, to one step, instead of on the average. again:
-    how often a further try at a rejected step is accepted.
+    how often a further try at a rejected step is accepted. trusted: how many of the accepted steps
+    need no target.
     """
     other_luck = random.Random(f"{seed} again")
+    trust = random.Random(f"{seed} trust")
     luck = random.Random(seed)
     ranks = luck.sample(range(steps), steps)
     drafted, own = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else luck.random()
         tries = (n for n in range(1, _TRIES + 1) if other_luck.random() < again)
-        drafted.append(Drafted(draft.draw(luck), drawn < acceptance, again=next(tries, 0)))
+        accepted, unseen = drawn < acceptance, trust.random() < trusted
+        drafted.append(
+            Drafted(draft.draw(luck), accepted, again=next(tries, 0), trusted=accepted and unseen)
+        )
         tokens = target.draw(luck)
         own.append(Own(tokens, tokens))
     return Script(drafted, own, ends)

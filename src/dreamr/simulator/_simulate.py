@@ -27,8 +27,9 @@ class Scenario:
     drafted step, independent. steps: of a request, the answer, which the target writes, included.
     ends: whether there is an answer; without, the closed forms hold to the last step. even:
     whether the share of accepted steps is as stated in every request, or on the average. again: how
-    often another try at a rejected step is accepted. requests: how many, `concurrency` of them side
-    by side.
+    often another try at a rejected step is accepted. trusted: how many of the accepted steps the
+    draft is sure of, so that the target need not read them. requests: how many, `concurrency` of
+    them side by side.
     """
 
     costs: Costs
@@ -39,6 +40,7 @@ class Scenario:
     target_steps: Lengths = field(default_factory=lambda: Lengths(24))
     acceptance: float = 0.7
     again: float = 0.0
+    trusted: float = 0.0
     steps: int = 40
     ends: bool = True
     even: bool = False
@@ -47,7 +49,7 @@ class Scenario:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("acceptance", "again"):
+        for name in ("acceptance", "again", "trusted"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadScenario(f"{name} must lie in [0, 1], not {getattr(self, name):g}")
         for name in ("steps", "requests", "concurrency"):
@@ -65,6 +67,7 @@ class Scenario:
             ends=self.ends,
             even=self.even,
             again=self.again,
+            trusted=self.trusted,
         )
 
     def alone(self) -> Scenario:

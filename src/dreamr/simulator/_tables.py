@@ -13,7 +13,7 @@ from dreamr.simulator._devices import BadScenario, Devices
 from dreamr.simulator._fit import fit
 from dreamr.simulator._machines import Pair
 from dreamr.simulator._predict import predict
-from dreamr.simulator._replay import replay
+from dreamr.simulator._replay import begins_with_target, replay
 from dreamr.simulator._simulate import STEPWISE, Scenario, simulate
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ def compared(scenario: Scenario, methods: Sequence[str], cost: float, verdict: f
     for method in methods:
         outcome = simulate(replace(scenario, method=method))
         form = closed.of_method(method, scenario.acceptance, cost, verdict, scenario.options.window)
+        formal = scenario.devices == Devices() and not scenario.trusted
         rows.append(
             {
                 "method": method,
                 "speed-up": alone.seconds / outcome.seconds,
-                "closed form": form if scenario.devices == Devices() else None,
+                "closed form": form if formal else None,
                 "accepted": outcome.accepted,
                 "draft busy": outcome.busy("draft"),
                 "target busy": outcome.busy("target"),
@@ -132,7 +133,7 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
         known = _schedule(label)
         if known is None or not target:
             continue
-        fitted = fit(target, own)
+        fitted = fit(target, own, begins_with_target(*known))
         for task in {sample.task for sample in own}:
             chosen = [sample for sample in own if sample.task == task]
             prediction = replay(target, chosen, *known, fitted=fitted)

@@ -123,7 +123,7 @@ class RunOptions:
             "What the target takes of a rejected step where the engine is local: judged, the "
             "tokens that it would have written itself, which its judging has shown; lookup, and "
             "guesses for the rest from the question and earlier steps; off, nothing. The text "
-            "stays the same.",
+            "stays the same, up to rounding.",
             _METHOD,
         ),
     ] = "judged"

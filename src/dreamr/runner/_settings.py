@@ -67,4 +67,6 @@ class Settings:
             "temperature": draws.temperature,
             "top_p": draws.top_p,
             "seed": draws.seed,
+            "reuse": draws.reuse,
+            "lookup": draws.lookup,
         }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from local_models import SPECIAL, TEXT, judging, make_tokenizer, question_for
-from test_local_generate import reference, session_of, stream
+from test_local_generate import count_passes, reference, session_of, stream, whole_from
 from test_local_judge import CANDIDATES, PREFIX, judge, same
 from transformers import (
     Gemma3ForCausalLM,
@@ -114,3 +114,18 @@ def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> No
     assert [piece.text for piece in stream(loaded, session, PREFIX)] == expected
     judge(ask, session, PREFIX, CANDIDATES)
     assert [piece.text for piece in stream(loaded, session, PREFIX)] == expected
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_stream_begins_with_what_judging_its_own_text_showed(
+    loaded: Loaded, temperature: float
+) -> None:
+    talk, drawn = question_for(loaded, 1), Sampling(16, temperature=temperature, seed=5)
+    session = session_of(loaded, talk)
+    expected = stream(loaded, session, (), drawn)
+    own = "".join(piece.text for piece in expected[: whole_from(session, expected, 8)])
+    judge(judging(loaded), session, (), (own, "And so?"))
+    passes = count_passes(session)
+    pieces = stream(loaded, session, (), drawn)
+    assert [piece.text for piece in pieces] == [piece.text for piece in expected]
+    assert len(passes) <= len(pieces) - 7

@@ -86,14 +86,9 @@ class Judging:
         branch = session.acquire("judge", base)
         try:
             yield from self._catch_up(session, branch, base)
-            if self._model.rewinds:
-                place = before[-1] if before else session.root
-                return (
-                    yield from self._in_one_pass(
-                        session, branch, base, [place, *steps], query, asked
-                    )
-                )
-            return (yield from self._one_by_one(session, branch, base, steps, query, asked))
+            places = [before[-1] if before else session.root, *steps]
+            judged = self._in_one_pass if self._model.rewinds else self._one_by_one
+            return (yield from judged(session, branch, base, places, query, asked))
         finally:
             session.release(branch)
 
@@ -212,24 +207,26 @@ class Judging:
         session: Session,
         branch: Branch,
         base: list[int],
-        steps: list[Node],
+        nodes: list[Node],
         query: Query,
         asked: Sequence[list[int]],
     ) -> Passes[tuple[Evidence, ...]]:
         """For models whose state cannot be masked: ask, go back, read on."""
         found = []
+        session.show_nothing()
         ids = list(base)
         row = yield from session.feed(branch, ids, len(ids), last=True)
-        for node, question in zip(steps, asked, strict=True):
+        for (place, node), question in zip(pairwise(nodes), asked, strict=True):
             ids = [*ids, *node.ids]
             hidden = row
             if node.ids:
                 own = yield from session.feed(branch, ids, len(node.ids))
                 hidden = torch.cat([row, own])
             logprobs = self._model.logits(hidden).log_softmax(-1)
-            chosen = foreseen(logprobs, node.ids)
+            place.foreseen = foreseen(logprobs, node.ids)
+            session.show(place, Shown(node.ids, hidden))
             before = ids[: len(ids) - len(node.ids)]
-            evidence = self._evidence([], logprobs, node, chosen, before)
+            evidence = self._evidence([], logprobs, node, place.foreseen, before)
             if not _sure(evidence, query):
                 masses = yield from self._ask(session, branch, ids, question, query.asks)
                 evidence = _answered(evidence, masses)

@@ -76,10 +76,11 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys, values and picture features."""
+        """Bytes of keys, values, picture features and what a judging pass has shown."""
         features = 0 if self._features is None else self._features.nbytes
         embeds = 0 if self._embeds is None else self._embeds.nbytes
-        return features + embeds + sum(branch.store.nbytes for branch in self.branches)
+        shown = sum(int(place.shown.rows.nbytes) for place in self._showing if place.shown)
+        return features + embeds + shown + sum(branch.store.nbytes for branch in self.branches)
 
     def shrink(self) -> int:
         """Drop what no call is working on; the bytes that this freed."""
@@ -88,6 +89,7 @@ class Session:
         if not self.branches:
             # Pictures are looked at again when they are needed.
             self._features = self._embeds = None
+            self.show_nothing()
         return before - self.nbytes
 
     def walk(self, steps: Sequence[str]) -> list[Node]:

@@ -68,6 +68,21 @@ def test_a_tuner_chooses_the_settings_of_each_run_and_learns_from_it(pair: Pair)
     assert tuner.choose(kind_of(Conversation.ask(QUESTION))) != first  # known by now
 
 
+def test_a_tuner_learns_from_a_run_that_is_streamed_or_blocks(pair: Pair) -> None:
+    streamed, blocking = Tuner(), Tuner()
+
+    async def ask() -> None:
+        async with Reasoner(open_model=pair) as reasoner:
+            async for _ in reasoner.stream(QUESTION, tuner=streamed):
+                pass
+
+    run(ask())
+    with Reasoner(open_model=pair) as reasoner:
+        reasoner.ask(QUESTION, tuner=blocking)
+    kind = kind_of(Conversation.ask(QUESTION))
+    assert SETTINGS[0][0] not in (streamed.choose(kind), blocking.choose(kind))
+
+
 def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
     tuner, pair = Tuner(), Pair(target={"stream_failures": {0: Failure(EngineLost("gone"))}})
 

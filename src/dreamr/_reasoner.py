@@ -212,6 +212,7 @@ class Reasoner:
         options: RunOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
         watch: Watch | None = None,
+        tuner: Tuner | None = None,
     ) -> Result:
         """Reason to the end, and block until then. Arguments and errors: `reason`.
 
@@ -221,7 +222,13 @@ class Reasoner:
         if portal is None:
             raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
         job = partial(
-            self.reason, question, *images, options=options, on_event=on_event, watch=watch
+            self.reason,
+            question,
+            *images,
+            options=options,
+            on_event=on_event,
+            watch=watch,
+            tuner=tuner,
         )
         future = portal.start_task_soon(job)
         self._asked.add(future)
@@ -294,6 +301,8 @@ class Reasoner:
         question: str | Conversation,
         *images: ImageSource,
         options: RunOptions | None = None,
+        watch: Watch | None = None,
+        tuner: Tuner | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Reason, and yield each event as it happens; the last is `RunFinished`.
 
@@ -308,7 +317,14 @@ class Reasoner:
         async def work() -> None:
             with scope, send:
                 try:
-                    await self.reason(question, *images, options=options, on_event=send.send_nowait)
+                    await self.reason(
+                        question,
+                        *images,
+                        options=options,
+                        on_event=send.send_nowait,
+                        watch=watch,
+                        tuner=tuner,
+                    )
                 except Exception as error:
                     failures.append(error)
 

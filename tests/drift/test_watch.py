@@ -12,7 +12,7 @@ from straying import OTHER_WORDS, Straying
 from dreamr import EngineError, Reasoner, RunOptions
 from dreamr.drift import Watch
 from dreamr.gate import ScoreGate
-from dreamr.trace import Result
+from dreamr.trace import Result, RunFinished
 
 QUESTION = "What do tea and milk cost together?"
 OPTIONS = RunOptions(reproducible=True)
@@ -171,6 +171,20 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
             # Closed, it waits for none of them.
 
     anyio.run(main)
+
+
+def test_what_is_streamed_is_audited_too() -> None:
+    watch = Watch(GATE, every=1, risk=0.05)
+
+    async def main() -> None:
+        with anyio.fail_after(20):
+            async with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
+                events = [event async for event in reasoner.stream(QUESTION, watch=watch)]
+                assert isinstance(events[-1], RunFinished)
+                await watch.settled()
+
+    anyio.run(main)
+    assert watch.counts["agreed"] == 2
 
 
 def test_it_works_from_a_blocking_call_too() -> None:

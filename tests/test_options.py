@@ -8,7 +8,7 @@ import pytest
 
 from dreamr import BadOption, RunOptions
 from dreamr._knobs import knobs
-from dreamr.gate import AgreementGate, FixedGate, SameGate, ScoreGate
+from dreamr.gate import AgreementGate, CascadeGate, FixedGate, SameGate, ScoreGate
 from dreamr.schedules import METHODS
 
 
@@ -50,6 +50,15 @@ def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
     assert RunOptions(retries=2).settings().options.retries == 2
     with pytest.raises(BadOption, match="--retries"):
         RunOptions(retries=2, reproducible=True)
+
+
+def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:
+    gate = RunOptions(gate="cascade", trust=0.9).settings().gate
+    assert gate == CascadeGate(0.7, trust=0.9)
+    with pytest.raises(BadOption, match="--gate cascade"):
+        RunOptions(trust=0.9)
+    with pytest.raises(BadOption, match="--profile"):
+        RunOptions(gate="cascade", trust=0.9, profile="some.json")
 
 
 def test_every_option_reaches_the_runner() -> None:

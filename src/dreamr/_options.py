@@ -198,6 +198,10 @@ class RunOptions:
             raise BadOption("token-sd is greedy: leave temperature at 0")
         if self.retries and self.reproducible:
             raise BadOption("retries depend on timing: leave out --retries, or --reproducible")
+        if self.trust is not None and self.profile is not None:
+            raise BadOption("a profile has its own gate: leave out --trust, or --profile")
+        if self.trust is not None and self.gate != "cascade":
+            raise BadOption("only a cascade trusts the draft: add --gate cascade to --trust")
 
     def settings(self) -> Settings:
         """What the runner takes."""

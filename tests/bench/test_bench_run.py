@@ -22,7 +22,7 @@ from dreamr.bench._plan import Block, Problem
 from dreamr.calibration import Profile, models_of, write_profile
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported
-from dreamr.gate import FixedGate
+from dreamr.gate import CascadeGate, FixedGate
 from dreamr.report import write_report
 from dreamr.schedules import Role
 from dreamr.tasks import Item, Items, UnknownTask
@@ -268,6 +268,19 @@ def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
     assert write_report(tmp_path / "b").exists()
     with pytest.raises(BadOption, match="--profile"):
         Plan(("vqa",), ("fpsr-profile",), limit=1)
+
+
+def test_a_preset_that_names_a_gate_has_that_gate_whatever_the_others_have() -> None:
+    base = RunOptions(gate="cascade", trust=0.9, sure=0.2)
+    gates = {
+        name: PRESETS[name].options(base).settings().gate
+        for name in ("fpsr", "fpsr-fixed-30", "fpsr-cascade-50")
+    }
+    assert gates == {
+        "fpsr": CascadeGate(sure=0.2, trust=0.9),
+        "fpsr-fixed-30": FixedGate(0.3),
+        "fpsr-cascade-50": CascadeGate(sure=0.5),
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"fpsr-profile"}))

@@ -37,14 +37,19 @@ def _fpsr() -> dict[str, Preset]:
     return presets
 
 
+def _gated(gate: str) -> dict[str, Any]:
+    """Of fpsr with this gate, whatever the others have."""
+    return {"method": "fpsr", "gate": gate, "trust": None}
+
+
 def _gates() -> dict[str, Preset]:
     """Fpsr with other gates than the fixed one; the number is `sure` or `alpha`, in hundredths."""
     presets = {}
     for sure in (5, 10, 30, 50):
-        values = {"method": "fpsr", "gate": "cascade", "sure": sure / 100}
+        values = {**_gated("cascade"), "sure": sure / 100}
         presets[f"fpsr-cascade-{sure}"] = Preset(values)
     for trust in (90, 95, 98):
-        values = {"method": "fpsr", "gate": "cascade", "trust": trust / 100}
+        values = {**_gated("cascade"), "trust": trust / 100}
         presets[f"fpsr-trust-{trust}"] = Preset({**values, "answer": "verified"})
         presets[f"fpsr-trust-{trust}-steps"] = Preset(values)
         lazy = {**values, "answer": "verified", "hedge": "never"}
@@ -55,12 +60,12 @@ def _gates() -> dict[str, Preset]:
         presets[f"fpsr-reuse-{reuse}"] = Preset({"method": "fpsr", "reuse": reuse})
     presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})
     for alpha in (50, 70, 90, 95):
-        values = {"method": "fpsr", "gate": "continuation", "alpha": alpha / 100}
+        values = {**_gated("continuation"), "alpha": alpha / 100}
         presets[f"fpsr-continuation-{alpha}"] = Preset(values)
     presets["fpsr-profile"] = Preset({"method": "fpsr"}, profiled=True)
-    presets["fpsr-adaptive"] = Preset({"method": "fpsr", "gate": "adaptive"})
+    presets["fpsr-adaptive"] = Preset(_gated("adaptive"))
     for alpha in (30, 50, 90):
-        presets[f"fpsr-fixed-{alpha}"] = Preset({"method": "fpsr", "alpha": alpha / 100})
+        presets[f"fpsr-fixed-{alpha}"] = Preset({**_gated("fixed"), "alpha": alpha / 100})
     return presets
 
 

@@ -58,7 +58,7 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
             str, typer.Option("--task", help="Tasks, with commas between them.")
         ] = ",".join(SUITES),
         problems: Annotated[
-            int, typer.Option("--problems", min=1, help="Problems of each task.")
+            int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
         ] = 1000,
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of the problems.")] = 0,
         gate: Annotated[str, typer.Option("--gate", help=f"One of {', '.join(KINDS)}.")] = "fixed",

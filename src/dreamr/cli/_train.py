@@ -72,7 +72,7 @@ def _record_command(open_model: OpenModel) -> Callable[..., None]:
         ],
         task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
         problems: Annotated[
-            int, typer.Option("--problems", min=1, help="Problems of each task.")
+            int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
         ] = 1000,
         concurrency: Annotated[
             int, typer.Option("--concurrency", min=1, help="Problems side by side.")

@@ -150,6 +150,12 @@ def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
     assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
 
 
+@pytest.mark.parametrize("method", ["lookahead", "specreason"])
+def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
+    trusting = replace(TRUSTING, method=method)
+    assert simulate(trusting).seconds == simulate(replace(trusting, trusted=0.0)).seconds
+
+
 def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
     sure = replace(TRUSTING, options=Options(hedge="never"))  # the target writes the answer alone
     free = replace(sure, costs=replace(sure.costs, judge_token=0.0))

@@ -137,7 +137,7 @@ def simulate_command(
         typer.Option(
             "--trusted",
             help="Of the accepted steps, the share that the draft is sure of and the target need "
-            "not read, as with `dreamr run --trust`.",
+            "not read, as with `dreamr run --trust`; not for methods with a gate of their own.",
             rich_help_panel=_MODELS,
         ),
     ] = 0.0,

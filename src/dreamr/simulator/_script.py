@@ -90,6 +90,10 @@ class Script:
             return Ending.END, "stop"
         return Ending.DELIMITER, None
 
+    def distrusted(self) -> Script:
+        """The same with the target asked about every step."""
+        return replace(self, drafted=[replace(step, trusted=False) for step in self.drafted])
+
     def at(self, position: int) -> Drafted:
         """The drafted step at a position."""
         return self.drafted[position % len(self.own)]

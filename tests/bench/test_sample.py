@@ -2,6 +2,7 @@
 
 from dreamr.bench import Sample, Span
 from dreamr.bench._sample import spans_of
+from dreamr.gate import Verdict
 from dreamr.trace import Bar
 
 
@@ -47,6 +48,18 @@ def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
     ]
     (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
     assert (call.position, call.steps, call.tokens) == (4, 2, 11)
+
+
+def test_a_judge_call_counts_the_step_that_has_its_verdict():
+    short, long = Verdict(False, 0.1, 0.7, "no"), Verdict(True, 0.9, 0.7, "yes")
+    bars = [
+        Bar("draft", 0.0, 0.1, "rejected", (4,), 5, "one", (short,)),
+        Bar("draft", 0.0, 0.2, "accepted", (4,), 50, "other", (long,)),
+        Bar("judge", 0.2, 0.3, "judging", (4,), verdicts=(short,)),
+        Bar("judge", 0.3, 0.4, "judging", (4,), verdicts=(long,)),
+    ]
+    calls = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
+    assert [call.tokens for call in calls] == [5, 50]
 
 
 def test_a_judge_call_that_has_grown_counts_what_was_written_after_it_was_opened():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dreamr.bench import Sample
+from dreamr.bench import Sample, Span
 from dreamr.bench._sample import spans_of
 from dreamr.schedules import Hedge, Options
 from dreamr.simulator import (
@@ -20,7 +20,8 @@ from dreamr.simulator import (
     replay,
     run_scripts,
 )
-from dreamr.simulator._fit import fit
+from dreamr.simulator._fit import Fit, Manner, fit, opening, read_before, trusted_before
+from dreamr.simulator._replay import _Recorded
 from dreamr.simulator._script import draw_script
 from dreamr.trace import Event, lay_out
 
@@ -156,6 +157,57 @@ def test_other_tries_come_out_again_as_they_were_recorded(again: float) -> None:
     slow = replace(PAIR, judge=0.001, judge_step=0.001)  # else the target is always first
     prediction = replay(*bench("fpsr", options, slow, acceptance=0.6, again=again), "fpsr", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+def a_run(*spans: Span, method: str = "fpsr") -> Sample:
+    return Sample("vqa", 0, "made", method, 1, True, "1", "answer", 1.0, 0.1, 30, 3, spans)
+
+
+ALONE = a_run(
+    Span("target", 0.0, 0.5, "kept", 0, 1, 10),
+    Span("target", 0.5, 0.6, "kept", 1, 1, 10),
+    Span("target", 0.6, 0.7, "kept", 2, 1, 10),
+    method="target",
+)
+TRUSTED_THEN_ASKED = (
+    Span("draft", 0.0, 0.1, "accepted", 0, 1, 10),
+    Span("draft", 0.1, 0.2, "accepted", 1, 1, 12),
+    Span("draft", 0.2, 0.3, "accepted", 2, 1, 14, ratio=0.9),
+)
+CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
+
+
+def test_a_hedge_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
+    run = a_run(*TRUSTED_THEN_ASKED, CALL)
+    hedges: list[Hedge] = ["always", "never"]
+    found = [opening(run, 0.01, Manner.of("fpsr", Options(hedge=hedge))) for hedge in hedges]
+    assert [each and each.seconds for each in found] == [pytest.approx(0.8), pytest.approx(0.5)]
+
+
+def test_where_nothing_is_heard_of_the_target_it_reads_as_long_as_alone() -> None:
+    costs = Costs(draft=0.01, target=0.01)
+    fitted = Fit(costs, 0.0, (10,), (10,), 1.0)
+    run = _Recorded(a_run(*TRUSTED_THEN_ASKED), ALONE, fitted, Manner(hedged=True))
+    assert run.prompts.target == pytest.approx(0.4)
+
+
+def test_what_was_trusted_is_unread_until_the_target_is_asked_about_what_follows() -> None:
+    later = Span("judge", 0.9, 1.0, "judging", 4, 1, 8)
+    run = a_run(*TRUSTED_THEN_ASKED, CALL, Span("draft", 0.5, 0.6, "accepted", 3, 1, 16), later)
+    assert trusted_before(run, CALL, Manner()) == 22
+    assert trusted_before(run, later, Manner(), read_before(run, later)) == 16
+    assert trusted_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
+
+
+def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
+    tries = (
+        Span("draft", 0.0, 0.1, "rejected", 0, 1, 10, ratio=0.1),
+        Span("draft", 0.2, 0.5, "accepted", 0, 1, 30, ratio=0.9),
+        Span("draft", 0.21, 0.3, "rejected", 0, 1, 9, ratio=0.1),
+    )
+    fitted = Fit(Costs(draft=0.01, target=0.01), 0.0, (10,), (10,), 1.0)
+    run = replace(a_run(*tries), steps=1)
+    assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].again == 2
 
 
 def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.errors import Unsupported
-from dreamr.schedules import AnswerBy, Options
+from dreamr.schedules import AnswerBy, Hedge, Options
 from dreamr.simulator import (
     STEPWISE,
     BadScenario,
@@ -17,10 +18,12 @@ from dreamr.simulator import (
     Devices,
     Lengths,
     Scenario,
+    Script,
     run_scripts,
     simulate,
     speedup,
 )
+from dreamr.simulator._script import Drafted, Own
 from dreamr.trace import Event, usage_of
 
 COSTS = Costs.relative(0.125, 0.05, 24, 24)
@@ -154,6 +157,66 @@ def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
 def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
     trusting = replace(TRUSTING, method=method)
     assert simulate(trusting).seconds == simulate(replace(trusting, trusted=0.0)).seconds
+
+
+def finished(hedge: Hedge, *, drafted: Sequence[Drafted], costs: Costs) -> float:
+    own = [Own(10, 10)] * len(drafted)
+    options = Options(hedge=hedge, answer="verified")
+    return run_scripts([Script(drafted, own)], "fpsr", options, costs, Devices()).seconds
+
+
+def test_what_was_trusted_is_read_once_by_the_call_or_by_the_hedge_before_it() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 2 + [Drafted(10, True)]
+    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002)
+    late = finished("never", drafted=drafted, costs=costs)
+    assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, when it is asked
+    hedged = finished("always", drafted=drafted, costs=costs)
+    assert hedged == pytest.approx(0.3 + 0.05 + 10 * 0.002)  # two while the third is drafted
+
+
+def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 3 + [Drafted(10, True)]
+    costs = Costs(draft=0.01, target=0.1, judge_token=0.05)
+    # Each step takes 0.5 s to read and is drafted in 0.1: the hedges read none of them whole.
+    hedged, never = (finished(hedge, drafted=drafted, costs=costs) for hedge in ("always", "never"))
+    assert hedged == pytest.approx(never) == pytest.approx(0.4 + 40 * 0.05)
+
+
+def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
+    """What is drafted anew there is other text, which the target reads when it goes on."""
+    drafted = [
+        Drafted(10, False),
+        *[Drafted(10, True, trusted=True)] * 2,
+        Drafted(10, True),
+    ]
+    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002, prompt_target=0.5)
+    seconds = finished("never", drafted=drafted, costs=costs)
+    # The question; a call that grew to all four steps; the target's own; three steps; a call.
+    first = 0.1 + 0.5 + 0.05 + 40 * 0.002 + 1.0
+    assert seconds == pytest.approx(first + 0.3 + 0.05 + 30 * 0.002)
+
+
+def test_work_is_counted_as_far_as_it_was_done() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 3
+    costs = Costs(draft=0.01, target=0.1, prompt_target=1000.0)
+    options = Options(answer="verified")
+    script = Script(drafted, [Own(10, 10)] * 3)
+    outcome = run_scripts([script], "fpsr", options, costs, Devices())
+    assert outcome.busy("target") == pytest.approx(1.0)  # it read the question, to no end
+    free = run_scripts([script], "fpsr", options, replace(costs, prompt_target=0.0), Devices())
+    assert free.busy("target") == pytest.approx(1.0)  # it began three steps of its own
+    assert free.runs[0].wasted == 3
+
+
+def test_what_both_write_alike_needs_no_reading() -> None:
+    script = Script([Drafted(10, True, same=True)] * 4, [Own(10, 10)] * 4)
+    costs = Costs(draft=0.01, target=0.1, judge_token=1.0)
+    free = replace(costs, judge_token=0.0)
+    seconds = [
+        run_scripts([script], "lookahead", Options(), each, Devices()).seconds
+        for each in (costs, free)
+    ]
+    assert seconds[0] == pytest.approx(seconds[1])
 
 
 def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:

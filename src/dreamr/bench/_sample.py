@@ -132,13 +132,22 @@ def spans_of(bars: Iterable[Bar], check: Check) -> tuple[Span, ...]:
     return tuple(_span(bar, drafted, check) for bar in ordered)
 
 
+def _judged(call: Bar, place: int, drafted: Sequence[Bar]) -> int:
+    """Tokens of a step that a call was about: of those at its position, the one with its verdict.
+
+    Else the last that was complete by then: a call may have grown after it was opened.
+    """
+    there = [s for s in drafted if s.positions[0] == call.positions[place] and s.end <= call.end]
+    verdict = call.verdicts[place : place + 1]
+    same = [step for step in there if verdict and step.verdicts == verdict]
+    return (same or there)[-1].tokens if there else 0
+
+
 def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
     """drafted: complete steps of the draft, by when they were."""
     position = bar.positions[0]
     if bar.lane == "judge":
-        # A call may have grown by steps that were complete after it was opened.
-        sizes = {step.positions[0]: step.tokens for step in drafted if step.end <= bar.end}
-        tokens = sum(sizes.get(at, 0) for at in bar.positions)
+        tokens = sum(_judged(bar, place, drafted) for place in range(len(bar.positions)))
         return Span("judge", bar.start, bar.end, bar.fate, position, len(bar.positions), tokens)
     ratio = bar.verdicts[0].ratio if bar.verdicts and bar.verdicts[0].evidence else None
     right = check(position, bar.text) if bar.text else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from dreamr.errors import Unsupported
 from dreamr.gate import Verdict
@@ -48,11 +49,14 @@ from dreamr.trace import (
     StepReady,
 )
 
+_ROUNDING = 1e-12  # seconds
+
 
 @dataclass(eq=False, slots=True)
 class _Lane:
     """completes: whether its first step has been begun by the target. paused: since when it has had
-    no credit. job: what it is writing, None while it waits.
+    no credit. job: what it is writing, None while it waits. reading: what of the committed text the
+    target reads for that, fixed when it begins.
     """
 
     number: int
@@ -67,6 +71,7 @@ class _Lane:
     paused: float | None = None
     job: Job | None = None
     writing: int = 0  # tokens of the step that it writes
+    reading: range = range(0)
 
 
 @dataclass(eq=False, slots=True)
@@ -77,6 +82,7 @@ class _Question:
     retries: int = 0
     job: Job | None = None
     begun: bool = False
+    reading: range = range(0)
 
 
 @dataclass(eq=False, slots=True)
@@ -134,7 +140,7 @@ class VirtualRun:
         self._finished, self._emit = finished, emit
         self._lanes: dict[int, _Lane] = {}
         self._calls: dict[int, _Question] = {}
-        self._reading: dict[Role, _Reading] = {}
+        self._questions: dict[Role, _Reading] = {}
         self._read: set[Role] = set()
         self._committed: list[int] = []  # tokens of each step
         self._seen = 0  # how many of these the target has read, or written
@@ -187,25 +193,40 @@ class VirtualRun:
     def _decide(self, command: Commit | Reject | Discard | Report) -> None:
         tally = self.tally
         match command:
-            case Commit(position, step, source):
+            case Commit(_, step, source):
                 tally.steps += 1
                 tally.tokens += step.tokens
                 tally.wasted -= step.tokens
                 tally.accepted += source == "draft"
                 self._committed.append(step.tokens)
-                if source == "target" or self._script.at(position).same:
-                    self._has_seen(len(self._committed))
+                if source == "target":
+                    self._mark_seen(len(self._committed))
             case Reject():
                 tally.rejected += 1
         if self._emit is not None:
             self._emit(decision(self._clock.now - tally.started, command))
 
-    def _catching_up(self) -> float:
-        """Seconds in which the target reads what was committed without it."""
-        return self._costs.judge_token * sum(self._committed[self._seen :])
+    def _unread(self, position: int) -> range:
+        """Steps before a position that the target has yet to read, as a job begins."""
+        for lane in self._lanes.values():
+            if lane.job is not None:
+                self._mark_read(lane.reading, lane.job.spent)
+        return range(min(self._seen, position), position)
 
-    def _has_seen(self, steps: int) -> None:
+    def _reading(self, steps: range) -> float:
+        """Seconds in which the target reads these."""
+        return self._costs.judge_token * sum(self._committed[steps.start : steps.stop])
+
+    def _mark_seen(self, steps: int) -> None:
         self._seen = max(self._seen, steps)
+
+    def _mark_read(self, steps: range, seconds: float) -> None:
+        """So long it has read; what is not read whole is read again."""
+        for step in steps:
+            seconds -= self._reading(range(step, step + 1))
+            if seconds < -_ROUNDING:
+                break
+            self._mark_seen(step + 1)
 
     def _note(self, kind: type[Event], *values: object) -> None:
         if self._emit is not None:
@@ -214,8 +235,9 @@ class VirtualRun:
     def _end(self) -> None:
         self._over = True
         self.tally.ended = self._clock.now
-        for role, reading in self._reading.items():  # of a target that was not needed
-            self._devices[role].withdraw(reading.job)
+        for role, question in self._questions.items():  # of a model that was not needed
+            self._give_up(role, question.job)
+            self.tally.busy[role] += question.job.spent
         self._finished()
 
     # Lanes
@@ -249,17 +271,16 @@ class VirtualRun:
         if lane.fresh:
             costs = self._costs
             seconds += costs.open_draft if lane.role == "draft" else costs.open_target
-            if lane.role == "target":
-                seconds += self._catching_up()
+        catches_up = lane.fresh and lane.role == "target"
         if lane.paused is not None:
             self._note(LaneResumed, lane.number)
         lane.fresh, lane.paused = False, None
-        read = len(self._committed)
+        lane.reading = range(0)
 
         def size() -> float:
-            if lane.role == "target" and job.begun:
-                self._has_seen(read)
-            return max(0.0, seconds)
+            if catches_up and not job.begun:
+                lane.reading = self._unread(lane.position)
+            return max(0.0, seconds) + self._reading(lane.reading)
 
         job = Job(lane.role, size, lambda: self._wrote(lane, step, finish), self._rate(lane.role))
         self._submit(lane.role, job)
@@ -267,7 +288,7 @@ class VirtualRun:
 
     def _at_once(self, lane: _Lane) -> Verdict | None:
         """The verdict on the drafted step that the lane has just written, if it needs no target."""
-        if lane.role == "target" or lane.retry:
+        if lane.role == "target":
             return None
         return self._script.at_once(lane.position - 1)
 
@@ -295,7 +316,8 @@ class VirtualRun:
     def _wrote(self, lane: _Lane, step: Step, finish: Finish | None) -> None:
         if lane.number not in self._lanes:  # closed by what happened at the very same time
             return
-        self._count(lane.role, lane.job)
+        if lane.job is not None:
+            self.tally.busy[lane.role] += lane.job.size()
         lane.job = None
         self._note(StepReady, lane.number, lane.role, lane.position, step)
         lane.position += 1
@@ -313,13 +335,14 @@ class VirtualRun:
         del self._lanes[lane.number]
         tokens = lane.tokens
         if lane.job is not None:
-            size = lane.job.size()
-            done = 1 - lane.job.left / size if lane.job.begun and size > 0 else 0.0
-            part = round(done * lane.writing)
-            self._count(lane.role, lane.job, done)
-            tokens += part
-            self.tally.wasted += part
-            self._withdraw(lane.role, lane.job)
+            self._give_up(lane.role, lane.job)
+            spent, read = lane.job.spent, self._reading(lane.reading)
+            self.tally.busy[lane.role] += spent
+            self._mark_read(lane.reading, spent)
+            if spent > read:
+                part = round((spent - read) / (lane.job.size() - read) * lane.writing)
+                tokens += part
+                self.tally.wasted += part
         self._note(LaneClosed, lane.number, "cancelled", tokens)
 
     # Judging
@@ -329,13 +352,13 @@ class VirtualRun:
         question = _Question(command.call, first, steps, command.retries)
         self._calls[question.call] = question
         self._note(JudgeStarted, question.call, _positions(question))
-        before, read = self._catching_up(), len(self._committed)
 
         def size() -> float:
-            question.begun = True
-            self._has_seen(read)
+            if not question.begun:
+                question.begun, question.reading = True, self._unread(first)
             tokens = sum(step.tokens for step in question.steps)
-            return before + self._costs.judging(len(question.steps), tokens)
+            judging = self._costs.judging(len(question.steps), tokens)
+            return self._reading(question.reading) + judging
 
         job = Job("target", size, lambda: self._end_judging(question))
         question.job = job
@@ -352,13 +375,16 @@ class VirtualRun:
         )
         self._note(JudgeEnded, question.call, _positions(question), verdicts, None)
         job = question.job
-        if question.begun and job is not None:
-            self.tally.busy["judge"] += job.size()
         if cancelled:
             if job is not None:
-                self._withdraw("target", job)
+                self._give_up("target", job)
+                self.tally.busy["judge"] += job.spent
+                self._mark_read(question.reading, job.spent)
             return
-        self._has_seen(question.first + sum(verdict.accepted for verdict in verdicts))
+        if job is not None:
+            self.tally.busy["judge"] += job.size()
+        accepted = takewhile(lambda verdict: verdict.accepted, verdicts)
+        self._mark_seen(question.first + len(list(accepted)))
         self._signal(Judged(question.call, verdicts))
 
     # Devices
@@ -368,8 +394,8 @@ class VirtualRun:
         if role in self._read:
             self._devices[role].submit(job)
             return
-        if role in self._reading:
-            self._reading[role].waiting.append(job)
+        if role in self._questions:
+            self._questions[role].waiting.append(job)
             return
         costs = self._costs
         seconds = costs.prompt_draft if role == "draft" else costs.prompt_target
@@ -378,25 +404,22 @@ class VirtualRun:
             self._devices[role].submit(job)
             return
         reading = Job(role, lambda: seconds, lambda: self._has_read(role))
-        self._reading[role] = _Reading(reading, [job])
-        self.tally.busy[role] += seconds
+        self._questions[role] = _Reading(reading, [job])
         self._devices[role].submit(reading)
 
     def _has_read(self, role: Role) -> None:
         self._read.add(role)
-        for job in self._reading.pop(role).waiting:
+        question = self._questions.pop(role)
+        self.tally.busy[role] += question.job.size()
+        for job in question.waiting:
             self._devices[role].submit(job)
 
-    def _withdraw(self, role: Role, job: Job) -> None:
-        reading = self._reading.get(role)
-        if reading is not None and job in reading.waiting:
-            reading.waiting.remove(job)
+    def _give_up(self, role: Role, job: Job) -> None:
+        question = self._questions.get(role)
+        if question is not None and job in question.waiting:
+            question.waiting.remove(job)
         else:
             self._devices[role].withdraw(job)
-
-    def _count(self, role: Role, job: Job | None, share: float = 1.0) -> None:
-        if job is not None:
-            self.tally.busy[role] += share * job.size()
 
 
 def _positions(question: _Question) -> tuple[int, ...]:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
+from dreamr.schedules import Options
 from dreamr.simulator._costs import Costs
 from dreamr.simulator._devices import BadScenario
 
@@ -44,11 +45,36 @@ class Fit:
     acceptance: float
 
 
-def fit(target: Sequence[Sample], samples: Sequence[Sample], hedged: bool = False) -> Fit:
-    """Costs from runs of the target alone and of one speculative method.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Of a method, what its spans do not say.
 
-    hedged: whether the target begins with each run, and reads the question even where it is not
-    heard of.
+    hedged: whether the target begins with each run, and reads along even where it is not heard of.
+    alike: whether steps that nobody was asked about were accepted because the target wrote the
+    same; else because the draft was trusted.
+    """
+
+    hedged: bool = False
+    alike: bool = False
+
+    @classmethod
+    def of(cls, method: str, options: Options) -> Self:
+        """That of a schedule."""
+        return cls(method == "fpsr" and options.hedge == "always", method == "lookahead")
+
+
+class Opening(NamedTuple):
+    """The first judge call of a run that gave verdicts.
+
+    seconds: with the question's reading, and without what the target wrote beside.
+    """
+
+    call: Span
+    seconds: float
+
+
+def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Manner()) -> Fit:
+    """Costs from runs of the target alone and of one speculative method.
 
     Raises:
         BadScenario: nothing to fit, for want of samples or spans.
@@ -59,7 +85,7 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample], hedged: bool = Fals
     target_token = _rate(_followers(target, "target") or own, "target")
     draft_token, ahead = _drafting(samples)
     prompts = {(s.task, s.index): prompt_of(s, target_token) for s in target}
-    judge, judge_step, judge_token = _judging(samples, target_token, prompts, hedged)
+    judge, judge_step, judge_token = _judging(samples, target_token, prompts, manner)
     costs = Costs(
         draft=draft_token,
         target=target_token,
@@ -92,36 +118,38 @@ def prompt_of(alone: Sample, token: float) -> float:
     return 0.0 if first is None else max(0.0, first.seconds - first.tokens * token)
 
 
-def unseen(sample: Sample, until: float, since: float = 0.0) -> int:
-    """Tokens that were accepted without the target, between two times."""
+def trusted_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -> int:
+    """Tokens that were accepted without the target before what a piece of its work is about.
+
+    since: the position from which on they count.
+    """
     return sum(
         span.tokens
         for span in sample.spans
-        if span.fate == "accepted" and span.ratio is None and since < span.end <= until
+        if span.fate == "accepted"
+        and span.ratio is None
+        and since <= span.position < work.position
+        and not manner.alike
     )
 
 
-def _last_read(sample: Sample, call: Span) -> float:
-    """When the target has last read what was committed by then, before a judge call."""
-    ends = (span.end for span in judge_spans(sample) if span.end <= call.start)
-    begun = (span.start for span in sample.spans if span.lane == "target")
-    return max((*ends, *(start for start in begun if start < call.start)), default=0.0)
+def read_before(sample: Sample, work: Span) -> int:
+    """Up to which position the target had read, or was reading, when a piece of work began."""
+    read = [span.position for span in judge_spans(sample) if span.end <= work.start]
+    read += [s.position for s in sample.spans if s.lane == "target" and s.start < work.start]
+    return max(read, default=0)
 
 
-def first_call(sample: Sample, token: float, hedged: bool) -> tuple[float, Span] | None:
-    """The first judge call that gave verdicts, and its seconds with the question's reading.
-
-    Without what the target wrote beside; None where there is no such call. token: seconds of one.
-    hedged: see `fit`.
-    """
+def opening(sample: Sample, token: float, manner: Manner) -> Opening | None:
+    """None where there is no such call. token: seconds of one of the target's."""
     calls = judge_spans(sample)
     if not calls:
         return None
     call = calls[0]
     before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
-    begun = 0.0 if hedged else min((span.start for span in before), default=call.start)
+    begun = 0.0 if manner.hedged else min((span.start for span in before), default=call.start)
     written = sum(span.tokens for span in before if span.end <= call.end + token)
-    return call.end - begun - written * token, call
+    return Opening(call, call.end - begun - written * token)
 
 
 def overlap(span: Span, others: Iterable[Span]) -> float:
@@ -192,7 +220,7 @@ def _judging(
     samples: Sequence[Sample],
     token: float,
     prompts: Mapping[tuple[str, int], float],
-    hedged: bool,
+    manner: Manner,
 ) -> tuple[float, float, float]:
     """Seconds of a call, of a step and of a token of it: least squares without outliers.
 
@@ -205,12 +233,14 @@ def _judging(
         writing = [span for span in sample.spans if span.lane == "target"]
         for span in judge_spans(sample)[1:]:
             waited = any(other.start < span.start < other.end for other in writing)
-            read = span.tokens + unseen(sample, span.start, _last_read(sample, span))
-            rows.append((span.steps, read, span.seconds - (token / 2 if waited else 0.0)))
-        if opening := first_call(sample, token, hedged):
-            seconds, call = opening
-            seconds -= prompts.get((sample.task, sample.index), 0.0)
-            first.append((call.steps, call.tokens + unseen(sample, call.start), seconds))
+            before = trusted_before(sample, span, manner, read_before(sample, span))
+            tokens = span.tokens + before
+            rows.append((span.steps, tokens, span.seconds - (token / 2 if waited else 0.0)))
+        if opened := opening(sample, token, manner):
+            call = opened.call
+            tokens = call.tokens + trusted_before(sample, call, manner)
+            seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
+            first.append((call.steps, tokens, seconds))
     if len(rows) < _ENOUGH:
         rows += first
     if not rows:

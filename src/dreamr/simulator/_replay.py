@@ -15,12 +15,14 @@ from dreamr.simulator._devices import BadScenario, Devices
 from dreamr.simulator._fit import (
     DECIDED,
     Fit,
-    first_call,
+    Manner,
     fit,
     judge_spans,
+    opening,
     overlap,
     prompt_of,
-    unseen,
+    read_before,
+    trusted_before,
 )
 from dreamr.simulator._script import Drafted, Own, Script
 from dreamr.simulator._simulate import run_scripts
@@ -99,11 +101,10 @@ def replay(
     """
     both = _paired(target, samples)
     options = options or Options()
-    hedged = begins_with_target(method, options)
+    manner = Manner.of(method, options)
     if fitted is None:
-        fitted = fit([own for own, _ in both], [sample for _, sample in both], hedged)
-    alike = method == "lookahead"
-    runs = [_Recorded(sample, own, fitted, alike, hedged) for own, sample in both]
+        fitted = fit([own for own, _ in both], [sample for _, sample in both], manner)
+    runs = [_Recorded(sample, own, fitted, manner) for own, sample in both]
     usual = _Prompts(
         median(run.prompts.draft for run in runs), median(run.prompts.target for run in runs)
     )
@@ -130,11 +131,6 @@ def replay(
     )
 
 
-def begins_with_target(method: str, options: Options) -> bool:
-    """Whether the target begins to read the question at the start of every run."""
-    return method == "fpsr" and options.hedge == "always"
-
-
 def _paired(target: Sequence[Sample], samples: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
     def problem(sample: Sample) -> tuple[str, int, int]:
         return (sample.task, sample.index, sample.concurrency)
@@ -158,16 +154,10 @@ class _Prompts(NamedTuple):
 
 
 class _Recorded:
-    """One run, position by position.
+    """One run, position by position."""
 
-    alike: whether steps that nobody was asked about were accepted because the target wrote the
-    same; else because the draft was trusted. hedged: see `fit`.
-    """
-
-    def __init__(
-        self, sample: Sample, alone: Sample, fitted: Fit, alike: bool, hedged: bool
-    ) -> None:
-        self._sample, self._fit, self._alike, self._hedged = sample, fitted, alike, hedged
+    def __init__(self, sample: Sample, alone: Sample, fitted: Fit, manner: Manner) -> None:
+        self._sample, self._alone, self._fit, self._manner = sample, alone, fitted, manner
         self._calls = judge_spans(sample)
         self._own = {s.position: s for s in alone.spans if s.lane == "target" and s.fate == "kept"}
         self._spans: dict[tuple[str, int], list[Span]] = {}
@@ -196,15 +186,16 @@ class _Recorded:
 
     def _prompt_target(self) -> float:
         """What the first complete piece of work took beyond the work itself."""
-        sample, costs = self._sample, self._fit.costs
-        if found := first_call(sample, costs.target, self._hedged):
-            seconds, call = found
-            work = costs.judging(call.steps, call.tokens + unseen(sample, call.start))
-        else:
-            begun = min((span.start for span in self._of("target")), default=0.0)
-            seconds = prompt_of(sample, costs.target) + (begun if self._hedged else 0.0)
-            work = costs.judge_token * unseen(sample, begun)
-        return max(0.0, seconds - work)
+        sample, costs, manner = self._sample, self._fit.costs, self._manner
+        if opened := opening(sample, costs.target, manner):
+            call = opened.call
+            read = call.tokens + trusted_before(sample, call, manner)
+            return max(0.0, opened.seconds - costs.judging(call.steps, read))
+        first = min(self._of("target"), key=lambda span: span.start, default=None)
+        if first is None:  # nothing was heard of it
+            return prompt_of(self._alone, costs.target)
+        seconds = prompt_of(sample, costs.target) + (first.start if manner.hedged else 0.0)
+        return max(0.0, seconds - costs.judge_token * trusted_before(sample, first, manner))
 
     def _of(self, lane: str) -> list[Span]:
         return [span for span in self._sample.spans if span.lane == lane]
@@ -213,16 +204,15 @@ class _Recorded:
         spans = self._spans.get(("draft", position), [])
         decided = [span for span in spans if span.fate in DECIDED]
         if decided:
-            first, last = decided[0], decided[-1]
-            if first.fate == "rejected":  # what was accepted then was another try
-                again = len(decided) - 1 if last.fate == "accepted" else 0
+            first, alike = decided[0], self._manner.alike
+            if first.fate == "rejected":
+                # What was accepted then was another try; they are asked about one by one.
+                tries = [s.fate for s in sorted(decided[1:], key=lambda span: span.end)]
+                again = 1 + tries.index("accepted") if "accepted" in tries else 0
                 return Drafted(first.tokens, False, completes=self._completed(first), again=again)
             unasked = first.ratio is None
             return Drafted(
-                first.tokens,
-                accepted=True,
-                same=unasked and self._alike,
-                trusted=unasked and not self._alike,
+                first.tokens, True, same=unasked and alike, trusted=unasked and not alike
             )
         if spans and self._fell_silent(spans[-1], position):
             return Drafted(spans[-1].tokens, accepted=False, claims=True)
@@ -279,7 +269,9 @@ class _Recorded:
         others = [span for span in self._of("target") if span is not kept]
         if overlap(kept, others) > kept.seconds / 2:  # written by turns: no telling
             return kept.tokens
-        seconds = kept.seconds - overlap(kept, self._calls)
+        since = read_before(self._sample, kept)
+        read = trusted_before(self._sample, kept, self._manner, since)
+        seconds = kept.seconds - overlap(kept, self._calls) - self._fit.costs.judge_token * read
         if not self._calls and all(kept.start <= span.start for span in others):
             seconds -= self.prompts.target
         return max(0.0, seconds / self._fit.costs.target)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dreamr.schedules import Options
 from dreamr.simulator import _closed as closed
 from dreamr.simulator._devices import BadScenario, Devices
-from dreamr.simulator._fit import fit
+from dreamr.simulator._fit import Manner, fit
 from dreamr.simulator._machines import Pair
 from dreamr.simulator._predict import predict
-from dreamr.simulator._replay import begins_with_target, replay
+from dreamr.simulator._replay import replay
 from dreamr.simulator._simulate import STEPWISE, Scenario, simulate
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
         known = _schedule(label)
         if known is None or not target:
             continue
-        fitted = fit(target, own, begins_with_target(*known))
+        fitted = fit(target, own, Manner.of(*known))
         for task in {sample.task for sample in own}:
             chosen = [sample for sample in own if sample.task == task]
             prediction = replay(target, chosen, *known, fitted=fitted)

@@ -147,6 +147,17 @@ def test_memory_given_back_is_computed_again_and_says_the_same(loaded: Loaded) -
     assert same(judge(judging(loaded), session, (), ("Tea.",))[0], first[0])
 
 
+def test_what_judging_has_shown_is_counted_as_the_memory_that_it_holds(text_model: Loaded) -> None:
+    session = session_of(text_model, question_for(text_model))
+    judge(judging(text_model), session, (), ("Tea.", "Milk."))
+    with_rows = session.nbytes
+    shown = [place.shown for place in (session.root, *session.walk(["Tea."])) if place.shown]
+    held = sum(one.rows.untyped_storage().nbytes() for one in shown)
+    assert held > 0
+    session.show_nothing()
+    assert with_rows - session.nbytes == held
+
+
 def test_stores_grow_without_losing_anything(text_model: Loaded) -> None:
     """More tokens than a new store has rows, with another conversation's taken over."""
     talk = question_for(text_model)

@@ -166,7 +166,8 @@ class Judging:
         for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
             rows = logprobs[a - 1 - first : b - first]
             place.foreseen = foreseen(rows, node.ids)
-            session.show(place, Shown(node.ids, hidden[a - 1 : b]))
+            # A copy: a part would keep the rows of the whole pass in memory.
+            session.show(place, Shown(node.ids, hidden[a - 1 : b].clone()))
             found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
         unsure = [i for i, one in enumerate(found) if (late or asked)[i] and not _sure(one, query)]
         if query.sure is not None:

@@ -102,8 +102,9 @@ class Session:
 
     def show(self, place: Node, shown: Shown) -> None:
         """Keep what a judging pass has shown at a place."""
+        if place.shown is None:
+            self._showing.append(place)
         place.shown = shown
-        self._showing.append(place)
 
     def show_nothing(self) -> None:
         """Drop it everywhere: another pass begins, and its rows take memory."""

@@ -184,16 +184,22 @@ def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> No
 
 def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
     """What is drafted anew there is other text, which the target reads when it goes on."""
-    drafted = [
-        Drafted(10, False),
-        *[Drafted(10, True, trusted=True)] * 2,
-        Drafted(10, True),
-    ]
-    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002, prompt_target=0.5)
+    accepted, refused = Drafted(10, True), Drafted(10, False)
+    drafted = [accepted, refused, *[Drafted(10, True, trusted=True)] * 2, accepted]
+    costs = Costs(draft=0.01, target=0.1, judge=0.5, judge_token=0.002)
     seconds = finished("never", drafted=drafted, costs=costs)
-    # The question; a call that grew to all four steps; the target's own; three steps; a call.
-    first = 0.1 + 0.5 + 0.05 + 40 * 0.002 + 1.0
-    assert seconds == pytest.approx(first + 0.3 + 0.05 + 30 * 0.002)
+    # A step and its call; a call about the other four, which wait by then; the target's own.
+    first = 0.1 + (0.5 + 10 * 0.002) + (0.5 + 40 * 0.002) + 1.0
+    assert seconds == pytest.approx(first + 0.3 + 0.5 + 30 * 0.002)
+
+
+def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> None:
+    drafted = [Drafted(10, True)] * 4
+    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_step=0.01, prompt_target=0.5)
+    alone = finished("never", drafted=drafted, costs=costs)
+    assert alone == pytest.approx(0.1 + 0.5 + 0.06 + 0.05 + 0.03)
+    hedged = finished("always", drafted=drafted, costs=costs)  # the hedge reads, the call waits
+    assert hedged == pytest.approx(0.5 + 0.05 + 0.04)
 
 
 def test_work_is_counted_as_far_as_it_was_done() -> None:

@@ -76,11 +76,14 @@ class _Lane:
 
 @dataclass(eq=False, slots=True)
 class _Question:
+    """waits: for its turn, and can grow meanwhile; a call that reads the question itself cannot."""
+
     call: int
     first: int
     steps: list[Step]
     retries: int = 0
     job: Job | None = None
+    waits: bool = True
     begun: bool = False
     reading: range = range(0)
 
@@ -177,7 +180,11 @@ class VirtualRun:
                 case Judge():
                     self._ask(command)
                 case Extend(call, steps):
-                    if (question := self._calls.get(call)) and not question.begun:
+                    if (
+                        (question := self._calls.get(call))
+                        and question.waits
+                        and not question.begun
+                    ):
                         question.steps.extend(steps)
                 case CancelJudge(call):
                     if question := self._calls.get(call):
@@ -362,6 +369,7 @@ class VirtualRun:
 
         job = Job("target", size, lambda: self._end_judging(question))
         question.job = job
+        question.waits = self._costs.prompt_target <= 0 or self._reads("target")
         self._submit("target", job)
 
     def _end_judging(self, question: _Question, cancelled: bool = False) -> None:
@@ -406,6 +414,10 @@ class VirtualRun:
         reading = Job(role, lambda: seconds, lambda: self._has_read(role))
         self._questions[role] = _Reading(reading, [job])
         self._devices[role].submit(reading)
+
+    def _reads(self, role: Role) -> bool:
+        """Whether it has read the question, or is about to."""
+        return role in self._read or role in self._questions
 
     def _has_read(self, role: Role) -> None:
         self._read.add(role)

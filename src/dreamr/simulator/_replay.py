@@ -182,7 +182,8 @@ class _Recorded:
         first = min(self._of("draft"), key=lambda span: span.start, default=None)
         if first is None or not first.tokens:
             return 0.0
-        return max(0.0, first.seconds - first.tokens * self._fit.costs.draft)
+        costs = self._fit.costs
+        return max(0.0, first.seconds - first.tokens * costs.draft - costs.open_draft)
 
     def _prompt_target(self) -> float:
         """What the first complete piece of work took beyond the work itself."""

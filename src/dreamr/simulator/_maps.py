@@ -31,7 +31,7 @@ def draw_maps(base: Scenario, verdict: float, out: Path, begin: Begin) -> list[P
     window = base.options.window
     note = (
         f"{PREDICTED}: {base.method} in virtual time, window {window}, verdict {verdict:g}, "
-        f"{base.steps} steps of {base.target_steps.mean:g} tokens"
+        f"{base.steps} steps of {base.target_steps.mean:g} tokens{_trusting(base)}"
     )
     for name, devices, title in (
         ("speedup", base.devices, f"Speed-up of {base.method}, a device for each model"),
@@ -50,7 +50,7 @@ def draw_maps(base: Scenario, verdict: float, out: Path, begin: Begin) -> list[P
         found,
         out / "window.png",
         f"The least window that is as good as any (within 1 %), acceptance {base.acceptance:g}",
-        f"{PREDICTED}: {base.method} in virtual time, a device for each model",
+        f"{PREDICTED}: {base.method} in virtual time, a device for each model{_trusting(base)}",
     )
     return _files(out, "speedup", "shared", "window")
 
@@ -77,9 +77,15 @@ def draw_pair(
         f"{first.draft.name} drafts for {first.target.name} ({first.target.bits}-bit weights): "
         f"speed-up of {base.method}",
         f"{PREDICTED}. Over the target alone on its own devices; hatched: all devices together "
-        "do more for the target alone",
+        f"do more for the target alone{_trusting(base)}",
     )
     return _files(out, stem)
+
+
+def _trusting(base: Scenario) -> str:
+    """What else has to be said of the scenario."""
+    trusted = f", {base.trusted:.0%} of the accepted unseen" if base.trusted else ""
+    return trusted + (", answers of the draft" if base.options.answer == "verified" else "")
 
 
 def _files(out: Path, *stems: str) -> list[Path]:

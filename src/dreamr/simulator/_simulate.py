@@ -25,7 +25,7 @@ class Scenario:
     """What is to be simulated.
 
     costs: on one device each. draft_steps, target_steps: lengths of their steps. acceptance: of a
-    drafted step, independent. steps: of a request, the answer, which the target writes, included.
+    drafted step, independent. steps: of a request, the answer included.
     ends: whether there is an answer; without, the closed forms hold to the last step. even:
     whether the share of accepted steps is as stated in every request, or on the average. again: how
     often another try at a rejected step is accepted. trusted: how many of the accepted steps the

@@ -13,10 +13,10 @@ class Costs:
     """Seconds of each kind of work, alone on its device.
 
     draft, target: of a token. judge: of a judge call, and beside that of each judged step and each
-    of their tokens; a token that the target reads later, since it was trusted, costs as much. open_draft, open_target: of opening a lane. prompt_draft, prompt_target: of
-    reading the question, once a run. message: until the schedule hears of what happened, during
-    which engines may go on. ahead: how many tokens (no seconds) a lane without credit goes on
-    writing.
+    of their tokens; a token that the target reads later, since it was trusted, costs as much.
+    open_draft, open_target: of opening a lane. prompt_draft, prompt_target: of reading the
+    question, once a run. message: until the schedule hears of what happened, during which engines
+    may go on. ahead: how many tokens (no seconds) a lane without credit goes on writing.
     """
 
     draft: float

@@ -83,9 +83,11 @@ def draw_pair(
 
 
 def _trusting(base: Scenario) -> str:
-    """What else has to be said of the scenario."""
-    trusted = f", {base.trusted:.0%} of the accepted unseen" if base.trusted else ""
-    return trusted + (", answers of the draft" if base.options.answer == "verified" else "")
+    """What else has to be said of the scenario, in a line of its own."""
+    said = [f"{base.trusted:.0%} of the accepted steps unseen"] if base.trusted else []
+    if base.options.answer == "verified":
+        said.append("the draft's answers, verified")
+    return "\n" + ", ".join(said) if said else ""
 
 
 def _files(out: Path, *stems: str) -> list[Path]:

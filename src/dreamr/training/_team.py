@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -16,6 +19,8 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 Item = TypeVar("Item")
+
+_LONGEST = timedelta(minutes=30)  # that the last of the team takes longer than the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +95,22 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     # Sent when the parent ends; shells have it ignored in what they start in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    shared = dist.FileStore(str(store), size)  # type: ignore[attr-defined]  # but documented
+    dist.init_process_group("gloo", store=shared, rank=rank, world_size=size)
     try:
         work(Team(rank, size))
-        dist.barrier()  # nobody leaves while another is still adding
     except Exception:
         _tell(failure)
-        raise
-    finally:
         dist.destroy_process_group()
+        raise
+    # Nobody leaves while another is still adding, and that is told through the file: connections
+    # that are being closed bring a member down now and then, so they are left to the end of the
+    # process, which comes without further ado.
+    shared.set(f"done {rank}", "yes")
+    shared.wait([f"done {other}" for other in range(size)], _LONGEST)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _tell(failure: Path) -> None:

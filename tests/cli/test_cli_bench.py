@@ -80,6 +80,16 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     assert not (tmp_path / "out" / "samples.jsonl").exists()
 
 
+def test_a_bench_that_cannot_run_leaves_no_folder_in_the_way_of_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "profile.json"
+    broken.write_text("{")
+    assert bench(tmp_path / "b", "--method", "fpsr-profile", "--profile", str(broken)) == 2
+    assert "is no profile" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_progress_is_said_in_plain_lines_where_there_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

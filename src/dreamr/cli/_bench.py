@@ -88,6 +88,9 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
             dict(map(_source, source or ())),
         )
         console, total = stderr_console(), plan.samples()
+        if not out.exists():
+            for name in plan.methods:  # what cannot run leaves no folder behind
+                PRESETS[name].options(plan.options).settings()
         with Folder(out, plan) as folder:
             if len(folder.done) < total:
                 folder.begin_session(_session(plan))

@@ -100,7 +100,7 @@ class Device:
 
     def submit(self, job: Job) -> None:
         """Begin with the job, as soon as its turn is."""
-        self.settle()
+        self._settle()
         if self._turns and job.is_pass and not any(other.is_pass for other in self._jobs):
             self._hold = self._token_under_way()
         self._jobs.append(job)
@@ -110,7 +110,7 @@ class Device:
         """Give the job up; a pass that has the device for itself goes on, for nobody."""
         if job not in self._jobs:
             return
-        self.settle()
+        self._settle()
         if self._turns and job.is_pass and job.begun:
             job.done = _nothing
             return
@@ -133,7 +133,7 @@ class Device:
         streams = [job for job in self._jobs if not job.is_pass and job.begun]
         return streams if self._hold > _NOTHING_LEFT and streams else [first]
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Note the progress of all jobs since the last time."""
         elapsed, self._settled = self._clock.now - self._settled, self._clock.now
         if elapsed <= 0 or not self._serving:
@@ -171,7 +171,7 @@ class Device:
     def _wake(self, plan: int) -> None:
         if plan != self._plans:
             return
-        self.settle()
+        self._settle()
         over = [job for job, _ in self._serving if job.left <= _NOTHING_LEFT]
         for job in over:
             self._jobs.remove(job)

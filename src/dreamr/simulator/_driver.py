@@ -89,7 +89,7 @@ class _Question:
 
 
 @dataclass(eq=False, slots=True)
-class _Reading:
+class _Prompt:
     """The question is being read; waiting: for that."""
 
     job: Job
@@ -143,7 +143,7 @@ class VirtualRun:
         self._finished, self._emit = finished, emit
         self._lanes: dict[int, _Lane] = {}
         self._calls: dict[int, _Question] = {}
-        self._questions: dict[Role, _Reading] = {}
+        self._prompts: dict[Role, _Prompt] = {}
         self._read: set[Role] = set()
         self._committed: list[int] = []  # tokens of each step
         self._seen = 0  # how many of these the target has read, or written
@@ -242,9 +242,9 @@ class VirtualRun:
     def _end(self) -> None:
         self._over = True
         self.tally.ended = self._clock.now
-        for role, question in self._questions.items():  # of a model that was not needed
-            self._give_up(role, question.job)
-            self.tally.busy[role] += question.job.spent
+        for role, prompt in self._prompts.items():  # of a model that was not needed
+            self._give_up(role, prompt.job)
+            self.tally.busy[role] += prompt.job.spent
         self._finished()
 
     # Lanes
@@ -402,8 +402,8 @@ class VirtualRun:
         if role in self._read:
             self._devices[role].submit(job)
             return
-        if role in self._questions:
-            self._questions[role].waiting.append(job)
+        if role in self._prompts:
+            self._prompts[role].waiting.append(job)
             return
         costs = self._costs
         seconds = costs.prompt_draft if role == "draft" else costs.prompt_target
@@ -412,24 +412,24 @@ class VirtualRun:
             self._devices[role].submit(job)
             return
         reading = Job(role, lambda: seconds, lambda: self._has_read(role))
-        self._questions[role] = _Reading(reading, [job])
+        self._prompts[role] = _Prompt(reading, [job])
         self._devices[role].submit(reading)
 
     def _reads(self, role: Role) -> bool:
         """Whether it has read the question, or is about to."""
-        return role in self._read or role in self._questions
+        return role in self._read or role in self._prompts
 
     def _has_read(self, role: Role) -> None:
         self._read.add(role)
-        question = self._questions.pop(role)
-        self.tally.busy[role] += question.job.size()
-        for job in question.waiting:
+        prompt = self._prompts.pop(role)
+        self.tally.busy[role] += prompt.job.size()
+        for job in prompt.waiting:
             self._devices[role].submit(job)
 
     def _give_up(self, role: Role, job: Job) -> None:
-        question = self._questions.get(role)
-        if question is not None and job in question.waiting:
-            question.waiting.remove(job)
+        prompt = self._prompts.get(role)
+        if prompt is not None and job in prompt.waiting:
+            prompt.waiting.remove(job)
         else:
             self._devices[role].withdraw(job)
 

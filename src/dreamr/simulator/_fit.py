@@ -66,10 +66,12 @@ class Manner:
 class Opening(NamedTuple):
     """The first judge call of a run that gave verdicts.
 
-    seconds: with the question's reading, and without what the target wrote beside.
+    tokens: of its steps, and of what was trusted before them. seconds: with the question's reading,
+    and without what the target wrote beside.
     """
 
-    call: Span
+    steps: int
+    tokens: int
     seconds: float
 
 
@@ -149,7 +151,8 @@ def opening(sample: Sample, token: float, manner: Manner) -> Opening | None:
     before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
     begun = 0.0 if manner.hedged else min((span.start for span in before), default=call.start)
     written = sum(span.tokens for span in before if span.end <= call.end + token)
-    return Opening(call, call.end - begun - written * token)
+    tokens = call.tokens + trusted_before(sample, call, manner)
+    return Opening(call.steps, tokens, call.end - begun - written * token)
 
 
 def overlap(span: Span, others: Iterable[Span]) -> float:
@@ -234,13 +237,12 @@ def _judging(
         for span in judge_spans(sample)[1:]:
             waited = any(other.start < span.start < other.end for other in writing)
             before = trusted_before(sample, span, manner, read_before(sample, span))
-            tokens = span.tokens + before
-            rows.append((span.steps, tokens, span.seconds - (token / 2 if waited else 0.0)))
+            rows.append(
+                (span.steps, span.tokens + before, span.seconds - (token / 2 if waited else 0.0))
+            )
         if opened := opening(sample, token, manner):
-            call = opened.call
-            tokens = call.tokens + trusted_before(sample, call, manner)
             seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
-            first.append((call.steps, tokens, seconds))
+            first.append((opened.steps, opened.tokens, seconds))
     if len(rows) < _ENOUGH:
         rows += first
     if not rows:

@@ -189,9 +189,7 @@ class _Recorded:
         """What the first complete piece of work took beyond the work itself."""
         sample, costs, manner = self._sample, self._fit.costs, self._manner
         if opened := opening(sample, costs.target, manner):
-            call = opened.call
-            read = call.tokens + trusted_before(sample, call, manner)
-            return max(0.0, opened.seconds - costs.judging(call.steps, read))
+            return max(0.0, opened.seconds - costs.judging(opened.steps, opened.tokens))
         first = min(self._of("target"), key=lambda span: span.start, default=None)
         if first is None:  # nothing was heard of it
             return prompt_of(self._alone, costs.target)

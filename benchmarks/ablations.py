@@ -1,7 +1,7 @@
 """What each part of SAPO is for: the same short training with one thing changed, in one table.
 
     python benchmarks/ablations.py --out FILE.json [--work FOLDER] [--steps 150] [--jobs 2]
-    python benchmarks/ablations.py --out FILE.json --plugin docs/examples/timesheet.py \
+    python benchmarks/ablations.py --out FILE.json --plugin examples/timesheet.py \
         --task timesheet --problems 300 --limit 300
 
 Every variant starts from the same draft and trains on the same problems: SAPO on so many
@@ -26,7 +26,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dreamr._provenance import provenance
-from dreamr.tasks import SUITES
+from dreamr.evaluation.tasks import SUITES
 
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dreamr
+from dreamr_testbed import PAIR
+
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Sampling
@@ -30,7 +31,7 @@ MANY = (1, 4, 16)
 TOKENS = 32
 PREFIX = ("So far that makes 4 apples and 3 pears.\n\n",) * 4
 STEPS = ("Two more apples make 6 apples.\n\n", "So there are 9 in all.\n\n")
-TARGET = Path(dreamr.__file__).parent / "pair" / "target"
+TARGET = PAIR / "target"
 now: Callable[[], float] = time.perf_counter
 
 

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dreamr
+from dreamr_testbed import PAIR
+
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Sampling
@@ -29,7 +30,6 @@ from dreamr.engines.local import LocalEngine, LocalOptions
 
 TOKENS = 96
 STEP = "So far that makes 4 apples and 3 pears.\n\n"
-PAIR = Path(dreamr.__file__).parent / "pair"
 now: Callable[[], float] = time.perf_counter
 
 

@@ -3,7 +3,7 @@
     python benchmarks/drift.py --out FILE.json [--usual 80] [--shifted 300] [--every 2]
 
 The embedded pair answers questions of its own suites in turns, and then of a task that it has never
-seen (docs/examples/timesheet.py): with the paper's gate, with one that passes all, as its draft may
+seen (examples/timesheet.py): with the paper's gate, with one that passes all, as its draft may
 seem to deserve on its own suites, with one that passes all without asking, which no threshold
 reaches, and with one that trusts the draft. One accepted step in so many is audited, each before
 the next question is asked. Counts alone: nothing depends on how fast the machine is, and runs are
@@ -25,8 +25,8 @@ import anyio
 from dreamr import Reasoner, RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
-from dreamr.drift import Watch
-from dreamr.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.serving.drift import Watch
 
 ROOT = Path(__file__).parents[1]
 GATES: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ GATES: dict[str, dict[str, Any]] = {
     "cascade, sure 0": {"gate": "cascade", "sure": 0.0},
     "cascade, trust 0.95": {"gate": "cascade", "trust": 0.95},
 }
-SHIFTED = "docs/examples/timesheet.py"
+SHIFTED = "examples/timesheet.py"
 
 
 async def measure(

@@ -35,11 +35,11 @@ import numpy as np
 from dreamr import Reasoner, RunOptions
 from dreamr._provenance import provenance
 from dreamr._reasoner import Model
-from dreamr._serving import ServeOptions
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, ScriptedEngine
-from dreamr.server import build_app, http_server, listen
-from dreamr.server._load import Load
+from dreamr.serving.gateway import build_app, http_server, listen
+from dreamr.serving.gateway.load import Load
+from dreamr.serving.options import ServeOptions
 from dreamr.trace import Event, Role, StepCommitted
 
 QUESTION = "How much is it?"

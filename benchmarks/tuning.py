@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamr._provenance import provenance
+from dreamr.evaluation.simulator import Costs, Devices, Scenario, run_scripts
 from dreamr.schedules import Options
-from dreamr.simulator import Costs, Devices, Scenario, run_scripts
+from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner
 from dreamr.trace import Event, StepRejected
-from dreamr.tuning import SETTINGS, Setting, Shown, Tuner
 
 FIXED = [Setting(w, h) for w, h in product((1, 2, 4, 8, 16), ("always", "idle", "never"))]
 FIXED += [Setting(8, retries=2)]

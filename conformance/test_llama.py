@@ -7,7 +7,7 @@ import anyio
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.engines.http._servers import LLAMA_CPP
+from dreamr.engines.http.servers import LLAMA_CPP
 from dreamr.runner import Settings, run
 from dreamr.schedules import Options
 from dreamr.steps import Cutting, StepCutter

@@ -17,11 +17,11 @@ from dreamr.cli import main
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.evaluation.tasks import SUITES, Item, load
 from dreamr.gate import CascadeGate, FixedGate, Situation
 from dreamr.runner import Settings, run
 from dreamr.schedules import Options
 from dreamr.steps import Cutting, Step, StepCutter
-from dreamr.tasks import SUITES, Item, load
 
 PROBLEMS = 50
 DIFFERENCE = 1e-3  # of two probabilities of the same model, in float32 on other kernels

@@ -3,15 +3,14 @@
 from io import StringIO
 from pathlib import Path
 
+from dreamr_testbed import RECEIPT
 from rich.console import Console
 from rich.text import Text
 
-import dreamr
 from dreamr import Reasoner
-from dreamr.cli._screen import Screen
+from dreamr.cli.screen import Screen
 
 HERE = Path(__file__).parent
-RECEIPT = Path(dreamr.__file__).parent / "examples" / "receipt.png"
 QUESTION = "What do tea and milk cost together?"
 
 

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import dreamr
+from dreamr_testbed import PAIR
 
 ROOT = Path(__file__).parents[1]
-DRAFT = str(Path(dreamr.__file__).parent / "pair" / "draft")
+DRAFT = str(PAIR / "draft")
 
 
 @pytest.mark.parametrize(

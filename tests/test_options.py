@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from dreamr import BadOption, RunOptions
-from dreamr._knobs import knobs
+from dreamr._option_specs import knobs
 from dreamr.gate import AgreementGate, CascadeGate, FixedGate, SameGate, ScoreGate
 from dreamr.schedules import METHODS
 

@@ -25,8 +25,8 @@ from dreamr import (
 from dreamr.engines import Failure
 from dreamr.errors import Unsupported
 from dreamr.schedules import Options
+from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
-from dreamr.tuning import SETTINGS, Tuner, kind_of
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = RunOptions(method="sequential")

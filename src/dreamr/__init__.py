@@ -4,7 +4,7 @@ A small draft model proposes reasoning steps; the large target model judges them
 itself where the draft is wrong.
 """
 
-from dreamr._knobs import BadOption
+from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr._version import __version__

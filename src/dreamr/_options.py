@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dreamr._knobs import BadOption, Knob, check_options
+from dreamr._option_specs import BadOption, Knob, check_options
 from dreamr.engines import Sampling
 from dreamr.gate import (
     AdaptiveGate,
@@ -30,7 +30,7 @@ _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run; `dreamr._knobs.knobs` says what each means.
+    """The options of a run; `dreamr._option_specs.knobs` says what each means.
 
     Raises:
         BadOption: a value outside its bounds or its words.
@@ -240,7 +240,7 @@ class RunOptions:
 
     def _own_gate(self) -> Gate:
         if self.profile is not None:
-            from dreamr.calibration import profiled_gate
+            from dreamr.evaluation.calibration import profiled_gate
 
             return profiled_gate(self)
         match self.gate:

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from dreamr._knobs import BadOption, listed
+from dreamr._option_specs import BadOption, listed
 from dreamr.errors import DreamrError
 
 

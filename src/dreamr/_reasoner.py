@@ -19,16 +19,16 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from dreamr._knobs import BadOption
+from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation, ImageSource, read_image
-from dreamr.drift import Watch
 from dreamr.engines import Engine
 from dreamr.errors import DreamrError, RunFailed, Unsupported
 from dreamr.runner import run
+from dreamr.serving.drift import Watch
+from dreamr.serving.tuning import Shown, Tuner, kind_of
 from dreamr.steps import Cutting
 from dreamr.trace import Event, Result, Role
-from dreamr.tuning import Shown, Tuner, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Model:
 OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
 
 
-_PAIR = Path(__file__).parent / "pair"
+_PAIR = Path(__file__).parents[2] / "testbed/src/dreamr_testbed/pair"
 EMBEDDED = {"embedded": "draft", "embedded-before-sapo": "draft-before-sapo"}
 
 

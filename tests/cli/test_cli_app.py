@@ -11,7 +11,8 @@ from dreamr.cli import main
 def test_a_command_loads_no_room_of_another() -> None:
     code = (
         "import sys; from dreamr.cli import main; main(['run', '--help']);"
-        "print([m for m in sys.modules if m in ('dreamr.simulator', 'dreamr.bench', 'torch')])"
+        "others = ('dreamr.evaluation.simulator', 'dreamr.evaluation.bench', 'torch');"
+        "print([m for m in sys.modules if m in others])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "Answer a question" in done.stdout

@@ -49,7 +49,7 @@ def test_what_cannot_be_promised_is_refused(
 def test_a_task_that_knows_no_steps_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin = Path(__file__).parents[2] / "docs" / "examples" / "timesheet.py"
+    plugin = Path(__file__).parents[2] / "examples" / "timesheet.py"
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "2"]
     assert main([*command, "--out", str(tmp_path / "p")], open_model=Pair()) == 1
     assert "knows answers" in capsys.readouterr().err
@@ -58,7 +58,7 @@ def test_a_task_that_knows_no_steps_is_refused(
 def test_by_answers_a_task_need_know_no_steps_and_no_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin = Path(__file__).parents[2] / "docs" / "examples" / "timesheet.py"
+    plugin = Path(__file__).parents[2] / "examples" / "timesheet.py"
     out = tmp_path / "timesheet.json"
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "20"]
     command += ["--by", "answers", "--reference", "target", "--answer", "verified"]

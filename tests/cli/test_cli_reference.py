@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dreamr._knobs import knobs
+from dreamr._option_specs import knobs
 from dreamr._options import RunOptions
-from dreamr.cli._reference import reference
+from dreamr.cli.reference import reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 

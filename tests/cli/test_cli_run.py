@@ -14,11 +14,11 @@ import pytest
 from pairs import RIGHT, Pair
 
 from dreamr import RunOptions
-from dreamr.alignment import Records
 from dreamr.cli import main
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
 from dreamr.trace import RunFinished, StepRejected, read_trace
+from dreamr.training import Records
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = ["run", QUESTION, "--method", "sequential"]

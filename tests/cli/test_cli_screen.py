@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from dreamr.cli._screen import Screen, stderr_console
+from dreamr.cli.screen import Screen, stderr_console
 from dreamr.gate import Verdict
 from dreamr.steps import Ending, Step
 from dreamr.trace import Event, Note, StepCommitted, StepRejected

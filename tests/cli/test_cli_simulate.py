@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from dreamr.bench import Sample, Span
 from dreamr.cli import main
-from dreamr.simulator import _closed, _sweep
+from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.simulator import closed_loop as _closed
+from dreamr.evaluation.simulator import sweep as _sweep
 
 QUICK = ["simulate", "--steps", "12", "--requests", "3"]
 
@@ -95,7 +96,7 @@ def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sweep, "ACCEPTANCES", (0.2, 0.6, 0.9))
     monkeypatch.setattr(_sweep, "RATIOS", (0.1, 0.3, 1.0))
     monkeypatch.setattr(_sweep, "VERDICTS", (0.05, 0.3))
-    monkeypatch.setattr(_sweep, "PAIR_ACCEPTANCES", (0.3, 0.5, 0.9))
+    monkeypatch.setattr(_sweep, "PAIRACCEPTANCES", (0.3, 0.5, 0.9))
 
 
 @pytest.mark.usefixtures("small_maps")

@@ -11,10 +11,10 @@ from pairs import Pair
 
 from dreamr import RunOptions
 from dreamr._reasoner import Model
-from dreamr.alignment import Records
 from dreamr.cli import main
 from dreamr.engines import ScriptedEngine
 from dreamr.trace import Role
+from dreamr.training import Records
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

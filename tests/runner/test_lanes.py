@@ -4,7 +4,7 @@ import anyio
 
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Sampling, ScriptedEngine
-from dreamr.runner._lanes import Lane, Pump
+from dreamr.runner.lanes import Lane, Pump
 from dreamr.schedules import Finish
 from dreamr.steps import Cutting, Step
 

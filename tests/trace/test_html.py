@@ -26,7 +26,7 @@ from dreamr.trace import (
     Usage,
     timeline_html,
 )
-from dreamr.trace._lanes import Bar, lay_out, overlap
+from dreamr.trace.lanes import Bar, lay_out, overlap
 
 TEA = Step("Tea costs <b>2.50</b>.\n\n", 8, Ending.DELIMITER)
 MILK = Step("Milk costs 7.20.\n\n", 8, Ending.DELIMITER)

@@ -21,7 +21,7 @@ from dreamr import Reasoner, RunFailed, RunOptions, Unsupported
 from dreamr._reasoner import Model
 from dreamr.engines import Context, ScriptedEngine
 from dreamr.errors import EngineLost
-from dreamr.tasks import load
+from dreamr.evaluation.tasks import load
 from lmms_eval.api.instance import Instance
 from lmms_eval.evaluator import simple_evaluate
 from lmms_eval.tasks import TaskManager

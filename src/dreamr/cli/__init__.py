@@ -1,5 +1,5 @@
 """The command line: one module a command, thin."""
 
-from dreamr.cli._app import main
+from dreamr.cli.app import main
 
 __all__ = ["main"]

@@ -1,6 +1,6 @@
 """The user's turns: typed, frozen content parts, and pictures read with care."""
 
-from dreamr.conversation._errors import (
+from dreamr.conversation.errors import (
     BadConversation,
     ImageColoursUnknown,
     ImageDamaged,
@@ -13,14 +13,14 @@ from dreamr.conversation._errors import (
     ImageUnreadable,
     NotAnImage,
 )
-from dreamr.conversation._images import (
+from dreamr.conversation.images import (
     MAX_PIXELS,
     ImageSource,
     read_image,
     thumbnail,
     to_pillow,
 )
-from dreamr.conversation._parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.conversation.parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 
 __all__ = [
     "MAX_PIXELS",

@@ -1,7 +1,7 @@
 """Models behind one narrow protocol."""
 
-from dreamr.engines._protocol import Candidates, Capabilities, Chunk, Context, Engine, Sampling
-from dreamr.engines._scripted import Failure, ScriptedEngine, words
+from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, Sampling
+from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
 __all__ = [
     "Candidates",

@@ -1,8 +1,8 @@
 """Driving a schedule over engines."""
 
-from dreamr.runner._mailbox import Mailbox
-from dreamr.runner._record import decision
-from dreamr.runner._run import open_run, run
-from dreamr.runner._settings import Settings
+from dreamr.runner.config import Settings
+from dreamr.runner.recorder import decision
+from dreamr.runner.runs import open_run, run
+from dreamr.runner.signal_queue import Mailbox
 
 __all__ = ["Mailbox", "Settings", "decision", "open_run", "run"]

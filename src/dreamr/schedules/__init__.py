@@ -1,6 +1,6 @@
 """The rules that say which lane does what next."""
 
-from dreamr.schedules._protocol import (
+from dreamr.schedules.protocol import (
     AnswerBy,
     CancelJudge,
     CloseLane,
@@ -27,7 +27,7 @@ from dreamr.schedules._protocol import (
     Signal,
     StepDone,
 )
-from dreamr.schedules._registry import METHODS, Method, by_name, method
+from dreamr.schedules.registry import METHODS, Method, by_name, method
 
 __all__ = [
     "METHODS",

@@ -1,6 +1,6 @@
 """Cutting reasoning into steps."""
 
-from dreamr.steps._cutter import Cutting, StepCutter
-from dreamr.steps._step import Ending, Step
+from dreamr.steps.splitter import Cutting, StepCutter
+from dreamr.steps.step import Ending, Step
 
 __all__ = ["Cutting", "Ending", "Step", "StepCutter"]

@@ -1,6 +1,6 @@
 """The record of a run."""
 
-from dreamr.trace._events import (
+from dreamr.trace.events import (
     CommittedStep,
     Event,
     Finish,
@@ -23,16 +23,16 @@ from dreamr.trace._events import (
     StepRejected,
     Usage,
 )
-from dreamr.trace._html import timeline_html
-from dreamr.trace._jsonl import (
+from dreamr.trace.html import timeline_html
+from dreamr.trace.jsonl import (
     TraceError,
     event_from_json,
     event_to_json,
     read_trace,
     write_trace,
 )
-from dreamr.trace._lanes import Bar, Fate, LaneName, lay_out
-from dreamr.trace._usage import usage_of
+from dreamr.trace.lanes import Bar, Fate, LaneName, lay_out
+from dreamr.trace.usage import usage_of
 
 __all__ = [
     "Bar",

@@ -1,0 +1,44 @@
+"""Training a draft to write what its target accepts: SAPO, and cheaper ways from records.
+
+Importing this loads no torch; `dreamr.training.sapo` does.
+"""
+
+from dreamr.training.curves import draw_curves
+from dreamr.training.errors import BadTraining
+from dreamr.training.grader import Completion, Grader, write
+from dreamr.training.guards import GUARDS
+from dreamr.training.measurement import measure
+from dreamr.training.options import RecordsOptions, SapoOptions
+from dreamr.training.problems import Problems, task_names, training_problems
+from dreamr.training.records import Record, Records, mend, record_of, to_line
+from dreamr.training.rewards import TERMS, BadReward, Counting, Scheme, add_term
+from dreamr.training.rollout import Group, Reference, Rollout, figures
+
+__all__ = [
+    "GUARDS",
+    "TERMS",
+    "BadReward",
+    "BadTraining",
+    "Completion",
+    "Counting",
+    "Grader",
+    "Group",
+    "Problems",
+    "Record",
+    "Records",
+    "RecordsOptions",
+    "Reference",
+    "Rollout",
+    "SapoOptions",
+    "Scheme",
+    "add_term",
+    "draw_curves",
+    "figures",
+    "measure",
+    "mend",
+    "record_of",
+    "task_names",
+    "to_line",
+    "training_problems",
+    "write",
+]

@@ -11,13 +11,13 @@ from served import FORGETFUL, THINKING, Served
 
 from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, read_image
-from dreamr.doctor import CHECKS, Patient
 from dreamr.engines import Chunk, Context, Sampling
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.engines.http._said import Speech
+from dreamr.engines.http.sse import Speech
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
+from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
-from dreamr.tasks import make_problem
+from dreamr.serving.doctor import CHECKS, Patient
 
 TALK = Conversation.ask("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from dreamr_testbed import PAIR
 from local_models import conversation, judging, picture, question_for
 from test_local_judge import CANDIDATES, PREFIX, same
 
-import dreamr
 from dreamr.conversation import Conversation
 from dreamr.engines import Sampling
 from dreamr.engines.local._load import Loaded, load
@@ -22,7 +22,6 @@ from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Rem
 
 # Nothing of what judging has shown is used, so that each token takes a pass.
 DRAWN = Sampling(50, temperature=1.0, seed=5, reuse=False)
-PAIR = Path(dreamr.__file__).parent / "pair"
 
 
 def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Service, list[Any]]:

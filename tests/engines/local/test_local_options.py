@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.engines._questions import Questions
 from dreamr.engines.local._folder import check_path
 from dreamr.engines.local._options import Hints, LocalOptions, read_hints
+from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 
 

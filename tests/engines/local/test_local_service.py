@@ -14,7 +14,6 @@ from test_local_judge import same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Sampling
-from dreamr.engines._questions import Questions
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service, judging_or_why_not
@@ -32,6 +31,7 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.engines.prompts import Questions
 from dreamr.gate import Labels
 
 Open = Callable[..., tuple[Service, list[Any]]]

@@ -1,6 +1,6 @@
 """Models behind OpenAI-compatible servers."""
 
-from dreamr.engines.http._engine import HttpEngine
-from dreamr.engines.http._options import HttpOptions
+from dreamr.engines.http.engine import HttpEngine
+from dreamr.engines.http.options import HttpOptions
 
 __all__ = ["HttpEngine", "HttpOptions"]

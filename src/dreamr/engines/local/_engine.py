@@ -11,7 +11,6 @@ from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
-from dreamr.engines._protocol import Candidates, Capabilities, Chunk, Context, Sampling
 from dreamr.engines.local._options import Hints, LocalOptions
 from dreamr.engines.local._process import WorkerProcess
 from dreamr.engines.local._wire import (
@@ -31,6 +30,7 @@ from dreamr.engines.local._wire import (
     Taken,
     pack,
 )
+from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Sampling
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 

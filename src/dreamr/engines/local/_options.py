@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dreamr.engines._questions import Questions
+from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
 

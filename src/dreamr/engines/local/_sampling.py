@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dreamr.engines._protocol import Sampling
+from dreamr.engines.protocol import Sampling
 
 _NGRAMS = (3, 2)  # so many tokens have to occur again before those behind them are guessed
 _HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow

@@ -23,7 +23,6 @@ from typing import Any
 import torch
 
 from dreamr.conversation import Conversation
-from dreamr.engines._questions import Questions
 from dreamr.engines.local._judge import Judging
 from dreamr.engines.local._load import Loaded, one_line
 from dreamr.engines.local._options import LocalOptions
@@ -44,6 +43,7 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.engines.prompts import Questions
 from dreamr.errors import DreamrError, EngineError, Unsupported
 from dreamr.gate import Evidence
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
-from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._pass import Passes, alone
 from dreamr.engines.local._sampling import choose, foreseen, guess
 from dreamr.engines.local._session import Session, causal
 from dreamr.engines.local._steps import Generation, Node
 from dreamr.engines.local._wire import Piece
+from dreamr.engines.protocol import Sampling
 
 
 class StreamTask:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from dreamr.conversation import Conversation
-from dreamr.engines._protocol import Sampling
 from dreamr.engines.local._options import Hints
+from dreamr.engines.protocol import Sampling
 from dreamr.gate import VERDICT, Evidence, Query
 
 _HEAD = struct.Struct("<IB")

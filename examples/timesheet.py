@@ -1,0 +1,69 @@
+"""A task of one's own: hours on a time sheet. Use it with --plugin examples/timesheet.py.
+
+A loader makes items, each with a conversation and a scorer, and `add_task` gives it a name. The
+embedded pair has seen tables of points, but nobody ever asked it about hours.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+from dreamr.conversation import Conversation, read_image
+from dreamr.evaluation.tasks import SIDE, Canvas, Item, Items, Split, add_task, extract_answer
+
+WORKERS = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Ida", "Leo", "Mia", "Tom")
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri")
+MOST = 12  # hours a day
+
+
+def load(limit: int, seed: int, split: Split) -> Items:
+    """So many time sheets; those to train on and those to measure with share no seed."""
+    return Items(range(seed, seed + limit), partial(timesheet, split))
+
+
+def timesheet(split: Split, index: int) -> Item:
+    """One time sheet: two to four workers, two days, and a question about two of the numbers."""
+    rng = Random(f"timesheet/{split}/{index}")
+    workers = rng.sample(WORKERS, rng.randint(2, 4))
+    days = sorted(rng.sample(DAYS, 2), key=DAYS.index)
+    canvas = Canvas(rng)
+    hours = {}
+    for column, name in enumerate(days):
+        canvas.text(2 + 2 * column, 0, 2, name)
+    for row, worker in enumerate(workers, 1):
+        canvas.line((2, row * 24, SIDE - 2, row * 24), light=True)
+        canvas.text(0, row, 2, worker)
+        for column, day in enumerate(days):
+            hours[worker, day] = rng.randint(1, MOST)
+            canvas.text(2 + 2 * column, row, 2, str(hours[worker, day]))
+    picture, _ = canvas.finish()
+
+    day = rng.choice(days)
+    less, more = sorted(rng.sample(workers, 2), key=lambda worker: hours[worker, day])
+    a, b = hours[more, day], hours[less, day]
+    both = sum(hours[more, each] for each in days)
+    kind, question, answer = rng.choice(
+        [
+            ("sum", f"How many hours do {more} and {less} have together on {day}?", a + b),
+            ("difference", f"How many more hours does {more} have than {less} on {day}?", a - b),
+            ("row", f"How many hours does {more} have on both days together?", both),
+        ]
+    )
+    return Item(
+        task="timesheet",
+        index=index,
+        id=f"{split}/{index}",
+        kind=kind,
+        unit=str(index),
+        conversation=Conversation.ask(question, read_image(picture)),
+        read=extract_answer,
+        right=partial(_says, str(answer)),
+    )
+
+
+def _says(answer: str, text: str) -> bool:
+    return (extract_answer(text) or text).strip() == answer
+
+
+add_task("timesheet", load)

@@ -1,0 +1,218 @@
+"""`dreamr run`: one question, shown step by step."""
+
+from __future__ import annotations
+
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack, aclosing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from dreamr._option_specs import BadOption, knobs
+from dreamr._options import RunOptions
+from dreamr._reasoner import OpenModel, Reasoner
+from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.cli.outputs import Output, Unwritable
+from dreamr.cli.screen import Screen, printable, stderr_console
+from dreamr.conversation import Conversation, Image, read_image, thumbnail
+from dreamr.errors import RunFailed
+from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the command line asked for, and what came of it so far."""
+
+    question: str
+    images: tuple[Image, ...]
+    options: RunOptions
+    as_json: bool
+    trace: Output | None
+    html: Output | None
+    record: Output | None
+    screen: Screen
+    events: list[Event] = field(default_factory=list)
+    unwritable: Unwritable | None = None
+
+    def add(self, event: Event) -> None:
+        """Show and record the event; a full disk is told at the end, not now."""
+        self.events.append(event)
+        self.screen.show(event)
+        if self.trace is not None and self.unwritable is None:
+            try:
+                self.trace.write(json.dumps(event_to_json(event), ensure_ascii=False) + "\n")
+            except Unwritable as error:
+                self.unwritable = error
+
+    @property
+    def result(self) -> Result | None:
+        """The result, once there is one."""
+        last = self.events[-1] if self.events else None
+        return last.result if isinstance(last, RunFinished) else None
+
+
+def run_command(open_model: OpenModel) -> Callable[..., int]:
+    """The command as typer takes it: our own parameters, and one for each option of a run."""
+
+    def run(
+        question: Annotated[str, typer.Argument(help="What you want to know.")],
+        attach: Annotated[
+            list[Path] | None,
+            typer.Option("--attach", "-a", help="A picture; repeat for more. - is standard input."),
+        ] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print one JSON object instead of the answer.")
+        ] = False,
+        trace: Annotated[
+            Path | None, typer.Option("--trace", help="Write every event, one JSON object a line.")
+        ] = None,
+        html: Annotated[
+            Path | None, typer.Option("--html", help="Write a timeline to open in a browser.")
+        ] = None,
+        record: Annotated[
+            Path | None,
+            typer.Option("--record", help="Add the run to a file that train from-traces reads."),
+        ] = None,
+        **options: Any,
+    ) -> int:
+        """Answer a question about pictures, and show the reasoning step by step.
+
+        The answer alone goes to standard output, everything else to standard error.
+        """
+        named = [path for path in (trace, html, record) if path is not None]
+        if len(set(named)) < len(named):
+            raise BadOption("--trace, --html and --record: two name the same file, name another")
+        chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
+        images = tuple(_read(path) for path in attach or ())
+        Conversation.ask(question, *images)  # a bad question is found before anything is written
+        if record is not None:
+            from dreamr.training import mend
+
+            mend(record)
+        with ExitStack() as stack:
+            trace_file, html_file, record_file = (
+                None if path is None else stack.enter_context(Output(path, keep=path == record))
+                for path in (trace, html, record)
+            )
+            screen = Screen(stderr_console())
+            asked = _Run(
+                question, images, chosen, as_json, trace_file, html_file, record_file, screen
+            )
+            _run(asked, open_model)
+        return 0
+
+    with_flags(run, option_parameters(RunOptions))
+    return run
+
+
+def _read(path: Path) -> Image:
+    return read_image(sys.stdin.buffer.read() if str(path) == "-" else path)
+
+
+def _run(run: _Run, open_model: OpenModel) -> None:
+    """Reason, and leave nothing of it unsaid, whatever ends it.
+
+    Raises:
+        RunFailed, Unwritable: after the answer was printed, if there is one.
+    """
+    try:
+        anyio.run(partial(_reason, run, open_model))
+    finally:
+        if run.events:
+            _write_timeline(run)
+    if run.unwritable is not None:
+        raise run.unwritable
+
+
+async def _reason(run: _Run, open_model: OpenModel) -> None:
+    async with AsyncExitStack() as stack:
+        with run.screen.working("loading the models"):
+            reasoner = await stack.enter_async_context(Reasoner(run.options, open_model=open_model))
+        question = Conversation.ask(run.question, *run.images)
+        failure = None
+        with run.screen.working("thinking"):
+            try:
+                async with aclosing(reasoner.stream(question)) as events:
+                    async for event in events:
+                        run.add(event)
+            except RunFailed as error:
+                failure = error
+        # Before the models are torn down: the answer is there, and nothing may cost it.
+        _deliver(run)
+        _write_record(run, question)
+        if failure is not None:
+            raise failure
+
+
+def _deliver(run: _Run) -> None:
+    """Print the answer, or what there is.
+
+    Raises:
+        RunFailed: a limit cut the run.
+    """
+    result = run.result
+    if result is None:
+        return
+    run.screen.summary(result)
+    if run.as_json:
+        print(json.dumps(_as_json(run, result), ensure_ascii=False))
+    elif result.answer or result.complete:
+        print(printable(result.answer))
+    sys.stdout.flush()
+    if result.finish == "length":
+        raise RunFailed(
+            "a limit cut the run before its end: raise --max-tokens or --max-steps", result
+        )
+
+
+def _write_record(run: _Run, question: Conversation) -> None:
+    if run.record is None or run.result is None:
+        return
+    from dreamr.training import record_of, to_line
+
+    name = datetime.now(UTC).isoformat(timespec="milliseconds")
+    run.record.write(to_line(record_of(name, question, run.result)) + "\n")
+
+
+def _as_json(run: _Run, result: Result) -> dict[str, Any]:
+    steps = [
+        {
+            "text": step.step.text,
+            "source": step.source,
+            "tokens": step.step.tokens,
+            "ratio": None if step.verdict is None else step.verdict.ratio,
+        }
+        for step in result.steps
+    ]
+    return {
+        "question": run.question,
+        "answer": result.answer,
+        "finish": result.finish,
+        "complete": result.complete,
+        "error": result.error,
+        "seconds": result.seconds,
+        "steps": steps,
+        "usage": asdict(result.usage),
+        "options": asdict(run.options),
+    }
+
+
+def _write_timeline(run: _Run) -> None:
+    if run.html is not None:
+        pictures = [_data_uri(image) for image in run.images]
+        run.html.write(timeline_html(run.events, question=run.question, pictures=pictures))
+        run.screen.line(f"timeline: {run.html.path}")
+    if run.trace is not None and run.unwritable is None:
+        run.screen.line(f"trace: {run.trace.path}")
+
+
+def _data_uri(image: Image) -> str:
+    return "data:image/png;base64," + b64encode(thumbnail(image)).decode()

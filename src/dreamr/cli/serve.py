@@ -1,0 +1,75 @@
+"""`dreamr serve`: the gateway."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from rich.console import Console
+
+from dreamr._option_specs import knobs
+from dreamr._options import RunOptions
+from dreamr._reasoner import OpenModel, Reasoner
+from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.cli.screen import stderr_console
+from dreamr.errors import Unsupported
+from dreamr.serving.options import ServeOptions
+
+_EVERYBODY = ("0.0.0.0", "::")
+
+
+def serve_command(open_model: OpenModel) -> Callable[..., None]:
+    """The command."""
+
+    def serve(**options: Any) -> None:
+        """Serve the pair under OpenAI's API, with a page to watch it work.
+
+        Clients need the address with /v1 as their base URL. Stopped with Ctrl-C, requests under way
+        are finished first; a second Ctrl-C ends them.
+        """
+        chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
+        gateway = ServeOptions(**{name: options[name] for name in knobs(ServeOptions)})
+        anyio.run(_serve, chosen, gateway, open_model)
+
+    flags = option_parameters(ServeOptions, "DREAMR_SERVE_") + option_parameters(RunOptions)
+    with_flags(serve, flags)
+    return serve
+
+
+async def _serve(options: RunOptions, gateway: ServeOptions, open_model: OpenModel) -> None:
+    try:
+        from dreamr.serving.gateway import listen, serve
+        from dreamr.serving.gateway.keys import Keys, read_keys
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
+        ) from error
+    console = stderr_console()
+    everybody = Keys(read_keys(gateway)).open
+    _log(console)
+
+    def ready(url: str) -> None:
+        local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+        console.print(f"a page to watch: {local}")
+        console.print(f"for clients: base URL {local}/v1, model {gateway.name}")
+        if everybody and gateway.host in _EVERYBODY:
+            console.print(
+                "everybody who reaches this port is let in: set --keys-file", style="yellow"
+            )
+
+    with listen(gateway) as listening:
+        console.print("loading the models")
+        async with Reasoner(options, open_model=open_model) as reasoner:
+            await serve(reasoner, gateway, listening, ready)
+    console.print("stopped")
+
+
+def _log(console: Console) -> None:
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    for loud in ("httpx2", "httpcore2", "uvicorn"):
+        logging.getLogger(loud).setLevel(logging.WARNING)

@@ -1,0 +1,258 @@
+"""Requests to one server: what fails for a moment is sent again, the rest is one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import anyio
+import httpx2
+
+from dreamr.engines.http.options import HttpOptions
+from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
+
+_TOO_LONG = ("context length", "maximum model length", "context size")
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds between two tries
+_SHOWN = 300  # characters of what a server says
+_MOST_EVENT = 16 * 2**20  # bytes of one event of a stream
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+
+def _hint(session: str | None) -> dict[str, str]:
+    """Which conversation a request belongs to, for routers that keep one at one replica."""
+    return {} if session is None else {"X-Session-Id": session}
+
+
+class Passing(Exception):
+    """What may succeed if it is tried again, after `wait` seconds where the server says so.
+
+    final: the error to raise where it does not.
+    """
+
+    def __init__(self, final: EngineError, wait: float | None = None) -> None:
+        super().__init__(str(final))
+        self.final, self.wait = final, wait
+
+
+class Client:
+    """One server. alive: whether it was there when it was last spoken to."""
+
+    def __init__(
+        self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+        self._options = options
+        self._http = httpx2.AsyncClient(
+            headers=headers,
+            timeout=httpx2.Timeout(options.silent_seconds, connect=options.connect_seconds),
+            limits=httpx2.Limits(
+                max_connections=options.connections, max_keepalive_connections=options.connections
+            ),
+            transport=transport,
+            follow_redirects=False,
+            trust_env=False,
+        )
+        self.alive = True
+
+    async def get(self, url: str) -> Any:
+        """The JSON behind an address. Errors: `again`."""
+        return _json(await self.text(url), url)
+
+    async def text(self, url: str) -> str:
+        """The text behind an address. Errors: `again`."""
+        return await self.again(lambda: self._once("GET", url, None))
+
+    async def date(self, url: str) -> datetime | None:
+        """What the server's clock says, if it does. Errors: `again`."""
+        response = await self.again(lambda: self._response("GET", url, None))
+        told = response.headers.get("date")
+        try:
+            return parsedate_to_datetime(told) if told else None
+        except ValueError:
+            return None
+
+    async def post(self, url: str, body: Json, session: str | None = None) -> Any:
+        """The JSON that answers a body. session: see `_hint`. Errors: `again`."""
+        return _json(await self.again(lambda: self._once("POST", url, body, session)), url)
+
+    async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
+        """Try until it succeeds or the tries are used up.
+
+        Raises:
+            EngineLost: the server cannot be reached, or takes no key of ours.
+            EngineError: it refuses; ContextTooLong and Unsupported where it says so.
+        """
+        tries = Tries(self._options.retries)
+        while True:
+            try:
+                return await attempt()
+            except Passing as error:
+                await tries.wait(error)
+
+    async def _once(
+        self, method: str, url: str, body: Json | None, session: str | None = None
+    ) -> str:
+        return (await self._response(method, url, body, session)).text
+
+    async def _response(
+        self, method: str, url: str, body: Json | None, session: str | None = None
+    ) -> httpx2.Response:
+        with self._failures(url):
+            headers = _hint(session)
+            response = await self._http.request(method, url, json=body, headers=headers)
+            self._check(response.status_code, response.headers, response.content, url)
+        return response
+
+    @asynccontextmanager
+    async def events(
+        self, url: str, body: Json, session: str | None = None
+    ) -> AsyncGenerator[AsyncIterator[Json]]:
+        """The events of one streamed answer; leaving the block closes the connection.
+
+        session: see `_hint`.
+
+        Raises:
+            Passing: try again.
+            EngineError: see `again`.
+        """
+        with self._failures(url):
+            headers = _hint(session)
+            async with self._http.stream("POST", url, json=body, headers=headers) as response:
+                if response.status_code != 200:
+                    content = await response.aread()
+                    self._check(response.status_code, response.headers, content, url)
+                self.alive = True
+                yield self._events(response, url)
+
+    async def _events(self, response: httpx2.Response, url: str) -> AsyncIterator[Json]:
+        async for event in httpx2.EventSource(response, max_event_size=_MOST_EVENT):
+            if event.data == "[DONE]":
+                return
+            try:
+                said = json.loads(event.data)
+            except ValueError as error:
+                raise EngineError(f"{url} streams what is no JSON: {_cut(event.data)}") from error
+            if isinstance(said, dict):
+                if said.get("error"):
+                    self._refuse(_code(said), {}, json.dumps(said).encode(), url)
+                yield said
+
+    def _failures(self, url: str) -> _Failures:
+        return _Failures(self, url)
+
+    def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
+        self.alive = True
+        if status != 200:
+            self._refuse(status, headers, content, url)
+
+    def _refuse(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
+        said = _message(content)
+        if status in (401, 403):
+            raise EngineLost(
+                f"{url} refuses us ({status}: {said}): put the key into the environment as "
+                "DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
+            )
+        if status in _PASSING:
+            raise Passing(EngineError(f"{url} answers {status}: {said}"), _wait(headers))
+        low = said.lower()
+        if any(words in low for words in _TOO_LONG):
+            raise ContextTooLong(said)
+        if "multimodal" in low or "image input" in low or "is not a multimodal model" in low:
+            raise Unsupported(f"this model takes text only, says its server: {said}")
+        raise EngineError(f"{url} answers {status}: {said}")
+
+    async def aclose(self) -> None:
+        """Close all connections; idempotent."""
+        self.alive = False
+        await self._http.aclose()
+
+
+class Tries:
+    """How often something is tried again, and how long to wait before."""
+
+    def __init__(self, most: int) -> None:
+        self._left, self._pause = most, _FIRST_WAIT
+
+    async def wait(self, error: Passing) -> None:
+        """Wait for the next try.
+
+        Raises:
+            EngineError: there is none left.
+        """
+        if self._left <= 0:
+            raise error.final from error
+        self._left -= 1
+        await anyio.sleep(min(_LONGEST_WAIT, error.wait or self._pause))
+        self._pause *= 2
+
+
+class _Failures:
+    """Turns what the network does into our errors."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self._client, self._url = client, url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        match error:
+            case httpx2.ConnectError() | httpx2.ConnectTimeout():
+                self._client.alive = False
+                raise Passing(
+                    EngineLost(f"nobody answers at {self._url}: is the server running?")
+                ) from error
+            case httpx2.TimeoutException():
+                raise Passing(EngineLost(f"{self._url} has fallen silent")) from error
+            case httpx2.TransportError():
+                raise Passing(
+                    EngineLost(f"the connection to {self._url} broke off ({error!r})")
+                ) from error
+            case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():
+                raise EngineError(f"{self._url}: {error}") from error
+
+
+def _json(text: str, url: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise EngineError(f"{url} answers with what is no JSON: is this address right?") from error
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, where the server names them (a date is left alone)."""
+    try:
+        return max(0.0, float(headers.get("retry-after", "")))
+    except ValueError:
+        return None
+
+
+def _message(content: bytes) -> str:
+    """What a server says went wrong, in one line."""
+    text = content.decode("utf-8", "replace")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return _cut(text)
+    for name in ("error", "message", "detail"):
+        while isinstance(said, dict) and name in said:
+            said = said[name]
+    return _cut(said if isinstance(said, str) else json.dumps(said))
+
+
+def _code(said: Json) -> int:
+    """The status in an error that came in a stream."""
+    error = said.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) else 500
+
+
+def _cut(text: str) -> str:
+    return " ".join(text.split())[:_SHOWN] or "no reason given"

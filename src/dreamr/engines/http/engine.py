@@ -1,0 +1,351 @@
+"""A model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import anyio
+import httpx2
+
+from dreamr.conversation import Conversation
+from dreamr.engines.http.client import Client, Json, Passing, Tries
+from dreamr.engines.http.options import HttpOptions
+from dreamr.engines.http.probe import Facts, Probe
+from dreamr.engines.http.sse import THINK, THOUGHT, Speech, masses, top_words
+from dreamr.engines.prompts import Questions
+from dreamr.engines.protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.errors import EngineError, Unsupported
+from dreamr.gate import VERDICT, Evidence, Query
+
+_DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
+_ABORT_SECONDS = 2.0
+_COUNTED = 1024  # conversations whose tokens are remembered
+_RUNNING = re.compile(
+    r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
+    r"(?:\{[^}]*\})? (\S+)",
+    re.MULTILINE,
+)
+
+
+class HttpEngine:
+    """One served model: vLLM, SGLang, llama.cpp's server, Ollama, or what speaks like them.
+
+    A lane is one streamed request, cut into steps on our side and cancelled by closing it. Judging
+    is a request of one token for each step, side by side, over the server's prefix cache. What does
+    not get through is sent again, a stream from where it broke off.
+
+    Args:
+        options: address, name, key, limits.
+        transport: in the place of the network, for tests.
+    """
+
+    def __init__(
+        self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        self._options = options
+        self._client = Client(options, transport)
+        self._facts: Facts | None = None
+        self._salts: Counter[int] = (
+            Counter()
+        )  # by a conversation's hash, how often it was forgotten
+        self._session = uuid4().hex
+        usual = Questions()
+        self._questions = Questions(options.judge_question or usual.verdict)
+        self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
+        self.prompt_tokens = 0  # of all judge calls, as the server counts
+        self.cached_tokens = 0  # of these, out of its prefix cache, where it says so
+
+    @classmethod
+    async def open(
+        cls, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> Self:
+        """An engine whose server was looked at. Errors: `start`."""
+        engine = cls(options, transport)
+        try:
+            await engine.start()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await engine.aclose()
+            raise
+        return engine
+
+    async def start(self) -> None:
+        """Look at the server, once.
+
+        Raises:
+            ModelNotFound: it serves no such model.
+            EngineLost: nobody answers.
+            EngineError: it cannot continue a text.
+        """
+        if self._facts is None:
+            self._facts = await Probe(self._client, self._options).look()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def facts(self) -> Facts:
+        """What the probe has found. Known after `start`."""
+        if self._facts is None:
+            raise EngineError(f"{self._options.url} was not looked at yet: await start() first")
+        return self._facts
+
+    @property
+    def name(self) -> str:
+        """The model and where it is."""
+        model = self._facts.model if self._facts else self._options.model or "the model"
+        return f"{model} at {self._options.base}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Known after `start`; pictures are taken to be understood until the server refuses one."""
+        if self._facts is None:
+            return Capabilities()
+        return Capabilities(judge=self._facts.judges, logprobs=self._facts.judges)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server was there when it was last spoken to; it may come back."""
+        return self._client.alive
+
+    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Continue the prefix; see `Engine.stream`.
+
+        Raises:
+            ContextTooLong: conversation and prefix leave no room.
+            Unsupported: the model cannot take what the conversation holds.
+            EngineLost: nobody answers, after all tries.
+        """
+        await self.start()
+        written, tokens = "", 0
+        tries = Tries(self._options.retries)
+        while True:
+            most = min(sampling.max_tokens - tokens, self._options.ahead)
+            before = "".join(context.prefix) + written
+            speech = Speech(opened=_thinks(before), echo=before if self.facts.echoes else "")
+            try:
+                async with aclosing(self._request(context, written, sampling, most, speech)) as its:
+                    async for chunk in its:
+                        yield chunk
+            except Passing as error:
+                written, tokens = written + speech.text, tokens + speech.tokens
+                if tokens < sampling.max_tokens:
+                    await tries.wait(error)
+                    continue
+                speech.finish = "length"
+            else:
+                written, tokens = written + speech.text, tokens + speech.tokens
+            more = speech.finish == "length" and speech.tokens >= most
+            if not more or tokens >= sampling.max_tokens:
+                yield Chunk("", 0, speech.finish or "stop")
+                return
+
+    async def _request(
+        self, context: Context, written: str, sampling: Sampling, most: int, speech: Speech
+    ) -> AsyncGenerator[Chunk, None]:
+        """One streamed answer."""
+        facts = self.facts
+        prefix = "".join(context.prefix) + written
+        body = {
+            **self._common(context.conversation),
+            **facts.route.continued(context.conversation, prefix),
+            "stream": True,
+            **facts.server.streaming,
+            "max_tokens": most,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+        }
+        if sampling.logprobs:
+            body |= facts.route.tops(1)
+        rid = uuid4().hex
+        if facts.server.abort:
+            body["rid"] = rid
+        done = False
+        try:
+            session = self._session_of(context.conversation)
+            async with self._client.events(self._url, body, session) as events:
+                async for event in events:
+                    chunk = speech.hear(event)
+                    if chunk is not None:
+                        yield chunk
+            done = True
+        finally:
+            if speech.prompt is not None and not prefix:
+                self._keep_count(context.conversation, speech.prompt)
+            if facts.server.abort and not done:
+                await self._abort(facts.server.abort, rid)
+
+    async def _abort(self, path: str, rid: str) -> None:
+        """Tell a server that does not look at closed connections."""
+        with anyio.move_on_after(_ABORT_SECONDS, shield=True):
+            try:
+                await self._client.post(f"{self._options.root}{path}", {"rid": rid})
+            except (EngineError, Unsupported):
+                return  # it was to be spared work; the closed connection has to do
+
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
+        """Evidence for consecutive steps, a request each, side by side; see `Engine.judge`.
+
+        Raises:
+            ContextTooLong: steps and question do not fit.
+            Unsupported: the server tells no probabilities, or none of given texts for token-sd.
+            EngineLost: nobody answers, after all tries.
+        """
+        await self.start()
+        if query.asks == "agreement":
+            raise Unsupported(
+                "token-sd needs to know what the target would have written in the place of each "
+                "token, which servers do not tell quickly: use fpsr"
+            )
+        steps = tuple(candidates)
+        found: dict[int, Evidence] = {}
+        failures: list[Exception] = []
+
+        async def ask(place: int) -> None:
+            text = "".join((*context.prefix, *steps[: place + 1]))
+            try:
+                found[place] = await self._verdict(context.conversation, text, query, place)
+            except Exception as error:  # a task group would wrap it in a group
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for place, step in enumerate(steps):
+                if query.concerns(step):
+                    tasks.start_soon(ask, place)
+                else:
+                    found[place] = Evidence(0.0, 0.0)
+        if failures:
+            raise failures[0]
+        return tuple(found[place] for place in range(len(steps)))
+
+    async def _verdict(
+        self, conversation: Conversation, text: str, query: Query, place: int
+    ) -> Evidence:
+        """What the first token of the answer to a question says."""
+        facts = self.facts
+        match query.asks:
+            case "score":
+                question = self._questions.score
+            case "same":
+                question = self._questions.about(query.others[place])
+            case _:
+                question = self._questions.verdict
+        body = {
+            **self._common(conversation),
+            **facts.route.asked(conversation, text, question),
+            **facts.route.tops(facts.server.tops),
+            "max_tokens": 1,
+            "temperature": 0.0,
+        }
+        answer = await self._client.post(self._url, body, self._session_of(conversation))
+        words = top_words(answer)
+        if not words:
+            raise Unsupported(f"{self.name} tells no probabilities, so it cannot judge")
+        self._note(answer.get("usage") or {})
+        if query.asks == "score":
+            scores = masses(words, _DIGITS)
+            return Evidence(0.0, 0.0, scores=tuple(scores))
+        labels = self._options.labels
+        positive, negative = masses(words, (labels.positive, labels.negative))
+        return Evidence(positive, negative)
+
+    def _note(self, usage: Json) -> None:
+        details = usage.get("prompt_tokens_details") or {}
+        self.prompt_tokens += usage.get("prompt_tokens") or 0
+        self.cached_tokens += details.get("cached_tokens") or 0
+
+    async def count(self, conversation: Conversation) -> int:
+        """How many tokens the server counts; asks it where no stream has told yet.
+
+        Raises:
+            ContextTooLong: the conversation does not fit.
+            EngineError: the server does not tell.
+            EngineLost: nobody answers, after all tries.
+        """
+        await self.start()
+        if hash(conversation) not in self._prompts:
+            body = {
+                **self._common(conversation),
+                **self.facts.route.opened(conversation),
+                "max_tokens": 1,
+            }
+            answer = await self._client.post(self._url, body, self._session_of(conversation))
+            told = (answer.get("usage") or {}).get("prompt_tokens")
+            if not isinstance(told, int):
+                raise EngineError(f"{self.name} does not tell how long a prompt is")
+            self._keep_count(conversation, told)
+        return self._prompts[hash(conversation)]
+
+    def _keep_count(self, conversation: Conversation, tokens: int) -> None:
+        self._prompts[hash(conversation)] = tokens
+        if len(self._prompts) > _COUNTED:
+            self._prompts.popitem(last=False)
+
+    async def running(self) -> int | None:
+        """How many requests the server is at, by its metrics; None where it does not tell."""
+        try:
+            text = await self._client.text(f"{self._options.root}/metrics")
+        except EngineError:
+            return None
+        found = _RUNNING.findall(text)
+        return round(sum(map(float, found))) if found else None
+
+    async def ahead(self) -> float | None:
+        """How many seconds the server's clock is ahead of ours; None where it does not tell."""
+        asked = datetime.now(UTC)
+        told = await self._client.date(f"{self._options.base}/models")
+        if told is None:
+            return None
+        if told.tzinfo is None:
+            told = told.replace(tzinfo=UTC)
+        # It tells whole seconds, and the answer took its time.
+        middle = asked + (datetime.now(UTC) - asked) / 2
+        return (told - middle).total_seconds() + 0.5
+
+    @property
+    def _url(self) -> str:
+        return f"{self._options.base}{self.facts.route.path}"
+
+    def _session_of(self, conversation: Conversation) -> str:
+        """A name for the conversation: the same for all its requests."""
+        return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
+
+    def _common(self, conversation: Conversation) -> dict[str, Any]:
+        """What every request carries."""
+        body: dict[str, Any] = {"model": self.facts.model}
+        if self.facts.server.salted and (times := self._salts[hash(conversation)]):
+            body["cache_salt"] = f"{self._session}-{times}"
+        return body
+
+    def forget(self, conversation: Conversation) -> None:
+        """Make the server compute the conversation anew, where its cache can be kept apart."""
+        self._salts[hash(conversation)] += 1
+
+    async def aclose(self) -> None:
+        """Close all connections; idempotent."""
+        await self._client.aclose()
+
+
+def _thinks(text: str) -> bool:
+    """Whether a think tag is open at the end of a text."""
+    return text.rfind(THINK) > text.rfind(THOUGHT)

@@ -1,0 +1,206 @@
+"""An engine that plays back what it was given: for tests, simulations and demonstrations."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Literal, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from dreamr.conversation import Conversation, Text
+from dreamr.engines.protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.errors import EngineError, EngineLost
+from dreamr.gate import VERDICT, Evidence, Query
+
+Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
+Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
+
+Finish: TypeAlias = Literal["stop", "length"]
+
+_WORD = re.compile(r"\s+|\S+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What goes wrong in a call: `error` is raised after `tokens` tokens of a stream."""
+
+    error: Exception
+    tokens: int = 0
+
+
+def words(text: str) -> Iterator[str]:
+    """The default tokens: words with the white space behind them."""
+    return (match.group() for match in _WORD.finditer(text))
+
+
+@dataclass(kw_only=True)
+class ScriptedEngine:
+    r"""Plays a script, with given latencies, opinions and failures; deterministic.
+
+    script: what the model writes. A text is continued wherever the prefix is a beginning of it, and
+    nothing is written elsewhere; a sequence of steps is played by position, whatever the prefix
+    says; a mapping leads from the prefix's text to the continuation; a function does as it likes.
+    opinion: what `judge` finds, as the ratio for all steps, a mapping from a step's text (those
+    not in it get 0), or a function of the context before the step and the step.
+    sureness: with which probability it writes a token, from the token's text; None: it is silent.
+    token_seconds, judge_seconds: latency of each token and of each judge call; infinite: it hangs.
+    capacity: so many calls at work at once take no longer than one alone; of more, each takes the
+    longer the more there are.
+    stream_failures, judge_failures: by the number of the call, each kind counted from 0. After an
+    EngineLost every call fails.
+
+    >>> engine = ScriptedEngine(script=["Two and two.\n\n", "Answer: 4"], opinion=0.9)
+    """
+
+    script: Script = ""
+    opinion: Opinion = 1.0
+    name: str = "scripted"
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    sureness: Callable[[str], float] | None = None
+    token_seconds: float = 0.0
+    judge_seconds: float = 0.0
+    capacity: float = math.inf
+    stream_failures: Mapping[int, Failure] = field(default_factory=dict)
+    judge_failures: Mapping[int, Failure] = field(default_factory=dict)
+    tokenize: Callable[[str], Iterable[str]] = words
+
+    def __post_init__(self) -> None:
+        self.streams = 0  # calls so far
+        self.judgements = 0
+        self.open_streams = 0  # calls that are not closed yet
+        self.written = 0  # tokens so far, over all calls
+        self._working = 0
+        self._lost: str | None = None
+
+    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Play the script from the prefix, one chunk a token."""
+        call, self.streams = self.streams, self.streams + 1
+        failure = self.stream_failures.get(call)
+        tokens = iter(self.tokenize(self._continuation(context)))
+        upcoming = next(tokens, None)
+        number = 0
+        self.open_streams += 1
+        try:
+            while upcoming is not None and number < sampling.max_tokens:
+                await self._work(self.token_seconds, failure, number)
+                number += 1
+                self.written += 1
+                token, upcoming = upcoming, next(tokens, None)
+                finish: Finish | None = "length" if number == sampling.max_tokens else None
+                finish = "stop" if upcoming is None else finish
+                sure = self._logprob(token) if sampling.logprobs else None
+                yield Chunk(token, 1, finish, sure, sure)
+            await self._work(0.0, failure, number)
+            if number == 0:
+                yield Chunk("", 0, "stop")
+        finally:
+            self.open_streams -= 1
+
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
+        """The opinion on each candidate, after the prefix and the candidates before it.
+
+        A score comes out of the opinion too, all of it on one digit. Agreement is not a matter of
+        opinion: it is seen from the script.
+        """
+        call, self.judgements = self.judgements, self.judgements + 1
+        steps = tuple(candidates)
+        await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
+        prefixes = (context.prefix + steps[:i] for i in range(len(steps)))
+        found = (
+            (self._evidence if query.concerns(candidate) else self._agreement)(
+                Context(context.conversation, prefix), candidate
+            )
+            for prefix, candidate in zip(prefixes, steps, strict=True)
+        )
+        return tuple(map(_scored, found) if query.asks == "score" else found)
+
+    async def count(self, conversation: Conversation) -> int:
+        """The tokens of all texts, and one a picture."""
+        parts = [part for turn in conversation.turns for part in turn.parts]
+        await self._work(0.0, None, 0)
+        return sum(
+            sum(1 for _ in self.tokenize(part.text)) if isinstance(part, Text) else 1
+            for part in parts
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self._lost is None
+
+    def forget(self, conversation: Conversation) -> None:
+        """Nothing is kept."""
+
+    async def aclose(self) -> None:
+        """Every later call fails."""
+        self._lost = self._lost or f"{self.name} is closed"
+
+    async def _work(self, seconds: float, failure: Failure | None, tokens: int) -> None:
+        """Take so long; then fail, if the failure comes after so many tokens."""
+        if seconds == float("inf"):
+            await anyio.sleep_forever()
+        elif seconds > 0:
+            self._working += 1
+            try:
+                await anyio.sleep(seconds * max(1.0, self._working / self.capacity))
+            finally:
+                self._working -= 1
+        else:
+            await anyio.lowlevel.checkpoint()
+        if self._lost is not None:
+            raise EngineLost(self._lost)
+        if failure is not None and failure.tokens == tokens:
+            self._fail(failure.error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, EngineLost):
+            self._lost = str(error)
+        raise error
+
+    def _continuation(self, context: Context) -> str:
+        script, prefix = self.script, "".join(context.prefix)
+        match script:
+            case str():
+                return script[len(prefix) :] if script.startswith(prefix) else ""
+            case Mapping():
+                return script.get(prefix, "")
+            case Sequence():
+                return "".join(script[len(context.prefix) :])
+            case _:
+                return script(context)
+
+    def _logprob(self, token: str) -> float | None:
+        return None if self.sureness is None else math.log(self.sureness(token))
+
+    def _agreement(self, context: Context, candidate: str) -> Evidence:
+        """How many of the candidate's tokens are those of the script."""
+        given, own = list(self.tokenize(candidate)), self.tokenize(self._continuation(context))
+        pairs = zip(given, own, strict=False)
+        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return Evidence(0.0, 0.0, tokens=len(given), agreed=agreed)
+
+    def _evidence(self, context: Context, candidate: str) -> Evidence:
+        match self.opinion:
+            case Mapping():
+                found: Evidence | float = self.opinion.get(candidate, 0.0)
+            case float() | int():
+                found = self.opinion
+            case _:
+                found = self.opinion(context, candidate)
+        if isinstance(found, Evidence):
+            return found
+        if not 0.0 <= found <= 1.0:
+            raise EngineError(f"{self.name}: a ratio must lie in [0, 1], not {found}")
+        return Evidence(found, 1.0 - found)
+
+
+def _scored(evidence: Evidence) -> Evidence:
+    digit = round(9 * evidence.ratio)
+    scores = tuple(evidence.mass * (other == digit) for other in range(10))
+    return replace(evidence, scores=scores)

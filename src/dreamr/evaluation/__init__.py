@@ -1,0 +1,1 @@
+"""What measures a method: tasks, benchmarks, reports, calibration, the simulator."""

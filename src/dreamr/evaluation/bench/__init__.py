@@ -1,0 +1,24 @@
+"""Many methods on the same problems over the same two engines, and what comes of it."""
+
+from dreamr.evaluation.bench.folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
+from dreamr.evaluation.bench.models import Models
+from dreamr.evaluation.bench.plan import Plan
+from dreamr.evaluation.bench.presets import PRESETS, STANDARD
+from dreamr.evaluation.bench.run import Progress, run_bench
+from dreamr.evaluation.bench.sample import Sample, Span
+
+__all__ = [
+    "CONFIG",
+    "PRESETS",
+    "PROVENANCE",
+    "SAMPLES",
+    "STANDARD",
+    "BenchError",
+    "Folder",
+    "Models",
+    "Plan",
+    "Progress",
+    "Sample",
+    "Span",
+    "run_bench",
+]

@@ -1,0 +1,44 @@
+"""Gates whose risk is stated: what may be accepted on data of a kind, with which confidence."""
+
+from dreamr.evaluation.calibration.bounds import Tested, binomial_tail, last_permitted, upper_bound
+from dreamr.evaluation.calibration.by_answers import calibrate_answers
+from dreamr.evaluation.calibration.by_steps import JudgedStep, judged_steps
+from dreamr.evaluation.calibration.families import (
+    FEW_THRESHOLDS,
+    KINDS,
+    Calibrated,
+    Candidate,
+    calibrate,
+    family,
+)
+from dreamr.evaluation.calibration.models import models_of, profiled_gate
+from dreamr.evaluation.calibration.profile import (
+    Bounds,
+    Profile,
+    Reference,
+    read_profile,
+    write_profile,
+)
+
+__all__ = [
+    "FEW_THRESHOLDS",
+    "KINDS",
+    "Bounds",
+    "Calibrated",
+    "Candidate",
+    "JudgedStep",
+    "Profile",
+    "Reference",
+    "Tested",
+    "binomial_tail",
+    "calibrate",
+    "calibrate_answers",
+    "family",
+    "judged_steps",
+    "last_permitted",
+    "models_of",
+    "profiled_gate",
+    "read_profile",
+    "upper_bound",
+    "write_profile",
+]

@@ -1,0 +1,123 @@
+"""Final answers with one gate after the other, against those of the target alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dreamr._options import RunOptions
+from dreamr._reasoner import Model
+from dreamr._side_by_side import side_by_side
+from dreamr.evaluation.calibration.bounds import last_permitted
+from dreamr.evaluation.calibration.families import Calibrated, Candidate
+from dreamr.evaluation.calibration.profile import Reference
+from dreamr.evaluation.tasks import Item, by_unit
+from dreamr.gate import Gate
+from dreamr.runner import run
+from dreamr.trace import Result, StepCommitted, StepRejected
+
+_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """What is kept of a run. accepted, rejected: tokens of each step that a gate decided on."""
+
+    answer: str
+    accepted: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+
+async def calibrate_answers(
+    target: Model,
+    draft: Model,
+    items: Sequence[Item],
+    gates: Sequence[Gate],
+    options: RunOptions,
+    risk: float,
+    confidence: float,
+    *,
+    reference: Reference = "labels",
+    on_done: Callable[[int], None] = lambda count: None,
+) -> Calibrated:
+    """The most permissive gate whose wrong answers a problem stay below the bound.
+
+    An answer is wrong that the target alone would not have given and that is not right by the
+    labels; without labels, any that the target alone would not have given. Problems that count as
+    one (`Item.unit`) are wrong where one of them is. The target alone answers each problem once.
+    Then each gate is tried on all problems, until one fails: the walk of `last_permitted`, which
+    need not know what lies behind its end.
+
+    Args:
+        target: open.
+        draft: open.
+        items: the problems.
+        gates: from the strictest to the most permissive, chosen before any of this is known.
+        options: of the runs, greedy. Their gate is not used.
+        risk: wrong answers a problem, in (0, 1).
+        confidence: with which the bound is to hold for other problems of the same kind, in (0, 1).
+        reference: what says that an answer is wrong.
+        on_done: called with the number of runs so far, those of the target alone among them.
+
+    Raises:
+        RunFailed: an engine was lost.
+        ValueError: a risk or a confidence outside (0, 1).
+    """
+    done = 0
+
+    async def all_solved(options: RunOptions, gate: Gate) -> list[_Solved]:
+        settings = replace(options.settings(), cutting=target.cutting, gate=gate)
+
+        async def solved(item: Item) -> _Solved:
+            nonlocal done
+            asked = item.conversation
+            result = await run(asked, target=target.engine, draft=draft.engine, settings=settings)
+            for model in (target, draft):
+                model.engine.forget(asked)
+            done += 1
+            on_done(done)
+            return _solved(result)
+
+        return await side_by_side(items, solved, _SIDE_BY_SIDE)
+
+    own = await all_solved(replace(options, method="target"), gates[0])
+    candidates: list[Candidate] = []
+    errors: list[int] = []
+    chosen = None
+    for place, gate in enumerate(gates):
+        found = await all_solved(options, gate)
+        kept = by_unit(
+            (item, not _wrong(item, one.answer, other.answer, reference))
+            for item, one, other in zip(items, found, own, strict=True)
+        )
+        errors.append(sum(not good for good in kept.values()))
+        last, tested = last_permitted(errors, len(kept), risk, confidence)
+        candidates.append(Candidate(gate, tested[place], *_accepted(found)))
+        if last != place:
+            break
+        chosen = candidates[place]
+    return Calibrated(tuple(candidates), chosen)
+
+
+def _wrong(item: Item, answer: str, own: str, reference: Reference) -> bool:
+    if item.read(answer) == item.read(own):
+        return False
+    return reference == "target" or not item.right(answer)
+
+
+def _solved(result: Result) -> _Solved:
+    accepted, rejected = [], []
+    for event in result.events:
+        match event:
+            case StepCommitted(step=step, verdict=verdict) if verdict is not None:
+                accepted.append(step.tokens)
+            case StepRejected(step=step):
+                rejected.append(step.tokens)
+    return _Solved(result.answer, tuple(accepted), tuple(rejected))
+
+
+def _accepted(solved: Sequence[_Solved]) -> tuple[float, float]:
+    """Shares of what the gate decided on: of the steps, and of their tokens."""
+    accepted = [tokens for one in solved for tokens in one.accepted]
+    decided = accepted + [tokens for one in solved for tokens in one.rejected]
+    return len(accepted) / max(1, len(decided)), sum(accepted) / max(1, sum(decided))

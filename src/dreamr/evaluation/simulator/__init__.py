@@ -1,0 +1,38 @@
+"""Schedules in virtual time: what a machine that we do not have would do."""
+
+from dreamr.evaluation.simulator.costs import Costs
+from dreamr.evaluation.simulator.devices import BadScenario, Devices
+from dreamr.evaluation.simulator.fitting import Fit, fit
+from dreamr.evaluation.simulator.replaying import WORKER, Prediction, replay
+from dreamr.evaluation.simulator.scenario import (
+    STEPWISE,
+    Outcome,
+    Scenario,
+    run_scripts,
+    simulate,
+    speedup,
+)
+from dreamr.evaluation.simulator.script import Drafted, Lengths, Own, Script
+from dreamr.evaluation.simulator.tables import ideal_seconds
+
+__all__ = [
+    "STEPWISE",
+    "WORKER",
+    "BadScenario",
+    "Costs",
+    "Devices",
+    "Drafted",
+    "Fit",
+    "Lengths",
+    "Outcome",
+    "Own",
+    "Prediction",
+    "Scenario",
+    "Script",
+    "fit",
+    "ideal_seconds",
+    "replay",
+    "run_scripts",
+    "simulate",
+    "speedup",
+]

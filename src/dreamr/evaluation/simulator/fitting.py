@@ -1,0 +1,300 @@
+"""What the engines cost, read from the spans of recorded runs.
+
+Spans are what the runner saw: they hold messages and the load of the machine as well. Outliers are
+cut off at both ends, and what is left is averaged, since a run's time is a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+from dreamr.evaluation.simulator.costs import Costs
+from dreamr.evaluation.simulator.devices import BadScenario
+from dreamr.schedules import Options
+
+if TYPE_CHECKING:
+    from dreamr.evaluation.bench import Sample, Span
+
+T = TypeVar("T")
+
+_CUT = 0.05  # of the values, at either end
+_AT_ONCE = 2e-4  # seconds: a step that follows another without a pause begins as that ends
+_SOON = 5e-3  # seconds: what follows later than this was not waited for
+_ENOUGH = 10  # values, below which others are taken too
+_LEAST_SECONDS = 1e-9
+_MOST_AHEAD = 40  # tokens
+DECIDED = ("accepted", "rejected")  # what became of steps that had their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Costs of the engines, and the distributions behind what was not recorded.
+
+    run: seconds of a run before its first span and after its last. drafted, own: tokens of the
+    steps that draft and target wrote. acceptance: of the steps that were decided on.
+    """
+
+    costs: Costs
+    run: float
+    drafted: tuple[int, ...]
+    own: tuple[int, ...]
+    acceptance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Of a method, what its spans do not say.
+
+    hedged: whether the target begins with each run, and reads along even where it is not heard of.
+    alike: whether steps that nobody was asked about were accepted because the target wrote the
+    same; else because the draft was trusted.
+    """
+
+    hedged: bool = False
+    alike: bool = False
+
+    @classmethod
+    def of(cls, method: str, options: Options) -> Self:
+        """That of a schedule."""
+        return cls(method == "fpsr" and options.hedge == "always", method == "lookahead")
+
+
+class Opening(NamedTuple):
+    """The first judge call of a run that gave verdicts.
+
+    tokens: of its steps, and of what was trusted before them. seconds: with the question's reading,
+    and without what the target wrote beside.
+    """
+
+    steps: int
+    tokens: int
+    seconds: float
+
+
+def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Manner()) -> Fit:
+    """Costs from runs of the target alone and of one speculative method.
+
+    Raises:
+        BadScenario: nothing to fit, for want of samples or spans.
+    """
+    own = [span for sample in target for span in sample.spans if span.lane == "target"]
+    if not own or not samples:
+        raise BadScenario("a replay needs samples of 'target' and of another method")
+    target_token = _rate(_followers(target, "target") or own, "target")
+    draft_token, ahead = _drafting(samples)
+    prompts = {(s.task, s.index): prompt_of(s, target_token) for s in target}
+    judge, judge_step, judge_token = _judging(samples, target_token, prompts, manner)
+    costs = Costs(
+        draft=draft_token,
+        target=target_token,
+        judge=judge,
+        judge_step=judge_step,
+        judge_token=judge_token,
+        open_draft=_opening(samples, draft_token),
+        message=_message(samples),
+        ahead=ahead,
+    )
+    decided = [s.fate for sample in samples for s in sample.spans if s.fate in DECIDED]
+    return Fit(
+        costs,
+        fmean(_outside(sample) for sample in samples),
+        tuple(s.tokens for x in samples for s in x.spans if s.lane == "draft" and s.tokens) or (1,),
+        tuple(span.tokens for span in own if span.fate == "kept") or (1,),
+        decided.count("accepted") / len(decided) if decided else 0.0,
+    )
+
+
+def judge_spans(sample: Sample) -> list[Span]:
+    """The judge calls that gave verdicts, in order."""
+    return [span for span in sample.spans if span.lane == "judge" and span.fate == "judging"]
+
+
+def prompt_of(alone: Sample, token: float) -> float:
+    """Seconds in which the target read the question, in a run of its own; token: of its text."""
+    own = (span for span in alone.spans if span.lane == "target")
+    first = min(own, key=lambda span: span.start, default=None)
+    return 0.0 if first is None else max(0.0, first.seconds - first.tokens * token)
+
+
+def trusted_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -> int:
+    """Tokens that were accepted without the target before what a piece of its work is about.
+
+    since: the position from which on they count.
+    """
+    return sum(
+        span.tokens
+        for span in sample.spans
+        if span.fate == "accepted"
+        and span.ratio is None
+        and since <= span.position < work.position
+        and not manner.alike
+    )
+
+
+def read_before(sample: Sample, work: Span) -> int:
+    """Up to which position the target had read, or was reading, when a piece of work began."""
+    read = [span.position for span in judge_spans(sample) if span.end <= work.start]
+    read += [s.position for s in sample.spans if s.lane == "target" and s.start < work.start]
+    return max(read, default=0)
+
+
+def opening(sample: Sample, token: float, manner: Manner) -> Opening | None:
+    """None where there is no such call. token: seconds of one of the target's."""
+    calls = judge_spans(sample)
+    if not calls:
+        return None
+    call = calls[0]
+    before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
+    begun = 0.0 if manner.hedged else min((span.start for span in before), default=call.start)
+    written = sum(span.tokens for span in before if span.end <= call.end + token)
+    tokens = call.tokens + trusted_before(sample, call, manner)
+    return Opening(call.steps, tokens, call.end - begun - written * token)
+
+
+def overlap(span: Span, others: Iterable[Span]) -> float:
+    """Seconds of a span during which one of the others was under way; these do not overlap."""
+    return sum(max(0.0, min(span.end, o.end) - max(span.start, o.start)) for o in others)
+
+
+def _rate(spans: Sequence[Span], what: str) -> float:
+    """Seconds a token, over spans that hold nothing but writing."""
+    spans = [span for span in spans if span.tokens > 0]
+    if not spans:
+        raise BadScenario(f"no span shows how fast the {what} writes")
+    kept = _trimmed(sorted(spans, key=lambda span: span.seconds / span.tokens))
+    tokens = sum(span.tokens for span in kept)
+    return max(_LEAST_SECONDS, sum(span.seconds for span in kept) / tokens)
+
+
+def _followers(samples: Iterable[Sample], lane: str) -> list[Span]:
+    """Spans that go on from the one before them, without a pause."""
+    return [b for a, b in _neighbours(samples, lane) if b.start - a.end < _AT_ONCE]
+
+
+def _neighbours(samples: Iterable[Sample], lane: str) -> list[tuple[Span, Span]]:
+    """Spans that follow each other on a lane, the second at the next position."""
+    found = []
+    for sample in samples:
+        spans = sorted((s for s in sample.spans if s.lane == lane), key=lambda s: s.start)
+        found += [(a, b) for a, b in pairwise(spans) if b.position == a.position + 1]
+    return found
+
+
+def _openers(samples: Iterable[Sample]) -> list[Span]:
+    """The first spans of drafts that were opened in mid-run."""
+    found = []
+    for sample in samples:
+        spans = sorted((s for s in sample.spans if s.lane == "draft"), key=lambda s: s.start)
+        found += [b for a, b in pairwise(spans) if b.position <= a.position]
+    return found
+
+
+def _drafting(samples: Sequence[Sample]) -> tuple[float, int]:
+    """Seconds of a drafted token, and how many are there already when a paused draft goes on.
+
+    That many are tried in turn; with each, the seconds a token are those that give the right sum,
+    and the one is taken that comes closest span by span.
+    """
+    pairs = [pair for pair in _neighbours(samples, "draft") if pair[1].fate in DECIDED]
+    rows = [(b.tokens, b.seconds, b.start - a.end > _AT_ONCE) for a, b in pairs]
+    if len(rows) < _ENOUGH:
+        spans = [s for sample in samples for s in sample.spans if s.lane == "draft"]
+        return _rate(spans, "draft"), 0
+    rows = _trimmed(sorted(rows, key=lambda row: row[1] / max(1, row[0])))
+    best = (float("inf"), _LEAST_SECONDS, 0)
+    for ahead in range(_MOST_AHEAD + 1 if any(paused for *_, paused in rows) else 1):
+        computed = [max(0, n - ahead) if paused else n for n, _, paused in rows]
+        token = sum(row[1] for row in rows) / max(1, sum(computed))
+        off = sum((row[1] - token * n) ** 2 for row, n in zip(rows, computed, strict=True))
+        best = min(best, (off, max(token, _LEAST_SECONDS), ahead))
+    return best[1], best[2]
+
+
+def _opening(samples: Sequence[Sample], token: float) -> float:
+    extra = [span.seconds - span.tokens * token for span in _openers(samples) if span.tokens]
+    return max(0.0, median(extra)) if len(extra) >= _ENOUGH else 0.0
+
+
+def _judging(
+    samples: Sequence[Sample],
+    token: float,
+    prompts: Mapping[tuple[str, int], float],
+    manner: Manner,
+) -> tuple[float, float, float]:
+    """Seconds of a call, of a step and of a token of it: least squares without outliers.
+
+    Any call may wait for the token under way. The first of a run may wait for the question to be
+    read, so it is left out where there are enough others. prompts: how long that took the target
+    alone, by task and index.
+    """
+    rows, first = [], []
+    for sample in samples:
+        writing = [span for span in sample.spans if span.lane == "target"]
+        for span in judge_spans(sample)[1:]:
+            waited = any(other.start < span.start < other.end for other in writing)
+            before = trusted_before(sample, span, manner, read_before(sample, span))
+            rows.append(
+                (span.steps, span.tokens + before, span.seconds - (token / 2 if waited else 0.0))
+            )
+        if opened := opening(sample, token, manner):
+            seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
+            first.append((opened.steps, opened.tokens, seconds))
+    if len(rows) < _ENOUGH:
+        rows += first
+    if not rows:
+        return 0.0, 0.0, 0.0
+    for _ in range(3):
+        found = _least_squares(rows)
+        off = [row[2] - (found[0] + found[1] * row[0] + found[2] * row[1]) for row in rows]
+        order = sorted(range(len(rows)), key=lambda i: off[i])
+        if len(rows) < 2 * _ENOUGH:
+            break
+        rows = [rows[i] for i in _trimmed(order)]
+    return found
+
+
+def _least_squares(rows: Sequence[tuple[int, int, float]]) -> tuple[float, float, float]:
+    """Seconds = base + step * steps + token * tokens, none of them negative."""
+    import numpy as np  # heavy, and a replay alone needs it
+
+    table = np.array([(1.0, steps, tokens) for steps, tokens, _ in rows])
+    seconds = np.array([row[2] for row in rows])
+    used = [0, 1, 2]
+    while True:
+        found, *_ = np.linalg.lstsq(table[:, used], seconds, rcond=None)
+        if len(used) == 1 or found.min() >= 0:
+            break
+        used.pop(int(found.argmin()))
+    full = [0.0, 0.0, 0.0]
+    for place, value in zip(used, found, strict=True):
+        full[place] = max(0.0, float(value))
+    return full[0], full[1], full[2]
+
+
+def _message(samples: Sequence[Sample]) -> float:
+    """From verdicts to what the schedule makes of them."""
+    gaps = []
+    for sample in samples:
+        starts = sorted(span.start for span in sample.spans)
+        for span in judge_spans(sample):
+            after = next((start for start in starts if start >= span.end), None)
+            if after is not None and after - span.end < _SOON:
+                gaps.append(after - span.end)
+    return median(gaps) if gaps else 0.0
+
+
+def _outside(sample: Sample) -> float:
+    """Seconds before the first span and after the last."""
+    first = min((span.start for span in sample.spans), default=0.0)
+    last = max((span.end for span in sample.spans), default=sample.seconds)
+    return max(0.0, first + sample.seconds - last)
+
+
+def _trimmed(values: list[T]) -> list[T]:
+    """Without the lowest and the highest, of sorted values."""
+    cut = int(_CUT * len(values))
+    return values[cut : len(values) - cut]

@@ -1,0 +1,169 @@
+"""What the models would write and say in one run, position by position.
+
+A script does not depend on timing, so that all methods and machines meet the same luck. A step that
+is drafted anew at a position is drafted alike: the one before was thrown away unread.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dreamr.evaluation.simulator.devices import BadScenario
+from dreamr.gate import Evidence, Verdict
+from dreamr.schedules import Finish, Role
+from dreamr.steps import Ending, Step
+
+_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
+_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))
+_TRUSTED = Verdict(True, 1.0, 0.5, "trusted in the script")
+_TRIES = 8  # no race has more
+_BEGUN = Evidence(0.0, 1.0, own="target")
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A step of the draft: its tokens, whether the gate accepts it, whether it claims the end.
+
+    same: whether the target writes the same words, so that nobody need be asked. completes: where
+    it is rejected and the draft is shown how the target begins its own, the tokens that the draft
+    then writes to end that like the target; 0 where it ends it otherwise. again: where it is
+    rejected, which further try is accepted, from 1 on; 0: none. trusted: whether it is accepted
+    without the target, which has not read it then.
+    """
+
+    tokens: int
+    accepted: bool
+    claims: bool = False
+    same: bool = False
+    completes: int = 0
+    again: int = 0
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A step of the target. work: for how many tokens it has to compute, where some are known."""
+
+    tokens: int
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The steps of one run, one a position, by either model.
+
+    ends: whether the last is the final answer; else a limit on steps ends the run.
+    """
+
+    drafted: Sequence[Drafted]
+    own: Sequence[Own]
+    ends: bool = True
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def write(self, role: Role, position: int) -> tuple[Step, float, Finish | None]:
+        """The step at a position, its work in tokens, and how the stream ends with it."""
+        entry = self.at(position) if role == "draft" else self.own[position % len(self.own)]
+        work = entry.work if isinstance(entry, Own) else entry.tokens
+        ending, finish = self._ending(entry, position)
+        writer = "either" if self.at(position).same else role
+        return Step(f"{writer} {position}", entry.tokens, ending), work, finish
+
+    def complete(self, position: int) -> tuple[Step, float, Finish | None]:
+        """The target's own step as the draft ends it, as `write`."""
+        step, _, finish = self.write("target", position)
+        tokens = self.at(position).completes
+        return replace(step, tokens=tokens), tokens, finish
+
+    def try_again(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
+        """What the draft writes at its further try of that number, as `write`."""
+        step, work, finish = self.write("draft", position)
+        return replace(step, text=f"try {number} {position}"), work, finish
+
+    def _ending(self, entry: Drafted | Own, position: int) -> tuple[Ending, Finish | None]:
+        if self.ends and position >= len(self.own) - 1:
+            return Ending.ANSWER, "stop"
+        if isinstance(entry, Drafted) and entry.claims:
+            return Ending.END, "stop"
+        return Ending.DELIMITER, None
+
+    def distrusted(self) -> Script:
+        """The same with the target asked about every step."""
+        return replace(self, drafted=[replace(step, trusted=False) for step in self.drafted])
+
+    def at(self, position: int) -> Drafted:
+        """The drafted step at a position."""
+        return self.drafted[position % len(self.own)]
+
+    def at_once(self, position: int) -> Verdict | None:
+        """On the drafted step at a position, where the target need not be asked."""
+        return _TRUSTED if self.at(position).trusted else None
+
+    def verdict(self, position: int, retries: int = 0) -> Verdict:
+        """On the drafted step at a position, or a further try there."""
+        entry = self.at(position)
+        if entry.again == retries if retries else entry.accepted:
+            return _ACCEPTED
+        return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of a step: a gamma distribution, in whole tokens, at least one.
+
+    spread: standard deviation over mean; 0 is always the same.
+    """
+
+    mean: float
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.mean < 1e6:
+            raise BadScenario(f"steps must have a mean of 1 to 1e6 tokens, not {self.mean:g}")
+        if not 0 <= self.spread <= 3:
+            raise BadScenario(f"the spread of lengths must lie in [0, 3], not {self.spread:g}")
+
+    def draw(self, luck: random.Random) -> int:
+        """One length."""
+        if self.spread == 0:
+            return round(self.mean)
+        shape = self.spread**-2
+        return max(1, round(luck.gammavariate(shape, self.mean / shape)))
+
+
+def draw_script(
+    seed: str,
+    steps: int,
+    acceptance: float,
+    draft: Lengths,
+    target: Lengths,
+    *,
+    ends: bool,
+    even: bool = False,
+    again: float = 0.0,
+    trusted: float = 0.0,
+) -> Script:
+    """A script with independent acceptance; the same for the same seed.
+
+    even: the share of accepted steps is as stated, to one step, instead of on the average. again:
+    how often a further try at a rejected step is accepted. trusted: how many of the accepted steps
+    need no target.
+    """
+    other_luck = random.Random(f"{seed} again")
+    trust = random.Random(f"{seed} trust")
+    luck = random.Random(seed)
+    ranks = luck.sample(range(steps), steps)
+    drafted, own = [], []
+    for rank in ranks:
+        drawn = (rank + 0.5) / steps if even else luck.random()
+        tries = (n for n in range(1, _TRIES + 1) if other_luck.random() < again)
+        accepted, unseen = drawn < acceptance, trust.random() < trusted
+        drafted.append(
+            Drafted(draft.draw(luck), accepted, again=next(tries, 0), trusted=accepted and unseen)
+        )
+        tokens = target.draw(luck)
+        own.append(Own(tokens, tokens))
+    return Script(drafted, own, ends)

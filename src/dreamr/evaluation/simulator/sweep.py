@@ -1,0 +1,140 @@
+"""Maps: one figure over two axes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dreamr.evaluation.simulator.costs import Costs
+from dreamr.evaluation.simulator.devices import Devices
+from dreamr.evaluation.simulator.machines import Pair
+from dreamr.evaluation.simulator.predictions import predict
+from dreamr.evaluation.simulator.scenario import Scenario, simulate
+
+ACCEPTANCES = tuple(round(0.05 * step, 2) for step in range(2, 20))
+RATIOS = tuple(round(0.03 * (1 / 0.03) ** (step / 9), 3) for step in range(10))
+VERDICTS = tuple(round(0.02 * 30 ** (step / 6), 3) for step in range(7))
+WINDOWS = (1, 2, 3, 4, 6, 8)
+PAIR_ACCEPTANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_AS_GOOD = 0.01  # a window this close to the best is as good
+
+Told = Callable[[], None]  # after each cell
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """values[j][i] belongs to xs[i] and ys[j]. The names say what they are."""
+
+    x: str
+    y: str
+    value: str
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def write_csv(self, path: Path) -> None:
+        """One row a cell."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([self.x, self.y, self.value])
+            for y, row in zip(self.ys, self.values, strict=True):
+                writer.writerows((x, y, round(v, 4)) for x, v in zip(self.xs, row, strict=True))
+
+
+def speedup_map(base: Scenario, verdict: float, told: Told = lambda: None) -> Map:
+    """The speed-up of the base's method over acceptance and the cost of a drafted step."""
+    alone = {a: _alone(base, a) for a in ACCEPTANCES}
+    rows = []
+    for ratio in RATIOS:
+        costs = _relative(base, ratio, verdict)
+        row = []
+        for a in ACCEPTANCES:
+            row.append(alone[a] / simulate(replace(base, costs=costs, acceptance=a)).seconds)
+            told()
+        rows.append(tuple(row))
+    names = ("acceptance", "cost of a drafted step", "speed-up")
+    return Map(*names, ACCEPTANCES, RATIOS, tuple(rows))
+
+
+def window_map(base: Scenario, told: Told = lambda: None) -> Map:
+    """The least window that is as good as any, over the costs of a drafted step and a verdict."""
+    rows = []
+    for verdict in VERDICTS:
+        row = []
+        for ratio in RATIOS:
+            costs = _relative(base, ratio, verdict)
+            row.append(float(_best_window(replace(base, costs=costs))))
+            told()
+        rows.append(tuple(row))
+    names = ("cost of a drafted step", "cost of a verdict", "best window")
+    return Map(*names, RATIOS, VERDICTS, tuple(rows))
+
+
+def _best_window(scenario: Scenario) -> int:
+    seconds = {
+        window: simulate(
+            replace(scenario, options=replace(scenario.options, window=window))
+        ).seconds
+        for window in WINDOWS
+    }
+    best = min(seconds.values())
+    return next(w for w in WINDOWS if seconds[w] <= best * (1 + _AS_GOOD))
+
+
+def _relative(base: Scenario, ratio: float, verdict: float) -> Costs:
+    return Costs.relative(ratio, verdict, base.draft_steps.mean, base.target_steps.mean)
+
+
+def _alone(base: Scenario, acceptance: float) -> float:
+    costs = _relative(base, 1.0, 0.0)
+    plain = replace(base, costs=costs, acceptance=acceptance, devices=Devices())
+    return simulate(plain.alone()).seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One placement of a pair over acceptances. honest: whether it also beats the target alone
+    spread over all of its devices.
+    """
+
+    gpu: str
+    place: str
+    costs: Costs
+    speedups: tuple[float, ...]
+    honest: tuple[float, ...]
+
+
+def pair_rows(
+    pairs: Sequence[tuple[str, Pair]], base: Scenario, told: Told = lambda: None
+) -> list[PairRow]:
+    """For each device kind and placement the speed-ups over `PAIR_ACCEPTANCES`."""
+    rows = []
+    for gpu, pair in pairs:
+        columns = []
+        for acceptance in PAIR_ACCEPTANCES:
+            columns.append(predict(pair, replace(base, acceptance=acceptance)))
+            told()
+        for placed in zip(*columns, strict=True):
+            first = placed[0]
+            rows.append(
+                PairRow(
+                    gpu,
+                    first.placement.words,
+                    first.costs,
+                    tuple(one.speedup for one in placed),
+                    tuple(one.honest_speedup for one in placed),
+                )
+            )
+    return rows
+
+
+def write_pair_csv(rows: Sequence[PairRow], path: Path) -> None:
+    """One row a cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["gpu", "placement", "acceptance", "speed-up", "on equal devices"])
+        for row in rows:
+            for a, speedup, honest in zip(PAIR_ACCEPTANCES, row.speedups, row.honest, strict=True):
+                writer.writerow([row.gpu, row.place, a, round(speedup, 4), round(honest, 4)])

@@ -1,0 +1,179 @@
+"""Rows of figures, ready to be shown: methods compared, pairs placed, benches replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dreamr.evaluation.simulator import closed_loop as closed
+from dreamr.evaluation.simulator.devices import BadScenario, Devices
+from dreamr.evaluation.simulator.fitting import Manner, fit
+from dreamr.evaluation.simulator.machines import Pair
+from dreamr.evaluation.simulator.predictions import predict
+from dreamr.evaluation.simulator.replaying import replay
+from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario, simulate
+from dreamr.schedules import Options
+
+if TYPE_CHECKING:
+    from dreamr.evaluation.bench import Sample
+
+Row: TypeAlias = dict[str, Any]
+
+_TYPICAL = 15  # tokens of a step, for the time of a judge call that is shown
+
+
+def compared(scenario: Scenario, methods: Sequence[str], cost: float, verdict: float) -> list[Row]:
+    """Methods beside each other. cost, verdict: in steps of the target, for the closed forms."""
+    alone = simulate(scenario.alone())
+    rows = []
+    for method in methods:
+        outcome = simulate(replace(scenario, method=method))
+        form = closed.of_method(method, scenario.acceptance, cost, verdict, scenario.options.window)
+        formal = scenario.devices == Devices() and not scenario.trusted
+        rows.append(
+            {
+                "method": method,
+                "speed-up": alone.seconds / outcome.seconds,
+                "closed form": form if formal else None,
+                "accepted": outcome.accepted,
+                "draft busy": outcome.busy("draft"),
+                "target busy": outcome.busy("target"),
+                "judge busy": outcome.busy("judge"),
+                "wasted": outcome.wasted,
+                "latency": outcome.latency,
+            }
+        )
+    return rows
+
+
+def placed_pairs(
+    named: Sequence[tuple[str, Pair]], scenario: Scenario, methods: Sequence[str]
+) -> list[Row]:
+    """Pairs on their devices, method by method.
+
+    Raises:
+        BadScenario: they do not fit anywhere.
+    """
+    rows = []
+    for name, pair in named:
+        for method in methods:
+            for placed in predict(pair, replace(scenario, method=method)):
+                costs, tokens = placed.costs, scenario.target_steps.mean
+                rows.append(
+                    {
+                        "gpu": name,
+                        "devices": placed.placement.words,
+                        "method": method,
+                        "draft t/s": 1 / costs.draft,
+                        "target t/s": 1 / costs.target,
+                        "c": costs.draft / costs.target,
+                        "v": costs.judging(1, round(tokens)) / (tokens * costs.target),
+                        "speed-up": placed.speedup,
+                        "equal devices": placed.honest_speedup,
+                        "seconds": placed.outcome.latency,
+                        "requests/min": 60 * placed.outcome.requests_a_second,
+                    }
+                )
+    if not rows:
+        raise BadScenario("the target does not fit on 8 such devices: name another gpu")
+    return rows
+
+
+def replayed(folder: Path, methods: Sequence[str] | None) -> list[Row]:
+    """The methods of a bench's folder that have whole steps, replayed, one problem at a time.
+
+    methods: only these, by their names in the bench or by their schedules; None is all.
+
+    Raises:
+        BadScenario: the folder holds no samples, or none that can be replayed.
+    """
+    by_method = _by_method(sample for sample in _samples(folder) if sample.concurrency == 1)
+    target = by_method.pop("target", [])
+    if not target:
+        raise BadScenario(
+            f"{folder} has no samples of 'target', one at a time, to compare a replay with"
+        )
+    rows = []
+    for label, samples in by_method.items():
+        known = _schedule(label)
+        if known is None or (methods and label not in methods and known[0] not in methods):
+            continue
+        found = replay(target, samples, *known)
+        costs = found.costs
+        rows.append(
+            {
+                "method": label,
+                "problems": found.problems,
+                "measured": found.measured_speedup,
+                "predicted": found.speedup,
+                "off by": found.error,
+                "ideal": found.ideal_speedup,
+                "efficiency": found.efficiency,
+                "draft ms": 1000 * costs.draft,
+                "target ms": 1000 * costs.target,
+                "judge ms": 1000 * costs.judging(1, _TYPICAL),
+            }
+        )
+    if not rows:
+        raise BadScenario(f"{folder} has no samples of a method that can be replayed")
+    return rows
+
+
+def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float]:
+    """For a task, method and concurrency the mean seconds a problem with the engines' work alone.
+
+    Of methods that have whole steps, and of problems one at a time; the others are left out.
+    """
+    by_method = _by_method(sample for sample in samples if sample.concurrency == 1)
+    target = by_method.pop("target", [])
+    found = {}
+    for label, own in by_method.items():
+        known = _schedule(label)
+        if known is None or not target:
+            continue
+        fitted = fit(target, own, Manner.of(*known))
+        for task in {sample.task for sample in own}:
+            chosen = [sample for sample in own if sample.task == task]
+            prediction = replay(target, chosen, *known, fitted=fitted)
+            found[task, label, 1] = prediction.ideal_seconds / prediction.problems
+    return found
+
+
+def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.method, []).append(sample)
+    return found
+
+
+def _samples(folder: Path) -> list[Sample]:
+    from dreamr.evaluation.bench import SAMPLES, Sample  # only here: other commands need no bench
+
+    path = folder / SAMPLES
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise BadScenario(f"cannot read {path} ({reason}): name the folder of a bench") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(Sample.from_line(line, number))
+            except ValueError as error:
+                raise BadScenario(f"{path}, {error}") from error
+    return found
+
+
+def _schedule(label: str) -> tuple[str, Options] | None:
+    """The schedule of a bench's method, and how it is set; None where it has no whole steps."""
+    from dreamr._options import RunOptions
+    from dreamr.evaluation.bench import PRESETS
+
+    if label not in PRESETS:
+        return None
+    settings = PRESETS[label].options(RunOptions()).settings()
+    speculates = settings.method in STEPWISE and settings.method not in ("draft", "target")
+    return (settings.method, settings.options) if speculates else None

@@ -1,0 +1,132 @@
+"""Paper to draw on: 144 x 144 pixels, seen by the models as 6 x 6 patches of 24.
+
+While it draws, a canvas writes down what lies under each patch as a pair of words; the vision
+tower is taught to name them before anything else is learnt.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from importlib.resources import files
+from random import Random
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 144
+PATCH = 24
+GRID = SIDE // PATCH
+NOTHING = ("", "")
+
+FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold")
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 40, 40),
+    "blue": (38, 84, 210),
+    "green": (30, 150, 60),
+    "yellow": (235, 190, 20),
+    "purple": (140, 50, 170),
+    "black": (30, 30, 30),
+}
+
+
+@lru_cache(maxsize=64)
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    path = files("dreamr.evaluation.tasks") / "fonts" / f"{name}.ttf"
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+class Canvas:
+    """A picture in the making. All draws take their jitter from one seeded generator."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        tint = tuple(rng.randint(236, 255) for _ in range(3))
+        self._image = Image.new("RGB", (SIDE, SIDE), tint)
+        self._draw = ImageDraw.Draw(self._image)
+        self._labels = [NOTHING] * (GRID * GRID)
+        self._font = rng.choice(FONTS)
+        self._ink = tuple(rng.randint(0, 70) for _ in range(3))
+
+    def label(self, left: int, top: int, width: int, height: int, what: tuple[str, str]) -> None:
+        """Name the patches from column `left` and row `top` on (in patches)."""
+        for row in range(top, top + height):
+            for column in range(left, left + width):
+                self._labels[row * GRID + column] = what
+
+    def text(self, left: int, row: int, width: int, text: str, *, name: bool = True) -> None:
+        """Write a word or number over `width` patches of one row and name them after it."""
+        size = self.rng.randint(13, 16)
+        room = width * PATCH - 4
+        while (font := _font(self._font, size)).getlength(text) > room:
+            size -= 1
+        slack = room - font.getlength(text)
+        x = left * PATCH + 2 + min(slack, self.rng.uniform(0, 6))
+        y = row * PATCH + self.rng.uniform(9, 14)
+        self._draw.text((x, y), text, font=font, fill=self._ink, anchor="lm")
+        if name:
+            covered = max(1, math.ceil((x + font.getlength(text) - 5) / PATCH) - left)
+            self.label(left, row, min(width, covered), 1, _pair(text))
+
+    def shape(self, x: float, y: float, radius: float, shape: str, colour: str) -> None:
+        """Draw a filled shape around a point (pixels)."""
+        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLOURS[colour])
+        if shape == "circle":
+            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+            return
+        turn = self.rng.uniform(-0.12, 0.12)
+        self._draw.polygon(
+            [(x + px, y + py) for px, py in _outline(shape, radius, turn)], fill=fill
+        )
+
+    def bar(self, box: tuple[float, float, float, float], colour: str) -> None:
+        """Draw a filled box (left, top, right, bottom in pixels)."""
+        self._draw.rectangle(box, fill=COLOURS[colour])
+
+    def line(self, points: tuple[float, float, float, float], *, light: bool = False) -> None:
+        """Draw a ruled line."""
+        self._draw.line(points, fill=(205, 205, 205) if light else self._ink, width=1)
+
+    def arrow(self, x: float, y: float, length: float, *, both: bool = False) -> None:
+        """Draw an arrow to the right, or one with two heads, around a point."""
+        half = length / 2
+        self._draw.line((x - half, y, x + half, y), fill=self._ink, width=2)
+        tips = [(x + half, -5)] + ([(x - half, 5)] if both else [])
+        for tip, back in tips:
+            self._draw.polygon([(tip, y), (tip + back, y - 4), (tip + back, y + 4)], fill=self._ink)
+
+    def finish(self) -> tuple[Image.Image, tuple[tuple[str, str], ...]]:
+        """The picture as a camera might see it (turned a little, grainy), and its labels."""
+        import numpy as np  # here, since naming the tasks must not cost its import
+
+        corner = self._image.getpixel((0, 0))
+        angle = self.rng.uniform(-1.5, 1.5)
+        turned = self._image.rotate(angle, Image.Resampling.BILINEAR, fillcolor=corner)
+        noise = np.random.default_rng(self.rng.getrandbits(32)).normal(
+            0, self.rng.uniform(0, 6), (SIDE, SIDE, 1)
+        )
+        grainy = np.clip(np.asarray(turned, dtype=np.float32) + noise, 0, 255).astype(np.uint8)
+        return Image.fromarray(grainy), tuple(self._labels)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """A number is named by its tens and ones, a word by itself."""
+    if text.isdigit():
+        return (f"{int(text) // 10}_", text[-1])
+    return (text, "")
+
+
+def _outline(shape: str, radius: float, turn: float) -> list[tuple[float, float]]:
+    if shape == "star":
+        corners = [(radius if i % 2 == 0 else radius * 0.45, i * math.pi / 5) for i in range(10)]
+    elif shape == "cross":
+        arm, third = radius * 0.95, radius * 0.33
+        points = [(-third, -arm), (third, -arm), (third, -third), (arm, -third), (arm, third),
+                  (third, third), (third, arm), (-third, arm), (-third, third), (-arm, third),
+                  (-arm, -third), (-third, -third)]  # fmt: skip
+        corners = [(math.hypot(x, y), math.atan2(x, -y)) for x, y in points]
+    else:
+        count = {"triangle": 3, "square": 4}[shape]
+        start = math.pi / 4 if shape == "square" else 0.0
+        reach = radius * 1.2 if shape == "square" else radius * 1.1
+        corners = [(reach, start + i * 2 * math.pi / count) for i in range(count)]
+    return [(r * math.sin(a + turn), -r * math.cos(a + turn)) for r, a in corners]

@@ -1,0 +1,82 @@
+"""MathVerse, testmini: mathematics in diagrams (arXiv 2403.14624; 3,940 rows).
+
+Each of 788 problems comes in five versions that move what is said from the text into the picture;
+`kind` is the version, since the paper reports each by itself.
+
+Published protocol: a language model extracts the answer from the completion, and a second call
+judges whether it means the same as the reference. Here rules do both: the letter of the choice, or
+the value, which must be equal as a number or as a text. What the judge would accept in other words
+is wrong here, so scores usually lie below the published ones and cannot be compared to a
+leaderboard. Methods run over the same items here can be compared with each other.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from dreamr.evaluation.tasks.item import Item
+from dreamr.evaluation.tasks.public.answers import letter, stated
+from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
+from dreamr.evaluation.tasks.public.origin import Origin
+from dreamr.evaluation.tasks.public.prompt import LETTER, VALUE, ask, picture, text_of
+from dreamr.evaluation.tasks.public.rows import Row
+from dreamr.evaluation.tasks.public.values import same_value
+
+NAME = "mathverse"
+LETTERS = "ABCDEFGH"
+
+_CHOICE = re.compile(r"^\s*\(?([A-H])\)?\s*[:.]\s*(.*?)\s*$", re.MULTILINE)
+_NO_PICTURE = "Text Only"  # a version in a file of its own on the hub
+# In the version "Vision Only" the picture holds the question.
+_IN_PICTURE = "Answer the question that is written in the picture."
+
+
+def item(row: Row, entry: Entry) -> Item:
+    """An item of a row of the hub's files."""
+    identity = text_of(row.get("sample_index")) or str(entry.row)
+    version = text_of(row["problem_version"])
+    is_choice = text_of(row["question_type"]) == "multi-choice"
+    where = f"{NAME} {identity}"
+    images = [] if version == _NO_PICTURE else [picture(row["image"], where)]
+    wanted = LETTER if is_choice else VALUE
+    question = text_of(row["question"]) or _IN_PICTURE
+    answer = text_of(row["answer"])
+    choices = choices_in(text_of(row.get("question_for_eval")) or question)
+    return Item(
+        task=NAME,
+        index=entry.index,
+        id=identity,
+        kind=version,
+        unit=entry.unit,
+        conversation=ask(question, wanted, images),
+        read=partial(letter, choices=choices) if is_choice else _value,
+        right=partial(_chooses, choices, answer) if is_choice else partial(_gives, answer),
+    )
+
+
+def choices_in(question: str) -> dict[str, str]:
+    """The choices at the end of a question, by their letters; empty ones where it has none."""
+    _, _, behind = question.rpartition("Choices:")
+    found = dict(_CHOICE.findall(behind))
+    return found or dict.fromkeys(LETTERS, "")
+
+
+def _chooses(choices: dict[str, str], answer: str, text: str) -> bool:
+    return letter(text, choices) == answer.strip(" ().:").upper()
+
+
+def _value(text: str) -> str | None:
+    return stated(text) or None
+
+
+def _gives(answer: str, text: str) -> bool:
+    return same_value(stated(text), answer)
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    origin=Origin("AI4Math/MathVerse", "testmini"),
+    columns=("image", "question", "answer", "question_type", "problem_version"),
+    item=item,
+)

@@ -1,0 +1,134 @@
+"""MMMU, validation: college questions of 30 subjects with up to seven pictures (arXiv 2311.16502).
+
+The hub's set has a folder for each subject; `kind` is the subject. Pictures stand where question
+and choices name them (`<image 1>`).
+
+Published protocol: rules alone, for letters and for open questions
+(https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). Where they find no letter, one is drawn
+at random, and is right for one in four. Here that is no answer (`Item.read` gives None, to be
+counted apart) and wrong; in turn some more ways to write a letter are read ("A)", "A:", "**A**",
+the words of a choice in a short answer), and where there is a marker, only what stands behind it
+is. For completions that end as they were asked to, both agree, and accuracies can be compared with
+published ones for prompts that ask for reasoning.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from dreamr.conversation import Image
+from dreamr.evaluation.tasks.item import Item
+from dreamr.evaluation.tasks.public.answers import letter, stated
+from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
+from dreamr.evaluation.tasks.public.origin import Origin
+from dreamr.evaluation.tasks.public.prompt import (
+    LETTER,
+    WORDS,
+    ask_interleaved,
+    choices_of,
+    listed,
+    picture,
+    string_list,
+    text_of,
+)
+from dreamr.evaluation.tasks.public.rows import Row
+
+NAME = "mmmu"
+PICTURES = range(1, 8)
+
+_NUMBER = re.compile(r"-?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+_LEADS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ", "=")
+
+
+def item(row: Row, entry: Entry) -> Item:
+    """An item of a row of the hub's files."""
+    identity = text_of(row["id"])
+    where = f"{NAME} {identity}"
+    is_choice = text_of(row["question_type"]) == "multiple-choice"
+    choices = choices_of(string_list(row["options"], where)) if is_choice else {}
+    text = "\n".join(filter(None, (text_of(row["question"]), listed(choices))))
+    answers = _answers(row["answer"], where)
+    return Item(
+        task=NAME,
+        index=entry.index,
+        id=identity,
+        kind=subject(identity),
+        unit=entry.unit,
+        conversation=ask_interleaved(text, LETTER if is_choice else WORDS, _pictures(row, where)),
+        read=partial(letter, choices=choices, last=True) if is_choice else _said,
+        right=partial(_chooses, choices, answers) if is_choice else partial(_says, answers),
+    )
+
+
+def subject(identity: str) -> str:
+    """The subject in an id like `validation_Art_Theory_12`."""
+    return "_".join(identity.split("_")[1:-1]) or identity
+
+
+def _pictures(row: Row, where: str) -> dict[int, Image]:
+    values = {number: row.get(f"image_{number}") for number in PICTURES}
+    return {n: picture(value, where) for n, value in values.items() if value is not None}
+
+
+def _answers(value: Any, where: str) -> list[str]:
+    """One answer, or several that all are right, as a list in Python's notation."""
+    text = text_of(value)
+    return string_list(text, where) if text.startswith("[") and text.endswith("]") else [text]
+
+
+def _chooses(choices: dict[str, str], answers: list[str], text: str) -> bool:
+    return letter(text, choices, last=True) in answers
+
+
+def _said(text: str) -> str | None:
+    return stated(text) or None
+
+
+def _says(answers: list[str], text: str) -> bool:
+    """The published rule: a number equal to two places, or the answer's words within the text."""
+    said = list(_pieces(stated(text).lower().strip(" .")))
+    numbers = {value for piece in said for value in _numbers(piece)}
+    return any(
+        _number(answer) in numbers if _number(answer) is not None else _within(answer, said)
+        for answer in answers
+    )
+
+
+def _pieces(said: str) -> Iterator[str]:
+    """What stands behind the last word that leads up to an answer, or the whole without one."""
+    tails = [said.split(lead)[-1].strip() for lead in _LEADS if lead in said]
+    yield min((tail for tail in tails if tail), key=len, default=said)
+
+
+def _within(answer: str, said: list[str]) -> bool:
+    words = answer.strip().lower()
+    # One letter is in most texts: it must stand alone.
+    shape = rf"(?<!\w){re.escape(words)}(?!\w)" if len(words) == 1 else re.escape(words)
+    return bool(words) and any(re.search(shape, piece) for piece in said)
+
+
+def _numbers(text: str) -> Iterator[float]:
+    for found in _NUMBER.finditer(text):
+        value = _number(found[0])
+        if value is not None:
+            yield value
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text.replace(",", ""))
+    except ValueError:
+        return None
+    return round(value, 2) if math.isfinite(value) else None
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    origin=Origin("MMMU/MMMU", "validation", "*"),
+    columns=("id", "question", "options", "answer", "question_type", "image_1"),
+    item=item,
+)

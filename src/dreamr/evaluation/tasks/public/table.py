@@ -1,0 +1,59 @@
+"""A parquet file of one's own as a task: a picture, a question and an answer in each row."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from dreamr.evaluation.tasks.item import Item
+from dreamr.evaluation.tasks.public.answers import digits, folded, stated
+from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
+from dreamr.evaluation.tasks.public.origin import Origin
+from dreamr.evaluation.tasks.public.prompt import WORDS, ask, picture, text_of
+from dreamr.evaluation.tasks.public.rows import Row
+from dreamr.evaluation.tasks.public.values import number
+
+ENDING = ".parquet"
+
+
+def table(path: str) -> Benchmark:
+    """The task of a file with the columns image, question and answer.
+
+    A picture may be missing (null), its column may not. An answer is right where it says the same
+    words, or the same number.
+    """
+    return Benchmark(
+        name=path,
+        origin=Origin(path, Path(path).stem),
+        columns=("image", "question", "answer"),
+        item=partial(_item, path),
+    )
+
+
+def _item(path: str, row: Row, entry: Entry) -> Item:
+    where = f"{path}, row {entry.index},"
+    images = [] if row["image"] is None else [picture(row["image"], where)]
+    return Item(
+        task=path,
+        index=entry.index,
+        id=str(entry.index),
+        kind=Path(path).stem,
+        unit=entry.unit,
+        conversation=ask(text_of(row["question"]), WORDS, images),
+        read=said,
+        right=partial(says, text_of(row["answer"])),
+    )
+
+
+def said(text: str) -> str | None:
+    """What a completion states as its answer; None where that is nothing."""
+    return stated(text) or None
+
+
+def says(answer: str, text: str) -> bool:
+    """The same words, or the same number in digits or as a word up to ten."""
+    given, wanted = (digits(folded(each)) for each in (stated(text), answer))
+    if given == wanted:
+        return True
+    value = number(given)
+    return value is not None and value == number(wanted)

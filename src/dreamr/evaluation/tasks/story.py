@@ -1,0 +1,317 @@
+"""Stories told by a text and two to four panels that only make sense together.
+
+Kinds: who has how many after gifts, where a hidden thing is after cups changed places, in what
+order people came. The text says who wears which colour; the panels show colours only. The
+reasoning carries what is asked for from panel to panel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Self
+
+from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
+from dreamr.evaluation.tasks.docmath import PEOPLE
+from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
+
+MOST = 4  # apples in one panel
+THINGS = ("ring", "key", "coin", "ball")
+ORDINALS = ("first", "second", "third", "fourth")
+
+Cast = tuple[tuple[str, str], ...]  # (name, colour)
+
+
+def _panel_origin(panel: int) -> tuple[int, int]:
+    """Left column and top row (patches) of a panel: two by two, each three by three patches."""
+    return 3 * (panel % 2), 3 * (panel // 2)
+
+
+def _frame(canvas: Canvas, panel: int) -> tuple[int, int]:
+    left, top = _panel_origin(panel)
+    x, y, end = left * PATCH + 2, top * PATCH + 2, 3 * PATCH - 4
+    for line in ((x, y, x + end, y), (x, y + end, x + end, y + end),
+                 (x, y, x, y + end), (x + end, y, x + end, y + end)):  # fmt: skip
+        canvas.line(line, light=True)
+    return left, top
+
+
+def _figure(canvas: Canvas, column: int, row: int, colour: str) -> None:
+    """A head and a coat in one colour, over two patches."""
+    x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
+    y = row * PATCH + canvas.rng.uniform(20, 26)
+    canvas.shape(x, y + 6, 10, "triangle", colour)
+    canvas.shape(x, y - 8, 5.5, "circle", colour)
+    canvas.label(column, row, 1, 2, ("figure", colour))
+
+
+@dataclass(frozen=True, slots=True)
+class Gifts:
+    """Who has how many apples after each panel's gift (giver, taker, number)?"""
+
+    cast: Cast
+    start: tuple[int, ...]
+    gifts: tuple[tuple[str, str, int], ...]  # colours
+    asked: str
+
+    @property
+    def question(self) -> str:
+        people = zip(self.cast, self.start, strict=True)
+        have = ", ".join(f"{name} is {colour} and has {n}" for (name, colour), n in people)
+        return f"{have}. Each panel is a gift. How many apples does {self.asked} have at the end?"
+
+    def _states(self) -> list[dict[str, int]]:
+        """How many each colour has: before the first panel, after it, and so on."""
+        state = {c: n for (_, c), n in zip(self.cast, self.start, strict=True)}
+        states = [dict(state)]
+        for giver, taker, n in self.gifts:
+            state[giver] -= n
+            state[taker] += n
+            states.append(dict(state))
+        return states
+
+    def _holdings(self) -> list[int]:
+        """How many the person asked for has: before the first panel, after it, and so on."""
+        colour = dict(self.cast)[self.asked]
+        return [state[colour] for state in self._states()]
+
+    @property
+    def answer(self) -> str:
+        return str(self._holdings()[-1])
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        holdings = self._holdings()
+        own = dict(self.cast)[self.asked]
+        begin = f"{self.asked} is {own}. So {own} has {holdings[0]}"
+        steps = [ReferenceStep(f"Start: {begin}.", f"In this story {begin} at the start.")]
+        moves = zip(self.gifts, holdings, holdings[1:], strict=False)
+        for number, ((giver, taker, n), before, after) in enumerate(moves, 1):
+            gift = f"{giver} gives {taker} {n}"
+            verb, sign = ("gives", "-") if after < before else ("gets", "+")
+            change = abs(after - before)
+            own_part, sum_ = f"So {own} {verb} {change}", f"{before} {sign} {change} = {after}"
+            steps.append(
+                ReferenceStep(
+                    f"Panel {number}: {gift}. {own_part}: {sum_}.",
+                    f"In panel {number} I see that {gift}. {own_part}, and that makes {sum_}.",
+                )
+            )
+        end = f"So at the very end the apples that {self.asked} has are {self.answer}."
+        return (*steps, ReferenceStep(f"End: {self.answer}.", end))
+
+    @property
+    def transcript(self) -> str:
+        return "\n".join(f"{giver} gives {taker} {n}" for giver, taker, n in self.gifts)
+
+    def paint(self, canvas: Canvas) -> None:
+        for panel, (giver, taker, n) in enumerate(self.gifts):
+            left, top = _frame(canvas, panel)
+            _figure(canvas, left, top + 1, giver)
+            _figure(canvas, left + 2, top + 1, taker)
+            canvas.arrow((left + 1.5) * PATCH, (top + 2.3) * PATCH, 18)
+            self._paint_apples(canvas, left, top, n)
+
+    def _paint_apples(self, canvas: Canvas, left: int, top: int, n: int) -> None:
+        gap = 15
+        x = (left + 1.5) * PATCH - gap * (n - 1) / 2
+        y = (top + 0.5) * PATCH + canvas.rng.uniform(-3, 5)
+        for apple in range(n):
+            canvas.shape(x + apple * gap, y + canvas.rng.uniform(-2, 2), 5, "circle", "red")
+        canvas.label(left, top, 3, 1, ("gift", str(n)))
+
+    def misread(self, rng: Random) -> Self:
+        gifts = list(self.gifts)
+        at = rng.randrange(len(gifts))
+        giver, taker, n = gifts[at]
+        colours = [colour for _, colour in self.cast]
+        kind = rng.randrange(3)
+        if kind == 0:
+            gifts[at] = (taker, giver, n)
+        elif kind == 1:
+            gifts[at] = (giver, taker, rng.randint(1, MOST))
+        else:
+            gifts[at] = (*rng.sample(colours, 2), n)  # type: ignore[assignment]
+        scene = replace(self, gifts=tuple(gifts))
+        fine = all(min(state.values()) >= 0 for state in scene._states())
+        return scene if fine else self
+
+
+@dataclass(frozen=True, slots=True)
+class Cups:
+    """Under which cup is a thing after the cups of each panel have changed places?"""
+
+    cups: tuple[str, ...]
+    thing: str
+    start: str
+    swaps: tuple[tuple[str, str], ...]
+
+    @property
+    def question(self) -> str:
+        return (
+            f"A {self.thing} is under the {self.start} cup. Each panel shows the cups whose "
+            f"contents change places. Under which cup is the {self.thing} at the end?"
+        )
+
+    def _places(self) -> list[str]:
+        at = [self.start]
+        for one, other in self.swaps:
+            at.append(other if at[-1] == one else one if at[-1] == other else at[-1])
+        return at
+
+    @property
+    def answer(self) -> str:
+        return self._places()[-1]
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        places = self._places()
+        steps = [
+            ReferenceStep(
+                f"Start: the {self.thing} is under {self.start}.",
+                f"At the start of the story we know that the {self.thing} is under {self.start}.",
+            )
+        ]
+        moves = zip(self.swaps, places, places[1:], strict=False)
+        for number, ((one, other), before, after) in enumerate(moves, 1):
+            how = "stays under" if before == after else "goes to"
+            steps.append(
+                ReferenceStep(
+                    f"Panel {number}: {one} and {other}. "
+                    f"The {self.thing} was under {before}, it {how} {after}.",
+                    f"In panel {number} I see that the cups are {one} and {other}. "
+                    f"Before this the {self.thing} was under {before}, so now it {how} {after}.",
+                )
+            )
+        end = ReferenceStep(
+            f"End: {self.answer}.", f"So at the very end it is under the cup that is {self.answer}."
+        )
+        return (*steps, end)
+
+    @property
+    def transcript(self) -> str:
+        return "\n".join(f"{one} and {other}" for one, other in self.swaps)
+
+    def paint(self, canvas: Canvas) -> None:
+        for panel, (one, other) in enumerate(self.swaps):
+            left, top = _frame(canvas, panel)
+            for column, colour in ((left, one), (left + 2, other)):
+                _cup(canvas, column, top + 1, colour)
+            canvas.arrow((left + 1.5) * PATCH, (top + 0.7) * PATCH, 40, both=True)
+
+    def misread(self, rng: Random) -> Self:
+        swaps = list(self.swaps)
+        swaps[rng.randrange(len(swaps))] = tuple(rng.sample(self.cups, 2))  # type: ignore[assignment]
+        return replace(self, swaps=tuple(swaps))
+
+
+def _cup(canvas: Canvas, column: int, row: int, colour: str) -> None:
+    x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
+    y = row * PATCH + canvas.rng.uniform(8, 14)
+    canvas.bar((x - 9, y, x + 9, y + 24), colour)
+    canvas.bar((x - 11, y, x + 11, y + 4), colour)
+    canvas.label(column, row, 1, 2, ("cup", colour))
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """In which order did people come in? Each panel shows one runner and a place."""
+
+    cast: Cast
+    places: tuple[tuple[str, int], ...]  # (colour, place) panel by panel
+    asked: int  # the place asked for
+
+    @property
+    def question(self) -> str:
+        runners = ", ".join(f"{colour} {name}" for name, colour in self.cast)
+        return (
+            f"The runners are {runners}. Each panel shows a runner and a place. "
+            f"Who came in {ORDINALS[self.asked - 1]}?"
+        )
+
+    @property
+    def answer(self) -> str:
+        names = {colour: name for name, colour in self.cast}
+        return next((names[colour] for colour, n in self.places if n == self.asked), "nobody")
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        names = {colour: name for name, colour in self.cast}
+        wanted = f"place {self.asked}"
+        steps = [look_for(wanted)]
+        for panel, (colour, place) in enumerate(self.places, 1):
+            verdict = "yes" if place == self.asked else "no"
+            steps.append(
+                ReferenceStep(
+                    f"Panel {panel}: place {place}, {colour} {names[colour]}: {verdict}.",
+                    f"In panel {panel} I see that place {place} goes to {colour} {names[colour]}. "
+                    f"Is this the one I look for: {verdict}.",
+                )
+            )
+        end = f"The runner with {wanted} is {self.answer}."
+        return (*steps, ReferenceStep(f"Found: {self.answer}.", end))
+
+    @property
+    def transcript(self) -> str:
+        return "\n".join(f"{colour}, place {n}" for colour, n in self.places)
+
+    def paint(self, canvas: Canvas) -> None:
+        for panel, (colour, place) in enumerate(self.places):
+            left, top = _frame(canvas, panel)
+            _figure(canvas, left, top + 1, colour)
+            canvas.text(left + 2, top + 1, 1, str(place))
+
+    def misread(self, rng: Random) -> Self:
+        places = list(self.places)
+        i, j = rng.sample(range(len(places)), 2)
+        (one, first), (other, second) = places[i], places[j]
+        if rng.random() < 0.5:
+            places[i], places[j] = (one, second), (other, first)
+        else:
+            places[i], places[j] = (other, first), (one, second)
+        return replace(self, places=tuple(places))
+
+
+def _cast(rng: Random, count: int) -> Cast:
+    colours = [c for c in COLOURS if c != "black"]
+    return tuple(zip(rng.sample(PEOPLE, count), rng.sample(colours, count), strict=True))
+
+
+def _gifts(rng: Random, level: int) -> Gifts:
+    cast = _cast(rng, 2 if level == 1 else 3)
+    start = tuple(rng.randint(4, 9) for _ in cast)
+    state = {colour: n for (_, colour), n in zip(cast, start, strict=True)}
+    gifts: list[tuple[str, str, int]] = []
+    for _ in range({1: 2, 2: rng.randint(2, 3), 3: rng.randint(3, 4)}[level]):
+        giver = rng.choice([c for c in state if state[c] > 0])
+        taker = rng.choice([c for c in state if c != giver])
+        n = rng.randint(1, min(MOST, state[giver]))
+        state[giver] -= n
+        state[taker] += n
+        gifts.append((giver, taker, n))
+    busy = {colour for giver, taker, _ in gifts for colour in (giver, taker)}
+    asked = rng.choice([name for name, colour in cast if colour in busy])
+    return Gifts(cast, start, tuple(gifts), asked)
+
+
+def _cups(rng: Random, level: int) -> Cups:
+    cups = tuple(rng.sample(tuple(COLOURS), 3 if level < 3 else 4))
+    thing, start, end = rng.choice(THINGS), rng.choice(cups), rng.choice(cups)
+    while True:  # every cup is as likely to be the last: the text alone tells nothing
+        pairs = (rng.sample(cups, 2) for _ in range({1: 2, 2: 3, 3: 4}[level]))
+        scene = Cups(cups, thing, start, tuple((one, other) for one, other in pairs))
+        if scene.answer == end:
+            return scene
+
+
+def _race(rng: Random, level: int) -> Race:
+    count = 3 if level == 1 else 4
+    cast = _cast(rng, count)
+    order = list(zip((c for _, c in cast), rng.sample(range(1, count + 1), count), strict=True))
+    return Race(cast, tuple(rng.sample(order, count)), rng.randint(1, count))
+
+
+def generate(rng: Random, level: int) -> Gifts | Cups | Race:
+    """A story of the given level (1 to 3): more people and panels as it rises."""
+    kind = rng.choice((_gifts, _gifts, _cups, _race))
+    return kind(rng, level)

@@ -1,0 +1,299 @@
+"""Multi-step questions about scenes of shapes on a three by three board.
+
+Kinds: count what has a property, compare two counts, find what lies beside a shape. The
+reasoning goes through the board row by row and carries its counts along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Self
+
+from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
+from dreamr.evaluation.tasks.problem import ReferenceStep
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+SIZES = ("small", "big")
+ROWS = ("Top", "Middle", "Bottom")
+SIDES = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
+PLACES = ("first", "second", "third")
+
+Cell = tuple[str, str, str]  # size, colour, shape
+Board = tuple[tuple[Cell | None, ...], ...]
+
+
+def _plain(cell: Cell | None) -> str:
+    return f"{cell[1]} {cell[2]}" if cell else "empty"
+
+
+def _full(cell: Cell | None) -> str:
+    return " ".join(cell) if cell else "empty"
+
+
+def _matches(cell: Cell | None, word: str) -> bool:
+    return cell is not None and word in cell
+
+
+def thing(word: str) -> str:
+    """The singular: shapes by themselves, other properties with the noun."""
+    return word if word in SHAPES else f"{word} shape"
+
+
+def _things(word: str) -> str:
+    """The plural: shapes by themselves, other properties with the noun."""
+    if word in SHAPES:
+        return f"{word}es" if word == "cross" else f"{word}s"
+    return f"{word} shapes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    board: Board
+
+    @property
+    def transcript(self) -> str:
+        rows = (", ".join(_full(cell) for cell in row) for row in self.board)
+        return "\n".join(f"{name} row: {row}." for name, row in zip(ROWS, rows, strict=True))
+
+    def paint(self, canvas: Canvas) -> None:
+        for r, row in enumerate(self.board):
+            for c, cell in enumerate(row):
+                if cell is not None:
+                    _paint_cell(canvas, r, c, cell)
+
+    def misread(self, rng: Random) -> Self:
+        r, c = rng.randrange(3), rng.randrange(3)
+        old = self.board[r][c]
+        new: Cell | None = (
+            _random_cell(rng) if old is None or rng.random() < 0.5 else _nearly(old, rng)
+        )
+        if old is not None and rng.random() < 0.15:
+            new = None
+        row = (*self.board[r][:c], new, *self.board[r][c + 1 :])
+        return replace(self, board=(*self.board[:r], row, *self.board[r + 1 :]))
+
+    def _row(self, r: int, describe: Callable[[Cell | None], str]) -> str:
+        return ", ".join(describe(cell) for cell in self.board[r])
+
+
+@dataclass(frozen=True, slots=True)
+class Count(_Scene):
+    """How many shapes have a property?"""
+
+    word: str
+
+    @property
+    def question(self) -> str:
+        return f"How many {_things(self.word)} are there?"
+
+    @property
+    def answer(self) -> str:
+        return str(sum(_matches(cell, self.word) for row in self.board for cell in row))
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        describe = _full if self.word in SIZES else _plain
+        steps, total = [], 0
+        for r, name in enumerate(ROWS):
+            here = sum(_matches(cell, self.word) for cell in self.board[r])
+            row, add = self._row(r, describe), f"{total} + {here} = {total + here}"
+            steps.append(
+                ReferenceStep(
+                    f"{name} row: {row}. {_things(self.word).capitalize()}: {add}.",
+                    f"Now I look at the {name.lower()} row, and there I see: {row}. "
+                    f"So the number of {_things(self.word)} is {add}.",
+                )
+            )
+            total += here
+        end = ReferenceStep(
+            f"In all: {total}.", f"So in all three rows together there are {total} of them."
+        )
+        return (*steps, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(_Scene):
+    """How many more of one than of the other?"""
+
+    first: str
+    second: str
+
+    @property
+    def question(self) -> str:
+        return f"How many more {_things(self.first)} than {_things(self.second)} are there?"
+
+    def _tally(self, word: str) -> list[int]:
+        return [sum(_matches(cell, word) for cell in row) for row in self.board]
+
+    @property
+    def answer(self) -> str:
+        return str(sum(self._tally(self.first)) - sum(self._tally(self.second)))
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        steps = []
+        a = b = 0
+        for r, name in enumerate(ROWS):
+            da, db = self._tally(self.first)[r], self._tally(self.second)[r]
+            one = f"{a} + {da} = {a + da}"
+            two = f"{b} + {db} = {b + db}"
+            row = self._row(r, _plain)
+            steps.append(
+                ReferenceStep(
+                    f"{name} row: {row}. {_things(self.first).capitalize()}: {one}, "
+                    f"{_things(self.second)}: {two}.",
+                    f"Now I look at the {name.lower()} row, and there I see: {row}. "
+                    f"So the number of {_things(self.first)} is {one} "
+                    f"and the number of {_things(self.second)} is {two}.",
+                )
+            )
+            a, b = a + da, b + db
+        minus = f"{a} - {b} = {a - b}"
+        end = ReferenceStep(f"Difference: {minus}.", f"So the difference of the two is {minus}.")
+        return (*steps, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside(_Scene):
+    """Which shape or colour lies on one side of the only one that has a property?"""
+
+    anchor: str
+    side: str
+    asked: str  # "colour" or "shape"
+
+    @property
+    def question(self) -> str:
+        what = "colour is the shape" if self.asked == "colour" else "shape is"
+        return f"What {what} {self.side} the {thing(self.anchor)}?"
+
+    def _where(self) -> tuple[int, int]:
+        for r in range(3):
+            for c in range(3):
+                if _matches(self.board[r][c], self.anchor):
+                    return r, c
+        return -1, -1
+
+    def _asked(self) -> tuple[int, int]:
+        """Row and place of the shape that is asked for, or (-1, -1)."""
+        r, c = self._where()
+        if r < 0:
+            return r, c
+        down, right = SIDES[self.side]
+        r, c = r + down, c + right
+        return (r, c) if 0 <= r < 3 and 0 <= c < 3 else (-1, -1)
+
+    def _neighbour(self) -> Cell | None:
+        r, c = self._asked()
+        return self.board[r][c] if r >= 0 else None
+
+    @property
+    def answer(self) -> str:
+        cell = self._neighbour()
+        return "none" if cell is None else cell[1] if self.asked == "colour" else cell[2]
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        at, marked = self._where()
+        steps = []
+        for r, name in enumerate(ROWS):
+            shapes = [_plain(cell) for cell in self.board[r]]
+            if r == at:
+                shapes[marked] += f" is {PLACES[marked]}"
+            row = ", ".join(shapes)
+            steps.append(
+                ReferenceStep(
+                    f"{name} row: {row}.",
+                    f"Now I look at the {name.lower()} row, and there I see: {row}. "
+                    f"Is the {thing(self.anchor)} in this row: {'yes' if r == at else 'no'}.",
+                )
+            )
+        r, c = self._asked()
+        if r < 0:
+            return tuple(steps)
+        row, place, beside = ROWS[r], PLACES[c], _plain(self.board[r][c])
+        return (
+            *steps,
+            ReferenceStep(
+                f"The shape {self.side} it: {row.lower()} row, {place}.",
+                f"So the shape {self.side} the {thing(self.anchor)} is in the "
+                f"{row.lower()} row, and there it is {place}.",
+            ),
+            ReferenceStep(
+                f"{row} row, {place}: {beside}.",
+                f"Now I look at the {row.lower()} row, and there the {place} is this: {beside}.",
+            ),
+        )
+
+
+def _paint_cell(canvas: Canvas, r: int, c: int, cell: Cell) -> None:
+    size, colour, shape = cell
+    radius = canvas.rng.uniform(8, 10) if size == "small" else canvas.rng.uniform(15, 18)
+    slack = 21 - radius
+    x = (2 * c + 1) * PATCH + canvas.rng.uniform(-slack, slack) * 0.6
+    y = (2 * r + 1) * PATCH + canvas.rng.uniform(-slack, slack) * 0.6
+    canvas.shape(x, y, radius, shape, colour)
+    canvas.label(2 * c, 2 * r, 2, 2, (f"{size} {colour}", shape))
+
+
+def _random_cell(rng: Random) -> Cell:
+    return rng.choice(SIZES), rng.choice(tuple(COLOURS)), rng.choice(SHAPES)
+
+
+def _nearly(cell: Cell, rng: Random) -> Cell:
+    other = _random_cell(rng)
+    keep = rng.randrange(1, 3)
+    return (cell[0], cell[1] if keep == 1 else other[1], cell[2] if keep == 2 else other[2])
+
+
+def _random_board(rng: Random, count: int, favour: tuple[str, ...]) -> Board:
+    """A board of `count` shapes on which the favoured words come up often enough to count."""
+    cells: list[Cell | None] = [None] * 9
+    for at in rng.sample(range(9), count):
+        size, colour, shape = _random_cell(rng)
+        if rng.random() < 0.45:
+            word = rng.choice(favour) if favour else ""
+            size = word if word in SIZES else size
+            colour = word if word in COLOURS else colour
+            shape = word if word in SHAPES else shape
+        cells[at] = (size, colour, shape)
+    return tuple(tuple(cells[3 * r : 3 * r + 3]) for r in range(3))
+
+
+def _count(rng: Random, shapes: int) -> Count:
+    word = rng.choice((*COLOURS, *SHAPES, *SIZES))
+    wanted = rng.randint(0, min(5, shapes))
+    while True:
+        scene = Count(_random_board(rng, shapes, (word,)), word)
+        if int(scene.answer) == wanted:
+            return scene
+
+
+def _compare(rng: Random, shapes: int) -> Compare:
+    pool = rng.choice((tuple(COLOURS), SHAPES))
+    first, second = rng.sample(pool, 2)
+    wanted = rng.randint(0, min(3, shapes - 1))
+    while True:
+        scene = Compare(_random_board(rng, shapes, (first, first, second)), first, second)
+        if int(scene.answer) == wanted:
+            return scene
+
+
+def _beside(rng: Random, shapes: int) -> Beside:
+    while True:
+        board = _random_board(rng, shapes, ())
+        side = rng.choice(tuple(SIDES))
+        words = [word for row in board for cell in row if cell for word in cell[1:]]
+        single = [word for word in words if words.count(word) == 1]
+        for anchor in rng.sample(single, len(single)):
+            scene = Beside(board, anchor, side, rng.choice(("colour", "shape")))
+            if scene.answer != "none":
+                return scene
+
+
+def generate(rng: Random, level: int) -> Count | Compare | Beside:
+    """A scene of the given level (1 to 3): more shapes and harder questions as it rises."""
+    shapes = rng.randint(*{1: (2, 4), 2: (4, 6), 3: (5, 8)}[level])
+    kinds = (_count, _beside) if level == 1 else (_count, _compare, _beside)
+    return rng.choice(kinds)(rng, max(shapes, 3))

@@ -1,0 +1,248 @@
+"""Carrying out what a schedule says, over real engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+import anyio
+
+from dreamr.conversation import Conversation, Image
+from dreamr.engines import Context, Engine
+from dreamr.errors import DreamrError, EngineError, EngineLost
+from dreamr.gate import Situation, Verdict
+from dreamr.runner.config import Settings
+from dreamr.runner.lanes import Lane, Pump, Question
+from dreamr.runner.recorder import Record
+from dreamr.runner.signal_queue import Mailbox
+from dreamr.schedules import (
+    CancelJudge,
+    CloseLane,
+    Command,
+    Commit,
+    Discard,
+    Extend,
+    Finish,
+    Finished,
+    Grant,
+    Judge,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    OpenLane,
+    Reject,
+    Report,
+    Schedule,
+    Signal,
+    StepDone,
+)
+from dreamr.steps import Step
+from dreamr.trace import (
+    Event,
+    JudgeEnded,
+    JudgeStarted,
+    LaneClosed,
+    LaneOpened,
+    LanePaused,
+    LaneResumed,
+    Result,
+    Role,
+    RunStarted,
+    StepReady,
+)
+
+
+class Driver:
+    """One run. Lanes and judge calls are tasks; all decisions are the schedule's.
+
+    emit: called with each event as it happens; it must not wait.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        engines: dict[Role, Engine],
+        schedule: Schedule,
+        settings: Settings,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._conversation = conversation
+        self._engines = engines
+        self._schedule = schedule
+        self._settings = settings
+        self._record = Record(emit)
+        self._lanes: dict[int, Lane] = {}
+        self._calls: dict[int, Question] = {}
+        self._watching = anyio.CancelScope()
+
+    async def drive(self) -> Result:
+        """Run to the end; every lane and call is over before this returns."""
+        self._begin()
+        signals = Mailbox[Signal]()
+        self._signal = signals.put
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._watch)
+            finished = self._carry_out(self._schedule.start())
+            while finished is None:
+                finished = self._carry_out(self._schedule.handle(await signals.get()))
+            self._watching.cancel()
+        assert finished is not None  # for mypy: a task group swallows no exception
+        return self._record.finish(finished, self._settings.cutting)
+
+    def _begin(self) -> None:
+        draft, target = self._engines.get("draft"), self._engines.get("target")
+        settings = self._settings
+        self._record.add(
+            RunStarted,
+            settings.method,
+            draft.name if draft is not None else None,
+            target.name if target is not None else None,
+            settings.summary(),
+        )
+
+    def _carry_out(self, commands: Sequence[Command]) -> Finished | None:
+        for command in commands:
+            match command:
+                case OpenLane():
+                    self._open(command)
+                case Grant(number, steps):
+                    if lane := self._lanes.get(number):  # else it just ended; the signal follows
+                        lane.grant(steps)
+                case CloseLane(number):
+                    if lane := self._lanes.get(number):
+                        lane.scope.cancel()
+                case Judge():
+                    self._ask(command)
+                case Extend(call, steps):
+                    if question := self._calls.get(call):
+                        question.extend(steps)
+                case CancelJudge(call):
+                    if question := self._calls.get(call):
+                        question.scope.cancel()
+                case Commit() | Reject() | Discard() | Report():
+                    self._record.decide(command)
+                case Finished():
+                    return command
+                case _:
+                    assert_never(command)
+        return None
+
+    def _open(self, command: OpenLane) -> None:
+        position = len(command.prefix)
+        lane = Lane(command.lane, command.role, position, command.credit, command.retry)
+        self._lanes[lane.number] = lane
+        self._record.add(LaneOpened, lane.number, lane.role, position, lane.retry)
+        self._tasks.start_soon(self._write, lane, command)
+
+    async def _write(self, lane: Lane, command: OpenLane) -> None:
+        """One lane, from its opening to its end, whatever that is."""
+        reason = "cancelled"
+        try:
+            with lane.scope:
+                reason = await self._pump(lane, command)
+            if lane.stalled:
+                raise TimeoutError
+        except Exception as error:  # a defect of an engine must not take the other one down
+            reason = "failed"
+            message, lost = self._describe(lane.role, error)
+            self._signal(LaneFailed(lane.number, message, lost))
+        finally:
+            began = None if lane.began is None else self._record.at(lane.began)
+            self._record.add(LaneClosed, lane.number, reason, lane.tokens, began)
+            del self._lanes[lane.number]
+
+    async def _pump(self, lane: Lane, command: OpenLane) -> Finish:
+        engine, settings = self._engines[lane.role], self._settings
+        self._check_images(engine)
+
+        def say(step: Step | None, finish: Finish | None) -> None:
+            if step is not None:
+                self._record.add(StepReady, lane.number, lane.role, lane.position, step)
+                self._signal(StepDone(lane.number, step, finish, self._at_once(lane, step)))
+                lane.position += 1
+            elif finish is not None:
+                self._signal(LaneEnded(lane.number, finish))
+
+        def pause(paused: bool) -> None:
+            self._record.add(LanePaused if paused else LaneResumed, lane.number)
+
+        begun = (command.begun,) if command.begun else ()
+        context = Context(self._conversation, command.prefix + begun)
+        # A draft says how sure it is, where it can: gates may need no more.
+        tells = lane.role == "draft" and engine.capabilities.logprobs
+        sampling = settings.draws(command, logprobs=tells)
+        pump = Pump(lane, settings.cutting, say, pause, command.begun)
+        return await pump.run(engine.stream(context, sampling))
+
+    def _at_once(self, lane: Lane, step: Step) -> Verdict | None:
+        """The verdict on a drafted step that needs no target."""
+        if lane.role != "draft":
+            return None
+        return self._settings.gate.at_once(Situation(step, lane.position, lane.retry))
+
+    async def _watch(self) -> None:
+        """One clock for all work, since a timer a token would cost more than all the rest."""
+        seconds = self._settings.stall_seconds
+        with self._watching:
+            while True:
+                await anyio.sleep(seconds / 4)
+                for work in (*self._lanes.values(), *self._calls.values()):
+                    work.check(seconds)
+
+    def _ask(self, command: Judge) -> None:
+        settings = self._settings
+        query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
+        if command.retries:  # the gate asks for more than it says at first
+            query = replace(query, sure=None)
+        question = Question(
+            command.call, command.prefix, command.candidates, query, command.retries
+        )
+        self._calls[question.call] = question
+        self._record.add(JudgeStarted, question.call, question.positions())
+        self._tasks.start_soon(self._judge, question)
+
+    async def _judge(self, question: Question) -> None:
+        """One judge call, from its start to its end, whatever that is."""
+        call = question.call
+        verdicts: tuple[Verdict, ...] = ()
+        message = None
+        try:
+            with question.scope:
+                verdicts = await self._verdicts(question)
+                self._signal(Judged(call, verdicts))
+            if question.stalled and not verdicts:
+                raise TimeoutError
+        except Exception as error:  # no verdict is a reject, and no end of the run
+            message, lost = self._describe("target", error)
+            self._signal(JudgeFailed(call, message, lost))
+        finally:
+            positions = question.positions(len(verdicts))
+            self._record.add(JudgeEnded, call, positions, verdicts, message)
+            del self._calls[call]
+
+    async def _verdicts(self, question: Question) -> tuple[Verdict, ...]:
+        context = Context(self._conversation, question.prefix)
+        least = len(question.steps)
+        found = await self._engines["target"].judge(context, question.candidates, question.query)
+        if not least <= len(found) <= len(question.steps):
+            raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
+        decide, first = self._settings.gate.decide, len(question.prefix)
+        return tuple(
+            decide(evidence, Situation(step, first + i, question.retries))
+            for i, (evidence, step) in enumerate(zip(found, question.steps, strict=False))
+        )
+
+    def _check_images(self, engine: Engine) -> None:
+        parts = (part for turn in self._conversation.turns for part in turn.parts)
+        if not engine.capabilities.images and any(isinstance(part, Image) for part in parts):
+            raise EngineLost("it takes no images")
+
+    def _describe(self, role: Role, error: Exception) -> tuple[str, bool]:
+        """A failure in one line, and whether the engine is lost with it."""
+        name = self._engines[role].name
+        if isinstance(error, TimeoutError):
+            return f"{role} {name}: no sign of life for {self._settings.stall_seconds:g} s", True
+        what = str(error) if isinstance(error, DreamrError) else repr(error)
+        return f"{role} {name}: {what}", isinstance(error, EngineLost)

@@ -1,0 +1,26 @@
+"""What a drafted step is before anybody judged it."""
+
+from __future__ import annotations
+
+from dreamr.gate import Verdict
+from dreamr.schedules.protocol import AnswerBy
+from dreamr.steps import Ending, Step
+
+CLAIM = "the target decides when the reasoning is complete"
+FORESEEN = "the target wrote the same"
+CUT = Verdict(False, 0.0, 1.0, "cut by the length cap")
+
+
+def ends_reasoning(step: Step) -> bool:
+    """Whether the step claims to be the last: a marked answer, or an end without delimiter."""
+    return step.ending in (Ending.ANSWER, Ending.END)
+
+
+def is_claim(step: Step, answer: AnswerBy) -> bool:
+    """Whether the step is not even judged, because the target writes the end itself."""
+    return answer == "target" and ends_reasoning(step)
+
+
+def judge_failed(message: str) -> Verdict:
+    """The verdict where there is none."""
+    return Verdict(False, 0.0, 1.0, f"judging failed: {message}")

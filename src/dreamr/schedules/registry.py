@@ -1,0 +1,59 @@
+"""Methods by the names that people give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dreamr.errors import Unsupported
+from dreamr.schedules.fpsr import Fpsr
+from dreamr.schedules.lookahead import Lookahead
+from dreamr.schedules.parse import Parse
+from dreamr.schedules.protocol import Options, Role, Schedule
+from dreamr.schedules.sequential import Sequential
+from dreamr.schedules.single_model import Alone
+from dreamr.schedules.token_speculation import TokenSpeculation
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A schedule by its name. roles: the models that it uses; judges: whether the target judges."""
+
+    schedule: Callable[[Options], Schedule]
+    roles: tuple[Role, ...] = ("draft", "target")
+
+    @property
+    def judges(self) -> bool:
+        return len(self.roles) > 1
+
+
+_METHODS: dict[str, Method] = {
+    "fpsr": Method(Fpsr),
+    "sequential": Method(Sequential),
+    "target": Method(partial(Alone, role="target"), ("target",)),
+    "draft": Method(partial(Alone, role="draft"), ("draft",)),
+    "token-sd": Method(TokenSpeculation),
+    "prompt-lookup": Method(partial(Alone, role="target"), ("target",)),
+    "specreason": Method(Sequential),
+    "lookahead": Method(Lookahead),
+    "parse": Method(Parse),
+}
+
+METHODS = tuple(_METHODS)
+
+
+def method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        Unsupported: an unknown name; the message lists the known ones.
+    """
+    if name not in _METHODS:
+        raise Unsupported(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    return _METHODS[name]
+
+
+def by_name(name: str, options: Options | None = None) -> Schedule:
+    """A fresh schedule for one run. Errors: `method`."""
+    return method(name).schedule(options or Options())

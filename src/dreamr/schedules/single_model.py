@@ -1,0 +1,52 @@
+"""One model alone: the target is what speed-ups are measured against, the draft is the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dreamr.schedules.protocol import (
+    Command,
+    LaneEnded,
+    LaneFailed,
+    Options,
+    Role,
+    Signal,
+    StepDone,
+)
+from dreamr.schedules.run_state import Board
+
+
+class Alone:
+    """One lane of one model, from the first step to the last.
+
+    With a stream that guesses ahead (`Sampling.lookup`), this is prompt-lookup decoding: tokens
+    that followed the same words earlier are checked in one pass of the target, whose greedy text
+    does not change. The source is arXiv 2311.04934 and its use in transformers and vLLM; the local
+    engine takes the last three tokens that occurred before, or else two.
+    """
+
+    def __init__(self, options: Options, role: Role) -> None:
+        self._board = Board(options)
+        self._role: Role = role
+
+    def start(self) -> Sequence[Command]:
+        """Open the lane."""
+        self._board.open(self._role, self._board.options.max_steps)
+        return self._board.take()
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """Commit each step as it comes."""
+        board = self._board
+        if not board.admit(signal):
+            return []
+        match signal:
+            case StepDone(_, step, finish):
+                end = board.commit_own(step, finish, self._role)
+            case LaneEnded(_, finish):
+                end = board.commit_own(None, finish, self._role)
+            case LaneFailed(_, message):
+                end = None
+                board.finish("failed", message)
+        if end is not None:
+            board.finish(end)
+        return board.take()

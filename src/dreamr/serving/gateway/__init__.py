@@ -1,0 +1,7 @@
+"""The gateway: dreamr behind the API that clients know."""
+
+from dreamr.serving.gateway.app import build_app
+from dreamr.serving.gateway.server import http_server, listen, serve
+from dreamr.serving.options import ServeOptions
+
+__all__ = ["ServeOptions", "build_app", "http_server", "listen", "serve"]

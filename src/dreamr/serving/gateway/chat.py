@@ -1,0 +1,356 @@
+"""`POST /v1/chat/completions`: one request, from its body to its answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from dreamr._options import RunOptions
+from dreamr._reasoner import Reasoner
+from dreamr.conversation import Conversation
+from dreamr.errors import DreamrError, RunFailed
+from dreamr.runner import Mailbox
+from dreamr.serving.drift import Watch
+from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
+from dreamr.serving.gateway.keys import Keys
+from dreamr.serving.gateway.load import Level, Load
+from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.reply import Reply
+from dreamr.serving.gateway.request import Asked, read_request
+from dreamr.serving.options import ServeOptions
+from dreamr.serving.tuning import Tuner
+from dreamr.trace import Event, Result, RunFinished, StepCommitted
+
+LOG = logging.getLogger("dreamr.serving.gateway")
+
+_BODY_SECONDS = 60.0  # a body must have come by then
+_STATUS_SECONDS = 1.0  # how long a failure can still become a status; then the stream begins
+_QUIET_SECONDS = 15.0  # a stream with nothing to say sends a comment, for proxies
+_COUNT_SECONDS = 5.0  # for the number of a prompt's tokens
+_LEFT = 499  # as nginx has it: the client closed the request
+
+_Piece = Event | ApiError
+
+
+@dataclass(slots=True)
+class _Job:
+    """A request that can be answered, and what came of it so far."""
+
+    id: str
+    client: str
+    asked: Asked
+    conversation: Conversation
+    reply: Reply
+    began: float
+    pieces: Mailbox[_Piece] = field(default_factory=Mailbox)
+    over: bool = False  # whether what it gets is on its way
+    first: float | None = None
+
+    def hear(self, event: Event) -> None:
+        """An event of the run."""
+        if self.first is None and isinstance(event, StepCommitted):
+            self.first = time.perf_counter() - self.began
+        self.pieces.put(event)
+
+
+class Chat:
+    """The endpoint, as an ASGI application.
+
+    The run lives in a task beside the one that speaks to the client: a client that reads slowly
+    holds no place, and one that leaves ends the run at once.
+    """
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        options: ServeOptions,
+        *,
+        keys: Keys,
+        admission: Admission,
+        load: Load,
+        metrics: Metrics,
+        pictures: Pictures,
+        watch: Watch | None = None,
+    ) -> None:
+        self._reasoner, self._options = reasoner, options
+        self._keys, self._admission = keys, admission
+        self._load, self._metrics = load, metrics
+        self._pictures, self._watching = pictures, watch
+        self._tuner = Tuner() if options.tune else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        began = time.perf_counter()
+        try:
+            client = self._keys.client(request)
+            body = await self._body(request)
+            asked = read_request(body, self._reasoner.options, self._options)
+            self._check_roles(asked)
+            conversation = await self._pictures.conversation(asked.turns)
+        except ClientDisconnect:
+            self._metrics.refused(_LEFT)
+            return
+        except DreamrError as error:
+            await self._refuse(api_error(error), scope, receive, send)
+            return
+        name = f"chatcmpl-{uuid4().hex}"
+        created, cutting = int(time.time()), self._reasoner.cutting
+        reply = Reply(name, created, asked, cutting, self._load.alone_seconds)
+        job = _Job(name, client, asked, conversation, reply, began)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, job, receive, tasks.cancel_scope)
+            tasks.start_soon(self._run, job)
+            await self._answer(job, scope, receive, send)
+            tasks.cancel_scope.cancel()
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, within its bounds.
+
+        Raises:
+            ApiError: 408, 413, 415, or its client left.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            # A browser sends nothing else to other origins without asking first.
+            raise ApiError(415, "send JSON, with Content-Type: application/json")
+        most = self._options.max_body
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        body = bytearray()
+        with anyio.move_on_after(_BODY_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise _too_large(most)
+            return bytes(body)
+        raise ApiError(408, "the request's body did not come", headers={"Connection": "close"})
+
+    def _check_roles(self, asked: Asked) -> None:
+        missing = set(asked.options.roles) - self._reasoner.models.keys()
+        if missing:
+            raise bad_request(
+                f"method {asked.options.method} needs the {' and '.join(missing)}, "
+                "which this gateway has not loaded",
+                "dreamr.method",
+            )
+
+    async def _watch(self, job: _Job, receive: Receive, scope: anyio.CancelScope) -> None:
+        """End everything when the client leaves."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not job.over:
+            self._metrics.refused(_LEFT)
+            self._log(job, _LEFT)
+        scope.cancel()
+
+    async def _run(self, job: _Job) -> None:
+        """Wait for a place, reason, and leave everything in the job's mailbox."""
+        try:
+            with anyio.fail_after(job.asked.deadline):
+                async with self._admission.place(job.client):
+                    await self._reason(job)
+        except TimeoutError:
+            job.pieces.put(timed_out(job.asked.deadline))
+        except RunFailed as error:
+            job.pieces.put(await self._failed(job, error))
+        except Exception as error:
+            found = api_error(error)
+            if found.status >= 500 and not isinstance(error, DreamrError):
+                LOG.exception("%s: internal error", job.id)
+            job.pieces.put(found)
+
+    async def _reason(self, job: _Job) -> None:
+        options, job.reply.level = self._load.shape(job.asked.options)
+        auditing = self._watching is not None and not self._watching.idle
+        alone = self._admission.running == 1 and not auditing
+        result = None
+        try:
+            result = await self._reasoner.reason(
+                job.conversation,
+                options=options,
+                on_event=job.hear,
+                watch=self._watching,
+                tuner=self._tuner if self._may_tune(options, job.reply.level) else None,
+            )
+        except RunFailed as error:
+            result = error.result if isinstance(error.result, Result) else None
+            raise
+        finally:
+            if result is not None:
+                self._metrics.ran(result)
+                if result.complete:
+                    self._load.learn(result, alone=alone and self._admission.running == 1)
+
+    def _may_tune(self, options: RunOptions, level: Level) -> bool:
+        """Whether window, hedge and retries are left to us."""
+        usual = self._reasoner.options
+        asked = all(
+            getattr(options, name) == getattr(usual, name)
+            for name in ("window", "hedge", "retries", "reproducible")
+        )
+        return level is Level.FULL and asked
+
+    async def _failed(self, job: _Job, error: RunFailed) -> ApiError:
+        """Whose fault it was: a question that does not fit is the client's."""
+        leading = self._leading
+        try:
+            with anyio.move_on_after(_COUNT_SECONDS):
+                await leading.count(job.conversation)
+        except DreamrError as cause:
+            found = api_error(cause)
+            if found.status < 500:
+                return found
+        found = api_error(error)
+        if not leading.alive:
+            found.status = 503
+        if isinstance(error.result, Result):
+            found.more = {"dreamr": job.reply.summary(error.result)}
+        return found
+
+    @property
+    def _leading(self) -> Any:
+        models = self._reasoner.models
+        return models["target" if "target" in models else "draft"].engine
+
+    async def _answer(self, job: _Job, scope: Scope, receive: Receive, send: Send) -> None:
+        if job.asked.stream:
+            await self._stream(job, scope, receive, send)
+            return
+        while True:
+            match await job.pieces.get():
+                case ApiError() as error:
+                    await self._refuse(error, scope, receive, send, job)
+                    return
+                case RunFinished(result=result) if result.finish != "failed":
+                    prompt = await self._prompt(job)
+                    self._done(job, result, prompt)
+                    body = job.reply.whole(result, prompt)
+                    await JSONResponse(body, headers=_headers(job))(scope, receive, send)
+                    return
+
+    async def _stream(self, job: _Job, scope: Scope, receive: Receive, send: Send) -> None:
+        first: _Piece | None = None
+        with anyio.move_on_after(_STATUS_SECONDS):
+            first = await job.pieces.get()
+            while not (isinstance(first, StepCommitted | ApiError) or job.asked.events):
+                first = await job.pieces.get()
+        if isinstance(first, ApiError):
+            await self._refuse(first, scope, receive, send, job)
+            return
+        headers = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            **_headers(job),
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        async with aclosing(self._chunks(job, first)) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    async def _chunks(self, job: _Job, first: _Piece | None) -> AsyncGenerator[bytes, None]:
+        """The stream; several chunks at a time where they are there."""
+        reply = job.reply
+        yield _event([reply.opening()])
+        piece = first
+        while True:
+            match piece:
+                case None:
+                    pass
+                case ApiError() as error:
+                    self._metrics.refused(error.status)
+                    self._log(job, error.status)
+                    yield _event([error.body])
+                    return
+                case RunFinished(result=result) if result.finish == "failed":
+                    pass  # what went wrong comes next
+                case RunFinished(result=result):
+                    yield _event(reply.chunks(piece))
+                    prompt = 0
+                    if job.asked.include_usage:
+                        prompt = await self._prompt(job)
+                        yield _event([reply.usage_chunk(result, prompt)])
+                    self._done(job, result, prompt)
+                    return
+                case _:
+                    if said := _event(reply.chunks(piece)):
+                        yield said
+            piece = None
+            with anyio.move_on_after(_QUIET_SECONDS):
+                piece = await job.pieces.get()
+            if piece is None:
+                yield b": still at it\n\n"
+
+    async def _prompt(self, job: _Job) -> int:
+        """How many tokens the conversation takes as the target's prompt."""
+        try:
+            with anyio.fail_after(_COUNT_SECONDS):
+                count: int = await self._leading.count(job.conversation)
+        except (DreamrError, TimeoutError) as error:  # an answer is not lost for a number
+            LOG.warning("%s: the prompt's tokens are unknown: %s", job.id, error)
+            return 0
+        return count
+
+    def _done(self, job: _Job, result: Result, prompt: int) -> None:
+        seconds = time.perf_counter() - job.began
+        if job.first is not None:
+            self._metrics.first(job.first)
+        self._metrics.answered(result, seconds, prompt)
+        self._log(job, 200, result)
+
+    async def _refuse(
+        self, error: ApiError, scope: Scope, receive: Receive, send: Send, job: _Job | None = None
+    ) -> None:
+        self._metrics.refused(error.status)
+        if job is not None:
+            self._log(job, error.status)
+        else:
+            LOG.info("refused with %d: %s", error.status, error.code or error.kind)
+        response = JSONResponse(error.body, error.status, headers=dict(error.headers))
+        await response(scope, receive, send)
+
+    def _log(self, job: _Job, status: int, result: Result | None = None) -> None:
+        """One line a request, at its end; of what was said only where that was asked for."""
+        job.over = True
+        seconds = time.perf_counter() - job.began
+        steps = 0 if result is None else len(result.steps)
+        level = job.reply.level.name.lower()
+        LOG.info(
+            "%s %s %d in %.3f s, %d steps, %s", job.id, job.client, status, seconds, steps, level
+        )
+        if self._options.log_text:
+            LOG.info("%s asked: %r", job.id, job.conversation)
+            LOG.info("%s said: %r", job.id, None if result is None else result.text)
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(
+        413, f"the request has more than {most:,} bytes", headers={"Connection": "close"}
+    )
+
+
+def _headers(job: _Job) -> Mapping[str, str]:
+    return {"x-request-id": job.id}
+
+
+def _event(chunks: Iterable[Any]) -> bytes:
+    return b"".join(
+        b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+        for chunk in chunks
+    )

@@ -1,0 +1,35 @@
+"""The page to watch: one file, that speaks to nobody but the gateway."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.resources import files
+
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+
+
+def read_page(model: str) -> tuple[str, Mapping[str, str]]:
+    """The page for a model of this name, and headers that let it do no more than it has to."""
+    page = files("dreamr.serving.gateway").joinpath("page.html").read_text(encoding="utf-8")
+    # Inside a script: "</" would end it.
+    page = page.replace('"{{model}}"', json.dumps(model).replace("</", "<\\/"))
+    policy = (
+        f"default-src 'none'; script-src {_hashes(_SCRIPT, page)}; "
+        f"style-src {_hashes(_STYLE, page)}; img-src data:; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+def _hashes(element: re.Pattern[str], page: str) -> str:
+    digests = (sha256(text.encode()).digest() for text in element.findall(page))
+    return " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in digests)

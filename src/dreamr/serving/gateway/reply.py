@@ -1,0 +1,168 @@
+"""From the events of a run to what clients of OpenAI's API read. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dreamr.serving.gateway.load import Level
+from dreamr.serving.gateway.request import Asked
+from dreamr.steps import Cutting
+from dreamr.trace import Event, Result, RunFinished, StepCommitted, event_to_json
+
+Json = dict[str, Any]
+
+_FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length"}
+
+
+@dataclass(slots=True)
+class Reply:
+    """What one request gets.
+
+    level: what the load made the run give up. alone: estimates how long the target alone would
+    have taken.
+
+    Committed steps are `reasoning_content` (and `reasoning`), the answer is `content`. A stop text
+    ends the answer, not the reasoning, as with other models that reason.
+    """
+
+    id: str
+    created: int
+    asked: Asked
+    cutting: Cutting
+    alone: Callable[[Result], float | None]
+    level: Level = Level.FULL
+    _spoken: bool = field(default=False, init=False)  # whether the answer went out
+
+    def opening(self) -> Json:
+        """The first chunk."""
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def chunks(self, event: Event) -> Iterator[Json]:
+        """The chunks of a stream that an event makes; of the last event, all but the usage."""
+        if self.asked.events:
+            yield {**self._chunk(None), "dreamr": {"event": event_to_json(event)}}
+        match event:
+            case StepCommitted():
+                yield self._step(event)
+            case RunFinished(result=result):
+                if not self._spoken and result.answer:
+                    yield self._chunk({"content": self._content(result.answer)})
+                yield {
+                    **self._chunk({}, _FINISH.get(result.finish, "stop")),
+                    "dreamr": self.summary(result),
+                }
+
+    def _step(self, event: StepCommitted) -> Json:
+        text = event.step.text
+        if _answers(event):
+            self._spoken = True
+            answer = self.cutting.answer(text)
+            delta = {"content": self._content(text.strip() if answer is None else answer)}
+        else:
+            delta = {"reasoning_content": text, "reasoning": text}
+        return {**self._chunk(delta), "dreamr": {"step": _step(event)}}
+
+    def _content(self, answer: str) -> str:
+        ends = [place for stop in self.asked.stop if (place := answer.find(stop)) >= 0]
+        return answer[: min(ends)] if ends else answer
+
+    def usage_chunk(self, result: Result, prompt: int) -> Json:
+        """The last chunk, where the client wants to know."""
+        return {**self._chunk(None), "usage": usage(result, prompt)}
+
+    def whole(self, result: Result, prompt: int) -> Json:
+        """The answer of a request that does not stream."""
+        committed = _committed(result)
+        reasoning = "".join(event.step.text for event in committed if not _answers(event))
+        message = {
+            "role": "assistant",
+            "content": self._content(result.answer),
+            "reasoning_content": reasoning,
+            "reasoning": reasoning,
+            "refusal": None,
+        }
+        choice = {
+            "index": 0,
+            "message": message,
+            "finish_reason": _FINISH.get(result.finish, "stop"),
+            "logprobs": None,
+        }
+        return {
+            **self._head("chat.completion"),
+            "choices": [choice],
+            "usage": usage(result, prompt),
+            "dreamr": self.summary(result),
+        }
+
+    def summary(self, result: Result) -> Json:
+        """How the run went."""
+        return {
+            "method": self.asked.options.method,
+            "level": self.level.name.lower(),
+            "seconds": result.seconds,
+            "target_alone_seconds": self.alone(result),
+            "steps": [_step(event) for event in _committed(result)],
+            "usage": asdict(result.usage),
+            "finish": result.finish,
+            "ignored": list(self.asked.ignored),
+        }
+
+    def _head(self, kind: str) -> Json:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.asked.model,
+            "system_fingerprint": None,
+        }
+
+    def _chunk(self, delta: Json | None, finish: str | None = None) -> Json:
+        head = self._head("chat.completion.chunk")
+        if delta is None:
+            return {**head, "choices": []}
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        return {**head, "choices": [choice]}
+
+
+def usage(result: Result, prompt: int) -> Json:
+    """Tokens as OpenAI counts them.
+
+    A drafted token was accepted where it is in what was committed, and rejected where not. Tokens
+    that the models wrote in vain are no part of the completion.
+    """
+    committed = _committed(result)
+    completion = sum(event.step.tokens for event in committed)
+    draft = result.usage.draft
+    details = {
+        "reasoning_tokens": sum(event.step.tokens for event in committed if not _answers(event)),
+        "accepted_prediction_tokens": draft.accepted,
+        "rejected_prediction_tokens": draft.rejected + draft.cancelled,
+        "audio_tokens": 0,
+    }
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "completion_tokens_details": details,
+    }
+
+
+def _committed(result: Result) -> list[StepCommitted]:
+    return [event for event in result.events if isinstance(event, StepCommitted)]
+
+
+def _answers(event: StepCommitted) -> bool:
+    """Whether the step goes out as the answer and not as reasoning."""
+    return event.step.is_answer or event.last
+
+
+def _step(event: StepCommitted) -> Json:
+    return {
+        "position": event.position,
+        "source": event.source,
+        "tokens": event.step.tokens,
+        "ratio": None if event.verdict is None else round(event.verdict.ratio, 6),
+        "seconds": round(event.time, 6),
+    }

@@ -1,0 +1,5 @@
+"""Window, hedge and retries that follow what earlier runs showed."""
+
+from dreamr.serving.tuning.tuner import SETTINGS, Setting, Shown, Tuner, kind_of
+
+__all__ = ["SETTINGS", "Setting", "Shown", "Tuner", "kind_of"]

@@ -1,0 +1,255 @@
+"""The timeline of a run as one page of HTML: no network, no library, light and dark.
+
+The page is complete without its script, which only fills the panel of details, walks the bars with
+the arrow keys and zooms. Everything that came from a model or a user is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from math import floor, log10
+from string import Template
+
+from dreamr.gate import Verdict
+from dreamr.trace.events import (
+    Event,
+    ModelUsage,
+    Note,
+    Option,
+    Result,
+    RunFinished,
+    RunStarted,
+    StepCommitted,
+    StepRejected,
+    Usage,
+)
+from dreamr.trace.lanes import LANES, Bar, LaneName, duration, lay_out, overlap, rows
+
+_LEGEND = {
+    "accepted": "draft's, accepted",
+    "rejected": "draft's, rejected",
+    "kept": "target's own",
+    "judging": "judging",
+    "cancelled": "thrown away",
+}
+_HEAD = {
+    "accepted": "accepted draft",
+    "rejected": "rejected draft",
+    "kept": "target's own step",
+    "cancelled": "thrown away",
+    "judging": "judged",
+}
+
+
+def timeline_html(
+    events: Sequence[Event], *, question: str = "", pictures: Sequence[str] = ()
+) -> str:
+    """Draw the three lanes of a run, whole or broken off, with its steps and its cost.
+
+    Args:
+        events: in order, beginning with RunStarted; RunFinished is missing where the run broke off.
+        question: the page's title.
+        pictures: what was asked about, as data URIs.
+
+    Returns:
+        A complete HTML document.
+    """
+    result = next((event.result for event in events if isinstance(event, RunFinished)), None)
+    bars = lay_out(events)
+    seconds = duration(events)
+    return _template().substitute(
+        title=escape(question or "A run of dreamr"),
+        answer=_answer(result),
+        about=_about(events),
+        pictures=_pictures(pictures),
+        cards=_cards(events, bars, seconds, result),
+        legend="".join(f'<span class="key {k}"><i></i>{v}</span>' for k, v in _LEGEND.items()),
+        names="".join(_name(lane, rows(bars, lane)) for lane in LANES),
+        grid="".join(f'<div class="grid" style="left:{at}%"></div>' for at, _ in _ticks(seconds)),
+        lanes="".join(_lane(lane, bars, seconds) for lane in LANES),
+        axis="".join(f'<span style="left:{at}%">{text}</span>' for at, text in _ticks(seconds)),
+        steps="".join(_steps(events)),
+        usage=_usage(result.usage if result else None),
+        notes=_notes(events),
+        widest=max(4, len(bars) // 4),
+        seconds=seconds,
+    )
+
+
+@cache
+def _template() -> Template:
+    return Template(files("dreamr.trace").joinpath("timeline.html").read_text(encoding="utf-8"))
+
+
+def _answer(result: Result | None) -> str:
+    if result is None:
+        return '<p class="answer failed">The run was broken off.</p>'
+    if result.error is not None:
+        return f'<p class="answer failed">{escape(result.error)}</p>'
+    if not result.complete and not result.answer:
+        return '<p class="answer failed">A limit cut the run before there was an answer.</p>'
+    return f'<p class="answer">{escape(result.answer)}</p>'
+
+
+def _about(events: Sequence[Event]) -> str:
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    if started is None:
+        return ""
+    named = {"target": started.target, "draft": started.draft}
+    models = ", ".join(f"{role} {name}" for role, name in named.items() if name)
+    chosen = ", ".join(f"{name} {_plain(value)}" for name, value in started.options.items())
+    return escape(" · ".join(part for part in (started.method, models, chosen) if part))
+
+
+def _plain(value: Option) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = "none" if value is None else str(value)
+    return text if text.isprintable() else repr(text)
+
+
+def _pictures(pictures: Sequence[str]) -> str:
+    shown = "".join(f'<img src="{escape(uri)}" alt="Picture asked about">' for uri in pictures)
+    return f'<div class="pictures">{shown}</div>' if shown else ""
+
+
+def _cards(
+    events: Sequence[Event], bars: Sequence[Bar], seconds: float, result: Result | None
+) -> str:
+    committed = [event for event in events if isinstance(event, StepCommitted)]
+    accepted = sum(event.source == "draft" for event in committed)
+    refused = sum(isinstance(event, StepRejected) for event in events)
+    figures = [
+        (_seconds(seconds), "wall-clock"),
+        (str(len(committed)), "steps"),
+        (f"{accepted} of {accepted + refused}", "drafted steps accepted"),
+        (f"{overlap(bars) / seconds:.0%}" if seconds else "0%", "of the time both models at work"),
+    ]
+    if result is not None:
+        tokens = result.usage.draft.accepted + result.usage.target.kept
+        figures.append((f"{tokens:,}", "tokens committed"))
+    return "".join(f'<div class="card"><b>{n}</b><span>{what}</span></div>' for n, what in figures)
+
+
+def _name(lane: LaneName, count: int) -> str:
+    what = {"draft": "proposes", "judge": "the target reads", "target": "writes itself"}[lane]
+    return f'<div class="name" style="--rows:{count}">{lane}<small>{what}</small></div>'
+
+
+def _lane(lane: LaneName, bars: Sequence[Bar], seconds: float) -> str:
+    inside = "".join(_bar(bar, seconds) for bar in bars if bar.lane == lane)
+    style = f"--rows:{rows(bars, lane)}"
+    return f'<div class="lane" role="group" aria-label="{lane}" style="{style}">{inside}</div>'
+
+
+def _bar(bar: Bar, seconds: float) -> str:
+    scale = 100 / seconds if seconds else 0.0
+    left, width = bar.start * scale, (bar.end - bar.start) * scale
+    where = _numbers(bar.positions)
+    head = f"Step {where}: {_HEAD[bar.fate]}"
+    facts = _facts(bar)
+    text = bar.text.strip() or "\n".join(
+        f"step {at + 1}: {verdict.ratio:.2f} {'accepted' if verdict.accepted else 'rejected'}"
+        for at, verdict in zip(bar.positions, bar.verdicts, strict=False)
+    )
+    return (
+        f'<button type="button" class="bar {bar.fate}" '
+        f'style="left:{left:.4f}%;width:{width:.4f}%;top:{5 + 30 * bar.row}px" '
+        f'aria-label="{escape(f"{head}, {facts}")}" data-head="{escape(head)}" '
+        f'data-facts="{escape(facts)}" data-text="{escape(text)}"><span>{where}</span></button>'
+    )
+
+
+def _facts(bar: Bar) -> str:
+    facts = [f"{_seconds(bar.start)} to {_seconds(bar.end)} ({_seconds(bar.end - bar.start)})"]
+    if bar.tokens:
+        facts.append(f"{bar.tokens} token{'s' * (bar.tokens != 1)}")
+    if bar.verdicts and bar.lane != "judge":
+        facts.append(f"ratio {bar.verdicts[0].ratio:.2f}, threshold {bar.verdicts[0].threshold:g}")
+    if bar.why:
+        facts.append(bar.why)
+    return ", ".join(facts)
+
+
+def _numbers(positions: Sequence[int]) -> str:
+    """Positions for people, who count from 1; they are consecutive."""
+    if len(positions) > 1:
+        return f"{positions[0] + 1}-{positions[-1] + 1}"
+    return str(positions[0] + 1) if positions else ""
+
+
+def _ticks(seconds: float) -> list[tuple[float, str]]:
+    """At most nine round times: where (percent of the width) and what to write.
+
+    The page's script draws them again for the width that there is.
+    """
+    if seconds <= 0:
+        return [(0.0, "0 s")]
+    power = 10.0 ** floor(log10(seconds / 9))
+    size = next(times * power for times in (1, 2, 5, 10) if times * power * 9 >= seconds)
+    # The last label would run over the edge where it stands close to it.
+    times = [i * size for i in range(10) if i * size < seconds * 0.98]
+    return [(round(100 * time / seconds, 3), _tick(time)) for time in times]
+
+
+def _tick(seconds: float) -> str:
+    return f"{round(seconds * 1000, 3):g} ms" if 0 < seconds < 1 else f"{round(seconds, 3):g} s"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s"
+
+
+def _steps(events: Iterable[Event]) -> Iterable[str]:
+    for event in events:
+        if isinstance(event, StepCommitted):
+            kind = "accepted" if event.source == "draft" else "kept"
+            yield _step(event, kind, event.source, event.verdict)
+        elif isinstance(event, StepRejected):
+            yield _step(event, "rejected", "rejected", event.verdict)
+
+
+def _step(event: StepCommitted | StepRejected, kind: str, who: str, verdict: Verdict | None) -> str:
+    return (
+        f'<tr class="{kind}"><td class="n">{event.position + 1}</td>'
+        f'<td class="who">{who}</td><td class="n">{_ratio(verdict)}</td>'
+        f'<td class="n">{event.step.tokens}</td>'
+        f'<td class="text">{escape(event.step.text.strip())}</td></tr>\n'
+    )
+
+
+def _ratio(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return (
+        f'<span class="ratio" title="{escape(verdict.reason)}">'
+        f'<i style="width:{100 * verdict.ratio:.1f}%"></i>'
+        f'<u style="left:{100 * verdict.threshold:.1f}%"></u></span>{verdict.ratio:.2f}'
+    )
+
+
+def _usage(usage: Usage | None) -> str:
+    if usage is None:
+        return '<tr><td colspan="6">unknown: the run was broken off</td></tr>'
+    judged = f"{usage.judged} drafted steps judged in {usage.judge_calls} calls"
+    return (
+        _usage_row("draft", usage.draft)
+        + _usage_row("target", usage.target)
+        + f'<tr><td colspan="6">{judged}</td></tr>'
+    )
+
+
+def _usage_row(model: str, usage: ModelUsage) -> str:
+    counts = (usage.accepted, usage.kept, usage.rejected, usage.cancelled, usage.written)
+    cells = "".join(f'<td class="n">{count:,}</td>' for count in counts)
+    return f"<tr><td>{model}</td>{cells}</tr>"
+
+
+def _notes(events: Iterable[Event]) -> str:
+    notes = "".join(f"<li>{escape(e.message)}</li>" for e in events if isinstance(e, Note))
+    return f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""

@@ -1,0 +1,54 @@
+"""Counting each token once, from the events alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from dreamr.trace.events import (
+    Event,
+    JudgeEnded,
+    LaneClosed,
+    LaneOpened,
+    ModelUsage,
+    Role,
+    StepCommitted,
+    StepRejected,
+    Usage,
+)
+
+
+def usage_of(events: Iterable[Event]) -> Usage:
+    """The usage of a run whose lanes are all closed.
+
+    What a lane wrote and nobody committed or rejected was cancelled.
+    """
+    roles: dict[int, Role] = {}
+    written: Counter[Role] = Counter()
+    committed: Counter[Role] = Counter()
+    rejected = calls = judged = 0
+    for event in events:
+        match event:
+            case LaneOpened(lane=lane, role=role):
+                roles[lane] = role
+            case LaneClosed(lane=lane, tokens=tokens):
+                written[roles[lane]] += tokens
+            case StepCommitted(step=step, source=source):
+                committed[source] += step.tokens
+            case StepRejected(step=step):
+                rejected += step.tokens
+            case JudgeEnded(positions=positions):
+                calls += 1
+                judged += len(positions)
+    return Usage(
+        draft=ModelUsage(
+            accepted=committed["draft"],
+            rejected=rejected,
+            cancelled=written["draft"] - committed["draft"] - rejected,
+        ),
+        target=ModelUsage(
+            kept=committed["target"], cancelled=written["target"] - committed["target"]
+        ),
+        judge_calls=calls,
+        judged=judged,
+    )

@@ -1,0 +1,74 @@
+"""The curves of trainings as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dreamr.errors import Unsupported
+from dreamr.training.errors import BadTraining
+from dreamr.training.folder import Log
+
+_DOTS = 110  # an inch
+_COLUMNS = 3
+_NOT_DRAWN = ("step", "seconds", "samples_per_second", "learning_rate")
+_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+
+
+def draw_curves(folders: Sequence[Path], out: Path) -> None:
+    """One panel a column of log.csv, one colour a training; the mean over a twentieth of the steps.
+
+    Args:
+        folders: of trainings, finished or not.
+        out: the PNG file.
+
+    Raises:
+        BadTraining: a folder has no log with a row, or the file cannot be written.
+        Unsupported: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise Unsupported("curves need matplotlib: pip install 'dreamr[train]'") from error
+    logs = {folder: _columns(folder) for folder in folders}
+    names = list(dict.fromkeys(name for log in logs.values() for name in log))
+    panels = [name for name in names if name not in _NOT_DRAWN]
+    rows = -(-len(panels) // _COLUMNS)
+    figure = Figure(figsize=(4 * _COLUMNS, 2.3 * rows), layout="constrained")
+    for place, name in enumerate(panels):
+        axes = figure.add_subplot(rows, _COLUMNS, place + 1)
+        for (folder, log), colour in zip(logs.items(), _COLOURS * len(logs), strict=False):
+            if name in log:
+                steps, values = log[name]
+                axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
+                axes.plot(steps, _smooth(values), color=colour, linewidth=1.6, label=folder.name)
+        axes.set_title(name.replace("_", " "), loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e2e0db", linewidth=0.6)
+        if place == 0 and len(logs) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    try:
+        figure.savefig(out, format="png", dpi=_DOTS)
+    except OSError as error:
+        raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _columns(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """The steps and values of each column that has any."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for row in Log(folder, ()).rows():
+        for name, value in row.items():
+            if value:
+                steps, values = found.setdefault(name, ([], []))
+                steps.append(int(row["step"]))
+                values.append(float(value))
+    if not found:
+        raise BadTraining(f"{folder} has no log.csv with a row: name the folder of a training")
+    return found
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """The mean of a twentieth of all values around each."""
+    half = max(1, len(values) // 40)
+    windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
+    return [sum(window) / len(window) for window in windows]

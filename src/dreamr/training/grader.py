@@ -1,0 +1,179 @@
+"""The target as a grader: what it says to every step of a whole batch of completions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from dreamr._side_by_side import side_by_side
+from dreamr.conversation import Conversation, Text
+from dreamr.engines import Context, Engine, Sampling
+from dreamr.errors import ContextTooLong, EngineError, Unsupported
+from dreamr.evaluation.tasks import Item
+from dreamr.gate import Evidence, FixedGate, Gate, Situation, Verdict
+from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.training.rollout import Reference, Rollout, reasoning
+
+_SIDE_BY_SIDE = 16  # calls under way at each engine
+_NONE = Evidence(0.0, 0.0)
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a draft wrote, cut into steps, the final answer included.
+
+    tokens: of all of it. finished: whether the draft ended it itself.
+    """
+
+    item: Item
+    steps: tuple[Step, ...]
+    tokens: int
+    finished: bool
+
+    @property
+    def text(self) -> str:
+        return "".join(step.text for step in self.steps)
+
+
+@dataclass
+class Grader:
+    """Grades completions by engines that all hold the same target.
+
+    targets: at least one; more work side by side, each on problems of its own. gate: what decides;
+    it must be one that asks about each step alone. cutting: where steps end and how the answer is
+    marked. most_tokens: bound on the target's own solutions. references: whether rollouts come with
+    the target's own solution; each is written once.
+
+    Raises:
+        Unsupported: a target that cannot judge.
+    """
+
+    targets: Sequence[Engine]
+    gate: Gate = field(default_factory=FixedGate)
+    cutting: Cutting = field(default_factory=Cutting)
+    most_tokens: int = 1024
+    references: bool = True
+
+    def __post_init__(self) -> None:
+        for engine in self.targets:
+            if not engine.capabilities.judge:
+                raise Unsupported(
+                    f"{engine.name} gives no log-probabilities of its labels, so it cannot grade: "
+                    "use a target that does"
+                )
+        self._known: dict[tuple[str, int], Reference] = {}
+
+    async def grade(self, completions: Sequence[Completion]) -> list[Rollout]:
+        """A rollout for each completion.
+
+        Raises:
+            EngineError: a target failed, or answered with what is no evidence.
+        """
+        if self.references:
+            unknown = {
+                _key(one.item): one.item for one in completions if _key(one.item) not in self._known
+            }
+            written = await self._side_by_side(list(unknown.values()), lambda x: x, self._solve)
+            self._known.update(zip(unknown, written, strict=True))
+        rollouts = await self._side_by_side(completions, lambda one: one.item, self._grade)
+        for one in completions:
+            self._engine(one.item).forget(one.item.conversation)
+        return rollouts
+
+    def _engine(self, item: Item) -> Engine:
+        return self.targets[item.index % len(self.targets)]
+
+    async def _side_by_side(
+        self,
+        given: Sequence[Given],
+        item_of: Callable[[Given], Item],
+        work: Callable[[Engine, Given], Awaitable[Found]],
+    ) -> list[Found]:
+        """Work on all, each at the engine of its problem; the first failure ends the others."""
+        found: dict[int, Found] = {}
+
+        async def at(engine: Engine) -> None:
+            async def one(place: int) -> None:
+                found[place] = await work(engine, given[place])
+
+            its = (i for i, each in enumerate(given) if self._engine(item_of(each)) is engine)
+            await side_by_side(its, one, _SIDE_BY_SIDE)
+
+        await side_by_side(self.targets, at, len(self.targets))
+        return [found[place] for place in range(len(given))]
+
+    async def _grade(self, engine: Engine, one: Completion) -> Rollout:
+        marked = self.cutting.answer_marker is not None
+        steps = reasoning(one.steps, marked=marked)
+        answered = len(steps) < len(one.steps)
+        return Rollout(
+            question=_text(one.item.conversation),
+            steps=steps,
+            verdicts=await self._judge(engine, one.item, steps),
+            tokens=one.tokens,
+            finished=one.finished and answered,
+            right=one.finished and answered and one.item.right(one.text),
+            reference=self._known.get(_key(one.item)),
+        )
+
+    async def _judge(
+        self, engine: Engine, item: Item, steps: Sequence[Step]
+    ) -> tuple[Verdict, ...]:
+        if not steps:
+            return ()
+        found = await self._evidence(engine, item, [step.text for step in steps])
+        return tuple(
+            self.gate.decide(evidence, Situation(step, place))
+            for place, (evidence, step) in enumerate(zip(found, steps, strict=True))
+        )
+
+    async def _evidence(
+        self, engine: Engine, item: Item, texts: Sequence[str]
+    ) -> tuple[Evidence, ...]:
+        """Of all steps; none speaks for those that the target's context has no room for."""
+        asked = list(texts)
+        while asked:
+            try:
+                found = await engine.judge(Context(item.conversation), asked, self.gate.query)
+            except ContextTooLong:
+                del asked[len(asked) // 2 :]
+                continue
+            if len(found) != len(asked):
+                raise EngineError(
+                    f"{engine.name}: {len(found)} pieces of evidence for {len(asked)} steps"
+                )
+            return found + (_NONE,) * (len(texts) - len(found))
+        return (_NONE,) * len(texts)
+
+    async def _solve(self, engine: Engine, item: Item) -> Reference:
+        one = await write(engine, item, self.cutting, Sampling(max_tokens=self.most_tokens))
+        marked = self.cutting.answer_marker is not None
+        right = one.finished and item.right(one.text)
+        return Reference(reasoning(one.steps, marked=marked), one.tokens, right)
+
+
+async def write(engine: Engine, item: Item, cutting: Cutting, sampling: Sampling) -> Completion:
+    """What an engine writes for a problem, from nothing to its end."""
+    cutter = StepCutter(cutting)
+    steps: list[Step] = []
+    tokens, finish = 0, None
+    async for chunk in engine.stream(Context(item.conversation), sampling):
+        steps += cutter.push(chunk.text, chunk.tokens)
+        tokens += chunk.tokens
+        finish = chunk.finish
+    if (last := cutter.finish(truncated=finish == "length")) is not None:
+        steps.append(last)
+    return Completion(item, tuple(steps), tokens, finish == "stop")
+
+
+def _key(item: Item) -> tuple[str, int]:
+    return item.task, item.index
+
+
+def _text(conversation: Conversation) -> str:
+    parts = (part for turn in conversation.turns for part in turn.parts)
+    return "\n".join(part.text for part in parts if isinstance(part, Text))

@@ -1,0 +1,135 @@
+"""GRPO on TRL's trainer, with the target as the grader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from trl import GRPOTrainer
+
+from dreamr.steps import Cutting, StepCutter
+from dreamr.training.credit import credits, spread
+from dreamr.training.errors import BadTraining
+from dreamr.training.grader import Completion
+from dreamr.training.problems import Problems
+from dreamr.training.rewards import Scheme
+from dreamr.training.rollout import Rollout, cut, figures
+from dreamr.training.trl import Resumes
+
+_SAME = 1e-9  # rewards that differ by less are the same
+
+Grade = Callable[[Sequence[Completion]], list[Rollout]]
+
+
+class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, told by the target what each completion is worth.
+
+    All reward terms come from one grading of the whole batch. With `step_credit` a token's
+    advantage is its completion's for all terms but the draft's, plus its step's own
+    (`_credit.credits`).
+
+    Args:
+        problems: what the dataset's rows number.
+        grade: the target's verdicts on completions, in order.
+        scheme: what they are worth.
+        texts: `Texts` of the draft's tokenizer.
+        cutting: where steps end.
+        step_credit: see above.
+        trl: arguments of `GRPOTrainer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        problems: Problems,
+        grade: Grade,
+        scheme: Scheme,
+        texts: Any,
+        cutting: Cutting,
+        step_credit: bool = False,
+        **trl: Any,
+    ) -> None:
+        self._problems, self._grade, self._scheme = problems, grade, scheme
+        self._texts, self._cutting, self._step_credit = texts, cutting, step_credit
+        self._credits: list[list[float]] = []  # one a token, of each completion
+        # TRL wants functions, for their names; the values come from `_calculate_rewards`.
+        super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
+        by_step = {"draft"} if step_credit else set()
+        self.reward_weights = torch.tensor(
+            [0.0 if name in by_step else weight for name, weight in scheme.weights.items()]
+        )
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        size = self.num_generations
+        if len(inputs) % size:
+            raise BadTraining(
+                f"a process generates {len(inputs)} completions at a time, which must be a "
+                f"multiple of the group of {size}: change the batch, or the number of processes"
+            )
+        numbers = [row["number"] for row in inputs]
+        pairs = zip(numbers, completion_ids_list, strict=True)
+        rollouts = self._grade([self._completion(number, ids) for number, ids in pairs])
+        groups = [rollouts[at : at + size] for at in range(0, len(rollouts), size)]
+        terms: list[dict[str, float]] = []
+        self._credits, silent = [], 0
+        for group in groups:
+            found = [self._scheme.terms(one, group) for one in group]
+            earned = credits(group, self._scheme) if self._step_credit else [[]] * size
+            totals = list(map(self._scheme.total, found))
+            silent += max(totals) - min(totals) < _SAME and not any(map(any, earned))
+            terms += found
+            self._credits += [
+                spread(one, values, one.tokens) for one, values in zip(group, earned, strict=True)
+            ]
+        known = {"worth": fmean(map(self._scheme.total, terms)), "no_signal": silent / len(groups)}
+        for name, value in {**known, **figures(rollouts)}.items():
+            self._log_metric(name, value)  # a mean over all processes
+        device = self.accelerator.device
+        if self.state.global_step == 0:
+            self._check_signal(gather(torch.tensor([known["no_signal"]], device=device)))
+        table = [[row[name] for name in self._scheme.weights] for row in terms]
+        rewards: torch.Tensor = gather(torch.tensor(table, dtype=torch.float32, device=device))
+        return rewards
+
+    def _check_signal(self, silent: torch.Tensor) -> None:
+        """Before the first step: rewards that never differ teach nothing."""
+        if silent.min() == 1:
+            raise BadTraining(
+                "all completions of a problem earn the same, so there is nothing to learn from: "
+                "raise the temperature, enlarge the group, or take problems that are neither too "
+                "easy nor too hard"
+            )
+
+    def _completion(self, number: int, ids: Sequence[int]) -> Completion:
+        finished = bool(ids) and ids[-1] in self.eos_token_ids
+        cutter = StepCutter(self._cutting)
+        said = ids[:-1] if finished else ids
+        steps = cut(said, self._texts, cutter, truncated=not finished)
+        return Completion(self._problems[number], tuple(steps), len(ids), finished)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self._step_credit:
+            ids, own = output["completion_ids"], output["advantages"]
+            moved = torch.zeros(ids.shape, dtype=own.dtype)
+            for row, values in zip(moved, self._credits, strict=True):
+                row[: len(values)] = torch.tensor(values)
+            output["advantages"] = own[:, None] + moved.to(own.device)
+        return output
+
+
+def _named(name: str) -> Callable[..., list[float]]:
+    def term(**_: Any) -> list[float]:
+        raise AssertionError("terms are computed together")
+
+    term.__name__ = name
+    return term

@@ -1,0 +1,83 @@
+"""Wrong steps that look right, for teaching the judge.
+
+Two kinds: the reasoning of a misread picture (consistent in itself, so that only the picture
+shows the error), and a right step with one fact changed (inconsistent in itself).
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from dreamr.evaluation.tasks import Problem, ReferenceStep
+from dreamr.evaluation.tasks.canvas import COLOURS
+from dreamr.evaluation.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
+from dreamr.evaluation.tasks.vqa import SHAPES, SIZES
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    tuple(COLOURS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
+    DAYS, BARS, ("yes", "no"), ("first", "second", "third"), ("+", "-"),
+    ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
+)  # fmt: skip
+DIGITS = tuple("0123456789")
+_WORDS = {word: family for family in FAMILIES for word in family}
+_FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")
+
+
+def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+    """A wrong text in the place of step `at`, or None where none came up."""
+    right = problem.steps[at]
+    kinds = (_misread, _misread, _misread, _altered, _altered, _altered, _misplaced)
+    for _ in range(6):
+        step = rng.choice(kinds)(problem, at, style, rng)
+        if step is not None and step not in right.renderings:
+            return step
+    return None
+
+
+def wrong_answer(problem: Problem, rng: Random) -> str | None:
+    """A final answer with one fact changed, or None where it holds none that has others."""
+    return _changed(problem.final, rng)
+
+
+def _text(step: ReferenceStep, style: str) -> str:
+    return step.wordy if style == "wordy" else step.terse
+
+
+def misread(problem: Problem, at: int, rng: Random) -> ReferenceStep | None:
+    """Step `at` of the same problem about a picture in which one fact was misread."""
+    steps = problem.scene.misread(rng).steps
+    return steps[at] if at < len(steps) else None
+
+
+def _misread(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+    step = misread(problem, at, rng)
+    return None if step is None else _text(step, style)
+
+
+def _misplaced(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+    """A step that is right elsewhere: the one before, or a later one too early."""
+    others = [i for i in (at - 1, at + 1, at + 2) if 0 <= i < len(problem.steps)]
+    return _text(problem.steps[rng.choice(others)], style) if others else None
+
+
+def _altered(problem: Problem, at: int, style: str, rng: Random) -> str | None:
+    return _changed(_text(problem.steps[at], style), rng)
+
+
+def _changed(text: str, rng: Random) -> str | None:
+    facts = [m for m in _FACT.finditer(text) if m[0].isdigit() or m[0] in _WORDS]
+    if not facts:
+        return None
+    # The last fact is most often the result, where drafts err most.
+    fact = facts[-1] if rng.random() < 0.4 else rng.choice(facts)
+    return text[: fact.start()] + _other(fact[0], rng) + text[fact.end() :]
+
+
+def _other(fact: str, rng: Random) -> str:
+    if not fact.isdigit():
+        return rng.choice([word for word in _WORDS[fact] if word != fact])
+    number = int(fact)
+    near = [number + d for d in (-10, -2, -1, 1, 2, 10) if number + d >= 0]
+    digits = [int(f"{number // 10 * 10 + d}") for d in range(10)]
+    return str(rng.choice([n for n in (*near, *near, *digits) if n != number]))

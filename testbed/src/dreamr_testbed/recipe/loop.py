@@ -1,0 +1,354 @@
+"""Training loops: the tower that learns to see, the decoder that learns to reason and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import LlavaForConditionalGeneration
+
+from dreamr.evaluation.tasks import GRID, SUITES, Problem, Split, make_problem
+from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
+from dreamr_testbed.recipe.examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
+from dreamr_testbed.recipe.mistakes import Mistake
+from dreamr_testbed.recipe.muon import Muon
+from dreamr_testbed.recipe.stages import Stage
+from dreamr_testbed.recipe.team import ALONE, Team
+
+Batch = dict[str, torch.Tensor]
+POOL = 16  # batches drawn at a time and bucketed by length
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16; a CPU that does not is seven times slower in it."""
+    if device.type != "cpu":
+        return True
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """bfloat16, where there is any, for matrix products; weights and norms stay in float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device))
+
+
+def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+    """Projected image features, (B, IMAGE_TOKENS, width)."""
+    features = model.model.get_image_features(pixel_values=pixels)
+    features = getattr(features, "pooler_output", features)
+    return features if torch.is_tensor(features) else torch.stack(list(features))
+
+
+def hidden_states(
+    model: LlavaForConditionalGeneration, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states under a batch's branch mask: the last, and below the last two layers.
+
+    Both are (B, T, width).
+    """
+    decoder = model.model.language_model
+    embedded = decoder.embed_tokens(batch["ids"])
+    is_image = batch["ids"] == model.config.image_token_id
+    if (looking := is_image.any(1)).any():
+        features = see(model, batch["pixels"][looking])
+        embedded = embedded.masked_scatter(is_image[..., None], features.to(embedded.dtype))
+    kind = embedded.device.type  # the mask must match the attention scores it is added to
+    dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else embedded.dtype
+    mask = torch.zeros(batch["mask"].shape, dtype=dtype, device=embedded.device)
+    mask = mask.masked_fill(~batch["mask"], torch.finfo(dtype).min)
+    output = decoder(
+        inputs_embeds=embedded,
+        attention_mask=mask,
+        position_ids=batch["positions"],
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    return output.last_hidden_state, output.hidden_states[-3]
+
+
+def predictions(
+    model: LlavaForConditionalGeneration, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, vocabulary) at the labelled places, in order, and where these are (B, T)."""
+    states, _ = hidden_states(model, batch)
+    labelled = batch["labels"] != IGNORE
+    return model.lm_head(states[labelled]).float(), labelled
+
+
+class Doubt(nn.Module):
+    """A linear head below the last two layers that tells with which token a step goes wrong.
+
+    A verdict is one label a step; this gives one a token, and what it teaches to tell is all
+    that the layers above have to gather for the verdict. It is thrown away after training.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Scores of being right, (..., width) to (...)."""
+        scores: torch.Tensor = self.head(self.norm(states)).squeeze(-1)
+        return scores.float()
+
+    def loss(self, states: torch.Tensor, marks: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Right and wrong tokens weighing the same; and the share told rightly, of both alike."""
+        losses, shares = [], []
+        for mark in (0, 1):
+            if (chosen := marks == mark).any():
+                scores = self(states[chosen]) * (2 * mark - 1)
+                losses.append(-nn.functional.logsigmoid(scores).mean())
+                shares.append((scores > 0).float().mean().item())
+        return torch.stack(losses).mean(), sum(shares) / len(shares)
+
+
+def reasoning_loss(
+    model: LlavaForConditionalGeneration, batch: Batch, doubt: Doubt
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Weighted mean loss a token, and the parts of it for the curves."""
+    labelled = batch["labels"] != IGNORE
+    with precision(batch["ids"].device):
+        states, below = hidden_states(model, batch)
+        logits = model.lm_head(states[labelled]).float()
+    labels, weights = batch["labels"][labelled], batch["weights"][labelled]
+    losses = cross_entropy(logits, labels, reduction="none")
+    judged = batch["segments"][labelled] > 0
+    tokens = (~judged).sum().clamp(min=1)
+    loss = (losses * weights).sum() / tokens
+    right = logits.detach().argmax(-1) == labels
+    parts = {"loss": losses[~judged].mean().item(), "token": right[~judged].float().mean().item()}
+    if judged.any():
+        parts["judge_loss"] = losses[judged].mean().item()
+        parts["judge"] = right[judged].float().mean().item()
+    if (batch["marks"] != IGNORE).any():
+        doubted, parts["doubt"] = doubt.loss(below, batch["marks"])
+        loss = loss + doubted
+    return loss, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """What the examples of a stage are drawn with."""
+
+    maker: ExampleMaker
+    diet: Diet
+    mistakes: Sequence[Mistake] = ()
+
+
+def batches(
+    kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
+) -> Iterator[Batch]:
+    """Endless batches from batch `start` on; any run from the same place sees the same ones.
+
+    Each process of a team gets its part of every batch.
+    """
+    pool = start // POOL
+    skip = start % POOL
+    while True:
+        rng = Random(f"{stage.name}/{seed}/{pool}")
+        progress = min(1.0, pool * POOL / stage.steps)
+        examples = [_draw(kitchen, stage, rng, progress) for _ in range(POOL * stage.batch)]
+        examples.sort(key=len)
+        groups = [examples[i : i + stage.batch] for i in range(0, len(examples), stage.batch)]
+        rng.shuffle(groups)
+        for group in groups[skip:]:
+            yield collate(team.part(group), pad)
+        pool, skip = pool + 1, 0
+
+
+def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Example:
+    maker, diet = kitchen.maker, kitchen.diet
+    if stage.kind == "drill":
+        return _draw_drill(kitchen, rng)
+    if kitchen.mistakes and rng.random() < stage.errors:
+        mistake = rng.choice(kitchen.mistakes)
+        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet, rng)
+    if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
+        return _draw_drill(kitchen, rng)
+    easy = stage.easy + (1 / 3 - stage.easy) * progress
+    problem = draw_problem(rng, easy, stage.shares)
+    while problem.kind in stage.seldom and rng.random() < 0.8:
+        problem = draw_problem(rng, easy, stage.shares)
+    if rng.random() < stage.reading:
+        return maker.reading(problem)
+    return maker.solution(problem, diet, rng)
+
+
+def _draw_drill(kitchen: Kitchen, rng: Random) -> Example:
+    """A drill; for models that are to judge, one of judging half of the time."""
+    if kitchen.diet.branches and rng.random() < 0.5:
+        return kitchen.maker.judged_drill(draw_judged_drill(rng), kitchen.diet)
+    return kitchen.maker.drill(draw_drill(rng))
+
+
+def draw_problem(
+    rng: Random,
+    easy: float,
+    shares: Sequence[float] = (1, 1, 1),
+    split: Split = "train",
+) -> Problem:
+    """A fresh problem; `easy` is the share of level 1, `shares` go by the order of `SUITES`."""
+    level = 1 if rng.random() < easy else rng.choice((2, 3))
+    suite = rng.choices(tuple(SUITES), shares)[0]
+    return make_problem(suite, split, rng.getrandbits(40), level)
+
+
+class Sight(nn.Module):
+    """Linear heads that name what lies under each patch, and where it is; thrown away later."""
+
+    def __init__(self, width: int, words: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self._index = [{word: i for i, word in enumerate(family)} for family in words]
+        sizes = [*(len(family) for family in words), GRID, GRID]
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+
+    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
+        """Scores of each head, (B, patches, classes)."""
+        return [head(features) for head in self.heads]
+
+    def answers(self, problems: Sequence[Problem]) -> list[torch.Tensor]:
+        """The right class for each head, (B, patches)."""
+        first, second = (
+            torch.tensor([[index[pair[side]] for pair in p.patches] for p in problems])
+            for side, index in enumerate(self._index)
+        )
+        places = torch.arange(GRID * GRID).expand(len(problems), -1)
+        return [first, second, places // GRID, places % GRID]
+
+
+def sight_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All words that patches are named by, first and second of the pair."""
+    rng = Random("words")
+    first: set[str] = {""}
+    second: set[str] = {""}
+    for _ in range(count):
+        for one, other in draw_problem(rng, 1 / 3).patches:
+            first.add(one)
+            second.add(other)
+    return tuple(sorted(first)), tuple(sorted(second))
+
+
+def sight_loss(
+    model: LlavaForConditionalGeneration, sight: Sight, problems: Sequence[Problem]
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Loss of naming all patches of some problems' pictures."""
+    device = next(model.parameters()).device
+    pixels = normalised([np.asarray(problem.picture) for problem in problems]).to(device)
+    with precision(device):
+        scores = sight(see(model, pixels))
+    answers = [answer.to(device) for answer in sight.answers(problems)]
+    loss = sum(
+        (
+            cross_entropy(s.float().flatten(0, 1), a.flatten())
+            for s, a in zip(scores, answers, strict=True)
+        ),
+        torch.zeros((), device=device),
+    )
+    busy = answers[0] != 0
+    right = (scores[0].argmax(-1) == answers[0]) & (scores[1].argmax(-1) == answers[1])
+    return loss, {"loss": loss.item(), "named": right[busy].float().mean().item()}
+
+
+def optimizers(
+    model: LlavaForConditionalGeneration,
+    extra: Sequence[nn.Parameter],
+    stage: Stage,
+    team: Team = ALONE,
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of tower and decoder, AdamW for all else; rates are set step by step.
+
+    Each group carries `share`, its part of the stage's rate. What `freeze` froze is in none.
+    """
+    decoder = _matrices(model.model.language_model.layers)
+    tower = _matrices(model.model.vision_tower.encoder)
+    tower_rest = _others(model.model.vision_tower.parameters(), tower)
+    rest = _others(model.parameters(), decoder + tower + tower_rest)
+    decoder, tower, tower_rest, rest = (
+        [p for p in some if p.requires_grad] for some in (decoder, tower, tower_rest, rest)
+    )
+    seeing = stage.kind == "see"
+    share = 1.0 if seeing else stage.tower
+    adam = torch.optim.AdamW(
+        [
+            {"params": rest + list(extra), "share": 1.0},
+            {"params": tower_rest, "share": share},
+        ],
+        lr=0.0,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+    )
+    groups: list[dict[str, Any]] = [{"params": tower, "share": share}]
+    if not seeing:
+        groups.append({"params": decoder, "share": 1.0})
+    return [adam, Muon(groups, team)]
+
+
+def freeze(model: LlavaForConditionalGeneration, layers: int) -> None:
+    """Let the lowest layers and all that lies below stay as they are (0: nothing does).
+
+    Embeddings are among them. What is frozen costs no backward pass.
+    """
+    model.requires_grad_(layers == 0)
+    decoder = model.model.language_model
+    for part in (decoder.norm, *decoder.layers[layers:]):
+        part.requires_grad_(True)
+
+
+def _matrices(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.ndim == 2]
+
+
+def _others(parameters: Iterable[nn.Parameter], taken: list[nn.Parameter]) -> list[nn.Parameter]:
+    seen = {id(p) for p in taken}
+    return [p for p in parameters if id(p) not in seen]
+
+
+def rate_at(stage: Stage, step: int) -> float:
+    """The learning rate of a step: a short warm-up, then flat or falling."""
+    warm = min(100, max(1, stage.steps // 5))
+    fall = 1.0 - step / stage.steps if stage.decay else 1.0
+    return stage.rate * min(1.0, (step + 1) / warm) * fall
+
+
+def solved(
+    model: LlavaForConditionalGeneration,
+    maker: ExampleMaker,
+    diet: Diet,
+    pad: int,
+    count: int = 96,
+) -> dict[str, float]:
+    """Share of fresh problems a suite whose every reference token is the model's first choice.
+
+    That is what greedy decoding writes, so it bounds accuracy from below at a hundredth of the
+    cost. Each step is in the style that the model begins most often.
+    """
+    ends, between = (diet.ends, diet.between) if diet.begins_wordy else (0.0, 0.0)
+    diet = replace(diet, ends=round(ends), between=round(between), slips=0)
+    scores: dict[str, float] = {}
+    device = next(model.parameters()).device
+    for suite in SUITES:
+        right = judged = verdicts = 0
+        for first in range(0, count, 32):
+            rng = Random(f"solved/{suite}/{first}")
+            problems = [make_problem(suite, "test", 10_000 + first + i) for i in range(32)]
+            examples = [maker.solution(problem, diet, rng) for problem in problems]
+            batch = {k: v.to(device) for k, v in collate(examples, pad).items()}
+            with torch.no_grad(), precision(device):
+                logits, labelled = predictions(model, batch)
+            hits = torch.ones_like(labelled)
+            hits[labelled] = logits.argmax(-1) == batch["labels"][labelled]
+            branch = batch["segments"] > 0
+            judged += int(hits[labelled & branch].sum())
+            verdicts += int((labelled & branch).sum())
+            right += int((hits | branch).all(1).sum())
+        scores[suite] = right / count
+        if verdicts:
+            scores[f"{suite}_judge"] = judged / verdicts
+    return scores

@@ -1,0 +1,100 @@
+"""Mistakes that a draft really makes, for teaching the judge more than synthetic ones can.
+
+A mistake is a wrong step after a right beginning in the draft's own styles: exactly what the
+gate meets. The pool is a JSON-lines file, so that it can be looked at.
+
+    python -m dreamr_testbed.recipe.mistakes --draft DIR --count 2000 --out FILE.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from dreamr.evaluation.tasks import LEVELS, SUITES, Problem, make_problem
+from dreamr_testbed.recipe.examples import ExampleMaker
+from dreamr_testbed.recipe.generate import first_wrong, solve
+from dreamr_testbed.recipe.models import load_model
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A wrong step in the place of the reference's step `len(styles)`."""
+
+    suite: str
+    index: int
+    level: int
+    styles: tuple[str, ...]
+    text: str
+
+    @property
+    def problem(self) -> Problem:
+        """The training problem that it was made on."""
+        return make_problem(self.suite, "train", self.index, self.level)
+
+
+def collect(
+    draft: LlavaForConditionalGeneration,
+    maker: ExampleMaker,
+    start: int,
+    count: int,
+    temperature: float,
+    batch: int = 96,
+) -> Iterator[Mistake]:
+    """The first mistake in each of `count` solutions a suite and level, where there is one."""
+    for suite in SUITES:
+        for level in LEVELS:
+            for first in range(start, start + count, batch):
+                indices = range(first, min(first + batch, start + count))
+                problems = [make_problem(suite, "train", i, level) for i in indices]
+                solutions = solve(draft, maker, problems, temperature=temperature)
+                for problem, solution in zip(problems, solutions, strict=True):
+                    styles, at = first_wrong(problem, solution.steps)
+                    if at is not None and at < len(problem.steps):
+                        text = solution.steps[at]
+                        yield Mistake(suite, problem.index, level, tuple(styles), text)
+
+
+def write(path: Path, mistakes: Iterator[Mistake]) -> int:
+    """Append to a pool; returns how many."""
+    written = 0
+    with path.open("a") as file:
+        for mistake in mistakes:
+            file.write(json.dumps(asdict(mistake)) + "\n")
+            written += 1
+    return written
+
+
+def read(path: Path) -> list[Mistake]:
+    """The whole pool."""
+    rows = (json.loads(line) for line in path.read_text().splitlines())
+    return [Mistake(**{**row, "styles": tuple(row["styles"])}) for row in rows]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draft", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=2000, help="solutions a suite and level")
+    parser.add_argument("--start", type=int, default=10_000_000, help="number of the first problem")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.start)
+    draft = load_model(options.draft).eval()
+    maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
+    found = collect(draft, maker, options.start, options.count, options.temperature)
+    written = write(options.out, found)
+    print(f"{written} mistakes in {options.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The architecture of the embedded pair: LLaVA with a SigLIP tower and a Qwen3 decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    SiglipVisionConfig,
+)
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from dreamr.evaluation.tasks import GRID, PATCH, SIDE
+from dreamr_testbed.recipe.tokens import END, IMAGE, PAD
+
+IMAGE_TOKENS = GRID * GRID
+CONTEXT = 1024
+ON_TOP = 2  # layers that growth puts above all old ones
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a model is."""
+
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    kv_heads: int
+    tower_layers: int
+    tower_width: int
+
+
+SIZES = {
+    "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
+    "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
+}
+
+
+def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """A fresh model; seed torch before for a repeatable one."""
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (PAD, END, IMAGE)}
+    text = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        intermediate_size=size.inner,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.kv_heads,
+        head_dim=32,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        pad_token_id=ids[PAD],
+        eos_token_id=ids[END],
+        bos_token_id=None,
+    )
+    tower = SiglipVisionConfig(
+        hidden_size=size.tower_width,
+        intermediate_size=3 * size.tower_width,
+        num_hidden_layers=size.tower_layers,
+        num_attention_heads=size.tower_width // 32,
+        image_size=SIDE,
+        patch_size=PATCH,
+        vision_use_head=False,
+    )
+    config = LlavaConfig(
+        vision_config=tower,
+        text_config=text,
+        image_token_id=ids[IMAGE],
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.eos_token_id = ids[END]
+    model.generation_config.pad_token_id = ids[PAD]
+    return model
+
+
+def grow(
+    model: LlavaForConditionalGeneration, size: Size, tokenizer: PreTrainedTokenizerFast
+) -> LlavaForConditionalGeneration:
+    """The same function with more layers: new ones add nothing at first.
+
+    A shallow model learns the same skills in a fraction of the time; what depth adds is learnt
+    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319). Two
+    new layers come above all others: in one what the model would have written can meet what was
+    written, in the next a verdict can gather what came of that.
+    """
+    grown = build_model(size, tokenizer)
+    old = model.model.language_model.layers
+    new = grown.model.language_model.layers
+    below = max(len(old), len(new) - ON_TOP)
+    _move_in(model, grown, [i * below // len(old) for i in range(len(old))])
+    return grown
+
+
+def insert(
+    model: LlavaForConditionalGeneration,
+    size: Size,
+    tokenizer: PreTrainedTokenizerFast,
+    at: int,
+) -> LlavaForConditionalGeneration:
+    """The same function with one more layer, above the lowest `at`; it adds nothing."""
+    grown = build_model(size, tokenizer)
+    _move_in(model, grown, [i + (i >= at) for i in range(size.layers - 1)])
+    return grown
+
+
+@torch.no_grad()
+def _move_in(
+    model: LlavaForConditionalGeneration, grown: LlavaForConditionalGeneration, homes: list[int]
+) -> None:
+    """Copy all weights; old layers go to their homes, and those that are left over add nothing."""
+    old = model.model.language_model.layers
+    new = grown.model.language_model.layers
+    state = {k: v for k, v in model.state_dict().items() if ".language_model.layers." not in k}
+    grown.load_state_dict(state, strict=False)
+    for at, layer in enumerate(new):
+        if at in homes:
+            layer.load_state_dict(old[homes.index(at)].state_dict())
+        else:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+
+
+def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """The processor that is saved beside the weights; its image part needs no torchvision."""
+    images = SiglipImageProcessorPil(
+        size={"height": SIDE, "width": SIDE},
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+        resample=2,
+    )
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="full",
+        num_additional_image_tokens=0,
+        chat_template=tokenizer.chat_template,
+        image_token=IMAGE,
+    )
+
+
+def load_model(path: Path) -> LlavaForConditionalGeneration:
+    """A saved model in float32."""
+    return LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)

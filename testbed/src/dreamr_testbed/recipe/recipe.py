@@ -1,0 +1,394 @@
+"""The recipe of the embedded pair, from nothing to saved checkpoints.
+
+    python -m dreamr_testbed.recipe.recipe target --out runs/target
+
+Runs the stages of `RECIPES` in order, checkpoints every few minutes, logs curves to CSV, and
+goes on from the last checkpoint when started again. `--workers 2` trains on two cores, each with
+its part of every batch. Unchanged on a GPU (`--device cuda`).
+`--blind` trains on blank pictures: what such a model answers can be answered from the text alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
+from dreamr_testbed.recipe import loop as _loop
+from dreamr_testbed.recipe import mistakes
+from dreamr_testbed.recipe.comparer import compare
+from dreamr_testbed.recipe.examples import DIETS, READ, ExampleMaker
+from dreamr_testbed.recipe.models import (
+    SIZES,
+    Size,
+    build_model,
+    build_processor,
+    grow,
+    load_model,
+)
+from dreamr_testbed.recipe.stages import RECIPES, Stage
+from dreamr_testbed.recipe.team import ALONE, Team, run_team
+from dreamr_testbed.recipe.tokens import (
+    CHAT_TEMPLATE,
+    DELIMITER,
+    JUDGE_QUESTION,
+    NEGATIVE,
+    POSITIVE,
+    SAME_QUESTION,
+    SCORE_QUESTION,
+    train_tokenizer,
+)
+
+LOOK_EVERY = 250  # steps between two looks at fresh problems
+SAVE_EVERY = 50  # and between two checkpoints
+QUESTIONS = {
+    "judge_question": JUDGE_QUESTION,
+    "score_question": SCORE_QUESTION,
+    "same_question": SAME_QUESTION,
+}
+
+
+def corpus(count: int = 2000) -> list[str]:
+    """Texts of the suites for the tokenizer."""
+    texts = [JUDGE_QUESTION, READ, POSITIVE, NEGATIVE, DELIMITER] * 200
+    for suite in SUITES:
+        for index in range(count):
+            problem = make_problem(suite, "train", index)
+            texts += [problem.question, problem.scene.transcript, problem.final]
+            texts += [text for step in problem.steps for text in step.renderings]
+    return texts
+
+
+def fingerprint(name: str) -> str:
+    """A hash of everything in the recipe that decides what a model becomes."""
+    parts = {
+        "size": asdict(SIZES[name]),
+        "stages": [asdict(stage) for stage in RECIPES[name]],
+        "diet": asdict(DIETS[name]),
+        "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Training:
+    """One model on its way through the stages; everything that a checkpoint holds."""
+
+    def __init__(self, options: argparse.Namespace, team: Team = ALONE) -> None:
+        name, out = options.name, options.out
+        self.name, self.out, self.seed, self.team = name, out, options.seed, team
+        self.device = torch.device(options.device)
+        self.compiled, self.blind = options.compile, options.blind
+        torch.manual_seed(options.seed)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
+        self.pad = int(self.tokenizer.pad_token_id)
+        self.maker = ExampleMaker(self.tokenizer)
+        self.diet = DIETS[name]
+        pool = out / "mistakes.jsonl"
+        self.mistakes = mistakes.read(pool) if pool.exists() else []
+        self.stage, self.step = 0, 0
+        self.model = self._fresh(RECIPES[name][0])
+        self.state: dict[str, Any] = {}
+        self._load()
+
+    def _fresh(self, stage: Stage) -> LlavaForConditionalGeneration:
+        size = _at_depth(self.name, stage.layers)
+        model = build_model(size, self.tokenizer)
+        model.set_attn_implementation(self._attention)
+        return model.to(self.device)
+
+    @property
+    def _attention(self) -> str:
+        """The plain one is faster at these lengths where a CPU multiplies in bfloat16."""
+        plain = self.device.type == "cpu" and _loop.has_bfloat16(self.device)
+        return "eager" if plain else "sdpa"
+
+    def _load(self) -> None:
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        self.stage, self.step = saved["stage"], saved["step"]
+        layers = saved["layers"]
+        if layers != self.model.config.text_config.num_hidden_layers:
+            self.model = self._fresh(Stage("", "reason", 0, 0, 0, layers=layers))
+        self.model.load_state_dict(saved["model"])
+        self.state = saved["state"]
+
+    def begin_at(self, stage: str, folder: Path) -> None:
+        """Go on from a saved model at the beginning of a stage, where there is no checkpoint.
+
+        Raises:
+            SystemExit: the recipe has no such stage; the message lists those that it has.
+        """
+        if (self.out / "checkpoint.pt").exists():
+            return
+        names = [known.name for known in RECIPES[self.name]]
+        if stage not in names:
+            raise SystemExit(f"no stage {stage!r}; {self.name} has {', '.join(names)}")
+        self.stage = names.index(stage)
+        self.model = load_model(folder).to(self.device)
+        self.model.set_attn_implementation(self._attention)
+
+    def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
+        """Write the checkpoint; a kill in mid-write leaves the old one."""
+        if not self.team.leads:
+            return
+        state = {"optimizers": [o.state_dict() for o in optimizers], "extra": extra}
+        saved = {
+            "stage": self.stage,
+            "step": self.step,
+            "layers": self.model.config.text_config.num_hidden_layers,
+            "model": self.model.state_dict(),
+            "state": state if optimizers else {},
+        }
+        part = self.out / "checkpoint.part"
+        torch.save(saved, part)
+        os.replace(part, self.out / "checkpoint.pt")
+
+    def run(self) -> None:
+        """All stages that are left."""
+        stages = RECIPES[self.name]
+        while self.stage < len(stages):
+            stage = stages[self.stage]
+            torch.manual_seed(1000 * self.seed + self.stage)  # whatever came before the stage
+            size = _at_depth(self.name, stage.layers)
+            if stage.kind == "compare":
+                self._change(self._compare(stage, size))
+            elif stage.layers != self.model.config.text_config.num_hidden_layers:
+                self._change(grow(self.model, size, self.tokenizer))
+            if stage.kind == "see" and not self.blind:
+                self._see(stage)
+            elif stage.kind in ("drill", "reason"):
+                self._reason(stage)
+            self.stage, self.step, self.state = self.stage + 1, 0, {}
+            self.save([])
+        if self.team.leads:
+            self.export(self.out / "model")
+
+    def _change(self, model: LlavaForConditionalGeneration) -> None:
+        """Go on with another model."""
+        self.model = model.to(self.device)
+        self.model.set_attn_implementation(self._attention)
+
+    def _compare(self, stage: Stage, size: Size) -> LlavaForConditionalGeneration:
+        rng = Random(f"{stage.name}/{self.seed}")
+        diet = replace(self.diet, branches=1, slips=60)
+        problems = (
+            _loop.draw_problem(rng, stage.easy, stage.shares)
+            for _ in range(stage.steps * stage.batch)
+        )
+        examples = [self.maker.solution(problem, diet, rng) for problem in problems]
+        grown = compare(self.model.cpu(), size, self.maker, examples, stage.frozen)
+        self.team.agree(grown.parameters())
+        return grown
+
+    def _see(self, stage: Stage) -> None:
+        width = self.model.config.text_config.hidden_size
+        sight = _loop.Sight(width, _loop.sight_words()).to(self.device)
+        extra = list(sight.parameters())
+        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
+        self._restore(optimizers, sight)
+        for step in range(self.step, stage.steps):
+            rng = Random(f"see/{self.seed}/{step}")
+            problems = [_loop.draw_problem(rng, 1 / 3) for _ in range(stage.batch)]
+            loss, parts = _loop.sight_loss(self.model, sight, self.team.part(problems))
+            fall = min(1.0, 2.0 * (1.0 - step / stage.steps))
+            self._update(optimizers, loss, _loop.rate_at(stage, step) * fall)
+            if step % 50 == 0:
+                self._log(stage, parts)
+            self.step = step + 1
+            if self.step % SAVE_EVERY == 0:
+                self.save(optimizers, sight.state_dict())
+
+    def _reason(self, stage: Stage) -> None:
+        began = self.out / "began.pt"
+        if stage.blend < 1.0 and self.step == 0 and self.team.leads:
+            torch.save(self.model.state_dict(), began)
+        self._train(stage)
+        if stage.blend < 1.0:
+            saved = torch.load(began, map_location=self.device, weights_only=True)
+            _blend(self.model, saved, stage.blend)
+
+    def _train(self, stage: Stage) -> None:
+        doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
+        extra = list(doubt.parameters())
+        _loop.freeze(self.model, stage.frozen)
+        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
+        self._restore(optimizers, doubt)
+        decoder = self.model.model.language_model
+        plain = decoder.forward
+        if self.compiled:
+            decoder.forward = torch.compile(plain, dynamic=True)
+        diet = stage.diet(self.diet)
+        kitchen = _loop.Kitchen(self.maker, diet, self.mistakes)
+        stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad, self.team)
+        seen, started = 0, time.monotonic()
+        for step in range(self.step, stage.steps):
+            batch = {k: v.to(self.device) for k, v in next(stream).items()}
+            if self.blind:
+                batch["pixels"].zero_()
+            loss, parts = _loop.reasoning_loss(self.model, batch, doubt)
+            self._update(optimizers, loss, _loop.rate_at(stage, step))
+            self.step = step + 1
+            seen += batch["ids"].numel() * self.team.size
+            if self.step % 10 == 0:
+                parts["tokens_a_second"] = seen / (time.monotonic() - started)
+                seen, started = 0, time.monotonic()
+                self._log(stage, parts)
+            if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
+                self.save(optimizers, doubt.state_dict())
+            if self.step % LOOK_EVERY == 0 or self.step == stage.steps:
+                self._look(stage)
+                started = time.monotonic()
+        decoder.forward = plain
+        _loop.freeze(self.model, 0)
+
+    def _look(self, stage: Stage) -> None:
+        if self.team.leads:
+            self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
+
+    def _restore(self, optimizers: list[torch.optim.Optimizer], head: torch.nn.Module) -> None:
+        for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
+            shares = [group["share"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(state)
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["share"] = share  # the recipe's, which may have changed since
+        if self.state.get("extra"):
+            head.load_state_dict(self.state["extra"])
+
+    def _update(
+        self, optimizers: list[torch.optim.Optimizer], loss: torch.Tensor, rate: float
+    ) -> None:
+        loss.backward()
+        self.team.average_gradients(
+            p for optimizer in optimizers for group in optimizer.param_groups
+            for p in group["params"]
+        )  # fmt: skip
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def _log(self, stage: Stage, parts: dict[str, float]) -> None:
+        if not self.team.leads:
+            return
+        path = self.out / "curves.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["stage", "step", "time", "figure", "value"])
+            for figure, value in parts.items():
+                writer.writerow(
+                    [stage.name, self.step, f"{time.time():.0f}", figure, f"{value:.4f}"]
+                )
+        figures = "  ".join(f"{k} {v:.3f}" for k, v in parts.items())
+        print(f"{stage.name} {self.step}/{stage.steps}  {figures}", flush=True)
+
+    def export(self, path: Path) -> None:
+        """Save the model as a Hugging Face folder that carries the recipe's hash."""
+        self.model.config.dreamr_recipe = fingerprint(self.name)
+        self.model.half().save_pretrained(path)
+        self.model.float()
+        _as_vllm_names_it(path / "model.safetensors")
+        build_processor(self.tokenizer).save_pretrained(path)
+        words = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER}
+        (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
+
+
+def _as_vllm_names_it(path: Path) -> None:
+    """Rename the tower's weights: vLLM looks one level deeper, transformers takes both.
+
+    A model that was loaded from such names is saved with them.
+    """
+    deeper = re.compile(r"vision_tower\.(?!vision_model\.)")
+    weights = {
+        deeper.sub("vision_tower.vision_model.", name, count=1): tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
+    """So much of a model's weights, and the rest of others."""
+    own = model.state_dict()
+    model.load_state_dict({name: torch.lerp(other[name], own[name], share) for name in own})
+
+
+def _at_depth(name: str, layers: int) -> Size:
+    return replace(SIZES[name], layers=layers)
+
+
+def _make_tokenizer(folder: Path, start: Path | None) -> None:
+    """The run's tokenizer, made once: of the model that it goes on from, or from the suites."""
+    if folder.exists():
+        return
+    source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
+    source.chat_template = CHAT_TEMPLATE  # as the examples have it
+    source.save_pretrained(folder)
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what the processes that share a batch cannot do, before anything is written."""
+    smallest = min(stage.batch for stage in RECIPES[options.name])
+    if options.workers < 1:
+        parser.error("--workers: at least one process has to train")
+    if options.workers > smallest:
+        parser.error(f"--workers {options.workers}: they cannot share a batch of {smallest}")
+    if options.workers > 1 and options.threads > 1:
+        parser.error("--threads: with --workers each process takes one; give one of the two")
+    if options.workers > 1 and options.device != "cpu":
+        parser.error("--workers: for CPU cores; a GPU takes the whole batch by itself")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch")
+    parser.add_argument("--start", type=Path, help="a saved model to go on from, at --stage")
+    parser.add_argument("--stage", help="the first stage with --start")
+    parser.add_argument("--export", type=Path, help="only save the last checkpoint as a model")
+    parser.add_argument("--blind", action="store_true", help="train on blank pictures")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    _make_tokenizer(options.out / "tokenizer", options.start)
+    run_team(options.workers, partial(_train, options))
+
+
+def _train(options: argparse.Namespace, team: Team) -> None:
+    training = Training(options, team)
+    if options.start:
+        training.begin_at(options.stage or RECIPES[options.name][0].name, options.start)
+    if options.export:
+        training.export(options.export)
+    else:
+        training.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The recipe goes on where it was broken off, and saves what any loader reads."""
+
+import argparse
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("transformers")
+
+from dreamr_testbed.recipe import recipe
+from dreamr_testbed.recipe.models import Size, load_model
+from dreamr_testbed.recipe.stages import Stage
+
+TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
+SEE = Stage("see", "see", 2, 4, 3e-3, layers=2)
+REASON = Stage("reason", "reason", 2, 4, 3e-3, layers=2)
+COMPARE = Stage("compare", "compare", 1, 4, 0.0, layers=3, frozen=1)
+DEEPER = Stage("judge", "reason", 3, 4, 3e-3, layers=4, frozen=1, decay=True, blend=0.5)
+OPTIONS = argparse.Namespace(name="target", seed=0, device="cpu", compile=False, blind=False)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(recipe.SIZES, "target", TINY)
+    monkeypatch.setitem(recipe.RECIPES, "target", (SEE, REASON, COMPARE, DEEPER))
+    monkeypatch.setattr(recipe, "SAVE_EVERY", 1)
+    monkeypatch.setattr(recipe._loop, "solved", lambda *_: {})  # looks at 288 problems
+
+
+def training(out, tokenizer):
+    tokenizer.save_pretrained(out / "tokenizer")
+    return recipe.Training(argparse.Namespace(**vars(OPTIONS), out=out))
+
+
+def test_a_run_broken_off_anywhere_ends_with_the_weights_of_one_that_was_not(
+    tmp_path, tokenizer, monkeypatch
+):
+    training(tmp_path / "whole", tokenizer).run()
+    update, left = recipe.Training._update, [0]
+
+    def update_or_stop(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        update(self, *arguments)
+
+    monkeypatch.setattr(recipe.Training, "_update", update_or_stop)
+    for steps in (1, 2, 2):
+        left[0] = steps
+        with pytest.raises(KeyboardInterrupt):
+            training(tmp_path / "broken", tokenizer).run()
+    left[0] = 100
+    training(tmp_path / "broken", tokenizer).run()
+    whole, broken = (
+        load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "broken")
+    )
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_a_model_that_went_on_from_a_saved_one_loads_like_that_one(tmp_path, tokenizer):
+    first = training(tmp_path / "first", tokenizer)
+    first.export(tmp_path / "model")
+    second = training(tmp_path / "second", tokenizer)
+    second.begin_at("reason", tmp_path / "model")
+    second.export(tmp_path / "again")
+    before, after = (load_model(tmp_path / name).state_dict() for name in ("model", "again"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_stage_that_the_recipe_does_not_have_is_refused_with_those_that_it_has(
+    tmp_path, tokenizer
+):
+    with pytest.raises(SystemExit, match="no stage 'sing'; target has see, reason, compare, judge"):
+        training(tmp_path, tokenizer).begin_at("sing", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--workers", "2", "--device", "cuda"], "--workers"),
+        (["--workers", "2", "--threads", "2"], "--threads"),
+        (["--workers", "5"], "batch of 4"),
+        (["--workers", "0"], "at least one"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused_in_one_line(tmp_path, capsys, arguments, what):
+    with pytest.raises(SystemExit) as stopped:
+        recipe.main(["target", "--out", str(tmp_path / "run"), *arguments])
+    assert stopped.value.code == 2
+    assert what in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_has_another_hash_when_anything_in_it_changes(monkeypatch):
+    before = recipe.fingerprint("target")
+    monkeypatch.setitem(
+        recipe.RECIPES, "target", (SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER)
+    )
+    assert recipe.fingerprint("target") != before
+
+
+def test_a_blended_stage_ends_between_its_weights_and_those_it_began_with():
+    model = torch.nn.Linear(2, 2)
+    began = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    own = model.weight.detach().clone()
+    recipe._blend(model, began, 0.25)
+    torch.testing.assert_close(model.weight.detach(), 0.25 * own)

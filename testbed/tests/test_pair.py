@@ -1,0 +1,61 @@
+"""The embedded pair is whole, small, and gives through our engine what transformers gives."""
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from dreamr_testbed import PAIR
+from dreamr_testbed.recipe.examples import ExampleMaker
+from dreamr_testbed.recipe.generate import solve
+from dreamr_testbed.recipe.models import load_model
+from safetensors import safe_open
+from transformers import PreTrainedTokenizerFast
+
+from dreamr import Reasoner, RunOptions
+from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
+from dreamr.schedules import METHODS
+
+RECEIPT = PAIR.parent / "examples" / "receipt.png"
+
+
+def test_target_and_both_drafts_take_at_most_forty_megabytes():
+    weights = list(PAIR.glob("*/model.safetensors"))
+    assert len(weights) == 3
+    assert sum(path.stat().st_size for path in weights) < 40e6
+
+
+@pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
+def test_the_weights_have_the_names_that_vllm_looks_for(name):
+    with safe_open(PAIR / name / "model.safetensors", "pt") as weights:
+        tower = [key for key in weights.keys() if "vision_tower." in key]  # noqa: SIM118
+    assert tower
+    assert all("vision_tower.vision_model." in key for key in tower)
+
+
+def test_the_draft_before_sapo_can_be_named():
+    with Reasoner(RunOptions(method="draft", draft="embedded-before-sapo")) as reasoner:
+        before = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+    with Reasoner(RunOptions(method="draft")) as reasoner:
+        after = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+    assert before.answer == after.answer == "28"
+    assert before.usage.draft.written >= after.usage.draft.written
+
+
+def test_the_demonstration_runs_to_an_answer_with_every_method():
+    for method in set(METHODS) - {"draft"}:
+        with Reasoner(RunOptions(method=method)) as reasoner:
+            result = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+        assert result.complete
+        assert result.answer == "28"
+
+
+def test_the_target_alone_writes_what_generate_writes():
+    model = load_model(PAIR / "target").eval()
+    maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(PAIR / "target"))
+    problems = [make_problem(suite, "test", 70_000) for suite in SUITES]
+    expected = [solve(model, maker, [problem])[0].text for problem in problems]
+    with Reasoner(RunOptions(method="target")) as reasoner:
+        for problem, text in zip(problems, expected, strict=True):
+            result = reasoner.ask(problem.question, problem.picture)
+            assert "".join(step.step.text for step in result.steps) == text
+            assert MARKER in text

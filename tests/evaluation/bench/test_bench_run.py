@@ -1,0 +1,291 @@
+"""A bench does everything once, in turns, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr import RunOptions
+from dreamr._option_specs import BadOption
+from dreamr._reasoner import Model, OpenModel
+from dreamr.engines import Failure, ScriptedEngine
+from dreamr.errors import EngineLost, Unsupported
+from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
+from dreamr.evaluation.bench.plan import Block, Problem
+from dreamr.evaluation.calibration import Profile, models_of, write_profile
+from dreamr.evaluation.report import write_report
+from dreamr.evaluation.tasks import Item, Items, UnknownTask
+from dreamr.gate import CascadeGate, FixedGate
+from dreamr.schedules import Role
+
+OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
+PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
+
+
+class Shop:
+    """Opens scripted models and keeps them; `values` for the nth target that it opens."""
+
+    def __init__(self, *values: dict[str, Any]) -> None:
+        self.values = values
+        self.engines: list[ScriptedEngine] = []
+
+    async def __call__(self, role: Role, options: RunOptions) -> Model:
+        number = sum(engine.name == role for engine in self.engines)
+        more = self.values[number] if role == "target" and number < len(self.values) else {}
+        engine = ScriptedEngine(**{"script": OWN, "name": role, **more})
+        self.engines.append(engine)
+        return Model(engine)
+
+
+def bench(
+    path: Path,
+    plan: Plan = PLAN,
+    open_model: OpenModel | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    warm_up: int = 0,
+) -> list[Sample]:
+    async def main() -> None:
+        with anyio.fail_after(60), Folder(path, plan) as folder:
+            folder.begin_session({"started": "now"})
+            await run_bench(
+                plan,
+                folder,
+                open_model=open_model or Shop(),
+                warm_up=warm_up,
+                on_progress=on_progress,
+            )
+
+    anyio.run(main)
+    return samples(path)
+
+
+def samples(path: Path) -> list[Sample]:
+    lines = (path / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Sample.from_json(json.loads(line)) for line in lines]
+
+
+def stop_after(count: int) -> Callable[[Progress], None]:
+    def stop(progress: Progress) -> None:
+        if progress.done == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_every_method_solves_every_problem_once_in_turns(tmp_path: Path) -> None:
+    found = bench(tmp_path / "out")
+    assert len(found) == PLAN.samples() == 2 * 3 * 3
+    assert len({sample.key for sample in found}) == len(found)
+    for first in range(0, len(found), 3):
+        turn = found[first : first + 3]
+        assert {sample.method for sample in turn} == set(PLAN.methods)
+        assert len({(sample.task, sample.index) for sample in turn}) == 1
+    orders = {tuple(s.method for s in found[i : i + 3]) for i in range(0, len(found), 3)}
+    assert len(orders) > 1, "a method that always comes first would have the cold machine"
+
+
+def test_an_interrupted_bench_goes_on_and_does_nothing_twice(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench(tmp_path, on_progress=stop_after(7))
+    before = samples(tmp_path)
+    assert len(before) == 7
+    shop = Shop()
+    after = bench(tmp_path, open_model=shop)
+    assert after[:7] == before
+    assert max(Counter(sample.key for sample in after).values()) == 1
+    assert len(after) == PLAN.samples()
+
+
+def test_a_finished_bench_opens_no_model(tmp_path: Path) -> None:
+    bench(tmp_path)
+    shop = Shop()
+    bench(tmp_path, open_model=shop)
+    assert not shop.engines
+
+
+def test_a_line_that_a_kill_broke_off_is_done_again(tmp_path: Path) -> None:
+    whole = bench(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [sample.key for sample in bench(tmp_path)] == [sample.key for sample in whole]
+
+
+def test_a_broken_line_in_the_middle_is_named_and_nothing_is_touched(tmp_path: Path) -> None:
+    bench(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    first, second, *rest = path.read_text().splitlines(keepends=True)
+    broken = "".join([first, second[:50] + "\n", *rest])
+    path.write_text(broken)
+    with pytest.raises(BenchError, match=r"line 2 is no sample .* remove it"):
+        bench(tmp_path)
+    assert path.read_text() == broken
+
+
+def test_a_warm_up_is_not_counted(tmp_path: Path) -> None:
+    shop = Shop()
+    assert len(bench(tmp_path, open_model=shop, warm_up=2)) == PLAN.samples()
+    (target,) = (engine for engine in shop.engines if engine.name == "target")
+    cold = Shop()
+    bench(tmp_path / "cold", open_model=cold)
+    (other,) = (engine for engine in cold.engines if engine.name == "target")
+    assert target.streams > other.streams
+
+
+@pytest.mark.parametrize("change", [{"tasks": ("vqa",)}, {"seed": 5}, {"methods": ("target",)}])
+def test_a_folder_of_another_configuration_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    before = bench(tmp_path)
+    with pytest.raises(BenchError, match=f"another configuration.*{next(iter(change))}"):
+        bench(tmp_path, replace(PLAN, **change))
+    assert samples(tmp_path) == before
+
+
+def test_a_bench_may_grow_but_not_shrink(tmp_path: Path) -> None:
+    bench(tmp_path)
+    assert len(bench(tmp_path, replace(PLAN, limit=4))) == 2 * 4 * 3
+    with pytest.raises(BenchError, match="may grow, not shrink to 3"):
+        bench(tmp_path)
+
+
+def test_samples_without_a_configuration_are_not_mixed_with_others(tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_text("")
+    with pytest.raises(BenchError, match="samples without"):
+        bench(tmp_path)
+
+
+def test_a_lost_worker_costs_the_retry_of_one_problem(tmp_path: Path) -> None:
+    dies = {"stream_failures": {4: Failure(EngineLost("killed"))}}
+    shop = Shop(dies)
+    found = bench(tmp_path, open_model=shop)
+    assert len(found) == PLAN.samples()
+    assert Counter(sample.attempt for sample in found) == {1: PLAN.samples() - 1, 2: 1}
+    assert all(sample.finish == "answer" for sample in found)
+    assert [engine.name for engine in shop.engines] == ["draft", "target"] * 2
+    assert not any(engine.alive for engine in shop.engines), "a model was left open"
+
+
+def test_models_that_fail_again_and_again_end_the_bench(tmp_path: Path) -> None:
+    dead = {"stream_failures": {n: Failure(EngineLost("no memory")) for n in range(99)}}
+    with pytest.raises(BenchError, match="5 problems in a row failed"):
+        bench(tmp_path, replace(PLAN, methods=("target",)), open_model=Shop(*[dead] * 99))
+
+
+def test_problems_side_by_side_share_the_wall_clock(tmp_path: Path) -> None:
+    class Counting(ScriptedEngine):
+        most = 0
+
+        async def _work(self, *arguments: Any) -> None:
+            Counting.most = max(Counting.most, self.open_streams)
+            await super()._work(*arguments)
+
+    async def open_one(role: Role, options: RunOptions) -> Model:
+        return Model(Counting(script=OWN))
+
+    plan = Plan(("vqa",), ("target",), limit=6, concurrency=(1, 3))
+    found = bench(tmp_path, plan, open_one)
+    assert Counting.most == 3
+    assert {sample.share is None for sample in found if sample.concurrency == 1} == {True}
+    assert len({sample.share for sample in found if sample.concurrency == 3}) == 1
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may become larger than this."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_said_and_loses_no_finished_sample(tmp_path: Path) -> None:
+    size = len(bench(tmp_path / "whole")[0].to_json().__str__())
+    with room_for(4 * size), pytest.raises(BenchError, match="the same command goes on"):
+        bench(tmp_path / "full")
+    before = samples(tmp_path / "full")
+    assert 0 < len(before) < PLAN.samples()
+    assert bench(tmp_path / "full")[: len(before)] == before
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match=r"cannot write in .*file/out"):
+        bench(tmp_path / "file" / "out")
+
+
+def test_what_is_done_is_told_without_drawing_its_pictures() -> None:
+    def draw(index: int) -> Item:
+        raise AssertionError(f"picture {index} was drawn")
+
+    problem = Problem("vqa", Items(range(50_000, 50_003), draw), 1)
+    assert Block("fpsr", 1, (problem,)).keys() == [("vqa", 50_001, "fpsr", 1)]
+    with pytest.raises(AssertionError, match="picture 50001"):
+        problem.item  # noqa: B018
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(Unsupported, match="'magic'; known: target, draft, token-sd"):
+        Plan(("vqa",), ("magic",), 1)
+    with pytest.raises(UnknownTask, match="'chess'; known: docmath"):
+        list(Plan(("chess",), ("target",), 1).blocks())
+    with pytest.raises(Unsupported, match="methods: target, target has one of them twice"):
+        Plan(("vqa",), ("target", "target"), 1)
+    with pytest.raises(Unsupported, match="at least 1"):
+        Plan(("vqa",), ("target",), 0)
+
+
+def test_pieces_of_steps_are_neither_right_nor_wrong(tmp_path: Path) -> None:
+    found = bench(tmp_path, Plan(("vqa",), ("token-sd", "sequential"), limit=1))
+    told = {
+        sample.method: {span.right for span in sample.spans if span.lane != "judge"}
+        for sample in found
+    }
+    assert told["token-sd"] == {None}
+    assert False in told["sequential"]
+
+
+def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    write_profile(path, Profile(FixedGate(1.0), 0.1, 0.9, models_of(RunOptions()), {}, {}))
+    options = RunOptions(profile=str(path))
+    gates = {
+        name: PRESETS[name].options(options).settings().gate for name in ("fpsr", "fpsr-profile")
+    }
+    assert gates == {"fpsr": FixedGate(0.7), "fpsr-profile": FixedGate(1.0)}
+    (sample,) = bench(tmp_path / "b", Plan(("vqa",), ("fpsr-profile",), limit=1, options=options))
+    assert sample.answer == "1"
+    assert write_report(tmp_path / "b").exists()
+    with pytest.raises(BadOption, match="--profile"):
+        Plan(("vqa",), ("fpsr-profile",), limit=1)
+
+
+def test_a_preset_that_names_a_gate_has_that_gate_whatever_the_others_have() -> None:
+    base = RunOptions(gate="cascade", trust=0.9, sure=0.2)
+    gates = {
+        name: PRESETS[name].options(base).settings().gate
+        for name in ("fpsr", "fpsr-fixed-30", "fpsr-cascade-50")
+    }
+    assert gates == {
+        "fpsr": CascadeGate(sure=0.2, trust=0.9),
+        "fpsr-fixed-30": FixedGate(0.3),
+        "fpsr-cascade-50": CascadeGate(sure=0.5),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"fpsr-profile"}))
+def test_every_preset_runs(name: str, tmp_path: Path) -> None:
+    (sample,) = bench(tmp_path, Plan(("vqa",), (name,), limit=1))
+    assert sample.method == name
+    assert sample.finish in ("answer", "stop")
+    assert sample.answer == "1"

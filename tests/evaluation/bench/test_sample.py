@@ -1,0 +1,72 @@
+"""A sample says what the trace of its run says, and survives being written down."""
+
+from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.bench.sample import spans_of
+from dreamr.gate import Verdict
+from dreamr.trace import Bar
+
+
+def sample(**changes):
+    values = {
+        "task": "vqa",
+        "index": 3,
+        "kind": "grid",
+        "method": "fpsr",
+        "concurrency": 1,
+        "right": True,
+        "answer": "red",
+        "finish": "answer",
+        "seconds": 0.5,
+        "first_step": 0.1,
+        "tokens": 30,
+        "steps": 3,
+        "spans": (Span("draft", 0.0, 0.1, "accepted", 0, 1, 9, 0.93, True),),
+    }
+    return Sample(**{**values, **changes})
+
+
+def test_a_sample_survives_being_written_down():
+    assert Sample.from_json(sample().to_json()) == sample()
+
+
+def test_written_steps_are_checked_and_unfinished_ones_are_not():
+    bars = [
+        Bar("draft", 0.0, 0.1, "accepted", (0,), 5, "right"),
+        Bar("draft", 0.1, 0.2, "rejected", (1,), 6, "wrong"),
+        Bar("target", 0.1, 0.2, "cancelled", (1,), 2),
+    ]
+    spans = spans_of(bars, lambda position, text: text == "right")
+    assert [span.right for span in spans] == [True, False, None]
+
+
+def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
+    bars = [
+        Bar("draft", 0.0, 0.1, "accepted", (4,), 5, "one"),
+        Bar("draft", 0.1, 0.2, "accepted", (5,), 6, "two"),
+        Bar("judge", 0.2, 0.3, "judging", (4, 5)),
+        Bar("draft", 0.3, 0.4, "accepted", (5,), 60, "written later"),
+    ]
+    (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
+    assert (call.position, call.steps, call.tokens) == (4, 2, 11)
+
+
+def test_a_judge_call_counts_the_step_that_has_its_verdict():
+    short, long = Verdict(False, 0.1, 0.7, "no"), Verdict(True, 0.9, 0.7, "yes")
+    bars = [
+        Bar("draft", 0.0, 0.1, "rejected", (4,), 5, "one", (short,)),
+        Bar("draft", 0.0, 0.2, "accepted", (4,), 50, "other", (long,)),
+        Bar("judge", 0.2, 0.3, "judging", (4,), verdicts=(short,)),
+        Bar("judge", 0.3, 0.4, "judging", (4,), verdicts=(long,)),
+    ]
+    calls = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
+    assert [call.tokens for call in calls] == [5, 50]
+
+
+def test_a_judge_call_that_has_grown_counts_what_was_written_after_it_was_opened():
+    bars = [
+        Bar("draft", 0.0, 0.1, "accepted", (4,), 5, "one"),
+        Bar("judge", 0.1, 0.4, "judging", (4, 5)),
+        Bar("draft", 0.1, 0.2, "accepted", (5,), 6, "two"),
+    ]
+    (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
+    assert call.tokens == 11

@@ -1,0 +1,26 @@
+"""Steps of which the truth is known, with evidence as a target might give it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dreamr.evaluation.calibration import JudgedStep
+from dreamr.gate import Evidence, Situation
+from dreamr.steps import Ending, Step
+
+
+def steps(count: int, wrong: float = 0.05, seed: int = 0) -> list[JudgedStep]:
+    """Right ones mostly have a high ratio and are sure; wrong ones seldom."""
+    draws = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        right = bool(draws.random() >= wrong)
+        ratio = float(draws.beta(30, 1) if right else draws.beta(1, 3))
+        weakest = float(draws.beta(8, 1) if right else draws.beta(1, 8))
+        evidence = Evidence(ratio, 1 - ratio, -0.1, 9, 0, (), "", -1.0, weakest**0.2, weakest)
+        least = math.log(draws.beta(20, 1) if right else draws.beta(2, 2))
+        step = Step(f"Step {number}.\n\n", 9, Ending.DELIMITER, 2 * least, least)
+        found.append(JudgedStep("made", evidence, Situation(step, number % 5), right))
+    return found

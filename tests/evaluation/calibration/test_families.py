@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from judged import steps
+
+from dreamr.errors import Unsupported
+from dreamr.evaluation.calibration import KINDS, calibrate, family
+from dreamr.gate import CascadeGate, FixedGate, LearnedGate
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
+    data = steps(6000)
+    found = calibrate(family(kind, steps(2000, seed=9), sure=0.5), data, 0.01, 0.95)
+    assert found.chosen is not None
+    assert found.chosen.tested.upper <= 0.01
+    place = found.candidates.index(found.chosen)
+    if place + 1 < len(found.candidates):
+        assert found.candidates[place + 1].tested.upper > 0.01
+    # On steps that it has not seen the bound holds too.
+    fresh = steps(20_000, seed=5)
+    errors = sum(not step.right for step in fresh if step.accepted_by(found.chosen.gate))
+    assert errors / len(fresh) <= 0.01
+
+
+def test_a_more_permissive_threshold_accepts_no_less() -> None:
+    for kind in ("fixed", "adaptive", "cascade", "continuation", "trust"):
+        found = calibrate(family(kind, [], sure=0.5), steps(800), 0.01, 0.95)
+        shares = [candidate.accepted for candidate in found.candidates]
+        assert shares == sorted(shares)
+
+
+def test_where_no_gate_keeps_the_bound_none_is_chosen() -> None:
+    assert calibrate(FixedGate, steps(50), 0.001, 0.95).chosen is None
+
+
+def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
+    gate = CascadeGate(0.99, sure=0.5)
+    for step in steps(500):
+        weakest = step.evidence.weakest or 0.0
+        expected = weakest >= 0.5 or step.evidence.ratio >= 0.99
+        assert step.accepted_by(gate) is expected
+
+
+def test_what_the_draft_is_trusted_with_is_accepted_whatever_the_target_says() -> None:
+    gate = family("trust", [], sure=1.0)(0.9)
+    assert gate == CascadeGate(sure=1.0, trust=0.9)
+    for step in steps(500):
+        sure = math.exp(step.situation.step.least or 0.0) >= 0.9
+        assert step.accepted_by(gate) is (sure or step.evidence.ratio >= gate.threshold)
+
+
+def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> None:
+    data = steps(8000, seed=3)
+    learned = calibrate(family("learned", steps(4000, seed=4), sure=0.5), data, 0.003, 0.95)
+    fixed = calibrate(FixedGate, data, 0.003, 0.95)
+    assert learned.chosen is not None
+    assert fixed.chosen is not None
+    assert isinstance(learned.chosen.gate, LearnedGate)
+    # As many of the right steps, and fewer of the wrong ones.
+    assert learned.chosen.accepted > fixed.chosen.accepted - 0.002
+    assert learned.chosen.tested.errors < fixed.chosen.tested.errors
+
+
+def test_nothing_is_learnt_from_right_steps_alone() -> None:
+    with pytest.raises(Unsupported, match="wrong ones"):
+        family("learned", steps(50, wrong=0.0), sure=0.5)
+    with pytest.raises(Unsupported, match="known: fixed"):
+        family("magic", [], sure=0.5)

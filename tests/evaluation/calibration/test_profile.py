@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr._option_specs import BadOption
+from dreamr.evaluation.calibration import Profile, models_of, read_profile, write_profile
+from dreamr.evaluation.calibration import models as _models
+from dreamr.gate import (
+    SIGNALS,
+    AdaptiveGate,
+    CascadeGate,
+    ContinuationGate,
+    FixedGate,
+    Gate,
+    LearnedGate,
+)
+
+GATES: list[Gate] = [
+    FixedGate(0.8),
+    AdaptiveGate(0.6),
+    CascadeGate(0.7, sure=0.2),
+    ContinuationGate(0.95),
+    LearnedGate((0.1,) * len(SIGNALS), 1.5, 0.97),
+]
+
+
+def profile(gate: Gate, models: dict[str, str]) -> Profile:
+    return Profile(gate, 0.003, 0.95, models, {"tasks": ["story"]}, {"errors": 1})
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: type(gate).__name__)
+def test_a_profile_comes_back_as_it_was_written(gate: Gate, tmp_path: Path) -> None:
+    one = profile(gate, {"target": "a", "draft": "b"})
+    write_profile(tmp_path / "new" / "p.json", one)
+    assert read_profile(tmp_path / "new" / "p.json") == one
+
+
+def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    options = RunOptions(profile=str(path), gate="cascade", alpha=0.1)
+    assert options.settings().gate == FixedGate(0.83)
+
+
+def test_the_weights_are_read_once_whatever_the_runs_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    monkeypatch.setattr(_models, "weights_hash", lambda folder: pytest.fail("read again"))
+    for seed in range(3):
+        options = RunOptions(profile=str(path), temperature=1.0, seed=seed)
+        assert options.settings().gate == FixedGate(0.83)
+
+
+def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    options = RunOptions(profile=str(path), draft="embedded-before-sapo")
+    with pytest.raises(BadOption, match="another draft"):
+        options.settings()
+
+
+def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    kept = {"method": "fpsr", "answer": "verified", "temperature": 0.0}
+    given = profile(FixedGate(0.83), models_of(RunOptions()))
+    write_profile(path, replace(given, bounds="answers", reference="target", options=kept))
+    assert read_profile(path).reference == "target"
+    options = RunOptions(profile=str(path), answer="verified", window=3)
+    assert options.settings().gate == FixedGate(0.83)
+    for change in ({"answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
+        with pytest.raises(BadOption, match=f"--{next(iter(change))}"):
+            replace(options, **change).settings()
+    # Alone, the target gives what the promise is measured against.
+    replace(options, answer="target", method="target").settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 1}, "version 1.*run dreamr calibrate again"),
+        ({"bounds": "everything"}, "no profile"),
+        ({"reference": "a friend"}, "no profile"),
+        ({"gate": {"kind": "magic"}}, "no profile"),
+        ({"gate": {"kind": "fixed", "threshold": 7}}, "no profile"),
+        ({"risk": "much"}, "no profile"),
+        ({"models": None}, "no profile"),
+    ],
+)
+def test_what_is_no_profile_is_refused_in_one_line(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.json"
+    values = {**profile(FixedGate(), {}).to_json(), **change}
+    path.write_text(json.dumps(values))
+    with pytest.raises(BadOption, match=said) as caught:
+        read_profile(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="cannot be read"):
+        read_profile(tmp_path / "none.json")
+    (tmp_path / "p.json").write_bytes(b"\x80pickle")
+    with pytest.raises(BadOption, match="no profile"):
+        read_profile(tmp_path / "p.json")

@@ -1,0 +1,79 @@
+"""Benches side by side: figures, differences, and what was not the same."""
+
+import io
+import json
+
+import pytest
+from made_samples import make_samples, write_folder
+from rich.console import Console
+
+from dreamr.evaluation.report.comparison import compare, differences, load_bench
+from dreamr.evaluation.report.page import ReportError
+from dreamr.evaluation.report.results import figures
+
+SAMPLES = make_samples(3, methods=("target", "sequential", "fpsr"))
+
+
+def shown(folders, width=200):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(compare(folders))
+    return console.file.getvalue()
+
+
+def row(text, *cells):
+    return next(line for line in text.split("\n") if line.split()[:2] == list(cells))
+
+
+def test_a_bench_is_no_different_from_itself(tmp_path):
+    folder = write_folder(tmp_path / "a", SAMPLES)
+    text = shown([folder, folder])
+    assert "(+0.0)" in row(text, "mean", "fpsr")
+    assert differences([load_bench(folder)] * 2) == []
+
+
+def test_differences_are_to_the_first(tmp_path):
+    first = write_folder(tmp_path / "a", SAMPLES)
+    wrong = [s.from_json(s.to_json() | {"right": False}) for s in SAMPLES]
+    other = write_folder(tmp_path / "b", wrong)
+    assert "(-100.0)" in row(shown([first, other]), "vqa", "target")
+    assert "(+100.0)" in row(shown([other, first]), "vqa", "target")
+
+
+def test_other_problems_are_said(tmp_path):
+    first = write_folder(tmp_path / "a", SAMPLES)
+    other = write_folder(tmp_path / "b", [s for s in SAMPLES if s.index < 2])
+    text = shown([first, other])
+    assert "6 against 9, 6 of them in both" in " ".join(text.split())
+
+
+def test_another_configuration_is_said(tmp_path):
+    first = write_folder(tmp_path / "a", SAMPLES, config="options:\n  window: 4\n")
+    other = write_folder(tmp_path / "b", SAMPLES, config="options:\n  window: 8\n")
+    assert f"{other}: options.window is 8, in {first} 4" in shown([first, other])
+
+
+def test_a_bench_without_samples_is_compared_by_its_results(tmp_path):
+    first = write_folder(tmp_path / "a", SAMPLES)
+    (first / "results.json").write_text(json.dumps(figures(SAMPLES).to_json()))
+    whole = row(shown([first]), "mean", "fpsr")
+    (first / "samples.jsonl").unlink()
+    assert row(shown([first]), "mean", "fpsr") == whole
+    assert "not known without the samples" in shown([first, first])
+
+
+def test_methods_that_only_one_bench_has_are_shown(tmp_path):
+    first = write_folder(tmp_path / "a", make_samples(2, methods=("target",)))
+    other = write_folder(tmp_path / "b", make_samples(2, methods=("target", "fpsr")))
+    assert " - " in row(shown([first, other]), "vqa", "fpsr")
+
+
+def test_names_of_folders_are_not_markup(tmp_path):
+    folder = write_folder(tmp_path / "[red]a", SAMPLES)
+    assert "[red]a" in shown([folder], width=300)
+
+
+def test_a_folder_without_a_bench_and_no_folder_are_one_clear_line(tmp_path):
+    with pytest.raises(ReportError, match="holds no bench"):
+        compare([tmp_path])
+    with pytest.raises(ReportError, match="name the folders"):
+        compare([])

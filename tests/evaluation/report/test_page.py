@@ -1,0 +1,230 @@
+"""Reading a bench's folder and writing the report beside its samples."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from made_samples import make_samples, write_folder
+
+from dreamr.errors import DreamrError, Unsupported
+from dreamr.evaluation.report.page import (
+    ReportError,
+    flat,
+    load_origin,
+    load_results,
+    load_samples,
+    markdown,
+    render,
+    write_file,
+    write_report,
+)
+from dreamr.evaluation.report.results import Results, figures
+from dreamr.evaluation.simulator import ideal_seconds
+
+SAMPLES = make_samples(4)
+SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("vqa",))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "bench", SAMPLES)
+
+
+def test_samples_are_read_as_they_were_written(folder):
+    assert load_samples(folder) == SAMPLES
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+def test_a_last_line_that_was_broken_off_is_no_sample(folder, cut):
+    path = folder / "samples.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut].rstrip(b"\n"))
+    expected = SAMPLES if cut == 1 else SAMPLES[:-1]
+    assert load_samples(folder) == expected
+
+
+def test_a_last_line_broken_off_inside_a_letter_is_no_sample(folder):
+    with (folder / "samples.jsonl").open("ab") as file:
+        file.write('{"task": "é'.encode()[:-1])
+    assert load_samples(folder) == SAMPLES
+
+
+def test_a_broken_line_before_the_last_is_named(folder):
+    path = folder / "samples.jsonl"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([lines[0], lines[1][:50], *lines[2:]]))
+    with pytest.raises(ReportError, match=r"line 2 is no sample"):
+        load_samples(folder)
+
+
+def test_of_a_problem_that_was_done_twice_the_later_run_counts(folder):
+    later = SAMPLES[0].to_json() | {"answer": "later"}
+    with (folder / "samples.jsonl").open("a") as file:
+        file.write(json.dumps(later) + "\n")
+    found = load_samples(folder)
+    assert len(found) == len(SAMPLES)
+    assert found[0].answer == "later"
+
+
+def test_a_missing_folder_is_one_clear_line(tmp_path):
+    with pytest.raises(DreamrError, match=r"holds no bench .* name a folder of `dreamr bench run"):
+        write_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["", "\n", '{"task": "vq'])
+def test_a_bench_that_has_not_finished_a_problem_is_one_clear_line(tmp_path, content):
+    (tmp_path / "samples.jsonl").write_text(content)
+    with pytest.raises(ReportError, match="holds no sample yet"):
+        write_report(tmp_path)
+
+
+def test_broken_provenance_is_one_clear_line(folder):
+    (folder / "provenance.json").write_text("{")
+    with pytest.raises(ReportError, match=r"provenance\.json is broken"):
+        write_report(folder)
+
+
+def test_a_folder_with_samples_alone_has_a_page(folder):
+    (folder / "config.yaml").unlink()
+    (folder / "provenance.json").unlink()
+    assert "No configuration is recorded" in page_of(SAMPLES, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    folder = write_folder(tmp_path_factory.mktemp("bench"), SMALL)
+    return folder, write_report(folder)
+
+
+def test_the_report_and_all_that_is_in_it_lie_beside_the_samples(reported):
+    folder, page = reported
+    names = {path.name for path in folder.iterdir()}
+    assert page == folder / "report.html"
+    assert {"results.json", "speedup-accuracy.png", "latency.png"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    assert load_results(folder) == figures(SMALL, ideal_seconds(SMALL))
+
+
+def test_results_say_where_they_come_from(reported):
+    content = json.loads((reported[0] / "results.json").read_text())
+    assert content["config"]["seed"] == 0
+    assert content["provenance"][0]["commit"] == "0123456789abcdef"
+    assert Results.from_json(content).tasks == ("vqa",)
+
+
+def test_without_the_extra_a_report_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(Unsupported, match=r"needs matplotlib.*pip install 'dreamr\[bench\]'"):
+        write_report(folder)
+
+
+def test_importing_the_report_draws_on_no_extra():
+    heavy = "{'matplotlib', 'jinja2', 'yaml', 'torch'} & set(sys.modules)"
+    code = f"import sys, dreamr.evaluation.report; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_what_is_no_file_of_figures_is_one_clear_line(folder):
+    (folder / "results.json").write_text('{"figures": [{"task": "vqa"}]}')
+    with pytest.raises(ReportError, match="holds no figures"):
+        load_results(folder)
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text("before")
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ReportError, match="No space left on device"):
+        write_file(path, b"after")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["before"]
+
+
+class Page(HTMLParser):
+    """Tags that are left open, and addresses that are loaded."""
+
+    VOID = frozenset({"meta", "img", "source", "br", "link", "rect", "line", "input"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loads, self.wrong = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.loads += [v for k, v in attrs if k in ("src", "srcset")]
+        self.loads += [v for k, v in attrs if k == "href" and not v.startswith("#")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID and self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def page_of(samples, **changes):
+    origin = load_origin(changes.pop("folder"))
+    return render(figures(samples), samples, origin, {"latency": (b"light", b"dark")})
+
+
+def test_the_page_is_whole_and_loads_nothing(folder):
+    page = Page()
+    page.feed(page_of(SAMPLES, folder=folder))
+    assert (page.open, page.wrong) == ([], [])
+    assert page.loads
+    assert all(address.startswith("data:image/png;base64,") for address in page.loads)
+
+
+def test_what_was_run_stands_in_the_page(folder):
+    text = page_of(SAMPLES, folder=folder)
+    assert "python -m dreamr bench run --limit 20" in text
+    assert "packages.torch" in text
+
+
+def test_nothing_that_came_from_a_model_or_a_file_is_markup(folder):
+    (folder / "config.yaml").write_text('note: "<script>alert(1)</script>"\n')
+    samples = [s.from_json(s.to_json() | {"kind": "<b>bold</b>"}) for s in SAMPLES]
+    text = page_of(samples, folder=folder)
+    assert "<script>alert" not in text
+    assert "<b>bold" not in text
+    assert "&lt;b&gt;bold" in text
+
+
+def test_what_a_reader_must_know_stands_before_the_figures(folder):
+    samples = [s for s in SAMPLES if not (s.method == "target" and s.index == 0)]
+    text = page_of(samples, folder=folder)
+    assert "1 of 4 problems have not been solved by the target alone" in text
+
+
+def test_a_bench_of_one_method_or_one_task_has_a_page(folder):
+    for samples in (
+        make_samples(2, methods=("target",)),
+        make_samples(2, methods=("fpsr",)),
+        make_samples(2, tasks=("vqa",)),
+        make_samples(1, concurrencies=(4, 16)),
+    ):
+        text = page_of(samples, folder=folder)
+        assert "Glossary" in text
+
+
+def test_the_markdown_holds_the_mean_and_each_task(folder):
+    text = markdown(figures(SAMPLES), load_origin(folder))
+    assert re.findall(r"\*\*(\w+)\*\*", text) == ["mean", "docmath", "story", "vqa"]
+    assert "commit 0123456789" in text
+
+
+def test_nested_values_become_lines():
+    values = {"options": {"window": 8, "device": None}, "tasks": ["a", "b"]}
+    assert list(flat(values)) == [
+        ("options.window", "8"),
+        ("options.device", "none"),
+        ("tasks", "a, b"),
+    ]

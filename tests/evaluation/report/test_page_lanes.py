@@ -1,0 +1,40 @@
+"""Where the bars of chosen problems lie."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from made_samples import METHODS, make_sample, make_samples
+
+from dreamr.evaluation.report.lanes import chart, charts
+
+
+def test_best_median_and_worst_are_by_speed_up():
+    shown = charts(make_samples(15), "fpsr")
+    ratios = [float(c.title.split(", ")[1].split()[0]) for c in shown]
+    assert [c.title.split(":")[0] for c in shown] == ["Best", "Median", "Worst"]
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] > ratios[2]
+
+
+def test_a_method_without_the_target_beside_it_has_no_chart():
+    assert charts(make_samples(3, methods=("fpsr",)), "fpsr") == ()
+
+
+@given(st.integers(0, 200), st.sampled_from(METHODS))
+def test_bars_lie_inside_their_lane_and_not_on_each_other(index, method):
+    shown = chart("Any", make_sample("vqa", index, "target"), make_sample("vqa", index, method))
+    for track in shown.tracks:
+        rows = {}
+        for bar in track.blocks:
+            assert 0 <= bar.left <= bar.left + bar.width <= 100.01
+            assert track.top <= bar.top < track.top + track.height
+            assert bar.left >= rows.get(bar.top, 0) - 0.21  # less than anybody sees
+            rows[bar.top] = bar.left + bar.width
+    assert shown.height == sum(track.height for track in shown.tracks)
+
+
+def test_a_bar_says_what_it_was():
+    sample = make_sample("docmath", 1, "fpsr")
+    shown = chart("Any", make_sample("docmath", 1, "target"), sample)
+    about = [bar.about for track in shown.tracks for bar in track.blocks]
+    assert any("accepted draft" in text and "ratio" in text for text in about)
+    assert all(" ms" in text or " s" in text for text in about)

@@ -1,0 +1,107 @@
+"""Pictures: there is one for each thing to show, and the names in it can be read."""
+
+import io
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from made_samples import make_samples
+from matplotlib.text import Text
+from PIL import Image
+
+from dreamr.evaluation.report.plots import (
+    Theme,
+    _acceptance,
+    _Board,
+    _concurrency,
+    _latency,
+    _speedup_accuracy,
+    _speedup_tasks,
+    _steps,
+    _style,
+    chosen,
+    draw,
+    looks,
+)
+from dreamr.evaluation.report.results import figures
+
+SAMPLES = make_samples(3)
+
+
+def test_each_figure_has_its_picture():
+    samples = make_samples(2, tasks=("vqa",))
+    pictures = draw(figures(samples), samples)
+    alone = {"speedup-accuracy", "risk", "speedup-tasks", "acceptance", "steps", "latency"}
+    assert set(pictures) == alone
+    assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in pictures.values())
+
+
+def board_of(samples, dark=False):
+    return _Board(figures(samples), samples, Theme(dark))
+
+
+def test_what_there_is_nothing_to_draw_of_is_not_drawn():
+    board = board_of(make_samples(2, methods=("target",)))
+    nothing = (_speedup_tasks, _acceptance, _steps, _concurrency)
+    assert [paint(board) for paint in nothing] == [None] * 4
+    assert draw(figures([]), []) == {}
+
+
+def test_problems_side_by_side_have_a_picture_of_their_own():
+    axes = _concurrency(board_of(make_samples(1, concurrencies=(1, 4)))).axes
+    assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pictures_for_dark_pages_are_dark(dark):
+    board = board_of(make_samples(1, methods=("target", "fpsr")), dark)
+    with _style(board.theme):
+        figure = _latency(board)
+    assert (max(figure.get_facecolor()[:3]) < 0.3) == dark
+
+
+def crowd():
+    """A dozen methods of nearly the same speed and accuracy."""
+    samples = make_samples(3, methods=("target", "fpsr"))
+    for at in range(12):
+        factor = 1 + 0.01 * at
+        samples += [
+            replace(s, method=f"fpsr-w{at}", seconds=s.seconds * factor)
+            for s in samples
+            if s.method == "fpsr"
+        ]
+    return samples
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, crowd()], ids=["standard", "crowd"])
+def test_names_do_not_lie_on_each_other(samples):
+    board = board_of(samples)
+    with _style(board.theme):
+        axis = _speedup_accuracy(board).axes[0]
+        boxes = [Text.get_window_extent(text) for text in axis.texts]  # without its line
+    assert len(boxes) >= 6
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_a_family_has_one_colour_and_its_members_differ():
+    found = looks(["fpsr", "fpsr-w4", "sequential", "specreason-7"], Theme())
+    assert found["fpsr"].colour == found["fpsr-w4"].colour != found["sequential"].colour
+    assert found["fpsr"].marker != found["fpsr-w4"].marker
+    assert found["fpsr"].line != found["fpsr-w4"].line
+
+
+def test_methods_look_the_same_whoever_else_takes_part():
+    few, many = (looks(names, Theme()) for names in (["fpsr"], ["draft", "fpsr", "parse"]))
+    assert few["fpsr"] == many["fpsr"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        (("target", "fpsr", "parse"), "fpsr"),
+        (("target", "sequential"), "sequential"),
+        (("target", "draft"), None),
+    ],
+)
+def test_the_method_to_look_at_is_fpsr_or_the_last_that_drafts(methods, expected):
+    assert chosen(figures([replace(s, method=m) for m in methods for s in SAMPLES[:1]])) == expected

@@ -1,0 +1,271 @@
+"""Figures from samples: values worked out by hand, and benches with holes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_samples import METHODS, make_sample, make_samples
+
+from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.report.results import MEAN, Results, busy, checkable, figures
+
+
+def run_of(method, seconds, index=0, **changes):
+    values = {
+        "task": "vqa",
+        "index": index,
+        "kind": "grid",
+        "method": method,
+        "concurrency": 1,
+        "right": True,
+        "answer": "red",
+        "finish": "answer",
+        "seconds": seconds,
+        "first_step": 0.1,
+        "tokens": 30,
+        "steps": 3,
+        "spans": (),
+    }
+    return Sample(**{**values, **changes})
+
+
+def drafted(position, fate, right, ratio=0.9, tokens=10):
+    return Span("draft", 0.0, 0.1, fate, position, 1, tokens, ratio, right)
+
+
+def kept(position, right=True):
+    return Span("target", 0.0, 0.1, "kept", position, 1, 8, None, right)
+
+
+def only(samples, method, **ideal):
+    return figures(samples, **ideal).cells["vqa", method, 1]
+
+
+def test_speed_up_is_the_product_of_its_two_factors():
+    samples = [run_of("target", 4.0, tokens=40), run_of("fpsr", 1.0, tokens=20)]
+    found = only(samples, "fpsr")
+    assert (found.speedup.value, found.time_gain, found.tokens_gain) == (4.0, 2.0, 2.0)
+
+
+def test_the_ratio_of_sums_weighs_long_problems_and_the_median_does_not():
+    seconds = [(1.0, 1.0), (1.0, 1.0), (10.0, 2.0)]
+    samples = [
+        run_of(method, pair[which], index)
+        for index, pair in enumerate(seconds)
+        for which, method in enumerate(("target", "fpsr"))
+    ]
+    found = only(samples, "fpsr")
+    assert found.speedup.value == 3.0
+    assert found.speedup_median.value == 1.0
+
+
+def test_methods_are_compared_on_the_problems_that_both_have():
+    samples = [
+        run_of("target", 2.0, 0),
+        run_of("fpsr", 1.0, 0),
+        run_of("fpsr", 50.0, 1, right=False),
+    ]
+    found = only(samples, "fpsr")
+    assert (found.n, found.paired, found.speedup.value) == (2, 1, 2.0)
+    assert (found.accuracy.value, found.difference.value) == (0.5, 0.0)
+
+
+def test_a_problem_is_spoilt_that_the_target_alone_solves():
+    samples = [run_of("target", 1.0, i, right=i != 3) for i in range(4)]
+    samples += [run_of("fpsr", 1.0, i, right=i not in (1,)) for i in range(4)]
+    found = only(samples, "fpsr")
+    assert (found.spoilt.value, found.difference.value) == (0.25, 0.0)
+    assert only(samples, "target").spoilt.value == 0.0
+
+
+def test_what_the_draft_wrote_is_a_share_of_all_that_is_committed():
+    spans = (drafted(0, "accepted", True, tokens=30), drafted(1, "rejected", False, tokens=50))
+    found = only([run_of("fpsr", 1.0, spans=spans, tokens=40)], "fpsr")
+    assert found.drafted == 0.75
+
+
+def test_a_method_without_a_common_problem_is_not_compared():
+    found = only([run_of("target", 2.0, 0), run_of("fpsr", 1.0, 1)], "fpsr")
+    assert (found.paired, found.difference, found.speedup, found.time_gain) == (0, None, None, None)
+
+
+def test_a_failed_run_is_a_wrong_answer_and_has_no_time():
+    failed = run_of("fpsr", 0.0, 1, right=False, finish="failed", first_step=None, tokens=0)
+    samples = [run_of("target", 2.0, 0), run_of("target", 2.0, 1), run_of("fpsr", 1.0, 0), failed]
+    found = only(samples, "fpsr")
+    assert (found.accuracy.value, found.difference.value, found.unfinished) == (0.5, -0.5, 1)
+    assert (found.speedup.value, found.latency_p99, found.throughput) == (2.0, 1.0, 1.0)
+
+
+def test_a_run_that_a_limit_cut_has_taken_its_time():
+    samples = [run_of("target", 2.0), run_of("fpsr", 4.0, finish="length", right=False)]
+    found = only(samples, "fpsr")
+    assert (found.speedup.value, found.unfinished) == (0.5, 1)
+
+
+def test_side_by_side_there_is_throughput_and_no_speed_up():
+    samples = [
+        run_of(method, 9.0, index, concurrency=4, share=seconds / 4)
+        for index in range(8)
+        for method, seconds in (("target", 2.0), ("fpsr", 1.0))
+    ]
+    found = figures(samples).cells["vqa", "fpsr", 4]
+    assert (found.speedup, found.speedup_median) == (None, None)
+    assert (found.throughput, found.throughput_gain, found.token_rate) == (4.0, 2.0, 120.0)
+
+
+def test_efficiency_is_the_measured_share_of_the_ideal():
+    samples = [run_of("target", 4.0), run_of("fpsr", 2.0)]
+    found = only(samples, "fpsr", ideal_seconds={("vqa", "fpsr", 1): 1.0})
+    assert (found.ideal_speedup, found.efficiency) == (4.0, 0.5)
+
+
+def test_acceptance_is_counted_in_steps_and_in_tokens():
+    spans = (
+        drafted(0, "accepted", True, tokens=30),
+        drafted(1, "rejected", False, tokens=10),
+        kept(1),
+        drafted(2, "cancelled", None, tokens=99),
+    )
+    found = only([run_of("fpsr", 1.0, spans=spans)], "fpsr")
+    assert (found.acceptance.value, found.token_acceptance.value) == (0.5, 0.75)
+
+
+def test_a_draft_on_its_own_has_nothing_accepted():
+    spans = (drafted(0, "accepted", True, ratio=None),)
+    found = only([run_of("draft", 1.0, spans=spans)], "draft")
+    assert (found.acceptance, found.checked, found.curve) == (None, 0, None)
+
+
+def test_verdicts_are_checked_up_to_the_first_wrong_step_that_was_committed():
+    spans = (
+        drafted(0, "rejected", True),  # a false reject
+        kept(0),
+        drafted(1, "rejected", False),  # rightly rejected: what follows can still be told
+        kept(1),
+        drafted(2, "accepted", False),  # a false accept
+        drafted(3, "accepted", False),  # what should follow a mistake is not known
+        drafted(4, "rejected", True),
+    )
+    assert [span.position for span in checkable(spans)] == [0, 1, 2]
+    found = only([run_of("fpsr", 1.0, spans=spans)], "fpsr")
+    assert (found.checked, found.false_accepts.value, found.false_rejects.value) == (3, 0.5, 1.0)
+
+
+def test_behind_a_step_that_cannot_be_told_nothing_is_checked():
+    spans = (drafted(0, "accepted", None), drafted(1, "accepted", True))
+    assert list(checkable(spans)) == []
+
+
+def test_steps_that_nobody_decided_on_are_not_checked():
+    spans = (drafted(0, "accepted", True), drafted(1, "cancelled", False))
+    assert [span.position for span in checkable(spans)] == [0]
+
+
+def test_the_curve_says_what_each_threshold_would_have_accepted():
+    spans = (
+        drafted(0, "accepted", True, ratio=0.96),
+        drafted(1, "accepted", True, ratio=0.52),
+        drafted(2, "rejected", False, ratio=0.22),
+        kept(2),
+    )
+    curve = only([run_of("fpsr", 1.0, spans=spans)], "fpsr").curve
+    at = {alpha: i for i, alpha in enumerate(curve.alphas)}
+    assert curve.steps == 3
+    assert [curve.accepted[at[a]] for a in (0.2, 0.5, 0.55, 0.97)] == pytest.approx(
+        [1, 2 / 3, 1 / 3, 0]
+    )
+    assert [curve.false_accepts[at[a]] for a in (0.2, 0.25)] == [1.0, 0.0]
+    assert [curve.false_rejects[at[a]] for a in (0.5, 0.55, 0.97)] == [0.0, 0.5, 1.0]
+
+
+def test_what_the_target_threw_away_and_how_often_it_judged():
+    spans = (
+        Span("target", 0.0, 0.1, "cancelled", 0, 1, 6),
+        Span("target", 0.1, 0.2, "kept", 0, 1, 30),
+        Span("judge", 0.0, 0.1, "judging", 0, 3),
+        Span("judge", 0.1, 0.2, "judging", 3, 1),
+    )
+    found = only([run_of("fpsr", 1.0, spans=spans)], "fpsr")
+    assert (found.wasted, found.wasted_share) == (6.0, 0.2)
+    assert (found.judge_calls, found.steps_per_call) == (2.0, 2.0)
+
+
+def test_a_lane_is_busy_once_however_many_rows_it_has():
+    spans = [
+        Span("target", 0.0, 0.4, "kept", 0),
+        Span("target", 0.2, 0.3, "cancelled", 1),
+        Span("target", 0.35, 0.5, "cancelled", 1),
+        Span("target", 0.8, 1.4, "cancelled", 2),
+        Span("draft", 0.0, 1.0, "accepted", 0),
+    ]
+    assert busy(spans, "target", 1.0) == pytest.approx(0.7)
+
+
+stretches = st.lists(
+    st.tuples(st.floats(0, 2), st.floats(0, 2)).map(sorted), min_size=0, max_size=12
+)
+
+
+@given(stretches)
+def test_no_lane_is_busy_for_longer_than_the_run_or_than_its_work(ends):
+    spans = [Span("judge", start, end, "judging", 0) for start, end in ends]
+    found = busy(spans, "judge", 1.0)
+    assert 0.0 <= found <= min(1.0, sum(end - start for start, end in ends)) + 1e-9
+
+
+def test_the_mean_over_tasks_weighs_each_task_alike():
+    samples = [run_of("target", 4.0, i, task=t) for t, i in (("a", 0), ("b", 0), ("b", 1))]
+    samples += [
+        run_of("fpsr", s, i, task=t) for t, i, s in (("a", 0, 1.0), ("b", 0, 2.0), ("b", 1, 2.0))
+    ]
+    found = figures(samples).cells[MEAN, "fpsr", 1]
+    assert found.speedup.value == 3.0
+    assert (found.n, found.paired) == (3, 3)
+
+
+def test_a_method_that_lacks_a_task_has_no_mean():
+    samples = [run_of("target", 4.0, task=task) for task in ("a", "b")]
+    results = figures([*samples, run_of("fpsr", 1.0, task="a")])
+    assert set(results.of(MEAN, 1)) == {"target"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(st.integers(0, 4 * 3 * len(METHODS) - 1), max_size=60))
+def test_a_bench_with_any_holes_has_figures(holes):
+    whole = SAMPLES
+    samples = [sample for at, sample in enumerate(whole) if at not in holes]
+    results = figures(samples)
+    assert sum(f.n for (task, _, _), f in results.cells.items() if task != MEAN) == len(samples)
+
+
+SAMPLES = make_samples(4)
+
+
+def test_the_order_of_the_samples_does_not_matter():
+    assert figures(SAMPLES).cells == figures(reversed(SAMPLES)).cells
+
+
+def test_methods_come_family_by_family_and_numbers_in_their_order():
+    names = ["fpsr-w16", "zebra", "fpsr-w4", "fpsr", "parse", "draft", "lookahead-4", "target"]
+    samples = [run_of(name, 1.0) for name in names]
+    assert figures(samples).methods == (
+        *("target", "draft", "lookahead-4", "parse", "fpsr", "fpsr-w4", "fpsr-w16", "zebra"),
+    )
+
+
+def test_results_survive_being_written_down():
+    results = figures([*SAMPLES, make_sample("vqa", 0, "fpsr", concurrency=4)])
+    assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
+
+
+def test_runs_without_a_single_span_have_figures():
+    samples = [replace(sample, spans=(), first_step=None, tokens=0) for sample in SAMPLES]
+    found = figures(samples).cells["vqa", "fpsr", 1]
+    assert (found.speedup is not None, found.tokens_gain, found.first_step_p50) == (
+        True,
+        None,
+        None,
+    )

@@ -1,0 +1,287 @@
+"""Recorded runs in virtual time: what was recorded comes out again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.bench.sample import spans_of
+from dreamr.evaluation.simulator import (
+    WORKER,
+    BadScenario,
+    Costs,
+    Lengths,
+    Script,
+    ideal_seconds,
+    replay,
+    run_scripts,
+)
+from dreamr.evaluation.simulator.fitting import (
+    Fit,
+    Manner,
+    fit,
+    opening,
+    read_before,
+    trusted_before,
+)
+from dreamr.evaluation.simulator.replaying import _Recorded
+from dreamr.evaluation.simulator.script import draw_script
+from dreamr.schedules import Hedge, Options
+from dreamr.trace import Event, lay_out
+
+PAIR = Costs(
+    draft=0.0006,
+    target=0.0044,
+    judge=0.012,
+    judge_step=0.004,
+    judge_token=0.0006,
+    prompt_draft=0.008,
+    prompt_target=0.045,
+    message=0.0002,
+)
+
+
+def disturbed(costs: Costs, luck: random.Random) -> Costs:
+    """A run in which everything is a little faster or slower."""
+    names = ("draft", "target", "judge", "judge_step", "judge_token", "prompt_target")
+    return replace(costs, **{n: getattr(costs, n) * luck.uniform(0.85, 1.15) for n in names})
+
+
+def recorded(script: Script, index: int, method: str, options: Options, costs: Costs) -> Sample:
+    events: list[Event] = []
+    outcome = run_scripts(
+        [script], method, options, costs, WORKER, emit=lambda _, event: events.append(event)
+    )
+    (run,) = outcome.runs
+    return Sample(
+        task="vqa",
+        index=index,
+        kind="made",
+        method=method,
+        concurrency=1,
+        right=True,
+        answer="1",
+        finish="answer",
+        seconds=run.seconds + 0.0006,
+        first_step=None,
+        tokens=run.tokens,
+        steps=run.steps,
+        spans=spans_of(lay_out(events), lambda *_: None),
+    )
+
+
+def bench(
+    method: str,
+    options: Options,
+    costs: Costs = PAIR,
+    problems: int = 40,
+    acceptance: float = 0.8,
+    same: float = 0.0,
+    completes: float = 0.0,
+    trusted: float = 0.0,
+    again: float = 0.0,
+) -> tuple[list[Sample], list[Sample]]:
+    """Runs of the target and of a method.
+
+    same: which share of the accepted steps the target writes alike. completes: how many rejected
+    ones the draft ends like the target, if it is shown the beginning of the target's own. trusted:
+    which share of the accepted ones needs no target. again: how often a further try is accepted.
+    """
+    luck = random.Random(7)
+    target, samples = [], []
+    for index in range(problems):
+        lengths = Lengths(14, 0.5), Lengths(12, 0.4)
+        steps = luck.randint(4, 11)
+        script = draw_script(
+            f"replay {index}",
+            steps,
+            acceptance,
+            *lengths,
+            ends=True,
+            trusted=trusted,
+            again=again,
+        )
+        drafted = [
+            replace(
+                step,
+                same=step.accepted and luck.random() < same,
+                completes=6 if not step.accepted and luck.random() < completes else 0,
+            )
+            for step in script.drafted
+        ]
+        script = replace(script, drafted=drafted)
+        target.append(recorded(script, index, "target", Options(), disturbed(costs, luck)))
+        samples.append(recorded(script, index, method, options, disturbed(costs, luck)))
+    return target, samples
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("sequential", Options()),
+        ("specreason", Options()),
+        ("parse", Options()),
+        ("fpsr", Options(window=1)),
+        ("fpsr", Options(window=4)),
+        ("fpsr", Options(window=8, hedge="idle")),
+        ("fpsr", Options(window=8, hedge="never")),
+    ],
+)
+@pytest.mark.parametrize("acceptance", [0.5, 0.95])
+def test_a_replay_predicts_what_was_recorded(
+    method: str, options: Options, acceptance: float
+) -> None:
+    target, samples = bench(method, options, acceptance=acceptance)
+    prediction = replay(target, samples, method, options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+    assert prediction.problems == 40
+
+
+@pytest.mark.parametrize("same", [0.0, 0.5, 1.0])
+def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: float) -> None:
+    options = Options(window=4)
+    prediction = replay(*bench("lookahead", options, same=same), "lookahead", options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+@pytest.mark.parametrize("hedge", ["always", "never"])
+@pytest.mark.parametrize("trusted", [0.5, 1.0])
+def test_steps_that_need_no_target_need_none_in_a_replay_either(
+    hedge: Hedge, trusted: float
+) -> None:
+    options = Options(window=4, hedge=hedge, answer="verified")
+    prediction = replay(*bench("fpsr", options, acceptance=0.9, trusted=trusted), "fpsr", options)
+    assert prediction.measured_speedup > 1.5
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+@pytest.mark.parametrize("again", [0.2, 0.8])
+def test_other_tries_come_out_again_as_they_were_recorded(again: float) -> None:
+    options = Options(window=4, retries=2)
+    slow = replace(PAIR, judge=0.001, judge_step=0.001)  # else the target is always first
+    prediction = replay(*bench("fpsr", options, slow, acceptance=0.6, again=again), "fpsr", options)
+    assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
+
+
+def a_run(*spans: Span, method: str = "fpsr") -> Sample:
+    return Sample("vqa", 0, "made", method, 1, True, "1", "answer", 1.0, 0.1, 30, 3, spans)
+
+
+ALONE = a_run(
+    Span("target", 0.0, 0.5, "kept", 0, 1, 10),
+    Span("target", 0.5, 0.6, "kept", 1, 1, 10),
+    Span("target", 0.6, 0.7, "kept", 2, 1, 10),
+    method="target",
+)
+TRUSTED_THEN_ASKED = (
+    Span("draft", 0.0, 0.1, "accepted", 0, 1, 10),
+    Span("draft", 0.1, 0.2, "accepted", 1, 1, 12),
+    Span("draft", 0.2, 0.3, "accepted", 2, 1, 14, ratio=0.9),
+)
+CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
+
+
+def test_a_hedge_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
+    run = a_run(*TRUSTED_THEN_ASKED, CALL)
+    hedges: list[Hedge] = ["always", "never"]
+    found = [opening(run, 0.01, Manner.of("fpsr", Options(hedge=hedge))) for hedge in hedges]
+    assert [each and each.seconds for each in found] == [pytest.approx(0.8), pytest.approx(0.5)]
+
+
+def test_where_nothing_is_heard_of_the_target_it_reads_as_long_as_alone() -> None:
+    costs = Costs(draft=0.01, target=0.01)
+    fitted = Fit(costs, 0.0, (10,), (10,), 1.0)
+    run = _Recorded(a_run(*TRUSTED_THEN_ASKED), ALONE, fitted, Manner(hedged=True))
+    assert run.prompts.target == pytest.approx(0.4)
+
+
+def test_what_was_trusted_is_unread_until_the_target_is_asked_about_what_follows() -> None:
+    later = Span("judge", 0.9, 1.0, "judging", 4, 1, 8)
+    run = a_run(*TRUSTED_THEN_ASKED, CALL, Span("draft", 0.5, 0.6, "accepted", 3, 1, 16), later)
+    assert trusted_before(run, CALL, Manner()) == 22
+    assert trusted_before(run, later, Manner(), read_before(run, later)) == 16
+    assert trusted_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
+
+
+def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
+    tries = (
+        Span("draft", 0.0, 0.1, "rejected", 0, 1, 10, ratio=0.1),
+        Span("draft", 0.2, 0.5, "accepted", 0, 1, 30, ratio=0.9),
+        Span("draft", 0.21, 0.3, "rejected", 0, 1, 9, ratio=0.1),
+    )
+    fitted = Fit(Costs(draft=0.01, target=0.01), 0.0, (10,), (10,), 1.0)
+    run = replace(a_run(*tries), steps=1)
+    assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].again == 2
+
+
+def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
+    options, slow = Options(window=4), replace(PAIR, draft=0.002)
+    idle, ahead = (
+        replay(*bench("fpsr", options, slow, completes=share), "fpsr", options)
+        for share in (0.0, 1.0)
+    )
+    assert ahead.speedup > 1.02 * idle.speedup
+    assert ahead.speedup == pytest.approx(ahead.measured_speedup, rel=0.05)
+
+
+def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None:
+    costs = replace(PAIR, ahead=6)
+    target, samples = bench("sequential", Options(), costs)
+    found = fit(target, samples).costs
+    assert found.ahead == pytest.approx(6, abs=1)
+    assert found.draft == pytest.approx(costs.draft, rel=0.15)
+
+
+def test_costs_are_found_again() -> None:
+    found = fit(*bench("fpsr", Options(window=4), problems=80)).costs
+    for name in ("draft", "target", "message"):
+        assert getattr(found, name) == pytest.approx(getattr(PAIR, name), rel=0.1)
+    assert found.judging(1, 14) == pytest.approx(PAIR.judging(1, 14), rel=0.15)
+    assert found.judging(3, 42) == pytest.approx(PAIR.judging(3, 42), rel=0.15)
+
+
+def test_one_slow_moment_changes_nothing() -> None:
+    target, samples = bench("fpsr", Options(window=4))
+    before = fit(target, samples).costs
+    last = samples[0]
+    spans = [replace(span, end=span.end + 5.0) for span in last.spans]
+    after = fit(target, [replace(last, spans=tuple(spans)), *samples[1:]]).costs
+    assert after.draft == pytest.approx(before.draft, rel=0.1)
+    assert after.judging(2, 28) == pytest.approx(before.judging(2, 28), rel=0.1)
+
+
+def test_messages_are_no_part_of_the_ideal() -> None:
+    slow = replace(PAIR, message=0.004)
+    prediction = replay(*bench("fpsr", Options(window=4), slow), "fpsr", Options(window=4))
+    assert prediction.costs.message == pytest.approx(slow.message, rel=0.1)
+    assert prediction.ideal_seconds < 0.95 * prediction.seconds
+    assert prediction.efficiency < 0.95
+
+
+def test_a_bench_gets_ideal_seconds_for_each_task_and_method() -> None:
+    target, samples = bench("fpsr", Options(window=4))
+    named = [replace(sample, method="fpsr-4") for sample in samples]
+    by_tokens = [replace(sample, method="token-sd") for sample in target]
+    found = ideal_seconds([*target, *named, *by_tokens])
+    prediction = replay(target, samples, "fpsr", Options(window=4))
+    assert found == {("vqa", "fpsr-4", 1): pytest.approx(prediction.ideal_seconds / 40)}
+
+
+def test_the_same_samples_give_the_same_prediction() -> None:
+    target, samples = bench("fpsr", Options(window=4), problems=5)
+    options = Options(window=4)
+    assert replay(target, samples, "fpsr", options) == replay(target, samples, "fpsr", options)
+
+
+def test_problems_that_only_one_method_has_are_left_out() -> None:
+    target, samples = bench("fpsr", Options(), problems=12)
+    assert replay(target[:9], samples[2:], "fpsr", Options()).problems == 7
+
+
+def test_without_a_common_problem_there_is_nothing_to_replay() -> None:
+    target, samples = bench("fpsr", Options(), problems=4)
+    with pytest.raises(BadScenario, match="no problem"):
+        replay(target[:2], samples[2:])

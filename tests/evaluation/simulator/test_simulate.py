@@ -1,0 +1,300 @@
+"""Whole scenarios: many requests, many devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamr.errors import Unsupported
+from dreamr.evaluation.simulator import (
+    STEPWISE,
+    BadScenario,
+    Costs,
+    Devices,
+    Lengths,
+    Scenario,
+    Script,
+    run_scripts,
+    simulate,
+    speedup,
+)
+from dreamr.evaluation.simulator.script import Drafted, Own
+from dreamr.schedules import AnswerBy, Hedge, Options
+from dreamr.trace import Event, usage_of
+
+COSTS = Costs.relative(0.125, 0.05, 24, 24)
+BASE = Scenario(COSTS, steps=12, requests=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    method=st.sampled_from(STEPWISE),
+    window=st.integers(1, 6),
+    retries=st.integers(0, 3),
+    acceptance=st.floats(0, 1),
+    trusted=st.sampled_from([0.0, 0.5, 1.0]),
+    answer=st.sampled_from(["target", "verified"]),
+    devices=st.builds(
+        Devices,
+        shared=st.booleans(),
+        turns=st.booleans(),
+        slowdown=st.floats(0, 1),
+        target=st.integers(1, 3),
+        pairs=st.integers(1, 3),
+    ),
+    message=st.floats(0, 0.1),
+    ahead=st.integers(0, 30),
+    concurrency=st.integers(1, 5),
+)
+def test_every_request_ends_and_everything_is_counted_once(
+    method: str,
+    window: int,
+    retries: int,
+    acceptance: float,
+    trusted: float,
+    answer: AnswerBy,
+    devices: Devices,
+    message: float,
+    ahead: int,
+    concurrency: int,
+) -> None:
+    scenario = replace(
+        BASE,
+        costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5, judge_token=1e-3),
+        method=method,
+        options=Options(window=window, retries=retries, answer=answer),
+        acceptance=acceptance,
+        again=0.5,
+        trusted=trusted,
+        devices=devices,
+        concurrency=concurrency,
+        draft_steps=Lengths(20, 0.5),
+        requests=4,
+    )
+    outcome = simulate(scenario)
+    assert [run.steps for run in outcome.runs] == [scenario.steps] * scenario.requests
+    assert all(run.wasted >= 0 and run.seconds > 0 for run in outcome.runs)
+    assert outcome.seconds <= sum(run.seconds for run in outcome.runs) * (1 + 1e-9)
+    if devices.slowdown > 0.999:
+        assert outcome.busy("draft") <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("method", STEPWISE)
+@pytest.mark.parametrize(("window", "retries"), [(1, 0), (2, 0), (4, 0), (4, 2)])
+def test_what_happens_at_the_very_same_time_does_no_harm(
+    method: str, window: int, retries: int
+) -> None:
+    costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the hedge beside it
+    script = BASE.script(0)
+    events: list[Event] = []
+    outcome = run_scripts(
+        [script],
+        method,
+        Options(window=window, retries=retries),
+        costs,
+        Devices(),
+        emit=lambda _, e: events.append(e),
+    )
+    (run,) = outcome.runs
+    usage = usage_of(events)
+    written = usage.draft.written + usage.target.written
+    assert run.steps == BASE.steps
+    assert run.wasted == written - run.tokens
+    assert run.judge_calls == usage.judge_calls
+
+
+def test_the_same_scenario_gives_the_same_outcome() -> None:
+    assert simulate(BASE) == simulate(BASE)
+
+
+def test_all_methods_meet_the_same_luck() -> None:
+    assert BASE.script(3) == replace(BASE, method="sequential").script(3)
+    assert BASE.script(3) != BASE.script(4)
+
+
+def test_another_try_that_is_accepted_spares_the_targets_own_step() -> None:
+    raced = replace(BASE, acceptance=0.4, again=1.0, options=Options(retries=1))
+    assert speedup(raced) > 1.3 * speedup(replace(raced, options=Options()))
+    (alone, *_), (first, *_) = simulate(raced.alone()).runs, simulate(raced).runs
+    assert first.accepted == alone.steps - 1  # all but the answer
+    assert first.rejected > 0
+
+
+def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device() -> None:
+    raced = replace(BASE, acceptance=0.4, again=0.0, options=Options(retries=1))
+    plain = simulate(replace(raced, options=Options())).seconds
+    assert simulate(raced).seconds <= plain * 1.1
+
+
+TRUSTING = replace(
+    BASE,
+    options=Options(hedge="never", answer="verified"),
+    acceptance=1.0,
+    trusted=1.0,
+    costs=replace(COSTS, prompt_target=3.0, judge_token=0.01),
+)
+
+
+def test_where_the_draft_is_sure_of_everything_the_run_is_over_with_it() -> None:
+    outcome = simulate(TRUSTING)
+    assert outcome.busy("target") == outcome.busy("judge") == 0.0
+    for run, index in zip(outcome.runs, range(BASE.requests), strict=True):
+        drafted = sum(step.tokens for step in TRUSTING.script(index).drafted)
+        assert run.seconds == pytest.approx(drafted * COSTS.draft)
+
+
+def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
+    hedged = replace(TRUSTING, options=Options(answer="verified"), devices=Devices(shared=True))
+    slow = replace(hedged, costs=replace(hedged.costs, prompt_target=1000.0))
+    assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
+
+
+@pytest.mark.parametrize("method", ["lookahead", "specreason"])
+def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
+    trusting = replace(TRUSTING, method=method)
+    assert simulate(trusting).seconds == simulate(replace(trusting, trusted=0.0)).seconds
+
+
+def finished(hedge: Hedge, *, drafted: Sequence[Drafted], costs: Costs) -> float:
+    own = [Own(10, 10)] * len(drafted)
+    options = Options(hedge=hedge, answer="verified")
+    return run_scripts([Script(drafted, own)], "fpsr", options, costs, Devices()).seconds
+
+
+def test_what_was_trusted_is_read_once_by_the_call_or_by_the_hedge_before_it() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 2 + [Drafted(10, True)]
+    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002)
+    late = finished("never", drafted=drafted, costs=costs)
+    assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, when it is asked
+    hedged = finished("always", drafted=drafted, costs=costs)
+    assert hedged == pytest.approx(0.3 + 0.05 + 10 * 0.002)  # two while the third is drafted
+
+
+def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 3 + [Drafted(10, True)]
+    costs = Costs(draft=0.01, target=0.1, judge_token=0.05)
+    # Each step takes 0.5 s to read and is drafted in 0.1: the hedges read none of them whole.
+    hedged, never = (finished(hedge, drafted=drafted, costs=costs) for hedge in ("always", "never"))
+    assert hedged == pytest.approx(never) == pytest.approx(0.4 + 40 * 0.05)
+
+
+def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
+    """What is drafted anew there is other text, which the target reads when it goes on."""
+    accepted, refused = Drafted(10, True), Drafted(10, False)
+    drafted = [accepted, refused, *[Drafted(10, True, trusted=True)] * 2, accepted]
+    costs = Costs(draft=0.01, target=0.1, judge=0.5, judge_token=0.002)
+    seconds = finished("never", drafted=drafted, costs=costs)
+    # A step and its call; a call about the other four, which wait by then; the target's own.
+    first = 0.1 + (0.5 + 10 * 0.002) + (0.5 + 40 * 0.002) + 1.0
+    assert seconds == pytest.approx(first + 0.3 + 0.5 + 30 * 0.002)
+
+
+def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> None:
+    drafted = [Drafted(10, True)] * 4
+    costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_step=0.01, prompt_target=0.5)
+    alone = finished("never", drafted=drafted, costs=costs)
+    assert alone == pytest.approx(0.1 + 0.5 + 0.06 + 0.05 + 0.03)
+    hedged = finished("always", drafted=drafted, costs=costs)  # the hedge reads, the call waits
+    assert hedged == pytest.approx(0.5 + 0.05 + 0.04)
+
+
+def test_work_is_counted_as_far_as_it_was_done() -> None:
+    drafted = [Drafted(10, True, trusted=True)] * 3
+    costs = Costs(draft=0.01, target=0.1, prompt_target=1000.0)
+    options = Options(answer="verified")
+    script = Script(drafted, [Own(10, 10)] * 3)
+    outcome = run_scripts([script], "fpsr", options, costs, Devices())
+    assert outcome.busy("target") == pytest.approx(1.0)  # it read the question, to no end
+    free = run_scripts([script], "fpsr", options, replace(costs, prompt_target=0.0), Devices())
+    assert free.busy("target") == pytest.approx(1.0)  # it began three steps of its own
+    assert free.runs[0].wasted == 3
+
+
+def test_what_both_write_alike_needs_no_reading() -> None:
+    script = Script([Drafted(10, True, same=True)] * 4, [Own(10, 10)] * 4)
+    costs = Costs(draft=0.01, target=0.1, judge_token=1.0)
+    free = replace(costs, judge_token=0.0)
+    seconds = [
+        run_scripts([script], "lookahead", Options(), each, Devices()).seconds
+        for each in (costs, free)
+    ]
+    assert seconds[0] == pytest.approx(seconds[1])
+
+
+def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
+    sure = replace(TRUSTING, options=Options(hedge="never"))  # the target writes the answer alone
+    free = replace(sure, costs=replace(sure.costs, judge_token=0.0))
+    for dear, cheap in zip(simulate(sure).runs, simulate(free).runs, strict=True):
+        unread = dear.tokens - round(TRUSTING.target_steps.mean)
+        assert dear.seconds - cheap.seconds == pytest.approx(0.01 * unread)
+    judged = replace(sure, trusted=0.0)
+    dear = simulate(judged).busy("target")
+    unjudged = replace(judged, costs=replace(judged.costs, judge_token=0.0))
+    assert dear * simulate(judged).seconds == pytest.approx(
+        simulate(unjudged).busy("target") * simulate(unjudged).seconds
+    )
+
+
+def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:
+    alone = simulate(replace(BASE, requests=8))
+    many = simulate(replace(BASE, requests=8, concurrency=8, devices=Devices(pairs=8)))
+    assert many.latency == pytest.approx(alone.latency)
+    assert many.requests_a_second > 5 * alone.requests_a_second
+
+
+def test_requests_side_by_side_on_one_pair_wait_for_each_other() -> None:
+    turns = Devices(turns=True, slowdown=1)
+    alone = simulate(replace(BASE, devices=turns))
+    both = simulate(replace(BASE, devices=turns, concurrency=3))
+    assert both.latency > 1.5 * alone.latency
+    assert both.requests_a_second >= alone.requests_a_second
+
+
+def test_a_target_on_more_devices_leaves_less_to_gain() -> None:
+    gains = [speedup(replace(BASE, devices=Devices(target=n))) for n in (1, 2, 4, 8)]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[0] > 1.5 * gains[3]
+
+
+def test_one_device_for_both_is_slower_than_one_each() -> None:
+    assert speedup(replace(BASE, devices=Devices(shared=True))) < speedup(BASE)
+
+
+def test_the_answer_is_the_targets_own() -> None:
+    outcome = simulate(replace(BASE, acceptance=1.0))
+    assert all(run.accepted == BASE.steps - 1 for run in outcome.runs)
+
+
+@pytest.mark.parametrize("method", ["token-sd", "prompt-lookup"])
+def test_what_has_no_virtual_counterpart_is_refused(method: str) -> None:
+    with pytest.raises(Unsupported, match="whole steps"):
+        simulate(replace(BASE, method=method))
+
+
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    with pytest.raises(Unsupported, match="fpsr"):
+        simulate(replace(BASE, method="fspr"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"acceptance": 1.5}, {"acceptance": float("nan")}, {"steps": 0}, {"concurrency": 0}]
+)
+def test_impossible_scenarios_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BadScenario):
+        replace(BASE, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.1), (-1.0, 0.1), (0.1, -1.0), (float("nan"), 0.1)])
+def test_impossible_costs_are_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(BadScenario):
+        Costs.relative(*wrong)
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.0), (10.0, -1.0), (float("nan"), 0.0)])
+def test_impossible_lengths_are_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(BadScenario):
+        Lengths(*wrong)

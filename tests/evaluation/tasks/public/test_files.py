@@ -1,0 +1,127 @@
+"""Where rows come from: one file, a folder, the hub."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from published import MMMU, REALWORLDQA, colour_of, mmmu, picture, write
+
+from dreamr.evaluation.tasks import BadData, NoData, load
+from dreamr.evaluation.tasks.public.rows import Rows
+
+COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "lime": (0, 255, 0)}
+
+
+def asked(colour: str, question: str = "How many?", answer: str = "1") -> dict[str, object]:
+    return {"image": picture(colour), "question": question, "answer": answer}
+
+
+def test_rows_of_several_files_are_one_sequence_in_groups(tmp_path: Path) -> None:
+    rows = [asked("red", str(number)) for number in range(7)]
+    files = [
+        write(tmp_path / "a.parquet", REALWORLDQA, rows[:5]),
+        write(tmp_path / "b.parquet", REALWORLDQA, rows[5:]),
+    ]
+    read = Rows(files, ["question"])
+    assert len(read) == 7
+    assert [read[index]["question"] for index in (6, 0, 5, 4, 3)] == ["6", "0", "5", "4", "3"]
+    assert [row["question"] for row in read.columns("question")] == list("0123456")
+    with pytest.raises(IndexError):
+        read[7]
+
+
+def test_a_file_is_taken_by_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.parquet", REALWORLDQA, [asked("red"), asked("blue")])
+    items = load("realworldqa", source=path)
+    assert [colour_of(item.conversation.images[0]) for item in items] == [
+        COLOURS["red"],
+        COLOURS["blue"],
+    ]
+
+
+def test_a_folder_may_be_laid_out_as_on_the_hub(tmp_path: Path) -> None:
+    for subject, split in (("Music", "validation"), ("Art", "validation"), ("Art", "test")):
+        name = f"{subject}/{split}-00000-of-00001.parquet"
+        write(tmp_path / name, MMMU, [mmmu(id=f"{split}_{subject}_1")])
+    assert [item.kind for item in load("mmmu", source=tmp_path)] == ["Art", "Music"]
+
+
+def test_a_folder_may_hold_the_splits_files_themselves(tmp_path: Path) -> None:
+    for part in (0, 1):
+        write(tmp_path / f"test-0000{part}-of-00002.parquet", REALWORLDQA, [asked("red")])
+    write(tmp_path / "train-00000-of-00001.parquet", REALWORLDQA, [asked("red")])
+    assert len(load("realworldqa", source=tmp_path)) == 2
+
+
+def test_a_folder_without_the_split_says_what_it_should_hold(tmp_path: Path) -> None:
+    with pytest.raises(NoData, match=r"holds no testmini\.parquet or testmini-\*\.parquet: name"):
+        load("mathverse", source=tmp_path)
+
+
+def test_a_path_that_leads_nowhere_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(NoData, match=r"there is no file or folder .*gone: check the path"):
+        load("mathverse", source=tmp_path / "gone")
+
+
+def test_what_is_no_parquet_file_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "test.parquet"
+    path.write_text("no parquet")
+    with pytest.raises(BadData, match=r"test\.parquet cannot be read as parquet") as caught:
+        load("realworldqa", source=path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_of_another_task_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "test.parquet", REALWORLDQA, [asked("red")])
+    with pytest.raises(BadData, match="has no column id, image_1, options, question_type: it is"):
+        load("mmmu", source=path)
+
+
+@pytest.mark.parametrize("image", [None, {"bytes": None, "path": "a.png"}, {"bytes": b"no"}])
+def test_a_row_without_a_sound_picture_says_which(tmp_path: Path, image: object) -> None:
+    path = write(
+        tmp_path / "a.parquet", REALWORLDQA, [asked("red"), asked("red") | {"image": image}]
+    )
+    items = load("realworldqa", source=path)
+    assert items[0].conversation.images
+    with pytest.raises(BadData, match=r"^realworldqa 1"):
+        items[1]
+
+
+def test_a_limit_draws_the_same_problems_for_the_same_seed_in_the_files_order(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "a.parquet", REALWORLDQA, [asked("red") for _ in range(40)])
+    drawn = [
+        tuple(load("realworldqa", limit=5, seed=seed, source=path).numbers) for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(list(numbers) == sorted(numbers) for numbers in drawn)
+    assert len(load("realworldqa", limit=100, source=path)) == 40
+
+
+def test_where_the_hub_cannot_be_reached_the_error_says_what_to_pass(tmp_path: Path) -> None:
+    code = (
+        "from dreamr.evaluation.tasks import NoData, load\n"
+        "try:\n    load('realworldqa')\nexcept NoData as error:\n    print(error)"
+    )
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=offline
+    )
+    assert done.stdout.startswith("xai-org/RealworldQA cannot be fetched from the Hugging Face hub")
+    assert done.stdout.endswith("name its folder or a parquet file as the source\n")
+    assert done.stdout.count("\n") == 1
+
+
+def test_listing_tasks_and_drawing_problems_needs_no_parquet_library() -> None:
+    code = (
+        "import sys; from dreamr.evaluation.tasks import load; load('vqa', limit=1)[0]; "
+        "print('pyarrow' in sys.modules, 'huggingface_hub' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

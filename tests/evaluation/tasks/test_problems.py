@@ -1,0 +1,125 @@
+"""Every problem is whole, repeatable, rightly solved by its reference, and needs its picture."""
+
+import operator
+import re
+from collections import Counter, defaultdict
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr.evaluation.tasks import (
+    GRID,
+    LEVELS,
+    SIDE,
+    SUITES,
+    extract_answer,
+    is_correct,
+    make_problem,
+)
+
+SUMS = re.compile(r"(\d+) ([-+x]) (\d+) = (-?\d+)")
+OPERATORS = {"+": operator.add, "-": operator.sub, "x": operator.mul}
+
+problems = st.builds(
+    make_problem,
+    st.sampled_from(sorted(SUITES)),
+    st.sampled_from(["train", "test"]),
+    st.integers(0, 10**9),
+    st.sampled_from(LEVELS),
+)
+
+
+@given(problems)
+def test_a_problem_is_the_same_whenever_it_is_made(problem):
+    again = make_problem(problem.suite, problem.split, problem.index, problem.level)
+    assert again == problem
+    assert np.array_equal(np.asarray(again.picture), np.asarray(problem.picture))
+
+
+@given(problems)
+def test_reference_reasoning_has_four_to_twelve_steps_in_two_styles(problem):
+    assert 4 <= len(problem.steps) <= 12
+    for step in problem.steps:
+        assert "\n" not in step.terse + step.wordy
+        assert len(step.terse) < len(step.wordy)
+
+
+@given(problems)
+def test_every_sum_in_the_reference_is_right(problem):
+    for step in problem.steps:
+        for text in step.renderings:
+            for a, sign, b, result in SUMS.findall(text):
+                assert OPERATORS[sign](int(a), int(b)) == int(result), text
+
+
+@given(problems)
+def test_the_answer_is_in_the_last_step(problem):
+    assert problem.answer in problem.steps[-1].terse
+    assert problem.answer in problem.steps[-1].wordy
+
+
+@given(problems)
+def test_pictures_have_one_size_and_a_label_for_each_patch(problem):
+    assert problem.picture.size == (SIDE, SIDE)
+    assert problem.picture.mode == "RGB"
+    assert len(problem.patches) == GRID * GRID
+    assert any(pair != ("", "") for pair in problem.patches)
+
+
+@given(problems, st.integers(0, 1000))
+def test_a_misread_picture_keeps_the_question(problem, seed):
+    assert problem.scene.misread(Random(seed)).question == problem.question
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_misreading_changes_the_reasoning_most_of_the_time(suite):
+    changed = 0
+    for index in range(200):
+        problem = make_problem(suite, "train", index)
+        changed += problem.scene.misread(Random(index)).steps != problem.steps
+    assert changed > 100
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_training_and_test_problems_differ(suite):
+    train = {make_problem(suite, "train", i).scene for i in range(300)}
+    test = {make_problem(suite, "test", i).scene for i in range(300)}
+    assert len(train & test) <= 3
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_no_kind_of_question_has_a_favourite_answer(suite):
+    answers = defaultdict(Counter)
+    for index in range(1500):
+        problem = make_problem(suite, "test", index)
+        answers[type(problem.scene).__name__][problem.answer] += 1
+    best = sum(counts.most_common(1)[0][1] for counts in answers.values())
+    assert best / 1500 < 0.3
+
+
+def test_an_unknown_suite_lists_the_known_ones():
+    with pytest.raises(KeyError, match="docmath, story, vqa"):
+        make_problem("poetry", "test", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("One.\n\nAnswer: 23", "23"),
+        ("Answer: 1\n\nAnswer: red\nmore", "red"),
+        ("no marker 23", None),
+        ("Answer:", ""),
+    ],
+)
+def test_the_answer_follows_the_last_marker(text, answer):
+    assert extract_answer(text) == answer
+
+
+def test_blanks_case_and_a_full_stop_do_not_matter():
+    problem = make_problem("story", "test", 0)
+    assert is_correct(problem, f"Answer:  {problem.answer.upper()}. ")
+    assert not is_correct(problem, problem.answer)
+    assert not is_correct(problem, f"Answer: not {problem.answer}")

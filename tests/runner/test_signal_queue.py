@@ -1,0 +1,44 @@
+"""Messages come out in the order in which they were left, whoever waits for them."""
+
+from __future__ import annotations
+
+import anyio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr.runner.signal_queue import Mailbox
+
+
+@given(st.lists(st.lists(st.integers())))
+def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
+    sent = [message for burst in bursts for message in burst]
+    read: list[int] = []
+
+    async def reader(mailbox: Mailbox[int]) -> None:
+        while len(read) < len(sent):
+            read.append(await mailbox.get())
+
+    async def main() -> None:
+        mailbox = Mailbox[int]()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reader, mailbox)
+                for burst in bursts:
+                    for message in burst:
+                        mailbox.put(message)
+                    await anyio.lowlevel.checkpoint()
+
+    anyio.run(main)
+    assert read == sent
+
+
+def test_a_reader_that_is_cancelled_loses_nothing() -> None:
+    async def main() -> None:
+        mailbox = Mailbox[str]()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await mailbox.get()
+        mailbox.put("kept")
+        assert await mailbox.get() == "kept"
+
+    anyio.run(main)

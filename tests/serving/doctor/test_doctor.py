@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr._reasoner import Model
+from dreamr.engines import Capabilities, Context, Failure, ScriptedEngine
+from dreamr.errors import EngineLost
+from dreamr.gate import Evidence
+from dreamr.serving.doctor import CHECKS, Finding, Patient, examine, together
+
+SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
+LOST = Failure(EngineLost("gone"))
+
+
+def found(engine: ScriptedEngine, role: Any = "target") -> dict[str, Finding]:
+    async def main() -> list[Finding]:
+        return [one async for one in examine(Patient(role, Model(engine)))]
+
+    return {one.about: one for one in anyio.run(main)}
+
+
+def knows(context: Context, step: str) -> Evidence:
+    return Evidence(0.9, 0.1) if step in SCRIPT else Evidence(0.1, 0.9)
+
+
+def test_nothing_is_wrong_with_a_good_pair() -> None:
+    target = found(ScriptedEngine(script=SCRIPT, opinion=knows))
+    assert list(target) == list(CHECKS)
+    assert {one.state for one in target.values()} == {"ok"}
+    assert "0.90 for its own step, 0.10 with other numbers" in target["judging"].what
+
+
+def test_a_draft_is_not_asked_to_judge() -> None:
+    engine = ScriptedEngine(script=SCRIPT)
+    assert "judging" not in found(engine, "draft")
+    assert engine.judgements == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "state", "mend", "engine"),
+    [
+        ("judging", "wrong", "--judge-question", {"opinion": lambda c, s: Evidence(0.1, 0.1)}),
+        ("judging", "degraded", "larger target", {"opinion": 0.9}),
+        ("judging", "wrong", "--method target", {"capabilities": Capabilities(judge=False)}),
+        ("steps", "degraded", "blank lines", {"script": "It is 28 then"}),
+        ("steps", "degraded", "--answer-marker", {"script": "It is 28.\n\nSo be it"}),
+        ("pictures", "wrong", None, {"stream_failures": dict.fromkeys(range(9), LOST)}),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_mends_it(
+    about: str, state: str, mend: str | None, engine: dict[str, Any]
+) -> None:
+    one = found(ScriptedEngine(**{"script": SCRIPT, "opinion": knows, **engine}))[about]
+    assert one.state == state
+    assert (one.mend is None) if mend is None else mend in (one.mend or "")
+
+
+def test_a_text_that_is_continued_otherwise_is_noticed() -> None:
+    def script(context: Context) -> str:
+        return "Something else" if context.prefix else SCRIPT
+
+    one = found(ScriptedEngine(script=script, opinion=knows))["continuation"]
+    assert one.state == "degraded"
+
+
+def test_a_draft_as_slow_as_the_target_gives_nothing() -> None:
+    engine = Model(ScriptedEngine())
+    target, draft = Patient("target", engine, seconds=0.01), Patient("draft", engine, seconds=0.001)
+    assert together(target, draft).state == "ok"
+    assert "0.10" in together(target, draft).what
+    assert together(target, target).state == "degraded"
+    assert together(target, Patient("draft", engine)).state == "unknown"

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+import pytest
+from pairs import RIGHT, WRONG
+from straying import OTHER_WORDS, Straying
+
+from dreamr import EngineError, Reasoner, RunOptions
+from dreamr.gate import ScoreGate
+from dreamr.serving.drift import Watch
+from dreamr.trace import Result, RunFinished
+
+QUESTION = "What do tea and milk cost together?"
+OPTIONS = RunOptions(reproducible=True)
+GATE = OPTIONS.settings().gate
+
+
+def runs(
+    pair: Straying,
+    watch: Watch,
+    count: int = 1,
+    options: RunOptions = OPTIONS,
+    each: Callable[[Result], None] = lambda result: None,
+) -> None:
+    """So many runs one after the other, each with its audits."""
+
+    async def main() -> None:
+        with anyio.fail_after(60):
+            async with Reasoner(options, open_model=pair) as reasoner:
+                for _ in range(count):
+                    each(await reasoner.reason(QUESTION, watch=watch))
+                    await watch.settled()
+
+    anyio.run(main)
+
+
+def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> None:
+    pair, watch = Straying(), Watch(GATE, every=1, risk=0.05, lower=True)
+    runs(pair, watch, 60)
+    assert dict(watch.counts) == {"agreed": 120}
+    assert not watch.alarm
+    assert watch.threshold == pytest.approx(0.55)  # as low as it may
+    assert pair.compared == []
+
+
+def test_a_step_in_other_words_is_asked_about() -> None:
+    pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=1, risk=0.05)
+    runs(pair, watch)
+    assert dict(watch.counts) == {"agreed": 2}
+    assert pair.compared == [(OTHER_WORDS, (RIGHT[1],))]
+
+
+def test_blanks_and_case_are_no_other_words() -> None:
+    pair, watch = Straying(says="  milk COSTS 1.20.\n\n"), Watch(GATE, every=1, risk=0.05)
+    runs(pair, watch)
+    assert dict(watch.counts) == {"agreed": 2}
+    assert pair.compared == []
+
+
+def test_a_draft_that_goes_astray_raises_the_alarm_and_the_threshold(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # What is wrong passes at any threshold.
+    pair, watch = Straying(ratio=0.99), Watch(GATE, every=1, risk=0.05)
+    runs(pair, watch, 200)
+    assert not watch.alarm
+    pair.says = WRONG
+    thresholds: list[float] = []
+
+    def after(result: Result) -> None:
+        verdict = result.steps[1].verdict
+        assert verdict is not None
+        thresholds.append(verdict.threshold)
+
+    with caplog.at_level(logging.WARNING, "dreamr.serving.drift"):
+        runs(pair, watch, 20, each=after)
+    assert watch.alarm
+    assert watch.counts["differed"] == 20
+    assert thresholds[0] == 0.7
+    assert thresholds[-1] > 0.9  # of the runs themselves
+    assert watch.threshold == pytest.approx(0.97, abs=0.005)
+    # One line, when it goes up.
+    assert caplog.text.count("drift: the target disagrees") == 1
+
+
+def test_few_audits_are_enough_where_every_other_step_is_wrong() -> None:
+    pair, alarms = Straying(says=WRONG, ratio=0.99), list[bool]()
+    watch = Watch(GATE, every=1, risk=0.05)
+    runs(pair, watch, 12, each=lambda _: alarms.append(watch.alarm))
+    assert alarms.index(True) <= 8  # two audits a run
+
+
+def test_a_threshold_that_rises_refuses_what_has_gone_astray() -> None:
+    pair, watch = Straying(says=WRONG), Watch(GATE, every=1, risk=0.05)
+    sources: list[str] = []
+    runs(pair, watch, 12, each=lambda result: sources.append(result.steps[1].source))
+    refused = sources.index("target")
+    assert 0 < refused <= 6
+    assert sources[refused] == sources[refused + 1] == "target"
+    assert not watch.alarm
+
+
+def test_one_step_in_so_many_is_audited_at_any_place() -> None:
+    pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=5)
+    runs(pair, watch, 300)
+    audited = sum(watch.counts.values())
+    assert 80 < audited < 160  # of 600
+    assert 0.3 < len(pair.compared) / audited < 0.7  # the second step of two
+
+
+def test_unless_it_may_the_threshold_is_never_lower_than_the_gates_own() -> None:
+    watch = Watch(GATE, every=1, risk=0.05)
+    runs(Straying(), watch, 5)
+    assert watch.threshold == 0.7
+
+
+def test_a_run_with_another_gate_is_none_of_the_watchs_business() -> None:
+    watch = Watch(GATE, every=1, risk=0.05)
+    runs(Straying(), watch, options=replace(OPTIONS, alpha=0.2))
+    runs(Straying(), watch, options=replace(OPTIONS, method="lookahead"))
+    runs(Straying(), watch, options=replace(OPTIONS, method="target"))
+    assert not watch.counts
+    assert watch.threshold == 0.7
+
+
+def test_a_gate_without_threshold_is_audited_as_it_is() -> None:
+    options = replace(OPTIONS, method="specreason")
+    watch = Watch(ScoreGate(7), every=1)
+    runs(Straying(), watch, options=options)
+    assert watch.counts["agreed"] == 2
+    assert watch.threshold is None
+    assert watch.gate == ScoreGate(7)
+
+
+@pytest.mark.parametrize("error", [EngineError("busy"), RuntimeError("a defect")])
+def test_a_failed_audit_is_counted_and_harms_nobody(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = Straying(says=WRONG, failing=error)
+    watch = Watch(GATE, every=1, risk=0.05)
+    runs(pair, watch, 2)
+    assert dict(watch.counts) == {"agreed": 2, "failed": 2}
+    assert str(error) in caplog.text
+    assert not watch.alarm
+
+
+def test_nothing_is_audited_while_the_target_has_better_to_do() -> None:
+    pair = Straying()
+    watch = Watch(GATE, every=1, busy=lambda: True)
+    runs(pair, watch)
+    assert dict(watch.counts) == {"dropped": 2}
+
+
+def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
+    """A target whose audits hang: answers come, and what is too much is dropped."""
+
+    async def main() -> None:
+        options = replace(OPTIONS, hedge="never")
+        watch = Watch(GATE, every=1, risk=0.05)
+        pair = Straying(hanging=True)
+        with anyio.fail_after(20):
+            async with Reasoner(options, open_model=pair) as reasoner:
+                for _ in range(4):
+                    assert (await reasoner.reason(QUESTION, watch=watch)).answer == "3.70"
+                    await anyio.wait_all_tasks_blocked()
+                assert dict(watch.counts) == {"agreed": 2, "dropped": 4}
+            # Closed, it waits for none of them.
+
+    anyio.run(main)
+
+
+def test_what_is_streamed_is_audited_too() -> None:
+    watch = Watch(GATE, every=1, risk=0.05)
+
+    async def main() -> None:
+        with anyio.fail_after(20):
+            async with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
+                events = [event async for event in reasoner.stream(QUESTION, watch=watch)]
+                assert isinstance(events[-1], RunFinished)
+                await watch.settled()
+
+    anyio.run(main)
+    assert watch.counts["agreed"] == 2
+
+
+def test_it_works_from_a_blocking_call_too() -> None:
+    watch = Watch(GATE, every=1, risk=0.05)
+    with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
+        assert reasoner.ask(QUESTION, watch=watch).answer == "3.70"
+        assert reasoner._portal is not None
+        reasoner._portal.call(watch.settled)
+    assert watch.counts["agreed"] == 2

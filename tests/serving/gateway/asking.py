@@ -1,0 +1,161 @@
+"""A gateway over scripted models, and a client that speaks ASGI to it: no sockets, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+from pairs import Pair
+from starlette.applications import Starlette
+
+from dreamr import Reasoner, RunOptions
+from dreamr.serving.gateway import build_app
+from dreamr.serving.gateway.load import Load
+from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.options import ServeOptions
+
+Found = TypeVar("Found")
+Json = dict[str, Any]
+CHAT = "/v1/chat/completions"
+QUESTION = "What do tea and milk cost together?"
+
+
+def asked(content: Any = QUESTION, **more: Any) -> Json:
+    return {"model": "dreamr", "messages": [{"role": "user", "content": content}], **more}
+
+
+@dataclass
+class Answer:
+    """What came back; `left` where the client had gone."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    ended: bool = False
+
+    @property
+    def json(self) -> Json:
+        found: Json = json.loads(self.body)
+        return found
+
+    @property
+    def chunks(self) -> list[Json]:
+        """The events of a stream, but for the last, which must be there."""
+        *events, done = [e[6:] for e in self.body.decode().split("\n\n") if e.startswith("data: ")]
+        assert done == "[DONE]"
+        return [json.loads(event) for event in events]
+
+    def said(self, name: str) -> str:
+        """All that a stream said in one field."""
+        choices = [choice for chunk in self.chunks for choice in chunk.get("choices", ())]
+        return "".join(choice["delta"].get(name) or "" for choice in choices)
+
+
+@dataclass
+class Gateway:
+    app: Starlette
+    reasoner: Reasoner
+    pair: Pair
+    load: Load
+
+    async def ask(
+        self,
+        body: Json | bytes | None = None,
+        path: str = CHAT,
+        method: str = "POST",
+        leave: anyio.Event | None = None,
+        heard: Callable[[Answer], None] | None = None,
+        pieces: Iterable[bytes] | None = None,
+        receive: Callable[[], Awaitable[Json]] | None = None,
+        client: str = "10.0.0.1",
+        **headers: str,
+    ) -> Answer:
+        """One request.
+
+        leave: set, the client is gone. heard: called with each piece of the answer. pieces: of the
+        body. receive: in the place of all that the client sends.
+        """
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        parts = iter([raw] if pieces is None else pieces)
+        upcoming = next(parts, b"")
+        sent = False
+        answer = Answer()
+
+        async def usual() -> Json:
+            nonlocal upcoming, sent
+            if sent:
+                await (leave.wait() if leave else anyio.sleep_forever())
+                return {"type": "http.disconnect"}
+            piece, upcoming = upcoming, next(parts, None)
+            sent = upcoming is None
+            return {"type": "http.request", "body": piece, "more_body": not sent}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {k.decode(): v.decode() for k, v in message["headers"]}
+            else:
+                answer.body += message.get("body", b"")
+                answer.ended = not message.get("more_body", False)
+            if heard is not None:
+                heard(answer)
+            await anyio.lowlevel.checkpoint()
+
+        known = {"host": "127.0.0.1", "content-type": "application/json"}
+        known |= {name.replace("_", "-"): value for name, value in headers.items()}
+        scope = {
+            "type": "http", "http_version": "1.1", "method": method, "path": path,
+            "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
+            "headers": [(k.encode(), v.encode()) for k, v in known.items()],
+            "client": (client, 1234), "server": ("127.0.0.1", 8500),
+        }  # fmt: skip
+        await self.app(scope, receive or usual, send)
+        return answer
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask(b"", path, "GET", **headers)
+
+    @property
+    def open_streams(self) -> int:
+        return sum(engine.open_streams for engine in self.pair.opened.values())
+
+
+@asynccontextmanager
+async def gateway(
+    pair: Pair | None = None,
+    options: RunOptions | None = None,
+    pictures: Pictures | None = None,
+    load: Load | None = None,
+    **limits: Any,
+) -> AsyncIterator[Gateway]:
+    # Models that take no time are not to be given up for it.
+    pair, load = pair or Pair(), load or Load(aware=False)
+    allowed = ServeOptions(**limits)
+    async with Reasoner(options or RunOptions(reproducible=True), open_model=pair) as reasoner:
+        app = build_app(reasoner, allowed, pictures=pictures, load=load)
+        yield Gateway(app, reasoner, pair, load)
+
+
+def use(
+    work: Callable[[Gateway], Awaitable[Found]],
+    pair: Pair | None = None,
+    bound: float = 30,
+    **more: Any,
+) -> Found:
+    """What the work finds with a gateway of its own, within so many seconds."""
+
+    async def main() -> Found:
+        with anyio.fail_after(bound):
+            async with gateway(pair, **more) as gate:
+                return await work(gate)
+
+    return anyio.run(main)
+
+
+def answer(body: Json | bytes, pair: Pair | None = None, **more: Any) -> Answer:
+    """What one request gets."""
+    return use(lambda gate: gate.ask(body), pair, **more)

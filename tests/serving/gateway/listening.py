@@ -1,0 +1,43 @@
+"""A gateway over scripted models behind a real socket, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+from asking import gateway
+from pairs import Pair
+
+from dreamr.serving.gateway import http_server, listen
+from dreamr.serving.options import ServeOptions
+
+
+@contextmanager
+def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
+    """Its address."""
+    server: uvicorn.Server | None = None
+    ready = threading.Event()
+    link = listen(ServeOptions(port=0))
+
+    async def main() -> None:
+        nonlocal server
+        async with gateway(pair, **limits) as gate:
+            server = http_server(gate.app, ServeOptions())
+            ready.set()
+            await server.serve(sockets=[link])
+
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    with link:
+        thread.start()
+        assert ready.wait(20)
+        try:
+            yield f"http://127.0.0.1:{link.getsockname()[1]}"
+        finally:
+            assert server is not None
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()

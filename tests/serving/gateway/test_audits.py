@@ -1,0 +1,88 @@
+"""What a gateway tells of its audits."""
+
+from __future__ import annotations
+
+import re
+
+import anyio
+import pytest
+from asking import Gateway, asked, use
+from pairs import WRONG
+from straying import Straying
+
+from dreamr import RunOptions
+from dreamr.serving.gateway.load import Load
+
+
+async def told(gate: Gateway) -> dict[str, float]:
+    await anyio.wait_all_tasks_blocked()  # audits come after the answer
+    text = (await gate.get("/metrics")).body.decode()
+    rows = re.findall(r"^dreamr:(audits_total\S+|drift_alarm|gate_threshold) (\S+)", text, re.M)
+    return {re.sub(r'.*outcome="(\w+)".*', r"\1", name): float(value) for name, value in rows}
+
+
+async def alarm_on_the_card(gate: Gateway) -> object:
+    return (await gate.get("/v1/models")).json["data"][0]["dreamr"].get("drift")
+
+
+def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
+    pair = Straying(ratio=0.99)
+
+    async def work(gate: Gateway) -> None:
+        for _ in range(20):
+            assert (await gate.ask(asked())).status == 200
+            peace = await told(gate)
+        assert (peace["agreed"], peace["differed"], peace["drift_alarm"]) == (40, 0, 0)
+        assert peace["gate_threshold"] == pytest.approx(0.55)  # as low as it may
+        assert await alarm_on_the_card(gate) is False
+        pair.says = WRONG
+        for _ in range(10):
+            await gate.ask(asked())
+            drift = await told(gate)
+        assert (drift["differed"], drift["drift_alarm"]) == (10, 1)
+        assert drift["gate_threshold"] > 0.9
+        assert await alarm_on_the_card(gate) is True
+
+    use(work, pair, audit=1, audit_risk=0.05, audit_lower=True)
+
+
+def test_without_audits_nothing_is_told_but_that() -> None:
+    async def work(gate: Gateway) -> None:
+        await gate.ask(asked())
+        found = await told(gate)
+        assert found.pop("gate_threshold") != found  # not a number
+        assert set(found.values()) == {0.0}
+        assert await alarm_on_the_card(gate) is None
+
+    use(work, Straying(says=WRONG))
+
+
+def test_a_request_with_a_gate_of_its_own_is_not_audited() -> None:
+    async def work(gate: Gateway) -> None:
+        await gate.ask(asked(dreamr={"alpha": 0.2}))
+        await gate.ask(asked(dreamr={"method": "target"}))
+        assert (await told(gate))["agreed"] == 0
+        await gate.ask(asked(dreamr={"window": 2}))
+        assert (await told(gate))["agreed"] == 2
+
+    use(work, Straying(), audit=1)
+
+
+def test_while_the_target_is_busy_audits_are_dropped() -> None:
+    load = Load()
+    load._stopped = True  # as where speculation does not pay
+
+    async def work(gate: Gateway) -> None:
+        for _ in range(20):  # one run in a while speculates to see whether it pays again
+            await gate.ask(asked())
+        found = await told(gate)
+        assert found["agreed"] == 0
+        assert found["dropped"] > 0
+
+    use(work, Straying(), load=load, options=RunOptions(reproducible=True), audit=1)
+
+
+@pytest.mark.parametrize("wrong", [{"audit": -1}, {"audit_risk": 0.0}, {"audit_risk": 0.9}])
+def test_bounds_of_audits_are_checked(wrong: dict[str, float]) -> None:
+    with pytest.raises(Exception, match="audit"):
+        use(lambda gate: gate.ask(asked()), **wrong)

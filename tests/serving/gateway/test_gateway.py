@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import Any
+
+import anyio
+import pytest
+from asking import QUESTION, Answer, Gateway, answer, asked, use
+from pairs import RIGHT, WRONG, Pair
+
+from dreamr import RunOptions
+from dreamr.conversation import Text
+from dreamr.engines import Context, Failure
+from dreamr.errors import ContextTooLong, EngineLost
+from dreamr.serving.gateway import chat as _chat
+from dreamr.serving.gateway.errors import api_error
+
+REASONING = "".join(RIGHT[:2])
+
+
+def test_an_answer_has_reasoning_content_and_usage() -> None:
+    found = answer(asked())
+    assert found.status == 200
+    message = found.json["choices"][0]["message"]
+    assert message["content"] == "3.70"
+    assert message["reasoning_content"] == message["reasoning"] == REASONING
+    assert found.json["choices"][0]["finish_reason"] == "stop"
+    usage = found.json["usage"]
+    details = usage.pop("completion_tokens_details")
+    assert usage == {"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15}
+    assert details["reasoning_tokens"] == 6
+    assert details["accepted_prediction_tokens"] == 3
+    # The refused step, and as much behind it as there was by then.
+    assert details["rejected_prediction_tokens"] >= 3
+    assert [step["source"] for step in found.json["dreamr"]["steps"]] == [
+        "draft", "target", "target",
+    ]  # fmt: skip
+    assert found.json["dreamr"]["steps"][0]["ratio"] == pytest.approx(0.93)
+
+
+def test_a_stream_says_the_same_step_by_step() -> None:
+    found = answer(asked(stream=True, stream_options={"include_usage": True}))
+    whole = answer(asked())
+    assert found.headers["content-type"].startswith("text/event-stream")
+    assert found.said("reasoning_content") == found.said("reasoning") == REASONING
+    assert found.said("content") == "3.70"
+    assert found.chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    steps = [chunk["dreamr"]["step"] for chunk in found.chunks if "step" in chunk.get("dreamr", {})]
+    assert [step["source"] for step in steps] == ["draft", "target", "target"]
+    assert found.chunks[-2]["choices"][0]["finish_reason"] == "stop"
+    assert found.chunks[-1]["choices"] == []
+    assert found.chunks[-1]["usage"]["total_tokens"] == whole.json["usage"]["total_tokens"]
+
+
+def test_usage_comes_only_where_it_is_asked_for() -> None:
+    assert all("usage" not in chunk for chunk in answer(asked(stream=True)).chunks)
+
+
+def test_every_event_comes_where_it_is_asked_for() -> None:
+    found = answer(asked(stream=True, dreamr={"events": True}))
+    events = [c["dreamr"]["event"] for c in found.chunks if "event" in c.get("dreamr", {})]
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "RunStarted"
+    assert kinds[-1] == "RunFinished"
+    rejected = [event for event in events if event["event"] == "StepRejected"]
+    assert [event["step"]["text"] for event in rejected] == [WRONG]
+    assert found.said("content") == "3.70"
+
+
+def test_a_request_chooses_its_method_and_limits() -> None:
+    alone = answer(asked(dreamr={"method": "target"}))
+    assert {step["source"] for step in alone.json["dreamr"]["steps"]} == {"target"}
+    strict = answer(asked(dreamr={"alpha": 0.95}))
+    assert {step["source"] for step in strict.json["dreamr"]["steps"]} == {"target"}
+    short = answer(asked(max_tokens=3, dreamr={"method": "target"}))
+    assert short.json["choices"][0]["finish_reason"] == "length"
+    assert short.json["usage"]["completion_tokens"] == 3
+
+
+def test_a_method_whose_model_is_not_loaded_is_refused() -> None:
+    found = answer(asked(dreamr={"method": "fpsr"}), options=RunOptions(method="target"))
+    assert found.status == 400
+    assert "draft" in found.json["error"]["message"]
+
+
+def test_a_stop_text_ends_the_answer_and_not_the_reasoning() -> None:
+    found = answer(asked(stop=["Milk", ".7"]))
+    message = found.json["choices"][0]["message"]
+    assert message["content"] == "3"
+    assert message["reasoning_content"] == REASONING
+
+
+def test_an_answer_without_a_marker_is_the_last_step() -> None:
+    pair = Pair(target={"script": [*RIGHT[:2], "So it is 3.70."]})
+    for stream in (False, True):
+        found = answer(asked(stream=stream), pair)
+        if stream:
+            assert found.said("content") == "So it is 3.70."
+            assert found.said("reasoning") == REASONING
+        else:
+            message = found.json["choices"][0]["message"]
+            assert (message["content"], message["reasoning"]) == ("So it is 3.70.", REASONING)
+            assert found.json["usage"]["completion_tokens_details"]["reasoning_tokens"] == 6
+
+
+def test_an_answer_that_comes_in_pieces_is_told_whole() -> None:
+    found = answer(asked(stream=True), options=RunOptions(method="token-sd"))
+    assert found.said("content") == "3.70"
+
+
+def test_a_conversation_goes_on() -> None:
+    seen: list[Context] = []
+
+    def script(context: Context) -> str:
+        seen.append(context)
+        return "".join(RIGHT[len(context.prefix) :])
+
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "And tea?"},
+        {"role": "assistant", "content": "2.50", "reasoning_content": "dropped"},
+        {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+    ]
+    body = {"model": "dreamr", "messages": turns, "dreamr": {"method": "target"}}
+    assert answer(body, Pair(target={"script": script})).status == 200
+    said = [(turn.role, turn.parts) for turn in seen[0].conversation.turns]
+    assert said == [
+        ("system", (Text("Be brief."),)),
+        ("user", (Text("And tea?"),)),
+        ("assistant", (Text("2.50"),)),
+        ("user", (Text(QUESTION),)),
+    ]
+
+
+# Who leaves, and who waits
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_both_lanes(stream: bool) -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        leave = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: gate.ask(asked(stream=stream), leave=leave))
+            while gate.open_streams < 2:
+                await anyio.lowlevel.checkpoint()
+            leave.set()
+        assert gate.open_streams == 0
+        figures = (await gate.get("/metrics")).body.decode()
+        assert 'dreamr:request_failure_total{status="499"} 1.0' in figures
+        assert "dreamr:num_requests_running 0.0" in figures
+
+    use(work, pair)
+
+
+def test_a_client_that_leaves_while_it_waits_frees_its_place() -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        first, second = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: gate.ask(asked(), leave=first))
+            while gate.open_streams < 2:
+                await anyio.lowlevel.checkpoint()
+            tasks.start_soon(lambda: gate.ask(asked(), leave=second))
+            while b"waiting 1.0" not in (await gate.get("/metrics")).body:
+                await anyio.lowlevel.checkpoint()
+            second.set()
+            while b"waiting 0.0" not in (await gate.get("/metrics")).body:
+                await anyio.lowlevel.checkpoint()
+            first.set()
+
+    use(work, pair, max_running=1)
+
+
+def test_a_full_queue_says_when_to_come_again() -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        leave = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: gate.ask(asked(), leave=leave))
+            while gate.open_streams < 2:
+                await anyio.lowlevel.checkpoint()
+            for stream in (False, True):
+                found = await gate.ask(asked(stream=stream))
+                assert found.status == 429
+                assert int(found.headers["retry-after"]) >= 1
+                assert found.json["error"]["type"] == "rate_limit_error"
+            leave.set()
+
+    use(work, pair, max_running=1, max_waiting=0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_deadline_ends_what_takes_too_long(stream: bool) -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        found = await gate.ask(asked(stream=stream, dreamr={"deadline": 0.02}))
+        assert found.status == 504
+        assert found.json["error"]["code"] == "deadline_exceeded"
+        assert gate.open_streams == 0
+
+    use(work, pair)
+
+
+def test_a_deadline_in_the_middle_of_a_stream_is_told_in_it() -> None:
+    pair = Pair(target={"script": lambda context: "" if context.prefix else RIGHT[0] + "so " * 99})
+    pair.target["token_seconds"] = 0.01
+
+    found = answer(asked(stream=True, dreamr={"method": "target", "deadline": 0.5}), pair)
+    assert found.status == 200
+    assert found.said("reasoning").startswith(RIGHT[0])
+    assert found.chunks[-1]["error"]["code"] == "deadline_exceeded"
+
+
+def test_interleaved_conversations_never_meet() -> None:
+    def own(context: Context) -> str:
+        [part] = context.conversation.turns[-1].parts
+        assert isinstance(part, Text)
+        return "".join([f"{part.text} one.\n\n", f"{part.text} two.\n\n", f"Answer: {part.text}"][
+            len(context.prefix) :
+        ])  # fmt: skip
+
+    pair = Pair(
+        target={"script": own, "opinion": 1.0, "token_seconds": 0.001}, draft={"script": own}
+    )
+
+    async def work(gate: Gateway) -> None:
+        found: dict[int, Answer] = {}
+
+        async def one(number: int) -> None:
+            found[number] = await gate.ask(asked(f"q{number}", stream=number % 2 == 0))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(40):
+                tasks.start_soon(one, number)
+        for number, got in found.items():
+            text = got.body.decode()
+            assert f"q{number} one." in text
+            others = (f'"q{other} one.' for other in range(40) if other != number)
+            assert not any(other in text for other in others)
+            assert (got.said("content") if number % 2 == 0 else got.json["choices"][0]["message"][
+                "content"
+            ]) == f"q{number}"  # fmt: skip
+
+    use(work, pair, max_running=16)
+
+
+# What goes wrong behind it
+
+
+def test_a_lost_draft_costs_time_and_not_the_answer() -> None:
+    pair = Pair(draft={"stream_failures": {0: Failure(EngineLost("gone"))}})
+
+    async def work(gate: Gateway) -> None:
+        found = await gate.ask(asked())
+        assert found.json["choices"][0]["message"]["content"] == "3.70"
+        health = await gate.get("/health")
+        assert (health.status, health.json["status"]) == (200, "degraded")
+
+    use(work, pair)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_lost_target_is_an_error_with_what_there_is(stream: bool) -> None:
+    lost = Failure(EngineLost("the server went away"), tokens=4)
+    pair = Pair(target={"stream_failures": {0: lost}})
+
+    async def work(gate: Gateway) -> None:
+        found = await gate.ask(asked(stream=stream, dreamr={"method": "target"}))
+        if stream:
+            assert found.said("reasoning") == RIGHT[0]
+            error = found.chunks[-1]
+        else:
+            assert found.status == 503
+            error = found.json
+        assert "the server went away" in error["error"]["message"]
+        assert [step["source"] for step in error["dreamr"]["steps"]] == ["target"]
+        health = await gate.get("/health")
+        assert (health.status, health.json["status"]) == (503, "lost")
+
+    use(work, pair)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_question_that_does_not_fit_is_the_clients_error(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = ContextTooLong("the question needs 9000 tokens, the context holds 640")
+
+    async def work(gate: Gateway) -> Answer:
+        async def count(_: Any) -> int:
+            raise full
+
+        gate.pair.opened["target"].count = count  # type: ignore[method-assign]
+        return await gate.ask(asked(stream=stream, dreamr={"method": "target"}))
+
+    found = use(work, Pair(target={"stream_failures": {0: Failure(full)}}))
+    assert found.status == 400
+    assert found.json["error"]["code"] == "context_length_exceeded"
+
+
+def test_a_defect_of_an_engine_is_a_bad_gateway() -> None:
+    def broken(context: Context) -> str:
+        raise RuntimeError("broken")
+
+    found = answer(asked(dreamr={"method": "target"}), Pair(target={"script": broken}))
+    assert found.status == 502
+    assert found.json["error"]["code"] == "engine_failed"
+
+
+def test_what_nobody_expected_is_a_500_without_details() -> None:
+    found = api_error(RuntimeError("secret"))
+    assert found.status == 500
+    assert "secret" not in json.dumps(found.body)
+
+
+# Doors
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content_type": "text/plain"}, 415),
+        ({"content_length": "999999999999"}, 413),
+        ({"host": "evil.example"}, 400),
+    ],
+)
+def test_what_a_browser_of_a_strange_page_could_send_is_refused(
+    headers: dict[str, str], status: int
+) -> None:
+    assert use(lambda gate: gate.ask(asked(), **headers)).status == status
+
+
+def test_a_body_is_read_no_further_than_its_bound() -> None:
+    read = 0
+
+    def pieces() -> Any:
+        nonlocal read
+        for _ in range(200_000):
+            read += 1000
+            yield b"x" * 1000
+
+    found = use(lambda gate: gate.ask(pieces=pieces()), max_body=5000)
+    assert found.status == 413
+    assert read <= 8000
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chat, "_BODY_SECONDS", 0.01)
+
+    async def nothing() -> Any:
+        await anyio.sleep_forever()
+
+    assert use(lambda gate: gate.ask(receive=nothing)).status == 408
+
+
+def test_a_client_that_leaves_before_its_body_is_there_is_no_error() -> None:
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def work(gate: Gateway) -> bytes:
+        answer = await gate.ask(receive=gone)
+        assert answer.status == 0
+        return (await gate.get("/metrics")).body
+
+    assert b'status="499"} 1.0' in use(work)
+
+
+def test_keys_are_asked_for_and_shown_nowhere(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    file = tmp_path / "keys"
+    file.write_text("# who\nsk-one\nsk-two\n")
+
+    async def work(gate: Gateway) -> None:
+        for headers in ({}, {"authorization": "Bearer sk-three"}, {"authorization": "sk-one"}):
+            for found in (
+                await gate.ask(asked(), **headers),
+                await gate.get("/v1/models", **headers),
+            ):
+                assert found.status == 401
+                assert found.json["error"]["code"] == "invalid_api_key"
+        for key in ("sk-one", "sk-two"):
+            found = await gate.ask(asked(), authorization=f"Bearer {key}")
+            assert found.status == 200
+        assert (await gate.get("/health")).status == 200
+
+    use(work, keys_file=str(file))
+    assert "sk-" not in caplog.text
+
+
+def test_no_word_of_a_user_is_in_the_log_unless_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer(asked())
+    answer(asked([{"type": "image_url", "image_url": {"url": "secret"}}]))
+    assert "200 in" in caplog.text
+    assert "tea" not in caplog.text.lower()
+    assert "secret" not in caplog.text
+    answer(asked(), log_text=True)
+    assert QUESTION in caplog.text
+
+
+def test_other_origins_are_let_in_by_name_only() -> None:
+    async def work(gate: Gateway) -> list[str | None]:
+        return [
+            (await gate.get("/v1/models", origin=origin)).headers.get("access-control-allow-origin")
+            for origin in ("https://mine.example", "https://other.example")
+        ]
+
+    assert use(work, origins="https://mine.example") == ["https://mine.example", None]
+    assert use(work) == [None, None]
+
+
+# Beside the chat
+
+
+def test_the_model_is_listed_with_what_is_behind_it() -> None:
+    async def work(gate: Gateway) -> None:
+        listed = await gate.get("/v1/models")
+        [card] = listed.json["data"]
+        assert card["id"] == "mine"
+        assert card["dreamr"]["target"] == "target"
+        assert (await gate.get("/v1/models/mine")).json == card
+        assert (await gate.get("/v1/models/other")).status == 404
+        body = {**asked(), "model": "other"}
+        found = await gate.ask(body)
+        assert (found.status, found.json["error"]["code"]) == (404, "model_not_found")
+
+    use(work, name="mine")
+
+
+def test_metrics_count_what_became_of_tokens_and_steps() -> None:
+    async def work(gate: Gateway) -> str:
+        await gate.ask(asked())
+        await gate.ask(asked(stream=True, stream_options={"include_usage": True}))
+        return (await gate.get("/metrics")).body.decode()
+
+    figures = use(work)
+    for line in (
+        'dreamr:request_success_total{finished_reason="stop"} 2.0',
+        "dreamr:prompt_tokens_total 14.0",
+        "dreamr:generation_tokens_total 16.0",
+        "dreamr:spec_decode_num_accepted_tokens_total 6.0",
+        'dreamr:steps_total{fate="accepted"} 2.0',
+        'dreamr:steps_total{fate="rejected"} 2.0',
+        'dreamr:steps_total{fate="target"} 4.0',
+        "dreamr:time_to_first_token_seconds_count 2.0",
+        "dreamr:num_requests_running 0.0",
+    ):
+        assert line in figures, line
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/no", "GET", 404), ("/v1/chat/completions", "GET", 405)]
+)
+def test_other_addresses_get_errors_of_the_same_form(path: str, method: str, status: int) -> None:
+    found = use(lambda gate: gate.ask(b"", path, method))
+    assert found.status == status
+    assert found.json["error"]["type"] == "invalid_request_error"

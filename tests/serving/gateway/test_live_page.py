@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import re
+import shutil
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+from asking import QUESTION, use
+from listening import listening
+from pairs import RIGHT, WRONG, Pair
+
+from dreamr.serving.gateway.page import read_page
+
+
+def test_the_page_asks_nobody_but_the_gateway() -> None:
+    found = use(lambda gate: gate.get("/"))
+    page = found.body.decode()
+    assert found.status == 200
+    assert not re.search(r"https?://|//[a-z]+\.", page)
+    policy = found.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
+    assert "unsafe-inline" not in policy
+    [script] = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    # Written into elements as text, so that no answer can be markup.
+    assert "innerHTML" not in page
+
+
+def test_a_models_name_cannot_leave_its_place() -> None:
+    page, _ = read_page('x"</script><script>alert(1)')
+    assert page.count("<script>") == 1 + page.count("<script>alert")
+    assert "</script><script>alert" not in page
+
+
+# In a real browser
+
+CHROMIUM = shutil.which("chromium")
+WIDE, PHONE = {"width": 1100, "height": 900}, {"width": 360, "height": 700}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        yield running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@contextmanager
+def page_of(browser: Any, url: str, **options: Any) -> Iterator[Any]:
+    """A page, which says nothing to its console and speaks to nobody else."""
+    said: list[str] = []
+    asked: list[str] = []
+    context = browser.new_context(**{"viewport": WIDE, **options})
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    yield page
+    assert said == []
+    assert all(one.startswith((url, "data:", "blob:")) for one in asked)
+    context.close()
+
+
+def finished(page: Any) -> None:
+    page.locator("#send", has_text="Ask").wait_for()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"color_scheme": "dark"}, {"viewport": PHONE, "has_touch": True}]
+)
+def test_the_lanes_are_seen_at_work(browser: Any, options: Any, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (60, 40), "red").save(tmp_path / "r.png")
+    with listening() as url, page_of(browser, url, **options) as page:
+        page.set_input_files("#file", tmp_path / "r.png")
+        page.locator("#waiting img").wait_for()
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        assert page.locator("li.accepted .text").all_inner_texts() == [RIGHT[0].strip()]
+        assert page.locator("li.rejected .text").all_inner_texts() == [WRONG.strip()]
+        assert page.locator("li.target .text").all_inner_texts() == [RIGHT[1].strip()]
+        struck = page.locator("li.rejected .text")
+        assert "0.00" in page.locator("li.rejected .who").inner_text()
+        assert struck.evaluate("it => getComputedStyle(it).textDecorationLine") == "line-through"
+        assert page.locator(".lane i.rejected").count() == 1
+        assert page.locator(".figures").inner_text().count("1 of 2") == 1
+        assert page.locator(".thumbs img").count() == 1
+        width = page.viewport_size["width"]
+        assert page.evaluate_handle("document.documentElement").get_property(
+            "scrollWidth"
+        ).json_value() <= width  # fmt: skip
+
+
+def test_the_keyboard_is_enough(browser: Any) -> None:
+    slow = Pair(target={"token_seconds": 0.5}, draft={"token_seconds": 0.5})
+    with listening(slow) as url, page_of(browser, url) as page:
+        page.keyboard.type("One?")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("Two?")
+        page.keyboard.press("Enter")
+        page.locator(".asked", has_text="Two?").wait_for()
+        page.locator("#send", has_text="Stop").wait_for()
+        page.keyboard.press("Escape")
+        page.locator(".wrong", has_text="stopped").wait_for()
+        finished(page)
+
+
+def test_what_a_model_writes_is_never_markup(browser: Any) -> None:
+    evil = "<img src=x onerror=alert(1)>.\n\n"
+    script = [evil, "Answer: <b>4</b>"]
+    pair = Pair(target={"script": script, "opinion": 1.0}, draft={"script": script})
+    with listening(pair) as url, page_of(browser, url) as page:
+        page.fill("#question", "<i>What?</i>")
+        page.keyboard.press("Enter")
+        page.locator(".answer", has_text="<b>4</b>").wait_for()
+        finished(page)
+        assert page.locator("article img, article b, article i:not(.lane i)").count() == 0
+
+
+def test_a_gateway_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("sk-one\n")
+    with listening(keys_file=str(tmp_path / "keys")) as url:
+        context = browser.new_context(viewport=WIDE)
+        page = context.new_page()
+        page.goto(url)
+        page.fill("#key", "sk-one")
+        page.locator("#key").blur()
+        page.locator("#about", has_text="target").wait_for()
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        context.close()
+
+
+def test_an_error_of_the_gateway_is_shown(browser: Any) -> None:
+    with listening(max_text=5) as url:
+        context = browser.new_context(viewport=WIDE)
+        page = context.new_page()
+        page.goto(url)
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".wrong", has_text="characters").wait_for()
+        context.close()

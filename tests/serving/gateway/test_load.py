@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr.serving.gateway.load import Level, Load, Pace, pace_of
+from dreamr.steps import Ending, Step
+from dreamr.trace import (
+    CommittedStep,
+    Event,
+    LaneClosed,
+    LaneOpened,
+    LanePaused,
+    LaneResumed,
+    Result,
+    Usage,
+)
+
+STEP = Step("So it is.\n\n", 10, Ending.DELIMITER)
+
+
+def run(token: float, seconds: float, *, judged: int = 1) -> Result:
+    """A run of a hundred tokens, in which the target's took so long."""
+    events: list[Event] = [
+        LaneOpened(0.0, 0, "target", 0),
+        LaneClosed(1.0 + 20 * token, 0, "stop", 21, 1.0),
+    ]
+    steps = tuple(CommittedStep(STEP, "draft") for _ in range(10))
+    usage = Usage(judge_calls=judged)
+    return Result("", steps, usage, seconds, "answer", events=tuple(events))
+
+
+def quiet(token: float = 0.02) -> Load:
+    """A gateway that knows how fast its target is."""
+    load = Load()
+    load.learn(run(token, 3.0, judged=0), alone=True)
+    return load
+
+
+def levels(load: Load, runs: int, token: float, seconds: float) -> list[Level]:
+    """What so many runs beside others were told to give up; alone they take no longer."""
+    found = []
+    for _ in range(runs):
+        found.append(load.shape(RunOptions())[1])
+        alone = found[-1] is Level.TARGET_ALONE
+        result = run(token, 1 + 99 * token if alone else seconds, judged=0 if alone else 1)
+        load.learn(result, alone=False)
+    return found
+
+
+def test_the_targets_pace_is_measured_from_its_first_token_on_without_pauses() -> None:
+    events = (
+        LaneOpened(0.0, 0, "draft", 0),
+        LaneOpened(0.5, 1, "target", 0),
+        LanePaused(3.0, 1),
+        LaneResumed(5.0, 1),
+        LaneClosed(12.0, 1, "cancelled", 11, 2.0),
+        LaneClosed(9.0, 0, "stop", 99, 1.0),
+        # Too short to tell, and none at all.
+        LaneOpened(0.0, 2, "target", 3),
+        LaneClosed(99.0, 2, "cancelled", 4, 1.0),
+        LaneOpened(0.0, 3, "target", 3),
+        LaneClosed(99.0, 3, "cancelled", 0),
+    )
+    assert pace_of(events) == Pace(first=1.5, token=0.8)
+
+
+def test_the_hedge_goes_first_then_the_window() -> None:
+    load = quiet()
+    assert levels(load, 20, 0.020, 1.0)[-1] is Level.FULL
+    assert levels(load, 30, 0.026, 1.0)[-1] is Level.NO_HEDGE
+    assert levels(load, 30, 0.050, 1.0)[-1] is Level.SMALL_WINDOW
+    assert levels(load, 60, 0.020, 1.0)[-1] is Level.FULL
+
+
+def test_speculation_stops_where_runs_take_longer_than_the_target_alone() -> None:
+    load = quiet()
+    # A hundred tokens: 1 s to the first, and 99 of 0.02 s; 3 s.
+    assert Level.TARGET_ALONE not in levels(load, 20, 0.02, 2.5)
+    assert levels(load, 30, 0.02, 3.5)[-1] is Level.TARGET_ALONE
+
+
+def test_a_few_slow_runs_end_nothing() -> None:
+    assert Level.TARGET_ALONE not in levels(quiet(), 5, 0.02, 30.0)
+
+
+def test_where_speculation_has_stopped_it_is_looked_at_again_ever_more_seldom() -> None:
+    load = quiet()
+    levels(load, 10, 0.02, 9.0)
+    found = levels(load, 240, 0.02, 9.0)
+    probes = [number for number, level in enumerate(found) if level is not Level.TARGET_ALONE]
+    gaps = [after - before for before, after in pairwise(probes)]
+    assert gaps == [32, 64, 128]
+    assert found[probes[0]] is Level.SMALL_WINDOW
+
+
+def test_it_comes_back_where_it_pays_again() -> None:
+    load = quiet()
+    levels(load, 10, 0.02, 9.0)
+    assert load.level is Level.TARGET_ALONE
+    levels(load, 200, 0.02, 1.0)
+    assert load.level is Level.FULL
+
+
+def test_a_slow_target_is_no_loaded_one() -> None:
+    load = quiet(0.5)
+    levels(load, 20, 0.5, 10.0)
+    assert load.level is Level.FULL
+
+
+def test_tokens_that_were_foreseen_make_no_target_faster_than_it_is() -> None:
+    load = quiet(0.02)
+    levels(load, 20, 0.0001, 1.0)
+    assert load.stretch == 1.0
+    assert load.alone_seconds(run(0.02, 1.0)) == pytest.approx(1.0 + 99 * 0.02)
+
+
+def test_options_are_pared_down_level_by_level() -> None:
+    load = quiet()
+    levels(load, 40, 0.026, 1.0)
+    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, hedge="never")
+    levels(load, 40, 0.05, 1.0)
+    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=2, hedge="never")
+    assert load.shape(RunOptions(window=1))[0] == RunOptions(window=1, hedge="never")
+    levels(load, 40, 0.05, 99.0)
+    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, method="target")
+
+
+@pytest.mark.parametrize("method", ["target", "sequential", "parse"])
+def test_another_method_is_what_somebody_asked_for(method: str) -> None:
+    load = quiet()
+    levels(load, 40, 0.05, 99.0)
+    options = RunOptions(method=method)  # type: ignore[arg-type]
+    assert load.shape(options) == (options, Level.FULL)
+
+
+def test_a_gateway_that_is_not_aware_of_load_gives_nothing_up() -> None:
+    load = Load(aware=False)
+    levels(load, 40, 0.05, 99.0)
+    assert load.shape(RunOptions()) == (RunOptions(), Level.FULL)
+    assert load.level is Level.FULL

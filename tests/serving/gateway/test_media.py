@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import httpx2
+import PIL.Image
+import pytest
+
+from dreamr.conversation import Conversation, Image, Text
+from dreamr.errors import DreamrError
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.gateway.request import Picture, Said
+from dreamr.serving.options import ServeOptions
+
+PUBLIC = "93.184.215.14"
+
+
+def png(width: int = 3, height: int = 2) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (width, height), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+def data(content: bytes, head: str = "data:image/png;base64,") -> str:
+    return head + b64encode(content).decode()
+
+
+def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
+    turns = [Said("user", (Picture(url, "messages.0.content.0"), "What is it?"))]
+    pictures = Pictures(limits or ServeOptions(), **network)
+    return anyio.run(pictures.conversation, turns)
+
+
+def refused(url: str, limits: ServeOptions | None = None, **network: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        read(url, limits, **network)
+    assert caught.value.param == "messages.0.content.0"
+    return caught.value
+
+
+def test_a_picture_in_the_request_is_read() -> None:
+    for head in ("data:image/png;base64,", "DATA:;BASE64,", "data:image/jpeg;x=1;base64,"):
+        [turn] = read(data(png(), head)).turns
+        image, text = turn.parts
+        assert isinstance(image, Image)
+        assert (image.width, image.height) == (3, 2)
+        assert text == Text("What is it?")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        data(b"hello"), data(b""), "data:image/png;base64,@@@", "data:image/png;base64", "data:",
+        data(png()[:40]), "", "image.png", "/etc/passwd", "file:///etc/passwd", "ftp://x/y",
+        "data:image/png," + "%zz",
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused_in_one_line(url: str) -> None:
+    error = refused(url)
+    assert error.status == 400
+    assert "\n" not in error.message
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
+    assert "pixels" in refused(data(png(50, 50)), ServeOptions(max_pixels=100)).message
+
+
+def test_a_question_without_words_is_refused() -> None:
+    with pytest.raises(DreamrError):
+        anyio.run(Pictures(ServeOptions()).conversation, [Said("assistant", ("no",))])
+
+
+class Network:
+    """Addresses, and what each host answers; remembers who was spoken to."""
+
+    def __init__(self, answers: dict[str, httpx2.Response], address: str = PUBLIC) -> None:
+        self.answers, self.address = answers, address
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        return [self.address] if host != "inside.example" else ["10.1.2.3"]
+
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
+        host = request.headers["host"]
+        self.asked.append((request.url.host, host, str(request.extensions.get("sni_hostname"))))
+        return self.answers[f"{host}{request.url.path}"]
+
+    def use(self) -> dict[str, Any]:
+        return {"resolve": self.resolve, "transport": httpx2.MockTransport(self.answer)}
+
+
+ALLOWED = ServeOptions(image_hosts="pics.example, inside.example")
+
+
+def test_nothing_is_fetched_unless_its_host_is_allowed() -> None:
+    network = Network({})
+    for url in ("https://pics.example/a.png", "http://127.0.0.1:8500/metrics", "http://[::1]/"):
+        assert refused(url, **network.use()).code == "image_host_not_allowed"
+    error = refused("https://pics.example.evil.example/a.png", ALLOWED, **network.use())
+    assert error.code == "image_host_not_allowed"
+    assert network.asked == []
+
+
+def test_an_allowed_host_is_asked_at_the_address_that_was_looked_at() -> None:
+    network = Network({"pics.example/a.png": httpx2.Response(200, content=png())})
+    [turn] = read("https://pics.example/a.png", ALLOWED, **network.use()).turns
+    assert isinstance(turn.parts[0], Image)
+    assert network.asked == [(PUBLIC, "pics.example", "pics.example")]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.1.1", "0.0.0.0", "::1", "fe80::1%eth0",
+     "fd00::1", "::ffff:127.0.0.1", "224.0.0.1", "100.64.0.1"],
+)  # fmt: skip
+def test_a_name_that_leads_inside_is_refused(address: str) -> None:
+    network = Network({}, address)
+    assert "internal" in refused("https://pics.example/a.png", ALLOWED, **network.use()).message
+    assert network.asked == []
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1/",
+        "https://inside.example/x",
+        "https://other.example/",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_redirect_goes_no_further_than_a_first_address(location: str) -> None:
+    network = Network({"pics.example/a.png": httpx2.Response(302, headers={"location": location})})
+    refused("https://pics.example/a.png", ALLOWED, **network.use())
+    assert len(network.asked) == 1
+
+
+def test_a_redirect_to_an_allowed_host_is_followed_and_not_for_ever() -> None:
+    turn = httpx2.Response(302, headers={"location": "/b.png"})
+    picture = httpx2.Response(200, content=png())
+    network = Network({"pics.example/a.png": turn, "pics.example/b.png": picture})
+    assert read("https://pics.example/a.png", ALLOWED, **network.use()).images
+    round_ = Network({"pics.example/b.png": turn})
+    assert "on and on" in refused("https://pics.example/b.png", ALLOWED, **round_.use()).message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(404),
+        httpx2.Response(200, content=b"x" * 5000),
+        httpx2.Response(200, content=b"x"),
+    ],
+)
+def test_what_a_host_sends_in_its_place_is_refused(answer: httpx2.Response) -> None:
+    limits = ServeOptions(image_hosts="pics.example", max_body=2000)
+    network = Network({"pics.example/a.png": answer})
+    refused("https://pics.example/a.png", limits, **network.use())
+
+
+def test_a_host_that_is_not_there_is_told() -> None:
+    async def nobody(host: str, port: int) -> Sequence[str]:
+        raise OSError("no such host")
+
+    assert "fetched" in refused("https://pics.example/a.png", ALLOWED, resolve=nobody).message

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr import RunOptions
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.request import Asked, Picture, Said, read_request
+from dreamr.serving.options import ServeOptions
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def read(body: Any, limits: ServeOptions | None = None, **options: Any) -> Asked:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read_request(raw, RunOptions(**options), limits or ServeOptions())
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {"model": "dreamr", "messages": [{"role": "user", "content": "Well?"}], **more}
+
+
+def refused(body: Any, limits: ServeOptions | None = None) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        read(body, limits)
+    return caught.value
+
+
+def test_a_plain_question_is_read_with_the_servers_options() -> None:
+    found = read(asked(), window=3)
+    assert found.turns == (Said("user", ("Well?",)),)
+    assert found.options == RunOptions(window=3)
+    assert (found.stream, found.include_usage, found.events, found.ignored) == (
+        False, False, False, (),
+    )  # fmt: skip
+
+
+def test_parts_are_read_in_order() -> None:
+    content = [IMAGE, {"type": "text", "text": "Which?"}, {"type": "image_url", "image_url": "x"}]
+    [turn] = read(asked(messages=[{"role": "user", "content": content}])).turns
+    assert turn.parts == (
+        Picture("data:image/png;base64,AAAA", "messages.0.content.0"),
+        "Which?",
+        Picture("x", "messages.0.content.2"),
+    )
+
+
+def test_wishes_become_options() -> None:
+    found = read(
+        asked(
+            temperature=0.5, top_p=0.9, seed=-1, max_tokens=7, max_completion_tokens=9,
+            stop="\n", stream=True, stream_options={"include_usage": True},
+            dreamr={"method": "sequential", "window": 2, "alpha": 0.9, "deadline": 3},
+        )
+    )  # fmt: skip
+    assert found.options == RunOptions(
+        method="sequential", window=2, alpha=0.9, temperature=0.5, top_p=0.9, max_tokens=9,
+        seed=2**63 - 1,
+    )  # fmt: skip
+    assert found.stop == ("\n",)
+    assert found.stream
+    assert found.include_usage
+    assert found.deadline == 3
+
+
+def test_without_a_seed_each_warm_request_draws_anew() -> None:
+    assert read(asked(temperature=1)).options.seed != read(asked(temperature=1)).options.seed
+    assert read(asked(temperature=0)).options.seed == RunOptions().seed
+
+
+def test_nobody_waits_longer_than_the_gateway_lets_him() -> None:
+    assert read(asked(dreamr={"deadline": 1e9}), ServeOptions(deadline=5)).deadline == 5
+
+
+def test_what_clients_of_other_servers_send_too_does_no_harm() -> None:
+    found = read(
+        asked(
+            user="me", metadata={}, store=False, n=1, logprobs=False, tools=[], tool_choice="auto",
+            response_format={"type": "text"}, logit_bias=None, frequency_penalty=0,
+            top_k=20, chat_template_kwargs={"enable_thinking": True}, temprature=3,
+        )
+    )  # fmt: skip
+    assert " ".join(found.ignored) == (
+        "chat_template_kwargs frequency_penalty logit_bias temprature top_k"
+    )
+
+
+def test_earlier_answers_of_tools_and_nobody_are_left_out() -> None:
+    messages = [
+        {"role": "developer", "content": "Brief."},
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "Two?"},
+    ]
+    assert [turn.role for turn in read(asked(messages=messages)).turns] == [
+        "system", "user", "user",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages.0"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages.0.content.0"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
+            "messages.0.content.0.text.text",
+        ),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"top_p": -1}, "top_p"),
+        ({"seed": "x"}, "seed"),
+        ({"stop": ["x"] * 99}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"dreamr": {"windw": 3}}, "dreamr.windw"),
+        ({"dreamr": {"method": "magic"}}, "dreamr"),
+        ({"dreamr": {"window": 0}}, "dreamr"),
+        ({"dreamr": {"deadline": 0}}, "dreamr.deadline"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(change: dict[str, Any], param: str) -> None:
+    error = refused(asked(**change))
+    assert error.status == 400
+    assert error.param == param
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": NaN}', b'"' + b"[" * 100_000,
+        b"[" * 100_000, b'{"model":"dreamr","messages":[{"role":"user","content":"\\ud800"}]}',
+        b'{"model":"dreamr","messages":[{"role":"user","content":"\xff"}]}',
+        b'{"model":"dreamr","temperature":1e999,"messages":[{"role":"user","content":"x"}]}',
+    ],
+)  # fmt: skip
+def test_bytes_that_are_no_request_are_refused(raw: bytes) -> None:
+    assert refused(raw).status == 400
+
+
+def test_limits_hold() -> None:
+    many = [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}]
+    assert "many" in refused(asked(messages=many)).message
+    turns = [{"role": "user", "content": "x"}] * 600
+    assert "512" in refused(asked(messages=turns)).message
+    pictures = [{"role": "user", "content": [IMAGE] * 17}]
+    assert "16 pictures" in refused(asked(messages=pictures)).message
+    long = [{"role": "user", "content": "x" * 11}]
+    error = refused(asked(messages=long), ServeOptions(max_text=10))
+    assert error.code == "context_length_exceeded"
+
+
+NAMES = st.text(max_size=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    ["model", "messages", "stream", "stream_options", "stop", "seed", "n", "dreamr", "temperature"]
+)
+
+
+@given(st.dictionaries(FIELDS, JSON))
+def test_any_json_is_read_or_refused_and_nothing_else(change: dict[str, Any]) -> None:
+    raw = json.dumps({**asked(), **change}).encode()
+    try:
+        status = 200 if read(raw) else 0
+    except ApiError as error:
+        status = error.status
+    assert status in (200, 400, 404)

@@ -1,0 +1,136 @@
+"""Choosing settings by how fast runs were, without a clock."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dreamr.conversation import Conversation, Text, Turn
+from dreamr.gate import Verdict
+from dreamr.schedules import Options
+from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner, kind_of
+from dreamr.steps import Ending, Step
+from dreamr.trace import CommittedStep, Result, StepRejected, Usage
+
+ALL = sorted({s for ladder in SETTINGS for s in ladder}, key=repr)
+
+
+def run(speed: float, luck: random.Random | None = None) -> Shown:
+    """A run of ten steps at that speed; a refused step takes five times as long as a kept one."""
+    refused = 2 if luck is None else luck.randint(0, 10)
+    return Shown((10 + 4 * refused) / speed, 10 - refused, refused)
+
+
+def live(speeds: dict[Setting, float], runs: int, seed: int = 0) -> list[float]:
+    """The share of the best speed that each run reached."""
+    luck, tuner, found = random.Random(seed), Tuner(), []
+    best = max(speeds.values())
+    for _ in range(runs):
+        setting = tuner.choose()
+        tuner.learn(None, setting, run(speeds[setting], luck))
+        found.append(speeds[setting] / best)
+    return found
+
+
+def peaked(at: Setting, seed: int) -> dict[Setting, float]:
+    """Speeds that fall off on both sides of one setting."""
+    luck = random.Random(seed)
+    speeds = {}
+    for s in ALL:
+        far = abs(s.window.bit_length() - at.window.bit_length())
+        far += (s.hedge != at.hedge) + (s.retries != at.retries)
+        speeds[s] = 50.0 * (1 - luck.uniform(0.02, 0.08)) ** far
+    return speeds
+
+
+@given(st.sampled_from(ALL), st.integers(0, 99))
+@example(Setting(1, "never"), 53)  # another ladder looks better than where this one begins
+def test_runs_come_to_be_nearly_as_fast_as_with_the_best_setting(at: Setting, seed: int) -> None:
+    reached = live(peaked(at, seed), 400, seed)
+    assert sum(reached[200:]) / 200 >= 0.97
+
+
+def test_what_is_far_worse_is_tried_once_and_what_lies_behind_it_never() -> None:
+    rates = {s: 10.0 if s.window == 8 and s.hedge == "always" else 2.0 for s in ALL}
+    tuner, chosen = Tuner(), Counter[Setting]()
+    for _ in range(200):
+        setting = tuner.choose()
+        chosen[setting] += 1
+        tuner.learn(None, setting, run(rates[setting]))
+    assert chosen[Setting(4)] == 1
+    assert chosen[Setting(2)] == chosen[Setting(1)] == 0
+    assert tuner.best() in (Setting(8), Setting(8, retries=2))
+
+
+def test_each_kind_of_question_is_learnt_apart() -> None:
+    tuner = Tuner()
+    for _ in range(150):
+        for kind, best in (("easy", 16), ("hard", 1)):
+            setting = tuner.choose(kind)
+            far = abs(setting.window.bit_length() - best.bit_length())
+            tuner.learn(kind, setting, run(10.0 * 0.9**far))
+    assert tuner.best("easy").window == 16
+    assert tuner.best("hard").window == 1
+
+
+def test_what_has_become_slow_is_left() -> None:
+    tuner = Tuner()
+    for turn in range(3000):
+        setting = tuner.choose()
+        best = "always" if turn < 300 else "never"
+        tuner.learn(None, setting, run(10.0 if setting.hedge == best else 7.0))
+    assert tuner.best().hedge == "never"
+
+
+def test_runs_that_begin_together_are_not_all_spent_on_one_trial() -> None:
+    tuner = Tuner()
+    first = [tuner.choose() for _ in range(5)]
+    assert Counter(first).most_common(1)[0][0] == SETTINGS[0][0]
+    assert all(isinstance(setting, Setting) for setting in first)
+    for setting in first:
+        tuner.learn(None, setting, run(1.0))
+
+
+def test_a_run_that_failed_says_nothing() -> None:
+    tuner = Tuner()
+    tuner.learn(None, tuner.choose(), None)
+    assert tuner.best() == SETTINGS[0][0]
+    assert tuner.choose() == SETTINGS[0][0]
+
+
+def test_luck_with_the_questions_is_not_taken_for_a_good_setting() -> None:
+    """Runs without a refusal are three times as fast; the settings differ by a tenth."""
+    speeds = {s: 11.0 if s.hedge == "never" else 10.0 for s in ALL}
+    reached = live(speeds, 200)
+    assert sum(reached[100:]) / 100 > 0.99
+
+
+def test_a_run_shows_each_step_once_however_often_it_was_refused() -> None:
+    step = Step("Tea.\n\n", 2, Ending.DELIMITER)
+    no = Verdict(False, 0.1, 0.7, "no")
+    refused = tuple(StepRejected(0.0, position, step, no) for position in (1, 1, 3))
+    steps = (CommittedStep(step, "target"),) * 5
+    result = Result("4", steps, Usage(), 2.5, "answer", None, refused)
+    assert Shown.of(result) == Shown(2.5, 3, 2)
+    assert Shown.of(replace(result, finish="failed", error="gone")) is None
+
+
+def test_a_setting_leaves_the_other_options_as_they_are() -> None:
+    options = Options(answer="verified", max_steps=7)
+    assert Setting(2, "never", 2).applied(options) == Options(
+        window=2, hedge="never", retries=2, answer="verified", max_steps=7
+    )
+    assert Setting(2, retries=2).applied(Options(reproducible=True)).retries == 0
+
+
+@pytest.mark.parametrize(("letters", "same"), [(250, True), (5000, False)])
+def test_questions_of_like_length_are_of_one_kind(letters: int, same: bool) -> None:
+    def talk(size: int) -> Conversation:
+        return Conversation((Turn("user", (Text("a" * size),)),))
+
+    assert (kind_of(talk(200)) == kind_of(talk(letters))) is same

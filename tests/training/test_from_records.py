@@ -1,0 +1,114 @@
+"""Trainings of a few steps on records: the embedded draft learns what they hold."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from safetensors.torch import load_file
+
+from dreamr.engines import Sampling
+from dreamr.engines.local import LocalEngine
+from dreamr.evaluation.tasks import Item, load
+from dreamr.steps import Cutting
+from dreamr.training import BadTraining, Record, Records, RecordsOptions, to_line, write
+from dreamr.training.from_records import examples, steps_of, train_from_records
+from dreamr.training.records import Recorded, Rejected
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+ITEM: Item = load("docmath", limit=1, split="train")[0]
+OWN, REFUSED = "Line 9: tea 3 x 4 = 12.\n\n", "Line 9: nuts, no.\n\n"
+
+
+def made(**changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "name": "x",
+        "method": "fpsr",
+        "conversation": ITEM.conversation,
+        "steps": (Recorded(OWN, "target"), Recorded("Answer: 12", "target")),
+        "rejected": (Rejected(0, REFUSED),),
+        "complete": True,
+        "right": True,
+    }
+    return Record(**{**values, **changes})
+
+
+def trained(out: Path, **options: Any) -> Path:
+    values = {"batch": 2, "learning_rate": 3e-3, **options}
+    on_step = values.pop("on_step", lambda step, row: None)
+    file = out.with_suffix(".jsonl")
+    file.write_text(f"{to_line(made())}\n" * 4, encoding="utf-8")
+    return train_from_records(Records([file]), RecordsOptions(**values), out, on_step=on_step)
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_sft_makes_the_draft_write_what_was_committed(tmp_path: Path) -> None:
+    model = trained(tmp_path / "out", epochs=20)
+
+    async def wrote() -> str:
+        async with await LocalEngine.open(str(model)) as engine:
+            return (await write(engine, ITEM, Cutting(), Sampling(max_tokens=40))).text
+
+    assert anyio.run(wrote) == made().text
+    log = rows(tmp_path / "out")
+    assert len(log) == steps_of(4, RecordsOptions(batch=2, epochs=20)) == 40
+    assert float(log[-1]["loss"]) < float(log[0]["loss"])
+
+
+def test_dpo_makes_the_targets_step_likelier_than_the_refused_one(tmp_path: Path) -> None:
+    model = trained(tmp_path / "out", method="dpo", epochs=4)
+    log = rows(tmp_path / "out")
+    assert float(log[-1]["margin"]) > 0.0 == float(log[0]["margin"])
+    assert json.loads((model / "training.json").read_text())["dpo"]["epochs"] == 4
+
+
+def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", epochs=2, save_every=2)
+
+    def kill(step: int, row: object) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed", epochs=2, save_every=2, on_step=kill)
+    resumed = trained(tmp_path / "killed", epochs=2, save_every=2)
+    expected, found = (load_file(path / "model.safetensors") for path in (whole, resumed))
+    assert all(expected[name].equal(found[name]) for name in expected)
+    assert [row["loss"] for row in rows(tmp_path / "whole")] == [
+        row["loss"] for row in rows(tmp_path / "killed")
+    ]
+
+
+def test_other_records_are_another_training(tmp_path: Path) -> None:
+    trained(tmp_path / "out")
+    (file := tmp_path / "other.jsonl").write_text(f"{to_line(made(right=None))}\n" * 4)
+    with pytest.raises(BadTraining, match=r"another configuration \(records differ"):
+        train_from_records(
+            Records([file]), RecordsOptions(batch=2, learning_rate=3e-3), tmp_path / "out"
+        )
+
+
+def test_wrong_and_broken_off_runs_are_not_imitated() -> None:
+    records = [made(right=False), made(complete=False), made(right=None), made()]
+    assert [number for number, _ in examples(records, RecordsOptions())] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("record", "method", "message"),
+    [
+        (made(right=False), "sft", "not known to be wrong: record more"),
+        (made(rejected=()), "dpo", "no step that was refused"),
+    ],
+)
+def test_records_with_nothing_to_learn_are_told(record: Record, method: Any, message: str) -> None:
+    with pytest.raises(BadTraining, match=message):
+        examples([record], RecordsOptions(method=method))

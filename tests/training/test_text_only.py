@@ -1,0 +1,119 @@
+"""A draft without eyes is trained on text, and refused where there are pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+import torch
+from dreamr_testbed import PAIR
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from dreamr import Conversation, RunOptions
+from dreamr._reasoner import Model
+from dreamr.engines import Context, ScriptedEngine
+from dreamr.evaluation.tasks import _ADDED as ADDED  # type: ignore[attr-defined]
+from dreamr.evaluation.tasks import Item, Items, Split, add_task
+from dreamr.trace import Role
+from dreamr.training import BadTraining, Record, Records, RecordsOptions, SapoOptions, to_line
+from dreamr.training.from_records import train_from_records
+from dreamr.training.records import Recorded, Rejected
+from dreamr.training.sapo import train_sapo
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+QUESTION = Conversation.ask("What is 1 + 1?")
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Path:
+    """Two random layers with the pair's tokenizer."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(PAIR / "draft")
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+        )
+    )
+    model.save_pretrained(tmp_path / "blind")
+    tokenizer.save_pretrained(tmp_path / "blind")
+    return tmp_path / "blind"
+
+
+@pytest.fixture
+def sums() -> object:
+    """A task of text alone."""
+
+    def item(index: int) -> Item:
+        talk = Conversation.ask(f"What is {index} + 1?")
+        return Item("sums", index, "", "", str(index), talk, str, str.isdigit)
+
+    def load(limit: int, seed: int, split: Split) -> Items:
+        return Items(range(limit), item)
+
+    add_task("sums", load)
+    yield
+    ADDED.pop("sums")
+
+
+async def moody(role: Role, options: RunOptions) -> Model:
+    """A target whose opinion differs from text to text."""
+
+    def opinion(context: Context, text: str) -> float:
+        return crc32(text.encode()) % 97 / 96
+
+    return Model(ScriptedEngine(script="Answer: 1", opinion=opinion))
+
+
+def options(draft: Path, task: str) -> SapoOptions:
+    return SapoOptions(
+        task=task,
+        draft=str(draft),
+        problems=4,
+        steps=2,
+        batch=4,
+        group=4,
+        graders=1,
+        max_tokens=16,
+        counting="soft",
+        guards=False,
+        learning_rate=1e-3,
+    )
+
+
+@pytest.mark.usefixtures("sums")
+def test_reinforcement_on_text_alone(draft: Path, tmp_path: Path) -> None:
+    model = train_sapo(options(draft, "sums"), tmp_path / "out", open_model=moody)
+    changed, start = (load_file(path / "model.safetensors") for path in (model, draft))
+    assert any(not changed[name].equal(start[name]) for name in start)
+
+
+def test_imitating_records_of_text_alone_and_dpo_is_refused(draft: Path, tmp_path: Path) -> None:
+    record = Record(
+        "x", "fpsr", QUESTION, (Recorded("Answer: 2", "target"),), (Rejected(0, "3"),), True, True
+    )
+    (file := tmp_path / "records.jsonl").write_text(f"{to_line(record)}\n" * 2)
+    learn = partial(train_from_records, Records([file]))
+    chosen = partial(RecordsOptions, draft=str(draft), learning_rate=1e-3, batch=1)
+    model = learn(chosen(), tmp_path / "out")
+    changed, start = (load_file(path / "model.safetensors") for path in (model, draft))
+    assert any(not changed[name].equal(start[name]) for name in start)
+    with pytest.raises(BadTraining, match="dpo needs a draft that takes pictures"):
+        learn(chosen(method="dpo"), tmp_path / "other")
+
+
+def test_pictures_need_a_draft_that_takes_them(draft: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadTraining, match="takes text only"):
+        train_sapo(options(draft, "docmath"), tmp_path / "out", open_model=moody)

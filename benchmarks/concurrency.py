@@ -24,7 +24,7 @@ from dreamr_testbed import PAIR
 
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local import LocalOptions
 
 MANY = (1, 4, 16)
@@ -119,7 +119,7 @@ class Worker:
         from dreamr.engines.local._wire import Stream
 
         calls = [
-            Stream(self._next(), key, PREFIX[:2], Sampling(TOKENS, temperature=1.0, seed=key))
+            Stream(self._next(), key, PREFIX[:2], SamplingParams(TOKENS, temperature=1.0, seed=key))
             for key in range(many)
         ]
         return self._time(calls, together)

@@ -25,7 +25,7 @@ from dreamr_testbed import PAIR
 
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
 
 TOKENS = 96
@@ -109,7 +109,7 @@ def streamed(loaded: Any, talk: Conversation) -> float:
     from dreamr.engines.local._session import Session
     from dreamr.engines.local._stream import StreamTask
 
-    sampling = Sampling(TOKENS + 1)
+    sampling = SamplingParams(TOKENS + 1)
     task = StreamTask(1, Session(loaded, talk), (), sampling, loaded=loaded, credit=0, prefill=512)
     while task.advance() is None:
         pass
@@ -148,7 +148,7 @@ async def served(path: Path, talk: Conversation) -> float:
     async with LocalEngine(str(path)) as engine:
         arrivals = [
             (time.perf_counter(), chunk.tokens)
-            async for chunk in engine.stream(Context(talk), Sampling(TOKENS + 1))
+            async for chunk in engine.stream(Context(talk), SamplingParams(TOKENS + 1))
         ]
     tokens = sum(count for _, count in arrivals[1:])
     return (arrivals[-1][0] - arrivals[0][0]) / tokens if tokens else math.nan

@@ -30,10 +30,10 @@ from dreamr.serving.drift import Watch
 
 ROOT = Path(__file__).parents[1]
 GATES: dict[str, dict[str, Any]] = {
-    "fixed, 0.7": {"alpha": 0.7},
-    "fixed, 0": {"alpha": 0.0},
-    "cascade, sure 0": {"gate": "cascade", "sure": 0.0},
-    "cascade, trust 0.95": {"gate": "cascade", "trust": 0.95},
+    "fixed, 0.7": {"threshold": 0.7},
+    "fixed, 0": {"threshold": 0.0},
+    "cascade, sure 0": {"gate": "cascade", "target_confidence": 0.0},
+    "cascade, trust 0.95": {"gate": "cascade", "draft_confidence": 0.95},
 }
 SHIFTED = "examples/timesheet.py"
 
@@ -41,7 +41,7 @@ SHIFTED = "examples/timesheet.py"
 async def measure(
     parts: dict[str, Sequence[Item]], gate: dict[str, Any], every: int, risk: float
 ) -> list[dict[str, Any]]:
-    options = RunOptions(reproducible=True, **gate)
+    options = RunOptions(deterministic=True, **gate)
     watch = Watch(options.settings().gate, every=every, risk=risk)
     async with Reasoner(options) as reasoner:
         return [

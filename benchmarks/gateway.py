@@ -158,7 +158,7 @@ def overhead(steps: int, repeats: int) -> dict[str, float]:
             Reasoner(RunOptions(max_steps=10**4), open_model=plan.open) as reasoner,
             httpx2.AsyncClient() as client,
         ):
-            conversation = Conversation.ask(QUESTION)
+            conversation = Conversation.from_prompt(QUESTION)
             for number in range(repeats + 5):
                 through = await _through(client, url, "fpsr")
                 direct = await _direct(reasoner, conversation)

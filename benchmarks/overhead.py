@@ -21,9 +21,9 @@ import anyio
 
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Sampling, ScriptedEngine
-from dreamr.runner import Settings, run
-from dreamr.schedules import METHODS, Options
+from dreamr.engines import Context, SamplingParams, ScriptedEngine
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import METHODS, ScheduleConfig
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
 BOUND = 1000.0
@@ -41,7 +41,7 @@ def engine(steps: int, tokens: int, every: int) -> ScriptedEngine:
 async def engines_alone(big: ScriptedEngine, streams: int) -> None:
     """Let it write the whole text so many times, with nobody listening."""
     for _ in range(streams):
-        async for _chunk in big.stream(Context(TALK), Sampling(max_tokens=10**9)):
+        async for _chunk in big.stream(Context(TALK), SamplingParams(max_tokens=10**9)):
             pass
 
 
@@ -56,8 +56,8 @@ def measure(method: str, steps: int, tokens: int, every: int, repeats: int) -> t
     """Microseconds a committed step: of the whole run, and of the engines' tokens in it."""
 
     async def main() -> None:
-        options = Options(max_steps=steps + 2, max_tokens=10**9)
-        settings = Settings(method=method, options=options)
+        options = ScheduleConfig(max_steps=steps + 2, max_tokens=10**9)
+        settings = RunConfig(method=method, options=options)
         await run(TALK, target=big, draft=small, settings=settings)
 
     whole = []

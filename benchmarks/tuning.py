@@ -1,4 +1,4 @@
-"""What choosing window, hedge and retries by how fast runs were is worth, in virtual time.
+"""What choosing window, fallback and resamples by how fast runs were is worth, in virtual time.
 
     python benchmarks/tuning.py --out FILE.json [--requests 500] [--processes 2]
 
@@ -21,12 +21,12 @@ from typing import Any
 
 from dreamr._provenance import provenance
 from dreamr.evaluation.simulator import Costs, Devices, Scenario, run_scripts
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner
 from dreamr.trace import Event, StepRejected
 
-FIXED = [Setting(w, h) for w, h in product((1, 2, 4, 8, 16), ("always", "idle", "never"))]
-FIXED += [Setting(8, retries=2)]
+FIXED = [Setting(w, h) for w, h in product((1, 2, 4, 8, 16), ("eager", "idle", "on-reject"))]
+FIXED += [Setting(8, resamples=2)]
 ACCEPTANCES = (0.3, 0.526, 0.8, 0.95)
 STEP_COSTS = (0.05, 0.125, 0.5)
 VERDICTS = (0.05, 0.5)
@@ -53,7 +53,7 @@ def run(kind: Scenario, request: int, setting: Setting) -> Shown:
         if isinstance(event, StepRejected):
             refused.add(event.position)
 
-    script, options = kind.script(request), setting.applied(Options())
+    script, options = kind.script(request), setting.applied(ScheduleConfig())
     found = run_scripts([script], "fpsr", options, kind.costs, kind.devices, emit=note)
     return Shown(found.seconds, found.runs[0].steps - len(refused), len(refused))
 
@@ -85,8 +85,8 @@ def compare(work: tuple[str, Sequence[Scenario], int]) -> dict[str, Any]:
     usual = found[Setting(8)]
     return {
         "workload": name,
-        "best fixed": f"{best.window} {best.hedge}"
-        + (f" retries {best.retries}" if best.retries else ""),
+        "best fixed": f"{best.window} {best.fallback}"
+        + (f" retries {best.resamples}" if best.resamples else ""),
         "seconds": {"best fixed": found[best], "default": usual, "tuned": tuned(kinds, requests)},
     }
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import anyio
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.servers import LLAMA_CPP
-from dreamr.runner import Settings, run
-from dreamr.schedules import Options
-from dreamr.steps import Cutting, StepCutter
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import ScheduleConfig
+from dreamr.steps import StepFormat, StepSplitter
 
-QUESTION = Conversation.ask("Name three fruits, and say one sentence about each.")
+QUESTION = Conversation.from_prompt("Name three fruits, and say one sentence about each.")
 
 
 async def opened(url: str) -> HttpEngine:
@@ -25,11 +25,11 @@ def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
             assert engine.facts.server is LLAMA_CPP
             assert engine.facts.exact
             assert engine.facts.shown
-            stream = engine.stream(Context(QUESTION), Sampling(max_tokens=40))
+            stream = engine.stream(Context(QUESTION), SamplingParams(max_tokens=40))
             chunks = [chunk.text async for chunk in stream]
             text = "".join(chunks)
             half = "".join(chunks[: len(chunks) // 2])
-            stream = engine.stream(Context(QUESTION, (half,)), Sampling(max_tokens=40))
+            stream = engine.stream(Context(QUESTION, (half,)), SamplingParams(max_tokens=40))
             again = half + "".join([chunk.text async for chunk in stream])
             assert again[: len(text)] == text
 
@@ -39,15 +39,15 @@ def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
 def test_a_stream_says_how_sure_the_model_is_of_each_step(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
-            cutter = StepCutter(Cutting(delimiter="\n"))
+            cutter = StepSplitter(StepFormat(delimiter="\n"))
             steps = []
-            async for chunk in engine.stream(Context(QUESTION), Sampling(80, logprobs=True)):
-                steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+            async for chunk in engine.stream(Context(QUESTION), SamplingParams(80, logprobs=True)):
+                steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
             assert steps
             for step in steps:
                 assert step.logprob is not None
-                assert step.least is not None
-                assert step.logprob <= step.least <= 0
+                assert step.min_logprob is not None
+                assert step.logprob <= step.min_logprob <= 0
 
     anyio.run(work)
 
@@ -66,7 +66,7 @@ def test_it_judges_in_words_of_its_own_choosing(llama_url: str) -> None:
 def test_a_closed_stream_ends_at_the_server(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
-            stream = engine.stream(Context(QUESTION), Sampling(max_tokens=500))
+            stream = engine.stream(Context(QUESTION), SamplingParams(max_tokens=500))
             await anext(stream)
             assert await engine.running() == 1
             await stream.aclose()
@@ -80,8 +80,10 @@ def test_a_closed_stream_ends_at_the_server(llama_url: str) -> None:
 def test_a_run_over_it_ends_and_commits_what_it_wrote(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
-            settings = Settings(
-                options=Options(max_tokens=160), cutting=Cutting(delimiter="\n"), method="fpsr"
+            settings = RunConfig(
+                options=ScheduleConfig(max_tokens=160),
+                step_format=StepFormat(delimiter="\n"),
+                method="fpsr",
             )
             result = await run(QUESTION, target=engine, draft=engine, settings=settings)
             assert result.answer

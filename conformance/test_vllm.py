@@ -15,13 +15,13 @@ from dreamr import RunOptions
 from dreamr._reasoner import open_any
 from dreamr.cli import main
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Engine, Sampling
+from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.evaluation.tasks import SUITES, Item, load
-from dreamr.gate import CascadeGate, FixedGate, Situation
-from dreamr.runner import Settings, run
-from dreamr.schedules import Options
-from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.gate import CascadeGate, RatioGate, StepContext
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import ScheduleConfig
+from dreamr.steps import Step, StepFormat, StepSplitter
 
 PROBLEMS = 50
 DIFFERENCE = 1e-3  # of two probabilities of the same model, in float32 on other kernels
@@ -37,7 +37,7 @@ def problems(count: int) -> list[Item]:
 
 @asynccontextmanager
 async def served(url: str) -> AsyncIterator[HttpEngine]:
-    engine = await HttpEngine.open(HttpOptions(url=url, judge_question="Judge"))
+    engine = await HttpEngine.open(HttpOptions(url=url, judge_prompt="Judge"))
     async with engine:
         yield engine
 
@@ -53,12 +53,12 @@ async def both(role: str, url: str) -> AsyncIterator[tuple[HttpEngine, Engine]]:
 
 
 async def written(engine: Engine, conversation: Conversation) -> str:
-    stream = engine.stream(Context(conversation), Sampling())
+    stream = engine.stream(Context(conversation), SamplingParams())
     return "".join([chunk.text async for chunk in stream])
 
 
 def steps_of(text: str) -> list[Step]:
-    cutter = StepCutter(Cutting())
+    cutter = StepSplitter(StepFormat())
     steps = cutter.push(text, 0)
     last = cutter.finish(truncated=False)
     return [*steps, *([last] if last else [])]
@@ -66,7 +66,7 @@ def steps_of(text: str) -> list[Step]:
 
 def test_the_target_writes_the_same_text_and_gives_the_same_verdicts(target_url: str) -> None:
     async def work() -> None:
-        gate, other = FixedGate(), []
+        gate, other = RatioGate(), []
         async with both("target", target_url) as (engine, local):
             for item in problems(PROBLEMS):
                 own = await written(local, item.conversation)
@@ -83,7 +83,7 @@ def test_the_target_writes_the_same_text_and_gives_the_same_verdicts(target_url:
                 for step, theirs, ours in pairs:
                     assert abs(theirs.positive - ours.positive) < DIFFERENCE
                     assert abs(theirs.negative - ours.negative) < DIFFERENCE
-                    situation = Situation(step, 0)
+                    situation = StepContext(step, 0)
                     assert gate.decide(theirs, situation).accepted is (
                         gate.decide(ours, situation).accepted
                     )
@@ -103,9 +103,9 @@ def test_the_draft_writes_the_same_text(draft_url: str) -> None:
 
 
 async def sure_steps(engine: Engine, conversation: Conversation) -> list[Step]:
-    cutter, steps = StepCutter(Cutting()), []
-    async for chunk in engine.stream(Context(conversation), Sampling(logprobs=True)):
-        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+    cutter, steps = StepSplitter(StepFormat()), []
+    async for chunk in engine.stream(Context(conversation), SamplingParams(logprobs=True)):
+        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
     last = cutter.finish()
     return [*steps, *([last] if last else [])]
 
@@ -117,9 +117,9 @@ def test_the_draft_is_as_sure_of_each_step(draft_url: str) -> None:
                 own = await sure_steps(local, item.conversation)
                 found = await sure_steps(engine, item.conversation)
                 for here, there in zip(own, found, strict=True):
-                    assert here.least is not None, here
-                    assert there.least is not None, there
-                    gap = abs(math.exp(here.least) - math.exp(there.least))
+                    assert here.min_logprob is not None, here
+                    assert there.min_logprob is not None, there
+                    gap = abs(math.exp(here.min_logprob) - math.exp(there.min_logprob))
                     assert gap < DIFFERENCE, (item.id, here, there)
 
     anyio.run(work)
@@ -128,8 +128,8 @@ def test_the_draft_is_as_sure_of_each_step(draft_url: str) -> None:
 def test_a_trusted_draft_answers_without_the_target(target_url: str, draft_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as target, served(draft_url) as draft:
-            options = Options(reproducible=True, answer="verified", hedge="never")
-            settings = Settings(options=options, gate=CascadeGate(trust=0.9))
+            options = ScheduleConfig(deterministic=True, final_answer="draft", fallback="on-reject")
+            settings = RunConfig(options=options, gate=CascadeGate(draft_confidence=0.9))
             unseen = 0
             for item in problems(9):
                 result = await run(item.conversation, target=target, draft=draft, settings=settings)
@@ -193,8 +193,8 @@ def test_a_closed_stream_ends_at_the_server(target_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as engine:
             # Hot, it hardly ever ends by itself.
-            sampling = Sampling(max_tokens=400, temperature=2.0)
-            stream = engine.stream(Context(Conversation.ask("What is it?")), sampling)
+            sampling = SamplingParams(max_tokens=400, temperature=2.0)
+            stream = engine.stream(Context(Conversation.from_prompt("What is it?")), sampling)
             await anext(stream)
             assert await engine.running() == 1
             await stream.aclose()
@@ -212,7 +212,7 @@ def test_runs_over_both_servers_give_the_answers_of_the_target(
     async def work() -> None:
         async with served(target_url) as target, served(draft_url) as draft:
             # Or a target that is as quick as the draft is often enough first.
-            settings = Settings(options=Options(reproducible=True))
+            settings = RunConfig(options=ScheduleConfig(deterministic=True))
             accepted = 0
             for item in problems(9):
                 result = await run(item.conversation, target=target, draft=draft, settings=settings)
@@ -227,7 +227,7 @@ def test_runs_over_both_servers_give_the_answers_of_the_target(
 def test_the_doctor_finds_nothing_wrong(
     target_url: str, draft_url: str, capsys: object, tmp_path: Path
 ) -> None:
-    command = ["doctor", "--target", target_url, "--draft", draft_url, "--judge-question", "Judge"]
+    command = ["doctor", "--target", target_url, "--draft", draft_url, "--judge-prompt", "Judge"]
     assert main([*command, "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()  # type: ignore[attr-defined]
     findings = [json.loads(line) for line in lines]

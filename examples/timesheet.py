@@ -56,7 +56,7 @@ def timesheet(split: Split, index: int) -> Item:
         id=f"{split}/{index}",
         kind=kind,
         unit=str(index),
-        conversation=Conversation.ask(question, read_image(picture)),
+        conversation=Conversation.from_prompt(question, read_image(picture)),
         read=extract_answer,
         right=partial(_says, str(answer)),
     )

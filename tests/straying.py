@@ -10,7 +10,7 @@ from pairs import RIGHT, Pair
 
 from dreamr import RunOptions
 from dreamr._reasoner import Model
-from dreamr.engines import Chunk, Context, Sampling, ScriptedEngine
+from dreamr.engines import Chunk, Context, SamplingParams, ScriptedEngine
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.trace import Role
 
@@ -48,7 +48,9 @@ class _Target(ScriptedEngine):
         super().__init__(script=RIGHT, opinion=pair.ratio, name="target", **pair.target)
         self._pair = pair
 
-    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, context: Context, sampling: SamplingParams
+    ) -> AsyncGenerator[Chunk, None]:
         if self._pair.hanging and len(context.prefix) == 1:
             await anyio.sleep_forever()
         async for chunk in super().stream(context, sampling):

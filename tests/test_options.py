@@ -7,14 +7,16 @@ from typing import Any, get_args
 import pytest
 
 from dreamr import BadOption, RunOptions
-from dreamr._option_specs import knobs
-from dreamr.gate import AgreementGate, CascadeGate, FixedGate, SameGate, ScoreGate
+from dreamr._option_specs import option_specs
+from dreamr.gate import AgreementGate, CascadeGate, RatioGate, SameGate, ScoreGate
 from dreamr.schedules import METHODS
 
 
 def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
-    assert list(knobs(RunOptions)) == [field.name for field in dataclasses.fields(RunOptions)]
-    assert set(get_args(knobs(RunOptions)["method"][0])) == set(METHODS)
+    assert list(option_specs(RunOptions)) == [
+        field.name for field in dataclasses.fields(RunOptions)
+    ]
+    assert set(get_args(option_specs(RunOptions)["method"][0])) == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,8 @@ def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
     [
         ({"method": "magic"}, "fpsr, sequential, target"),
         ({"window": 0}, "at least 1"),
-        ({"alpha": 1.5}, "at most 1"),
-        ({"alpha": math.nan}, "alpha"),
+        ({"threshold": 1.5}, "at most 1"),
+        ({"threshold": math.nan}, "threshold"),
         ({"temperature": math.inf}, "temperature"),
         ({"max_tokens": 0}, "max-tokens"),
         ({"seed": -1}, "seed"),
@@ -36,10 +38,10 @@ def test_a_wrong_value_is_named(wrong: dict[str, Any], message: str) -> None:
 
 def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
     found = {
-        reuse: RunOptions(reuse=reuse).settings().sampling  # type: ignore[arg-type]
-        for reuse in ("off", "judged", "lookup")
+        token_reuse: RunOptions(token_reuse=token_reuse).settings().sampling  # type: ignore[arg-type]
+        for token_reuse in ("off", "verified", "ngram")
     }
-    assert [(draw.reuse, draw.lookup) for draw in found.values()] == [
+    assert [(draw.token_reuse, draw.lookup) for draw in found.values()] == [
         (False, 0),
         (True, 0),
         (True, 10),
@@ -47,28 +49,28 @@ def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
 
 
 def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
-    assert RunOptions(retries=2).settings().options.retries == 2
-    with pytest.raises(BadOption, match="--retries"):
-        RunOptions(retries=2, reproducible=True)
+    assert RunOptions(resamples=2).settings().options.resamples == 2
+    with pytest.raises(BadOption, match="--resamples"):
+        RunOptions(resamples=2, deterministic=True)
 
 
 def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:
-    gate = RunOptions(gate="cascade", trust=0.9).settings().gate
-    assert gate == CascadeGate(0.7, trust=0.9)
+    gate = RunOptions(gate="cascade", draft_confidence=0.9).settings().gate
+    assert gate == CascadeGate(0.7, draft_confidence=0.9)
     with pytest.raises(BadOption, match="--gate cascade"):
-        RunOptions(trust=0.9)
+        RunOptions(draft_confidence=0.9)
     with pytest.raises(BadOption, match="--profile"):
-        RunOptions(gate="cascade", trust=0.9, profile="some.json")
+        RunOptions(gate="cascade", draft_confidence=0.9, profile="some.json")
 
 
 def test_every_option_reaches_the_runner() -> None:
     options = RunOptions(
         method="sequential",
         window=3,
-        alpha=0.5,
-        hedge="idle",
-        answer="verified",
-        reproducible=True,
+        threshold=0.5,
+        fallback="idle",
+        final_answer="draft",
+        deterministic=True,
         max_tokens=77,
         max_steps=9,
         temperature=0.8,
@@ -79,10 +81,10 @@ def test_every_option_reaches_the_runner() -> None:
     assert settings.method == "sequential"
     assert dataclasses.asdict(settings.options) == {
         "window": 3,
-        "hedge": "idle",
-        "reproducible": True,
-        "answer": "verified",
-        "retries": 0,
+        "fallback": "idle",
+        "deterministic": True,
+        "final_answer": "draft",
+        "resamples": 0,
         "max_steps": 9,
         "max_tokens": 77,
     }
@@ -103,7 +105,7 @@ def test_each_method_has_its_own_gate() -> None:
     assert RunOptions(method="specreason", score=9).settings().gate == ScoreGate(9)
     assert gates["lookahead"] == SameGate()
     assert gates["token-sd"] == AgreementGate()
-    assert gates["fpsr"] == gates["sequential"] == gates["parse"] == FixedGate(0.7)
+    assert gates["fpsr"] == gates["sequential"] == gates["parse"] == RatioGate(0.7)
 
 
 def test_speculation_by_tokens_is_greedy() -> None:

@@ -24,7 +24,7 @@ from dreamr import (
 )
 from dreamr.engines import Failure
 from dreamr.errors import Unsupported
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
 
@@ -39,7 +39,7 @@ def run(job: Coroutine[Any, Any, Any]) -> Any:
 def test_a_question_is_answered_without_any_event_loop(pair: Pair) -> None:
     with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
         first = reasoner.ask(QUESTION)
-        second = reasoner.ask(Conversation.ask(QUESTION))
+        second = reasoner.ask(Conversation.from_prompt(QUESTION))
     assert (first.answer, second.answer) == ("3.70", "3.70")
     assert [step.source for step in first.steps] == ["draft", "target", "target"]
 
@@ -64,8 +64,8 @@ def test_a_tuner_chooses_the_settings_of_each_run_and_learns_from_it(pair: Pair)
 
     run(ask())
     first = SETTINGS[0][0]
-    assert chosen == [first.window, Options().window]  # other methods have nothing to tune
-    assert tuner.choose(kind_of(Conversation.ask(QUESTION))) != first  # known by now
+    assert chosen == [first.window, ScheduleConfig().window]  # other methods have nothing to tune
+    assert tuner.choose(kind_of(Conversation.from_prompt(QUESTION))) != first  # known by now
 
 
 def test_a_tuner_learns_from_a_run_that_is_streamed_or_blocks(pair: Pair) -> None:
@@ -79,7 +79,7 @@ def test_a_tuner_learns_from_a_run_that_is_streamed_or_blocks(pair: Pair) -> Non
     run(ask())
     with Reasoner(open_model=pair) as reasoner:
         reasoner.ask(QUESTION, tuner=blocking)
-    kind = kind_of(Conversation.ask(QUESTION))
+    kind = kind_of(Conversation.from_prompt(QUESTION))
     assert SETTINGS[0][0] not in (streamed.choose(kind), blocking.choose(kind))
 
 
@@ -92,7 +92,7 @@ def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
 
     with pytest.raises(RunFailed):
         run(ask())
-    assert tuner.choose(kind_of(Conversation.ask(QUESTION))) == SETTINGS[0][0]
+    assert tuner.choose(kind_of(Conversation.from_prompt(QUESTION))) == SETTINGS[0][0]
 
 
 def test_pictures_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_bad_question_is_refused_and_the_reasoner_goes_on(pair: Pair) -> None:
         with pytest.raises(ConversationError):
             reasoner.ask("  ")
         with pytest.raises(TypeError, match="pictures"):
-            reasoner.ask(Conversation.ask(QUESTION), b"")
+            reasoner.ask(Conversation.from_prompt(QUESTION), b"")
         assert reasoner.ask(QUESTION).answer == "3.70"
 
 

@@ -18,7 +18,7 @@ class BadOption(DreamrError):
 
 
 @dataclass(frozen=True, slots=True)
-class Knob:
+class OptionSpec:
     """What a field means to people, and the bounds of its value, both included.
 
     group: the heading under which the help shows it. shown: the default in words where the value
@@ -33,7 +33,7 @@ class Knob:
 
 
 @cache
-def knobs(options: Callable[..., Any]) -> dict[str, tuple[Any, Knob]]:
+def option_specs(options: Callable[..., Any]) -> dict[str, tuple[Any, OptionSpec]]:
     """For each field of a dataclass of options its type and its knob, in order."""
     hints = get_type_hints(options, include_extras=True)
     return {item.name: get_args(hints[item.name]) for item in fields(cast("Any", options))}
@@ -46,11 +46,11 @@ def check_options(options: object) -> None:
         BadOption: the message names the flag.
     """
     declared: Any = type(options)
-    for name, (kind, knob) in knobs(declared).items():
-        _check(name, getattr(options, name), kind, knob)
+    for name, (kind, spec) in option_specs(declared).items():
+        _check(name, getattr(options, name), kind, spec)
 
 
-def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
+def _check(name: str, value: Any, kind: Any, spec: OptionSpec) -> None:
     flag = name.replace("_", "-")
     if get_origin(kind) is Literal and value not in get_args(kind):
         known = ", ".join(get_args(kind))
@@ -58,10 +58,10 @@ def _check(name: str, value: Any, kind: Any, knob: Knob) -> None:
     if value is None:
         return
     # Written so that a NaN is out of bounds.
-    if knob.least is not None and not value >= knob.least:
-        raise BadOption(f"{flag} must be at least {knob.least:g}, not {value}")
-    if knob.most is not None and not value <= knob.most:
-        raise BadOption(f"{flag} must be at most {knob.most:g}, not {value}")
+    if spec.least is not None and not value >= spec.least:
+        raise BadOption(f"{flag} must be at least {spec.least:g}, not {value}")
+    if spec.most is not None and not value <= spec.most:
+        raise BadOption(f"{flag} must be at most {spec.most:g}, not {value}")
 
 
 def listed(text: str | None) -> tuple[str, ...]:

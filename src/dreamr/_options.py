@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dreamr._option_specs import BadOption, Knob, check_options
-from dreamr.engines import Sampling
+from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr.engines import SamplingParams
 from dreamr.gate import (
     AdaptiveGate,
     AgreementGate,
     CascadeGate,
-    ContinuationGate,
-    FixedGate,
     Gate,
+    LikelihoodGate,
+    RatioGate,
     SameGate,
     ScoreGate,
 )
-from dreamr.runner import Settings
-from dreamr.schedules import Options, Role, method
+from dreamr.runner import RunConfig
+from dreamr.schedules import Role, ScheduleConfig, method
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
@@ -30,7 +30,7 @@ _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run; `dreamr._option_specs.knobs` says what each means.
+    """The options of a run; `dreamr._option_specs.option_specs` says what each means.
 
     Raises:
         BadOption: a value outside its bounds or its words.
@@ -48,7 +48,7 @@ class RunOptions:
             "lookahead",
             "parse",
         ],
-        Knob(
+        OptionSpec(
             "fpsr: draft, judge and target at the same time; sequential: one after the other; "
             "target, draft: one model alone. For comparison, on the same models: token-sd and "
             "prompt-lookup, speculation by tokens; specreason, lookahead and parse, other methods "
@@ -58,24 +58,26 @@ class RunOptions:
     ] = "fpsr"
     window: Annotated[
         int,
-        Knob("Drafted steps that may wait for their verdicts; the depth of lookahead.", _METHOD, 1),
+        OptionSpec(
+            "Drafted steps that may wait for their verdicts; the depth of lookahead.", _METHOD, 1
+        ),
     ] = 8
-    alpha: Annotated[
-        float, Knob("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
+    threshold: Annotated[
+        float, OptionSpec("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
     ] = 0.7
     gate: Annotated[
-        Literal["fixed", "adaptive", "cascade", "continuation"],
-        Knob(
+        Literal["ratio", "adaptive", "cascade", "likelihood"],
+        OptionSpec(
             "What decides on a drafted step: fixed, the ratio of the target's answers; adaptive, "
             "the same, less of it for what the target nearly would have written and more for what "
             "it hardly would; cascade, how surely the target would write it itself, and the ratio "
             "where it is not sure; continuation, that alone.",
             _METHOD,
         ),
-    ] = "fixed"
-    sure: Annotated[
+    ] = "ratio"
+    target_confidence: Annotated[
         float,
-        Knob(
+        OptionSpec(
             "For cascade: least probability of each token of a step, against the best other, at "
             "which nothing is asked.",
             _METHOD,
@@ -83,9 +85,9 @@ class RunOptions:
             1,
         ),
     ] = 0.3
-    trust: Annotated[
+    draft_confidence: Annotated[
         float | None,
-        Knob(
+        OptionSpec(
             "For cascade: least probability, by the draft itself, of each token of a step at which "
             "it is accepted without the target; 0.95 is a start, dreamr calibrate finds one that "
             "keeps a promise.",
@@ -97,39 +99,39 @@ class RunOptions:
     ] = None
     profile: Annotated[
         str | None,
-        Knob("File of dreamr calibrate, in the place of gate, alpha and sure.", _METHOD),
+        OptionSpec("File of dreamr calibrate, in the place of gate, alpha and sure.", _METHOD),
     ] = None
     score: Annotated[
-        int, Knob("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
+        int, OptionSpec("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
     ] = 7
-    hedge: Annotated[
-        Literal["always", "idle", "never"],
-        Knob(
+    fallback: Annotated[
+        Literal["eager", "idle", "on-reject"],
+        OptionSpec(
             "When the target writes its own next step beside the draft: always; idle, not while "
             "it judges; never, only after a rejection.",
             _METHOD,
         ),
-    ] = "always"
-    answer: Annotated[
-        Literal["target", "verified"],
-        Knob(
+    ] = "eager"
+    final_answer: Annotated[
+        Literal["target", "draft"],
+        OptionSpec(
             "Who writes the final answer: the target, or the draft where its answer is verified.",
             _METHOD,
         ),
     ] = "target"
-    reuse: Annotated[
-        Literal["off", "judged", "lookup"],
-        Knob(
+    token_reuse: Annotated[
+        Literal["off", "verified", "ngram"],
+        OptionSpec(
             "What the target takes of a rejected step where the engine is local: judged, the "
             "tokens that it would have written itself, which its judging has shown; lookup, and "
             "guesses for the rest from the question and earlier steps; off, nothing. The text "
             "stays the same, up to rounding.",
             _METHOD,
         ),
-    ] = "judged"
-    retries: Annotated[
+    ] = "verified"
+    resamples: Annotated[
         int,
-        Knob(
+        OptionSpec(
             "Other candidates that the draft writes for a rejected step while the target writes "
             "its own; the first that a stricter gate accepts wins.",
             _METHOD,
@@ -137,13 +139,15 @@ class RunOptions:
             8,
         ),
     ] = 0
-    reproducible: Annotated[
+    deterministic: Annotated[
         bool,
-        Knob("Always wait for the draft, so that the text does not depend on timing.", _METHOD),
+        OptionSpec(
+            "Always wait for the draft, so that the text does not depend on timing.", _METHOD
+        ),
     ] = False
     target: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "Folder or Hugging Face id of the target, or the address of a server, as "
             "http://host:8000/v1.",
             _MODELS,
@@ -152,17 +156,19 @@ class RunOptions:
     ] = None
     draft: Annotated[
         str | None,
-        Knob("The same of the draft, or embedded-before-sapo.", _MODELS, shown="the embedded one"),
+        OptionSpec(
+            "The same of the draft, or embedded-before-sapo.", _MODELS, shown="the embedded one"
+        ),
     ] = None
     target_model: Annotated[
-        str | None, Knob("The target's name at its server.", _MODELS, shown="the only one")
+        str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
     ] = None
     draft_model: Annotated[
-        str | None, Knob("The draft's name at its server.", _MODELS, shown="the only one")
+        str | None, OptionSpec("The draft's name at its server.", _MODELS, shown="the only one")
     ] = None
-    judge_question: Annotated[
+    judge_prompt: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "What the target is asked about a step; the answer begins with positive or negative.",
             _MODELS,
             shown="what its folder says, or a plain one",
@@ -170,60 +176,68 @@ class RunOptions:
     ] = None
     answer_marker: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "What the target writes in front of its final answer.",
             _MODELS,
             shown="what its folder says, or Answer:",
         ),
     ] = None
-    device: Annotated[str, Knob("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)] = "cpu"
+    device: Annotated[
+        str, OptionSpec("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)
+    ] = "cpu"
     draft_device: Annotated[
-        str | None, Knob("Torch device of the draft.", _MODELS, shown="the target's")
+        str | None, OptionSpec("Torch device of the draft.", _MODELS, shown="the target's")
     ] = None
     threads: Annotated[
         int,
-        Knob("Torch threads of each model on a CPU; more than cores in all is slow.", _MODELS, 1),
+        OptionSpec(
+            "Torch threads of each model on a CPU; more than cores in all is slow.", _MODELS, 1
+        ),
     ] = 1
-    max_tokens: Annotated[int, Knob("Bound on the tokens of a run.", _SAMPLING, 1)] = 4096
-    max_steps: Annotated[int, Knob("Bound on the steps of a run.", _SAMPLING, 1)] = 256
-    temperature: Annotated[float, Knob("0 is greedy.", _SAMPLING, 0, 100)] = 0.0
-    top_p: Annotated[float, Knob("Sample from the most likely mass only.", _SAMPLING, 0.01, 1)] = (
-        1.0
-    )
-    seed: Annotated[int, Knob("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = 0
+    max_tokens: Annotated[int, OptionSpec("Bound on the tokens of a run.", _SAMPLING, 1)] = 4096
+    max_steps: Annotated[int, OptionSpec("Bound on the steps of a run.", _SAMPLING, 1)] = 256
+    temperature: Annotated[float, OptionSpec("0 is greedy.", _SAMPLING, 0, 100)] = 0.0
+    top_p: Annotated[
+        float, OptionSpec("Sample from the most likely mass only.", _SAMPLING, 0.01, 1)
+    ] = 1.0
+    seed: Annotated[int, OptionSpec("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = 0
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.method == "token-sd" and self.temperature > 0:
             raise BadOption("token-sd is greedy: leave temperature at 0")
-        if self.retries and self.reproducible:
-            raise BadOption("retries depend on timing: leave out --retries, or --reproducible")
-        if self.trust is not None and self.profile is not None:
-            raise BadOption("a profile has its own gate: leave out --trust, or --profile")
-        if self.trust is not None and self.gate != "cascade":
-            raise BadOption("only a cascade trusts the draft: add --gate cascade to --trust")
+        if self.resamples and self.deterministic:
+            raise BadOption("resamples depend on timing: leave out --resamples, or --deterministic")
+        if self.draft_confidence is not None and self.profile is not None:
+            raise BadOption(
+                "a profile has its own gate: leave out --draft-confidence, or --profile"
+            )
+        if self.draft_confidence is not None and self.gate != "cascade":
+            raise BadOption(
+                "only a cascade trusts the draft: add --gate cascade to --draft-confidence"
+            )
 
-    def settings(self) -> Settings:
+    def settings(self) -> RunConfig:
         """What the runner takes."""
-        lookup = self.method == "prompt-lookup" or self.reuse == "lookup"
-        return Settings(
+        lookup = self.method == "prompt-lookup" or self.token_reuse == "ngram"
+        return RunConfig(
             method=self.method,
-            options=Options(
+            options=ScheduleConfig(
                 window=self.window,
-                hedge=self.hedge,
-                reproducible=self.reproducible,
-                answer=self.answer,
-                retries=self.retries,
+                fallback=self.fallback,
+                deterministic=self.deterministic,
+                final_answer=self.final_answer,
+                resamples=self.resamples,
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,
             ),
             gate=self._gate(),
-            sampling=Sampling(
+            sampling=SamplingParams(
                 temperature=self.temperature,
                 top_p=self.top_p,
                 seed=self.seed,
                 lookup=_LOOKUP if lookup else 0,
-                reuse=self.reuse != "off",
+                token_reuse=self.token_reuse != "off",
             ),
         )
 
@@ -245,13 +259,17 @@ class RunOptions:
             return profiled_gate(self)
         match self.gate:
             case "adaptive":
-                return AdaptiveGate(self.alpha)
+                return AdaptiveGate(self.threshold)
             case "cascade":
-                return CascadeGate(self.alpha, sure=self.sure, trust=self.trust)
-            case "continuation":
-                return ContinuationGate(self.alpha)
-            case "fixed":
-                return FixedGate(self.alpha)
+                return CascadeGate(
+                    self.threshold,
+                    target_confidence=self.target_confidence,
+                    draft_confidence=self.draft_confidence,
+                )
+            case "likelihood":
+                return LikelihoodGate(self.threshold)
+            case "ratio":
+                return RatioGate(self.threshold)
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -27,7 +27,7 @@ from dreamr.errors import DreamrError, RunFailed, Unsupported
 from dreamr.runner import run
 from dreamr.serving.drift import Watch
 from dreamr.serving.tuning import Shown, Tuner, kind_of
-from dreamr.steps import Cutting
+from dreamr.steps import StepFormat
 from dreamr.trace import Event, Result, Role
 
 
@@ -36,7 +36,7 @@ class Model:
     """An engine, and how its model marks steps and answers; the target's marks hold for a run."""
 
     engine: Engine
-    cutting: Cutting = field(default_factory=Cutting)
+    step_format: StepFormat = field(default_factory=StepFormat)
 
 
 OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
@@ -82,10 +82,10 @@ async def _open_served(role: Role, options: RunOptions) -> Model:
             model=options.target_model if of_target else options.draft_model,
             api_key=os.environ.get(f"DREAMR_{role.upper()}_API_KEY")
             or os.environ.get("DREAMR_API_KEY"),
-            judge_question=options.judge_question,
+            judge_prompt=options.judge_prompt,
         )
     )
-    return Model(engine, _cutting(options))
+    return Model(engine, _step_format(options))
 
 
 async def _open_local(role: Role, options: RunOptions) -> Model:
@@ -104,7 +104,7 @@ async def _open_local(role: Role, options: RunOptions) -> Model:
         device = options.draft_device
     engine = await LocalEngine.open(
         model,
-        LocalOptions(device=device, threads=options.threads, judge_question=options.judge_question),
+        LocalOptions(device=device, threads=options.threads, judge_prompt=options.judge_prompt),
     )
     hints = engine.hints
     marks = {
@@ -112,16 +112,16 @@ async def _open_local(role: Role, options: RunOptions) -> Model:
         "answer_marker": hints.answer_marker,
         "max_tokens": hints.max_step_tokens,
     }
-    return Model(engine, _cutting(options, marks))
+    return Model(engine, _step_format(options, marks))
 
 
-def _cutting(options: RunOptions, marks: Mapping[str, Any] | None = None) -> Cutting:
+def _step_format(options: RunOptions, marks: Mapping[str, Any] | None = None) -> StepFormat:
     """How steps and answers are marked: as the options say, then as the model's folder does."""
     said = {name: mark for name, mark in (marks or {}).items() if mark is not None}
     if options.answer_marker is not None:
         said["answer_marker"] = options.answer_marker
     try:
-        return Cutting(**said)
+        return StepFormat(**said)
     except ValueError as error:
         raise BadOption(f"answer-marker: {error}") from error
 
@@ -259,7 +259,7 @@ class Reasoner:
             options: of this run alone; which models there are was chosen before.
             on_event: sees each event as it happens.
             watch: if the options have its gate, it sets the threshold, and audits afterwards.
-            tuner: chooses window, hedge and retries of method fpsr, and learns from the run.
+            tuner: chooses window, fallback and resamples of method fpsr, and learns from the run.
 
         Raises:
             ConversationError: the question or a picture cannot be used.
@@ -269,7 +269,7 @@ class Reasoner:
         self._check_open()
         conversation = await self._conversation(question, images)
         models = self._models
-        settings = replace((options or self.options).settings(), cutting=self.cutting)
+        settings = replace((options or self.options).settings(), step_format=self.step_format)
         if watch is not None and not watch.concerns(settings.gate):
             watch = None
         if watch is not None:
@@ -293,7 +293,7 @@ class Reasoner:
             if tuner is not None and setting is not None:
                 tuner.learn(kind, setting, shown)
         if watch is not None and target is not None and self._tasks is not None:
-            watch.follow(self._tasks, target, self.cutting, conversation, result)
+            watch.follow(self._tasks, target, self.step_format, conversation, result)
         return result
 
     async def stream(
@@ -346,9 +346,9 @@ class Reasoner:
         return self._models
 
     @property
-    def cutting(self) -> Cutting:
+    def step_format(self) -> StepFormat:
         """How steps and answers are marked: as the target does, or the draft where it is alone."""
-        return self._models["target" if "target" in self._models else "draft"].cutting
+        return self._models["target" if "target" in self._models else "draft"].step_format
 
     def _check_open(self) -> TaskGroup:
         if self._tasks is None:
@@ -362,7 +362,7 @@ class Reasoner:
     ) -> Conversation:
         if isinstance(question, str):
             read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
-            return Conversation.ask(question, *read)
+            return Conversation.from_prompt(question, *read)
         if images:
             raise TypeError("a Conversation holds its pictures itself")
         question.check()

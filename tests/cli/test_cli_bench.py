@@ -68,7 +68,7 @@ def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> Non
         (["--concurrency", "many"], "no list of numbers, as 1,4,16 is one"),
         (["--source", "vqa"], "write TASK=PATH"),
         (["--limit", "0"], "at least 1"),
-        (["--alpha", "2"], "alpha must be at most 1"),
+        (["--threshold", "2"], "threshold must be at most 1"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_to_do(

@@ -19,7 +19,7 @@ def test_a_profile_of_the_embedded_pair_says_what_it_promises(
     assert printed.strip() == str(out)
     assert "chosen" in shown
     values = json.loads(out.read_text())
-    assert values["gate"]["kind"] == "fixed"
+    assert values["gate"]["kind"] == "ratio"
     assert values["measured"]["upper"] <= 0.1
     assert values["data"]["steps"] > 100
     # Too small a bound for so few steps.
@@ -61,14 +61,14 @@ def test_by_answers_a_task_need_know_no_steps_and_no_answers(
     plugin = Path(__file__).parents[2] / "examples" / "timesheet.py"
     out = tmp_path / "timesheet.json"
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "20"]
-    command += ["--by", "answers", "--reference", "target", "--answer", "verified"]
+    command += ["--by", "answers", "--reference", "target", "--final-answer", "draft"]
     # Models that always say the same: nothing is ever other than the target's own.
     assert main([*command, "--risk", "0.2", "--out", str(out)], open_model=Pair()) == 0
     assert "180 of 180 runs, the last: threshold 0.3" in capsys.readouterr().err
     values = json.loads(out.read_text())
     assert (values["bounds"], values["reference"]) == ("answers", "target")
-    assert values["gate"] == {"kind": "fixed", "threshold": 0.3, "min_mass": 0.01}
-    assert values["options"] == {"method": "fpsr", "answer": "verified", "temperature": 0.0}
+    assert values["gate"] == {"kind": "ratio", "threshold": 0.3, "min_mass": 0.01}
+    assert values["options"] == {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
     assert values["data"]["window"] == 8
     assert main([*command, "--risk", "0.01", "--out", str(out)], open_model=Pair()) == 1
     assert "0 errors in 20 problems" in capsys.readouterr().err

@@ -180,8 +180,8 @@ def test_characters_that_steer_terminals_are_not_passed_on(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--alpha", "2"], "alpha"),
-        (["--alpha", "much"], "alpha"),
+        (["--threshold", "2"], "threshold"),
+        (["--threshold", "much"], "threshold"),
         (["--method", "magic"], "sequential"),
         (["--window", "0"], "window"),
         (["--nonsense"], "--nonsense"),
@@ -242,12 +242,14 @@ def test_options_come_from_flag_then_environment_then_default(
         return await Pair()(role, options)
 
     monkeypatch.setenv("DREAMR_WINDOW", "7")
-    monkeypatch.setenv("DREAMR_ALPHA", "0.6")
-    monkeypatch.setenv("DREAMR_REPRODUCIBLE", "1")
-    argv = ["run", QUESTION, "--method", "target", "--alpha", "0.5", "--draft-device", "cuda:1"]
+    monkeypatch.setenv("DREAMR_THRESHOLD", "0.6")
+    monkeypatch.setenv("DREAMR_DETERMINISTIC", "1")
+    argv = ["run", QUESTION, "--method", "target", "--threshold", "0.5", "--draft-device", "cuda:1"]
     assert main(argv, open_model=spy) == 0
     assert seen == [
-        RunOptions(method="target", window=7, alpha=0.5, reproducible=True, draft_device="cuda:1")
+        RunOptions(
+            method="target", window=7, threshold=0.5, deterministic=True, draft_device="cuda:1"
+        )
     ]
 
 

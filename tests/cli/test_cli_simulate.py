@@ -38,12 +38,21 @@ def test_the_table_says_that_it_is_a_prediction(capsys: pytest.CaptureFixture[st
 
 
 def test_what_the_draft_is_sure_of_needs_no_target(capsys: pytest.CaptureFixture[str]) -> None:
-    plain = [*QUICK, "--method", "fpsr", "--acceptance", "0.9", "--hedge", "never", "--shared"]
-    trusting = [*plain, "--trusted", "1", "--answer", "verified"]
-    (judged,), (trusted,) = rows(capsys, *plain), rows(capsys, *trusting)
-    assert trusted["speed-up"] > judged["speed-up"]
-    assert trusted["judge busy"] < judged["judge busy"] / 2
-    assert trusted["closed form"] is None
+    plain = [
+        *QUICK,
+        "--method",
+        "fpsr",
+        "--acceptance",
+        "0.9",
+        "--fallback",
+        "on-reject",
+        "--shared",
+    ]
+    trusting = [*plain, "--skipped-verification", "1", "--final-answer", "draft"]
+    (judged,), (skipped_verification,) = rows(capsys, *plain), rows(capsys, *trusting)
+    assert skipped_verification["speed-up"] > judged["speed-up"]
+    assert skipped_verification["judge busy"] < judged["judge busy"] / 2
+    assert skipped_verification["closed form"] is None
     assert main(trusting) == 0
     assert "100% of these unseen" in capsys.readouterr().out
 
@@ -96,7 +105,7 @@ def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sweep, "ACCEPTANCES", (0.2, 0.6, 0.9))
     monkeypatch.setattr(_sweep, "RATIOS", (0.1, 0.3, 1.0))
     monkeypatch.setattr(_sweep, "VERDICTS", (0.05, 0.3))
-    monkeypatch.setattr(_sweep, "PAIRACCEPTANCES", (0.3, 0.5, 0.9))
+    monkeypatch.setattr(_sweep, "PAIR_ACCEPTANCES", (0.3, 0.5, 0.9))
 
 
 @pytest.mark.usefixtures("small_maps")

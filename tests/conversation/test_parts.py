@@ -21,7 +21,7 @@ DOT = Image(b"\0\0\0", 1, 1)
 
 
 def test_a_question_about_pictures_puts_the_pictures_first() -> None:
-    asked = Conversation.ask("What is it?", DOT, DOT, system="Be brief.")
+    asked = Conversation.from_prompt("What is it?", DOT, DOT, system="Be brief.")
     assert asked.turns == (
         Turn("system", (Text("Be brief."),)),
         Turn("user", (DOT, DOT, Text("What is it?"))),
@@ -30,7 +30,9 @@ def test_a_question_about_pictures_puts_the_pictures_first() -> None:
 
 
 def test_conversations_are_values() -> None:
-    first, second = (Conversation.ask("Q", Image(b"abc", 1, 1, name)) for name in ("a", "b"))
+    first, second = (
+        Conversation.from_prompt("Q", Image(b"abc", 1, 1, name)) for name in ("a", "b")
+    )
     assert first == second
     assert len({first, second}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -40,7 +42,7 @@ def test_conversations_are_values() -> None:
 @pytest.mark.parametrize("question", ["", "  \n"])
 def test_a_blank_question_is_refused(question: str) -> None:
     with pytest.raises(BadConversation, match="empty"):
-        Conversation.ask(question, DOT)
+        Conversation.from_prompt(question, DOT)
 
 
 @pytest.mark.parametrize("turns", [(), (Turn("assistant", (Text("Hello"),)),)])

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dreamr.conversation import Conversation, Image, Text, Turn
-from dreamr.engines import Chunk, Context, Engine, Failure, Sampling, ScriptedEngine
+from dreamr.engines import Chunk, Context, Engine, Failure, SamplingParams, ScriptedEngine
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
@@ -15,7 +15,7 @@ TALK = Conversation((Turn("user", (Text("What is 2 + 2?"),)),))
 
 def read(engine: Engine, *prefix: str, **sampling: Any) -> list[Chunk]:
     async def main() -> list[Chunk]:
-        stream = engine.stream(Context(TALK, prefix), Sampling(**sampling))
+        stream = engine.stream(Context(TALK, prefix), SamplingParams(**sampling))
         return [chunk async for chunk in stream]
 
     return anyio.run(main)
@@ -100,7 +100,7 @@ def test_a_stream_fails_after_so_many_tokens() -> None:
     chunks: list[Chunk] = []
 
     async def main() -> None:
-        async for chunk in engine.stream(Context(TALK), Sampling()):
+        async for chunk in engine.stream(Context(TALK), SamplingParams()):
             chunks.append(chunk)
 
     with pytest.raises(EngineError, match="busy"):
@@ -129,7 +129,7 @@ def test_closing_a_stream_cancels_it() -> None:
     engine = ScriptedEngine(script="a b c")
 
     async def main() -> None:
-        stream = engine.stream(Context(TALK), Sampling())
+        stream = engine.stream(Context(TALK), SamplingParams())
         await anext(stream)
         assert engine.open_streams == 1
         await stream.aclose()
@@ -142,7 +142,7 @@ def test_latencies_pass_in_time() -> None:
     async def main() -> float:
         engine = ScriptedEngine(script="a b", token_seconds=0.002, judge_seconds=0.003)
         start = anyio.current_time()
-        async for _ in engine.stream(Context(TALK), Sampling()):
+        async for _ in engine.stream(Context(TALK), SamplingParams()):
             pass
         await engine.judge(Context(TALK), ["a"])
         return anyio.current_time() - start
@@ -151,7 +151,7 @@ def test_latencies_pass_in_time() -> None:
 
 
 def test_a_conversation_counts_its_words_and_pictures() -> None:
-    talk = Conversation.ask("How many are there?", Image(bytes(3), 1, 1))
+    talk = Conversation.from_prompt("How many are there?", Image(bytes(3), 1, 1))
     assert anyio.run(ScriptedEngine().count, talk) == 5
 
 
@@ -175,7 +175,7 @@ def test_more_calls_than_it_has_capacity_for_take_longer() -> None:
 def test_agreement_is_seen_from_the_script() -> None:
     engine = ScriptedEngine(script="one two three four", opinion=0.0)
     (found,) = judged(engine, ("one ",), "two three five", query=Query("agreement"))
-    assert (found.tokens, found.agreed) == (3, 2)
+    assert (found.tokens, found.matched_tokens) == (3, 2)
 
 
 def test_there_is_no_opinion_on_what_nobody_asks_about() -> None:

@@ -4,89 +4,99 @@ import math
 
 import pytest
 
-from dreamr.gate import CascadeGate, ContinuationGate, Evidence, FixedGate, Situation
+from dreamr.gate import CascadeGate, Evidence, LikelihoodGate, RatioGate, StepContext
 from dreamr.steps import Ending, Step
 
-STEP = Situation(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER), 0)
-CUT = Situation(Step("Tea costs", 5, Ending.CAP), 0)
+STEP = StepContext(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER), 0)
+CUT = StepContext(Step("Tea costs", 5, Ending.CAP), 0)
 
 
-def known(weakest: float, positive: float = 0.0, negative: float = 0.0) -> Evidence:
-    return Evidence(positive, negative, continuation=0.95, weakest=weakest)
+def known(min_margin: float, positive: float = 0.0, negative: float = 0.0) -> Evidence:
+    return Evidence(positive, negative, mean_margin=0.95, min_margin=min_margin)
 
 
 def test_what_the_target_is_sure_of_is_accepted_unasked() -> None:
-    verdict = CascadeGate(sure=0.3).decide(known(0.4), STEP)
+    verdict = CascadeGate(target_confidence=0.3).decide(known(0.4), STEP)
     assert verdict.accepted
-    assert verdict.ratio == 0.95
+    assert verdict.score == 0.95
 
 
 def test_what_it_is_not_sure_of_is_decided_by_the_answer() -> None:
-    gate = CascadeGate(0.7, sure=0.3)
+    gate = CascadeGate(0.7, target_confidence=0.3)
     assert gate.decide(known(0.1, 0.9, 0.1), STEP).accepted
     refused = gate.decide(known(0.2, 0.1, 0.9), STEP)
-    assert (refused.accepted, refused.ratio) == (False, pytest.approx(0.1))
+    assert (refused.accepted, refused.score) == (False, pytest.approx(0.1))
 
 
 def test_whether_an_engine_asked_all_the_same_changes_nothing() -> None:
-    for weakest in (0.2, 0.4):
+    for min_margin in (0.2, 0.4):
         for answers in ((0.1, 0.9), (0.9, 0.1)):
-            asked = CascadeGate(sure=0.3).decide(known(weakest, *answers), STEP).accepted
-            if weakest >= 0.3:
-                assert asked == CascadeGate(sure=0.3).decide(known(weakest), STEP).accepted
+            asked = (
+                CascadeGate(target_confidence=0.3)
+                .decide(known(min_margin, *answers), STEP)
+                .accepted
+            )
+            if min_margin >= 0.3:
+                assert (
+                    asked
+                    == CascadeGate(target_confidence=0.3).decide(known(min_margin), STEP).accepted
+                )
 
 
 def test_a_doubt_that_nobody_asked_about_is_no_yes() -> None:
-    assert not CascadeGate(sure=0.3).decide(known(0.2), STEP).accepted
-    assert not CascadeGate(sure=0.3).decide(Evidence(0.0, 0.0), STEP).accepted
+    assert not CascadeGate(target_confidence=0.3).decide(known(0.2), STEP).accepted
+    assert not CascadeGate(target_confidence=0.3).decide(Evidence(0.0, 0.0), STEP).accepted
 
 
-def drafted(least: float | None, ending: Ending = Ending.DELIMITER) -> Situation:
-    return Situation(Step("Tea costs 12.\n\n", 5, ending, least, least), 0)
+def drafted(least: float | None, ending: Ending = Ending.DELIMITER) -> StepContext:
+    return StepContext(Step("Tea costs 12.\n\n", 5, ending, least, least), 0)
 
 
 def test_what_the_draft_is_sure_of_needs_no_target() -> None:
-    gate = CascadeGate(trust=0.9)
-    verdict = gate.at_once(drafted(math.log(0.95)))
+    gate = CascadeGate(draft_confidence=0.9)
+    verdict = gate.decide_without_target(drafted(math.log(0.95)))
     assert verdict is not None
-    assert (verdict.accepted, verdict.ratio, verdict.evidence) == (True, pytest.approx(0.95), None)
-    assert gate.at_once(drafted(math.log(0.85))) is None
+    assert (verdict.accepted, verdict.score, verdict.evidence) == (True, pytest.approx(0.95), None)
+    assert gate.decide_without_target(drafted(math.log(0.85))) is None
 
 
 def test_a_draft_that_does_not_say_how_sure_it_is_is_not_trusted() -> None:
-    assert CascadeGate(trust=0.0).at_once(drafted(None)) is None
-    assert CascadeGate(trust=0.0).at_once(drafted(math.nan)) is None
-    assert CascadeGate(trust=0.0).at_once(drafted(0.0, Ending.CAP)) is None
+    assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(None)) is None
+    assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(math.nan)) is None
+    assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(0.0, Ending.CAP)) is None
 
 
 def test_nothing_is_trusted_unless_that_is_wanted() -> None:
-    assert CascadeGate().at_once(drafted(0.0)) is None
-    assert FixedGate().at_once(drafted(0.0)) is None
+    assert CascadeGate().decide_without_target(drafted(0.0)) is None
+    assert RatioGate().decide_without_target(drafted(0.0)) is None
 
 
 def test_a_cut_step_is_never_accepted() -> None:
-    assert not CascadeGate(sure=0.0).decide(known(1.0), CUT).accepted
-    assert not ContinuationGate(0.0).decide(known(1.0), CUT).accepted
+    assert not CascadeGate(target_confidence=0.0).decide(known(1.0), CUT).accepted
+    assert not LikelihoodGate(0.0).decide(known(1.0), CUT).accepted
 
 
 def test_a_continuation_is_compared_with_the_threshold() -> None:
-    assert ContinuationGate(0.95).decide(known(0.0), STEP).accepted
-    assert not ContinuationGate(0.96).decide(known(1.0), STEP).accepted
-    unknown = ContinuationGate(0.0).decide(Evidence(1.0, 0.0), STEP)
+    assert LikelihoodGate(0.95).decide(known(0.0), STEP).accepted
+    assert not LikelihoodGate(0.96).decide(known(1.0), STEP).accepted
+    unknown = LikelihoodGate(0.0).decide(Evidence(1.0, 0.0), STEP)
     assert not unknown.accepted
     assert "does not know" in unknown.reason
 
 
 def test_each_says_what_is_to_be_asked() -> None:
-    assert (CascadeGate(sure=0.2).query.asks, CascadeGate(sure=0.2).query.sure) == ("verdict", 0.2)
-    assert ContinuationGate().query.asks == "agreement"
+    assert (
+        CascadeGate(target_confidence=0.2).query.asks,
+        CascadeGate(target_confidence=0.2).query.target_confidence,
+    ) == ("verdict", 0.2)
+    assert LikelihoodGate().query.asks == "agreement"
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_thresholds_are_shares(value: float) -> None:
-    with pytest.raises(ValueError, match="sure"):
-        CascadeGate(sure=value)
-    with pytest.raises(ValueError, match="trust"):
-        CascadeGate(trust=value)
+    with pytest.raises(ValueError, match="target_confidence"):
+        CascadeGate(target_confidence=value)
+    with pytest.raises(ValueError, match="draft_confidence"):
+        CascadeGate(draft_confidence=value)
     with pytest.raises(ValueError, match="threshold"):
-        ContinuationGate(value)
+        LikelihoodGate(value)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.gate import AgreementGate, Evidence, SameGate, ScoreGate, Situation
+from dreamr.gate import AgreementGate, Evidence, SameGate, ScoreGate, StepContext
 from dreamr.steps import Ending, Step
 
-PLAIN = Situation(Step("Tea costs 3.\n\n", 5, Ending.DELIMITER), 0)
-CUT = Situation(Step("Tea costs", 5, Ending.CAP), 0)
+PLAIN = StepContext(Step("Tea costs 3.\n\n", 5, Ending.DELIMITER), 0)
+CUT = StepContext(Step("Tea costs", 5, Ending.CAP), 0)
 
 
 def scored(**shares: float) -> Evidence:
@@ -67,8 +67,8 @@ def test_sameness_is_the_more_likely_word() -> None:
 
 
 def test_agreement_is_all_tokens_or_nothing() -> None:
-    assert AgreementGate().decide(Evidence(0, 0, tokens=5, agreed=5), PLAIN).accepted
-    verdict = AgreementGate().decide(Evidence(0, 0, tokens=5, agreed=4), PLAIN)
+    assert AgreementGate().decide(Evidence(0, 0, tokens=5, matched_tokens=5), PLAIN).accepted
+    verdict = AgreementGate().decide(Evidence(0, 0, tokens=5, matched_tokens=4), PLAIN)
     assert not verdict.accepted
-    assert verdict.ratio == 0.8
+    assert verdict.score == 0.8
     assert not AgreementGate().decide(Evidence(0, 0), PLAIN).accepted

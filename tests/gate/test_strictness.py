@@ -7,18 +7,20 @@ from dreamr.gate import (
     SIGNALS,
     AgreementGate,
     CascadeGate,
-    FixedGate,
     Gate,
     LearnedGate,
+    RatioGate,
     at_strictness,
     strictness,
 )
 
 
 def test_a_cascade_that_trusts_its_draft_is_as_strict_as_that_trust() -> None:
-    gate = CascadeGate(0.7, sure=0.3, trust=0.95)
+    gate = CascadeGate(0.7, target_confidence=0.3, draft_confidence=0.95)
     assert strictness(gate) == 0.95
-    assert at_strictness(gate, 0.99) == CascadeGate(0.7, sure=0.3, trust=0.99)
+    assert at_strictness(gate, 0.99) == CascadeGate(
+        0.7, target_confidence=0.3, draft_confidence=0.99
+    )
     assert at_strictness(CascadeGate(0.7), 0.8) == CascadeGate(0.8)
 
 
@@ -31,4 +33,4 @@ def test_what_was_set_is_what_it_is(kind: str) -> None:
 def test_a_gate_without_such_a_number_stays_as_it_is() -> None:
     assert strictness(AgreementGate()) is None
     assert at_strictness(AgreementGate(), 0.5) == AgreementGate()
-    assert strictness(FixedGate(0.6)) == 0.6
+    assert strictness(RatioGate(0.6)) == 0.6

@@ -6,43 +6,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.gate import Evidence, FixedGate, Labels, Situation, stricter
+from dreamr.gate import Evidence, Labels, RatioGate, StepContext, stricter
 from dreamr.steps import Ending, Step
 
-SITUATION = Situation(Step("so\n\n", 2, Ending.DELIMITER), position=3)
+SITUATION = StepContext(Step("so\n\n", 2, Ending.DELIMITER), position=3)
 
 
 def test_a_ratio_at_the_threshold_is_accepted() -> None:
-    verdict = FixedGate(0.75).decide(Evidence(0.75, 0.25), SITUATION)
+    verdict = RatioGate(0.75).decide(Evidence(0.75, 0.25), SITUATION)
     assert verdict.accepted
-    assert (verdict.ratio, verdict.threshold) == (0.75, 0.75)
+    assert (verdict.score, verdict.threshold) == (0.75, 0.75)
     assert verdict.evidence == Evidence(0.75, 0.25)
 
 
 def test_a_ratio_below_the_threshold_is_rejected() -> None:
-    assert not FixedGate().decide(Evidence(0.69, 0.31), SITUATION).accepted
+    assert not RatioGate().decide(Evidence(0.69, 0.31), SITUATION).accepted
 
 
 def test_the_ratio_counts_and_not_the_mass() -> None:
-    assert FixedGate().decide(Evidence(0.08, 0.01), SITUATION).accepted
+    assert RatioGate().decide(Evidence(0.08, 0.01), SITUATION).accepted
 
 
 @pytest.mark.parametrize(
     "evidence", [Evidence(0.0, 0.0), Evidence(0.009, 0.0), Evidence(math.nan, 0)]
 )
 def test_no_mass_is_no_evidence_and_says_so(evidence: Evidence) -> None:
-    verdict = FixedGate().decide(evidence, SITUATION)
+    verdict = RatioGate().decide(evidence, SITUATION)
     assert not verdict.accepted
     assert "no evidence" in verdict.reason
 
 
 def test_without_a_minimum_an_empty_mass_is_rejected_all_the_same() -> None:
-    assert not FixedGate(0.0, min_mass=0.0).decide(Evidence(0.0, 0.0), SITUATION).accepted
+    assert not RatioGate(0.0, min_mass=0.0).decide(Evidence(0.0, 0.0), SITUATION).accepted
 
 
 def test_a_cut_step_is_never_accepted() -> None:
-    cut = Situation(Step("so", 256, Ending.CAP), position=0)
-    verdict = FixedGate(0.0).decide(Evidence(1.0, 0.0), cut)
+    cut = StepContext(Step("so", 256, Ending.CAP), position=0)
+    verdict = RatioGate(0.0).decide(Evidence(1.0, 0.0), cut)
     assert not verdict.accepted
     assert "cap" in verdict.reason
 
@@ -50,14 +50,14 @@ def test_a_cut_step_is_never_accepted() -> None:
 @pytest.mark.parametrize("wrong", [{"threshold": 1.1}, {"min_mass": -0.1}, {"threshold": math.nan}])
 def test_values_outside_the_unit_interval_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must lie in"):
-        FixedGate(**wrong)
+        RatioGate(**wrong)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_more_support_never_turns_an_accept_into_a_reject(
     positive: float, negative: float, more: float, threshold: float
 ) -> None:
-    gate = FixedGate(threshold)
+    gate = RatioGate(threshold)
     low = Evidence(min(positive, more), negative)
     high = Evidence(max(positive, more), negative)
     assert gate.decide(low, SITUATION).accepted <= gate.decide(high, SITUATION).accepted
@@ -81,9 +81,9 @@ def test_labels_that_cannot_be_told_apart_are_refused(
 
 
 @given(st.floats(0, 1), st.integers(0, 8))
-def test_each_further_try_has_to_convince_more(threshold: float, retries: int) -> None:
-    assert threshold <= stricter(threshold, retries) <= stricter(threshold, retries + 1) <= 1
-    again = Situation(Step("Tea.\n\n", 2, Ending.DELIMITER), 0, retries)
-    verdict = FixedGate(threshold).decide(Evidence(threshold, 1 - threshold), again)
-    assert verdict.threshold == pytest.approx(stricter(threshold, retries))
-    assert verdict.accepted == (verdict.ratio >= verdict.threshold)
+def test_each_further_try_has_to_convince_more(threshold: float, resamples: int) -> None:
+    assert threshold <= stricter(threshold, resamples) <= stricter(threshold, resamples + 1) <= 1
+    again = StepContext(Step("Tea.\n\n", 2, Ending.DELIMITER), 0, resamples)
+    verdict = RatioGate(threshold).decide(Evidence(threshold, 1 - threshold), again)
+    assert verdict.threshold == pytest.approx(stricter(threshold, resamples))
+    assert verdict.accepted == (verdict.score >= verdict.threshold)

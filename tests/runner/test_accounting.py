@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineError, EngineLost, RunFailed
-from dreamr.runner import Settings, run
-from dreamr.schedules import METHODS, Options
-from dreamr.steps import Cutting
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import METHODS, ScheduleConfig
+from dreamr.steps import StepFormat
 from dreamr.trace import Event, LaneClosed, LaneOpened, RunFinished, StepCommitted, usage_of
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
@@ -37,11 +37,11 @@ ENGINES = st.builds(
     judge_failures=FAILURES,
 )
 OPTIONS = st.builds(
-    Options,
+    ScheduleConfig,
     window=st.integers(1, 3),
-    hedge=st.sampled_from(["always", "idle", "never"]),
-    reproducible=st.booleans(),
-    answer=st.sampled_from(["target", "verified"]),
+    fallback=st.sampled_from(["eager", "idle", "on-reject"]),
+    deterministic=st.booleans(),
+    final_answer=st.sampled_from(["target", "draft"]),
     max_steps=st.integers(1, 8),
     max_tokens=st.integers(1, 30),
 )
@@ -50,10 +50,10 @@ OPTIONS = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(METHODS), ENGINES, ENGINES, OPTIONS, st.integers(1, 8))
 def test_every_token_is_counted_once_and_every_lane_is_closed(
-    method: str, big: ScriptedEngine, small: ScriptedEngine, options: Options, cap: int
+    method: str, big: ScriptedEngine, small: ScriptedEngine, options: ScheduleConfig, cap: int
 ) -> None:
     events: list[Event] = []
-    chosen = Settings(method=method, options=options, cutting=Cutting(max_tokens=cap))
+    chosen = RunConfig(method=method, options=options, step_format=StepFormat(max_tokens=cap))
 
     async def main() -> None:
         with anyio.fail_after(30), suppress(RunFailed):

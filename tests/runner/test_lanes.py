@@ -3,10 +3,10 @@ from __future__ import annotations
 import anyio
 
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Sampling, ScriptedEngine
-from dreamr.runner.lanes import Lane, Pump
+from dreamr.engines import Context, SamplingParams, ScriptedEngine
+from dreamr.runner.lanes import Lane, StepStream
 from dreamr.schedules import Finish
-from dreamr.steps import Cutting, Step
+from dreamr.steps import Step, StepFormat
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
 
@@ -27,8 +27,8 @@ def pumped(script: str, credit: int, begun: str = "") -> list[tuple[str, Finish 
             if paused:
                 lane.grant(1)
 
-        stream = ScriptedEngine(script=script).stream(Context(TALK), Sampling())
-        await Pump(lane, Cutting(), say, pause, begun).run(stream)
+        stream = ScriptedEngine(script=script).stream(Context(TALK), SamplingParams())
+        await StepStream(lane, StepFormat(), say, pause, begun).run(stream)
 
     anyio.run(main)
     return said

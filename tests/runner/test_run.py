@@ -12,12 +12,12 @@ import anyio
 import pytest
 
 from dreamr.conversation import Conversation, Image, Text, Turn
-from dreamr.engines import Capabilities, Chunk, Context, Failure, Sampling, ScriptedEngine
+from dreamr.engines import Capabilities, Chunk, Context, Failure, SamplingParams, ScriptedEngine
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, RunFailed, Unsupported
 from dreamr.gate import VERDICT, CascadeGate, Evidence, Query
-from dreamr.runner import Settings, open_run, run
-from dreamr.schedules import Options
-from dreamr.steps import Cutting
+from dreamr.runner import RunConfig, open_run, run
+from dreamr.schedules import ScheduleConfig
+from dreamr.steps import StepFormat
 from dreamr.trace import (
     Event,
     JudgeEnded,
@@ -58,8 +58,8 @@ def go(
     on_event: Callable[[Event], None] | None = None,
     **values: Any,
 ) -> Result:
-    values.setdefault("options", Options(reproducible=True))
-    settings = Settings(method=method, **values)
+    values.setdefault("options", ScheduleConfig(deterministic=True))
+    settings = RunConfig(method=method, **values)
 
     async def main() -> Result:
         with anyio.fail_after(20):
@@ -87,7 +87,7 @@ def test_right_drafts_are_kept_and_wrong_ones_replaced(method: str) -> None:
     result = go(target(), draft(), method)
     assert texts(result) == [DRAFT[0], DRAFT[1], TARGET[2], TARGET[3]]
     assert [c.source for c in result.steps] == ["draft", "draft", "target", "target"]
-    assert [c.verdict.ratio for c in result.steps if c.verdict] == [0.9, 0.8]
+    assert [c.verdict.score for c in result.steps if c.verdict] == [0.9, 0.8]
     assert (result.answer, result.finish, result.complete) == ("3", "answer", True)
     assert result.text == "".join(texts(result))
 
@@ -146,7 +146,7 @@ def test_the_events_tell_the_whole_story_in_order() -> None:
 def test_the_draft_stays_within_its_window() -> None:
     small = draft(script=[f"step {i}\n\n" for i in range(50)])
     big = target(judge_seconds=INF)
-    settings = Settings(options=Options(window=3, hedge="never"))
+    settings = RunConfig(options=ScheduleConfig(window=3, fallback="on-reject"))
 
     async def main() -> None:
         async with open_run(TALK, target=big, draft=small, settings=settings):
@@ -196,7 +196,7 @@ def test_runs_may_share_their_engines() -> None:
     results: list[Result] = []
 
     async def one() -> None:
-        settings = Settings(options=Options(reproducible=True))
+        settings = RunConfig(options=ScheduleConfig(deterministic=True))
         results.append(await run(TALK, target=big, draft=small, settings=settings))
 
     async def main() -> None:
@@ -272,16 +272,16 @@ def test_a_draft_that_ends_the_targets_step_alike_goes_on_behind_it() -> None:
     class Slow(ScriptedEngine):
         """Writes nothing of its own before the draft has written what it is waited for."""
 
-        async def stream(self, context: Context, sampling: Sampling) -> Any:
+        async def stream(self, context: Context, sampling: SamplingParams) -> Any:
             while small.streams < 2 or small.open_streams:
                 await anyio.lowlevel.checkpoint()
             async for chunk in super().stream(context, sampling):
                 yield chunk
 
-    rejected = Evidence(0.0, 1.0, own="Tea costs ")
+    rejected = Evidence(0.0, 1.0, target_prefix="Tea costs ")
     big = Slow(script=TARGET, opinion={DRAFT[0]: rejected, **dict.fromkeys(TARGET, 1.0)})
     small = draft(script={"": DRAFT[0], "Tea costs ": "".join(TARGET)[len("Tea costs ") :]})
-    result = go(big, small, options=Options())
+    result = go(big, small, options=ScheduleConfig())
     assert texts(result) == TARGET
     assert [c.source for c in result.steps] == ["target", "draft", "draft", "target"]
     assert small.streams == 2
@@ -298,8 +298,8 @@ def test_nothing_is_asked_about_an_answer_that_the_target_writes_itself() -> Non
             asked.append(query)
             return await super().judge(context, candidates, query)
 
-    for answer in ("target", "verified"):
-        go(Curious(script=TARGET), draft(), options=Options(answer=answer))  # type: ignore[arg-type]
+    for answer in ("target", "draft"):
+        go(Curious(script=TARGET), draft(), options=ScheduleConfig(final_answer=answer))  # type: ignore[arg-type]
     about = {query.concerns("\nAnswer: 4") for query in asked}
     assert about == {False, True}
     assert all(query.concerns("Tea is 2.\n\n") for query in asked)
@@ -342,7 +342,7 @@ def test_a_target_lost_while_it_judges_ends_the_run(method: str) -> None:
 def test_a_failed_target_cancels_the_judge_call_under_way() -> None:
     big = target(judge_seconds=INF, stream_failures={0: Failure(EngineError("full"), 2)})
     with pytest.raises(RunFailed, match="full") as failed:
-        go(big, draft(script=["a\n\n"] * 9), options=Options(window=1))
+        go(big, draft(script=["a\n\n"] * 9), options=ScheduleConfig(window=1))
     assert isinstance(failed.value.result, Result)
     ended = [e for e in failed.value.result.events if isinstance(e, JudgeEnded)]
     assert [e.verdicts for e in ended] == [()]
@@ -362,7 +362,7 @@ def test_a_hanging_judge_ends_the_run() -> None:
 
 def test_a_draft_without_delimiters_costs_no_more_than_its_cap() -> None:
     small = draft(script="and so on " * 1000)
-    result = go(target(), small, cutting=Cutting(max_tokens=8))
+    result = go(target(), small, step_format=StepFormat(max_tokens=8))
     assert texts(result) == TARGET
     assert small.written <= 4 * 8
     assert "cap" in next(e for e in result.events if isinstance(e, StepRejected)).verdict.reason
@@ -371,7 +371,9 @@ def test_a_draft_without_delimiters_costs_no_more_than_its_cap() -> None:
 @pytest.mark.parametrize("method", ["target", *METHODS])
 def test_a_target_that_never_ends_gives_a_bounded_run(method: str) -> None:
     endless = target(script=lambda context: "and so on\n\n" * 500, opinion=0.0)
-    result = go(endless, draft(script="or not\n\n" * 500), method, options=Options(max_steps=9))
+    result = go(
+        endless, draft(script="or not\n\n" * 500), method, options=ScheduleConfig(max_steps=9)
+    )
     assert (result.finish, result.complete, result.answer) == ("length", False, "")
     assert len(result.steps) == 9
     assert "limit" in notes(result)
@@ -380,15 +382,15 @@ def test_a_target_that_never_ends_gives_a_bounded_run(method: str) -> None:
 @pytest.mark.parametrize("method", ["target", *METHODS])
 def test_a_target_without_delimiters_is_bounded_by_tokens(method: str) -> None:
     endless = target(script=lambda context: "and so on " * 500, opinion=0.0)
-    options = Options(max_tokens=50)
-    result = go(endless, draft(), method, options=options, cutting=Cutting(max_tokens=20))
+    options = ScheduleConfig(max_tokens=50)
+    result = go(endless, draft(), method, options=options, step_format=StepFormat(max_tokens=20))
     assert result.finish == "length"
     assert [c.step.tokens for c in result.steps] == [20, 20, 10]
 
 
 def test_an_endless_answer_is_cut_and_kept() -> None:
     endless = target(script="Answer: 3 " + "3 " * 500)
-    result = go(endless, method="target", cutting=Cutting(max_answer_tokens=4))
+    result = go(endless, method="target", step_format=StepFormat(max_answer_tokens=4))
     assert (result.answer, result.finish) == ("3 3 3", "length")
 
 
@@ -410,7 +412,7 @@ def test_without_a_marked_answer_the_last_step_is_the_answer() -> None:
 
 
 def test_a_verified_draft_may_answer_itself() -> None:
-    options = Options(answer="verified", reproducible=True)
+    options = ScheduleConfig(final_answer="draft", deterministic=True)
     result = go(target(opinion=1.0), draft(), options=options)
     assert texts(result) == DRAFT
     assert (result.answer, result.usage.target.kept) == ("4", 0)
@@ -424,36 +426,40 @@ def test_what_the_draft_is_sure_of_is_committed_unseen() -> None:
 
     says = Capabilities(logprobs=True)
     big, small = target(opinion=1.0), draft(sureness=sureness, capabilities=says)
-    options = Options(answer="verified", reproducible=True)
-    result = go(big, small, options=options, gate=CascadeGate(trust=0.9))
+    options = ScheduleConfig(final_answer="draft", deterministic=True)
+    result = go(big, small, options=options, gate=CascadeGate(draft_confidence=0.9))
     assert texts(result) == DRAFT
     seen = [step.verdict is not None and step.verdict.evidence is not None for step in result.steps]
     assert seen == [False, False, True, True]
-    assert result.steps[0].step.least == pytest.approx(math.log(0.99))
-    assert result.steps[2].step.least == pytest.approx(math.log(0.5))
+    assert result.steps[0].step.min_logprob == pytest.approx(math.log(0.99))
+    assert result.steps[2].step.min_logprob == pytest.approx(math.log(0.5))
 
 
 def test_an_end_without_a_token_of_its_own_leaves_the_last_step_as_sure_as_it_is() -> None:
     class Late(ScriptedEngine):
-        async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        async def stream(
+            self, context: Context, sampling: SamplingParams
+        ) -> AsyncGenerator[Chunk, None]:
             async for chunk in super().stream(context, sampling):
                 yield replace(chunk, finish=None)
             yield Chunk("", 0, "stop")
 
     says = Capabilities(logprobs=True)
     small = Late(script=DRAFT, sureness=lambda token: 1.0, capabilities=says)
-    options = Options(answer="verified", reproducible=True)
-    result = go(target(), small, options=options, gate=CascadeGate(trust=0.9))
+    options = ScheduleConfig(final_answer="draft", deterministic=True)
+    result = go(target(), small, options=options, gate=CascadeGate(draft_confidence=0.9))
     assert texts(result) == DRAFT
     assert not any(isinstance(event, JudgeEnded) for event in result.events)
 
 
 def test_another_try_wins_over_a_target_that_takes_long() -> None:
     """It is drawn with a seed of its own, and judged by a stricter gate."""
-    seeds: list[Sampling] = []
+    seeds: list[SamplingParams] = []
 
     class Trying(ScriptedEngine):
-        async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        async def stream(
+            self, context: Context, sampling: SamplingParams
+        ) -> AsyncGenerator[Chunk, None]:
             seeds.append(sampling)
             self.script = TARGET if sampling.temperature > 0 else DRAFT
             async for chunk in super().stream(context, sampling):
@@ -461,10 +467,10 @@ def test_another_try_wins_over_a_target_that_takes_long() -> None:
 
     opinion = {DRAFT[0]: 0.1, TARGET[0]: 0.8, TARGET[1]: 0.9}
     big = target(opinion=opinion, token_seconds=0.05)
-    options = Options(retries=2, answer="verified")
+    options = ScheduleConfig(resamples=2, final_answer="draft")
     result = go(big, Trying(script=DRAFT, name="small"), options=options)
     tries = [sampling for sampling in seeds if sampling.temperature > 0]
-    assert len({sampling.seed for sampling in tries}) == options.retries
+    assert len({sampling.seed for sampling in tries}) == options.resamples
     assert {sampling.temperature for sampling in tries} == {0.7}
     refused = [event for event in result.events if isinstance(event, StepRejected)]
     first = [(e.step.text, round(e.verdict.threshold, 3)) for e in refused if e.position == 0]
@@ -472,7 +478,11 @@ def test_another_try_wins_over_a_target_that_takes_long() -> None:
 
 
 def test_a_draft_that_cannot_say_how_sure_it_is_is_judged_as_ever() -> None:
-    result = go(target(opinion=1.0), draft(sureness=lambda token: 1.0), gate=CascadeGate(trust=0.9))
+    result = go(
+        target(opinion=1.0),
+        draft(sureness=lambda token: 1.0),
+        gate=CascadeGate(draft_confidence=0.9),
+    )
     drafted = [step for step in result.steps if step.source == "draft"]
     assert drafted
     assert all(step.verdict is not None and step.verdict.evidence for step in drafted)
@@ -486,7 +496,7 @@ def test_a_claimed_answer_is_left_to_the_target() -> None:
 
 def test_a_stream_that_forgets_to_finish_has_ended() -> None:
     class Forgetful(ScriptedEngine):
-        async def stream(self, context: Context, sampling: Sampling) -> Any:
+        async def stream(self, context: Context, sampling: SamplingParams) -> Any:
             yield Chunk("Answer: 5", 2)
 
     assert go(Forgetful(), method="target").answer == "5"
@@ -512,21 +522,21 @@ def test_a_draft_without_eyes_is_left_out_of_a_picture() -> None:
 
 
 def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
-    seen: dict[str, Sampling] = {}
+    seen: dict[str, SamplingParams] = {}
 
     class Curious(ScriptedEngine):
-        def stream(self, context: Context, sampling: Sampling) -> Any:
+        def stream(self, context: Context, sampling: SamplingParams) -> Any:
             seen[self.name] = sampling
             return super().stream(context, sampling)
 
     go(
         Curious(name="big", script=TARGET),
         Curious(name="small", script=DRAFT),
-        sampling=Sampling(max_tokens=1, seed=7, lookup=10, reuse=False),
-        draft_sampling=Sampling(temperature=0.5),
-        options=Options(max_tokens=99, hedge="never"),
+        sampling=SamplingParams(max_tokens=1, seed=7, lookup=10, token_reuse=False),
+        draft_sampling=SamplingParams(temperature=0.5),
+        options=ScheduleConfig(max_tokens=99, fallback="on-reject"),
     )
-    assert (seen["big"].seed, seen["big"].lookup, seen["big"].reuse) == (7, 10, False)
+    assert (seen["big"].seed, seen["big"].lookup, seen["big"].token_reuse) == (7, 10, False)
     assert seen["small"].temperature == 0.5
     assert seen["small"].max_tokens == 99
 
@@ -535,13 +545,13 @@ def test_only_the_target_looks_words_up() -> None:
     seen: dict[str, int] = {}
 
     class Curious(ScriptedEngine):
-        def stream(self, context: Context, sampling: Sampling) -> Any:
+        def stream(self, context: Context, sampling: SamplingParams) -> Any:
             seen[self.name] = sampling.lookup
             return super().stream(context, sampling)
 
     go(
         Curious(name="big", script=TARGET),
         Curious(name="small", script=DRAFT),
-        sampling=Sampling(lookup=10),
+        sampling=SamplingParams(lookup=10),
     )
     assert seen == {"big": 10, "small": 0}

@@ -6,7 +6,7 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.runner.signal_queue import Mailbox
+from dreamr.runner.signal_queue import SignalQueue
 
 
 @given(st.lists(st.lists(st.integers())))
@@ -14,12 +14,12 @@ def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
     sent = [message for burst in bursts for message in burst]
     read: list[int] = []
 
-    async def reader(mailbox: Mailbox[int]) -> None:
+    async def reader(mailbox: SignalQueue[int]) -> None:
         while len(read) < len(sent):
             read.append(await mailbox.get())
 
     async def main() -> None:
-        mailbox = Mailbox[int]()
+        mailbox = SignalQueue[int]()
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(reader, mailbox)
@@ -34,7 +34,7 @@ def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
 
 def test_a_reader_that_is_cancelled_loses_nothing() -> None:
     async def main() -> None:
-        mailbox = Mailbox[str]()
+        mailbox = SignalQueue[str]()
         with anyio.CancelScope() as scope:
             scope.cancel()
             await mailbox.get()

@@ -14,22 +14,22 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
-    Extend,
+    ExtendJudge,
     Finish,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     JudgeFailed,
     LaneEnded,
     LaneFailed,
     OpenLane,
-    Options,
     Reject,
-    Report,
     Schedule,
+    ScheduleConfig,
     Signal,
     StepDone,
+    Warn,
 )
 from dreamr.steps import Ending, Step
 
@@ -62,7 +62,7 @@ class World:
     odd_steps: float = 0.1
     alike: float = 0.0
     shown: float = 0.5
-    trusted: float = 0.0
+    skipped_verification: float = 0.0
 
     def write(self, role: str, prefix: Sequence[str]) -> Writing:
         luck = random.Random(f"{self.seed} alike {''.join(prefix)}")
@@ -83,19 +83,19 @@ class World:
         step, finish = self.write("draft", [*prefix, f"try {number}"])
         return (None if step is None else replace(step, text=f"try {step.text}")), finish
 
-    def verdict(self, prefix: Sequence[str], step: Step, retries: int = 0) -> Verdict:
-        luck = random.Random(f"{self.seed} judge {retries} {''.join(prefix)}|{step.text}")
+    def verdict(self, prefix: Sequence[str], step: Step, resamples: int = 0) -> Verdict:
+        luck = random.Random(f"{self.seed} judge {resamples} {''.join(prefix)}|{step.text}")
         accepted, ratio = luck.random() < self.acceptance, luck.random()
         own, _ = self.write("target", prefix)
         shown = own is not None and luck.random() < self.shown
         begun = own.text[: luck.randint(1, len(own.text))] if own is not None and shown else ""
-        evidence = Evidence(ratio, 1 - ratio, own=begun)
+        evidence = Evidence(ratio, 1 - ratio, target_prefix=begun)
         return Verdict(accepted, ratio, 0.5, "the world says so", evidence)
 
-    def at_once(self, prefix: Sequence[str], step: Step) -> Verdict | None:
+    def decide_without_target(self, prefix: Sequence[str], step: Step) -> Verdict | None:
         """On a drafted step about which nobody need be asked."""
         luck = random.Random(f"{self.seed} trust {''.join(prefix)}|{step.text}")
-        if step.ending is Ending.CAP or luck.random() >= self.trusted:
+        if step.ending is Ending.CAP or luck.random() >= self.skipped_verification:
             return None
         return Verdict(True, 0.99, 0.95, "the draft is sure of it")
 
@@ -125,7 +125,7 @@ class _Lane:
     prefix: list[str]
     credit: int
     begun: str = ""
-    retry: int = 0
+    resample: int = 0
     busy: bool = False
 
 
@@ -150,7 +150,7 @@ class Adversary:
 
     schedule: Schedule
     world: World
-    options: Options
+    options: ScheduleConfig
     pace: Pace = field(default_factory=Pace)
     seed: int = 0
     failures: float = 0.0
@@ -231,8 +231,8 @@ class Adversary:
         lane.busy = False
         if lane.role in self.lost or self.unlucky(lane.role):
             return self.fail(number, lane)
-        if lane.retry:
-            step, finish = self.world.try_again(lane.prefix, lane.retry)
+        if lane.resample:
+            step, finish = self.world.try_again(lane.prefix, lane.resample)
         elif lane.begun:
             step, finish = self.world.complete(lane.prefix, lane.begun)
             lane.begun = ""
@@ -243,15 +243,15 @@ class Adversary:
         if step is None:
             assert finish is not None
             return LaneEnded(number, finish)
-        if lane.retry:
+        if lane.resample:
             assert lane.prefix == self.text, "another try for what is decided"
-            self.tries[lane.retry] = step
+            self.tries[lane.resample] = step
         elif lane.role == "draft":
             self.waiting.append((len(lane.prefix), step))
         else:
             self.own.append((len(lane.prefix), step))
-        sure = lane.role == "draft" and not lane.retry
-        verdict = self.world.at_once(lane.prefix, step) if sure else None
+        target_confidence = lane.role == "draft" and not lane.resample
+        verdict = self.world.decide_without_target(lane.prefix, step) if target_confidence else None
         lane.prefix.append(step.text)
         lane.credit -= 1
         self.keep_busy(number)
@@ -295,28 +295,28 @@ class Adversary:
 
     def obey(self, command: Command) -> None:
         match command:
-            case OpenLane(number, role, prefix, credit, max_tokens, _, begun, retry):
+            case OpenLane(number, role, prefix, credit, max_tokens, _, begun, resample):
                 assert credit >= 1
                 drafted = len(prefix) - len(self.text)
                 assert max_tokens == self.room(drafted)
                 if not (self.ahead and role == "target"):
                     assert drafted == 0, "a lane must begin at the frontier"
                     others = [lane for lane in self.lanes.values() if lane.role == role]
-                    assert all(retry and lane.retry for lane in others), "two at once"
+                    assert all(resample and lane.resample for lane in others), "two at once"
                 assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
                 if begun:
                     assert role == "draft"
                     own, _ = self.world.write("target", prefix)
                     assert own is not None
                     assert own.text.startswith(begun)
-                if retry:
+                if resample:
                     self.raced = self.raced + 1 if others else 1
-                    assert (role, retry, credit) == ("draft", self.raced, 1)
-                    assert retry <= self.options.retries, "more tries than were allowed"
+                    assert (role, resample, credit) == ("draft", self.raced, 1)
+                    assert resample <= self.options.resamples, "more tries than were allowed"
                     assert not self.waiting, "a race while drafted steps wait"
-                self.lanes[number] = _Lane(role, list(prefix), credit, begun, retry)
+                self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
                 self.keep_busy(number)
-            case Grant(number, steps):
+            case GrantSteps(number, steps):
                 self.lanes[number].credit += steps
                 self.keep_busy(number)
             case CloseLane(number):
@@ -331,7 +331,7 @@ class Adversary:
                     )
                 self.ask(command)
                 self.later("judge", Judged(call, self.verdicts(self.calls[call])))
-            case Extend(call, candidates):
+            case ExtendJudge(call, candidates):
                 assert candidates
                 judge = self.calls[call]
                 self.ask(Judge(call, judge.prefix, judge.candidates + candidates))
@@ -350,7 +350,7 @@ class Adversary:
             case Discard(position, step, _):
                 assert self.ahead or position == len(self.commits)
                 self.own.remove((position, step))
-            case Report(message):
+            case Warn(message):
                 self.reports.append(message)
             case Finished():
                 self.finished = command
@@ -359,8 +359,8 @@ class Adversary:
         """A new call, or one that has grown."""
         candidates = list(judge.candidates)
         assert list(judge.prefix) == self.text
-        if judge.retries:
-            assert candidates == [self.tries[judge.retries]]
+        if judge.resamples:
+            assert candidates == [self.tries[judge.resamples]]
         else:
             assert candidates == [step for _, step in self.waiting[: len(candidates)]]
         assert candidates
@@ -369,7 +369,7 @@ class Adversary:
     def verdicts(self, judge: Judge) -> tuple[Verdict, ...]:
         before, verdicts = list(judge.prefix), []
         for step in judge.candidates:
-            verdicts.append(self.world.verdict(before, step, judge.retries))
+            verdicts.append(self.world.verdict(before, step, judge.resamples))
             before.append(step.text)
         return tuple(verdicts)
 
@@ -388,7 +388,7 @@ class Adversary:
             assert self.world.try_again(self.text, number)[0] == step
             assert command.verdict == self.world.verdict(self.text, step, number)
             assert command.verdict.accepted
-            assert not any(lane.retry for lane in self.lanes.values()), "the race goes on"
+            assert not any(lane.resample for lane in self.lanes.values()), "the race goes on"
             self.commits.append(command)
             return
         if command.source == "draft":
@@ -399,8 +399,11 @@ class Adversary:
                 if command.verdict.reason == "the target wrote the same":
                     assert self.world.write("target", self.text)[0] == step
                 else:
-                    trust = self.world.at_once(self.text, step)
-                    assert command.verdict in (trust, self.world.verdict(self.text, step))
+                    draft_confidence = self.world.decide_without_target(self.text, step)
+                    assert command.verdict in (
+                        draft_confidence,
+                        self.world.verdict(self.text, step),
+                    )
         else:
             self.own.remove((command.position, step))
             assert command.verdict is None

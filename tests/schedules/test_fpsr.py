@@ -13,22 +13,22 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
-    Extend,
+    ExtendJudge,
     Finish,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     JudgeFailed,
     LaneEnded,
     LaneFailed,
     OpenLane,
-    Options,
     Reject,
-    Report,
     Role,
+    ScheduleConfig,
     Signal,
     StepDone,
+    Warn,
     by_name,
 )
 from dreamr.steps import Ending, Step
@@ -38,7 +38,7 @@ C = TypeVar("C", bound=Command)
 YES = Verdict(True, 0.9, 0.7, "")
 NO = Verdict(False, 0.1, 0.7, "")
 SURE = Verdict(True, 0.99, 0.95, "")
-NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, own="ow"))
+NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, target_prefix="ow"))
 
 
 def step(text: str, ending: Ending = Ending.DELIMITER) -> Step:
@@ -54,7 +54,7 @@ class Talk:
     """A schedule, and which lanes and call are open in it."""
 
     def __init__(self, **options: object) -> None:
-        self.schedule = by_name("fpsr", Options(**options))  # type: ignore[arg-type]
+        self.schedule = by_name("fpsr", ScheduleConfig(**options))  # type: ignore[arg-type]
         self.lanes: dict[Role, int] = {}
         self.call = -1
         self.said: list[Command] = []
@@ -100,27 +100,27 @@ class Talk:
 
 
 def test_the_draft_and_the_hedge_begin_together() -> None:
-    draft, hedge = Talk(window=3).said
+    draft, fallback = Talk(window=3).said
     assert draft == OpenLane(0, "draft", (), 3, 8192)
-    assert hedge == OpenLane(1, "target", (), 1, 8192)
+    assert fallback == OpenLane(1, "target", (), 1, 8192)
 
 
-def raced(retries: int = 2) -> tuple[Talk, list[int]]:
+def raced(resamples: int = 2) -> tuple[Talk, list[int]]:
     """After a rejection, with the lanes of the other tries."""
-    talk = Talk(retries=retries)
+    talk = Talk(resamples=resamples)
     talk.writes("draft", A)
     talk.judges(NO_BUT)
-    return talk, [lane.lane for lane in talk.all(OpenLane) if lane.retry]
+    return talk, [lane.lane for lane in talk.all(OpenLane) if lane.resample]
 
 
 def test_after_a_rejection_other_candidates_race_against_the_target() -> None:
     talk, lanes = raced()
     opened = talk.all(OpenLane)
-    assert [(lane.role, lane.retry, lane.credit) for lane in opened] == [
+    assert [(lane.role, lane.resample, lane.credit) for lane in opened] == [
         ("draft", 1, 1),
         ("draft", 2, 1),
     ]
-    assert talk.tell(StepDone(lanes[0], B))[-1] == Judge(1, (), (B,), retries=1)
+    assert talk.tell(StepDone(lanes[0], B))[-1] == Judge(1, (), (B,), resamples=1)
     talk.tell(Judged(1, (YES,)))
     assert talk.only(Commit) == Commit(0, B, "draft", YES)
     assert [lane.lane for lane in talk.all(CloseLane)] == [1, lanes[1]]
@@ -131,7 +131,7 @@ def test_candidates_of_a_race_are_judged_one_at_a_time() -> None:
     talk, lanes = raced()
     talk.tell(StepDone(lanes[1], B))
     assert not [c for c in talk.tell(StepDone(lanes[0], C1)) if isinstance(c, Judge)]
-    assert talk.tell(Judged(1, (NO,))) == [Reject(0, B, NO), Judge(2, (), (C1,), retries=1)]
+    assert talk.tell(Judged(1, (NO,))) == [Reject(0, B, NO), Judge(2, (), (C1,), resamples=1)]
 
 
 def test_a_race_never_holds_the_target_up() -> None:
@@ -161,15 +161,15 @@ def test_a_try_that_ends_the_reasoning_or_is_cut_is_left_to_the_target() -> None
 
 def test_a_try_that_fails_leaves_the_race_to_the_others() -> None:
     talk, lanes = raced()
-    assert [type(c) for c in talk.tell(LaneFailed(lanes[0], "gone"))] == [Report]
-    assert talk.tell(StepDone(lanes[1], B))[-1] == Judge(1, (), (B,), retries=2)
+    assert [type(c) for c in talk.tell(LaneFailed(lanes[0], "gone"))] == [Warn]
+    assert talk.tell(StepDone(lanes[1], B))[-1] == Judge(1, (), (B,), resamples=2)
 
 
 def test_a_race_and_reproducibility_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="timing"):
-        Options(retries=1, reproducible=True)
-    with pytest.raises(ValueError, match="retries"):
-        Options(retries=-1)
+        ScheduleConfig(resamples=1, deterministic=True)
+    with pytest.raises(ValueError, match="resamples"):
+        ScheduleConfig(resamples=-1)
 
 
 def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
@@ -182,14 +182,14 @@ def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
 def test_a_step_that_needs_none_goes_along_behind_one_that_does() -> None:
     talk = Talk()
     talk.writes("draft", A)
-    assert talk.writes("draft", B, verdict=SURE) == [Extend(0, (B,))]
-    assert talk.writes("draft", C1) == [Extend(0, (C1,))]
+    assert talk.writes("draft", B, verdict=SURE) == [ExtendJudge(0, (B,))]
+    assert talk.writes("draft", C1) == [ExtendJudge(0, (C1,))]
     talk.judges(YES, NO, YES)
     assert [commit.verdict for commit in talk.all(Commit)] == [YES, SURE, YES]
 
 
 def test_a_sure_answer_ends_the_run_only_where_the_draft_may_answer() -> None:
-    talk = Talk(answer="verified")
+    talk = Talk(final_answer="draft")
     talk.writes("draft", ANSWER, "stop", verdict=SURE)
     assert talk.only(Finished).finish == "answer"
     talk = Talk()
@@ -201,8 +201,8 @@ def test_a_sure_answer_ends_the_run_only_where_the_draft_may_answer() -> None:
 def test_steps_that_are_complete_before_a_verdict_join_the_call() -> None:
     talk = Talk()
     assert talk.writes("draft", A) == [Judge(0, (), (A,))]
-    assert talk.writes("draft", B) == [Extend(0, (B,))]
-    assert talk.writes("draft", C1) == [Extend(0, (C1,))]
+    assert talk.writes("draft", B) == [ExtendJudge(0, (B,))]
+    assert talk.writes("draft", C1) == [ExtendJudge(0, (C1,))]
     talk.judges(YES, YES, YES)
     assert [commit.step for commit in talk.all(Commit)] == [A, B, C1]
     assert not talk.all(Judge)
@@ -221,11 +221,11 @@ def test_verdicts_that_lie_ready_apply_at_once_and_the_draft_streams_on() -> Non
     for drafted in (A, B, C1):
         talk.writes("draft", drafted)
     talk.judges(YES)
-    hedge, draft = talk.lanes["target"], talk.lanes["draft"]
+    fallback, draft = talk.lanes["target"], talk.lanes["draft"]
     talk.judges(YES, YES)
     assert talk.all(Commit) == [Commit(1, B, "draft", YES), Commit(2, C1, "draft", YES)]
-    assert talk.all(Grant) == [Grant(draft, 1), Grant(draft, 1)]
-    assert talk.all(CloseLane) == [CloseLane(hedge)]
+    assert talk.all(GrantSteps) == [GrantSteps(draft, 1), GrantSteps(draft, 1)]
+    assert talk.all(CloseLane) == [CloseLane(fallback)]
     assert talk.only(OpenLane).prefix == (A.text, B.text, C1.text)
 
 
@@ -267,7 +267,7 @@ def test_where_the_target_ends_alike_what_was_drafted_behind_it_is_judged_at_onc
     assert talk.only(Commit) == Commit(0, OWN, "target")
     assert talk.only(Discard).step is OWN
     assert talk.only(Judge) == Judge(1, (OWN.text,), (B,))
-    assert talk.only(Grant).lane == talk.lanes["draft"]
+    assert talk.only(GrantSteps).lane == talk.lanes["draft"]
     assert talk.only(OpenLane).role == "target"
 
 
@@ -284,11 +284,11 @@ def test_where_the_target_ends_otherwise_the_draft_begins_anew() -> None:
     assert {(c.role, c.begun) for c in talk.all(OpenLane)} == {("draft", ""), ("target", "")}
 
 
-@pytest.mark.parametrize("why", ["reproducible", "the target was quicker"])
+@pytest.mark.parametrize("why", ["deterministic", "the target was quicker"])
 def test_the_draft_does_not_run_ahead_where_that_cannot_help(why: str) -> None:
-    talk = Talk(reproducible=why == "reproducible")
+    talk = Talk(deterministic=why == "deterministic")
     talk.writes("draft", A)
-    if why != "reproducible":
+    if why != "deterministic":
         talk.writes("target", OWN)
     talk.judges(NO_BUT)
     assert not any(command.begun for command in talk.all(OpenLane))
@@ -319,7 +319,7 @@ def test_the_target_does_not_wait_for_a_slow_draft() -> None:
 
 
 def test_with_reproducible_it_does_wait() -> None:
-    talk = Talk(reproducible=True)
+    talk = Talk(deterministic=True)
     assert talk.writes("target", OWN) == []
     talk.writes("draft", A)
     talk.judges(YES)
@@ -357,7 +357,7 @@ def test_a_drafted_end_without_delimiter_is_a_claim_too() -> None:
 
 
 def test_a_verified_answer_ends_the_run() -> None:
-    talk = Talk(answer="verified")
+    talk = Talk(final_answer="draft")
     talk.writes("draft", ANSWER, "stop")
     talk.judges(YES)
     assert talk.only(Commit) == Commit(0, ANSWER, "draft", YES, last=True)
@@ -365,7 +365,7 @@ def test_a_verified_answer_ends_the_run() -> None:
 
 
 def test_a_refused_answer_leaves_the_end_to_the_target() -> None:
-    talk = Talk(answer="verified")
+    talk = Talk(final_answer="draft")
     talk.writes("draft", ANSWER, "stop")
     talk.judges(NO)
     assert talk.only(Reject).step is ANSWER
@@ -390,7 +390,7 @@ def test_steps_before_a_cut_one_are_judged_and_nothing_is_drafted_behind_it() ->
 
 
 def test_an_idle_hedge_does_not_begin_while_a_verdict_is_pending() -> None:
-    talk = Talk(hedge="idle")
+    talk = Talk(fallback="idle")
     assert "target" in talk.lanes
     talk.writes("draft", A)
     talk.writes("draft", B)
@@ -401,7 +401,7 @@ def test_an_idle_hedge_does_not_begin_while_a_verdict_is_pending() -> None:
 
 
 def test_without_hedge_the_target_writes_only_after_a_rejection() -> None:
-    talk = Talk(hedge="never")
+    talk = Talk(fallback="on-reject")
     assert "target" not in talk.lanes
     talk.writes("draft", A)
     talk.judges(NO)
@@ -409,7 +409,7 @@ def test_without_hedge_the_target_writes_only_after_a_rejection() -> None:
 
 
 def test_an_empty_draft_falls_back_for_one_step() -> None:
-    talk = Talk(hedge="never")
+    talk = Talk(fallback="on-reject")
     talk.writes("draft", None, "stop")
     assert talk.only(OpenLane).role == "target"
     talk.writes("target", OWN)
@@ -419,8 +419,8 @@ def test_an_empty_draft_falls_back_for_one_step() -> None:
 def test_without_draft_the_target_goes_on_alone_in_one_stream() -> None:
     talk = Talk()
     talk.tell(LaneFailed(0, "gone", lost=True))
-    assert "gone" in talk.only(Report).message
-    talk.writes("target", OWN)  # the hedge, which may write one step
+    assert "gone" in talk.only(Warn).message
+    talk.writes("target", OWN)  # the fallback, which may write one step
     assert talk.only(OpenLane).credit == 256
     for _ in range(3):
         assert [type(c) for c in talk.writes("target", OWN)] == [Commit]
@@ -442,7 +442,7 @@ def test_a_draft_that_fails_three_times_is_given_up() -> None:
     talk = Talk()
     for failures in (1, 2, 3):
         talk.tell(LaneFailed(talk.lanes.pop("draft"), "busy"))
-        assert ("alone" in talk.only(Report).message) == (failures == 3)
+        assert ("alone" in talk.only(Warn).message) == (failures == 3)
         talk.writes("target", OWN)
     assert "draft" not in talk.lanes
 
@@ -451,7 +451,7 @@ def test_a_failed_judgement_is_a_rejection() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.tell(JudgeFailed(talk.call, "overloaded"))
-    assert "overloaded" in talk.only(Report).message
+    assert "overloaded" in talk.only(Warn).message
     assert not talk.only(Reject).verdict.accepted
 
 
@@ -480,14 +480,14 @@ def test_a_target_cut_by_the_limit_on_tokens_ends_the_run_and_says_so() -> None:
     talk = Talk()
     talk.writes("target", CUT, "length")
     assert talk.only(Commit).step is CUT
-    assert "limit" in talk.only(Report).message
+    assert "limit" in talk.only(Warn).message
     assert talk.only(Finished) == Finished("length")
 
 
 def test_a_step_of_the_target_cut_by_the_cap_is_kept_and_noted() -> None:
     talk = Talk()
     talk.writes("target", CUT)
-    assert "cap" in talk.only(Report).message
+    assert "cap" in talk.only(Warn).message
     assert "draft" in talk.lanes
 
 
@@ -497,6 +497,6 @@ def test_a_limit_ends_the_run_with_what_is_there(limit: dict[str, int]) -> None:
     talk.writes("draft", A)
     talk.writes("draft", B)
     talk.judges(YES)
-    assert "limit" in talk.only(Report).message
+    assert "limit" in talk.only(Warn).message
     assert talk.only(Discard) == Discard(1, B, "draft", "the run ended")
     assert talk.said[-1] == Finished("length")

@@ -8,7 +8,7 @@ from adversary import Adversary, Outcome, Pace, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamr.schedules import METHODS, Options, by_name
+from dreamr.schedules import METHODS, ScheduleConfig, by_name
 
 UNIT = st.floats(0, 1)
 SEEDS = st.integers(0, 2**32)
@@ -20,7 +20,7 @@ WORLDS = st.builds(
     odd_steps=st.floats(0, 0.5),
     alike=st.sampled_from([0.0, 0.3]),
     shown=st.sampled_from([0.0, 0.7]),
-    trusted=st.sampled_from([0.0, 0.5, 1.0]),
+    skipped_verification=st.sampled_from([0.0, 0.5, 1.0]),
 )
 STEPWISE = [name for name in METHODS if name != "token-sd"]  # which commits pieces of steps
 PACES = st.builds(
@@ -30,16 +30,16 @@ PACES = st.builds(
     judge=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
     jitter=st.sampled_from([0.0, 1.0]),
 )
-HEDGES = st.sampled_from(["always", "idle", "never"])
+FALLBACKS = st.sampled_from(["eager", "idle", "on-reject"])
 OPTIONS = st.builds(
-    lambda retries, reproducible, **rest: Options(
-        retries=0 if reproducible else retries, reproducible=reproducible, **rest
+    lambda resamples, deterministic, **rest: ScheduleConfig(
+        resamples=0 if deterministic else resamples, deterministic=deterministic, **rest
     ),
     window=st.integers(1, 5),
-    hedge=HEDGES,
-    retries=st.integers(0, 3),
-    reproducible=st.booleans(),
-    answer=st.sampled_from(["target", "verified"]),
+    fallback=FALLBACKS,
+    resamples=st.integers(0, 3),
+    deterministic=st.booleans(),
+    final_answer=st.sampled_from(["target", "draft"]),
     max_steps=st.integers(1, 12),
     max_tokens=st.integers(1, 60),
 )
@@ -48,7 +48,7 @@ OPTIONS = st.builds(
 def drive(
     method: str,
     world: World,
-    options: Options,
+    options: ScheduleConfig,
     pace: Pace,
     seed: int = 0,
     failures: float = 0.0,
@@ -72,7 +72,7 @@ def drive(
 def test_the_invariants_hold_whatever_happens(
     method: str,
     world: World,
-    options: Options,
+    options: ScheduleConfig,
     pace: Pace,
     seed: int,
     failures: float,
@@ -90,12 +90,12 @@ def test_the_invariants_hold_whatever_happens(
 @settings(max_examples=300, deadline=None)
 @given(WORLDS, OPTIONS, PACES, SEEDS)
 def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
-    world: World, options: Options, pace: Pace, seed: int
+    world: World, options: ScheduleConfig, pace: Pace, seed: int
 ) -> None:
-    values = {name: getattr(options, name) for name in Options.__dataclass_fields__}
-    reproducible = Options(**{**values, "reproducible": True, "retries": 0})
-    one = drive("sequential", world, reproducible, pace, seed)
-    other = drive("fpsr", world, reproducible, pace, seed + 1)
+    values = {name: getattr(options, name) for name in ScheduleConfig.__dataclass_fields__}
+    deterministic = ScheduleConfig(**{**values, "deterministic": True, "resamples": 0})
+    one = drive("sequential", world, deterministic, pace, seed)
+    other = drive("fpsr", world, deterministic, pace, seed + 1)
     assert one.commits == other.commits
     assert one.finished == other.finished
 
@@ -110,9 +110,9 @@ def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
     st.floats(0, 5),
 )
 def test_fpsr_is_slower_than_the_target_alone_by_no_more_than_the_judging(
-    world: World, window: int, retries: int, max_steps: int, draft: float, judge: float
+    world: World, window: int, resamples: int, max_steps: int, draft: float, judge: float
 ) -> None:
-    options = Options(window=window, retries=retries, max_steps=max_steps)
+    options = ScheduleConfig(window=window, resamples=resamples, max_steps=max_steps)
     outcome = drive("fpsr", world, options, Pace(draft, 1.0, judge, jitter=0.0))
     ended_without_a_step = 1
     steps = len(outcome.commits) + ended_without_a_step
@@ -125,7 +125,7 @@ def test_where_all_is_accepted_only_the_draft_or_the_judge_costs_time(
     seed: int, window: int, draft: float, judge: float
 ) -> None:
     world = World(seed, acceptance=1.0, odd_drafts=0.0, odd_steps=0.0)
-    options = Options(window=window, max_steps=10, max_tokens=1000)
+    options = ScheduleConfig(window=window, max_steps=10, max_tokens=1000)
     outcome = drive("fpsr", world, options, Pace(draft, 1.0, judge, jitter=0.0))
     assert {commit.source for commit in outcome.commits} == {"draft"}
     hidden = 1 if window == 1 else 0  # one step is not drafted while it is judged

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, ScriptedEngine
 from dreamr.errors import Unsupported
-from dreamr.gate import AgreementGate, FixedGate, Gate, SameGate, ScoreGate
-from dreamr.runner import Settings, run
-from dreamr.schedules import Options
+from dreamr.gate import AgreementGate, Gate, RatioGate, SameGate, ScoreGate
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import ScheduleConfig
 from dreamr.trace import JudgeStarted, LaneOpened, Result, StepDiscarded, StepRejected
 
 TALK = Conversation((Turn("user", (Text("What do tea and milk cost?"),)),))
@@ -29,8 +29,10 @@ GATES: dict[str, Gate] = {
 
 
 def go(method: str, target: Engine | None, draft: Engine | None = None, **options: Any) -> Result:
-    gate = GATES.get(method, FixedGate())
-    chosen = Settings(method=method, gate=gate, options=Options(reproducible=True, **options))
+    gate = GATES.get(method, RatioGate())
+    chosen = RunConfig(
+        method=method, gate=gate, options=ScheduleConfig(deterministic=True, **options)
+    )
 
     async def main() -> Result:
         with anyio.fail_after(20):
@@ -101,7 +103,7 @@ def test_parse_judges_the_whole_draft_at_once_and_keeps_its_longest_valid_prefix
 
 def test_parse_accepts_a_whole_draft_with_its_answer_where_that_is_judged() -> None:
     big = ScriptedEngine(script=OWN, opinion=0.9)
-    result = go("parse", big, ScriptedEngine(script=DRAFT), answer="verified")
+    result = go("parse", big, ScriptedEngine(script=DRAFT), final_answer="draft")
     assert texts(result) == DRAFT
     assert big.streams == 0
 

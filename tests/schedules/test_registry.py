@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dreamr.errors import Unsupported
-from dreamr.schedules import METHODS, OpenLane, Options, by_name
+from dreamr.schedules import METHODS, OpenLane, ScheduleConfig, by_name
 
 
 def test_an_unknown_method_lists_the_known_ones() -> None:
@@ -19,13 +19,14 @@ def test_each_call_gives_a_fresh_schedule(method: str) -> None:
 
 
 def test_the_target_alone_streams_without_pause() -> None:
-    (command,) = by_name("target", Options(max_steps=7, max_tokens=50)).start()
+    (command,) = by_name("target", ScheduleConfig(max_steps=7, max_tokens=50)).start()
     assert command == OpenLane(0, "target", (), 7, 50)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window": 0}, {"max_steps": 0}, {"max_tokens": -1}, {"hedge": "x"}, {"answer": "x"}]
+    "wrong",
+    [{"window": 0}, {"max_steps": 0}, {"max_tokens": -1}, {"fallback": "x"}, {"final_answer": "x"}],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Options(**wrong)  # type: ignore[arg-type]
+        ScheduleConfig(**wrong)  # type: ignore[arg-type]

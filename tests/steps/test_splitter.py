@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.steps import Cutting, Ending, Step, StepCutter
+from dreamr.steps import Ending, Step, StepFormat, StepSplitter
 
-UNCAPPED = Cutting(max_tokens=10**9, max_answer_tokens=10**9)
+UNCAPPED = StepFormat(max_tokens=10**9, max_answer_tokens=10**9)
 
 
 def cut(
-    chunks: list[str], cutting: Cutting = UNCAPPED, *, truncated: bool = False
-) -> tuple[list[Step], StepCutter]:
-    cutter = StepCutter(cutting)
+    chunks: list[str], step_format: StepFormat = UNCAPPED, *, truncated: bool = False
+) -> tuple[list[Step], StepSplitter]:
+    cutter = StepSplitter(step_format)
     steps = [step for chunk in chunks for step in cutter.push(chunk, 1)]
     tail = cutter.finish(truncated=truncated)
     return steps + ([tail] if tail else []), cutter
@@ -33,7 +33,7 @@ def test_a_delimiter_may_arrive_in_two_chunks() -> None:
 
 
 def test_several_steps_may_arrive_in_one_chunk() -> None:
-    steps = StepCutter().push("one\n\ntwo\n\nthr", 6)
+    steps = StepSplitter().push("one\n\ntwo\n\nthr", 6)
     assert [step.text for step in steps] == ["one\n\n", "two\n\n"]
     assert sum(step.tokens for step in steps) < 6
 
@@ -49,29 +49,35 @@ def test_a_third_newline_begins_the_next_step() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["a", "\n", "\n\n", "b c"]), st.floats(-9, 0))))
 def test_steps_say_how_sure_their_writer_was(chunks: list[tuple[str, float]]) -> None:
     """Sums add up; a step's lowest is that of the chunks that it has a part of."""
-    cutter = StepCutter(UNCAPPED)
-    steps = [step for text, sure in chunks for step in cutter.push(text, 1, sure, sure)]
+    cutter = StepSplitter(UNCAPPED)
+    steps = [
+        step
+        for text, target_confidence in chunks
+        for step in cutter.push(text, 1, target_confidence, target_confidence)
+    ]
     if (tail := cutter.finish()) is not None:
         steps.append(tail)
         assert sum(step.logprob or 0 for step in steps) == pytest.approx(sum(s for _, s in chunks))
     spans, at = [], 0
-    for text, sure in chunks:
-        spans.append((at, at + len(text), sure))
+    for text, target_confidence in chunks:
+        spans.append((at, at + len(text), target_confidence))
         at += len(text)
     start = 0
     for step in steps:
         stop = start + len(step.text)
-        assert step.least == min(sure for a, b, sure in spans if a < stop and b > start)
+        assert step.min_logprob == min(
+            target_confidence for a, b, target_confidence in spans if a < stop and b > start
+        )
         start = stop
 
 
 def test_a_step_with_one_token_of_unknown_probability_says_nothing() -> None:
-    cutter = StepCutter(UNCAPPED)
+    cutter = StepSplitter(UNCAPPED)
     cutter.push("one ", 1, -1.0, -1.0)
     (step,) = cutter.push("two\n\n", 1)
-    assert (step.logprob, step.least) == (None, None)
+    assert (step.logprob, step.min_logprob) == (None, None)
     (step,) = cutter.push("three\n\n", 1, -1.0, -1.0)
-    assert (step.logprob, step.least) == (-1.0, -1.0)
+    assert (step.logprob, step.min_logprob) == (-1.0, -1.0)
 
 
 def test_white_space_at_the_end_makes_no_step() -> None:
@@ -85,7 +91,7 @@ def test_an_empty_stream_has_no_steps() -> None:
 
 
 def test_a_delimiter_that_is_not_white_space() -> None:
-    steps, _ = cut(["a#", "##b", "###"], Cutting(delimiter="###"))
+    steps, _ = cut(["a#", "##b", "###"], StepFormat(delimiter="###"))
     assert [step.text for step in steps] == ["a###", "b###"]
 
 
@@ -101,12 +107,12 @@ def test_only_the_marker_itself_makes_an_answer(text: str) -> None:
 
 
 def test_without_a_marker_nothing_is_an_answer() -> None:
-    steps, _ = cut(["Answer: 4"], Cutting(answer_marker=None))
+    steps, _ = cut(["Answer: 4"], StepFormat(answer_marker=None))
     assert [step.ending for step in steps] == [Ending.END]
 
 
 def test_a_step_that_reaches_the_cap_is_cut_and_the_next_one_goes_on() -> None:
-    steps, _ = cut(list("abcdefg"), Cutting(max_tokens=3))
+    steps, _ = cut(list("abcdefg"), StepFormat(max_tokens=3))
     assert [(s.text, s.tokens, s.ending) for s in steps] == [
         ("abc", 3, Ending.CAP),
         ("def", 3, Ending.CAP),
@@ -115,18 +121,18 @@ def test_a_step_that_reaches_the_cap_is_cut_and_the_next_one_goes_on() -> None:
 
 
 def test_a_step_that_ends_exactly_at_the_cap_is_not_cut() -> None:
-    steps, _ = cut(["a", "b", "\n\n"], Cutting(max_tokens=3))
+    steps, _ = cut(["a", "b", "\n\n"], StepFormat(max_tokens=3))
     assert [step.ending for step in steps] == [Ending.DELIMITER]
 
 
 def test_endless_white_space_is_cut_too() -> None:
-    steps, _ = cut(["\n"] * 5, Cutting(max_tokens=4))
+    steps, _ = cut(["\n"] * 5, StepFormat(max_tokens=4))
     assert steps == [Step("\n\n\n\n", 4, Ending.CAP)]
 
 
 def test_the_answer_has_a_cap_of_its_own_and_nothing_follows_it() -> None:
-    cutting = Cutting(max_tokens=2, max_answer_tokens=4)
-    steps, cutter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], cutting)
+    step_format = StepFormat(max_tokens=2, max_answer_tokens=4)
+    steps, cutter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], step_format)
     assert steps == [Step("Answer: 123", 4, Ending.CAP)]
     assert cutter.done
     assert cutter.pending_tokens == 2
@@ -148,9 +154,9 @@ def test_tokens_without_text_count_for_the_step_under_way() -> None:
 
 
 def test_the_answer_is_what_stands_behind_the_marker() -> None:
-    assert Cutting().answer("\nAnswer: 4 \n") == "4"
-    assert Cutting().answer("four") is None
-    assert Cutting(answer_marker=None).answer("Answer: 4") is None
+    assert StepFormat().answer("\nAnswer: 4 \n") == "4"
+    assert StepFormat().answer("four") is None
+    assert StepFormat(answer_marker=None).answer("Answer: 4") is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +172,7 @@ def test_the_answer_is_what_stands_behind_the_marker() -> None:
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"delimiter|marker|token"):
-        Cutting(**wrong)  # type: ignore[arg-type]
+        StepFormat(**wrong)  # type: ignore[arg-type]
 
 
 PIECES = st.lists(
@@ -190,7 +196,7 @@ def test_any_chunking_gives_the_same_steps(pieces: list[str], data: st.DataObjec
 def test_texts_and_tokens_add_up_to_the_stream(
     pieces: list[str], tokens: list[int], cap: int
 ) -> None:
-    cutter = StepCutter(Cutting(max_tokens=cap, max_answer_tokens=cap))
+    cutter = StepSplitter(StepFormat(max_tokens=cap, max_answer_tokens=cap))
     steps = [s for p, n in zip(pieces, tokens, strict=False) for s in cutter.push(p, n)]
     tail = cutter.finish()
     steps += [tail] if tail else []
@@ -202,6 +208,6 @@ def test_texts_and_tokens_add_up_to_the_stream(
 
 @given(PIECES, st.integers(1, 6))
 def test_the_cap_is_exact_where_a_chunk_is_a_token(pieces: list[str], cap: int) -> None:
-    steps, _ = cut(pieces, Cutting(max_tokens=cap, max_answer_tokens=cap))
+    steps, _ = cut(pieces, StepFormat(max_tokens=cap, max_answer_tokens=cap))
     assert all(step.tokens <= cap for step in steps)
     assert all(step.tokens == cap for step in steps if step.ending is Ending.CAP)

@@ -51,7 +51,11 @@ def events() -> list[Event]:
     usage = Usage(ModelUsage(accepted=8, rejected=8, cancelled=3), ModelUsage(kept=13), 2, 2)
     return [
         RunStarted(
-            0.0, "fpsr", "small", "large", {"window": 1, "delimiter": "\n\n", "reproducible": False}
+            0.0,
+            "fpsr",
+            "small",
+            "large",
+            {"window": 1, "delimiter": "\n\n", "deterministic": False},
         ),
         LaneOpened(0.0, 0, "draft", 0),
         LaneOpened(0.0, 1, "target", 0),
@@ -110,7 +114,7 @@ def test_a_lane_that_paused_is_not_at_work_when_the_record_breaks_off() -> None:
 
 
 def test_the_overlap_counts_time_with_both_models_at_work() -> None:
-    # 0 to 0.2 beside the hedge (and a judge call: counted once), 0.3 to 0.4 beside both again.
+    # 0 to 0.2 beside the fallback (and a judge call: counted once), 0.3 to 0.4 beside both again.
     assert abs(overlap(lay_out(events())) - 0.3) < 1e-9
     assert overlap([Bar("draft", 0, 1, "kept", (0,)), Bar("judge", 1, 2, "kept", (0,))]) == 0
 
@@ -158,7 +162,7 @@ def test_the_page_says_what_happened() -> None:
         "<h1>What do tea and milk cost together?</h1>",
         '<p class="answer">3.70</p>',
         "fpsr · target large, draft small · window 1",
-        "delimiter &#x27;\\n\\n&#x27;, reproducible off",
+        "delimiter &#x27;\\n\\n&#x27;, deterministic off",
         "<b>1 of 2</b><span>drafted steps accepted",
         "<b>30%</b>",
         "<b>21</b><span>tokens committed",

@@ -8,8 +8,8 @@ import pytest
 
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import ScriptedEngine
-from dreamr.runner import Settings, run
-from dreamr.schedules import Options
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import ScheduleConfig
 from dreamr.trace import (
     Event,
     Note,
@@ -34,7 +34,7 @@ def events() -> list[Event]:
                 script=["a\n\n", "b\n\n", "Answer: ä\u2028"], opinion={"x\n\n": 1}
             ),
             draft=ScriptedEngine(script=["x\n\n", "y\n\n", "Answer: z"]),
-            settings=Settings(options=Options(reproducible=True)),
+            settings=RunConfig(options=ScheduleConfig(deterministic=True)),
             on_event=happened.append,
         )
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.engines.local._detokenize import Texts
-from dreamr.steps import Ending, StepCutter
+from dreamr.steps import Ending, StepSplitter
 from dreamr.training.rollout import cut, reasoning
 
 TOKENIZER = PreTrainedTokenizerFast.from_pretrained(PAIR / "draft")
@@ -20,20 +20,20 @@ def tokens(text: str) -> list[int]:
 def test_a_completion_is_cut_into_steps_whose_tokens_are_counted_exactly() -> None:
     parts = ["Needed: tea and milk.\n\n", "Line 1: tea 3 x 4 = 12.\n\n", "Answer: 12"]
     ids = [token for part in parts for token in tokens(part)]
-    steps = cut(ids, TEXTS, StepCutter(), truncated=False)
+    steps = cut(ids, TEXTS, StepSplitter(), truncated=False)
     assert [step.text for step in steps] == parts
     assert [step.tokens for step in steps] == [len(tokens(part)) for part in parts]
     assert [step.text for step in reasoning(steps, marked=True)] == parts[:2]
 
 
 def test_a_completion_cut_by_its_limit_says_so() -> None:
-    steps = cut(tokens("Needed: tea.\n\nLine 1"), TEXTS, StepCutter(), truncated=True)
+    steps = cut(tokens("Needed: tea.\n\nLine 1"), TEXTS, StepSplitter(), truncated=True)
     assert [step.ending for step in steps] == [Ending.DELIMITER, Ending.CAP]
 
 
 @given(st.lists(st.integers(5, 800), max_size=60))
 def test_no_token_is_counted_twice_or_lost(ids: list[int]) -> None:
-    cutter = StepCutter()
+    cutter = StepSplitter()
     steps = cut(ids, TEXTS, cutter, truncated=True)
     # What is left of an unfinished character makes no step.
     assert sum(step.tokens for step in steps) + cutter.pending_tokens == len(ids)

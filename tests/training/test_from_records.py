@@ -11,10 +11,10 @@ import anyio
 import pytest
 from safetensors.torch import load_file
 
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local import LocalEngine
 from dreamr.evaluation.tasks import Item, load
-from dreamr.steps import Cutting
+from dreamr.steps import StepFormat
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, to_line, write
 from dreamr.training.from_records import examples, steps_of, train_from_records
 from dreamr.training.records import Recorded, Rejected
@@ -56,7 +56,7 @@ def test_sft_makes_the_draft_write_what_was_committed(tmp_path: Path) -> None:
 
     async def wrote() -> str:
         async with await LocalEngine.open(str(model)) as engine:
-            return (await write(engine, ITEM, Cutting(), Sampling(max_tokens=40))).text
+            return (await write(engine, ITEM, StepFormat(), SamplingParams(max_tokens=40))).text
 
     assert anyio.run(wrote) == made().text
     log = rows(tmp_path / "out")

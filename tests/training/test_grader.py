@@ -4,11 +4,11 @@ import anyio
 import pytest
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Capabilities, Context, Failure, Sampling, ScriptedEngine
+from dreamr.engines import Capabilities, Context, Failure, SamplingParams, ScriptedEngine
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Evidence
-from dreamr.steps import Cutting, Ending, Step
+from dreamr.steps import Ending, Step, StepFormat
 from dreamr.training import Completion, Grader, Rollout, write
 
 OWN = "Tea costs 2.\n\nMilk costs 3.\n\nAnswer: 5"
@@ -21,7 +21,7 @@ def item(index: int = 0) -> Item:
         id=str(index),
         kind="sum",
         unit=str(index),
-        conversation=Conversation.ask(f"What do they cost together in case {index}?"),
+        conversation=Conversation.from_prompt(f"What do they cost together in case {index}?"),
         read=lambda text: text,
         right=lambda text: text.endswith("Answer: 5"),
     )
@@ -96,7 +96,7 @@ def test_no_answer_is_not_finished_and_not_right() -> None:
 
 
 def test_where_answers_are_not_marked_the_last_step_is_the_answer() -> None:
-    grader = Grader([ScriptedEngine(script=OWN)], cutting=Cutting(answer_marker=None))
+    grader = Grader([ScriptedEngine(script=OWN)], step_format=StepFormat(answer_marker=None))
     [one] = grade(grader, completion("Tea costs 2.\n\nIt is Answer: 5"))
     assert [step.text for step in one.steps] == ["Tea costs 2.\n\n"]
     assert one.right
@@ -124,7 +124,7 @@ def test_a_failing_target_ends_the_grading_with_its_own_error() -> None:
 
 def test_writing_follows_the_stream_to_its_end() -> None:
     engine = ScriptedEngine(script=OWN)
-    whole = anyio.run(write, engine, item(), Cutting(), Sampling())
-    short = anyio.run(write, engine, item(), Cutting(), Sampling(max_tokens=5))
+    whole = anyio.run(write, engine, item(), StepFormat(), SamplingParams())
+    short = anyio.run(write, engine, item(), StepFormat(), SamplingParams(max_tokens=5))
     assert (whole.text, whole.finished) == (OWN, True)
     assert (short.tokens, short.finished) == (5, False)

@@ -16,7 +16,7 @@ from dreamr.gate import Evidence, Verdict
 from dreamr.runner import run
 from dreamr.steps import Ending, Step
 from dreamr.trace import Result, StepRejected, Usage
-from dreamr.training import BadTraining, Problems, Record, Records, mend, to_line
+from dreamr.training import BadTraining, Problems, Record, Records, repair, to_line
 from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
 
@@ -41,7 +41,7 @@ def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
     one = Record(
         "vqa/1",
         "fpsr",
-        Conversation.ask("What is\u2028it?", PICTURE),
+        Conversation.from_prompt("What is\u2028it?", PICTURE),
         (Recorded("One.\n\n", "draft"), Recorded("Answer: 1", "target")),
         (Rejected(1, "Answer: 2"),),
         True,
@@ -55,7 +55,7 @@ def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
 
 
 def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
-    conversation = Conversation.ask("What do they cost?")
+    conversation = Conversation.from_prompt("What do they cost?")
 
     async def work() -> Record:
         options = RunOptions(method="sequential")
@@ -78,7 +78,7 @@ def test_a_step_that_the_target_wrote_alike_is_no_preference() -> None:
     one = Record(
         "x",
         "fpsr",
-        Conversation.ask("?"),
+        Conversation.from_prompt("?"),
         (Recorded("Tea costs 2.\n\n", "target"), Recorded("End", "draft")),
         (Rejected(0, "Tea costs 2."), Rejected(1, "other"), Rejected(7, "beyond")),
         True,
@@ -118,7 +118,7 @@ def test_only_what_the_target_itself_refused_counts(
         refused = StepRejected(0.0, 0, Step("Milk.\n\n", 2, end), verdict)
         return Result("1", (), Usage(), 1.0, "answer", events=(refused,))
 
-    talk = Conversation.ask("?")
+    talk = Conversation.from_prompt("?")
     good = Verdict(False, 0.1, 0.7, "below", Evidence(0.1, 0.9))
     assert record_of("x", talk, result(good, Ending.DELIMITER)).rejected
     bad = Verdict(False, 0.0, 0.7, "no judge", evidence)
@@ -127,9 +127,9 @@ def test_only_what_the_target_itself_refused_counts(
 
 def test_a_broken_last_line_is_cut_before_more_is_added(tmp_path: Path) -> None:
     (file := tmp_path / "records.jsonl").write_text("whole\nbroke")
-    mend(file)
+    repair(file)
     assert file.read_text() == "whole\n"
-    mend(tmp_path / "none")
+    repair(tmp_path / "none")
 
 
 def test_a_lost_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:

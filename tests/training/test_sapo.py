@@ -22,7 +22,7 @@ from dreamr.engines import Capabilities, Context, ScriptedEngine
 from dreamr.engines.local._detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
-from dreamr.steps import StepCutter
+from dreamr.steps import StepSplitter
 from dreamr.trace import Role
 from dreamr.training import (
     TERMS,
@@ -122,7 +122,7 @@ def test_every_token_carries_the_advantage_of_its_own_step(
     for batch in seen:
         for ids, advantages in zip(batch["completion_ids"], batch["advantages"], strict=True):
             at, before = 0, ()
-            for step in cut(ids.tolist(), texts, StepCutter(), truncated=True):
+            for step in cut(ids.tolist(), texts, StepSplitter(), truncated=True):
                 values = set(advantages[at : at + step.tokens].tolist())
                 assert len(values) == 1, "within a step all tokens carry the same"
                 carried.setdefault((*before, step.text), set()).update(values)

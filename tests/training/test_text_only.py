@@ -25,7 +25,7 @@ from dreamr.training.sapo import train_sapo
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
-QUESTION = Conversation.ask("What is 1 + 1?")
+QUESTION = Conversation.from_prompt("What is 1 + 1?")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def sums() -> object:
     """A task of text alone."""
 
     def item(index: int) -> Item:
-        talk = Conversation.ask(f"What is {index} + 1?")
+        talk = Conversation.from_prompt(f"What is {index} + 1?")
         return Item("sums", index, "", "", str(index), talk, str, str.isdigit)
 
     def load(limit: int, seed: int, split: Split) -> Items:

@@ -64,9 +64,9 @@ def test_a_response_ends_before_the_first_stop_string(
 
 
 def test_model_arguments_are_run_options() -> None:
-    options = options_of({"target": 7, "alpha": 1, "window": 4, "max_tokens": 1000.0})
+    options = options_of({"target": 7, "threshold": 1, "window": 4, "max_tokens": 1000.0})
     assert options.target == "7"
-    assert (options.alpha, options.window, options.max_tokens) == (1, 4, 1000)
+    assert (options.threshold, options.window, options.max_tokens) == (1, 4, 1000)
     assert isinstance(options.max_tokens, int)
 
 
@@ -76,7 +76,7 @@ def test_an_unknown_model_argument_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("alpha", 2), ("method", "magic"), ("window", "wide"), ("window", 1.5)]
+    ("name", "value"), [("threshold", 2), ("method", "magic"), ("window", "wide"), ("window", 1.5)]
 )
 def test_a_model_argument_without_sense_is_one_clear_line(name: str, value: object) -> None:
     with pytest.raises(BadOption) as caught:

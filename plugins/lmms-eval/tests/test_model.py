@@ -104,7 +104,7 @@ def test_the_command_lines_arguments_reach_the_run() -> None:
         "target=some/folder,alpha=0.8,window=4,concurrency=2", {"batch_size": 1, "device": "cuda:0"}
     )
     options = made._reasoner.options
-    assert (options.target, options.alpha, options.window) == ("some/folder", 0.8, 4)
+    assert (options.target, options.threshold, options.window) == ("some/folder", 0.8, 4)
     assert options.device == "cuda:0"
 
 

@@ -23,7 +23,7 @@ from dreamr.cli.screen import stderr_console
 from dreamr.evaluation.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
 from dreamr.evaluation.tasks import SUITES, TASKS
 
-_SET_BY_METHOD = ("method", "window", "score", "hedge", "reproducible", "seed")
+_SET_BY_METHOD = ("method", "window", "score", "fallback", "deterministic", "seed")
 _SHARED = [p for p in option_parameters(RunOptions) if p.name not in _SET_BY_METHOD]
 _TASK = f"Repeat for more: {', '.join(TASKS)}, or a parquet file."
 _METHOD = f"Repeat for more: {', '.join(PRESETS)}."

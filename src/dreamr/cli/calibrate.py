@@ -40,13 +40,13 @@ from dreamr.gate import strictness
 from dreamr.trace import Role
 
 _FLAGS = (
-    "window", "hedge", "answer", "reproducible", "max_steps",
-    "target", "draft", "target_model", "draft_model", "judge_question", "answer_marker", "device",
-    "draft_device", "threads", "max_tokens", "sure",
+    "window", "fallback", "final_answer", "deterministic", "max_steps",
+    "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker", "device",
+    "draft_device", "threads", "max_tokens", "target_confidence",
 )  # fmt: skip
-_RUN = ("window", "hedge", "reproducible", "max_steps", "max_tokens")
+_RUN = ("window", "fallback", "deterministic", "max_steps", "max_tokens")
 # What an answer is depends on these whatever the gate is, so a promise about answers does too.
-_KEPT = ("method", "answer", "temperature")
+_KEPT = ("method", "final_answer", "temperature")
 
 
 def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
@@ -61,7 +61,7 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
             int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
         ] = 1000,
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of the problems.")] = 0,
-        gate: Annotated[str, typer.Option("--gate", help=f"One of {', '.join(KINDS)}.")] = "fixed",
+        gate: Annotated[str, typer.Option("--gate", help=f"One of {', '.join(KINDS)}.")] = "ratio",
         risk: Annotated[
             float,
             typer.Option(
@@ -190,11 +190,11 @@ class _Calibration:
         )
         # A gate that learns is tested on steps that it has not seen: every other one of them.
         learnt, tested = (steps[::2], steps[1::2]) if self.kind == "learned" else ([], steps)
-        gates = family(self.kind, learnt, sure=self.options.sure)
+        gates = family(self.kind, learnt, target_confidence=self.options.target_confidence)
         return calibrate(gates, tested, self.risk, self.confidence)
 
     async def _answers(self, target: Model, draft: Model, show: Show) -> Calibrated:
-        gates = family(self.kind, [], sure=self.options.sure)
+        gates = family(self.kind, [], target_confidence=self.options.target_confidence)
 
         def on_done(count: int) -> None:
             place = (count - 1) // len(self.items)

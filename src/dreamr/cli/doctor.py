@@ -21,7 +21,7 @@ from dreamr.schedules import Role
 
 _STYLES = {"ok": "green", "degraded": "yellow", "wrong": "red", "unknown": "dim"}
 _FLAGS = (
-    "target", "draft", "target_model", "draft_model", "judge_question", "answer_marker", "device",
+    "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker", "device",
     "draft_device", "threads",
 )  # fmt: skip
 
@@ -35,7 +35,7 @@ def doctor_command(open_model: OpenModel) -> Callable[..., None]:
         ] = False,
         **options: Any,
     ) -> None:
-        """Look at both models: what works, what works badly, what is wrong, and what mends it.
+        """Look at both models: what works, what works badly, what is wrong, and what fixes it.
 
         Continuation, steps, verdicts, prefix cache with pictures, cancellation and rates are tried
         on a small example. The status is 1 where anything is wrong.
@@ -50,7 +50,7 @@ def doctor_command(open_model: OpenModel) -> Callable[..., None]:
 
 
 async def _doctor(options: RunOptions, open_model: OpenModel, as_json: bool) -> bool:
-    from dreamr.serving.doctor import Finding, Patient, examine, together
+    from dreamr.serving.doctor import Finding, ModelUnderTest, pair_checks, run_checks
 
     console = Console(highlight=False, soft_wrap=True)
     wrong = False
@@ -64,10 +64,10 @@ async def _doctor(options: RunOptions, open_model: OpenModel, as_json: bool) -> 
         style = _STYLES[found.state]
         what = escape(" ".join(found.what.split()))
         console.print(f"  [{style}]{found.state:<9}[/] {found.about:<13} {what}")
-        if found.mend is not None and found.state != "ok":
-            console.print(f"{'':<26}[bold]try[/] {escape(found.mend)}")
+        if found.fix is not None and found.state != "ok":
+            console.print(f"{'':<26}[bold]try[/] {escape(found.fix)}")
 
-    seen: dict[Role, Patient] = {}
+    seen: dict[Role, ModelUnderTest] = {}
     roles: tuple[Role, ...] = ("target", "draft")
     for role in roles:
         async with AsyncExitStack() as stack:
@@ -81,11 +81,11 @@ async def _doctor(options: RunOptions, open_model: OpenModel, as_json: bool) -> 
             stack.push_async_callback(model.engine.aclose)
             if not as_json:
                 console.print(f"[bold]{role}[/] {escape(model.engine.name)}")
-            seen[role] = Patient(role, model)
-            async for found in examine(seen[role]):
+            seen[role] = ModelUnderTest(role, model)
+            async for found in run_checks(seen[role]):
                 show(role, found)
     if len(seen) == len(roles):
         if not as_json:
             console.print("[bold]together[/]")
-        show("together", together(seen["target"], seen["draft"]))
+        show("together", pair_checks(seen["target"], seen["draft"]))
     return wrong

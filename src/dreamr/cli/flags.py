@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dreamr._option_specs import Knob, knobs
+from dreamr._option_specs import OptionSpec, option_specs
 
 
 def option_parameters(options: Callable[..., Any], environment: str = "DREAMR_") -> list[Parameter]:
@@ -19,8 +19,8 @@ def option_parameters(options: Callable[..., Any], environment: str = "DREAMR_")
     """
     defaults = options()
     return [
-        _parameter(name, kind, knob, getattr(defaults, name), environment)
-        for name, (kind, knob) in knobs(options).items()
+        _parameter(name, kind, spec, getattr(defaults, name), environment)
+        for name, (kind, spec) in option_specs(options).items()
     ]
 
 
@@ -31,17 +31,17 @@ def with_flags(command: Callable[..., Any], flags: list[Parameter]) -> None:
     command.__signature__ = Signature([*named, *flags])  # type: ignore[attr-defined]
 
 
-def _parameter(name: str, kind: Any, knob: Knob, default: Any, environment: str) -> Parameter:
+def _parameter(name: str, kind: Any, spec: OptionSpec, default: Any, environment: str) -> Parameter:
     flag = f"--{name.replace('_', '-')}"
     if default is True:  # there must be a way to switch it off
         flag += f"/--no-{flag[2:]}"
     option = typer.Option(
         flag,
-        help=knob.help,
+        help=spec.help,
         envvar=f"{environment}{name.upper()}",
         show_envvar=False,  # one line about all of them says it better
-        rich_help_panel=knob.group,
-        show_default=knob.shown or kind is not bool,
+        rich_help_panel=spec.group,
+        show_default=spec.shown or kind is not bool,
     )
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]

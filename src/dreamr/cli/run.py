@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from dreamr._option_specs import BadOption, knobs
+from dreamr._option_specs import BadOption, option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import OpenModel, Reasoner
 from dreamr.cli.flags import option_parameters, with_flags
@@ -90,13 +90,15 @@ def run_command(open_model: OpenModel) -> Callable[..., int]:
         named = [path for path in (trace, html, record) if path is not None]
         if len(set(named)) < len(named):
             raise BadOption("--trace, --html and --record: two name the same file, name another")
-        chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
+        chosen = RunOptions(**{name: options[name] for name in option_specs(RunOptions)})
         images = tuple(_read(path) for path in attach or ())
-        Conversation.ask(question, *images)  # a bad question is found before anything is written
+        Conversation.from_prompt(
+            question, *images
+        )  # a bad question is found before anything is written
         if record is not None:
-            from dreamr.training import mend
+            from dreamr.training import repair
 
-            mend(record)
+            repair(record)
         with ExitStack() as stack:
             trace_file, html_file, record_file = (
                 None if path is None else stack.enter_context(Output(path, keep=path == record))
@@ -136,7 +138,7 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
     async with AsyncExitStack() as stack:
         with run.screen.working("loading the models"):
             reasoner = await stack.enter_async_context(Reasoner(run.options, open_model=open_model))
-        question = Conversation.ask(run.question, *run.images)
+        question = Conversation.from_prompt(run.question, *run.images)
         failure = None
         with run.screen.working("thinking"):
             try:
@@ -188,7 +190,7 @@ def _as_json(run: _Run, result: Result) -> dict[str, Any]:
             "text": step.step.text,
             "source": step.source,
             "tokens": step.step.tokens,
-            "ratio": None if step.verdict is None else step.verdict.ratio,
+            "ratio": None if step.verdict is None else step.verdict.score,
         }
         for step in result.steps
     ]

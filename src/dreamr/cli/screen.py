@@ -81,7 +81,7 @@ class Screen:
 
     def _step(self, position: int, who: str, text: str, verdict: Verdict | None) -> None:
         colour = _COLOURS[who]
-        ratio = "" if verdict is None else f"{verdict.ratio:.2f}"
+        ratio = "" if verdict is None else f"{verdict.score:.2f}"
         line = Text.assemble(
             (f"{position + 1:>3} ", "dim"),
             (f"{who:<8} ", f"bold {colour}"),

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from rich.console import Console
 
-from dreamr._option_specs import knobs
+from dreamr._option_specs import option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import OpenModel, Reasoner
 from dreamr.cli.flags import option_parameters, with_flags
@@ -29,8 +29,8 @@ def serve_command(open_model: OpenModel) -> Callable[..., None]:
         Clients need the address with /v1 as their base URL. Stopped with Ctrl-C, requests under way
         are finished first; a second Ctrl-C ends them.
         """
-        chosen = RunOptions(**{name: options[name] for name in knobs(RunOptions)})
-        gateway = ServeOptions(**{name: options[name] for name in knobs(ServeOptions)})
+        chosen = RunOptions(**{name: options[name] for name in option_specs(RunOptions)})
+        gateway = ServeOptions(**{name: options[name] for name in option_specs(ServeOptions)})
         anyio.run(_serve, chosen, gateway, open_model)
 
     flags = option_parameters(ServeOptions, "DREAMR_SERVE_") + option_parameters(RunOptions)
@@ -53,7 +53,7 @@ async def _serve(options: RunOptions, gateway: ServeOptions, open_model: OpenMod
     def ready(url: str) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         console.print(f"a page to watch: {local}")
-        console.print(f"for clients: base URL {local}/v1, model {gateway.name}")
+        console.print(f"for clients: base URL {local}/v1, model {gateway.served_model_name}")
         if everybody and gateway.host in _EVERYBODY:
             console.print(
                 "everybody who reaches this port is let in: set --keys-file", style="yellow"

@@ -20,7 +20,7 @@ from dreamr.cli.outputs import Unwritable
 from dreamr.evaluation.simulator import STEPWISE, BadScenario, Costs, Devices, Lengths, Scenario
 from dreamr.evaluation.simulator.machines import Pair, named_pair
 from dreamr.evaluation.simulator.tables import Row, compared, placed_pairs, replayed
-from dreamr.schedules import AnswerBy, Hedge, Options
+from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig
 
 _WIDTH = 120  # columns where the output is no terminal
 _MODELS, _WORK, _MACHINE, _OUTPUT = "Models", "Work", "Devices", "What to show"
@@ -106,18 +106,18 @@ def simulate_command(
             rich_help_panel=_WORK,
         ),
     ] = 4,
-    hedge: Annotated[
-        Hedge,
+    fallback: Annotated[
+        Fallback,
         typer.Option(
-            "--hedge",
+            "--fallback",
             help="When the target writes its own next step beside the draft.",
             rich_help_panel=_WORK,
         ),
-    ] = "always",
-    retries: Annotated[
+    ] = "eager",
+    resamples: Annotated[
         int,
         typer.Option(
-            "--retries",
+            "--resamples",
             min=0,
             max=8,
             help="Other candidates for a rejected step, while the target writes its own.",
@@ -132,19 +132,20 @@ def simulate_command(
             rich_help_panel=_MODELS,
         ),
     ] = 0.3,
-    trusted: Annotated[
+    skipped_verification: Annotated[
         float,
         typer.Option(
-            "--trusted",
+            "--skipped-verification",
             help="Of the accepted steps, the share that the draft is sure of and the target need "
-            "not read, as with `dreamr run --trust`; not for methods with a gate of their own.",
+            "not read, as with `dreamr run --draft_confidence`; not for methods with a gate "
+            "of their own.",
             rich_help_panel=_MODELS,
         ),
     ] = 0.0,
     answer: Annotated[
-        AnswerBy,
+        FinalAnswer,
         typer.Option(
-            "--answer",
+            "--final-answer",
             help="Who writes the final answer: target, or the draft, verified like any step.",
             rich_help_panel=_WORK,
         ),
@@ -267,13 +268,13 @@ def simulate_command(
         lengths = Lengths(length, spread)
         scenario = Scenario(
             Costs.relative(cost, verdict, length, length),
-            options=_options(window, hedge, retries, answer),
+            options=_options(window, fallback, resamples, answer),
             devices=Devices(shared, turns, slowdown, target_devices, efficiency, pairs),
             draft_steps=lengths,
             target_steps=lengths,
             acceptance=acceptance,
             again=again,
-            trusted=trusted,
+            skipped_verification=skipped_verification,
             steps=steps,
             requests=requests,
             even=True,
@@ -281,7 +282,7 @@ def simulate_command(
             seed=seed,
         )
         named = [(name, named_pair(pair, name)) for name in gpu or ["H100"]] if pair else []
-        unseen = f" ({trusted:.0%} of these unseen)" if trusted else ""
+        unseen = f" ({skipped_verification:.0%} of these unseen)" if skipped_verification else ""
         methods = _known(method or (["fpsr"] if sweep else list(_COMPARED)))
         if out is not None:
             _draw(replace(scenario, method=methods[0]), verdict, pair, named, out)
@@ -300,9 +301,13 @@ def simulate_command(
     return 0
 
 
-def _options(window: int, hedge: Hedge, retries: int, answer: AnswerBy) -> Options:
+def _options(
+    window: int, fallback: Fallback, resamples: int, answer: FinalAnswer
+) -> ScheduleConfig:
     try:
-        return Options(window=window, hedge=hedge, retries=retries, answer=answer)
+        return ScheduleConfig(
+            window=window, fallback=fallback, resamples=resamples, final_answer=answer
+        )
     except ValueError as error:
         raise BadScenario(str(error)) from error
 

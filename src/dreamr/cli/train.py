@@ -28,7 +28,7 @@ from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import SUITES, Items, load
-from dreamr.gate import FixedGate
+from dreamr.gate import RatioGate
 from dreamr.trace import Role
 from dreamr.training import (
     Grader,
@@ -44,7 +44,7 @@ from dreamr.training import (
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
 # A draft that writes alone, greedily, has use for no more of the options of a run.
 _OF_A_DRAFT = (
-    "alpha", "target", "draft", "target_model", "draft_model", "judge_question", "answer_marker",
+    "threshold", "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker",
     "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
 _TASKS = f"Tasks, with commas between them: {', '.join(SUITES)}, or what a plugin adds."
@@ -174,8 +174,8 @@ async def _measure(
         targets = [await opened("target") for _ in range(graders)]
         grader = Grader(
             [model.engine for model in targets],
-            FixedGate(options.alpha),
-            targets[0].cutting,
+            RatioGate(options.threshold),
+            targets[0].step_format,
             references=False,
         )
         return await measure(tasks, draft, grader, most_tokens=options.max_tokens, on_done=show)
@@ -205,7 +205,7 @@ def _from_traces_command() -> Callable[..., None]:
         """
         chosen = RecordsOptions(**options)
         with _quiet():
-            module = _import("_from_records")
+            module = _import("from_records")
             read = Records(records)
             total = module.steps_of(len(module.examples(read, chosen)), chosen)
             with shown(_console(), total, "steps") as show:
@@ -228,7 +228,7 @@ def _sapo_command(open_model: OpenModel) -> Callable[..., None]:
         """
         chosen = SapoOptions(**options)
         with _quiet():
-            module = _import("_sapo")
+            module = _import("sapo")
             with shown(_console(), chosen.steps, "steps") as show:
                 model = module.train_sapo(
                     chosen,

@@ -78,7 +78,7 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     @classmethod
-    def ask(cls, question: str, *images: Image, system: str | None = None) -> Conversation:
+    def from_prompt(cls, question: str, *images: Image, system: str | None = None) -> Conversation:
         """One question about any number of pictures, which come before the words.
 
         Raises:

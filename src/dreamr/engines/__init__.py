@@ -1,6 +1,6 @@
 """Models behind one narrow protocol."""
 
-from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, Sampling
+from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, SamplingParams
 from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "Context",
     "Engine",
     "Failure",
-    "Sampling",
+    "SamplingParams",
     "ScriptedEngine",
     "words",
 ]

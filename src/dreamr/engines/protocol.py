@@ -28,7 +28,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingParams:
     """How to draw tokens.
 
     temperature 0 is greedy. Above 0, the draw at a position depends only on `seed`, the position
@@ -52,7 +52,7 @@ class Sampling:
     logprobs: bool = False
     lookup: int = 0
     guess: str = ""
-    reuse: bool = True
+    token_reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ class Chunk:
 
     Text may be empty (a token that ends in the middle of a character). `finish` is set on the last
     chunk alone: 'stop' where the model ended its turn, 'length' where max_tokens or the context
-    was used up. logprob: the sum of the log-probabilities of these tokens (nats), and least: the
-    lowest of them; None if unknown or not asked for.
+    was used up. logprob: the sum of the log-probabilities of these tokens (nats), and min_logprob:
+    the lowest of them; None if unknown or not asked for.
     """
 
     text: str
     tokens: int
     finish: Literal["stop", "length"] | None = None
     logprob: float | None = None
-    least: float | None = None
+    min_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    def stream(self, context: Context, sampling: SamplingParams) -> AsyncGenerator[Chunk, None]:
         """Continue the prefix. Closing the generator cancels the work at once.
 
         Demand-driven: an engine may run a bounded number of tokens ahead of its consumer, not more.

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from dreamr.conversation import Conversation, Text
-from dreamr.engines.protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
@@ -77,7 +77,9 @@ class ScriptedEngine:
         self._working = 0
         self._lost: str | None = None
 
-    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, context: Context, sampling: SamplingParams
+    ) -> AsyncGenerator[Chunk, None]:
         """Play the script from the prefix, one chunk a token."""
         call, self.streams = self.streams, self.streams + 1
         failure = self.stream_failures.get(call)
@@ -182,8 +184,8 @@ class ScriptedEngine:
         """How many of the candidate's tokens are those of the script."""
         given, own = list(self.tokenize(candidate)), self.tokenize(self._continuation(context))
         pairs = zip(given, own, strict=False)
-        agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        return Evidence(0.0, 0.0, tokens=len(given), agreed=agreed)
+        matched_tokens = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return Evidence(0.0, 0.0, tokens=len(given), matched_tokens=matched_tokens)
 
     def _evidence(self, context: Context, candidate: str) -> Evidence:
         match self.opinion:

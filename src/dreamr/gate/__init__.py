@@ -4,21 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamr.gate.adaptive import AdaptiveGate
-from dreamr.gate.cascade import CascadeGate, ContinuationGate
+from dreamr.gate.cascade import CascadeGate, LikelihoodGate
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.labels import Labels
 from dreamr.gate.learned import SIGNALS, LearnedGate, signals
 from dreamr.gate.peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate.query import VERDICT, Asks, Query
 from dreamr.gate.strictness import at_strictness, strictness
-from dreamr.gate.verdict import FixedGate, Gate, Situation, Verdict, stricter
+from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict, stricter
 
 # Those of this project, by the names that people give; the others belong to a method.
 GATES: Mapping[str, type[Any]] = {
-    "fixed": FixedGate,
+    "ratio": RatioGate,
     "adaptive": AdaptiveGate,
     "cascade": CascadeGate,
-    "continuation": ContinuationGate,
+    "likelihood": LikelihoodGate,
     "learned": LearnedGate,
 }
 
@@ -30,16 +30,16 @@ __all__ = [
     "AgreementGate",
     "Asks",
     "CascadeGate",
-    "ContinuationGate",
     "Evidence",
-    "FixedGate",
     "Gate",
     "Labels",
     "LearnedGate",
+    "LikelihoodGate",
     "Query",
+    "RatioGate",
     "SameGate",
     "ScoreGate",
-    "Situation",
+    "StepContext",
     "Verdict",
     "at_strictness",
     "signals",

@@ -8,15 +8,15 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import FixedGate, Gate, Situation, Verdict, stricter
+from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict, stricter
 from dreamr.steps import Ending
 
 
 @dataclass(frozen=True, slots=True)
-class ContinuationGate(Gate):
+class LikelihoodGate(Gate):
     """Accept what the target might have written itself; nothing is ever asked.
 
-    The evidence is `Evidence.continuation`: for each token of the step its probability over that
+    The evidence is `Evidence.mean_margin`: for each token of the step its probability over that
     and the best other token's, averaged geometrically. Engines that do not know it accept nothing.
 
     threshold: in [0, 1].
@@ -37,10 +37,10 @@ class ContinuationGate(Gate):
         """Nothing."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """Reject cut steps; else compare the confidence, which is the verdict's ratio."""
-        ratio = evidence.continuation
-        needed = stricter(self.threshold, situation.retries)
+        ratio = evidence.mean_margin
+        needed = stricter(self.threshold, situation.resamples)
         if situation.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif ratio is None:
@@ -52,16 +52,16 @@ class ContinuationGate(Gate):
 
 
 @dataclass(frozen=True, slots=True)
-class CascadeGate(FixedGate):
-    """Accept what a model is sure of; ask the target about the rest, as `FixedGate` does.
+class CascadeGate(RatioGate):
+    """Accept what a model is sure of; ask the target about the rest, as `RatioGate` does.
 
     Of what the draft is sure, the target need not hear: such a step costs it nothing. What the
     target is sure to go on with, it need not be asked about: a question costs it about as many rows
     as a short step has itself, and what it would write is no mistake that it would not have made
     alone. What is left gets the ratio.
 
-    sure: the least `Evidence.weakest` at which nothing is asked; one half is what the target would
-    write itself, greedily.
+    sure: the least `Evidence.min_margin` at which nothing is asked; one half is what the target
+    would write itself, greedily.
     trust: the least probability that the draft must have given each token of a step for it to be
     accepted unseen; None: none is. How well a draft knows what it does not know differs from
     draft to draft: `dreamr calibrate` finds the value that keeps a promise.
@@ -70,12 +70,12 @@ class CascadeGate(FixedGate):
         ValueError: a value outside [0, 1].
     """
 
-    sure: float = 0.3
-    trust: float | None = None
+    target_confidence: float = 0.3
+    draft_confidence: float | None = None
 
     def __post_init__(self) -> None:
-        FixedGate.__post_init__(self)
-        for name in ("sure", "trust"):
+        RatioGate.__post_init__(self)
+        for name in ("target_confidence", "draft_confidence"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], not {value}")
@@ -83,25 +83,29 @@ class CascadeGate(FixedGate):
     @property
     def query(self) -> Query:
         """The labels' words, about what the target is not sure of."""
-        return Query(self.asks, sure=self.sure)
+        return Query(self.asks, target_confidence=self.target_confidence)
 
-    def at_once(self, situation: Situation) -> Verdict | None:
+    def decide_without_target(self, situation: StepContext) -> Verdict | None:
         """What the draft is sure of passes unseen."""
         step = situation.step
-        if self.trust is None or step.least is None or step.ending is Ending.CAP:
+        if self.draft_confidence is None or step.min_logprob is None or step.ending is Ending.CAP:
             return None
-        if situation.retries:  # a draft that was wrong once is looked at
+        if situation.resamples:  # a draft that was wrong once is looked at
             return None
-        chance = math.exp(step.least)
-        if not chance >= self.trust:  # written so that a NaN is no trust
+        chance = math.exp(step.min_logprob)
+        if not chance >= self.draft_confidence:  # written so that a NaN is no trust
             return None
-        return Verdict(True, chance, self.trust, "the draft is sure of it")
+        return Verdict(True, chance, self.draft_confidence, "the draft is sure of it")
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """What the target is sure of passes, asked about or not; the rest, by its answer."""
-        weakest = evidence.weakest
+        min_margin = evidence.min_margin
         cut = situation.step.ending is Ending.CAP
-        if cut or weakest is None or weakest < stricter(self.sure, situation.retries):
-            return FixedGate.decide(self, evidence, situation)
-        ratio = evidence.continuation or 0.0
+        if (
+            cut
+            or min_margin is None
+            or min_margin < stricter(self.target_confidence, situation.resamples)
+        ):
+            return RatioGate.decide(self, evidence, situation)
+        ratio = evidence.mean_margin or 0.0
         return Verdict(True, ratio, self.threshold, "the target would go on so", evidence)

@@ -9,18 +9,18 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, Situation, Verdict, stricter
+from dreamr.gate.verdict import Gate, StepContext, Verdict, stricter
 from dreamr.steps import Ending
 
 SIGNALS = (
-    "ratio", "mass", "continuation", "weakest", "least", "agreed", "drafted", "length", "position",
-    "retries", "number",
+    "ratio", "mass", "mean_margin", "min_margin", "min_logprob", "matched_tokens",
+    "draft_probability", "length", "position", "resamples", "number",
 )  # fmt: skip
 _NUMBER = re.compile(r"\d")
 _EDGE = 1e-6  # probabilities are kept so far from 0 and 1
 
 
-def signals(evidence: Evidence, situation: Situation) -> tuple[float, ...]:
+def signals(evidence: Evidence, situation: StepContext) -> tuple[float, ...]:
     """What is known about a step, as numbers of like size, in the order of `SIGNALS`.
 
     Probabilities are given as their logits, since it is the odds that add up; what an engine does
@@ -31,14 +31,14 @@ def signals(evidence: Evidence, situation: Situation) -> tuple[float, ...]:
     return (
         _logit(evidence.ratio),
         _logit(min(1.0, evidence.mass)),
-        _logit(evidence.continuation),
-        _logit(evidence.weakest),
-        0.0 if evidence.least is None else max(-30.0, evidence.least),
-        evidence.agreed / evidence.tokens if evidence.tokens else 0.0,
-        _logit(None if step.least is None else math.exp(step.least)),
+        _logit(evidence.mean_margin),
+        _logit(evidence.min_margin),
+        0.0 if evidence.min_logprob is None else max(-30.0, evidence.min_logprob),
+        evidence.matched_tokens / evidence.tokens if evidence.tokens else 0.0,
+        _logit(None if step.min_logprob is None else math.exp(step.min_logprob)),
         math.log1p(step.tokens),
         math.log1p(situation.position),
-        math.log1p(situation.retries),
+        math.log1p(situation.resamples),
         float(bool(_NUMBER.search(step.text))),
     )
 
@@ -77,16 +77,16 @@ class LearnedGate(Gate):
         """What the labels' words ask."""
         return Query(self.asks)
 
-    def probability(self, evidence: Evidence, situation: Situation) -> float:
+    def probability(self, evidence: Evidence, situation: StepContext) -> float:
         """That the step is right."""
         values = signals(evidence, situation)
         odds = self.bias + sum(w * x for w, x in zip(self.weights, values, strict=True))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """Reject cut steps and missing evidence; else compare the probability, as the ratio."""
         chance = self.probability(evidence, situation)
-        needed = stricter(self.threshold, situation.retries)
+        needed = stricter(self.threshold, situation.resamples)
         if situation.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif not evidence.mass > 0.0:

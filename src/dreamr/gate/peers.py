@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import FixedGate, Gate, Situation, Verdict
+from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict
 from dreamr.steps import Ending
 
 
@@ -40,7 +40,7 @@ class ScoreGate(Gate):
         """How sound the step is."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """Reject cut steps and missing scores; else compare the score. The ratio is score / 9."""
         mass = sum(evidence.scores)
         score = 0.0
@@ -57,7 +57,7 @@ class ScoreGate(Gate):
 
 
 @dataclass(frozen=True, slots=True)
-class SameGate(FixedGate):
+class SameGate(RatioGate):
     """Accept where the target says that the step means the same as its own (Lookahead Reasoning).
 
     The source is arXiv 2506.19830, whose judge is a model of its own; here it is the target. The
@@ -79,8 +79,8 @@ class AgreementGate(Gate):
         """Nothing."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """The ratio is the share of the tokens that agree, from the first on."""
-        share = evidence.agreed / evidence.tokens if evidence.tokens else 0.0
-        reason = f"{evidence.agreed} of {evidence.tokens} tokens agree"
+        share = evidence.matched_tokens / evidence.tokens if evidence.tokens else 0.0
+        reason = f"{evidence.matched_tokens} of {evidence.tokens} tokens agree"
         return Verdict(share == 1.0, share, 1.0, reason, evidence)

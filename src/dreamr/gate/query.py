@@ -20,14 +20,14 @@ class Query:
     unasked: nothing is asked about a candidate that begins so: it is read, for what the target
     would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
     sure: nothing need be asked about a step of which no token is weaker than this
-    (`Evidence.weakest`); an engine that knows spares itself the question where that is quicker.
+    (`Evidence.min_margin`); an engine that knows spares itself the question where that is quicker.
     None: everything is asked about.
     """
 
     asks: Asks = "verdict"
     others: tuple[str, ...] = ()
     unasked: str = ""
-    sure: float | None = None
+    target_confidence: float | None = None
 
     def concerns(self, candidate: str) -> bool:
         """Whether anything is asked about this candidate."""

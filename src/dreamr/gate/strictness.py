@@ -26,7 +26,7 @@ def at_strictness(gate: Gate, value: float) -> Gate:
 
 
 def _name(gate: Gate) -> str | None:
-    if getattr(gate, "trust", None) is not None:
-        return "trust"
+    if getattr(gate, "draft_confidence", None) is not None:
+        return "draft_confidence"
     known = {field.name for field in fields(cast("Any", gate))}
     return "threshold" if "threshold" in known else None

@@ -11,7 +11,7 @@ from dreamr.steps import Ending, Step
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class StepContext:
     """Where the step stands that is decided on.
 
     position: its number in the assistant's text, the first step being 0. retries: how many other
@@ -20,7 +20,7 @@ class Situation:
 
     step: Step
     position: int
-    retries: int = 0
+    resamples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ class Verdict:
     """
 
     accepted: bool
-    ratio: float
+    score: float
     threshold: float
     reason: str
     evidence: Evidence | None = None
 
 
-def stricter(threshold: float, retries: int) -> float:
+def stricter(threshold: float, resamples: int) -> float:
     """The threshold for another try: what was allowed to be missing, divided by the tries so far.
 
     The more candidates are drawn, the likelier it is that one deceives the judge: with the first at
     0.7 the next needs 0.85, and the one after that 0.9.
     """
-    return threshold + (1 - threshold) * retries / (1 + retries)
+    return threshold + (1 - threshold) * resamples / (1 + resamples)
 
 
 class Gate(Protocol):
@@ -56,17 +56,17 @@ class Gate(Protocol):
         """The question whose evidence it decides on."""
         ...
 
-    def at_once(self, situation: Situation) -> Verdict | None:
+    def decide_without_target(self, situation: StepContext) -> Verdict | None:
         """The verdict on a step about which the target need not be asked; None where it must."""
         return None
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """The verdict on any other step."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class FixedGate(Gate):
+class RatioGate(Gate):
     """Accept where the ratio reaches a fixed threshold (the paper's TBVM; it uses 0.7).
 
     threshold: in [0, 1]. min_mass: the least probability on the two labels together that counts as
@@ -90,9 +90,9 @@ class FixedGate(Gate):
         """What the labels' words ask."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: Situation) -> Verdict:
+    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
         """Reject cut steps and missing evidence; else compare the ratio with the threshold."""
-        needed = stricter(self.needed(evidence), situation.retries)
+        needed = stricter(self.needed(evidence), situation.resamples)
         accepted, reason = self._decision(evidence, situation.step, needed)
         return Verdict(accepted, evidence.ratio, needed, reason, evidence)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from dreamr.engines import Sampling
-from dreamr.gate import FixedGate, Gate
-from dreamr.schedules import OpenLane, Options
-from dreamr.steps import Cutting
+from dreamr.engines import SamplingParams
+from dreamr.gate import Gate, RatioGate
+from dreamr.schedules import OpenLane, ScheduleConfig
+from dreamr.steps import StepFormat
 from dreamr.trace import Option
 
-_RETRY_TEMPERATURE = 0.7  # what a greedy draft draws another try with
+_RESAMPLE_TEMPERATURE = 0.7  # what a greedy draft draws another try with
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunConfig:
     """Everything about a run except the conversation and the engines.
 
     method: a name of `dreamr.schedules.METHODS`. cutting: where steps end and how an answer is
@@ -26,27 +26,29 @@ class Settings:
     """
 
     method: str = "fpsr"
-    options: Options = field(default_factory=Options)
-    gate: Gate = field(default_factory=FixedGate)
-    cutting: Cutting = field(default_factory=Cutting)
-    sampling: Sampling = field(default_factory=Sampling)
-    draft_sampling: Sampling | None = None
+    options: ScheduleConfig = field(default_factory=ScheduleConfig)
+    gate: Gate = field(default_factory=RatioGate)
+    step_format: StepFormat = field(default_factory=StepFormat)
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    draft_sampling: SamplingParams | None = None
     stall_seconds: float = 300.0
 
     @property
     def unasked(self) -> str:
         """How a step begins that is not asked about, since the target writes the answer itself."""
-        return (self.cutting.answer_marker or "") if self.options.answer == "target" else ""
+        return (
+            (self.step_format.answer_marker or "") if self.options.final_answer == "target" else ""
+        )
 
-    def draws(self, lane: OpenLane, *, logprobs: bool = False) -> Sampling:
+    def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
         """How a lane draws: as the caller wants it, and no longer than the schedule does.
 
         Another try at a step is drawn with a temperature and a seed of its own.
         """
         own = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
-        if lane.retry:
-            warm = max(own.temperature, _RETRY_TEMPERATURE)
-            own = replace(own, temperature=warm, seed=own.seed ^ lane.retry << 48)
+        if lane.resample:
+            warm = max(own.temperature, _RESAMPLE_TEMPERATURE)
+            own = replace(own, temperature=warm, seed=own.seed ^ lane.resample << 48)
         return replace(
             own,
             max_tokens=lane.max_tokens,
@@ -61,12 +63,12 @@ class Settings:
         return {
             **asdict(self.options),
             "gate": repr(self.gate),
-            "delimiter": self.cutting.delimiter,
-            "answer_marker": self.cutting.answer_marker,
-            "step_tokens": self.cutting.max_tokens,
+            "delimiter": self.step_format.delimiter,
+            "answer_marker": self.step_format.answer_marker,
+            "step_tokens": self.step_format.max_tokens,
             "temperature": draws.temperature,
             "top_p": draws.top_p,
             "seed": draws.seed,
-            "reuse": draws.reuse,
+            "token_reuse": draws.token_reuse,
             "lookup": draws.lookup,
         }

@@ -11,21 +11,21 @@ import anyio
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
-from dreamr.gate import Situation, Verdict
-from dreamr.runner.config import Settings
-from dreamr.runner.lanes import Lane, Pump, Question
+from dreamr.gate import StepContext, Verdict
+from dreamr.runner.config import RunConfig
+from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Record
-from dreamr.runner.signal_queue import Mailbox
+from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
     Command,
     Commit,
     Discard,
-    Extend,
+    ExtendJudge,
     Finish,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     JudgeFailed,
@@ -33,10 +33,10 @@ from dreamr.schedules import (
     LaneFailed,
     OpenLane,
     Reject,
-    Report,
     Schedule,
     Signal,
     StepDone,
+    Warn,
 )
 from dreamr.steps import Step
 from dreamr.trace import (
@@ -65,7 +65,7 @@ class Driver:
         conversation: Conversation,
         engines: dict[Role, Engine],
         schedule: Schedule,
-        settings: Settings,
+        settings: RunConfig,
         emit: Callable[[Event], None],
     ) -> None:
         self._conversation = conversation
@@ -74,13 +74,13 @@ class Driver:
         self._settings = settings
         self._record = Record(emit)
         self._lanes: dict[int, Lane] = {}
-        self._calls: dict[int, Question] = {}
+        self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
 
     async def drive(self) -> Result:
         """Run to the end; every lane and call is over before this returns."""
         self._begin()
-        signals = Mailbox[Signal]()
+        signals = SignalQueue[Signal]()
         self._signal = signals.put
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._watch)
@@ -89,7 +89,7 @@ class Driver:
                 finished = self._carry_out(self._schedule.handle(await signals.get()))
             self._watching.cancel()
         assert finished is not None  # for mypy: a task group swallows no exception
-        return self._record.finish(finished, self._settings.cutting)
+        return self._record.finish(finished, self._settings.step_format)
 
     def _begin(self) -> None:
         draft, target = self._engines.get("draft"), self._engines.get("target")
@@ -107,7 +107,7 @@ class Driver:
             match command:
                 case OpenLane():
                     self._open(command)
-                case Grant(number, steps):
+                case GrantSteps(number, steps):
                     if lane := self._lanes.get(number):  # else it just ended; the signal follows
                         lane.grant(steps)
                 case CloseLane(number):
@@ -115,13 +115,13 @@ class Driver:
                         lane.scope.cancel()
                 case Judge():
                     self._ask(command)
-                case Extend(call, steps):
+                case ExtendJudge(call, steps):
                     if question := self._calls.get(call):
                         question.extend(steps)
                 case CancelJudge(call):
                     if question := self._calls.get(call):
                         question.scope.cancel()
-                case Commit() | Reject() | Discard() | Report():
+                case Commit() | Reject() | Discard() | Warn():
                     self._record.decide(command)
                 case Finished():
                     return command
@@ -131,9 +131,9 @@ class Driver:
 
     def _open(self, command: OpenLane) -> None:
         position = len(command.prefix)
-        lane = Lane(command.lane, command.role, position, command.credit, command.retry)
+        lane = Lane(command.lane, command.role, position, command.credit, command.resample)
         self._lanes[lane.number] = lane
-        self._record.add(LaneOpened, lane.number, lane.role, position, lane.retry)
+        self._record.add(LaneOpened, lane.number, lane.role, position, lane.resample)
         self._tasks.start_soon(self._write, lane, command)
 
     async def _write(self, lane: Lane, command: OpenLane) -> None:
@@ -160,7 +160,9 @@ class Driver:
         def say(step: Step | None, finish: Finish | None) -> None:
             if step is not None:
                 self._record.add(StepReady, lane.number, lane.role, lane.position, step)
-                self._signal(StepDone(lane.number, step, finish, self._at_once(lane, step)))
+                self._signal(
+                    StepDone(lane.number, step, finish, self._decide_without_target(lane, step))
+                )
                 lane.position += 1
             elif finish is not None:
                 self._signal(LaneEnded(lane.number, finish))
@@ -173,14 +175,16 @@ class Driver:
         # A draft says how sure it is, where it can: gates may need no more.
         tells = lane.role == "draft" and engine.capabilities.logprobs
         sampling = settings.draws(command, logprobs=tells)
-        pump = Pump(lane, settings.cutting, say, pause, command.begun)
+        pump = StepStream(lane, settings.step_format, say, pause, command.begun)
         return await pump.run(engine.stream(context, sampling))
 
-    def _at_once(self, lane: Lane, step: Step) -> Verdict | None:
+    def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """The verdict on a drafted step that needs no target."""
         if lane.role != "draft":
             return None
-        return self._settings.gate.at_once(Situation(step, lane.position, lane.retry))
+        return self._settings.gate.decide_without_target(
+            StepContext(step, lane.position, lane.resample)
+        )
 
     async def _watch(self) -> None:
         """One clock for all work, since a timer a token would cost more than all the rest."""
@@ -194,16 +198,16 @@ class Driver:
     def _ask(self, command: Judge) -> None:
         settings = self._settings
         query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
-        if command.retries:  # the gate asks for more than it says at first
-            query = replace(query, sure=None)
-        question = Question(
-            command.call, command.prefix, command.candidates, query, command.retries
+        if command.resamples:  # the gate asks for more than it says at first
+            query = replace(query, target_confidence=None)
+        question = JudgeCall(
+            command.call, command.prefix, command.candidates, query, command.resamples
         )
         self._calls[question.call] = question
         self._record.add(JudgeStarted, question.call, question.positions())
         self._tasks.start_soon(self._judge, question)
 
-    async def _judge(self, question: Question) -> None:
+    async def _judge(self, question: JudgeCall) -> None:
         """One judge call, from its start to its end, whatever that is."""
         call = question.call
         verdicts: tuple[Verdict, ...] = ()
@@ -222,7 +226,7 @@ class Driver:
             self._record.add(JudgeEnded, call, positions, verdicts, message)
             del self._calls[call]
 
-    async def _verdicts(self, question: Question) -> tuple[Verdict, ...]:
+    async def _verdicts(self, question: JudgeCall) -> tuple[Verdict, ...]:
         context = Context(self._conversation, question.prefix)
         least = len(question.steps)
         found = await self._engines["target"].judge(context, question.candidates, question.query)
@@ -230,7 +234,7 @@ class Driver:
             raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
         decide, first = self._settings.gate.decide, len(question.prefix)
         return tuple(
-            decide(evidence, Situation(step, first + i, question.retries))
+            decide(evidence, StepContext(step, first + i, question.resamples))
             for i, (evidence, step) in enumerate(zip(found, question.steps, strict=False))
         )
 

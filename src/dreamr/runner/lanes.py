@@ -11,7 +11,7 @@ import anyio
 from dreamr.engines import Candidates, Chunk
 from dreamr.gate import Query
 from dreamr.schedules import Finish
-from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.trace import Role
 
 CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to its own devices
@@ -36,7 +36,7 @@ class Work:
             self.scope.cancel()
 
 
-class Question(Work):
+class JudgeCall(Work):
     """A judge call under way; it may grow."""
 
     def __init__(
@@ -45,10 +45,10 @@ class Question(Work):
         prefix: tuple[str, ...],
         steps: Iterable[Step],
         query: Query,
-        retries: int = 0,
+        resamples: int = 0,
     ) -> None:
         super().__init__()
-        self.retries = retries
+        self.resamples = resamples
         self.query = query
         self.call = call
         self.prefix = prefix
@@ -79,7 +79,7 @@ class Lane(Work):
     role: Role
     position: int
     credit: int
-    retry: int = 0
+    resample: int = 0
     tokens: int = 0
     began: float | None = None
     granted: anyio.Event | None = None  # while it waits
@@ -92,7 +92,7 @@ class Lane(Work):
 
 
 @dataclass(frozen=True, slots=True)
-class Pump:
+class StepStream:
     """Carries a stream into steps.
 
     say: called with each step, and how the stream ended where it did; without a step where it
@@ -101,7 +101,7 @@ class Pump:
     """
 
     lane: Lane
-    cutting: Cutting
+    step_format: StepFormat
     say: Callable[[Step | None, Finish | None], None]
     pause: Callable[[bool], None]
     begun: str = ""
@@ -119,7 +119,7 @@ class Pump:
                 await stream.aclose()
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
-        lane, cutter = self.lane, StepCutter(self.cutting)
+        lane, cutter = self.lane, StepSplitter(self.step_format)
         if lane.credit <= 0:
             await self._wait_for_credit()
         if steps := cutter.push(self.begun, 0):
@@ -129,7 +129,7 @@ class Pump:
             if lane.began is None:
                 lane.began = lane.since
             lane.tokens += chunk.tokens
-            steps = cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+            steps = cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
             if chunk.finish is not None:
                 return await self._end(cutter, steps, chunk.finish)
             if steps:
@@ -140,7 +140,7 @@ class Pump:
                 await self._wait_for_credit()
         return await self._end(cutter, [], "stop")  # an engine that ended without saying so
 
-    async def _end(self, cutter: StepCutter, steps: list[Step], finish: Finish) -> Finish:
+    async def _end(self, cutter: StepSplitter, steps: list[Step], finish: Finish) -> Finish:
         """The stream has ended: what is left in the cutter is the last step."""
         if (tail := cutter.finish(truncated=finish == "length")) is not None:
             steps.append(tail)

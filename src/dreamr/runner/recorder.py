@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dreamr.schedules import Command, Commit, Discard, Finished, Reject, Report
-from dreamr.steps import Cutting, StepCutter
+from dreamr.schedules import Command, Commit, Discard, Finished, Reject, Warn
+from dreamr.steps import StepFormat, StepSplitter
 from dreamr.trace import (
     CommittedStep,
     Event,
@@ -27,11 +27,11 @@ _DECISIONS: Mapping[type[Command], type[Event]] = {
     Commit: StepCommitted,
     Reject: StepRejected,
     Discard: StepDiscarded,
-    Report: Note,
+    Warn: Note,
 }
 
 
-def decision(seconds: float, command: Commit | Reject | Discard | Report) -> Event:
+def decision(seconds: float, command: Commit | Reject | Discard | Warn) -> Event:
     """The event that the schedule decided this, so many seconds after the run started."""
     kind = _DECISIONS[type(command)]
     return kind(seconds, *(getattr(command, name) for name in type(command).__match_args__))
@@ -50,7 +50,7 @@ class Record:
         """An event of this kind happens now."""
         self._keep(kind(self._seconds(), *values))
 
-    def decide(self, command: Commit | Reject | Discard | Report) -> None:
+    def decide(self, command: Commit | Reject | Discard | Warn) -> None:
         """The schedule decided this."""
         self._keep(decision(self._seconds(), command))
         if isinstance(command, Commit):
@@ -67,10 +67,10 @@ class Record:
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
 
-    def finish(self, finished: Finished, cutting: Cutting) -> Result:
+    def finish(self, finished: Finished, step_format: StepFormat) -> Result:
         """Close the record."""
         result = Result(
-            answer=self._answer(finished, cutting),
+            answer=self._answer(finished, step_format),
             steps=tuple(self._steps),
             usage=usage_of(self._events),
             seconds=self._seconds(),
@@ -81,17 +81,19 @@ class Record:
         self.add(RunFinished, result)
         return result
 
-    def _answer(self, finished: Finished, cutting: Cutting) -> str:
+    def _answer(self, finished: Finished, step_format: StepFormat) -> str:
         """The marked answer, as far as it came; else the last step, if it was meant as the last.
 
         Cut anew from the whole text: some methods commit pieces of steps.
         """
-        cutter = StepCutter(replace(cutting, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize))
+        cutter = StepSplitter(
+            replace(step_format, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize)
+        )
         steps = cutter.push("".join(committed.step.text for committed in self._steps), 0)
         if (tail := cutter.finish()) is not None:
             steps.append(tail)
         last = steps[-1].text if steps else ""
-        marked = cutting.answer(last)
+        marked = step_format.answer(last)
         if marked is not None:
             return marked
         return last.strip() if finished.finish == "stop" else ""

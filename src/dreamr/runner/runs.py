@@ -10,9 +10,9 @@ import anyio
 from dreamr.conversation import Conversation
 from dreamr.engines import Engine
 from dreamr.errors import RunFailed, Unsupported
-from dreamr.runner.config import Settings
+from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
-from dreamr.runner.signal_queue import Mailbox
+from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import by_name, method
 from dreamr.trace import Event, Result, Role, RunFinished
 
@@ -23,7 +23,7 @@ async def open_run(
     *,
     target: Engine | None,
     draft: Engine | None = None,
-    settings: Settings | None = None,
+    settings: RunConfig | None = None,
 ) -> AsyncGenerator[AsyncIterator[Event], None]:
     """Start a run; iterate over its events, which end with RunFinished.
 
@@ -39,10 +39,10 @@ async def open_run(
         Unsupported: an unknown method, no draft or target where the method needs one, or a target
             that cannot judge where it must.
     """
-    settings = settings or Settings()
+    settings = settings or RunConfig()
     schedule = by_name(settings.method, settings.options)
     engines = _engines(target, draft, settings.method)
-    mailbox = Mailbox[Event]()
+    mailbox = SignalQueue[Event]()
     driver = Driver(conversation, engines, schedule, settings, mailbox.put)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -62,7 +62,7 @@ async def run(
     *,
     target: Engine | None,
     draft: Engine | None = None,
-    settings: Settings | None = None,
+    settings: RunConfig | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
     """Run to the end; `on_event` sees each event as it happens. Else as `open_run`."""
@@ -74,7 +74,7 @@ async def run(
     return event.result
 
 
-async def _until_finished(mailbox: Mailbox[Event]) -> AsyncGenerator[Event, None]:
+async def _until_finished(mailbox: SignalQueue[Event]) -> AsyncGenerator[Event, None]:
     """The events up to the last; then the failure, if it was one."""
     while True:
         event = await mailbox.get()

@@ -10,7 +10,7 @@ import anyio
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
+class SignalQueue(Generic[T]):
     """An unbounded queue with one reader.
 
     A memory stream gives way to other tasks at each message, which costs more than most of what is

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CUT, is_claim, judge_failed
+from dreamr.schedules.draft_end import CUT, is_draft_end, judge_failed
 from dreamr.schedules.listener import Listener
 from dreamr.schedules.protocol import (
-    AnswerBy,
+    FinalAnswer,
     LaneEnded,
     LaneFailed,
-    Options,
     RunEnd,
+    ScheduleConfig,
     StepDone,
 )
 from dreamr.steps import Ending, Step
@@ -40,14 +40,14 @@ class Ahead(Listener):
     answer: who writes the final answer, and so what of the draft is a claim.
     """
 
-    def __init__(self, options: Options, answer: AnswerBy) -> None:
+    def __init__(self, options: ScheduleConfig, answer: FinalAnswer) -> None:
         super().__init__(options)
         self._options = options
         self._answer = answer
         self._waiting: deque[Drafted] = deque()
 
     @abstractmethod
-    def _settle_one(self) -> bool:
+    def _decide_next(self) -> bool:
         """Decide on the step at the frontier, if that is possible now."""
 
     @abstractmethod
@@ -55,21 +55,21 @@ class Ahead(Listener):
         """Put every idle lane to work."""
 
     @abstractmethod
-    def _drop_owns(self) -> None:
+    def _discard_target_steps(self) -> None:
         """Throw away what the target wrote and nobody has taken: the run ends."""
 
     def _advance(self) -> None:
         """Settle what can be settled, then go on."""
-        while not self._board.finished and self._settle_one():
+        while not self._board.finished and self._decide_next():
             pass
         if not self._board.finished:
             self._work()
 
-    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+    def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
             case StepDone(_, step, finish, verdict):
                 cut = step.ending is Ending.CAP
-                claim = is_claim(step, self._answer)
+                claim = is_draft_end(step, self._answer)
                 self._waiting.append(Drafted(step, claim, CUT if cut else verdict))
                 if finish is not None:
                     self._draft = None
@@ -106,6 +106,6 @@ class Ahead(Listener):
         self._waiting.clear()
 
     def _finish(self, finish: RunEnd, error: str | None = None) -> None:
-        self._drop_owns()
+        self._discard_target_steps()
         self._drop_waiting(self._board.position, "the run ended")
         self._board.finish(finish, error)

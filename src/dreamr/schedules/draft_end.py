@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dreamr.gate import Verdict
-from dreamr.schedules.protocol import AnswerBy
+from dreamr.schedules.protocol import FinalAnswer
 from dreamr.steps import Ending, Step
 
-CLAIM = "the target decides when the reasoning is complete"
-FORESEEN = "the target wrote the same"
+DRAFT_END = "the target decides when the reasoning is complete"
+PREDICTED = "the target wrote the same"
 CUT = Verdict(False, 0.0, 1.0, "cut by the length cap")
 
 
@@ -16,7 +16,7 @@ def ends_reasoning(step: Step) -> bool:
     return step.ending in (Ending.ANSWER, Ending.END)
 
 
-def is_claim(step: Step, answer: AnswerBy) -> bool:
+def is_draft_end(step: Step, answer: FinalAnswer) -> bool:
     """Whether the step is not even judged, because the target writes the end itself."""
     return answer == "target" and ends_reasoning(step)
 

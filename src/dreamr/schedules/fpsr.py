@@ -3,7 +3,7 @@
 The frontier is the end of the committed text. What is in flight around it:
 
     committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
-              | own                         (the target's step at the frontier: the hedge)
+              | own                         (the target's step at the frontier: the fallback)
 
 One judge call at a time covers the waiting steps from the front, and grows as more of them are
 complete; what comes too late for it is asked about in the next. A claim behind them goes along:
@@ -18,8 +18,8 @@ Where the judging has shown how that begins, the draft writes its end too, and g
     committed | guess | waiting[1] waiting[2] ... | (the step that the draft is writing)
               | own
 
-If the target then writes the same, the draft is steps ahead; if not, it begins anew. With `retries`
-it races against the target instead (`Race`).
+If the target then writes the same, the draft is steps ahead; if not, it begins anew. With
+`resamples` it races against the target instead (`Race`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 from dreamr.gate import Verdict
 from dreamr.schedules.ahead import Ahead, Drafted
-from dreamr.schedules.draft_end import CLAIM, CUT, FORESEEN
-from dreamr.schedules.protocol import Command, Finish, Options, Signal
+from dreamr.schedules.draft_end import CUT, DRAFT_END, PREDICTED
+from dreamr.schedules.protocol import Command, Finish, ScheduleConfig, Signal
 from dreamr.schedules.resampling import Race
 from dreamr.steps import Step
 
@@ -47,12 +47,12 @@ class Fpsr(Ahead):
     """The paper's schedule, with the drafted text arriving as one stream.
 
     The draft is waited for as long as a complete drafted step has no verdict yet; otherwise the
-    first to complete the step at the frontier wins (with `reproducible`, the draft is always
+    first to complete the step at the frontier wins (with `deterministic`, the draft is always
     waited for, and does not run ahead of the target after a rejection).
     """
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options, options.answer)
+    def __init__(self, options: ScheduleConfig) -> None:
+        super().__init__(options, options.final_answer)
         self._target: int | None = None
         self._alone = False  # whether the target's lane goes on by itself after each step
         self._ahead = False  # whether what waits begins with a guess at the target's own step
@@ -69,7 +69,7 @@ class Fpsr(Ahead):
             self._advance()
         return self._board.take()
 
-    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+    def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         self._own = _Own(step, finish)
         if finish is not None:
             self._target = None
@@ -78,9 +78,9 @@ class Fpsr(Ahead):
         if self._race is not None:
             self._race.judge()
         self._judge()
-        self._hedge()
+        self._fall_back_early()
 
-    def _settle_one(self) -> bool:
+    def _decide_next(self) -> bool:
         if self._waiting and not self._ahead:
             if self._waiting[0].decided:
                 self._settle_drafted(self._waiting.popleft())
@@ -89,7 +89,7 @@ class Fpsr(Ahead):
         if self._race is not None and self._race.won is not None:
             self._accept(*self._race.won)
             return True
-        if self._own is not None and not (self._options.reproducible and self._draft is not None):
+        if self._own is not None and not (self._options.deterministic and self._draft is not None):
             self._commit_own(self._own)
             return True
         return False
@@ -97,7 +97,7 @@ class Fpsr(Ahead):
     def _settle_drafted(self, drafted: Drafted) -> None:
         board, step, verdict = self._board, drafted.step, drafted.verdict
         if drafted.claim or verdict is None:
-            board.discard(board.position, step, "draft", CLAIM)
+            board.discard(board.position, step, "draft", DRAFT_END)
             self._claim = step.text
         elif verdict.accepted:
             self._accept(step, verdict)
@@ -109,16 +109,16 @@ class Fpsr(Ahead):
 
     def _try_again(self, rejected: Step, verdict: Verdict) -> None:
         """Give the draft something to do until the target's own step is there, if there is time."""
-        if self._own is not None or self._board.draft_lost or self._options.reproducible:
+        if self._own is not None or self._board.draft_lost or self._options.deterministic:
             return
-        if self._options.retries:
-            self._race = Race(self._board, self._options.retries, rejected)
+        if self._options.resamples:
+            self._race = Race(self._board, self._options.resamples, rejected)
         else:
             self._run_ahead(verdict)
 
     def _run_ahead(self, verdict: Verdict) -> None:
         """Let the draft complete what the target is about to write, if its beginning is known."""
-        if begun := verdict.evidence.own if verdict.evidence is not None else "":
+        if begun := verdict.evidence.target_prefix if verdict.evidence is not None else "":
             self._draft = self._board.open("draft", self._options.window, begun=begun)
             self._ahead = True
 
@@ -136,13 +136,13 @@ class Fpsr(Ahead):
     def _commit_own(self, own: _Own) -> None:
         self._own = None
         self._end_race("the target was first")
-        foreseen = self._take_guess(own)
+        predicted = self._take_guess(own)
         if (end := self._board.commit_own(own.step, own.finish)) is not None:
             self._finish(end)
             return
         if not self._alone:
             self._close_target()
-        if foreseen:
+        if predicted:
             self._board.grant(self._draft)
         else:
             self._redraft()
@@ -153,13 +153,13 @@ class Fpsr(Ahead):
         if not (ahead and self._waiting):
             return False
         guess = self._waiting[0].step
-        foreseen = own.step is not None and own.step.text == guess.text
-        if foreseen:
+        predicted = own.step is not None and own.step.text == guess.text
+        if predicted:
             self._waiting.popleft()
-            self._board.discard(self._board.position, guess, "draft", FORESEEN)
+            self._board.discard(self._board.position, guess, "draft", PREDICTED)
         else:
             self._drop_waiting(self._board.position, "the target wrote another step before it")
-        return foreseen
+        return predicted
 
     def _redraft(self) -> None:
         self._claim = ""
@@ -173,12 +173,14 @@ class Fpsr(Ahead):
         if not self._ahead and any(not drafted.decided for drafted in self._waiting):
             self._board.judge(d.step for d in self._waiting if d.verdict is not CUT)
 
-    def _hedge(self) -> None:
+    def _fall_back_early(self) -> None:
         """Let the target write its own step at the frontier, where that is wanted."""
         if self._target is not None or self._own is not None:
             return
         needed = self._ahead or (self._draft is None and not self._waiting)
-        wanted = {"always": True, "idle": not self._waiting, "never": False}[self._options.hedge]
+        wanted = {"eager": True, "idle": not self._waiting, "on-reject": False}[
+            self._options.fallback
+        ]
         if needed or wanted:
             self._alone = needed and self._board.draft_lost
             credit = self._options.max_steps if self._alone else 1
@@ -200,6 +202,6 @@ class Fpsr(Ahead):
             race.end(why)
         return race is not None
 
-    def _drop_owns(self) -> None:
+    def _discard_target_steps(self) -> None:
         self._end_race("the run ended")
         self._drop_own("the run ended")

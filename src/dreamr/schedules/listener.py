@@ -13,19 +13,19 @@ from dreamr.schedules.protocol import (
     JudgeFailed,
     LaneEnded,
     LaneFailed,
-    Options,
+    ScheduleConfig,
     Signal,
     StepDone,
 )
-from dreamr.schedules.run_state import Board
+from dreamr.schedules.run_state import RunState
 from dreamr.steps import Step
 
 
 class Listener(ABC):
     """Tells a method what was heard, then lets it do all that has become possible."""
 
-    def __init__(self, options: Options) -> None:
-        self._board = Board(options)
+    def __init__(self, options: ScheduleConfig) -> None:
+        self._board = RunState(options)
         self._draft: int | None = None  # the draft's lane
 
     def start(self) -> Sequence[Command]:
@@ -40,11 +40,11 @@ class Listener(ABC):
             return []
         match signal:
             case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
-                self._hear_draft(signal)
+                self._on_draft(signal)
             case StepDone(lane, step, finish):
-                self._hear_target(lane, step, finish)
+                self._on_target(lane, step, finish)
             case LaneEnded(lane, finish):
-                self._hear_target(lane, None, finish)
+                self._on_target(lane, None, finish)
             case LaneFailed(_, message):
                 self._fail(message)
             case Judged(_, verdicts):
@@ -61,11 +61,11 @@ class Listener(ABC):
         """Let the draft write from the frontier; what it was writing is out of date."""
 
     @abstractmethod
-    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+    def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         """The draft wrote a step, or its lane is over."""
 
     @abstractmethod
-    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+    def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         """The target wrote a step, or ended before one was complete."""
 
     @abstractmethod

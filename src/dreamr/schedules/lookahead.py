@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 from dreamr.gate import Verdict
 from dreamr.schedules.ahead import Ahead, Drafted
-from dreamr.schedules.draft_end import CLAIM, FORESEEN
-from dreamr.schedules.protocol import Finish, Options
+from dreamr.schedules.draft_end import DRAFT_END, PREDICTED
+from dreamr.schedules.protocol import Finish, ScheduleConfig
 from dreamr.steps import Ending, Step
 
-_SAME = Verdict(True, 1.0, 1.0, FORESEEN)
+_SAME = Verdict(True, 1.0, 1.0, PREDICTED)
 _OTHER = Verdict(False, 0.0, 1.0, "the target went another way")
 
 _Own: TypeAlias = tuple[Step | None, Finish | None]
@@ -37,12 +37,12 @@ class Lookahead(Ahead):
     target's step is there before the draft's, it is kept at once instead of waiting.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         super().__init__(options, "target")  # the target's own end decides, whoever is to answer
         self._lanes: dict[int, int] = {}  # the target's lanes by their position
         self._own: dict[int, _Own] = {}  # what came of them
 
-    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+    def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         position = next(at for at, other in self._lanes.items() if other == lane)
         self._board.close(self._lanes.pop(position))
         self._own[position] = step, finish
@@ -51,13 +51,13 @@ class Lookahead(Ahead):
         self._judge()
         self._look_ahead()
 
-    def _settle_one(self) -> bool:
+    def _decide_next(self) -> bool:
         self._compare()
         own = self._own.get(self._board.position)
         if own is None:
             return False
         if not self._waiting:
-            if self._options.reproducible and self._draft is not None:
+            if self._options.deterministic and self._draft is not None:
                 return False
             self._commit_own(own)
             return True
@@ -92,7 +92,7 @@ class Lookahead(Ahead):
                 board.grant(self._draft)
             return
         if verdict is None:
-            board.discard(board.position, step, "draft", CLAIM)
+            board.discard(board.position, step, "draft", DRAFT_END)
         else:
             board.reject(step, verdict)
         self._drop_waiting(board.position + 1, "it followed a rejected step")
@@ -148,7 +148,7 @@ class Lookahead(Ahead):
             self._board.close(lane)
         self._lanes.clear()
 
-    def _drop_owns(self) -> None:
+    def _discard_target_steps(self) -> None:
         self._drop_below("the run ended")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CLAIM, CUT, is_claim
-from dreamr.schedules.protocol import Options, StepDone
+from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end
+from dreamr.schedules.protocol import ScheduleConfig, StepDone
 from dreamr.schedules.turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -22,7 +22,7 @@ class Parse(Turns):
     that it is as right as the other methods are.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         super().__init__(options)
         self._credit = 0
         self._waiting: list[Step] = []
@@ -50,14 +50,14 @@ class Parse(Turns):
             self._decided([])
 
     def _last_words(self, step: Step) -> bool:
-        return step.ending is Ending.CAP or is_claim(step, self._board.options.answer)
+        return step.ending is Ending.CAP or is_draft_end(step, self._board.options.final_answer)
 
     def _decided(self, verdicts: Sequence[Verdict]) -> None:
         """Keep the steps up to the first that is refused, or that no verdict can help."""
         waiting, self._waiting = self._waiting, []
         for place, step in enumerate(waiting):
-            if is_claim(step, self._board.options.answer):
-                self._board.discard(self._board.position, step, "draft", CLAIM)
+            if is_draft_end(step, self._board.options.final_answer):
+                self._board.discard(self._board.position, step, "draft", DRAFT_END)
                 break
             verdict = CUT if step.ending is Ending.CAP else verdicts[place]
             if not verdict.accepted:

@@ -58,7 +58,7 @@ class LaneFailed:
 class Judged:
     """The verdicts of a judge call: one for each candidate that it was opened with.
 
-    And for those of the later ones (`Extend`) that came in time.
+    And for those of the later ones (`ExtendJudge`) that came in time.
     """
 
     call: int
@@ -94,11 +94,11 @@ class OpenLane:
     max_tokens: int
     guess: str = ""
     begun: str = ""
-    retry: int = 0
+    resample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class GrantSteps:
     """Let the lane write `steps` more steps."""
 
     lane: int
@@ -124,11 +124,11 @@ class Judge:
     prefix: tuple[str, ...]
     candidates: tuple[Step, ...]
     others: tuple[str, ...] = ()
-    retries: int = 0
+    resamples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Extend:
+class ExtendJudge:
     """Ask about these too, behind the call's candidates, if the engine has not begun with it.
 
     An engine that writes and judges in turns lets calls wait; by its turn a call can have grown.
@@ -179,7 +179,7 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Warn:
     """Something that people should know: a degradation."""
 
     message: str
@@ -199,15 +199,15 @@ class Finished:
 
 Command: TypeAlias = (
     OpenLane
-    | Grant
+    | GrantSteps
     | CloseLane
     | Judge
-    | Extend
+    | ExtendJudge
     | CancelJudge
     | Commit
     | Reject
     | Discard
-    | Report
+    | Warn
     | Finished
 )
 
@@ -228,25 +228,25 @@ class Schedule(Protocol):
         ...
 
 
-Hedge: TypeAlias = Literal["always", "idle", "never"]
-AnswerBy: TypeAlias = Literal["target", "verified"]
+Fallback: TypeAlias = Literal["eager", "idle", "on-reject"]
+FinalAnswer: TypeAlias = Literal["target", "draft"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ScheduleConfig:
     """How a schedule behaves; each reads what concerns it.
 
     window: how many drafted steps may wait for their verdicts (paper: 4; a draft
     that is many times as fast as the judge has more ready by the next call); for lookahead its
     depth.
-    hedge: when the target writes its own step beside the draft: 'always'; 'idle', it does not begin
-    while a verdict is pending, for targets whose judging and writing share one processor; 'never',
-    only after a rejection.
+    fallback: when the target writes its own step beside the draft: 'always'; 'idle', it does not
+    begin while a verdict is pending, for targets whose judging and writing share one processor;
+    'never', only after a rejection.
     reproducible: always wait for the draft, so that what is committed does not depend on timing.
-    answer: 'target', a drafted ending is only a claim and the target writes the answer; 'verified',
-    it is judged like any other step and ends the run where it is accepted.
+    final_answer: 'target', a drafted ending is only a claim and the target writes the answer;
+    'draft', it is judged like any other step and ends the run where it is accepted.
     retries: how many other candidates the draft writes for a rejected step, while the target writes
-    its own; of these the first that a stricter gate accepts wins. Not with `reproducible`.
+    its own; of these the first that a stricter gate accepts wins. Not with `deterministic`.
     max_steps, max_tokens: bounds on what is committed, over both models.
 
     Raises:
@@ -255,10 +255,10 @@ class Options:
     """
 
     window: int = 8
-    hedge: Hedge = "always"
-    reproducible: bool = False
-    answer: AnswerBy = "target"
-    retries: int = 0
+    fallback: Fallback = "eager"
+    deterministic: bool = False
+    final_answer: FinalAnswer = "target"
+    resamples: int = 0
     max_steps: int = 256
     max_tokens: int = 8192
 
@@ -266,14 +266,14 @@ class Options:
         for name in ("window", "max_steps", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.retries < 0:
-            raise ValueError(f"retries must be at least 0, not {self.retries}")
-        if self.retries and self.reproducible:
+        if self.resamples < 0:
+            raise ValueError(f"resamples must be at least 0, not {self.resamples}")
+        if self.resamples and self.deterministic:
             raise ValueError(
-                "retries race with the target, so the text depends on timing: "
-                "leave out reproducible, or retries"
+                "resamples race with the target, so the text depends on timing: "
+                "leave out deterministic, or resamples"
             )
-        if self.hedge not in ("always", "idle", "never"):
-            raise ValueError(f"hedge is always, idle or never, not {self.hedge!r}")
-        if self.answer not in ("target", "verified"):
-            raise ValueError(f"answer is target or verified, not {self.answer!r}")
+        if self.fallback not in ("eager", "idle", "on-reject"):
+            raise ValueError(f"fallback is eager, idle or on-reject, not {self.fallback!r}")
+        if self.final_answer not in ("target", "draft"):
+            raise ValueError(f"final_answer is target or draft, not {self.final_answer!r}")

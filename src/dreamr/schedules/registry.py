@@ -10,9 +10,9 @@ from dreamr.errors import Unsupported
 from dreamr.schedules.fpsr import Fpsr
 from dreamr.schedules.lookahead import Lookahead
 from dreamr.schedules.parse import Parse
-from dreamr.schedules.protocol import Options, Role, Schedule
+from dreamr.schedules.protocol import Role, Schedule, ScheduleConfig
 from dreamr.schedules.sequential import Sequential
-from dreamr.schedules.single_model import Alone
+from dreamr.schedules.single_model import SingleModel
 from dreamr.schedules.token_speculation import TokenSpeculation
 
 
@@ -20,7 +20,7 @@ from dreamr.schedules.token_speculation import TokenSpeculation
 class Method:
     """A schedule by its name. roles: the models that it uses; judges: whether the target judges."""
 
-    schedule: Callable[[Options], Schedule]
+    schedule: Callable[[ScheduleConfig], Schedule]
     roles: tuple[Role, ...] = ("draft", "target")
 
     @property
@@ -31,10 +31,10 @@ class Method:
 _METHODS: dict[str, Method] = {
     "fpsr": Method(Fpsr),
     "sequential": Method(Sequential),
-    "target": Method(partial(Alone, role="target"), ("target",)),
-    "draft": Method(partial(Alone, role="draft"), ("draft",)),
+    "target": Method(partial(SingleModel, role="target"), ("target",)),
+    "draft": Method(partial(SingleModel, role="draft"), ("draft",)),
     "token-sd": Method(TokenSpeculation),
-    "prompt-lookup": Method(partial(Alone, role="target"), ("target",)),
+    "prompt-lookup": Method(partial(SingleModel, role="target"), ("target",)),
     "specreason": Method(Sequential),
     "lookahead": Method(Lookahead),
     "parse": Method(Parse),
@@ -54,6 +54,6 @@ def method(name: str) -> Method:
     return _METHODS[name]
 
 
-def by_name(name: str, options: Options | None = None) -> Schedule:
+def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
     """A fresh schedule for one run. Errors: `method`."""
-    return method(name).schedule(options or Options())
+    return method(name).schedule(options or ScheduleConfig())

@@ -1,11 +1,11 @@
-"""The retry race: other candidates for a rejected step, while the target writes its own.
+"""The resampling race: other candidates for a rejected step, while the target writes its own.
 
     committed | rejected
               | try 1, try 2, ... (each one step of the draft, drawn anew; judged one at a time)
               | own
 
 The first that the gate accepts is committed, and the target's lane is closed; the gate asks more of
-each further try (`Situation.retries`). A race never holds the target up: if its own step is
+each further try (`StepContext.resamples`). A race never holds the target up: if its own step is
 complete before a try is accepted, that is committed.
 """
 
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CLAIM, CUT, is_claim, judge_failed
+from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end, judge_failed
 from dreamr.schedules.protocol import (
     Judged,
     JudgeFailed,
@@ -24,7 +24,7 @@ from dreamr.schedules.protocol import (
     Signal,
     StepDone,
 )
-from dreamr.schedules.run_state import Board
+from dreamr.schedules.run_state import RunState
 from dreamr.steps import Ending, Step
 
 _SAME = "it was tried before"
@@ -36,10 +36,10 @@ class Race:
     rejected: the step that was refused. won: what was accepted, with its verdict.
     """
 
-    def __init__(self, board: Board, tries: int, rejected: Step) -> None:
+    def __init__(self, board: RunState, tries: int, rejected: Step) -> None:
         self.won: tuple[Step, Verdict] | None = None
         self._board = board
-        self._lanes = {board.open("draft", 1, retry=n): n for n in range(1, tries + 1)}
+        self._lanes = {board.open("draft", 1, resample=n): n for n in range(1, tries + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
         self._asked: tuple[Step, int] | None = None
         self._tried = {rejected.text}
@@ -77,7 +77,7 @@ class Race:
         if self._ready and self._asked is None and not self._board.judging:
             self._asked = self._ready.popleft()
             step, number = self._asked
-            self._board.judge([step], retries=number)
+            self._board.judge([step], resamples=number)
 
     def end(self, why: str) -> None:
         """Close what is open, and throw away what nobody has decided on."""
@@ -94,8 +94,8 @@ class Race:
         board = self._board
         if step.ending is Ending.CAP:
             why = CUT.reason
-        elif is_claim(step, board.options.answer):
-            why = CLAIM
+        elif is_draft_end(step, board.options.final_answer):
+            why = DRAFT_END
         elif step.text in self._tried:
             why = _SAME
         else:

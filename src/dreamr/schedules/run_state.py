@@ -12,37 +12,37 @@ from dreamr.schedules.protocol import (
     Command,
     Commit,
     Discard,
-    Extend,
+    ExtendJudge,
     Finish,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     JudgeFailed,
     LaneEnded,
     LaneFailed,
     OpenLane,
-    Options,
     Reject,
-    Report,
     Role,
     RunEnd,
+    ScheduleConfig,
     Signal,
     StepDone,
+    Warn,
 )
 from dreamr.steps import Ending, Step
 
 _DRAFT_FAILURES = 3  # so many failed drafts in one run, and the target goes on alone
 
 
-class Board:
+class RunState:
     """Bookkeeping without decisions.
 
     It numbers lanes and calls, forgets those that end, and turns away signals of those that it
     does not know. Whatever is asked of it becomes a command, in order; `take` hands them out.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         self.options = options
         self.prefix: list[str] = []
         self.finished = False
@@ -99,7 +99,7 @@ class Board:
         most: int | None = None,
         guess: str = "",
         begun: str = "",
-        retry: int = 0,
+        resample: int = 0,
     ) -> int:
         """Open a lane at the frontier, or behind drafted steps; `most` tokens, if there is room."""
         lane, self._next_lane = self._next_lane, self._next_lane + 1
@@ -108,14 +108,14 @@ class Board:
         room = self.room - sum(step.tokens for step in drafted)
         room = room if most is None else min(room, most)
         self._commands.append(
-            OpenLane(lane, role, prefix, credit, max(1, room), guess, begun, retry)
+            OpenLane(lane, role, prefix, credit, max(1, room), guess, begun, resample)
         )
         return lane
 
     def grant(self, lane: int | None) -> None:
         """One more step for the lane, if it is still open."""
         if lane is not None:
-            self._commands.append(Grant(lane, 1))
+            self._commands.append(GrantSteps(lane, 1))
 
     def close(self, lane: int | None) -> None:
         """Close the lane, if it is still open."""
@@ -124,7 +124,7 @@ class Board:
             self._commands.append(CloseLane(lane))
 
     def judge(
-        self, candidates: Iterable[Step], others: Iterable[Step] = (), retries: int = 0
+        self, candidates: Iterable[Step], others: Iterable[Step] = (), resamples: int = 0
     ) -> None:
         """Ask about candidates at the frontier; a call that is under way gets those it lacks.
 
@@ -135,9 +135,9 @@ class Board:
         if self._call is None:
             self._call, self._next_call = self._next_call, self._next_call + 1
             own = tuple(step.text for step in others)
-            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own, retries))
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own, resamples))
         elif len(steps) > self._asked:
-            self._commands.append(Extend(self._call, steps[self._asked :]))
+            self._commands.append(ExtendJudge(self._call, steps[self._asked :]))
         self._asked = len(steps)
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
@@ -202,7 +202,7 @@ class Board:
 
     def report(self, message: str) -> None:
         """Tell people."""
-        self._commands.append(Report(message))
+        self._commands.append(Warn(message))
 
     def draft_failed(self, failure: LaneFailed) -> None:
         """Count a failed draft; after the last one the draft is lost."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CLAIM, CUT, is_claim
-from dreamr.schedules.protocol import Options, StepDone
+from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end
+from dreamr.schedules.protocol import ScheduleConfig, StepDone
 from dreamr.schedules.turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -23,7 +23,7 @@ class Sequential(Turns):
     The judge is at work on `_candidate`.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         super().__init__(options)
         self._candidate: Step | None = None
 
@@ -37,8 +37,8 @@ class Sequential(Turns):
         board, step = self._board, done.step
         if done.finish is not None:
             self._draft = None
-        if is_claim(step, board.options.answer):
-            board.discard(board.position, step, "draft", CLAIM)
+        if is_draft_end(step, board.options.final_answer):
+            board.discard(board.position, step, "draft", DRAFT_END)
             self._fall_back()
             return
         self._candidate = step

@@ -8,25 +8,25 @@ from dreamr.schedules.protocol import (
     Command,
     LaneEnded,
     LaneFailed,
-    Options,
     Role,
+    ScheduleConfig,
     Signal,
     StepDone,
 )
-from dreamr.schedules.run_state import Board
+from dreamr.schedules.run_state import RunState
 
 
-class Alone:
+class SingleModel:
     """One lane of one model, from the first step to the last.
 
-    With a stream that guesses ahead (`Sampling.lookup`), this is prompt-lookup decoding: tokens
-    that followed the same words earlier are checked in one pass of the target, whose greedy text
-    does not change. The source is arXiv 2311.04934 and its use in transformers and vLLM; the local
-    engine takes the last three tokens that occurred before, or else two.
+    With a stream that guesses ahead (`SamplingParams.lookup`), this is prompt-lookup decoding:
+    tokens that followed the same words earlier are checked in one pass of the target, whose greedy
+    text does not change. The source is arXiv 2311.04934 and its use in transformers and vLLM; the
+    local engine takes the last three tokens that occurred before, or else two.
     """
 
-    def __init__(self, options: Options, role: Role) -> None:
-        self._board = Board(options)
+    def __init__(self, options: ScheduleConfig, role: Role) -> None:
+        self._board = RunState(options)
         self._role: Role = role
 
     def start(self) -> Sequence[Command]:

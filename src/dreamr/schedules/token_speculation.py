@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.protocol import Finish, Options, RunEnd, StepDone
+from dreamr.schedules.protocol import Finish, RunEnd, ScheduleConfig, StepDone
 from dreamr.schedules.turns import Turns
 from dreamr.steps import Ending, Step
 
@@ -25,7 +25,7 @@ class TokenSpeculation(Turns):
     what that has shown it (an engine that has checked a guess knows the tokens, and computes none).
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         super().__init__(options)
         self._size = _FIRST
         self._most = 0  # tokens that the target's lane may write
@@ -63,7 +63,7 @@ class TokenSpeculation(Turns):
         verdict = verdicts[0]
         self._adapt(verdict.accepted)
         self._drop_guess(verdict.reason)
-        self._write(0 if verdict.evidence is None else verdict.evidence.agreed)
+        self._write(0 if verdict.evidence is None else verdict.evidence.matched_tokens)
 
     def _judge_failed(self, message: str) -> None:
         self._board.report(f"checking failed: {message}")
@@ -73,10 +73,10 @@ class TokenSpeculation(Turns):
     def _adapt(self, right: bool) -> None:
         self._size = min(_MOST, self._size + _MORE) if right else max(1, self._size - _LESS)
 
-    def _write(self, agreed: int) -> None:
+    def _write(self, matched_tokens: int) -> None:
         """Let the target write what it agreed to, and one token of its own."""
         self._draft, self._written = None, 0
-        self._most = min(agreed + 1, self._board.room)
+        self._most = min(matched_tokens + 1, self._board.room)
         self._target = self._board.open("target", self._most, most=self._most)
 
     def _wrote(self, step: Step | None, finish: Finish | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dreamr.schedules.draft_end import judge_failed
 from dreamr.schedules.listener import Listener
-from dreamr.schedules.protocol import Finish, LaneEnded, LaneFailed, Options, StepDone
+from dreamr.schedules.protocol import Finish, LaneEnded, LaneFailed, ScheduleConfig, StepDone
 from dreamr.steps import Step
 
 
@@ -17,11 +17,11 @@ class Turns(Listener):
     It tells a signal by the turn that it ends; whose turn is next, a method says.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         super().__init__(options)
         self._target: int | None = None
 
-    def _hear_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+    def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
             case StepDone():
                 self._drafted(signal)
@@ -31,7 +31,7 @@ class Turns(Listener):
                 self._board.draft_failed(signal)
                 self._draft_failed()
 
-    def _hear_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+    def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         self._wrote(step, finish)
 
     def _advance(self) -> None:

@@ -1,6 +1,6 @@
 """Cutting reasoning into steps."""
 
-from dreamr.steps.splitter import Cutting, StepCutter
+from dreamr.steps.splitter import StepFormat, StepSplitter
 from dreamr.steps.step import Ending, Step
 
-__all__ = ["Cutting", "Ending", "Step", "StepCutter"]
+__all__ = ["Ending", "Step", "StepFormat", "StepSplitter"]

@@ -8,7 +8,7 @@ from dreamr.steps.step import Ending, Step
 
 
 @dataclass(frozen=True, slots=True)
-class Cutting:
+class StepFormat:
     r"""Where steps end.
 
     A step is white space, then something, then everything up to and including the delimiter: so
@@ -50,7 +50,7 @@ class Cutting:
         return text[len(marker) :].strip()
 
 
-class StepCutter:
+class StepSplitter:
     """Cuts one stream; `push` what arrives, and `finish` at its end.
 
     The steps' texts concatenate to what was pushed, their tokens add up to the tokens pushed; what
@@ -63,9 +63,9 @@ class StepCutter:
     lowest counts for every step that has a part of it.
     """
 
-    def __init__(self, cutting: Cutting | None = None) -> None:
-        self._cutting = cutting or Cutting()
-        self._delimiter = self._cutting.delimiter
+    def __init__(self, step_format: StepFormat | None = None) -> None:
+        self._step_format = step_format or StepFormat()
+        self._delimiter = self._step_format.delimiter
         self._overlap = len(self._delimiter) - 1  # so much of one may have arrived
         self._begin()
         self._text = ""
@@ -78,7 +78,7 @@ class StepCutter:
         self._content = -1  # index of the first character that is not white space, -1: none yet
         self._searched = 0  # no delimiter begins before this index
         self._is_answer: bool | None = None  # None: too early to say
-        self._cap = self._cutting.max_tokens
+        self._cap = self._step_format.max_tokens
 
     @property
     def pending(self) -> str:
@@ -185,13 +185,13 @@ class StepCutter:
         return bool(rest)
 
     def _look_for_marker(self) -> None:
-        marker = self._cutting.answer_marker
+        marker = self._step_format.answer_marker
         if marker is None:
             self._is_answer = False
             return
         seen = self._text[self._content : self._content + len(marker)]
         if seen == marker:
             self._is_answer = True
-            self._cap = self._cutting.max_answer_tokens
+            self._cap = self._step_format.max_answer_tokens
         elif not marker.startswith(seen):
             self._is_answer = False

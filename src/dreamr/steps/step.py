@@ -21,14 +21,15 @@ class Step:
 
     `text` is exactly what the model wrote (concatenating steps gives the stream back), `tokens`
     how many tokens of the writing model it took. logprob: the sum of the log-probabilities (nats)
-    that its writer gave these tokens, and least: the lowest of them; None where one is unknown.
+    that its writer gave these tokens, and min_logprob: the lowest of them; None where one is
+    unknown.
     """
 
     text: str
     tokens: int
     ending: Ending
     logprob: float | None = None
-    least: float | None = None
+    min_logprob: float | None = None
 
     @property
     def is_answer(self) -> bool:

@@ -45,7 +45,7 @@ class LaneOpened(Event):
     lane: int
     role: Role
     position: int
-    retry: int = 0
+    resample: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def _bar(bar: Bar, seconds: float) -> str:
     head = f"Step {where}: {_HEAD[bar.fate]}"
     facts = _facts(bar)
     text = bar.text.strip() or "\n".join(
-        f"step {at + 1}: {verdict.ratio:.2f} {'accepted' if verdict.accepted else 'rejected'}"
+        f"step {at + 1}: {verdict.score:.2f} {'accepted' if verdict.accepted else 'rejected'}"
         for at, verdict in zip(bar.positions, bar.verdicts, strict=False)
     )
     return (
@@ -168,7 +168,7 @@ def _facts(bar: Bar) -> str:
     if bar.tokens:
         facts.append(f"{bar.tokens} token{'s' * (bar.tokens != 1)}")
     if bar.verdicts and bar.lane != "judge":
-        facts.append(f"ratio {bar.verdicts[0].ratio:.2f}, threshold {bar.verdicts[0].threshold:g}")
+        facts.append(f"ratio {bar.verdicts[0].score:.2f}, threshold {bar.verdicts[0].threshold:g}")
     if bar.why:
         facts.append(bar.why)
     return ", ".join(facts)
@@ -228,8 +228,8 @@ def _ratio(verdict: Verdict | None) -> str:
         return ""
     return (
         f'<span class="ratio" title="{escape(verdict.reason)}">'
-        f'<i style="width:{100 * verdict.ratio:.1f}%"></i>'
-        f'<u style="left:{100 * verdict.threshold:.1f}%"></u></span>{verdict.ratio:.2f}'
+        f'<i style="width:{100 * verdict.score:.1f}%"></i>'
+        f'<u style="left:{100 * verdict.threshold:.1f}%"></u></span>{verdict.score:.2f}'
     )
 
 

@@ -10,7 +10,7 @@ from dreamr.training.guards import GUARDS
 from dreamr.training.measurement import measure
 from dreamr.training.options import RecordsOptions, SapoOptions
 from dreamr.training.problems import Problems, task_names, training_problems
-from dreamr.training.records import Record, Records, mend, record_of, to_line
+from dreamr.training.records import Record, Records, record_of, repair, to_line
 from dreamr.training.rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.training.rollout import Group, Reference, Rollout, figures
 
@@ -35,8 +35,8 @@ __all__ = [
     "draw_curves",
     "figures",
     "measure",
-    "mend",
     "record_of",
+    "repair",
     "task_names",
     "to_line",
     "training_problems",

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from dreamr._side_by_side import side_by_side
 from dreamr.conversation import Conversation, Text
-from dreamr.engines import Context, Engine, Sampling
+from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
-from dreamr.gate import Evidence, FixedGate, Gate, Situation, Verdict
-from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.gate import Evidence, Gate, RatioGate, StepContext, Verdict
+from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.training.rollout import Reference, Rollout, reasoning
 
 _SIDE_BY_SIDE = 16  # calls under way at each engine
@@ -53,8 +53,8 @@ class Grader:
     """
 
     targets: Sequence[Engine]
-    gate: Gate = field(default_factory=FixedGate)
-    cutting: Cutting = field(default_factory=Cutting)
+    gate: Gate = field(default_factory=RatioGate)
+    step_format: StepFormat = field(default_factory=StepFormat)
     most_tokens: int = 1024
     references: bool = True
 
@@ -107,7 +107,7 @@ class Grader:
         return [found[place] for place in range(len(given))]
 
     async def _grade(self, engine: Engine, one: Completion) -> Rollout:
-        marked = self.cutting.answer_marker is not None
+        marked = self.step_format.answer_marker is not None
         steps = reasoning(one.steps, marked=marked)
         answered = len(steps) < len(one.steps)
         return Rollout(
@@ -127,7 +127,7 @@ class Grader:
             return ()
         found = await self._evidence(engine, item, [step.text for step in steps])
         return tuple(
-            self.gate.decide(evidence, Situation(step, place))
+            self.gate.decide(evidence, StepContext(step, place))
             for place, (evidence, step) in enumerate(zip(found, steps, strict=True))
         )
 
@@ -150,15 +150,19 @@ class Grader:
         return (_NONE,) * len(texts)
 
     async def _solve(self, engine: Engine, item: Item) -> Reference:
-        one = await write(engine, item, self.cutting, Sampling(max_tokens=self.most_tokens))
-        marked = self.cutting.answer_marker is not None
+        one = await write(
+            engine, item, self.step_format, SamplingParams(max_tokens=self.most_tokens)
+        )
+        marked = self.step_format.answer_marker is not None
         right = one.finished and item.right(one.text)
         return Reference(reasoning(one.steps, marked=marked), one.tokens, right)
 
 
-async def write(engine: Engine, item: Item, cutting: Cutting, sampling: Sampling) -> Completion:
+async def write(
+    engine: Engine, item: Item, step_format: StepFormat, sampling: SamplingParams
+) -> Completion:
     """What an engine writes for a problem, from nothing to its end."""
-    cutter = StepCutter(cutting)
+    cutter = StepSplitter(step_format)
     steps: list[Step] = []
     tokens, finish = 0, None
     async for chunk in engine.stream(Context(item.conversation), sampling):

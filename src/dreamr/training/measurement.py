@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.evaluation.tasks import Item, Items
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.rollout import figures
@@ -56,10 +56,10 @@ async def measure(
 async def _write(
     items: Items, draft: Model, grader: Grader, most_tokens: int
 ) -> Sequence[Completion]:
-    sampling = Sampling(max_tokens=most_tokens)
+    sampling = SamplingParams(max_tokens=most_tokens)
 
     async def one(item: Item) -> Completion:
-        completion = await write(draft.engine, item, grader.cutting, sampling)
+        completion = await write(draft.engine, item, grader.step_format, sampling)
         draft.engine.forget(item.conversation)
         return completion
 

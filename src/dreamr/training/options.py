@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from dreamr._option_specs import BadOption, Knob, check_options
+from dreamr._option_specs import BadOption, OptionSpec, check_options
 from dreamr._options import RunOptions
 from dreamr.evaluation.tasks import SUITES
 from dreamr.training.guards import GUARDS
@@ -16,34 +16,35 @@ _DATA, _MODELS, _REWARD, _TRAINING = "Problems", "Models", "Reward", "Training"
 # What every way to train has.
 _Draft: TypeAlias = Annotated[
     str | None,
-    Knob("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+    OptionSpec("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
 ]
 _Lora: TypeAlias = Annotated[
-    int, Knob("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+    int, OptionSpec("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
 ]
-_SaveEvery: TypeAlias = Annotated[int, Knob("Steps between two checkpoints.", _TRAINING, 1)]
-_LearningRate: TypeAlias = Annotated[float, Knob("Of AdamW; falls to 0.", _TRAINING, 0)]
+_SaveEvery: TypeAlias = Annotated[int, OptionSpec("Steps between two checkpoints.", _TRAINING, 1)]
+_LearningRate: TypeAlias = Annotated[float, OptionSpec("Of AdamW; falls to 0.", _TRAINING, 0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SapoOptions:
-    """The options of a training by SAPO; `dreamr._option_specs.knobs` says what each means.
+    """The options of a training by SAPO; `dreamr._option_specs.option_specs` says what each means.
 
     Raises:
         BadOption: a value outside its bounds or its words.
     """
 
     task: Annotated[
-        str, Knob("Tasks to learn from, with commas between them.", _DATA, shown="all drawn ones")
+        str,
+        OptionSpec("Tasks to learn from, with commas between them.", _DATA, shown="all drawn ones"),
     ] = ",".join(SUITES)
-    problems: Annotated[int, Knob("Problems of each task.", _DATA, 1)] = 1000
+    problems: Annotated[int, OptionSpec("Problems of each task.", _DATA, 1)] = 1000
     plugin: Annotated[
         str | None,
-        Knob("Python modules to import first: they add tasks or reward terms.", _DATA),
+        OptionSpec("Python modules to import first: they add tasks or reward terms.", _DATA),
     ] = None
     target: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "Folder or Hugging Face id of the target, or the address of a server, as "
             "http://host:8000/v1.",
             _MODELS,
@@ -51,23 +52,25 @@ class SapoOptions:
         ),
     ] = None
     target_model: Annotated[
-        str | None, Knob("The target's name at its server.", _MODELS, shown="the only one")
+        str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
     ] = None
-    judge_question: Annotated[
+    judge_prompt: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "What the target is asked about a step; the answer begins with positive or negative.",
             _MODELS,
             shown="what its folder says, or a plain one",
         ),
     ] = None
     draft: _Draft = None
-    target_device: Annotated[str, Knob("Torch device of the target.", _MODELS)] = "cpu"
-    graders: Annotated[int, Knob("Copies of the target that grade side by side.", _MODELS, 1)] = 2
+    target_device: Annotated[str, OptionSpec("Torch device of the target.", _MODELS)] = "cpu"
+    graders: Annotated[
+        int, OptionSpec("Copies of the target that grade side by side.", _MODELS, 1)
+    ] = 2
     lora: _Lora = 0
     weights: Annotated[
         str,
-        Knob(
+        OptionSpec(
             "Of outcome, draft and length, as 1:1:1; or by name, as outcome=1,draft=2. "
             f"Known: {', '.join(TERMS)}, and what plugins add.",
             _REWARD,
@@ -75,35 +78,41 @@ class SapoOptions:
     ] = "1:1:1"
     counting: Annotated[
         Counting,
-        Knob(
+        OptionSpec(
             "How the draft term counts: accepted steps; the same by tokens; the ratio itself; only "
             "steps before the first rejection. With step credit, soft or not is all that matters.",
             _REWARD,
         ),
     ] = "steps"
-    alpha: Annotated[float, Knob("Least ratio of an accepted step.", _REWARD, 0, 1)] = 0.7
+    threshold: Annotated[float, OptionSpec("Least ratio of an accepted step.", _REWARD, 0, 1)] = 0.7
     step_credit: Annotated[
-        bool, Knob("Give each step's tokens what that step has earned.", _REWARD)
+        bool, OptionSpec("Give each step's tokens what that step has earned.", _REWARD)
     ] = False
     guards: Annotated[
-        bool, Knob(f"Watch for what earns without reasoning: {', '.join(GUARDS)}.", _REWARD)
+        bool, OptionSpec(f"Watch for what earns without reasoning: {', '.join(GUARDS)}.", _REWARD)
     ] = True
-    steps: Annotated[int, Knob("Optimizer steps.", _TRAINING, 1)] = 500
-    batch: Annotated[int, Knob("Completions a step, in all processes.", _TRAINING, 2)] = 64
-    group: Annotated[int, Knob("Completions of each problem.", _TRAINING, 2)] = 8
+    steps: Annotated[int, OptionSpec("Optimizer steps.", _TRAINING, 1)] = 500
+    batch: Annotated[int, OptionSpec("Completions a step, in all processes.", _TRAINING, 2)] = 64
+    group: Annotated[int, OptionSpec("Completions of each problem.", _TRAINING, 2)] = 8
     micro_batch: Annotated[
         int | None,
-        Knob("Completions a backward pass on each device.", _TRAINING, 1, shown="all of them"),
+        OptionSpec(
+            "Completions a backward pass on each device.", _TRAINING, 1, shown="all of them"
+        ),
     ] = None
     learning_rate: _LearningRate = 1e-6
-    kl: Annotated[float, Knob("Weight of the divergence from the start.", _TRAINING, 0)] = 0.001
-    temperature: Annotated[float, Knob("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
-    max_tokens: Annotated[int, Knob("Most tokens of a completion.", _TRAINING, 1)] = 512
+    kl: Annotated[float, OptionSpec("Weight of the divergence from the start.", _TRAINING, 0)] = (
+        0.001
+    )
+    temperature: Annotated[float, OptionSpec("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
+    max_tokens: Annotated[int, OptionSpec("Most tokens of a completion.", _TRAINING, 1)] = 512
     save_every: _SaveEvery = 50
-    seed: Annotated[int, Knob("Of problems, draws and weights.", _TRAINING, 0, 2**31 - 1)] = 0
+    seed: Annotated[int, OptionSpec("Of problems, draws and weights.", _TRAINING, 0, 2**31 - 1)] = 0
     config: Annotated[
         str | None,
-        Knob("YAML file with fields of TRL's GRPOConfig; they go before all flags.", _TRAINING),
+        OptionSpec(
+            "YAML file with fields of TRL's GRPOConfig; they go before all flags.", _TRAINING
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -128,7 +137,7 @@ class SapoOptions:
         return RunOptions(
             target=self.target,
             target_model=self.target_model,
-            judge_question=self.judge_question,
+            judge_prompt=self.judge_prompt,
             draft=self.draft,
             device=self.target_device,
         )
@@ -156,7 +165,8 @@ def _weights(text: str) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordsOptions:
-    """The options of a training on records; `dreamr._option_specs.knobs` says what each means.
+    """The options of a training on records; `dreamr._option_specs.option_specs` says what each
+    means.
 
     Raises:
         BadOption: a value outside its bounds or its words.
@@ -164,26 +174,26 @@ class RecordsOptions:
 
     method: Annotated[
         Literal["sft", "dpo"],
-        Knob(
+        OptionSpec(
             "sft: imitate what was committed; dpo: prefer the target's step to the refused one.",
             _TRAINING,
         ),
     ] = "sft"
     draft: _Draft = None
     lora: _Lora = 0
-    epochs: Annotated[int, Knob("How often all records are read.", _TRAINING, 1)] = 1
-    batch: Annotated[int, Knob("Examples a step, in all processes.", _TRAINING, 1)] = 32
+    epochs: Annotated[int, OptionSpec("How often all records are read.", _TRAINING, 1)] = 1
+    batch: Annotated[int, OptionSpec("Examples a step, in all processes.", _TRAINING, 1)] = 32
     micro_batch: Annotated[
         int | None,
-        Knob("Examples a backward pass on each device.", _TRAINING, 1, shown="all of them"),
+        OptionSpec("Examples a backward pass on each device.", _TRAINING, 1, shown="all of them"),
     ] = None
     learning_rate: _LearningRate = 1e-5
-    beta: Annotated[float, Knob("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
+    beta: Annotated[float, OptionSpec("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
     save_every: _SaveEvery = 50
-    seed: Annotated[int, Knob("Of the order.", _TRAINING, 0, 2**31 - 1)] = 0
+    seed: Annotated[int, OptionSpec("Of the order.", _TRAINING, 0, 2**31 - 1)] = 0
     config: Annotated[
         str | None,
-        Knob(
+        OptionSpec(
             "YAML file with fields of TRL's SFTConfig or DPOConfig; they go before all flags.",
             _TRAINING,
         ),

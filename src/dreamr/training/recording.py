@@ -13,7 +13,7 @@ from dreamr.evaluation.bench import Models
 from dreamr.runner import run
 from dreamr.training.errors import BadTraining
 from dreamr.training.problems import Problems
-from dreamr.training.records import Records, mend, record_of, to_line
+from dreamr.training.records import Records, record_of, repair, to_line
 
 
 async def record(
@@ -49,7 +49,7 @@ async def record(
         raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
     with file:
         async with Models(options, frozenset(options.roles), open_model) as models:
-            settings = replace(options.settings(), cutting=models.leading.cutting)
+            settings = replace(options.settings(), step_format=models.leading.step_format)
             engines = {role: models[role].engine for role in options.roles}
 
             async def solve(number: int) -> None:
@@ -84,5 +84,5 @@ def _recover(out: Path, method: str) -> set[str]:
         names.add(one.name)
         if one.method != method:
             raise BadTraining(f"{out} holds records of method {one.method}: name another file")
-    mend(out)
+    repair(out)
     return names

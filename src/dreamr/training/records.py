@@ -166,7 +166,7 @@ class Records(Sequence[Record]):
             raise BadTraining(f"{path}, line {number} is no record: {error!r}") from error
 
 
-def mend(path: Path) -> None:
+def repair(path: Path) -> None:
     """Cut away a last line that a kill broke off, so that more can be added."""
     if path.is_file():
         with path.open("rb+") as file:

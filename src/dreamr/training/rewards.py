@@ -132,7 +132,7 @@ def accepted(rollout: Rollout, scheme: Scheme) -> list[float]:
     earns = earning(rollout, scheme.guards)
     soft = scheme.counting == "soft"
     return [
-        (verdict.ratio if soft else float(verdict.accepted)) if earned else 0.0
+        (verdict.score if soft else float(verdict.accepted)) if earned else 0.0
         for verdict, earned in zip(rollout.verdicts, earns, strict=True)
     ]
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.steps import Step, StepCutter
+from dreamr.steps import Step, StepSplitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def reasoning(steps: Sequence[Step], *, marked: bool) -> tuple[Step, ...]:
     return tuple(steps[:-1])
 
 
-def cut(tokens: Sequence[int], texts: Any, cutter: StepCutter, *, truncated: bool) -> list[Step]:
+def cut(tokens: Sequence[int], texts: Any, cutter: StepSplitter, *, truncated: bool) -> list[Step]:
     """The steps of a completion given by its tokens, with the tokens of each counted exactly.
 
     Args:

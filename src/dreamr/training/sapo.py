@@ -14,7 +14,7 @@ from dreamr._provenance import weights_hash
 from dreamr._reasoner import Model, OpenModel, local_model, open_any
 from dreamr.engines.local._detokenize import Texts
 from dreamr.engines.local._load import quiet, resolve
-from dreamr.gate import FixedGate
+from dreamr.gate import RatioGate
 from dreamr.training.folder import RunFolder
 from dreamr.training.grader import Completion, Grader
 from dreamr.training.options import SapoOptions
@@ -94,11 +94,11 @@ def train_sapo(
         return folder.model
     processor, sees = load_processor(draft)
     with _graders(options, open_model) as (portal, models):
-        cutting = models[0].cutting
+        step_format = models[0].step_format
         grader = Grader(
             [model.engine for model in models],
-            FixedGate(options.alpha),
-            cutting,
+            RatioGate(options.threshold),
+            step_format,
             most_tokens=options.max_tokens,
         )
 
@@ -112,7 +112,7 @@ def train_sapo(
             grade=grade,
             scheme=scheme,
             texts=Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids)),
-            cutting=cutting,
+            step_format=step_format,
             step_credit=options.step_credit,
             model=draft,
             args=_config(options, folder, given),

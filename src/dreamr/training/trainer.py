@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import gather
 from trl import GRPOTrainer
 
-from dreamr.steps import Cutting, StepCutter
+from dreamr.steps import StepFormat, StepSplitter
 from dreamr.training.credit import credits, spread
 from dreamr.training.errors import BadTraining
 from dreamr.training.grader import Completion
@@ -48,12 +48,12 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         grade: Grade,
         scheme: Scheme,
         texts: Any,
-        cutting: Cutting,
+        step_format: StepFormat,
         step_credit: bool = False,
         **trl: Any,
     ) -> None:
         self._problems, self._grade, self._scheme = problems, grade, scheme
-        self._texts, self._cutting, self._step_credit = texts, cutting, step_credit
+        self._texts, self._step_format, self._step_credit = texts, step_format, step_credit
         self._credits: list[list[float]] = []  # one a token, of each completion
         # TRL wants functions, for their names; the values come from `_calculate_rewards`.
         super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
@@ -111,7 +111,7 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
 
     def _completion(self, number: int, ids: Sequence[int]) -> Completion:
         finished = bool(ids) and ids[-1] in self.eos_token_ids
-        cutter = StepCutter(self._cutting)
+        cutter = StepSplitter(self._step_format)
         said = ids[:-1] if finished else ids
         steps = cut(said, self._texts, cutter, truncated=not finished)
         return Completion(self._problems[number], tuple(steps), len(ids), finished)

@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe.comparer import States, fit, gather, insert, install
-from dreamr_testbed.recipe.examples import DIETS, collate
+from dreamr_testbed.recipe.examples import DATA_MIXES, collate
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import Size, build_model
 
@@ -27,7 +27,7 @@ def model(maker):
 
 @pytest.fixture(scope="module")
 def examples(maker):
-    diet = replace(DIETS["target"], branches=1, slips=40)
+    diet = replace(DATA_MIXES["target"], branches=1, slips=40)
     problems = [make_problem("docmath", "train", index) for index in range(24)]
     return [maker.solution(problem, diet, Random(0)) for problem in problems]
 

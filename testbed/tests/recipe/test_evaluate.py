@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from dreamr_testbed import PAIR
-from dreamr_testbed.recipe.evaluate import JUDGES, Answer, Exam, Outcome, figures
+from dreamr_testbed.recipe.evaluate import JUDGES, Answer, Evaluator, Outcome, figures
 
 
 def outcome(right, judged, kind="race", tokens=10):
@@ -42,7 +42,7 @@ def test_without_a_target_only_the_draft_is_reported():
 
 
 def test_steps_are_judged_up_to_the_first_wrong_one():
-    for found in Exam(PAIR / "target", PAIR / "draft").sit("story", 0, 3):
+    for found in Evaluator(PAIR / "target", PAIR / "draft").sit("story", 0, 3):
         assert found.target is not None
         judged = found.judged["judge"]
         assert judged

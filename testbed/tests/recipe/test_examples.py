@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe.corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
-from dreamr_testbed.recipe.examples import DIETS, IGNORE, collate
+from dreamr_testbed.recipe.examples import DATA_MIXES, IGNORE, collate
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import IMAGE_TOKENS, Size, build_model, grow
 from dreamr_testbed.recipe.stages import RECIPES
@@ -30,8 +30,8 @@ from dreamr_testbed.recipe.tokens import (
 from dreamr.evaluation.tasks import MARKER, SUITES, ReferenceStep, make_problem
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
-TERSE = replace(DIETS["target"], ends=0.0, between=0.0)
-WITHOUT_SLIPS = replace(DIETS["target"], slips=0)
+TERSE = replace(DATA_MIXES["target"], ends=0.0, between=0.0)
+WITHOUT_SLIPS = replace(DATA_MIXES["target"], slips=0)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def plain(example, upto, extra):
 def test_a_branch_is_the_same_as_asking_alone(maker, model):
     rng = Random(1)
     problem = make_problem("vqa", "train", 3)
-    example = maker.solution(problem, DIETS["target"], rng)
+    example = maker.solution(problem, DATA_MIXES["target"], rng)
     batch = collate(
-        [example, maker.solution(make_problem("story", "train", 4), DIETS["target"], rng)], 0
+        [example, maker.solution(make_problem("story", "train", 4), DATA_MIXES["target"], rng)], 0
     )
     with torch.no_grad():
         together = hidden_states(model, batch)[0][0]
@@ -120,7 +120,9 @@ def test_a_prompt_has_a_place_for_each_image_token(maker, model):
 
 def test_a_grown_model_computes_the_same(maker, model):
     grown = grow(model, Size(5, 32, 64, 1, 1, 1, 32), maker.tokenizer).eval()
-    batch = collate([maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))], 0)
+    batch = collate(
+        [maker.solution(make_problem("vqa", "train", 1), DATA_MIXES["draft"], Random(0))], 0
+    )
     assert grown.config.text_config.num_hidden_layers == 5
     with torch.no_grad():
         torch.testing.assert_close(hidden_states(grown, batch)[0], hidden_states(model, batch)[0])
@@ -137,7 +139,7 @@ def test_drills_are_learnt_from_most_of_their_tokens(maker):
 
 
 def test_drills_beside_pictures_do_not_change_them(maker, model):
-    solution = maker.solution(make_problem("vqa", "train", 1), DIETS["draft"], Random(0))
+    solution = maker.solution(make_problem("vqa", "train", 1), DATA_MIXES["draft"], Random(0))
     drill = maker.drill(draw_drill(Random(3)))
     with torch.no_grad():
         alone, _ = hidden_states(model, collate([solution], 0))
@@ -158,7 +160,7 @@ def test_style_tells_nothing_about_a_verdict(maker):
 
 
 def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
-    diet = replace(RECIPES["target"][-1].diet(DIETS["target"]), slips=0)
+    diet = replace(RECIPES["target"][-1].diet(DATA_MIXES["target"]), slips=0)
     answers = Counter()
     for index in range(60):
         problem = make_problem("docmath", "train", index)
@@ -183,7 +185,7 @@ def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
 
 
 def test_the_final_answer_is_judged_too_right_or_wrong(maker):
-    diet = replace(DIETS["target"], branches=0, answers=1.0, slips=0)
+    diet = replace(DATA_MIXES["target"], branches=0, answers=1.0, slips=0)
     verdicts = set()
     for index in range(30):
         problem = make_problem("vqa", "train", index)
@@ -208,7 +210,7 @@ def test_the_final_answer_is_judged_too_right_or_wrong(maker):
 def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
     problem = make_problem("docmath", "train", 8)
     wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
-    diet = replace(DIETS["target"], branches=0)
+    diet = replace(DATA_MIXES["target"], branches=0)
     example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", diet, Random(0))
     at = len(maker.prompt(problem.question))
     for ids in wordy:
@@ -222,7 +224,7 @@ def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
     problem = make_problem("docmath", "train", 8)
     right = maker.ids(problem.steps[1].wordy + DELIMITER)
     wrong = problem.steps[1].wordy + " Not so."
-    example = maker.mistaken(problem, ["terse"], wrong, DIETS["target"], Random(0))
+    example = maker.mistaken(problem, ["terse"], wrong, DATA_MIXES["target"], Random(0))
     start = len(maker.prompt(problem.question)) + len(maker.ids(problem.steps[0].terse + DELIMITER))
     assert example.ids[start : start + len(right)] == right
 
@@ -231,7 +233,7 @@ def test_a_drill_of_judging_asks_about_right_and_wrong_steps_alike(maker):
     for seed in range(30):
         question, steps = draw_judged_drill(Random(seed))
         assert all(right != wrong for right, wrong in steps)
-        example = maker.judged_drill((question, steps), DIETS["target"])
+        example = maker.judged_drill((question, steps), DATA_MIXES["target"])
         pairs = zip(example.labels, example.segments, strict=True)
         verdicts = [label for label, segment in pairs if segment and label != IGNORE]
         assert verdicts == maker.verdict_ids[::-1] * len(steps)
@@ -241,7 +243,7 @@ def test_marks_end_with_the_token_that_goes_wrong(maker):
     problem = make_problem("docmath", "train", 3)
     right = problem.steps[2].terse
     wrong = f"{right[:-1]}0."
-    diet = replace(DIETS["target"], branches=2)
+    diet = replace(DATA_MIXES["target"], branches=2)
     example = maker.mistaken(problem, ("terse", "terse"), wrong, diet, Random(0))
     branch = [i for i, segment in enumerate(example.segments) if segment == 1]
     marks = [example.marks[i] for i in branch]
@@ -287,12 +289,14 @@ STEP = ReferenceStep("Needed: tea.", "First I have to look for tea.")
 
 @given(steps=st.integers(2, 12), seed=st.integers(0, 99))
 def test_a_diet_of_wordy_ends_is_terse_between_them(steps, seed):
-    styles = replace(DIETS["draft"], ends=1.0, between=0.0).styles([STEP] * steps, Random(seed))
+    styles = replace(DATA_MIXES["draft"], ends=1.0, between=0.0).styles(
+        [STEP] * steps, Random(seed)
+    )
     assert styles == ["wordy", *["terse"] * (steps - 2), "wordy"]
 
 
 def test_steps_that_would_become_too_long_stay_terse():
-    diet = replace(DIETS["draft"], ends=1.0, between=1.0, most=5)
+    diet = replace(DATA_MIXES["draft"], ends=1.0, between=1.0, most=5)
     longer = replace(STEP, wordy="First of all " + STEP.wordy)
     assert diet.styles([STEP, longer, STEP], Random(0)) == ["wordy", "terse", "wordy"]
     unbounded = replace(diet, most=None)

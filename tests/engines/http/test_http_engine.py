@@ -11,15 +11,15 @@ from served import FORGETFUL, THINKING, Served
 
 from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, read_image
-from dreamr.engines import Chunk, Context, Sampling
+from dreamr.engines import Chunk, Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.engines.http.sse import Speech
+from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
-from dreamr.serving.doctor import CHECKS, Patient
+from dreamr.serving.doctor import CHECKS, ModelUnderTest
 
-TALK = Conversation.ask("What is 2 + 2?")
+TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
 Found = TypeVar("Found")
 
@@ -35,7 +35,7 @@ def use(served: Served, work: Callable[[HttpEngine], Awaitable[Found]], **option
 
 def read(served: Served, *prefix: str, options: Any = None, **sampling: Any) -> list[Chunk]:
     async def work(engine: HttpEngine) -> list[Chunk]:
-        stream = engine.stream(Context(TALK, prefix), Sampling(**sampling))
+        stream = engine.stream(Context(TALK, prefix), SamplingParams(**sampling))
         return [chunk async for chunk in stream]
 
     return use(served, work, **(options or {}))
@@ -75,7 +75,7 @@ def test_a_stream_that_is_left_is_closed_at_the_server() -> None:
     served = Served("sglang", SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        stream = engine.stream(Context(TALK), Sampling())
+        stream = engine.stream(Context(TALK), SamplingParams())
         await anext(stream)
         assert served.open_streams == 1
         await stream.aclose()
@@ -103,7 +103,7 @@ def test_a_stream_from_the_start_has_told_how_long_the_prompt_is() -> None:
     served = Served(script=SCRIPT, prompt_tokens=77)
 
     async def work(engine: HttpEngine) -> int:
-        async for _ in engine.stream(Context(TALK), Sampling()):
+        async for _ in engine.stream(Context(TALK), SamplingParams()):
             pass
         asked = len(served.chats)
         found = await engine.count(TALK)
@@ -123,8 +123,8 @@ def test_chunks_say_how_sure_the_model_is_where_that_is_wanted() -> None:
     served = Served(script=SCRIPT, sureness=0.5)
     for chunk in read(served, logprobs=True):
         assert chunk.logprob == (pytest.approx(math.log(0.5)) if chunk.tokens else None)
-        assert chunk.least == chunk.logprob
-    assert {chunk.least for chunk in read(served)} == {None}
+        assert chunk.min_logprob == chunk.logprob
+    assert {chunk.min_logprob for chunk in read(served)} == {None}
 
 
 def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None:
@@ -132,11 +132,11 @@ def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None
         content = [{"token": "?", "logprob": logprob} for logprob in logprobs]
         return {"choices": [{"delta": {"content": text}, "logprobs": {"content": content}}]}
 
-    speech = Speech()
+    speech = StreamParser()
     assert speech.hear(event("", -2.0)) is None
     chunk = speech.hear(event("é", -0.5, -0.25))
     assert chunk is not None
-    assert (chunk.logprob, chunk.least) == (-2.75, -2.0)
+    assert (chunk.logprob, chunk.min_logprob) == (-2.75, -2.0)
 
 
 def test_a_request_asks_for_no_more_than_it_may_be_ahead_and_the_next_goes_on() -> None:
@@ -165,7 +165,7 @@ def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: Any)
 
     async def work(engine: HttpEngine) -> list[str]:
         served.failures[:] = [429, httpx2.ConnectError("no"), 503]
-        said = [chunk.text async for chunk in engine.stream(Context(TALK), Sampling())]
+        said = [chunk.text async for chunk in engine.stream(Context(TALK), SamplingParams())]
         assert waits == [3.0, 0.5, 3.0]
         served.failures[:] = [500] * 4
         with pytest.raises(EngineError, match="answers 500: not now"):
@@ -201,7 +201,7 @@ def test_what_a_server_refuses_is_one_line(status: int, message: str, kind: type
         options = HttpOptions(url="http://here/v1", api_key="s3cret")
         async with await HttpEngine.open(options, httpx2.MockTransport(refuse)) as engine:
             with pytest.raises(kind, match=message) as caught:
-                [_ async for _ in engine.stream(Context(TALK), Sampling())]
+                [_ async for _ in engine.stream(Context(TALK), SamplingParams())]
             assert "s3cret" not in str(caught.value) + repr(options)
             assert "\n" not in str(caught.value)
 
@@ -216,7 +216,7 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
 
 def test_each_step_is_judged_after_those_before_it_by_one_token() -> None:
     served = Served(labels={"positive": 0.6, " Positive": 0.1, "pos": 0.1, "negative": 0.2})
-    found = judge(served, "Two.\n\n", "Three.\n\n", judge_question="Right?")
+    found = judge(served, "Two.\n\n", "Three.\n\n", judge_prompt="Right?")
     assert [(round(e.positive, 6), round(e.negative, 6)) for e in found] == [(0.8, 0.2)] * 2
     asked = sorted(served.chats[-2:], key=lambda body: len(str(body)))
     assert [body["messages"][1]["content"] for body in asked] == [
@@ -260,8 +260,8 @@ def test_all_requests_of_a_conversation_name_the_same_session() -> None:
 
     async def work(engine: HttpEngine) -> None:
         served.headers_seen.clear()
-        for talk in (TALK, TALK, Conversation.ask("Else?")):
-            async for _ in engine.stream(Context(talk), Sampling()):
+        for talk in (TALK, TALK, Conversation.from_prompt("Else?")):
+            async for _ in engine.stream(Context(talk), SamplingParams()):
                 pass
             await engine.judge(Context(talk), ["Two.\n\n"])
 
@@ -276,7 +276,7 @@ def test_all_requests_of_a_conversation_name_the_same_session() -> None:
 )
 def test_a_clock_that_goes_wrong_is_found(ahead: float | None, state: str) -> None:
     async def work(engine: HttpEngine) -> str:
-        found = await CHECKS["clock"](Patient("target", Model(engine)))
+        found = await CHECKS["clock"](ModelUnderTest("target", Model(engine)))
         assert (ahead is None or ahead <= 2) or "90 s ahead of" in found.what
         return found.state
 
@@ -289,8 +289,8 @@ def test_a_picture_is_sent_as_the_same_bytes_each_time() -> None:
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
-            talk = Conversation.ask("What?", picture)
-            assert [c async for c in engine.stream(Context(talk), Sampling())]
+            talk = Conversation.from_prompt("What?", picture)
+            assert [c async for c in engine.stream(Context(talk), SamplingParams())]
 
     use(served, work)
     first, second = (body["messages"][0]["content"] for body in served.chats[-2:])
@@ -303,7 +303,7 @@ def test_what_is_forgotten_is_computed_anew() -> None:
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
-            assert [c async for c in engine.stream(Context(TALK), Sampling())]
+            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
             engine.forget(TALK)
 
     use(served, work)
@@ -315,7 +315,7 @@ def test_what_is_forgotten_is_computed_anew() -> None:
 @pytest.mark.parametrize("shows", [True, False])
 def test_a_template_that_drops_earlier_turns_is_asked_inside_the_assistants(shows: bool) -> None:
     served = Served(script=SCRIPT, template=FORGETFUL, shows=shows)
-    judge(served, "Two.\n\n", judge_question="Right?")
+    judge(served, "Two.\n\n", judge_prompt="Right?")
     last = served.chats[-1]["messages"][-1]
     assert last["role"] == "assistant"
     assert last["content"].startswith("One.\n\nTwo.")
@@ -330,8 +330,8 @@ def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_picture
 
     async def work(engine: HttpEngine) -> None:
         assert not engine.facts.exact
-        talk = Conversation.ask("What?", picture)
-        [_ async for _ in engine.stream(Context(talk), Sampling())]
+        talk = Conversation.from_prompt("What?", picture)
+        [_ async for _ in engine.stream(Context(talk), SamplingParams())]
 
     with pytest.raises(Unsupported, match="chat template"):
         use(served, work)

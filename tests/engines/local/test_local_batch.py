@@ -14,14 +14,14 @@ from local_models import conversation, judging, picture, question_for
 from test_local_judge import CANDIDATES, PREFIX, same
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._load import Loaded, load
 from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service
 from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
 
 # Nothing of what judging has shown is used, so that each token takes a pass.
-DRAWN = Sampling(50, temperature=1.0, seed=5, reuse=False)
+DRAWN = SamplingParams(50, temperature=1.0, seed=5, token_reuse=False)
 
 
 def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Service, list[Any]]:
@@ -60,12 +60,12 @@ def talks_for(loaded: Loaded, count: int) -> list[Conversation]:
 def check_side_by_side(loaded: Loaded, talks: list[Conversation], tokens: int) -> None:
     together, sent = serve(loaded, talks)
     for number in range(len(talks)):
-        together.handle(Stream(number, number, (), Sampling(tokens)))
+        together.handle(Stream(number, number, (), SamplingParams(tokens)))
     together.work()
     finish(together)
     for number, talk in enumerate(talks):
         alone, expected = serve(loaded, [talk])
-        alone.handle(Stream(number, 0, (), Sampling(tokens)))
+        alone.handle(Stream(number, 0, (), SamplingParams(tokens)))
         finish(alone)
         assert texts(sent)[number] == texts(expected)[number]
 
@@ -89,11 +89,11 @@ def test_streams_of_one_conversation_share_a_pass_too(text_model: Loaded) -> Non
     (talk,) = talks_for(text_model, 1)
     service, sent = serve(text_model, [talk])
     for number in range(3):
-        service.handle(Stream(number, 0, PREFIX[:number], Sampling(12)))
+        service.handle(Stream(number, 0, PREFIX[:number], SamplingParams(12)))
     finish(service)
     for number in range(3):
         alone, expected = serve(text_model, [talk])
-        alone.handle(Stream(number, 0, PREFIX[:number], Sampling(12)))
+        alone.handle(Stream(number, 0, PREFIX[:number], SamplingParams(12)))
         finish(alone)
         assert texts(sent)[number] == texts(expected)[number]
 
@@ -148,7 +148,7 @@ def test_no_stream_starves_where_a_pass_has_no_room_for_all(text_model: Loaded) 
     endless = Loaded(text_model.model, text_model.prompter, frozenset())
     service, sent = serve(endless, talks_for(endless, 5), prefill=2)
     for number in range(5):
-        service.handle(Stream(number, number, (), Sampling(500)))
+        service.handle(Stream(number, number, (), SamplingParams(500)))
     while len(sent) < 100:
         service.work()
     counts = [sum(piece.call == number for piece in sent) for number in range(5)]
@@ -165,7 +165,7 @@ def test_a_call_that_breaks_its_pass_breaks_no_other(text_model: Loaded) -> None
     service, sent = serve(text_model, talks)
     for one in (whole, service):
         for number in range(3):
-            one.handle(Stream(number, number, (), Sampling(12)))
+            one.handle(Stream(number, number, (), SamplingParams(12)))
         for _ in range(5):
             one.work()
     (branch,) = service.sessions[1].branches

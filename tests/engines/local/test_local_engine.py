@@ -16,7 +16,7 @@ from local_models import conversation, judging, picture
 from test_local_generate import session_of, stream
 from test_local_judge import judge, same
 
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local._load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
@@ -49,14 +49,14 @@ def gone(pid: int) -> bool:
 
 
 async def texts(engine: LocalEngine, context: Context, tokens: int) -> list[str]:
-    return [chunk.text async for chunk in engine.stream(context, Sampling(tokens))]
+    return [chunk.text async for chunk in engine.stream(context, SamplingParams(tokens))]
 
 
 def test_streams_and_judging_are_those_of_the_model(
     engine: LocalEngine, text_model: Loaded
 ) -> None:
     session = session_of(text_model, TALK)
-    expected = [piece.text for piece in stream(text_model, session, sampling=Sampling(30))]
+    expected = [piece.text for piece in stream(text_model, session, sampling=SamplingParams(30))]
     steps = ("Tea.\n\n", "Milk.")
 
     async def both() -> Any:
@@ -68,7 +68,7 @@ def test_streams_and_judging_are_those_of_the_model(
     alone = judge(judging(text_model), session_of(text_model, TALK), steps[:1], steps[1:])
     assert "".join(said) == "".join(expected)
     assert same(evidence[0], alone[0])
-    assert engine.judge_question.startswith("Is the last step right?")
+    assert engine.judge_prompt.startswith("Is the last step right?")
     assert engine.context == 640
     assert not engine.capabilities.images
     assert engine.capabilities.logprobs
@@ -92,7 +92,7 @@ def test_many_calls_at_once_each_get_their_own(engine: LocalEngine) -> None:
 
 def test_a_closed_stream_leaves_the_engine_ready_for_the_next(engine: LocalEngine) -> None:
     async def some() -> list[str]:
-        stream = engine.stream(Context(TALK), Sampling(500))
+        stream = engine.stream(Context(TALK), SamplingParams(500))
         async for _ in stream:
             break
         await stream.aclose()
@@ -120,7 +120,7 @@ def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -
     """While one consumer does not read, its stream waits; others go on."""
 
     async def slow() -> int:
-        idle = engine.stream(Context(TALK), Sampling(400))
+        idle = engine.stream(Context(TALK), SamplingParams(400))
         await anext(idle)
         await texts(engine, Context(conversation("Another?")), 60)
         (call,) = engine._calls.values()
@@ -143,7 +143,7 @@ def test_a_message_larger_than_the_socket_holds_arrives(engine: LocalEngine) -> 
 
 def test_one_event_loop_at_a_time(engine: LocalEngine) -> None:
     async def from_a_thread() -> None:
-        stream = engine.stream(Context(TALK), Sampling(3))
+        stream = engine.stream(Context(TALK), SamplingParams(3))
         await anext(stream)
         with pytest.raises(EngineError, match="in use by another event loop"):
             await asyncio.to_thread(asyncio.run, engine.start())
@@ -157,7 +157,7 @@ def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
 ) -> None:
     async def killed() -> None:
         async with LocalEngine(str(folders["qwen3"])) as engine:
-            stream = engine.stream(Context(TALK), Sampling(600))
+            stream = engine.stream(Context(TALK), SamplingParams(600))
             await anext(stream)
             other = asyncio.ensure_future(engine.judge(Context(TALK), ["Tea. " * 90] * 2))
             await asyncio.sleep(0)
@@ -165,7 +165,7 @@ def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
             await expect_lost(drained(stream))
             await expect_lost(other)
             await expect_lost(engine.judge(Context(TALK), ["Tea."]))
-            await expect_lost(anext(engine.stream(Context(TALK), Sampling(3))))
+            await expect_lost(anext(engine.stream(Context(TALK), SamplingParams(3))))
             await expect_lost(engine.start())
             engine.forget(TALK)  # gone with its worker
         assert gone(engine.pid)

@@ -10,7 +10,7 @@ from local_models import conversation, picture, question_for
 from PIL import Image as Pictures
 
 from dreamr.conversation import Conversation, Image, Text
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._session import Session
 from dreamr.engines.local._stream import StreamTask
@@ -21,7 +21,7 @@ def stream(
     loaded: Loaded,
     session: Session,
     prefix: tuple[str, ...] = (),
-    sampling: Sampling | None = None,
+    sampling: SamplingParams | None = None,
     prefill: int = 512,
 ) -> list[Piece]:
     """All pieces of a stream."""
@@ -30,7 +30,7 @@ def stream(
             1,
             session,
             prefix,
-            sampling or Sampling(24, logprobs=True),
+            sampling or SamplingParams(24, logprobs=True),
             loaded=loaded,
             credit=99,
             prefill=prefill,
@@ -102,7 +102,7 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
     talk = question_for(loaded)
     expected = reference(loaded, talk, 40)
     session = session_of(loaded, talk)
-    pieces = stream(loaded, session, sampling=Sampling(40))
+    pieces = stream(loaded, session, sampling=SamplingParams(40))
     branch = session.branches[0]
     assert branch.ids[len(session.prompt) :] == expected[: len(pieces) - 1]
     text = loaded.prompter._tokenizer.decode(expected, skip_special_tokens=True)
@@ -116,25 +116,27 @@ def test_several_pictures_of_different_sizes(family: str, loaded_models: dict[st
     talk = conversation("Compare.", picture(1), picture(2, 60, 130), picture(3, 200, 40))
     expected = reference(loaded, talk, 12)
     session = session_of(loaded, talk)
-    stream(loaded, session, sampling=Sampling(12))
+    stream(loaded, session, sampling=SamplingParams(12))
     assert session.branches[0].ids[len(session.prompt) :] == expected[:11]
 
 
 def test_guessing_from_earlier_words_changes_no_greedy_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
-    plain = stream(loaded, session_of(loaded, talk), ("Tea, tea, tea, ",), Sampling(60))
+    plain = stream(loaded, session_of(loaded, talk), ("Tea, tea, tea, ",), SamplingParams(60))
     session = session_of(loaded, talk)
-    guessed = stream(loaded, session, ("Tea, tea, tea, ",), Sampling(60, lookup=10))
+    guessed = stream(loaded, session, ("Tea, tea, tea, ",), SamplingParams(60, lookup=10))
     assert [piece.text for piece in guessed] == [piece.text for piece in plain]
-    again = stream(loaded, session, ("Tea, tea, tea, ",), Sampling(60, lookup=10))
+    again = stream(loaded, session, ("Tea, tea, tea, ",), SamplingParams(60, lookup=10))
     assert [piece.text for piece in again] == [piece.text for piece in plain]
 
 
 def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
-    plain = "".join(p.text for p in stream(loaded, session_of(loaded, talk), (), Sampling(30)))
+    plain = "".join(
+        p.text for p in stream(loaded, session_of(loaded, talk), (), SamplingParams(30))
+    )
     for text in (plain, plain[:9], f"{plain[:9]} Tea.", "Tea."):
-        sampling = Sampling(30, guess=text)
+        sampling = SamplingParams(30, guess=text)
         guessed = stream(loaded, session_of(loaded, talk), (), sampling)
         assert "".join(piece.text for piece in guessed) == plain
 
@@ -142,20 +144,22 @@ def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -
 def test_a_guess_saves_passes_unless_nothing_is_to_be_reused(text_model: Loaded) -> None:
     talk = question_for(text_model, 1)  # whose text begins with whole characters
     plain = "".join(
-        p.text for p in stream(text_model, session_of(text_model, talk), (), Sampling(30))
+        p.text for p in stream(text_model, session_of(text_model, talk), (), SamplingParams(30))
     )
-    for reuse in (True, False):
+    for token_reuse in (True, False):
         session = session_of(text_model, talk)
         passes = count_passes(session)
-        pieces = stream(text_model, session, (), Sampling(30, guess=plain, reuse=reuse))
+        pieces = stream(
+            text_model, session, (), SamplingParams(30, guess=plain, token_reuse=token_reuse)
+        )
         assert "".join(piece.text for piece in pieces) == plain
-        assert (len(passes) == len(pieces)) is not reuse
+        assert (len(passes) == len(pieces)) is not token_reuse
 
 
 def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:
     talk = question_for(text_model)
-    asked = stream(text_model, session_of(text_model, talk), (), Sampling(5, logprobs=True))
-    plain = stream(text_model, session_of(text_model, talk), (), Sampling(5))
+    asked = stream(text_model, session_of(text_model, talk), (), SamplingParams(5, logprobs=True))
+    plain = stream(text_model, session_of(text_model, talk), (), SamplingParams(5))
     assert all(piece.logprob < 0 for piece in asked)
     assert [piece.logprob for piece in plain] == [None] * 5
     assert [piece.text for piece in plain] == [piece.text for piece in asked]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local_models import QUESTION, judging, question_for
 from test_local_generate import count_passes, session_of, stream, whole_from
 
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._judge import Judging, block_mask
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._pass import Passes, alone
@@ -66,7 +66,7 @@ def test_other_questions_too_are_asked_together_as_one_by_one(loaded: Loaded, as
         (alone,) = judge(ask, session_of(loaded, talk), before, one, query)
         assert same(evidence, alone)
         assert evidence.scores == pytest.approx(alone.scores, rel=1e-4)
-        assert evidence.agreed == alone.agreed
+        assert evidence.matched_tokens == alone.matched_tokens
 
 
 def test_a_score_is_ten_probabilities_and_a_verdict_none(text_model: Loaded) -> None:
@@ -102,7 +102,10 @@ def test_what_nobody_asks_about_is_read_and_changes_nothing_for_the_others(loade
     assert [evidence.mass > 0 for evidence in found] == [True, False, True]
     assert all(same(found[place], plain[place]) for place in (0, 2))
     assert found[1].logprob == pytest.approx(plain[1].logprob, rel=1e-4)
-    assert (found[1].agreed, found[1].own) == (plain[1].agreed, plain[1].own)
+    assert (found[1].matched_tokens, found[1].target_prefix) == (
+        plain[1].matched_tokens,
+        plain[1].target_prefix,
+    )
 
 
 def test_judging_shows_how_the_model_itself_would_begin(loaded: Loaded) -> None:
@@ -111,8 +114,8 @@ def test_judging_shows_how_the_model_itself_would_begin(loaded: Loaded) -> None:
     own = "".join(piece.text for piece in pieces)
     known = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 4)])
     (found,) = judge(ask, session, (), [f"{known}~ and so on."])
-    assert found.own
-    assert own.startswith(found.own)
+    assert found.target_prefix
+    assert own.startswith(found.target_prefix)
 
 
 def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loaded) -> None:
@@ -121,9 +124,9 @@ def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loade
     cut = whole_from(session, pieces, 8)
     own = "".join(piece.text for piece in pieces[:cut])
     (found,) = judge(ask, session, (), [own], Query("agreement"))
-    assert found.tokens == found.agreed == cut
+    assert found.tokens == found.matched_tokens == cut
     (other,) = judge(ask, session, (), [f"~{own}"], Query("agreement"))
-    assert other.agreed < other.tokens
+    assert other.matched_tokens < other.tokens
 
 
 def test_how_sure_a_model_is_comes_from_each_token_against_the_best_other(
@@ -150,24 +153,24 @@ def test_how_sure_a_model_is_comes_from_each_token_against_the_best_other(
             logs.append(math.log(mine))
             end += 1
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        assert evidence.continuation == pytest.approx(mean, rel=1e-3)
-        assert evidence.weakest == pytest.approx(min(ratios), rel=1e-3)
-        assert evidence.least == pytest.approx(min(logs), rel=1e-3)
-        assert (evidence.weakest > 0.5) is (evidence.agreed == evidence.tokens)
+        assert evidence.mean_margin == pytest.approx(mean, rel=1e-3)
+        assert evidence.min_margin == pytest.approx(min(ratios), rel=1e-3)
+        assert evidence.min_logprob == pytest.approx(min(logs), rel=1e-3)
+        assert (evidence.min_margin > 0.5) is (evidence.matched_tokens == evidence.tokens)
 
 
 def test_nothing_is_asked_about_what_the_model_is_sure_of(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     whole = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
-    weakest = sorted(evidence.weakest or 0.0 for evidence in whole)
-    for sure in (0.0, weakest[1], weakest[2], 1.0):
+    min_margin = sorted(evidence.min_margin or 0.0 for evidence in whole)
+    for target_confidence in (0.0, min_margin[1], min_margin[2], 1.0):
         session = session_of(loaded, talk)
-        found = judge(ask, session, PREFIX, CANDIDATES, Query(sure=sure))
+        found = judge(ask, session, PREFIX, CANDIDATES, Query(target_confidence=target_confidence))
         for seen, asked in zip(found, whole, strict=True):
-            assert seen.continuation == pytest.approx(asked.continuation, rel=1e-3)
-            if (asked.weakest or 0.0) >= sure * (1 + 1e-4):
+            assert seen.mean_margin == pytest.approx(asked.mean_margin, rel=1e-3)
+            if (asked.min_margin or 0.0) >= target_confidence * (1 + 1e-4):
                 assert not seen.asked
-            elif (asked.weakest or 0.0) < sure * (1 - 1e-4):
+            elif (asked.min_margin or 0.0) < target_confidence * (1 - 1e-4):
                 assert same(seen, asked)
         # The questions are forgotten, and the steps are not.
         again = judge(ask, session, (*PREFIX, CANDIDATES[0]), CANDIDATES[1:])
@@ -191,12 +194,14 @@ def test_where_much_is_left_to_be_asked_it_is_asked_at_once(text_model: Loaded) 
     session = session_of(text_model, talk)
     judge(ask, session, PREFIX, CANDIDATES)
     found = [
-        passes_of(text_model, ask.passes(session, PREFIX, CANDIDATES, Query(sure=1.0)))
+        passes_of(text_model, ask.passes(session, PREFIX, CANDIDATES, Query(target_confidence=1.0)))
         for _ in range(40)
     ]
     assert (found[0], found[-1]) == (2, 1)
     # The answers are there all the same.
-    assert all(one.asked for one in judge(ask, session, PREFIX, CANDIDATES, Query(sure=1.0)))
+    assert all(
+        one.asked for one in judge(ask, session, PREFIX, CANDIDATES, Query(target_confidence=1.0))
+    )
 
 
 def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
@@ -253,7 +258,9 @@ def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
     from dreamr.engines.local._stream import StreamTask
 
     with torch.inference_mode():
-        task = StreamTask(1, session, PREFIX, Sampling(24), loaded=loaded, credit=99, prefill=512)
+        task = StreamTask(
+            1, session, PREFIX, SamplingParams(24), loaded=loaded, credit=99, prefill=512
+        )
         while True:
             piece = task.advance()
             if piece is not None:
@@ -289,7 +296,7 @@ def test_what_was_foreseen_is_not_computed_again(text_model: Loaded) -> None:
     foreseen = len(session.root.foreseen)
     assert foreseen > 8
     passes = count_passes(session)
-    assert len(stream(text_model, session, sampling=Sampling(foreseen + 3))) == foreseen + 3
+    assert len(stream(text_model, session, sampling=SamplingParams(foreseen + 3))) == foreseen + 3
     assert len(passes) == 3
 
 
@@ -316,7 +323,7 @@ def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
     """
     text_model = loaded_models["qwen3"]
     talk = question_for(text_model, seed % 3)
-    drawn = Sampling(12, temperature=temperature, top_p=top_p, seed=seed, logprobs=True)
+    drawn = SamplingParams(12, temperature=temperature, top_p=top_p, seed=seed, logprobs=True)
     alone = session_of(text_model, talk)
     expected = stream(text_model, alone, (), drawn)
     assume(len(expected) > 9)
@@ -344,7 +351,7 @@ def test_over_seeds_what_is_drawn_over_a_judged_step_has_the_models_own_distribu
     first = session.root.shown.ids[0]
     made = []
     for seed in range(draws):
-        stream(text_model, session, (), Sampling(2, temperature=warmth, seed=seed))
+        stream(text_model, session, (), SamplingParams(2, temperature=warmth, seed=seed))
         made.append([*session.root.tails[-1].generation.ids, -1, -1][:2])  # -1: the turn's end
     kept = [second for begun, second in made if begun == first]
     for before, drawn in (([], [begun for begun, _ in made]), ([first], kept)):
@@ -364,16 +371,16 @@ def test_over_seeds_what_is_drawn_over_a_judged_step_has_the_models_own_distribu
 def test_a_stream_that_is_not_to_reuse_anything_computes_every_token(text_model: Loaded) -> None:
     talk = question_for(text_model)
     for temperature in (0.0, 1.0):
-        drawn = Sampling(12, temperature=temperature)
+        drawn = SamplingParams(12, temperature=temperature)
         expected = stream(text_model, session_of(text_model, talk), (), drawn)
         own = "".join(piece.text for piece in expected)
-        for reuse in (True, False):
+        for token_reuse in (True, False):
             session = session_of(text_model, talk)
             judge(judging(text_model), session, (), (own,))
             passes = count_passes(session)
-            pieces = stream(text_model, session, (), replace(drawn, reuse=reuse))
+            pieces = stream(text_model, session, (), replace(drawn, token_reuse=token_reuse))
             assert [piece.text for piece in pieces] == [piece.text for piece in expected]
-            assert (len(passes) == len(pieces)) is not reuse
+            assert (len(passes) == len(pieces)) is not token_reuse
 
 
 def test_only_the_rows_of_the_last_judging_pass_are_kept(text_model: Loaded) -> None:

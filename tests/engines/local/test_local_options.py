@@ -31,7 +31,7 @@ def test_a_folder_without_hints_says_nothing(tmp_path: Path) -> None:
 
 def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
     said = {
-        "judge_question": "Right?",
+        "judge_prompt": "Right?",
         "delimiter": "\n\n",
         "answer_marker": "Answer:",
         "max_step_tokens": 64,
@@ -41,7 +41,7 @@ def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
 
 
 def test_questions_are_the_callers_then_the_folders_then_the_usual_ones() -> None:
-    hints = Hints(judge_question="Right?", same_question="Like {step}?")
+    hints = Hints(judge_prompt="Right?", same_question="Like {step}?")
     assert hints.questions() == Questions("Right?", Questions().score, "Like {step}?")
     assert hints.questions("Sound?").verdict == "Sound?"
     assert hints.questions().about("Tea {step}.\n\n") == "Like Tea {step}.?"

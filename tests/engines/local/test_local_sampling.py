@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from local_models import question_for
 from test_local_generate import session_of, stream, whole_from
 
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._sampling import choose, guess, uniform
 
@@ -17,13 +17,13 @@ LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    token, logprob = choose(LOGITS, Sampling(temperature=0.0, logprobs=True), 3)
+    token, logprob = choose(LOGITS, SamplingParams(temperature=0.0, logprobs=True), 3)
     assert token == 1
     assert logprob == pytest.approx(float(LOGITS.log_softmax(0)[1]), abs=1e-6)
 
 
 def test_draws_follow_the_distribution() -> None:
-    sampling = Sampling(temperature=0.7, seed=5)
+    sampling = SamplingParams(temperature=0.7, seed=5)
     counts = torch.zeros(4)
     for position in range(4000):
         counts[choose(LOGITS, sampling, position)[0]] += 1
@@ -32,7 +32,7 @@ def test_draws_follow_the_distribution() -> None:
 
 
 def test_top_p_leaves_the_unlikely_out_and_keeps_the_odds_of_the_rest() -> None:
-    sampling = Sampling(temperature=1.0, top_p=0.8, seed=5)
+    sampling = SamplingParams(temperature=1.0, top_p=0.8, seed=5)
     counts = torch.zeros(4)
     for position in range(4000):
         counts[choose(LOGITS, sampling, position)[0]] += 1
@@ -43,17 +43,18 @@ def test_top_p_leaves_the_unlikely_out_and_keeps_the_odds_of_the_rest() -> None:
 
 
 def test_tiny_top_p_is_greedy() -> None:
-    sampling = Sampling(temperature=5.0, top_p=1e-9)
+    sampling = SamplingParams(temperature=5.0, top_p=1e-9)
     assert {choose(LOGITS, sampling, position)[0] for position in range(50)} == {1}
 
 
 def test_large_vocabularies_are_drawn_from_to_the_last_token() -> None:
     """The far tail, behind what is sorted first."""
     flat = torch.zeros(5000)
-    drawn = {choose(flat, Sampling(temperature=1.0), position)[0] for position in range(300)}
+    drawn = {choose(flat, SamplingParams(temperature=1.0), position)[0] for position in range(300)}
     assert len(drawn) > 250
     narrow = {
-        choose(flat, Sampling(temperature=1.0, top_p=0.5), position)[0] for position in range(300)
+        choose(flat, SamplingParams(temperature=1.0, top_p=0.5), position)[0]
+        for position in range(300)
     }
     assert len(narrow) > 250
 
@@ -70,7 +71,7 @@ def test_noise_belongs_to_seed_and_position(seed: int, position: int) -> None:
 
 def test_a_stream_reopened_later_draws_what_the_first_would_have(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
-    sampling = Sampling(40, temperature=1.3, top_p=0.95, seed=11)
+    sampling = SamplingParams(40, temperature=1.3, top_p=0.95, seed=11)
     pieces = stream(text_model, session, sampling=sampling)
     cut = whole_from(session, pieces, 15)
     step = "".join(piece.text for piece in pieces[:cut])
@@ -81,7 +82,9 @@ def test_a_stream_reopened_later_draws_what_the_first_would_have(text_model: Loa
 def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     texts = {
-        "".join(p.text for p in stream(text_model, session, sampling=Sampling(12, 1.0, 1.0, seed)))
+        "".join(
+            p.text for p in stream(text_model, session, sampling=SamplingParams(12, 1.0, 1.0, seed))
+        )
         for seed in range(4)
     }
     assert len(texts) == 4

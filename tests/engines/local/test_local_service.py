@@ -13,7 +13,7 @@ from local_models import conversation, judging, picture
 from test_local_judge import same
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._options import LocalOptions
 from dreamr.engines.local._service import Service, judging_or_why_not
@@ -68,7 +68,7 @@ def calls(sent: list[Any]) -> list[int]:
 
 def test_a_stream_stops_at_its_credit_and_goes_on_when_tokens_are_taken(serve: Open) -> None:
     service, sent = serve(ahead=5)
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     drain(service)
     assert len(sent) == 5
     service.handle(Taken(1, 3))
@@ -78,25 +78,25 @@ def test_a_stream_stops_at_its_credit_and_goes_on_when_tokens_are_taken(serve: O
 
 def test_a_pass_that_nobody_waits_for_any_more_ends_within(serve: Open) -> None:
     service, sent = serve(peek=lambda: [Cancel(1)])
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     drain(service)
     assert sent == []
     (branch,) = service.sessions[0].branches
     assert (branch.ids, branch.busy) == ([], False)
     service.handle(Cancel(1))  # as it comes when the unit is over
-    service.handle(Stream(2, 0, (), Sampling(3)))
+    service.handle(Stream(2, 0, (), SamplingParams(3)))
     drain(service)
     assert calls(sent) == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
-    "still_waits", [Stream(2, 0, (), Sampling(3)), Judge(2, 0, (), ("Tea is hot.\n\n",))]
+    "still_waits", [Stream(2, 0, (), SamplingParams(3)), Judge(2, 0, (), ("Tea is hot.\n\n",))]
 )
 def test_a_pass_goes_on_for_the_next_call_of_its_conversation(
     serve: Open, still_waits: Stream | Judge
 ) -> None:
     service, _ = serve(peek=lambda: [Cancel(1), still_waits])
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.work()
     service.work()
     assert service.sessions[0].branches[0].ids
@@ -105,8 +105,8 @@ def test_a_pass_goes_on_for_the_next_call_of_its_conversation(
 def test_a_pass_goes_on_while_one_of_its_callers_waits(serve: Open) -> None:
     talks = [conversation("What is tea?"), conversation("What is milk?")]
     service, sent = serve(*talks, peek=lambda: [Cancel(1)])
-    service.handle(Stream(1, 0, (), Sampling(2)))
-    service.handle(Stream(2, 1, (), Sampling(2)))
+    service.handle(Stream(1, 0, (), SamplingParams(2)))
+    service.handle(Stream(2, 1, (), SamplingParams(2)))
     drain(service)
     assert 2 in calls(sent)
 
@@ -115,7 +115,7 @@ def test_tokens_that_come_fast_are_sent_together_and_nothing_is_lost(serve: Open
     apart, pieces = serve(ahead=20)
     together, chunks = serve(ahead=20, gather=60.0)
     for service in (apart, together):
-        service.handle(Stream(1, 0, (), Sampling(50, logprobs=True)))
+        service.handle(Stream(1, 0, (), SamplingParams(50, logprobs=True)))
         drain(service)
         service.handle(Taken(1, 40))
         drain(service)
@@ -136,7 +136,7 @@ def test_a_line_is_never_held_back(text_model: Loaded) -> None:
         1,
         Session(text_model, conversation()),
         (),
-        Sampling(9),
+        SamplingParams(9),
         loaded=text_model,
         credit=9,
         prefill=64,
@@ -150,15 +150,15 @@ def test_a_line_is_never_held_back(text_model: Loaded) -> None:
 
 def test_streams_take_turns(serve: Open) -> None:
     service, sent = serve(conversation("One?"), conversation("Two?"), ahead=4)
-    service.handle(Stream(1, 0, (), Sampling(50)))
-    service.handle(Stream(2, 1, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
+    service.handle(Stream(2, 1, (), SamplingParams(50)))
     drain(service)
     assert calls(sent) == [1, 2] * 4
 
 
 def test_judging_goes_first(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.work()
     service.work()
     service.handle(Judge(2, 0, (), ("Tea.",)))
@@ -183,7 +183,7 @@ def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
 
 def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> None:
     service, _ = serve()
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.handle(Judge(2, 0, (), ("One.",)))
     service.work()
     assert 0 < service.patience < 0.01
@@ -193,7 +193,7 @@ def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> Non
 
 def test_a_cancelled_stream_makes_no_further_token(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.work()
     service.work()
     service.handle(Cancel(1))
@@ -204,7 +204,7 @@ def test_a_cancelled_stream_makes_no_further_token(serve: Open) -> None:
 
 def test_calls_cancelled_while_they_wait_are_never_begun(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.handle(Judge(2, 0, (), ("Tea.",)))
     service.handle(Cancel(1))
     service.handle(Cancel(2))
@@ -214,7 +214,7 @@ def test_calls_cancelled_while_they_wait_are_never_begun(serve: Open) -> None:
 
 def test_a_finished_stream_is_gone(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(3)))
+    service.handle(Stream(1, 0, (), SamplingParams(3)))
     drain(service)
     assert [piece.finish for piece in sent] == [None, None, "length"]
     service.handle(Taken(1, 3))
@@ -224,8 +224,8 @@ def test_a_finished_stream_is_gone(serve: Open) -> None:
 
 def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
     service, sent = serve(conversation(), conversation("See?", picture(1)), ahead=3)
-    service.handle(Stream(1, 0, (), Sampling(50)))
-    service.handle(Stream(2, 1, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
+    service.handle(Stream(2, 1, (), SamplingParams(50)))
     service.handle(Judge(3, 0, (), ("apple " * 700,)))
     drain(service)
     failed = {message.call: message for message in sent if isinstance(message, Failed)}
@@ -244,7 +244,7 @@ def test_a_model_that_cannot_tell_the_labels_apart_still_writes(text_model: Load
     service = Service(text_model, judging, alike, sent.append)
     service.handle(Remember(0, conversation()))
     service.handle(Judge(1, 0, (), ("Tea.",)))
-    service.handle(Stream(2, 0, (), Sampling(2)))
+    service.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(service)
     assert sent[0].kind == "Unsupported"
     assert "no token of its own for the label 'qxq'" in sent[0].message
@@ -255,7 +255,7 @@ def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
     serve: Open, text_model: Loaded
 ) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(50)))
+    service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.work()
     decoder, text_model.model.decoder = text_model.model.decoder, None
     try:
@@ -264,7 +264,7 @@ def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
         text_model.model.decoder = decoder
     assert sent[-1].kind == "EngineError"
     assert sent[-1].message.startswith("the model failed: TypeError")
-    service.handle(Stream(2, 0, (), Sampling(2)))
+    service.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(service)
     assert sent[-1].finish == "length"
 
@@ -274,7 +274,7 @@ def test_conversations_used_longest_ago_leave_under_the_memory_bound(serve: Open
     one = 2 * 3 * 2 * 256 * 32 * 4  # keys and values of three layers, two heads, float32
     service, _ = serve(*talks, cache_bytes=2 * one)
     for call, key in enumerate([0, 1, 0, 2]):
-        service.handle(Stream(call, key, (), Sampling(2)))
+        service.handle(Stream(call, key, (), SamplingParams(2)))
         drain(service)
     assert [session.nbytes for session in service.sessions] == [0, one, one]
 
@@ -282,20 +282,20 @@ def test_conversations_used_longest_ago_leave_under_the_memory_bound(serve: Open
 def test_what_is_in_use_stays_whatever_the_bound(serve: Open) -> None:
     service, sent = serve(*(conversation(f"Case {n}?") for n in range(3)), cache_bytes=1, ahead=2)
     for number in range(3):
-        service.handle(Stream(number, number, (), Sampling(4)))
+        service.handle(Stream(number, number, (), SamplingParams(4)))
     drain(service)
     for number in range(3):
         service.handle(Taken(number, 2))
     drain(service)
     alone, expected = serve(conversation("Case 1?"))
-    alone.handle(Stream(1, 0, (), Sampling(4)))
+    alone.handle(Stream(1, 0, (), SamplingParams(4)))
     drain(alone)
     assert [piece.text for piece in sent if piece.call == 1] == [piece.text for piece in expected]
 
 
 def test_a_conversation_forgotten_while_its_call_waits_is_served(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Stream(1, 0, (), Sampling(2)))
+    service.handle(Stream(1, 0, (), SamplingParams(2)))
     service.handle(Forget(0))
     drain(service)
     assert len(sent) == 2
@@ -307,7 +307,7 @@ def test_a_forgotten_conversation_leaves_memory_at_once(serve: Open) -> None:
     gc.collect()
     gc.disable()  # what it would have to find, stays in a worker for hours
     try:
-        service.handle(Stream(1, 0, (), Sampling(3)))
+        service.handle(Stream(1, 0, (), SamplingParams(3)))
         service.handle(Judge(2, 0, (), ("Tea.",)))
         drain(service)
         (session,) = service.sessions

@@ -8,7 +8,7 @@ from local_models import conversation, judging, picture, question_for
 from test_local_generate import session_of, stream, whole_from
 from test_local_judge import judge, same
 
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._load import Loaded
 from dreamr.engines.local._stream import StreamTask
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
@@ -29,7 +29,7 @@ def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> N
                 number,
                 session_of(loaded, talk),
                 (),
-                Sampling(24),
+                SamplingParams(24),
                 loaded=loaded,
                 credit=99,
                 prefill=512,
@@ -51,19 +51,19 @@ def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> N
 def test_a_stream_taken_up_again_goes_on_as_if_never_left(loaded: Loaded) -> None:
     talk = question_for(loaded)
     session = session_of(loaded, talk)
-    pieces = stream(loaded, session, sampling=Sampling(40))
+    pieces = stream(loaded, session, sampling=SamplingParams(40))
     whole = "".join(piece.text for piece in pieces)
     first = whole_from(session, pieces, 3)
     cut = whole_from(session, pieces, first + 3)
     steps = tuple("".join(p.text for p in part) for part in (pieces[:first], pieces[first:cut]))
-    again = stream(loaded, session, steps, Sampling(40 - cut))
+    again = stream(loaded, session, steps, SamplingParams(40 - cut))
     assert "".join(steps) + "".join(piece.text for piece in again) == whole
 
 
 def test_steps_keep_the_tokens_they_were_generated_with(text_model: Loaded) -> None:
     """Random models spell words in pieces that the tokenizer would not choose."""
     session = session_of(text_model, question_for(text_model))
-    pieces = stream(text_model, session, sampling=Sampling(60, temperature=1.5, seed=4))
+    pieces = stream(text_model, session, sampling=SamplingParams(60, temperature=1.5, seed=4))
     made = session.branches[0].ids[len(session.prompt) :]
     first = whole_from(session, pieces, 20)
     step = "".join(piece.text for piece in pieces[:first])
@@ -76,7 +76,7 @@ def test_steps_keep_the_tokens_they_were_generated_with(text_model: Loaded) -> N
 
 def test_a_step_that_ends_inside_a_token_is_tokenized_on_its_own(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
-    pieces = stream(text_model, session, sampling=Sampling(60, temperature=1.2, seed=1))
+    pieces = stream(text_model, session, sampling=SamplingParams(60, temperature=1.2, seed=1))
     wide = next(n for n, piece in enumerate(pieces) if len(piece.text) > 2)
     step = "".join(piece.text for piece in pieces[: wide + 1])[:-1]
     assert session.walk([step])[0].ids == text_model.prompter.step(step)
@@ -163,10 +163,10 @@ def test_stores_grow_without_losing_anything(text_model: Loaded) -> None:
     talk = question_for(text_model)
     session = session_of(text_model, talk)
     long = ("Tea costs 3.20 and milk costs 1.45. " * 12,)
-    pieces = stream(text_model, session, long, Sampling(200))
+    pieces = stream(text_model, session, long, SamplingParams(200))
     assert session.branches[0].store.length > 256
     session.branches[0].kind = "judge"
-    again = stream(text_model, session, long, Sampling(200))
+    again = stream(text_model, session, long, SamplingParams(200))
     assert [piece.text for piece in again] == [piece.text for piece in pieces]
 
 
@@ -184,7 +184,7 @@ def test_reasoning_that_fills_the_context_is_refused_with_sizes(text_model: Load
 def test_a_stream_that_reaches_the_end_of_the_context_ends_there(text_model: Loaded) -> None:
     text_model = without_end(text_model)
     session = session_of(text_model, conversation())
-    pieces = stream(text_model, session, sampling=Sampling(5000))
+    pieces = stream(text_model, session, sampling=SamplingParams(5000))
     assert pieces[-1].finish == "length"
     assert len(session.prompt) + sum(piece.tokens for piece in pieces) == 640
 
@@ -195,7 +195,7 @@ def without_end(loaded: Loaded) -> Loaded:
 
 
 def test_no_tokens_wanted_are_no_tokens_made(text_model: Loaded) -> None:
-    pieces = stream(text_model, session_of(text_model, conversation()), sampling=Sampling(0))
+    pieces = stream(text_model, session_of(text_model, conversation()), sampling=SamplingParams(0))
     assert [(piece.tokens, piece.finish) for piece in pieces] == [(0, "length")]
 
 

@@ -17,7 +17,7 @@ from transformers import (
     Qwen3_5TextConfig,
 )
 
-from dreamr.engines import Sampling
+from dreamr.engines import SamplingParams
 from dreamr.engines.local._keys import SnapshotStore
 from dreamr.engines.local._load import Loaded, load
 from dreamr.engines.local._options import LocalOptions
@@ -69,7 +69,7 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
     talk = question_for(loaded)
     expected = reference(loaded, talk, 30)
     session = session_of(loaded, talk)
-    stream(loaded, session, sampling=Sampling(30))
+    stream(loaded, session, sampling=SamplingParams(30))
     assert session.branches[0].ids[len(session.prompt) :] == expected[:29]
 
 
@@ -120,7 +120,7 @@ def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> No
 def test_a_stream_begins_with_what_judging_its_own_text_showed(
     loaded: Loaded, temperature: float
 ) -> None:
-    talk, drawn = question_for(loaded, 1), Sampling(16, temperature=temperature, seed=5)
+    talk, drawn = question_for(loaded, 1), SamplingParams(16, temperature=temperature, seed=5)
     session = session_of(loaded, talk)
     expected = stream(loaded, session, (), drawn)
     own = "".join(piece.text for piece in expected[: whole_from(session, expected, 8)])

@@ -24,7 +24,7 @@ from dreamr.evaluation.bench.plan import Block, Problem
 from dreamr.evaluation.calibration import Profile, models_of, write_profile
 from dreamr.evaluation.report import write_report
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
-from dreamr.gate import CascadeGate, FixedGate
+from dreamr.gate import CascadeGate, RatioGate
 from dreamr.schedules import Role
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
@@ -257,12 +257,12 @@ def test_pieces_of_steps_are_neither_right_nor_wrong(tmp_path: Path) -> None:
 
 def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    write_profile(path, Profile(FixedGate(1.0), 0.1, 0.9, models_of(RunOptions()), {}, {}))
+    write_profile(path, Profile(RatioGate(1.0), 0.1, 0.9, models_of(RunOptions()), {}, {}))
     options = RunOptions(profile=str(path))
     gates = {
         name: PRESETS[name].options(options).settings().gate for name in ("fpsr", "fpsr-profile")
     }
-    assert gates == {"fpsr": FixedGate(0.7), "fpsr-profile": FixedGate(1.0)}
+    assert gates == {"fpsr": RatioGate(0.7), "fpsr-profile": RatioGate(1.0)}
     (sample,) = bench(tmp_path / "b", Plan(("vqa",), ("fpsr-profile",), limit=1, options=options))
     assert sample.answer == "1"
     assert write_report(tmp_path / "b").exists()
@@ -271,15 +271,15 @@ def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_names_a_gate_has_that_gate_whatever_the_others_have() -> None:
-    base = RunOptions(gate="cascade", trust=0.9, sure=0.2)
+    base = RunOptions(gate="cascade", draft_confidence=0.9, target_confidence=0.2)
     gates = {
         name: PRESETS[name].options(base).settings().gate
-        for name in ("fpsr", "fpsr-fixed-30", "fpsr-cascade-50")
+        for name in ("fpsr", "fpsr-ratio-30", "fpsr-cascade-50")
     }
     assert gates == {
-        "fpsr": CascadeGate(sure=0.2, trust=0.9),
-        "fpsr-fixed-30": FixedGate(0.3),
-        "fpsr-cascade-50": CascadeGate(sure=0.5),
+        "fpsr": CascadeGate(target_confidence=0.2, draft_confidence=0.9),
+        "fpsr-ratio-30": RatioGate(0.3),
+        "fpsr-cascade-50": CascadeGate(target_confidence=0.5),
     }
 
 

@@ -13,10 +13,10 @@ from dreamr.engines import Context, ScriptedEngine
 from dreamr.errors import EngineLost, RunFailed
 from dreamr.evaluation.calibration import Calibrated, calibrate_answers
 from dreamr.evaluation.tasks import Item
-from dreamr.gate import FixedGate
+from dreamr.gate import RatioGate
 
-OPTIONS = RunOptions(reproducible=True)
-GATES = [FixedGate(threshold) for threshold in (0.95, 0.6, 0.2)]
+OPTIONS = RunOptions(deterministic=True)
+GATES = [RatioGate(threshold) for threshold in (0.95, 0.6, 0.2)]
 
 
 def item(index: int, label: str = "4", unit: str | None = None) -> Item:
@@ -26,7 +26,7 @@ def item(index: int, label: str = "4", unit: str | None = None) -> Item:
         id=str(index),
         kind="sum",
         unit=unit or str(index),
-        conversation=Conversation.ask(f"{index}"),
+        conversation=Conversation.from_prompt(f"{index}"),
         read=lambda text: text.strip() or None,
         right=partial(str.__eq__, label),
     )

@@ -7,13 +7,13 @@ from judged import steps
 
 from dreamr.errors import Unsupported
 from dreamr.evaluation.calibration import KINDS, calibrate, family
-from dreamr.gate import CascadeGate, FixedGate, LearnedGate
+from dreamr.gate import CascadeGate, LearnedGate, RatioGate
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
     data = steps(6000)
-    found = calibrate(family(kind, steps(2000, seed=9), sure=0.5), data, 0.01, 0.95)
+    found = calibrate(family(kind, steps(2000, seed=9), target_confidence=0.5), data, 0.01, 0.95)
     assert found.chosen is not None
     assert found.chosen.tested.upper <= 0.01
     place = found.candidates.index(found.chosen)
@@ -26,36 +26,40 @@ def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
 
 
 def test_a_more_permissive_threshold_accepts_no_less() -> None:
-    for kind in ("fixed", "adaptive", "cascade", "continuation", "trust"):
-        found = calibrate(family(kind, [], sure=0.5), steps(800), 0.01, 0.95)
+    for kind in ("ratio", "adaptive", "cascade", "likelihood", "draft-confidence"):
+        found = calibrate(family(kind, [], target_confidence=0.5), steps(800), 0.01, 0.95)
         shares = [candidate.accepted for candidate in found.candidates]
         assert shares == sorted(shares)
 
 
 def test_where_no_gate_keeps_the_bound_none_is_chosen() -> None:
-    assert calibrate(FixedGate, steps(50), 0.001, 0.95).chosen is None
+    assert calibrate(RatioGate, steps(50), 0.001, 0.95).chosen is None
 
 
 def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
-    gate = CascadeGate(0.99, sure=0.5)
+    gate = CascadeGate(0.99, target_confidence=0.5)
     for step in steps(500):
-        weakest = step.evidence.weakest or 0.0
-        expected = weakest >= 0.5 or step.evidence.ratio >= 0.99
+        min_margin = step.evidence.min_margin or 0.0
+        expected = min_margin >= 0.5 or step.evidence.ratio >= 0.99
         assert step.accepted_by(gate) is expected
 
 
 def test_what_the_draft_is_trusted_with_is_accepted_whatever_the_target_says() -> None:
-    gate = family("trust", [], sure=1.0)(0.9)
-    assert gate == CascadeGate(sure=1.0, trust=0.9)
+    gate = family("draft-confidence", [], target_confidence=1.0)(0.9)
+    assert gate == CascadeGate(target_confidence=1.0, draft_confidence=0.9)
     for step in steps(500):
-        sure = math.exp(step.situation.step.least or 0.0) >= 0.9
-        assert step.accepted_by(gate) is (sure or step.evidence.ratio >= gate.threshold)
+        target_confidence = math.exp(step.situation.step.min_logprob or 0.0) >= 0.9
+        assert step.accepted_by(gate) is (
+            target_confidence or step.evidence.ratio >= gate.threshold
+        )
 
 
 def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> None:
     data = steps(8000, seed=3)
-    learned = calibrate(family("learned", steps(4000, seed=4), sure=0.5), data, 0.003, 0.95)
-    fixed = calibrate(FixedGate, data, 0.003, 0.95)
+    learned = calibrate(
+        family("learned", steps(4000, seed=4), target_confidence=0.5), data, 0.003, 0.95
+    )
+    fixed = calibrate(RatioGate, data, 0.003, 0.95)
     assert learned.chosen is not None
     assert fixed.chosen is not None
     assert isinstance(learned.chosen.gate, LearnedGate)
@@ -66,6 +70,6 @@ def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> 
 
 def test_nothing_is_learnt_from_right_steps_alone() -> None:
     with pytest.raises(Unsupported, match="wrong ones"):
-        family("learned", steps(50, wrong=0.0), sure=0.5)
-    with pytest.raises(Unsupported, match="known: fixed"):
-        family("magic", [], sure=0.5)
+        family("learned", steps(50, wrong=0.0), target_confidence=0.5)
+    with pytest.raises(Unsupported, match="known: ratio"):
+        family("magic", [], target_confidence=0.5)

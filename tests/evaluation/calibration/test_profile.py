@@ -15,17 +15,17 @@ from dreamr.gate import (
     SIGNALS,
     AdaptiveGate,
     CascadeGate,
-    ContinuationGate,
-    FixedGate,
     Gate,
     LearnedGate,
+    LikelihoodGate,
+    RatioGate,
 )
 
 GATES: list[Gate] = [
-    FixedGate(0.8),
+    RatioGate(0.8),
     AdaptiveGate(0.6),
-    CascadeGate(0.7, sure=0.2),
-    ContinuationGate(0.95),
+    CascadeGate(0.7, target_confidence=0.2),
+    LikelihoodGate(0.95),
     LearnedGate((0.1,) * len(SIGNALS), 1.5, 0.97),
 ]
 
@@ -43,25 +43,25 @@ def test_a_profile_comes_back_as_it_was_written(gate: Gate, tmp_path: Path) -> N
 
 def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
-    options = RunOptions(profile=str(path), gate="cascade", alpha=0.1)
-    assert options.settings().gate == FixedGate(0.83)
+    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
+    options = RunOptions(profile=str(path), gate="cascade", threshold=0.1)
+    assert options.settings().gate == RatioGate(0.83)
 
 
 def test_the_weights_are_read_once_whatever_the_runs_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
     monkeypatch.setattr(_models, "weights_hash", lambda folder: pytest.fail("read again"))
     for seed in range(3):
         options = RunOptions(profile=str(path), temperature=1.0, seed=seed)
-        assert options.settings().gate == FixedGate(0.83)
+        assert options.settings().gate == RatioGate(0.83)
 
 
 def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(FixedGate(0.83), models_of(RunOptions())))
+    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
     options = RunOptions(profile=str(path), draft="embedded-before-sapo")
     with pytest.raises(BadOption, match="another draft"):
         options.settings()
@@ -69,17 +69,17 @@ def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
 
 def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    kept = {"method": "fpsr", "answer": "verified", "temperature": 0.0}
-    given = profile(FixedGate(0.83), models_of(RunOptions()))
+    kept = {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
+    given = profile(RatioGate(0.83), models_of(RunOptions()))
     write_profile(path, replace(given, bounds="answers", reference="target", options=kept))
     assert read_profile(path).reference == "target"
-    options = RunOptions(profile=str(path), answer="verified", window=3)
-    assert options.settings().gate == FixedGate(0.83)
-    for change in ({"answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
+    options = RunOptions(profile=str(path), final_answer="draft", window=3)
+    assert options.settings().gate == RatioGate(0.83)
+    for change in ({"final_answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
         with pytest.raises(BadOption, match=f"--{next(iter(change))}"):
             replace(options, **change).settings()
     # Alone, the target gives what the promise is measured against.
-    replace(options, answer="target", method="target").settings()
+    replace(options, final_answer="target", method="target").settings()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path:
         ({"bounds": "everything"}, "no profile"),
         ({"reference": "a friend"}, "no profile"),
         ({"gate": {"kind": "magic"}}, "no profile"),
-        ({"gate": {"kind": "fixed", "threshold": 7}}, "no profile"),
+        ({"gate": {"kind": "ratio", "threshold": 7}}, "no profile"),
         ({"risk": "much"}, "no profile"),
         ({"models": None}, "no profile"),
     ],
@@ -98,7 +98,7 @@ def test_what_is_no_profile_is_refused_in_one_line(
     change: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.json"
-    values = {**profile(FixedGate(), {}).to_json(), **change}
+    values = {**profile(RatioGate(), {}).to_json(), **change}
     path.write_text(json.dumps(values))
     with pytest.raises(BadOption, match=said) as caught:
         read_profile(path)

@@ -16,13 +16,13 @@ from dreamr.schedules import (
     Command,
     Commit,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     OpenLane,
-    Options,
     Reject,
     Role,
+    ScheduleConfig,
     Signal,
     StepDone,
 )
@@ -37,7 +37,7 @@ class _Drafted:
 
 
 class Ahead:
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ScheduleConfig) -> None:
         self.options = options
         self.prefix: list[str] = []
         self.drafted: list[_Drafted] = []
@@ -85,16 +85,16 @@ class Ahead:
 
     def redraft(self) -> None:
         self.draft = self.open("draft", self.prefix, self.options.window)
-        self.hedge(self.prefix)
+        self.fallback(self.prefix)
 
-    def hedge(self, prefix: list[str]) -> None:
+    def fallback(self, prefix: list[str]) -> None:
         self.targets[len(prefix)] = self.open("target", prefix, 1)
 
     def heard_draft(self, step: Step) -> None:
         before = self.prefix + [drafted.step.text for drafted in self.drafted]
         self.drafted.append(_Drafted(step, self.number()))
         self.commands.append(Judge(self.drafted[-1].call, tuple(before), (step,)))
-        self.hedge([*before, step.text])
+        self.fallback([*before, step.text])
 
     def settle(self) -> None:
         while self.drafted and (verdict := self.drafted[0].verdict) is not None:
@@ -108,7 +108,7 @@ class Ahead:
             self.own.pop(position, None)
             if position in self.targets:
                 self.close(position)
-            self.commands.append(Grant(self.draft, 1))
+            self.commands.append(GrantSteps(self.draft, 1))
         if self.falling_back and len(self.prefix) in self.own:
             self.falling_back = False
             self.commit(self.own.pop(len(self.prefix)), "target", None)

@@ -11,7 +11,7 @@ from dreamr.evaluation.simulator import closed_loop as _closed
 from dreamr.evaluation.simulator.clock import Clock
 from dreamr.evaluation.simulator.devices import Device
 from dreamr.evaluation.simulator.driver import VirtualRun
-from dreamr.schedules import Options, Schedule, by_name
+from dreamr.schedules import Schedule, ScheduleConfig, by_name
 
 CLOSE = 0.03
 GRID = [(a, c, v) for a in (0.526, 0.7, 0.9) for c in (0.125, 0.4) for v in (0.0, 0.05, 0.3)]
@@ -20,7 +20,7 @@ GRID = [(a, c, v) for a in (0.526, 0.7, 0.9) for c in (0.125, 0.4) for v in (0.0
 def speedup(method: str, a: float, c: float, v: float, window: int = 4) -> float:
     scripts = [even_script(350, a, seed) for seed in range(2)]
     costs = Costs.relative(c, v, TOKENS, TOKENS)
-    outcome = run_scripts(scripts, method, Options(window=window), costs, Devices())
+    outcome = run_scripts(scripts, method, ScheduleConfig(window=window), costs, Devices())
     return sum(map(len, scripts)) / outcome.seconds
 
 
@@ -85,10 +85,10 @@ def drive(schedule: Schedule, steps: int, a: float, c: float, v: float) -> float
 def test_a_schedule_with_many_calls_and_lanes_gives_the_known_figures(
     a: float, v: float, window: int, figure: float
 ) -> None:
-    schedule = Ahead(Options(window=window, max_steps=1000, max_tokens=10**6))
+    schedule = Ahead(ScheduleConfig(window=window, max_steps=1000, max_tokens=10**6))
     assert drive(schedule, 1000, a, 0.125, v) == pytest.approx(figure, rel=CLOSE)
 
 
 def test_the_driver_takes_a_schedule_from_the_registry() -> None:
-    schedule = by_name("fpsr", Options(max_steps=300, max_tokens=10**6))
+    schedule = by_name("fpsr", ScheduleConfig(max_steps=300, max_tokens=10**6))
     assert drive(schedule, 300, 0.8, 0.125, 0.05) > 2.5

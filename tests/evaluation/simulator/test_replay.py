@@ -25,11 +25,11 @@ from dreamr.evaluation.simulator.fitting import (
     fit,
     opening,
     read_before,
-    trusted_before,
+    skipped_before,
 )
 from dreamr.evaluation.simulator.replaying import _Recorded
 from dreamr.evaluation.simulator.script import draw_script
-from dreamr.schedules import Hedge, Options
+from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Event, lay_out
 
 PAIR = Costs(
@@ -50,7 +50,9 @@ def disturbed(costs: Costs, luck: random.Random) -> Costs:
     return replace(costs, **{n: getattr(costs, n) * luck.uniform(0.85, 1.15) for n in names})
 
 
-def recorded(script: Script, index: int, method: str, options: Options, costs: Costs) -> Sample:
+def recorded(
+    script: Script, index: int, method: str, options: ScheduleConfig, costs: Costs
+) -> Sample:
     events: list[Event] = []
     outcome = run_scripts(
         [script], method, options, costs, WORKER, emit=lambda _, event: events.append(event)
@@ -75,13 +77,13 @@ def recorded(script: Script, index: int, method: str, options: Options, costs: C
 
 def bench(
     method: str,
-    options: Options,
+    options: ScheduleConfig,
     costs: Costs = PAIR,
     problems: int = 40,
     acceptance: float = 0.8,
     same: float = 0.0,
     completes: float = 0.0,
-    trusted: float = 0.0,
+    skipped_verification: float = 0.0,
     again: float = 0.0,
 ) -> tuple[list[Sample], list[Sample]]:
     """Runs of the target and of a method.
@@ -101,7 +103,7 @@ def bench(
             acceptance,
             *lengths,
             ends=True,
-            trusted=trusted,
+            skipped_verification=skipped_verification,
             again=again,
         )
         drafted = [
@@ -113,7 +115,7 @@ def bench(
             for step in script.drafted
         ]
         script = replace(script, drafted=drafted)
-        target.append(recorded(script, index, "target", Options(), disturbed(costs, luck)))
+        target.append(recorded(script, index, "target", ScheduleConfig(), disturbed(costs, luck)))
         samples.append(recorded(script, index, method, options, disturbed(costs, luck)))
     return target, samples
 
@@ -121,18 +123,18 @@ def bench(
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("sequential", Options()),
-        ("specreason", Options()),
-        ("parse", Options()),
-        ("fpsr", Options(window=1)),
-        ("fpsr", Options(window=4)),
-        ("fpsr", Options(window=8, hedge="idle")),
-        ("fpsr", Options(window=8, hedge="never")),
+        ("sequential", ScheduleConfig()),
+        ("specreason", ScheduleConfig()),
+        ("parse", ScheduleConfig()),
+        ("fpsr", ScheduleConfig(window=1)),
+        ("fpsr", ScheduleConfig(window=4)),
+        ("fpsr", ScheduleConfig(window=8, fallback="idle")),
+        ("fpsr", ScheduleConfig(window=8, fallback="on-reject")),
     ],
 )
 @pytest.mark.parametrize("acceptance", [0.5, 0.95])
 def test_a_replay_predicts_what_was_recorded(
-    method: str, options: Options, acceptance: float
+    method: str, options: ScheduleConfig, acceptance: float
 ) -> None:
     target, samples = bench(method, options, acceptance=acceptance)
     prediction = replay(target, samples, method, options)
@@ -142,25 +144,29 @@ def test_a_replay_predicts_what_was_recorded(
 
 @pytest.mark.parametrize("same", [0.0, 0.5, 1.0])
 def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: float) -> None:
-    options = Options(window=4)
+    options = ScheduleConfig(window=4)
     prediction = replay(*bench("lookahead", options, same=same), "lookahead", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
 
 
-@pytest.mark.parametrize("hedge", ["always", "never"])
-@pytest.mark.parametrize("trusted", [0.5, 1.0])
+@pytest.mark.parametrize("fallback", ["eager", "on-reject"])
+@pytest.mark.parametrize("skipped_verification", [0.5, 1.0])
 def test_steps_that_need_no_target_need_none_in_a_replay_either(
-    hedge: Hedge, trusted: float
+    fallback: Fallback, skipped_verification: float
 ) -> None:
-    options = Options(window=4, hedge=hedge, answer="verified")
-    prediction = replay(*bench("fpsr", options, acceptance=0.9, trusted=trusted), "fpsr", options)
+    options = ScheduleConfig(window=4, fallback=fallback, final_answer="draft")
+    prediction = replay(
+        *bench("fpsr", options, acceptance=0.9, skipped_verification=skipped_verification),
+        "fpsr",
+        options,
+    )
     assert prediction.measured_speedup > 1.5
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
 
 
 @pytest.mark.parametrize("again", [0.2, 0.8])
 def test_other_tries_come_out_again_as_they_were_recorded(again: float) -> None:
-    options = Options(window=4, retries=2)
+    options = ScheduleConfig(window=4, resamples=2)
     slow = replace(PAIR, judge=0.001, judge_step=0.001)  # else the target is always first
     prediction = replay(*bench("fpsr", options, slow, acceptance=0.6, again=again), "fpsr", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
@@ -186,24 +192,27 @@ CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
 
 def test_a_hedge_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
     run = a_run(*TRUSTED_THEN_ASKED, CALL)
-    hedges: list[Hedge] = ["always", "never"]
-    found = [opening(run, 0.01, Manner.of("fpsr", Options(hedge=hedge))) for hedge in hedges]
+    fallbacks: list[Fallback] = ["eager", "on-reject"]
+    found = [
+        opening(run, 0.01, Manner.of("fpsr", ScheduleConfig(fallback=fallback)))
+        for fallback in fallbacks
+    ]
     assert [each and each.seconds for each in found] == [pytest.approx(0.8), pytest.approx(0.5)]
 
 
 def test_where_nothing_is_heard_of_the_target_it_reads_as_long_as_alone() -> None:
     costs = Costs(draft=0.01, target=0.01)
     fitted = Fit(costs, 0.0, (10,), (10,), 1.0)
-    run = _Recorded(a_run(*TRUSTED_THEN_ASKED), ALONE, fitted, Manner(hedged=True))
+    run = _Recorded(a_run(*TRUSTED_THEN_ASKED), ALONE, fitted, Manner(eager=True))
     assert run.prompts.target == pytest.approx(0.4)
 
 
 def test_what_was_trusted_is_unread_until_the_target_is_asked_about_what_follows() -> None:
     later = Span("judge", 0.9, 1.0, "judging", 4, 1, 8)
     run = a_run(*TRUSTED_THEN_ASKED, CALL, Span("draft", 0.5, 0.6, "accepted", 3, 1, 16), later)
-    assert trusted_before(run, CALL, Manner()) == 22
-    assert trusted_before(run, later, Manner(), read_before(run, later)) == 16
-    assert trusted_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
+    assert skipped_before(run, CALL, Manner()) == 22
+    assert skipped_before(run, later, Manner(), read_before(run, later)) == 16
+    assert skipped_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
 
 
 def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
@@ -218,7 +227,7 @@ def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
 
 
 def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
-    options, slow = Options(window=4), replace(PAIR, draft=0.002)
+    options, slow = ScheduleConfig(window=4), replace(PAIR, draft=0.002)
     idle, ahead = (
         replay(*bench("fpsr", options, slow, completes=share), "fpsr", options)
         for share in (0.0, 1.0)
@@ -229,14 +238,14 @@ def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
 
 def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None:
     costs = replace(PAIR, ahead=6)
-    target, samples = bench("sequential", Options(), costs)
+    target, samples = bench("sequential", ScheduleConfig(), costs)
     found = fit(target, samples).costs
     assert found.ahead == pytest.approx(6, abs=1)
     assert found.draft == pytest.approx(costs.draft, rel=0.15)
 
 
 def test_costs_are_found_again() -> None:
-    found = fit(*bench("fpsr", Options(window=4), problems=80)).costs
+    found = fit(*bench("fpsr", ScheduleConfig(window=4), problems=80)).costs
     for name in ("draft", "target", "message"):
         assert getattr(found, name) == pytest.approx(getattr(PAIR, name), rel=0.1)
     assert found.judging(1, 14) == pytest.approx(PAIR.judging(1, 14), rel=0.15)
@@ -244,7 +253,7 @@ def test_costs_are_found_again() -> None:
 
 
 def test_one_slow_moment_changes_nothing() -> None:
-    target, samples = bench("fpsr", Options(window=4))
+    target, samples = bench("fpsr", ScheduleConfig(window=4))
     before = fit(target, samples).costs
     last = samples[0]
     spans = [replace(span, end=span.end + 5.0) for span in last.spans]
@@ -255,33 +264,35 @@ def test_one_slow_moment_changes_nothing() -> None:
 
 def test_messages_are_no_part_of_the_ideal() -> None:
     slow = replace(PAIR, message=0.004)
-    prediction = replay(*bench("fpsr", Options(window=4), slow), "fpsr", Options(window=4))
+    prediction = replay(
+        *bench("fpsr", ScheduleConfig(window=4), slow), "fpsr", ScheduleConfig(window=4)
+    )
     assert prediction.costs.message == pytest.approx(slow.message, rel=0.1)
     assert prediction.ideal_seconds < 0.95 * prediction.seconds
     assert prediction.efficiency < 0.95
 
 
 def test_a_bench_gets_ideal_seconds_for_each_task_and_method() -> None:
-    target, samples = bench("fpsr", Options(window=4))
+    target, samples = bench("fpsr", ScheduleConfig(window=4))
     named = [replace(sample, method="fpsr-4") for sample in samples]
     by_tokens = [replace(sample, method="token-sd") for sample in target]
     found = ideal_seconds([*target, *named, *by_tokens])
-    prediction = replay(target, samples, "fpsr", Options(window=4))
+    prediction = replay(target, samples, "fpsr", ScheduleConfig(window=4))
     assert found == {("vqa", "fpsr-4", 1): pytest.approx(prediction.ideal_seconds / 40)}
 
 
 def test_the_same_samples_give_the_same_prediction() -> None:
-    target, samples = bench("fpsr", Options(window=4), problems=5)
-    options = Options(window=4)
+    target, samples = bench("fpsr", ScheduleConfig(window=4), problems=5)
+    options = ScheduleConfig(window=4)
     assert replay(target, samples, "fpsr", options) == replay(target, samples, "fpsr", options)
 
 
 def test_problems_that_only_one_method_has_are_left_out() -> None:
-    target, samples = bench("fpsr", Options(), problems=12)
-    assert replay(target[:9], samples[2:], "fpsr", Options()).problems == 7
+    target, samples = bench("fpsr", ScheduleConfig(), problems=12)
+    assert replay(target[:9], samples[2:], "fpsr", ScheduleConfig()).problems == 7
 
 
 def test_without_a_common_problem_there_is_nothing_to_replay() -> None:
-    target, samples = bench("fpsr", Options(), problems=4)
+    target, samples = bench("fpsr", ScheduleConfig(), problems=4)
     with pytest.raises(BadScenario, match="no problem"):
         replay(target[:2], samples[2:])

@@ -23,7 +23,7 @@ from dreamr.evaluation.simulator import (
     speedup,
 )
 from dreamr.evaluation.simulator.script import Drafted, Own
-from dreamr.schedules import AnswerBy, Hedge, Options
+from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig
 from dreamr.trace import Event, usage_of
 
 COSTS = Costs.relative(0.125, 0.05, 24, 24)
@@ -34,10 +34,10 @@ BASE = Scenario(COSTS, steps=12, requests=6)
 @given(
     method=st.sampled_from(STEPWISE),
     window=st.integers(1, 6),
-    retries=st.integers(0, 3),
+    resamples=st.integers(0, 3),
     acceptance=st.floats(0, 1),
-    trusted=st.sampled_from([0.0, 0.5, 1.0]),
-    answer=st.sampled_from(["target", "verified"]),
+    skipped_verification=st.sampled_from([0.0, 0.5, 1.0]),
+    answer=st.sampled_from(["target", "draft"]),
     devices=st.builds(
         Devices,
         shared=st.booleans(),
@@ -53,10 +53,10 @@ BASE = Scenario(COSTS, steps=12, requests=6)
 def test_every_request_ends_and_everything_is_counted_once(
     method: str,
     window: int,
-    retries: int,
+    resamples: int,
     acceptance: float,
-    trusted: float,
-    answer: AnswerBy,
+    skipped_verification: float,
+    answer: FinalAnswer,
     devices: Devices,
     message: float,
     ahead: int,
@@ -66,10 +66,10 @@ def test_every_request_ends_and_everything_is_counted_once(
         BASE,
         costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5, judge_token=1e-3),
         method=method,
-        options=Options(window=window, retries=retries, answer=answer),
+        options=ScheduleConfig(window=window, resamples=resamples, final_answer=answer),
         acceptance=acceptance,
         again=0.5,
-        trusted=trusted,
+        skipped_verification=skipped_verification,
         devices=devices,
         concurrency=concurrency,
         draft_steps=Lengths(20, 0.5),
@@ -84,17 +84,17 @@ def test_every_request_ends_and_everything_is_counted_once(
 
 
 @pytest.mark.parametrize("method", STEPWISE)
-@pytest.mark.parametrize(("window", "retries"), [(1, 0), (2, 0), (4, 0), (4, 2)])
+@pytest.mark.parametrize(("window", "resamples"), [(1, 0), (2, 0), (4, 0), (4, 2)])
 def test_what_happens_at_the_very_same_time_does_no_harm(
-    method: str, window: int, retries: int
+    method: str, window: int, resamples: int
 ) -> None:
-    costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the hedge beside it
+    costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the fallback beside it
     script = BASE.script(0)
     events: list[Event] = []
     outcome = run_scripts(
         [script],
         method,
-        Options(window=window, retries=retries),
+        ScheduleConfig(window=window, resamples=resamples),
         costs,
         Devices(),
         emit=lambda _, e: events.append(e),
@@ -117,24 +117,24 @@ def test_all_methods_meet_the_same_luck() -> None:
 
 
 def test_another_try_that_is_accepted_spares_the_targets_own_step() -> None:
-    raced = replace(BASE, acceptance=0.4, again=1.0, options=Options(retries=1))
-    assert speedup(raced) > 1.3 * speedup(replace(raced, options=Options()))
+    raced = replace(BASE, acceptance=0.4, again=1.0, options=ScheduleConfig(resamples=1))
+    assert speedup(raced) > 1.3 * speedup(replace(raced, options=ScheduleConfig()))
     (alone, *_), (first, *_) = simulate(raced.alone()).runs, simulate(raced).runs
     assert first.accepted == alone.steps - 1  # all but the answer
     assert first.rejected > 0
 
 
 def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device() -> None:
-    raced = replace(BASE, acceptance=0.4, again=0.0, options=Options(retries=1))
-    plain = simulate(replace(raced, options=Options())).seconds
+    raced = replace(BASE, acceptance=0.4, again=0.0, options=ScheduleConfig(resamples=1))
+    plain = simulate(replace(raced, options=ScheduleConfig())).seconds
     assert simulate(raced).seconds <= plain * 1.1
 
 
 TRUSTING = replace(
     BASE,
-    options=Options(hedge="never", answer="verified"),
+    options=ScheduleConfig(fallback="on-reject", final_answer="draft"),
     acceptance=1.0,
-    trusted=1.0,
+    skipped_verification=1.0,
     costs=replace(COSTS, prompt_target=3.0, judge_token=0.01),
 )
 
@@ -148,46 +148,52 @@ def test_where_the_draft_is_sure_of_everything_the_run_is_over_with_it() -> None
 
 
 def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
-    hedged = replace(TRUSTING, options=Options(answer="verified"), devices=Devices(shared=True))
-    slow = replace(hedged, costs=replace(hedged.costs, prompt_target=1000.0))
+    eager = replace(
+        TRUSTING, options=ScheduleConfig(final_answer="draft"), devices=Devices(shared=True)
+    )
+    slow = replace(eager, costs=replace(eager.costs, prompt_target=1000.0))
     assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
 
 
 @pytest.mark.parametrize("method", ["lookahead", "specreason"])
 def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
     trusting = replace(TRUSTING, method=method)
-    assert simulate(trusting).seconds == simulate(replace(trusting, trusted=0.0)).seconds
+    assert (
+        simulate(trusting).seconds == simulate(replace(trusting, skipped_verification=0.0)).seconds
+    )
 
 
-def finished(hedge: Hedge, *, drafted: Sequence[Drafted], costs: Costs) -> float:
+def finished(fallback: Fallback, *, drafted: Sequence[Drafted], costs: Costs) -> float:
     own = [Own(10, 10)] * len(drafted)
-    options = Options(hedge=hedge, answer="verified")
+    options = ScheduleConfig(fallback=fallback, final_answer="draft")
     return run_scripts([Script(drafted, own)], "fpsr", options, costs, Devices()).seconds
 
 
 def test_what_was_trusted_is_read_once_by_the_call_or_by_the_hedge_before_it() -> None:
-    drafted = [Drafted(10, True, trusted=True)] * 2 + [Drafted(10, True)]
+    drafted = [Drafted(10, True, skipped_verification=True)] * 2 + [Drafted(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002)
-    late = finished("never", drafted=drafted, costs=costs)
+    late = finished("on-reject", drafted=drafted, costs=costs)
     assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, when it is asked
-    hedged = finished("always", drafted=drafted, costs=costs)
-    assert hedged == pytest.approx(0.3 + 0.05 + 10 * 0.002)  # two while the third is drafted
+    eager = finished("eager", drafted=drafted, costs=costs)
+    assert eager == pytest.approx(0.3 + 0.05 + 10 * 0.002)  # two while the third is drafted
 
 
 def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> None:
-    drafted = [Drafted(10, True, trusted=True)] * 3 + [Drafted(10, True)]
+    drafted = [Drafted(10, True, skipped_verification=True)] * 3 + [Drafted(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge_token=0.05)
-    # Each step takes 0.5 s to read and is drafted in 0.1: the hedges read none of them whole.
-    hedged, never = (finished(hedge, drafted=drafted, costs=costs) for hedge in ("always", "never"))
-    assert hedged == pytest.approx(never) == pytest.approx(0.4 + 40 * 0.05)
+    # Each step takes 0.5 s to read and is drafted in 0.1: the fallbacks read none of them whole.
+    eager, never = (
+        finished(fallback, drafted=drafted, costs=costs) for fallback in ("eager", "on-reject")
+    )
+    assert eager == pytest.approx(never) == pytest.approx(0.4 + 40 * 0.05)
 
 
 def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
     """What is drafted anew there is other text, which the target reads when it goes on."""
     accepted, refused = Drafted(10, True), Drafted(10, False)
-    drafted = [accepted, refused, *[Drafted(10, True, trusted=True)] * 2, accepted]
+    drafted = [accepted, refused, *[Drafted(10, True, skipped_verification=True)] * 2, accepted]
     costs = Costs(draft=0.01, target=0.1, judge=0.5, judge_token=0.002)
-    seconds = finished("never", drafted=drafted, costs=costs)
+    seconds = finished("on-reject", drafted=drafted, costs=costs)
     # A step and its call; a call about the other four, which wait by then; the target's own.
     first = 0.1 + (0.5 + 10 * 0.002) + (0.5 + 40 * 0.002) + 1.0
     assert seconds == pytest.approx(first + 0.3 + 0.5 + 30 * 0.002)
@@ -196,16 +202,16 @@ def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
 def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> None:
     drafted = [Drafted(10, True)] * 4
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_step=0.01, prompt_target=0.5)
-    alone = finished("never", drafted=drafted, costs=costs)
+    alone = finished("on-reject", drafted=drafted, costs=costs)
     assert alone == pytest.approx(0.1 + 0.5 + 0.06 + 0.05 + 0.03)
-    hedged = finished("always", drafted=drafted, costs=costs)  # the hedge reads, the call waits
-    assert hedged == pytest.approx(0.5 + 0.05 + 0.04)
+    eager = finished("eager", drafted=drafted, costs=costs)  # the fallback reads, the call waits
+    assert eager == pytest.approx(0.5 + 0.05 + 0.04)
 
 
 def test_work_is_counted_as_far_as_it_was_done() -> None:
-    drafted = [Drafted(10, True, trusted=True)] * 3
+    drafted = [Drafted(10, True, skipped_verification=True)] * 3
     costs = Costs(draft=0.01, target=0.1, prompt_target=1000.0)
-    options = Options(answer="verified")
+    options = ScheduleConfig(final_answer="draft")
     script = Script(drafted, [Own(10, 10)] * 3)
     outcome = run_scripts([script], "fpsr", options, costs, Devices())
     assert outcome.busy("target") == pytest.approx(1.0)  # it read the question, to no end
@@ -219,19 +225,21 @@ def test_what_both_write_alike_needs_no_reading() -> None:
     costs = Costs(draft=0.01, target=0.1, judge_token=1.0)
     free = replace(costs, judge_token=0.0)
     seconds = [
-        run_scripts([script], "lookahead", Options(), each, Devices()).seconds
+        run_scripts([script], "lookahead", ScheduleConfig(), each, Devices()).seconds
         for each in (costs, free)
     ]
     assert seconds[0] == pytest.approx(seconds[1])
 
 
 def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
-    sure = replace(TRUSTING, options=Options(hedge="never"))  # the target writes the answer alone
-    free = replace(sure, costs=replace(sure.costs, judge_token=0.0))
-    for dear, cheap in zip(simulate(sure).runs, simulate(free).runs, strict=True):
+    target_confidence = replace(
+        TRUSTING, options=ScheduleConfig(fallback="on-reject")
+    )  # the target writes the answer alone
+    free = replace(target_confidence, costs=replace(target_confidence.costs, judge_token=0.0))
+    for dear, cheap in zip(simulate(target_confidence).runs, simulate(free).runs, strict=True):
         unread = dear.tokens - round(TRUSTING.target_steps.mean)
         assert dear.seconds - cheap.seconds == pytest.approx(0.01 * unread)
-    judged = replace(sure, trusted=0.0)
+    judged = replace(target_confidence, skipped_verification=0.0)
     dear = simulate(judged).busy("target")
     unjudged = replace(judged, costs=replace(judged.costs, judge_token=0.0))
     assert dear * simulate(judged).seconds == pytest.approx(

@@ -9,7 +9,7 @@ from dreamr._reasoner import Model
 from dreamr.engines import Capabilities, Context, Failure, ScriptedEngine
 from dreamr.errors import EngineLost
 from dreamr.gate import Evidence
-from dreamr.serving.doctor import CHECKS, Finding, Patient, examine, together
+from dreamr.serving.doctor import CHECKS, Finding, ModelUnderTest, pair_checks, run_checks
 
 SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
 LOST = Failure(EngineLost("gone"))
@@ -17,7 +17,7 @@ LOST = Failure(EngineLost("gone"))
 
 def found(engine: ScriptedEngine, role: Any = "target") -> dict[str, Finding]:
     async def main() -> list[Finding]:
-        return [one async for one in examine(Patient(role, Model(engine)))]
+        return [one async for one in run_checks(ModelUnderTest(role, Model(engine)))]
 
     return {one.about: one for one in anyio.run(main)}
 
@@ -40,9 +40,9 @@ def test_a_draft_is_not_asked_to_judge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("about", "state", "mend", "engine"),
+    ("about", "state", "fix", "engine"),
     [
-        ("judging", "wrong", "--judge-question", {"opinion": lambda c, s: Evidence(0.1, 0.1)}),
+        ("judging", "wrong", "--judge-prompt", {"opinion": lambda c, s: Evidence(0.1, 0.1)}),
         ("judging", "degraded", "larger target", {"opinion": 0.9}),
         ("judging", "wrong", "--method target", {"capabilities": Capabilities(judge=False)}),
         ("steps", "degraded", "blank lines", {"script": "It is 28 then"}),
@@ -51,11 +51,11 @@ def test_a_draft_is_not_asked_to_judge() -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_what_mends_it(
-    about: str, state: str, mend: str | None, engine: dict[str, Any]
+    about: str, state: str, fix: str | None, engine: dict[str, Any]
 ) -> None:
     one = found(ScriptedEngine(**{"script": SCRIPT, "opinion": knows, **engine}))[about]
     assert one.state == state
-    assert (one.mend is None) if mend is None else mend in (one.mend or "")
+    assert (one.fix is None) if fix is None else fix in (one.fix or "")
 
 
 def test_a_text_that_is_continued_otherwise_is_noticed() -> None:
@@ -68,8 +68,11 @@ def test_a_text_that_is_continued_otherwise_is_noticed() -> None:
 
 def test_a_draft_as_slow_as_the_target_gives_nothing() -> None:
     engine = Model(ScriptedEngine())
-    target, draft = Patient("target", engine, seconds=0.01), Patient("draft", engine, seconds=0.001)
-    assert together(target, draft).state == "ok"
-    assert "0.10" in together(target, draft).what
-    assert together(target, target).state == "degraded"
-    assert together(target, Patient("draft", engine)).state == "unknown"
+    target, draft = (
+        ModelUnderTest("target", engine, seconds=0.01),
+        ModelUnderTest("draft", engine, seconds=0.001),
+    )
+    assert pair_checks(target, draft).state == "ok"
+    assert "0.10" in pair_checks(target, draft).what
+    assert pair_checks(target, target).state == "degraded"
+    assert pair_checks(target, ModelUnderTest("draft", engine)).state == "unknown"

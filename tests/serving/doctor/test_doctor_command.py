@@ -40,7 +40,7 @@ def test_a_model_that_is_not_there_is_a_finding_and_a_status(capsys: Any) -> Non
         "about": "reached",
         "state": "wrong",
         "what": "there is no such model",
-        "mend": None,
+        "fix": None,
     }
     assert {line["of"] for line in lines} == {"target", "draft"}
 

@@ -135,7 +135,7 @@ async def gateway(
     # Models that take no time are not to be given up for it.
     pair, load = pair or Pair(), load or Load(aware=False)
     allowed = ServeOptions(**limits)
-    async with Reasoner(options or RunOptions(reproducible=True), open_model=pair) as reasoner:
+    async with Reasoner(options or RunOptions(deterministic=True), open_model=pair) as reasoner:
         app = build_app(reasoner, allowed, pictures=pictures, load=load)
         yield Gateway(app, reasoner, pair, load)
 

@@ -25,7 +25,7 @@ WORDS = (
 NAMES = (
     "model", "messages", "role", "content", "type", "text", "image_url", "url", "stream", "stop",
     "stream_options", "include_usage", "max_tokens", "temperature", "top_p", "seed", "n", "tools",
-    "dreamr", "method", "window", "alpha", "deadline", "events", "other",
+    "dreamr", "method", "window", "threshold", "deadline", "events", "other",
 )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_every_event_comes_where_it_is_asked_for() -> None:
 def test_a_request_chooses_its_method_and_limits() -> None:
     alone = answer(asked(dreamr={"method": "target"}))
     assert {step["source"] for step in alone.json["dreamr"]["steps"]} == {"target"}
-    strict = answer(asked(dreamr={"alpha": 0.95}))
+    strict = answer(asked(dreamr={"threshold": 0.95}))
     assert {step["source"] for step in strict.json["dreamr"]["steps"]} == {"target"}
     short = answer(asked(max_tokens=3, dreamr={"method": "target"}))
     assert short.json["choices"][0]["finish_reason"] == "length"
@@ -416,7 +416,7 @@ def test_other_origins_are_let_in_by_name_only() -> None:
             for origin in ("https://mine.example", "https://other.example")
         ]
 
-    assert use(work, origins="https://mine.example") == ["https://mine.example", None]
+    assert use(work, allowed_origins="https://mine.example") == ["https://mine.example", None]
     assert use(work) == [None, None]
 
 
@@ -435,7 +435,7 @@ def test_the_model_is_listed_with_what_is_behind_it() -> None:
         found = await gate.ask(body)
         assert (found.status, found.json["error"]["code"]) == (404, "model_not_found")
 
-    use(work, name="mine")
+    use(work, served_model_name="mine")
 
 
 def test_metrics_count_what_became_of_tokens_and_steps() -> None:

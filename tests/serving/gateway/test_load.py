@@ -120,10 +120,10 @@ def test_tokens_that_were_foreseen_make_no_target_faster_than_it_is() -> None:
 def test_options_are_pared_down_level_by_level() -> None:
     load = quiet()
     levels(load, 40, 0.026, 1.0)
-    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, hedge="never")
+    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, fallback="on-reject")
     levels(load, 40, 0.05, 1.0)
-    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=2, hedge="never")
-    assert load.shape(RunOptions(window=1))[0] == RunOptions(window=1, hedge="never")
+    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=2, fallback="on-reject")
+    assert load.shape(RunOptions(window=1))[0] == RunOptions(window=1, fallback="on-reject")
     levels(load, 40, 0.05, 99.0)
     assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, method="target")
 

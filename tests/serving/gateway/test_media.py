@@ -14,7 +14,7 @@ from dreamr.conversation import Conversation, Image, Text
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import Pictures
-from dreamr.serving.gateway.request import Picture, Said
+from dreamr.serving.gateway.request import ParsedMessage, Picture
 from dreamr.serving.options import ServeOptions
 
 PUBLIC = "93.184.215.14"
@@ -31,7 +31,7 @@ def data(content: bytes, head: str = "data:image/png;base64,") -> str:
 
 
 def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
-    turns = [Said("user", (Picture(url, "messages.0.content.0"), "What is it?"))]
+    turns = [ParsedMessage("user", (Picture(url, "messages.0.content.0"), "What is it?"))]
     pictures = Pictures(limits or ServeOptions(), **network)
     return anyio.run(pictures.conversation, turns)
 
@@ -72,7 +72,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
 
 def test_a_question_without_words_is_refused() -> None:
     with pytest.raises(DreamrError):
-        anyio.run(Pictures(ServeOptions()).conversation, [Said("assistant", ("no",))])
+        anyio.run(Pictures(ServeOptions()).conversation, [ParsedMessage("assistant", ("no",))])
 
 
 class Network:
@@ -94,7 +94,7 @@ class Network:
         return {"resolve": self.resolve, "transport": httpx2.MockTransport(self.answer)}
 
 
-ALLOWED = ServeOptions(image_hosts="pics.example, inside.example")
+ALLOWED = ServeOptions(allowed_media_domains="pics.example, inside.example")
 
 
 def test_nothing_is_fetched_unless_its_host_is_allowed() -> None:
@@ -157,7 +157,7 @@ def test_a_redirect_to_an_allowed_host_is_followed_and_not_for_ever() -> None:
     ],
 )
 def test_what_a_host_sends_in_its_place_is_refused(answer: httpx2.Response) -> None:
-    limits = ServeOptions(image_hosts="pics.example", max_body=2000)
+    limits = ServeOptions(allowed_media_domains="pics.example", max_body=2000)
     network = Network({"pics.example/a.png": answer})
     refused("https://pics.example/a.png", limits, **network.use())
 

@@ -32,7 +32,7 @@ def test_interleaved_requests_get_what_each_gets_alone() -> None:
     items = [item for task in SUITES for item in load(task, limit=4, seed=77)]
 
     async def main() -> tuple[dict[int, str], dict[int, str]]:
-        options = RunOptions(reproducible=True)
+        options = RunOptions(deterministic=True)
         async with Reasoner(options) as reasoner:
             app = build_app(reasoner, ServeOptions(), load=Load(aware=False))
             gate = Gateway(app, reasoner, None, None)  # type: ignore[arg-type]

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from dreamr import RunOptions
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.request import Asked, Picture, Said, read_request
+from dreamr.serving.gateway.request import ParsedMessage, ParsedRequest, Picture, read_request
 from dreamr.serving.options import ServeOptions
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
-def read(body: Any, limits: ServeOptions | None = None, **options: Any) -> Asked:
+def read(body: Any, limits: ServeOptions | None = None, **options: Any) -> ParsedRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return read_request(raw, RunOptions(**options), limits or ServeOptions())
 
@@ -32,7 +32,7 @@ def refused(body: Any, limits: ServeOptions | None = None) -> ApiError:
 
 def test_a_plain_question_is_read_with_the_servers_options() -> None:
     found = read(asked(), window=3)
-    assert found.turns == (Said("user", ("Well?",)),)
+    assert found.turns == (ParsedMessage("user", ("Well?",)),)
     assert found.options == RunOptions(window=3)
     assert (found.stream, found.include_usage, found.events, found.ignored) == (
         False, False, False, (),
@@ -54,11 +54,11 @@ def test_wishes_become_options() -> None:
         asked(
             temperature=0.5, top_p=0.9, seed=-1, max_tokens=7, max_completion_tokens=9,
             stop="\n", stream=True, stream_options={"include_usage": True},
-            dreamr={"method": "sequential", "window": 2, "alpha": 0.9, "deadline": 3},
+            dreamr={"method": "sequential", "window": 2, "threshold": 0.9, "deadline": 3},
         )
     )  # fmt: skip
     assert found.options == RunOptions(
-        method="sequential", window=2, alpha=0.9, temperature=0.5, top_p=0.9, max_tokens=9,
+        method="sequential", window=2, threshold=0.9, temperature=0.5, top_p=0.9, max_tokens=9,
         seed=2**63 - 1,
     )  # fmt: skip
     assert found.stop == ("\n",)

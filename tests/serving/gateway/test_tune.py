@@ -1,4 +1,4 @@
-"""A gateway that chooses window, hedge and retries itself."""
+"""A gateway that chooses window, fallback and resamples itself."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.gate import Verdict
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner, kind_of
 from dreamr.steps import Ending, Step
 from dreamr.trace import CommittedStep, Result, StepRejected, Usage
@@ -43,20 +43,20 @@ def peaked(at: Setting, seed: int) -> dict[Setting, float]:
     speeds = {}
     for s in ALL:
         far = abs(s.window.bit_length() - at.window.bit_length())
-        far += (s.hedge != at.hedge) + (s.retries != at.retries)
+        far += (s.fallback != at.fallback) + (s.resamples != at.resamples)
         speeds[s] = 50.0 * (1 - luck.uniform(0.02, 0.08)) ** far
     return speeds
 
 
 @given(st.sampled_from(ALL), st.integers(0, 99))
-@example(Setting(1, "never"), 53)  # another ladder looks better than where this one begins
+@example(Setting(1, "on-reject"), 53)  # another ladder looks better than where this one begins
 def test_runs_come_to_be_nearly_as_fast_as_with_the_best_setting(at: Setting, seed: int) -> None:
     reached = live(peaked(at, seed), 400, seed)
     assert sum(reached[200:]) / 200 >= 0.97
 
 
 def test_what_is_far_worse_is_tried_once_and_what_lies_behind_it_never() -> None:
-    rates = {s: 10.0 if s.window == 8 and s.hedge == "always" else 2.0 for s in ALL}
+    rates = {s: 10.0 if s.window == 8 and s.fallback == "eager" else 2.0 for s in ALL}
     tuner, chosen = Tuner(), Counter[Setting]()
     for _ in range(200):
         setting = tuner.choose()
@@ -64,7 +64,7 @@ def test_what_is_far_worse_is_tried_once_and_what_lies_behind_it_never() -> None
         tuner.learn(None, setting, run(rates[setting]))
     assert chosen[Setting(4)] == 1
     assert chosen[Setting(2)] == chosen[Setting(1)] == 0
-    assert tuner.best() in (Setting(8), Setting(8, retries=2))
+    assert tuner.best() in (Setting(8), Setting(8, resamples=2))
 
 
 def test_each_kind_of_question_is_learnt_apart() -> None:
@@ -82,9 +82,9 @@ def test_what_has_become_slow_is_left() -> None:
     tuner = Tuner()
     for turn in range(3000):
         setting = tuner.choose()
-        best = "always" if turn < 300 else "never"
-        tuner.learn(None, setting, run(10.0 if setting.hedge == best else 7.0))
-    assert tuner.best().hedge == "never"
+        best = "eager" if turn < 300 else "on-reject"
+        tuner.learn(None, setting, run(10.0 if setting.fallback == best else 7.0))
+    assert tuner.best().fallback == "on-reject"
 
 
 def test_runs_that_begin_together_are_not_all_spent_on_one_trial() -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_failed_says_nothing() -> None:
 
 def test_luck_with_the_questions_is_not_taken_for_a_good_setting() -> None:
     """Runs without a refusal are three times as fast; the settings differ by a tenth."""
-    speeds = {s: 11.0 if s.hedge == "never" else 10.0 for s in ALL}
+    speeds = {s: 11.0 if s.fallback == "on-reject" else 10.0 for s in ALL}
     reached = live(speeds, 200)
     assert sum(reached[100:]) / 100 > 0.99
 
@@ -121,11 +121,11 @@ def test_a_run_shows_each_step_once_however_often_it_was_refused() -> None:
 
 
 def test_a_setting_leaves_the_other_options_as_they_are() -> None:
-    options = Options(answer="verified", max_steps=7)
-    assert Setting(2, "never", 2).applied(options) == Options(
-        window=2, hedge="never", retries=2, answer="verified", max_steps=7
+    options = ScheduleConfig(final_answer="draft", max_steps=7)
+    assert Setting(2, "on-reject", 2).applied(options) == ScheduleConfig(
+        window=2, fallback="on-reject", resamples=2, final_answer="draft", max_steps=7
     )
-    assert Setting(2, retries=2).applied(Options(reproducible=True)).retries == 0
+    assert Setting(2, resamples=2).applied(ScheduleConfig(deterministic=True)).resamples == 0
 
 
 @pytest.mark.parametrize(("letters", "same"), [(250, True), (5000, False)])

@@ -30,7 +30,7 @@ def _hint(session: str | None) -> dict[str, str]:
     return {} if session is None else {"X-Session-Id": session}
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """What may succeed if it is tried again, after `wait` seconds where the server says so.
 
     final: the error to raise where it does not.
@@ -89,11 +89,11 @@ class Client:
             EngineLost: the server cannot be reached, or takes no key of ours.
             EngineError: it refuses; ContextTooLong and Unsupported where it says so.
         """
-        tries = Tries(self._options.retries)
+        tries = RetryPolicy(self._options.retries)
         while True:
             try:
                 return await attempt()
-            except Passing as error:
+            except TransientError as error:
                 await tries.wait(error)
 
     async def _once(
@@ -160,7 +160,7 @@ class Client:
                 "DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
             )
         if status in _PASSING:
-            raise Passing(EngineError(f"{url} answers {status}: {said}"), _wait(headers))
+            raise TransientError(EngineError(f"{url} answers {status}: {said}"), _wait(headers))
         low = said.lower()
         if any(words in low for words in _TOO_LONG):
             raise ContextTooLong(said)
@@ -174,13 +174,13 @@ class Client:
         await self._http.aclose()
 
 
-class Tries:
+class RetryPolicy:
     """How often something is tried again, and how long to wait before."""
 
     def __init__(self, most: int) -> None:
         self._left, self._pause = most, _FIRST_WAIT
 
-    async def wait(self, error: Passing) -> None:
+    async def wait(self, error: TransientError) -> None:
         """Wait for the next try.
 
         Raises:
@@ -206,13 +206,13 @@ class _Failures:
         match error:
             case httpx2.ConnectError() | httpx2.ConnectTimeout():
                 self._client.alive = False
-                raise Passing(
+                raise TransientError(
                     EngineLost(f"nobody answers at {self._url}: is the server running?")
                 ) from error
             case httpx2.TimeoutException():
-                raise Passing(EngineLost(f"{self._url} has fallen silent")) from error
+                raise TransientError(EngineLost(f"{self._url} has fallen silent")) from error
             case httpx2.TransportError():
-                raise Passing(
+                raise TransientError(
                     EngineLost(f"the connection to {self._url} broke off ({error!r})")
                 ) from error
             case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():

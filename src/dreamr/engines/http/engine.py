@@ -15,12 +15,12 @@ import anyio
 import httpx2
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.client import Client, Json, Passing, Tries
+from dreamr.engines.http.client import Client, Json, RetryPolicy, TransientError
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import Facts, Probe
-from dreamr.engines.http.sse import THINK, THOUGHT, Speech, masses, top_words
+from dreamr.engines.http.probe import Probe, ServerInfo
+from dreamr.engines.http.sse import THINK, THOUGHT, StreamParser, masses, top_words
 from dreamr.engines.prompts import Questions
-from dreamr.engines.protocol import Capabilities, Chunk, Context, Sampling
+from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import VERDICT, Evidence, Query
 
@@ -51,13 +51,13 @@ class HttpEngine:
     ) -> None:
         self._options = options
         self._client = Client(options, transport)
-        self._facts: Facts | None = None
+        self._facts: ServerInfo | None = None
         self._salts: Counter[int] = (
             Counter()
         )  # by a conversation's hash, how often it was forgotten
         self._session = uuid4().hex
         usual = Questions()
-        self._questions = Questions(options.judge_question or usual.verdict)
+        self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self.prompt_tokens = 0  # of all judge calls, as the server counts
         self.cached_tokens = 0  # of these, out of its prefix cache, where it says so
@@ -100,7 +100,7 @@ class HttpEngine:
         await self.aclose()
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> ServerInfo:
         """What the probe has found. Known after `start`."""
         if self._facts is None:
             raise EngineError(f"{self._options.url} was not looked at yet: await start() first")
@@ -124,7 +124,9 @@ class HttpEngine:
         """Whether the server was there when it was last spoken to; it may come back."""
         return self._client.alive
 
-    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, context: Context, sampling: SamplingParams
+    ) -> AsyncGenerator[Chunk, None]:
         """Continue the prefix; see `Engine.stream`.
 
         Raises:
@@ -134,16 +136,16 @@ class HttpEngine:
         """
         await self.start()
         written, tokens = "", 0
-        tries = Tries(self._options.retries)
+        tries = RetryPolicy(self._options.retries)
         while True:
             most = min(sampling.max_tokens - tokens, self._options.ahead)
             before = "".join(context.prefix) + written
-            speech = Speech(opened=_thinks(before), echo=before if self.facts.echoes else "")
+            speech = StreamParser(opened=_thinks(before), echo=before if self.facts.echoes else "")
             try:
                 async with aclosing(self._request(context, written, sampling, most, speech)) as its:
                     async for chunk in its:
                         yield chunk
-            except Passing as error:
+            except TransientError as error:
                 written, tokens = written + speech.text, tokens + speech.tokens
                 if tokens < sampling.max_tokens:
                     await tries.wait(error)
@@ -157,7 +159,12 @@ class HttpEngine:
                 return
 
     async def _request(
-        self, context: Context, written: str, sampling: Sampling, most: int, speech: Speech
+        self,
+        context: Context,
+        written: str,
+        sampling: SamplingParams,
+        most: int,
+        speech: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
         """One streamed answer."""
         facts = self.facts

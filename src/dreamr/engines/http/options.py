@@ -28,7 +28,7 @@ class HttpOptions:
     url: str
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    judge_question: str | None = None
+    judge_prompt: str | None = None
     labels: Labels = field(default_factory=Labels)
     retries: int = 3
     connect_seconds: float = 10.0

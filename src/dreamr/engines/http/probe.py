@@ -20,12 +20,12 @@ from dreamr.engines.http.sse import top_words
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
 _ASKED = "qzuserqz"
-_TALK = Conversation.ask(_ASKED)
+_TALK = Conversation.from_prompt(_ASKED)
 _STEP = "Two and two make four.\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServerInfo:
     """What is known of a served model.
 
     model: its name there. context: tokens it can hold, None if unknown. route: how it is asked.
@@ -56,7 +56,7 @@ class Probe:
     def __init__(self, client: Client, options: HttpOptions) -> None:
         self._client, self._options = client, options
 
-    async def look(self) -> Facts:
+    async def look(self) -> ServerInfo:
         """Everything that an engine needs to know.
 
         Raises:
@@ -131,7 +131,7 @@ class Probe:
         said = await self._client.post(f"{self._options.root}/apply-template", body)
         return str(said["prompt"])
 
-    async def _counted(self, server: Server, listed: Mapping[str, Any]) -> Facts:
+    async def _counted(self, server: Server, listed: Mapping[str, Any]) -> ServerInfo:
         """The same from the numbers of tokens that prompts have."""
         model, route = str(listed["id"]), ChatRoute(server)
         opened, once, twice, asked, longer = [
@@ -168,7 +168,7 @@ class Probe:
         inserted: str | None,
         *,
         shown: bool,
-    ) -> Facts:
+    ) -> ServerInfo:
         model = str(listed["id"])
         body = {
             "model": model,
@@ -185,7 +185,7 @@ class Probe:
         except EngineError:
             judges = False
         echoes = await self._echoes(model, route)
-        return Facts(server, model, _context(listed), route, inserted, judges, shown, echoes)
+        return ServerInfo(server, model, _context(listed), route, inserted, judges, shown, echoes)
 
     async def _echoes(self, model: str, route: Route) -> bool:
         asked = {

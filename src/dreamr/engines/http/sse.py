@@ -19,7 +19,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Speech:
+class StreamParser:
     """Makes chunks of the events of one streamed answer.
 
     Servers that parse reasoning send it in a field of its own, without the tags that the model

@@ -30,7 +30,7 @@ from dreamr.engines.local._wire import (
     Taken,
     pack,
 )
-from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Sampling
+from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
@@ -156,9 +156,9 @@ class LocalEngine:
         return self._loaded.hints
 
     @property
-    def judge_question(self) -> str:
+    def judge_prompt(self) -> str:
         """The question after each judged step. Known after `start`."""
-        return self._loaded.judge_question
+        return self._loaded.judge_prompt
 
     @property
     def context(self) -> int:
@@ -170,7 +170,9 @@ class LocalEngine:
         """The worker's process id."""
         return self._process.pid
 
-    async def stream(self, context: Context, sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, context: Context, sampling: SamplingParams
+    ) -> AsyncGenerator[Chunk, None]:
         """Continue the prefix; see `Engine.stream`.
 
         Raises:

@@ -134,7 +134,7 @@ class Judging:
         """
         steps = nodes[1:]
         start = len(branch.ids)
-        late = asked if query.sure is not None and self._doubt < _MUCH_DOUBT else ()
+        late = asked if query.target_confidence is not None and self._doubt < _MUCH_DOUBT else ()
         if late:
             asked = [[]] * len(asked)
         tail = [*base[start:], *(token for node in steps for token in node.ids)]
@@ -170,7 +170,7 @@ class Judging:
             session.show(place, Shown(node.ids, hidden[a - 1 : b].clone()))
             found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
         unsure = [i for i, one in enumerate(found) if (late or asked)[i] and not _sure(one, query)]
-        if query.sure is not None:
+        if query.target_confidence is not None:
             self._doubt += _DOUBT_SMOOTH * (bool(unsure) - self._doubt)
         if late and unsure:
             behind = [start + bounds[i + 1] for i in unsure]
@@ -294,7 +294,9 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int])
 def _sure(evidence: Evidence, query: Query) -> bool:
     """Whether nothing need be asked about a step."""
     return (
-        query.sure is not None and evidence.weakest is not None and evidence.weakest >= query.sure
+        query.target_confidence is not None
+        and evidence.min_margin is not None
+        and evidence.min_margin >= query.target_confidence
     )
 
 
@@ -319,5 +321,7 @@ def _with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int])
     other = best.values[:, 0].where(best.indices[:, 0] != tokens[:, 0], best.values[:, 1])
     ratios = functional.logsigmoid(own - other)
     figures = torch.stack([own.mean(), own.min(), ratios.mean().exp(), ratios.min().exp()])
-    mean, least, continuation, weakest = figures.tolist()
-    return replace(evidence, logprob=mean, least=least, continuation=continuation, weakest=weakest)
+    mean, least, mean_margin, min_margin = figures.tolist()
+    return replace(
+        evidence, logprob=mean, min_logprob=least, mean_margin=mean_margin, min_margin=min_margin
+    )

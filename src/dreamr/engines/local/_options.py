@@ -33,7 +33,7 @@ class LocalOptions:
     dtype: str | None = None
     threads: int = 1
     cache_bytes: int = 512 * 2**20
-    judge_question: str | None = None
+    judge_prompt: str | None = None
     labels: Labels = field(default_factory=Labels)
     ahead: int = 16
     gather: float = 0.002
@@ -60,7 +60,7 @@ class Hints:
     no step of it is longer. None where the folder is silent.
     """
 
-    judge_question: str | None = None
+    judge_prompt: str | None = None
     score_question: str | None = None
     same_question: str | None = None
     delimiter: str | None = None
@@ -71,7 +71,7 @@ class Hints:
         """What to ask; `verdict` where the caller wants another question for that."""
         usual = Questions()
         return Questions(
-            verdict or self.judge_question or usual.verdict,
+            verdict or self.judge_prompt or usual.verdict,
             self.score_question or usual.score,
             self.same_question or usual.same,
         )

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dreamr.engines.protocol import Sampling
+from dreamr.engines.protocol import SamplingParams
 
 _NGRAMS = (3, 2)  # so many tokens have to occur again before those behind them are guessed
 _HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, position: int) -> tuple[int, float | None]:
+def choose(
+    logits: torch.Tensor, sampling: SamplingParams, position: int
+) -> tuple[int, float | None]:
     """The next token, and its log-probability (nats, before temperature and top_p) if wanted.
 
     logits: shape (vocabulary,), float32. position: in the assistant's text, in tokens.
@@ -35,7 +37,7 @@ def uniform(seed: int, position: int) -> float:
     return float(np.random.Generator(noise).random())
 
 
-def _draw(logits: torch.Tensor, sampling: Sampling, position: int) -> torch.Tensor:
+def _draw(logits: torch.Tensor, sampling: SamplingParams, position: int) -> torch.Tensor:
     """Inverse of the cumulative distribution, the likeliest token first, cut at top_p."""
     probabilities = (logits / sampling.temperature).softmax(0)
     point = uniform(sampling.seed, position)

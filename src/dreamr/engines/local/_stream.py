@@ -14,7 +14,7 @@ from dreamr.engines.local._sampling import choose, foreseen, guess
 from dreamr.engines.local._session import Session, causal
 from dreamr.engines.local._steps import Generation, Node
 from dreamr.engines.local._wire import Piece
-from dreamr.engines.protocol import Sampling
+from dreamr.engines.protocol import SamplingParams
 
 
 class StreamTask:
@@ -32,7 +32,7 @@ class StreamTask:
         call: int,
         session: Session,
         prefix: tuple[str, ...],
-        sampling: Sampling,
+        sampling: SamplingParams,
         *,
         loaded: Loaded,
         credit: int,
@@ -50,10 +50,10 @@ class StreamTask:
         self._generation = Generation()
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
-        self._foreseen = deque(self._known_at(place) if sampling.reuse else ())
+        self._foreseen = deque(self._known_at(place) if sampling.token_reuse else ())
         checks = loaded.model.rewinds and sampling.temperature <= 0
         self._guesses = sampling.lookup if checks else 0
-        given = checks and sampling.reuse and not self._foreseen and sampling.guess
+        given = checks and sampling.token_reuse and not self._foreseen and sampling.guess
         self._given = loaded.prompter.step(sampling.guess)[: self._room] if given else []
         self._made = 0
         self._held: Piece | None = None

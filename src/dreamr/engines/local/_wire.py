@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from dreamr.conversation import Conversation
 from dreamr.engines.local._options import Hints
-from dreamr.engines.protocol import Sampling
+from dreamr.engines.protocol import SamplingParams
 from dreamr.gate import VERDICT, Evidence, Query
 
 _HEAD = struct.Struct("<IB")
@@ -40,7 +40,7 @@ class Stream(NamedTuple):
     call: int
     key: int
     prefix: tuple[str, ...]
-    sampling: Sampling
+    sampling: SamplingParams
 
 
 class Judge(NamedTuple):
@@ -86,7 +86,7 @@ class Ready(NamedTuple):
     images: bool
     judges: bool
     context: int
-    judge_question: str
+    judge_prompt: str
     hints: Hints
 
 

@@ -60,7 +60,7 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
 
     folder = resolve(name)
     hints = read_hints(Path(folder))
-    questions = hints.questions(options.judge_question)
+    questions = hints.questions(options.judge_prompt)
     with torch.inference_mode():
         loaded = load(folder, options)
         judging = judging_or_why_not(loaded, questions, options)

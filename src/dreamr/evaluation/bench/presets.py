@@ -32,40 +32,46 @@ def _fpsr() -> dict[str, Preset]:
     for window in (1, 2, 4, 8):
         values = {"method": "fpsr", "window": window}
         presets[f"fpsr-{window}"] = Preset(values)
-        presets[f"fpsr-{window}-idle"] = Preset({**values, "hedge": "idle"})
-        presets[f"fpsr-{window}-no-hedge"] = Preset({**values, "hedge": "never"})
+        presets[f"fpsr-{window}-idle"] = Preset({**values, "fallback": "idle"})
+        presets[f"fpsr-{window}-no-hedge"] = Preset({**values, "fallback": "on-reject"})
     return presets
 
 
 def _gated(gate: str) -> dict[str, Any]:
     """Of fpsr with this gate, whatever the others have."""
-    return {"method": "fpsr", "gate": gate, "trust": None}
+    return {"method": "fpsr", "gate": gate, "draft_confidence": None}
 
 
 def _gates() -> dict[str, Preset]:
-    """Fpsr with other gates than the fixed one; the number is `sure` or `alpha`, in hundredths."""
+    """Fpsr with other gates than the fixed one; the number is `target_confidence` or `threshold`,
+    in hundredths.
+    """
     presets = {}
-    for sure in (5, 10, 30, 50):
-        values = {**_gated("cascade"), "sure": sure / 100}
-        presets[f"fpsr-cascade-{sure}"] = Preset(values)
-    for trust in (90, 95, 98):
-        values = {**_gated("cascade"), "trust": trust / 100}
-        presets[f"fpsr-trust-{trust}"] = Preset({**values, "answer": "verified"})
-        presets[f"fpsr-trust-{trust}-steps"] = Preset(values)
-        lazy = {**values, "answer": "verified", "hedge": "never"}
-        presets[f"fpsr-trust-{trust}-no-hedge"] = Preset(lazy)
-    for retries in (1, 2, 4):
-        presets[f"fpsr-retries-{retries}"] = Preset({"method": "fpsr", "retries": retries})
-    for reuse in ("off", "lookup"):
-        presets[f"fpsr-reuse-{reuse}"] = Preset({"method": "fpsr", "reuse": reuse})
-    presets["fpsr-verified"] = Preset({"method": "fpsr", "answer": "verified"})
-    for alpha in (50, 70, 90, 95):
-        values = {**_gated("continuation"), "alpha": alpha / 100}
-        presets[f"fpsr-continuation-{alpha}"] = Preset(values)
+    for target_confidence in (5, 10, 30, 50):
+        values = {**_gated("cascade"), "target_confidence": target_confidence / 100}
+        presets[f"fpsr-cascade-{target_confidence}"] = Preset(values)
+    for sure in (90, 95, 98):
+        values = {**_gated("cascade"), "draft_confidence": sure / 100}
+        presets[f"fpsr-draft-confidence-{sure}"] = Preset({**values, "final_answer": "draft"})
+        presets[f"fpsr-draft-confidence-{sure}-steps"] = Preset(values)
+        lazy = {**values, "final_answer": "draft", "fallback": "on-reject"}
+        presets[f"fpsr-draft-confidence-{sure}-no-hedge"] = Preset(lazy)
+    for resamples in (1, 2, 4):
+        presets[f"fpsr-resamples-{resamples}"] = Preset({"method": "fpsr", "resamples": resamples})
+    for token_reuse in ("off", "ngram"):
+        presets[f"fpsr-token-reuse-{token_reuse}"] = Preset(
+            {"method": "fpsr", "token_reuse": token_reuse}
+        )
+    presets["fpsr-final-answer-draft"] = Preset({"method": "fpsr", "final_answer": "draft"})
+    for threshold in (50, 70, 90, 95):
+        values = {**_gated("likelihood"), "threshold": threshold / 100}
+        presets[f"fpsr-likelihood-{threshold}"] = Preset(values)
     presets["fpsr-profile"] = Preset({"method": "fpsr"}, profiled=True)
     presets["fpsr-adaptive"] = Preset(_gated("adaptive"))
-    for alpha in (30, 50, 90):
-        presets[f"fpsr-fixed-{alpha}"] = Preset({**_gated("fixed"), "alpha": alpha / 100})
+    for threshold in (30, 50, 90):
+        presets[f"fpsr-ratio-{threshold}"] = Preset(
+            {**_gated("ratio"), "threshold": threshold / 100}
+        )
     return presets
 
 

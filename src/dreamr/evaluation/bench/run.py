@@ -17,7 +17,7 @@ from dreamr.evaluation.bench.plan import Block, Plan, Problem
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
-from dreamr.runner import Settings, run
+from dreamr.runner import RunConfig, run
 from dreamr.schedules import Role
 from dreamr.trace import Result, Usage
 
@@ -158,7 +158,7 @@ class _Bench:
         """From a cold start: what was computed for the problem before is forgotten."""
         models = self._models
         options = self._presets[method].options(self._plan.options)
-        settings: Settings = replace(options.settings(), cutting=models.leading.cutting)
+        settings: RunConfig = replace(options.settings(), step_format=models.leading.step_format)
         engines = {role: models[role].engine for role in options.roles}
         for engine in engines.values():
             engine.forget(item.conversation)

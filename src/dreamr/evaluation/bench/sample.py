@@ -149,7 +149,7 @@ def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
     if bar.lane == "judge":
         tokens = sum(_judged(bar, place, drafted) for place in range(len(bar.positions)))
         return Span("judge", bar.start, bar.end, bar.fate, position, len(bar.positions), tokens)
-    ratio = bar.verdicts[0].ratio if bar.verdicts and bar.verdicts[0].evidence else None
+    ratio = bar.verdicts[0].score if bar.verdicts and bar.verdicts[0].evidence else None
     right = check(position, bar.text) if bar.text else None
     return Span(bar.lane, bar.start, bar.end, bar.fate, position, 1, bar.tokens, ratio, right)
 

@@ -66,7 +66,7 @@ async def calibrate_answers(
     done = 0
 
     async def all_solved(options: RunOptions, gate: Gate) -> list[_Solved]:
-        settings = replace(options.settings(), cutting=target.cutting, gate=gate)
+        settings = replace(options.settings(), step_format=target.step_format, gate=gate)
 
         async def solved(item: Item) -> _Solved:
             nonlocal done

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item
-from dreamr.gate import Evidence, Gate, Situation
-from dreamr.steps import StepCutter
+from dreamr.gate import Evidence, Gate, StepContext
+from dreamr.steps import StepSplitter
 
 _SIDE_BY_SIDE = 8
 
@@ -22,12 +22,14 @@ class JudgedStep:
 
     task: str
     evidence: Evidence
-    situation: Situation
+    situation: StepContext
     right: bool
 
     def accepted_by(self, gate: Gate) -> bool:
         """Whether a gate would accept it."""
-        verdict = gate.at_once(self.situation) or gate.decide(self.evidence, self.situation)
+        verdict = gate.decide_without_target(self.situation) or gate.decide(
+            self.evidence, self.situation
+        )
         return verdict.accepted
 
 
@@ -63,11 +65,11 @@ async def judged_steps(
 
 
 async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:
-    cutter = StepCutter(target.cutting)
+    cutter = StepSplitter(target.step_format)
     steps = []
-    sampling = Sampling(most_tokens, logprobs=draft.engine.capabilities.logprobs)
+    sampling = SamplingParams(most_tokens, logprobs=draft.engine.capabilities.logprobs)
     async for chunk in draft.engine.stream(Context(item.conversation), sampling):
-        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.least)
+        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
     reasoning = []
     for position, step in enumerate(steps):
         right = item.check(position, step.text)
@@ -87,6 +89,6 @@ async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> 
     for model in (target, draft):
         model.engine.forget(item.conversation)
     return [
-        JudgedStep(item.task, each, Situation(step, position), right)
+        JudgedStep(item.task, each, StepContext(step, position), right)
         for position, (each, (step, right)) in enumerate(zip(evidence, reasoning, strict=True))
     ]

@@ -18,8 +18,8 @@ THRESHOLDS = (
 )
 # Fewer where each means a run of every problem.
 FEW_THRESHOLDS = (0.99, 0.97, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
-# `trust` is a cascade whose threshold is how sure the draft must be.
-KINDS = (*GATES, "trust")
+# `draft_confidence` is a cascade whose threshold is how sure the draft must be.
+KINDS = (*GATES, "draft-confidence")
 
 Family = Callable[[float], Gate]
 
@@ -45,7 +45,7 @@ class Calibrated:
     chosen: Candidate | None
 
 
-def family(kind: str, steps: Sequence[JudgedStep], *, sure: float) -> Family:
+def family(kind: str, steps: Sequence[JudgedStep], *, target_confidence: float) -> Family:
     """The gates of a kind, by their threshold.
 
     steps: to learn from, for a kind that learns; they must not be tested on.
@@ -55,9 +55,9 @@ def family(kind: str, steps: Sequence[JudgedStep], *, sure: float) -> Family:
     """
     match kind:
         case "cascade":
-            base: Gate = CascadeGate(sure=sure)
-        case "trust":
-            base = CascadeGate(sure=sure, trust=1.0)
+            base: Gate = CascadeGate(target_confidence=target_confidence)
+        case "draft-confidence":
+            base = CascadeGate(target_confidence=target_confidence, draft_confidence=1.0)
         case "learned":
             base = _learn(steps)
         case _ if kind in GATES:

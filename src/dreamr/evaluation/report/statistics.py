@@ -133,10 +133,10 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
 def _bootstrap(count: int, statistic: Callable[[NDArray[np.int64]], Array], seed: int) -> Array:
     """The statistic of each draw. It is given numbers of problems, shape (draws, count)."""
     rng = np.random.default_rng(seed)
-    at_once = max(1, _AT_ONCE // count)
+    decide_without_target = max(1, _AT_ONCE // count)
     parts = [
-        statistic(rng.integers(count, size=(min(at_once, DRAWS - done), count)))
-        for done in range(0, DRAWS, at_once)
+        statistic(rng.integers(count, size=(min(decide_without_target, DRAWS - done), count)))
+        for done in range(0, DRAWS, decide_without_target)
     ]
     return np.concatenate(parts)
 

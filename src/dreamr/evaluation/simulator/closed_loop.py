@@ -82,7 +82,7 @@ def fpsr_ahead(a: float, c: float, v: float, k: int) -> float:
 
 
 def fpsr_frontier(a: float, c: float, v: float, k: int) -> float:
-    """FPSR as `dreamr.schedules` has it: one judge call at a time, the hedge at the frontier.
+    """FPSR as `dreamr.schedules` has it: one judge call at a time, the fallback at the frontier.
 
     A call takes all steps that wait when it begins. The target's own step begins with the verdict
     on the one before it: a chain of N accepted steps and the rejected one take T(N) + 1, T(n) being

@@ -23,19 +23,19 @@ from dreamr.schedules import (
     Command,
     Commit,
     Discard,
-    Extend,
+    ExtendJudge,
     Finish,
     Finished,
-    Grant,
+    GrantSteps,
     Judge,
     Judged,
     OpenLane,
     Reject,
-    Report,
     Role,
     Schedule,
     Signal,
     StepDone,
+    Warn,
 )
 from dreamr.steps import Step
 from dreamr.trace import (
@@ -65,7 +65,7 @@ class _Lane:
     credit: int
     room: int
     completes: bool = False
-    retry: int = 0
+    resample: int = 0
     tokens: int = 0
     fresh: bool = True
     paused: float | None = None
@@ -81,7 +81,7 @@ class _Question:
     call: int
     first: int
     steps: list[Step]
-    retries: int = 0
+    resamples: int = 0
     job: Job | None = None
     waits: bool = True
     begun: bool = False
@@ -170,7 +170,7 @@ class VirtualRun:
             match command:
                 case OpenLane():
                     self._open(command)
-                case Grant(number, steps):
+                case GrantSteps(number, steps):
                     if lane := self._lanes.get(number):
                         lane.credit += steps
                         self._go_on(lane)
@@ -179,7 +179,7 @@ class VirtualRun:
                         self._cancel(lane)
                 case Judge():
                     self._ask(command)
-                case Extend(call, steps):
+                case ExtendJudge(call, steps):
                     if (
                         (question := self._calls.get(call))
                         and question.waits
@@ -189,7 +189,7 @@ class VirtualRun:
                 case CancelJudge(call):
                     if question := self._calls.get(call):
                         self._end_judging(question, cancelled=True)
-                case Commit() | Reject() | Discard() | Report():
+                case Commit() | Reject() | Discard() | Warn():
                     self._decide(command)
                 case Finished():
                     self._end()
@@ -197,7 +197,7 @@ class VirtualRun:
                     what = type(command).__name__
                     raise Unsupported(f"the simulator cannot carry out {what}: measure it instead")
 
-    def _decide(self, command: Commit | Reject | Discard | Report) -> None:
+    def _decide(self, command: Commit | Reject | Discard | Warn) -> None:
         tally = self.tally
         match command:
             case Commit(_, step, source):
@@ -257,10 +257,10 @@ class VirtualRun:
             command.credit,
             command.max_tokens,
             bool(command.begun),
-            command.retry,
+            command.resample,
         )
         self._lanes[lane.number] = lane
-        self._note(LaneOpened, lane.number, lane.role, lane.position, lane.retry)
+        self._note(LaneOpened, lane.number, lane.role, lane.position, lane.resample)
         self._go_on(lane)
 
     def _go_on(self, lane: _Lane) -> None:
@@ -293,18 +293,18 @@ class VirtualRun:
         self._submit(lane.role, job)
         lane.job, lane.writing = job, step.tokens
 
-    def _at_once(self, lane: _Lane) -> Verdict | None:
+    def _decide_without_target(self, lane: _Lane) -> Verdict | None:
         """The verdict on the drafted step that the lane has just written, if it needs no target."""
         if lane.role == "target":
             return None
-        return self._script.at_once(lane.position - 1)
+        return self._script.decide_without_target(lane.position - 1)
 
     def _rate(self, role: Role) -> float:
         return self._costs.draft if role == "draft" else self._costs.target
 
     def _next(self, lane: _Lane) -> tuple[Step, float, Finish | None]:
-        if lane.retry:
-            step, work, finish = self._script.try_again(lane.position, lane.retry)
+        if lane.resample:
+            step, work, finish = self._script.try_again(lane.position, lane.resample)
         elif lane.completes:
             step, work, finish = self._script.complete(lane.position)
         else:
@@ -334,7 +334,7 @@ class VirtualRun:
         if finish is not None:
             del self._lanes[lane.number]
             self._note(LaneClosed, lane.number, finish, lane.tokens)
-        self._signal(StepDone(lane.number, step, finish, self._at_once(lane)))
+        self._signal(StepDone(lane.number, step, finish, self._decide_without_target(lane)))
         if lane.number in self._lanes:
             self._go_on(lane)
 
@@ -356,7 +356,7 @@ class VirtualRun:
 
     def _ask(self, command: Judge) -> None:
         first, steps = len(command.prefix), list(command.candidates)
-        question = _Question(command.call, first, steps, command.retries)
+        question = _Question(command.call, first, steps, command.resamples)
         self._calls[question.call] = question
         self._note(JudgeStarted, question.call, _positions(question))
 
@@ -379,7 +379,7 @@ class VirtualRun:
         self.tally.judge_calls += 1
         count = 0 if cancelled else len(question.steps)
         verdicts = tuple(
-            self._script.verdict(question.first + i, question.retries) for i in range(count)
+            self._script.verdict(question.first + i, question.resamples) for i in range(count)
         )
         self._note(JudgeEnded, question.call, _positions(question), verdicts, None)
         job = question.job

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 
 if TYPE_CHECKING:
     from dreamr.evaluation.bench import Sample, Span
@@ -54,13 +54,13 @@ class Manner:
     same; else because the draft was trusted.
     """
 
-    hedged: bool = False
+    eager: bool = False
     alike: bool = False
 
     @classmethod
-    def of(cls, method: str, options: Options) -> Self:
+    def of(cls, method: str, options: ScheduleConfig) -> Self:
         """That of a schedule."""
-        return cls(method == "fpsr" and options.hedge == "always", method == "lookahead")
+        return cls(method == "fpsr" and options.fallback == "eager", method == "lookahead")
 
 
 class Opening(NamedTuple):
@@ -120,7 +120,7 @@ def prompt_of(alone: Sample, token: float) -> float:
     return 0.0 if first is None else max(0.0, first.seconds - first.tokens * token)
 
 
-def trusted_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -> int:
+def skipped_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -> int:
     """Tokens that were accepted without the target before what a piece of its work is about.
 
     since: the position from which on they count.
@@ -149,9 +149,9 @@ def opening(sample: Sample, token: float, manner: Manner) -> Opening | None:
         return None
     call = calls[0]
     before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
-    begun = 0.0 if manner.hedged else min((span.start for span in before), default=call.start)
+    begun = 0.0 if manner.eager else min((span.start for span in before), default=call.start)
     written = sum(span.tokens for span in before if span.end <= call.end + token)
-    tokens = call.tokens + trusted_before(sample, call, manner)
+    tokens = call.tokens + skipped_before(sample, call, manner)
     return Opening(call.steps, tokens, call.end - begun - written * token)
 
 
@@ -236,7 +236,7 @@ def _judging(
         writing = [span for span in sample.spans if span.lane == "target"]
         for span in judge_spans(sample)[1:]:
             waited = any(other.start < span.start < other.end for other in writing)
-            before = trusted_before(sample, span, manner, read_before(sample, span))
+            before = skipped_before(sample, span, manner, read_before(sample, span))
             rows.append(
                 (span.steps, span.tokens + before, span.seconds - (token / 2 if waited else 0.0))
             )

@@ -84,8 +84,12 @@ def draw_pair(
 
 def _trusting(base: Scenario) -> str:
     """What else has to be said of the scenario, in a line of its own."""
-    said = [f"{base.trusted:.0%} of the accepted steps unseen"] if base.trusted else []
-    if base.options.answer == "verified":
+    said = (
+        [f"{base.skipped_verification:.0%} of the accepted steps unseen"]
+        if base.skipped_verification
+        else []
+    )
+    if base.options.final_answer == "draft":
         said.append("the draft's answers, verified")
     return "\n" + ", ".join(said) if said else ""
 

@@ -21,11 +21,11 @@ from dreamr.evaluation.simulator.fitting import (
     overlap,
     prompt_of,
     read_before,
-    trusted_before,
+    skipped_before,
 )
 from dreamr.evaluation.simulator.scenario import run_scripts
 from dreamr.evaluation.simulator.script import Drafted, Own, Script
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 
 if TYPE_CHECKING:
     from dreamr.evaluation.bench import Sample, Span
@@ -81,7 +81,7 @@ def replay(
     target: Sequence[Sample],
     samples: Sequence[Sample],
     method: str = "fpsr",
-    options: Options | None = None,
+    options: ScheduleConfig | None = None,
     *,
     devices: Devices = WORKER,
     fitted: Fit | None = None,
@@ -100,7 +100,7 @@ def replay(
         BadScenario: no problem that both have.
     """
     both = _paired(target, samples)
-    options = options or Options()
+    options = options or ScheduleConfig()
     manner = Manner.of(method, options)
     if fitted is None:
         fitted = fit([own for own, _ in both], [sample for _, sample in both], manner)
@@ -193,8 +193,8 @@ class _Recorded:
         first = min(self._of("target"), key=lambda span: span.start, default=None)
         if first is None:  # nothing was heard of it
             return prompt_of(self._alone, costs.target)
-        seconds = prompt_of(sample, costs.target) + (first.start if manner.hedged else 0.0)
-        return max(0.0, seconds - costs.judge_token * trusted_before(sample, first, manner))
+        seconds = prompt_of(sample, costs.target) + (first.start if manner.eager else 0.0)
+        return max(0.0, seconds - costs.judge_token * skipped_before(sample, first, manner))
 
     def _of(self, lane: str) -> list[Span]:
         return [span for span in self._sample.spans if span.lane == lane]
@@ -211,7 +211,10 @@ class _Recorded:
                 return Drafted(first.tokens, False, completes=self._completed(first), again=again)
             unasked = first.ratio is None
             return Drafted(
-                first.tokens, True, same=unasked and alike, trusted=unasked and not alike
+                first.tokens,
+                True,
+                same=unasked and alike,
+                skipped_verification=unasked and not alike,
             )
         if spans and self._fell_silent(spans[-1], position):
             return Drafted(spans[-1].tokens, accepted=False, claims=True)
@@ -269,7 +272,7 @@ class _Recorded:
         if overlap(kept, others) > kept.seconds / 2:  # written by turns: no telling
             return kept.tokens
         since = read_before(self._sample, kept)
-        read = trusted_before(self._sample, kept, self._manner, since)
+        read = skipped_before(self._sample, kept, self._manner, since)
         seconds = kept.seconds - overlap(kept, self._calls) - self._fit.costs.judge_token * read
         if not self._calls and all(kept.start <= span.start for span in others):
             seconds -= self.prompts.target

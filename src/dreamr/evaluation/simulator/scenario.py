@@ -11,7 +11,7 @@ from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario, Device, Devices
 from dreamr.evaluation.simulator.driver import Tally, VirtualRun
 from dreamr.evaluation.simulator.script import Lengths, Script, draw_script
-from dreamr.schedules import METHODS, Options, Role, by_name
+from dreamr.schedules import METHODS, Role, ScheduleConfig, by_name
 from dreamr.trace import Event
 
 _UNLIMITED = 2**40  # tokens of a run: the script alone says when it is over
@@ -28,20 +28,20 @@ class Scenario:
     drafted step, independent. steps: of a request, the answer included.
     ends: whether there is an answer; without, the closed forms hold to the last step. even:
     whether the share of accepted steps is as stated in every request, or on the average. again: how
-    often another try at a rejected step is accepted. trusted: how many of the accepted steps the
-    draft is sure of, so that the target need not read them. requests: how many, `concurrency` of
-    them side by side.
+    often another try at a rejected step is accepted. skipped_verification: how many of the
+    accepted steps the draft is sure of, so that the target need not read them. requests: how many,
+    `concurrency` of them side by side.
     """
 
     costs: Costs
     method: str = "fpsr"
-    options: Options = field(default_factory=Options)
+    options: ScheduleConfig = field(default_factory=ScheduleConfig)
     devices: Devices = field(default_factory=Devices)
     draft_steps: Lengths = field(default_factory=lambda: Lengths(24))
     target_steps: Lengths = field(default_factory=lambda: Lengths(24))
     acceptance: float = 0.7
     again: float = 0.0
-    trusted: float = 0.0
+    skipped_verification: float = 0.0
     steps: int = 40
     ends: bool = True
     even: bool = False
@@ -50,7 +50,7 @@ class Scenario:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("acceptance", "again", "trusted"):
+        for name in ("acceptance", "again", "skipped_verification"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadScenario(f"{name} must lie in [0, 1], not {getattr(self, name):g}")
         for name in ("steps", "requests", "concurrency"):
@@ -68,7 +68,7 @@ class Scenario:
             ends=self.ends,
             even=self.even,
             again=self.again,
-            trusted=self.trusted,
+            skipped_verification=self.skipped_verification,
         )
 
     def alone(self) -> Scenario:
@@ -139,7 +139,7 @@ def speedup(scenario: Scenario) -> float:
 def run_scripts(
     scripts: Sequence[Script],
     method: str,
-    options: Options,
+    options: ScheduleConfig,
     costs: Costs,
     devices: Devices,
     concurrency: int = 1,
@@ -152,7 +152,7 @@ def run_scripts(
     if method in _BY_TOKENS:
         raise Unsupported(f"{method} is no matter of whole steps: measure it instead of simulating")
     if method in _OWN_GATES:
-        scripts = [script.distrusted() for script in scripts]
+        scripts = [script.fully_verified() for script in scripts]
     clock = Clock()
     pairs = [_pair(clock, devices) for _ in range(devices.pairs)]
     load = [0] * devices.pairs
@@ -188,7 +188,7 @@ def _numbered(emit: Callable[[int, Event], None], number: int) -> Callable[[Even
     return lambda event: emit(number, event)
 
 
-def _limits(options: Options, script: Script) -> Options:
+def _limits(options: ScheduleConfig, script: Script) -> ScheduleConfig:
     """Where no answer ends the run, its number of steps does."""
     most = len(script) + (1 if script.ends else 0)
     return replace(options, max_steps=most, max_tokens=_UNLIMITED)

@@ -17,9 +17,9 @@ from dreamr.steps import Ending, Step
 
 _ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
 _REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))
-_TRUSTED = Verdict(True, 1.0, 0.5, "trusted in the script")
+_SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script")
 _TRIES = 8  # no race has more
-_BEGUN = Evidence(0.0, 1.0, own="target")
+_BEGUN = Evidence(0.0, 1.0, target_prefix="target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Drafted:
     same: whether the target writes the same words, so that nobody need be asked. completes: where
     it is rejected and the draft is shown how the target begins its own, the tokens that the draft
     then writes to end that like the target; 0 where it ends it otherwise. again: where it is
-    rejected, which further try is accepted, from 1 on; 0: none. trusted: whether it is accepted
-    without the target, which has not read it then.
+    rejected, which further try is accepted, from 1 on; 0: none. skipped_verification: whether it
+    is accepted without the target, which has not read it then.
     """
 
     tokens: int
@@ -39,7 +39,7 @@ class Drafted:
     same: bool = False
     completes: int = 0
     again: int = 0
-    trusted: bool = False
+    skipped_verification: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +90,24 @@ class Script:
             return Ending.END, "stop"
         return Ending.DELIMITER, None
 
-    def distrusted(self) -> Script:
+    def fully_verified(self) -> Script:
         """The same with the target asked about every step."""
-        return replace(self, drafted=[replace(step, trusted=False) for step in self.drafted])
+        return replace(
+            self, drafted=[replace(step, skipped_verification=False) for step in self.drafted]
+        )
 
     def at(self, position: int) -> Drafted:
         """The drafted step at a position."""
         return self.drafted[position % len(self.own)]
 
-    def at_once(self, position: int) -> Verdict | None:
+    def decide_without_target(self, position: int) -> Verdict | None:
         """On the drafted step at a position, where the target need not be asked."""
-        return _TRUSTED if self.at(position).trusted else None
+        return _SKIPPED if self.at(position).skipped_verification else None
 
-    def verdict(self, position: int, retries: int = 0) -> Verdict:
+    def verdict(self, position: int, resamples: int = 0) -> Verdict:
         """On the drafted step at a position, or a further try there."""
         entry = self.at(position)
-        if entry.again == retries if retries else entry.accepted:
+        if entry.again == resamples if resamples else entry.accepted:
             return _ACCEPTED
         return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
 
@@ -144,25 +146,30 @@ def draw_script(
     ends: bool,
     even: bool = False,
     again: float = 0.0,
-    trusted: float = 0.0,
+    skipped_verification: float = 0.0,
 ) -> Script:
     """A script with independent acceptance; the same for the same seed.
 
     even: the share of accepted steps is as stated, to one step, instead of on the average. again:
-    how often a further try at a rejected step is accepted. trusted: how many of the accepted steps
-    need no target.
+    how often a further try at a rejected step is accepted. skipped_verification: how many of the
+    accepted steps need no target.
     """
     other_luck = random.Random(f"{seed} again")
-    trust = random.Random(f"{seed} trust")
+    draft_confidence = random.Random(f"{seed} trust")
     luck = random.Random(seed)
     ranks = luck.sample(range(steps), steps)
     drafted, own = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else luck.random()
         tries = (n for n in range(1, _TRIES + 1) if other_luck.random() < again)
-        accepted, unseen = drawn < acceptance, trust.random() < trusted
+        accepted, unseen = drawn < acceptance, draft_confidence.random() < skipped_verification
         drafted.append(
-            Drafted(draft.draw(luck), accepted, again=next(tries, 0), trusted=accepted and unseen)
+            Drafted(
+                draft.draw(luck),
+                accepted,
+                again=next(tries, 0),
+                skipped_verification=accepted and unseen,
+            )
         )
         tokens = target.draw(luck)
         own.append(Own(tokens, tokens))

@@ -14,7 +14,7 @@ from dreamr.evaluation.simulator.machines import Pair
 from dreamr.evaluation.simulator.predictions import predict
 from dreamr.evaluation.simulator.replaying import replay
 from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario, simulate
-from dreamr.schedules import Options
+from dreamr.schedules import ScheduleConfig
 
 if TYPE_CHECKING:
     from dreamr.evaluation.bench import Sample
@@ -31,7 +31,7 @@ def compared(scenario: Scenario, methods: Sequence[str], cost: float, verdict: f
     for method in methods:
         outcome = simulate(replace(scenario, method=method))
         form = closed.of_method(method, scenario.acceptance, cost, verdict, scenario.options.window)
-        formal = scenario.devices == Devices() and not scenario.trusted
+        formal = scenario.devices == Devices() and not scenario.skipped_verification
         rows.append(
             {
                 "method": method,
@@ -167,7 +167,7 @@ def _samples(folder: Path) -> list[Sample]:
     return found
 
 
-def _schedule(label: str) -> tuple[str, Options] | None:
+def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:
     """The schedule of a bench's method, and how it is set; None where it has no whole steps."""
     from dreamr._options import RunOptions
     from dreamr.evaluation.bench import PRESETS

@@ -15,13 +15,13 @@ import anyio
 
 from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, Image, read_image
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.route import TextRoute
 from dreamr.errors import DreamrError
 from dreamr.schedules import Role
 from dreamr.serving.doctor.finding import Finding
-from dreamr.steps import Ending, Step, StepCutter
+from dreamr.steps import Ending, Step, StepSplitter
 
 QUESTION = "What do tea and milk cost together?"
 LEAST_MASS = 0.5  # less on both labels, and the question is not understood
@@ -32,7 +32,7 @@ _CLOCKS_APART = 2.0  # seconds; servers tell whole ones
 
 
 @dataclass(slots=True)
-class Patient:
+class ModelUnderTest:
     """A model and what was seen of it so far.
 
     talk: the example. text, steps, finish: what it wrote about it. seconds: a token takes; first:
@@ -41,7 +41,9 @@ class Patient:
 
     role: Role
     model: Model
-    talk: Conversation = field(default_factory=lambda: Conversation.ask(QUESTION, _picture()))
+    talk: Conversation = field(
+        default_factory=lambda: Conversation.from_prompt(QUESTION, _picture())
+    )
     text: str = ""
     steps: list[Step] = field(default_factory=list)
     finish: str | None = None
@@ -56,10 +58,10 @@ class Patient:
         return engine if isinstance(engine, HttpEngine) else None
 
 
-Check: TypeAlias = Callable[[Patient], Awaitable[Finding]]
+Check: TypeAlias = Callable[[ModelUnderTest], Awaitable[Finding]]
 
 
-async def examine(patient: Patient) -> AsyncGenerator[Finding]:
+async def run_checks(patient: ModelUnderTest) -> AsyncGenerator[Finding]:
     """All findings about one model; the patient learns by the way.
 
     A check that fails is a finding too; after one without which nothing can be seen, no more come.
@@ -76,22 +78,22 @@ async def examine(patient: Patient) -> AsyncGenerator[Finding]:
             return
 
 
-async def _writes(patient: Patient) -> Finding:
+async def _writes(patient: ModelUnderTest) -> Finding:
     """Let it write about the example, with the picture, or without where it takes none."""
     try:
         await _write(patient)
     except DreamrError as error:
-        patient.talk = Conversation.ask("What is 17 + 25? Think step by step.")
+        patient.talk = Conversation.from_prompt("What is 17 + 25? Think step by step.")
         await _write(patient)
         return Finding("pictures", "degraded", f"it takes none: {error}", "a model that sees")
     return Finding("pictures", "ok", "it answers a question about one")
 
 
-async def _write(patient: Patient) -> None:
-    cutter = StepCutter(patient.model.cutting)
+async def _write(patient: ModelUnderTest) -> None:
+    cutter = StepSplitter(patient.model.step_format)
     steps: list[Step] = []
     text, finish, since = "", None, time.perf_counter()
-    sampling = Sampling(max_tokens=_MOST)
+    sampling = SamplingParams(max_tokens=_MOST)
     async for chunk in patient.model.engine.stream(Context(patient.talk), sampling):
         if not text:
             patient.first = time.perf_counter() - since
@@ -102,7 +104,7 @@ async def _write(patient: Patient) -> None:
     patient.text, patient.steps, patient.finish = text, steps, finish
 
 
-async def _continues(patient: Patient) -> Finding:
+async def _continues(patient: ModelUnderTest) -> Finding:
     """A text that it has written, continued from its middle, must come to the same end."""
     about = "continuation"
     if (engine := patient.http) is not None:
@@ -119,7 +121,7 @@ async def _continues(patient: Patient) -> Finding:
     begun = tuple(step.text for step in patient.steps[:half])
     if not begun:
         return Finding(about, "unknown", "it wrote a single step, which has no middle")
-    sampling = Sampling(max_tokens=_MOST)
+    sampling = SamplingParams(max_tokens=_MOST)
     stream = patient.model.engine.stream(Context(patient.talk, begun), sampling)
     again = "".join(begun) + "".join([chunk.text async for chunk in stream])
     shared = min(len(again), len(patient.text))
@@ -134,9 +136,9 @@ async def _continues(patient: Patient) -> Finding:
     )
 
 
-async def _marks(patient: Patient) -> Finding:
+async def _marks(patient: ModelUnderTest) -> Finding:
     """Steps must end, and answers be found."""
-    about, marks = "steps", patient.model.cutting
+    about, marks = "steps", patient.model.step_format
     reasoning = [step for step in patient.steps if step.ending is not Ending.ANSWER]
     longest = max((step.tokens for step in reasoning), default=0)
     if not any(step.ending is Ending.DELIMITER for step in reasoning):
@@ -158,7 +160,7 @@ async def _marks(patient: Patient) -> Finding:
     return Finding(about, "ok", f"{len(reasoning)} steps, of {longest} tokens at most")
 
 
-async def _judges(patient: Patient) -> Finding:
+async def _judges(patient: ModelUnderTest) -> Finding:
     """A step of its own and one with other numbers: is it asked in words that it answers?"""
     about = "judging"
     if not patient.model.engine.capabilities.judge:
@@ -186,14 +188,14 @@ async def _judges(patient: Patient) -> Finding:
             about,
             "wrong",
             f"only {min(right.mass, wrong.mass):.0%} of the answers begin with a label ({seen})",
-            "--judge-question, in words that make it answer positive or negative at once",
+            "--judge-prompt, in words that make it answer positive or negative at once",
         )
     if right.ratio - wrong.ratio < 0.2:
         return Finding(
             about,
             "degraded",
             f"it hardly tells right from wrong: {seen}",
-            "--judge-question, or a larger target",
+            "--judge-prompt, or a larger target",
         )
     return Finding(about, "ok", f"{seen}; {min(right.mass, wrong.mass):.0%} on the labels")
 
@@ -212,7 +214,7 @@ def _other_numbers(text: str) -> str:
     return re.sub(r"\d", other, text)
 
 
-async def _caches(patient: Patient) -> Finding:
+async def _caches(patient: ModelUnderTest) -> Finding:
     """What was sent before, picture and all, must not be computed again."""
     about, engine = "prefix cache", patient.http
     if engine is None:
@@ -237,10 +239,10 @@ async def _caches(patient: Patient) -> Finding:
     return Finding(about, "ok", seen)
 
 
-async def _cancels(patient: Patient) -> Finding:
+async def _cancels(patient: ModelUnderTest) -> Finding:
     """A stream that is closed must end at the server too."""
     about, engine = "cancellation", patient.http
-    stream = patient.model.engine.stream(Context(patient.talk), Sampling(max_tokens=100_000))
+    stream = patient.model.engine.stream(Context(patient.talk), SamplingParams(max_tokens=100_000))
     async with aclosing(stream):
         await anext(stream)
     if engine is None:
@@ -267,7 +269,7 @@ async def _cancels(patient: Patient) -> Finding:
     )
 
 
-async def _clock(patient: Patient) -> Finding:
+async def _clock(patient: ModelUnderTest) -> Finding:
     """Traces, keys that expire and logs of both sides are compared by their times."""
     about, engine = "clock", patient.http
     if engine is None:
@@ -286,9 +288,9 @@ async def _clock(patient: Patient) -> Finding:
     )
 
 
-async def _rates(patient: Patient) -> Finding:
+async def _rates(patient: ModelUnderTest) -> Finding:
     """How long things take: of a prompt that was read before, tokens that cannot be foreseen."""
-    drawn = Sampling(max_tokens=_MOST, temperature=1.0)
+    drawn = SamplingParams(max_tokens=_MOST, temperature=1.0)
     tokens, since = 0, time.perf_counter()
     async for chunk in patient.model.engine.stream(Context(patient.talk), drawn):
         tokens += chunk.tokens

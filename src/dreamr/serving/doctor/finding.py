@@ -13,11 +13,11 @@ class Finding:
     """One line of the doctor's report.
 
     about: the check. state: 'degraded' works, but worse than it could; 'wrong' makes answers wrong
-    or runs fail; 'unknown' could not be looked at. what: what was seen. mend: the flag or setting
-    that mends it, None where there is nothing to mend.
+    or runs fail; 'unknown' could not be looked at. what: what was seen. fix: the flag or setting
+    that fixes it, None where there is nothing to fix.
     """
 
     about: str
     state: State
     what: str
-    mend: str | None = None
+    fix: str | None = None

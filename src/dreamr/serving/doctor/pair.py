@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dreamr.serving.doctor.checks import Patient
+from dreamr.serving.doctor.checks import ModelUnderTest
 from dreamr.serving.doctor.finding import Finding
 
 _USUAL_ACCEPTANCE = 0.9
 _LEAST_WORTH = 1.2
 
 
-def together(target: Patient, draft: Patient) -> Finding:
+def pair_checks(target: ModelUnderTest, draft: ModelUnderTest) -> Finding:
     """What a draft of this speed can give: at equal steps about 1 / (1 - a (1 - c)).
 
     a: acceptance, here taken for 0.9; c: the time of a drafted token over that of one of the

@@ -14,16 +14,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Context, Engine, Sampling
-from dreamr.gate import Gate, SameGate, Situation, at_strictness, strictness
+from dreamr.engines import Context, Engine, SamplingParams
+from dreamr.gate import Gate, SameGate, StepContext, at_strictness, strictness
 from dreamr.serving.drift.controller import Controller
 from dreamr.serving.drift.detector import Detector
-from dreamr.steps import Cutting, Step, StepCutter
+from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.trace import Result
 
 LOG = logging.getLogger("dreamr.serving.drift")
 
-Outcome: TypeAlias = Literal["agreed", "differed", "failed", "dropped"]
+Outcome: TypeAlias = Literal["matched_tokens", "differed", "failed", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 _AT_ONCE = 2  # runs whose steps are audited side by side; others are not audited
@@ -99,7 +99,7 @@ class Watch:
         self,
         tasks: TaskGroup,
         target: Engine,
-        cutting: Cutting,
+        step_format: StepFormat,
         conversation: Conversation,
         result: Result,
     ) -> None:
@@ -114,7 +114,7 @@ class Watch:
         elif picked:
             self._under_way += 1
             steps = [step.step for step in result.steps]
-            tasks.start_soon(self._audit_all, target, cutting, conversation, steps, picked)
+            tasks.start_soon(self._audit_all, target, step_format, conversation, steps, picked)
 
     @property
     def idle(self) -> bool:
@@ -132,7 +132,7 @@ class Watch:
     async def _audit_all(
         self,
         target: Engine,
-        cutting: Cutting,
+        step_format: StepFormat,
         conversation: Conversation,
         steps: Sequence[Step],
         picked: Sequence[int],
@@ -140,28 +140,28 @@ class Watch:
         try:
             for position in picked:
                 context = Context(conversation, tuple(step.text for step in steps[:position]))
-                self._learn(await self._audit(target, cutting, context, steps[position]))
+                self._learn(await self._audit(target, step_format, context, steps[position]))
         finally:
             self._under_way -= 1
             self._ended.set()
             self._ended = anyio.Event()
 
     async def _audit(
-        self, target: Engine, cutting: Cutting, context: Context, step: Step
+        self, target: Engine, step_format: StepFormat, context: Context, step: Step
     ) -> Outcome:
         if self._busy():
             return "dropped"
         try:
             with anyio.fail_after(_SECONDS):
-                agrees = await _agrees(target, cutting, context, step)
+                agrees = await _agrees(target, step_format, context, step)
         except Exception as error:  # a defect of an engine must not take runs down with it
             LOG.warning("an audit failed: %r", error)
             return "failed"
-        return "agreed" if agrees else "differed"
+        return "matched_tokens" if agrees else "differed"
 
     def _learn(self, outcome: Outcome) -> None:
         self.counts[outcome] += 1
-        if outcome not in ("agreed", "differed"):
+        if outcome not in ("matched_tokens", "differed"):
             return
         before, disagrees = self.alarm, outcome == "differed"
         self._detector.learn(disagrees)
@@ -172,24 +172,24 @@ class Watch:
                 "drift: the target disagrees with accepted steps more often than it may; "
                 "%d of %d audited so far; calibrate anew for what is asked now",
                 self.counts["differed"],
-                self.counts["differed"] + self.counts["agreed"],
+                self.counts["differed"] + self.counts["matched_tokens"],
             )
 
 
-async def _agrees(target: Engine, cutting: Cutting, context: Context, step: Step) -> bool:
+async def _agrees(target: Engine, step_format: StepFormat, context: Context, step: Step) -> bool:
     """Whether the target, greedily, would go on with a step that means the same."""
-    own = await _next_step(target, cutting, context)
+    own = await _next_step(target, step_format, context)
     if own is None or own.plain == step.plain:
         return own is not None
     query = replace(_SAME.query, others=(own.text,))
     (evidence,) = await target.judge(context, [step.text], query)
-    return _SAME.decide(evidence, Situation(step, len(context.prefix))).accepted
+    return _SAME.decide(evidence, StepContext(step, len(context.prefix))).accepted
 
 
-async def _next_step(target: Engine, cutting: Cutting, context: Context) -> Step | None:
+async def _next_step(target: Engine, step_format: StepFormat, context: Context) -> Step | None:
     """What the target writes next; None where it would write no more."""
-    cutter = StepCutter(cutting)
-    sampling = Sampling(max(cutting.max_tokens, cutting.max_answer_tokens))
+    cutter = StepSplitter(step_format)
+    sampling = SamplingParams(max(step_format.max_tokens, step_format.max_answer_tokens))
     async with aclosing(target.stream(context, sampling)) as chunks:
         async for chunk in chunks:
             if steps := cutter.push(chunk.text, chunk.tokens):

@@ -70,7 +70,7 @@ def build_app(
     async def one_model(request: Request) -> Response:
         keys.client(request)
         name = request.path_params["name"]
-        if name != options.name:
+        if name != options.served_model_name:
             raise ApiError(404, f"there is no model {name!r}", param="model")
         return JSONResponse(_card(reasoner, options, watch))
 
@@ -84,7 +84,7 @@ def build_app(
         text = metrics.text(load, admission.running, admission.waiting)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    shown, safe = read_page(options.name)
+    shown, safe = read_page(options.served_model_name)
 
     async def page(_: Request) -> Response:
         return HTMLResponse(shown, headers=safe)
@@ -109,11 +109,11 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
         # A page of somebody else's whose name leads to our address is not let in.
         allowed = ["127.0.0.1", "localhost", "[::1]", "::1"]
         found.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False))
-    if origins := listed(options.origins):
+    if allowed_origins := listed(options.allowed_origins):
         found.append(
             Middleware(
                 CORSMiddleware,
-                allow_origins=origins,
+                allow_origins=allowed_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["authorization", "content-type"],
             )
@@ -125,11 +125,11 @@ def _watch(
     reasoner: Reasoner, options: ServeOptions, admission: Admission, load: Load
 ) -> Watch | None:
     """Over runs with the options' own gate; requests that want another are not audited."""
-    if not options.audit:
+    if not options.audit_every:
         return None
     return Watch(
         reasoner.options.settings().gate,
-        every=options.audit,
+        every=options.audit_every,
         risk=options.audit_risk,
         lower=options.audit_lower,
         busy=lambda: admission.waiting > 0 or load.level >= Level.SMALL_WINDOW,
@@ -142,7 +142,7 @@ def _card(reasoner: Reasoner, options: ServeOptions, watch: Watch | None) -> dic
         about["drift"] = watch.alarm
     about |= {role: model.engine.name for role, model in reasoner.models.items()}
     return {
-        "id": options.name,
+        "id": options.served_model_name,
         "object": "model",
         "created": 0,
         "owned_by": "dreamr",

@@ -20,7 +20,7 @@ from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError, RunFailed
-from dreamr.runner import Mailbox
+from dreamr.runner import SignalQueue
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
@@ -29,7 +29,7 @@ from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.media import Pictures
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.reply import Reply
-from dreamr.serving.gateway.request import Asked, read_request
+from dreamr.serving.gateway.request import ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
 from dreamr.trace import Event, Result, RunFinished, StepCommitted
@@ -51,11 +51,11 @@ class _Job:
 
     id: str
     client: str
-    asked: Asked
+    asked: ParsedRequest
     conversation: Conversation
     reply: Reply
     began: float
-    pieces: Mailbox[_Piece] = field(default_factory=Mailbox)
+    pieces: SignalQueue[_Piece] = field(default_factory=SignalQueue)
     over: bool = False  # whether what it gets is on its way
     first: float | None = None
 
@@ -107,8 +107,8 @@ class Chat:
             await self._refuse(api_error(error), scope, receive, send)
             return
         name = f"chatcmpl-{uuid4().hex}"
-        created, cutting = int(time.time()), self._reasoner.cutting
-        reply = Reply(name, created, asked, cutting, self._load.alone_seconds)
+        created, step_format = int(time.time()), self._reasoner.step_format
+        reply = Reply(name, created, asked, step_format, self._load.alone_seconds)
         job = _Job(name, client, asked, conversation, reply, began)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, job, receive, tasks.cancel_scope)
@@ -139,7 +139,7 @@ class Chat:
             return bytes(body)
         raise ApiError(408, "the request's body did not come", headers={"Connection": "close"})
 
-    def _check_roles(self, asked: Asked) -> None:
+    def _check_roles(self, asked: ParsedRequest) -> None:
         missing = set(asked.options.roles) - self._reasoner.models.keys()
         if missing:
             raise bad_request(
@@ -196,11 +196,11 @@ class Chat:
                     self._load.learn(result, alone=alone and self._admission.running == 1)
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
-        """Whether window, hedge and retries are left to us."""
+        """Whether window, fallback and resamples are left to us."""
         usual = self._reasoner.options
         asked = all(
             getattr(options, name) == getattr(usual, name)
-            for name in ("window", "hedge", "retries", "reproducible")
+            for name in ("window", "fallback", "resamples", "deterministic")
         )
         return level is Level.FULL and asked
 

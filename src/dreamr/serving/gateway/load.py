@@ -1,8 +1,8 @@
 """How much speculation a loaded target can bear, from what runs have measured.
 
 Speculation spends spare capacity for latency. Where the target has none left, each token that it
-writes in vain is one that another request waits for. So as it saturates the hedge goes first, then
-the window shrinks, and where runs take longer than the target alone would, speculation stops.
+writes in vain is one that another request waits for. So as it saturates the fallback goes first,
+then the window shrinks, and where runs take longer than the target alone would, speculation stops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dreamr._options import RunOptions
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
 _SMOOTH = 0.15  # of a mean, how much the newest run counts
-_HEDGE_STRETCH = 1.15  # a target's token takes so much longer than alone: no hedge
+_HEDGE_STRETCH = 1.15  # a target's token takes so much longer than alone: no fallback
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
 _STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops, and comes back
@@ -169,8 +169,8 @@ def _shaped(options: RunOptions, level: Level) -> RunOptions:
         case Level.FULL:
             return options
         case Level.NO_HEDGE:
-            return replace(options, hedge="never")
+            return replace(options, fallback="on-reject")
         case Level.SMALL_WINDOW:
-            return replace(options, hedge="never", window=min(options.window, _SMALL_WINDOW))
+            return replace(options, fallback="on-reject", window=min(options.window, _SMALL_WINDOW))
         case Level.TARGET_ALONE:
             return replace(options, method="target")

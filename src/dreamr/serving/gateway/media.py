@@ -16,7 +16,7 @@ import httpx2
 from dreamr._option_specs import listed
 from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
 from dreamr.serving.gateway.errors import bad_request
-from dreamr.serving.gateway.request import Picture, Said
+from dreamr.serving.gateway.request import ParsedMessage, Picture
 from dreamr.serving.options import ServeOptions
 
 _DATA = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
@@ -51,11 +51,11 @@ class Pictures:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits = limits
-        self._hosts = frozenset(host.lower() for host in listed(limits.image_hosts))
+        self._hosts = frozenset(host.lower() for host in listed(limits.allowed_media_domains))
         self._resolve = resolve
         self._transport = transport
 
-    async def conversation(self, turns: Sequence[Said]) -> Conversation:
+    async def conversation(self, turns: Sequence[ParsedMessage]) -> Conversation:
         """The turns with their pictures read.
 
         Raises:
@@ -146,7 +146,7 @@ class Pictures:
         if url.scheme not in ("http", "https") or url.host.lower() not in self._hosts:
             raise bad_request(
                 f"pictures are not fetched from {url.host or 'there'}: send it as a data URI, or "
-                "allow the host when the gateway starts (--image-hosts)",
+                "allow the host when the gateway starts (--allowed-media-domains)",
                 picture.param,
                 "image_host_not_allowed",
             )

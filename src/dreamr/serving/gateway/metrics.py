@@ -53,7 +53,7 @@ class Metrics:
         )
         self.level = Gauge(
             "dreamr:load_level",
-            "What is given up: 0 nothing, 1 the hedge, 2 the window, 3 speculation.",
+            "What is given up: 0 nothing, 1 the fallback, 2 the window, 3 speculation.",
             registry=registry,
         )
         self.stretch = Gauge(
@@ -98,7 +98,7 @@ class Metrics:
         self._runs = Counter(
             "dreamr:runs",
             "Runs of fpsr, by the settings that they had.",
-            ["window", "hedge", "retries"],
+            ["window", "fallback", "resamples"],
             registry=registry,
         )
         self._audits = Counter(
@@ -142,7 +142,7 @@ class Metrics:
     def _note(self, event: Event, began: dict[int, float]) -> None:
         match event:
             case RunStarted(method="fpsr", options=options):
-                names = ("window", "hedge", "retries")
+                names = ("window", "fallback", "resamples")
                 self._runs.labels(*(str(options[name]) for name in names)).inc()
             case StepCommitted(verdict=verdict):
                 self._steps.labels(_fate(verdict)).inc()

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamr.serving.gateway.load import Level
-from dreamr.serving.gateway.request import Asked
-from dreamr.steps import Cutting
+from dreamr.serving.gateway.request import ParsedRequest
+from dreamr.steps import StepFormat
 from dreamr.trace import Event, Result, RunFinished, StepCommitted, event_to_json
 
 Json = dict[str, Any]
@@ -29,8 +29,8 @@ class Reply:
 
     id: str
     created: int
-    asked: Asked
-    cutting: Cutting
+    asked: ParsedRequest
+    step_format: StepFormat
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
     _spoken: bool = field(default=False, init=False)  # whether the answer went out
@@ -58,7 +58,7 @@ class Reply:
         text = event.step.text
         if _answers(event):
             self._spoken = True
-            answer = self.cutting.answer(text)
+            answer = self.step_format.answer(text)
             delta = {"content": self._content(text.strip() if answer is None else answer)}
         else:
             delta = {"reasoning_content": text, "reasoning": text}
@@ -163,6 +163,6 @@ def _step(event: StepCommitted) -> Json:
         "position": event.position,
         "source": event.source,
         "tokens": event.step.tokens,
-        "ratio": None if event.verdict is None else round(event.verdict.ratio, 6),
+        "ratio": None if event.verdict is None else round(event.verdict.score, 6),
         "seconds": round(event.time, 6),
     }

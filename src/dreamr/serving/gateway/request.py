@@ -53,10 +53,10 @@ class _Extension(_Json):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     method: str | None = None
     window: int | None = None
-    alpha: float | None = None
-    hedge: str | None = None
-    answer: str | None = None
-    reproducible: bool | None = None
+    threshold: float | None = None
+    fallback: str | None = None
+    final_answer: str | None = None
+    deterministic: bool | None = None
     deadline: Annotated[float, Field(gt=0)] | None = None
     events: bool = False
 
@@ -112,7 +112,7 @@ SaidPart: TypeAlias = str | Picture
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ParsedMessage:
     """One turn, its pictures not read yet."""
 
     role: Literal["system", "user", "assistant"]
@@ -120,7 +120,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request that can be answered.
 
     options: the server's, with what the client wants otherwise. events: whether the client wants
@@ -128,7 +128,7 @@ class Asked:
     """
 
     model: str
-    turns: tuple[Said, ...]
+    turns: tuple[ParsedMessage, ...]
     options: RunOptions
     stop: tuple[str, ...]
     stream: bool
@@ -138,7 +138,7 @@ class Asked:
     ignored: tuple[str, ...]
 
 
-def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Asked:
+def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> ParsedRequest:
     """What the body asks for.
 
     Raises:
@@ -148,10 +148,11 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Aske
         wanted = _Body.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from error
-    if wanted.model != limits.name:
+    if wanted.model != limits.served_model_name:
         raise ApiError(
             404,
-            f"there is no model {_short(wanted.model)}: the one here is {limits.name!r}",
+            f"there is no model {_short(wanted.model)}: the one here is "
+            f"{limits.served_model_name!r}",
             param="model",
             code="model_not_found",
         )
@@ -159,7 +160,7 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Aske
     _check_form(extra)
     turns = tuple(_turns(wanted.messages, limits))
     extension = wanted.dreamr or _Extension()
-    return Asked(
+    return ParsedRequest(
         model=wanted.model,
         turns=turns,
         options=_options(options, wanted, extension),
@@ -183,7 +184,7 @@ def _check_form(extra: Mapping[str, Any]) -> None:
             )
 
 
-def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Said]:
+def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:
     left = limits.max_parts
     pictures, characters = 0, 0
     for number, message in enumerate(messages):
@@ -210,7 +211,7 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Said]
                 "context_length_exceeded",
             )
         if parts:
-            yield Said(role, parts)
+            yield ParsedMessage(role, parts)
         elif role == "user":
             raise bad_request("this message is empty", where)
 
@@ -254,10 +255,10 @@ def _options(options: RunOptions, wanted: _Body, extension: _Extension) -> RunOp
     wishes: dict[str, Any] = {
         "method": extension.method,
         "window": extension.window,
-        "alpha": extension.alpha,
-        "hedge": extension.hedge,
-        "answer": extension.answer,
-        "reproducible": extension.reproducible,
+        "threshold": extension.threshold,
+        "fallback": extension.fallback,
+        "final_answer": extension.final_answer,
+        "deterministic": extension.deterministic,
         "max_tokens": tokens,
         "temperature": wanted.temperature,
         "top_p": None if wanted.top_p is None else max(0.01, wanted.top_p),

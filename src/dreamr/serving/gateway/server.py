@@ -20,7 +20,7 @@ from dreamr.serving.gateway.load import Load
 from dreamr.serving.gateway.protocol import ImpatientProtocol
 from dreamr.serving.options import ServeOptions
 
-_WARM_UP = Conversation.ask("How are you? Answer in one sentence.")
+_WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
 _WARM_TOKENS = 48
 _BACKLOG = 2048
 

@@ -1,4 +1,4 @@
-"""Window, hedge and retries that follow what earlier runs showed."""
+"""Window, fallback and resamples that follow what earlier runs showed."""
 
 from dreamr.serving.tuning.tuner import SETTINGS, Setting, Shown, Tuner, kind_of
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dreamr.conversation import Conversation, Text
-from dreamr.schedules import Hedge, Options
+from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Result, StepRejected
 
 _CURIOSITY = 0.06  # of the least seconds, for each unit of doubt
@@ -23,26 +23,26 @@ _WORSE = 0.85  # of the first setting's speed: behind one that reaches less, non
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is chosen for a run; see `dreamr.schedules.Options`."""
+    """What is chosen for a run; see `dreamr.schedules.ScheduleConfig`."""
 
     window: int
-    hedge: Hedge = "always"
-    retries: int = 0
+    fallback: Fallback = "eager"
+    resamples: int = 0
 
-    def applied(self, options: Options) -> Options:
+    def applied(self, options: ScheduleConfig) -> ScheduleConfig:
         """These options with this setting; no race where the text is to be reproducible."""
-        retries = 0 if options.reproducible else self.retries
-        return replace(options, window=self.window, hedge=self.hedge, retries=retries)
+        resamples = 0 if options.deterministic else self.resamples
+        return replace(options, window=self.window, fallback=self.fallback, resamples=resamples)
 
 
 # Ladders: each begins at the default, and goes one way.
 SETTINGS: Sequence[Sequence[Setting]] = (
     tuple(Setting(window) for window in (8, 4, 2, 1)),
-    tuple(Setting(window, "never") for window in (8, 4, 2, 1)),
+    tuple(Setting(window, "on-reject") for window in (8, 4, 2, 1)),
     (Setting(8), Setting(16)),
-    (Setting(8, "never"), Setting(16, "never")),
+    (Setting(8, "on-reject"), Setting(16, "on-reject")),
     (Setting(8), Setting(8, "idle")),
-    (Setting(8), Setting(8, retries=2)),
+    (Setting(8), Setting(8, resamples=2)),
 )
 
 

@@ -28,7 +28,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from dreamr._provenance import provenance
 from dreamr.evaluation.report import wilson
 from dreamr.evaluation.tasks import SIDE, SUITES, Problem, is_correct, make_problem
-from dreamr.gate import FixedGate, SameGate
+from dreamr.gate import RatioGate, SameGate
 from dreamr_testbed.recipe.examples import Example, ExampleMaker, collate, same_question
 from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
@@ -37,7 +37,7 @@ from dreamr_testbed.recipe.tokens import SCORE_QUESTION
 
 BATCH = 50
 # From which value on each judge accepts; a score's is its mean over the digits, as a share of 9.
-JUDGES = {"judge": FixedGate().threshold, "score": 6.5 / 9, "same": SameGate().threshold}
+JUDGES = {"judge": RatioGate().threshold, "score": 6.5 / 9, "same": SameGate().threshold}
 
 Judged: TypeAlias = tuple[float, bool]  # a judge's value for a step, and whether that is right
 
@@ -66,7 +66,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class Evaluator:
     """Who is examined. target: None where only the draft is looked at."""
 
     target: Path | None
@@ -169,7 +169,7 @@ def _ratios(
     return [float(p) for p in pair[:, 0]]
 
 
-def examine(exam: Exam, count: int, workers: int) -> list[Outcome]:
+def examine(exam: Evaluator, count: int, workers: int) -> list[Outcome]:
     """Outcomes of `count` problems a suite, in batches by several processes; shows progress."""
     outcomes: list[Outcome] = []
     # Spawned, as torch does not survive a fork.
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    exam = Exam(options.target, options.draft, options.blind)
+    exam = Evaluator(options.target, options.draft, options.blind)
     outcomes = examine(exam, options.count, options.workers)
     found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in SUITES}
     text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)

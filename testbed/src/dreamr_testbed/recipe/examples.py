@@ -81,7 +81,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Diet:
+class DataMix:
     """What examples are made of.
 
     ends, between: chance of the wordy style for the first and the last step of a solution, and
@@ -120,9 +120,9 @@ class Diet:
         return self.most is not None and more > self.most
 
 
-DIETS = {
-    "target": Diet(ends=0.5, between=0.5, begins_wordy=False, branches=8, answers=0.5, slips=24),
-    "draft": Diet(ends=0.7, between=0.1, begins_wordy=True, branches=0, most=11),
+DATA_MIXES = {
+    "target": DataMix(ends=0.5, between=0.5, begins_wordy=False, branches=8, answers=0.5, slips=24),
+    "draft": DataMix(ends=0.7, between=0.1, begins_wordy=True, branches=0, most=11),
 }
 
 
@@ -173,7 +173,7 @@ class ExampleMaker:
         texts: list[Piece] = [(text, 0 if learnt else None) for text, learnt in pieces]
         return self._assemble(None, question, [*texts, ("", 0)])
 
-    def judged_drill(self, drill: JudgedDrill, diet: Diet) -> Example:
+    def judged_drill(self, drill: JudgedDrill, diet: DataMix) -> Example:
         """A drill of judging: each of its steps is judged, and the wrong one in its place."""
         question, steps = drill
         texts: list[Piece] = [(right + DELIMITER, 0) for right, _ in steps]
@@ -192,7 +192,7 @@ class ExampleMaker:
         return self._assemble(problem, problem.question, [*texts, ("", None)], branches)
 
     def mistaken(
-        self, problem: Problem, styles: Sequence[str], wrong: str, diet: Diet, rng: Random
+        self, problem: Problem, styles: Sequence[str], wrong: str, diet: DataMix, rng: Random
     ) -> Example:
         """A right beginning in given styles, and a wrong step that somebody wrote after it.
 
@@ -213,7 +213,7 @@ class ExampleMaker:
             branches += _others(problem, given[: at + 1], diet.others - 2, rng)
         return self._solved(problem, given, branches, diet, rng)
 
-    def solution(self, problem: Problem, diet: Diet, rng: Random) -> Example:
+    def solution(self, problem: Problem, diet: DataMix, rng: Random) -> Example:
         """The reference reasoning and answer, with judging branches."""
         styles = diet.styles(problem.steps, rng)
         branches = _verdicts(problem, styles, diet.branches, rng)
@@ -228,7 +228,7 @@ class ExampleMaker:
         problem: Problem,
         styles: Sequence[str],
         branches: Sequence[Branch],
-        diet: Diet,
+        diet: DataMix,
         rng: Random,
     ) -> Example:
         texts: list[Piece] = [

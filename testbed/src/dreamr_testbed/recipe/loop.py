@@ -15,7 +15,14 @@ from transformers import LlavaForConditionalGeneration
 
 from dreamr.evaluation.tasks import GRID, SUITES, Problem, Split, make_problem
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
-from dreamr_testbed.recipe.examples import IGNORE, Diet, Example, ExampleMaker, collate, normalised
+from dreamr_testbed.recipe.examples import (
+    IGNORE,
+    DataMix,
+    Example,
+    ExampleMaker,
+    collate,
+    normalised,
+)
 from dreamr_testbed.recipe.mistakes import Mistake
 from dreamr_testbed.recipe.muon import Muon
 from dreamr_testbed.recipe.stages import Stage
@@ -81,7 +88,7 @@ def predictions(
     return model.lm_head(states[labelled]).float(), labelled
 
 
-class Doubt(nn.Module):
+class ErrorHead(nn.Module):
     """A linear head below the last two layers that tells with which token a step goes wrong.
 
     A verdict is one label a step; this gives one a token, and what it teaches to tell is all
@@ -110,7 +117,7 @@ class Doubt(nn.Module):
 
 
 def reasoning_loss(
-    model: LlavaForConditionalGeneration, batch: Batch, doubt: Doubt
+    model: LlavaForConditionalGeneration, batch: Batch, doubt: ErrorHead
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted mean loss a token, and the parts of it for the curves."""
     labelled = batch["labels"] != IGNORE
@@ -134,16 +141,16 @@ def reasoning_loss(
 
 
 @dataclass(frozen=True, slots=True)
-class Kitchen:
+class SampleSource:
     """What the examples of a stage are drawn with."""
 
     maker: ExampleMaker
-    diet: Diet
+    diet: DataMix
     mistakes: Sequence[Mistake] = ()
 
 
 def batches(
-    kitchen: Kitchen, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
+    kitchen: SampleSource, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
 ) -> Iterator[Batch]:
     """Endless batches from batch `start` on; any run from the same place sees the same ones.
 
@@ -163,7 +170,7 @@ def batches(
         pool, skip = pool + 1, 0
 
 
-def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Example:
+def _draw(kitchen: SampleSource, stage: Stage, rng: Random, progress: float) -> Example:
     maker, diet = kitchen.maker, kitchen.diet
     if stage.kind == "drill":
         return _draw_drill(kitchen, rng)
@@ -181,7 +188,7 @@ def _draw(kitchen: Kitchen, stage: Stage, rng: Random, progress: float) -> Examp
     return maker.solution(problem, diet, rng)
 
 
-def _draw_drill(kitchen: Kitchen, rng: Random) -> Example:
+def _draw_drill(kitchen: SampleSource, rng: Random) -> Example:
     """A drill; for models that are to judge, one of judging half of the time."""
     if kitchen.diet.branches and rng.random() < 0.5:
         return kitchen.maker.judged_drill(draw_judged_drill(rng), kitchen.diet)
@@ -200,7 +207,7 @@ def draw_problem(
     return make_problem(suite, split, rng.getrandbits(40), level)
 
 
-class Sight(nn.Module):
+class PatchHead(nn.Module):
     """Linear heads that name what lies under each patch, and where it is; thrown away later."""
 
     def __init__(self, width: int, words: Sequence[Sequence[str]]) -> None:
@@ -236,7 +243,7 @@ def sight_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def sight_loss(
-    model: LlavaForConditionalGeneration, sight: Sight, problems: Sequence[Problem]
+    model: LlavaForConditionalGeneration, sight: PatchHead, problems: Sequence[Problem]
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of naming all patches of some problems' pictures."""
     device = next(model.parameters()).device
@@ -320,7 +327,7 @@ def rate_at(stage: Stage, step: int) -> float:
 def solved(
     model: LlavaForConditionalGeneration,
     maker: ExampleMaker,
-    diet: Diet,
+    diet: DataMix,
     pad: int,
     count: int = 96,
 ) -> dict[str, float]:

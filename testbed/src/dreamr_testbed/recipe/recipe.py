@@ -32,7 +32,7 @@ from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
 from dreamr_testbed.recipe import loop as _loop
 from dreamr_testbed.recipe import mistakes
 from dreamr_testbed.recipe.comparer import compare
-from dreamr_testbed.recipe.examples import DIETS, READ, ExampleMaker
+from dreamr_testbed.recipe.examples import DATA_MIXES, READ, ExampleMaker
 from dreamr_testbed.recipe.models import (
     SIZES,
     Size,
@@ -57,7 +57,7 @@ from dreamr_testbed.recipe.tokens import (
 LOOK_EVERY = 250  # steps between two looks at fresh problems
 SAVE_EVERY = 50  # and between two checkpoints
 QUESTIONS = {
-    "judge_question": JUDGE_QUESTION,
+    "judge_prompt": JUDGE_QUESTION,
     "score_question": SCORE_QUESTION,
     "same_question": SAME_QUESTION,
 }
@@ -79,7 +79,7 @@ def fingerprint(name: str) -> str:
     parts = {
         "size": asdict(SIZES[name]),
         "stages": [asdict(stage) for stage in RECIPES[name]],
-        "diet": asdict(DIETS[name]),
+        "diet": asdict(DATA_MIXES[name]),
         "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -97,7 +97,7 @@ class Training:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
         self.maker = ExampleMaker(self.tokenizer)
-        self.diet = DIETS[name]
+        self.diet = DATA_MIXES[name]
         pool = out / "mistakes.jsonl"
         self.mistakes = mistakes.read(pool) if pool.exists() else []
         self.stage, self.step = 0, 0
@@ -199,7 +199,7 @@ class Training:
 
     def _see(self, stage: Stage) -> None:
         width = self.model.config.text_config.hidden_size
-        sight = _loop.Sight(width, _loop.sight_words()).to(self.device)
+        sight = _loop.PatchHead(width, _loop.sight_words()).to(self.device)
         extra = list(sight.parameters())
         optimizers = _loop.optimizers(self.model, extra, stage, self.team)
         self._restore(optimizers, sight)
@@ -225,7 +225,7 @@ class Training:
             _blend(self.model, saved, stage.blend)
 
     def _train(self, stage: Stage) -> None:
-        doubt = _loop.Doubt(self.model.config.text_config.hidden_size).to(self.device)
+        doubt = _loop.ErrorHead(self.model.config.text_config.hidden_size).to(self.device)
         extra = list(doubt.parameters())
         _loop.freeze(self.model, stage.frozen)
         optimizers = _loop.optimizers(self.model, extra, stage, self.team)
@@ -235,7 +235,7 @@ class Training:
         if self.compiled:
             decoder.forward = torch.compile(plain, dynamic=True)
         diet = stage.diet(self.diet)
-        kitchen = _loop.Kitchen(self.maker, diet, self.mistakes)
+        kitchen = _loop.SampleSource(self.maker, diet, self.mistakes)
         stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad, self.team)
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):

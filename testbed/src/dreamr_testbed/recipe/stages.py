@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dreamr_testbed.recipe.examples import Diet
+from dreamr_testbed.recipe.examples import DataMix
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Stage:
     others: int = 0
     blend: float = 1.0
 
-    def diet(self, usual: Diet) -> Diet:
+    def diet(self, usual: DataMix) -> DataMix:
         """The diet of this stage, for a model that usually has another."""
         branches = usual.branches if self.branches is None else self.branches
         return replace(usual, branches=branches, others=self.others)

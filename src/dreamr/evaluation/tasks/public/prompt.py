@@ -38,7 +38,7 @@ def listed(choices: Mapping[str, str]) -> str:
 
 def ask(question: str, wanted: str, images: list[Image]) -> Conversation:
     """One question behind its pictures, and the request to reason."""
-    return Conversation.ask(f"{question.strip()}\n\n{request(wanted)}", *images)
+    return Conversation.from_prompt(f"{question.strip()}\n\n{request(wanted)}", *images)
 
 
 def ask_interleaved(text: str, wanted: str, images: Mapping[int, Image]) -> Conversation:

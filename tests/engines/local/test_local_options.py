@@ -41,7 +41,7 @@ def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
 
 
 def test_questions_are_the_callers_then_the_folders_then_the_usual_ones() -> None:
-    hints = Hints(judge_prompt="Right?", same_question="Like {step}?")
+    hints = Hints(judge_prompt="Right?", same_prompt="Like {step}?")
     assert hints.questions() == Questions("Right?", Questions().score, "Like {step}?")
     assert hints.questions("Sound?").verdict == "Sound?"
     assert hints.questions().about("Tea {step}.\n\n") == "Like Tea {step}.?"

@@ -41,7 +41,7 @@ def runs(
 def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> None:
     pair, watch = Straying(), Watch(GATE, every=1, risk=0.05, lower=True)
     runs(pair, watch, 60)
-    assert dict(watch.counts) == {"matched_tokens": 120}
+    assert dict(watch.counts) == {"agreed": 120}
     assert not watch.alarm
     assert watch.threshold == pytest.approx(0.55)  # as low as it may
     assert pair.compared == []
@@ -50,14 +50,14 @@ def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> Non
 def test_a_step_in_other_words_is_asked_about() -> None:
     pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch)
-    assert dict(watch.counts) == {"matched_tokens": 2}
+    assert dict(watch.counts) == {"agreed": 2}
     assert pair.compared == [(OTHER_WORDS, (RIGHT[1],))]
 
 
 def test_blanks_and_case_are_no_other_words() -> None:
     pair, watch = Straying(says="  milk COSTS 1.20.\n\n"), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch)
-    assert dict(watch.counts) == {"matched_tokens": 2}
+    assert dict(watch.counts) == {"agreed": 2}
     assert pair.compared == []
 
 
@@ -131,7 +131,7 @@ def test_a_gate_without_threshold_is_audited_as_it_is() -> None:
     options = replace(OPTIONS, method="specreason")
     watch = Watch(ScoreGate(7), every=1)
     runs(Straying(), watch, options=options)
-    assert watch.counts["matched_tokens"] == 2
+    assert watch.counts["agreed"] == 2
     assert watch.threshold is None
     assert watch.gate == ScoreGate(7)
 
@@ -143,7 +143,7 @@ def test_a_failed_audit_is_counted_and_harms_nobody(
     pair = Straying(says=WRONG, failing=error)
     watch = Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 2)
-    assert dict(watch.counts) == {"matched_tokens": 2, "failed": 2}
+    assert dict(watch.counts) == {"agreed": 2, "failed": 2}
     assert str(error) in caplog.text
     assert not watch.alarm
 
@@ -167,7 +167,7 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
                 for _ in range(4):
                     assert (await reasoner.reason(QUESTION, watch=watch)).answer == "3.70"
                     await anyio.wait_all_tasks_blocked()
-                assert dict(watch.counts) == {"matched_tokens": 2, "dropped": 4}
+                assert dict(watch.counts) == {"agreed": 2, "dropped": 4}
             # Closed, it waits for none of them.
 
     anyio.run(main)
@@ -184,7 +184,7 @@ def test_what_is_streamed_is_audited_too() -> None:
                 await watch.settled()
 
     anyio.run(main)
-    assert watch.counts["matched_tokens"] == 2
+    assert watch.counts["agreed"] == 2
 
 
 def test_it_works_from_a_blocking_call_too() -> None:
@@ -193,4 +193,4 @@ def test_it_works_from_a_blocking_call_too() -> None:
         assert reasoner.ask(QUESTION, watch=watch).answer == "3.70"
         assert reasoner._portal is not None
         reasoner._portal.call(watch.settled)
-    assert watch.counts["matched_tokens"] == 2
+    assert watch.counts["agreed"] == 2

@@ -32,7 +32,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
         for _ in range(20):
             assert (await gate.ask(asked())).status == 200
             peace = await told(gate)
-        assert (peace["matched_tokens"], peace["differed"], peace["drift_alarm"]) == (40, 0, 0)
+        assert (peace["agreed"], peace["differed"], peace["drift_alarm"]) == (40, 0, 0)
         assert peace["gate_threshold"] == pytest.approx(0.55)  # as low as it may
         assert await alarm_on_the_card(gate) is False
         pair.says = WRONG
@@ -61,9 +61,9 @@ def test_a_request_with_a_gate_of_its_own_is_not_audited() -> None:
     async def work(gate: Gateway) -> None:
         await gate.ask(asked(dreamr={"threshold": 0.2}))
         await gate.ask(asked(dreamr={"method": "target"}))
-        assert (await told(gate))["matched_tokens"] == 0
+        assert (await told(gate))["agreed"] == 0
         await gate.ask(asked(dreamr={"window": 2}))
-        assert (await told(gate))["matched_tokens"] == 2
+        assert (await told(gate))["agreed"] == 2
 
     use(work, Straying(), audit_every=1)
 
@@ -76,7 +76,7 @@ def test_while_the_target_is_busy_audits_are_dropped() -> None:
         for _ in range(20):  # one run in a while speculates to see whether it pays again
             await gate.ask(asked())
         found = await told(gate)
-        assert found["matched_tokens"] == 0
+        assert found["agreed"] == 0
         assert found["dropped"] > 0
 
     use(work, Straying(), load=load, options=RunOptions(deterministic=True), audit_every=1)

@@ -15,7 +15,7 @@ class HttpOptions:
 
     url: as clients of OpenAI take it, with /v1 at its end (added where there is no path). model:
     its name there; None where the server has one model only. api_key: sent as a bearer token and
-    never shown. judge_question: what is asked about a step. labels: the words of the verdict.
+    never shown. judge_prompt: what is asked about a step. labels: the words of the verdict.
     retries: how often a request is sent again that the server did not take or that broke off.
     connect_seconds: bound on reaching the server. silent_seconds: bound on its saying nothing.
     ahead: the most tokens one request asks for; a stream of more goes on with another request, so

@@ -22,7 +22,7 @@ class LocalOptions:
     checkpoint's own; None means float32 on a CPU and 'auto' elsewhere. threads: torch threads of
     the worker on a CPU; two models with more threads than cores together slow each other down
     many times over. cache_bytes: bound on the memory for keys, values and picture features of all
-    conversations; those in use are never dropped. judge_question: overrides what the model's folder
+    conversations; those in use are never dropped. judge_prompt: overrides what the model's folder
     says. labels: the verdict words. ahead: how many tokens a stream may be ahead of its consumer.
     gather: seconds; tokens that come within them are sent together, at most to the end of a line.
     prefill: the most tokens one forward pass takes of a prompt. lean: use our own loop over the
@@ -55,14 +55,14 @@ class LocalOptions:
 class Hints:
     """What a model's folder says about how to use it (its optional `dreamr.json`).
 
-    judge_question, score_question, same_question: what it was trained to answer about a step.
+    judge_prompt, score_prompt, same_prompt: what it was trained to answer about a step.
     delimiter: what ends its steps. answer_marker: what stands before its answer. max_step_tokens:
     no step of it is longer. None where the folder is silent.
     """
 
     judge_prompt: str | None = None
-    score_question: str | None = None
-    same_question: str | None = None
+    score_prompt: str | None = None
+    same_prompt: str | None = None
     delimiter: str | None = None
     answer_marker: str | None = None
     max_step_tokens: int | None = None
@@ -72,8 +72,8 @@ class Hints:
         usual = Questions()
         return Questions(
             verdict or self.judge_prompt or usual.verdict,
-            self.score_question or usual.score,
-            self.same_question or usual.same,
+            self.score_prompt or usual.score,
+            self.same_prompt or usual.same,
         )
 
 

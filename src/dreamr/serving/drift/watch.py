@@ -23,7 +23,7 @@ from dreamr.trace import Result
 
 LOG = logging.getLogger("dreamr.serving.drift")
 
-Outcome: TypeAlias = Literal["matched_tokens", "differed", "failed", "dropped"]
+Outcome: TypeAlias = Literal["agreed", "differed", "failed", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 _AT_ONCE = 2  # runs whose steps are audited side by side; others are not audited
@@ -157,11 +157,11 @@ class Watch:
         except Exception as error:  # a defect of an engine must not take runs down with it
             LOG.warning("an audit failed: %r", error)
             return "failed"
-        return "matched_tokens" if agrees else "differed"
+        return "agreed" if agrees else "differed"
 
     def _learn(self, outcome: Outcome) -> None:
         self.counts[outcome] += 1
-        if outcome not in ("matched_tokens", "differed"):
+        if outcome not in ("agreed", "differed"):
             return
         before, disagrees = self.alarm, outcome == "differed"
         self._detector.learn(disagrees)
@@ -172,7 +172,7 @@ class Watch:
                 "drift: the target disagrees with accepted steps more often than it may; "
                 "%d of %d audited so far; calibrate anew for what is asked now",
                 self.counts["differed"],
-                self.counts["differed"] + self.counts["matched_tokens"],
+                self.counts["differed"] + self.counts["agreed"],
             )
 
 

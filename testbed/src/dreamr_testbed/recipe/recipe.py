@@ -58,8 +58,8 @@ LOOK_EVERY = 250  # steps between two looks at fresh problems
 SAVE_EVERY = 50  # and between two checkpoints
 QUESTIONS = {
     "judge_prompt": JUDGE_QUESTION,
-    "score_question": SCORE_QUESTION,
-    "same_question": SAME_QUESTION,
+    "score_prompt": SCORE_QUESTION,
+    "same_prompt": SAME_QUESTION,
 }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, overload
+from typing import Protocol, overload
 
 from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
+from dreamr.steps import Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Chunk:
 
     text: str
     tokens: int
-    finish: Literal["stop", "length"] | None = None
+    finish: Finish | None = None
     logprob: float | None = None
     min_logprob: float | None = None
 

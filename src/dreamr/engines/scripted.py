@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -16,11 +16,10 @@ from dreamr.conversation import Conversation, Text
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
+from dreamr.steps import Finish
 
 Script: TypeAlias = str | Sequence[str] | Mapping[str, str] | Callable[[Context], str]
 Opinion: TypeAlias = float | Mapping[str, float] | Callable[[Context, str], Evidence | float]
-
-Finish: TypeAlias = Literal["stop", "length"]
 
 _WORD = re.compile(r"\s+|\S+\s*")
 

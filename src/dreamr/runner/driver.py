@@ -23,7 +23,6 @@ from dreamr.schedules import (
     Commit,
     Discard,
     ExtendJudge,
-    Finish,
     Finished,
     GrantSteps,
     Judge,
@@ -38,7 +37,7 @@ from dreamr.schedules import (
     StepDone,
     Warn,
 )
-from dreamr.steps import Step
+from dreamr.steps import Finish, Role, Step
 from dreamr.trace import (
     Event,
     JudgeEnded,
@@ -48,7 +47,6 @@ from dreamr.trace import (
     LanePaused,
     LaneResumed,
     Result,
-    Role,
     RunStarted,
     StepReady,
 )

@@ -10,9 +10,7 @@ import anyio
 
 from dreamr.engines import Candidates, Chunk
 from dreamr.gate import Query
-from dreamr.schedules import Finish
-from dreamr.steps import Step, StepFormat, StepSplitter
-from dreamr.trace import Role
+from dreamr.steps import Finish, Role, Step, StepFormat, StepSplitter
 
 CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to its own devices
 

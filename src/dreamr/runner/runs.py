@@ -14,7 +14,8 @@ from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import by_name, method
-from dreamr.trace import Event, Result, Role, RunFinished
+from dreamr.steps import Role
+from dreamr.trace import Event, Result, RunFinished
 
 
 @asynccontextmanager

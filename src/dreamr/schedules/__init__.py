@@ -9,7 +9,6 @@ from dreamr.schedules.protocol import (
     ExtendJudge,
     Fallback,
     FinalAnswer,
-    Finish,
     Finished,
     GrantSteps,
     Judge,
@@ -19,7 +18,6 @@ from dreamr.schedules.protocol import (
     LaneFailed,
     OpenLane,
     Reject,
-    Role,
     RunEnd,
     Schedule,
     ScheduleConfig,
@@ -28,6 +26,7 @@ from dreamr.schedules.protocol import (
     Warn,
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
+from dreamr.steps import Finish, Role
 
 __all__ = [
     "METHODS",

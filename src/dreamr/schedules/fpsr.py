@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from dreamr.gate import Verdict
 from dreamr.schedules.ahead import Ahead, Drafted
 from dreamr.schedules.draft_end import CUT, DRAFT_END, PREDICTED
-from dreamr.schedules.protocol import Command, Finish, ScheduleConfig, Signal
+from dreamr.schedules.protocol import Command, ScheduleConfig, Signal
 from dreamr.schedules.resampling import Race
-from dreamr.steps import Step
+from dreamr.steps import Finish, Step
 
 
 @dataclass(frozen=True, slots=True)

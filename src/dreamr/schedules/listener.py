@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dreamr.gate import Verdict
 from dreamr.schedules.protocol import (
     Command,
-    Finish,
     Judged,
     JudgeFailed,
     LaneEnded,
@@ -18,7 +17,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
-from dreamr.steps import Step
+from dreamr.steps import Finish, Step
 
 
 class Listener(ABC):

@@ -15,8 +15,8 @@ from typing import TypeAlias
 from dreamr.gate import Verdict
 from dreamr.schedules.ahead import Ahead, Drafted
 from dreamr.schedules.draft_end import DRAFT_END, PREDICTED
-from dreamr.schedules.protocol import Finish, ScheduleConfig
-from dreamr.steps import Ending, Step
+from dreamr.schedules.protocol import ScheduleConfig
+from dreamr.steps import Ending, Finish, Step
 
 _SAME = Verdict(True, 1.0, 1.0, PREDICTED)
 _OTHER = Verdict(False, 0.0, 1.0, "the target went another way")

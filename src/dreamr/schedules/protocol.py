@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.steps import Step
+from dreamr.steps import Finish, Role, Step
 
-Role: TypeAlias = Literal["draft", "target"]
-Finish: TypeAlias = Literal["stop", "length"]
 RunEnd: TypeAlias = Literal["answer", "stop", "length", "failed"]
 
 

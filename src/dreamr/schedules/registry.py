@@ -10,10 +10,11 @@ from dreamr.errors import Unsupported
 from dreamr.schedules.fpsr import Fpsr
 from dreamr.schedules.lookahead import Lookahead
 from dreamr.schedules.parse import Parse
-from dreamr.schedules.protocol import Role, Schedule, ScheduleConfig
+from dreamr.schedules.protocol import Schedule, ScheduleConfig
 from dreamr.schedules.sequential import Sequential
 from dreamr.schedules.single_model import SingleModel
 from dreamr.schedules.token_speculation import TokenSpeculation
+from dreamr.steps import Role
 
 
 @dataclass(frozen=True, slots=True)

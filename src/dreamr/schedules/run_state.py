@@ -13,7 +13,6 @@ from dreamr.schedules.protocol import (
     Commit,
     Discard,
     ExtendJudge,
-    Finish,
     Finished,
     GrantSteps,
     Judge,
@@ -23,14 +22,13 @@ from dreamr.schedules.protocol import (
     LaneFailed,
     OpenLane,
     Reject,
-    Role,
     RunEnd,
     ScheduleConfig,
     Signal,
     StepDone,
     Warn,
 )
-from dreamr.steps import Ending, Step
+from dreamr.steps import Ending, Finish, Role, Step
 
 _DRAFT_FAILURES = 3  # so many failed drafts in one run, and the target goes on alone
 

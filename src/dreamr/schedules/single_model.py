@@ -8,12 +8,12 @@ from dreamr.schedules.protocol import (
     Command,
     LaneEnded,
     LaneFailed,
-    Role,
     ScheduleConfig,
     Signal,
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
+from dreamr.steps import Role
 
 
 class SingleModel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.protocol import Finish, RunEnd, ScheduleConfig, StepDone
+from dreamr.schedules.protocol import RunEnd, ScheduleConfig, StepDone
 from dreamr.schedules.turns import Turns
-from dreamr.steps import Ending, Step
+from dreamr.steps import Ending, Finish, Step
 
 _FIRST, _MORE, _LESS, _MOST = 5, 2, 1, 32  # tokens of a guess
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from dreamr.schedules.draft_end import judge_failed
 from dreamr.schedules.listener import Listener
-from dreamr.schedules.protocol import Finish, LaneEnded, LaneFailed, ScheduleConfig, StepDone
-from dreamr.steps import Step
+from dreamr.schedules.protocol import LaneEnded, LaneFailed, ScheduleConfig, StepDone
+from dreamr.steps import Finish, Step
 
 
 class Turns(Listener):

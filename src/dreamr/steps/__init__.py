@@ -1,6 +1,6 @@
 """Cutting reasoning into steps."""
 
 from dreamr.steps.splitter import StepFormat, StepSplitter
-from dreamr.steps.step import Ending, Step
+from dreamr.steps.step import Ending, Finish, Role, Step
 
-__all__ = ["Ending", "Step", "StepFormat", "StepSplitter"]
+__all__ = ["Ending", "Finish", "Role", "Step", "StepFormat", "StepSplitter"]

@@ -1,9 +1,13 @@
-"""A step: the unit that is drafted, judged and committed."""
+"""A step: the unit that is drafted, judged and committed; who writes it, and how a stream ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, TypeAlias
+
+Role: TypeAlias = Literal["draft", "target"]  # which of the two models
+Finish: TypeAlias = Literal["stop", "length"]  # how a model's stream ended
 
 
 class Ending(Enum):

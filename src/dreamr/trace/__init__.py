@@ -1,9 +1,9 @@
 """The record of a run."""
 
+from dreamr.steps import Role
 from dreamr.trace.events import (
     CommittedStep,
     Event,
-    Finish,
     JudgeEnded,
     JudgeStarted,
     LaneClosed,
@@ -14,7 +14,6 @@ from dreamr.trace.events import (
     Note,
     Option,
     Result,
-    Role,
     RunFinished,
     RunStarted,
     StepCommitted,
@@ -39,7 +38,6 @@ __all__ = [
     "CommittedStep",
     "Event",
     "Fate",
-    "Finish",
     "JudgeEnded",
     "JudgeStarted",
     "LaneClosed",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.steps import Step
+from dreamr.schedules import RunEnd
+from dreamr.steps import Role, Step
 
-Role: TypeAlias = Literal["draft", "target"]
 Option: TypeAlias = str | int | float | bool | None
 
 
@@ -189,9 +189,6 @@ class CommittedStep:
     verdict: Verdict | None = None
 
 
-Finish: TypeAlias = Literal["answer", "stop", "length", "failed"]
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came out of a run.
@@ -206,7 +203,7 @@ class Result:
     steps: tuple[CommittedStep, ...]
     usage: Usage
     seconds: float
-    finish: Finish
+    finish: RunEnd
     error: str | None = None
     events: tuple[Event, ...] = field(default=(), repr=False)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.steps import Step
+from dreamr.steps import Role, Step
 from dreamr.trace.events import (
     Event,
     JudgeEnded,
@@ -19,7 +19,6 @@ from dreamr.trace.events import (
     LaneOpened,
     LanePaused,
     LaneResumed,
-    Role,
     StepCommitted,
     StepDiscarded,
     StepReady,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from dreamr.steps import Role
 from dreamr.trace.events import (
     Event,
     JudgeEnded,
     LaneClosed,
     LaneOpened,
     ModelUsage,
-    Role,
     StepCommitted,
     StepRejected,
     Usage,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dreamr.errors import DreamrError
 from dreamr.evaluation.simulator.clock import Clock
-from dreamr.schedules import Role
+from dreamr.steps import Role
 
 _NOTHING_LEFT = 1e-10  # seconds: rounding
 

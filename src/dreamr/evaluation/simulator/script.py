@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 from dreamr.evaluation.simulator.devices import BadScenario
 from dreamr.gate import Evidence, Verdict
-from dreamr.schedules import Finish, Role
-from dreamr.steps import Ending, Step
+from dreamr.steps import Ending, Finish, Role, Step
 
 _ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
 _REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))

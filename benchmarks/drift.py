@@ -42,7 +42,7 @@ async def measure(
     parts: dict[str, Sequence[Item]], gate: dict[str, Any], every: int, risk: float
 ) -> list[dict[str, Any]]:
     options = RunOptions(deterministic=True, **gate)
-    watch = Watch(options.settings().gate, every=every, risk=risk)
+    watch = Watch(options.run_config().gate, every=every, risk=risk)
     async with Reasoner(options) as reasoner:
         return [
             {"questions": name, **await answer_all(reasoner, watch, items)}
@@ -58,7 +58,7 @@ async def answer_all(reasoner: Reasoner, watch: Watch, items: Sequence[Item]) ->
     for number, item in enumerate(items, 1):
         asked = item.conversation
         plain += item.right((await reasoner.reason(asked)).answer)
-        right += item.right((await reasoner.reason(asked, watch=watch)).answer)
+        right += item.right((await reasoner.reason(asked, hooks=[watch])).answer)
         await watch.settled()
         for model in reasoner.models.values():
             model.engine.forget(asked)

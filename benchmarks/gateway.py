@@ -34,13 +34,12 @@ import numpy as np
 
 from dreamr import Reasoner, RunOptions
 from dreamr._provenance import provenance
-from dreamr._reasoner import Model
 from dreamr.conversation import Conversation
-from dreamr.engines import Context, ScriptedEngine
+from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from dreamr.serving.gateway import build_app, http_server, listen
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions
-from dreamr.trace import Event, Role, StepCommitted
+from dreamr.trace import Event, StepCommitted
 
 QUESTION = "How much is it?"
 FIRST_BOUND, STEP_BOUND, LEFT_BOUND, LOAD_BOUND = 5.0, 1.0, 100.0, 0.95
@@ -61,14 +60,14 @@ class Plan:
     capacity: float = float("inf")
     steps: int = STEPS
 
-    async def open(self, role: Role, _: RunOptions) -> Model:
+    async def open(self, source: ModelSource) -> Model:
         text = ["so " * (WORDS - 1) + "on\n\n"] * self.steps + ["Answer: it is 4"]
         return Model(
             ScriptedEngine(
-                name=role,
+                name=source.role,
                 script=text,
                 opinion=self.opinion,
-                token_seconds=self.target if role == "target" else self.draft,
+                token_seconds=self.target if source.role == "target" else self.draft,
                 judge_seconds=self.judge,
                 capacity=self.capacity,
             )

@@ -22,7 +22,7 @@ from typing import Any
 from dreamr._provenance import provenance
 from dreamr.evaluation.simulator import Costs, Devices, Scenario, run_scripts
 from dreamr.schedules import ScheduleConfig
-from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner
+from dreamr.serving.tuning import SETTINGS, RunSummary, Setting, Tuner
 from dreamr.trace import Event, StepRejected
 
 FIXED = [Setting(w, h) for w, h in product((1, 2, 4, 8, 16), ("eager", "idle", "on-reject"))]
@@ -45,7 +45,7 @@ def scenario(acceptance: float, cost: float, verdict: float, shared: bool) -> Sc
     )
 
 
-def run(kind: Scenario, request: int, setting: Setting) -> Shown:
+def run(kind: Scenario, request: int, setting: Setting) -> RunSummary:
     """One request of this kind."""
     refused: set[int] = set()
 
@@ -55,7 +55,7 @@ def run(kind: Scenario, request: int, setting: Setting) -> Shown:
 
     script, options = kind.script(request), setting.applied(ScheduleConfig())
     found = run_scripts([script], "fpsr", options, kind.costs, kind.devices, emit=note)
-    return Shown(found.seconds, found.runs[0].steps - len(refused), len(refused))
+    return RunSummary(found.seconds, found.runs[0].steps - len(refused), len(refused))
 
 
 def fixed(kinds: Sequence[Scenario], requests: int) -> dict[Setting, float]:

@@ -12,10 +12,9 @@ from pathlib import Path
 import anyio
 
 from dreamr import RunOptions
-from dreamr._reasoner import open_any
 from dreamr.cli import main
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Engine, SamplingParams
+from dreamr.engines import Context, Engine, SamplingParams, open_model
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.evaluation.tasks import SUITES, Item, load
 from dreamr.gate import CascadeGate, RatioGate, StepContext
@@ -44,7 +43,8 @@ async def served(url: str) -> AsyncIterator[HttpEngine]:
 
 @asynccontextmanager
 async def both(role: str, url: str) -> AsyncIterator[tuple[HttpEngine, Engine]]:
-    local = (await open_any("target" if role == "target" else "draft", RunOptions())).engine
+    source = RunOptions().source("target" if role == "target" else "draft")
+    local = (await open_model(source)).engine
     try:
         async with served(url) as engine:
             yield engine, local

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamr import RunOptions
-from dreamr._reasoner import Model
-from dreamr.engines import ScriptedEngine
+from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.trace import Role
 
 RIGHT = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
@@ -26,11 +24,11 @@ class Pair:
     errors: dict[Role, Exception] = field(default_factory=dict)
     opened: dict[Role, ScriptedEngine] = field(default_factory=dict)
 
-    async def __call__(self, role: Role, options: RunOptions) -> Model:
-        if role in self.errors:
-            raise self.errors[role]
-        script = RIGHT if role == "target" else (RIGHT[0], WRONG, RIGHT[2])
+    async def __call__(self, source: ModelSource) -> Model:
+        if source.role in self.errors:
+            raise self.errors[source.role]
+        script = RIGHT if source.role == "target" else (RIGHT[0], WRONG, RIGHT[2])
         plan: dict[str, Any] = {"script": script, "opinion": dict.fromkeys(RIGHT, 0.93)}
-        plan |= {"name": role} | (self.target if role == "target" else self.draft)
-        self.opened[role] = ScriptedEngine(**plan)
-        return Model(self.opened[role])
+        plan |= {"name": source.role} | (self.target if source.role == "target" else self.draft)
+        self.opened[source.role] = ScriptedEngine(**plan)
+        return Model(self.opened[source.role])

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 import anyio
 from pairs import RIGHT, Pair
 
-from dreamr import RunOptions
-from dreamr._reasoner import Model
-from dreamr.engines import Chunk, Context, SamplingParams, ScriptedEngine
+from dreamr.engines import Chunk, Context, Model, ModelSource, SamplingParams, ScriptedEngine
 from dreamr.gate import VERDICT, Evidence, Query
-from dreamr.trace import Role
 
 OTHER_WORDS = "Milk is 1.20.\n\n"
 
@@ -32,12 +29,12 @@ class Straying(Pair):
     hanging: bool = False
     compared: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
-    async def __call__(self, role: Role, options: RunOptions) -> Model:
-        if role == "draft":
-            self.opened[role] = ScriptedEngine(script=self._draft, **self.draft)
+    async def __call__(self, source: ModelSource) -> Model:
+        if source.role == "draft":
+            self.opened[source.role] = ScriptedEngine(script=self._draft, **self.draft)
         else:
-            self.opened[role] = _Target(self)
-        return Model(self.opened[role])
+            self.opened[source.role] = _Target(self)
+        return Model(self.opened[source.role])
 
     def _draft(self, context: Context) -> str:
         return "".join((RIGHT[0], self.says, RIGHT[2])[len(context.prefix) :])

@@ -38,7 +38,7 @@ def test_a_wrong_value_is_named(wrong: dict[str, Any], message: str) -> None:
 
 def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
     found = {
-        token_reuse: RunOptions(token_reuse=token_reuse).settings().sampling  # type: ignore[arg-type]
+        token_reuse: RunOptions(token_reuse=token_reuse).run_config().sampling  # type: ignore[arg-type]
         for token_reuse in ("off", "verified", "ngram")
     }
     assert [(draw.token_reuse, draw.lookup) for draw in found.values()] == [
@@ -49,13 +49,13 @@ def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
 
 
 def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
-    assert RunOptions(resamples=2).settings().options.resamples == 2
+    assert RunOptions(resamples=2).run_config().options.resamples == 2
     with pytest.raises(BadOption, match="--resamples"):
         RunOptions(resamples=2, deterministic=True)
 
 
 def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:
-    gate = RunOptions(gate="cascade", draft_confidence=0.9).settings().gate
+    gate = RunOptions(gate="cascade", draft_confidence=0.9).run_config().gate
     assert gate == CascadeGate(0.7, draft_confidence=0.9)
     with pytest.raises(BadOption, match="--gate cascade"):
         RunOptions(draft_confidence=0.9)
@@ -77,7 +77,7 @@ def test_every_option_reaches_the_runner() -> None:
         top_p=0.9,
         seed=5,
     )
-    settings = options.settings()
+    settings = options.run_config()
     assert settings.method == "sequential"
     assert dataclasses.asdict(settings.options) == {
         "window": 3,
@@ -100,9 +100,9 @@ def test_only_the_models_that_a_method_uses_are_needed() -> None:
 
 
 def test_each_method_has_its_own_gate() -> None:
-    gates = {name: RunOptions(method=name).settings().gate for name in METHODS}  # type: ignore[arg-type]
+    gates = {name: RunOptions(method=name).run_config().gate for name in METHODS}  # type: ignore[arg-type]
     assert gates["specreason"] == ScoreGate(7)
-    assert RunOptions(method="specreason", score=9).settings().gate == ScoreGate(9)
+    assert RunOptions(method="specreason", score=9).run_config().gate == ScoreGate(9)
     assert gates["lookahead"] == SameGate()
     assert gates["token-sd"] == AgreementGate()
     assert gates["fpsr"] == gates["sequential"] == gates["parse"] == RatioGate(0.7)

@@ -58,7 +58,7 @@ def test_a_tuner_chooses_the_settings_of_each_run_and_learns_from_it(pair: Pair)
     async def ask() -> None:
         async with Reasoner(RunOptions(window=3), open_model=pair) as reasoner:
             for options in (None, SEQUENTIAL):
-                result = await reasoner.reason(QUESTION, options=options, tuner=tuner)
+                result = await reasoner.reason(QUESTION, options=options, hooks=[tuner])
                 (started,) = [e for e in result.events if isinstance(e, RunStarted)]
                 chosen.append(started.options["window"])
 
@@ -73,12 +73,12 @@ def test_a_tuner_learns_from_a_run_that_is_streamed_or_blocks(pair: Pair) -> Non
 
     async def ask() -> None:
         async with Reasoner(open_model=pair) as reasoner:
-            async for _ in reasoner.stream(QUESTION, tuner=streamed):
+            async for _ in reasoner.stream(QUESTION, hooks=[streamed]):
                 pass
 
     run(ask())
     with Reasoner(open_model=pair) as reasoner:
-        reasoner.ask(QUESTION, tuner=blocking)
+        reasoner.ask(QUESTION, hooks=[blocking])
     kind = kind_of(Conversation.from_prompt(QUESTION))
     assert SETTINGS[0][0] not in (streamed.choose(kind), blocking.choose(kind))
 
@@ -88,7 +88,7 @@ def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
 
     async def ask() -> None:
         async with Reasoner(open_model=pair) as reasoner:
-            await reasoner.reason(QUESTION, tuner=tuner)
+            await reasoner.reason(QUESTION, hooks=[tuner])
 
     with pytest.raises(RunFailed):
         run(ask())
@@ -296,6 +296,6 @@ def test_a_reasoner_opened_for_blocking_use_says_so_to_coroutines(pair: Pair) ->
 
 
 def test_what_local_models_need_is_said_where_it_is_missing(monkeypatch: Any) -> None:
-    monkeypatch.setattr("dreamr._reasoner.find_spec", lambda name: None)
+    monkeypatch.setattr("dreamr.engines.open.find_spec", lambda name: None)
     with pytest.raises(Unsupported, match=r"dreamr\[local\]"), Reasoner():
         pass

@@ -6,17 +6,18 @@ the Python API takes it as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from dreamr._option_specs import BadOption, OptionSpec, check_options
-from dreamr.engines import SamplingParams
+from dreamr.engines import ModelSource, SamplingParams
 from dreamr.gate import (
     AdaptiveGate,
     AgreementGate,
     CascadeGate,
     Gate,
     LikelihoodGate,
+    Profile,
     RatioGate,
     SameGate,
     ScoreGate,
@@ -217,8 +218,16 @@ class RunOptions:
                 "only a cascade trusts the draft: add --gate cascade to --draft-confidence"
             )
 
-    def settings(self) -> RunConfig:
-        """What the runner takes."""
+    def run_config(self, profile: Profile | None = None) -> RunConfig:
+        """What the runner takes.
+
+        Args:
+            profile: the one that the options name, once it has been read; its gate decides.
+
+        Raises:
+            BadOption: the profile does not hold for these options.
+            ValueError: the options name a profile, and none is given.
+        """
         lookup = self.method == "prompt-lookup" or self.token_reuse == "ngram"
         return RunConfig(
             method=self.method,
@@ -231,7 +240,7 @@ class RunOptions:
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,
             ),
-            gate=self._gate(),
+            gate=self._gate(profile),
             sampling=SamplingParams(
                 temperature=self.temperature,
                 top_p=self.top_p,
@@ -241,7 +250,7 @@ class RunOptions:
             ),
         )
 
-    def _gate(self) -> Gate:
+    def _gate(self, profile: Profile | None) -> Gate:
         match self.method:
             case "specreason":
                 return ScoreGate(self.score)
@@ -250,13 +259,15 @@ class RunOptions:
             case "token-sd":
                 return AgreementGate()
             case _:
-                return self._own_gate()
+                return self._own_gate(profile)
 
-    def _own_gate(self) -> Gate:
+    def _own_gate(self, profile: Profile | None) -> Gate:
         if self.profile is not None:
-            from dreamr.evaluation.calibration import profiled_gate
-
-            return profiled_gate(self)
+            if profile is None:
+                raise ValueError(f"the profile {self.profile} has to be read before a run")
+            if method(self.method).judges:  # one model alone decides nothing, and keeps no promise
+                profile.check_options(asdict(self))
+            return profile.gate
         match self.gate:
             case "adaptive":
                 return AdaptiveGate(self.threshold)
@@ -270,6 +281,20 @@ class RunOptions:
                 return LikelihoodGate(self.threshold)
             case "ratio":
                 return RatioGate(self.threshold)
+
+    def source(self, role: Role) -> ModelSource:
+        """Where the model of a role comes from."""
+        target = role == "target"
+        device = self.device if target or self.draft_device is None else self.draft_device
+        return ModelSource(
+            role=role,
+            name=self.target if target else self.draft,
+            server_model=self.target_model if target else self.draft_model,
+            judge_prompt=self.judge_prompt,
+            answer_marker=self.answer_marker,
+            device=device,
+            threads=self.threads,
+        )
 
     @property
     def roles(self) -> tuple[Role, ...]:

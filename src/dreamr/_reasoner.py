@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypedDict, Unpack
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,109 +18,26 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
+from dreamr._profiles import open_profile
 from dreamr.conversation import Conversation, ImageSource, read_image
-from dreamr.engines import Engine
-from dreamr.errors import DreamrError, RunFailed, Unsupported
-from dreamr.runner import run
-from dreamr.serving.drift import Watch
-from dreamr.serving.tuning import Shown, Tuner, kind_of
-from dreamr.steps import StepFormat
-from dreamr.trace import Event, Result, Role
+from dreamr.engines import Model, OpenModel, open_model
+from dreamr.errors import DreamrError, RunFailed
+from dreamr.gate import Gate, Profile
+from dreamr.runner import RunConfig, RunHook, RunScope, run
+from dreamr.steps import Role, StepFormat
+from dreamr.trace import Event, Result
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """An engine, and how its model marks steps and answers; the target's marks hold for a run."""
+class RunArguments(TypedDict, total=False):
+    """What may be said of one run.
 
-    engine: Engine
-    step_format: StepFormat = field(default_factory=StepFormat)
-
-
-OpenModel: TypeAlias = Callable[[Role, RunOptions], Awaitable[Model]]
-
-
-_PAIR = Path(__file__).parents[2] / "testbed/src/dreamr_testbed/pair"
-EMBEDDED = {"embedded": "draft", "embedded-before-sapo": "draft-before-sapo"}
-
-
-def local_model(role: Role, options: RunOptions) -> str:
-    """Folder or hub id of the model that the options name for a role, or of the embedded one.
-
-    A draft of the embedded pair can be named too: the one that ships, or the one before SAPO.
+    options: of this run alone; the models were chosen when the Reasoner was made. on_event: sees
+    each event as it happens. hooks: called before and after the run, in this order.
     """
-    chosen = options.target if role == "target" else options.draft
-    if role == "draft" and chosen in EMBEDDED:
-        return str(_PAIR / EMBEDDED[chosen])
-    return chosen or str(_PAIR / role)
 
-
-async def open_any(role: Role, options: RunOptions) -> Model:
-    """Reach the model that the options name for a role: behind an address, or in a process of ours.
-
-    Raises:
-        ModelNotFound: there is no such model, or no server.
-        Unsupported: what local models need is not installed.
-        EngineError: a server that cannot be built upon.
-    """
-    name = options.target if role == "target" else options.draft
-    if name is not None and name.startswith(("http://", "https://")):
-        return await _open_served(role, options)
-    return await _open_local(role, options)
-
-
-async def _open_served(role: Role, options: RunOptions) -> Model:
-    # Imported where it is used: every command would else wait for it.
-    from dreamr.engines.http import HttpEngine, HttpOptions
-
-    of_target = role == "target"
-    engine = await HttpEngine.open(
-        HttpOptions(
-            url=str(options.target if of_target else options.draft),
-            model=options.target_model if of_target else options.draft_model,
-            api_key=os.environ.get(f"DREAMR_{role.upper()}_API_KEY")
-            or os.environ.get("DREAMR_API_KEY"),
-            judge_prompt=options.judge_prompt,
-        )
-    )
-    return Model(engine, _step_format(options))
-
-
-async def _open_local(role: Role, options: RunOptions) -> Model:
-    """A model in a worker process of its own: the one that the options name, or the embedded."""
-    for needed in ("torch", "transformers"):
-        if find_spec(needed) is None:  # the worker imports them, where nobody would see it fail
-            raise Unsupported(
-                f"local models need {needed}, which is not installed: pip install 'dreamr[local]', "
-                "or give --target and --draft as addresses of servers"
-            )
-    from dreamr.engines.local import LocalEngine, LocalOptions
-
-    model = local_model(role, options)
-    device = options.device
-    if role == "draft" and options.draft_device is not None:
-        device = options.draft_device
-    engine = await LocalEngine.open(
-        model,
-        LocalOptions(device=device, threads=options.threads, judge_prompt=options.judge_prompt),
-    )
-    hints = engine.hints
-    marks = {
-        "delimiter": hints.delimiter,
-        "answer_marker": hints.answer_marker,
-        "max_tokens": hints.max_step_tokens,
-    }
-    return Model(engine, _step_format(options, marks))
-
-
-def _step_format(options: RunOptions, marks: Mapping[str, Any] | None = None) -> StepFormat:
-    """How steps and answers are marked: as the options say, then as the model's folder does."""
-    said = {name: mark for name, mark in (marks or {}).items() if mark is not None}
-    if options.answer_marker is not None:
-        said["answer_marker"] = options.answer_marker
-    try:
-        return StepFormat(**said)
-    except ValueError as error:
-        raise BadOption(f"answer-marker: {error}") from error
+    options: RunOptions | None
+    on_event: Callable[[Event], None] | None
+    hooks: Sequence[RunHook]
 
 
 class Reasoner:
@@ -145,17 +59,18 @@ class Reasoner:
     """
 
     def __init__(
-        self, options: RunOptions | None = None, *, open_model: OpenModel = open_any
+        self, options: RunOptions | None = None, *, open_model: OpenModel = open_model
     ) -> None:
         """Nothing is loaded yet.
 
         Args:
             options: which models, which method, which limits.
-            open_model: opens the model of a role; called once a role, for both side by side.
+            open_model: opens a model; called once a role, for both side by side.
         """
         self.options = options or RunOptions()
         self._open_model = open_model
         self._models: dict[Role, Model] = {}
+        self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
         self._thread = 0  # where the event loop of the models runs
         self._portal: BlockingPortal | None = None
@@ -209,28 +124,16 @@ class Reasoner:
         self,
         question: str | Conversation,
         *images: ImageSource,
-        options: RunOptions | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        watch: Watch | None = None,
-        tuner: Tuner | None = None,
+        **arguments: Unpack[RunArguments],
     ) -> Result:
         """Reason to the end, and block until then. Arguments and errors: `reason`.
 
-        `on_event` is called on a background thread.
+        `on_event` and hooks are called on a background thread.
         """
         portal = self._portal
         if portal is None:
             raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
-        job = partial(
-            self.reason,
-            question,
-            *images,
-            options=options,
-            on_event=on_event,
-            watch=watch,
-            tuner=tuner,
-        )
-        future = portal.start_task_soon(job)
+        future = portal.start_task_soon(partial(self.reason, question, *images, **arguments))
         self._asked.add(future)
         try:
             if self._portal is not portal:  # closed before it could know of this future
@@ -246,63 +149,50 @@ class Reasoner:
         self,
         question: str | Conversation,
         *images: ImageSource,
-        options: RunOptions | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        watch: Watch | None = None,
-        tuner: Tuner | None = None,
+        **arguments: Unpack[RunArguments],
     ) -> Result:
         """Reason to the end.
 
         Args:
             question: text, or a whole conversation (and then no pictures beside it).
             images: come before the question's text; read by `dreamr.conversation.read_image`.
-            options: of this run alone; which models there are was chosen before.
-            on_event: sees each event as it happens.
-            watch: if the options have its gate, it sets the threshold, and audits afterwards.
-            tuner: chooses window, fallback and resamples of method fpsr, and learns from the run.
+            arguments: see `RunArguments`.
 
         Raises:
             ConversationError: the question or a picture cannot be used.
+            BadOption: the options name another profile than those of the Reasoner, or the profile
+                does not hold for them.
             Unsupported: the models lack what was asked for.
             RunFailed: an engine was lost (its `result` holds what there is), or this was closed.
         """
-        self._check_open()
+        tasks = self._check_open()
         conversation = await self._conversation(question, images)
-        models = self._models
-        settings = replace((options or self.options).settings(), step_format=self.step_format)
-        if watch is not None and not watch.concerns(settings.gate):
-            watch = None
-        if watch is not None:
-            settings = replace(settings, gate=watch.gate)
-        kind, setting = kind_of(conversation), None
-        if tuner is not None and settings.method == "fpsr":
-            setting = tuner.choose(kind)
-            settings = replace(settings, options=setting.applied(settings.options))
-        target = models["target"].engine if "target" in models else None
-        shown = None
+        config = self._run_config(arguments.get("options") or self.options)
+        target, draft = (self._models.get(role) for role in ("target", "draft"))
+        target_engine = target.engine if target is not None else None
+        scope = RunScope(conversation, self.step_format, target_engine, tasks)
+        hooks = arguments.get("hooks", ())
+        for hook in hooks:
+            config = hook.before_run(scope, config)
+        result = None
         try:
             result = await run(
                 conversation,
-                target=target,
-                draft=models["draft"].engine if "draft" in models else None,
-                settings=settings,
-                on_event=on_event,
+                target=target_engine,
+                draft=draft.engine if draft is not None else None,
+                settings=config,
+                on_event=arguments.get("on_event"),
             )
-            shown = Shown.of(result)
         finally:
-            if tuner is not None and setting is not None:
-                tuner.learn(kind, setting, shown)
-        if watch is not None and target is not None and self._tasks is not None:
-            watch.follow(self._tasks, target, self.step_format, conversation, result)
+            for hook in hooks:
+                hook.after_run(scope, result)
         return result
 
     async def stream(
         self,
         question: str | Conversation,
         *images: ImageSource,
-        options: RunOptions | None = None,
-        watch: Watch | None = None,
-        tuner: Tuner | None = None,
+        **arguments: Unpack[RunArguments],
     ) -> AsyncGenerator[Event, None]:
         """Reason, and yield each event as it happens; the last is `RunFinished`.
 
@@ -311,20 +201,21 @@ class Reasoner:
         """
         tasks = self._check_open()
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        heard = arguments.get("on_event")
         failures: list[Exception] = []
         scope = anyio.CancelScope()
+
+        def hear(event: Event) -> None:
+            send.send_nowait(event)
+            if heard is not None:
+                heard(event)
+
+        both: RunArguments = {**arguments, "on_event": hear}
 
         async def work() -> None:
             with scope, send:
                 try:
-                    await self.reason(
-                        question,
-                        *images,
-                        options=options,
-                        on_event=send.send_nowait,
-                        watch=watch,
-                        tuner=tuner,
-                    )
+                    await self.reason(question, *images, **both)
                 except Exception as error:
                     failures.append(error)
 
@@ -339,6 +230,11 @@ class Reasoner:
             receive.close()
         if failures:
             raise failures[0]
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of runs with the Reasoner's own options."""
+        return self._run_config(self.options).gate
 
     @property
     def models(self) -> Mapping[Role, Model]:
@@ -368,12 +264,25 @@ class Reasoner:
         question.check()
         return question
 
+    def _run_config(self, options: RunOptions) -> RunConfig:
+        profile = self._profile if options.profile == self.options.profile else None
+        if options.profile is not None and profile is None:
+            raise BadOption(
+                f"the profile {options.profile} was not read when the Reasoner opened: give it to "
+                "Reasoner(RunOptions(profile=...))"
+            )
+        return replace(options.run_config(profile), step_format=self.step_format)
+
     async def _open(self) -> None:
         async def open_one(role: Role) -> None:
-            self._models[role] = await self._open_model(role, self.options)
+            self._models[role] = await self._open_model(self.options.source(role))
+
+        async def read_profile() -> None:
+            self._profile = await anyio.to_thread.run_sync(open_profile, self.options)
 
         try:
             async with anyio.create_task_group() as group:
+                group.start_soon(read_profile)
                 for role in self.options.roles:
                     group.start_soon(open_one, role)
         except BaseException as error:

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed import PAIR
+from dreamr_testbed import PAIR, RECEIPT
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import solve
 from dreamr_testbed.recipe.models import load_model
@@ -14,8 +14,6 @@ from transformers import PreTrainedTokenizerFast
 from dreamr import Reasoner, RunOptions
 from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
 from dreamr.schedules import METHODS
-
-RECEIPT = PAIR.parent / "examples" / "receipt.png"
 
 
 def test_target_and_both_drafts_take_at_most_forty_megabytes():

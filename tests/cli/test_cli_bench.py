@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from dreamr import RunOptions
-from dreamr._reasoner import Model
 from dreamr.cli import main
-from dreamr.engines import ScriptedEngine
-from dreamr.schedules import Role
+from dreamr.engines import Model, ModelSource, ScriptedEngine
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 SMALL = ["--task", "vqa", "--method", "target", "--method", "fpsr", "--limit", "2"]
 
 
-async def scripted(role: Role, options: RunOptions) -> Model:
-    return Model(ScriptedEngine(script=OWN, name=role))
+async def scripted(source: ModelSource) -> Model:
+    return Model(ScriptedEngine(script=OWN, name=source.role))
 
 
 def bench(out: Path, *more: str) -> int:

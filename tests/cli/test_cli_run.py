@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 from pairs import RIGHT, Pair
 
-from dreamr import RunOptions
+from dreamr import Reasoner, RunOptions
 from dreamr.cli import main
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
@@ -236,16 +236,18 @@ def test_options_come_from_flag_then_environment_then_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[RunOptions] = []
+    real = Reasoner
 
-    async def spy(role: Any, options: RunOptions) -> Any:
+    def spy(options: RunOptions, **rest: Any) -> Reasoner:
         seen.append(options)
-        return await Pair()(role, options)
+        return real(options, **rest)
 
     monkeypatch.setenv("DREAMR_WINDOW", "7")
     monkeypatch.setenv("DREAMR_THRESHOLD", "0.6")
     monkeypatch.setenv("DREAMR_DETERMINISTIC", "1")
     argv = ["run", QUESTION, "--method", "target", "--threshold", "0.5", "--draft-device", "cuda:1"]
-    assert main(argv, open_model=spy) == 0
+    monkeypatch.setattr("dreamr.cli.run.Reasoner", spy)
+    assert main(argv, open_model=Pair()) == 0
     assert seen == [
         RunOptions(
             method="target", window=7, threshold=0.5, deterministic=True, draft_device="cuda:1"

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 from pairs import Pair
 
-from dreamr import RunOptions
-from dreamr._reasoner import Model
 from dreamr.cli import main
-from dreamr.engines import ScriptedEngine
-from dreamr.trace import Role
+from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.training import Records
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -24,7 +21,7 @@ FEW = (
 )
 
 
-async def moody(role: Role, options: RunOptions) -> Model:
+async def moody(source: ModelSource) -> Model:
     """A target whose opinion differs from step to step."""
     return Model(ScriptedEngine(script="Answer: 1", opinion=lambda _, text: len(text) % 7 / 6))
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dreamr._reasoner import Model
-from dreamr.engines import ScriptedEngine
+from dreamr.engines import Model, ScriptedEngine
 from dreamr.evaluation.tasks import load
 from dreamr.training import Grader, measure
 

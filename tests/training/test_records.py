@@ -59,12 +59,12 @@ def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
 
     async def work() -> Record:
         options = RunOptions(method="sequential")
-        engines = {role: (await pair(role, options)).engine for role in options.roles}
+        engines = {role: (await pair(options.source(role))).engine for role in options.roles}
         result = await run(
             conversation,
             target=engines["target"],
             draft=engines["draft"],
-            settings=options.settings(),
+            settings=options.run_config(),
         )
         return record_of("mine", conversation, result)
 

@@ -16,14 +16,11 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 from trl import GRPOTrainer
 
-from dreamr import RunOptions
-from dreamr._reasoner import Model
-from dreamr.engines import Capabilities, Context, ScriptedEngine
+from dreamr.engines import Capabilities, Context, Model, ModelSource, ScriptedEngine
 from dreamr.engines.local._detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
 from dreamr.steps import StepSplitter
-from dreamr.trace import Role
 from dreamr.training import (
     TERMS,
     BadReward,
@@ -68,7 +65,7 @@ class Scripted:
         self.plan = {"script": "One.\n\nAnswer: 1", "opinion": moody, **plan}
         self.engines: list[ScriptedEngine] = []
 
-    async def __call__(self, role: Role, options: RunOptions) -> Model:
+    async def __call__(self, source: ModelSource) -> Model:
         self.engines.append(ScriptedEngine(**self.plan))
         return Model(self.engines[-1])
 

@@ -12,12 +12,10 @@ from dreamr_testbed import PAIR
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from dreamr import Conversation, RunOptions
-from dreamr._reasoner import Model
-from dreamr.engines import Context, ScriptedEngine
+from dreamr import Conversation
+from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from dreamr.evaluation.tasks import _ADDED as ADDED  # type: ignore[attr-defined]
 from dreamr.evaluation.tasks import Item, Items, Split, add_task
-from dreamr.trace import Role
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, SapoOptions, to_line
 from dreamr.training.from_records import train_from_records
 from dreamr.training.records import Recorded, Rejected
@@ -68,7 +66,7 @@ def sums() -> object:
     ADDED.pop("sums")
 
 
-async def moody(role: Role, options: RunOptions) -> Model:
+async def moody(source: ModelSource) -> Model:
     """A target whose opinion differs from text to text."""
 
     def opinion(context: Context, text: str) -> float:

@@ -18,8 +18,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dreamr import Reasoner, RunFailed, RunOptions, Unsupported
-from dreamr._reasoner import Model
-from dreamr.engines import Context, ScriptedEngine
+from dreamr.engines import Context, Model, ScriptedEngine
 from dreamr.errors import EngineLost
 from dreamr.evaluation.tasks import load
 from lmms_eval.api.instance import Instance

@@ -16,8 +16,8 @@ import typer
 from typer.exceptions import TyperException
 
 from dreamr._option_specs import BadOption
-from dreamr._reasoner import OpenModel, open_any
 from dreamr._version import __version__
+from dreamr.engines import OpenModel, open_model
 from dreamr.errors import DreamrError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -82,7 +82,7 @@ _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
 }
 
 
-def build_app(open_model: OpenModel = open_any, name: str | None = None) -> typer.Typer:
+def build_app(open_model: OpenModel = open_model, name: str | None = None) -> typer.Typer:
     """The command of this name, over models from `open_model`; all, if there is none such."""
     app = typer.Typer(
         name="dreamr",
@@ -96,7 +96,7 @@ def build_app(open_model: OpenModel = open_any, name: str | None = None) -> type
     return app
 
 
-def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_any) -> int:
+def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_model) -> int:
     """Run the command line `argv` (default: the process's) and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not a failure.

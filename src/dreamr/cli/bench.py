@@ -15,11 +15,12 @@ from rich.console import Console
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
+from dreamr._profiles import open_profile
 from dreamr._provenance import provenance, weights_hash
-from dreamr._reasoner import OpenModel, local_model
 from dreamr.cli.flags import option_parameters, with_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
+from dreamr.engines import OpenModel
 from dreamr.evaluation.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
 from dreamr.evaluation.tasks import SUITES, TASKS
 
@@ -89,8 +90,9 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
         )
         console, total = stderr_console(), plan.samples()
         if not out.exists():
+            profile = open_profile(plan.options)
             for name in plan.methods:  # what cannot run leaves no folder behind
-                PRESETS[name].options(plan.options).settings()
+                PRESETS[name].options(plan.options).run_config(profile)
         with Folder(out, plan) as folder:
             if len(folder.done) < total:
                 folder.begin_session(_session(plan))
@@ -152,8 +154,8 @@ def _session(plan: Plan) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
         "models": {
-            "target": _model(options.target, local_model("target", options)),
-            "draft": _model(options.draft, local_model("draft", options)),
+            "target": _model(options.target, options.source("target").location),
+            "draft": _model(options.draft, options.source("draft").location),
         },
     }
 

@@ -16,27 +16,23 @@ from rich.table import Table
 from dreamr._option_specs import BadOption, listed
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
-from dreamr._reasoner import Model, OpenModel
+from dreamr._profiles import model_identities
 from dreamr.cli.flags import option_parameters, with_flags
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
+from dreamr.engines import Model, OpenModel
 from dreamr.errors import RunFailed
 from dreamr.evaluation.calibration import (
     FEW_THRESHOLDS,
     KINDS,
-    Bounds,
     Calibrated,
-    Profile,
-    Reference,
     calibrate,
     calibrate_answers,
     family,
     judged_steps,
-    models_of,
-    write_profile,
 )
 from dreamr.evaluation.tasks import SUITES, Item, load
-from dreamr.gate import strictness
+from dreamr.gate import Bounds, Profile, Reference, strictness, write_profile
 from dreamr.trace import Role
 
 _FLAGS = (
@@ -140,7 +136,7 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
             "accepted_tokens": best.accepted_tokens,
         }
         kept = _values(chosen, _KEPT) if by == "answers" else {}
-        models = models_of(chosen)
+        models = model_identities(chosen)
         write_profile(
             out, Profile(best.gate, risk, confidence, models, data, measured, by, reference, kept)
         )
@@ -172,7 +168,7 @@ class _Calibration:
         async with AsyncExitStack() as stack:
 
             async def opened(role: Role) -> Model:
-                model = await open_model(role, self.options)
+                model = await open_model(self.options.source(role))
                 stack.push_async_callback(model.engine.aclose)
                 return model
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from dreamr._options import RunOptions
-from dreamr._reasoner import OpenModel
 from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
 from dreamr.schedules import Role
 
@@ -72,7 +72,7 @@ async def _doctor(options: RunOptions, open_model: OpenModel, as_json: bool) -> 
     for role in roles:
         async with AsyncExitStack() as stack:
             try:
-                model = await open_model(role, options)
+                model = await open_model(options.source(role))
             except DreamrError as error:
                 if not as_json:
                     console.print(f"[bold]{role}[/]")

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from dreamr._option_specs import option_specs
 from dreamr._options import RunOptions
-from dreamr._reasoner import OpenModel, Reasoner
+from dreamr._reasoner import Reasoner
 from dreamr.cli.flags import option_parameters, with_flags
 from dreamr.cli.screen import stderr_console
+from dreamr.engines import OpenModel
 from dreamr.errors import Unsupported
 from dreamr.serving.options import ServeOptions
 

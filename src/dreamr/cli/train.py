@@ -21,11 +21,11 @@ from rich.table import Table
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
-from dreamr._reasoner import Model, OpenModel
 from dreamr.cli.flags import option_parameters, with_flags
 from dreamr.cli.outputs import Output
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
+from dreamr.engines import Model, OpenModel
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import SUITES, Items, load
 from dreamr.gate import RatioGate
@@ -166,7 +166,7 @@ async def _measure(
     async with AsyncExitStack() as stack:
 
         async def opened(role: Role) -> Model:
-            model = await open_model(role, options)
+            model = await open_model(options.source(role))
             stack.push_async_callback(model.engine.aclose)
             return model
 

@@ -1,5 +1,7 @@
 """Models behind one narrow protocol."""
 
+from dreamr.engines.named import model_names
+from dreamr.engines.open import Model, ModelSource, OpenModel, open_model
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, SamplingParams
 from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
@@ -10,7 +12,12 @@ __all__ = [
     "Context",
     "Engine",
     "Failure",
+    "Model",
+    "ModelSource",
+    "OpenModel",
     "SamplingParams",
     "ScriptedEngine",
+    "model_names",
+    "open_model",
     "words",
 ]

@@ -1,26 +1,16 @@
 """The rule that turns evidence into accept or reject."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from dreamr.gate.adaptive import AdaptiveGate
 from dreamr.gate.cascade import CascadeGate, LikelihoodGate
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.labels import Labels
 from dreamr.gate.learned import SIGNALS, LearnedGate, signals
 from dreamr.gate.peers import AgreementGate, SameGate, ScoreGate
+from dreamr.gate.profile import Bounds, Profile, Reference, read_profile, write_profile
 from dreamr.gate.query import VERDICT, Asks, Query
+from dreamr.gate.registry import GATES
 from dreamr.gate.strictness import at_strictness, strictness
 from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict, stricter
-
-# Those of this project, by the names that people give; the others belong to a method.
-GATES: Mapping[str, type[Any]] = {
-    "ratio": RatioGate,
-    "adaptive": AdaptiveGate,
-    "cascade": CascadeGate,
-    "likelihood": LikelihoodGate,
-    "learned": LearnedGate,
-}
 
 __all__ = [
     "GATES",
@@ -29,20 +19,25 @@ __all__ = [
     "AdaptiveGate",
     "AgreementGate",
     "Asks",
+    "Bounds",
     "CascadeGate",
     "Evidence",
     "Gate",
     "Labels",
     "LearnedGate",
     "LikelihoodGate",
+    "Profile",
     "Query",
     "RatioGate",
+    "Reference",
     "SameGate",
     "ScoreGate",
     "StepContext",
     "Verdict",
     "at_strictness",
+    "read_profile",
     "signals",
     "stricter",
     "strictness",
+    "write_profile",
 ]

@@ -1,8 +1,9 @@
 """Driving a schedule over engines."""
 
 from dreamr.runner.config import RunConfig
+from dreamr.runner.hooks import RunHook, RunScope
 from dreamr.runner.recorder import decision
 from dreamr.runner.runs import open_run, run
 from dreamr.runner.signal_queue import SignalQueue
 
-__all__ = ["RunConfig", "SignalQueue", "decision", "open_run", "run"]
+__all__ = ["RunConfig", "RunHook", "RunScope", "SignalQueue", "decision", "open_run", "run"]

@@ -16,7 +16,6 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
 from dreamr._provenance import weights_hash
-from dreamr._reasoner import local_model
 from dreamr.engines.local._load import quiet, resolve
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import RunFolder
@@ -82,7 +81,7 @@ def train_from_records(
     quiet()
     disable_progress_bars()
     learnt = examples(records, options)
-    draft = resolve(local_model("draft", RunOptions(draft=options.draft)))
+    draft = resolve(RunOptions(draft=options.draft).source("draft").location)
     given = config_file(options.config)
     made = {
         **options.to_json(),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
-from dreamr.engines import SamplingParams
+from dreamr.engines import Model, SamplingParams
 from dreamr.evaluation.tasks import Item, Items
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.rollout import figures

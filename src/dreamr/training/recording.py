@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from dreamr._options import RunOptions
-from dreamr._reasoner import OpenModel, open_any
 from dreamr._side_by_side import side_by_side
+from dreamr.engines import OpenModel, open_model
 from dreamr.evaluation.bench import Models
 from dreamr.runner import run
 from dreamr.training.errors import BadTraining
@@ -22,7 +21,7 @@ async def record(
     options: RunOptions,
     *,
     most: int = 8,
-    open_model: OpenModel = open_any,
+    open_model: OpenModel = open_model,
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> None:
     """Run the method of the options on every problem that the file does not hold yet.
@@ -49,7 +48,7 @@ async def record(
         raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
     with file:
         async with Models(options, frozenset(options.roles), open_model) as models:
-            settings = replace(options.settings(), step_format=models.leading.step_format)
+            settings = models.run_config(options)
             engines = {role: models[role].engine for role in options.roles}
 
             async def solve(number: int) -> None:

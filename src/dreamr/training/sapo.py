@@ -11,7 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from trl import GRPOConfig
 
 from dreamr._provenance import weights_hash
-from dreamr._reasoner import Model, OpenModel, local_model, open_any
+from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.local._detokenize import Texts
 from dreamr.engines.local._load import quiet, resolve
 from dreamr.gate import RatioGate
@@ -56,7 +56,7 @@ def train_sapo(
     options: SapoOptions,
     out: Path,
     *,
-    open_model: OpenModel = open_any,
+    open_model: OpenModel = open_model,
     on_step: OnStep = lambda step, row: None,
 ) -> Path:
     """Train a draft until its last step, from a checkpoint if there is one.
@@ -81,12 +81,12 @@ def train_sapo(
         task_names(options.task), options.problems, options.seed, options.plugin
     )
     scheme = options.scheme()
-    draft = resolve(local_model("draft", options.run_options()))
+    draft = resolve(options.run_options().source("draft").location)
     given = config_file(options.config)
     made = {
         **options.to_json(),
         "draft_weights": weights_hash(Path(draft)),
-        "target_weights": weights_hash(Path(local_model("target", options.run_options()))),
+        "target_weights": weights_hash(Path(options.run_options().source("target").location)),
         "config": given,
     }
     folder = open_folder(out, made)
@@ -134,7 +134,7 @@ def _graders(
     with start_blocking_portal(name="dreamr") as portal, ExitStack() as stack:
         models: list[Model] = []
         for _ in range(options.graders):
-            models.append(portal.call(open_model, "target", options.run_options()))
+            models.append(portal.call(open_model, options.run_options().source("target")))
             stack.callback(portal.call, models[-1].engine.aclose)
         yield portal, models
 

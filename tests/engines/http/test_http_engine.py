@@ -9,9 +9,8 @@ import httpx2
 import pytest
 from served import FORGETFUL, THINKING, Served
 
-from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, read_image
-from dreamr.engines import Chunk, Context, SamplingParams
+from dreamr.engines import Chunk, Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported

@@ -16,16 +16,14 @@ import pytest
 
 from dreamr import RunOptions
 from dreamr._option_specs import BadOption
-from dreamr._reasoner import Model, OpenModel
-from dreamr.engines import Failure, ScriptedEngine
+from dreamr._profiles import model_identities, open_profile
+from dreamr.engines import Failure, Model, ModelSource, OpenModel, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported
 from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
 from dreamr.evaluation.bench.plan import Block, Problem
-from dreamr.evaluation.calibration import Profile, models_of, write_profile
 from dreamr.evaluation.report import write_report
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
-from dreamr.gate import CascadeGate, RatioGate
-from dreamr.schedules import Role
+from dreamr.gate import CascadeGate, Profile, RatioGate, write_profile
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
@@ -38,10 +36,10 @@ class Shop:
         self.values = values
         self.engines: list[ScriptedEngine] = []
 
-    async def __call__(self, role: Role, options: RunOptions) -> Model:
-        number = sum(engine.name == role for engine in self.engines)
-        more = self.values[number] if role == "target" and number < len(self.values) else {}
-        engine = ScriptedEngine(**{"script": OWN, "name": role, **more})
+    async def __call__(self, source: ModelSource) -> Model:
+        number = sum(engine.name == source.role for engine in self.engines)
+        more = self.values[number] if source.role == "target" and number < len(self.values) else {}
+        engine = ScriptedEngine(**{"script": OWN, "name": source.role, **more})
         self.engines.append(engine)
         return Model(engine)
 
@@ -188,7 +186,7 @@ def test_problems_side_by_side_share_the_wall_clock(tmp_path: Path) -> None:
             Counting.most = max(Counting.most, self.open_streams)
             await super()._work(*arguments)
 
-    async def open_one(role: Role, options: RunOptions) -> Model:
+    async def open_one(source: ModelSource) -> Model:
         return Model(Counting(script=OWN))
 
     plan = Plan(("vqa",), ("target",), limit=6, concurrency=(1, 3))
@@ -257,10 +255,11 @@ def test_pieces_of_steps_are_neither_right_nor_wrong(tmp_path: Path) -> None:
 
 def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    write_profile(path, Profile(RatioGate(1.0), 0.1, 0.9, models_of(RunOptions()), {}, {}))
+    write_profile(path, Profile(RatioGate(1.0), 0.1, 0.9, model_identities(RunOptions()), {}, {}))
     options = RunOptions(profile=str(path))
     gates = {
-        name: PRESETS[name].options(options).settings().gate for name in ("fpsr", "fpsr-profile")
+        name: PRESETS[name].options(options).run_config(open_profile(options)).gate
+        for name in ("fpsr", "fpsr-profile")
     }
     assert gates == {"fpsr": RatioGate(0.7), "fpsr-profile": RatioGate(1.0)}
     (sample,) = bench(tmp_path / "b", Plan(("vqa",), ("fpsr-profile",), limit=1, options=options))
@@ -273,7 +272,7 @@ def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
 def test_a_preset_that_names_a_gate_has_that_gate_whatever_the_others_have() -> None:
     base = RunOptions(gate="cascade", draft_confidence=0.9, target_confidence=0.2)
     gates = {
-        name: PRESETS[name].options(base).settings().gate
+        name: PRESETS[name].options(base).run_config().gate
         for name in ("fpsr", "fpsr-ratio-30", "fpsr-cascade-50")
     }
     assert gates == {

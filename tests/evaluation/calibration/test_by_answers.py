@@ -7,9 +7,8 @@ import anyio
 import pytest
 
 from dreamr import Conversation, RunOptions
-from dreamr._reasoner import Model
 from dreamr.conversation import Text
-from dreamr.engines import Context, ScriptedEngine
+from dreamr.engines import Context, Model, ScriptedEngine
 from dreamr.errors import EngineLost, RunFailed
 from dreamr.evaluation.calibration import Calibrated, calibrate_answers
 from dreamr.evaluation.tasks import Item

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import Pair
 
-from dreamr import RunOptions
+from dreamr import Reasoner, RunOptions
 from dreamr._option_specs import BadOption
-from dreamr.evaluation.calibration import Profile, models_of, read_profile, write_profile
-from dreamr.evaluation.calibration import models as _models
+from dreamr._profiles import model_identities, open_profile
+from dreamr._provenance import weights_hash
 from dreamr.gate import (
     SIGNALS,
     AdaptiveGate,
@@ -18,7 +19,10 @@ from dreamr.gate import (
     Gate,
     LearnedGate,
     LikelihoodGate,
+    Profile,
     RatioGate,
+    read_profile,
+    write_profile,
 )
 
 GATES: list[Gate] = [
@@ -43,43 +47,55 @@ def test_a_profile_comes_back_as_it_was_written(gate: Gate, tmp_path: Path) -> N
 
 def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
+    write_profile(path, profile(RatioGate(0.83), model_identities(RunOptions())))
     options = RunOptions(profile=str(path), gate="cascade", threshold=0.1)
-    assert options.settings().gate == RatioGate(0.83)
+    assert options.run_config(open_profile(options)).gate == RatioGate(0.83)
 
 
-def test_the_weights_are_read_once_whatever_the_runs_draw(
+def test_a_reasoner_reads_the_weights_once_and_each_run_has_the_gate_of_the_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
-    monkeypatch.setattr(_models, "weights_hash", lambda folder: pytest.fail("read again"))
-    for seed in range(3):
-        options = RunOptions(profile=str(path), temperature=1.0, seed=seed)
-        assert options.settings().gate == RatioGate(0.83)
+    write_profile(path, profile(RatioGate(0.83), model_identities(RunOptions())))
+    read: list[Path] = []
+
+    def spy(folder: Path) -> str | None:
+        read.append(folder)
+        return weights_hash(folder)
+
+    monkeypatch.setattr("dreamr.engines.open.weights_hash", spy)
+    with Reasoner(RunOptions(profile=str(path)), open_model=Pair()) as reasoner:
+        for seed in range(3):
+            options = RunOptions(profile=str(path), temperature=1.0, seed=seed)
+            result = reasoner.ask("How much?", options=options)
+            assert {s.verdict.threshold for s in result.steps if s.verdict} == {0.83}
+        other = RunOptions(profile=str(tmp_path / "other.json"))
+        with pytest.raises(BadOption, match="was not read when the Reasoner opened"):
+            reasoner.ask("How much?", options=other)
+    assert len(read) == 2
 
 
 def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    write_profile(path, profile(RatioGate(0.83), models_of(RunOptions())))
+    write_profile(path, profile(RatioGate(0.83), model_identities(RunOptions())))
     options = RunOptions(profile=str(path), draft="embedded-before-sapo")
     with pytest.raises(BadOption, match="another draft"):
-        options.settings()
+        open_profile(options)
 
 
 def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     kept = {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
-    given = profile(RatioGate(0.83), models_of(RunOptions()))
+    given = profile(RatioGate(0.83), model_identities(RunOptions()))
     write_profile(path, replace(given, bounds="answers", reference="target", options=kept))
     assert read_profile(path).reference == "target"
     options = RunOptions(profile=str(path), final_answer="draft", window=3)
-    assert options.settings().gate == RatioGate(0.83)
+    assert options.run_config(open_profile(options)).gate == RatioGate(0.83)
     for change in ({"final_answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
-        with pytest.raises(BadOption, match=f"--{next(iter(change))}"):
-            replace(options, **change).settings()
+        with pytest.raises(BadOption, match=f"--{next(iter(change))}".replace("_", "-")):
+            replace(options, **change).run_config(open_profile(options))
     # Alone, the target gives what the promise is measured against.
-    replace(options, final_answer="target", method="target").settings()
+    replace(options, final_answer="target", method="target").run_config(open_profile(options))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dreamr._reasoner import Model
-from dreamr.engines import Capabilities, Context, Failure, ScriptedEngine
+from dreamr.engines import Capabilities, Context, Failure, Model, ScriptedEngine
 from dreamr.errors import EngineLost
 from dreamr.gate import Evidence
 from dreamr.serving.doctor import CHECKS, Finding, ModelUnderTest, pair_checks, run_checks

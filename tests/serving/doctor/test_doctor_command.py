@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dreamr._options import RunOptions
-from dreamr._reasoner import Model
 from dreamr.cli import main
-from dreamr.engines import ScriptedEngine
+from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Evidence
 
 SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
 
 
-async def opened(role: str, options: RunOptions) -> Model:
-    if options.draft == "nowhere" and role == "draft":
+async def opened(source: ModelSource) -> Model:
+    if source.name == "nowhere":
         raise ModelNotFound("there is no such model")
     return Model(
         ScriptedEngine(

@@ -16,7 +16,7 @@ from dreamr.trace import Result, RunFinished
 
 QUESTION = "What do tea and milk cost together?"
 OPTIONS = RunOptions(deterministic=True)
-GATE = OPTIONS.settings().gate
+GATE = OPTIONS.run_config().gate
 
 
 def runs(
@@ -32,7 +32,7 @@ def runs(
         with anyio.fail_after(60):
             async with Reasoner(options, open_model=pair) as reasoner:
                 for _ in range(count):
-                    each(await reasoner.reason(QUESTION, watch=watch))
+                    each(await reasoner.reason(QUESTION, hooks=[watch]))
                     await watch.settled()
 
     anyio.run(main)
@@ -165,7 +165,7 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
         with anyio.fail_after(20):
             async with Reasoner(options, open_model=pair) as reasoner:
                 for _ in range(4):
-                    assert (await reasoner.reason(QUESTION, watch=watch)).answer == "3.70"
+                    assert (await reasoner.reason(QUESTION, hooks=[watch])).answer == "3.70"
                     await anyio.wait_all_tasks_blocked()
                 assert dict(watch.counts) == {"agreed": 2, "dropped": 4}
             # Closed, it waits for none of them.
@@ -179,7 +179,7 @@ def test_what_is_streamed_is_audited_too() -> None:
     async def main() -> None:
         with anyio.fail_after(20):
             async with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
-                events = [event async for event in reasoner.stream(QUESTION, watch=watch)]
+                events = [event async for event in reasoner.stream(QUESTION, hooks=[watch])]
                 assert isinstance(events[-1], RunFinished)
                 await watch.settled()
 
@@ -190,7 +190,7 @@ def test_what_is_streamed_is_audited_too() -> None:
 def test_it_works_from_a_blocking_call_too() -> None:
     watch = Watch(GATE, every=1, risk=0.05)
     with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
-        assert reasoner.ask(QUESTION, watch=watch).answer == "3.70"
+        assert reasoner.ask(QUESTION, hooks=[watch]).answer == "3.70"
         assert reasoner._portal is not None
         reasoner._portal.call(watch.settled)
     assert watch.counts["agreed"] == 2

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.gate import Verdict
 from dreamr.schedules import ScheduleConfig
-from dreamr.serving.tuning import SETTINGS, Setting, Shown, Tuner, kind_of
+from dreamr.serving.tuning import SETTINGS, RunSummary, Setting, Tuner, kind_of
 from dreamr.steps import Ending, Step
 from dreamr.trace import CommittedStep, Result, StepRejected, Usage
 
 ALL = sorted({s for ladder in SETTINGS for s in ladder}, key=repr)
 
 
-def run(speed: float, luck: random.Random | None = None) -> Shown:
+def run(speed: float, luck: random.Random | None = None) -> RunSummary:
     """A run of ten steps at that speed; a refused step takes five times as long as a kept one."""
     refused = 2 if luck is None else luck.randint(0, 10)
-    return Shown((10 + 4 * refused) / speed, 10 - refused, refused)
+    return RunSummary((10 + 4 * refused) / speed, 10 - refused, refused)
 
 
 def live(speeds: dict[Setting, float], runs: int, seed: int = 0) -> list[float]:
@@ -116,8 +116,8 @@ def test_a_run_shows_each_step_once_however_often_it_was_refused() -> None:
     refused = tuple(StepRejected(0.0, position, step, no) for position in (1, 1, 3))
     steps = (CommittedStep(step, "target"),) * 5
     result = Result("4", steps, Usage(), 2.5, "answer", None, refused)
-    assert Shown.of(result) == Shown(2.5, 3, 2)
-    assert Shown.of(replace(result, finish="failed", error="gone")) is None
+    assert RunSummary.of(result) == RunSummary(2.5, 3, 2)
+    assert RunSummary.of(replace(result, finish="failed", error="gone")) is None
 
 
 def test_a_setting_leaves_the_other_options_as_they_are() -> None:

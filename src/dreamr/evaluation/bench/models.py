@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from dreamr._options import RunOptions
+from dreamr._profiles import open_profile
 from dreamr._provenance import memory_mb
-from dreamr._reasoner import Model, OpenModel
+from dreamr.engines import Model, OpenModel
+from dreamr.gate import Profile
+from dreamr.runner import RunConfig
 from dreamr.schedules import Role
 
 
@@ -20,10 +24,12 @@ class Models:
     def __init__(self, options: RunOptions, roles: frozenset[Role], open_model: OpenModel) -> None:
         self._options, self._roles, self._open_model = options, roles, open_model
         self._models: dict[Role, Model] = {}
+        self._profile: Profile | None = None
         self._renewing = anyio.Lock()
         self.generation = 0  # how often they were opened
 
     async def __aenter__(self) -> Self:
+        self._profile = await anyio.to_thread.run_sync(open_profile, self._options)
         await self._open()
         return self
 
@@ -48,6 +54,11 @@ class Models:
         """The one whose marks hold."""
         return self._models["target" if "target" in self._models else "draft"]
 
+    def run_config(self, options: RunOptions) -> RunConfig:
+        """That of a run with these options on these models."""
+        config = options.run_config(self._profile)
+        return replace(config, step_format=self.leading.step_format)
+
     @property
     def memory_mb(self) -> int | None:
         """Of this process and the workers of local models; None where it cannot be told."""
@@ -63,7 +74,7 @@ class Models:
 
     async def _open(self) -> None:
         for role in sorted(self._roles):
-            self._models[role] = await self._open_model(role, self._options)
+            self._models[role] = await self._open_model(self._options.source(role))
         self.generation += 1
 
     async def _close(self) -> None:

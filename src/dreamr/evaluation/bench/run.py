@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
-from dreamr._reasoner import OpenModel, open_any
 from dreamr._side_by_side import side_by_side
+from dreamr.engines import OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.bench.folder import BenchError, Folder
 from dreamr.evaluation.bench.models import Models
@@ -41,7 +41,7 @@ async def run_bench(
     plan: Plan,
     folder: Folder,
     *,
-    open_model: OpenModel = open_any,
+    open_model: OpenModel = open_model,
     warm_up: int = 2,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
@@ -158,7 +158,7 @@ class _Bench:
         """From a cold start: what was computed for the problem before is forgotten."""
         models = self._models
         options = self._presets[method].options(self._plan.options)
-        settings: RunConfig = replace(options.settings(), step_format=models.leading.step_format)
+        settings: RunConfig = models.run_config(options)
         engines = {role: models[role].engine for role in options.roles}
         for engine in engines.values():
             engine.forget(item.conversation)

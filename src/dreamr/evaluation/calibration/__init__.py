@@ -11,24 +11,13 @@ from dreamr.evaluation.calibration.families import (
     calibrate,
     family,
 )
-from dreamr.evaluation.calibration.models import models_of, profiled_gate
-from dreamr.evaluation.calibration.profile import (
-    Bounds,
-    Profile,
-    Reference,
-    read_profile,
-    write_profile,
-)
 
 __all__ = [
     "FEW_THRESHOLDS",
     "KINDS",
-    "Bounds",
     "Calibrated",
     "Candidate",
     "JudgedStep",
-    "Profile",
-    "Reference",
     "Tested",
     "binomial_tail",
     "calibrate",
@@ -36,9 +25,5 @@ __all__ = [
     "family",
     "judged_steps",
     "last_permitted",
-    "models_of",
-    "profiled_gate",
-    "read_profile",
     "upper_bound",
-    "write_profile",
 ]

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dreamr._options import RunOptions
-from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
+from dreamr.engines import Model
 from dreamr.evaluation.calibration.bounds import last_permitted
 from dreamr.evaluation.calibration.families import Calibrated, Candidate
-from dreamr.evaluation.calibration.profile import Reference
 from dreamr.evaluation.tasks import Item, by_unit
-from dreamr.gate import Gate
+from dreamr.gate import Gate, Reference
 from dreamr.runner import run
 from dreamr.trace import Result, StepCommitted, StepRejected
 
@@ -66,7 +65,7 @@ async def calibrate_answers(
     done = 0
 
     async def all_solved(options: RunOptions, gate: Gate) -> list[_Solved]:
-        settings = replace(options.settings(), step_format=target.step_format, gate=gate)
+        settings = replace(options.run_config(), step_format=target.step_format, gate=gate)
 
         async def solved(item: Item) -> _Solved:
             nonlocal done

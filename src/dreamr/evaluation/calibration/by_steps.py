@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dreamr._reasoner import Model
 from dreamr._side_by_side import side_by_side
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context, Model, SamplingParams
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Evidence, Gate, StepContext

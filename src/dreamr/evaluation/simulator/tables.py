@@ -174,6 +174,6 @@ def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:
 
     if label not in PRESETS:
         return None
-    settings = PRESETS[label].options(RunOptions()).settings()
+    settings = PRESETS[label].options(RunOptions()).run_config()
     speculates = settings.method in STEPWISE and settings.method not in ("draft", "target")
     return (settings.method, settings.options) if speculates else None

@@ -13,9 +13,8 @@ from typing import TypeAlias
 
 import anyio
 
-from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, Image, read_image
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.route import TextRoute
 from dreamr.errors import DreamrError

@@ -11,11 +11,10 @@ from random import Random
 from typing import Literal, TypeAlias, get_args
 
 import anyio
-from anyio.abc import TaskGroup
 
-from dreamr.conversation import Conversation
 from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.gate import Gate, SameGate, StepContext, at_strictness, strictness
+from dreamr.runner import RunConfig, RunScope
 from dreamr.serving.drift.controller import Controller
 from dreamr.serving.drift.detector import Detector
 from dreamr.steps import Step, StepFormat, StepSplitter
@@ -71,12 +70,9 @@ class Watch:
         if (threshold := strictness(gate)) is not None:
             self._controller = Controller(threshold, risk, lower=lower)
         self._under_way = 0
+        self._watched: set[RunScope] = set()
         self._ended = anyio.Event()
         self.counts: Counter[Outcome] = Counter()
-
-    def concerns(self, gate: Gate) -> bool:
-        """Whether this is the gate whose runs are watched, as it was given."""
-        return gate == self._gate
 
     @property
     def gate(self) -> Gate:
@@ -95,15 +91,19 @@ class Watch:
         """Whether the target disagrees more often than it may."""
         return self._detector.alarm
 
-    def follow(
-        self,
-        tasks: TaskGroup,
-        target: Engine,
-        step_format: StepFormat,
-        conversation: Conversation,
-        result: Result,
-    ) -> None:
-        """Audit some steps of a finished run in a task of its own; returns at once."""
+    def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
+        """As a hook of a Reasoner: set the threshold, if this is the gate that is watched."""
+        if config.gate != self._gate:
+            return config
+        self._watched.add(run)
+        return replace(config, gate=self.gate)
+
+    def after_run(self, run: RunScope, result: Result | None) -> None:
+        """As a hook of a Reasoner: audit some steps of a finished run in a task of its own."""
+        watched = run in self._watched
+        self._watched.discard(run)
+        if result is None or run.target is None or not watched:
+            return
         picked = [
             position
             for position, step in enumerate(result.steps)
@@ -114,7 +114,7 @@ class Watch:
         elif picked:
             self._under_way += 1
             steps = [step.step for step in result.steps]
-            tasks.start_soon(self._audit_all, target, step_format, conversation, steps, picked)
+            run.background.start_soon(self._audit_all, run, run.target, steps, picked)
 
     @property
     def idle(self) -> bool:
@@ -130,17 +130,13 @@ class Watch:
         return self._luck.random() * self._every < 1
 
     async def _audit_all(
-        self,
-        target: Engine,
-        step_format: StepFormat,
-        conversation: Conversation,
-        steps: Sequence[Step],
-        picked: Sequence[int],
+        self, run: RunScope, target: Engine, steps: Sequence[Step], picked: Sequence[int]
     ) -> None:
         try:
             for position in picked:
-                context = Context(conversation, tuple(step.text for step in steps[:position]))
-                self._learn(await self._audit(target, step_format, context, steps[position]))
+                context = Context(run.conversation, tuple(step.text for step in steps[:position]))
+                outcome = await self._audit(target, run.step_format, context, steps[position])
+                self._learn(outcome)
         finally:
             self._under_way -= 1
             self._ended.set()

@@ -128,7 +128,7 @@ def _watch(
     if not options.audit_every:
         return None
     return Watch(
-        reasoner.options.settings().gate,
+        reasoner.gate,
         every=options.audit_every,
         risk=options.audit_risk,
         lower=options.audit_lower,

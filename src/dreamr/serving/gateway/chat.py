@@ -20,7 +20,7 @@ from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError, RunFailed
-from dreamr.runner import SignalQueue
+from dreamr.runner import RunHook, SignalQueue
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
@@ -183,8 +183,7 @@ class Chat:
                 job.conversation,
                 options=options,
                 on_event=job.hear,
-                watch=self._watching,
-                tuner=self._tuner if self._may_tune(options, job.reply.level) else None,
+                hooks=self._hooks(options, job.reply.level),
             )
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None
@@ -194,6 +193,10 @@ class Chat:
                 self._metrics.ran(result)
                 if result.complete:
                     self._load.learn(result, alone=alone and self._admission.running == 1)
+
+    def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
+        tuner = self._tuner if self._may_tune(options, level) else None
+        return [hook for hook in (self._watching, tuner) if hook is not None]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
         """Whether window, fallback and resamples are left to us."""

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dreamr.conversation import Conversation, Text
+from dreamr.runner import RunConfig, RunScope
 from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Result, StepRejected
 
@@ -47,7 +48,7 @@ SETTINGS: Sequence[Sequence[Setting]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RunSummary:
     """What a run has shown: its seconds, and its steps, by whether a drafted one was refused."""
 
     seconds: float
@@ -55,7 +56,7 @@ class Shown:
     refused: int
 
     @classmethod
-    def of(cls, result: Result) -> Shown | None:
+    def of(cls, result: Result) -> RunSummary | None:
         """That of a run; None where it did not come to its end."""
         if not result.complete or not result.steps:
             return None
@@ -78,7 +79,7 @@ class _Seen:
     refused_seconds: float = 0.0
     waiting: int = 0
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: RunSummary) -> None:
         self.weight += 1
         self.kept2 += shown.kept**2
         self.both += shown.kept * shown.refused
@@ -125,7 +126,7 @@ class _Book:
         self._kept = 0.0
         self._refused = 0.0
 
-    def add(self, setting: Setting, shown: Shown) -> None:
+    def add(self, setting: Setting, shown: RunSummary) -> None:
         share = 1 - 1 / _MEMORY
         for seen in (*self.seen.values(), self._all):
             seen.fade(share)
@@ -166,6 +167,20 @@ class Tuner:
         """Nothing is known yet; the first run of each kind gets the first setting."""
         self._ladders = ladders
         self._books: dict[Hashable, _Book] = {}
+        self._chosen: dict[RunScope, Setting] = {}
+
+    def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
+        """As a hook of a Reasoner: choose the setting of a run of method fpsr."""
+        if config.method != "fpsr":
+            return config
+        setting = self._chosen[run] = self.choose(kind_of(run.conversation))
+        return replace(config, options=setting.applied(config.options))
+
+    def after_run(self, run: RunScope, result: Result | None) -> None:
+        """As a hook of a Reasoner: learn from the run."""
+        if (setting := self._chosen.pop(run, None)) is not None:
+            summary = None if result is None else RunSummary.of(result)
+            self.learn(kind_of(run.conversation), setting, summary)
 
     def choose(self, kind: Hashable = None) -> Setting:
         """The setting for a run that begins now, on a question of that kind."""
@@ -175,7 +190,7 @@ class Tuner:
         book.seen.setdefault(setting, _Seen()).waiting += 1
         return setting
 
-    def learn(self, kind: Hashable, setting: Setting, shown: Shown | None) -> None:
+    def learn(self, kind: Hashable, setting: Setting, shown: RunSummary | None) -> None:
         """Such a run has ended; None where it failed."""
         book = self._books[kind]
         book.seen[setting].waiting -= 1

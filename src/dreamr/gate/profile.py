@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from dreamr._option_specs import BadOption
-from dreamr.gate import GATES, Gate
+from dreamr.gate.registry import GATES
+from dreamr.gate.verdict import Gate
 
 VERSION = 2
 
@@ -46,18 +47,26 @@ class Profile:
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gate"}
         return {"version": VERSION, "gate": gate, **rest}
 
-    def check(self, models: Mapping[str, str], options: Mapping[str, Any]) -> None:
-        """See that it is for these models and options.
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """See that it holds for a run with these options.
 
         Raises:
-            BadOption: it is for others.
+            BadOption: it was made for others.
         """
         for name, value in self.options.items():
             if options.get(name) != value:
+                flag = name.replace("_", "-")
                 raise BadOption(
-                    f"the profile was made for --{name} {value}, not {options.get(name)}: give it "
+                    f"the profile was made for --{flag} {value}, not {options.get(name)}: give it "
                     "that, or run dreamr calibrate with yours"
                 )
+
+    def check_models(self, models: Mapping[str, str]) -> None:
+        """See that it holds for these models, by their identities.
+
+        Raises:
+            BadOption: it was made for others.
+        """
         for role, weights in self.models.items():
             if models.get(role) != weights:
                 raise BadOption(

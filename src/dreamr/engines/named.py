@@ -1,0 +1,50 @@
+"""Models that installed distributions bring under a name, as `--target embedded`.
+
+A distribution declares them as entry points of the group `dreamr.models`. Each leads to a function
+that takes a role, 'target' or 'draft', and returns a folder, a Hugging Face id or a server's URL.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from dreamr.errors import ModelNotFound
+from dreamr.steps import Role
+
+GROUP = "dreamr.models"
+DEFAULT = "embedded"
+
+
+def model_names() -> tuple[str, ...]:
+    """The names that can be given in place of a folder, sorted."""
+    return tuple(sorted(entry_points(group=GROUP).names))
+
+
+def locate(name: str | None, role: Role) -> str:
+    """Where the model of a role is: a folder, a Hugging Face id or a URL.
+
+    Args:
+        name: what the user gave; a name that a distribution brings is resolved, anything else is
+            returned as it is. None: the test bed's model.
+        role: whose model it is.
+
+    Raises:
+        ModelNotFound: no model was named and the test bed is not installed, or the distribution
+            that brings the name cannot be loaded.
+    """
+    found = entry_points(group=GROUP, name=name or DEFAULT)
+    if found:
+        return _resolve(next(iter(found)), role)
+    if name is None:
+        raise ModelNotFound(
+            f"no {role} was named and the test bed is not installed: give --target and --draft, "
+            "or pip install 'dreamr[testbed]'"
+        )
+    return name
+
+
+def _resolve(entry: EntryPoint, role: Role) -> str:
+    try:
+        return str(entry.load()(role))
+    except Exception as error:  # whatever stands in other people's distributions
+        raise ModelNotFound(f"the model {entry.name!r} cannot be loaded: {error!r}") from error

@@ -1,0 +1,19 @@
+"""The gates that people choose by name; the others belong to a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dreamr.gate.adaptive import AdaptiveGate
+from dreamr.gate.cascade import CascadeGate, LikelihoodGate
+from dreamr.gate.learned import LearnedGate
+from dreamr.gate.verdict import RatioGate
+
+GATES: Mapping[str, type[Any]] = {
+    "ratio": RatioGate,
+    "adaptive": AdaptiveGate,
+    "cascade": CascadeGate,
+    "likelihood": LikelihoodGate,
+    "learned": LearnedGate,
+}

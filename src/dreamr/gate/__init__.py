@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamr.gate.adaptive import AdaptiveGate
-from dreamr.gate.cascade import CascadeGate, LikelihoodGate
+from dreamr.gate.cascade import CascadeGate
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.labels import Labels
 from dreamr.gate.learned import SIGNALS, LearnedGate, signals
+from dreamr.gate.likelihood import LikelihoodGate
 from dreamr.gate.peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate.query import VERDICT, Asks, Query
+from dreamr.gate.ratio import RatioGate
 from dreamr.gate.strictness import at_strictness, strictness
-from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict, stricter
+from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict, stricter
 
 # Those of this project, by the names that people give; the others belong to a method.
 GATES: Mapping[str, type[Any]] = {
@@ -39,6 +41,7 @@ __all__ = [
     "RatioGate",
     "SameGate",
     "ScoreGate",
+    "ScoreKind",
     "StepContext",
     "Verdict",
     "at_strictness",

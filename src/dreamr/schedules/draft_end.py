@@ -8,7 +8,7 @@ from dreamr.steps import Ending, Step
 
 DRAFT_END = "the target decides when the reasoning is complete"
 PREDICTED = "the target wrote the same"
-CUT = Verdict(False, 0.0, 1.0, "cut by the length cap")
+CUT = Verdict(False, 0.0, 1.0, "cut by the length cap", kind="none")
 
 
 def ends_reasoning(step: Step) -> bool:
@@ -23,4 +23,4 @@ def is_draft_end(step: Step, answer: FinalAnswer) -> bool:
 
 def judge_failed(message: str) -> Verdict:
     """The verdict where there is none."""
-    return Verdict(False, 0.0, 1.0, f"judging failed: {message}")
+    return Verdict(False, 0.0, 1.0, f"judging failed: {message}", kind="none")

@@ -18,8 +18,8 @@ from dreamr.schedules.draft_end import DRAFT_END, PREDICTED
 from dreamr.schedules.protocol import ScheduleConfig
 from dreamr.steps import Ending, Finish, Step
 
-_SAME = Verdict(True, 1.0, 1.0, PREDICTED)
-_OTHER = Verdict(False, 0.0, 1.0, "the target went another way")
+_SAME = Verdict(True, 1.0, 1.0, PREDICTED, kind="equivalence")
+_OTHER = Verdict(False, 0.0, 1.0, "the target went another way", kind="equivalence")
 
 _Own: TypeAlias = tuple[Step | None, Finish | None]
 

@@ -14,9 +14,9 @@ from dreamr.evaluation.simulator.devices import BadScenario
 from dreamr.gate import Evidence, Verdict
 from dreamr.steps import Ending, Finish, Role, Step
 
-_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
-_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))
-_SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script")
+_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0), kind="none")
+_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0), kind="none")
+_SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script", kind="none")
 _TRIES = 8  # no race has more
 _BEGUN = Evidence(0.0, 1.0, target_prefix="target")
 

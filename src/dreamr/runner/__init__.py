@@ -1,8 +1,8 @@
 """Driving a schedule over engines."""
 
 from dreamr.runner.config import RunConfig
-from dreamr.runner.recorder import decision
+from dreamr.runner.recorder import event_of
 from dreamr.runner.runs import open_run, run
 from dreamr.runner.signal_queue import SignalQueue
 
-__all__ = ["RunConfig", "SignalQueue", "decision", "open_run", "run"]
+__all__ = ["RunConfig", "SignalQueue", "event_of", "open_run", "run"]

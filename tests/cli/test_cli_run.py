@@ -62,7 +62,8 @@ def test_json_is_one_object_with_everything(pair: Pair, capsys: pytest.CaptureFi
     assert (said["answer"], said["complete"], said["error"]) == ("3.70", True, None)
     assert [step["source"] for step in said["steps"]] == ["draft", "target", "target"]
     assert [step["text"] for step in said["steps"]] == list(RIGHT)
-    assert said["steps"][0]["ratio"] == pytest.approx(0.93)
+    assert said["steps"][0]["score"] == pytest.approx(0.93)
+    assert said["steps"][0]["kind"] == "ratio"
     assert said["usage"]["draft"]["rejected"] == 3
     assert said["options"]["window"] == 2
 

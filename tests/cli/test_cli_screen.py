@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from dreamr.cli.screen import Screen, stderr_console
-from dreamr.gate import Verdict
+from dreamr.gate import ScoreKind, Verdict
 from dreamr.steps import Ending, Step
 from dreamr.trace import Event, Note, StepCommitted, StepRejected
 
@@ -21,14 +21,22 @@ def shown(event: Event, **console: object) -> str:
     return file.getvalue()
 
 
-def verdict(ratio: float) -> Verdict:
-    return Verdict(ratio >= 0.7, ratio, 0.7, "")
+def verdict(score: float, kind: ScoreKind = "ratio") -> Verdict:
+    return Verdict(score >= 0.7, score, 0.7, "", kind=kind)
 
 
 def test_an_accepted_draft_is_green_with_its_ratio() -> None:
     line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.93)))
     assert f"{GREEN}Tea costs 2.50." in line
     assert f"{GREEN}0.93" in line
+
+
+def test_a_score_that_is_not_the_ratio_names_its_kind() -> None:
+    line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.98, "draft_probability")))
+    assert "draft 0.98" in line
+    line = shown(StepRejected(0.0, 0, STEP, verdict(0.0, "none")))
+    assert "no score" in line
+    assert "0.00" not in line
 
 
 def test_the_targets_own_step_is_blue_and_has_no_ratio() -> None:

@@ -90,14 +90,14 @@ class World:
         shown = own is not None and luck.random() < self.shown
         begun = own.text[: luck.randint(1, len(own.text))] if own is not None and shown else ""
         evidence = Evidence(ratio, 1 - ratio, target_prefix=begun)
-        return Verdict(accepted, ratio, 0.5, "the world says so", evidence)
+        return Verdict(accepted, ratio, 0.5, "the world says so", evidence, kind="ratio")
 
     def decide_without_target(self, prefix: Sequence[str], step: Step) -> Verdict | None:
         """On a drafted step about which nobody need be asked."""
         luck = random.Random(f"{self.seed} trust {''.join(prefix)}|{step.text}")
         if step.ending is Ending.CAP or luck.random() >= self.skipped_verification:
             return None
-        return Verdict(True, 0.99, 0.95, "the draft is sure of it")
+        return Verdict(True, 0.99, 0.95, "the draft is sure of it", kind="draft_probability")
 
     def complete(self, prefix: Sequence[str], begun: str) -> Writing:
         """The draft's step where the target's beginning is given: often the target's own."""

@@ -35,10 +35,10 @@ from dreamr.steps import Ending, Step
 
 C = TypeVar("C", bound=Command)
 
-YES = Verdict(True, 0.9, 0.7, "")
-NO = Verdict(False, 0.1, 0.7, "")
-SURE = Verdict(True, 0.99, 0.95, "")
-NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, target_prefix="ow"))
+YES = Verdict(True, 0.9, 0.7, "", kind="ratio")
+NO = Verdict(False, 0.1, 0.7, "", kind="ratio")
+SURE = Verdict(True, 0.99, 0.95, "", kind="draft_probability")
+NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, target_prefix="ow"), kind="ratio")
 
 
 def step(text: str, ending: Ending = Ending.DELIMITER) -> Step:

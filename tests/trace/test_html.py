@@ -3,7 +3,7 @@ from __future__ import annotations
 import html.parser
 import re
 
-from dreamr.gate import Evidence, Verdict
+from dreamr.gate import Evidence, ScoreKind, Verdict
 from dreamr.steps import Ending, Step
 from dreamr.trace import (
     CommittedStep,
@@ -35,9 +35,10 @@ HEDGE = Step("The tea is 2.50.\n\n", 9, Ending.DELIMITER)
 ANSWER = Step("Answer: 3.70", 6, Ending.ANSWER)
 
 
-def verdict(ratio: float) -> Verdict:
-    reached = "reaches" if ratio >= 0.7 else "below"
-    return Verdict(ratio >= 0.7, ratio, 0.7, f"ratio {reached} the threshold", Evidence(ratio, 0))
+def verdict(score: float, kind: ScoreKind = "ratio") -> Verdict:
+    reached = "reaches" if score >= 0.7 else "below"
+    reason = f"ratio {reached} the threshold"
+    return Verdict(score >= 0.7, score, 0.7, reason, Evidence(score, 0), kind=kind)
 
 
 def events() -> list[Event]:
@@ -172,6 +173,21 @@ def test_the_page_says_what_happened() -> None:
         "2 drafted steps judged in 2 calls",
     ):
         assert said in page
+
+
+def test_a_score_that_is_not_the_ratio_is_named() -> None:
+    def page(kind: ScoreKind) -> str:
+        seen = verdict(0.83, kind)
+        ready = StepReady(0.1, 0, "draft", 0, TEA)
+        opened = LaneOpened(0.0, 0, "draft", 0)
+        return timeline_html([opened, ready, StepCommitted(0.2, 0, TEA, "draft", seen)])
+
+    assert "ratio 0.83, threshold 0.7" in page("ratio")
+    assert "</span>0.83<" in page("ratio")
+    assert "draft 0.83, threshold 0.7" in page("draft_probability")
+    assert "</span>draft 0.83<" in page("draft_probability")
+    assert ">no score<" in page("none")
+    assert "0.83" not in page("none")
 
 
 def test_a_failed_run_shows_its_error_and_a_cut_one_its_lack_of_an_answer() -> None:

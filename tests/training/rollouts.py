@@ -14,7 +14,7 @@ def step(text: str, tokens: int = 5) -> Step:
 
 
 def verdict(ratio: float) -> Verdict:
-    return Verdict(ratio >= 0.7, ratio, 0.7, "by hand")
+    return Verdict(ratio >= 0.7, ratio, 0.7, "by hand", kind="ratio")
 
 
 def reference(steps: int = 4, tokens: int = 20, *, right: bool = True) -> Reference:

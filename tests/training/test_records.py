@@ -119,9 +119,9 @@ def test_only_what_the_target_itself_refused_counts(
         return Result("1", (), Usage(), 1.0, "answer", events=(refused,))
 
     talk = Conversation.from_prompt("?")
-    good = Verdict(False, 0.1, 0.7, "below", Evidence(0.1, 0.9))
+    good = Verdict(False, 0.1, 0.7, "below", Evidence(0.1, 0.9), kind="ratio")
     assert record_of("x", talk, result(good, Ending.DELIMITER)).rejected
-    bad = Verdict(False, 0.0, 0.7, "no judge", evidence)
+    bad = Verdict(False, 0.0, 0.7, "no judge", evidence, kind="none")
     assert not record_of("x", talk, result(bad, ending)).rejected
 
 

@@ -191,7 +191,8 @@ def _as_json(run: _Run, result: Result) -> dict[str, Any]:
             "text": step.step.text,
             "source": step.source,
             "tokens": step.step.tokens,
-            "ratio": None if step.verdict is None else step.verdict.score,
+            "score": None if step.verdict is None else step.verdict.score,
+            "kind": None if step.verdict is None else step.verdict.kind,
         }
         for step in result.steps
     ]

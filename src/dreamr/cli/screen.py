@@ -81,11 +81,11 @@ class Screen:
 
     def _step(self, position: int, who: str, text: str, verdict: Verdict | None) -> None:
         colour = _COLOURS[who]
-        ratio = "" if verdict is None else f"{verdict.score:.2f}"
+        score = "" if verdict is None else verdict.score_text
         line = Text.assemble(
             (f"{position + 1:>3} ", "dim"),
             (f"{who:<8} ", f"bold {colour}"),
-            (f"{ratio:<4} ", colour),
+            (f"{score:<4} ", colour),
         )
         indent = line.cell_len
         style = f"strike {colour}" if who == "rejected" else colour

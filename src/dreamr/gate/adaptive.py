@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.verdict import RatioGate
+from dreamr.gate.ratio import RatioGate
 
 _EASIEST, _HARDEST = 2.0, 0.25
 

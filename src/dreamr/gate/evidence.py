@@ -13,11 +13,11 @@ class Evidence:
     (paper: s+ and s-); both 0 where nothing was asked.
     logprob: the target's mean log-probability (nats) of the step's own tokens, None if unknown.
     min_logprob: the lowest log-probability of one of them.
-    continuation: how sure the target is of the step against other ways to go on: for each token its
+    mean_margin: how sure the target is of the step against other ways to go on: for each token its
     probability over that and the best other token's, the geometric mean of these, in [0, 1].
-    weakest: the lowest of these; above one half where the target would write the step itself.
+    min_margin: the lowest of these; above one half where the target would write the step itself.
     tokens: how many of the target's tokens the step has, 0 if unknown.
-    agreed: how many of these, from the first on, it would have written itself, greedily.
+    matched_tokens: how many of these, from the first on, it would have written itself, greedily.
     scores: where a score was asked for, the probabilities of 0 to 9, else empty.
     target_prefix: how the target would itself begin the step, greedily, as far as its judging has
     shown: what it agrees with, and its next token. Empty if unknown.

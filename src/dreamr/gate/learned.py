@@ -20,14 +20,14 @@ _NUMBER = re.compile(r"\d")
 _EDGE = 1e-6  # probabilities are kept so far from 0 and 1
 
 
-def signals(evidence: Evidence, situation: StepContext) -> tuple[float, ...]:
+def signals(evidence: Evidence, context: StepContext) -> tuple[float, ...]:
     """What is known about a step, as numbers of like size, in the order of `SIGNALS`.
 
     Probabilities are given as their logits, since it is the odds that add up; what an engine does
-    not know is 0. agreed: the share of the tokens, from the first on, that the target would have
-    written. drafted: the least probability that the draft gave a token.
+    not know is 0. matched_tokens: the share of the tokens, from the first on, that the target would
+    have written. draft_probability: the least probability that the draft gave a token.
     """
-    step = situation.step
+    step = context.step
     return (
         _logit(evidence.ratio),
         _logit(min(1.0, evidence.mass)),
@@ -37,8 +37,8 @@ def signals(evidence: Evidence, situation: StepContext) -> tuple[float, ...]:
         evidence.matched_tokens / evidence.tokens if evidence.tokens else 0.0,
         _logit(None if step.min_logprob is None else math.exp(step.min_logprob)),
         math.log1p(step.tokens),
-        math.log1p(situation.position),
-        math.log1p(situation.resamples),
+        math.log1p(context.position),
+        math.log1p(context.resamples),
         float(bool(_NUMBER.search(step.text))),
     )
 
@@ -77,21 +77,21 @@ class LearnedGate(Gate):
         """What the labels' words ask."""
         return Query(self.asks)
 
-    def probability(self, evidence: Evidence, situation: StepContext) -> float:
+    def probability(self, evidence: Evidence, context: StepContext) -> float:
         """That the step is right."""
-        values = signals(evidence, situation)
+        values = signals(evidence, context)
         odds = self.bias + sum(w * x for w, x in zip(self.weights, values, strict=True))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
-    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps and missing evidence; else compare the probability, as the ratio."""
-        chance = self.probability(evidence, situation)
-        needed = stricter(self.threshold, situation.resamples)
-        if situation.step.ending is Ending.CAP:
+        chance = self.probability(evidence, context)
+        needed = stricter(self.threshold, context.resamples)
+        if context.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif not evidence.mass > 0.0:
             accepted, reason = False, "no evidence: nothing on the labels"
         else:
             accepted = chance >= needed
             reason = f"right with probability {chance:.3f}"
-        return Verdict(accepted, chance, needed, reason, evidence)
+        return Verdict(accepted, chance, needed, reason, evidence, kind="probability")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, RatioGate, StepContext, Verdict
+from dreamr.gate.ratio import RatioGate
+from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict
 from dreamr.steps import Ending
 
 
@@ -40,20 +41,20 @@ class ScoreGate(Gate):
         """How sound the step is."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
-        """Reject cut steps and missing scores; else compare the score. The ratio is score / 9."""
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
+        """Reject cut steps and missing scores; else compare the rating."""
         mass = sum(evidence.scores)
         score = 0.0
         if mass > 0.0:
             score = sum(digit * share for digit, share in enumerate(evidence.scores)) / mass
-        if situation.step.ending is Ending.CAP:
+        if context.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif not (mass > 0.0 and mass >= self.min_mass):
             accepted, reason = False, f"no score: mass {mass:.2g} on the digits"
         else:
             accepted = round(score) >= self.least
             reason = f"score {score:.1f} {'reaches' if accepted else 'below'} {self.least}"
-        return Verdict(accepted, score / 9, self.least / 9, reason, evidence)
+        return Verdict(accepted, score / 9, self.least / 9, reason, evidence, kind="rating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class SameGate(RatioGate):
     """
 
     asks: ClassVar[Asks] = "same"
+    score_kind: ClassVar[ScoreKind] = "equivalence"
     threshold: float = 0.5
 
 
@@ -79,8 +81,8 @@ class AgreementGate(Gate):
         """Nothing."""
         return Query(self.asks)
 
-    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
-        """The ratio is the share of the tokens that agree, from the first on."""
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
+        """The score is the share of the tokens that agree, from the first on."""
         share = evidence.matched_tokens / evidence.tokens if evidence.tokens else 0.0
         reason = f"{evidence.matched_tokens} of {evidence.tokens} tokens agree"
-        return Verdict(share == 1.0, share, 1.0, reason, evidence)
+        return Verdict(share == 1.0, share, 1.0, reason, evidence, kind="agreement")

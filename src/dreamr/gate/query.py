@@ -19,7 +19,7 @@ class Query:
     others: for 'same', the target's own step in the place of each candidate.
     unasked: nothing is asked about a candidate that begins so: it is read, for what the target
     would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
-    sure: nothing need be asked about a step of which no token is weaker than this
+    target_confidence: nothing need be asked about a step of which no token is weaker than this
     (`Evidence.min_margin`); an engine that knows spares itself the question where that is quicker.
     None: everything is asked about.
     """

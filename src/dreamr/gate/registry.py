@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamr.gate.adaptive import AdaptiveGate
-from dreamr.gate.cascade import CascadeGate, LikelihoodGate
+from dreamr.gate.cascade import CascadeGate
 from dreamr.gate.learned import LearnedGate
-from dreamr.gate.verdict import RatioGate
+from dreamr.gate.likelihood import LikelihoodGate
+from dreamr.gate.ratio import RatioGate
 
 GATES: Mapping[str, type[Any]] = {
     "ratio": RatioGate,

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
-from dreamr.steps import Ending, Step
+from dreamr.gate.query import Query
+from dreamr.steps import Step
+
+ScoreKind: TypeAlias = Literal[
+    "ratio",  # s+ / (s+ + s-) of the two labels: the paper's
+    "equivalence",  # the same ratio, on whether the step means the same as the target's own
+    "likelihood",  # how likely the target would write the step: `Evidence.mean_margin`
+    "draft_probability",  # the least probability that the draft gave one of its tokens
+    "probability",  # that the step is right: the learned gate's
+    "rating",  # the target's rating from 0 to 9, divided by 9
+    "agreement",  # the share of the tokens, from the first on, that the target would write
+    "none",  # the step was decided without a score
+]
+
+_PREFIXES: dict[ScoreKind, str] = {"ratio": "", "draft_probability": "draft "}
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """Where the step stands that is decided on.
 
-    position: its number in the assistant's text, the first step being 0. retries: how many other
+    position: its number in the assistant's text, the first step being 0. resamples: how many other
     candidates for the same position were rejected before.
     """
 
@@ -27,9 +40,9 @@ class StepContext:
 class Verdict:
     """A gate's decision on one drafted step, with what it rests on.
 
-    ratio: the evidence's s+ / (s+ + s-), 0 where there was none. threshold: the least ratio that
-    would have been accepted. reason: why, in a few words for people. evidence: None where the
-    step was not judged at all; the ratio is then how sure the draft was of it, if that is why.
+    score: in [0, 1], 0 where there was no evidence; kind: what it measures. threshold: the lowest
+    score that would have been accepted. reason: why, in a few words for people. evidence: None
+    where the target did not judge the step.
     """
 
     accepted: bool
@@ -37,10 +50,18 @@ class Verdict:
     threshold: float
     reason: str
     evidence: Evidence | None = None
+    kind: ScoreKind = field(kw_only=True)
+
+    @property
+    def score_text(self) -> str:
+        """The score for people, with its kind unless that is the ratio: "0.93", "draft 0.98"."""
+        if self.kind == "none":
+            return "no score"
+        return f"{_PREFIXES.get(self.kind, f'{self.kind} ')}{self.score:.2f}"
 
 
 def stricter(threshold: float, resamples: int) -> float:
-    """The threshold for another try: what was allowed to be missing, divided by the tries so far.
+    """The threshold for a resampled step: the allowed shortfall, divided by the candidates so far.
 
     The more candidates are drawn, the likelier it is that one deceives the judge: with the first at
     0.7 the next needs 0.85, and the one after that 0.9.
@@ -56,56 +77,10 @@ class Gate(Protocol):
         """The question whose evidence it decides on."""
         ...
 
-    def decide_without_target(self, situation: StepContext) -> Verdict | None:
+    def decide_without_target(self, context: StepContext) -> Verdict | None:
         """The verdict on a step about which the target need not be asked; None where it must."""
         return None
 
-    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """The verdict on any other step."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RatioGate(Gate):
-    """Accept where the ratio reaches a fixed threshold (the paper's TBVM; it uses 0.7).
-
-    threshold: in [0, 1]. min_mass: the least probability on the two labels together that counts as
-    evidence; below it the target did not answer the question, and the step is rejected.
-
-    Raises:
-        ValueError: a value outside [0, 1].
-    """
-
-    asks: ClassVar[Asks] = "verdict"
-    threshold: float = 0.7
-    min_mass: float = 0.01
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "min_mass"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-
-    @property
-    def query(self) -> Query:
-        """What the labels' words ask."""
-        return Query(self.asks)
-
-    def decide(self, evidence: Evidence, situation: StepContext) -> Verdict:
-        """Reject cut steps and missing evidence; else compare the ratio with the threshold."""
-        needed = stricter(self.needed(evidence), situation.resamples)
-        accepted, reason = self._decision(evidence, situation.step, needed)
-        return Verdict(accepted, evidence.ratio, needed, reason, evidence)
-
-    def needed(self, evidence: Evidence) -> float:
-        """The least ratio at which this step is accepted at the first try."""
-        return self.threshold
-
-    def _decision(self, evidence: Evidence, step: Step, needed: float) -> tuple[bool, str]:
-        if step.ending is Ending.CAP:
-            return False, "cut by the length cap"
-        # Written so that a NaN from a broken engine is no evidence either.
-        if not (evidence.mass > 0.0 and evidence.mass >= self.min_mass):
-            return False, f"no evidence: label mass {evidence.mass:.2g} below {self.min_mass:.2g}"
-        if evidence.ratio >= needed:
-            return True, "ratio reaches the threshold"
-        return False, "ratio below the threshold"

@@ -2,8 +2,8 @@
 
 from dreamr.runner.config import RunConfig
 from dreamr.runner.hooks import RunHook, RunScope
-from dreamr.runner.recorder import decision
+from dreamr.runner.recorder import event_of
 from dreamr.runner.runs import open_run, run
 from dreamr.runner.signal_queue import SignalQueue
 
-__all__ = ["RunConfig", "RunHook", "RunScope", "SignalQueue", "decision", "open_run", "run"]
+__all__ = ["RunConfig", "RunHook", "RunScope", "SignalQueue", "event_of", "open_run", "run"]

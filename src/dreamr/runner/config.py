@@ -11,17 +11,17 @@ from dreamr.schedules import OpenLane, ScheduleConfig
 from dreamr.steps import StepFormat
 from dreamr.trace import Option
 
-_RESAMPLE_TEMPERATURE = 0.7  # what a greedy draft draws another try with
+_RESAMPLE_TEMPERATURE = 0.7  # what a greedy draft resamples with
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Everything about a run except the conversation and the engines.
 
-    method: a name of `dreamr.schedules.METHODS`. cutting: where steps end and how an answer is
+    method: a name of `dreamr.schedules.METHODS`. step_format: where steps end and how an answer is
     marked. sampling: of both models; draft_sampling where the draft's differs. Their `max_tokens`
     is not used: `options.max_tokens` bounds the run, and each stream by what is left of it.
-    stall_seconds: how long an engine that is at work may give no sign of life before it counts as
+    stall_seconds: how long a busy engine may give no sign of life before it counts as
     lost.
     """
 
@@ -43,18 +43,18 @@ class RunConfig:
     def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
         """How a lane draws: as the caller wants it, and no longer than the schedule does.
 
-        Another try at a step is drawn with a temperature and a seed of its own.
+        Another candidate for a rejected step is drawn with a temperature and a seed of its own.
         """
-        own = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
+        sampling = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
         if lane.resample:
-            warm = max(own.temperature, _RESAMPLE_TEMPERATURE)
-            own = replace(own, temperature=warm, seed=own.seed ^ lane.resample << 48)
+            warm = max(sampling.temperature, _RESAMPLE_TEMPERATURE)
+            sampling = replace(sampling, temperature=warm, seed=sampling.seed ^ lane.resample << 48)
         return replace(
-            own,
+            sampling,
             max_tokens=lane.max_tokens,
             guess=lane.guess,
-            lookup=own.lookup if lane.role == "target" else 0,
-            logprobs=logprobs or own.logprobs,
+            lookup=sampling.lookup if lane.role == "target" else 0,
+            logprobs=logprobs or sampling.logprobs,
         )
 
     def summary(self) -> Mapping[str, Option]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import assert_never
 
 import anyio
 
@@ -14,28 +13,21 @@ from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
-from dreamr.runner.recorder import Record
+from dreamr.runner.recorder import Recorder
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import (
-    CancelJudge,
-    CloseLane,
-    Command,
-    Commit,
-    Discard,
-    ExtendJudge,
+    Decision,
     Finished,
-    GrantSteps,
     Judge,
     Judged,
     JudgeFailed,
     LaneEnded,
     LaneFailed,
     OpenLane,
-    Reject,
     Schedule,
     Signal,
     StepDone,
-    Warn,
+    execute,
 )
 from dreamr.steps import Finish, Role, Step
 from dreamr.trace import (
@@ -53,7 +45,7 @@ from dreamr.trace import (
 
 
 class Driver:
-    """One run. Lanes and judge calls are tasks; all decisions are the schedule's.
+    """One run: an `Executor` whose lanes and judge calls are tasks; the schedule decides.
 
     emit: called with each event as it happens; it must not wait.
     """
@@ -70,10 +62,11 @@ class Driver:
         self._engines = engines
         self._schedule = schedule
         self._settings = settings
-        self._record = Record(emit)
+        self._recorder = Recorder(emit)
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
+        self._finished: Finished | None = None
 
     async def drive(self) -> Result:
         """Run to the end; every lane and call is over before this returns."""
@@ -82,17 +75,17 @@ class Driver:
         self._signal = signals.put
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._watch)
-            finished = self._carry_out(self._schedule.start())
-            while finished is None:
-                finished = self._carry_out(self._schedule.handle(await signals.get()))
+            execute(self._schedule.start(), self)
+            while self._finished is None:
+                execute(self._schedule.handle(await signals.get()), self)
             self._watching.cancel()
-        assert finished is not None  # for mypy: a task group swallows no exception
-        return self._record.finish(finished, self._settings.step_format)
+        assert self._finished is not None  # for mypy: a task group swallows no exception
+        return self._recorder.finish(self._finished, self._settings.step_format)
 
     def _begin(self) -> None:
         draft, target = self._engines.get("draft"), self._engines.get("target")
         settings = self._settings
-        self._record.add(
+        self._recorder.add(
             RunStarted,
             settings.method,
             draft.name if draft is not None else None,
@@ -100,46 +93,55 @@ class Driver:
             settings.summary(),
         )
 
-    def _carry_out(self, commands: Sequence[Command]) -> Finished | None:
-        for command in commands:
-            match command:
-                case OpenLane():
-                    self._open(command)
-                case GrantSteps(number, steps):
-                    if lane := self._lanes.get(number):  # else it just ended; the signal follows
-                        lane.grant(steps)
-                case CloseLane(number):
-                    if lane := self._lanes.get(number):
-                        lane.scope.cancel()
-                case Judge():
-                    self._ask(command)
-                case ExtendJudge(call, steps):
-                    if question := self._calls.get(call):
-                        question.extend(steps)
-                case CancelJudge(call):
-                    if question := self._calls.get(call):
-                        question.scope.cancel()
-                case Commit() | Reject() | Discard() | Warn():
-                    self._record.decide(command)
-                case Finished():
-                    return command
-                case _:
-                    assert_never(command)
-        return None
+    # Commands
 
-    def _open(self, command: OpenLane) -> None:
+    def open_lane(self, command: OpenLane) -> None:
         position = len(command.prefix)
         lane = Lane(command.lane, command.role, position, command.credit, command.resample)
         self._lanes[lane.number] = lane
-        self._record.add(LaneOpened, lane.number, lane.role, position, lane.resample)
+        self._recorder.add(LaneOpened, lane.number, lane.role, position, lane.resample)
         self._tasks.start_soon(self._write, lane, command)
+
+    def grant(self, lane: int, steps: int) -> None:
+        if found := self._lanes.get(lane):
+            found.grant(steps)
+
+    def close_lane(self, lane: int) -> None:
+        if found := self._lanes.get(lane):
+            found.scope.cancel()
+
+    def judge(self, command: Judge) -> None:
+        settings = self._settings
+        query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
+        if command.resamples:  # the gate asks for more than it says at first
+            query = replace(query, target_confidence=None)
+        call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)
+        self._calls[call.number] = call
+        self._recorder.add(JudgeStarted, call.number, call.positions())
+        self._tasks.start_soon(self._judge, call)
+
+    def extend_judge(self, call: int, candidates: tuple[Step, ...]) -> None:
+        if found := self._calls.get(call):
+            found.extend(candidates)
+
+    def cancel_judge(self, call: int) -> None:
+        if found := self._calls.get(call):
+            found.scope.cancel()
+
+    def decide(self, decision: Decision) -> None:
+        self._recorder.decide(decision)
+
+    def finish(self, finished: Finished) -> None:
+        self._finished = finished
+
+    # Lanes
 
     async def _write(self, lane: Lane, command: OpenLane) -> None:
         """One lane, from its opening to its end, whatever that is."""
         reason = "cancelled"
         try:
             with lane.scope:
-                reason = await self._pump(lane, command)
+                reason = await self._stream(lane, command)
             if lane.stalled:
                 raise TimeoutError
         except Exception as error:  # a defect of an engine must not take the other one down
@@ -147,17 +149,17 @@ class Driver:
             message, lost = self._describe(lane.role, error)
             self._signal(LaneFailed(lane.number, message, lost))
         finally:
-            began = None if lane.began is None else self._record.at(lane.began)
-            self._record.add(LaneClosed, lane.number, reason, lane.tokens, began)
+            began = None if lane.began is None else self._recorder.at(lane.began)
+            self._recorder.add(LaneClosed, lane.number, reason, lane.tokens, began)
             del self._lanes[lane.number]
 
-    async def _pump(self, lane: Lane, command: OpenLane) -> Finish:
+    async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, settings = self._engines[lane.role], self._settings
         self._check_images(engine)
 
-        def say(step: Step | None, finish: Finish | None) -> None:
+        def on_step(step: Step | None, finish: Finish | None) -> None:
             if step is not None:
-                self._record.add(StepReady, lane.number, lane.role, lane.position, step)
+                self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
                 self._signal(
                     StepDone(lane.number, step, finish, self._decide_without_target(lane, step))
                 )
@@ -165,16 +167,16 @@ class Driver:
             elif finish is not None:
                 self._signal(LaneEnded(lane.number, finish))
 
-        def pause(paused: bool) -> None:
-            self._record.add(LanePaused if paused else LaneResumed, lane.number)
+        def on_pause(paused: bool) -> None:
+            self._recorder.add(LanePaused if paused else LaneResumed, lane.number)
 
         begun = (command.begun,) if command.begun else ()
         context = Context(self._conversation, command.prefix + begun)
         # A draft says how sure it is, where it can: gates may need no more.
         tells = lane.role == "draft" and engine.capabilities.logprobs
         sampling = settings.draws(command, logprobs=tells)
-        pump = StepStream(lane, settings.step_format, say, pause, command.begun)
-        return await pump.run(engine.stream(context, sampling))
+        stream = StepStream(lane, settings.step_format, on_step, on_pause, command.begun)
+        return await stream.run(engine.stream(context, sampling))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """The verdict on a drafted step that needs no target."""
@@ -193,47 +195,36 @@ class Driver:
                 for work in (*self._lanes.values(), *self._calls.values()):
                     work.check(seconds)
 
-    def _ask(self, command: Judge) -> None:
-        settings = self._settings
-        query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
-        if command.resamples:  # the gate asks for more than it says at first
-            query = replace(query, target_confidence=None)
-        question = JudgeCall(
-            command.call, command.prefix, command.candidates, query, command.resamples
-        )
-        self._calls[question.call] = question
-        self._record.add(JudgeStarted, question.call, question.positions())
-        self._tasks.start_soon(self._judge, question)
+    # Judge calls
 
-    async def _judge(self, question: JudgeCall) -> None:
+    async def _judge(self, call: JudgeCall) -> None:
         """One judge call, from its start to its end, whatever that is."""
-        call = question.call
         verdicts: tuple[Verdict, ...] = ()
         message = None
         try:
-            with question.scope:
-                verdicts = await self._verdicts(question)
-                self._signal(Judged(call, verdicts))
-            if question.stalled and not verdicts:
+            with call.scope:
+                verdicts = await self._verdicts(call)
+                self._signal(Judged(call.number, verdicts))
+            if call.stalled and not verdicts:
                 raise TimeoutError
         except Exception as error:  # no verdict is a reject, and no end of the run
             message, lost = self._describe("target", error)
-            self._signal(JudgeFailed(call, message, lost))
+            self._signal(JudgeFailed(call.number, message, lost))
         finally:
-            positions = question.positions(len(verdicts))
-            self._record.add(JudgeEnded, call, positions, verdicts, message)
-            del self._calls[call]
+            positions = call.positions(len(verdicts))
+            self._recorder.add(JudgeEnded, call.number, positions, verdicts, message)
+            del self._calls[call.number]
 
-    async def _verdicts(self, question: JudgeCall) -> tuple[Verdict, ...]:
-        context = Context(self._conversation, question.prefix)
-        least = len(question.steps)
-        found = await self._engines["target"].judge(context, question.candidates, question.query)
-        if not least <= len(found) <= len(question.steps):
+    async def _verdicts(self, call: JudgeCall) -> tuple[Verdict, ...]:
+        context = Context(self._conversation, call.prefix)
+        least = len(call.steps)
+        found = await self._engines["target"].judge(context, call.candidates, call.query)
+        if not least <= len(found) <= len(call.steps):
             raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
-        decide, first = self._settings.gate.decide, len(question.prefix)
+        decide, first = self._settings.gate.decide, len(call.prefix)
         return tuple(
-            decide(evidence, StepContext(step, first + i, question.resamples))
-            for i, (evidence, step) in enumerate(zip(found, question.steps, strict=False))
+            decide(evidence, StepContext(step, first + i, call.resamples))
+            for i, (evidence, step) in enumerate(zip(found, call.steps, strict=False))
         )
 
     def _check_images(self, engine: Engine) -> None:

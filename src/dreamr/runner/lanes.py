@@ -35,11 +35,11 @@ class Work:
 
 
 class JudgeCall(Work):
-    """A judge call under way; it may grow."""
+    """An open judge call; it may grow."""
 
     def __init__(
         self,
-        call: int,
+        number: int,
         prefix: tuple[str, ...],
         steps: Iterable[Step],
         query: Query,
@@ -48,13 +48,13 @@ class JudgeCall(Work):
         super().__init__()
         self.resamples = resamples
         self.query = query
-        self.call = call
+        self.number = number
         self.prefix = prefix
         self.steps = list(steps)
         self.candidates = Candidates(step.text for step in self.steps)
 
     def extend(self, steps: Iterable[Step]) -> None:
-        """Ask about these too, if the engine has not begun."""
+        """Judge these too, if the engine has not begun."""
         for step in steps:
             self.steps.append(step)
             self.candidates.add(step.text)
@@ -69,7 +69,8 @@ class JudgeCall(Work):
 class Lane(Work):
     """A lane under way; while it waits for credit, `since` is None.
 
-    credit: how many more steps it may say. retry: which try at a rejected step it is, 0: none.
+    credit: how many more steps it may write. resample: the number of the candidate after a rejected
+    step, 0: none.
     tokens: what it wrote so far. began: when its first piece came (time.monotonic).
     """
 
@@ -93,15 +94,16 @@ class Lane(Work):
 class StepStream:
     """Carries a stream into steps.
 
-    say: called with each step, and how the stream ended where it did; without a step where it
-    ended before one. pause: called with True where the lane waits for credit, False where it goes
-    on. begun: the text in front of the stream that belongs to its first step; none of its tokens.
+    on_step: called with each step, and how the stream ended where it did; without a step where it
+    ended before one. on_pause: called with True where the lane waits for credit, False where it
+    goes on. begun: the text in front of the stream that belongs to its first step; none of its
+    tokens.
     """
 
     lane: Lane
     step_format: StepFormat
-    say: Callable[[Step | None, Finish | None], None]
-    pause: Callable[[bool], None]
+    on_step: Callable[[Step | None, Finish | None], None]
+    on_pause: Callable[[bool], None]
     begun: str = ""
 
     async def run(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
@@ -117,30 +119,30 @@ class StepStream:
                 await stream.aclose()
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
-        lane, cutter = self.lane, StepSplitter(self.step_format)
+        lane, splitter = self.lane, StepSplitter(self.step_format)
         if lane.credit <= 0:
             await self._wait_for_credit()
-        if steps := cutter.push(self.begun, 0):
+        if steps := splitter.push(self.begun, 0):
             await self._tell(steps, None)
         async for chunk in stream:  # once a token: no timers, tasks or events in here
             lane.since = time.monotonic()
             if lane.began is None:
                 lane.began = lane.since
             lane.tokens += chunk.tokens
-            steps = cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+            steps = splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
             if chunk.finish is not None:
-                return await self._end(cutter, steps, chunk.finish)
+                return await self._end(splitter, steps, chunk.finish)
             if steps:
-                if cutter.done:  # the final answer reached its cap
-                    return await self._end(cutter, steps, "length")
+                if splitter.done:  # the final answer reached its cap
+                    return await self._end(splitter, steps, "length")
                 await self._tell(steps, None)
             if lane.credit <= 0:
                 await self._wait_for_credit()
-        return await self._end(cutter, [], "stop")  # an engine that ended without saying so
+        return await self._end(splitter, [], "stop")  # an engine that ended without saying so
 
-    async def _end(self, cutter: StepSplitter, steps: list[Step], finish: Finish) -> Finish:
-        """The stream has ended: what is left in the cutter is the last step."""
-        if (tail := cutter.finish(truncated=finish == "length")) is not None:
+    async def _end(self, splitter: StepSplitter, steps: list[Step], finish: Finish) -> Finish:
+        """The stream has ended: what is left in the splitter is the last step."""
+        if (tail := splitter.finish(truncated=finish == "length")) is not None:
             steps.append(tail)
         await self._tell(steps, finish)
         return finish
@@ -150,16 +152,16 @@ class StepStream:
             if self.lane.credit <= 0:
                 await self._wait_for_credit()
             self.lane.credit -= 1
-            self.say(step, finish if number == len(steps) else None)
+            self.on_step(step, finish if number == len(steps) else None)
         if not steps:
-            self.say(None, finish)
+            self.on_step(None, finish)
 
     async def _wait_for_credit(self) -> None:
         lane = self.lane
         lane.since = None
-        self.pause(True)
+        self.on_pause(True)
         while lane.credit <= 0:
             lane.granted = anyio.Event()
             await lane.granted.wait()
         lane.since = time.monotonic()
-        self.pause(False)
+        self.on_pause(False)

@@ -1,4 +1,4 @@
-"""Writing a run down while it happens."""
+"""Recording a run while it happens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dreamr.schedules import Command, Commit, Discard, Finished, Reject, Warn
+from dreamr.schedules import Command, Commit, Decision, Discard, Finished, Reject, Warn
 from dreamr.steps import StepFormat, StepSplitter
 from dreamr.trace import (
     CommittedStep,
@@ -23,7 +23,7 @@ from dreamr.trace import (
 )
 
 # The commands that only say what was decided; each is an event with the same values.
-_DECISIONS: Mapping[type[Command], type[Event]] = {
+_EVENTS: Mapping[type[Command], type[Event]] = {
     Commit: StepCommitted,
     Reject: StepRejected,
     Discard: StepDiscarded,
@@ -31,13 +31,13 @@ _DECISIONS: Mapping[type[Command], type[Event]] = {
 }
 
 
-def decision(seconds: float, command: Commit | Reject | Discard | Warn) -> Event:
-    """The event that the schedule decided this, so many seconds after the run started."""
-    kind = _DECISIONS[type(command)]
-    return kind(seconds, *(getattr(command, name) for name in type(command).__match_args__))
+def event_of(decision: Decision, seconds: float) -> Event:
+    """The event of a decision, `seconds` after the run started."""
+    kind = _EVENTS[type(decision)]
+    return kind(seconds, *(getattr(decision, name) for name in type(decision).__match_args__))
 
 
-class Record:
+class Recorder:
     """The events so far, each handed to `emit` as it happens, and the result made of them."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -50,11 +50,11 @@ class Record:
         """An event of this kind happens now."""
         self._keep(kind(self._seconds(), *values))
 
-    def decide(self, command: Commit | Reject | Discard | Warn) -> None:
+    def decide(self, decision: Decision) -> None:
         """The schedule decided this."""
-        self._keep(decision(self._seconds(), command))
-        if isinstance(command, Commit):
-            self._steps.append(CommittedStep(command.step, command.source, command.verdict))
+        self._keep(event_of(decision, self._seconds()))
+        if isinstance(decision, Commit):
+            self._steps.append(CommittedStep(decision.step, decision.source, decision.verdict))
 
     def _keep(self, event: Event) -> None:
         self._events.append(event)
@@ -68,7 +68,7 @@ class Record:
         return time.perf_counter() - self._started
 
     def finish(self, finished: Finished, step_format: StepFormat) -> Result:
-        """Close the record."""
+        """The result, after its own last event."""
         result = Result(
             answer=self._answer(finished, step_format),
             steps=tuple(self._steps),
@@ -84,13 +84,13 @@ class Record:
     def _answer(self, finished: Finished, step_format: StepFormat) -> str:
         """The marked answer, as far as it came; else the last step, if it was meant as the last.
 
-        Cut anew from the whole text: some methods commit pieces of steps.
+        Split again from the whole text: some methods commit pieces of steps.
         """
-        cutter = StepSplitter(
+        splitter = StepSplitter(
             replace(step_format, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize)
         )
-        steps = cutter.push("".join(committed.step.text for committed in self._steps), 0)
-        if (tail := cutter.finish()) is not None:
+        steps = splitter.push("".join(committed.step.text for committed in self._steps), 0)
+        if (tail := splitter.finish()) is not None:
             steps.append(tail)
         last = steps[-1].text if steps else ""
         marked = step_format.answer(last)

@@ -43,13 +43,13 @@ async def open_run(
     settings = settings or RunConfig()
     schedule = by_name(settings.method, settings.options)
     engines = _engines(target, draft, settings.method)
-    mailbox = SignalQueue[Event]()
-    driver = Driver(conversation, engines, schedule, settings, mailbox.put)
+    queue = SignalQueue[Event]()
+    driver = Driver(conversation, engines, schedule, settings, queue.put)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(driver.drive)
         try:
-            async with aclosing(_until_finished(mailbox)) as events:
+            async with aclosing(_until_finished(queue)) as events:
                 yield events
         except Exception as error:  # a task group would wrap it in a group
             failure = error
@@ -75,10 +75,10 @@ async def run(
     return event.result
 
 
-async def _until_finished(mailbox: SignalQueue[Event]) -> AsyncGenerator[Event, None]:
+async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, None]:
     """The events up to the last; then the failure, if it was one."""
     while True:
-        event = await mailbox.get()
+        event = await queue.get()
         yield event
         if isinstance(event, RunFinished):
             result = event.result

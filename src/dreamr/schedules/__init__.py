@@ -1,5 +1,6 @@
 """The rules that say which lane does what next."""
 
+from dreamr.schedules.executor import Decision, Executor, execute
 from dreamr.schedules.protocol import (
     CancelJudge,
     CloseLane,
@@ -34,7 +35,9 @@ __all__ = [
     "CloseLane",
     "Command",
     "Commit",
+    "Decision",
     "Discard",
+    "Executor",
     "ExtendJudge",
     "Fallback",
     "FinalAnswer",
@@ -57,5 +60,6 @@ __all__ = [
     "StepDone",
     "Warn",
     "by_name",
+    "execute",
     "method",
 ]

@@ -1,7 +1,7 @@
 """The target's own step at every drafted prefix, and whether the two mean the same.
 
     committed | waiting[0] | waiting[1] | (the step that the draft is writing)
-              | own[0]     | own[1]     | own[2] ...   each behind the drafted steps before it
+              | target[0]  | target[1]  | target[2] ...   each after the drafted steps before it
 
 A drafted step is kept where the target's own step in its place means the same. All of the target's
 steps are written side by side, each to its end.
@@ -13,18 +13,18 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.schedules.ahead import Ahead, Drafted
 from dreamr.schedules.draft_end import DRAFT_END, PREDICTED
+from dreamr.schedules.overlapped import OverlappedSchedule, WaitingStep
 from dreamr.schedules.protocol import ScheduleConfig
 from dreamr.steps import Ending, Finish, Step
 
-_SAME = Verdict(True, 1.0, 1.0, PREDICTED)
-_OTHER = Verdict(False, 0.0, 1.0, "the target went another way")
+_SAME = Verdict(True, 1.0, 1.0, PREDICTED, kind="equivalence")
+_OTHER = Verdict(False, 0.0, 1.0, "the target went another way", kind="equivalence")
 
-_Own: TypeAlias = tuple[Step | None, Finish | None]
+_TargetStep: TypeAlias = tuple[Step | None, Finish | None]
 
 
-class Lookahead(Ahead):
+class Lookahead(OverlappedSchedule):
     """Lookahead Reasoning (arXiv 2506.19830), asynchronous, width 1.
 
     Faithful: the draft runs ahead by up to `window` steps (paper: a depth of 4 to 6); for each
@@ -37,119 +37,121 @@ class Lookahead(Ahead):
     target's step is there before the draft's, it is kept at once instead of waiting.
     """
 
-    def __init__(self, options: ScheduleConfig) -> None:
-        super().__init__(options, "target")  # the target's own end decides, whoever is to answer
+    def __init__(self, config: ScheduleConfig) -> None:
+        super().__init__(config, "target")  # the target's own end decides, whoever is to answer
         self._lanes: dict[int, int] = {}  # the target's lanes by their position
-        self._own: dict[int, _Own] = {}  # what came of them
+        self._target_steps: dict[int, _TargetStep] = {}  # what they wrote, by position
 
     def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         position = next(at for at, other in self._lanes.items() if other == lane)
-        self._board.close(self._lanes.pop(position))
-        self._own[position] = step, finish
+        self._state.close(self._lanes.pop(position))
+        self._target_steps[position] = step, finish
 
-    def _work(self) -> None:
-        self._judge()
-        self._look_ahead()
+    def _start_work(self) -> None:
+        self._judge_pairs()
+        self._start_target_lanes()
 
     def _decide_next(self) -> bool:
-        self._compare()
-        own = self._own.get(self._board.position)
-        if own is None:
+        self._compare_texts()
+        written = self._target_steps.get(self._state.position)
+        if written is None:
             return False
         if not self._waiting:
-            if self._options.deterministic and self._draft is not None:
+            if self._config.deterministic and self._draft is not None:
                 return False
-            self._commit_own(own)
+            self._commit_target_step(written)
             return True
         if not self._waiting[0].decided:
             return False
-        self._settle(self._waiting.popleft(), own)
+        self._decide_drafted(self._waiting.popleft(), written)
         return True
 
-    def _pairs(self) -> Iterator[tuple[Drafted, _Own]]:
+    def _pairs(self) -> Iterator[tuple[WaitingStep, _TargetStep]]:
         """Drafted steps and the target's in their places, from the frontier on."""
-        for position, drafted in enumerate(self._waiting, self._board.position):
-            if (own := self._own.get(position)) is None:
+        for position, drafted in enumerate(self._waiting, self._state.position):
+            if (written := self._target_steps.get(position)) is None:
                 return
-            yield drafted, own
+            yield drafted, written
 
-    def _compare(self) -> None:
+    def _compare_texts(self) -> None:
         """Decide where nobody need be asked."""
-        for drafted, (own, _) in self._pairs():
+        for drafted, (written, _) in self._pairs():
             if not drafted.decided:
-                if own is None or own.ending is not Ending.DELIMITER:
+                if written is None or written.ending is not Ending.DELIMITER:
                     drafted.verdict = _OTHER
-                elif own.plain == drafted.step.plain:
+                elif written.plain == drafted.step.plain:
                     drafted.verdict = _SAME
 
-    def _settle(self, drafted: Drafted, own: _Own) -> None:
-        board, step, verdict = self._board, drafted.step, drafted.verdict
+    def _decide_drafted(self, drafted: WaitingStep, written: _TargetStep) -> None:
+        state, step, verdict = self._state, drafted.step, drafted.verdict
         if verdict is not None and verdict.accepted:
-            self._drop_own(board.position, "the draft's step means the same")
-            if (end := board.commit_drafted(step, verdict)) is not None:
+            self._discard_target_step(state.position, "the draft's step means the same")
+            if (end := state.commit_drafted(step, verdict)) is not None:
                 self._finish(end)
             else:
-                board.grant(self._draft)
+                state.grant(self._draft)
             return
         if verdict is None:
-            board.discard(board.position, step, "draft", DRAFT_END)
+            state.discard(state.position, step, "draft", DRAFT_END)
         else:
-            board.reject(step, verdict)
-        self._drop_waiting(board.position + 1, "it followed a rejected step")
-        self._commit_own(own)
+            state.reject(step, verdict)
+        self._discard_waiting(state.position + 1, "it followed a rejected step")
+        self._commit_target_step(written)
 
-    def _commit_own(self, own: _Own) -> None:
-        del self._own[self._board.position]
-        self._drop_below("it followed a rejected step")
-        if (end := self._board.commit_own(*own)) is not None:
+    def _commit_target_step(self, written: _TargetStep) -> None:
+        del self._target_steps[self._state.position]
+        self._discard_target_work("it followed a rejected step")
+        if (end := self._state.commit_unjudged(*written)) is not None:
             self._finish(end)
         else:
-            self._redraft()
+            self._restart_draft()
 
-    def _judge(self) -> None:
+    def _judge_pairs(self) -> None:
         """Ask about all steps that have another beside them, up to one that is refused."""
-        if self._board.judging:
+        if self._state.judging:
             return
         pairs, asked = list(self._pairs()), 0
         for number, (drafted, _) in enumerate(pairs, 1):
-            if drafted.claim or (drafted.verdict is not None and not drafted.verdict.accepted):
+            if drafted.is_draft_end or (
+                drafted.verdict is not None and not drafted.verdict.accepted
+            ):
                 break
             asked = number if drafted.verdict is None else asked
-        steps = [own for _, (own, _) in pairs[:asked] if own is not None]
+        steps = [written for _, (written, _) in pairs[:asked] if written is not None]
         if steps:
-            self._board.judge((drafted.step for drafted, _ in pairs[:asked]), steps)
+            self._state.judge((drafted.step for drafted, _ in pairs[:asked]), steps)
 
-    def _look_ahead(self) -> None:
+    def _start_target_lanes(self) -> None:
         """A lane of the target behind each drafted step, as far as the draft may run ahead."""
         before: list[Step] = []
-        for number in range(min(len(self._waiting) + 1, self._options.window)):
-            position = self._board.position + number
-            if position >= self._options.max_steps or self._board.room <= _tokens(before):
+        for number in range(min(len(self._waiting) + 1, self._config.window)):
+            position = self._state.position + number
+            if position >= self._config.max_steps or self._state.room <= _tokens(before):
                 return
-            if position not in self._own and position not in self._lanes:
-                self._lanes[position] = self._board.open("target", 1, before)
+            if position not in self._target_steps and position not in self._lanes:
+                self._lanes[position] = self._state.open("target", 1, before)
             if number < len(self._waiting):
                 drafted = self._waiting[number]
                 refused = drafted.verdict is not None and not drafted.verdict.accepted
-                if drafted.claim or refused:
+                if drafted.is_draft_end or refused:
                     return
                 before.append(drafted.step)
 
-    def _drop_own(self, position: int, why: str) -> None:
-        step, _ = self._own.pop(position)
+    def _discard_target_step(self, position: int, why: str) -> None:
+        step, _ = self._target_steps.pop(position)
         if step is not None:
-            self._board.discard(position, step, "target", why)
+            self._state.discard(position, step, "target", why)
 
-    def _drop_below(self, why: str) -> None:
+    def _discard_target_work(self, why: str) -> None:
         """All that the target wrote or writes behind drafted steps."""
-        for position in sorted(self._own):
-            self._drop_own(position, why)
+        for position in sorted(self._target_steps):
+            self._discard_target_step(position, why)
         for lane in self._lanes.values():
-            self._board.close(lane)
+            self._state.close(lane)
         self._lanes.clear()
 
     def _discard_target_steps(self) -> None:
-        self._drop_below("the run ended")
+        self._discard_target_work("the run ended")
 
 
 def _tokens(steps: Sequence[Step]) -> int:

@@ -82,7 +82,7 @@ class OpenLane:
     The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
     guess: how the lane may well begin; an engine that can check tokens in one pass does.
     begun: how the lane's first step begins; it is told whole, with this in front.
-    retry: 1, 2, ... for another try at a step that was rejected, drawn otherwise than the first.
+    resample: 1, 2, ... for another candidate for a rejected step, drawn otherwise than the first.
     """
 
     lane: int
@@ -112,10 +112,10 @@ class CloseLane:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Ask about consecutive candidates; candidate i follows the prefix and those before it.
+    """Judge consecutive candidates; candidate i follows the prefix and those before it.
 
     others: what the target wrote in the place of each, where the question is whether they mean the
-    same. retries: how many candidates for the same place were tried before.
+    same. resamples: the number of the candidate after a rejected step, 0 for the first.
     """
 
     call: int
@@ -127,7 +127,7 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class ExtendJudge:
-    """Ask about these too, behind the call's candidates, if the engine has not begun with it.
+    """Judge these too, after the call's candidates, if the engine has not begun with it.
 
     An engine that writes and judges in turns lets calls wait; by its turn a call can have grown.
     """
@@ -168,7 +168,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """The complete step is thrown away without a verdict of its own."""
+    """The complete step is discarded without a verdict of its own."""
 
     position: int
     step: Step
@@ -214,7 +214,7 @@ class Schedule(Protocol):
     """Decides which lane does what next.
 
     Signals of lanes and calls that were closed are ignored, and so is everything after `Finished`:
-    the driver need not win races.
+    the driver may deliver them late.
     """
 
     def start(self) -> Sequence[Command]:
@@ -237,19 +237,19 @@ class ScheduleConfig:
     window: how many drafted steps may wait for their verdicts (paper: 4; a draft
     that is many times as fast as the judge has more ready by the next call); for lookahead its
     depth.
-    fallback: when the target writes its own step beside the draft: 'always'; 'idle', it does not
-    begin while a verdict is pending, for targets whose judging and writing share one processor;
-    'never', only after a rejection.
-    reproducible: always wait for the draft, so that what is committed does not depend on timing.
-    final_answer: 'target', a drafted ending is only a claim and the target writes the answer;
-    'draft', it is judged like any other step and ends the run where it is accepted.
-    retries: how many other candidates the draft writes for a rejected step, while the target writes
-    its own; of these the first that a stricter gate accepts wins. Not with `deterministic`.
+    fallback: when the target writes its own step beside the draft: 'eager', always; 'idle', not
+    while a drafted step waits, for targets whose judging and writing share one processor;
+    'on-reject', only after a rejection.
+    deterministic: always wait for the draft, so that the text does not depend on timing.
+    final_answer: 'target', the draft's own end is discarded and the target writes the answer;
+    'draft', its end is judged like any other step and ends the run where it is accepted.
+    resamples: how many other candidates the draft writes for a rejected step, while the target
+    writes its own; the first that a stricter gate accepts is committed. Not with `deterministic`.
     max_steps, max_tokens: bounds on what is committed, over both models.
 
     Raises:
-        ValueError: a number below 1 (retries: 0), an unknown word, or a race that is to be
-            reproducible.
+        ValueError: a number below 1 (resamples: 0), an unknown word, or resamples with
+            `deterministic`.
     """
 
     window: int = 8
@@ -268,8 +268,7 @@ class ScheduleConfig:
             raise ValueError(f"resamples must be at least 0, not {self.resamples}")
         if self.resamples and self.deterministic:
             raise ValueError(
-                "resamples race with the target, so the text depends on timing: "
-                "leave out deterministic, or resamples"
+                "with resamples the text depends on timing: leave out deterministic, or resamples"
             )
         if self.fallback not in ("eager", "idle", "on-reject"):
             raise ValueError(f"fallback is eager, idle or on-reject, not {self.fallback!r}")

@@ -1,12 +1,12 @@
-"""The resampling race: other candidates for a rejected step, while the target writes its own.
+"""Resampling: other candidates for a rejected step, while the target writes its own.
 
     committed | rejected
-              | try 1, try 2, ... (each one step of the draft, drawn anew; judged one at a time)
-              | own
+              | candidate 1, candidate 2, ... (each one step of the draft; judged one at a time)
+              | target step
 
-The first that the gate accepts is committed, and the target's lane is closed; the gate asks more of
-each further try (`StepContext.resamples`). A race never holds the target up: if its own step is
-complete before a try is accepted, that is committed.
+The first candidate that the gate accepts is committed, and the target's lane is closed; the gate
+requires a higher score of each further one (`StepContext.resamples`). Resampling never delays the
+target: if its own step is complete before a candidate is accepted, that step is committed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ from dreamr.steps import Ending, Step
 _SAME = "it was tried before"
 
 
-class Race:
-    """Opens a lane for each try, and keeps the books of what they write.
+class Resampling:
+    """Opens a lane for each candidate, and has the candidates judged.
 
-    rejected: the step that was refused. won: what was accepted, with its verdict.
+    rejected: the step that the gate rejected. accepted: the first accepted candidate, with its
+    verdict.
     """
 
-    def __init__(self, board: RunState, tries: int, rejected: Step) -> None:
-        self.won: tuple[Step, Verdict] | None = None
-        self._board = board
-        self._lanes = {board.open("draft", 1, resample=n): n for n in range(1, tries + 1)}
+    def __init__(self, state: RunState, resamples: int, rejected: Step) -> None:
+        self.accepted: tuple[Step, Verdict] | None = None
+        self._state = state
+        self._lanes = {state.open("draft", 1, resample=n): n for n in range(1, resamples + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
-        self._asked: tuple[Step, int] | None = None
-        self._tried = {rejected.text}
+        self._judged: tuple[Step, int] | None = None  # the candidate of the judge call
+        self._seen = {rejected.text}
 
     def concerns(self, signal: Signal) -> bool:
         """Whether the signal is of one of its lanes, or of its judge call."""
@@ -50,65 +51,67 @@ class Race:
             case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane):
                 return lane in self._lanes
             case Judged() | JudgeFailed(lost=False):
-                return self._asked is not None
+                return self._judged is not None
         return False
 
-    def hear(self, signal: Signal) -> None:
-        """Take note of a signal that concerns it."""
+    def note(self, signal: Signal) -> None:
+        """Note a signal that concerns it."""
         match signal:
             case StepDone(lane, step, finish):
                 number = self._lanes.pop(lane)
                 if finish is None:
-                    self._board.close(lane)
-                self._take(step, number)
+                    self._state.close(lane)
+                self._on_candidate(step, number)
             case LaneEnded(lane):
                 del self._lanes[lane]
             case LaneFailed(lane):
                 del self._lanes[lane]
-                self._board.draft_failed(signal)
+                self._state.draft_failed(signal)
             case Judged(_, verdicts):
-                self._decide(verdicts)
+                self._on_verdicts(verdicts)
             case JudgeFailed(_, message):
-                self._board.report(f"judging failed: {message}")
-                self._decide([judge_failed(message)])
+                self._state.warn(f"judging failed: {message}")
+                self._on_verdicts([judge_failed(message)])
 
     def judge(self) -> None:
-        """Ask about the next candidate, if nobody is asked about another."""
-        if self._ready and self._asked is None and not self._board.judging:
-            self._asked = self._ready.popleft()
-            step, number = self._asked
-            self._board.judge([step], resamples=number)
+        """Have the next candidate judged, unless a judge call is open."""
+        if self._ready and self._judged is None and not self._state.judging:
+            self._judged = self._ready.popleft()
+            step, number = self._judged
+            self._state.judge([step], resamples=number)
 
     def end(self, why: str) -> None:
-        """Close what is open, and throw away what nobody has decided on."""
+        """Close what is open, and discard the undecided candidates."""
+        state = self._state
         for lane in self._lanes:
-            self._board.close(lane)
-        if self._asked is not None:
-            self._board.cancel_judging()
-            self._ready.appendleft(self._asked)
-        self._board.discard_all(self._board.position, (step for step, _ in self._ready), why)
-        self._lanes, self._asked = {}, None
+            state.close(lane)
+        if self._judged is not None:
+            state.cancel_judging()
+            self._ready.appendleft(self._judged)
+        for step, _ in self._ready:
+            state.discard(state.position, step, "draft", why)
+        self._lanes, self._judged = {}, None
         self._ready.clear()
 
-    def _take(self, step: Step, number: int) -> None:
-        board = self._board
+    def _on_candidate(self, step: Step, number: int) -> None:
+        state = self._state
         if step.ending is Ending.CAP:
             why = CUT.reason
-        elif is_draft_end(step, board.options.final_answer):
+        elif is_draft_end(step, state.config.final_answer):
             why = DRAFT_END
-        elif step.text in self._tried:
+        elif step.text in self._seen:
             why = _SAME
         else:
-            self._tried.add(step.text)
+            self._seen.add(step.text)
             self._ready.append((step, number))
             return
-        board.discard(board.position, step, "draft", why)
+        state.discard(state.position, step, "draft", why)
 
-    def _decide(self, verdicts: Sequence[Verdict]) -> None:
-        assert self._asked is not None
-        (step, _), self._asked = self._asked, None
+    def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        assert self._judged is not None
+        (step, _), self._judged = self._judged, None
         verdict = verdicts[0]
         if verdict.accepted:
-            self.won = step, verdict
+            self.accepted = step, verdict
         else:
-            self._board.reject(step, verdict)
+            self._state.reject(step, verdict)

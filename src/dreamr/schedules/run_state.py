@@ -37,18 +37,18 @@ class RunState:
     """Bookkeeping without decisions.
 
     It numbers lanes and calls, forgets those that end, and turns away signals of those that it
-    does not know. Whatever is asked of it becomes a command, in order; `take` hands them out.
+    does not know. Its methods become commands, in order; `take_commands` hands them out.
     """
 
-    def __init__(self, options: ScheduleConfig) -> None:
-        self.options = options
+    def __init__(self, config: ScheduleConfig) -> None:
+        self.config = config
         self.prefix: list[str] = []
         self.finished = False
         self.draft_lost = False
         self._tokens = 0
         self._lanes: set[int] = set()
         self._call: int | None = None
-        self._asked = 0  # candidates of that call
+        self._judged = 0  # candidates of that call
         self._next_lane = 0
         self._next_call = 0
         self._failures = 0
@@ -59,7 +59,7 @@ class RunState:
         """The frontier: how many steps are committed."""
         return len(self.prefix)
 
-    def take(self) -> list[Command]:
+    def take_commands(self) -> list[Command]:
         """The commands since the last time."""
         commands, self._commands = self._commands, []
         return commands
@@ -82,11 +82,11 @@ class RunState:
     @property
     def room(self) -> int:
         """How many tokens more may be committed."""
-        return self.options.max_tokens - self._tokens
+        return self.config.max_tokens - self._tokens
 
     @property
     def judging(self) -> bool:
-        """Whether a judge call is under way."""
+        """Whether a judge call is open."""
         return self._call is not None
 
     def open(
@@ -94,17 +94,20 @@ class RunState:
         role: Role,
         credit: int,
         drafted: Sequence[Step] = (),
-        most: int | None = None,
+        max_tokens: int | None = None,
         guess: str = "",
         begun: str = "",
         resample: int = 0,
     ) -> int:
-        """Open a lane at the frontier, or behind drafted steps; `most` tokens, if there is room."""
+        """Open a lane at the frontier, or after drafted steps.
+
+        max_tokens: of the lane, where that is below the room that is left.
+        """
         lane, self._next_lane = self._next_lane, self._next_lane + 1
         self._lanes.add(lane)
         prefix = (*self.prefix, *(step.text for step in drafted))
         room = self.room - sum(step.tokens for step in drafted)
-        room = room if most is None else min(room, most)
+        room = room if max_tokens is None else min(room, max_tokens)
         self._commands.append(
             OpenLane(lane, role, prefix, credit, max(1, room), guess, begun, resample)
         )
@@ -124,19 +127,19 @@ class RunState:
     def judge(
         self, candidates: Iterable[Step], others: Iterable[Step] = (), resamples: int = 0
     ) -> None:
-        """Ask about candidates at the frontier; a call that is under way gets those it lacks.
+        """Judge candidates at the frontier; an open call gets those that it lacks.
 
-        others: the target's own steps to compare with; such a call cannot grow. retries: which try
-        the candidate is after a rejected one.
+        others: the target's own steps to compare with; such a call cannot grow. resamples: the
+        number of the candidate after a rejected step.
         """
         steps = tuple(candidates)
         if self._call is None:
             self._call, self._next_call = self._next_call, self._next_call + 1
-            own = tuple(step.text for step in others)
-            self._commands.append(Judge(self._call, tuple(self.prefix), steps, own, resamples))
-        elif len(steps) > self._asked:
-            self._commands.append(ExtendJudge(self._call, steps[self._asked :]))
-        self._asked = len(steps)
+            texts = tuple(step.text for step in others)
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps, texts, resamples))
+        elif len(steps) > self._judged:
+            self._commands.append(ExtendJudge(self._call, steps[self._judged :]))
+        self._judged = len(steps)
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
         """Commit an accepted step; how the run ends with it, if it does."""
@@ -146,10 +149,10 @@ class RunState:
             return "answer" if step.is_answer else "stop"
         return self._limit()
 
-    def commit_own(
+    def commit_unjudged(
         self, step: Step | None, finish: Finish | None, role: Role = "target"
     ) -> RunEnd | None:
-        """Commit what nobody judges at the frontier; how the run ends with it, if it does.
+        """Commit a step without a verdict at the frontier; how the run ends with it, if it does.
 
         step: None where the stream ended before a step was complete. role: who wrote it.
         """
@@ -158,9 +161,9 @@ class RunState:
             if step.is_answer:
                 return "answer"
         if finish == "length":
-            self.report(f"the {role} was cut by the limit on tokens")
+            self.warn(f"the {role} was cut by the limit on tokens")
         elif step is not None and step.ending is Ending.CAP:
-            self.report(f"the {role}'s step {self.position - 1} was cut by the length cap")
+            self.warn(f"the {role}'s step {self.position - 1} was cut by the length cap")
         return finish or self._limit()
 
     def commit_piece(self, step: Step) -> RunEnd | None:
@@ -174,32 +177,27 @@ class RunState:
         self._tokens += step.tokens
 
     def _limit(self) -> RunEnd | None:
-        options = self.options
-        if self.position < options.max_steps and self._tokens < options.max_tokens:
+        config = self.config
+        if self.position < config.max_steps and self._tokens < config.max_tokens:
             return None
-        self.report(f"a limit was reached: {self.position} steps, {self._tokens} tokens")
+        self.warn(f"a limit was reached: {self.position} steps, {self._tokens} tokens")
         return "length"
 
     def reject(self, step: Step, verdict: Verdict) -> None:
-        """Say that the gate refused the step at the frontier."""
+        """Say that the gate rejected the step at the frontier."""
         self._commands.append(Reject(self.position, step, verdict))
 
     def discard(self, position: int, step: Step, source: Role, why: str) -> None:
-        """Say that a complete step is thrown away."""
+        """Say that a complete step is discarded."""
         self._commands.append(Discard(position, step, source, why))
 
-    def discard_all(self, position: int, steps: Iterable[Step], why: str) -> None:
-        """Say that these drafted steps, all for the same position, are thrown away."""
-        for step in steps:
-            self.discard(position, step, "draft", why)
-
-    def drop(self, first: int, steps: Iterable[Step], why: str) -> None:
-        """Say that complete drafted steps, from position `first` on, are thrown away."""
+    def discard_drafted(self, first: int, steps: Iterable[Step], why: str) -> None:
+        """Say that complete drafted steps, from position `first` on, are discarded."""
         for position, step in enumerate(steps, first):
             self.discard(position, step, "draft", why)
 
-    def report(self, message: str) -> None:
-        """Tell people."""
+    def warn(self, message: str) -> None:
+        """Tell people of a degradation."""
         self._commands.append(Warn(message))
 
     def draft_failed(self, failure: LaneFailed) -> None:
@@ -207,12 +205,12 @@ class RunState:
         self._failures += 1
         if failure.lost or self._failures >= _DRAFT_FAILURES:
             self.draft_lost = True
-            self.report(f"the draft is lost, the target goes on alone: {failure.message}")
+            self.warn(f"the draft is lost, the target goes on alone: {failure.message}")
         else:
-            self.report(f"the draft failed, the target writes this step: {failure.message}")
+            self.warn(f"the draft failed, the target writes this step: {failure.message}")
 
     def cancel_judging(self) -> None:
-        """Nobody waits for the call under way any more, if there is one."""
+        """Cancel the open judge call, if there is one."""
         if self._call is not None:
             self._commands.append(CancelJudge(self._call))
             self._call = None

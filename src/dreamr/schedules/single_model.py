@@ -25,28 +25,28 @@ class SingleModel:
     local engine takes the last three tokens that occurred before, or else two.
     """
 
-    def __init__(self, options: ScheduleConfig, role: Role) -> None:
-        self._board = RunState(options)
+    def __init__(self, config: ScheduleConfig, role: Role) -> None:
+        self._state = RunState(config)
         self._role: Role = role
 
     def start(self) -> Sequence[Command]:
         """Open the lane."""
-        self._board.open(self._role, self._board.options.max_steps)
-        return self._board.take()
+        self._state.open(self._role, self._state.config.max_steps)
+        return self._state.take_commands()
 
     def handle(self, signal: Signal) -> Sequence[Command]:
         """Commit each step as it comes."""
-        board = self._board
-        if not board.admit(signal):
+        state = self._state
+        if not state.admit(signal):
             return []
         match signal:
             case StepDone(_, step, finish):
-                end = board.commit_own(step, finish, self._role)
+                end = state.commit_unjudged(step, finish, self._role)
             case LaneEnded(_, finish):
-                end = board.commit_own(None, finish, self._role)
+                end = state.commit_unjudged(None, finish, self._role)
             case LaneFailed(_, message):
                 end = None
-                board.finish("failed", message)
+                state.finish("failed", message)
         if end is not None:
-            board.finish(end)
-        return board.take()
+            state.finish(end)
+        return state.take_commands()

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from dreamr.gate import Verdict
 from dreamr.schedules.protocol import RunEnd, ScheduleConfig, StepDone
-from dreamr.schedules.turns import Turns
+from dreamr.schedules.turn_based import TurnBasedSchedule
 from dreamr.steps import Ending, Finish, Step
 
 _FIRST, _MORE, _LESS, _MOST = 5, 2, 1, 32  # tokens of a guess
 
 
-class TokenSpeculation(Turns):
+class TokenSpeculation(TurnBasedSchedule):
     """The draft guesses some tokens, the target checks them in one pass and writes one itself.
 
     The source is arXiv 2211.17192; the length of a guess is that of transformers' assisted
@@ -25,49 +25,49 @@ class TokenSpeculation(Turns):
     what that has shown it (an engine that has checked a guess knows the tokens, and computes none).
     """
 
-    def __init__(self, options: ScheduleConfig) -> None:
-        super().__init__(options)
+    def __init__(self, config: ScheduleConfig) -> None:
+        super().__init__(config)
         self._size = _FIRST
-        self._most = 0  # tokens that the target's lane may write
+        self._max_tokens = 0  # tokens that the target's lane may write
         self._written = 0
         self._guess: list[Step] = []
 
-    def _redraft(self) -> None:
-        if self._board.draft_lost:
-            self._write(self._board.room)
+    def _start_draft(self) -> None:
+        if self._state.draft_lost:
+            self._write(self._state.room)
         else:
-            self._draft = self._board.open("draft", self._size, most=self._size)
+            self._draft = self._state.open("draft", self._size, max_tokens=self._size)
 
-    def _drafted(self, done: StepDone) -> None:
+    def _on_drafted(self, done: StepDone) -> None:
         self._guess.append(done.step)
         if done.finish is not None:
-            self._draft_ended()
+            self._on_draft_end()
         else:  # the lane is bounded by tokens, and one of them may hold more than a step
-            self._board.grant(self._draft)
+            self._state.grant(self._draft)
 
-    def _draft_ended(self) -> None:
+    def _on_draft_end(self) -> None:
         """Have the guess checked, if there is one."""
         self._draft = None
         if self._guess:
             text = "".join(step.text for step in self._guess)
             tokens = sum(step.tokens for step in self._guess)
-            self._board.judge([Step(text, tokens, Ending.CAP)])
+            self._state.judge([Step(text, tokens, Ending.CAP)])
         else:
             self._write(0)
 
-    def _draft_failed(self) -> None:
-        self._drop_guess("the draft failed")
+    def _on_draft_failure(self) -> None:
+        self._discard_guess("the draft failed")
         self._write(0)
 
-    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+    def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         verdict = verdicts[0]
         self._adapt(verdict.accepted)
-        self._drop_guess(verdict.reason)
+        self._discard_guess(verdict.reason)
         self._write(0 if verdict.evidence is None else verdict.evidence.matched_tokens)
 
-    def _judge_failed(self, message: str) -> None:
-        self._board.report(f"checking failed: {message}")
-        self._drop_guess("checking failed")
+    def _on_judge_failure(self, message: str) -> None:
+        self._state.warn(f"checking failed: {message}")
+        self._discard_guess("checking failed")
         self._write(0)
 
     def _adapt(self, right: bool) -> None:
@@ -76,30 +76,30 @@ class TokenSpeculation(Turns):
     def _write(self, matched_tokens: int) -> None:
         """Let the target write what it agreed to, and one token of its own."""
         self._draft, self._written = None, 0
-        self._most = min(matched_tokens + 1, self._board.room)
-        self._target = self._board.open("target", self._most, most=self._most)
+        self._max_tokens = min(matched_tokens + 1, self._state.room)
+        self._target = self._state.open("target", self._max_tokens, max_tokens=self._max_tokens)
 
-    def _wrote(self, step: Step | None, finish: Finish | None) -> None:
+    def _on_target(self, step: Step | None, finish: Finish | None) -> None:
         end: RunEnd | None = None
         if step is not None:
             self._written += step.tokens
-            end = self._board.commit_piece(step)
+            end = self._state.commit_piece(step)
         if end is None and finish == "stop":
             end = "stop"
-        elif end is None and finish == "length" and self._written < self._most:
-            self._board.report("the target was cut by the limit on tokens")
+        elif end is None and finish == "length" and self._written < self._max_tokens:
+            self._state.warn("the target was cut by the limit on tokens")
             end = "length"
         if end is not None:
-            self._board.finish(end)
+            self._state.finish(end)
         elif finish is not None:
-            self._redraft()
+            self._start_draft()
         else:
-            self._board.grant(self._target)
+            self._state.grant(self._target)
 
-    def _drop_guess(self, why: str) -> None:
+    def _discard_guess(self, why: str) -> None:
         """What was guessed is not committed itself: the target says the same, as far as it goes."""
-        self._board.drop(self._board.position, self._guess, why)
+        self._state.discard_drafted(self._state.position, self._guess, why)
         self._guess = []
 
-    def _pending(self) -> Sequence[Step]:
+    def _undecided(self) -> Sequence[Step]:
         return self._guess

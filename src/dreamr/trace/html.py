@@ -152,7 +152,7 @@ def _bar(bar: Bar, seconds: float) -> str:
     head = f"Step {where}: {_HEAD[bar.fate]}"
     facts = _facts(bar)
     text = bar.text.strip() or "\n".join(
-        f"step {at + 1}: {verdict.score:.2f} {'accepted' if verdict.accepted else 'rejected'}"
+        f"step {at + 1}: {verdict.score_text} {'accepted' if verdict.accepted else 'rejected'}"
         for at, verdict in zip(bar.positions, bar.verdicts, strict=False)
     )
     return (
@@ -168,7 +168,7 @@ def _facts(bar: Bar) -> str:
     if bar.tokens:
         facts.append(f"{bar.tokens} token{'s' * (bar.tokens != 1)}")
     if bar.verdicts and bar.lane != "judge":
-        facts.append(f"ratio {bar.verdicts[0].score:.2f}, threshold {bar.verdicts[0].threshold:g}")
+        facts.append(_score(bar.verdicts[0]))
     if bar.why:
         facts.append(bar.why)
     return ", ".join(facts)
@@ -217,19 +217,29 @@ def _steps(events: Iterable[Event]) -> Iterable[str]:
 def _step(event: StepCommitted | StepRejected, kind: str, who: str, verdict: Verdict | None) -> str:
     return (
         f'<tr class="{kind}"><td class="n">{event.position + 1}</td>'
-        f'<td class="who">{who}</td><td class="n">{_ratio(verdict)}</td>'
+        f'<td class="who">{who}</td><td class="n">{_meter(verdict)}</td>'
         f'<td class="n">{event.step.tokens}</td>'
         f'<td class="text">{escape(event.step.text.strip())}</td></tr>\n'
     )
 
 
-def _ratio(verdict: Verdict | None) -> str:
+def _score(verdict: Verdict) -> str:
+    if verdict.kind == "none":
+        return verdict.score_text
+    kind = "ratio " if verdict.kind == "ratio" else ""
+    return f"{kind}{verdict.score_text}, threshold {verdict.threshold:g}"
+
+
+def _meter(verdict: Verdict | None) -> str:
+    """The score and its threshold as a small bar, and in words."""
     if verdict is None:
         return ""
+    if verdict.kind == "none":
+        return escape(verdict.score_text)
     return (
-        f'<span class="ratio" title="{escape(verdict.reason)}">'
+        f'<span class="score" title="{escape(verdict.reason)}">'
         f'<i style="width:{100 * verdict.score:.1f}%"></i>'
-        f'<u style="left:{100 * verdict.threshold:.1f}%"></u></span>{verdict.score:.2f}'
+        f'<u style="left:{100 * verdict.threshold:.1f}%"></u></span>{verdict.score_text}'
     )
 
 

@@ -51,7 +51,10 @@ def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
 
 
 def test_a_judge_call_counts_the_step_that_has_its_verdict():
-    short, long = Verdict(False, 0.1, 0.7, "no"), Verdict(True, 0.9, 0.7, "yes")
+    short, long = (
+        Verdict(False, 0.1, 0.7, "no", kind="ratio"),
+        Verdict(True, 0.9, 0.7, "yes", kind="ratio"),
+    )
     bars = [
         Bar("draft", 0.0, 0.1, "rejected", (4,), 5, "one", (short,)),
         Bar("draft", 0.0, 0.2, "accepted", (4,), 50, "other", (long,)),

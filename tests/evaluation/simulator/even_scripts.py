@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from dreamr.evaluation.simulator import Drafted, Own, Script
+from dreamr.evaluation.simulator import DraftedStep, Script, TargetStep
 
 TOKENS = 10
 
@@ -14,5 +14,5 @@ def even_script(steps: int, acceptance: float, seed: int = 0) -> Script:
     accepted = round(acceptance * steps)
     verdicts = [True] * accepted + [False] * (steps - accepted)
     random.Random(seed).shuffle(verdicts)
-    drafted = [Drafted(TOKENS, verdict) for verdict in verdicts]
-    return Script(drafted, [Own(TOKENS, TOKENS)] * steps, ends=False)
+    drafted = [DraftedStep(TOKENS, verdict) for verdict in verdicts]
+    return Script(drafted, [TargetStep(TOKENS, TOKENS)] * steps, ends=False)

@@ -223,7 +223,7 @@ def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
     )
     fitted = Fit(Costs(draft=0.01, target=0.01), 0.0, (10,), (10,), 1.0)
     run = replace(a_run(*tries), steps=1)
-    assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].again == 2
+    assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].resample == 2
 
 
 def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:

@@ -22,7 +22,7 @@ from dreamr.evaluation.simulator import (
     simulate,
     speedup,
 )
-from dreamr.evaluation.simulator.script import Drafted, Own
+from dreamr.evaluation.simulator.script import DraftedStep, TargetStep
 from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig
 from dreamr.trace import Event, usage_of
 
@@ -163,14 +163,14 @@ def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
     )
 
 
-def finished(fallback: Fallback, *, drafted: Sequence[Drafted], costs: Costs) -> float:
-    own = [Own(10, 10)] * len(drafted)
+def finished(fallback: Fallback, *, drafted: Sequence[DraftedStep], costs: Costs) -> float:
+    own = [TargetStep(10, 10)] * len(drafted)
     options = ScheduleConfig(fallback=fallback, final_answer="draft")
     return run_scripts([Script(drafted, own)], "fpsr", options, costs, Devices()).seconds
 
 
 def test_what_was_trusted_is_read_once_by_the_call_or_by_the_hedge_before_it() -> None:
-    drafted = [Drafted(10, True, skipped_verification=True)] * 2 + [Drafted(10, True)]
+    drafted = [DraftedStep(10, True, skipped_verification=True)] * 2 + [DraftedStep(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002)
     late = finished("on-reject", drafted=drafted, costs=costs)
     assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, when it is asked
@@ -179,7 +179,7 @@ def test_what_was_trusted_is_read_once_by_the_call_or_by_the_hedge_before_it() -
 
 
 def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> None:
-    drafted = [Drafted(10, True, skipped_verification=True)] * 3 + [Drafted(10, True)]
+    drafted = [DraftedStep(10, True, skipped_verification=True)] * 3 + [DraftedStep(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge_token=0.05)
     # Each step takes 0.5 s to read and is drafted in 0.1: the fallbacks read none of them whole.
     eager, never = (
@@ -190,8 +190,8 @@ def test_a_hedge_that_is_closed_has_read_no_more_than_there_was_time_for() -> No
 
 def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
     """What is drafted anew there is other text, which the target reads when it goes on."""
-    accepted, refused = Drafted(10, True), Drafted(10, False)
-    drafted = [accepted, refused, *[Drafted(10, True, skipped_verification=True)] * 2, accepted]
+    accepted, refused = DraftedStep(10, True), DraftedStep(10, False)
+    drafted = [accepted, refused, *[DraftedStep(10, True, skipped_verification=True)] * 2, accepted]
     costs = Costs(draft=0.01, target=0.1, judge=0.5, judge_token=0.002)
     seconds = finished("on-reject", drafted=drafted, costs=costs)
     # A step and its call; a call about the other four, which wait by then; the target's own.
@@ -200,7 +200,7 @@ def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
 
 
 def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> None:
-    drafted = [Drafted(10, True)] * 4
+    drafted = [DraftedStep(10, True)] * 4
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_step=0.01, prompt_target=0.5)
     alone = finished("on-reject", drafted=drafted, costs=costs)
     assert alone == pytest.approx(0.1 + 0.5 + 0.06 + 0.05 + 0.03)
@@ -209,10 +209,10 @@ def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> 
 
 
 def test_work_is_counted_as_far_as_it_was_done() -> None:
-    drafted = [Drafted(10, True, skipped_verification=True)] * 3
+    drafted = [DraftedStep(10, True, skipped_verification=True)] * 3
     costs = Costs(draft=0.01, target=0.1, prompt_target=1000.0)
     options = ScheduleConfig(final_answer="draft")
-    script = Script(drafted, [Own(10, 10)] * 3)
+    script = Script(drafted, [TargetStep(10, 10)] * 3)
     outcome = run_scripts([script], "fpsr", options, costs, Devices())
     assert outcome.busy("target") == pytest.approx(1.0)  # it read the question, to no end
     free = run_scripts([script], "fpsr", options, replace(costs, prompt_target=0.0), Devices())
@@ -221,7 +221,7 @@ def test_work_is_counted_as_far_as_it_was_done() -> None:
 
 
 def test_what_both_write_alike_needs_no_reading() -> None:
-    script = Script([Drafted(10, True, same=True)] * 4, [Own(10, 10)] * 4)
+    script = Script([DraftedStep(10, True, same=True)] * 4, [TargetStep(10, 10)] * 4)
     costs = Costs(draft=0.01, target=0.1, judge_token=1.0)
     free = replace(costs, judge_token=0.0)
     seconds = [

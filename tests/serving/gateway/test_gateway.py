@@ -37,7 +37,8 @@ def test_an_answer_has_reasoning_content_and_usage() -> None:
     assert [step["source"] for step in found.json["dreamr"]["steps"]] == [
         "draft", "target", "target",
     ]  # fmt: skip
-    assert found.json["dreamr"]["steps"][0]["ratio"] == pytest.approx(0.93)
+    assert found.json["dreamr"]["steps"][0]["score"] == pytest.approx(0.93)
+    assert found.json["dreamr"]["steps"][0]["kind"] == "ratio"
 
 
 def test_a_stream_says_the_same_step_by_step() -> None:

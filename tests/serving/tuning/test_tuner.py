@@ -112,7 +112,7 @@ def test_luck_with_the_questions_is_not_taken_for_a_good_setting() -> None:
 
 def test_a_run_shows_each_step_once_however_often_it_was_refused() -> None:
     step = Step("Tea.\n\n", 2, Ending.DELIMITER)
-    no = Verdict(False, 0.1, 0.7, "no")
+    no = Verdict(False, 0.1, 0.7, "no", kind="ratio")
     refused = tuple(StepRejected(0.0, position, step, no) for position in (1, 1, 3))
     steps = (CommittedStep(step, "target"),) * 5
     result = Result("4", steps, Usage(), 2.5, "answer", None, refused)

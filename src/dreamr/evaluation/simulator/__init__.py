@@ -12,7 +12,7 @@ from dreamr.evaluation.simulator.scenario import (
     simulate,
     speedup,
 )
-from dreamr.evaluation.simulator.script import Drafted, Lengths, Own, Script
+from dreamr.evaluation.simulator.script import DraftedStep, Lengths, Script, TargetStep
 from dreamr.evaluation.simulator.tables import ideal_seconds
 
 __all__ = [
@@ -21,14 +21,14 @@ __all__ = [
     "BadScenario",
     "Costs",
     "Devices",
-    "Drafted",
+    "DraftedStep",
     "Fit",
     "Lengths",
     "Outcome",
-    "Own",
     "Prediction",
     "Scenario",
     "Script",
+    "TargetStep",
     "fit",
     "ideal_seconds",
     "replay",

@@ -24,7 +24,7 @@ from dreamr.evaluation.simulator.fitting import (
     skipped_before,
 )
 from dreamr.evaluation.simulator.scenario import run_scripts
-from dreamr.evaluation.simulator.script import Drafted, Own, Script
+from dreamr.evaluation.simulator.script import DraftedStep, Script, TargetStep
 from dreamr.schedules import ScheduleConfig
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class _Recorded:
     def _of(self, lane: str) -> list[Span]:
         return [span for span in self._sample.spans if span.lane == lane]
 
-    def _drafted(self, position: int) -> Drafted:
+    def _drafted(self, position: int) -> DraftedStep:
         spans = self._spans.get(("draft", position), [])
         decided = [span for span in spans if span.fate in DECIDED]
         if decided:
@@ -208,20 +208,22 @@ class _Recorded:
                 # What was accepted then was another try; they are asked about one by one.
                 tries = [s.fate for s in sorted(decided[1:], key=lambda span: span.end)]
                 again = 1 + tries.index("accepted") if "accepted" in tries else 0
-                return Drafted(first.tokens, False, completes=self._completed(first), again=again)
+                return DraftedStep(
+                    first.tokens, False, completes=self._completed(first), resample=again
+                )
             unasked = first.ratio is None
-            return Drafted(
+            return DraftedStep(
                 first.tokens,
                 True,
                 same=unasked and alike,
                 skipped_verification=unasked and not alike,
             )
         if spans and self._fell_silent(spans[-1], position):
-            return Drafted(spans[-1].tokens, accepted=False, claims=True)
+            return DraftedStep(spans[-1].tokens, accepted=False, draft_end=True)
         luck = self._luck("draft", position)
         least = spans[-1].tokens if spans else 0
         tokens = max(least, luck.choice(self._fit.drafted), self._outrun(position))
-        return Drafted(tokens, luck.random() < self._fit.acceptance)
+        return DraftedStep(tokens, luck.random() < self._fit.acceptance)
 
     def _completed(self, rejected: Span) -> int:
         """Tokens of the target's own step that the draft foresaw after the rejection; else 0.
@@ -254,17 +256,17 @@ class _Recorded:
         spans = self._spans.get(("target", position), [])
         return next((span for span in spans if span.fate == "kept"), None)
 
-    def _written(self, position: int, ideal: bool) -> Own:
+    def _written(self, position: int, ideal: bool) -> TargetStep:
         kept = self._kept(position)
         if kept is not None:
             work = self._work(kept)
-            return Own(kept.tokens, min(work, kept.tokens) if ideal else work)
+            return TargetStep(kept.tokens, min(work, kept.tokens) if ideal else work)
         begun = max((s.tokens for s in self._spans.get(("target", position), [])), default=0)
         if position in self._own:
             tokens = self._own[position].tokens
         else:
             tokens = self._luck("target", position).choice(self._fit.own)
-        return Own(max(tokens, begun), max(tokens, begun))
+        return TargetStep(max(tokens, begun), max(tokens, begun))
 
     def _work(self, kept: Span) -> float:
         """For how many tokens of a step the target computed: those that it foresaw are free."""

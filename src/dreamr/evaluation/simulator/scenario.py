@@ -9,8 +9,9 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.simulator.clock import Clock
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario, Device, Devices
-from dreamr.evaluation.simulator.driver import Tally, VirtualRun
+from dreamr.evaluation.simulator.driver import VirtualRun
 from dreamr.evaluation.simulator.script import Lengths, Script, draw_script
+from dreamr.evaluation.simulator.work import Tally
 from dreamr.schedules import METHODS, Role, ScheduleConfig, by_name
 from dreamr.trace import Event
 

@@ -1,7 +1,7 @@
 """What the models would write and say in one run, position by position.
 
-A script does not depend on timing, so that all methods and machines meet the same luck. A step that
-is drafted anew at a position is drafted alike: the one before was thrown away unread.
+A script does not depend on timing, so that all methods and machines meet the same luck. A position
+that is drafted twice has the same step both times: the first was discarded unread.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from dreamr.evaluation.simulator.devices import BadScenario
 from dreamr.gate import Evidence, Verdict
 from dreamr.steps import Ending, Finish, Role, Step
 
-_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0))
-_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0))
-_SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script")
-_TRIES = 8  # no race has more
+_ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0), kind="none")
+_REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0), kind="none")
+_SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script", kind="none")
+_RESAMPLES = 8  # no method draws more
 _BEGUN = Evidence(0.0, 1.0, target_prefix="target")
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
-    """A step of the draft: its tokens, whether the gate accepts it, whether it claims the end.
+class DraftedStep:
+    """A step of the draft: its tokens, and whether the gate accepts it.
 
-    same: whether the target writes the same words, so that nobody need be asked. completes: where
-    it is rejected and the draft is shown how the target begins its own, the tokens that the draft
-    then writes to end that like the target; 0 where it ends it otherwise. again: where it is
-    rejected, which further try is accepted, from 1 on; 0: none. skipped_verification: whether it
-    is accepted without the target, which has not read it then.
+    draft_end: whether the draft ends with it. same: whether the target writes the same words, so
+    that no judge call is needed. completes: where it is rejected and the draft is shown how the
+    target begins its own step, the tokens that the draft then writes to end that like the target; 0
+    where it ends it otherwise. resample: where it is rejected, the number of the resample that is
+    accepted, from 1 on; 0: none. skipped_verification: whether it is accepted without the target,
+    which has not read it then.
     """
 
     tokens: int
     accepted: bool
-    claims: bool = False
+    draft_end: bool = False
     same: bool = False
     completes: int = 0
-    again: int = 0
+    resample: int = 0
     skipped_verification: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class TargetStep:
     """A step of the target. work: for how many tokens it has to compute, where some are known."""
 
     tokens: int
@@ -56,17 +57,17 @@ class Script:
     ends: whether the last is the final answer; else a limit on steps ends the run.
     """
 
-    drafted: Sequence[Drafted]
-    own: Sequence[Own]
+    drafted: Sequence[DraftedStep]
+    target: Sequence[TargetStep]
     ends: bool = True
 
     def __len__(self) -> int:
-        return len(self.own)
+        return len(self.target)
 
     def write(self, role: Role, position: int) -> tuple[Step, float, Finish | None]:
         """The step at a position, its work in tokens, and how the stream ends with it."""
-        entry = self.at(position) if role == "draft" else self.own[position % len(self.own)]
-        work = entry.work if isinstance(entry, Own) else entry.tokens
+        entry = self.at(position) if role == "draft" else self.target[position % len(self.target)]
+        work = entry.work if isinstance(entry, TargetStep) else entry.tokens
         ending, finish = self._ending(entry, position)
         writer = "either" if self.at(position).same else role
         return Step(f"{writer} {position}", entry.tokens, ending), work, finish
@@ -77,15 +78,17 @@ class Script:
         tokens = self.at(position).completes
         return replace(step, tokens=tokens), tokens, finish
 
-    def try_again(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
-        """What the draft writes at its further try of that number, as `write`."""
+    def resample(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
+        """The draft's candidate of that number after a rejected step, as `write`."""
         step, work, finish = self.write("draft", position)
         return replace(step, text=f"try {number} {position}"), work, finish
 
-    def _ending(self, entry: Drafted | Own, position: int) -> tuple[Ending, Finish | None]:
-        if self.ends and position >= len(self.own) - 1:
+    def _ending(
+        self, entry: DraftedStep | TargetStep, position: int
+    ) -> tuple[Ending, Finish | None]:
+        if self.ends and position >= len(self.target) - 1:
             return Ending.ANSWER, "stop"
-        if isinstance(entry, Drafted) and entry.claims:
+        if isinstance(entry, DraftedStep) and entry.draft_end:
             return Ending.END, "stop"
         return Ending.DELIMITER, None
 
@@ -95,18 +98,18 @@ class Script:
             self, drafted=[replace(step, skipped_verification=False) for step in self.drafted]
         )
 
-    def at(self, position: int) -> Drafted:
+    def at(self, position: int) -> DraftedStep:
         """The drafted step at a position."""
-        return self.drafted[position % len(self.own)]
+        return self.drafted[position % len(self.target)]
 
     def decide_without_target(self, position: int) -> Verdict | None:
         """On the drafted step at a position, where the target need not be asked."""
         return _SKIPPED if self.at(position).skipped_verification else None
 
     def verdict(self, position: int, resamples: int = 0) -> Verdict:
-        """On the drafted step at a position, or a further try there."""
+        """On the drafted step at a position, or a candidate there after a rejected one."""
         entry = self.at(position)
-        if entry.again == resamples if resamples else entry.accepted:
+        if entry.resample == resamples if resamples else entry.accepted:
             return _ACCEPTED
         return replace(_REJECTED, evidence=_BEGUN) if entry.completes else _REJECTED
 
@@ -157,19 +160,19 @@ def draw_script(
     draft_confidence = random.Random(f"{seed} trust")
     luck = random.Random(seed)
     ranks = luck.sample(range(steps), steps)
-    drafted, own = [], []
+    drafted, written = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else luck.random()
-        tries = (n for n in range(1, _TRIES + 1) if other_luck.random() < again)
+        accepted_ones = (n for n in range(1, _RESAMPLES + 1) if other_luck.random() < again)
         accepted, unseen = drawn < acceptance, draft_confidence.random() < skipped_verification
         drafted.append(
-            Drafted(
+            DraftedStep(
                 draft.draw(luck),
                 accepted,
-                again=next(tries, 0),
+                resample=next(accepted_ones, 0),
                 skipped_verification=accepted and unseen,
             )
         )
         tokens = target.draw(luck)
-        own.append(Own(tokens, tokens))
-    return Script(drafted, own, ends)
+        written.append(TargetStep(tokens, tokens))
+    return Script(drafted, written, ends)

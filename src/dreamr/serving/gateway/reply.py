@@ -163,6 +163,7 @@ def _step(event: StepCommitted) -> Json:
         "position": event.position,
         "source": event.source,
         "tokens": event.step.tokens,
-        "ratio": None if event.verdict is None else round(event.verdict.score, 6),
+        "score": None if event.verdict is None else round(event.verdict.score, 6),
+        "kind": None if event.verdict is None else event.verdict.kind,
         "seconds": round(event.time, 6),
     }

@@ -1,0 +1,150 @@
+"""The base of the schedules in which the draft writes ahead of the decisions.
+
+    committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
+
+Here are the loop, the draft's lane and its waiting steps. A schedule adds what it decides next and
+which lanes and judge calls it starts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dreamr.gate import Verdict
+from dreamr.schedules.draft_end import CUT, is_draft_end, judge_failed
+from dreamr.schedules.protocol import (
+    Command,
+    FinalAnswer,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    RunEnd,
+    ScheduleConfig,
+    Signal,
+    StepDone,
+)
+from dreamr.schedules.run_state import RunState
+from dreamr.steps import Ending, Finish, Step
+
+
+@dataclass(slots=True)
+class WaitingStep:
+    """A drafted step that waits for its decision.
+
+    is_draft_end: it ends the reasoning where the target decides on the end; it needs no verdict.
+    """
+
+    step: Step
+    is_draft_end: bool = False
+    verdict: Verdict | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self.is_draft_end or self.verdict is not None
+
+
+class OverlappedSchedule(ABC):
+    """Notes each signal, decides all that it can, then starts all work that it can.
+
+    final_answer: who writes it; with 'target' the draft's own end is discarded.
+    """
+
+    def __init__(self, config: ScheduleConfig, final_answer: FinalAnswer) -> None:
+        self._config = config
+        self._final_answer = final_answer
+        self._state = RunState(config)
+        self._draft: int | None = None  # the draft's lane
+        self._waiting: deque[WaitingStep] = deque()
+
+    def start(self) -> Sequence[Command]:
+        """Start the draft, and whatever need not wait for it."""
+        self._restart_draft()
+        self._advance()
+        return self._state.take_commands()
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """Note the signal, then go on."""
+        if self._state.admit(signal):
+            self._note(signal)
+            self._advance()
+        return self._state.take_commands()
+
+    def _advance(self) -> None:
+        """Decide step by step, as far as possible; then start work."""
+        while not self._state.finished and self._decide_next():
+            pass
+        if not self._state.finished:
+            self._start_work()
+
+    @abstractmethod
+    def _decide_next(self) -> bool:
+        """Decide on the step at the frontier; False where it must wait."""
+
+    @abstractmethod
+    def _start_work(self) -> None:
+        """Open the lanes and judge calls that are due."""
+
+    @abstractmethod
+    def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+        """The target wrote a step, or ended before one was complete."""
+
+    @abstractmethod
+    def _discard_target_steps(self) -> None:
+        """Discard the target's steps that are not committed: the run ends."""
+
+    def _note(self, signal: Signal) -> None:
+        match signal:
+            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
+                self._on_draft(signal)
+            case StepDone(lane, step, finish):
+                self._on_target(lane, step, finish)
+            case LaneEnded(lane, finish):
+                self._on_target(lane, None, finish)
+            case Judged(_, verdicts):
+                for waiting, verdict in zip(self._waiting, verdicts, strict=False):
+                    waiting.verdict = waiting.verdict or verdict
+            case JudgeFailed(_, message, lost=False):
+                self._state.warn(f"judging failed: {message}")
+                self._waiting[0].verdict = judge_failed(message)
+            case LaneFailed(_, message) | JudgeFailed(_, message):
+                self._finish("failed", message)
+
+    def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+        match signal:
+            case StepDone(_, step, finish, verdict):
+                cut = step.ending is Ending.CAP
+                draft_end = is_draft_end(step, self._final_answer)
+                self._waiting.append(WaitingStep(step, draft_end, CUT if cut else verdict))
+                if finish is not None:
+                    self._draft = None
+                elif cut:  # nothing that follows can be committed
+                    self._close_draft()
+            case LaneFailed():
+                self._draft = None
+                self._state.draft_failed(signal)
+            case LaneEnded():
+                self._draft = None
+
+    def _restart_draft(self) -> None:
+        """Let the draft write from the frontier; its lane is out of date."""
+        self._close_draft()
+        if not self._state.draft_lost:
+            self._draft = self._state.open("draft", self._config.window)
+
+    def _close_draft(self) -> None:
+        self._state.close(self._draft)
+        self._draft = None
+
+    def _discard_waiting(self, first: int, why: str) -> None:
+        """Discard all waiting steps; the first of them is at position `first`."""
+        self._state.discard_drafted(first, (waiting.step for waiting in self._waiting), why)
+        self._waiting.clear()
+
+    def _finish(self, end: RunEnd, error: str | None = None) -> None:
+        self._discard_target_steps()
+        self._discard_waiting(self._state.position, "the run ended")
+        self._state.finish(end, error)

@@ -1,0 +1,113 @@
+"""The base of the schedules in which nothing overlaps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from dreamr.gate import Verdict
+from dreamr.schedules.draft_end import judge_failed
+from dreamr.schedules.protocol import (
+    Command,
+    Judged,
+    JudgeFailed,
+    LaneEnded,
+    LaneFailed,
+    ScheduleConfig,
+    Signal,
+    StepDone,
+)
+from dreamr.schedules.run_state import RunState
+from dreamr.steps import Finish, Step
+
+
+class TurnBasedSchedule(ABC):
+    """One turn at a time: of the draft, of the judge, or of the target on a fallback.
+
+    Each signal ends a turn; the method that handles it starts the next.
+    """
+
+    def __init__(self, config: ScheduleConfig) -> None:
+        self._config = config
+        self._state = RunState(config)
+        self._draft: int | None = None  # the draft's lane
+        self._target: int | None = None  # the target's lane
+
+    def start(self) -> Sequence[Command]:
+        """The draft's first turn."""
+        self._start_draft()
+        return self._state.take_commands()
+
+    def handle(self, signal: Signal) -> Sequence[Command]:
+        """End the turn that the signal is about, and start the next."""
+        if self._state.admit(signal):
+            self._note(signal)
+        return self._state.take_commands()
+
+    def _note(self, signal: Signal) -> None:
+        match signal:
+            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane == self._draft:
+                self._on_draft(signal)
+            case StepDone(_, step, finish):
+                self._on_target(step, finish)
+            case LaneEnded(_, finish):
+                self._on_target(None, finish)
+            case Judged(_, verdicts):
+                self._on_verdicts(verdicts)
+            case JudgeFailed(_, message, lost=False):
+                self._on_judge_failure(message)
+            case LaneFailed(_, message) | JudgeFailed(_, message):
+                state = self._state
+                state.discard_drafted(state.position, self._undecided(), "the target was lost")
+                state.finish("failed", message)
+
+    def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
+        match signal:
+            case StepDone():
+                self._on_drafted(signal)
+            case LaneEnded():
+                self._on_draft_end()
+            case LaneFailed():
+                self._state.draft_failed(signal)
+                self._on_draft_failure()
+
+    @abstractmethod
+    def _start_draft(self) -> None:
+        """The draft's turn, from the frontier."""
+
+    @abstractmethod
+    def _on_drafted(self, done: StepDone) -> None:
+        """The draft wrote a step."""
+
+    @abstractmethod
+    def _on_draft_end(self) -> None:
+        """The draft's stream ended without another step."""
+
+    @abstractmethod
+    def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """The verdicts on the steps of the judge call."""
+
+    @abstractmethod
+    def _undecided(self) -> Sequence[Step]:
+        """Drafted steps without a decision, from the frontier on."""
+
+    def _on_draft_failure(self) -> None:
+        self._on_draft_end()
+
+    def _on_judge_failure(self, message: str) -> None:
+        self._state.warn(f"judging failed: {message}")
+        self._on_verdicts([judge_failed(message)])
+
+    def _fall_back(self) -> None:
+        """The target's turn, for one step."""
+        self._state.close(self._draft)
+        self._draft = None
+        self._target = self._state.open("target", 1)
+
+    def _on_target(self, step: Step | None, finish: Finish | None) -> None:
+        """The target wrote a step, or ended before one was complete."""
+        if (end := self._state.commit_unjudged(step, finish)) is not None:
+            self._state.finish(end)
+        else:
+            self._state.close(self._target)
+            self._start_draft()

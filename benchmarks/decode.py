@@ -59,8 +59,8 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
-    from dreamr.engines.local._load import load
-    from dreamr.engines.local._options import read_hints
+    from dreamr.engines.local.load import load
+    from dreamr.engines.local.options import read_hints
 
     questions = read_hints(path).questions()
     torch.set_num_threads(1)
@@ -106,8 +106,8 @@ def generated(loaded: Any, talk: Conversation) -> float:
 
 
 def streamed(loaded: Any, talk: Conversation) -> float:
-    from dreamr.engines.local._session import Session
-    from dreamr.engines.local._stream import StreamTask
+    from dreamr.engines.local.session import Session
+    from dreamr.engines.local.stream import StreamTask
 
     sampling = SamplingParams(TOKENS + 1)
     task = StreamTask(1, Session(loaded, talk), (), sampling, loaded=loaded, credit=0, prefill=512)
@@ -120,8 +120,8 @@ def streamed(loaded: Any, talk: Conversation) -> float:
 
 
 def read(loaded: Any, talk: Conversation) -> float:
-    from dreamr.engines.local._pass import alone
-    from dreamr.engines.local._session import Session
+    from dreamr.engines.local.forward_pass import alone
+    from dreamr.engines.local.session import Session
 
     session = Session(loaded, talk)
     ids = (session.prompt * 300)[:260]
@@ -132,8 +132,8 @@ def read(loaded: Any, talk: Conversation) -> float:
 
 
 def judged(loaded: Any, talk: Conversation, questions: Any) -> float:
-    from dreamr.engines.local._judge import Judging
-    from dreamr.engines.local._session import Session
+    from dreamr.engines.local.judging import Judging
+    from dreamr.engines.local.session import Session
 
     judging = Judging(loaded, questions, LocalOptions().labels, 512)
     session = Session(loaded, talk)

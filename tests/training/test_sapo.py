@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 from dreamr import RunOptions
 from dreamr._reasoner import Model
 from dreamr.engines import Capabilities, Context, ScriptedEngine
-from dreamr.engines.local._detokenize import Texts
+from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
 from dreamr.steps import StepSplitter

@@ -8,8 +8,8 @@ import pytest
 import torch
 from local_models import FAMILIES, save_model
 
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.load import Loaded, load
+from dreamr.engines.local.options import LocalOptions
 
 
 @pytest.fixture(scope="session")

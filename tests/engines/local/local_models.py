@@ -25,9 +25,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from dreamr.conversation import Conversation, Image, Text, Turn
-from dreamr.engines.local._judge import Judging
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.judging import Judging
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.prompts import Questions
 
 QUESTION = "Is the last step right? Answer positive or negative."

@@ -11,24 +11,24 @@ import pytest
 import torch
 from dreamr_testbed import PAIR
 from local_models import conversation, judging, picture, question_for
-from test_local_judge import CANDIDATES, PREFIX, same
+from test_local_judging import CANDIDATES, PREFIX, same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._service import Service
-from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.ipc import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.load import Loaded, load
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.scheduler import Scheduler
 
 # Nothing of what judging has shown is used, so that each token takes a pass.
 DRAWN = SamplingParams(50, temperature=1.0, seed=5, token_reuse=False)
 
 
-def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Service, list[Any]]:
+def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Scheduler, list[Any]]:
     """A service that knows these conversations, and what it has sent."""
     sent: list[Any] = []
     options = {"gather": 0.0, "ahead": 500, **options}
-    service = Service(loaded, judging(loaded), LocalOptions(**options), sent.append)
+    service = Scheduler(loaded, judging(loaded), LocalOptions(**options), sent.append)
     for key, talk in enumerate(talks):
         service.handle(Remember(key, talk))
     return service, sent
@@ -46,7 +46,7 @@ def verdicts(sent: list[Any]) -> dict[int, Any]:
     return {message.call: message.evidence for message in sent if isinstance(message, Judged)}
 
 
-def finish(service: Service) -> int:
+def finish(service: Scheduler) -> int:
     """Work until nothing is left; how many units that took."""
     return sum(1 for _ in iter(service.work, False))
 
@@ -111,7 +111,7 @@ def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> No
         assert all(map(same, verdicts(sent)[number], verdicts(expected)[number]))
 
 
-def warm(service: Service, sent: list[Any], count: int) -> None:
+def warm(service: Scheduler, sent: list[Any], count: int) -> None:
     """Let each conversation's prompt and prefix be read for judging."""
     for number in range(count):
         service.handle(Judge(100 + number, number, PREFIX, CANDIDATES[:1]))

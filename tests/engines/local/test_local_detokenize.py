@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from local_models import make_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from dreamr.engines.local._detokenize import Texts
+from dreamr.engines.local.detokenize import Texts
 
 TOKENIZER = make_tokenizer()
 BYTES = Texts(TOKENIZER.backend_tokenizer, frozenset(TOKENIZER.all_special_ids))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.engines.local._folder import check_path
-from dreamr.engines.local._options import Hints, LocalOptions, read_hints
+from dreamr.engines.local.folder import check_path
+from dreamr.engines.local.options import Hints, LocalOptions, read_hints
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 

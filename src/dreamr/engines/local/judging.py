@@ -23,12 +23,12 @@ from itertools import accumulate, pairwise
 import torch
 from torch.nn import functional
 
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._pass import Passes, alone
-from dreamr.engines.local._prompt import label_tokens
-from dreamr.engines.local._sampling import foreseen
-from dreamr.engines.local._session import Branch, Session
-from dreamr.engines.local._steps import Node, Shown
+from dreamr.engines.local.forward_pass import Passes, alone
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.prompt import label_tokens
+from dreamr.engines.local.sampling import foreseen
+from dreamr.engines.local.session import Branch, Session
+from dreamr.engines.local.steps import Node, Shown
 from dreamr.engines.prompts import Questions
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query

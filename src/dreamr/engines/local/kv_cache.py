@@ -4,7 +4,7 @@
               | valid     | free, garbage |
     a pass    writes rows length .. length + q; `advance` makes them valid, `rewind` gives back
 
-A `RowStore` keeps all layers in one tensor: no concatenation and so no copy per token, rewinding is
+A `KVCache` keeps all layers in one tensor: no concatenation and so no copy per token, rewinding is
 a number, and another sequence's rows are adopted in one copy. It needs full attention with the same
 shape in every layer. Everything else (sliding windows, recurrent states) goes to a
 `SnapshotStore`, which can only go back to where it was marked.
@@ -75,7 +75,7 @@ class Shape:
 
 
 def uniform_shape(cache: DynamicCache) -> Shape | None:
-    """The shape of a filled cache if a RowStore can take its place."""
+    """The shape of a filled cache if a KVCache can take its place."""
     layers: list[Any] = list(cache.layers)
     if not layers or any(type(layer) is not DynamicLayer for layer in layers):
         return None
@@ -83,12 +83,12 @@ def uniform_shape(cache: DynamicCache) -> Shape | None:
     return Shape(len(layers), layers[0].keys) if len(shapes) == 1 else None
 
 
-class _RowCache(Cache):  # type: ignore[misc]
-    """The face of a RowStore towards transformers' modules."""
+class _KVCacheView(Cache):  # type: ignore[misc]
+    """The face of a KVCache towards transformers' modules."""
 
     is_compileable = False
 
-    def __init__(self, store: RowStore) -> None:
+    def __init__(self, store: KVCache) -> None:
         super().__init__(layers=[])
         self._store = store
 
@@ -112,7 +112,7 @@ class _RowCache(Cache):  # type: ignore[misc]
         return self._store.length + query_length, 0
 
 
-class RowStore:
+class KVCache:
     """All layers' keys and values in one tensor that grows by doubling.
 
     array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU.
@@ -124,11 +124,11 @@ class RowStore:
         self._take(shape.allocate(_FIRST))
 
     @property
-    def cache(self) -> _RowCache:
+    def cache(self) -> _KVCacheView:
         """A face of its own for each pass: kept, the two would hold each other in memory until a
         full garbage collection, which a worker hardly ever sees.
         """
-        return _RowCache(self)
+        return _KVCacheView(self)
 
     @property
     def nbytes(self) -> int:
@@ -145,7 +145,7 @@ class RowStore:
     def rewind(self, length: int) -> None:
         self.length = length
 
-    def adopt(self, other: RowStore, length: int) -> None:
+    def adopt(self, other: KVCache, length: int) -> None:
         self.reserve(length)
         fresh = slice(self.length, length)
         self.rows[:, :, :, fresh] = other.rows[:, :, :, fresh]

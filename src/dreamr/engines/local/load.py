@@ -16,9 +16,9 @@ from transformers import (
     AutoTokenizer,
 )
 
-from dreamr.engines.local._model import Model
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._prompt import Prompter
+from dreamr.engines.local.model import Model
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.prompt import Prompter
 from dreamr.errors import DreamrError, ModelNotFound
 
 

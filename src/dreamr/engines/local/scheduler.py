@@ -23,13 +23,8 @@ from typing import Any
 import torch
 
 from dreamr.conversation import Conversation
-from dreamr.engines.local._judge import Judging
-from dreamr.engines.local._load import Loaded, one_line
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._pass import Interrupted, Part, Passes
-from dreamr.engines.local._session import Session
-from dreamr.engines.local._stream import StreamTask
-from dreamr.engines.local._wire import (
+from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
+from dreamr.engines.local.ipc import (
     Cancel,
     Count,
     Counted,
@@ -43,6 +38,11 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.engines.local.judging import Judging
+from dreamr.engines.local.load import Loaded, one_line
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.session import Session
+from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.errors import DreamrError, EngineError, Unsupported
 from dreamr.gate import Evidence
@@ -92,7 +92,7 @@ def judging_or_why_not(
         return one_line(error)
 
 
-class Service:
+class Scheduler:
     """The calls of one engine.
 
     judging: how, or why the model cannot. send: takes the answers. peek: the messages that came

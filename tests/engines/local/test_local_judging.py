@@ -14,10 +14,10 @@ from local_models import QUESTION, judging, question_for
 from test_local_generate import count_passes, session_of, stream, whole_from
 
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._judge import Judging, block_mask
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._pass import Passes, alone
-from dreamr.engines.local._session import Session
+from dreamr.engines.local.forward_pass import Passes, alone
+from dreamr.engines.local.judging import Judging, block_mask
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.session import Session
 from dreamr.errors import ContextTooLong, EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Query
 
@@ -255,7 +255,7 @@ def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> No
 
 def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
     """A stream's texts, each with the result of a call made right after it."""
-    from dreamr.engines.local._stream import StreamTask
+    from dreamr.engines.local.stream import StreamTask
 
     with torch.inference_mode():
         task = StreamTask(

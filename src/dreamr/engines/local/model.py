@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import torch
 from transformers.cache_utils import DynamicCache
 
-from dreamr.engines.local._keys import RowStore, SnapshotStore, Store, uniform_shape
-from dreamr.engines.local._lean import LeanDecoder, is_known
-from dreamr.engines.local._pass import Part
+from dreamr.engines.local.cpu.decoder import NumpyDecoder, is_known
+from dreamr.engines.local.forward_pass import Part
+from dreamr.engines.local.kv_cache import KVCache, SnapshotStore, Store, uniform_shape
 from dreamr.errors import EngineError
 
 
@@ -92,7 +92,7 @@ class Model:
         self.decoder: Decoder = _ModuleDecoder(model)
         self._shape = self._probe()
         if lean and self._shape is not None and is_known(model.get_decoder()):
-            self._use_lean(LeanDecoder(model.get_decoder(), self.decoder))
+            self._use_lean(NumpyDecoder(model.get_decoder(), self.decoder))
 
     @property
     def takes_images(self) -> bool:
@@ -106,14 +106,14 @@ class Model:
     @property
     def batches(self) -> bool:
         """Whether parts of several sequences can share a pass."""
-        return isinstance(self.decoder, LeanDecoder)
+        return isinstance(self.decoder, NumpyDecoder)
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
         """Ask this within long passes, and raise `Interrupted` where it says so.
 
         transformers' own modules run to their end.
         """
-        if isinstance(self.decoder, LeanDecoder):
+        if isinstance(self.decoder, NumpyDecoder):
             self.decoder.interrupted = interrupted
 
     def run(self, part: Part) -> torch.Tensor:
@@ -127,7 +127,7 @@ class Model:
         """The same for parts of different sequences, in one pass as far as that goes."""
         decoder = self.decoder
         plain = [part for part in parts if not part.extra]
-        if not isinstance(decoder, LeanDecoder) or len(plain) < 2:
+        if not isinstance(decoder, NumpyDecoder) or len(plain) < 2:
             return [self.run(part) for part in parts]
         found = decoder.together(plain)
         heads = [number for number, part in enumerate(plain) if part.head]
@@ -141,7 +141,7 @@ class Model:
 
     def new_store(self) -> Store:
         """An empty store of this model's kind."""
-        return SnapshotStore(self.config) if self._shape is None else RowStore(self._shape)
+        return SnapshotStore(self.config) if self._shape is None else KVCache(self._shape)
 
     def tokens(self, ids: list[int]) -> torch.Tensor:
         """Embedding rows of tokens: (1, n, width)."""

@@ -8,11 +8,11 @@ import pytest
 import torch
 from local_models import FAMILIES
 
-from dreamr.engines.local._judge import block_mask
-from dreamr.engines.local._lean import LeanDecoder, is_known
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._model import Model
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.cpu.decoder import NumpyDecoder, is_known
+from dreamr.engines.local.judging import block_mask
+from dreamr.engines.local.load import Loaded, load
+from dreamr.engines.local.model import Model
+from dreamr.engines.local.options import LocalOptions
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_rows_equal_those_of_the_modules(
     family: str, loaded_models: dict[str, Loaded], plain_models: dict[str, Loaded]
 ) -> None:
     lean, plain = loaded_models[family].model, plain_models[family].model
-    assert isinstance(lean.decoder, LeanDecoder)
-    assert not isinstance(plain.decoder, LeanDecoder)
+    assert isinstance(lean.decoder, NumpyDecoder)
+    assert not isinstance(plain.decoder, NumpyDecoder)
     torch.testing.assert_close(passes(lean), passes(plain), rtol=1e-4, atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_half_precision_is_left_to_the_modules(folders: dict[str, Path]) -> None
     with torch.inference_mode():
         half = load(str(folders["qwen3"]), LocalOptions(dtype="bfloat16"))
     assert half.model.hf.dtype == torch.bfloat16
-    assert not isinstance(half.model.decoder, LeanDecoder)
+    assert not isinstance(half.model.decoder, NumpyDecoder)
 
 
 def test_ropes_that_change_with_the_length_are_left_to_the_modules(text_model: Loaded) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from dreamr.engines.local._keys import RowStore, Store
-from dreamr.engines.local._pass import Part
-from dreamr.engines.local._row import RowPass, turns
-from dreamr.engines.local._rows import Block, RowsPass
+from dreamr.engines.local.cpu.decode_step import DecodeStep, turns
+from dreamr.engines.local.cpu.forward import Block, ForwardPass
+from dreamr.engines.local.forward_pass import Part
+from dreamr.engines.local.kv_cache import KVCache, Store
 
 _TYPES = {
     "Qwen3Model",
@@ -34,7 +34,7 @@ _FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the others change with 
 
 
 def is_known(module: Any) -> bool:
-    """Whether this decoder module is one that `LeanDecoder` can stand in for."""
+    """Whether this decoder module is one that `NumpyDecoder` can stand in for."""
     if type(module).__name__ not in _TYPES:
         return False
     layers = getattr(module.config, "layer_types", None) or ["full_attention"]
@@ -47,7 +47,7 @@ def is_known(module: Any) -> bool:
     )
 
 
-class LeanDecoder:
+class NumpyDecoder:
     """Stands in for a decoder module; `modules` takes what it cannot do.
 
     The module's weights are laid out anew and stay the module's: both ways compute with them.
@@ -62,8 +62,8 @@ class LeanDecoder:
         self._layers = [_Layer(layer, arena) for layer in module.layers]
         self._norm = _Norm(module.norm)
         factors = turns(self._layers)
-        self._row = RowPass(self._layers, self._norm, factors)
-        self._rows = RowsPass(self._layers, self._norm, factors)
+        self._row = DecodeStep(self._layers, self._norm, factors)
+        self._rows = ForwardPass(self._layers, self._norm, factors)
         self._group = self._layers[0].heads // self._layers[0].kv_heads
         self._table = torch.empty(2, 0, self._layers[0].size).numpy()
         self.interrupted: Callable[[], bool] = lambda: False
@@ -77,7 +77,7 @@ class LeanDecoder:
         extra: dict[str, Any],
         last: bool = False,
     ) -> torch.Tensor:
-        if extra or not isinstance(store, RowStore):
+        if extra or not isinstance(store, KVCache):
             hidden: torch.Tensor = self._modules(embeds, positions, store, mask, extra, last)
             return hidden
         if embeds.shape[1] == 1 and mask is None:
@@ -111,7 +111,7 @@ class LeanDecoder:
         first = stop - 1 if part.last else start
         return Block(pairs, part.store.length, start, stop, mask, first)
 
-    def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
+    def _one(self, x: torch.Tensor, positions: torch.Tensor, store: KVCache) -> torch.Tensor:
         """One token behind everything that is in the store."""
         cos, sin = self._at(int(positions[(0,) * positions.ndim]))
         row = self._row(x[0].numpy(), cos, sin, store.array, store.length)

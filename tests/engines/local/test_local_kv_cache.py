@@ -9,7 +9,7 @@ import pytest
 import torch
 from local_models import SPECIAL, TEXT, judging, make_tokenizer, question_for
 from test_local_generate import count_passes, reference, session_of, stream, whole_from
-from test_local_judge import CANDIDATES, PREFIX, judge, same
+from test_local_judging import CANDIDATES, PREFIX, judge, same
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._keys import SnapshotStore
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.kv_cache import SnapshotStore
+from dreamr.engines.local.load import Loaded, load
+from dreamr.engines.local.options import LocalOptions
 
 
 def _hybrid() -> Any:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from dreamr.engines.local._keys import Store
+from dreamr.engines.local.kv_cache import Store
 
 T = TypeVar("T")
 

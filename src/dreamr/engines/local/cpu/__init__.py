@@ -1,0 +1,1 @@
+"""A decoder in NumPy, for float32 on a CPU."""

@@ -66,7 +66,7 @@ def measure(path: Path, rounds: int) -> dict[str, float]:
     torch.set_num_threads(1)
     talk = question()
     with torch.inference_mode():
-        plain = load(str(path), LocalOptions(lean=False))
+        plain = load(str(path), LocalOptions(decoder="torch"))
         lean = load(str(path), LocalOptions())
         for loaded in (plain, lean):
             loaded.ends = frozenset()

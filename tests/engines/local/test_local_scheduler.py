@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from local_models import conversation, judging, picture
-from test_local_judging import same
+from test_local_judging import all_same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
@@ -178,7 +178,8 @@ def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
     service.handle(Judge(2, 0, (), ("One.", "Two.", "Three.")))
     drain(service)
     grown, whole = sent
-    assert all(map(same, grown.evidence, whole.evidence))
+    assert len(grown.evidence) == 3
+    assert all_same(grown.evidence, whole.evidence)
 
 
 def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> None:
@@ -263,7 +264,7 @@ def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
     finally:
         text_model.model.decoder = decoder
     assert sent[-1].kind == "EngineError"
-    assert sent[-1].message.startswith("the model failed: TypeError")
+    assert sent[-1].message.startswith("the model failed: AttributeError")
     service.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(service)
     assert sent[-1].finish == "length"

@@ -16,7 +16,7 @@ import copy
 from typing import Any, Protocol, cast
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 _FIRST = 256  # rows of a new store; doubled when full
 
@@ -25,11 +25,6 @@ class Store(Protocol):
     """Keys and values of one sequence of tokens."""
 
     length: int
-
-    @property
-    def cache(self) -> Any:
-        """What transformers' modules write to."""
-        ...
 
     @property
     def nbytes(self) -> int: ...
@@ -83,52 +78,17 @@ def uniform_shape(cache: DynamicCache) -> Shape | None:
     return Shape(len(layers), layers[0].keys) if len(shapes) == 1 else None
 
 
-class _KVCacheView(Cache):  # type: ignore[misc]
-    """The face of a KVCache towards transformers' modules."""
-
-    is_compileable = False
-
-    def __init__(self, store: KVCache) -> None:
-        super().__init__(layers=[])
-        self._store = store
-
-    def update(
-        self,
-        key_states: torch.Tensor,
-        value_states: torch.Tensor,
-        layer_idx: int,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._store.write(key_states, value_states, layer_idx)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._store.length
-
-    def get_query_offset(self, layer_idx: int = 0) -> int:
-        return self._store.length
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
-        return self._store.length + query_length, 0
-
-
 class KVCache:
     """All layers' keys and values in one tensor that grows by doubling.
 
-    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU.
+    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU. copied:
+    the first rows that a copy of this store (`StaticStep`) has as they are here.
     """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.length = 0
+        self.length = self.copied = 0
         self._take(shape.allocate(_FIRST))
-
-    @property
-    def cache(self) -> _KVCacheView:
-        """A face of its own for each pass: kept, the two would hold each other in memory until a
-        full garbage collection, which a worker hardly ever sees.
-        """
-        return _KVCacheView(self)
 
     @property
     def nbytes(self) -> int:
@@ -147,6 +107,7 @@ class KVCache:
 
     def adopt(self, other: KVCache, length: int) -> None:
         self.reserve(length)
+        self.copied = min(self.copied, self.length)
         fresh = slice(self.length, length)
         self.rows[:, :, :, fresh] = other.rows[:, :, :, fresh]
         self.length = length
@@ -172,6 +133,7 @@ class KVCache:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put a layer's new rows behind the valid ones; returns all of them."""
         start, end = self.length, self.length + keys.shape[2]
+        self.copied = min(self.copied, start)
         all_keys = self.keys[layer].narrow(2, 0, end)
         all_values = self.values[layer].narrow(2, 0, end)
         all_keys.narrow(2, start, end - start).copy_(keys)
@@ -199,6 +161,7 @@ class SnapshotStore:
 
     @property
     def cache(self) -> DynamicCache:
+        """What transformers' modules write to."""
         return self._cache
 
     def _reset(self) -> None:

@@ -96,7 +96,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
     hf = hf.to(torch.device(options.device)).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     images = processors.from_pretrained(folder, local_files_only=True) if sees else None
-    model = Model(hf, images, lean=options.lean)
+    model = Model(hf, images, decoder=options.decoder)
     return Loaded(model, _prompter(folder, tokenizer, model), _ends(hf, tokenizer))
 
 

@@ -4,7 +4,7 @@ A unit is one forward pass, or the opening of a stream. A pass takes along every
 judge calls, the next tokens of streams that have credit, stretches of prompts, of as many
 conversations as there are, until it has as many rows as one pass of a prompt. Streams take turns at
 the room that is left. A stream whose own conversation is being judged waits: a verdict mostly ends
-it. Models that do not batch give each pass to one call.
+it. Where the decoder does not pack, each pass is for one call.
 
 Between two units the worker reads its messages: a cancelled call costs one more unit at most. And
 within a pass it looks whether anybody still waits for what it computes: the reading of a long
@@ -183,7 +183,7 @@ class Scheduler:
     def _has_room(self, jobs: Sequence[_Job]) -> bool:
         """Whether one more may come along, of whatever size."""
         rows = sum(job.part.rows for job in jobs if job.part is not None)
-        return not jobs or (self._loaded.model.batches and rows < self._options.prefill)
+        return not jobs or (self._loaded.model.packs and rows < self._options.prefill)
 
     def _ask(self, judge: Judge, known: _Known) -> list[_Job]:
         """A judge call that has its turn, if it wants a pass."""

@@ -9,15 +9,6 @@ transformers looks attention up by name and hands it the keyword arguments of th
 parts of a pass reach a function of ours, which attends for each part by itself: without padding,
 without a mask that spans several sequences, without copying keys together. A pass over a single
 sequence goes to transformers' own attention.
-
-transformers' continuous batching (5.24.0, `generation/continuous_batching`) does not serve here.
-Its requests are token ids (`add_request(input_ids, ...)`), so there is no place for picture
-features. It generates and does nothing else: the logits of given tokens are not returned, which
-judging is made of. Its masks and positions are its own, so that several questions cannot be asked
-in one pass. Keys of a finished request are not kept under the caller's control, and a request is
-cancelled between two generation steps, never within a pass. vLLM, which is no dependency of this
-package, is used through its server (`dreamr.engines.http`): as a library it has no masks or
-positions of a request's own either, and judging by it takes one request for each step.
 """
 
 from __future__ import annotations

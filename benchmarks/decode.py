@@ -1,7 +1,7 @@
 """What a token, a prompt, verdicts and eight streams cost a local engine, by each decoder.
 
     python benchmarks/decode.py                    # the embedded pair
-    python benchmarks/decode.py --model FOLDER     # any text or picture model
+    python benchmarks/decode.py --model FOLDER     # any text or image model
 
 All figures are medians in milliseconds, on one torch thread, taken in turns; ratios are medians of
 the ratios within a turn. "generate" is transformers' own loop. "engine" is what a caller sees: the

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from dreamr_testbed import PAIR
 from local_models import (
     FAMILIES,
@@ -132,17 +133,30 @@ def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> No
         assert all_same(found, verdicts(expected)[call.call])
 
 
-def test_streams_of_sixteen_conversations_are_one_pass(text_model: Loaded) -> None:
-    service, sent = serve(text_model, talks_for(text_model, 16))
+def check_sixteen(loaded: Loaded) -> None:
+    service, sent = serve(loaded, talks_for(loaded, 16))
     for number in range(16):
         service.handle(Stream(number, number, (), SamplingParams(50)))
     while len(sent) < 16:
         service.work()
     sent.clear()
-    with counted_passes(text_model) as passes:
+    with counted_passes(loaded) as passes:
         service.work()
     assert passes == [16]
     assert sorted(piece.call for piece in sent) == list(range(16))
+
+
+def test_streams_of_sixteen_conversations_are_one_pass(text_model: Loaded) -> None:
+    check_sixteen(text_model)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_streams_of_sixteen_conversations_are_one_pass_on_a_gpu(
+    folders: dict[str, Path], dtype: str
+) -> None:
+    check_sixteen(load_from(folders["qwen3"], device="cuda", dtype=dtype))
 
 
 def test_judging_and_writing_share_a_pass(text_model: Loaded) -> None:

@@ -23,7 +23,7 @@ def row(model: Model, token: int, store: Any) -> Part:
 
 
 def rows(model: Model, tokens: list[int], store: Any) -> Part:
-    """As a guess is checked: with a mask, behind what is in the store."""
+    """As a guess is checked: with a mask, after what is in the store."""
     start, end = store.length, store.length + len(tokens)
     mask = torch.ones((1, 1, len(tokens), end), dtype=torch.bool).tril(start)
     return Part(model.tokens(tokens), model.line(start, end), store, mask)

@@ -25,6 +25,11 @@ def test_sizes_must_be_positive(name: str) -> None:
         LocalOptions(**{name: 0})
 
 
+def test_a_decoder_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="decoder must be one of auto, torch"):
+        LocalOptions(decoder="lean")  # type: ignore[arg-type]
+
+
 def test_a_folder_without_hints_says_nothing(tmp_path: Path) -> None:
     assert read_hints(tmp_path) == Hints()
 

@@ -42,7 +42,8 @@ class Decoder(Protocol):
     def watch(self, interrupted: Callable[[], bool]) -> None:
         """Ask this before each layer of a pass of several rows, and stop the pass where it is true.
 
-        Decoders that do not pack run each pass to its end: their state cannot be taken back.
+        Decoders that do not pack run each pass to its end: their state cannot be taken back. A GPU
+        runs after the layers have been queued, so there only what is not yet queued is saved.
         """
         ...
 
@@ -56,5 +57,5 @@ class Decoder(Protocol):
 
 
 def never() -> bool:
-    """For decoders that nobody watches."""
+    """The default of `Decoder.watch`: every pass runs to its end."""
     return False

@@ -130,7 +130,7 @@ class Judging:
     ) -> Passes[tuple[Evidence, ...]]:
         """In one; or, where mostly nothing need be asked, in one without questions and one with.
 
-        nodes: the place where the steps begin, and that behind each of them.
+        nodes: the place where the steps begin, and that after each of them.
         """
         late = query.target_confidence is not None and self._doubt < _MUCH_DOUBT
         steps = [node.ids for node in nodes[1:]]
@@ -273,7 +273,7 @@ class _Layout:
     """The rows of a judging pass: what is missing of the prefix, the steps, their questions.
 
     start: tokens in the branch. tail: rows that stay, of prefix and steps. bounds: where in the
-    tail the first step begins, and where each ends. asked: the question behind each step, which may
+    tail the first step begins, and where each ends. asked: the question after each step, which may
     be empty.
     """
 

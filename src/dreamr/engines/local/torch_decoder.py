@@ -130,7 +130,7 @@ class TorchDecoder:
 def _two_sequences(
     run: Callable[[list[Part]], list[torch.Tensor]], rows: torch.Tensor, shape: Shape, line: Line
 ) -> torch.Tensor:
-    """The hidden rows of two sequences: of their first rows, then of one row behind these."""
+    """The hidden rows of two sequences: of their first rows, then of one row after these."""
     stores = [KVCache(shape), KVCache(shape)]
     found: list[torch.Tensor] = []
     for bounds in (((0, 5), (0, 3)), ((5, 6), (3, 4))):

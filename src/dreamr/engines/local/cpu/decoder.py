@@ -50,8 +50,8 @@ def is_known(module: Any) -> bool:
 class NumpyDecoder:
     """A `Decoder` in NumPy, with torch's attention where a sequence has several rows.
 
-    model: a transformers model whose decoder `is_known`. Its weights are laid out anew and stay the
-    modules': both ways compute with them. modules: takes what this cannot do.
+    model: a transformers model whose decoder `is_known`. Its weights get another layout in memory
+    and stay the modules': both ways compute with them. modules: takes what this cannot do.
     """
 
     packs = True
@@ -121,7 +121,7 @@ class NumpyDecoder:
         return Block(pairs, part.store.length, start, stop, mask, first)
 
     def _one(self, part: Part) -> torch.Tensor:
-        """One token behind everything that is in the store."""
+        """One token after everything that is in the store."""
         store: Any = part.store
         positions = part.positions
         cos, sin = self._at(int(positions[(0,) * positions.ndim]))

@@ -64,8 +64,8 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
-    from dreamr.engines.local._load import load
-    from dreamr.engines.local._options import read_hints
+    from dreamr.engines.local.load import load
+    from dreamr.engines.local.options import read_hints
 
     torch.set_num_threads(1)
     with torch.inference_mode():
@@ -102,13 +102,13 @@ class Worker:
     """A service as it runs in the worker process, with warm conversations."""
 
     def __init__(self, loaded: Any, questions: Any, many: int) -> None:
-        from dreamr.engines.local._service import Service, judging_or_why_not
-        from dreamr.engines.local._wire import Remember
+        from dreamr.engines.local.ipc import Remember
+        from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
 
         options = LocalOptions(ahead=TOKENS + 1)
         judging = judging_or_why_not(loaded, questions, options)
         self._sent: list[Any] = []
-        self._service = Service(loaded, judging, options, self._sent.append)
+        self._service = Scheduler(loaded, judging, options, self._sent.append)
         self._calls = 0
         for key in range(many):
             self._service.handle(Remember(key, problem(key)))
@@ -116,7 +116,7 @@ class Worker:
 
     def stream(self, many: int, together: bool) -> float:
         """Seconds for all streams. Drawn, since greedy ones need not compute what was foreseen."""
-        from dreamr.engines.local._wire import Stream
+        from dreamr.engines.local.ipc import Stream
 
         calls = [
             Stream(self._next(), key, PREFIX[:2], SamplingParams(TOKENS, temperature=1.0, seed=key))
@@ -126,7 +126,7 @@ class Worker:
 
     def judge(self, many: int, together: bool) -> float:
         """Seconds for all judge calls, of two steps each that were not judged before."""
-        from dreamr.engines.local._wire import Judge
+        from dreamr.engines.local.ipc import Judge
 
         number = self._next()
         steps = tuple(step.replace("6", str(number)) for step in STEPS)

@@ -1,11 +1,12 @@
-"""What a token, a prompt and a judging pass cost a local engine, against transformers' generate.
+"""What a token, a prompt, verdicts and eight streams cost a local engine, by each decoder.
 
     python benchmarks/decode.py                    # the embedded pair
-    python benchmarks/decode.py --model FOLDER     # any text or picture model
+    python benchmarks/decode.py --model FOLDER     # any text or image model
 
-All figures are medians in milliseconds, on one torch thread, taken in turns. "engine" is what a
-caller sees: the worker process, the socket and the event loop are in it. On a busy machine take
---cpu-time: all but the engine's are then of the processor's time, not of the clock's.
+All figures are medians in milliseconds, on one torch thread, taken in turns; ratios are medians of
+the ratios within a turn. "generate" is transformers' own loop. "engine" is what a caller sees: the
+worker process, the socket and the event loop are in it. On a busy machine take --cpu-time: figures
+are then of the processor's time, not of the clock's, and the engine's are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
 
-TOKENS = 96
+TOKENS, SHARED = 96, 48
+MANY = 8  # conversations at once
+KINDS: dict[str, Any] = {"numpy": "auto", "torch": "torch"}
 STEP = "So far that makes 4 apples and 3 pears.\n\n"
 now: Callable[[], float] = time.perf_counter
 
@@ -44,47 +47,118 @@ def main() -> None:
         global now
         now = time.thread_time
     folders = options.model or [PAIR / "target", PAIR / "draft"]
-    print(f"{'model':18}{'what':34}{'ms':>8}")
-    costs: dict[str, dict[str, float]] = {}
+    print(f"{'model':10}{'what':28}{'numpy, ms':>12}{'torch, ms':>12}{'torch/numpy':>13}")
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     for folder in map(Path, folders):
-        costs[folder.name] = measure(folder, options.rounds)
-        for what, cost in costs[folder.name].items():
-            print(f"{folder.name:18}{what:34}{cost:8.2f}")
+        figures[folder.name] = measure(folder, options.rounds)
+        for what, costs in figures[folder.name].items():
+            cells = f"{costs.get('numpy', math.nan):12.2f}{costs['torch']:12.2f}"
+            print(f"{folder.name:10}{what:28}{cells}{costs.get('ratio', math.nan):13.2f}")
     if options.out:
-        content = {"provenance": provenance(), "milliseconds": costs}
+        content = {
+            "provenance": provenance(),
+            "cpu time": options.cpu_time,
+            "rounds": options.rounds,
+            "milliseconds": figures,
+        }
         options.out.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def measure(path: Path, rounds: int) -> dict[str, float]:
+def measure(path: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """By what was measured: milliseconds of each decoder, and their ratio."""
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
-    from dreamr.engines.local._load import load
-    from dreamr.engines.local._options import read_hints
+    from dreamr.engines.local.load import load
+    from dreamr.engines.local.options import read_hints
 
     questions = read_hints(path).questions()
     torch.set_num_threads(1)
     talk = question()
+    times: dict[tuple[str, str], list[float]] = {}
     with torch.inference_mode():
-        plain = load(str(path), LocalOptions(lean=False))
-        lean = load(str(path), LocalOptions())
-        for loaded in (plain, lean):
+        models = {name: load(str(path), LocalOptions(decoder=kind)) for name, kind in KINDS.items()}
+        for loaded in models.values():
             loaded.ends = frozenset()
-        ways: dict[str, Callable[[], float]] = {
-            "generate, per token": lambda: generated(plain, talk),
-            "modules, per token": lambda: streamed(plain, talk),
-            "lean, per token": lambda: streamed(lean, talk),
-            "modules, prompt of 260 tokens": lambda: read(plain, talk),
-            "lean, prompt of 260 tokens": lambda: read(lean, talk),
-            "modules, judge 3 steps": lambda: judged(plain, talk, questions),
-            "lean, judge 3 steps": lambda: judged(lean, talk, questions),
-            "engine, per token": lambda: asyncio.run(served(path, talk)),
-        }
-        times: dict[str, list[float]] = {what: [] for what in ways}
         for _ in range(rounds):
-            for what, way in ways.items():
-                times[what].append(way())
-    return {what: 1e3 * statistics.median(values) for what, values in times.items()}
+            for name, loaded in models.items():
+                workers = Workers(loaded, questions)
+                found = {
+                    "a token": streamed(loaded, talk),
+                    "a prompt of 260 tokens": read(loaded, talk),
+                    "a verdict": judged(loaded, talk, questions, 1),
+                    "verdicts on 3 steps": judged(loaded, talk, questions, 3),
+                    f"a token of {MANY} streams": workers.streams(),
+                    f"{MANY} verdicts": workers.verdicts(),
+                }
+                for what, seconds in found.items():
+                    times.setdefault((what, name), []).append(seconds)
+            spent = generated(models["torch"], talk)
+            times.setdefault(("a token, generate", "torch"), []).append(spent)
+            if now is not time.perf_counter:
+                continue
+            for name in models:
+                spent = asyncio.run(served(path, talk, LocalOptions(decoder=KINDS[name])))
+                times.setdefault(("a token, engine", name), []).append(spent)
+    return figures_of(times)
+
+
+def figures_of(times: dict[tuple[str, str], list[float]]) -> dict[str, dict[str, float]]:
+    """Medians in milliseconds, and those of the ratios within a turn."""
+    found: dict[str, dict[str, float]] = {}
+    for (what, name), seconds in times.items():
+        found.setdefault(what, {})[name] = 1e3 * statistics.median(seconds)
+    for what, costs in found.items():
+        if len(costs) == 2:
+            turns = zip(times[what, "torch"], times[what, "numpy"], strict=True)
+            costs["ratio"] = statistics.median(one / other for one, other in turns)
+    return found
+
+
+class Workers:
+    """What a worker does for several warm conversations at once."""
+
+    def __init__(self, loaded: Any, questions: Any) -> None:
+        from dreamr.engines.local.ipc import Remember
+        from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
+
+        options = LocalOptions(ahead=SHARED + 1, gather=0.0)
+        judging = judging_or_why_not(loaded, questions, options)
+        self._sent: list[Any] = []
+        self._scheduler = Scheduler(loaded, judging, options, self._sent.append)
+        for key in range(MANY):
+            self._scheduler.handle(Remember(key, question(f"Case {key}: ", 8 + key % 5)))
+        self.verdicts()
+
+    def streams(self) -> float:
+        """Seconds for a token of each. Drawn, since greedy ones compute nothing foreseen."""
+        from dreamr.engines.local.ipc import Stream
+
+        for key in range(MANY):
+            sampling = SamplingParams(SHARED, temperature=1.0, seed=key, token_reuse=False)
+            self._scheduler.handle(Stream(key, key, (STEP,), sampling))
+        self._sent.clear()
+        while len({piece.call for piece in self._sent}) < MANY:
+            self._scheduler.work()
+        made, start = len(self._sent), now()
+        self._finish()
+        return (now() - start) / ((len(self._sent) - made) / MANY)
+
+    def verdicts(self) -> float:
+        """Seconds for a verdict on a step of each."""
+        from dreamr.engines.local.ipc import Judge
+
+        self._sent.clear()
+        for key in range(MANY):
+            self._scheduler.handle(Judge(MANY + key, key, (STEP,), (STEP.replace("4", "5"),)))
+        start = now()
+        self._finish()
+        assert len(self._sent) == MANY, self._sent
+        return now() - start
+
+    def _finish(self) -> None:
+        while self._scheduler.work():
+            pass
 
 
 def generated(loaded: Any, talk: Conversation) -> float:
@@ -106,8 +180,8 @@ def generated(loaded: Any, talk: Conversation) -> float:
 
 
 def streamed(loaded: Any, talk: Conversation) -> float:
-    from dreamr.engines.local._session import Session
-    from dreamr.engines.local._stream import StreamTask
+    from dreamr.engines.local.session import Session
+    from dreamr.engines.local.stream import StreamTask
 
     sampling = SamplingParams(TOKENS + 1)
     task = StreamTask(1, Session(loaded, talk), (), sampling, loaded=loaded, credit=0, prefill=512)
@@ -120,8 +194,8 @@ def streamed(loaded: Any, talk: Conversation) -> float:
 
 
 def read(loaded: Any, talk: Conversation) -> float:
-    from dreamr.engines.local._pass import alone
-    from dreamr.engines.local._session import Session
+    from dreamr.engines.local.forward_pass import alone
+    from dreamr.engines.local.session import Session
 
     session = Session(loaded, talk)
     ids = (session.prompt * 300)[:260]
@@ -131,21 +205,21 @@ def read(loaded: Any, talk: Conversation) -> float:
     return now() - start
 
 
-def judged(loaded: Any, talk: Conversation, questions: Any) -> float:
-    from dreamr.engines.local._judge import Judging
-    from dreamr.engines.local._session import Session
+def judged(loaded: Any, talk: Conversation, questions: Any, steps: int) -> float:
+    from dreamr.engines.local.judging import Judging
+    from dreamr.engines.local.session import Session
 
     judging = Judging(loaded, questions, LocalOptions().labels, 512)
     session = Session(loaded, talk)
     prefix = [STEP] * 4
     judging.judge(session, prefix, [STEP])
     start = now()
-    judging.judge(session, prefix, [STEP.replace("4", "5")] * 3)
+    judging.judge(session, prefix, [STEP.replace("4", "5")] * steps)
     return now() - start
 
 
-async def served(path: Path, talk: Conversation) -> float:
-    async with LocalEngine(str(path)) as engine:
+async def served(path: Path, talk: Conversation, options: LocalOptions) -> float:
+    async with LocalEngine(str(path), options) as engine:
         arrivals = [
             (time.perf_counter(), chunk.tokens)
             async for chunk in engine.stream(Context(talk), SamplingParams(TOKENS + 1))
@@ -154,8 +228,9 @@ async def served(path: Path, talk: Conversation) -> float:
     return (arrivals[-1][0] - arrivals[0][0]) / tokens if tokens else math.nan
 
 
-def question() -> Conversation:
-    return Conversation((Turn("user", (Text("What do tea and milk cost together? " * 8),)),))
+def question(before: str = "", times: int = 8) -> Conversation:
+    text = before + "What do tea and milk cost together? " * times
+    return Conversation((Turn("user", (Text(text),)),))
 
 
 if __name__ == "__main__":

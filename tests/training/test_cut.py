@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.engines.local._detokenize import Texts
+from dreamr.engines.local.detokenize import Texts
 from dreamr.steps import Ending, StepSplitter
 from dreamr.training.rollout import cut, reasoning
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from trl import GRPOTrainer
 
 from dreamr.engines import Capabilities, Context, Model, ModelSource, ScriptedEngine
-from dreamr.engines.local._detokenize import Texts
+from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
 from dreamr.steps import StepSplitter

@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
 from dreamr._provenance import weights_hash
-from dreamr.engines.local._load import quiet, resolve
+from dreamr.engines.local.load import quiet, resolve
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import RunFolder
 from dreamr.training.options import RecordsOptions

@@ -12,8 +12,8 @@ from trl import GRPOConfig
 
 from dreamr._provenance import weights_hash
 from dreamr.engines import Model, OpenModel, open_model
-from dreamr.engines.local._detokenize import Texts
-from dreamr.engines.local._load import quiet, resolve
+from dreamr.engines.local.detokenize import Texts
+from dreamr.engines.local.load import quiet, resolve
 from dreamr.gate import RatioGate
 from dreamr.training.folder import RunFolder
 from dreamr.training.grader import Completion, Grader

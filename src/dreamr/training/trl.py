@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from dreamr._provenance import provenance
-from dreamr.engines.local._load import one_line, takes_images
+from dreamr.engines.local.load import one_line, takes_images
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 

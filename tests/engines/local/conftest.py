@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from local_models import FAMILIES, save_model
+from local_models import FAMILIES, load_from, save_model
 
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.load import Loaded
+
+Models = dict[str, Loaded]
 
 
 @pytest.fixture(scope="session")
@@ -19,17 +19,28 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def loaded_models(folders: dict[str, Path]) -> dict[str, Loaded]:
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        return {family: load(str(folder), LocalOptions()) for family, folder in folders.items()}
+def numpy_models(folders: dict[str, Path]) -> Models:
+    return {family: load_from(folder) for family, folder in folders.items()}
+
+
+@pytest.fixture(scope="session")
+def torch_models(folders: dict[str, Path]) -> Models:
+    return {family: load_from(folder, decoder="torch") for family, folder in folders.items()}
+
+
+@pytest.fixture(scope="session", params=["numpy", "torch"])
+def loaded_models(
+    request: pytest.FixtureRequest, numpy_models: Models, torch_models: Models
+) -> Models:
+    """All families, once with each decoder."""
+    return {"numpy": numpy_models, "torch": torch_models}[request.param]
 
 
 @pytest.fixture(params=FAMILIES)
-def loaded(request: pytest.FixtureRequest, loaded_models: dict[str, Loaded]) -> Loaded:
+def loaded(request: pytest.FixtureRequest, loaded_models: Models) -> Loaded:
     return loaded_models[request.param]
 
 
 @pytest.fixture
-def text_model(loaded_models: dict[str, Loaded]) -> Loaded:
+def text_model(loaded_models: Models) -> Loaded:
     return loaded_models["qwen3"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,16 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3_5ForCausalLM,
+    Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3VLConfig,
@@ -25,9 +31,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from dreamr.conversation import Conversation, Image, Text, Turn
-from dreamr.engines.local._judge import Judging
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.judging import Judging
+from dreamr.engines.local.load import Loaded, load
+from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.prompts import Questions
 
 QUESTION = "Is the last step right? Answer positive or negative."
@@ -178,6 +184,32 @@ BUILDERS = {
 }
 
 
+def _hybrid() -> Any:
+    config = Qwen3_5TextConfig(
+        **TEXT,
+        head_dim=16,
+        layer_types=["linear_attention", "full_attention", "linear_attention"],
+        linear_num_key_heads=2,
+        linear_num_value_heads=2,
+        linear_key_head_dim=16,
+        linear_value_head_dim=16,
+    )
+    return Qwen3_5ForCausalLM(config)
+
+
+def _sliding() -> Any:
+    config = Gemma3TextConfig(
+        **TEXT,
+        head_dim=16,
+        sliding_window=24,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
+    return Gemma3ForCausalLM(config)
+
+
+STATEFUL = {"recurrent": _hybrid, "sliding": _sliding}
+
+
 def vary_norms(model: Any) -> None:
     """Fresh norms are all ones, which would hide where their weights go."""
     with torch.no_grad():
@@ -209,6 +241,55 @@ def save_model(family: str, folder: Path) -> Path:
     elif images is not None:
         images.save_pretrained(folder)
     return folder
+
+
+def save_stateful(kind: str, folder: Path) -> Path:
+    """A text model whose layers keep a state that cannot be rewound."""
+    tokenizer = make_tokenizer()
+    torch.manual_seed(3)
+    model = STATEFUL[kind]()
+    model.generation_config.eos_token_id = int(tokenizer.convert_tokens_to_ids(SPECIAL[2]))
+    model.generation_config.pad_token_id = 0
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def load_from(folder: Path, **options: Any) -> Loaded:
+    """A model as a worker has it."""
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        return load(str(folder), LocalOptions(**options))
+
+
+@contextmanager
+def counted_passes(loaded: Loaded) -> Iterator[list[int]]:
+    """The rows of each pass over the weights from now on, in whichever library it runs."""
+    rows: list[int] = []
+    module = loaded.model.hf.get_decoder()
+
+    def seen(_: Any, __: Any, given: dict[str, Any]) -> None:
+        rows.append(given["inputs_embeds"].shape[1])
+
+    hook = module.register_forward_pre_hook(seen, with_kwargs=True)
+    decoder = loaded.model.decoder
+    kept = {name: getattr(decoder, name) for name in ("_row", "_rows") if hasattr(decoder, name)}
+    for name, run in kept.items():
+        setattr(decoder, name, _counting(run, rows))
+    try:
+        yield rows
+    finally:
+        hook.remove()
+        for name, run in kept.items():
+            setattr(decoder, name, run)
+
+
+def _counting(run: Any, rows: list[int]) -> Any:
+    def counted(x: Any, *given: Any) -> Any:
+        rows.append(len(x) if x.ndim == 2 else 1)
+        return run(x, *given)
+
+    return counted
 
 
 def judging(loaded: Loaded, question: str = QUESTION) -> Judging:

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from dreamr_testbed import PAIR
-from local_models import conversation, judging, picture, question_for
-from test_local_judge import CANDIDATES, PREFIX, same
+from local_models import (
+    FAMILIES,
+    STATEFUL,
+    conversation,
+    counted_passes,
+    judging,
+    load_from,
+    picture,
+    question_for,
+    save_stateful,
+)
+from test_local_judging import CANDIDATES, PREFIX, all_same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._service import Service
-from dreamr.engines.local._wire import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.ipc import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.scheduler import Scheduler
 
 # Nothing of what judging has shown is used, so that each token takes a pass.
 DRAWN = SamplingParams(50, temperature=1.0, seed=5, token_reuse=False)
 
 
-def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Service, list[Any]]:
+def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Scheduler, list[Any]]:
     """A service that knows these conversations, and what it has sent."""
     sent: list[Any] = []
     options = {"gather": 0.0, "ahead": 500, **options}
-    service = Service(loaded, judging(loaded), LocalOptions(**options), sent.append)
+    service = Scheduler(loaded, judging(loaded), LocalOptions(**options), sent.append)
     for key, talk in enumerate(talks):
         service.handle(Remember(key, talk))
     return service, sent
@@ -46,7 +55,7 @@ def verdicts(sent: list[Any]) -> dict[int, Any]:
     return {message.call: message.evidence for message in sent if isinstance(message, Judged)}
 
 
-def finish(service: Service) -> int:
+def finish(service: Scheduler) -> int:
     """Work until nothing is left; how many units that took."""
     return sum(1 for _ in iter(service.work, False))
 
@@ -75,9 +84,8 @@ def test_streams_side_by_side_write_what_each_writes_alone(loaded: Loaded) -> No
 
 
 @pytest.fixture(params=["target", "draft"])
-def member(request: pytest.FixtureRequest) -> Iterator[Loaded]:
-    with torch.inference_mode():
-        yield load(str(PAIR / request.param), LocalOptions())
+def member(request: pytest.FixtureRequest) -> Loaded:
+    return load_from(PAIR / request.param)
 
 
 def test_the_pair_writes_the_same_side_by_side(member: Loaded) -> None:
@@ -98,25 +106,57 @@ def test_streams_of_one_conversation_share_a_pass_too(text_model: Loaded) -> Non
         assert texts(sent)[number] == texts(expected)[number]
 
 
-def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> None:
-    talks = talks_for(loaded, 4)
-    service, sent = serve(loaded, talks)
-    for number in range(4):
-        service.handle(Judge(number, number, PREFIX[: number % 2], CANDIDATES[: 1 + number % 3]))
-    finish(service)
-    for number, talk in enumerate(talks):
-        alone, expected = serve(loaded, [talk])
-        alone.handle(Judge(number, 0, PREFIX[: number % 2], CANDIDATES[: 1 + number % 3]))
-        finish(alone)
-        assert all(map(same, verdicts(sent)[number], verdicts(expected)[number]))
-
-
-def warm(service: Service, sent: list[Any], count: int) -> None:
+def warm(service: Scheduler, sent: list[Any], count: int) -> None:
     """Let each conversation's prompt and prefix be read for judging."""
     for number in range(count):
         service.handle(Judge(100 + number, number, PREFIX, CANDIDATES[:1]))
     finish(service)
     sent.clear()
+
+
+def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> None:
+    talks = talks_for(loaded, 4)
+    service, sent = serve(loaded, talks)
+    warm(service, sent, 4)
+    calls = [Judge(n, n, PREFIX[: n % 2], CANDIDATES[: 1 + n % 3]) for n in range(4)]
+    for call in calls:
+        service.handle(call)
+    with counted_passes(loaded) as passes:
+        service.work()
+    assert len(passes) == 1
+    for call in calls:
+        alone, expected = serve(loaded, [talks[call.key]])
+        alone.handle(call._replace(key=0))
+        finish(alone)
+        found = verdicts(sent)[call.call]
+        assert len(found) == len(call.candidates)
+        assert all_same(found, verdicts(expected)[call.call])
+
+
+def check_sixteen(loaded: Loaded) -> None:
+    service, sent = serve(loaded, talks_for(loaded, 16))
+    for number in range(16):
+        service.handle(Stream(number, number, (), SamplingParams(50)))
+    while len(sent) < 16:
+        service.work()
+    sent.clear()
+    with counted_passes(loaded) as passes:
+        service.work()
+    assert passes == [16]
+    assert sorted(piece.call for piece in sent) == list(range(16))
+
+
+def test_streams_of_sixteen_conversations_are_one_pass(text_model: Loaded) -> None:
+    check_sixteen(text_model)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_streams_of_sixteen_conversations_are_one_pass_on_a_gpu(
+    folders: dict[str, Path], dtype: str
+) -> None:
+    check_sixteen(load_from(folders["qwen3"], device="cuda", dtype=dtype))
 
 
 def test_judging_and_writing_share_a_pass(text_model: Loaded) -> None:
@@ -127,7 +167,9 @@ def test_judging_and_writing_share_a_pass(text_model: Loaded) -> None:
         service.work()
     service.handle(Judge(2, 2, PREFIX, CANDIDATES))
     service.handle(Judge(3, 3, PREFIX, CANDIDATES))
-    service.work()
+    with counted_passes(text_model) as passes:
+        service.work()
+    assert len(passes) == 1
     assert [message.call for message in sent] == [2, 3, 0, 1]
 
 
@@ -169,7 +211,7 @@ def test_a_call_that_breaks_its_pass_breaks_no_other(text_model: Loaded) -> None
         for _ in range(5):
             one.work()
     (branch,) = service.sessions[1].branches
-    branch.store.array = None
+    branch.store.array = branch.store.keys = None
     finish(whole)
     finish(service)
     assert [message.call for message in sent if isinstance(message, Failed)] == [1]
@@ -208,8 +250,30 @@ def test_a_judge_call_cancelled_between_its_passes_gives_its_branch_back(
     assert sent == []
 
 
-def test_models_that_do_not_batch_take_turns(folders: dict[str, Path]) -> None:
-    with torch.inference_mode():
-        plain = load(str(folders["qwen3"]), LocalOptions(lean=False))
-    assert not plain.model.batches
-    check_side_by_side(plain, talks_for(plain, 3), 12)
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_models_that_do_not_pack_take_turns(kind: str, tmp_path: Path) -> None:
+    model = load_from(save_stateful(kind, tmp_path))
+    talks = talks_for(model, 3)
+    check_side_by_side(model, talks, 12)
+    service, sent = serve(model, talks)
+    for number in range(3):
+        service.handle(Stream(number, number, (), SamplingParams(50)))
+    while len(sent) < 3:
+        service.work()
+    with counted_passes(model) as passes:
+        service.work()
+    assert passes == [1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shorter_dtypes_share_passes_too(family: str, folders: dict[str, Path]) -> None:
+    model = load_from(folders[family], dtype="bfloat16")
+    assert model.model.packs
+    service, sent = serve(model, talks_for(model, 3))
+    warm(service, sent, 3)
+    for number in range(3):
+        service.handle(Judge(number, number, PREFIX, CANDIDATES))
+    with counted_passes(model) as passes:
+        service.work()
+    assert len(passes) == 1
+    assert [len(found) for found in verdicts(sent).values()] == [3, 3, 3]

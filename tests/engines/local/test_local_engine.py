@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from local_models import conversation, judging, picture
 from test_local_generate import session_of, stream
-from test_local_judge import judge, same
+from test_local_judging import judge, same
 
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
-from dreamr.engines.local._load import Loaded
+from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 TALK = conversation()
@@ -214,7 +214,7 @@ def test_closing_ends_the_process_and_whoever_waits(folders: dict[str, Path]) ->
 
 PARENT = """
 import asyncio, sys
-from dreamr.engines import Context, Sampling
+from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine
 from dreamr.conversation import Conversation, Text, Turn
 
@@ -222,7 +222,7 @@ async def main():
     engine = LocalEngine(sys.argv[1])
     if sys.argv[2] == "SIGKILL":
         talk = Conversation((Turn("user", (Text("Tea?"),)),))
-        stream = engine.stream(Context(talk), Sampling(600))
+        stream = engine.stream(Context(talk), SamplingParams(600))
         await anext(stream)
     loading = LocalEngine(sys.argv[1])
     assert "torch" not in sys.modules
@@ -254,7 +254,8 @@ def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> No
     assert len(pids) == 2, noise
     for pid in pids:
         wait_until_gone(pid)
-    assert "_worker" not in noise
+    assert "engines.local.worker" not in noise  # the command
+    assert "engines/local/worker" not in noise  # a traceback
     assert ("Traceback" in noise) == (how == "SIGINT")  # the parent's own
 
 

@@ -11,10 +11,10 @@ from PIL import Image as Pictures
 
 from dreamr.conversation import Conversation, Image, Text
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._session import Session
-from dreamr.engines.local._stream import StreamTask
-from dreamr.engines.local._wire import Piece
+from dreamr.engines.local.ipc import Piece
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.session import Session
+from dreamr.engines.local.stream import StreamTask
 
 
 def stream(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.engines.local._folder import check_path
-from dreamr.engines.local._options import Hints, LocalOptions, read_hints
+from dreamr.engines.local.folder import check_path
+from dreamr.engines.local.options import Hints, LocalOptions, read_hints
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 
@@ -23,6 +23,11 @@ def test_weights_are_computed_in_float32_on_a_cpu_unless_told_otherwise() -> Non
 def test_sizes_must_be_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         LocalOptions(**{name: 0})
+
+
+def test_a_decoder_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="decoder must be one of auto, torch"):
+        LocalOptions(decoder="lean")  # type: ignore[arg-type]
 
 
 def test_a_folder_without_hints_says_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from test_local_detokenize import META
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.conversation import Audio, Conversation, Text, Turn
-from dreamr.engines.local._prompt import Prompter, label_tokens
+from dreamr.engines.local.prompt import Prompter, label_tokens
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Labels
 

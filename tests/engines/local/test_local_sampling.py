@@ -10,8 +10,8 @@ from local_models import question_for
 from test_local_generate import session_of, stream, whole_from
 
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._sampling import choose, guess, uniform
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.sampling import choose, guess, uniform
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from local_models import conversation, judging, picture, question_for
 from test_local_generate import session_of, stream, whole_from
-from test_local_judge import judge, same
+from test_local_judging import judge, same
 
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._stream import StreamTask
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.stream import StreamTask
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 
 

@@ -4,7 +4,7 @@
               | valid     | free, garbage |
     a pass    writes rows length .. length + q; `advance` makes them valid, `rewind` gives back
 
-A `RowStore` keeps all layers in one tensor: no concatenation and so no copy per token, rewinding is
+A `KVCache` keeps all layers in one tensor: no concatenation and so no copy per token, rewinding is
 a number, and another sequence's rows are adopted in one copy. It needs full attention with the same
 shape in every layer. Everything else (sliding windows, recurrent states) goes to a
 `SnapshotStore`, which can only go back to where it was marked.
@@ -16,7 +16,7 @@ import copy
 from typing import Any, Protocol, cast
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 _FIRST = 256  # rows of a new store; doubled when full
 
@@ -25,11 +25,6 @@ class Store(Protocol):
     """Keys and values of one sequence of tokens."""
 
     length: int
-
-    @property
-    def cache(self) -> Any:
-        """What transformers' modules write to."""
-        ...
 
     @property
     def nbytes(self) -> int: ...
@@ -75,7 +70,7 @@ class Shape:
 
 
 def uniform_shape(cache: DynamicCache) -> Shape | None:
-    """The shape of a filled cache if a RowStore can take its place."""
+    """The shape of a filled cache if a KVCache can take its place."""
     layers: list[Any] = list(cache.layers)
     if not layers or any(type(layer) is not DynamicLayer for layer in layers):
         return None
@@ -83,52 +78,17 @@ def uniform_shape(cache: DynamicCache) -> Shape | None:
     return Shape(len(layers), layers[0].keys) if len(shapes) == 1 else None
 
 
-class _RowCache(Cache):  # type: ignore[misc]
-    """The face of a RowStore towards transformers' modules."""
-
-    is_compileable = False
-
-    def __init__(self, store: RowStore) -> None:
-        super().__init__(layers=[])
-        self._store = store
-
-    def update(
-        self,
-        key_states: torch.Tensor,
-        value_states: torch.Tensor,
-        layer_idx: int,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._store.write(key_states, value_states, layer_idx)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._store.length
-
-    def get_query_offset(self, layer_idx: int = 0) -> int:
-        return self._store.length
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
-        return self._store.length + query_length, 0
-
-
-class RowStore:
+class KVCache:
     """All layers' keys and values in one tensor that grows by doubling.
 
-    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU.
+    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU. copied:
+    the first rows that a copy of this store (`StaticStep`) has as they are here.
     """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.length = 0
+        self.length = self.copied = 0
         self._take(shape.allocate(_FIRST))
-
-    @property
-    def cache(self) -> _RowCache:
-        """A face of its own for each pass: kept, the two would hold each other in memory until a
-        full garbage collection, which a worker hardly ever sees.
-        """
-        return _RowCache(self)
 
     @property
     def nbytes(self) -> int:
@@ -145,8 +105,9 @@ class RowStore:
     def rewind(self, length: int) -> None:
         self.length = length
 
-    def adopt(self, other: RowStore, length: int) -> None:
+    def adopt(self, other: KVCache, length: int) -> None:
         self.reserve(length)
+        self.copied = min(self.copied, self.length)
         fresh = slice(self.length, length)
         self.rows[:, :, :, fresh] = other.rows[:, :, :, fresh]
         self.length = length
@@ -172,6 +133,7 @@ class RowStore:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put a layer's new rows behind the valid ones; returns all of them."""
         start, end = self.length, self.length + keys.shape[2]
+        self.copied = min(self.copied, start)
         all_keys = self.keys[layer].narrow(2, 0, end)
         all_values = self.values[layer].narrow(2, 0, end)
         all_keys.narrow(2, start, end - start).copy_(keys)
@@ -199,6 +161,7 @@ class SnapshotStore:
 
     @property
     def cache(self) -> DynamicCache:
+        """What transformers' modules write to."""
         return self._cache
 
     def _reset(self) -> None:

@@ -16,9 +16,9 @@ from transformers import (
     AutoTokenizer,
 )
 
-from dreamr.engines.local._model import Model
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._prompt import Prompter
+from dreamr.engines.local.model import Model
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.prompt import Prompter
 from dreamr.errors import DreamrError, ModelNotFound
 
 
@@ -96,7 +96,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
     hf = hf.to(torch.device(options.device)).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     images = processors.from_pretrained(folder, local_files_only=True) if sees else None
-    model = Model(hf, images, lean=options.lean)
+    model = Model(hf, images, decoder=options.decoder)
     return Loaded(model, _prompter(folder, tokenizer, model), _ends(hf, tokenizer))
 
 

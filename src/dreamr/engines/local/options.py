@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
 
 HINTS_FILE = "dreamr.json"
+
+DecoderKind: TypeAlias = Literal["auto", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,9 @@ class LocalOptions:
     conversations; those in use are never dropped. judge_prompt: overrides what the model's folder
     says. labels: the verdict words. ahead: how many tokens a stream may be ahead of its consumer.
     gather: seconds; tokens that come within them are sent together, at most to the end of a line.
-    prefill: the most tokens one forward pass takes of a prompt. lean: use our own loop over the
-    model's layers where it is known and checked to give the same.
+    prefill: the most tokens one forward pass takes of a prompt. decoder: "auto" decodes in
+    NumPy where the model is known to that and checked to give the same, and in torch everywhere
+    else; "torch" always in torch.
     """
 
     device: str = "cpu"
@@ -38,12 +41,14 @@ class LocalOptions:
     ahead: int = 16
     gather: float = 0.002
     prefill: int = 512
-    lean: bool = True
+    decoder: DecoderKind = "auto"
 
     def __post_init__(self) -> None:
         for name in ("threads", "cache_bytes", "ahead", "prefill"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.decoder not in get_args(DecoderKind):
+            raise ValueError(f"decoder must be one of {', '.join(get_args(DecoderKind))}")
 
     @property
     def torch_dtype(self) -> str:

@@ -4,7 +4,7 @@ A unit is one forward pass, or the opening of a stream. A pass takes along every
 judge calls, the next tokens of streams that have credit, stretches of prompts, of as many
 conversations as there are, until it has as many rows as one pass of a prompt. Streams take turns at
 the room that is left. A stream whose own conversation is being judged waits: a verdict mostly ends
-it. Models that do not batch give each pass to one call.
+it. Where the decoder does not pack, each pass is for one call.
 
 Between two units the worker reads its messages: a cancelled call costs one more unit at most. And
 within a pass it looks whether anybody still waits for what it computes: the reading of a long
@@ -23,13 +23,8 @@ from typing import Any
 import torch
 
 from dreamr.conversation import Conversation
-from dreamr.engines.local._judge import Judging
-from dreamr.engines.local._load import Loaded, one_line
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._pass import Interrupted, Part, Passes
-from dreamr.engines.local._session import Session
-from dreamr.engines.local._stream import StreamTask
-from dreamr.engines.local._wire import (
+from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
+from dreamr.engines.local.ipc import (
     Cancel,
     Count,
     Counted,
@@ -43,6 +38,11 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.engines.local.judging import Judging
+from dreamr.engines.local.load import Loaded, one_line
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.session import Session
+from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.errors import DreamrError, EngineError, Unsupported
 from dreamr.gate import Evidence
@@ -92,7 +92,7 @@ def judging_or_why_not(
         return one_line(error)
 
 
-class Service:
+class Scheduler:
     """The calls of one engine.
 
     judging: how, or why the model cannot. send: takes the answers. peek: the messages that came
@@ -183,7 +183,7 @@ class Service:
     def _has_room(self, jobs: Sequence[_Job]) -> bool:
         """Whether one more may come along, of whatever size."""
         rows = sum(job.part.rows for job in jobs if job.part is not None)
-        return not jobs or (self._loaded.model.batches and rows < self._options.prefill)
+        return not jobs or (self._loaded.model.packs and rows < self._options.prefill)
 
     def _ask(self, judge: Judge, known: _Known) -> list[_Job]:
         """A judge call that has its turn, if it wants a pass."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import torch
 
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._pass import Passes, alone
-from dreamr.engines.local._sampling import choose, foreseen, guess
-from dreamr.engines.local._session import Session, causal
-from dreamr.engines.local._steps import Generation, Node
-from dreamr.engines.local._wire import Piece
+from dreamr.engines.local.forward_pass import Passes, alone
+from dreamr.engines.local.ipc import Piece
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.sampling import choose, foreseen, guess
+from dreamr.engines.local.session import Session, causal
+from dreamr.engines.local.steps import Generation, Node
 from dreamr.engines.protocol import SamplingParams
 
 

@@ -10,16 +10,11 @@ from typing import Any
 
 import pytest
 from local_models import conversation, judging, picture
-from test_local_judge import same
+from test_local_judging import all_same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._options import LocalOptions
-from dreamr.engines.local._service import Service, judging_or_why_not
-from dreamr.engines.local._session import Session
-from dreamr.engines.local._stream import StreamTask
-from dreamr.engines.local._wire import (
+from dreamr.engines.local.ipc import (
     Cancel,
     Extend,
     Failed,
@@ -31,10 +26,15 @@ from dreamr.engines.local._wire import (
     Stream,
     Taken,
 )
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
+from dreamr.engines.local.session import Session
+from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.gate import Labels
 
-Open = Callable[..., tuple[Service, list[Any]]]
+Open = Callable[..., tuple[Scheduler, list[Any]]]
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def serve(text_model: Loaded) -> Open:
     """A service that knows conversations 0 .. n, and what it has sent."""
     endless = Loaded(text_model.model, text_model.prompter, frozenset())
 
-    def start(*talks: Conversation, **options: Any) -> tuple[Service, list[Any]]:
+    def start(*talks: Conversation, **options: Any) -> tuple[Scheduler, list[Any]]:
         sent: list[Any] = []
         options = {"gather": 0.0, **options}
         peek = options.pop("peek", tuple)
-        service = Service(endless, judging(endless), LocalOptions(**options), sent.append, peek)
+        service = Scheduler(endless, judging(endless), LocalOptions(**options), sent.append, peek)
         for key, talk in enumerate(talks or [conversation()]):
             service.handle(Remember(key, talk))
         return service, sent
@@ -54,7 +54,7 @@ def serve(text_model: Loaded) -> Open:
     return start
 
 
-def drain(service: Service) -> int:
+def drain(service: Scheduler) -> int:
     """Work until nothing is left to do; how many units that were."""
     units = 0
     while service.work():
@@ -178,7 +178,8 @@ def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
     service.handle(Judge(2, 0, (), ("One.", "Two.", "Three.")))
     drain(service)
     grown, whole = sent
-    assert all(map(same, grown.evidence, whole.evidence))
+    assert len(grown.evidence) == 3
+    assert all_same(grown.evidence, whole.evidence)
 
 
 def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> None:
@@ -241,7 +242,7 @@ def test_a_model_that_cannot_tell_the_labels_apart_still_writes(text_model: Load
     alike = LocalOptions(labels=Labels(("qxq",), ("qyq",)))
     sent: list[Any] = []
     judging = judging_or_why_not(text_model, Questions(), alike)
-    service = Service(text_model, judging, alike, sent.append)
+    service = Scheduler(text_model, judging, alike, sent.append)
     service.handle(Remember(0, conversation()))
     service.handle(Judge(1, 0, (), ("Tea.",)))
     service.handle(Stream(2, 0, (), SamplingParams(2)))
@@ -263,7 +264,7 @@ def test_a_model_that_fails_in_the_middle_ends_that_call_with_one_line(
     finally:
         text_model.model.decoder = decoder
     assert sent[-1].kind == "EngineError"
-    assert sent[-1].message.startswith("the model failed: TypeError")
+    assert sent[-1].message.startswith("the model failed: AttributeError")
     service.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(service)
     assert sent[-1].finish == "length"
@@ -325,7 +326,7 @@ def test_weights_that_are_not_all_there_are_one_clear_error(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    from dreamr.engines.local._load import load
+    from dreamr.engines.local.load import load
     from dreamr.errors import ModelNotFound
 
     for file in folders["qwen3"].iterdir():

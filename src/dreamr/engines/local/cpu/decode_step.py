@@ -53,10 +53,10 @@ def as_numpy(tensor: Any) -> Array:
     return array
 
 
-class RowPass:
+class DecodeStep:
     """All layers and the last norm, for one row behind everything that a store holds.
 
-    layers, norm: of `LeanDecoder`; their matrices are read where they lie. factors: see `turns`.
+    layers, norm: of `NumpyDecoder`; their matrices are read where they lie. factors: see `turns`.
     """
 
     def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:

@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from local_models import SPECIAL, TEXT, judging, make_tokenizer, question_for
+from local_models import STATEFUL, judging, load_from, question_for, save_stateful
 from test_local_generate import count_passes, reference, session_of, stream, whole_from
-from test_local_judge import CANDIDATES, PREFIX, judge, same
-from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    Qwen3_5ForCausalLM,
-    Qwen3_5TextConfig,
-)
+from test_local_judging import CANDIDATES, PREFIX, all_same, judge, same
 
 from dreamr.engines import SamplingParams
-from dreamr.engines.local._keys import SnapshotStore
-from dreamr.engines.local._load import Loaded, load
-from dreamr.engines.local._options import LocalOptions
+from dreamr.engines.local.kv_cache import SnapshotStore
+from dreamr.engines.local.load import Loaded
 
 
-def _hybrid() -> Any:
-    config = Qwen3_5TextConfig(
-        **TEXT,
-        head_dim=16,
-        layer_types=["linear_attention", "full_attention", "linear_attention"],
-        linear_num_key_heads=2,
-        linear_num_value_heads=2,
-        linear_key_head_dim=16,
-        linear_value_head_dim=16,
-    )
-    return Qwen3_5ForCausalLM(config)
-
-
-def _sliding() -> Any:
-    config = Gemma3TextConfig(
-        **TEXT,
-        head_dim=16,
-        sliding_window=24,
-        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-    )
-    return Gemma3ForCausalLM(config)
-
-
-@pytest.fixture(scope="module", params=[_hybrid, _sliding])
+@pytest.fixture(scope="module", params=STATEFUL)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder: Path = tmp_path_factory.mktemp("stateful")
-    tokenizer = make_tokenizer()
-    torch.manual_seed(3)
-    model = request.param()
-    model.generation_config.eos_token_id = int(tokenizer.convert_tokens_to_ids(SPECIAL[2]))
-    model.generation_config.pad_token_id = 0
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    with torch.inference_mode():
-        return load(str(folder), LocalOptions())
+    return load_from(save_stateful(request.param, tmp_path_factory.mktemp("stateful")))
 
 
 def test_such_models_get_snapshots(loaded: Loaded) -> None:
     assert isinstance(loaded.model.new_store(), SnapshotStore)
     assert not loaded.model.rewinds
+    assert not loaded.model.packs
 
 
 def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
@@ -99,7 +58,7 @@ def test_together_is_one_by_one(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     session = session_of(loaded, talk)
     together = judge(ask, session, PREFIX, CANDIDATES)
-    assert all(map(same, judge(ask, session, PREFIX, CANDIDATES), together))
+    assert all_same(judge(ask, session, PREFIX, CANDIDATES), together)
     for place, evidence in enumerate(together):
         before = (*PREFIX, *CANDIDATES[:place])
         alone = judge(ask, session_of(loaded, talk), before, CANDIDATES[place : place + 1])

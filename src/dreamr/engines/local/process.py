@@ -16,7 +16,7 @@ import dreamr
 # Not multiprocessing: that would import the user's main module again in the worker.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from dreamr.engines.local._worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+    "from dreamr.engines.local.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _PATIENCE = 2.0  # seconds
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamr.engines.local import _product
-from dreamr.engines.local._product import Array, Product, Products, packing_pays
+from dreamr.engines.local.cpu import matmul
+from dreamr.engines.local.cpu.matmul import Array, Product, Products, packing_pays
 
 
 def room(name: str, *shape: int) -> Array:
@@ -28,7 +28,7 @@ def given(rows: int, turned: bool) -> tuple[Array, Array]:
 def test_a_product_is_the_same_by_whichever_library(
     rows: int, turned: bool, packs: bool, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(_product, "packing_pays", lambda: packs)
+    monkeypatch.setattr(matmul, "packing_pays", lambda: packs)
     x, matrix = given(rows, turned)
     product = Products(matrix.nbytes, room).of(matrix)
     with torch.inference_mode():
@@ -38,8 +38,8 @@ def test_a_product_is_the_same_by_whichever_library(
 
 
 def test_matrices_that_fill_the_memory_are_not_kept_twice(monkeypatch: Any) -> None:
-    monkeypatch.setattr(_product, "packing_pays", lambda: True)
-    monkeypatch.setattr(_product, "_pack", lambda matrix: pytest.fail("packed"))
+    monkeypatch.setattr(matmul, "packing_pays", lambda: True)
+    monkeypatch.setattr(matmul, "_pack", lambda matrix: pytest.fail("packed"))
     product = Products(2**30, room).of(given(1, turned=False)[1])
     assert isinstance(product, Product)
 
@@ -54,15 +54,15 @@ def test_a_torch_that_cannot_pack_does_without(monkeypatch: Any) -> None:
 
 
 def test_a_row_alone_is_not_multiplied_by_what_suits_many(monkeypatch: Any) -> None:
-    monkeypatch.setattr(_product, "packing_pays", lambda: True)
-    times = _product._times_packed
+    monkeypatch.setattr(matmul, "packing_pays", lambda: True)
+    times = matmul._times_packed
     rows: list[int] = []
 
     def counted(x: torch.Tensor, packed: torch.Tensor) -> Array:
         rows.append(len(x))
         return times(x, packed)
 
-    monkeypatch.setattr(_product, "_times_packed", counted)
+    monkeypatch.setattr(matmul, "_times_packed", counted)
     product = Products(1, room).of(given(1, turned=False)[1])
     for count in (1, 2, 3, 40):
         product(given(count, turned=False)[0], "any")

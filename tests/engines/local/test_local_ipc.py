@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamr.engines.local._wire import Frames, Piece, Taken, pack
+from dreamr.engines.local.ipc import Frames, Piece, Taken, pack
 
 MESSAGES = st.lists(
     st.one_of(

@@ -12,16 +12,20 @@ from typing import Any, TypeVar
 
 import torch
 
-from dreamr.engines.local._keys import Store
+from dreamr.engines.local.kv_cache import Store
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The next rows of one sequence, as `Decoder` takes them; `store` is that sequence's own.
+    """The next rows of one sequence; `store` is that sequence's own.
 
-    head: logits are wanted, (rows, vocabulary), in place of hidden rows.
+    embeds: (1, rows, width). positions: (axes, 1, rows), or (1, rows) where axes is 1. mask:
+    (1, 1, rows, store length + rows), True where attention is allowed; None means causal, which is
+    enough for one row, for an empty store, and for models that do not rewind. extra: further
+    arguments of the decoder module (DeepStack). last: only the last row is wanted. head: logits are
+    wanted, (rows, vocabulary), in place of hidden rows.
     """
 
     embeds: torch.Tensor
@@ -35,6 +39,11 @@ class Part:
     @property
     def rows(self) -> int:
         return int(self.embeds.shape[1])
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is one row behind everything that is in the store, and nothing else."""
+        return self.mask is None and not self.extra and self.embeds.shape[1] == 1
 
 
 class Interrupted(BaseException):

@@ -6,8 +6,8 @@ than one. Here a token of a layer is four matrix products, one attention and som
 operations, and matrices that widen are kept column by column (same numbers, same module, other
 strides: a row times such a matrix reads memory twice as fast).
 
-Only for CPUs in float32, and only where a probe gives what the modules give; everything else, and
-passes that carry more than rows (DeepStack), goes to the modules.
+Only for CPUs in float32, and only where a probe gives what the modules give. Parts that carry more
+than rows (DeepStack) go to the modules.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from dreamr.engines.local._keys import RowStore, Store
-from dreamr.engines.local._pass import Part
-from dreamr.engines.local._row import RowPass, turns
-from dreamr.engines.local._rows import Block, RowsPass
+from dreamr.engines.local.cpu.decode_step import DecodeStep, turns
+from dreamr.engines.local.cpu.forward import Block, ForwardPass
+from dreamr.engines.local.decoder import Decoder, never
+from dreamr.engines.local.forward_pass import Part
 
 _TYPES = {
     "Qwen3Model",
@@ -34,7 +34,7 @@ _FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the others change with 
 
 
 def is_known(module: Any) -> bool:
-    """Whether this decoder module is one that `LeanDecoder` can stand in for."""
+    """Whether this decoder module is one that `NumpyDecoder` can stand in for."""
     if type(module).__name__ not in _TYPES:
         return False
     layers = getattr(module.config, "layer_types", None) or ["full_attention"]
@@ -47,14 +47,17 @@ def is_known(module: Any) -> bool:
     )
 
 
-class LeanDecoder:
-    """Stands in for a decoder module; `modules` takes what it cannot do.
+class NumpyDecoder:
+    """A `Decoder` in NumPy, with torch's attention where a sequence has several rows.
 
-    The module's weights are laid out anew and stay the module's: both ways compute with them.
-    interrupted: asked within passes of many rows whether the one under way has become useless.
+    model: a transformers model whose decoder `is_known`. Its weights get another layout in memory
+    and stay the modules': both ways compute with them. modules: takes what this cannot do.
     """
 
-    def __init__(self, module: Any, modules: Any) -> None:
+    packs = True
+
+    def __init__(self, model: Any, modules: Decoder) -> None:
+        module = model.get_decoder()
         self._modules = modules
         self._rotary = module.rotary_emb
         self._axes = 3 if "VL" in type(module).__name__ else 1
@@ -62,44 +65,50 @@ class LeanDecoder:
         self._layers = [_Layer(layer, arena) for layer in module.layers]
         self._norm = _Norm(module.norm)
         factors = turns(self._layers)
-        self._row = RowPass(self._layers, self._norm, factors)
-        self._rows = RowsPass(self._layers, self._norm, factors)
+        self._row = DecodeStep(self._layers, self._norm, factors)
+        self._rows = ForwardPass(self._layers, self._norm, factors)
         self._group = self._layers[0].heads // self._layers[0].kv_heads
         self._table = torch.empty(2, 0, self._layers[0].size).numpy()
-        self.interrupted: Callable[[], bool] = lambda: False
+        self._interrupted: Callable[[], bool] = never
+        self._tables = _tables(model)
 
-    def __call__(
-        self,
-        embeds: torch.Tensor,
-        positions: torch.Tensor,
-        store: Store,
-        mask: torch.Tensor | None,
-        extra: dict[str, Any],
-        last: bool = False,
-    ) -> torch.Tensor:
-        if extra or not isinstance(store, RowStore):
-            hidden: torch.Tensor = self._modules(embeds, positions, store, mask, extra, last)
-            return hidden
-        if embeds.shape[1] == 1 and mask is None:
-            return self._one(embeds[0], positions, store)
-        return self.together([Part(embeds, positions, store, mask, extra, last)])[0]
+    def watch(self, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+        self._modules.watch(interrupted)
 
-    def together(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """What each part alone would give, from one pass over all of them.
+    def __call__(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """See `Decoder`.
 
-        Sums are taken in another order than for a row alone, so the numbers differ in their last
-        places (float32: some 1e-6 of their size). A greedy choice changes only between two tokens
-        whose logits are as close as that.
-
-        parts: without `extra`, their stores all different RowStores.
+        From a pass over several parts the numbers differ in their last places from those of each
+        alone: sums are taken in another order (float32: some 1e-6 of their size). A greedy choice
+        changes only between two tokens whose logits are as close as that.
         """
+        plain = [part for part in parts if not part.extra]
+        if len(plain) < len(parts):
+            shared = iter(self(plain) if plain else ())
+            return [self._modules([part])[0] if part.extra else next(shared) for part in parts]
+        if len(parts) == 1 and parts[0].is_step:
+            return [self._one(parts[0])]
+        return self._together(parts)
+
+    def embed(self, ids: list[int]) -> torch.Tensor:
+        if self._tables is not None and len(ids) == 1:
+            return torch.from_numpy(self._tables[0][None, ids[0] : ids[0] + 1])
+        return self._modules.embed(ids)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self._tables is not None and len(hidden) == 1:
+            return torch.from_numpy(self._tables[1] @ hidden[0].numpy())[None]
+        return self._modules.logits(hidden)
+
+    def _together(self, parts: Sequence[Part]) -> list[torch.Tensor]:
         blocks, start = [], 0
         for part in parts:
             blocks.append(self._block(part, start))
             start += part.rows
         cos, sin = self._angles(torch.cat([part.positions for part in parts], -1))
         x = torch.cat([part.embeds[0] for part in parts])
-        hidden = torch.from_numpy(self._rows(x.numpy(), cos, sin, blocks, self.interrupted))
+        hidden = torch.from_numpy(self._rows(x.numpy(), cos, sin, blocks, self._interrupted))
         return list(hidden.split([block.stop - block.first for block in blocks]))
 
     def _block(self, part: Any, start: int) -> Block:
@@ -111,10 +120,12 @@ class LeanDecoder:
         first = stop - 1 if part.last else start
         return Block(pairs, part.store.length, start, stop, mask, first)
 
-    def _one(self, x: torch.Tensor, positions: torch.Tensor, store: RowStore) -> torch.Tensor:
-        """One token behind everything that is in the store."""
+    def _one(self, part: Part) -> torch.Tensor:
+        """One token after everything that is in the store."""
+        store: Any = part.store
+        positions = part.positions
         cos, sin = self._at(int(positions[(0,) * positions.ndim]))
-        row = self._row(x[0].numpy(), cos, sin, store.array, store.length)
+        row = self._row(part.embeds[0, 0].numpy(), cos, sin, store.array, store.length)
         return torch.from_numpy(row[None].copy())
 
     def _angles(self, positions: torch.Tensor) -> Any:
@@ -216,6 +227,18 @@ def _matrix_size(layer: Any) -> int:
 
 def _set_weight(linear: Any, weight: torch.Tensor) -> None:
     linear.weight = torch.nn.Parameter(weight, requires_grad=False)
+
+
+def _tables(model: Any) -> tuple[Any, Any] | None:
+    """Embedding and head in NumPy, where the head is no more than a matrix.
+
+    A call of a module costs more than a row of a small model's table.
+    """
+    head = model.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        return None
+    embedding = model.get_input_embeddings().weight.detach()
+    return embedding.numpy(), head.weight.detach().numpy()
 
 
 def _additive(mask: torch.Tensor) -> torch.Tensor:

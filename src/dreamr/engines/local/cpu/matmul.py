@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from dreamr.engines.local._row import Array
+from dreamr.engines.local.cpu.decode_step import Array
 
 Room: TypeAlias = Callable[..., Array]
 
@@ -31,7 +31,7 @@ _TRIES, _TIMES = 7, 10
 class Products:
     """Makes products of a decoder's matrices.
 
-    total: bytes of all of them. room: gives memory by name, see `_rows`.
+    total: bytes of all of them. room: gives memory by name, see `forward`.
     """
 
     def __init__(self, total: int, room: Room) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from dreamr.conversation import Conversation
-from dreamr.engines.local._options import Hints
+from dreamr.engines.local.options import Hints
 from dreamr.engines.protocol import SamplingParams
 from dreamr.gate import VERDICT, Evidence, Query
 

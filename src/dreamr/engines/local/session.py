@@ -14,11 +14,11 @@ from typing import Any, Literal
 import torch
 
 from dreamr.conversation import Conversation, to_pillow
-from dreamr.engines.local._keys import Store
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._model import Features
-from dreamr.engines.local._pass import Part, Passes
-from dreamr.engines.local._steps import Node, Shown, walk
+from dreamr.engines.local.forward_pass import Part, Passes
+from dreamr.engines.local.kv_cache import Store
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.model import Features
+from dreamr.engines.local.steps import Node, Shown, walk
 from dreamr.errors import ContextTooLong, EngineError
 
 Kind = Literal["stream", "judge"]

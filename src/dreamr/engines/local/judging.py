@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 import torch
 from torch.nn import functional
 
-from dreamr.engines.local._load import Loaded
-from dreamr.engines.local._pass import Passes, alone
-from dreamr.engines.local._prompt import label_tokens
-from dreamr.engines.local._sampling import foreseen
-from dreamr.engines.local._session import Branch, Session
-from dreamr.engines.local._steps import Node, Shown
+from dreamr.engines.local.forward_pass import Part, Passes, alone
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.prompt import label_tokens
+from dreamr.engines.local.sampling import foreseen
+from dreamr.engines.local.session import Branch, Session
+from dreamr.engines.local.steps import Node, Shown
 from dreamr.engines.prompts import Questions
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
@@ -130,55 +130,51 @@ class Judging:
     ) -> Passes[tuple[Evidence, ...]]:
         """In one; or, where mostly nothing need be asked, in one without questions and one with.
 
-        nodes: the place where the steps begin, and that behind each of them.
+        nodes: the place where the steps begin, and that after each of them.
         """
-        steps = nodes[1:]
-        start = len(branch.ids)
-        late = asked if query.target_confidence is not None and self._doubt < _MUCH_DOUBT else ()
-        if late:
-            asked = [[]] * len(asked)
-        tail = [*base[start:], *(token for node in steps for token in node.ids)]
-        bounds = list(accumulate((len(node.ids) for node in steps), initial=len(base) - start))
-        sizes = [len(question) for question in asked]
-        places = [session.positions(start, start + len(tail))]
-        places += [
-            session.positions(start + end, start + end + size)
-            for end, size in zip(bounds[1:], sizes, strict=True)
-            if size
-        ]
-        hidden = yield session.part(
-            branch,
-            [*tail, *(token for question in asked for token in question)],
-            torch.cat(places, -1),
-            block_mask(start, len(tail), bounds[1:], sizes),
-        )
-        session.keep(branch, tail)
-        ends = zip(accumulate(sizes), sizes, strict=True)
-        lasts = [len(tail) + end - 1 for end, size in ends if size]
-        answers = iter(self._masses(hidden[lasts], query.asks))
-        masses = [next(answers) if size else [] for size in sizes]
-        # The row before a token's own is the one that predicts it.
-        first = bounds[0] - 1
-        line = [*base[:start], *tail]
-        logprobs = self._model.logits(hidden[first : len(tail)]).log_softmax(-1)
-        found = []
-        session.show_nothing()
-        for mass, place, node, (a, b) in zip(masses, nodes, steps, pairwise(bounds), strict=False):
-            rows = logprobs[a - 1 - first : b - first]
-            place.foreseen = foreseen(rows, node.ids)
-            # A copy: a part would keep the rows of the whole pass in memory.
-            session.show(place, Shown(node.ids, hidden[a - 1 : b].clone()))
-            found.append(self._evidence(mass, rows, node, place.foreseen, line[: start + a]))
-        unsure = [i for i, one in enumerate(found) if (late or asked)[i] and not _sure(one, query)]
-        if query.target_confidence is not None:
-            self._doubt += _DOUBT_SMOOTH * (bool(unsure) - self._doubt)
+        late = query.target_confidence is not None and self._doubt < _MUCH_DOUBT
+        steps = [node.ids for node in nodes[1:]]
+        layout = _Layout(base, len(branch.ids), steps, [[]] * len(asked) if late else asked)
+        hidden = yield layout.part(session, branch)
+        session.keep(branch, layout.tail)
+        found = self._read(session, layout, hidden, nodes, query)
+        if query.target_confidence is None:
+            return tuple(found)
+        unsure = [i for i, one in enumerate(found) if asked[i] and not _sure(one, query)]
+        self._doubt += _DOUBT_SMOOTH * (bool(unsure) - self._doubt)
         if late and unsure:
-            behind = [start + bounds[i + 1] for i in unsure]
-            questions = [late[i] for i in unsure]
-            masses = yield from self._ask_late(session, branch, behind, query, questions)
+            ends = [layout.start + layout.bounds[i + 1] for i in unsure]
+            questions = [asked[i] for i in unsure]
+            masses = yield from self._ask_late(session, branch, ends, query, questions)
             for i, mass in zip(unsure, masses, strict=True):
                 found[i] = _answered(found[i], mass)
         return tuple(found)
+
+    def _read(
+        self,
+        session: Session,
+        layout: _Layout,
+        hidden: torch.Tensor,
+        nodes: Sequence[Node],
+        query: Query,
+    ) -> list[Evidence]:
+        """The evidence that a pass's rows hold; they are shown at the places of the steps."""
+        answers = iter(self._masses(hidden[layout.answer_rows], query.asks))
+        # The row before a token's own is the one that predicts it.
+        first = layout.bounds[0] - 1
+        logprobs = self._model.logits(hidden[first : len(layout.tail)]).log_softmax(-1)
+        found = []
+        session.show_nothing()
+        for number, (place, node) in enumerate(pairwise(nodes)):
+            begin, end = layout.bounds[number] - 1, layout.bounds[number + 1]
+            rows = logprobs[begin - first : end - first]
+            place.foreseen = foreseen(rows, node.ids)
+            # A copy: a part would keep the rows of the whole pass in memory.
+            session.show(place, Shown(node.ids, hidden[begin:end].clone()))
+            masses = next(answers) if layout.asked[number] else []
+            before = layout.before(number)
+            found.append(self._evidence(masses, rows, node, place.foreseen, before))
+        return found
 
     def _ask_late(
         self,
@@ -271,6 +267,55 @@ class Judging:
         positive, negative, scores = _answer(masses)
         known = Evidence(positive, negative, None, len(step.ids), len(own) - 1, scores, begun)
         return _with_confidence(known, logprobs[:-1], step.ids) if step.ids else known
+
+
+class _Layout:
+    """The rows of a judging pass: what is missing of the prefix, the steps, their questions.
+
+    start: tokens in the branch. tail: rows that stay, of prefix and steps. bounds: where in the
+    tail the first step begins, and where each ends. asked: the question after each step, which may
+    be empty.
+    """
+
+    def __init__(
+        self,
+        base: list[int],
+        start: int,
+        steps: Sequence[list[int]],
+        asked: Sequence[Sequence[int]],
+    ) -> None:
+        self.start, self.asked = start, asked
+        self.tail = [*base[start:], *chain.from_iterable(steps)]
+        self.bounds = list(accumulate(map(len, steps), initial=len(base) - start))
+        self._read = base[:start]
+
+    @property
+    def answer_rows(self) -> list[int]:
+        """The last row of each question that is asked."""
+        ends = accumulate(map(len, self.asked))
+        rows = [len(self.tail) - 1 + end for end in ends]
+        return [row for row, question in zip(rows, self.asked, strict=True) if question]
+
+    def before(self, number: int) -> list[int]:
+        """All tokens before a step."""
+        return [*self._read, *self.tail[: self.bounds[number]]]
+
+    def part(self, session: Session, branch: Branch) -> Part:
+        """The pass."""
+        start, sizes = self.start, list(map(len, self.asked))
+        ends = self.bounds[1:]
+        places = [session.positions(start, start + len(self.tail))]
+        places += [
+            session.positions(start + end, start + end + size)
+            for end, size in zip(ends, sizes, strict=True)
+            if size
+        ]
+        return session.part(
+            branch,
+            [*self.tail, *chain.from_iterable(self.asked)],
+            torch.cat(places, -1),
+            block_mask(start, len(self.tail), ends, sizes),
+        )
 
 
 def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int]) -> torch.Tensor:

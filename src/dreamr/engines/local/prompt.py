@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text, Turn, Video
-from dreamr.engines.local._detokenize import Texts
+from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 
 _MARK = "qzassistantqz"

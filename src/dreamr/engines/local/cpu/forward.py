@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dreamr.engines.local._pass import Interrupted
-from dreamr.engines.local._product import Products
-from dreamr.engines.local._row import Array, as_numpy, attend
+from dreamr.engines.local.cpu.decode_step import Array, as_numpy, attend
+from dreamr.engines.local.cpu.matmul import Products
+from dreamr.engines.local.forward_pass import Interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Block:
     first: int
 
 
-class RowsPass:
+class ForwardPass:
     """All layers and the last norm, for the rows of several blocks.
 
-    layers, norm: of `LeanDecoder`; their matrices are read where they lie. factors: see `turns`.
+    layers, norm: of `NumpyDecoder`; their matrices are read where they lie. factors: see `turns`.
     """
 
     def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:

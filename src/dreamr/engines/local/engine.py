@@ -11,9 +11,7 @@ from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
-from dreamr.engines.local._options import Hints, LocalOptions
-from dreamr.engines.local._process import WorkerProcess
-from dreamr.engines.local._wire import (
+from dreamr.engines.local.ipc import (
     Cancel,
     Count,
     Counted,
@@ -30,6 +28,8 @@ from dreamr.engines.local._wire import (
     Taken,
     pack,
 )
+from dreamr.engines.local.options import Hints, LocalOptions
+from dreamr.engines.local.process import WorkerProcess
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query

@@ -15,8 +15,8 @@ import socket
 import threading
 from typing import Any
 
-from dreamr.engines.local._options import LocalOptions, read_hints
-from dreamr.engines.local._wire import Failed, Frames, Ready, pack
+from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
+from dreamr.engines.local.options import LocalOptions, read_hints
 
 _LOOK_EVERY = 2000  # milliseconds between looks at the parent's id
 
@@ -48,15 +48,15 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from pathlib import Path
 
-    from dreamr.engines.local._folder import check_path
+    from dreamr.engines.local.folder import check_path
 
     check_path(name)
     import torch
 
     torch.set_num_threads(options.threads)
-    from dreamr.engines.local._judge import Judging
-    from dreamr.engines.local._load import load, resolve
-    from dreamr.engines.local._service import Service, judging_or_why_not
+    from dreamr.engines.local.judging import Judging
+    from dreamr.engines.local.load import load, resolve
+    from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
 
     folder = resolve(name)
     hints = read_hints(Path(folder))
@@ -68,7 +68,7 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     model = loaded.model
     judges = isinstance(judging, Judging)
     line.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
-    return Service(loaded, judging, options, line.send, line.peek)
+    return Scheduler(loaded, judging, options, line.send, line.peek)
 
 
 class _Line:

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 from hypothesis import settings
-from pairs import Pair
+
+from support.pairs import Pair
 
 # How long a case takes says more of the machine than of the code.
 settings.register_profile("ours", deadline=None)

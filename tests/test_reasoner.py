@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import PIL.Image
 import pytest
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr import (
     Conversation,
@@ -27,6 +26,7 @@ from dreamr.errors import Unsupported
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
+from support.pairs import RIGHT, WRONG, Pair
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = RunOptions(method="sequential")

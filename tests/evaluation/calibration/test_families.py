@@ -3,11 +3,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from judged import steps
 
 from dreamr.errors import Unsupported
 from dreamr.evaluation.calibration import KINDS, calibrate, family
 from dreamr.gate import CascadeGate, LearnedGate, RatioGate
+from support.judged_steps import steps
 
 
 @pytest.mark.parametrize("kind", KINDS)

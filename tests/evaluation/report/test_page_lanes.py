@@ -2,9 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from made_samples import METHODS, make_sample, make_samples
 
 from dreamr.evaluation.report.lanes import chart, charts
+from support.samples import METHODS, make_sample, make_samples
 
 
 def test_best_median_and_worst_are_by_speed_up():

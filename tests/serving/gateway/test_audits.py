@@ -6,12 +6,12 @@ import re
 
 import anyio
 import pytest
-from asking import Gateway, asked, use
-from pairs import WRONG
-from straying import Straying
 
 from dreamr import RunOptions
 from dreamr.serving.gateway.load import Load
+from support.gateways import Gateway, asked, use
+from support.pairs import WRONG
+from support.straying import Straying
 
 
 async def told(gate: Gateway) -> dict[str, float]:

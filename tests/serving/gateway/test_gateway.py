@@ -7,8 +7,6 @@ from typing import Any
 
 import anyio
 import pytest
-from asking import QUESTION, Answer, Gateway, answer, asked, use
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr import RunOptions
 from dreamr.conversation import Text
@@ -16,6 +14,8 @@ from dreamr.engines import Context, Failure
 from dreamr.errors import ContextTooLong, EngineLost
 from dreamr.serving.gateway import chat as _chat
 from dreamr.serving.gateway.errors import api_error
+from support.gateways import QUESTION, Answer, Gateway, answer, asked, use
+from support.pairs import RIGHT, WRONG, Pair
 
 REASONING = "".join(RIGHT[:2])
 

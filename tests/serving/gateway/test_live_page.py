@@ -11,11 +11,11 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from asking import QUESTION, use
-from listening import listening
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr.serving.gateway.page import read_page
+from support.gateways import QUESTION, use
+from support.listening import listening
+from support.pairs import RIGHT, WRONG, Pair
 
 
 def test_the_page_asks_nobody_but_the_gateway() -> None:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 import pytest
-from served import FORGETFUL, THINKING, Served
 
 from dreamr._reasoner import Model
 from dreamr.conversation import Conversation, read_image
@@ -18,6 +17,7 @@ from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound
 from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
+from support.served import FORGETFUL, THINKING, Served
 
 TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"

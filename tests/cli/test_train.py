@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import Pair
 
 from dreamr import RunOptions
 from dreamr._reasoner import Model
@@ -15,6 +14,7 @@ from dreamr.cli import main
 from dreamr.engines import ScriptedEngine
 from dreamr.trace import Role
 from dreamr.training import Records
+from support.pairs import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-from pairs import RIGHT, Pair
 
 from dreamr import RunOptions
 from dreamr._reasoner import Model
 from dreamr.engines import Chunk, Context, SamplingParams, ScriptedEngine
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.trace import Role
+from support.pairs import RIGHT, Pair
 
 OTHER_WORDS = "Milk is 1.20.\n\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, SamplingParams
@@ -12,6 +13,7 @@ from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import StepFormat, StepSplitter
 
+pytestmark = pytest.mark.server
 QUESTION = Conversation.from_prompt("Name three fruits, and say one sentence about each.")
 
 

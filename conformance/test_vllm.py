@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import pytest
 
 from dreamr import RunOptions
 from dreamr.cli import main
@@ -22,6 +23,7 @@ from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import Step, StepFormat, StepSplitter
 
+pytestmark = pytest.mark.server
 PROBLEMS = 50
 DIFFERENCE = 1e-3  # of two probabilities of the same model, in float32 on other kernels
 SEED = 70_000

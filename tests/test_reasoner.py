@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import PIL.Image
 import pytest
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr import (
     Conversation,
@@ -27,6 +26,7 @@ from dreamr.errors import Unsupported
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
+from support.pairs import RIGHT, WRONG, Pair
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = RunOptions(method="sequential")
@@ -251,11 +251,12 @@ def test_a_model_that_does_not_open_closes_the_other(pair: Pair, blocking: bool)
         async with Reasoner(open_model=pair):
             pass
 
-    with pytest.raises(ModelNotFound, match="no such draft"):  # noqa: PT012
-        if blocking:
-            with Reasoner(open_model=pair):
-                pass
-        run(job())
+    def blocking_job() -> None:
+        with Reasoner(open_model=pair):
+            pass
+
+    with pytest.raises(ModelNotFound, match="no such draft"):
+        blocking_job() if blocking else run(job())
     target = pair.opened["target"]
     with pytest.raises(EngineLost, match="closed"):
         run(target.judge(None, ["step"]))  # type: ignore[arg-type]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adversary import Adversary, Outcome, Pace, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.schedules import METHODS, ScheduleConfig, by_name
+from support.adversary import Adversary, Outcome, Pace, World
 
 UNIT = st.floats(0, 1)
 SEEDS = st.integers(0, 2**32)

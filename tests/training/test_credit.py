@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import rollout
 
 from dreamr.training import Rollout, Scheme
 from dreamr.training.credit import credits, spread
+from support.rollouts import rollout
 
 GROUP = [
     rollout(("a", "b", "c"), (0.9, 0.9, 0.9)),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rollouts import reference, rollout
 
 from dreamr.training import GUARDS, Rollout, Scheme
 from dreamr.training.rewards import draft, length
+from support.rollouts import reference, rollout
 
 OWN = reference(steps=4, tokens=40)
 QUESTION = "They buy milk and nuts and pay with 100. How much is left of the money then?"

@@ -6,7 +6,6 @@ from typing import Any
 import anyio
 import pytest
 from dreamr_testbed import RECEIPT
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr import Conversation, RunOptions, read_image
 from dreamr.engines import Failure
@@ -19,6 +18,7 @@ from dreamr.trace import Result, StepRejected, Usage
 from dreamr.training import BadTraining, Problems, Record, Records, repair, to_line
 from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
+from support.pairs import RIGHT, WRONG, Pair
 
 PICTURE = read_image(RECEIPT)
 

@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollouts import reference, rollout
 
 from dreamr.training import TERMS, BadReward, Group, Rollout, Scheme, add_term
 from dreamr.training.rewards import accepted, draft, length, outcome
+from support.rollouts import reference, rollout
 
 MIXED = rollout(("a", "b", "c", "d"), (0.9, 0.8, 0.2, 0.9), sizes=(10, 2, 2, 2))
 

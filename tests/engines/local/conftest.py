@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from local_models import FAMILIES, load_from, save_model
 
 from dreamr.engines.local.load import Loaded
+from support.local_models import FAMILIES, load_from, save_model
 
 Models = dict[str, Loaded]
 

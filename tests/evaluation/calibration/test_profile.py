@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import Pair
 
 from dreamr import Reasoner, RunOptions
 from dreamr._option_specs import BadOption
@@ -24,6 +23,7 @@ from dreamr.gate import (
     read_profile,
     write_profile,
 )
+from support.pairs import Pair
 
 GATES: list[Gate] = [
     RatioGate(0.8),

@@ -1,7 +1,6 @@
 """Figures as text."""
 
 import pytest
-from made_samples import make_samples
 
 from dreamr.evaluation.report.columns import (
     GLOSSARY,
@@ -14,6 +13,7 @@ from dreamr.evaluation.report.columns import (
 )
 from dreamr.evaluation.report.results import MEAN, figures
 from dreamr.evaluation.report.statistics import Estimate
+from support.samples import make_samples
 
 
 @pytest.mark.parametrize(

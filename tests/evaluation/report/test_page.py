@@ -8,7 +8,6 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from made_samples import make_samples, write_folder
 
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.report.page import (
@@ -24,6 +23,7 @@ from dreamr.evaluation.report.page import (
 )
 from dreamr.evaluation.report.results import Results, figures
 from dreamr.evaluation.simulator import ideal_seconds
+from support.samples import make_samples, write_folder
 
 SAMPLES = make_samples(4)
 SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("vqa",))

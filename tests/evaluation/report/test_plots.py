@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from made_samples import make_samples
 from matplotlib.text import Text
 from PIL import Image
 
@@ -24,6 +23,7 @@ from dreamr.evaluation.report.plots import (
     looks,
 )
 from dreamr.evaluation.report.results import figures
+from support.samples import make_samples
 
 SAMPLES = make_samples(3)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_samples import METHODS, make_sample, make_samples
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.report.results import MEAN, Results, busy, checkable, figures
+from support.samples import METHODS, make_sample, make_samples
 
 
 def run_of(method, seconds, index=0, **changes):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ahead import Ahead
-from even_scripts import TOKENS, even_script
 
 from dreamr.evaluation.simulator import Costs, Devices, run_scripts
 from dreamr.evaluation.simulator import closed_loop as _closed
@@ -12,6 +10,8 @@ from dreamr.evaluation.simulator.clock import Clock
 from dreamr.evaluation.simulator.devices import Device
 from dreamr.evaluation.simulator.driver import VirtualRun
 from dreamr.schedules import Schedule, ScheduleConfig, by_name
+from support.ahead import Ahead
+from support.even_scripts import TOKENS, even_script
 
 CLOSE = 0.03
 GRID = [(a, c, v) for a in (0.526, 0.7, 0.9) for c in (0.125, 0.4) for v in (0.0, 0.05, 0.3)]

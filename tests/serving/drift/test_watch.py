@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import anyio
 import pytest
-from pairs import RIGHT, WRONG
-from straying import OTHER_WORDS, Straying
 
 from dreamr import EngineError, Reasoner, RunOptions
 from dreamr.gate import ScoreGate
 from dreamr.serving.drift import Watch
 from dreamr.trace import Result, RunFinished
+from support.pairs import RIGHT, WRONG
+from support.straying import OTHER_WORDS, Straying
 
 QUESTION = "What do tea and milk cost together?"
 OPTIONS = RunOptions(deterministic=True)

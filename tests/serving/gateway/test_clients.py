@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
-from asking import QUESTION
-from listening import listening
-from pairs import RIGHT
+
+from support.gateways import QUESTION
+from support.listening import listening
+from support.pairs import RIGHT
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the internet
 openai = pytest.importorskip("openai")

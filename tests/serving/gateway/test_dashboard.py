@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from asking import Gateway, asked, use
+from support.gateways import Gateway, asked, use
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
 

@@ -8,7 +8,7 @@ import random
 import tracemalloc
 from typing import Any
 
-from asking import Gateway, asked, use
+from support.gateways import Gateway, asked, use
 
 BODIES = 10_000
 GROWTH = 200_000  # bytes over the second half: what a leak of even 100 a request would break

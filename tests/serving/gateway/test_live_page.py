@@ -11,11 +11,11 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from asking import QUESTION, use
-from listening import listening
-from pairs import RIGHT, WRONG, Pair
 
 from dreamr.serving.gateway.page import read_page
+from support.gateways import QUESTION, use
+from support.listening import listening
+from support.pairs import RIGHT, WRONG, Pair
 
 
 def test_the_page_asks_nobody_but_the_gateway() -> None:
@@ -76,6 +76,7 @@ def finished(page: Any) -> None:
     page.locator("#send", has_text="Ask").wait_for()
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(
     "options", [{}, {"color_scheme": "dark"}, {"viewport": PHONE, "has_touch": True}]
 )
@@ -103,6 +104,7 @@ def test_the_lanes_are_seen_at_work(browser: Any, options: Any, tmp_path: Path) 
         ).json_value() <= width  # fmt: skip
 
 
+@pytest.mark.browser
 def test_the_keyboard_is_enough(browser: Any) -> None:
     slow = Pair(target={"token_seconds": 0.5}, draft={"token_seconds": 0.5})
     with listening(slow) as url, page_of(browser, url) as page:
@@ -117,6 +119,7 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
         finished(page)
 
 
+@pytest.mark.browser
 def test_what_a_model_writes_is_never_markup(browser: Any) -> None:
     evil = "<img src=x onerror=alert(1)>.\n\n"
     script = [evil, "Answer: <b>4</b>"]
@@ -129,6 +132,7 @@ def test_what_a_model_writes_is_never_markup(browser: Any) -> None:
         assert page.locator("article img, article b, article i:not(.lane i)").count() == 0
 
 
+@pytest.mark.browser
 def test_a_gateway_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("sk-one\n")
     with listening(keys_file=str(tmp_path / "keys")) as url:
@@ -144,6 +148,7 @@ def test_a_gateway_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
         context.close()
 
 
+@pytest.mark.browser
 def test_an_error_of_the_gateway_is_shown(browser: Any) -> None:
     with listening(max_text=5) as url:
         context = browser.new_context(viewport=WIDE)

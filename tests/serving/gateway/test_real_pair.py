@@ -6,7 +6,6 @@ from base64 import b64encode
 from typing import Any
 
 import anyio
-from asking import CHAT, Answer, Gateway
 
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Image, Text, thumbnail
@@ -14,6 +13,7 @@ from dreamr.evaluation.tasks import SUITES, Item, load
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions
+from support.gateways import CHAT, Answer, Gateway
 
 
 def asked(item: Item, **more: Any) -> dict[str, Any]:

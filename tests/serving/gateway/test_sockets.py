@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 import pytest
-from asking import asked
-from listening import listening
-from pairs import Pair
 
 from dreamr.serving.gateway import listen
 from dreamr.serving.gateway import protocol as _protocol
 from dreamr.serving.options import ServeOptions
+from support.gateways import asked
+from support.listening import listening
+from support.pairs import Pair
 
 HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

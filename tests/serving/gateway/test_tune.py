@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from asking import Gateway, asked, use
-from straying import Straying
-
 from dreamr import RunOptions
+from support.gateways import Gateway, asked, use
+from support.straying import Straying
 
 
 def windows(*bodies: Any, **options: Any) -> list[str]:

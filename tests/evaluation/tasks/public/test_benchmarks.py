@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import (
+
+from dreamr.conversation import Image, Text
+from dreamr.evaluation.tasks import BadData, Item, by_unit, load
+from support.published import (
     MATHVERSE,
     MMBENCH,
     MMMU,
@@ -18,9 +21,6 @@ from published import (
     picture,
     write,
 )
-
-from dreamr.conversation import Image, Text
-from dreamr.evaluation.tasks import BadData, Item, by_unit, load
 
 SCHEMAS = {"mathverse": MATHVERSE, "mmbench": MMBENCH, "realworldqa": REALWORLDQA, "mmmu": MMMU}
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from published import MMMU, REALWORLDQA, colour_of, mmmu, picture, write
 
 from dreamr.evaluation.tasks import BadData, NoData, load
 from dreamr.evaluation.tasks.public.rows import Rows
+from support.published import MMMU, REALWORLDQA, colour_of, mmmu, picture, write
 
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "lime": (0, 255, 0)}
 

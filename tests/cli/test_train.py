@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import Pair
 
 from dreamr.cli import main
 from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.training import Records
+from support.pairs import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_models import question_for
-from test_local_generate import session_of, stream, whole_from
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.sampling import choose, guess, uniform
+from support.local_calls import session_of, stream, whole_from
+from support.local_models import question_for
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 

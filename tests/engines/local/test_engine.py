@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_models import conversation, judging, picture
-from test_local_generate import session_of, stream
-from test_local_judging import judge, same
 
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
+from support.local_calls import judge, same, session_of, stream
+from support.local_models import conversation, judging, picture
 
 TALK = conversation()
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

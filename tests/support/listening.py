@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 import uvicorn
-from asking import gateway
-from pairs import Pair
 
 from dreamr.serving.gateway import http_server, listen
 from dreamr.serving.options import ServeOptions
+from support.gateways import gateway
+from support.pairs import Pair
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-from pairs import RIGHT, Pair
 
 from dreamr.engines import Chunk, Context, Model, ModelSource, SamplingParams, ScriptedEngine
 from dreamr.gate import VERDICT, Evidence, Query
+from support.pairs import RIGHT, Pair
 
 OTHER_WORDS = "Milk is 1.20.\n\n"
 

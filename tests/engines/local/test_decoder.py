@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from local_models import FAMILIES, judging, load_from, question_for
-from test_local_generate import session_of, stream
-from test_local_judging import CANDIDATES, PREFIX, all_same, judge
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -21,6 +18,8 @@ from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.model import Model
 from dreamr.engines.local.packed import ATTENTION
 from dreamr.engines.local.torch_decoder import TorchDecoder
+from support.local_calls import CANDIDATES, PREFIX, all_same, judge, session_of, stream
+from support.local_models import FAMILIES, judging, load_from, question_for
 
 
 def passes(model: Model) -> torch.Tensor:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from pairs import Pair
 
 from dreamr.cli import main
+from support.pairs import Pair
 
 
 def test_a_profile_of_the_embedded_pair_says_what_it_promises(

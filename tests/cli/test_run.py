@@ -11,7 +11,6 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from pairs import RIGHT, Pair
 
 from dreamr import Reasoner, RunOptions
 from dreamr.cli import main
@@ -19,6 +18,7 @@ from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
 from dreamr.trace import RunFinished, StepRejected, read_trace
 from dreamr.training import Records
+from support.pairs import RIGHT, Pair
 
 QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = ["run", QUESTION, "--method", "sequential"]
@@ -272,7 +272,7 @@ def test_the_version_and_the_help_are_told(capsys: pytest.CaptureFixture[str]) -
 
 HANGING = """
 import sys
-from pairs import Pair
+from support.pairs import Pair
 from dreamr.cli import main
 sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))
 """

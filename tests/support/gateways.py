@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
-from pairs import Pair
 from starlette.applications import Starlette
 
 from dreamr import Reasoner, RunOptions
@@ -17,6 +16,7 @@ from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.gateway.media import Pictures
 from dreamr.serving.options import ServeOptions
+from support.pairs import Pair
 
 Found = TypeVar("Found")
 Json = dict[str, Any]

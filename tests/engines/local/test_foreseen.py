@@ -8,12 +8,11 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from local_models import judging, question_for
-from test_local_generate import count_passes, session_of, stream, whole_from
-from test_local_judging import CANDIDATES, judge
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
+from support.local_calls import CANDIDATES, count_passes, judge, session_of, stream, whole_from
+from support.local_models import judging, question_for
 
 
 @given(seed=st.integers(0, 99), wrong=st.text("ab .", max_size=9), least=st.integers(1, 20))

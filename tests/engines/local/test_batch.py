@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from dreamr_testbed import PAIR
-from local_models import (
+
+from dreamr.conversation import Conversation
+from dreamr.engines import SamplingParams
+from dreamr.engines.local.ipc import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.options import LocalOptions
+from dreamr.engines.local.scheduler import Scheduler
+from support.local_calls import CANDIDATES, PREFIX, all_same
+from support.local_models import (
     FAMILIES,
     STATEFUL,
     conversation,
@@ -20,14 +28,6 @@ from local_models import (
     question_for,
     save_stateful,
 )
-from test_local_judging import CANDIDATES, PREFIX, all_same
-
-from dreamr.conversation import Conversation
-from dreamr.engines import SamplingParams
-from dreamr.engines.local.ipc import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
-from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.options import LocalOptions
-from dreamr.engines.local.scheduler import Scheduler
 
 # Nothing of what judging has shown is used, so that each token takes a pass.
 DRAWN = SamplingParams(50, temperature=1.0, seed=5, token_reuse=False)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from local_models import STATEFUL, judging, load_from, question_for, save_stateful
-from test_local_generate import count_passes, reference, session_of, stream, whole_from
-from test_local_judging import CANDIDATES, PREFIX, all_same, judge, same
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.kv_cache import SnapshotStore
 from dreamr.engines.local.load import Loaded
+from support.local_calls import (
+    CANDIDATES,
+    PREFIX,
+    all_same,
+    count_passes,
+    judge,
+    reference,
+    same,
+    session_of,
+    stream,
+    whole_from,
+)
+from support.local_models import STATEFUL, judging, load_from, question_for, save_stateful
 
 
 @pytest.fixture(scope="module", params=STATEFUL)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from local_models import load_from, question_for
-from test_local_generate import session_of, stream
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.cuda_graph import StaticStep
 from dreamr.engines.local.forward_pass import Part
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.model import Model
+from support.local_calls import session_of, stream
+from support.local_models import load_from, question_for
 
 
 def row(model: Model, token: int, store: Any) -> Part:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
 
 from dreamr.cli import main
+from dreamr.engines import Capabilities
+from support.pairs import Pair
 
-TESTS = Path(__file__).parents[1]
 CODE = """
 import sys
 from dreamr.cli import main
-from pairs import Pair
+from support.pairs import Pair
 pair = Pair(target={"token_seconds": TOKEN})
 sys.exit(main(["serve", "--port", "0", *sys.argv[1:]], open_model=pair))
 """
@@ -32,7 +33,7 @@ def serving(*flags: str, token: float = 0.0) -> Iterator[tuple[subprocess.Popen[
     process = subprocess.Popen(
         [sys.executable, "-c", CODE.replace("TOKEN", str(token)), *flags],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"},
     )  # fmt: skip
     try:
         assert process.stderr is not None
@@ -68,11 +69,7 @@ def test_what_is_under_way_when_it_stops_is_finished() -> None:
 
 
 def test_a_port_in_use_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        from pairs import Pair
-
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)], open_model=Pair()) == 2
     assert f"port {port}" in capsys.readouterr().err
@@ -81,17 +78,11 @@ def test_a_port_in_use_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_target_that_cannot_judge_is_told_before_anybody_asks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from pairs import Pair
-
-    from dreamr.engines import Capabilities
-
     pair = Pair(target={"capabilities": Capabilities(judge=False)})
     assert main(["serve", "--port", "0"], open_model=pair) == 1
     assert "cannot judge" in capsys.readouterr().err
 
 
 def test_a_file_of_keys_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    from pairs import Pair
-
     assert main(["serve", "--keys-file", "/no/such"], open_model=Pair()) == 2
     assert "keys-file" in capsys.readouterr().err

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from local_models import make_tokenizer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from dreamr.engines.local.detokenize import Texts
+from support.local_calls import META
+from support.local_models import make_tokenizer
 
 TOKENIZER = make_tokenizer()
 BYTES = Texts(TOKENIZER.backend_tokenizer, frozenset(TOKENIZER.all_special_ids))
 
 
-def metaspace() -> Any:
-    """A tokenizer of the sentencepiece kind: blanks as marks, unknown characters as bytes."""
-    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz,", "th", "the", "▁the", "te", "▁te"]
-    names = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
-    merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("t", "e"), ("▁", "te")]
-    vocabulary = {name: number for number, name in enumerate(names)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
-    tokenizer.add_special_tokens(["<unk>", "</s>"])
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    return tokenizer
-
-
-META = metaspace()
 PIECES = Texts(META, frozenset({0, 1}))
 
 

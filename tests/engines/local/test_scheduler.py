@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_models import conversation, judging, picture
-from test_local_judging import all_same
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
@@ -33,6 +31,8 @@ from dreamr.engines.local.session import Session
 from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.gate import Labels
+from support.local_calls import all_same
+from support.local_models import conversation, judging, picture
 
 Open = Callable[..., tuple[Scheduler, list[Any]]]
 

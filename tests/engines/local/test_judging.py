@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import pytest
 import torch
-from local_models import QUESTION, judging, question_for
-from test_local_generate import session_of, stream, whole_from
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.forward_pass import Passes, alone
-from dreamr.engines.local.judging import Judging, block_mask
+from dreamr.engines.local.judging import block_mask
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.session import Session
 from dreamr.errors import ContextTooLong, EngineError
-from dreamr.gate import VERDICT, Asks, Evidence, Query
-
-PREFIX = ("Tea costs 3.20.\n\n", "Milk costs 1.45.\n\n")
-CANDIDATES = ("Together: 3.20 + 1.45 = 4.65.\n\n", "The blue square.\n\n", "So 4.65 is negative.")
-
-
-def judge(
-    judged_by: Judging,
-    session: Session,
-    prefix: Sequence[str],
-    candidates: Sequence[str],
-    query: Query = VERDICT,
-) -> tuple[Evidence, ...]:
-    with torch.inference_mode():
-        return judged_by.judge(session, prefix, candidates, query)
-
-
-def same(first: Evidence, second: Evidence) -> bool:
-    """Equal to 1e-4 of the probabilities' own size."""
-    return (first.positive, first.negative, first.logprob) == pytest.approx(
-        (second.positive, second.negative, second.logprob), rel=1e-4, abs=1e-9
-    ) and first.tokens == second.tokens
-
-
-def all_same(first: Sequence[Evidence], second: Sequence[Evidence]) -> bool:
-    """Whether there is evidence at all, and as much in both, and each the `same`."""
-    return 0 < len(first) == len(second) and all(map(same, first, second))
+from dreamr.gate import Asks, Evidence, Query
+from support.local_calls import (
+    CANDIDATES,
+    PREFIX,
+    all_same,
+    judge,
+    same,
+    session_of,
+    stream,
+    whole_from,
+)
+from support.local_models import QUESTION, judging, question_for
 
 
 def test_together_is_one_by_one(loaded: Loaded) -> None:

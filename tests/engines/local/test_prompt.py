@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from local_models import QUESTION, TEMPLATE, conversation, make_tokenizer, picture
-from test_local_detokenize import META
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.conversation import Audio, Conversation, Text, Turn
 from dreamr.engines.local.prompt import Prompter, label_tokens
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Labels
+from support.local_calls import META
+from support.local_models import QUESTION, TEMPLATE, conversation, make_tokenizer, picture
 
 # How thinking models render: earlier reasoning is dropped, and the turn is opened with a thought.
 THINKING = (

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 import pytest
-from served import FORGETFUL, THINKING, Served
 
 from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Chunk, Context, Model, SamplingParams
@@ -17,6 +16,7 @@ from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound
 from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
+from support.served import FORGETFUL, THINKING, Served
 
 TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"

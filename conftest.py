@@ -1,0 +1,22 @@
+"""How all tests run, wherever they lie."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from hypothesis import settings
+
+# How long a case takes says more of the machine than of the code.
+settings.register_profile("dreamr", deadline=None)
+settings.load_profile("dreamr")
+
+# A shell that starts the tests in the background makes them ignore it, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

@@ -1,0 +1,1 @@
+"""What tests share: scripted pairs, servers, samples and models. Import as `support`."""

@@ -188,4 +188,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main([*QUICK, "--sweep", "--out", str(tmp_path / "file")]) == 1
-    assert "cannot write in" in capsys.readouterr().err
+    assert "cannot write" in capsys.readouterr().err

@@ -20,11 +20,11 @@ from dreamr._option_specs import BadOption, option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.cli.flags import option_parameters, with_flags
-from dreamr.cli.outputs import Output, Unwritable
+from dreamr.cli.outputs import Output
 from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.conversation import Conversation, Image, read_image, thumbnail
 from dreamr.engines import OpenModel
-from dreamr.errors import RunFailed
+from dreamr.errors import RunFailed, Unwritable
 from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
 
 

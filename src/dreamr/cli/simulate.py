@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dreamr._files import writing
 from dreamr._option_specs import BadOption
-from dreamr.cli.outputs import Unwritable
 from dreamr.evaluation.simulator import STEPWISE, BadScenario, Costs, Devices, Lengths, Scenario
 from dreamr.evaluation.simulator.machines import Pair, named_pair
 from dreamr.evaluation.simulator.tables import Row, compared, placed_pairs, replayed
@@ -341,16 +341,15 @@ def _draw(
         task = progress.add_task(what, total=cells)
         return lambda: progress.advance(task)
 
-    try:
+    with (
+        writing(out, "name another folder"),
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
         out.mkdir(parents=True, exist_ok=True)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            if pair is not None:
-                written = maps.draw_pair(scenario, pair, named, out, begin)
-            else:
-                written = maps.draw_maps(scenario, verdict, out, begin)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Unwritable(f"cannot write in {out} ({reason}): name another folder") from error
+        if pair is not None:
+            written = maps.draw_pair(scenario, pair, named, out, begin)
+        else:
+            written = maps.draw_maps(scenario, verdict, out, begin)
     for path in written:
         print(path)
 

@@ -100,6 +100,8 @@ def test_a_bench_is_replayed_method_by_method(
     assert found["problems"] == 3
     assert found["measured"] == pytest.approx(2 / 1.4)
     assert found["predicted"] == pytest.approx(found["measured"], rel=0.1)
+    by_label = rows(capsys, "simulate", "--replay", str(tmp_path), "--method", "fpsr-4-idle")
+    assert by_label == [found]
 
 
 @pytest.fixture

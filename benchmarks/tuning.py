@@ -34,13 +34,13 @@ LENGTH = 24
 SEED = 2  # the tuner's few constants were chosen on seeds 0 and 1
 
 
-def scenario(acceptance: float, cost: float, verdict: float, shared: bool) -> Scenario:
+def scenario(acceptance: float, cost: float, verdict: float, colocated: bool) -> Scenario:
     return Scenario(
         Costs.relative(cost, verdict, LENGTH, LENGTH),
         acceptance=acceptance,
-        again=acceptance / 2,
+        resample_acceptance=acceptance / 2,
         steps=12,
-        devices=Devices(shared=shared),
+        devices=Devices(colocated=colocated),
         seed=SEED,
     )
 

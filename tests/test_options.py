@@ -8,8 +8,9 @@ import pytest
 
 from dreamr import BadOption, RunOptions
 from dreamr._option_specs import option_specs
+from dreamr.engines import SamplingParams
 from dreamr.gate import AgreementGate, CascadeGate, RatioGate, SameGate, ScoreGate
-from dreamr.schedules import METHODS
+from dreamr.schedules import METHODS, ScheduleConfig
 
 
 def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
@@ -52,6 +53,15 @@ def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
     assert RunOptions(resamples=2).run_config().options.resamples == 2
     with pytest.raises(BadOption, match="--resamples"):
         RunOptions(resamples=2, deterministic=True)
+
+
+def test_an_option_has_one_default_wherever_it_stands() -> None:
+    run = RunOptions()
+    for part in (ScheduleConfig(), SamplingParams()):
+        for field in dataclasses.fields(part):
+            if hasattr(run, field.name) and field.name != "token_reuse":  # there a switch
+                assert getattr(part, field.name) == getattr(run, field.name), field.name
+    assert RatioGate().threshold == run.threshold
 
 
 def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:

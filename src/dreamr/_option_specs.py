@@ -22,19 +22,26 @@ class OptionSpec:
     """What a field means to people, and the bounds of its value, both included.
 
     group: the heading under which the help shows it. shown: the default in words where the value
-    itself says little.
+    itself says little. flags: how it is written on the command line, where that is not the field's
+    name; the first is the one that messages use. positional: whether it is written without a flag.
     """
 
     help: str
     group: str
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     shown: str | None = None
+    flags: tuple[str, ...] = ()
+    positional: bool = False
+
+    def flags_of(self, name: str) -> tuple[str, ...]:
+        """The flags of a field of this name."""
+        return self.flags or (f"--{name.replace('_', '-')}",)
 
 
 @cache
 def option_specs(options: Callable[..., Any]) -> dict[str, tuple[Any, OptionSpec]]:
-    """For each field of a dataclass of options its type and its knob, in order."""
+    """For each field of a dataclass of options its type and its spec, in order."""
     hints = get_type_hints(options, include_extras=True)
     return {item.name: get_args(hints[item.name]) for item in fields(cast("Any", options))}
 
@@ -47,21 +54,25 @@ def check_options(options: object) -> None:
     """
     declared: Any = type(options)
     for name, (kind, spec) in option_specs(declared).items():
-        _check(name, getattr(options, name), kind, spec)
+        _check(spec.flags_of(name)[0], getattr(options, name), kind, spec)
 
 
-def _check(name: str, value: Any, kind: Any, spec: OptionSpec) -> None:
-    flag = name.replace("_", "-")
+def _check(flag: str, value: Any, kind: Any, spec: OptionSpec) -> None:
     if get_origin(kind) is Literal and value not in get_args(kind):
         known = ", ".join(get_args(kind))
-        raise BadOption(f"{flag} {value!r} is unknown: choose one of {known}")
+        raise BadOption(f"{flag} must be one of {known}, not {value!r}")
     if value is None:
         return
     # Written so that a NaN is out of bounds.
-    if spec.least is not None and not value >= spec.least:
-        raise BadOption(f"{flag} must be at least {spec.least:g}, not {value}")
-    if spec.most is not None and not value <= spec.most:
-        raise BadOption(f"{flag} must be at most {spec.most:g}, not {value}")
+    if spec.minimum is not None and not value >= spec.minimum:
+        raise BadOption(f"{flag} must be at least {spec.minimum:g}, not {_plain(value)}")
+    if spec.maximum is not None and not value <= spec.maximum:
+        raise BadOption(f"{flag} must be at most {spec.maximum:g}, not {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    """A number as people write it: 2, not 2.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def listed(text: str | None) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ the Python API takes it as it is.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr._option_specs import BadOption, OptionSpec, check_options, option_specs
 from dreamr.engines import ModelSource, SamplingParams
 from dreamr.gate import (
     AdaptiveGate,
@@ -23,10 +23,40 @@ from dreamr.gate import (
     ScoreGate,
 )
 from dreamr.runner import RunConfig
-from dreamr.schedules import Role, ScheduleConfig, method
+from dreamr.schedules import Fallback, FinalAnswer, Role, ScheduleConfig, method
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
+# Defaults of a run are those of its parts.
+_SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
+
+# What other options than those of a run have too.
+Threshold: TypeAlias = Annotated[
+    float,
+    OptionSpec(
+        "Least ratio at which a drafted step is accepted (the paper's alpha).", _METHOD, 0, 1
+    ),
+]
+Target: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "Folder or Hugging Face id of the target, or the address of a server, as "
+        "http://host:8000/v1.",
+        _MODELS,
+        shown="the embedded one",
+    ),
+]
+TargetModel: TypeAlias = Annotated[
+    str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
+]
+JudgePrompt: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "What the target is asked about a step; the answer begins with positive or negative.",
+        _MODELS,
+        shown="what its folder says, or a plain one",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +92,15 @@ class RunOptions:
         OptionSpec(
             "Drafted steps that may wait for their verdicts; the depth of lookahead.", _METHOD, 1
         ),
-    ] = 8
-    threshold: Annotated[
-        float, OptionSpec("Least ratio at which a drafted step is accepted.", _METHOD, 0, 1)
-    ] = 0.7
+    ] = _SCHEDULE.window
+    threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
         Literal["ratio", "adaptive", "cascade", "likelihood"],
         OptionSpec(
-            "What decides on a drafted step: fixed, the ratio of the target's answers; adaptive, "
-            "the same, less of it for what the target nearly would have written and more for what "
-            "it hardly would; cascade, how surely the target would write it itself, and the ratio "
-            "where it is not sure; continuation, that alone.",
+            "What decides on a drafted step: ratio, of the target's answers; adaptive, the same, "
+            "less of it for what the target nearly would have written and more for what it hardly "
+            "would; cascade, how surely the target would write it itself, and the ratio where it "
+            "is not sure; likelihood, that alone.",
             _METHOD,
         ),
     ] = "ratio"
@@ -85,7 +113,7 @@ class RunOptions:
             0,
             1,
         ),
-    ] = 0.3
+    ] = _CASCADE.target_confidence
     draft_confidence: Annotated[
         float | None,
         OptionSpec(
@@ -100,31 +128,34 @@ class RunOptions:
     ] = None
     profile: Annotated[
         str | None,
-        OptionSpec("File of dreamr calibrate, in the place of gate, alpha and sure.", _METHOD),
+        OptionSpec(
+            "File of dreamr calibrate; replaces --gate, --threshold and --target-confidence.",
+            _METHOD,
+        ),
     ] = None
     score: Annotated[
         int, OptionSpec("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
     ] = 7
     fallback: Annotated[
-        Literal["eager", "idle", "on-reject"],
+        Fallback,
         OptionSpec(
-            "When the target writes its own next step beside the draft: always; idle, not while "
-            "it judges; never, only after a rejection.",
+            "When the target writes its own next step beside the draft: eager, always; idle, not "
+            "while it judges; on-reject, only after a rejection.",
             _METHOD,
         ),
-    ] = "eager"
+    ] = _SCHEDULE.fallback
     final_answer: Annotated[
-        Literal["target", "draft"],
+        FinalAnswer,
         OptionSpec(
             "Who writes the final answer: the target, or the draft where its answer is verified.",
             _METHOD,
         ),
-    ] = "target"
+    ] = _SCHEDULE.final_answer
     token_reuse: Annotated[
         Literal["off", "verified", "ngram"],
         OptionSpec(
-            "What the target takes of a rejected step where the engine is local: judged, the "
-            "tokens that it would have written itself, which its judging has shown; lookup, and "
+            "What the target takes of a rejected step where the engine is local: verified, the "
+            "tokens that it would have written itself, which its judging has shown; ngram, and "
             "guesses for the rest from the question and earlier steps; off, nothing. The text "
             "stays the same, up to rounding.",
             _METHOD,
@@ -139,42 +170,25 @@ class RunOptions:
             0,
             8,
         ),
-    ] = 0
+    ] = _SCHEDULE.resamples
     deterministic: Annotated[
         bool,
         OptionSpec(
             "Always wait for the draft, so that the text does not depend on timing.", _METHOD
         ),
-    ] = False
-    target: Annotated[
-        str | None,
-        OptionSpec(
-            "Folder or Hugging Face id of the target, or the address of a server, as "
-            "http://host:8000/v1.",
-            _MODELS,
-            shown="the embedded one",
-        ),
-    ] = None
+    ] = _SCHEDULE.deterministic
+    target: Target = None
     draft: Annotated[
         str | None,
         OptionSpec(
             "The same of the draft, or embedded-before-sapo.", _MODELS, shown="the embedded one"
         ),
     ] = None
-    target_model: Annotated[
-        str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
-    ] = None
+    target_model: TargetModel = None
     draft_model: Annotated[
         str | None, OptionSpec("The draft's name at its server.", _MODELS, shown="the only one")
     ] = None
-    judge_prompt: Annotated[
-        str | None,
-        OptionSpec(
-            "What the target is asked about a step; the answer begins with positive or negative.",
-            _MODELS,
-            shown="what its folder says, or a plain one",
-        ),
-    ] = None
+    judge_prompt: JudgePrompt = None
     answer_marker: Annotated[
         str | None,
         OptionSpec(
@@ -195,18 +209,24 @@ class RunOptions:
             "Torch threads of each model on a CPU; more than cores in all is slow.", _MODELS, 1
         ),
     ] = 1
-    max_tokens: Annotated[int, OptionSpec("Bound on the tokens of a run.", _SAMPLING, 1)] = 4096
-    max_steps: Annotated[int, OptionSpec("Bound on the steps of a run.", _SAMPLING, 1)] = 256
-    temperature: Annotated[float, OptionSpec("0 is greedy.", _SAMPLING, 0, 100)] = 0.0
+    max_tokens: Annotated[int, OptionSpec("Bound on the tokens of a run.", _SAMPLING, 1)] = (
+        _SCHEDULE.max_tokens
+    )
+    max_steps: Annotated[int, OptionSpec("Bound on the steps of a run.", _SAMPLING, 1)] = (
+        _SCHEDULE.max_steps
+    )
+    temperature: Annotated[float, OptionSpec("0 is greedy.", _SAMPLING, 0, 100)] = (
+        _DRAWS.temperature
+    )
     top_p: Annotated[
         float, OptionSpec("Sample from the most likely mass only.", _SAMPLING, 0.01, 1)
-    ] = 1.0
-    seed: Annotated[int, OptionSpec("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = 0
+    ] = _DRAWS.top_p
+    seed: Annotated[int, OptionSpec("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = _DRAWS.seed
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.method == "token-sd" and self.temperature > 0:
-            raise BadOption("token-sd is greedy: leave temperature at 0")
+            raise BadOption("token-sd is greedy: leave --temperature at 0")
         if self.resamples and self.deterministic:
             raise BadOption("resamples depend on timing: leave out --resamples, or --deterministic")
         if self.draft_confidence is not None and self.profile is not None:
@@ -300,3 +320,9 @@ class RunOptions:
     def roles(self) -> tuple[Role, ...]:
         """The models that the method has use for."""
         return method(self.method).roles
+
+
+# The options that say which models there are, and nothing of what is done with them.
+MODEL_OPTIONS = tuple(
+    name for name, (_, spec) in option_specs(RunOptions).items() if spec.group == _MODELS
+)

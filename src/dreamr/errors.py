@@ -41,3 +41,7 @@ class RunFailed(DreamrError):
     def __init__(self, message: str, result: object | None = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class Unwritable(DreamrError):
+    """A file or a folder that was asked for cannot be written."""

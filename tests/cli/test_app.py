@@ -2,10 +2,24 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
+import typer
+from pairs import Pair
 
+from dreamr import RunOptions
+from dreamr._option_specs import OptionSpec
 from dreamr.cli import main
+from dreamr.cli.flags import Declared, command
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Declaration:
+    words: Annotated[tuple[str, ...], OptionSpec("Words.", "Arguments", positional=True)]
+    loud: Annotated[bool, OptionSpec("Whether.", "Options")] = True
+    name: Annotated[tuple[str, ...], OptionSpec("Names.", "Options")] = ()
 
 
 def test_a_command_loads_no_room_of_another() -> None:
@@ -27,3 +41,64 @@ def test_without_arguments_the_help_is_shown_and_nothing_else(
     output, shown = capsys.readouterr()
     assert "Commands" in output
     assert shown == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run hi --treshold 0.5", "No such option: --treshold. Did you mean --threshold?"),
+        ("run hi --alpha 0.5", "No such option: --alpha (try 'dreamr run --help')"),
+        ("run hi --hedge never", "No such option: --hedge (try 'dreamr run --help')"),
+        ("run hi --reuse off", "Did you mean --token-reuse?"),
+        ("serve --origins x", "Did you mean --allowed-origins?"),
+        ("simulate --cost 1", "Did you mean --draft-cost or --judge-cost?"),
+        ("simulate --length 9", "Did you mean --step-length or --step-length-cv?"),
+        ("bench run --out x --thread 2", "Did you mean --threads"),
+        ("doctor --answer x", "Did you mean --answer-marker?"),
+        ("train sapo --out x --max-token 1", "Did you mean --max-tokens?"),
+        ("train measure --problem 1", "Did you mean --problems?"),
+        ("calibrate --out x --confidance 0.9", "Did you mean --confidence or --target-confidence?"),
+        ("bench rum", "No such command 'rum'. Did you mean 'run'?"),
+        ("run hi --fallback never", "'never' is not one of 'eager', 'idle', 'on-reject'"),
+        ("calibrate --out x --by words", "'words' is not one of 'steps', 'answers'"),
+        ("simulate --final-answer me", "'me' is not one of 'target', 'draft'"),
+        ("run hi --threshold 2", "--threshold must be at most 1, not 2"),
+        ("simulate --acceptance 1.5", "--acceptance must be at most 1, not 1.5"),
+        ("serve --port 70000", "--port must be at most 65535, not 70000"),
+        ("train record --out x --concurrency 0", "--concurrency must be at least 1, not 0"),
+        ("run", "Missing argument 'question' (try 'dreamr run --help')"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_says_what_is_right(
+    line: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split(), open_model=Pair()) == 2
+    output, shown = capsys.readouterr()
+    assert output == ""
+    assert shown.count("\n") == 1
+    assert says in shown
+
+
+def test_an_environment_variable_stands_between_flag_and_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[RunOptions] = []
+    app = typer.Typer()
+    app.command()(command(read.append, Declared(RunOptions, "DREAMR_", ("threshold", "window"))))
+    monkeypatch.setenv("DREAMR_THRESHOLD", "0.25")
+    monkeypatch.setenv("DREAMR_WINDOW", "3")
+    monkeypatch.setenv("DREAMR_MAX_TOKENS", "7")  # not a flag of this command
+    app(["--window", "5"], standalone_mode=False)
+    assert read == [RunOptions(threshold=0.25, window=5)]
+
+
+def test_a_default_that_is_on_can_be_switched_off_and_flags_may_repeat() -> None:
+    read: list[Any] = []
+    app = typer.Typer()
+    app.command()(command(read.append, Declared(_Declaration)))
+    app(["a", "b", "--no-loud", "--name", "x", "--name", "y"], standalone_mode=False)
+    app(["a"], standalone_mode=False)
+    assert read == [
+        _Declaration(words=("a", "b"), loud=False, name=("x", "y")),
+        _Declaration(words=("a",)),
+    ]

@@ -62,10 +62,10 @@ def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> Non
     [
         (["--method", "magic"], "unknown method 'magic'; known: target, draft, token-sd"),
         (["--task", "chess"], "no task 'chess'; known: docmath, story, vqa, mathverse"),
-        (["--concurrency", "many"], "no list of numbers, as 1,4,16 is one"),
+        (["--concurrency", "many"], "is not a list of numbers"),
         (["--source", "vqa"], "write TASK=PATH"),
         (["--limit", "0"], "at least 1"),
-        (["--threshold", "2"], "threshold must be at most 1"),
+        (["--threshold", "2"], "--threshold must be at most 1, not 2"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_to_do(

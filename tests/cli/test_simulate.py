@@ -22,7 +22,9 @@ def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, 
 
 
 def test_methods_stand_beside_their_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
-    found = rows(capsys, *QUICK, "--spread", "0", "--acceptance", "0.8", "--cost", "0.2")
+    found = rows(
+        capsys, *QUICK, "--step-length-cv", "0", "--acceptance", "0.8", "--draft-cost", "0.2"
+    )
     assert [row["method"] for row in found] == ["sequential", "lookahead", "fpsr"]
     assert found[0]["closed form"] == pytest.approx(_closed.sequential(0.8, 0.2, 0.05))
     assert found[0]["speed-up"] == pytest.approx(found[0]["closed form"], rel=0.15)
@@ -46,7 +48,7 @@ def test_what_the_draft_is_sure_of_needs_no_target(capsys: pytest.CaptureFixture
         "0.9",
         "--fallback",
         "on-reject",
-        "--shared",
+        "--colocated",
     ]
     trusting = [*plain, "--skipped-verification", "1", "--final-answer", "draft"]
     (judged,), (skipped_verification,) = rows(capsys, *plain), rows(capsys, *trusting)
@@ -59,7 +61,7 @@ def test_what_the_draft_is_sure_of_needs_no_target(capsys: pytest.CaptureFixture
 
 def test_a_named_pair_is_placed_on_named_devices(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(
-        capsys, *QUICK, "--pair", "2B/32B", "--gpu", "H100", "--gpu", "L40S", "--method", "fpsr"
+        capsys, *QUICK, "--models", "2B/32B", "--gpu", "H100", "--gpu", "L40S", "--method", "fpsr"
     )
     places = [(row["gpu"], row["devices"]) for row in found]
     assert ("H100", "both on 1") in places
@@ -98,6 +100,8 @@ def test_a_bench_is_replayed_method_by_method(
     assert found["problems"] == 3
     assert found["measured"] == pytest.approx(2 / 1.4)
     assert found["predicted"] == pytest.approx(found["measured"], rel=0.1)
+    by_label = rows(capsys, "simulate", "--replay", str(tmp_path), "--method", "fpsr-4-idle")
+    assert by_label == [found]
 
 
 @pytest.fixture
@@ -115,9 +119,9 @@ def test_a_sweep_leaves_pictures_and_tables(
     assert main([*QUICK, "--sweep", "--out", str(tmp_path / "maps")]) == 0
     written = [Path(line) for line in capsys.readouterr().out.split()]
     assert {path.name for path in written} == {
-        f"{name}.{kind}" for name in ("speedup", "shared", "window") for kind in ("csv", "png")
+        f"{name}.{kind}" for name in ("speedup", "colocated", "window") for kind in ("csv", "png")
     }
-    with (tmp_path / "maps" / "shared.csv").open() as file:
+    with (tmp_path / "maps" / "colocated.csv").open() as file:
         cells = [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
     assert len(cells) == 9
     slow = [cell for cell in cells if cell[2] < 1]
@@ -127,28 +131,28 @@ def test_a_sweep_leaves_pictures_and_tables(
 
 @pytest.mark.usefixtures("small_maps")
 def test_a_sweep_of_a_pair_is_one_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*QUICK, "--pair", "2B/32B:4", "--sweep", "--out", str(tmp_path)]) == 0
+    assert main([*QUICK, "--models", "2B/32B:4", "--sweep", "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"2b-32b-int4.csv", "2b-32b-int4.png"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--acceptance", "1.2"], "acceptance must lie in [0, 1]"),
-        (["--cost", "0"], "c must be above 0"),
-        (["--window", "0"], "window must be at least 1"),
-        (["--length", "0"], "tokens"),
+        (["--acceptance", "1.2"], "--acceptance must be at most 1, not 1.2"),
+        (["--draft-cost", "0"], "--draft-cost must be above 0"),
+        (["--window", "0"], "--window must be at least 1, not 0"),
+        (["--step-length", "0"], "--step-length must be at least 1"),
         (["--method", "fspr"], "known: "),
         (["--method", "token-sd"], "known: "),
-        (["--pair", "2B"], "2B/32B for example"),
-        (["--pair", "2B/33B"], "unknown model '33B'"),
-        (["--pair", "2B/32B:5"], "4, 8 or 16 bits"),
-        (["--pair", "2B/32B", "--gpu", "H1000"], "unknown gpu 'H1000'"),
-        (["--gpu", "H100"], "--pair"),
+        (["--models", "2B"], "2B/32B for example"),
+        (["--models", "2B/33B"], "unknown model '33B'"),
+        (["--models", "2B/32B:5"], "4, 8 or 16 bits"),
+        (["--models", "2B/32B", "--gpu", "H1000"], "unknown gpu 'H1000'"),
+        (["--gpu", "H100"], "--gpu needs --models"),
         (["--sweep"], "--out"),
         (["--out", "maps"], "--sweep"),
         (["--replay", "nowhere"], "name the folder of a bench"),
-        (["--replay", "nowhere", "--pair", "2B/32B"], "stands alone"),
+        (["--replay", "nowhere", "--models", "2B/32B"], "stands alone"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(
@@ -188,4 +192,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main([*QUICK, "--sweep", "--out", str(tmp_path / "file")]) == 1
-    assert "cannot write in" in capsys.readouterr().err
+    assert "cannot write" in capsys.readouterr().err

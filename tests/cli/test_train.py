@@ -60,7 +60,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["--weights", "1:2"], "weights '1:2' are not readable: write 1:1:1"),
         (["--weights", "beauty=1"], "no reward term 'beauty'; known: outcome, draft, length"),
-        (["--batch", "5"], "batch must be a multiple of the group: 5 is none of 2"),
+        (["--batch", "5"], "--batch must be a multiple of --group: 5 is none of 2"),
         (["--task", "chess"], "no task 'chess'"),
         (["--task", "vqa,vqa"], "name at least one, and each once"),
         (["--plugin", "no_such_module"], "plugin 'no_such_module' cannot be imported"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dreamr.conversation import read_image
+from dreamr.errors import Unwritable
 from dreamr.training import BadTraining, draw_curves
 from dreamr.training.folder import Log, RunFolder
 
@@ -50,7 +51,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadTraining, match="cannot write"):
+    with pytest.raises(Unwritable, match="cannot write"):
         RunFolder(tmp_path / "file" / "out", CONFIG)
 
 
@@ -90,5 +91,5 @@ def test_curves_are_drawn_of_what_the_logs_hold(tmp_path: Path) -> None:
     assert read_image(out).width == 1320
     with pytest.raises(BadTraining, match=r"no log\.csv with a row"):
         draw_curves([tmp_path], out)
-    with pytest.raises(BadTraining, match="cannot write"):
+    with pytest.raises(Unwritable, match="cannot write"):
         draw_curves([tmp_path / "one"], tmp_path / "none" / "curves.png")

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from dreamr._option_specs import BadOption
 from dreamr._version import __version__
+from dreamr.cli.usage import usage_message
 from dreamr.engines import OpenModel, open_model
 from dreamr.errors import DreamrError
 
@@ -112,8 +113,7 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_mode
     except TyperException as error:
         if not error.format_message():  # a command without arguments: its help is on the screen
             return error.exit_code
-        hint = "" if error.exit_code != USAGE else " (try 'dreamr --help')"
-        return _fail(f"{error.format_message()}{hint}", error.exit_code)
+        return _fail(usage_message(error), error.exit_code)
     except BadOption as error:
         return _fail(str(error), USAGE)
     except DreamrError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,139 +12,110 @@ import anyio
 import typer
 from rich.console import Console
 
-from dreamr._option_specs import BadOption
+from dreamr._option_specs import OptionSpec, option_specs
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._profiles import open_profile
 from dreamr._provenance import provenance, weights_hash
-from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
-from dreamr.evaluation.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
-from dreamr.evaluation.tasks import SUITES, TASKS
+from dreamr.evaluation.bench import (
+    PRESETS,
+    SET_BY_BENCH,
+    BenchOptions,
+    Folder,
+    Plan,
+    Progress,
+    run_bench,
+)
 
-_SET_BY_METHOD = ("method", "window", "score", "fallback", "deterministic", "seed")
-_SHARED = [p for p in option_parameters(RunOptions) if p.name not in _SET_BY_METHOD]
-_TASK = f"Repeat for more: {', '.join(TASKS)}, or a parquet file."
-_METHOD = f"Repeat for more: {', '.join(PRESETS)}."
+_SHARED = [name for name in option_specs(RunOptions) if name not in SET_BY_BENCH]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOptions:
+    """Where a bench is."""
+
+    out: Annotated[Path, OptionSpec("Folder of the bench; one that is there goes on.", "Output")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Benches that are compared."""
+
+    folders: Annotated[
+        tuple[Path, ...],
+        OptionSpec("Folders of benches, the first as base.", "Arguments", positional=True),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneFolder:
+    """A bench that is reported."""
+
+    folder: Annotated[Path, OptionSpec("Folder of a bench.", "Arguments", positional=True)]
 
 
 def bench_app(open_model: OpenModel) -> typer.Typer:
     """The commands of `dreamr bench`."""
     app = typer.Typer(no_args_is_help=True, help="Compare methods on the same models and problems.")
-    app.command("run")(_run_command(open_model))
-    app.command("compare")(_compare)
-    app.command("report")(_report)
+    options = Declared(OutOptions), Declared(BenchOptions), run_flags(_SHARED)
+    app.command("run")(command(_run, *options, open_model=open_model))
+    app.command("compare")(command(_compare, Declared(Folders)))
+    app.command("report")(command(_report, Declared(OneFolder)))
     return app
 
 
-def _run_command(open_model: OpenModel) -> Callable[..., None]:
-    def run(
-        out: Annotated[
-            Path, typer.Option("--out", help="Folder of the bench; one that is there goes on.")
-        ],
-        task: Annotated[
-            list[str] | None, typer.Option("--task", help=_TASK, show_default="all that are drawn")
-        ] = None,
-        method: Annotated[
-            list[str] | None,
-            typer.Option("--method", help=_METHOD, show_default=", ".join(STANDARD)),
-        ] = None,
-        limit: Annotated[int, typer.Option("--limit", help="Problems of each task.")] = 100,
-        seed: Annotated[
-            int,
-            typer.Option("--seed", help="Of the problems, the turns of the methods, the draws."),
-        ] = 0,
-        concurrency: Annotated[
-            str, typer.Option("--concurrency", help="Problems side by side; 1,4,16 for several.")
-        ] = "1",
-        source: Annotated[
-            list[str] | None,
-            typer.Option("--source", help="TASK=PATH: files of a published task; else the hub."),
-        ] = None,
-        plugin: Annotated[
-            str | None,
-            typer.Option("--plugin", help="Python modules to import first: they add tasks."),
-        ] = None,
-        smoke: Annotated[
-            bool,
-            typer.Option("--smoke", help="Two problems a task, no warm-up: does everything work?"),
-        ] = False,
-        **options: Any,
-    ) -> None:
-        """Run every method on every problem, and report what came of it.
+def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: OpenModel) -> None:
+    """Run every method on every problem, and report what came of it.
 
-        Methods take turns problem by problem, each from a cold start. Interrupted, the same command
-        goes on where it was.
-        """
-        import_plugins(plugin)
-        plan = Plan(
-            tuple(task or SUITES),
-            tuple(method or STANDARD),
-            2 if smoke else limit,
-            seed,
-            _numbers(concurrency),
-            RunOptions(**options, seed=seed),
-            dict(map(_source, source or ())),
-        )
-        console, total = stderr_console(), plan.samples()
-        if not out.exists():
-            profile = open_profile(plan.options)
-            for name in plan.methods:  # what cannot run leaves no folder behind
-                PRESETS[name].options(plan.options).run_config(profile)
-        with Folder(out, plan) as folder:
-            if len(folder.done) < total:
-                folder.begin_session(_session(plan))
-            with shown(console, total, "samples") as show:
-                anyio.run(
-                    partial(
-                        run_bench,
-                        plan,
-                        folder,
-                        open_model=open_model,
-                        warm_up=0 if smoke else 2,
-                        on_progress=lambda progress: show(progress.done, _what(progress)),
-                    )
+    Methods take turns problem by problem, each from a cold start. Interrupted, the same command
+    goes on where it was.
+    """
+    import_plugins(options.plugin)
+    plan = options.plan(run)
+    total = plan.samples()
+    if not place.out.exists():
+        profile = open_profile(plan.options)
+        for name in plan.methods:  # what cannot run leaves no folder behind
+            PRESETS[name].options(plan.options).run_config(profile)
+    with Folder(place.out, plan) as folder:
+        if len(folder.done) < total:
+            folder.begin_session(_session(plan))
+        with shown(stderr_console(), total, "samples") as show:
+            anyio.run(
+                partial(
+                    run_bench,
+                    plan,
+                    folder,
+                    open_model=open_model,
+                    warm_up=0 if options.smoke else 2,
+                    on_progress=lambda progress: show(progress.done, _what(progress)),
                 )
-        _report(out)
-
-    with_flags(run, _SHARED)
-    return run
+            )
+    _show_report(place.out)
 
 
-def _compare(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of benches, the first as base.")],
-) -> None:
+def _compare(chosen: Folders) -> None:
     """Show the figures of several benches side by side."""
     from dreamr.evaluation.report import compare
 
-    Console().print(compare(folders))
+    Console().print(compare(chosen.folders))
 
 
-def _report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a bench.")],
-) -> None:
+def _report(chosen: OneFolder) -> None:
     """Make figures, plots and the page anew from the samples."""
+    _show_report(chosen.folder)
+
+
+def _show_report(folder: Path) -> None:
     from dreamr.evaluation.report import compare, write_report
 
     page = write_report(folder)
     Console().print(compare([folder]))
     print(page)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise BadOption(f"concurrency {text!r} is no list of numbers, as 1,4,16 is one") from None
-
-
-def _source(text: str) -> tuple[str, str]:
-    task, given, path = text.partition("=")
-    if not given or task not in TASKS:
-        raise BadOption(f"source {text!r}: write TASK=PATH, with a task of {', '.join(TASKS)}")
-    return task, path
 
 
 def _session(plan: Plan) -> dict[str, Any]:

@@ -6,11 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dreamr.errors import DreamrError
-
-
-class Unwritable(DreamrError):
-    """A file that was asked for cannot be written."""
+from dreamr._files import unwritable, writing
 
 
 class Output:
@@ -33,7 +29,7 @@ class Output:
         try:
             self._file = path.open("a", encoding="utf-8", errors="replace")
         except (OSError, ValueError) as error:
-            raise self._unwritable(error) from error
+            raise unwritable(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -44,10 +40,8 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
+        with writing(self.path):
             self._file.close()
-        except OSError as failure:
-            raise self._unwritable(failure) from failure
         if self._is_new and not self._is_written:
             self.path.unlink(missing_ok=True)
 
@@ -57,15 +51,9 @@ class Output:
         Raises:
             Unwritable: no room, for example.
         """
-        try:
+        with writing(self.path):
             if not (self._is_written or self._keep) and self._file.seekable():
                 self._file.truncate(0)
             self._is_written = True
             self._file.write(text)
             self._file.flush()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: Exception) -> Unwritable:
-        reason = getattr(error, "strerror", None) or str(error)
-        return Unwritable(f"cannot write {self.path} ({reason}): name another file")

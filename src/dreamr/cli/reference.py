@@ -52,7 +52,7 @@ def _groups(parameters: Iterable[Parameter]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for parameter in parameters:
         kind, info = get_args(parameter.annotation)
-        heading = "Arguments" if isinstance(info, ArgumentInfo) else "ScheduleConfig"
+        heading = "Arguments" if isinstance(info, ArgumentInfo) else "Options"
         rows = groups.setdefault(info.rich_help_panel or heading, [])
         rows.append(_row(parameter, kind, info))
     return groups

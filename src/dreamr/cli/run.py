@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
-import typer
 
-from dreamr._option_specs import BadOption, option_specs
+from dreamr._option_specs import BadOption, OptionSpec
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr.cli.flags import option_parameters, with_flags
-from dreamr.cli.outputs import Output, Unwritable
+from dreamr.cli.flags import Declared, command, run_flags
+from dreamr.cli.outputs import Output
 from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.conversation import Conversation, Image, read_image, thumbnail
 from dreamr.engines import OpenModel
-from dreamr.errors import RunFailed
+from dreamr.errors import RunFailed, Unwritable
 from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
+
+_PANEL = "Options"
 
 
 @dataclass(slots=True)
@@ -60,60 +61,69 @@ class _Run:
         return last.result if isinstance(last, RunFinished) else None
 
 
-def run_command(open_model: OpenModel) -> Callable[..., int]:
-    """The command as typer takes it: our own parameters, and one for each option of a run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOptions:
+    """What is asked, and where the answer goes.
 
-    def run(
-        question: Annotated[str, typer.Argument(help="What you want to know.")],
-        attach: Annotated[
-            list[Path] | None,
-            typer.Option("--attach", "-a", help="A picture; repeat for more. - is standard input."),
-        ] = None,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object instead of the answer.")
-        ] = False,
-        trace: Annotated[
-            Path | None, typer.Option("--trace", help="Write every event, one JSON object a line.")
-        ] = None,
-        html: Annotated[
-            Path | None, typer.Option("--html", help="Write a timeline to open in a browser.")
-        ] = None,
-        record: Annotated[
-            Path | None,
-            typer.Option("--record", help="Add the run to a file that train from-traces reads."),
-        ] = None,
-        **options: Any,
-    ) -> int:
-        """Answer a question about pictures, and show the reasoning step by step.
+    Raises:
+        BadOption: two files to write are one.
+    """
 
-        The answer alone goes to standard output, everything else to standard error.
-        """
-        named = [path for path in (trace, html, record) if path is not None]
+    question: Annotated[str, OptionSpec("What you want to know.", "Arguments", positional=True)]
+    attach: Annotated[
+        tuple[Path, ...],
+        OptionSpec(
+            "A picture; repeat for more. - is standard input.",
+            _PANEL,
+            flags=("--attach", "-a"),
+        ),
+    ] = ()
+    as_json: Annotated[
+        bool,
+        OptionSpec("Print one JSON object instead of the answer.", _PANEL, flags=("--json",)),
+    ] = False
+    trace: Annotated[
+        Path | None, OptionSpec("Write every event, one JSON object a line.", _PANEL)
+    ] = None
+    html: Annotated[Path | None, OptionSpec("Write a timeline to open in a browser.", _PANEL)] = (
+        None
+    )
+    record: Annotated[
+        Path | None,
+        OptionSpec("Add the run to a file that train from-traces reads.", _PANEL),
+    ] = None
+
+    def __post_init__(self) -> None:
+        named = [path for path in (self.trace, self.html, self.record) if path is not None]
         if len(set(named)) < len(named):
             raise BadOption("--trace, --html and --record: two name the same file, name another")
-        chosen = RunOptions(**{name: options[name] for name in option_specs(RunOptions)})
-        images = tuple(_read(path) for path in attach or ())
-        Conversation.from_prompt(
-            question, *images
-        )  # a bad question is found before anything is written
-        if record is not None:
-            from dreamr.training import repair
 
-            repair(record)
-        with ExitStack() as stack:
-            trace_file, html_file, record_file = (
-                None if path is None else stack.enter_context(Output(path, keep=path == record))
-                for path in (trace, html, record)
-            )
-            screen = Screen(stderr_console())
-            asked = _Run(
-                question, images, chosen, as_json, trace_file, html_file, record_file, screen
-            )
-            _run(asked, open_model)
-        return 0
 
-    with_flags(run, option_parameters(RunOptions))
-    return run
+def run_command(open_model: OpenModel) -> Callable[..., None]:
+    """The command: what is asked, and each option of a run."""
+    return command(_ask, Declared(AskOptions), run_flags(), open_model=open_model)
+
+
+def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
+    """Answer a question about pictures, and show the reasoning step by step.
+
+    The answer alone goes to standard output, everything else to standard error.
+    """
+    images = tuple(_read(path) for path in asked.attach)
+    # A bad question is found before anything is written.
+    Conversation.from_prompt(asked.question, *images)
+    if asked.record is not None:
+        from dreamr.training import repair
+
+        repair(asked.record)
+    with ExitStack() as stack:
+        trace, html, record = (
+            None if path is None else stack.enter_context(Output(path, keep=path == asked.record))
+            for path in (asked.trace, asked.html, asked.record)
+        )
+        screen = Screen(stderr_console())
+        run = _Run(asked.question, images, options, asked.as_json, trace, html, record, screen)
+        _run(run, open_model)
 
 
 def _read(path: Path) -> Image:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import anyio
 from rich.console import Console
 
-from dreamr._option_specs import option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.errors import Unsupported
@@ -23,23 +21,20 @@ _EVERYBODY = ("0.0.0.0", "::")
 
 def serve_command(open_model: OpenModel) -> Callable[..., None]:
     """The command."""
-
-    def serve(**options: Any) -> None:
-        """Serve the pair under OpenAI's API, with a page to watch it work.
-
-        Clients need the address with /v1 as their base URL. Stopped with Ctrl-C, requests under way
-        are finished first; a second Ctrl-C ends them.
-        """
-        chosen = RunOptions(**{name: options[name] for name in option_specs(RunOptions)})
-        gateway = ServeOptions(**{name: options[name] for name in option_specs(ServeOptions)})
-        anyio.run(_serve, chosen, gateway, open_model)
-
-    flags = option_parameters(ServeOptions, "DREAMR_SERVE_") + option_parameters(RunOptions)
-    with_flags(serve, flags)
-    return serve
+    gateway = Declared(ServeOptions, "DREAMR_SERVE_")
+    return command(_serve, gateway, run_flags(), open_model=open_model)
 
 
-async def _serve(options: RunOptions, gateway: ServeOptions, open_model: OpenModel) -> None:
+def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
+    """Serve the pair under OpenAI's API, with a page to watch it work.
+
+    Clients need the address with /v1 as their base URL. Stopped with Ctrl-C, requests under way
+    are finished first; a second Ctrl-C ends them.
+    """
+    anyio.run(_listen, gateway, options, open_model)
+
+
+async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
     try:
         from dreamr.serving.gateway import listen, serve
         from dreamr.serving.gateway.keys import Keys, read_keys

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,26 +19,29 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from dreamr._option_specs import OptionSpec
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
-from dreamr.cli.flags import option_parameters, with_flags
+from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import Model, OpenModel
 from dreamr.errors import Unsupported
-from dreamr.evaluation.tasks import SUITES, Items, load
+from dreamr.evaluation.tasks import Items, load
+from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
 from dreamr.trace import Role
 from dreamr.training import (
     Grader,
+    MeasureOptions,
+    RecordOptions,
     Records,
     RecordsOptions,
     SapoOptions,
     draw_curves,
     measure,
-    task_names,
     training_problems,
 )
 
@@ -47,116 +51,106 @@ _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker",
     "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
-_TASKS = f"Tasks, with commas between them: {', '.join(SUITES)}, or what a plugin adds."
 
-Out = Annotated[
-    Path, typer.Option("--out", help="Folder of the training; one that was interrupted goes on.")
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOptions:
+    """Where a training is."""
+
+    out: Annotated[
+        Path, OptionSpec("Folder of the training; one that was interrupted goes on.", "Output")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFiles:
+    """What a training from records reads."""
+
+    records: Annotated[
+        tuple[Path, ...],
+        OptionSpec("Files of train record or run --record.", "Arguments", positional=True),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvesOptions:
+    """What is drawn, and where to."""
+
+    folders: Annotated[
+        tuple[Path, ...],
+        OptionSpec("Folders of trainings, done or under way.", "Arguments", positional=True),
+    ]
+    out: Annotated[Path, OptionSpec("The picture, a PNG file.", "Output")]
 
 
 def train_app(open_model: OpenModel) -> typer.Typer:
     """The commands of `dreamr train`."""
     app = typer.Typer(no_args_is_help=True, help="Train a draft to write what its target accepts.")
-    app.command("sapo")(_sapo_command(open_model))
-    app.command("record")(_record_command(open_model))
-    app.command("from-traces")(_from_traces_command())
-    app.command("measure")(_measure_command(open_model))
-    app.command("curves")(_curves)
+    out, sapo = Declared(OutOptions), Declared(SapoOptions, "DREAMR_TRAIN_")
+    from_traces = Declared(RecordFiles), out, Declared(RecordsOptions, "DREAMR_TRAIN_")
+    record, measure = Declared(RecordOptions), Declared(MeasureOptions)
+    app.command("sapo")(command(_sapo, out, sapo, open_model=open_model))
+    app.command("record")(command(_record, record, run_flags(), open_model=open_model))
+    app.command("from-traces")(command(_from_traces, *from_traces))
+    app.command("measure")(
+        command(_measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)
+    )
+    app.command("curves")(command(_curves, Declared(CurvesOptions)))
     return app
 
 
-def _record_command(open_model: OpenModel) -> Callable[..., None]:
-    def record(
-        out: Annotated[
-            Path, typer.Option("--out", help="File of records; one that is there goes on.")
-        ],
-        task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
-        problems: Annotated[
-            int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
-        ] = 1000,
-        concurrency: Annotated[
-            int, typer.Option("--concurrency", min=1, help="Problems side by side.")
-        ] = 8,
-        plugin: Annotated[
-            str | None, typer.Option("--plugin", help="Python modules to import first.")
-        ] = None,
-        **options: Any,
-    ) -> None:
-        """Run a method on the problems to train on, and keep what it leaves for from-traces.
+def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> None:
+    """Run a method on the problems to train on, and keep what it leaves for from-traces.
 
-        With --method target the records are the target's own solutions.
-        """
-        from dreamr.training.recording import record
+    With --method target the records are the target's own solutions.
+    """
+    from dreamr.training.recording import record
 
-        chosen = RunOptions(**options)
-        given = training_problems(task_names(task), problems, chosen.seed, plugin)
-        with shown(stderr_console(), len(given), "problems") as show:
-            anyio.run(
-                partial(
-                    record,
-                    given,
-                    out,
-                    chosen,
-                    most=concurrency,
-                    open_model=open_model,
-                    on_done=show,
-                )
+    names = task_names(options.task)
+    given = training_problems(names, options.problems, run.seed, options.plugin)
+    with shown(stderr_console(), len(given), "problems") as show:
+        anyio.run(
+            partial(
+                record,
+                given,
+                options.out,
+                run,
+                most=options.concurrency,
+                open_model=open_model,
+                on_done=show,
             )
-
-    with_flags(record, option_parameters(RunOptions))
-    return record
+        )
 
 
-def _measure_command(open_model: OpenModel) -> Callable[..., None]:
-    def measure(
-        task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
-        limit: Annotated[int, typer.Option("--limit", min=1, help="Problems of each task.")] = 300,
-        graders: Annotated[
-            int,
-            typer.Option("--graders", min=1, help="Copies of the target that grade side by side."),
-        ] = 2,
-        plugin: Annotated[
-            str | None, typer.Option("--plugin", help="Python modules to import first.")
-        ] = None,
-        out: Annotated[
-            Path | None, typer.Option("--out", help="Write the figures to this JSON file too.")
-        ] = None,
-        **options: Any,
-    ) -> None:
-        """Let a draft solve problems alone, and show how much of it the target accepts.
+def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) -> None:
+    """Let a draft solve problems alone, and show how much of it the target accepts.
 
-        The problems of drawn suites are others than those to train on; those of files are the same.
+    The problems of drawn suites are others than those to train on; those of files are the same.
 
-        Each step is judged after those before it, as in training; nothing is written in its place.
-        """
-        chosen = RunOptions(**options)
-        import_plugins(plugin)
-        tasks = {name: load(name, limit=limit, seed=chosen.seed) for name in task_names(task)}
-        with ExitStack() as stack:
-            file = None if out is None else stack.enter_context(Output(out))
-            total = sum(map(len, tasks.values()))
-            show = stack.enter_context(shown(stderr_console(), total, "problems"))
-            found = anyio.run(_measure, tasks, chosen, graders, open_model, show)
-            if file is not None:
-                text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
-                file.write(text + "\n")
-        Console().print(_measured(found))
-
-    flags = [flag for flag in option_parameters(RunOptions) if flag.name in _OF_A_DRAFT]
-    with_flags(measure, flags)
-    return measure
+    Each step is judged after those before it, as in training; nothing is written in its place.
+    """
+    import_plugins(options.plugin)
+    names = task_names(options.task)
+    tasks = {name: load(name, limit=options.problems, seed=run.seed) for name in names}
+    with ExitStack() as stack:
+        out = options.out
+        file = None if out is None else stack.enter_context(Output(out))
+        total = sum(map(len, tasks.values()))
+        show = stack.enter_context(shown(stderr_console(), total, "problems"))
+        found = anyio.run(_measured, tasks, run, options.graders, open_model, show)
+        if file is not None:
+            text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
+            file.write(text + "\n")
+    Console().print(_table(found))
 
 
-def _curves(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of trainings, done or under way.")],
-    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG file.")],
-) -> None:
+def _curves(options: CurvesOptions) -> None:
     """Draw the curves of trainings, one panel a figure, one colour a training."""
-    draw_curves(folders, out)
-    print(out)
+    draw_curves(options.folders, options.out)
+    print(options.out)
 
 
-async def _measure(
+async def _measured(
     tasks: Mapping[str, Items],
     options: RunOptions,
     graders: int,
@@ -181,7 +175,7 @@ async def _measure(
         return await measure(tasks, draft, grader, most_tokens=options.max_tokens, on_done=show)
 
 
-def _measured(found: Mapping[str, Mapping[str, float]]) -> Table:
+def _table(found: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table("", *found, box=SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -190,56 +184,39 @@ def _measured(found: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def _from_traces_command() -> Callable[..., None]:
-    def from_traces(
-        records: Annotated[
-            list[Path],
-            typer.Argument(help="Files of train record or run --record."),
-        ],
-        out: Out,
-        **options: Any,
-    ) -> None:
-        """Train a draft on what runs have left, without a target: overnight, on your own traffic.
+def _from_traces(files: RecordFiles, place: OutOptions, options: RecordsOptions) -> None:
+    """Train a draft on what runs have left, without a target: overnight, on your own traffic.
 
-        sft imitates what was committed, dpo prefers the target's steps to the refused ones.
-        """
-        chosen = RecordsOptions(**options)
-        with _quiet():
-            module = _import("from_records")
-            read = Records(records)
-            total = module.steps_of(len(module.examples(read, chosen)), chosen)
-            with shown(_console(), total, "steps") as show:
-                model = module.train_from_records(
-                    read, chosen, out, on_step=lambda step, row: show(step, _figures(row))
-                )
-        _tell(model)
-
-    with_flags(from_traces, option_parameters(RecordsOptions, "DREAMR_TRAIN_"))
-    return from_traces
+    sft imitates what was committed, dpo prefers the target's steps to the refused ones.
+    """
+    with _quiet():
+        module = _import("from_records")
+        read = Records(files.records)
+        total = module.steps_of(len(module.examples(read, options)), options)
+        with shown(_console(), total, "steps") as show:
+            model = module.train_from_records(
+                read, options, place.out, on_step=lambda step, row: show(step, _figures(row))
+            )
+    _tell(model)
 
 
-def _sapo_command(open_model: OpenModel) -> Callable[..., None]:
-    def sapo(out: Out, **options: Any) -> None:
-        """Train a draft by reinforcement learning (SAPO): the target grades what it writes.
+def _sapo(place: OutOptions, options: SapoOptions, open_model: OpenModel) -> None:
+    """Train a draft by reinforcement learning (SAPO): the target grades what it writes.
 
-        The reward is right answers, accepted steps and short reasoning. Interrupted, the same
-        command goes on from the last checkpoint; log.csv in the folder has a row a step. At the
-        end DIR/draft holds the trained draft.
-        """
-        chosen = SapoOptions(**options)
-        with _quiet():
-            module = _import("sapo")
-            with shown(_console(), chosen.steps, "steps") as show:
-                model = module.train_sapo(
-                    chosen,
-                    out,
-                    open_model=open_model,
-                    on_step=lambda step, row: show(step, _figures(row)),
-                )
-        _tell(model)
-
-    with_flags(sapo, option_parameters(SapoOptions, "DREAMR_TRAIN_"))
-    return sapo
+    The reward is right answers, accepted steps and short reasoning. Interrupted, the same
+    command goes on from the last checkpoint; log.csv in the folder has a row a step. At the
+    end DIR/draft holds the trained draft.
+    """
+    with _quiet():
+        module = _import("sapo")
+        with shown(_console(), options.steps, "steps") as show:
+            model = module.train_sapo(
+                options,
+                place.out,
+                open_model=open_model,
+                on_step=lambda step, row: show(step, _figures(row)),
+            )
+    _tell(model)
 
 
 def _import(module: str) -> Any:

@@ -46,7 +46,7 @@ class SamplingParams:
     not change by it. 0: none. An engine that does so of its own accord, or cannot, ignores it.
     """
 
-    max_tokens: int = 1024
+    max_tokens: int = 4096
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0

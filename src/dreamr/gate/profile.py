@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from dreamr._files import writing
 from dreamr._option_specs import BadOption
 from dreamr.gate.registry import GATES
 from dreamr.gate.verdict import Gate
@@ -79,13 +80,11 @@ def write_profile(path: Path, profile: Profile) -> None:
     """As JSON, in the place of what was there.
 
     Raises:
-        BadOption: it cannot be written.
+        Unwritable: it cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(profile.to_json(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadOption(f"the profile cannot be written to {path}: {error.strerror}") from error
 
 
 def read_profile(path: Path) -> Profile:

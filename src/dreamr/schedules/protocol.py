@@ -258,7 +258,7 @@ class ScheduleConfig:
     final_answer: FinalAnswer = "target"
     resamples: int = 0
     max_steps: int = 256
-    max_tokens: int = 8192
+    max_tokens: int = 4096
 
     def __post_init__(self) -> None:
         for name in ("window", "max_steps", "max_tokens"):

@@ -8,8 +8,8 @@ from dreamr.training.errors import BadTraining
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.guards import GUARDS
 from dreamr.training.measurement import measure
-from dreamr.training.options import RecordsOptions, SapoOptions
-from dreamr.training.problems import Problems, task_names, training_problems
+from dreamr.training.options import MeasureOptions, RecordOptions, RecordsOptions, SapoOptions
+from dreamr.training.problems import Problems, training_problems
 from dreamr.training.records import Record, Records, record_of, repair, to_line
 from dreamr.training.rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.training.rollout import Group, Reference, Rollout, figures
@@ -23,8 +23,10 @@ __all__ = [
     "Counting",
     "Grader",
     "Group",
+    "MeasureOptions",
     "Problems",
     "Record",
+    "RecordOptions",
     "Records",
     "RecordsOptions",
     "Reference",
@@ -37,7 +39,6 @@ __all__ = [
     "measure",
     "record_of",
     "repair",
-    "task_names",
     "to_line",
     "training_problems",
     "write",

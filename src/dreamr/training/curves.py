@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dreamr._files import writing
 from dreamr.errors import Unsupported
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log
@@ -23,7 +24,8 @@ def draw_curves(folders: Sequence[Path], out: Path) -> None:
         out: the PNG file.
 
     Raises:
-        BadTraining: a folder has no log with a row, or the file cannot be written.
+        BadTraining: a folder has no log with a row.
+        Unwritable: the file cannot be written.
         Unsupported: matplotlib is not installed.
     """
     try:
@@ -47,10 +49,8 @@ def draw_curves(folders: Sequence[Path], out: Path) -> None:
         axes.grid(color="#e2e0db", linewidth=0.6)
         if place == 0 and len(logs) > 1:
             axes.legend(frameon=False, fontsize=8)
-    try:
+    with writing(out):
         figure.savefig(out, format="png", dpi=_DOTS)
-    except OSError as error:
-        raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _columns(folder: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamr._files import replace_file
+from dreamr._files import replace_file, writing
 from dreamr.training.errors import BadTraining
 
 CONFIG, LOG, CHECKPOINTS, MODEL = "config.json", "log.csv", "checkpoints", "draft"
@@ -26,14 +26,13 @@ class RunFolder:
             writes: False in all processes of a run but one.
 
         Raises:
-            BadTraining: it holds another run, or something else, or cannot be written.
+            BadTraining: it holds another run, or something else.
+            Unwritable: it cannot be written.
         """
         self.path, self._writes = path, writes
         self.checkpoints, self.model = path / CHECKPOINTS, path / MODEL
-        try:
+        with writing(path, "name another folder"):
             self._claim(dict(config))
-        except OSError as error:
-            raise BadTraining(f"cannot write in {path}: {error.strerror or error}") from error
 
     def _claim(self, config: dict[str, Any]) -> None:
         """Write the configuration, or see that it is the one that is there.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._option_specs import BadOption, OptionSpec, check_options
-from dreamr._options import RunOptions
-from dreamr.evaluation.tasks import SUITES
+from dreamr._options import JudgePrompt, RunOptions, Target, TargetModel, Threshold
+from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
 from dreamr.training.guards import GUARDS
 from dreamr.training.rewards import TERMS, Counting, Scheme
 
-_DATA, _MODELS, _REWARD, _TRAINING = "Problems", "Models", "Reward", "Training"
+_MODELS, _REWARD, _TRAINING, _OUTPUT = "Models", "Reward", "Training", "Output"
+_RUN = RunOptions()
 
 # What every way to train has.
 _Draft: TypeAlias = Annotated[
@@ -20,6 +22,9 @@ _Draft: TypeAlias = Annotated[
 ]
 _Lora: TypeAlias = Annotated[
     int, OptionSpec("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+]
+_Graders: TypeAlias = Annotated[
+    int, OptionSpec("Copies of the target that grade side by side.", _MODELS, 1)
 ]
 _SaveEvery: TypeAlias = Annotated[int, OptionSpec("Steps between two checkpoints.", _TRAINING, 1)]
 _LearningRate: TypeAlias = Annotated[float, OptionSpec("Of AdamW; falls to 0.", _TRAINING, 0)]
@@ -33,40 +38,15 @@ class SapoOptions:
         BadOption: a value outside its bounds or its words.
     """
 
-    task: Annotated[
-        str,
-        OptionSpec("Tasks to learn from, with commas between them.", _DATA, shown="all drawn ones"),
-    ] = ",".join(SUITES)
-    problems: Annotated[int, OptionSpec("Problems of each task.", _DATA, 1)] = 1000
-    plugin: Annotated[
-        str | None,
-        OptionSpec("Python modules to import first: they add tasks or reward terms.", _DATA),
-    ] = None
-    target: Annotated[
-        str | None,
-        OptionSpec(
-            "Folder or Hugging Face id of the target, or the address of a server, as "
-            "http://host:8000/v1.",
-            _MODELS,
-            shown="the embedded one",
-        ),
-    ] = None
-    target_model: Annotated[
-        str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
-    ] = None
-    judge_prompt: Annotated[
-        str | None,
-        OptionSpec(
-            "What the target is asked about a step; the answer begins with positive or negative.",
-            _MODELS,
-            shown="what its folder says, or a plain one",
-        ),
-    ] = None
+    task: TaskNames = None
+    problems: ProblemCount = 1000
+    plugin: Plugin = None
+    target: Target = None
+    target_model: TargetModel = None
+    judge_prompt: JudgePrompt = None
     draft: _Draft = None
     target_device: Annotated[str, OptionSpec("Torch device of the target.", _MODELS)] = "cpu"
-    graders: Annotated[
-        int, OptionSpec("Copies of the target that grade side by side.", _MODELS, 1)
-    ] = 2
+    graders: _Graders = 2
     lora: _Lora = 0
     weights: Annotated[
         str,
@@ -84,7 +64,7 @@ class SapoOptions:
             _REWARD,
         ),
     ] = "steps"
-    threshold: Annotated[float, OptionSpec("Least ratio of an accepted step.", _REWARD, 0, 1)] = 0.7
+    threshold: Threshold = _RUN.threshold
     step_credit: Annotated[
         bool, OptionSpec("Give each step's tokens what that step has earned.", _REWARD)
     ] = False
@@ -119,7 +99,7 @@ class SapoOptions:
         check_options(self)
         if self.batch % self.group:
             raise BadOption(
-                f"batch must be a multiple of the group: {self.batch} is none of {self.group}"
+                f"--batch must be a multiple of --group: {self.batch} is none of {self.group}"
             )
 
     def scheme(self) -> Scheme:
@@ -144,7 +124,7 @@ class SapoOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that say which training this is; how often it saves does not matter."""
-        values = asdict(self)
+        values = asdict(self) | {"task": ",".join(task_names(self.task))}
         del values["save_every"], values["graders"]
         return values
 
@@ -159,7 +139,7 @@ def _weights(text: str) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise BadOption(
-            f"weights {text!r} are not readable: write 1:1:1, or outcome=1,draft=1,length=1"
+            f"--weights {text!r} are not readable: write 1:1:1, or outcome=1,draft=1,length=1"
         ) from None
 
 
@@ -207,3 +187,41 @@ class RecordsOptions:
         values = asdict(self)
         del values["save_every"]
         return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions:
+    """Which problems a recording runs on; `RunOptions` say how.
+
+    Raises:
+        BadOption: a value outside its bounds.
+    """
+
+    out: Annotated[Path, OptionSpec("File of records; one that is there goes on.", _OUTPUT)]
+    task: TaskNames = None
+    problems: ProblemCount = 1000
+    concurrency: Annotated[int, OptionSpec("Problems side by side.", "Problems", 1)] = 8
+    plugin: Plugin = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """On which problems a draft is measured; `RunOptions` say with which models.
+
+    Raises:
+        BadOption: a value outside its bounds.
+    """
+
+    task: TaskNames = None
+    problems: ProblemCount = 300
+    graders: _Graders = 2
+    plugin: Plugin = None
+    out: Annotated[Path | None, OptionSpec("Write the figures to this JSON file too.", _OUTPUT)] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)

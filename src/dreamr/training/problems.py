@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
-from dreamr._option_specs import BadOption, listed
 from dreamr._plugins import import_plugins
 from dreamr.conversation import Conversation, Image, Text, to_pillow
 from dreamr.evaluation.tasks import Item, Items, load
@@ -99,18 +98,6 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
         plain = len(texts) == len(content)
         messages.append({"role": turn.role, "content": "".join(texts) if plain else content})
     return {"prompt": messages, "images": images} if sees else {"prompt": messages}
-
-
-def task_names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas.
-
-    Raises:
-        BadOption: none, or one twice.
-    """
-    names = listed(text)
-    if not names or len(set(names)) < len(names):
-        raise BadOption(f"task {text!r}: name at least one, and each once")
-    return names
 
 
 def training_problems(

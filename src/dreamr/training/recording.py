@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from dreamr._files import writing
 from dreamr._options import RunOptions
 from dreamr._side_by_side import side_by_side
 from dreamr.engines import OpenModel, open_model
@@ -35,17 +36,16 @@ async def record(
         on_done: called with how many are done, and the name of the last.
 
     Raises:
-        BadTraining: the file holds something else, or cannot be written.
+        BadTraining: the file holds something else.
+        Unwritable: it cannot be written.
         RunFailed: a model was lost.
     """
     done = _recover(out, options.method)
     left = [number for number in range(len(problems)) if problems.name(number) not in done]
     if not left:
         return
-    try:
+    with writing(out):
         file = out.open("a", encoding="utf-8")
-    except OSError as error:
-        raise BadTraining(f"cannot write {out}: {error.strerror or error}") from error
     with file:
         async with Models(options, frozenset(options.roles), open_model) as models:
             settings = models.run_config(options)

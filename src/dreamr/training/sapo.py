@@ -14,11 +14,12 @@ from dreamr._provenance import weights_hash
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.local.detokenize import Texts
 from dreamr.engines.local.load import quiet, resolve
+from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
 from dreamr.training.folder import RunFolder
 from dreamr.training.grader import Completion, Grader
 from dreamr.training.options import SapoOptions
-from dreamr.training.problems import task_names, training_problems
+from dreamr.training.problems import training_problems
 from dreamr.training.rollout import Rollout
 from dreamr.training.trainer import SapoTrainer
 from dreamr.training.trl import (

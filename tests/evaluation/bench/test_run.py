@@ -18,7 +18,7 @@ from dreamr import RunOptions
 from dreamr._option_specs import BadOption
 from dreamr._profiles import model_identities, open_profile
 from dreamr.engines import Failure, Model, ModelSource, OpenModel, ScriptedEngine
-from dreamr.errors import EngineLost, Unsupported
+from dreamr.errors import EngineLost, Unsupported, Unwritable
 from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
 from dreamr.evaluation.bench.plan import Block, Problem
 from dreamr.evaluation.report import write_report
@@ -209,7 +209,7 @@ def room_for(size: int) -> Iterator[None]:
 
 def test_a_full_disk_is_said_and_loses_no_finished_sample(tmp_path: Path) -> None:
     size = len(bench(tmp_path / "whole")[0].to_json().__str__())
-    with room_for(4 * size), pytest.raises(BenchError, match="the same command goes on"):
+    with room_for(4 * size), pytest.raises(Unwritable, match="the same command goes on"):
         bench(tmp_path / "full")
     before = samples(tmp_path / "full")
     assert 0 < len(before) < PLAN.samples()
@@ -218,7 +218,7 @@ def test_a_full_disk_is_said_and_loses_no_finished_sample(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BenchError, match=r"cannot write in .*file/out"):
+    with pytest.raises(Unwritable, match=r"cannot write .*file/out"):
         bench(tmp_path / "file" / "out")
 
 

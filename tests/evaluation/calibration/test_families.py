@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dreamr.errors import Unsupported
-from dreamr.evaluation.calibration import KINDS, calibrate, family
+from dreamr.evaluation.calibration import KINDS, calibrate_steps, family
 from dreamr.gate import CascadeGate, LearnedGate, RatioGate
 from support.judged_steps import steps
 
@@ -13,7 +13,9 @@ from support.judged_steps import steps
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
     data = steps(6000)
-    found = calibrate(family(kind, steps(2000, seed=9), target_confidence=0.5), data, 0.01, 0.95)
+    found = calibrate_steps(
+        family(kind, steps(2000, seed=9), target_confidence=0.5), data, 0.01, 0.95
+    )
     assert found.chosen is not None
     assert found.chosen.tested.upper <= 0.01
     place = found.candidates.index(found.chosen)
@@ -27,14 +29,14 @@ def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
 
 def test_a_more_permissive_threshold_accepts_no_less() -> None:
     for kind in ("ratio", "adaptive", "cascade", "likelihood", "draft-confidence"):
-        found = calibrate(family(kind, [], target_confidence=0.5), steps(800), 0.01, 0.95)
+        found = calibrate_steps(family(kind, [], target_confidence=0.5), steps(800), 0.01, 0.95)
         shares = [candidate.accepted for candidate in found.candidates]
         assert shares == sorted(shares)
         assert shares[0] < shares[-1]
 
 
 def test_where_no_gate_keeps_the_bound_none_is_chosen() -> None:
-    assert calibrate(RatioGate, steps(50), 0.001, 0.95).chosen is None
+    assert calibrate_steps(RatioGate, steps(50), 0.001, 0.95).chosen is None
 
 
 def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
@@ -57,10 +59,10 @@ def test_what_the_draft_is_trusted_with_is_accepted_whatever_the_target_says() -
 
 def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> None:
     data = steps(8000, seed=3)
-    learned = calibrate(
+    learned = calibrate_steps(
         family("learned", steps(4000, seed=4), target_confidence=0.5), data, 0.003, 0.95
     )
-    fixed = calibrate(RatioGate, data, 0.003, 0.95)
+    fixed = calibrate_steps(RatioGate, data, 0.003, 0.95)
     assert learned.chosen is not None
     assert fixed.chosen is not None
     assert isinstance(learned.chosen.gate, LearnedGate)

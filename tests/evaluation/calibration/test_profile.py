@@ -11,6 +11,7 @@ from dreamr import Reasoner, RunOptions
 from dreamr._option_specs import BadOption
 from dreamr._profiles import model_identities, open_profile
 from dreamr._provenance import weights_hash
+from dreamr.errors import Unwritable
 from dreamr.gate import (
     SIGNALS,
     AdaptiveGate,
@@ -127,3 +128,9 @@ def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None
     (tmp_path / "p.json").write_bytes(b"\x80pickle")
     with pytest.raises(BadOption, match="no profile"):
         read_profile(tmp_path / "p.json")
+
+
+def test_a_profile_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unwritable, match=r"cannot write .*p\.json: "):
+        write_profile(tmp_path / "file" / "p.json", profile(RatioGate(0.8), {}))

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dreamr.errors import DreamrError, Unsupported
+from dreamr.errors import DreamrError, Unsupported, Unwritable
 from dreamr.evaluation.report.page import (
     ReportError,
     flat,
@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ReportError, match="No space left on device"):
+    with pytest.raises(Unwritable, match="No space left on device"):
         write_file(path, b"after")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["before"]
 

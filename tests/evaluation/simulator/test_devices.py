@@ -52,21 +52,21 @@ def test_a_batch_slows_its_jobs_down_by_as_much_as_stated() -> None:
 
 
 def test_two_models_share_one_device_by_halves() -> None:
-    bench = Bench(Devices(shared=True))
+    bench = Bench(Devices(colocated=True))
     bench.submit(0, bench.job("draft", 1.0, 0.1, "draft"))
     bench.submit(0, bench.job("target", 2.0, 0.1, "target"))
     assert bench.run() == pytest.approx({"draft": 2.0, "target": 3.0})
 
 
 def test_by_turns_a_pass_waits_for_the_token_under_way_and_no_longer() -> None:
-    bench = Bench(Devices(turns=True, slowdown=1))
+    bench = Bench(Devices(serialize=True, slowdown=1))
     bench.submit(0, bench.job("stream", 1.0, 0.1))
     bench.submit(0.23, bench.job("pass", 0.5))
     assert bench.run() == pytest.approx({"pass": 0.8, "stream": 1.5})
 
 
 def test_by_turns_passes_keep_their_order() -> None:
-    bench = Bench(Devices(turns=True))
+    bench = Bench(Devices(serialize=True))
     bench.submit(0, bench.job("one", 0.5))
     bench.submit(0.1, bench.job("two", 0.1))
     bench.submit(0.2, bench.job("three", 0.1))
@@ -74,7 +74,7 @@ def test_by_turns_passes_keep_their_order() -> None:
 
 
 def test_a_pass_that_is_given_up_still_takes_its_time() -> None:
-    bench = Bench(Devices(turns=True))
+    bench = Bench(Devices(serialize=True))
     given_up = bench.job("given up", 0.5)
     bench.submit(0, given_up)
     bench.submit(0.1, bench.job("next", 0.1))
@@ -94,12 +94,12 @@ def test_a_stream_that_is_given_up_makes_room_at_once() -> None:
 def test_a_spread_out_target_is_as_fast_as_its_efficiency_allows() -> None:
     assert Devices(target=1, efficiency=0.5).speed == 1
     assert Devices(target=4, efficiency=0.8).speed == pytest.approx(3.2)
-    assert Devices(target=4, pairs=2).count == 10
-    assert Devices(target=4, pairs=2, shared=True).count == 8
+    assert Devices(target=4, replicas=2).count == 10
+    assert Devices(target=4, replicas=2, colocated=True).count == 8
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"target": 0}, {"pairs": 0}, {"efficiency": 0.0}, {"slowdown": -1.0}]
+    "wrong", [{"target": 0}, {"replicas": 0}, {"efficiency": 0.0}, {"slowdown": -1.0}]
 )
 def test_impossible_devices_are_refused_in_one_line(wrong: dict[str, float]) -> None:
     with pytest.raises(BadScenario) as error:

@@ -104,7 +104,7 @@ def bench(
             *lengths,
             ends=True,
             skipped_verification=skipped_verification,
-            again=again,
+            resample_acceptance=again,
         )
         drafted = [
             replace(

@@ -40,11 +40,11 @@ BASE = Scenario(COSTS, steps=12, requests=6)
     answer=st.sampled_from(["target", "draft"]),
     devices=st.builds(
         Devices,
-        shared=st.booleans(),
-        turns=st.booleans(),
+        colocated=st.booleans(),
+        serialize=st.booleans(),
         slowdown=st.floats(0, 1),
         target=st.integers(1, 3),
-        pairs=st.integers(1, 3),
+        replicas=st.integers(1, 3),
     ),
     message=st.floats(0, 0.1),
     ahead=st.integers(0, 30),
@@ -68,7 +68,7 @@ def test_every_request_ends_and_everything_is_counted_once(
         method=method,
         options=ScheduleConfig(window=window, resamples=resamples, final_answer=answer),
         acceptance=acceptance,
-        again=0.5,
+        resample_acceptance=0.5,
         skipped_verification=skipped_verification,
         devices=devices,
         concurrency=concurrency,
@@ -117,7 +117,9 @@ def test_all_methods_meet_the_same_luck() -> None:
 
 
 def test_another_try_that_is_accepted_spares_the_targets_own_step() -> None:
-    raced = replace(BASE, acceptance=0.4, again=1.0, options=ScheduleConfig(resamples=1))
+    raced = replace(
+        BASE, acceptance=0.4, resample_acceptance=1.0, options=ScheduleConfig(resamples=1)
+    )
     assert speedup(raced) > 1.3 * speedup(replace(raced, options=ScheduleConfig()))
     (alone, *_), (first, *_) = simulate(raced.alone()).runs, simulate(raced).runs
     assert first.accepted == alone.steps - 1  # all but the answer
@@ -125,7 +127,9 @@ def test_another_try_that_is_accepted_spares_the_targets_own_step() -> None:
 
 
 def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device() -> None:
-    raced = replace(BASE, acceptance=0.4, again=0.0, options=ScheduleConfig(resamples=1))
+    raced = replace(
+        BASE, acceptance=0.4, resample_acceptance=0.0, options=ScheduleConfig(resamples=1)
+    )
     plain = simulate(replace(raced, options=ScheduleConfig())).seconds
     assert simulate(raced).seconds <= plain * 1.1
 
@@ -149,7 +153,7 @@ def test_where_the_draft_is_sure_of_everything_the_run_is_over_with_it() -> None
 
 def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
     eager = replace(
-        TRUSTING, options=ScheduleConfig(final_answer="draft"), devices=Devices(shared=True)
+        TRUSTING, options=ScheduleConfig(final_answer="draft"), devices=Devices(colocated=True)
     )
     slow = replace(eager, costs=replace(eager.costs, prompt_target=1000.0))
     assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
@@ -249,13 +253,13 @@ def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
 
 def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:
     alone = simulate(replace(BASE, requests=8))
-    many = simulate(replace(BASE, requests=8, concurrency=8, devices=Devices(pairs=8)))
+    many = simulate(replace(BASE, requests=8, concurrency=8, devices=Devices(replicas=8)))
     assert many.latency == pytest.approx(alone.latency)
     assert many.requests_a_second > 5 * alone.requests_a_second
 
 
 def test_requests_side_by_side_on_one_pair_wait_for_each_other() -> None:
-    turns = Devices(turns=True, slowdown=1)
+    turns = Devices(serialize=True, slowdown=1)
     alone = simulate(replace(BASE, devices=turns))
     both = simulate(replace(BASE, devices=turns, concurrency=3))
     assert both.latency > 1.5 * alone.latency
@@ -269,7 +273,7 @@ def test_a_target_on_more_devices_leaves_less_to_gain() -> None:
 
 
 def test_one_device_for_both_is_slower_than_one_each() -> None:
-    assert speedup(replace(BASE, devices=Devices(shared=True))) < speedup(BASE)
+    assert speedup(replace(BASE, devices=Devices(colocated=True))) < speedup(BASE)
 
 
 def test_the_answer_is_the_targets_own() -> None:

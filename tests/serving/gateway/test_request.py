@@ -185,3 +185,7 @@ def test_any_json_is_read_or_refused_and_nothing_else(change: dict[str, Any]) ->
     except ApiError as error:
         status = error.status
     assert status in (200, 400, 404)
+
+
+def test_an_option_out_of_bounds_is_named_as_the_request_names_it() -> None:
+    assert refused(asked(dreamr={"threshold": 2.0})).message == "threshold must be at most 1, not 2"

@@ -2,6 +2,7 @@
 
 from dreamr.evaluation.bench.folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
 from dreamr.evaluation.bench.models import Models
+from dreamr.evaluation.bench.options import SET_BY_BENCH, BenchOptions
 from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
 from dreamr.evaluation.bench.run import Progress, run_bench
@@ -12,8 +13,10 @@ __all__ = [
     "PRESETS",
     "PROVENANCE",
     "SAMPLES",
+    "SET_BY_BENCH",
     "STANDARD",
     "BenchError",
+    "BenchOptions",
     "Folder",
     "Models",
     "Plan",

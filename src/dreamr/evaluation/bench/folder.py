@@ -9,16 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dreamr._files import replace_file
+from dreamr._files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench.plan import Key, Plan
 from dreamr.evaluation.bench.sample import Sample
 
+_ADVICE = "what was finished is kept, the same command goes on from there"
 SAMPLES, CONFIG, PROVENANCE = "samples.jsonl", "config.yaml", "provenance.json"
 
 
 class BenchError(DreamrError):
-    """A folder that cannot be written, or that holds something else."""
+    """A folder that holds something else, or a bench that cannot go on."""
 
 
 class Folder:
@@ -32,16 +33,15 @@ class Folder:
         """Open or make it.
 
         Raises:
-            BenchError: it cannot be written, or it holds a bench of another configuration.
+            BenchError: it holds a bench of another configuration.
+            Unwritable: it cannot be written.
         """
         self.path = path
-        try:
+        with writing(path, _ADVICE):
             path.mkdir(parents=True, exist_ok=True)
             self._claim(plan)
             self.done = self._recover()
             self._file = (path / SAMPLES).open("ab", buffering=0)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -58,17 +58,15 @@ class Folder:
         """Write one sample; it is on the disk when this returns.
 
         Raises:
-            BenchError: no room, for example; all samples before are whole.
+            Unwritable: no room, for example; all samples before are whole.
         """
         line = json.dumps(sample.to_json(), ensure_ascii=False).encode() + b"\n"
         start = self._file.tell()
-        try:
+        with writing(self.path, _ADVICE):
             written = self._file.write(line)
             if written != len(line):  # a full disk takes a part and does not complain
                 self._file.truncate(start)
                 raise OSError("no space left on the device")
-        except OSError as error:
-            raise self._unwritable(error) from error
         self.done.add(sample.key)
 
     def begin_session(self, session: Mapping[str, Any]) -> None:
@@ -124,17 +122,8 @@ class Folder:
             raise BenchError(f"{path}, {error}: remove it, and it is done again") from error
 
     def _replace(self, path: Path, text: str) -> None:
-        try:
+        with writing(self.path, _ADVICE):
             replace_file(path, text.encode())
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> BenchError:
-        reason = error.strerror or str(error)
-        return BenchError(
-            f"cannot write in {self.path} ({reason}): what was finished is kept, "
-            "the same command goes on from there"
-        )
 
 
 def read_config(path: Path) -> dict[str, Any] | None:

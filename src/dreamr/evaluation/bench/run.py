@@ -51,7 +51,8 @@ async def run_bench(
     on_progress: called after each sample.
 
     Raises:
-        BenchError: the folder cannot be written any more, or the models fail again and again.
+        BenchError: the models fail again and again.
+        Unwritable: the folder cannot be written any more.
         ModelNotFound, Unsupported: a model cannot be opened.
     """
     left = (block for block in plan.blocks() if not folder.done.issuperset(block.keys()))

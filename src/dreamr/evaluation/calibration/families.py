@@ -67,7 +67,7 @@ def family(kind: str, steps: Sequence[JudgedStep], *, target_confidence: float) 
     return partial(at_strictness, base)
 
 
-def calibrate(
+def calibrate_steps(
     gates: Family, steps: Sequence[JudgedStep], risk: float, confidence: float
 ) -> Calibrated:
     """The most permissive gate of a family whose false accepts a judged step stay below the bound.

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr._files import replace_file
+from dreamr._files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.evaluation.report import columns as _columns
@@ -64,7 +64,8 @@ def write_report(folder: Path) -> Path:
         The page.
 
     Raises:
-        ReportError: no samples there, or the folder cannot be written.
+        ReportError: no samples there.
+        Unwritable: the folder cannot be written.
         Unsupported: matplotlib, jinja2 or yaml is not installed.
     """
     samples, origin = load_samples(folder), load_origin(folder)
@@ -135,13 +136,10 @@ def write_file(path: Path, content: bytes) -> None:
     """Replace a file in one go.
 
     Raises:
-        ReportError: it cannot be written.
+        Unwritable: it cannot be written.
     """
-    try:
+    with writing(path, "the samples are as before"):
         replace_file(path, content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ReportError(f"cannot write {path} ({reason}): the samples are as before") from error
 
 
 def render(

@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dreamr.errors import DreamrError
+from dreamr._option_specs import BadOption
 from dreamr.evaluation.simulator.clock import Clock
 from dreamr.steps import Role
 
 _NOTHING_LEFT = 1e-10  # seconds: rounding
 
 
-class BadScenario(DreamrError):
+class BadScenario(BadOption):
     """A simulation that makes no sense."""
 
 
@@ -27,25 +27,25 @@ class BadScenario(DreamrError):
 class Devices:
     """Which work shares a processor, and how.
 
-    shared: draft and target on one device, which they share by halves; else each has its own. The
-    target judges on its own. turns: a pass has the device for itself, and streams wait (one
+    colocated: draft and target on one device, which they share by halves; else each has its own.
+    The target judges on its own. serialize: a pass has the device for itself, and streams wait (one
     thing at a time, judging first, as our local worker does); else it runs beside them.
     slowdown: of jobs of one model side by side: n of them take 1 + slowdown * (n - 1) times as long
     as one. 0 is a batch that costs nothing, 1 sharing by turns. target: how many devices the target
-    is spread over; it is target * efficiency times as fast, with one device once. pairs: how many
-    such sets there are, each with requests of its own.
+    is spread over; it is target * efficiency times as fast, with one device once. replicas: how
+    many such sets there are, each with requests of its own.
     """
 
-    shared: bool = False
-    turns: bool = False
+    colocated: bool = False
+    serialize: bool = False
     slowdown: float = 0.0
     target: int = 1
     efficiency: float = 0.8
-    pairs: int = 1
+    replicas: int = 1
 
     def __post_init__(self) -> None:
-        if self.target < 1 or self.pairs < 1:
-            raise BadScenario("devices of the target and pairs must be at least 1")
+        if self.target < 1 or self.replicas < 1:
+            raise BadScenario("devices of the target and replicas must be at least 1")
         if not 0 < self.efficiency <= 1:
             raise BadScenario(f"efficiency must lie in (0, 1], not {self.efficiency:g}")
         if not self.slowdown >= 0:
@@ -59,7 +59,7 @@ class Devices:
     @property
     def count(self) -> int:
         """All devices."""
-        return self.pairs * (self.target if self.shared else self.target + 1)
+        return self.replicas * (self.target if self.colocated else self.target + 1)
 
 
 @dataclass(eq=False, slots=True)
@@ -91,7 +91,7 @@ class Device:
     """One processor."""
 
     def __init__(self, clock: Clock, devices: Devices) -> None:
-        self._clock, self._turns, self._slowdown = clock, devices.turns, devices.slowdown
+        self._clock, self._serialize, self._slowdown = clock, devices.serialize, devices.slowdown
         self._jobs: list[Job] = []
         self._serving: list[tuple[Job, float]] = []  # and how many times as long each takes
         self._settled = 0.0
@@ -101,7 +101,7 @@ class Device:
     def submit(self, job: Job) -> None:
         """Begin with the job, as soon as its turn is."""
         self._settle()
-        if self._turns and job.is_pass and not any(other.is_pass for other in self._jobs):
+        if self._serialize and job.is_pass and not any(other.is_pass for other in self._jobs):
             self._hold = self._token_under_way()
         self._jobs.append(job)
         self._plan()
@@ -111,7 +111,7 @@ class Device:
         if job not in self._jobs:
             return
         self._settle()
-        if self._turns and job.is_pass and job.begun:
+        if self._serialize and job.is_pass and job.begun:
             job.done = _nothing
             return
         self._jobs.remove(job)
@@ -125,7 +125,7 @@ class Device:
         return sum(job.token for job in streams) / 2 / len(streams) if streams else 0.0
 
     def _served(self) -> list[Job]:
-        if not self._turns:
+        if not self._serialize:
             return self._jobs
         first = next((job for job in self._jobs if job.is_pass), None)
         if first is None:

@@ -32,7 +32,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelSpec:
     """total, active: billions of parameters; a token reads the active ones. bits: of a weight."""
 
     name: str
@@ -72,7 +72,7 @@ class Table:
 
     assumptions: Assumptions
     gpus: Mapping[str, Gpu]
-    models: Mapping[str, Model]
+    models: Mapping[str, ModelSpec]
     checks: tuple[Mapping[str, Any], ...]
 
     def gpu(self, name: str) -> Gpu:
@@ -81,7 +81,7 @@ class Table:
             raise BadScenario(f"unknown gpu {name!r}; known: {', '.join(self.gpus)}")
         return self.gpus[name]
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> ModelSpec:
         """A model by its name, with the bits of a weight behind a colon where they differ.
 
         Raises:
@@ -97,19 +97,19 @@ class Table:
             raise BadScenario(f"a weight has 4, 8 or 16 bits, not {bits!r}: {plain}:4 for example")
         return replace(model, bits=int(bits))
 
-    def token(self, model: Model, gpu: Gpu, count: int = 1) -> float:
+    def token(self, model: ModelSpec, gpu: Gpu, count: int = 1) -> float:
         """Seconds of a decoded token."""
         known = self.assumptions
         efficiency = known.expert_efficiency if model.experts else known.efficiency
         read = model.active * model.bits / 8 / (gpu.bandwidth * 1e3 * efficiency)
         return read / self._speed(count) + model.layers * known.layer_seconds
 
-    def reading(self, model: Model, gpu: Gpu, count: int = 1) -> float:
+    def reading(self, model: ModelSpec, gpu: Gpu, count: int = 1) -> float:
         """Seconds of a token that is read, among many."""
         work = 2 * model.active / (gpu.tflops * 1e3 * self.assumptions.read_efficiency)
         return work / self._speed(count)
 
-    def least(self, model: Model, gpu: Gpu, beside: float = 0.0) -> int:
+    def least(self, model: ModelSpec, gpu: Gpu, beside: float = 0.0) -> int:
         """How many devices the model needs, beside so many GB of another: a power of two."""
         usable = gpu.memory * self.assumptions.usable_memory
         needed = ceil((model.gigabytes + beside) / usable)
@@ -123,29 +123,29 @@ class Table:
 class Placement:
     """Where a pair is.
 
-    words: devices of the target and of the draft. target: how many the target has. shared: the
+    words: devices of the target and of the draft. target: how many the target has. colocated: the
     draft is on them.
     """
 
     words: str
     target: int
-    shared: bool
+    colocated: bool
 
     @property
     def devices(self) -> int:
         """All of them."""
-        return self.target if self.shared else self.target + 1
+        return self.target if self.colocated else self.target + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ModelPair:
     """A draft and a target on devices of one kind. prompt: tokens of the question and pictures.
 
     question: tokens of what the target is asked about each step.
     """
 
-    draft: Model
-    target: Model
+    draft: ModelSpec
+    target: ModelSpec
     gpu: Gpu
     prompt: int = 1000
     question: int = 20
@@ -178,14 +178,14 @@ class Pair:
 
     def placements(self) -> list[Placement]:
         """Where the two can be."""
-        places = [Placement("both on 1", 1, shared=True)] if self.fits_on_one else []
+        places = [Placement("both on 1", 1, colocated=True)] if self.fits_on_one else []
         for count in (1, *COUNTS):
             if count >= self.least:
-                places.append(Placement(f"{count} + 1", count, shared=False))
+                places.append(Placement(f"{count} + 1", count, colocated=False))
         return places
 
 
-def named_pair(pair: str, gpu: str) -> Pair:
+def named_pair(pair: str, gpu: str) -> ModelPair:
     """A pair by its names, such as 2B/32B.
 
     Raises:
@@ -193,9 +193,9 @@ def named_pair(pair: str, gpu: str) -> Pair:
     """
     draft, slash, target = pair.partition("/")
     if not slash:
-        raise BadScenario(f"a pair is a draft and a target, 2B/32B for example, not {pair!r}")
+        raise BadScenario(f"--models are a draft and a target, 2B/32B for example, not {pair!r}")
     table = rates()
-    return Pair(table.model(draft), table.model(target), table.gpu(gpu))
+    return ModelPair(table.model(draft), table.model(target), table.gpu(gpu))
 
 
 @cache
@@ -207,6 +207,6 @@ def rates() -> Table:
     return Table(
         Assumptions(**known),
         {name: Gpu(**row) for name, row in values["gpus"].items()},
-        {name: Model(**row) for name, row in values["models"].items()},
+        {name: ModelSpec(**row) for name, row in values["models"].items()},
         tuple(values["checks"]),
     )

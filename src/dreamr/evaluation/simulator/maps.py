@@ -10,7 +10,7 @@ from typing import TypeAlias
 from dreamr.evaluation.simulator import plots as plots
 from dreamr.evaluation.simulator import sweep as sweeps
 from dreamr.evaluation.simulator.devices import BadScenario
-from dreamr.evaluation.simulator.machines import Pair
+from dreamr.evaluation.simulator.machines import ModelPair
 from dreamr.evaluation.simulator.scenario import Scenario
 
 PREDICTED = "A prediction, nothing measured"
@@ -35,7 +35,11 @@ def draw_maps(base: Scenario, verdict: float, out: Path, begin: Begin) -> list[P
     )
     for name, devices, title in (
         ("speedup", base.devices, f"Speed-up of {base.method}, a device for each model"),
-        ("shared", replace(base.devices, shared=True), f"Speed-up of {base.method}, one device"),
+        (
+            "colocated",
+            replace(base.devices, colocated=True),
+            f"Speed-up of {base.method}, one device",
+        ),
     ):
         told = begin(name, cells)
         found = sweeps.speedup_map(replace(base, devices=devices), verdict, told)
@@ -52,11 +56,11 @@ def draw_maps(base: Scenario, verdict: float, out: Path, begin: Begin) -> list[P
         f"The least window that is as good as any (within 1 %), acceptance {base.acceptance:g}",
         f"{PREDICTED}: {base.method} in virtual time, a device for each model{_trusting(base)}",
     )
-    return _files(out, "speedup", "shared", "window")
+    return _files(out, "speedup", "colocated", "window")
 
 
 def draw_pair(
-    base: Scenario, pair: str, named: Sequence[tuple[str, Pair]], out: Path, begin: Begin
+    base: Scenario, pair: str, named: Sequence[tuple[str, ModelPair]], out: Path, begin: Begin
 ) -> list[Path]:
     """Speed-up of a named pair over acceptance, on each number of named devices. The files.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
-from dreamr.evaluation.simulator.machines import Pair, Placement
+from dreamr.evaluation.simulator.machines import ModelPair, Placement
 from dreamr.evaluation.simulator.scenario import Outcome, Scenario, simulate
 
 BATCHED = 0.02  # how much longer a token takes for each further sequence beside it: memory-bound
@@ -37,14 +37,16 @@ class Placed:
         return self.spread.seconds / self.outcome.seconds
 
 
-def predict(pair: Pair, scenario: Scenario) -> list[Placed]:
+def predict(pair: ModelPair, scenario: Scenario) -> list[Placed]:
     """The scenario's method on each placement of the pair; its costs and devices are not used."""
     return [_placed(pair, scenario, placement) for placement in pair.placements()]
 
 
-def _placed(pair: Pair, scenario: Scenario, placement: Placement) -> Placed:
+def _placed(pair: ModelPair, scenario: Scenario, placement: Placement) -> Placed:
     costs = pair.costs(placement.target)
-    devices = Devices(shared=placement.shared, slowdown=BATCHED, pairs=scenario.devices.pairs)
+    devices = Devices(
+        colocated=placement.colocated, slowdown=BATCHED, replicas=scenario.devices.replicas
+    )
     placed = replace(scenario, costs=costs, devices=devices)
     alone = simulate(placed.alone())
     spread = alone

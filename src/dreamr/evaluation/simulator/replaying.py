@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Two local workers: one thing at a time, judging first. Four streams side by side take 2.6 times as
 # long as one (benchmarks/results/worker-concurrency.json).
-WORKER = Devices(turns=True, slowdown=0.55)
+WORKER = Devices(serialize=True, slowdown=0.55)
 _STILL_WRITING = 1e-3  # seconds: a draft that is closed later than it fell silent was writing
 
 

@@ -26,12 +26,12 @@ class Scenario:
     """What is to be simulated.
 
     costs: on one device each. draft_steps, target_steps: lengths of their steps. acceptance: of a
-    drafted step, independent. steps: of a request, the answer included.
-    ends: whether there is an answer; without, the closed forms hold to the last step. even:
-    whether the share of accepted steps is as stated in every request, or on the average. again: how
-    often another try at a rejected step is accepted. skipped_verification: how many of the
-    accepted steps the draft is sure of, so that the target need not read them. requests: how many,
-    `concurrency` of them side by side.
+    drafted step, independent. resample_acceptance: how often another try at a rejected step is
+    accepted. skipped_verification: how many of the accepted steps the draft is sure of, so that the
+    target need not read them. steps: of a request, the answer included. ends: whether there is an
+    answer; without, the closed forms hold to the last step. even: whether the share of accepted
+    steps is as stated in every request, or on the average. requests: how many, `concurrency` of
+    them side by side.
     """
 
     costs: Costs
@@ -41,7 +41,7 @@ class Scenario:
     draft_steps: Lengths = field(default_factory=lambda: Lengths(24))
     target_steps: Lengths = field(default_factory=lambda: Lengths(24))
     acceptance: float = 0.7
-    again: float = 0.0
+    resample_acceptance: float = 0.3
     skipped_verification: float = 0.0
     steps: int = 40
     ends: bool = True
@@ -51,7 +51,7 @@ class Scenario:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("acceptance", "again", "skipped_verification"):
+        for name in ("acceptance", "resample_acceptance", "skipped_verification"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadScenario(f"{name} must lie in [0, 1], not {getattr(self, name):g}")
         for name in ("steps", "requests", "concurrency"):
@@ -68,13 +68,13 @@ class Scenario:
             self.target_steps,
             ends=self.ends,
             even=self.even,
-            again=self.again,
+            resample_acceptance=self.resample_acceptance,
             skipped_verification=self.skipped_verification,
         )
 
     def alone(self) -> Scenario:
         """The same requests with the target alone on the target's devices."""
-        return replace(self, method="target", devices=replace(self.devices, shared=False))
+        return replace(self, method="target", devices=replace(self.devices, colocated=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Outcome:
     """What came of a simulation.
 
     seconds: from the first request's start to the last one's end. runs: one a request, in order.
-    pairs: how many sets of devices there were.
+    replicas: how many sets of devices there were.
     """
 
     seconds: float
     runs: tuple[Tally, ...]
-    pairs: int
+    replicas: int
 
     @property
     def latency(self) -> float:
@@ -112,7 +112,7 @@ class Outcome:
 
     def busy(self, work: str) -> float:
         """Seconds of work of 'draft', 'target' or 'judge' in a second, for each pair."""
-        return sum(run.busy[work] for run in self.runs) / self.seconds / self.pairs
+        return sum(run.busy[work] for run in self.runs) / self.seconds / self.replicas
 
 
 def simulate(scenario: Scenario) -> Outcome:
@@ -155,8 +155,8 @@ def run_scripts(
     if method in _OWN_GATES:
         scripts = [script.fully_verified() for script in scripts]
     clock = Clock()
-    pairs = [_pair(clock, devices) for _ in range(devices.pairs)]
-    load = [0] * devices.pairs
+    replicas = [_replica(clock, devices) for _ in range(devices.replicas)]
+    load = [0] * devices.replicas
     costs = costs.spread_out(devices.speed)
     runs: list[VirtualRun] = []
 
@@ -174,7 +174,7 @@ def run_scripts(
         script = scripts[number]
         schedule = by_name(method, _limits(options, script))
         told = None if emit is None else _numbered(emit, number)
-        run = VirtualRun(clock, pairs[place], schedule, script, costs, finished, told)
+        run = VirtualRun(clock, replicas[place], schedule, script, costs, finished, told)
         runs.append(run)
         run.start()
 
@@ -182,7 +182,7 @@ def run_scripts(
         begin()
     clock.run()
     ended = max(run.tally.ended for run in runs)
-    return Outcome(ended, tuple(run.tally for run in runs), devices.pairs)
+    return Outcome(ended, tuple(run.tally for run in runs), devices.replicas)
 
 
 def _numbered(emit: Callable[[int, Event], None], number: int) -> Callable[[Event], None]:
@@ -195,6 +195,6 @@ def _limits(options: ScheduleConfig, script: Script) -> ScheduleConfig:
     return replace(options, max_steps=most, max_tokens=_UNLIMITED)
 
 
-def _pair(clock: Clock, devices: Devices) -> dict[Role, Device]:
+def _replica(clock: Clock, devices: Devices) -> dict[Role, Device]:
     target = Device(clock, devices)
-    return {"target": target, "draft": target if devices.shared else Device(clock, devices)}
+    return {"target": target, "draft": target if devices.colocated else Device(clock, devices)}

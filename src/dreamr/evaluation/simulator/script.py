@@ -118,23 +118,23 @@ class Script:
 class Lengths:
     """Tokens of a step: a gamma distribution, in whole tokens, at least one.
 
-    spread: standard deviation over mean; 0 is always the same.
+    cv: coefficient of variation, standard deviation over mean; 0 is always the same.
     """
 
     mean: float
-    spread: float = 0.0
+    cv: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.mean < 1e6:
             raise BadScenario(f"steps must have a mean of 1 to 1e6 tokens, not {self.mean:g}")
-        if not 0 <= self.spread <= 3:
-            raise BadScenario(f"the spread of lengths must lie in [0, 3], not {self.spread:g}")
+        if not 0 <= self.cv <= 3:
+            raise BadScenario(f"the variation of lengths must lie in [0, 3], not {self.cv:g}")
 
     def draw(self, luck: random.Random) -> int:
         """One length."""
-        if self.spread == 0:
+        if self.cv == 0:
             return round(self.mean)
-        shape = self.spread**-2
+        shape = self.cv**-2
         return max(1, round(luck.gammavariate(shape, self.mean / shape)))
 
 
@@ -147,14 +147,14 @@ def draw_script(
     *,
     ends: bool,
     even: bool = False,
-    again: float = 0.0,
+    resample_acceptance: float = 0.0,
     skipped_verification: float = 0.0,
 ) -> Script:
     """A script with independent acceptance; the same for the same seed.
 
-    even: the share of accepted steps is as stated, to one step, instead of on the average. again:
-    how often a further try at a rejected step is accepted. skipped_verification: how many of the
-    accepted steps need no target.
+    even: the share of accepted steps is as stated, to one step, instead of on the average.
+    resample_acceptance: how often a further try at a rejected step is accepted.
+    skipped_verification: how many of the accepted steps need no target.
     """
     other_luck = random.Random(f"{seed} again")
     draft_confidence = random.Random(f"{seed} trust")
@@ -163,7 +163,9 @@ def draw_script(
     drafted, written = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else luck.random()
-        accepted_ones = (n for n in range(1, _RESAMPLES + 1) if other_luck.random() < again)
+        accepted_ones = (
+            n for n in range(1, _RESAMPLES + 1) if other_luck.random() < resample_acceptance
+        )
         accepted, unseen = drawn < acceptance, draft_confidence.random() < skipped_verification
         drafted.append(
             DraftedStep(

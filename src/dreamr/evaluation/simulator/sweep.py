@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
-from dreamr.evaluation.simulator.machines import Pair
+from dreamr.evaluation.simulator.machines import ModelPair
 from dreamr.evaluation.simulator.predictions import predict
 from dreamr.evaluation.simulator.scenario import Scenario, simulate
 
@@ -107,7 +107,7 @@ class PairRow:
 
 
 def pair_rows(
-    pairs: Sequence[tuple[str, Pair]], base: Scenario, told: Told = lambda: None
+    pairs: Sequence[tuple[str, ModelPair]], base: Scenario, told: Told = lambda: None
 ) -> list[PairRow]:
     """For each device kind and placement the speed-ups over `PAIR_ACCEPTANCES`."""
     rows = []

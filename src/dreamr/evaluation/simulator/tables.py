@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dreamr.evaluation.simulator import closed_loop as closed
 from dreamr.evaluation.simulator.devices import BadScenario, Devices
 from dreamr.evaluation.simulator.fitting import Manner, fit
-from dreamr.evaluation.simulator.machines import Pair
+from dreamr.evaluation.simulator.machines import ModelPair
 from dreamr.evaluation.simulator.predictions import predict
 from dreamr.evaluation.simulator.replaying import replay
 from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario, simulate
@@ -24,13 +24,17 @@ Row: TypeAlias = dict[str, Any]
 _TYPICAL = 15  # tokens of a step, for the time of a judge call that is shown
 
 
-def compared(scenario: Scenario, methods: Sequence[str], cost: float, verdict: float) -> list[Row]:
-    """Methods beside each other. cost, verdict: in steps of the target, for the closed forms."""
+def compared(
+    scenario: Scenario, methods: Sequence[str], draft_cost: float, judge_cost: float
+) -> list[Row]:
+    """Methods beside each other; the costs, in steps of the target, are for the closed forms."""
     alone = simulate(scenario.alone())
     rows = []
     for method in methods:
         outcome = simulate(replace(scenario, method=method))
-        form = closed.of_method(method, scenario.acceptance, cost, verdict, scenario.options.window)
+        form = closed.of_method(
+            method, scenario.acceptance, draft_cost, judge_cost, scenario.options.window
+        )
         formal = scenario.devices == Devices() and not scenario.skipped_verification
         rows.append(
             {
@@ -49,7 +53,7 @@ def compared(scenario: Scenario, methods: Sequence[str], cost: float, verdict: f
 
 
 def placed_pairs(
-    named: Sequence[tuple[str, Pair]], scenario: Scenario, methods: Sequence[str]
+    named: Sequence[tuple[str, ModelPair]], scenario: Scenario, methods: Sequence[str]
 ) -> list[Row]:
     """Pairs on their devices, method by method.
 
@@ -81,10 +85,10 @@ def placed_pairs(
     return rows
 
 
-def replayed(folder: Path, methods: Sequence[str] | None) -> list[Row]:
+def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
     """The methods of a bench's folder that have whole steps, replayed, one problem at a time.
 
-    methods: only these, by their names in the bench or by their schedules; None is all.
+    methods: only these, by their names in the bench or by their schedules; none is all.
 
     Raises:
         BadScenario: the folder holds no samples, or none that can be replayed.

@@ -267,7 +267,7 @@ def _options(options: RunOptions, wanted: _Body, extension: _Extension) -> RunOp
     try:
         return replace(options, **{k: value for k, value in wishes.items() if value is not None})
     except BadOption as error:
-        raise bad_request(str(error), "dreamr") from error
+        raise bad_request(str(error).removeprefix("--"), "dreamr") from error
 
 
 def _seed(wanted: _Body, options: RunOptions) -> int | None:

@@ -22,11 +22,11 @@ from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.evaluation.bench import PRESETS, STANDARD, Folder, Plan, Progress, run_bench
-from dreamr.evaluation.tasks import SUITES, TASKS
+from dreamr.evaluation.tasks import BENCHMARKS, default_tasks
 
 _SET_BY_METHOD = ("method", "window", "score", "fallback", "deterministic", "seed")
 _SHARED = [p for p in option_parameters(RunOptions) if p.name not in _SET_BY_METHOD]
-_TASK = f"Repeat for more: {', '.join(TASKS)}, or a parquet file."
+_TASK = f"Repeat for more: an installed task, {', '.join(BENCHMARKS)}, or a parquet file."
 _METHOD = f"Repeat for more: {', '.join(PRESETS)}."
 
 
@@ -45,7 +45,8 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
             Path, typer.Option("--out", help="Folder of the bench; one that is there goes on.")
         ],
         task: Annotated[
-            list[str] | None, typer.Option("--task", help=_TASK, show_default="all that are drawn")
+            list[str] | None,
+            typer.Option("--task", help=_TASK, show_default="all that are installed"),
         ] = None,
         method: Annotated[
             list[str] | None,
@@ -80,7 +81,7 @@ def _run_command(open_model: OpenModel) -> Callable[..., None]:
         """
         import_plugins(plugin)
         plan = Plan(
-            tuple(task or SUITES),
+            tuple(task or default_tasks()),
             tuple(method or STANDARD),
             2 if smoke else limit,
             seed,
@@ -142,8 +143,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _source(text: str) -> tuple[str, str]:
     task, given, path = text.partition("=")
-    if not given or task not in TASKS:
-        raise BadOption(f"source {text!r}: write TASK=PATH, with a task of {', '.join(TASKS)}")
+    if not given or task not in BENCHMARKS:
+        known = ", ".join(BENCHMARKS)
+        raise BadOption(f"source {text!r}: write TASK=PATH, with a task of {known}")
     return task, path
 
 

@@ -31,7 +31,7 @@ from dreamr.evaluation.calibration import (
     family,
     judged_steps,
 )
-from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.gate import Bounds, Profile, Reference, strictness, write_profile
 from dreamr.trace import Role
 
@@ -51,8 +51,13 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
     def run(
         out: Annotated[Path, typer.Option("--out", help="The profile, a JSON file.")],
         task: Annotated[
-            str, typer.Option("--task", help="Tasks, with commas between them.")
-        ] = ",".join(SUITES),
+            str | None,
+            typer.Option(
+                "--task",
+                help="Tasks, with commas between them.",
+                show_default="all that are installed",
+            ),
+        ] = None,
         problems: Annotated[
             int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
         ] = 1000,
@@ -107,7 +112,7 @@ def calibrate_command(open_model: OpenModel) -> Callable[..., int]:
             raise BadOption("a learned gate learns from judged steps: calibrate it --by steps")
         import_plugins(plugin)
         chosen = RunOptions(**options)
-        names = listed(task)
+        names = default_tasks() if task is None else listed(task)
         items = [item for name in names for item in load(name, limit=problems, seed=seed)]
         console = stderr_console()
         work = _Calibration(chosen, items, gate, risk, confidence, reference)

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import anyio
 import typer
@@ -27,7 +27,7 @@ from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import Model, OpenModel
 from dreamr.errors import Unsupported
-from dreamr.evaluation.tasks import SUITES, Items, load
+from dreamr.evaluation.tasks import Items, load
 from dreamr.gate import RatioGate
 from dreamr.trace import Role
 from dreamr.training import (
@@ -47,7 +47,14 @@ _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker",
     "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
-_TASKS = f"Tasks, with commas between them: {', '.join(SUITES)}, or what a plugin adds."
+_Task: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Tasks, with commas between them; also those that a plugin adds.",
+        show_default="all that are installed",
+    ),
+]
 
 Out = Annotated[
     Path, typer.Option("--out", help="Folder of the training; one that was interrupted goes on.")
@@ -70,7 +77,7 @@ def _record_command(open_model: OpenModel) -> Callable[..., None]:
         out: Annotated[
             Path, typer.Option("--out", help="File of records; one that is there goes on.")
         ],
-        task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
+        task: _Task = None,
         problems: Annotated[
             int, typer.Option("--problems", "--limit", min=1, help="Problems of each task.")
         ] = 1000,
@@ -109,7 +116,7 @@ def _record_command(open_model: OpenModel) -> Callable[..., None]:
 
 def _measure_command(open_model: OpenModel) -> Callable[..., None]:
     def measure(
-        task: Annotated[str, typer.Option("--task", help=_TASKS)] = ",".join(SUITES),
+        task: _Task = None,
         limit: Annotated[int, typer.Option("--limit", min=1, help="Problems of each task.")] = 300,
         graders: Annotated[
             int,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._option_specs import BadOption, OptionSpec, check_options
 from dreamr._options import RunOptions
-from dreamr.evaluation.tasks import SUITES
 from dreamr.training.guards import GUARDS
+from dreamr.training.problems import task_names
 from dreamr.training.rewards import TERMS, Counting, Scheme
 
 _DATA, _MODELS, _REWARD, _TRAINING = "Problems", "Models", "Reward", "Training"
@@ -34,9 +34,11 @@ class SapoOptions:
     """
 
     task: Annotated[
-        str,
-        OptionSpec("Tasks to learn from, with commas between them.", _DATA, shown="all drawn ones"),
-    ] = ",".join(SUITES)
+        str | None,
+        OptionSpec(
+            "Tasks to learn from, with commas between them.", _DATA, shown="all that are installed"
+        ),
+    ] = None
     problems: Annotated[int, OptionSpec("Problems of each task.", _DATA, 1)] = 1000
     plugin: Annotated[
         str | None,
@@ -144,7 +146,7 @@ class SapoOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that say which training this is; how often it saves does not matter."""
-        values = asdict(self)
+        values = asdict(self) | {"task": ",".join(task_names(self.task))}
         del values["save_every"], values["graders"]
         return values
 

@@ -10,7 +10,7 @@ from typing import Any
 from dreamr._option_specs import BadOption, listed
 from dreamr._plugins import import_plugins
 from dreamr.conversation import Conversation, Image, Text, to_pillow
-from dreamr.evaluation.tasks import Item, Items, load
+from dreamr.evaluation.tasks import Item, Items, default_tasks, load
 from dreamr.training.errors import BadTraining
 
 _KEPT = 256  # problems, with their pictures: a group asks for one again and again
@@ -101,12 +101,15 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     return {"prompt": messages, "images": images} if sees else {"prompt": messages}
 
 
-def task_names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas.
+def task_names(text: str | None) -> tuple[str, ...]:
+    """The names in a list with commas; by default the tasks of installed distributions.
 
     Raises:
         BadOption: none, or one twice.
+        UnknownTask: no list is given, and no distribution brings a task.
     """
+    if text is None:
+        return default_tasks()
     names = listed(text)
     if not names or len(set(names)) < len(names):
         raise BadOption(f"task {text!r}: name at least one, and each once")

@@ -12,8 +12,7 @@ from dreamr_testbed.recipe.comparer import States, fit, gather, insert, install
 from dreamr_testbed.recipe.examples import DATA_MIXES, collate
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import Size, build_model
-
-from dreamr.evaluation.tasks import make_problem
+from dreamr_testbed.suites import make_problem
 
 SMALL = Size(2, 32, 96, heads=2, kv_heads=1, tower_layers=1, tower_width=32)
 DEEPER = replace(SMALL, layers=3)

@@ -26,8 +26,9 @@ from dreamr_testbed.recipe.tokens import (
     POSITIVE,
     USER,
 )
+from dreamr_testbed.suites import SUITES, ReferenceStep, make_problem
 
-from dreamr.evaluation.tasks import MARKER, SUITES, ReferenceStep, make_problem
+from dreamr.evaluation.tasks import MARKER
 
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 TERSE = replace(DATA_MIXES["target"], ends=0.0, between=0.0)

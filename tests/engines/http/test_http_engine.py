@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 import pytest
+from dreamr_testbed.suites import make_problem
 from served import FORGETFUL, THINKING, Served
 
 from dreamr.conversation import Conversation, read_image
@@ -14,7 +15,6 @@ from dreamr.engines import Chunk, Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
-from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import anyio
 from asking import CHAT, Answer, Gateway
+from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Image, Text, thumbnail
-from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import Item, load
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions

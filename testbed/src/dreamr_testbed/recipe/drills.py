@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import product
 from random import Random
 
-from dreamr.evaluation.tasks.canvas import COLOURS
-from dreamr.evaluation.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
-from dreamr.evaluation.tasks.story import THINGS
-from dreamr.evaluation.tasks.vqa import PLACES, SHAPES, SIZES, thing
+from dreamr_testbed.suites.canvas import COLOURS
+from dreamr_testbed.suites.docmath import BARS, DAYS, GOODS, PEOPLE
+from dreamr_testbed.suites.story import THINGS
+from dreamr_testbed.suites.vqa import PLACES, SHAPES, SIZES, thing
 
 Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
 JudgedDrill = tuple[

@@ -27,13 +27,13 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr._provenance import provenance
 from dreamr.evaluation.report import wilson
-from dreamr.evaluation.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.gate import RatioGate, SameGate
 from dreamr_testbed.recipe.examples import Example, ExampleMaker, collate, same_question
 from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
 from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
+from dreamr_testbed.suites import SIDE, SUITES, Problem, is_correct, make_problem
 
 BATCH = 50
 # From which value on each judge accepts; a score's is its mean over the digits, as a share of 9.

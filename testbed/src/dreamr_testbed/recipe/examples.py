@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.evaluation.tasks import SIDE, Problem, ReferenceStep
 from dreamr_testbed.recipe.corrupt import DIGITS, FAMILIES, misread, wrong_answer, wrong_step
 from dreamr_testbed.recipe.drills import Drill, JudgedDrill
 from dreamr_testbed.recipe.models import IMAGE_TOKENS
@@ -36,6 +35,7 @@ from dreamr_testbed.recipe.tokens import (
     SCORE_QUESTION,
     USER,
 )
+from dreamr_testbed.suites import SIDE, Problem, ReferenceStep
 
 READ = "Read the picture."
 IGNORE = -100

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from dreamr.evaluation.tasks import MARKER, Problem
+from dreamr.evaluation.tasks import MARKER
 from dreamr_testbed.recipe.examples import ExampleMaker, normalised
 from dreamr_testbed.recipe.tokens import DELIMITER
+from dreamr_testbed.suites import Problem
 
 LONGEST = 420  # tokens of a solution; the longest reference has fewer
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
-from dreamr.evaluation.tasks import GRID, SUITES, Problem, Split, make_problem
+from dreamr.evaluation.tasks import Split
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
 from dreamr_testbed.recipe.examples import (
     IGNORE,
@@ -27,6 +27,7 @@ from dreamr_testbed.recipe.mistakes import Mistake
 from dreamr_testbed.recipe.muon import Muon
 from dreamr_testbed.recipe.stages import Stage
 from dreamr_testbed.recipe.team import ALONE, Team
+from dreamr_testbed.suites import GRID, SUITES, Problem, make_problem
 
 Batch = dict[str, torch.Tensor]
 POOL = 16  # batches drawn at a time and bucketed by length

@@ -16,8 +16,8 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from dreamr.evaluation.tasks import GRID, PATCH, SIDE
 from dreamr_testbed.recipe.tokens import END, IMAGE, PAD
+from dreamr_testbed.suites import GRID, PATCH, SIDE
 
 IMAGE_TOKENS = GRID * GRID
 CONTEXT = 1024

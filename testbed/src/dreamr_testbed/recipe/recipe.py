@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
+from dreamr.evaluation.tasks import MARKER
 from dreamr_testbed.recipe import loop as _loop
 from dreamr_testbed.recipe import mistakes
 from dreamr_testbed.recipe.comparer import compare
@@ -53,6 +53,7 @@ from dreamr_testbed.recipe.tokens import (
     SCORE_QUESTION,
     train_tokenizer,
 )
+from dreamr_testbed.suites import SUITES, make_problem
 
 LOOK_EVERY = 250  # steps between two looks at fresh problems
 SAVE_EVERY = 50  # and between two checkpoints

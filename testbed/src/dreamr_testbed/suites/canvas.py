@@ -31,7 +31,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    path = files("dreamr.evaluation.tasks") / "fonts" / f"{name}.ttf"
+    path = files("dreamr_testbed.suites") / "fonts" / f"{name}.ttf"
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
-from dreamr.evaluation.tasks.problem import ReferenceStep
+from dreamr_testbed.suites.canvas import COLOURS, PATCH, Canvas
+from dreamr_testbed.suites.problem import ReferenceStep
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ("small", "big")

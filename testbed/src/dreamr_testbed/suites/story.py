@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
-from dreamr.evaluation.tasks.docmath import PEOPLE
-from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.canvas import COLOURS, PATCH, Canvas
+from dreamr_testbed.suites.docmath import PEOPLE
+from dreamr_testbed.suites.problem import ReferenceStep, look_for
 
 MOST = 4  # apples in one panel
 THINGS = ("ring", "key", "coin", "ball")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, SIDE, Canvas
-from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.canvas import COLOURS, PATCH, SIDE, Canvas
+from dreamr_testbed.suites.problem import ReferenceStep, look_for
 
 GOODS = (
     "tea", "milk", "bread", "eggs", "rice", "soap", "jam", "salt", "cake", "corn",

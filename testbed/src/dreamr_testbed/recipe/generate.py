@@ -10,7 +10,8 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.evaluation.tasks import MARKER
-from dreamr_testbed.recipe.examples import ExampleMaker, normalised
+from dreamr_testbed.recipe.collate import normalized
+from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.tokens import DELIMITER
 from dreamr_testbed.suites import Problem
 
@@ -46,7 +47,7 @@ def solve(
     pad = int(tokenizer.pad_token_id)
     device = next(model.parameters()).device
     if pictures is None:
-        pictures = normalised([np.asarray(problem.picture) for problem in problems])
+        pictures = normalized([np.asarray(problem.picture) for problem in problems])
     ids = torch.tensor([[pad] * (size - len(p)) + p for p in prompts], device=device)
     written = model.generate(
         input_ids=ids,

@@ -37,12 +37,6 @@ class Size:
     tower_width: int
 
 
-SIZES = {
-    "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
-    "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
-}
-
-
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """A fresh model; seed torch before for a repeatable one."""
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (PAD, END, IMAGE)}

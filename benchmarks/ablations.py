@@ -25,8 +25,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from dreamr_testbed.suites import SUITES
+
 from dreamr._provenance import provenance
-from dreamr.evaluation.tasks import SUITES
 
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
-from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import Item, load
 from dreamr.serving.drift import Watch
 
 ROOT = Path(__file__).parents[1]

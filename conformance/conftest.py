@@ -14,10 +14,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from dreamr_testbed import PAIR
 
 ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("DREAMR_ENGINES") or ROOT / ".engines")
-PAIR = ROOT / "src" / "dreamr" / "pair"
 START_SECONDS = 240.0
 
 

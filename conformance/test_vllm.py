@@ -11,13 +11,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from dreamr_testbed.suites import SUITES
 
 from dreamr import RunOptions
 from dreamr.cli import main
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, SamplingParams, open_model
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import Item, load
 from dreamr.gate import CascadeGate, RatioGate, StepContext
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig

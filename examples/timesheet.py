@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import partial
 from random import Random
 
+from dreamr_testbed.suites import SIDE, Canvas
+
 from dreamr.conversation import Conversation, read_image
-from dreamr.evaluation.tasks import SIDE, Canvas, Item, Items, Split, add_task, extract_answer
+from dreamr.evaluation.tasks import Item, Items, Split, add_task, extract_answer
 
 WORKERS = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Ida", "Leo", "Mia", "Tom")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri")

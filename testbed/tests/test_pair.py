@@ -8,11 +8,12 @@ from dreamr_testbed import PAIR, RECEIPT
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import solve
 from dreamr_testbed.recipe.models import load_model
+from dreamr_testbed.suites import SUITES, make_problem
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from dreamr import Reasoner, RunOptions
-from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
+from dreamr.evaluation.tasks import MARKER
 from dreamr.schedules import METHODS
 
 

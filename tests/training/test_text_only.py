@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from dreamr import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
-from dreamr.evaluation.tasks import _ADDED as ADDED  # type: ignore[attr-defined]
 from dreamr.evaluation.tasks import Item, Items, Split, add_task
+from dreamr.evaluation.tasks.registry import _ADDED as ADDED
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, SapoOptions, to_line
 from dreamr.training.from_records import train_from_records
 from dreamr.training.records import Recorded, Rejected

@@ -8,13 +8,14 @@ import torch
 
 pytest.importorskip("transformers")
 
+from dreamr_testbed.recipe.collate import collate
 from dreamr_testbed.recipe.comparer import States, fit, gather, insert, install
-from dreamr_testbed.recipe.examples import DATA_MIXES, collate
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import Size, build_model
+from dreamr_testbed.recipe.plan import read_recipes
+from dreamr_testbed.suites import make_problem
 
-from dreamr.evaluation.tasks import make_problem
-
+TARGET = read_recipes()["target"]
 SMALL = Size(2, 32, 96, heads=2, kv_heads=1, tower_layers=1, tower_width=32)
 DEEPER = replace(SMALL, layers=3)
 
@@ -27,9 +28,9 @@ def model(maker):
 
 @pytest.fixture(scope="module")
 def examples(maker):
-    diet = replace(DATA_MIXES["target"], branches=1, slips=40)
+    mix = replace(TARGET.data_mix, branches=1, slips=40)
     problems = [make_problem("docmath", "train", index) for index in range(24)]
-    return [maker.solution(problem, diet, Random(0)) for problem in problems]
+    return [maker.solution(problem, mix, Random(0)) for problem in problems]
 
 
 def test_states_pair_each_slip_with_the_right_token_in_its_place(model, examples):

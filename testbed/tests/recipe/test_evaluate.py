@@ -1,4 +1,4 @@
-"""Figures of an exam say what happened, and an exam of the embedded pair yields outcomes."""
+"""Figures say what happened, and evaluating the embedded pair yields outcomes."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_without_a_target_only_the_draft_is_reported():
 
 
 def test_steps_are_judged_up_to_the_first_wrong_one():
-    for found in Evaluator(PAIR / "target", PAIR / "draft").sit("story", 0, 3):
+    for found in Evaluator(PAIR / "target", PAIR / "draft").outcomes("story", 0, 3):
         assert found.target is not None
         judged = found.judged["judge"]
         assert judged

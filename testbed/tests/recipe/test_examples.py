@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers")
 
+from dreamr_testbed.recipe.collate import collate
 from dreamr_testbed.recipe.corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
-from dreamr_testbed.recipe.examples import DATA_MIXES, IGNORE, collate
+from dreamr_testbed.recipe.examples import IGNORE
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import IMAGE_TOKENS, Size, build_model, grow
-from dreamr_testbed.recipe.stages import RECIPES
+from dreamr_testbed.recipe.plan import read_recipes
 from dreamr_testbed.recipe.tokens import (
     ASSISTANT,
     DELIMITER,
@@ -26,12 +27,15 @@ from dreamr_testbed.recipe.tokens import (
     POSITIVE,
     USER,
 )
+from dreamr_testbed.suites import SUITES, ReferenceStep, make_problem
 
-from dreamr.evaluation.tasks import MARKER, SUITES, ReferenceStep, make_problem
+from dreamr.evaluation.tasks import MARKER
 
+RECIPES = read_recipes()
+TARGET, DRAFT = RECIPES["target"], RECIPES["draft"]
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
-TERSE = replace(DATA_MIXES["target"], ends=0.0, between=0.0)
-WITHOUT_SLIPS = replace(DATA_MIXES["target"], slips=0)
+TERSE = replace(TARGET.data_mix, ends=0.0, between=0.0)
+WITHOUT_SLIPS = replace(TARGET.data_mix, slips=0)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +60,9 @@ def plain(example, upto, extra):
 def test_a_branch_is_the_same_as_asking_alone(maker, model):
     rng = Random(1)
     problem = make_problem("vqa", "train", 3)
-    example = maker.solution(problem, DATA_MIXES["target"], rng)
+    example = maker.solution(problem, TARGET.data_mix, rng)
     batch = collate(
-        [example, maker.solution(make_problem("story", "train", 4), DATA_MIXES["target"], rng)], 0
+        [example, maker.solution(make_problem("story", "train", 4), TARGET.data_mix, rng)], 0
     )
     with torch.no_grad():
         together = hidden_states(model, batch)[0][0]
@@ -120,9 +124,7 @@ def test_a_prompt_has_a_place_for_each_image_token(maker, model):
 
 def test_a_grown_model_computes_the_same(maker, model):
     grown = grow(model, Size(5, 32, 64, 1, 1, 1, 32), maker.tokenizer).eval()
-    batch = collate(
-        [maker.solution(make_problem("vqa", "train", 1), DATA_MIXES["draft"], Random(0))], 0
-    )
+    batch = collate([maker.solution(make_problem("vqa", "train", 1), DRAFT.data_mix, Random(0))], 0)
     assert grown.config.text_config.num_hidden_layers == 5
     with torch.no_grad():
         torch.testing.assert_close(hidden_states(grown, batch)[0], hidden_states(model, batch)[0])
@@ -139,7 +141,7 @@ def test_drills_are_learnt_from_most_of_their_tokens(maker):
 
 
 def test_drills_beside_pictures_do_not_change_them(maker, model):
-    solution = maker.solution(make_problem("vqa", "train", 1), DATA_MIXES["draft"], Random(0))
+    solution = maker.solution(make_problem("vqa", "train", 1), DRAFT.data_mix, Random(0))
     drill = maker.drill(draw_drill(Random(3)))
     with torch.no_grad():
         alone, _ = hidden_states(model, collate([solution], 0))
@@ -160,12 +162,12 @@ def test_style_tells_nothing_about_a_verdict(maker):
 
 
 def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
-    diet = replace(RECIPES["target"][-1].diet(DATA_MIXES["target"]), slips=0)
+    mix = replace(TARGET.stages[-1].data_mix(TARGET.data_mix), slips=0)
     answers = Counter()
     for index in range(60):
         problem = make_problem("docmath", "train", index)
         right = {text for step in problem.steps for text in step.renderings}
-        example = maker.mistaken(problem, ["terse"], "Row 1: Bob, 7.", diet, Random(index))
+        example = maker.mistaken(problem, ["terse"], "Row 1: Bob, 7.", mix, Random(index))
         for branch in range(1, max(example.segments) + 1):
             own = [i for i, s in enumerate(example.segments) if s == branch]
             text = maker.tokenizer.decode([example.ids[i] for i in own])
@@ -185,11 +187,11 @@ def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
 
 
 def test_the_final_answer_is_judged_too_right_or_wrong(maker):
-    diet = replace(DATA_MIXES["target"], branches=0, answers=1.0, slips=0)
+    mix = replace(TARGET.data_mix, branches=0, answers=1.0, slips=0)
     verdicts = set()
     for index in range(30):
         problem = make_problem("vqa", "train", index)
-        example = maker.solution(problem, diet, Random(index))
+        example = maker.solution(problem, mix, Random(index))
         main = example.segments.count(0)
         right = maker.ids(f"{MARKER} {problem.answer}")
         branch = example.ids[main:]
@@ -210,8 +212,8 @@ def test_the_final_answer_is_judged_too_right_or_wrong(maker):
 def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
     problem = make_problem("docmath", "train", 8)
     wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
-    diet = replace(DATA_MIXES["target"], branches=0)
-    example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", diet, Random(0))
+    mix = replace(TARGET.data_mix, branches=0)
+    example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", mix, Random(0))
     at = len(maker.prompt(problem.question))
     for ids in wordy:
         assert example.labels[at - 1] == IGNORE
@@ -224,7 +226,7 @@ def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
     problem = make_problem("docmath", "train", 8)
     right = maker.ids(problem.steps[1].wordy + DELIMITER)
     wrong = problem.steps[1].wordy + " Not so."
-    example = maker.mistaken(problem, ["terse"], wrong, DATA_MIXES["target"], Random(0))
+    example = maker.mistaken(problem, ["terse"], wrong, TARGET.data_mix, Random(0))
     start = len(maker.prompt(problem.question)) + len(maker.ids(problem.steps[0].terse + DELIMITER))
     assert example.ids[start : start + len(right)] == right
 
@@ -233,7 +235,7 @@ def test_a_drill_of_judging_asks_about_right_and_wrong_steps_alike(maker):
     for seed in range(30):
         question, steps = draw_judged_drill(Random(seed))
         assert all(right != wrong for right, wrong in steps)
-        example = maker.judged_drill((question, steps), DATA_MIXES["target"])
+        example = maker.judged_drill((question, steps), TARGET.data_mix)
         pairs = zip(example.labels, example.segments, strict=True)
         verdicts = [label for label, segment in pairs if segment and label != IGNORE]
         assert verdicts == maker.verdict_ids[::-1] * len(steps)
@@ -243,8 +245,8 @@ def test_marks_end_with_the_token_that_goes_wrong(maker):
     problem = make_problem("docmath", "train", 3)
     right = problem.steps[2].terse
     wrong = f"{right[:-1]}0."
-    diet = replace(DATA_MIXES["target"], branches=2)
-    example = maker.mistaken(problem, ("terse", "terse"), wrong, diet, Random(0))
+    mix = replace(TARGET.data_mix, branches=2)
+    example = maker.mistaken(problem, ("terse", "terse"), wrong, mix, Random(0))
     branch = [i for i, segment in enumerate(example.segments) if segment == 1]
     marks = [example.marks[i] for i in branch]
     ending = len(maker.ids(right[:-1]))
@@ -262,9 +264,9 @@ def test_every_token_of_a_right_path_is_marked_right(maker):
 
 
 def test_slips_put_another_fact_of_the_same_family_in_the_place_of_a_right_one(maker):
-    diet = replace(TERSE, branches=2, slips=1000)
+    mix = replace(TERSE, branches=2, slips=1000)
     for index in range(30):
-        example = maker.solution(make_problem("docmath", "train", index), diet, Random(index))
+        example = maker.solution(make_problem("docmath", "train", index), mix, Random(index))
         sizes = Counter(example.segments)
         slips = [i for i, segment in enumerate(example.segments) if segment and sizes[segment] == 1]
         assert slips
@@ -289,15 +291,13 @@ STEP = ReferenceStep("Needed: tea.", "First I have to look for tea.")
 
 @given(steps=st.integers(2, 12), seed=st.integers(0, 99))
 def test_a_diet_of_wordy_ends_is_terse_between_them(steps, seed):
-    styles = replace(DATA_MIXES["draft"], ends=1.0, between=0.0).styles(
-        [STEP] * steps, Random(seed)
-    )
+    styles = replace(DRAFT.data_mix, ends=1.0, between=0.0).styles([STEP] * steps, Random(seed))
     assert styles == ["wordy", *["terse"] * (steps - 2), "wordy"]
 
 
 def test_steps_that_would_become_too_long_stay_terse():
-    diet = replace(DATA_MIXES["draft"], ends=1.0, between=1.0, most=5)
+    mix = replace(DRAFT.data_mix, ends=1.0, between=1.0, most=5)
     longer = replace(STEP, wordy="First of all " + STEP.wordy)
-    assert diet.styles([STEP, longer, STEP], Random(0)) == ["wordy", "terse", "wordy"]
-    unbounded = replace(diet, most=None)
+    assert mix.styles([STEP, longer, STEP], Random(0)) == ["wordy", "terse", "wordy"]
+    unbounded = replace(mix, most=None)
     assert unbounded.styles([STEP, longer, STEP], Random(0)) == ["wordy"] * 3

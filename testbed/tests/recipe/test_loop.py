@@ -9,15 +9,16 @@ import torch
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed.recipe import loop as _loop
-from dreamr_testbed.recipe.examples import DATA_MIXES
+from dreamr_testbed.recipe import loop
 from dreamr_testbed.recipe.mistakes import Mistake, read, write
 from dreamr_testbed.recipe.models import Size, build_model
-from dreamr_testbed.recipe.stages import Stage
+from dreamr_testbed.recipe.plan import Stage, read_recipes
 
+RECIPES = read_recipes()
+TARGET, DRAFT = RECIPES["target"], RECIPES["draft"]
 TINY = Size(2, 32, 64, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
-STAGE = Stage("reason", "reason", 20, 4, 3e-3, layers=2)
-SEEING = Stage("see", "see", 20, 4, 3e-3, layers=2)
+STAGE = Stage("reason", "reason", steps=20, batch=4, rate=3e-3, layers=2)
+SEEING = Stage("see", "see", steps=20, batch=4, rate=3e-3, layers=2)
 
 
 def train(model, optimizers, losses):
@@ -34,50 +35,50 @@ def train(model, optimizers, losses):
 def test_reasoning_and_judging_are_learnt_together(maker):
     torch.manual_seed(0)
     model = build_model(TINY, maker.tokenizer)
-    kitchen = _loop.SampleSource(maker, DATA_MIXES["target"])
-    batches = islice(_loop.batches(kitchen, STAGE, 0, 0, 0), 16)
+    source = loop.SampleSource(maker, TARGET.data_mix)
+    batches = islice(loop.batches(source, STAGE, 0, 0, 0), 16)
     results = [(loss, parts) for loss, parts in trained(model, batches)]
     assert results[-1][0] < results[0][0]
-    assert {"loss", "token", "judge_loss", "judge", "doubt"} <= results[-1][1].keys()
+    assert {"loss", "token", "judge_loss", "judge", "error_head"} <= results[-1][1].keys()
 
 
 def test_what_is_frozen_stays_and_the_rest_moves(maker):
     torch.manual_seed(0)
     model = build_model(TINY, maker.tokenizer)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    _loop.freeze(model, 1)
-    kitchen = _loop.SampleSource(maker, DATA_MIXES["target"])
-    list(trained(model, islice(_loop.batches(kitchen, STAGE, 0, 0, 0), 2)))
+    loop.freeze(model, 1)
+    source = loop.SampleSource(maker, TARGET.data_mix)
+    list(trained(model, islice(loop.batches(source, STAGE, 0, 0, 0), 2)))
     moved = {name for name, w in model.state_dict().items() if not torch.equal(w, before[name])}
     free = [n for n in before if ".layers.1." in n or n.endswith("language_model.norm.weight")]
     assert moved == {name for name in free if "vision" not in name}
-    _loop.freeze(model, 0)
+    loop.freeze(model, 0)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def trained(model, batches):
-    doubt = _loop.ErrorHead(32)
-    optimizers = _loop.optimizers(model, list(doubt.parameters()), STAGE)
+    error_head = loop.ErrorHead(32)
+    optimizers = loop.optimizers(model, list(error_head.parameters()), STAGE)
     for batch in batches:
-        loss, parts = _loop.reasoning_loss(model, batch, doubt)
+        loss, parts = loop.reasoning_loss(model, batch, error_head)
         yield next(train(model, optimizers, [loss])), parts
 
 
 def test_the_tower_learns_to_name_patches(maker):
     torch.manual_seed(0)
     model = build_model(TINY, maker.tokenizer)
-    sight = _loop.PatchHead(32, _loop.sight_words(400))
-    problems = [_loop.draw_problem(Random(i), 1.0) for i in range(8)]
-    optimizers = _loop.optimizers(model, list(sight.parameters()), SEEING)
-    losses = (_loop.sight_loss(model, sight, problems)[0] for _ in range(10))
+    patch_head = loop.PatchHead(32, loop.patch_words(400))
+    problems = [loop.draw_problem(Random(i), 1.0) for i in range(8)]
+    optimizers = loop.optimizers(model, list(patch_head.parameters()), SEEING)
+    losses = (loop.patch_loss(model, patch_head, problems)[0] for _ in range(10))
     values = list(train(model, optimizers, losses))
     assert values[-1] < values[0]
 
 
 def test_batches_taken_up_later_are_those_of_a_run_without_a_break(maker):
-    kitchen = _loop.SampleSource(maker, DATA_MIXES["draft"])
-    whole = list(islice(_loop.batches(kitchen, STAGE, 7, 0, 0), 5))
-    later = list(islice(_loop.batches(kitchen, STAGE, 7, 3, 0), 2))
+    source = loop.SampleSource(maker, DRAFT.data_mix)
+    whole = list(islice(loop.batches(source, STAGE, 7, 0, 0), 5))
+    later = list(islice(loop.batches(source, STAGE, 7, 3, 0), 2))
     for expected, batch in zip(whole[3:], later, strict=True):
         assert torch.equal(expected["ids"], batch["ids"])
         assert torch.equal(expected["pixels"], batch["pixels"])
@@ -88,41 +89,41 @@ def test_mistakes_of_a_draft_become_negative_branches(maker, tmp_path):
     write(tmp_path / "pool.jsonl", iter([mistake]))
     (found,) = read(tmp_path / "pool.jsonl")
     assert found == mistake
-    diet = replace(DATA_MIXES["target"], branches=2, slips=0)
-    example = maker.mistaken(found.problem, found.styles, found.text, diet, Random(0))
+    mix = replace(TARGET.data_mix, branches=2, slips=0)
+    example = maker.mistaken(found.problem, found.styles, found.text, mix, Random(0))
     verdicts = [i for i, s in zip(example.labels, example.segments, strict=True) if s and i >= 0]
     assert verdicts == [maker.verdict_ids[1], maker.verdict_ids[0]]
 
 
 def test_the_rate_warms_up_and_falls_only_when_asked():
-    flat = Stage("x", "reason", 1000, 4, 1e-3, layers=2)
-    falling = Stage("x", "reason", 1000, 4, 1e-3, layers=2, decay=True)
-    assert _loop.rate_at(flat, 0) < _loop.rate_at(flat, 500) == 1e-3
-    assert _loop.rate_at(falling, 999) == pytest.approx(1e-6)
+    flat = Stage("x", "reason", steps=1000, batch=4, rate=1e-3, layers=2)
+    falling = Stage("x", "reason", steps=1000, batch=4, rate=1e-3, layers=2, decay=True)
+    assert loop.rate_at(flat, 0) < loop.rate_at(flat, 500) == 1e-3
+    assert loop.rate_at(falling, 999) == pytest.approx(1e-6)
 
 
 def test_a_drill_stage_shows_no_pictures(maker):
-    stage = Stage("drill", "drill", 20, 4, 3e-3, layers=2)
-    kitchen = _loop.SampleSource(maker, DATA_MIXES["target"])
+    stage = Stage("drill", "drill", steps=20, batch=4, rate=3e-3, layers=2)
+    source = loop.SampleSource(maker, TARGET.data_mix)
     image = maker.ids("<image>")[0]
-    for batch in islice(_loop.batches(kitchen, stage, 0, 0, 0), 8):
+    for batch in islice(loop.batches(source, stage, 0, 0, 0), 8):
         assert not (batch["ids"] == image).any()
 
 
 def test_only_those_who_are_to_judge_are_drilled_in_it(maker):
-    stage = Stage("drill", "drill", 20, 8, 3e-3, layers=2)
-    for name, judged in (("target", True), ("draft", False)):
-        kitchen = _loop.SampleSource(maker, DATA_MIXES[name])
-        drawn = list(islice(_loop.batches(kitchen, stage, 0, 0, 0), 8))
+    stage = Stage("drill", "drill", steps=20, batch=8, rate=3e-3, layers=2)
+    for recipe, judged in ((TARGET, True), (DRAFT, False)):
+        source = loop.SampleSource(maker, recipe.data_mix)
+        drawn = list(islice(loop.batches(source, stage, 0, 0, 0), 8))
         assert any((batch["segments"] > 0).any() for batch in drawn) is judged
 
 
 def test_doubt_weighs_right_and_wrong_tokens_alike():
     torch.manual_seed(0)
-    doubt, states = _loop.ErrorHead(8), torch.randn(40, 8)
+    error_head, states = loop.ErrorHead(8), torch.randn(40, 8)
     marks = torch.tensor([1] * 36 + [0] * 4)
-    loss, told = doubt.loss(states, marks)
-    twice_right, told_again = doubt.loss(
+    loss, told = error_head.loss(states, marks)
+    twice_right, told_again = error_head.loss(
         torch.cat([states, states[:36]]), torch.cat([marks, marks[:36]])
     )
     torch.testing.assert_close(loss, twice_right)

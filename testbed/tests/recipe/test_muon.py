@@ -1,18 +1,18 @@
-"""Our Muon orthogonalises, and steps as torch's does."""
+"""Our Muon orthogonalizes, and steps as torch's does."""
 
 import pytest
 import torch
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed.recipe.muon import Muon, orthogonalised
+from dreamr_testbed.recipe.muon import Muon, orthogonalized
 from dreamr_testbed.recipe.team import ALONE
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
 def test_singular_values_come_near_one(shape):
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+    values = torch.linalg.svdvals(orthogonalized(torch.randn(shape)))
     assert values.min() > 0.3
     assert values.max() < 1.3
 

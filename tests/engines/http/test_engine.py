@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 import pytest
+from dreamr_testbed.suites import make_problem
 
 from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Chunk, Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
-from dreamr.evaluation.tasks import make_problem
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
 from support.served import FORGETFUL, THINKING, Served

@@ -7,20 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dreamr_testbed.suites import make_problem
 
 from dreamr._option_specs import BadOption
 from dreamr._plugins import import_plugins
-from dreamr.evaluation.tasks import _ADDED as ADDED  # type: ignore[attr-defined]
-from dreamr.evaluation.tasks import (
-    BadData,
-    Item,
-    Items,
-    Split,
-    TaskError,
-    add_task,
-    load,
-    make_problem,
-)
+from dreamr.evaluation.tasks import BadData, Item, Items, Split, TaskError, add_task, load
+from dreamr.evaluation.tasks.registry import _ADDED as ADDED
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "timesheet.py"
 

@@ -75,3 +75,9 @@ def test_a_draft_as_slow_as_the_target_gives_nothing() -> None:
     assert "0.10" in pair_checks(target, draft).what
     assert pair_checks(target, target).state == "degraded"
     assert pair_checks(target, ModelUnderTest("draft", engine)).state == "unknown"
+
+
+def test_the_image_of_the_checks_is_drawn_alike_each_time() -> None:
+    first, second = (ModelUnderTest("target", Model(ScriptedEngine())).talk for _ in range(2))
+    assert len(first.images) == 1
+    assert first == second

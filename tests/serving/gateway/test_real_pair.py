@@ -6,10 +6,11 @@ from base64 import b64encode
 from typing import Any
 
 import anyio
+from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Image, Text, thumbnail
-from dreamr.evaluation.tasks import SUITES, Item, load
+from dreamr.evaluation.tasks import Item, load
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions

@@ -9,7 +9,7 @@ from dreamr._option_specs import BadOption, OptionSpec, check_options
 from dreamr._options import RunOptions
 from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
-from dreamr.evaluation.tasks import SUITES, TASKS
+from dreamr.evaluation.tasks import BENCHMARKS, default_tasks
 from dreamr.evaluation.tasks.options import Plugin
 
 _PROBLEMS, _METHODS, _ORDER = "Problems", "Methods", "Order"
@@ -30,9 +30,9 @@ class BenchOptions:
     task: Annotated[
         tuple[str, ...],
         OptionSpec(
-            f"Repeat for more: {', '.join(TASKS)}, or a parquet file.",
+            f"Repeat for more: an installed task, {', '.join(BENCHMARKS)}, or a parquet file.",
             _PROBLEMS,
-            shown=", ".join(SUITES),
+            shown="all that are installed",
         ),
     ] = ()
     limit: Annotated[int, OptionSpec("Problems of each task.", _PROBLEMS, 1)] = 100
@@ -66,7 +66,7 @@ class BenchOptions:
             BadOption: numbers or sources that cannot be read; see `Plan` for the others.
         """
         return Plan(
-            self.task or tuple(SUITES),
+            self.task or default_tasks(),
             self.method or STANDARD,
             _SMOKE if self.smoke else self.limit,
             self.seed,
@@ -87,6 +87,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _source(text: str) -> tuple[str, str]:
     task, given, path = text.partition("=")
-    if not given or task not in TASKS:
-        raise BadOption(f"--source {text!r}: write TASK=PATH, with a task of {', '.join(TASKS)}")
+    if not given or task not in BENCHMARKS:
+        raise BadOption(
+            f"--source {text!r}: write TASK=PATH, with a task of {', '.join(BENCHMARKS)}"
+        )
     return task, path

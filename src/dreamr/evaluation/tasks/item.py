@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias, overload
+from typing import Literal, TypeAlias, overload
 
-from dreamr.conversation import Conversation, read_image
+from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError
-from dreamr.evaluation.tasks.problem import MARKER, Problem, extract_answer, is_correct
 
-FIRST = 50_000  # test problems before this one are used while training, to choose checkpoints
-LIMIT = 1_000  # how many problems of a drawn suite, which has no end, where nobody says
-
+Split: TypeAlias = Literal["train", "test"]
 Check: TypeAlias = Callable[[int, str], bool | None]
-ProblemCheck: TypeAlias = Callable[[Problem, int, str], bool | None]
 
 
 class TaskError(DreamrError):
@@ -99,42 +93,3 @@ def by_unit(outcomes: Iterable[tuple[Item, bool]]) -> dict[tuple[str, str], bool
         key = (item.task, item.unit)
         units[key] = units.get(key, True) and right
     return units
-
-
-def item_of(problem: Problem, check: ProblemCheck) -> Item:
-    """A problem of a drawn suite, with the suite's checker of steps."""
-    return Item(
-        task=problem.suite,
-        index=problem.index,
-        id=f"{problem.split}/{problem.index}",
-        kind=problem.kind,
-        unit=str(problem.index),
-        conversation=Conversation.from_prompt(problem.question, read_image(problem.picture)),
-        read=_read,
-        right=partial(_is_right, problem),
-        check=partial(check, problem),
-    )
-
-
-def reads_as_reference(problem: Problem, position: int, text: str) -> bool:
-    """Whether the text is the reference's step, in either style, blanks and case aside.
-
-    One place behind the last step stands the final answer; nothing may stand behind that.
-    """
-    if position < len(problem.steps):
-        said = _bare(text)
-        return any(said == _bare(step) for step in problem.steps[position].renderings)
-    return position == len(problem.steps) and is_correct(problem, text)
-
-
-def _read(text: str) -> str | None:
-    """The answer, whether it comes with the reasoning before it or alone, without a marker."""
-    return extract_answer(text) if MARKER in text else text.strip() or None
-
-
-def _is_right(problem: Problem, text: str) -> bool:
-    return is_correct(problem, text if MARKER in text else f"{MARKER} {text}")
-
-
-def _bare(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from dreamr._option_specs import BadOption, OptionSpec, listed
-from dreamr.evaluation.tasks import SUITES
+from dreamr.evaluation.tasks.registry import default_tasks
 
 _GROUP = "Problems"
 
@@ -14,7 +14,7 @@ TaskNames: TypeAlias = Annotated[
     OptionSpec(
         "Tasks, with commas between them; also those that a plugin adds.",
         _GROUP,
-        shown=", ".join(SUITES),
+        shown="all that are installed",
     ),
 ]
 ProblemCount: TypeAlias = Annotated[
@@ -30,13 +30,14 @@ Plugin: TypeAlias = Annotated[
 
 
 def task_names(text: str | None) -> tuple[str, ...]:
-    """The names in a list with commas; without a list all that are drawn.
+    """The names in a list with commas; without a list those of installed distributions.
 
     Raises:
         BadOption: none, or one twice.
+        UnknownTask: no list is given, and no distribution brings a task.
     """
     if text is None:
-        return tuple(SUITES)
+        return default_tasks()
     names = listed(text)
     if not names or len(set(names)) < len(names):
         raise BadOption(f"--task {text!r}: name at least one, and each once")

@@ -7,19 +7,19 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from importlib.resources import files
 from random import Random
 from typing import TypeAlias
 
 import anyio
 
-from dreamr.conversation import Conversation, Image, read_image
+from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.route import TextRoute
 from dreamr.errors import DreamrError
 from dreamr.schedules import Role
 from dreamr.serving.doctor.finding import Finding
+from dreamr.serving.doctor.receipt import draw_receipt
 from dreamr.steps import Ending, Step, StepSplitter
 
 QUESTION = "What do tea and milk cost together?"
@@ -41,7 +41,7 @@ class ModelUnderTest:
     role: Role
     model: Model
     talk: Conversation = field(
-        default_factory=lambda: Conversation.from_prompt(QUESTION, _picture())
+        default_factory=lambda: Conversation.from_prompt(QUESTION, draw_receipt())
     )
     text: str = ""
     steps: list[Step] = field(default_factory=list)
@@ -197,10 +197,6 @@ async def _judges(patient: ModelUnderTest) -> Finding:
             "--judge-prompt, or a larger target",
         )
     return Finding(about, "ok", f"{seen}; {min(right.mass, wrong.mass):.0%} on the labels")
-
-
-def _picture() -> Image:
-    return read_image((files("dreamr_testbed") / "media" / "receipt.png").read_bytes())
 
 
 def _other_numbers(text: str) -> str:

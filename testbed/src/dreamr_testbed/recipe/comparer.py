@@ -25,7 +25,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import LlavaForConditionalGeneration
 
-from dreamr_testbed.recipe.examples import Example, ExampleMaker, collate
+from dreamr_testbed.recipe.collate import collate
+from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import Size, insert
 

@@ -27,13 +27,15 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr._provenance import provenance
 from dreamr.evaluation.report import wilson
-from dreamr.evaluation.tasks import SIDE, SUITES, Problem, is_correct, make_problem
 from dreamr.gate import RatioGate, SameGate
-from dreamr_testbed.recipe.examples import Example, ExampleMaker, collate, same_question
+from dreamr_testbed.recipe.branches import same_question
+from dreamr_testbed.recipe.collate import collate
+from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
 from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
+from dreamr_testbed.suites import SIDE, SUITES, Problem, is_correct, make_problem
 
 BATCH = 50
 # From which value on each judge accepts; a score's is its mean over the digits, as a share of 9.
@@ -67,13 +69,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Who is examined. target: None where only the draft is looked at."""
+    """The models that are evaluated. target: None where only the draft is."""
 
     target: Path | None
     draft: Path
     blind: bool = False
 
-    def sit(self, suite: str, first: int, count: int) -> list[Outcome]:
+    def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
         """The outcomes of test problems first .. first + count of a suite."""
         torch.set_num_threads(1)
         maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
@@ -169,13 +171,13 @@ def _ratios(
     return [float(p) for p in pair[:, 0]]
 
 
-def examine(exam: Evaluator, count: int, workers: int) -> list[Outcome]:
+def evaluate(evaluator: Evaluator, count: int, workers: int) -> list[Outcome]:
     """Outcomes of `count` problems a suite, in batches by several processes; shows progress."""
     outcomes: list[Outcome] = []
     # Spawned, as torch does not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         parts = [
-            pool.submit(exam.sit, suite, first, min(BATCH, count - first))
+            pool.submit(evaluator.outcomes, suite, first, min(BATCH, count - first))
             for first in range(0, count, BATCH)
             for suite in SUITES
         ]
@@ -238,8 +240,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    exam = Evaluator(options.target, options.draft, options.blind)
-    outcomes = examine(exam, options.count, options.workers)
+    evaluator = Evaluator(options.target, options.draft, options.blind)
+    outcomes = evaluate(evaluator, options.count, options.workers)
     found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in SUITES}
     text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
     print(text)

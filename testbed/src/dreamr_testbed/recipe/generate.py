@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from dreamr.evaluation.tasks import MARKER, Problem
-from dreamr_testbed.recipe.examples import ExampleMaker, normalised
+from dreamr.evaluation.tasks import MARKER
+from dreamr_testbed.recipe.collate import normalized
+from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.tokens import DELIMITER
+from dreamr_testbed.suites import Problem
 
 LONGEST = 420  # tokens of a solution; the longest reference has fewer
 
@@ -45,7 +47,7 @@ def solve(
     pad = int(tokenizer.pad_token_id)
     device = next(model.parameters()).device
     if pictures is None:
-        pictures = normalised([np.asarray(problem.picture) for problem in problems])
+        pictures = normalized([np.asarray(problem.picture) for problem in problems])
     ids = torch.tensor([[pad] * (size - len(p)) + p for p in prompts], device=device)
     written = model.generate(
         input_ids=ids,

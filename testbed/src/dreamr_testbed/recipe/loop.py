@@ -13,20 +13,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
-from dreamr.evaluation.tasks import GRID, SUITES, Problem, Split, make_problem
+from dreamr.evaluation.tasks import Split
+from dreamr_testbed.recipe.collate import collate, normalized
+from dreamr_testbed.recipe.data_mix import DataMix
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
-from dreamr_testbed.recipe.examples import (
-    IGNORE,
-    DataMix,
-    Example,
-    ExampleMaker,
-    collate,
-    normalised,
-)
+from dreamr_testbed.recipe.examples import IGNORE, Example, ExampleMaker
 from dreamr_testbed.recipe.mistakes import Mistake
 from dreamr_testbed.recipe.muon import Muon
-from dreamr_testbed.recipe.stages import Stage
+from dreamr_testbed.recipe.plan import Stage
 from dreamr_testbed.recipe.team import ALONE, Team
+from dreamr_testbed.suites import GRID, SUITES, Problem, make_problem
 
 Batch = dict[str, torch.Tensor]
 POOL = 16  # batches drawn at a time and bucketed by length
@@ -117,7 +113,7 @@ class ErrorHead(nn.Module):
 
 
 def reasoning_loss(
-    model: LlavaForConditionalGeneration, batch: Batch, doubt: ErrorHead
+    model: LlavaForConditionalGeneration, batch: Batch, error_head: ErrorHead
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted mean loss a token, and the parts of it for the curves."""
     labelled = batch["labels"] != IGNORE
@@ -135,7 +131,7 @@ def reasoning_loss(
         parts["judge_loss"] = losses[judged].mean().item()
         parts["judge"] = right[judged].float().mean().item()
     if (batch["marks"] != IGNORE).any():
-        doubted, parts["doubt"] = doubt.loss(below, batch["marks"])
+        doubted, parts["error_head"] = error_head.loss(below, batch["marks"])
         loss = loss + doubted
     return loss, parts
 
@@ -145,12 +141,12 @@ class SampleSource:
     """What the examples of a stage are drawn with."""
 
     maker: ExampleMaker
-    diet: DataMix
+    data_mix: DataMix
     mistakes: Sequence[Mistake] = ()
 
 
 def batches(
-    kitchen: SampleSource, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
+    source: SampleSource, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
 ) -> Iterator[Batch]:
     """Endless batches from batch `start` on; any run from the same place sees the same ones.
 
@@ -161,7 +157,7 @@ def batches(
     while True:
         rng = Random(f"{stage.name}/{seed}/{pool}")
         progress = min(1.0, pool * POOL / stage.steps)
-        examples = [_draw(kitchen, stage, rng, progress) for _ in range(POOL * stage.batch)]
+        examples = [_draw(source, stage, rng, progress) for _ in range(POOL * stage.batch)]
         examples.sort(key=len)
         groups = [examples[i : i + stage.batch] for i in range(0, len(examples), stage.batch)]
         rng.shuffle(groups)
@@ -170,29 +166,29 @@ def batches(
         pool, skip = pool + 1, 0
 
 
-def _draw(kitchen: SampleSource, stage: Stage, rng: Random, progress: float) -> Example:
-    maker, diet = kitchen.maker, kitchen.diet
+def _draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> Example:
+    maker, mix = source.maker, source.data_mix
     if stage.kind == "drill":
-        return _draw_drill(kitchen, rng)
-    if kitchen.mistakes and rng.random() < stage.errors:
-        mistake = rng.choice(kitchen.mistakes)
-        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, diet, rng)
+        return _draw_drill(source, rng)
+    if source.mistakes and rng.random() < stage.errors:
+        mistake = rng.choice(source.mistakes)
+        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, mix, rng)
     if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
-        return _draw_drill(kitchen, rng)
+        return _draw_drill(source, rng)
     easy = stage.easy + (1 / 3 - stage.easy) * progress
     problem = draw_problem(rng, easy, stage.shares)
     while problem.kind in stage.seldom and rng.random() < 0.8:
         problem = draw_problem(rng, easy, stage.shares)
     if rng.random() < stage.reading:
         return maker.reading(problem)
-    return maker.solution(problem, diet, rng)
+    return maker.solution(problem, mix, rng)
 
 
-def _draw_drill(kitchen: SampleSource, rng: Random) -> Example:
+def _draw_drill(source: SampleSource, rng: Random) -> Example:
     """A drill; for models that are to judge, one of judging half of the time."""
-    if kitchen.diet.branches and rng.random() < 0.5:
-        return kitchen.maker.judged_drill(draw_judged_drill(rng), kitchen.diet)
-    return kitchen.maker.drill(draw_drill(rng))
+    if source.data_mix.branches and rng.random() < 0.5:
+        return source.maker.judged_drill(draw_judged_drill(rng), source.data_mix)
+    return source.maker.drill(draw_drill(rng))
 
 
 def draw_problem(
@@ -230,7 +226,7 @@ class PatchHead(nn.Module):
         return [first, second, places // GRID, places % GRID]
 
 
-def sight_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def patch_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All words that patches are named by, first and second of the pair."""
     rng = Random("words")
     first: set[str] = {""}
@@ -242,15 +238,15 @@ def sight_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(sorted(first)), tuple(sorted(second))
 
 
-def sight_loss(
-    model: LlavaForConditionalGeneration, sight: PatchHead, problems: Sequence[Problem]
+def patch_loss(
+    model: LlavaForConditionalGeneration, patch_head: PatchHead, problems: Sequence[Problem]
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of naming all patches of some problems' pictures."""
     device = next(model.parameters()).device
-    pixels = normalised([np.asarray(problem.picture) for problem in problems]).to(device)
+    pixels = normalized([np.asarray(problem.picture) for problem in problems]).to(device)
     with precision(device):
-        scores = sight(see(model, pixels))
-    answers = [answer.to(device) for answer in sight.answers(problems)]
+        scores = patch_head(see(model, pixels))
+    answers = [answer.to(device) for answer in patch_head.answers(problems)]
     loss = sum(
         (
             cross_entropy(s.float().flatten(0, 1), a.flatten())
@@ -327,7 +323,7 @@ def rate_at(stage: Stage, step: int) -> float:
 def solved(
     model: LlavaForConditionalGeneration,
     maker: ExampleMaker,
-    diet: DataMix,
+    mix: DataMix,
     pad: int,
     count: int = 96,
 ) -> dict[str, float]:
@@ -336,8 +332,8 @@ def solved(
     That is what greedy decoding writes, so it bounds accuracy from below at a hundredth of the
     cost. Each step is in the style that the model begins most often.
     """
-    ends, between = (diet.ends, diet.between) if diet.begins_wordy else (0.0, 0.0)
-    diet = replace(diet, ends=round(ends), between=round(between), slips=0)
+    ends, between = (mix.ends, mix.between) if mix.begins_wordy else (0.0, 0.0)
+    mix = replace(mix, ends=round(ends), between=round(between), slips=0)
     scores: dict[str, float] = {}
     device = next(model.parameters()).device
     for suite in SUITES:
@@ -345,7 +341,7 @@ def solved(
         for first in range(0, count, 32):
             rng = Random(f"solved/{suite}/{first}")
             problems = [make_problem(suite, "test", 10_000 + first + i) for i in range(32)]
-            examples = [maker.solution(problem, diet, rng) for problem in problems]
+            examples = [maker.solution(problem, mix, rng) for problem in problems]
             batch = {k: v.to(device) for k, v in collate(examples, pad).items()}
             with torch.no_grad(), precision(device):
                 logits, labelled = predictions(model, batch)

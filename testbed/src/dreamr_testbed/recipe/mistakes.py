@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from dreamr.evaluation.tasks import LEVELS, SUITES, Problem, make_problem
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import first_wrong, solve
 from dreamr_testbed.recipe.models import load_model
+from dreamr_testbed.suites import LEVELS, SUITES, Problem, make_problem
 
 
 @dataclass(frozen=True, slots=True)

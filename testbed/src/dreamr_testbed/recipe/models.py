@@ -16,8 +16,8 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from dreamr.evaluation.tasks import GRID, PATCH, SIDE
 from dreamr_testbed.recipe.tokens import END, IMAGE, PAD
+from dreamr_testbed.suites import GRID, PATCH, SIDE
 
 IMAGE_TOKENS = GRID * GRID
 CONTEXT = 1024
@@ -35,12 +35,6 @@ class Size:
     kv_heads: int
     tower_layers: int
     tower_width: int
-
-
-SIZES = {
-    "target": Size(12, 256, 640, heads=8, kv_heads=2, tower_layers=4, tower_width=128),
-    "draft": Size(2, 128, 384, heads=4, kv_heads=2, tower_layers=3, tower_width=96),
-}
 
 
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:

@@ -1,8 +1,8 @@
 """Muon for matrices (Jordan et al. 2024, scaled as in arXiv 2502.16982), shared by a team.
 
-As in torch.optim.Muon, but for two things. That one orthogonalises in bfloat16, which takes
+As in torch.optim.Muon, but for two things. That one orthogonalizes in bfloat16, which takes
 twelve times as long as float32 on processors without it: 15 s a step for the target. And in a
-team each process orthogonalises a part of the matrices only.
+team each process orthogonalizes a part of the matrices only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
     """About the nearest orthogonal matrix: the same directions, singular values near 1."""
     a, b, c = COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -31,7 +31,7 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised, at a scale that lets it share AdamW's learning rate.
+    """Momentum, orthogonalized, at a scale that lets it share AdamW's learning rate.
 
     Args:
         groups: parameter groups of matrices, each possibly with a rate `lr` of its own.
@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
         updates = [self._heading(p, group["momentum"]) for p, group in moved]
         for at, update in enumerate(updates):
             mine = at % self.team.size == self.team.rank
-            updates[at] = orthogonalised(update) if mine else torch.zeros_like(update)
+            updates[at] = orthogonalized(update) if mine else torch.zeros_like(update)
         self.team.add(updates)
         for (p, group), update in zip(moved, updates, strict=True):
             p.mul_(1.0 - group["lr"] * group["weight_decay"])

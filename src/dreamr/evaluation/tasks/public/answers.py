@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dreamr.evaluation.tasks.problem import MARKER
+from dreamr.evaluation.tasks.answer import MARKER
 
 _MARKER = re.compile(re.escape(MARKER.rstrip(":")) + r"\s*\**\s*:", re.IGNORECASE)
 _EDGES = " \t\n*_`$\"'"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
+from dreamr.evaluation.tasks.answer import MARKER
 from dreamr.evaluation.tasks.item import BadData
-from dreamr.evaluation.tasks.problem import MARKER
 
 LETTER = "the letter of the right choice"
 VALUE = "the value alone"

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
-from dreamr.evaluation.tasks.docmath import PEOPLE
-from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
+from dreamr_testbed.suites.docmath import PEOPLE
+from dreamr_testbed.suites.problem import ReferenceStep, look_for
 
 MOST = 4  # apples in one panel
 THINGS = ("ring", "key", "coin", "ball")
@@ -273,7 +273,7 @@ class Race:
 
 
 def _cast(rng: Random, count: int) -> Cast:
-    colours = [c for c in COLOURS if c != "black"]
+    colours = [c for c in COLORS if c != "black"]
     return tuple(zip(rng.sample(PEOPLE, count), rng.sample(colours, count), strict=True))
 
 
@@ -295,7 +295,7 @@ def _gifts(rng: Random, level: int) -> Gifts:
 
 
 def _cups(rng: Random, level: int) -> Cups:
-    cups = tuple(rng.sample(tuple(COLOURS), 3 if level < 3 else 4))
+    cups = tuple(rng.sample(tuple(COLORS), 3 if level < 3 else 4))
     thing, start, end = rng.choice(THINGS), rng.choice(cups), rng.choice(cups)
     while True:  # every cup is as likely to be the last: the text alone tells nothing
         pairs = (rng.sample(cups, 2) for _ in range({1: 2, 2: 3, 3: 4}[level]))

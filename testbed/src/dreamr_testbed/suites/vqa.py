@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
-from dreamr.evaluation.tasks.problem import ReferenceStep
+from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
+from dreamr_testbed.suites.problem import ReferenceStep
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ("small", "big")
@@ -238,7 +238,7 @@ def _paint_cell(canvas: Canvas, r: int, c: int, cell: Cell) -> None:
 
 
 def _random_cell(rng: Random) -> Cell:
-    return rng.choice(SIZES), rng.choice(tuple(COLOURS)), rng.choice(SHAPES)
+    return rng.choice(SIZES), rng.choice(tuple(COLORS)), rng.choice(SHAPES)
 
 
 def _nearly(cell: Cell, rng: Random) -> Cell:
@@ -255,14 +255,14 @@ def _random_board(rng: Random, count: int, favour: tuple[str, ...]) -> Board:
         if rng.random() < 0.45:
             word = rng.choice(favour) if favour else ""
             size = word if word in SIZES else size
-            colour = word if word in COLOURS else colour
+            colour = word if word in COLORS else colour
             shape = word if word in SHAPES else shape
         cells[at] = (size, colour, shape)
     return tuple(tuple(cells[3 * r : 3 * r + 3]) for r in range(3))
 
 
 def _count(rng: Random, shapes: int) -> Count:
-    word = rng.choice((*COLOURS, *SHAPES, *SIZES))
+    word = rng.choice((*COLORS, *SHAPES, *SIZES))
     wanted = rng.randint(0, min(5, shapes))
     while True:
         scene = Count(_random_board(rng, shapes, (word,)), word)
@@ -271,7 +271,7 @@ def _count(rng: Random, shapes: int) -> Count:
 
 
 def _compare(rng: Random, shapes: int) -> Compare:
-    pool = rng.choice((tuple(COLOURS), SHAPES))
+    pool = rng.choice((tuple(COLORS), SHAPES))
     first, second = rng.sample(pool, 2)
     wanted = rng.randint(0, min(3, shapes - 1))
     while True:

@@ -19,7 +19,7 @@ GRID = SIDE // PATCH
 NOTHING = ("", "")
 
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold")
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
     "blue": (38, 84, 210),
     "green": (30, 150, 60),
@@ -31,7 +31,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    path = files("dreamr.evaluation.tasks") / "fonts" / f"{name}.ttf"
+    path = files("dreamr_testbed.suites") / "fonts" / f"{name}.ttf"
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -69,7 +69,7 @@ class Canvas:
 
     def shape(self, x: float, y: float, radius: float, shape: str, colour: str) -> None:
         """Draw a filled shape around a point (pixels)."""
-        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLOURS[colour])
+        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLORS[colour])
         if shape == "circle":
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
             return
@@ -80,7 +80,7 @@ class Canvas:
 
     def bar(self, box: tuple[float, float, float, float], colour: str) -> None:
         """Draw a filled box (left, top, right, bottom in pixels)."""
-        self._draw.rectangle(box, fill=COLOURS[colour])
+        self._draw.rectangle(box, fill=COLORS[colour])
 
     def line(self, points: tuple[float, float, float, float], *, light: bool = False) -> None:
         """Draw a ruled line."""

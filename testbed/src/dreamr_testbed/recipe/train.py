@@ -1,8 +1,8 @@
 """The recipe of the embedded pair, from nothing to saved checkpoints.
 
-    python -m dreamr_testbed.recipe.recipe target --out runs/target
+    python -m dreamr_testbed.recipe target --out runs/target
 
-Runs the stages of `RECIPES` in order, checkpoints every few minutes, logs curves to CSV, and
+Runs the stages of `recipe.toml` in order, checkpoints every few minutes, logs curves to CSV, and
 goes on from the last checkpoint when started again. `--workers 2` trains on two cores, each with
 its part of every batch. Unchanged on a GPU (`--device cuda`).
 `--blind` trains on blank pictures: what such a model answers can be answered from the text alone.
@@ -28,20 +28,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from dreamr.evaluation.tasks import MARKER, SUITES, make_problem
-from dreamr_testbed.recipe import loop as _loop
-from dreamr_testbed.recipe import mistakes
+from dreamr.evaluation.tasks import MARKER
+from dreamr_testbed.recipe import loop, mistakes
 from dreamr_testbed.recipe.comparer import compare
-from dreamr_testbed.recipe.examples import DATA_MIXES, READ, ExampleMaker
-from dreamr_testbed.recipe.models import (
-    SIZES,
-    Size,
-    build_model,
-    build_processor,
-    grow,
-    load_model,
-)
-from dreamr_testbed.recipe.stages import RECIPES, Stage
+from dreamr_testbed.recipe.examples import READ, ExampleMaker
+from dreamr_testbed.recipe.models import Size, build_model, build_processor, grow, load_model
+from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
 from dreamr_testbed.recipe.tokens import (
     CHAT_TEMPLATE,
@@ -53,6 +45,7 @@ from dreamr_testbed.recipe.tokens import (
     SCORE_QUESTION,
     train_tokenizer,
 )
+from dreamr_testbed.suites import SUITES, make_problem
 
 LOOK_EVERY = 250  # steps between two looks at fresh problems
 SAVE_EVERY = 50  # and between two checkpoints
@@ -74,12 +67,12 @@ def corpus(count: int = 2000) -> list[str]:
     return texts
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(recipe: Recipe) -> str:
     """A hash of everything in the recipe that decides what a model becomes."""
     parts = {
-        "size": asdict(SIZES[name]),
-        "stages": [asdict(stage) for stage in RECIPES[name]],
-        "diet": asdict(DATA_MIXES[name]),
+        "size": asdict(recipe.size),
+        "stages": [asdict(stage) for stage in recipe.stages],
+        "diet": asdict(recipe.data_mix),  # the key is hashed too, in models that are saved already
         "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -88,33 +81,34 @@ def fingerprint(name: str) -> str:
 class Training:
     """One model on its way through the stages; everything that a checkpoint holds."""
 
-    def __init__(self, options: argparse.Namespace, team: Team = ALONE) -> None:
-        name, out = options.name, options.out
-        self.name, self.out, self.seed, self.team = name, out, options.seed, team
+    def __init__(self, recipe: Recipe, options: argparse.Namespace, team: Team = ALONE) -> None:
+        out = options.out
+        self.recipe, self.out, self.seed, self.team = recipe, out, options.seed, team
         self.device = torch.device(options.device)
         self.compiled, self.blind = options.compile, options.blind
         torch.manual_seed(options.seed)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
         self.maker = ExampleMaker(self.tokenizer)
-        self.diet = DATA_MIXES[name]
         pool = out / "mistakes.jsonl"
         self.mistakes = mistakes.read(pool) if pool.exists() else []
         self.stage, self.step = 0, 0
-        self.model = self._fresh(RECIPES[name][0])
+        self.model = self._fresh(recipe.stages[0].layers)
         self.state: dict[str, Any] = {}
         self._load()
 
-    def _fresh(self, stage: Stage) -> LlavaForConditionalGeneration:
-        size = _at_depth(self.name, stage.layers)
-        model = build_model(size, self.tokenizer)
+    def _fresh(self, layers: int) -> LlavaForConditionalGeneration:
+        model = build_model(self._at_depth(layers), self.tokenizer)
         model.set_attn_implementation(self._attention)
         return model.to(self.device)
+
+    def _at_depth(self, layers: int) -> Size:
+        return replace(self.recipe.size, layers=layers)
 
     @property
     def _attention(self) -> str:
         """The plain one is faster at these lengths where a CPU multiplies in bfloat16."""
-        plain = self.device.type == "cpu" and _loop.has_bfloat16(self.device)
+        plain = self.device.type == "cpu" and loop.has_bfloat16(self.device)
         return "eager" if plain else "sdpa"
 
     def _load(self) -> None:
@@ -125,7 +119,7 @@ class Training:
         self.stage, self.step = saved["stage"], saved["step"]
         layers = saved["layers"]
         if layers != self.model.config.text_config.num_hidden_layers:
-            self.model = self._fresh(Stage("", "reason", 0, 0, 0, layers=layers))
+            self.model = self._fresh(layers)
         self.model.load_state_dict(saved["model"])
         self.state = saved["state"]
 
@@ -137,9 +131,9 @@ class Training:
         """
         if (self.out / "checkpoint.pt").exists():
             return
-        names = [known.name for known in RECIPES[self.name]]
+        names = [known.name for known in self.recipe.stages]
         if stage not in names:
-            raise SystemExit(f"no stage {stage!r}; {self.name} has {', '.join(names)}")
+            raise SystemExit(f"no stage {stage!r}; the recipe has {', '.join(names)}")
         self.stage = names.index(stage)
         self.model = load_model(folder).to(self.device)
         self.model.set_attn_implementation(self._attention)
@@ -162,11 +156,11 @@ class Training:
 
     def run(self) -> None:
         """All stages that are left."""
-        stages = RECIPES[self.name]
+        stages = self.recipe.stages
         while self.stage < len(stages):
             stage = stages[self.stage]
             torch.manual_seed(1000 * self.seed + self.stage)  # whatever came before the stage
-            size = _at_depth(self.name, stage.layers)
+            size = self._at_depth(stage.layers)
             if stage.kind == "compare":
                 self._change(self._compare(stage, size))
             elif stage.layers != self.model.config.text_config.num_hidden_layers:
@@ -187,33 +181,33 @@ class Training:
 
     def _compare(self, stage: Stage, size: Size) -> LlavaForConditionalGeneration:
         rng = Random(f"{stage.name}/{self.seed}")
-        diet = replace(self.diet, branches=1, slips=60)
+        mix = replace(self.recipe.data_mix, branches=1, slips=60)
         problems = (
-            _loop.draw_problem(rng, stage.easy, stage.shares)
+            loop.draw_problem(rng, stage.easy, stage.shares)
             for _ in range(stage.steps * stage.batch)
         )
-        examples = [self.maker.solution(problem, diet, rng) for problem in problems]
+        examples = [self.maker.solution(problem, mix, rng) for problem in problems]
         grown = compare(self.model.cpu(), size, self.maker, examples, stage.frozen)
         self.team.agree(grown.parameters())
         return grown
 
     def _see(self, stage: Stage) -> None:
         width = self.model.config.text_config.hidden_size
-        sight = _loop.PatchHead(width, _loop.sight_words()).to(self.device)
-        extra = list(sight.parameters())
-        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
-        self._restore(optimizers, sight)
+        patch_head = loop.PatchHead(width, loop.patch_words()).to(self.device)
+        extra = list(patch_head.parameters())
+        optimizers = loop.optimizers(self.model, extra, stage, self.team)
+        self._restore(optimizers, patch_head)
         for step in range(self.step, stage.steps):
             rng = Random(f"see/{self.seed}/{step}")
-            problems = [_loop.draw_problem(rng, 1 / 3) for _ in range(stage.batch)]
-            loss, parts = _loop.sight_loss(self.model, sight, self.team.part(problems))
+            problems = [loop.draw_problem(rng, 1 / 3) for _ in range(stage.batch)]
+            loss, parts = loop.patch_loss(self.model, patch_head, self.team.part(problems))
             fall = min(1.0, 2.0 * (1.0 - step / stage.steps))
-            self._update(optimizers, loss, _loop.rate_at(stage, step) * fall)
+            self._update(optimizers, loss, loop.rate_at(stage, step) * fall)
             if step % 50 == 0:
                 self._log(stage, parts)
             self.step = step + 1
             if self.step % SAVE_EVERY == 0:
-                self.save(optimizers, sight.state_dict())
+                self.save(optimizers, patch_head.state_dict())
 
     def _reason(self, stage: Stage) -> None:
         began = self.out / "began.pt"
@@ -225,25 +219,25 @@ class Training:
             _blend(self.model, saved, stage.blend)
 
     def _train(self, stage: Stage) -> None:
-        doubt = _loop.ErrorHead(self.model.config.text_config.hidden_size).to(self.device)
-        extra = list(doubt.parameters())
-        _loop.freeze(self.model, stage.frozen)
-        optimizers = _loop.optimizers(self.model, extra, stage, self.team)
-        self._restore(optimizers, doubt)
+        error_head = loop.ErrorHead(self.model.config.text_config.hidden_size).to(self.device)
+        extra = list(error_head.parameters())
+        loop.freeze(self.model, stage.frozen)
+        optimizers = loop.optimizers(self.model, extra, stage, self.team)
+        self._restore(optimizers, error_head)
         decoder = self.model.model.language_model
         plain = decoder.forward
         if self.compiled:
             decoder.forward = torch.compile(plain, dynamic=True)
-        diet = stage.diet(self.diet)
-        kitchen = _loop.SampleSource(self.maker, diet, self.mistakes)
-        stream = _loop.batches(kitchen, stage, self.seed, self.step, self.pad, self.team)
+        mix = stage.data_mix(self.recipe.data_mix)
+        source = loop.SampleSource(self.maker, mix, self.mistakes)
+        stream = loop.batches(source, stage, self.seed, self.step, self.pad, self.team)
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
             if self.blind:
                 batch["pixels"].zero_()
-            loss, parts = _loop.reasoning_loss(self.model, batch, doubt)
-            self._update(optimizers, loss, _loop.rate_at(stage, step))
+            loss, parts = loop.reasoning_loss(self.model, batch, error_head)
+            self._update(optimizers, loss, loop.rate_at(stage, step))
             self.step = step + 1
             seen += batch["ids"].numel() * self.team.size
             if self.step % 10 == 0:
@@ -251,16 +245,16 @@ class Training:
                 seen, started = 0, time.monotonic()
                 self._log(stage, parts)
             if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
-                self.save(optimizers, doubt.state_dict())
+                self.save(optimizers, error_head.state_dict())
             if self.step % LOOK_EVERY == 0 or self.step == stage.steps:
                 self._look(stage)
                 started = time.monotonic()
         decoder.forward = plain
-        _loop.freeze(self.model, 0)
+        loop.freeze(self.model, 0)
 
     def _look(self, stage: Stage) -> None:
         if self.team.leads:
-            self._log(stage, _loop.solved(self.model, self.maker, self.diet, self.pad))
+            self._log(stage, loop.solved(self.model, self.maker, self.recipe.data_mix, self.pad))
 
     def _restore(self, optimizers: list[torch.optim.Optimizer], head: torch.nn.Module) -> None:
         for optimizer, state in zip(optimizers, self.state.get("optimizers", []), strict=False):
@@ -304,7 +298,7 @@ class Training:
 
     def export(self, path: Path) -> None:
         """Save the model as a Hugging Face folder that carries the recipe's hash."""
-        self.model.config.dreamr_recipe = fingerprint(self.name)
+        self.model.config.dreamr_recipe = fingerprint(self.recipe)
         self.model.half().save_pretrained(path)
         self.model.float()
         _as_vllm_names_it(path / "model.safetensors")
@@ -332,10 +326,6 @@ def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: flo
     model.load_state_dict({name: torch.lerp(other[name], own[name], share) for name in own})
 
 
-def _at_depth(name: str, layers: int) -> Size:
-    return replace(SIZES[name], layers=layers)
-
-
 def _make_tokenizer(folder: Path, start: Path | None) -> None:
     """The run's tokenizer, made once: of the model that it goes on from, or from the suites."""
     if folder.exists():
@@ -345,9 +335,9 @@ def _make_tokenizer(folder: Path, start: Path | None) -> None:
     source.save_pretrained(folder)
 
 
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, recipe: Recipe) -> None:
     """Refuse what the processes that share a batch cannot do, before anything is written."""
-    smallest = min(stage.batch for stage in RECIPES[options.name])
+    smallest = min(stage.batch for stage in recipe.stages)
     if options.workers < 1:
         parser.error("--workers: at least one process has to train")
     if options.workers > smallest:
@@ -360,8 +350,9 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=sorted(RECIPES))
+    recipes = read_recipes()
+    parser = argparse.ArgumentParser(prog="python -m dreamr_testbed.recipe", description=__doc__)
+    parser.add_argument("name", choices=sorted(recipes))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -373,22 +364,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--blind", action="store_true", help="train on blank pictures")
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
     options = parser.parse_args(arguments)
-    _check(parser, options)
+    recipe = recipes[options.name]
+    _check(parser, options, recipe)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     _make_tokenizer(options.out / "tokenizer", options.start)
-    run_team(options.workers, partial(_train, options))
+    run_team(options.workers, partial(_train, recipe, options))
 
 
-def _train(options: argparse.Namespace, team: Team) -> None:
-    training = Training(options, team)
+def _train(recipe: Recipe, options: argparse.Namespace, team: Team) -> None:
+    training = Training(recipe, options, team)
     if options.start:
-        training.begin_at(options.stage or RECIPES[options.name][0].name, options.start)
+        training.begin_at(options.stage or recipe.stages[0].name, options.start)
     if options.export:
         training.export(options.export)
     else:
         training.run()
-
-
-if __name__ == "__main__":
-    main()

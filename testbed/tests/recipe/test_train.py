@@ -1,6 +1,7 @@
 """The recipe goes on where it was broken off, and saves what any loader reads."""
 
 import argparse
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,36 +10,39 @@ from safetensors.torch import load_file
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed.recipe import recipe
+from dreamr_testbed import PAIR
+from dreamr_testbed.recipe import loop, train
 from dreamr_testbed.recipe.models import Size, load_model
-from dreamr_testbed.recipe.stages import Stage
+from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 
 TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
-SEE = Stage("see", "see", 2, 4, 3e-3, layers=2)
-REASON = Stage("reason", "reason", 2, 4, 3e-3, layers=2)
-COMPARE = Stage("compare", "compare", 1, 4, 0.0, layers=3, frozen=1)
-DEEPER = Stage("judge", "reason", 3, 4, 3e-3, layers=4, frozen=1, decay=True, blend=0.5)
-OPTIONS = argparse.Namespace(name="target", seed=0, device="cpu", compile=False, blind=False)
+SEE = Stage("see", "see", steps=2, batch=4, rate=3e-3, layers=2)
+REASON = Stage("reason", "reason", steps=2, batch=4, rate=3e-3, layers=2)
+COMPARE = Stage("compare", "compare", steps=1, batch=4, rate=0.0, layers=3, frozen=1)
+DEEPER = Stage(
+    "judge", "reason", steps=3, batch=4, rate=3e-3, layers=4, frozen=1, decay=True, blend=0.5
+)
+RECIPES = read_recipes()
+RECIPE = Recipe(TINY, RECIPES["target"].data_mix, (SEE, REASON, COMPARE, DEEPER))
+OPTIONS = argparse.Namespace(seed=0, device="cpu", compile=False, blind=False)
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(recipe.SIZES, "target", TINY)
-    monkeypatch.setitem(recipe.RECIPES, "target", (SEE, REASON, COMPARE, DEEPER))
-    monkeypatch.setattr(recipe, "SAVE_EVERY", 1)
-    monkeypatch.setattr(recipe._loop, "solved", lambda *_: {})  # looks at 288 problems
+def quick(monkeypatch):
+    monkeypatch.setattr(train, "SAVE_EVERY", 1)
+    monkeypatch.setattr(loop, "solved", lambda *_: {})  # looks at 288 problems
 
 
 def training(out, tokenizer):
     tokenizer.save_pretrained(out / "tokenizer")
-    return recipe.Training(argparse.Namespace(**vars(OPTIONS), out=out))
+    return train.Training(RECIPE, argparse.Namespace(**vars(OPTIONS), out=out))
 
 
 def test_a_run_broken_off_anywhere_ends_with_the_weights_of_one_that_was_not(
     tmp_path, tokenizer, monkeypatch
 ):
     training(tmp_path / "whole", tokenizer).run()
-    update, left = recipe.Training._update, [0]
+    update, left = train.Training._update, [0]
 
     def update_or_stop(self, *arguments):
         left[0] -= 1
@@ -46,7 +50,7 @@ def test_a_run_broken_off_anywhere_ends_with_the_weights_of_one_that_was_not(
             raise KeyboardInterrupt
         update(self, *arguments)
 
-    monkeypatch.setattr(recipe.Training, "_update", update_or_stop)
+    monkeypatch.setattr(train.Training, "_update", update_or_stop)
     for steps in (1, 2, 2):
         left[0] = steps
         with pytest.raises(KeyboardInterrupt):
@@ -73,7 +77,9 @@ def test_a_model_that_went_on_from_a_saved_one_loads_like_that_one(tmp_path, tok
 def test_a_stage_that_the_recipe_does_not_have_is_refused_with_those_that_it_has(
     tmp_path, tokenizer
 ):
-    with pytest.raises(SystemExit, match="no stage 'sing'; target has see, reason, compare, judge"):
+    with pytest.raises(
+        SystemExit, match="no stage 'sing'; the recipe has see, reason, compare, judge"
+    ):
         training(tmp_path, tokenizer).begin_at("sing", tmp_path)
 
 
@@ -82,29 +88,39 @@ def test_a_stage_that_the_recipe_does_not_have_is_refused_with_those_that_it_has
     [
         (["--workers", "2", "--device", "cuda"], "--workers"),
         (["--workers", "2", "--threads", "2"], "--threads"),
-        (["--workers", "5"], "batch of 4"),
+        (["--workers", "13"], "batch of 12"),
         (["--workers", "0"], "at least one"),
     ],
 )
 def test_what_workers_cannot_do_is_refused_in_one_line(tmp_path, capsys, arguments, what):
     with pytest.raises(SystemExit) as stopped:
-        recipe.main(["target", "--out", str(tmp_path / "run"), *arguments])
+        train.main(["target", "--out", str(tmp_path / "run"), *arguments])
     assert stopped.value.code == 2
     assert what in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
-def test_a_recipe_has_another_hash_when_anything_in_it_changes(monkeypatch):
-    before = recipe.fingerprint("target")
-    monkeypatch.setitem(
-        recipe.RECIPES, "target", (SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER)
-    )
-    assert recipe.fingerprint("target") != before
+def test_a_recipe_has_another_hash_when_anything_in_it_changes():
+    before = train.fingerprint(RECIPE)
+    slower = replace(RECIPE, stages=(SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER))
+    changed = [
+        slower,
+        replace(RECIPE, size=replace(TINY, width=64)),
+        replace(RECIPE, data_mix=replace(RECIPE.data_mix, slips=1)),
+    ]
+    hashes = {before, *map(train.fingerprint, changed)}
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_embedded_pair_carries_the_hash_of_its_recipe(name):
+    config = json.loads((PAIR / name / "config.json").read_text())
+    assert config["dreamr_recipe"] == train.fingerprint(RECIPES[name])
 
 
 def test_a_blended_stage_ends_between_its_weights_and_those_it_began_with():
     model = torch.nn.Linear(2, 2)
     began = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
     own = model.weight.detach().clone()
-    recipe._blend(model, began, 0.25)
+    train._blend(model, began, 0.25)
     torch.testing.assert_close(model.weight.detach(), 0.25 * own)

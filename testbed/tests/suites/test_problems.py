@@ -7,18 +7,9 @@ from random import Random
 
 import numpy as np
 import pytest
+from dreamr_testbed.suites import GRID, LEVELS, SIDE, SUITES, is_correct, make_problem
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dreamr.evaluation.tasks import (
-    GRID,
-    LEVELS,
-    SIDE,
-    SUITES,
-    extract_answer,
-    is_correct,
-    make_problem,
-)
 
 SUMS = re.compile(r"(\d+) ([-+x]) (\d+) = (-?\d+)")
 OPERATORS = {"+": operator.add, "-": operator.sub, "x": operator.mul}
@@ -103,19 +94,6 @@ def test_no_kind_of_question_has_a_favourite_answer(suite):
 def test_an_unknown_suite_lists_the_known_ones():
     with pytest.raises(KeyError, match="docmath, story, vqa"):
         make_problem("poetry", "test", 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("One.\n\nAnswer: 23", "23"),
-        ("Answer: 1\n\nAnswer: red\nmore", "red"),
-        ("no marker 23", None),
-        ("Answer:", ""),
-    ],
-)
-def test_the_answer_follows_the_last_marker(text, answer):
-    assert extract_answer(text) == answer
 
 
 def test_blanks_case_and_a_full_stop_do_not_matter():

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from PIL import Image
 
-from dreamr.evaluation.tasks.canvas import Canvas
-
-Split = Literal["train", "test"]
-MARKER = "Answer:"
+from dreamr.evaluation.tasks import MARKER, Split, extract_answer
+from dreamr_testbed.suites.canvas import Canvas
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +94,6 @@ class Problem:
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
         return self.scene.steps
-
-
-def extract_answer(text: str) -> str | None:
-    """The answer that a completion gives: what follows its last marker, None without marker."""
-    _, marker, rest = text.rpartition(MARKER)
-    return rest.strip().split("\n")[0] if marker else None
 
 
 def is_correct(problem: Problem, text: str) -> bool:

@@ -1,0 +1,46 @@
+"""Batches of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dreamr_testbed.recipe.examples import IGNORE, Example
+
+
+def normalized(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    """Pictures (H, W, 3) as the tower takes them: (B, 3, H, W) between -1 and 1."""
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return (pixels.float() / 127.5 - 1.0).contiguous()
+
+
+def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
+    """Tensors of a batch: pixels (B, 3, H, W), the rest (B, T), mask (B, 1, T, T), True = sees."""
+    size = max(len(example) for example in examples)
+
+    def stack(name: str, fill: float, dtype: torch.dtype) -> torch.Tensor:
+        rows = [[*getattr(e, name), *[fill] * (size - len(e))] for e in examples]
+        return torch.tensor(rows, dtype=dtype)
+
+    segments = stack("segments", -1, torch.long)
+    return {
+        "pixels": normalized([example.picture for example in examples]),
+        "ids": stack("ids", pad, torch.long),
+        "positions": stack("positions", 0, torch.long),
+        "labels": stack("labels", IGNORE, torch.long),
+        "weights": stack("weights", 0.0, torch.float32),
+        "segments": segments,
+        "marks": stack("marks", IGNORE, torch.long),
+        "mask": _mask(segments, stack("cuts", 0, torch.long)),
+    }
+
+
+def _mask(segments: torch.Tensor, cuts: torch.Tensor) -> torch.Tensor:
+    size = segments.shape[1]
+    index = torch.arange(size)
+    own = (segments[:, :, None] == segments[:, None, :]) & (index[None, :] <= index[:, None])
+    trunk = (segments == 0)[:, None, :] & (index[None, None, :] < cuts[:, :, None])
+    return (own | trunk)[:, None]

@@ -1,0 +1,37 @@
+"""The drawn suites: documents, stories in panels and scenes of shapes, with reference reasoning."""
+
+from dreamr_testbed.suites.canvas import GRID, PATCH, SIDE, Canvas
+from dreamr_testbed.suites.draw import LEVELS, SUITES, make_problem
+from dreamr_testbed.suites.items import (
+    FIRST,
+    ProblemCheck,
+    item_of,
+    load_docmath,
+    load_story,
+    load_suite,
+    load_vqa,
+    reads_as_reference,
+)
+from dreamr_testbed.suites.problem import Problem, ReferenceStep, Scene, is_correct
+
+__all__ = [
+    "FIRST",
+    "GRID",
+    "LEVELS",
+    "PATCH",
+    "SIDE",
+    "SUITES",
+    "Canvas",
+    "Problem",
+    "ProblemCheck",
+    "ReferenceStep",
+    "Scene",
+    "is_correct",
+    "item_of",
+    "load_docmath",
+    "load_story",
+    "load_suite",
+    "load_vqa",
+    "make_problem",
+    "reads_as_reference",
+]

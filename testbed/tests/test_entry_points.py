@@ -1,0 +1,50 @@
+"""What the distribution declares for dreamr to find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dreamr_testbed.suites import FIRST, SUITES
+
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+DECLARED = tomllib.loads(PROJECT.read_text())["project"]["entry-points"]
+
+
+def declared(group: str, name: str) -> Any:
+    return EntryPoint(name, DECLARED[group][name], group).load()
+
+
+def test_every_suite_is_a_task() -> None:
+    assert list(DECLARED["dreamr.tasks"]) == list(SUITES)
+
+
+@pytest.mark.parametrize("task", SUITES)
+def test_a_task_leads_to_a_loader_of_its_suite(task: str) -> None:
+    items = declared("dreamr.tasks", task)(3, 5, "test")
+    assert len(items) == 3
+    assert (items[0].task, items[0].index) == (task, FIRST + 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [
+        ("embedded", ["target", "draft"]),
+        ("embedded-before-sapo", ["target", "draft-before-sapo"]),
+    ],
+)
+def test_a_model_leads_to_its_folder_for_either_role(name: str, folders: list[str]) -> None:
+    found = [declared("dreamr.models", name)(role) for role in ("target", "draft")]
+    assert [folder.name for folder in found] == folders
+    assert all((folder / "model.safetensors").is_file() for folder in found)
+
+
+def test_naming_models_and_tasks_needs_no_torch() -> None:
+    code = "import dreamr_testbed.suites, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

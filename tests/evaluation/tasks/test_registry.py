@@ -1,0 +1,163 @@
+"""Tasks are found by their names: published, installed, added by a plugin, or a file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+from pairs import Pair
+
+from dreamr.cli import main
+from dreamr.conversation import Conversation
+from dreamr.errors import DreamrError
+from dreamr.evaluation.tasks import (
+    BENCHMARKS,
+    LIMIT,
+    BadData,
+    Item,
+    Items,
+    Split,
+    TaskError,
+    UnknownTask,
+    add_task,
+    by_unit,
+    default_tasks,
+    installed_tasks,
+    known_tasks,
+    load,
+    registry,
+)
+
+INSTALL = "pip install 'dreamr[testbed]'"
+
+
+def counted(limit: int, seed: int, split: Split) -> Items:
+    """A loader, as a distribution may declare it: whole numbers, asked about in text."""
+    return Items(range(seed, seed + limit), lambda index: item(split, index))
+
+
+def item(split: Split, index: int, unit: str | None = None) -> Item:
+    return Item(
+        "counted", index, f"{split}/{index}", "number", unit or str(index),
+        Conversation.from_prompt(f"What is {index} + 1?"), str.strip, str(index + 1).__eq__,
+    )  # fmt: skip
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **tasks: str) -> None:
+    """Let only these tasks be installed: entry points of one distribution without a name."""
+    points = EntryPoints(EntryPoint(name, value, "dreamr.tasks") for name, value in tasks.items())
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is installed beside dreamr."""
+    install(monkeypatch)
+
+
+def test_the_test_bed_brings_its_suites() -> None:
+    assert {"docmath", "story", "vqa"} <= set(installed_tasks())
+    assert known_tasks()[: len(installed_tasks())] == default_tasks() == installed_tasks()
+    assert set(BENCHMARKS) <= set(known_tasks())
+
+
+def test_an_installed_task_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, counted=f"{__name__}:counted")
+    assert installed_tasks() == default_tasks() == ("counted",)
+    assert [each.index for each in load("counted", limit=2, seed=7)] == [7, 8]
+    assert load("counted", limit=1, split="train")[0].id == "train/0"
+    assert len(load("counted")) == LIMIT
+    assert list(load("counted")[4:6].numbers) == [4, 5]
+    with pytest.raises(TaskError, match="a task 'counted' already"):
+        add_task("counted", counted)
+
+
+def test_what_a_loader_cannot_be_asked_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, counted=f"{__name__}:counted")
+    for wrong in ({"limit": 0}, {"seed": -1}, {"source": "somewhere"}):
+        with pytest.raises(BadData, match=r"^counted[^\n]*$"):
+            load("counted", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_broken_distribution_is_heard_of_only_where_its_task_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_tasks.py").write_text("raise RuntimeError('half installed')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    install(monkeypatch, lost="broken_tasks:load", counted=f"{__name__}:counted")
+    assert len(load("counted", limit=3)) == 3
+    with pytest.raises(UnknownTask, match="known: counted, lost, mathverse"):
+        load("poetry")
+    with pytest.raises(TaskError, match=r"^task 'lost' of .*broken_tasks:load.*half installed"):
+        load("lost")
+
+
+def test_two_distributions_that_bring_the_same_task_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = EntryPoints(EntryPoint("twin", value, "dreamr.tasks") for value in ("one:a", "two:b"))
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    with pytest.raises(TaskError, match=r"'twin' comes from .*one:a.* and .*two:b"):
+        load("twin")
+
+
+def test_an_unknown_task_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UnknownTask, match=r"no task 'poetry'; known: docmath, .*mathverse"
+    ) as found:
+        load("poetry")
+    assert issubclass(UnknownTask, DreamrError)
+    assert INSTALL not in str(found.value)
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_the_test_bed_its_suites_are_unknown_and_it_says_what_to_install() -> None:
+    assert installed_tasks() == ()
+    with pytest.raises(UnknownTask) as found:
+        load("docmath")
+    assert str(found.value).startswith("no task 'docmath'; known: mathverse, ")
+    assert INSTALL in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["bench", "run", "--out", "bench"],
+        ["calibrate", "--out", "profile.json"],
+        ["train", "record", "--out", "records.jsonl"],
+        ["train", "measure"],
+        ["train", "sapo", "--out", "sapo"],
+    ],
+)
+def test_without_any_task_a_command_says_in_one_line_what_to_install(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command, open_model=Pair()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"dreamr: no task is installed: name one with --task, or {INSTALL}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_for_tasks_imports_none_of_them() -> None:
+    code = (
+        "import sys, dreamr.cli; from dreamr.evaluation.tasks import known_tasks; known_tasks(); "
+        "print([name for name in ('torch', 'numpy', 'dreamr_testbed') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_unit_is_right_where_all_its_items_are() -> None:
+    one, two, other = item("test", 1), item("test", 2, unit="1"), item("test", 3)
+    outcomes = [(one, True), (two, False), (other, False), (other, True)]
+    assert by_unit(outcomes) == {("counted", "1"): False, ("counted", "3"): False}
+    assert by_unit([(one, True), (two, True)]) == {("counted", "1"): True}

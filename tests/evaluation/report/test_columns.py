@@ -2,6 +2,7 @@
 
 import pytest
 
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import (
     GLOSSARY,
     HEADLINE,
@@ -11,7 +12,7 @@ from dreamr.evaluation.report.columns import (
     table,
     times,
 )
-from dreamr.evaluation.report.results import MEAN, figures
+from dreamr.evaluation.report.results import MEAN
 from dreamr.evaluation.report.statistics import Estimate
 from support.samples import make_samples
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dreamr.errors import DreamrError, Unsupported, Unwritable
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.page import (
     ReportError,
     flat,
@@ -21,7 +22,7 @@ from dreamr.evaluation.report.page import (
     write_file,
     write_report,
 )
-from dreamr.evaluation.report.results import Results, figures
+from dreamr.evaluation.report.results import Results
 from dreamr.evaluation.simulator import ideal_seconds
 from support.samples import make_samples, write_folder
 

@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dreamr.evaluation.bench import SAMPLES
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import percent, times
+from dreamr.evaluation.report.methods import rank
 from dreamr.evaluation.report.page import (
     RESULTS,
     Origin,
@@ -22,7 +24,7 @@ from dreamr.evaluation.report.page import (
     load_results,
     load_samples,
 )
-from dreamr.evaluation.report.results import MEAN, Figures, Key, Results, figures, rank
+from dreamr.evaluation.report.results import MEAN, Figures, Key, Results
 from dreamr.evaluation.report.statistics import Estimate
 
 # Of a session, what a figure may depend on; not when it was or how it was called.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.report.aggregate import pairs
 from dreamr.evaluation.report.columns import plain, seconds
-from dreamr.evaluation.report.results import LANES, pairs
+from dreamr.evaluation.report.spans import LANES
 
 ROW, GAP = 26, 8  # pixels of a row, and around a lane's rows
 

@@ -16,10 +16,12 @@ from dreamr._files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.evaluation.report import columns as _columns
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import Table, percent, points, seconds, table, times
 from dreamr.evaluation.report.lanes import charts
-from dreamr.evaluation.report.plots import chosen, draw
-from dreamr.evaluation.report.results import MEAN, Figures, Results, figures
+from dreamr.evaluation.report.plots import draw
+from dreamr.evaluation.report.results import MEAN, Figures, Results
+from dreamr.evaluation.report.step_plots import chosen
 from dreamr.evaluation.simulator import ideal_seconds
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
-from dreamr._side_by_side import side_by_side
+from dreamr._concurrency import gather_bounded
 from dreamr.engines import OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.bench.folder import BenchError, Folder
@@ -117,7 +117,7 @@ class _Bench:
         async def solve(problem: Problem) -> None:
             samples.append(await self._solve(problem.item, block))
 
-        await side_by_side(block.problems, solve, block.concurrency)
+        await gather_bounded(block.problems, solve, block.concurrency)
         return samples
 
     async def _solve(self, item: Item, block: Block) -> Sample:

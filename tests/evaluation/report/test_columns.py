@@ -6,7 +6,7 @@ from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import (
     GLOSSARY,
     HEADLINE,
-    Table,
+    TextTable,
     percent,
     seconds,
     table,
@@ -52,7 +52,7 @@ def test_markdown_has_as_many_cells_in_each_line():
 
 
 def test_markdown_is_that_of_github():
-    assert Table(("a", "b"), (("x", "1"),)).markdown == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert TextTable(("a", "b"), (("x", "1"),)).markdown == "| a | b |\n| --- | ---: |\n| x | 1 |"
 
 
 def test_every_column_is_explained_once():

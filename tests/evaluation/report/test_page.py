@@ -14,7 +14,7 @@ from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.page import (
     ReportError,
     flat,
-    load_origin,
+    load_provenance,
     load_results,
     load_samples,
     markdown,
@@ -172,8 +172,8 @@ class Page(HTMLParser):
 
 
 def page_of(samples, **changes):
-    origin = load_origin(changes.pop("folder"))
-    return render(figures(samples), samples, origin, {"latency": (b"light", b"dark")})
+    provenance = load_provenance(changes.pop("folder"))
+    return render(figures(samples), samples, provenance, {"latency": (b"light", b"dark")})
 
 
 def test_the_page_is_whole_and_loads_nothing(folder):
@@ -217,7 +217,7 @@ def test_a_bench_of_one_method_or_one_task_has_a_page(folder):
 
 
 def test_the_markdown_holds_the_mean_and_each_task(folder):
-    text = markdown(figures(SAMPLES), load_origin(folder))
+    text = markdown(figures(SAMPLES), load_provenance(folder))
     assert re.findall(r"\*\*(\w+)\*\*", text) == ["mean", "docmath", "story", "vqa"]
     assert "commit 0123456789" in text
 

@@ -135,16 +135,16 @@ class Grader:
         self, engine: Engine, item: Item, texts: Sequence[str]
     ) -> tuple[Evidence, ...]:
         """Of all steps; none speaks for those that the target's context has no room for."""
-        asked = list(texts)
-        while asked:
+        pending = list(texts)
+        while pending:
             try:
-                found = await engine.judge(Context(item.conversation), asked, self.gate.query)
+                found = await engine.judge(Context(item.conversation), pending, self.gate.query)
             except ContextTooLong:
-                del asked[len(asked) // 2 :]
+                del pending[len(pending) // 2 :]
                 continue
-            if len(found) != len(asked):
+            if len(found) != len(pending):
                 raise EngineError(
-                    f"{engine.name}: {len(found)} pieces of evidence for {len(asked)} steps"
+                    f"{engine.name}: {len(found)} pieces of evidence for {len(pending)} steps"
                 )
             return found + (_NONE,) * (len(texts) - len(found))
         return (_NONE,) * len(texts)

@@ -126,11 +126,11 @@ class Worker:
 
     def judge(self, many: int, together: bool) -> float:
         """Seconds for all judge calls, of two steps each that were not judged before."""
-        from dreamr.engines.local.ipc import Judge
+        from dreamr.engines.local.ipc import JudgeRequest
 
         number = self._next()
         steps = tuple(step.replace("6", str(number)) for step in STEPS)
-        calls = [Judge(self._next(), key, PREFIX, steps) for key in range(many)]
+        calls = [JudgeRequest(self._next(), key, PREFIX, steps) for key in range(many)]
         return self._time(calls, together)
 
     def _next(self) -> int:

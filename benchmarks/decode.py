@@ -146,11 +146,13 @@ class Workers:
 
     def verdicts(self) -> float:
         """Seconds for a verdict on a step of each."""
-        from dreamr.engines.local.ipc import Judge
+        from dreamr.engines.local.ipc import JudgeRequest
 
         self._sent.clear()
         for key in range(MANY):
-            self._scheduler.handle(Judge(MANY + key, key, (STEP,), (STEP.replace("4", "5"),)))
+            self._scheduler.handle(
+                JudgeRequest(MANY + key, key, (STEP,), (STEP.replace("4", "5"),))
+            )
         start = now()
         self._finish()
         assert len(self._sent) == MANY, self._sent

@@ -24,9 +24,9 @@ async def opened(url: str) -> HttpEngine:
 def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
-            assert engine.facts.server is LLAMA_CPP
-            assert engine.facts.exact
-            assert engine.facts.shown
+            assert engine.server_info.server is LLAMA_CPP
+            assert engine.server_info.exact
+            assert engine.server_info.shown
             stream = engine.stream(Context(QUESTION), SamplingParams(max_tokens=40))
             chunks = [chunk.text async for chunk in stream]
             text = "".join(chunks)

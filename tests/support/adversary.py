@@ -295,42 +295,15 @@ class Adversary:
 
     def obey(self, command: Command) -> None:
         match command:
-            case OpenLane(number, role, prefix, credit, max_tokens, _, begun, resample):
-                assert credit >= 1
-                drafted = len(prefix) - len(self.text)
-                assert max_tokens == self.room(drafted)
-                if not (self.ahead and role == "target"):
-                    assert drafted == 0, "a lane must begin at the frontier"
-                    others = [lane for lane in self.lanes.values() if lane.role == role]
-                    assert all(resample and lane.resample for lane in others), "two at once"
-                assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
-                if begun:
-                    assert role == "draft"
-                    own, _ = self.world.write("target", prefix)
-                    assert own is not None
-                    assert own.text.startswith(begun)
-                if resample:
-                    self.raced = self.raced + 1 if others else 1
-                    assert (role, resample, credit) == ("draft", self.raced, 1)
-                    assert resample <= self.options.resamples, "more tries than were allowed"
-                    assert not self.waiting, "a race while drafted steps wait"
-                self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
-                self.keep_busy(number)
+            case OpenLane():
+                self.open_lane(command)
             case GrantSteps(number, steps):
                 self.lanes[number].credit += steps
                 self.keep_busy(number)
             case CloseLane(number):
                 del self.lanes[number]
-            case Judge(call, _, _, others):
-                assert not self.calls, "two judge calls at once"
-                if self.ahead:
-                    places = dict(self.own)
-                    first = len(self.commits)
-                    assert others == tuple(
-                        places[first + i].text for i in range(len(command.candidates))
-                    )
-                self.ask(command)
-                self.later("judge", Judged(call, self.verdicts(self.calls[call])))
+            case Judge():
+                self.begin_judging(command)
             case ExtendJudge(call, candidates):
                 assert candidates
                 judge = self.calls[call]
@@ -344,16 +317,57 @@ class Adversary:
                 assert position == len(self.commits)
                 if not self.forget_try(step):
                     assert (position, step) == self.waiting.pop(0)
-            case Discard(position, step, "draft"):
-                if not self.forget_try(step):
-                    self.waiting.remove((position, step))
-            case Discard(position, step, _):
-                assert self.ahead or position == len(self.commits)
-                self.own.remove((position, step))
+            case Discard():
+                self.discard(command)
             case Warn(message):
                 self.reports.append(message)
             case Finished():
                 self.finished = command
+
+    def open_lane(self, command: OpenLane) -> None:
+        number, role, prefix = command.lane, command.role, command.prefix
+        credit, begun, resample = command.credit, command.begun, command.resample
+        assert credit >= 1
+        drafted = len(prefix) - len(self.text)
+        assert command.max_tokens == self.room(drafted)
+        if not (self.ahead and role == "target"):
+            assert drafted == 0, "a lane must begin at the frontier"
+            others = [lane for lane in self.lanes.values() if lane.role == role]
+            assert all(resample and lane.resample for lane in others), "two at once"
+        assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
+        if begun:
+            assert role == "draft"
+            own, _ = self.world.write("target", prefix)
+            assert own is not None
+            assert own.text.startswith(begun)
+        if resample:
+            self.raced = self.raced + 1 if others else 1
+            assert (role, resample, credit) == ("draft", self.raced, 1)
+            assert resample <= self.options.resamples, "more tries than were allowed"
+            assert not self.waiting, "a race while drafted steps wait"
+        self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
+        self.keep_busy(number)
+
+    def begin_judging(self, command: Judge) -> None:
+        call = command.call
+        assert not self.calls, "two judge calls at once"
+        if self.ahead:
+            places = dict(self.own)
+            first = len(self.commits)
+            assert command.others == tuple(
+                places[first + i].text for i in range(len(command.candidates))
+            )
+        self.ask(command)
+        self.later("judge", Judged(call, self.verdicts(self.calls[call])))
+
+    def discard(self, command: Discard) -> None:
+        position, step = command.position, command.step
+        if command.source == "draft":
+            if not self.forget_try(step):
+                self.waiting.remove((position, step))
+        else:
+            assert self.ahead or position == len(self.commits)
+            self.own.remove((position, step))
 
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from dreamr import Reasoner, RunOptions
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.load import Load
-from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.options import ServeOptions
 from support.pairs import Pair
 
@@ -128,7 +128,7 @@ class Gateway:
 async def gateway(
     pair: Pair | None = None,
     options: RunOptions | None = None,
-    pictures: Pictures | None = None,
+    media: MediaFetcher | None = None,
     load: Load | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
@@ -136,7 +136,7 @@ async def gateway(
     pair, load = pair or Pair(), load or Load(aware=False)
     allowed = ServeOptions(**limits)
     async with Reasoner(options or RunOptions(deterministic=True), open_model=pair) as reasoner:
-        app = build_app(reasoner, allowed, pictures=pictures, load=load)
+        app = build_app(reasoner, allowed, media=media, load=load)
         yield Gateway(app, reasoner, pair, load)
 
 

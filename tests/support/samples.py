@@ -206,12 +206,12 @@ def write_folder(folder, samples, config="tasks: [docmath, story, vqa]\nseed: 0\
     lines = (json.dumps(sample.to_json()) + "\n" for sample in samples)
     (folder / "samples.jsonl").write_text("".join(lines))
     (folder / "config.yaml").write_text(config)
-    origin = {
+    provenance = {
         "command": "python -m dreamr bench run --limit 20",
         "commit": "0123456789abcdef",
         "packages": {"torch": "2.13.0", "transformers": "5.24.0"},
         "processor": "two cores",
         "weights": {"target": "5e1f", "draft": "0c2a"},
     }
-    (folder / "provenance.json").write_text(json.dumps(origin))
+    (folder / "provenance.json").write_text(json.dumps(provenance))
     return folder

@@ -37,13 +37,13 @@ def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) ->
 async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
     try:
         from dreamr.serving.gateway import listen, serve
-        from dreamr.serving.gateway.keys import Keys, read_keys
+        from dreamr.serving.gateway.keys import ApiKeys, read_keys
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
         ) from error
     console = stderr_console()
-    everybody = Keys(read_keys(gateway)).open
+    everybody = ApiKeys(read_keys(gateway)).open
     _log(console)
 
     def ready(url: str) -> None:

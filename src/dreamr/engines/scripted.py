@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from dreamr.conversation import Conversation, Text
+from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
@@ -38,7 +39,7 @@ def words(text: str) -> Iterator[str]:
 
 
 @dataclass(kw_only=True)
-class ScriptedEngine:
+class ScriptedEngine(ClosingEngine):
     r"""Plays a script, with given latencies, opinions and failures; deterministic.
 
     script: what the model writes. A text is continued wherever the prefix is a beginning of it, and

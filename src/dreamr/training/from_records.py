@@ -15,22 +15,20 @@ from datasets import Dataset, disable_progress_bars
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
-from dreamr._provenance import weights_hash
-from dreamr.engines.local.load import quiet, resolve
+from dreamr.engines.local.load import quiet
 from dreamr.training.errors import BadTraining
-from dreamr.training.folder import RunFolder
 from dreamr.training.options import RecordsOptions
 from dreamr.training.problems import row_of
 from dreamr.training.records import Preference, Record, Records
 from dreamr.training.trl import (
+    LogRows,
     OnStep,
     Resumes,
-    Rows,
+    Training,
     batching,
-    config_file,
     load_processor,
     lora,
-    open_folder,
+    prepare,
     train,
     trl_config,
 )
@@ -80,33 +78,26 @@ def train_from_records(
     """
     quiet()
     disable_progress_bars()
-    learnt = examples(records, options)
-    draft = resolve(RunOptions(draft=options.draft).source("draft").location)
-    given = config_file(options.config)
-    made = {
-        **options.to_json(),
-        "records": records.digest,
-        "draft_weights": weights_hash(Path(draft)),
-        "config": given,
-    }
-    folder = open_folder(out, made)
-    if folder.done:
-        return folder.model
-    processor, sees = load_processor(draft)
+    chosen = examples(records, options)
+    draft = RunOptions(draft=options.draft).source("draft").location
+    training = prepare(options, out, draft, {"records": records.digest})
+    if training.folder.done:
+        return training.folder.model
+    processor, sees = load_processor(training.draft)
     if options.method == "dpo" and not sees:
         # TRL would end the turn behind every step, and teach that.
         raise BadTraining("dpo needs a draft that takes pictures so far: take --method sft")
     kind = {"sft": _Imitating, "dpo": _Preferring}[options.method]
     columns = {**_COLUMNS[options.method], **_ALWAYS}
     trainer: Any = kind(
-        model=draft,
-        args=_config(options, folder, given),
-        train_dataset=_dataset(records, learnt, processor, sees=sees),
+        model=training.draft,
+        args=_config(options, training),
+        train_dataset=_dataset(records, chosen, processor, sees=sees),
         processing_class=processor,
         peft_config=lora(options.lora),
-        callbacks=[Rows(folder, columns, options.batch, on_step)],
+        callbacks=[LogRows(training.folder, columns, options.batch, on_step)],
     )
-    return train(trainer, Path(draft), folder, {options.method: made})
+    return train(trainer, training, options.method)
 
 
 def steps_of(examples: int, options: RecordsOptions) -> int:
@@ -174,7 +165,7 @@ def _dataset(
     return Dataset.from_dict({"number": list(range(len(examples)))}).with_transform(rows)
 
 
-def _config(options: RecordsOptions, folder: RunFolder, given: Mapping[str, Any]) -> Any:
+def _config(options: RecordsOptions, training: Training) -> Any:
     values = {
         **batching(options.batch, options.micro_batch),
         "num_train_epochs": options.epochs,
@@ -186,5 +177,5 @@ def _config(options: RecordsOptions, folder: RunFolder, given: Mapping[str, Any]
         "remove_unused_columns": False,
     }
     if options.method == "dpo":
-        return trl_config(DPOConfig, folder, {**values, "beta": options.beta}, given)
-    return trl_config(SFTConfig, folder, values, given)
+        return trl_config(DPOConfig, training, {**values, "beta": options.beta})
+    return trl_config(SFTConfig, training, values)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dreamr._side_by_side import side_by_side
+from dreamr._concurrency import gather_bounded
 from dreamr.conversation import Conversation, Text
 from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
@@ -15,7 +15,7 @@ from dreamr.gate import Evidence, Gate, RatioGate, StepContext, Verdict
 from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.training.rollout import Reference, Rollout, reasoning
 
-_SIDE_BY_SIDE = 16  # calls under way at each engine
+_CONCURRENCY = 16  # calls under way at each engine
 _NONE = Evidence(0.0, 0.0)
 
 Given = TypeVar("Given")
@@ -77,9 +77,9 @@ class Grader:
             unknown = {
                 _key(one.item): one.item for one in completions if _key(one.item) not in self._known
             }
-            written = await self._side_by_side(list(unknown.values()), lambda x: x, self._solve)
+            written = await self._at_engines(list(unknown.values()), lambda x: x, self._solve)
             self._known.update(zip(unknown, written, strict=True))
-        rollouts = await self._side_by_side(completions, lambda one: one.item, self._grade)
+        rollouts = await self._at_engines(completions, lambda one: one.item, self._grade)
         for one in completions:
             self._engine(one.item).forget(one.item.conversation)
         return rollouts
@@ -87,7 +87,7 @@ class Grader:
     def _engine(self, item: Item) -> Engine:
         return self.targets[item.index % len(self.targets)]
 
-    async def _side_by_side(
+    async def _at_engines(
         self,
         given: Sequence[Given],
         item_of: Callable[[Given], Item],
@@ -101,9 +101,9 @@ class Grader:
                 found[place] = await work(engine, given[place])
 
             its = (i for i, each in enumerate(given) if self._engine(item_of(each)) is engine)
-            await side_by_side(its, one, _SIDE_BY_SIDE)
+            await gather_bounded(its, one, _CONCURRENCY)
 
-        await side_by_side(self.targets, at, len(self.targets))
+        await gather_bounded(self.targets, at, len(self.targets))
         return [found[place] for place in range(len(given))]
 
     async def _grade(self, engine: Engine, one: Completion) -> Rollout:
@@ -135,16 +135,16 @@ class Grader:
         self, engine: Engine, item: Item, texts: Sequence[str]
     ) -> tuple[Evidence, ...]:
         """Of all steps; none speaks for those that the target's context has no room for."""
-        asked = list(texts)
-        while asked:
+        pending = list(texts)
+        while pending:
             try:
-                found = await engine.judge(Context(item.conversation), asked, self.gate.query)
+                found = await engine.judge(Context(item.conversation), pending, self.gate.query)
             except ContextTooLong:
-                del asked[len(asked) // 2 :]
+                del pending[len(pending) // 2 :]
                 continue
-            if len(found) != len(asked):
+            if len(found) != len(pending):
                 raise EngineError(
-                    f"{engine.name}: {len(found)} pieces of evidence for {len(asked)} steps"
+                    f"{engine.name}: {len(found)} pieces of evidence for {len(pending)} steps"
                 )
             return found + (_NONE,) * (len(texts) - len(found))
         return (_NONE,) * len(texts)

@@ -18,7 +18,7 @@ COPIED = 8  # words in a row out of the question are a copy, and all words of a 
 SHORTEST = 4  # fewer words in a row are chance
 
 _WORD = re.compile(r"\w+")
-_TOLD = re.compile(r"\w+|[-+*/=<>]")  # commas tell nothing, signs do
+_CONTENT = re.compile(r"\w+|[-+*/=<>]")  # commas tell nothing, signs do
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -35,13 +35,13 @@ def filler(rollout: Rollout) -> frozenset[int]:
 
     In these the draft collects verdicts on what is surely right.
     """
-    said: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, ...]] = set()
     found = set()
     for place, step in enumerate(rollout.steps):
-        told = tuple(_TOLD.findall(step.text.lower()))
-        if not _WORD.search(step.text) or told in said:
+        content = tuple(_CONTENT.findall(step.text.lower()))
+        if not _WORD.search(step.text) or content in seen:
             found.add(place)
-        said.add(told)
+        seen.add(content)
     if rollout.reference is not None and rollout.reference.steps:
         most = int(MOST_STEPS * len(rollout.reference.steps))
         found.update(range(most, len(rollout.steps)))
@@ -52,9 +52,11 @@ def copies(rollout: Rollout) -> frozenset[int]:
     """Steps that repeat the question, which nobody will call wrong."""
     question = _words(rollout.question)
     size = max(SHORTEST, min(COPIED, len(question)))
-    asked = _runs(question, size)
+    phrases = _runs(question, size)
     return frozenset(
-        place for place, step in enumerate(rollout.steps) if asked & _runs(_words(step.text), size)
+        place
+        for place, step in enumerate(rollout.steps)
+        if phrases & _runs(_words(step.text), size)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dreamr._side_by_side import side_by_side
+from dreamr._concurrency import gather_bounded
 from dreamr.engines import Model, SamplingParams
 from dreamr.evaluation.tasks import Item, Items
 from dreamr.training.grader import Completion, Grader, write
@@ -62,4 +62,4 @@ async def _write(
         draft.engine.forget(item.conversation)
         return completion
 
-    return await side_by_side(items, one, _MOST)
+    return await gather_bounded(items, one, _MOST)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from dreamr._concurrency import gather_bounded
 from dreamr._files import writing
 from dreamr._options import RunOptions
-from dreamr._side_by_side import side_by_side
 from dreamr.engines import OpenModel, open_model
 from dreamr.evaluation.bench import Models
 from dreamr.runner import run
@@ -67,7 +67,7 @@ async def record(
                 done.add(name)
                 on_done(len(done), name)
 
-            await side_by_side(left, solve, most)
+            await gather_bounded(left, solve, most)
 
 
 def _recover(out: Path, method: str) -> set[str]:

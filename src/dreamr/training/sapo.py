@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,23 @@ from trl import GRPOConfig
 from dreamr._provenance import weights_hash
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.local.detokenize import Texts
-from dreamr.engines.local.load import quiet, resolve
+from dreamr.engines.local.load import quiet
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
-from dreamr.training.folder import RunFolder
 from dreamr.training.grader import Completion, Grader
 from dreamr.training.options import SapoOptions
 from dreamr.training.problems import training_problems
+from dreamr.training.rewards import Scheme
 from dreamr.training.rollout import Rollout
 from dreamr.training.trainer import SapoTrainer
 from dreamr.training.trl import (
+    LogRows,
     OnStep,
-    Rows,
+    Training,
     batching,
-    config_file,
     load_processor,
     lora,
-    open_folder,
+    prepare,
     train,
     trl_config,
 )
@@ -82,49 +82,58 @@ def train_sapo(
         task_names(options.task), options.problems, options.seed, options.plugin
     )
     scheme = options.scheme()
-    draft = resolve(options.run_options().source("draft").location)
-    given = config_file(options.config)
-    made = {
-        **options.to_json(),
-        "draft_weights": weights_hash(Path(draft)),
-        "target_weights": weights_hash(Path(options.run_options().source("target").location)),
-        "config": given,
-    }
-    folder = open_folder(out, made)
-    if folder.done:
-        return folder.model
-    processor, sees = load_processor(draft)
+    run_options = options.run_options()
+    target = weights_hash(Path(run_options.source("target").location))
+    training = prepare(
+        options, out, run_options.source("draft").location, {"target_weights": target}
+    )
+    if training.folder.done:
+        return training.folder.model
+    processor, sees = load_processor(training.draft)
+    rows = options.steps * options.batch // options.group
     with _graders(options, open_model) as (portal, models):
-        step_format = models[0].step_format
-        grader = Grader(
-            [model.engine for model in models],
-            RatioGate(options.threshold),
-            step_format,
-            most_tokens=options.max_tokens,
-        )
-
-        def grade(completions: Sequence[Completion]) -> list[Rollout]:
-            return portal.call(grader.grade, completions)
-
-        tokenizer = getattr(processor, "tokenizer", processor)
-        columns = {f"reward_{name}": f"rewards/{name}/mean" for name in scheme.weights}
         trainer = SapoTrainer(
             problems=problems,
-            grade=grade,
+            grade=_grade(options, portal, models),
             scheme=scheme,
-            texts=Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids)),
-            step_format=step_format,
+            texts=_texts(processor),
+            step_format=models[0].step_format,
             step_credit=options.step_credit,
-            model=draft,
-            args=_config(options, folder, given),
-            train_dataset=problems.dataset(
-                options.steps * options.batch // options.group, options.seed, sees=sees
-            ),
+            model=training.draft,
+            args=_config(options, training),
+            train_dataset=problems.dataset(rows, options.seed, sees=sees),
             processing_class=processor,
             peft_config=lora(options.lora),
-            callbacks=[Rows(folder, {**columns, **_COLUMNS}, options.batch, on_step)],
+            callbacks=[LogRows(training.folder, _columns(scheme), options.batch, on_step)],
         )
-        return train(trainer, Path(draft), folder, {"sapo": made})
+        return train(trainer, training, "sapo")
+
+
+def _grade(
+    options: SapoOptions, portal: BlockingPortal, models: Sequence[Model]
+) -> Callable[[Sequence[Completion]], list[Rollout]]:
+    """Grades completions on the event loop of the targets."""
+    grader = Grader(
+        [model.engine for model in models],
+        RatioGate(options.threshold),
+        models[0].step_format,
+        most_tokens=options.max_tokens,
+    )
+
+    def grade(completions: Sequence[Completion]) -> list[Rollout]:
+        return portal.call(grader.grade, completions)
+
+    return grade
+
+
+def _texts(processor: Any) -> Texts:
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids))
+
+
+def _columns(scheme: Scheme) -> dict[str, str]:
+    """Of log.csv, with the names that the trainer's log has for them."""
+    return {**{f"reward_{name}": f"rewards/{name}/mean" for name in scheme.weights}, **_COLUMNS}
 
 
 @contextmanager
@@ -140,7 +149,7 @@ def _graders(
         yield portal, models
 
 
-def _config(options: SapoOptions, folder: RunFolder, given: Mapping[str, Any]) -> GRPOConfig:
+def _config(options: SapoOptions, training: Training) -> GRPOConfig:
     values = {
         **batching(options.batch, options.micro_batch),
         "max_steps": options.steps,
@@ -156,4 +165,4 @@ def _config(options: SapoOptions, folder: RunFolder, given: Mapping[str, Any]) -
         "save_steps": options.save_every,
         "seed": options.seed,
     }
-    return trl_config(GRPOConfig, folder, values, given)
+    return trl_config(GRPOConfig, training, values)

@@ -6,8 +6,9 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from accelerate import PartialState
@@ -19,8 +20,8 @@ from transformers import (
     TrainerCallback,
 )
 
-from dreamr._provenance import provenance
-from dreamr.engines.local.load import one_line, takes_images
+from dreamr._provenance import provenance, weights_hash
+from dreamr.engines.local.load import one_line, resolve, takes_images
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
@@ -85,9 +86,7 @@ def batching(batch: int, micro: int | None) -> dict[str, int]:
     }
 
 
-def trl_config(
-    kind: type[Any], folder: RunFolder, values: Mapping[str, Any], given: Mapping[str, Any]
-) -> Any:
+def trl_config(kind: type[Any], training: Training, values: Mapping[str, Any]) -> Any:
     """A configuration of TRL: what suits all trainings, then `values`, then what the user gave.
 
     Raises:
@@ -97,7 +96,7 @@ def trl_config(
     # In a process of its own a model would else be spread over all devices, the target's too.
     placed = {} if on_cpu or processes() > 1 else {"device_map": {"": 0}}
     usual = {
-        "output_dir": str(folder.checkpoints),
+        "output_dir": str(training.folder.checkpoints),
         "lr_scheduler_type": "linear",
         "save_total_limit": 2,
         "logging_steps": 1,
@@ -108,8 +107,8 @@ def trl_config(
         "disable_tqdm": True,
     }
     try:
-        loading = {**placed, **(given.get("model_init_kwargs") or {})}
-        config = kind(**{**usual, **values, **given, "model_init_kwargs": loading})
+        loading = {**placed, **(training.given.get("model_init_kwargs") or {})}
+        config = kind(**{**usual, **values, **training.given, "model_init_kwargs": loading})
     except (TypeError, ValueError) as error:
         raise BadTraining(f"TRL refuses this configuration: {one_line(error)}") from error
     config._n_gpu = min(1, config.n_gpu)  # never torch's DataParallel
@@ -166,20 +165,75 @@ def open_folder(path: Path, made: Mapping[str, Any]) -> RunFolder:
         return RunFolder(path, made, writes=bool(state.is_main_process))
 
 
-def train(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> Path:
+class TrainingOptions(Protocol):
+    """Options of any way to train."""
+
+    @property
+    def config(self) -> str | None:
+        """A YAML file with fields of TRL's configuration."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that say which training this is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training that has its folder, and no trainer yet.
+
+    draft: the folder of the draft before. made: how the draft comes about, as in config.json.
+    given: fields of TRL's configuration that the user gave.
+    """
+
+    draft: str
+    folder: RunFolder
+    made: Mapping[str, Any]
+    given: Mapping[str, Any]
+
+
+def prepare(
+    options: TrainingOptions, out: Path, draft: str, sources: Mapping[str, Any]
+) -> Training:
+    """Open the folder of a training.
+
+    Args:
+        options: of the training.
+        out: its folder.
+        draft: folder or Hugging Face id.
+        sources: what else the training depends on, under its names in config.json.
+
+    Raises:
+        BadTraining: the folder holds another run, the draft cannot be had, a file is not readable.
+    """
+    draft = resolve(draft)
+    given = config_file(options.config)
+    made = {
+        **options.to_json(),
+        "draft_weights": weights_hash(Path(draft)),
+        **sources,
+        "config": given,
+    }
+    return Training(draft, open_folder(out, made), made, given)
+
+
+def train(trainer: Any, training: Training, method: str) -> Path:
     """Train to the end, from the last whole checkpoint if there is one, and save the draft.
 
     Args:
         trainer: a trainer of TRL.
-        start: the folder of the draft before.
-        folder: of the training.
-        made: how the draft came about, for its training.json.
+        training: what it is for.
+        method: its name in the draft's training.json.
+
+    Returns:
+        The folder of the trained draft.
     """
+    folder = training.folder
     trainer.remove_callback(PrinterCallback)  # the rows say it better
     checkpoint = folder.last_checkpoint()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.accelerator.is_main_process:
-        _save(trainer, start, folder, made)
+        _save(trainer, Path(training.draft), folder, {method: training.made})
     return folder.model
 
 
@@ -203,7 +257,7 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
     part.rename(folder.model)
 
 
-class Rows(TrainerCallback):  # type: ignore[misc]
+class LogRows(TrainerCallback):  # type: ignore[misc]
     """Writes log.csv, and tells whoever watches.
 
     columns: of log.csv, with the name that TRL's log has for each.

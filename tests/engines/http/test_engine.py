@@ -131,9 +131,9 @@ def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None
         content = [{"token": "?", "logprob": logprob} for logprob in logprobs]
         return {"choices": [{"delta": {"content": text}, "logprobs": {"content": content}}]}
 
-    speech = StreamParser()
-    assert speech.hear(event("", -2.0)) is None
-    chunk = speech.hear(event("é", -0.5, -0.25))
+    parser = StreamParser()
+    assert parser.push(event("", -2.0)) is None
+    chunk = parser.push(event("é", -0.5, -0.25))
     assert chunk is not None
     assert (chunk.logprob, chunk.min_logprob) == (-2.75, -2.0)
 
@@ -328,7 +328,7 @@ def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_picture
     picture = read_image(make_problem("vqa", "test", 1).picture)
 
     async def work(engine: HttpEngine) -> None:
-        assert not engine.facts.exact
+        assert not engine.server_info.exact
         talk = Conversation.from_prompt("What?", picture)
         [_ async for _ in engine.stream(Context(talk), SamplingParams())]
 

@@ -12,7 +12,15 @@ from dreamr_testbed import PAIR
 
 from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
-from dreamr.engines.local.ipc import Cancel, Failed, Judge, Judged, Piece, Remember, Stream
+from dreamr.engines.local.ipc import (
+    Cancel,
+    Failed,
+    JudgeReply,
+    JudgeRequest,
+    Piece,
+    Remember,
+    Stream,
+)
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.scheduler import Scheduler
@@ -52,7 +60,7 @@ def texts(sent: list[Any]) -> dict[int, str]:
 
 
 def verdicts(sent: list[Any]) -> dict[int, Any]:
-    return {message.call: message.evidence for message in sent if isinstance(message, Judged)}
+    return {message.call: message.evidence for message in sent if isinstance(message, JudgeReply)}
 
 
 def finish(service: Scheduler) -> int:
@@ -109,7 +117,7 @@ def test_streams_of_one_conversation_share_a_pass_too(text_model: Loaded) -> Non
 def warm(service: Scheduler, sent: list[Any], count: int) -> None:
     """Let each conversation's prompt and prefix be read for judging."""
     for number in range(count):
-        service.handle(Judge(100 + number, number, PREFIX, CANDIDATES[:1]))
+        service.handle(JudgeRequest(100 + number, number, PREFIX, CANDIDATES[:1]))
     finish(service)
     sent.clear()
 
@@ -118,7 +126,7 @@ def test_judge_calls_of_several_conversations_are_one_pass(loaded: Loaded) -> No
     talks = talks_for(loaded, 4)
     service, sent = serve(loaded, talks)
     warm(service, sent, 4)
-    calls = [Judge(n, n, PREFIX[: n % 2], CANDIDATES[: 1 + n % 3]) for n in range(4)]
+    calls = [JudgeRequest(n, n, PREFIX[: n % 2], CANDIDATES[: 1 + n % 3]) for n in range(4)]
     for call in calls:
         service.handle(call)
     with counted_passes(loaded) as passes:
@@ -165,8 +173,8 @@ def test_judging_and_writing_share_a_pass(text_model: Loaded) -> None:
     for number in (0, 1):
         service.handle(Stream(number, number, PREFIX, DRAWN))
         service.work()
-    service.handle(Judge(2, 2, PREFIX, CANDIDATES))
-    service.handle(Judge(3, 3, PREFIX, CANDIDATES))
+    service.handle(JudgeRequest(2, 2, PREFIX, CANDIDATES))
+    service.handle(JudgeRequest(3, 3, PREFIX, CANDIDATES))
     with counted_passes(text_model) as passes:
         service.work()
     assert len(passes) == 1
@@ -179,7 +187,7 @@ def test_a_stream_waits_while_its_own_conversation_is_judged(text_model: Loaded)
     for number in (0, 1):
         service.handle(Stream(number, number, PREFIX, DRAWN))
         service.work()
-    service.handle(Judge(2, 0, PREFIX, CANDIDATES))
+    service.handle(JudgeRequest(2, 0, PREFIX, CANDIDATES))
     service.work()
     assert [message.call for message in sent] == [2, 1]
     service.work()
@@ -228,7 +236,7 @@ def test_sharing_that_fails_with_nobody_to_blame_is_told(
     monkeypatch.setattr(text_model.model, "run_all", broken)
     service, sent = serve(text_model, talks_for(text_model, 2))
     for key in range(2):
-        service.handle(Judge(key, key, PREFIX, CANDIDATES))
+        service.handle(JudgeRequest(key, key, PREFIX, CANDIDATES))
     with pytest.warns(RuntimeWarning, match="passes are not shared: no room"):
         finish(service)
     assert set(verdicts(sent)) == {0, 1}
@@ -240,7 +248,7 @@ def test_a_judge_call_cancelled_between_its_passes_gives_its_branch_back(
     service, sent = serve(text_model, talks_for(text_model, 1), prefill=8)
     service._judging._prefill = 8  # type: ignore[union-attr]
     long = ("Tea costs 3.20 and milk costs 1.45. " * 12,)
-    service.handle(Judge(1, 0, long, CANDIDATES))
+    service.handle(JudgeRequest(1, 0, long, CANDIDATES))
     service.work()
     (branch,) = service.sessions[0].branches
     assert branch.busy
@@ -272,7 +280,7 @@ def test_shorter_dtypes_share_passes_too(family: str, folders: dict[str, Path]) 
     service, sent = serve(model, talks_for(model, 3))
     warm(service, sent, 3)
     for number in range(3):
-        service.handle(Judge(number, number, PREFIX, CANDIDATES))
+        service.handle(JudgeRequest(number, number, PREFIX, CANDIDATES))
     with counted_passes(model) as passes:
         service.work()
     assert len(passes) == 1

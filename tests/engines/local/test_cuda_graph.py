@@ -13,23 +13,23 @@ from dreamr.engines import SamplingParams
 from dreamr.engines.local.cuda_graph import StaticStep
 from dreamr.engines.local.forward_pass import Part
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.model import Model
+from dreamr.engines.local.model import LocalModel
 from support.local_calls import session_of, stream
 from support.local_models import load_from, question_for
 
 
-def row(model: Model, token: int, store: Any) -> Part:
+def row(model: LocalModel, token: int, store: Any) -> Part:
     return Part(model.tokens([token]), model.line(store.length, store.length + 1), store, None)
 
 
-def rows(model: Model, tokens: list[int], store: Any) -> Part:
+def rows(model: LocalModel, tokens: list[int], store: Any) -> Part:
     """As a guess is checked: with a mask, after what is in the store."""
     start, end = store.length, store.length + len(tokens)
     mask = torch.ones((1, 1, len(tokens), end), dtype=torch.bool).tril(start)
     return Part(model.tokens(tokens), model.line(start, end), store, mask)
 
 
-def static_step(model: Model, capacity: int) -> StaticStep:
+def static_step(model: LocalModel, capacity: int) -> StaticStep:
     like = Part(model.tokens([0]), model.line(0, 1), model.new_store(), None)
     return StaticStep(model.hf.get_decoder(), model._shape, capacity, like)
 

@@ -15,14 +15,14 @@ from dreamr.engines.local.cpu.decoder import NumpyDecoder, is_known
 from dreamr.engines.local.forward_pass import Part
 from dreamr.engines.local.judging import block_mask
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.model import Model
+from dreamr.engines.local.model import LocalModel
 from dreamr.engines.local.packed import ATTENTION
 from dreamr.engines.local.torch_decoder import TorchDecoder
 from support.local_calls import CANDIDATES, PREFIX, all_same, judge, session_of, stream
 from support.local_models import FAMILIES, judging, load_from, question_for
 
 
-def passes(model: Model) -> torch.Tensor:
+def passes(model: LocalModel) -> torch.Tensor:
     """Hidden rows of a prompt, of a masked pass behind it, and of a token behind that.
 
     Then those of the last rows alone, in a prompt and in a masked pass.

@@ -17,8 +17,8 @@ from dreamr.engines.local.ipc import (
     Extend,
     Failed,
     Forget,
-    Judge,
-    Judged,
+    JudgeReply,
+    JudgeRequest,
     Piece,
     Remember,
     Stream,
@@ -90,10 +90,11 @@ def test_a_pass_that_nobody_waits_for_any_more_ends_within(serve: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "still_waits", [Stream(2, 0, (), SamplingParams(3)), Judge(2, 0, (), ("Tea is hot.\n\n",))]
+    "still_waits",
+    [Stream(2, 0, (), SamplingParams(3)), JudgeRequest(2, 0, (), ("Tea is hot.\n\n",))],
 )
 def test_a_pass_goes_on_for_the_next_call_of_its_conversation(
-    serve: Open, still_waits: Stream | Judge
+    serve: Open, still_waits: Stream | JudgeRequest
 ) -> None:
     service, _ = serve(peek=lambda: [Cancel(1), still_waits])
     service.handle(Stream(1, 0, (), SamplingParams(50)))
@@ -161,21 +162,21 @@ def test_judging_goes_first(serve: Open) -> None:
     service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.work()
     service.work()
-    service.handle(Judge(2, 0, (), ("Tea.",)))
+    service.handle(JudgeRequest(2, 0, (), ("Tea.",)))
     service.work()
     assert calls(sent) == [1, 2]
-    assert isinstance(sent[-1], Judged)
+    assert isinstance(sent[-1], JudgeReply)
 
 
 def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
     service, sent = serve()
-    service.handle(Judge(1, 0, (), ("One.",)))
+    service.handle(JudgeRequest(1, 0, (), ("One.",)))
     service.handle(Extend(1, ("Two.",)))
     service.handle(Extend(1, ("Three.",)))
     drain(service)
     service.handle(Extend(1, ("Four.",)))
     assert drain(service) == 0
-    service.handle(Judge(2, 0, (), ("One.", "Two.", "Three.")))
+    service.handle(JudgeRequest(2, 0, (), ("One.", "Two.", "Three.")))
     drain(service)
     grown, whole = sent
     assert len(grown.evidence) == 3
@@ -185,7 +186,7 @@ def test_a_judge_call_grows_until_its_turn_and_no_longer(serve: Open) -> None:
 def test_after_verdicts_the_worker_listens_before_it_goes_on(serve: Open) -> None:
     service, _ = serve()
     service.handle(Stream(1, 0, (), SamplingParams(50)))
-    service.handle(Judge(2, 0, (), ("One.",)))
+    service.handle(JudgeRequest(2, 0, (), ("One.",)))
     service.work()
     assert 0 < service.patience < 0.01
     service.work()
@@ -206,7 +207,7 @@ def test_a_cancelled_stream_makes_no_further_token(serve: Open) -> None:
 def test_calls_cancelled_while_they_wait_are_never_begun(serve: Open) -> None:
     service, sent = serve()
     service.handle(Stream(1, 0, (), SamplingParams(50)))
-    service.handle(Judge(2, 0, (), ("Tea.",)))
+    service.handle(JudgeRequest(2, 0, (), ("Tea.",)))
     service.handle(Cancel(1))
     service.handle(Cancel(2))
     assert drain(service) == 0
@@ -227,7 +228,7 @@ def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
     service, sent = serve(conversation(), conversation("See?", picture(1)), ahead=3)
     service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.handle(Stream(2, 1, (), SamplingParams(50)))
-    service.handle(Judge(3, 0, (), ("apple " * 700,)))
+    service.handle(JudgeRequest(3, 0, (), ("apple " * 700,)))
     drain(service)
     failed = {message.call: message for message in sent if isinstance(message, Failed)}
     assert {call: message.kind for call, message in failed.items()} == {
@@ -244,7 +245,7 @@ def test_a_model_that_cannot_tell_the_labels_apart_still_writes(text_model: Load
     judging = judging_or_why_not(text_model, Questions(), alike)
     service = Scheduler(text_model, judging, alike, sent.append)
     service.handle(Remember(0, conversation()))
-    service.handle(Judge(1, 0, (), ("Tea.",)))
+    service.handle(JudgeRequest(1, 0, (), ("Tea.",)))
     service.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(service)
     assert sent[0].kind == "Unsupported"
@@ -309,7 +310,7 @@ def test_a_forgotten_conversation_leaves_memory_at_once(serve: Open) -> None:
     gc.disable()  # what it would have to find, stays in a worker for hours
     try:
         service.handle(Stream(1, 0, (), SamplingParams(3)))
-        service.handle(Judge(2, 0, (), ("Tea.",)))
+        service.handle(JudgeRequest(2, 0, (), ("Tea.",)))
         drain(service)
         (session,) = service.sessions
         left = [weakref.ref(session), *(weakref.ref(b.store) for b in session.branches)]

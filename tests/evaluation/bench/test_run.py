@@ -20,7 +20,7 @@ from dreamr._profiles import model_identities, open_profile
 from dreamr.engines import Failure, Model, ModelSource, OpenModel, ScriptedEngine
 from dreamr.errors import EngineLost, Unsupported, Unwritable
 from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
-from dreamr.evaluation.bench.plan import Block, Problem
+from dreamr.evaluation.bench.plan import Batch, PlannedProblem
 from dreamr.evaluation.report import write_report
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
 from dreamr.gate import CascadeGate, Profile, RatioGate, write_profile
@@ -226,8 +226,8 @@ def test_what_is_done_is_told_without_drawing_its_pictures() -> None:
     def draw(index: int) -> Item:
         raise AssertionError(f"picture {index} was drawn")
 
-    problem = Problem("vqa", Items(range(50_000, 50_003), draw), 1)
-    assert Block("fpsr", 1, (problem,)).keys() == [("vqa", 50_001, "fpsr", 1)]
+    problem = PlannedProblem("vqa", Items(range(50_000, 50_003), draw), 1)
+    assert Batch("fpsr", 1, (problem,)).keys() == [("vqa", 50_001, "fpsr", 1)]
     with pytest.raises(AssertionError, match="picture 50001"):
         problem.item  # noqa: B018
 
@@ -236,7 +236,7 @@ def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(Unsupported, match="'magic'; known: target, draft, token-sd"):
         Plan(("vqa",), ("magic",), 1)
     with pytest.raises(UnknownTask, match="'chess'; known: docmath"):
-        list(Plan(("chess",), ("target",), 1).blocks())
+        list(Plan(("chess",), ("target",), 1).batches())
     with pytest.raises(Unsupported, match="methods: target, target has one of them twice"):
         Plan(("vqa",), ("target", "target"), 1)
     with pytest.raises(Unsupported, match="at least 1"):

@@ -2,16 +2,17 @@
 
 import pytest
 
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import (
     GLOSSARY,
     HEADLINE,
-    Table,
+    TextTable,
     percent,
     seconds,
     table,
     times,
 )
-from dreamr.evaluation.report.results import MEAN, figures
+from dreamr.evaluation.report.results import MEAN
 from dreamr.evaluation.report.statistics import Estimate
 from support.samples import make_samples
 
@@ -51,7 +52,7 @@ def test_markdown_has_as_many_cells_in_each_line():
 
 
 def test_markdown_is_that_of_github():
-    assert Table(("a", "b"), (("x", "1"),)).markdown == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert TextTable(("a", "b"), (("x", "1"),)).markdown == "| a | b |\n| --- | ---: |\n| x | 1 |"
 
 
 def test_every_column_is_explained_once():

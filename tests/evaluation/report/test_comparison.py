@@ -6,9 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.comparison import compare, differences, load_bench
 from dreamr.evaluation.report.page import ReportError
-from dreamr.evaluation.report.results import figures
 from support.samples import make_samples, write_folder
 
 SAMPLES = make_samples(3, methods=("target", "sequential", "fpsr"))

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 import pytest
 
 from dreamr.errors import DreamrError, Unsupported, Unwritable
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.page import (
     ReportError,
     flat,
-    load_origin,
+    load_provenance,
     load_results,
     load_samples,
     markdown,
@@ -21,7 +22,7 @@ from dreamr.evaluation.report.page import (
     write_file,
     write_report,
 )
-from dreamr.evaluation.report.results import Results, figures
+from dreamr.evaluation.report.results import Results
 from dreamr.evaluation.simulator import ideal_seconds
 from support.samples import make_samples, write_folder
 
@@ -171,8 +172,8 @@ class Page(HTMLParser):
 
 
 def page_of(samples, **changes):
-    origin = load_origin(changes.pop("folder"))
-    return render(figures(samples), samples, origin, {"latency": (b"light", b"dark")})
+    provenance = load_provenance(changes.pop("folder"))
+    return render(figures(samples), samples, provenance, {"latency": (b"light", b"dark")})
 
 
 def test_the_page_is_whole_and_loads_nothing(folder):
@@ -216,7 +217,7 @@ def test_a_bench_of_one_method_or_one_task_has_a_page(folder):
 
 
 def test_the_markdown_holds_the_mean_and_each_task(folder):
-    text = markdown(figures(SAMPLES), load_origin(folder))
+    text = markdown(figures(SAMPLES), load_provenance(folder))
     assert re.findall(r"\*\*(\w+)\*\*", text) == ["mean", "docmath", "story", "vqa"]
     assert "commit 0123456789" in text
 

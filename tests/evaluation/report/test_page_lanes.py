@@ -26,7 +26,7 @@ def test_bars_lie_inside_their_lane_and_not_on_each_other(index, method):
     shown = chart("Any", make_sample("vqa", index, "target"), make_sample("vqa", index, method))
     for track in shown.tracks:
         rows = {}
-        for bar in track.blocks:
+        for bar in track.segments:
             assert 0 <= bar.left <= bar.left + bar.width <= 100.01
             assert track.top <= bar.top < track.top + track.height
             assert bar.left >= rows.get(bar.top, 0) - 0.21  # less than anybody sees
@@ -37,6 +37,6 @@ def test_bars_lie_inside_their_lane_and_not_on_each_other(index, method):
 def test_a_bar_says_what_it_was():
     sample = make_sample("docmath", 1, "fpsr")
     shown = chart("Any", make_sample("docmath", 1, "target"), sample)
-    about = [bar.about for track in shown.tracks for bar in track.blocks]
+    about = [bar.about for track in shown.tracks for bar in track.segments]
     assert any("accepted draft" in text and "ratio" in text for text in about)
     assert all(re.search(r"\d m?s\b", text) for text in about)

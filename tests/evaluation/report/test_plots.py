@@ -8,21 +8,13 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from dreamr.evaluation.report.plots import (
-    Theme,
-    _acceptance,
-    _Board,
-    _concurrency,
-    _latency,
-    _speedup_accuracy,
-    _speedup_tasks,
-    _steps,
-    _style,
-    chosen,
-    draw,
-    looks,
-)
-from dreamr.evaluation.report.results import figures
+from dreamr.evaluation.report.aggregate import figures
+from dreamr.evaluation.report.canvas import PlotData, style
+from dreamr.evaluation.report.plots import draw
+from dreamr.evaluation.report.speed_plots import speedup_accuracy, speedup_tasks
+from dreamr.evaluation.report.step_plots import acceptance, chosen, step_lengths
+from dreamr.evaluation.report.theme import Theme, looks
+from dreamr.evaluation.report.time_plots import concurrency, latency
 from support.samples import make_samples
 
 SAMPLES = make_samples(3)
@@ -36,27 +28,27 @@ def test_each_figure_has_its_picture():
     assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in pictures.values())
 
 
-def board_of(samples, dark=False):
-    return _Board(figures(samples), samples, Theme(dark))
+def data_of(samples, dark=False):
+    return PlotData(figures(samples), samples, Theme(dark))
 
 
 def test_what_there_is_nothing_to_draw_of_is_not_drawn():
-    board = board_of(make_samples(2, methods=("target",)))
-    nothing = (_speedup_tasks, _acceptance, _steps, _concurrency)
-    assert [paint(board) for paint in nothing] == [None] * 4
+    data = data_of(make_samples(2, methods=("target",)))
+    nothing = (speedup_tasks, acceptance, step_lengths, concurrency)
+    assert [paint(data) for paint in nothing] == [None] * 4
     assert draw(figures([]), []) == {}
 
 
 def test_problems_side_by_side_have_a_picture_of_their_own():
-    axes = _concurrency(board_of(make_samples(1, concurrencies=(1, 4)))).axes
+    axes = concurrency(data_of(make_samples(1, concurrencies=(1, 4)))).axes
     assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_pictures_for_dark_pages_are_dark(dark):
-    board = board_of(make_samples(1, methods=("target", "fpsr")), dark)
-    with _style(board.theme):
-        figure = _latency(board)
+    data = data_of(make_samples(1, methods=("target", "fpsr")), dark)
+    with style(data.theme):
+        figure = latency(data)
     assert (max(figure.get_facecolor()[:3]) < 0.3) == dark
 
 
@@ -75,17 +67,17 @@ def crowd():
 
 @pytest.mark.parametrize("samples", [SAMPLES, crowd()], ids=["standard", "crowd"])
 def test_names_do_not_lie_on_each_other(samples):
-    board = board_of(samples)
-    with _style(board.theme):
-        axis = _speedup_accuracy(board).axes[0]
+    data = data_of(samples)
+    with style(data.theme):
+        axis = speedup_accuracy(data).axes[0]
         boxes = [Text.get_window_extent(text) for text in axis.texts]  # without its line
     assert len(boxes) >= 6
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
-def test_a_family_has_one_colour_and_its_members_differ():
+def test_a_family_has_one_color_and_its_members_differ():
     found = looks(["fpsr", "fpsr-w4", "sequential", "specreason-7"], Theme())
-    assert found["fpsr"].colour == found["fpsr-w4"].colour != found["sequential"].colour
+    assert found["fpsr"].color == found["fpsr-w4"].color != found["sequential"].color
     assert found["fpsr"].marker != found["fpsr-w4"].marker
     assert found["fpsr"].line != found["fpsr-w4"].line
 

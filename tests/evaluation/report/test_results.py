@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.evaluation.bench import Sample, Span
-from dreamr.evaluation.report.results import MEAN, Results, busy, checkable, figures
+from dreamr.evaluation.report.aggregate import figures
+from dreamr.evaluation.report.results import MEAN, Results
+from dreamr.evaluation.report.spans import busy, checkable
 from support.samples import METHODS, make_sample, make_samples
 
 

@@ -70,7 +70,7 @@ def test_the_targets_pace_is_measured_from_its_first_token_on_without_pauses() -
 def test_the_hedge_goes_first_then_the_window() -> None:
     load = quiet()
     assert levels(load, 20, 0.020, 1.0)[-1] is Level.FULL
-    assert levels(load, 30, 0.026, 1.0)[-1] is Level.NO_HEDGE
+    assert levels(load, 30, 0.026, 1.0)[-1] is Level.NO_FALLBACK
     assert levels(load, 30, 0.050, 1.0)[-1] is Level.SMALL_WINDOW
     assert levels(load, 60, 0.020, 1.0)[-1] is Level.FULL
 

@@ -13,8 +13,8 @@ import pytest
 from dreamr.conversation import Conversation, Image, Text
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.media import Pictures
-from dreamr.serving.gateway.request import ParsedMessage, Picture
+from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
 from dreamr.serving.options import ServeOptions
 
 PUBLIC = "93.184.215.14"
@@ -31,9 +31,9 @@ def data(content: bytes, head: str = "data:image/png;base64,") -> str:
 
 
 def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
-    turns = [ParsedMessage("user", (Picture(url, "messages.0.content.0"), "What is it?"))]
-    pictures = Pictures(limits or ServeOptions(), **network)
-    return anyio.run(pictures.conversation, turns)
+    turns = [ParsedMessage("user", (ImageUrl(url, "messages.0.content.0"), "What is it?"))]
+    media = MediaFetcher(limits or ServeOptions(), **network)
+    return anyio.run(media.conversation, turns)
 
 
 def refused(url: str, limits: ServeOptions | None = None, **network: Any) -> ApiError:
@@ -72,7 +72,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
 
 def test_a_question_without_words_is_refused() -> None:
     with pytest.raises(DreamrError):
-        anyio.run(Pictures(ServeOptions()).conversation, [ParsedMessage("assistant", ("no",))])
+        anyio.run(MediaFetcher(ServeOptions()).conversation, [ParsedMessage("assistant", ("no",))])
 
 
 class Network:

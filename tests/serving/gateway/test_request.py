@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dreamr import RunOptions
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.request import ParsedMessage, ParsedRequest, Picture, read_request
+from dreamr.serving.gateway.request import ImageUrl, ParsedMessage, ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -43,9 +43,9 @@ def test_parts_are_read_in_order() -> None:
     content = [IMAGE, {"type": "text", "text": "Which?"}, {"type": "image_url", "image_url": "x"}]
     [turn] = read(asked(messages=[{"role": "user", "content": content}])).turns
     assert turn.parts == (
-        Picture("data:image/png;base64,AAAA", "messages.0.content.0"),
+        ImageUrl("data:image/png;base64,AAAA", "messages.0.content.0"),
         "Which?",
-        Picture("x", "messages.0.content.2"),
+        ImageUrl("x", "messages.0.content.2"),
     )
 
 
@@ -159,8 +159,8 @@ def test_limits_hold() -> None:
     assert "many" in refused(asked(messages=many)).message
     turns = [{"role": "user", "content": "x"}] * 600
     assert "512" in refused(asked(messages=turns)).message
-    pictures = [{"role": "user", "content": [IMAGE] * 17}]
-    assert "16 pictures" in refused(asked(messages=pictures)).message
+    images = [{"role": "user", "content": [IMAGE] * 17}]
+    assert "16 pictures" in refused(asked(messages=images)).message
     long = [{"role": "user", "content": "x" * 11}]
     error = refused(asked(messages=long), ServeOptions(max_text=10))
     assert error.code == "context_length_exceeded"

@@ -72,9 +72,9 @@ class Client:
     async def date(self, url: str) -> datetime | None:
         """What the server's clock says, if it does. Errors: `again`."""
         response = await self.again(lambda: self._response("GET", url, None))
-        told = response.headers.get("date")
+        date = response.headers.get("date")
         try:
-            return parsedate_to_datetime(told) if told else None
+            return parsedate_to_datetime(date) if date else None
         except ValueError:
             return None
 
@@ -89,12 +89,12 @@ class Client:
             EngineLost: the server cannot be reached, or takes no key of ours.
             EngineError: it refuses; ContextTooLong and Unsupported where it says so.
         """
-        tries = RetryPolicy(self._options.retries)
+        retry_policy = RetryPolicy(self._options.retries)
         while True:
             try:
                 return await attempt()
             except TransientError as error:
-                await tries.wait(error)
+                await retry_policy.wait(error)
 
     async def _once(
         self, method: str, url: str, body: Json | None, session: str | None = None
@@ -119,7 +119,7 @@ class Client:
         session: see `_hint`.
 
         Raises:
-            Passing: try again.
+            TransientError: try again.
             EngineError: see `again`.
         """
         with self._failures(url):
@@ -136,13 +136,13 @@ class Client:
             if event.data == "[DONE]":
                 return
             try:
-                said = json.loads(event.data)
+                parsed = json.loads(event.data)
             except ValueError as error:
                 raise EngineError(f"{url} streams what is no JSON: {_cut(event.data)}") from error
-            if isinstance(said, dict):
-                if said.get("error"):
-                    self._refuse(_code(said), {}, json.dumps(said).encode(), url)
-                yield said
+            if isinstance(parsed, dict):
+                if parsed.get("error"):
+                    self._refuse(_code(parsed), {}, json.dumps(parsed).encode(), url)
+                yield parsed
 
     def _failures(self, url: str) -> _Failures:
         return _Failures(self, url)
@@ -153,20 +153,22 @@ class Client:
             self._refuse(status, headers, content, url)
 
     def _refuse(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
-        said = _message(content)
+        message = _message(content)
         if status in (401, 403):
             raise EngineLost(
-                f"{url} refuses us ({status}: {said}): put the key into the environment as "
+                f"{url} refuses us ({status}: {message}): put the key into the environment as "
                 "DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
             )
         if status in _PASSING:
-            raise TransientError(EngineError(f"{url} answers {status}: {said}"), _wait(headers))
-        low = said.lower()
+            raise TransientError(
+                EngineError(f"{url} answers {status}: {message}"), _retry_after(headers)
+            )
+        low = message.lower()
         if any(words in low for words in _TOO_LONG):
-            raise ContextTooLong(said)
+            raise ContextTooLong(message)
         if "multimodal" in low or "image input" in low or "is not a multimodal model" in low:
-            raise Unsupported(f"this model takes text only, says its server: {said}")
-        raise EngineError(f"{url} answers {status}: {said}")
+            raise Unsupported(f"this model takes text only, says its server: {message}")
+        raise EngineError(f"{url} answers {status}: {message}")
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
@@ -226,7 +228,7 @@ def _json(text: str, url: str) -> Any:
         raise EngineError(f"{url} answers with what is no JSON: is this address right?") from error
 
 
-def _wait(headers: Mapping[str, str]) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, where the server names them (a date is left alone)."""
     try:
         return max(0.0, float(headers.get("retry-after", "")))
@@ -238,18 +240,18 @@ def _message(content: bytes) -> str:
     """What a server says went wrong, in one line."""
     text = content.decode("utf-8", "replace")
     try:
-        said = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
         return _cut(text)
     for name in ("error", "message", "detail"):
-        while isinstance(said, dict) and name in said:
-            said = said[name]
-    return _cut(said if isinstance(said, str) else json.dumps(said))
+        while isinstance(parsed, dict) and name in parsed:
+            parsed = parsed[name]
+    return _cut(parsed if isinstance(parsed, str) else json.dumps(parsed))
 
 
-def _code(said: Json) -> int:
+def _code(parsed: Json) -> int:
     """The status in an error that came in a stream."""
-    error = said.get("error")
+    error = parsed.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) else 500
 

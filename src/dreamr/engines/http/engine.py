@@ -7,7 +7,6 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from dreamr.engines.http.client import Client, Json, RetryPolicy, TransientError
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Probe, ServerInfo
 from dreamr.engines.http.sse import THINK, THOUGHT, StreamParser, masses, top_words
+from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, Unsupported
@@ -34,7 +34,7 @@ _RUNNING = re.compile(
 )
 
 
-class HttpEngine:
+class HttpEngine(ClosingEngine):
     """One served model: vLLM, SGLang, llama.cpp's server, Ollama, or what speaks like them.
 
     A lane is one streamed request, cut into steps on our side and cancelled by closing it. Judging
@@ -51,10 +51,9 @@ class HttpEngine:
     ) -> None:
         self._options = options
         self._client = Client(options, transport)
-        self._facts: ServerInfo | None = None
-        self._salts: Counter[int] = (
-            Counter()
-        )  # by a conversation's hash, how often it was forgotten
+        self._server_info: ServerInfo | None = None
+        # By a conversation's hash, how often it was forgotten.
+        self._salts: Counter[int] = Counter()
         self._session = uuid4().hex
         usual = Questions()
         self._questions = Questions(options.judge_prompt or usual.verdict)
@@ -67,14 +66,7 @@ class HttpEngine:
         cls, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
     ) -> Self:
         """An engine whose server was looked at. Errors: `start`."""
-        engine = cls(options, transport)
-        try:
-            await engine.start()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await engine.aclose()
-            raise
-        return engine
+        return await cls(options, transport).started()
 
     async def start(self) -> None:
         """Look at the server, once.
@@ -84,40 +76,28 @@ class HttpEngine:
             EngineLost: nobody answers.
             EngineError: it cannot continue a text.
         """
-        if self._facts is None:
-            self._facts = await Probe(self._client, self._options).look()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        if self._server_info is None:
+            self._server_info = await Probe(self._client, self._options).run()
 
     @property
-    def facts(self) -> ServerInfo:
+    def server_info(self) -> ServerInfo:
         """What the probe has found. Known after `start`."""
-        if self._facts is None:
+        if self._server_info is None:
             raise EngineError(f"{self._options.url} was not looked at yet: await start() first")
-        return self._facts
+        return self._server_info
 
     @property
     def name(self) -> str:
         """The model and where it is."""
-        model = self._facts.model if self._facts else self._options.model or "the model"
+        model = self._server_info.model if self._server_info else self._options.model or "the model"
         return f"{model} at {self._options.base}"
 
     @property
     def capabilities(self) -> Capabilities:
         """Known after `start`; pictures are taken to be understood until the server refuses one."""
-        if self._facts is None:
+        if self._server_info is None:
             return Capabilities()
-        return Capabilities(judge=self._facts.judges, logprobs=self._facts.judges)
+        return Capabilities(judge=self._server_info.judges, logprobs=self._server_info.judges)
 
     @property
     def alive(self) -> bool:
@@ -136,26 +116,28 @@ class HttpEngine:
         """
         await self.start()
         written, tokens = "", 0
-        tries = RetryPolicy(self._options.retries)
+        retry_policy = RetryPolicy(self._options.retries)
         while True:
             most = min(sampling.max_tokens - tokens, self._options.ahead)
             before = "".join(context.prefix) + written
-            speech = StreamParser(opened=_thinks(before), echo=before if self.facts.echoes else "")
+            parser = StreamParser(
+                opened=_thinks(before), echo=before if self.server_info.echoes else ""
+            )
             try:
-                async with aclosing(self._request(context, written, sampling, most, speech)) as its:
+                async with aclosing(self._request(context, written, sampling, most, parser)) as its:
                     async for chunk in its:
                         yield chunk
             except TransientError as error:
-                written, tokens = written + speech.text, tokens + speech.tokens
+                written, tokens = written + parser.text, tokens + parser.tokens
                 if tokens < sampling.max_tokens:
-                    await tries.wait(error)
+                    await retry_policy.wait(error)
                     continue
-                speech.finish = "length"
+                parser.finish = "length"
             else:
-                written, tokens = written + speech.text, tokens + speech.tokens
-            more = speech.finish == "length" and speech.tokens >= most
+                written, tokens = written + parser.text, tokens + parser.tokens
+            more = parser.finish == "length" and parser.tokens >= most
             if not more or tokens >= sampling.max_tokens:
-                yield Chunk("", 0, speech.finish or "stop")
+                yield Chunk("", 0, parser.finish or "stop")
                 return
 
     async def _request(
@@ -164,40 +146,40 @@ class HttpEngine:
         written: str,
         sampling: SamplingParams,
         most: int,
-        speech: StreamParser,
+        parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
         """One streamed answer."""
-        facts = self.facts
+        info = self.server_info
         prefix = "".join(context.prefix) + written
         body = {
             **self._common(context.conversation),
-            **facts.route.continued(context.conversation, prefix),
+            **info.route.continued(context.conversation, prefix),
             "stream": True,
-            **facts.server.streaming,
+            **info.server.streaming,
             "max_tokens": most,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": sampling.seed,
         }
         if sampling.logprobs:
-            body |= facts.route.tops(1)
+            body |= info.route.tops(1)
         rid = uuid4().hex
-        if facts.server.abort:
+        if info.server.abort:
             body["rid"] = rid
         done = False
         try:
             session = self._session_of(context.conversation)
             async with self._client.events(self._url, body, session) as events:
                 async for event in events:
-                    chunk = speech.hear(event)
+                    chunk = parser.push(event)
                     if chunk is not None:
                         yield chunk
             done = True
         finally:
-            if speech.prompt is not None and not prefix:
-                self._keep_count(context.conversation, speech.prompt)
-            if facts.server.abort and not done:
-                await self._abort(facts.server.abort, rid)
+            if parser.prompt is not None and not prefix:
+                self._keep_count(context.conversation, parser.prompt)
+            if info.server.abort and not done:
+                await self._abort(info.server.abort, rid)
 
     async def _abort(self, path: str, rid: str) -> None:
         """Tell a server that does not look at closed connections."""
@@ -249,7 +231,7 @@ class HttpEngine:
         self, conversation: Conversation, text: str, query: Query, place: int
     ) -> Evidence:
         """What the first token of the answer to a question says."""
-        facts = self.facts
+        info = self.server_info
         match query.asks:
             case "score":
                 question = self._questions.score
@@ -259,8 +241,8 @@ class HttpEngine:
                 question = self._questions.verdict
         body = {
             **self._common(conversation),
-            **facts.route.asked(conversation, text, question),
-            **facts.route.tops(facts.server.tops),
+            **info.route.with_question(conversation, text, question),
+            **info.route.tops(info.server.tops),
             "max_tokens": 1,
             "temperature": 0.0,
         }
@@ -293,14 +275,14 @@ class HttpEngine:
         if hash(conversation) not in self._prompts:
             body = {
                 **self._common(conversation),
-                **self.facts.route.opened(conversation),
+                **self.server_info.route.opened(conversation),
                 "max_tokens": 1,
             }
             answer = await self._client.post(self._url, body, self._session_of(conversation))
-            told = (answer.get("usage") or {}).get("prompt_tokens")
-            if not isinstance(told, int):
+            reported = (answer.get("usage") or {}).get("prompt_tokens")
+            if not isinstance(reported, int):
                 raise EngineError(f"{self.name} does not tell how long a prompt is")
-            self._keep_count(conversation, told)
+            self._keep_count(conversation, reported)
         return self._prompts[hash(conversation)]
 
     def _keep_count(self, conversation: Conversation, tokens: int) -> None:
@@ -319,19 +301,19 @@ class HttpEngine:
 
     async def ahead(self) -> float | None:
         """How many seconds the server's clock is ahead of ours; None where it does not tell."""
-        asked = datetime.now(UTC)
-        told = await self._client.date(f"{self._options.base}/models")
-        if told is None:
+        began = datetime.now(UTC)
+        reported = await self._client.date(f"{self._options.base}/models")
+        if reported is None:
             return None
-        if told.tzinfo is None:
-            told = told.replace(tzinfo=UTC)
+        if reported.tzinfo is None:
+            reported = reported.replace(tzinfo=UTC)
         # It tells whole seconds, and the answer took its time.
-        middle = asked + (datetime.now(UTC) - asked) / 2
-        return (told - middle).total_seconds() + 0.5
+        middle = began + (datetime.now(UTC) - began) / 2
+        return (reported - middle).total_seconds() + 0.5
 
     @property
     def _url(self) -> str:
-        return f"{self._options.base}{self.facts.route.path}"
+        return f"{self._options.base}{self.server_info.route.path}"
 
     def _session_of(self, conversation: Conversation) -> str:
         """A name for the conversation: the same for all its requests."""
@@ -339,8 +321,8 @@ class HttpEngine:
 
     def _common(self, conversation: Conversation) -> dict[str, Any]:
         """What every request carries."""
-        body: dict[str, Any] = {"model": self.facts.model}
-        if self.facts.server.salted and (times := self._salts[hash(conversation)]):
+        body: dict[str, Any] = {"model": self.server_info.model}
+        if self.server_info.server.salted and (times := self._salts[hash(conversation)]):
             body["cache_salt"] = f"{self._session}-{times}"
         return body
 

@@ -34,7 +34,7 @@ def messages(conversation: Conversation) -> list[Message]:
     return [_message(turn) for turn in conversation.turns]
 
 
-def said(role: str, text: str) -> Message:
+def text_message(role: str, text: str) -> Message:
     """A message of text."""
     return {"role": role, "content": text}
 
@@ -42,7 +42,7 @@ def said(role: str, text: str) -> Message:
 def _message(turn: Turn) -> Message:
     parts = [_part(part) for part in turn.parts]
     if all(part["type"] == "text" for part in parts):
-        return said(turn.role, "".join(part["text"] for part in parts))
+        return text_message(turn.role, "".join(part["text"] for part in parts))
     return {"role": turn.role, "content": parts}
 
 

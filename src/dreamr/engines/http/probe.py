@@ -15,12 +15,12 @@ from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
-from dreamr.engines.http.servers import Server, recognised
+from dreamr.engines.http.servers import Server, recognize
 from dreamr.engines.http.sse import top_words
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
-_ASKED = "qzuserqz"
-_TALK = Conversation.from_prompt(_ASKED)
+_QUESTION = "qzuserqz"
+_TALK = Conversation.from_prompt(_QUESTION)
 _STEP = "Two and two make four.\n\n"
 
 
@@ -56,7 +56,7 @@ class Probe:
     def __init__(self, client: Client, options: HttpOptions) -> None:
         self._client, self._options = client, options
 
-    async def look(self) -> ServerInfo:
+    async def run(self) -> ServerInfo:
         """Everything that an engine needs to know.
 
         Raises:
@@ -64,24 +64,24 @@ class Probe:
             EngineError: the server fails, or cannot continue a text that it did not write.
         """
         listed = await self._listed()
-        server, model = recognised(listed), str(listed["id"])
+        server, model = recognize(listed), str(listed["id"])
         found = await self._rendered(server, model)
         if found is None:
             return await self._counted(server, listed)
-        opening, continued, asked = found
+        opening, continued, questioned = found
         inserted = _inserted(opening, continued)
-        route: Route = ChatRoute(server, "turn" if _STEP.strip() in asked else "inside")
+        route: Route = ChatRoute(server, "turn" if _STEP.strip() in questioned else "inside")
         if inserted is not None:
-            if opening.count(_ASKED) != 1:
+            if opening.count(_QUESTION) != 1:
                 raise EngineError(_refusal(model, inserted))
-            route = TextRoute(opening, _ASKED)
-        return await self._facts(server, listed, route, inserted, shown=True)
+            route = TextRoute(opening, _QUESTION)
+        return await self._server_info(server, listed, route, inserted, shown=True)
 
     async def _listed(self) -> Mapping[str, Any]:
         """The entry of our model in the server's list."""
         url = f"{self._options.base}/models"
-        said = await self._client.get(url)
-        listed = said.get("data") if isinstance(said, dict) else None
+        answer = await self._client.get(url)
+        listed = answer.get("data") if isinstance(answer, dict) else None
         entries = {str(one["id"]): one for one in listed or () if isinstance(one, dict)}
         if not entries:
             raise ModelNotFound(f"{url} lists no model: is this the address of a model server?")
@@ -103,7 +103,7 @@ class Probe:
         bodies = (
             {**route.opened(_TALK), "add_generation_prompt": True},
             route.continued(_TALK, _STEP),
-            {**route.asked(_TALK, _STEP, "?"), "add_generation_prompt": True},
+            {**route.with_question(_TALK, _STEP, "?"), "add_generation_prompt": True},
         )
         try:
             match server.render:
@@ -128,31 +128,31 @@ class Probe:
         return str(text["prompt"])
 
     async def _templated(self, body: Body) -> str:
-        said = await self._client.post(f"{self._options.root}/apply-template", body)
-        return str(said["prompt"])
+        answer = await self._client.post(f"{self._options.root}/apply-template", body)
+        return str(answer["prompt"])
 
     async def _counted(self, server: Server, listed: Mapping[str, Any]) -> ServerInfo:
         """The same from the numbers of tokens that prompts have."""
         model, route = str(listed["id"]), ChatRoute(server)
-        opened, once, twice, asked, longer = [
+        opened, once, twice, questioned, longer = [
             await self._length(model, route, body)
             for body in (
                 route.opened(_TALK),
                 route.continued(_TALK, _STEP),
                 route.continued(_TALK, _STEP * 2),
-                route.asked(_TALK, _STEP, "?"),
-                route.asked(_TALK, _STEP * 2, "?"),
+                route.with_question(_TALK, _STEP, "?"),
+                route.with_question(_TALK, _STEP * 2, "?"),
             )
         ]
         if twice - once != once - opened:
             raise EngineError(_refusal(model, f"{once - opened - (twice - once):+d} tokens"))
-        asking: Asking = "turn" if longer - asked == twice - once else "inside"
-        return await self._facts(server, listed, ChatRoute(server, asking), None, shown=False)
+        asking: Asking = "turn" if longer - questioned == twice - once else "inside"
+        return await self._server_info(server, listed, ChatRoute(server, asking), None, shown=False)
 
     async def _length(self, model: str, route: Route, body: Body) -> int:
-        asked = {"model": model, "max_tokens": 1, "temperature": 0, **body}
-        said = await self._client.post(f"{self._options.base}{route.path}", asked)
-        count = (said.get("usage") or {}).get("prompt_tokens")
+        request = {"model": model, "max_tokens": 1, "temperature": 0, **body}
+        answer = await self._client.post(f"{self._options.base}{route.path}", request)
+        count = (answer.get("usage") or {}).get("prompt_tokens")
         if not isinstance(count, int):
             raise EngineError(
                 f"{self._options.base} does not say how long prompts are, so it cannot be told "
@@ -160,7 +160,7 @@ class Probe:
             )
         return count
 
-    async def _facts(
+    async def _server_info(
         self,
         server: Server,
         listed: Mapping[str, Any],
@@ -174,12 +174,12 @@ class Probe:
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
-            **route.asked(_TALK, _STEP, "Is it?"),
+            **route.with_question(_TALK, _STEP, "Is it?"),
             **route.tops(server.tops),
         }
         try:
-            said = await self._client.post(f"{self._options.base}{route.path}", body)
-            judges = len(top_words(said)) > 1
+            answer = await self._client.post(f"{self._options.base}{route.path}", body)
+            judges = len(top_words(answer)) > 1
         except EngineLost:
             raise
         except EngineError:
@@ -188,14 +188,14 @@ class Probe:
         return ServerInfo(server, model, _context(listed), route, inserted, judges, shown, echoes)
 
     async def _echoes(self, model: str, route: Route) -> bool:
-        asked = {
+        request = {
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
             **route.continued(_TALK, _STEP),
         }
-        said = await self._client.post(f"{self._options.base}{route.path}", asked)
-        choice: Mapping[str, Any] = next(iter(said.get("choices") or ()), {})
+        answer = await self._client.post(f"{self._options.base}{route.path}", request)
+        choice: Mapping[str, Any] = next(iter(answer.get("choices") or ()), {})
         text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
         return str(text).startswith(_STEP)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.messages import messages, said
+from dreamr.engines.http.messages import messages, text_message
 from dreamr.engines.http.servers import Server
 from dreamr.errors import Unsupported
 
@@ -35,15 +35,19 @@ class ChatRoute:
         """The assistant's turn goes on behind the prefix."""
         if not prefix:
             return self.opened(conversation)
-        spoken = [*messages(conversation), said("assistant", prefix)]
-        return {"messages": spoken, **self.server.continuing}
+        turns = [*messages(conversation), text_message("assistant", prefix)]
+        return {"messages": turns, **self.server.continuing}
 
-    def asked(self, conversation: Conversation, text: str, question: str) -> Body:
+    def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
         """The answer to a question about the end of the assistant's text comes next."""
         if self.asking == "inside":
             return self.continued(conversation, inside(text, question))
-        spoken = [*messages(conversation), said("assistant", text), said("user", question)]
-        return {"messages": spoken, **self.server.plain}
+        turns = [
+            *messages(conversation),
+            text_message("assistant", text),
+            text_message("user", question),
+        ]
+        return {"messages": turns, **self.server.plain}
 
     def tops(self, count: int) -> Body:
         """Ask for the most probable tokens."""
@@ -68,17 +72,17 @@ class TextRoute:
 
     def continued(self, conversation: Conversation, prefix: str) -> Body:
         """The assistant's turn goes on behind the prefix."""
-        spoken = messages(conversation)
-        if len(spoken) != 1 or not isinstance(spoken[0]["content"], str):
+        turns = messages(conversation)
+        if len(turns) != 1 or not isinstance(turns[0]["content"], str):
             raise Unsupported(
                 "this model's chat template changes what the assistant has said when it goes on, "
                 "so it can only be asked single questions without pictures: "
                 "serve an instruct model, such as Qwen3-VL-Instruct"
             )
-        prompt = self.opening.replace(self.mark, spoken[0]["content"]) + prefix
+        prompt = self.opening.replace(self.mark, turns[0]["content"]) + prefix
         return {"prompt": prompt, "add_special_tokens": False}
 
-    def asked(self, conversation: Conversation, text: str, question: str) -> Body:
+    def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
         """The answer to a question about the end of the assistant's text comes next."""
         return self.continued(conversation, inside(text, question))
 

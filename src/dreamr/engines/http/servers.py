@@ -50,7 +50,7 @@ OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST)
 SERVERS = (VLLM, SGLANG, LLAMA_CPP, OLLAMA)
 
 
-def recognised(model: Json) -> Server:
+def recognize(model: Json) -> Server:
     """The kind of server that lists a model so."""
     owner = str(model.get("owned_by") or "")
     return next((server for server in SERVERS if server.owner == owner), OTHER)

@@ -39,9 +39,9 @@ class StreamParser:
     finish: Literal["stop", "length"] | None = None
     _thinking: bool = False
     _reported: bool = False
-    _unsaid: tuple[float, ...] = ()  # log-probabilities of tokens whose text is still to come
+    _pending: tuple[float, ...] = ()  # log-probabilities of tokens whose text is still to come
 
-    def hear(self, event: Json) -> Chunk | None:
+    def push(self, event: Json) -> Chunk | None:
         """The chunk that an event makes; None where it makes none.
 
         Raises:
@@ -52,10 +52,10 @@ class StreamParser:
         thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
         content = self._fresh(delta.get("content") or choice.get("text") or "")
         text = self._tagged(thought, content)
-        logprobs = self._unsaid + _chosen(choice.get("logprobs"))
+        logprobs = self._pending + _chosen(choice.get("logprobs"))
         self._end(choice.get("finish_reason"))
-        tokens = self._count(event.get("usage"), spoke=bool(text))
-        self._unsaid = () if text or tokens else logprobs
+        tokens = self._count(event.get("usage"), wrote=bool(text))
+        self._pending = () if text or tokens else logprobs
         if not (text or tokens):
             return None
         self.text += text
@@ -92,14 +92,14 @@ class StreamParser:
             raise EngineError(f"the server ended the answer: {reason}")
         self.finish = _ENDS[reason]
 
-    def _count(self, usage: Json | None, *, spoke: bool) -> int:
+    def _count(self, usage: Json | None, *, wrote: bool) -> int:
         """New tokens: as the server says, else one a piece of text."""
-        said = (usage or {}).get("completion_tokens")
+        reported = (usage or {}).get("completion_tokens")
         self.prompt = (usage or {}).get("prompt_tokens", self.prompt)
-        if isinstance(said, int):
+        if isinstance(reported, int):
             self._reported = True
-            return max(0, said - self.tokens)
-        return int(spoke and not self._reported)
+            return max(0, reported - self.tokens)
+        return int(wrote and not self._reported)
 
 
 def _chosen(logprobs: Json | None) -> tuple[float, ...]:

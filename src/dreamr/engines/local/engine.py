@@ -6,21 +6,21 @@ import asyncio
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
+from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.local.ipc import (
     Cancel,
-    Count,
-    Counted,
+    CountReply,
+    CountRequest,
     Extend,
     Failed,
     Forget,
     Frames,
-    Judge,
-    Judged,
+    JudgeReply,
+    JudgeRequest,
     Piece,
     Ready,
     Remember,
@@ -65,7 +65,7 @@ class _Call:
         return message
 
 
-class LocalEngine:
+class LocalEngine(ClosingEngine):
     """A transformers model in a worker process of its own.
 
     The worker starts with the object, so two engines made one after the other load side by side;
@@ -101,13 +101,7 @@ class LocalEngine:
     @classmethod
     async def open(cls, model: str, options: LocalOptions | None = None) -> Self:
         """An engine whose model is loaded. Errors: `start`."""
-        engine = cls(model, options)
-        try:
-            await engine.start()
-        except BaseException:
-            await engine.aclose()
-            raise
-        return engine
+        return await cls(model, options).started()
 
     async def start(self) -> None:
         """Wait until the model is loaded.
@@ -122,18 +116,6 @@ class LocalEngine:
             self._starting.append(waiting)
             await waiting.get()
         self._check()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     @property
     def name(self) -> str:
@@ -212,11 +194,11 @@ class LocalEngine:
         await self.start()
         number, call = self._new_call()
         key = self._key(context.conversation)
-        self._send(Judge(number, key, context.prefix, tuple(candidates), query))
+        self._send(JudgeRequest(number, key, context.prefix, tuple(candidates), query))
         if isinstance(candidates, Candidates):
             candidates.listen(lambda text: self._extend(number, text))
         try:
-            answer: Judged | None = None
+            answer: JudgeReply | None = None
             answer = await call.get()
             return answer.evidence
         finally:
@@ -232,9 +214,9 @@ class LocalEngine:
         """
         await self.start()
         number, call = self._new_call()
-        self._send(Count(number, self._key(conversation)))
+        self._send(CountRequest(number, self._key(conversation)))
         try:
-            answer: Counted = await call.get()
+            answer: CountReply = await call.get()
             return answer.tokens
         finally:
             self._end_call(number, tell=False)
@@ -331,7 +313,7 @@ class LocalEngine:
 
     def _deliver(self, message: Any) -> None:
         match message:
-            case Piece() | Judged() | Counted():
+            case Piece() | JudgeReply() | CountReply():
                 if (call := self._calls.get(message.call)) is not None:
                     call.put(message)
             case Ready():

@@ -43,7 +43,7 @@ class Stream(NamedTuple):
     sampling: SamplingParams
 
 
-class Judge(NamedTuple):
+class JudgeRequest(NamedTuple):
     """Judge candidates after a prefix."""
 
     call: int
@@ -53,7 +53,7 @@ class Judge(NamedTuple):
     query: Query = VERDICT
 
 
-class Count(NamedTuple):
+class CountRequest(NamedTuple):
     """How many tokens does the conversation take as a prompt?"""
 
     call: int
@@ -61,7 +61,7 @@ class Count(NamedTuple):
 
 
 class Extend(NamedTuple):
-    """More candidates for a Judge that has not had its turn; else nothing."""
+    """More candidates for a JudgeRequest that has not had its turn; else nothing."""
 
     call: int
     candidates: tuple[str, ...]
@@ -111,15 +111,15 @@ class Piece(NamedTuple):
         return Piece(self.call, text, tokens, other.finish, logprob, least)
 
 
-class Judged(NamedTuple):
-    """The answer to Judge: for its candidates, and those of each Extend that came in time."""
+class JudgeReply(NamedTuple):
+    """Evidence for the candidates of a JudgeRequest and of each Extend that came in time."""
 
     call: int
     evidence: tuple[Evidence, ...]
 
 
-class Counted(NamedTuple):
-    """The answer to Count."""
+class CountReply(NamedTuple):
+    """The answer to CountRequest."""
 
     call: int
     tokens: int

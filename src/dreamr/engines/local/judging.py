@@ -27,7 +27,7 @@ from dreamr.engines.local.forward_pass import Part, Passes, alone
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.prompt import label_tokens
 from dreamr.engines.local.sampling import foreseen
-from dreamr.engines.local.session import Branch, Session
+from dreamr.engines.local.session import CacheBranch, Session
 from dreamr.engines.local.steps import Node, Shown
 from dreamr.engines.prompts import Questions
 from dreamr.errors import EngineError
@@ -112,7 +112,7 @@ class Judging:
             return self._prompter.question(self._questions.about(query.others[place]))
         return self._fixed[query.asks]
 
-    def _catch_up(self, session: Session, branch: Branch, base: list[int]) -> Passes[None]:
+    def _catch_up(self, session: Session, branch: CacheBranch, base: list[int]) -> Passes[None]:
         """Read most of a prefix that is new to the branch."""
         if self._model.rewinds and len(base) - len(branch.ids) <= _JOINT:
             return
@@ -122,7 +122,7 @@ class Judging:
     def _in_one_pass(
         self,
         session: Session,
-        branch: Branch,
+        branch: CacheBranch,
         base: list[int],
         nodes: list[Node],
         query: Query,
@@ -179,7 +179,7 @@ class Judging:
     def _ask_late(
         self,
         session: Session,
-        branch: Branch,
+        branch: CacheBranch,
         ends: Sequence[int],
         query: Query,
         asked: Sequence[Sequence[int]],
@@ -202,7 +202,7 @@ class Judging:
     def _one_by_one(
         self,
         session: Session,
-        branch: Branch,
+        branch: CacheBranch,
         base: list[int],
         nodes: list[Node],
         query: Query,
@@ -232,7 +232,7 @@ class Judging:
         return tuple(found)
 
     def _ask(
-        self, session: Session, branch: Branch, ids: list[int], question: list[int], asks: Asks
+        self, session: Session, branch: CacheBranch, ids: list[int], question: list[int], asks: Asks
     ) -> Passes[list[float]]:
         """The masses of the answers to a question behind these tokens; the branch ends there."""
         if not question:
@@ -300,7 +300,7 @@ class _Layout:
         """All tokens before a step."""
         return [*self._read, *self.tail[: self.bounds[number]]]
 
-    def part(self, session: Session, branch: Branch) -> Part:
+    def part(self, session: Session, branch: CacheBranch) -> Part:
         """The pass."""
         start, sizes = self.start, list(map(len, self.asked))
         ends = self.bounds[1:]

@@ -16,7 +16,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from dreamr.engines.local.model import Model
+from dreamr.engines.local.model import LocalModel
 from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.prompt import Prompter
 from dreamr.errors import DreamrError, ModelNotFound
@@ -25,7 +25,7 @@ from dreamr.errors import DreamrError, ModelNotFound
 class Loaded:
     """A model with its prompter and the tokens that end its turns."""
 
-    def __init__(self, model: Model, prompter: Prompter, ends: frozenset[int]) -> None:
+    def __init__(self, model: LocalModel, prompter: Prompter, ends: frozenset[int]) -> None:
         self.model, self.prompter, self.ends = model, prompter, ends
 
 
@@ -96,7 +96,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
     hf = hf.to(torch.device(options.device)).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     images = processors.from_pretrained(folder, local_files_only=True) if sees else None
-    model = Model(hf, images, decoder=options.decoder)
+    model = LocalModel(hf, images, decoder=options.decoder)
     return Loaded(model, _prompter(folder, tokenizer, model), _ends(hf, tokenizer))
 
 
@@ -106,7 +106,7 @@ def takes_images(config: Any) -> bool:
     return hasattr(config, "vision_config") and type(config) in mapping
 
 
-def _prompter(folder: str, tokenizer: Any, model: Model) -> Prompter:
+def _prompter(folder: str, tokenizer: Any, model: LocalModel) -> Prompter:
     template = tokenizer.chat_template or _processor_template(folder)
     if not isinstance(template, str):
         raise ModelNotFound(f"{folder} has no chat template: add a chat_template.jinja")

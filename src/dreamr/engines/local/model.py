@@ -43,7 +43,7 @@ class Features:
         return self.rows.nbytes + sum(layer.nbytes for layer in self.deep)
 
 
-class Model:
+class LocalModel:
     """A transformers model and what is needed to run it without `generate`.
 
     Args:

@@ -26,13 +26,13 @@ from dreamr.conversation import Conversation
 from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
 from dreamr.engines.local.ipc import (
     Cancel,
-    Count,
-    Counted,
+    CountReply,
+    CountRequest,
     Extend,
     Failed,
     Forget,
-    Judge,
-    Judged,
+    JudgeReply,
+    JudgeRequest,
     Piece,
     Remember,
     Stream,
@@ -110,7 +110,7 @@ class Scheduler:
         self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
         self._known: OrderedDict[int, _Known] = OrderedDict()
         # With its conversation, which may be forgotten while a call waits.
-        self._judges: deque[tuple[Judge, _Known]] = deque()
+        self._judges: deque[tuple[JudgeRequest, _Known]] = deque()
         self._begun: list[_Job] = []  # judge calls that want another pass
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
@@ -143,9 +143,9 @@ class Scheduler:
                 self._known.pop(key, None)
             case Stream():
                 self._opening.append((message, self._touch(message.key)))
-            case Judge():
+            case JudgeRequest():
                 self._judges.append((message, self._touch(message.key)))
-            case Count(call, key):
+            case CountRequest(call, key):
                 self._guarded(call, partial(self._count, call, self._touch(key)))
             case Extend(call, candidates):
                 self._extend(call, candidates)
@@ -185,13 +185,13 @@ class Scheduler:
         rows = sum(job.part.rows for job in jobs if job.part is not None)
         return not jobs or (self._loaded.model.packs and rows < self._options.prefill)
 
-    def _ask(self, judge: Judge, known: _Known) -> list[_Job]:
+    def _ask(self, judge: JudgeRequest, known: _Known) -> list[_Job]:
         """A judge call that has its turn, if it wants a pass."""
         jobs: list[_Job] = []
         self._guarded(judge.call, lambda: jobs.append(self._judge(judge, known)))
         return [job for job in jobs if self._started(job)]
 
-    def _judge(self, judge: Judge, known: _Known) -> _Job:
+    def _judge(self, judge: JudgeRequest, known: _Known) -> _Job:
         if isinstance(self._judging, str):
             raise Unsupported(f"this model cannot judge: {self._judging}")
         session = self._session(known)
@@ -201,10 +201,10 @@ class Scheduler:
 
     def _count(self, call: int, known: _Known) -> None:
         with torch.inference_mode():
-            self._send(Counted(call, len(self._session(known).prompt)))
+            self._send(CountReply(call, len(self._session(known).prompt)))
 
     def _give_verdicts(self, call: int, evidence: tuple[Evidence, ...]) -> None:
-        self._send(Judged(call, evidence))
+        self._send(JudgeReply(call, evidence))
         self._judged = True
         self._trim()
 
@@ -259,7 +259,7 @@ class Scheduler:
         if not gone.issuperset(job.call for job in self._running):
             return False
         waiting = [known for _, known in (*self._judges, *self._opening)]
-        fresh = (message for message in messages if isinstance(message, Stream | Judge))
+        fresh = (message for message in messages if isinstance(message, Stream | JudgeRequest))
         waiting += [self._known[message.key] for message in fresh if message.key in self._known]
         wanted = [known.session for known in waiting]
         wanted += [task.session for task in self._streams if task.call not in gone]

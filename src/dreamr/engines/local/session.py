@@ -24,7 +24,7 @@ from dreamr.errors import ContextTooLong, EngineError
 Kind = Literal["stream", "judge"]
 
 
-class Branch:
+class CacheBranch:
     """Tokens and their keys and values; `busy` while a call works on it."""
 
     def __init__(self, store: Store, kind: Kind) -> None:
@@ -71,7 +71,7 @@ class Session:
         if self._places is not None:
             self._shift = int(self._places.max()) + 1 - len(opening)
         self._seen = [token == self._model.image_token for token in opening]
-        self.branches: list[Branch] = []
+        self.branches: list[CacheBranch] = []
         self._showing: list[Node] = []  # the places that the last judging pass has shown
 
     @property
@@ -124,7 +124,7 @@ class Session:
                 f"question), the model's context holds {self._model.context}"
             )
 
-    def acquire(self, kind: Kind, ids: list[int]) -> Branch:
+    def acquire(self, kind: Kind, ids: list[int]) -> CacheBranch:
         """A branch that holds as much as possible of `ids` before the last token.
 
         The last token is always left to be run again: its output is what the caller is after.
@@ -143,7 +143,7 @@ class Session:
         branch.busy = True
         return branch
 
-    def release(self, branch: Branch) -> None:
+    def release(self, branch: CacheBranch) -> None:
         """The call is over; the branch stays as a cache, in place of the last of its kind."""
         branch.busy = False
         self.branches = [
@@ -154,7 +154,7 @@ class Session:
 
     def feed(
         self,
-        branch: Branch,
+        branch: CacheBranch,
         ids: list[int],
         most: int,
         *,
@@ -176,7 +176,7 @@ class Session:
         self.keep(branch, fresh)
         return rows
 
-    def approach(self, branch: Branch, ids: list[int], most: int) -> Passes[bool]:
+    def approach(self, branch: CacheBranch, ids: list[int], most: int) -> Passes[bool]:
         """Read on, up to `most` tokens; True once the last of `ids` is all that the branch lacks.
 
         Marks the end of the prompt and the place before the last token: stores that cannot go back
@@ -192,7 +192,7 @@ class Session:
 
     def part(
         self,
-        branch: Branch,
+        branch: CacheBranch,
         fresh: list[int],
         positions: torch.Tensor,
         mask: torch.Tensor | None,
@@ -211,7 +211,7 @@ class Session:
             mask = mask.to(self._model.device)
         return Part(embeds, positions, branch.store, mask, extra, last, head)
 
-    def keep(self, branch: Branch, tokens: list[int]) -> None:
+    def keep(self, branch: CacheBranch, tokens: list[int]) -> None:
         """The first rows of the last pass stay: they are these tokens."""
         branch.store.advance(len(tokens))
         branch.ids += tokens
@@ -226,11 +226,11 @@ class Session:
             return behind
         return torch.cat([self._places[..., start:stop], behind], -1)
 
-    def _idle(self, kind: Kind) -> Branch:
+    def _idle(self, kind: Kind) -> CacheBranch:
         for branch in self.branches:
             if branch.kind == kind and not branch.busy:
                 return branch
-        branch = Branch(self._model.new_store(), kind)
+        branch = CacheBranch(self._model.new_store(), kind)
         self.branches.append(branch)
         return branch
 

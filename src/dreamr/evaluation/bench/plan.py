@@ -18,7 +18,7 @@ from dreamr.evaluation.tasks import Item, Items, load
 Key = tuple[str, int, str, int]  # of a sample
 
 
-class Problem:
+class PlannedProblem:
     """A problem by its task and number; its picture is drawn or read when it is first needed."""
 
     def __init__(self, task: str, items: Items, place: int) -> None:
@@ -31,12 +31,12 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Batch:
     """Problems that one method solves side by side, `concurrency` at a time."""
 
     method: str
     concurrency: int
-    problems: tuple[Problem, ...]
+    problems: tuple[PlannedProblem, ...]
 
     def keys(self) -> list[Key]:
         """Of the samples that it gives."""
@@ -77,21 +77,21 @@ class Plan:
         if self.limit < 1 or min(self.concurrency) < 1:
             raise Unsupported("limit and concurrency must be at least 1")
 
-    def blocks(self) -> Iterator[Block]:
+    def batches(self) -> Iterator[Batch]:
         """All that is to be done; the methods take turns, in an order that is drawn each time.
 
-        With one problem at a time a block is one problem; with more it is four times as many, of
+        With one problem at a time a batch is one problem; with more it is four times as many, of
         all tasks, so that the machine is full for most of the time.
         """
         loaded = self._load()
         for side_by_side in self.concurrency:
             size = 1 if side_by_side == 1 else 4 * side_by_side
             problems = _in_turns(loaded)
-            while block := tuple(islice(problems, size)):
-                first = block[0]
+            while batch := tuple(islice(problems, size)):
+                first = batch[0]
                 luck = Random(f"{self.seed}/{first.task}/{first.index}/{side_by_side}")
                 for method in luck.sample(self.methods, len(self.methods)):
-                    yield Block(method, side_by_side, block)
+                    yield Batch(method, side_by_side, batch)
 
     def samples(self) -> int:
         """How many samples there will be."""
@@ -118,9 +118,9 @@ class Plan:
         }
 
 
-def _in_turns(loaded: Mapping[str, Items]) -> Iterator[Problem]:
+def _in_turns(loaded: Mapping[str, Items]) -> Iterator[PlannedProblem]:
     """The first problem of each task, then the second of each, and so on."""
     for place in range(max(map(len, loaded.values()))):
         for task, items in loaded.items():
             if place < len(items):
-                yield Problem(task, items, place)
+                yield PlannedProblem(task, items, place)

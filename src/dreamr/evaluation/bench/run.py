@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 
-from dreamr._side_by_side import side_by_side
+from dreamr._concurrency import gather_bounded
 from dreamr.engines import OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.bench.folder import BenchError, Folder
 from dreamr.evaluation.bench.models import Models
-from dreamr.evaluation.bench.plan import Block, Plan, Problem
+from dreamr.evaluation.bench.plan import Batch, Plan, PlannedProblem
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
@@ -47,7 +47,7 @@ async def run_bench(
 ) -> None:
     """Do what is left of the plan.
 
-    warm_up: so many blocks a method are run first and not counted, where anything is left.
+    warm_up: so many batches a method are run first and not counted, where anything is left.
     on_progress: called after each sample.
 
     Raises:
@@ -55,7 +55,7 @@ async def run_bench(
         Unwritable: the folder cannot be written any more.
         ModelNotFound, Unsupported: a model cannot be opened.
     """
-    left = (block for block in plan.blocks() if not folder.done.issuperset(block.keys()))
+    left = (batch for batch in plan.batches() if not folder.done.issuperset(batch.keys()))
     first = next(left, None)
     if first is None:
         return
@@ -64,17 +64,12 @@ async def run_bench(
         roles.update(preset.options(plan.options).roles)
     async with Models(plan.options, frozenset(roles), open_model) as models:
         bench = _Bench(plan, folder, models, plan.samples(), on_progress)
-        for block in islice(plan.blocks(), warm_up * len(plan.methods)):
-            await bench.warm_up(block)
-        for block in _with(first, left):
-            await bench.measure(block)
+        for batch in islice(plan.batches(), warm_up * len(plan.methods)):
+            await bench.warm_up(batch)
+        for batch in chain((first,), left):
+            await bench.measure(batch)
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         folder.end_session({"finished": finished, "memory_mb": models.memory_mb})
-
-
-def _with(first: Block, rest: Iterator[Block]) -> Iterator[Block]:
-    yield first
-    yield from rest
 
 
 class _Bench:
@@ -93,44 +88,44 @@ class _Bench:
         self._presets = presets(plan.methods)
         self._failed = 0  # in a row
 
-    async def warm_up(self, block: Block) -> None:
-        """Solve a block as it will be solved, and forget it."""
-        await self._solve_all(block)
+    async def warm_up(self, batch: Batch) -> None:
+        """Solve a batch as it will be solved, and forget it."""
+        await self._solve_all(batch)
         self._on_progress(Progress(len(self._folder.done), self._total, None))
 
-    async def measure(self, block: Block) -> None:
-        """Solve a block and write its samples."""
+    async def measure(self, batch: Batch) -> None:
+        """Solve a batch and write its samples."""
         started = time.perf_counter()
-        samples = await self._solve_all(block)
+        samples = await self._solve_all(batch)
         share = (time.perf_counter() - started) / len(samples)
         for sample in samples:
             if sample.key in self._folder.done:
                 continue
-            if block.concurrency > 1:
+            if batch.concurrency > 1:
                 sample = replace(sample, share=share)
             self._folder.add(sample)
             self._on_progress(Progress(len(self._folder.done), self._total, sample))
 
-    async def _solve_all(self, block: Block) -> list[Sample]:
+    async def _solve_all(self, batch: Batch) -> list[Sample]:
         samples: list[Sample] = []
 
-        async def solve(problem: Problem) -> None:
-            samples.append(await self._solve(problem.item, block))
+        async def solve(problem: PlannedProblem) -> None:
+            samples.append(await self._solve(problem.item, batch))
 
-        await side_by_side(block.problems, solve, block.concurrency)
+        await gather_bounded(batch.problems, solve, batch.concurrency)
         return samples
 
-    async def _solve(self, item: Item, block: Block) -> Sample:
+    async def _solve(self, item: Item, batch: Batch) -> Sample:
         """One problem; once more, with models opened anew, where one of them was lost."""
         attempt, result = 0, None
         while attempt < _ATTEMPTS and (result is None or result.error is not None):
             attempt += 1
-            result = await self._try(item, block.method)
+            result = await self._try(item, batch.method)
         if result is None or result.error is not None:
             self._count_failure(result)
         else:
             self._failed = 0
-        return self._sample(item, block, result, attempt)
+        return self._sample(item, batch, result, attempt)
 
     async def _try(self, item: Item, method: str) -> Result | None:
         """None where a model was lost on the way, and a result does not say what it should."""
@@ -170,16 +165,16 @@ class _Bench:
             settings=settings,
         )
 
-    def _sample(self, item: Item, block: Block, result: Result | None, attempt: int) -> Sample:
+    def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:
         """result: None where a model was lost at every attempt."""
         result = result or _NOTHING
-        check = item.check if self._presets[block.method].steps else _cannot_tell
+        check = item.check if self._presets[batch.method].steps else _cannot_tell
         return Sample(
             task=item.task,
             index=item.index,
             kind=item.kind,
-            method=block.method,
-            concurrency=block.concurrency,
+            method=batch.method,
+            concurrency=batch.concurrency,
             right=result.error is None and item.right(result.answer),
             answer=result.answer,
             finish=result.finish,

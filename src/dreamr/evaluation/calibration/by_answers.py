@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from dreamr._concurrency import gather_bounded
 from dreamr._options import RunOptions
-from dreamr._side_by_side import side_by_side
 from dreamr.engines import Model
 from dreamr.evaluation.calibration.bounds import last_permitted
 from dreamr.evaluation.calibration.families import Calibrated, Candidate
 from dreamr.evaluation.tasks import Item, by_unit
 from dreamr.gate import Gate, Reference
-from dreamr.runner import run
+from dreamr.runner import RunConfig, run
 from dreamr.trace import Result, StepCommitted, StepRejected
 
-_SIDE_BY_SIDE = 8
+_CONCURRENCY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +62,13 @@ async def calibrate_answers(
         RunFailed: an engine was lost.
         ValueError: a risk or a confidence outside (0, 1).
     """
-    done = 0
-
-    async def all_solved(options: RunOptions, gate: Gate) -> list[_Solved]:
-        settings = replace(options.run_config(), step_format=target.step_format, gate=gate)
-
-        async def solved(item: Item) -> _Solved:
-            nonlocal done
-            asked = item.conversation
-            result = await run(asked, target=target.engine, draft=draft.engine, settings=settings)
-            for model in (target, draft):
-                model.engine.forget(asked)
-            done += 1
-            on_done(done)
-            return _solved(result)
-
-        return await side_by_side(items, solved, _SIDE_BY_SIDE)
-
-    own = await all_solved(replace(options, method="target"), gates[0])
+    solver = _Solver(target, draft, items, on_done)
+    own = await solver.solve_all(replace(options, method="target"), gates[0])
     candidates: list[Candidate] = []
     errors: list[int] = []
     chosen = None
     for place, gate in enumerate(gates):
-        found = await all_solved(options, gate)
+        found = await solver.solve_all(options, gate)
         kept = by_unit(
             (item, not _wrong(item, one.answer, other.answer, reference))
             for item, one, other in zip(items, found, own, strict=True)
@@ -96,6 +80,35 @@ async def calibrate_answers(
             break
         chosen = candidates[place]
     return Calibrated(tuple(candidates), chosen)
+
+
+class _Solver:
+    """Runs on all problems with the same models; counts them over all gates."""
+
+    def __init__(
+        self, target: Model, draft: Model, items: Sequence[Item], on_done: Callable[[int], None]
+    ) -> None:
+        self._target, self._draft, self._items, self._on_done = target, draft, items, on_done
+        self._done = 0
+
+    async def solve_all(self, options: RunOptions, gate: Gate) -> list[_Solved]:
+        """What is kept of a run on each problem, in their order."""
+        step_format = self._target.step_format
+        config = replace(options.run_config(), step_format=step_format, gate=gate)
+
+        async def solve(item: Item) -> _Solved:
+            return await self._solve(item, config)
+
+        return await gather_bounded(self._items, solve, _CONCURRENCY)
+
+    async def _solve(self, item: Item, config: RunConfig) -> _Solved:
+        target, draft = self._target.engine, self._draft.engine
+        result = await run(item.conversation, target=target, draft=draft, settings=config)
+        for engine in (target, draft):
+            engine.forget(item.conversation)
+        self._done += 1
+        self._on_done(self._done)
+        return _solved(result)
 
 
 def _wrong(item: Item, answer: str, own: str, reference: Reference) -> bool:

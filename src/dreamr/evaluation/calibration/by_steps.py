@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dreamr._side_by_side import side_by_side
+from dreamr._concurrency import gather_bounded
 from dreamr.engines import Context, Model, SamplingParams
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Evidence, Gate, StepContext
 from dreamr.steps import StepSplitter
 
-_SIDE_BY_SIDE = 8
+_CONCURRENCY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ async def judged_steps(
         on_done(done)
         return found
 
-    return [step for steps in await side_by_side(items, one, _SIDE_BY_SIDE) for step in steps]
+    return [step for steps in await gather_bounded(items, one, _CONCURRENCY) for step in steps]
 
 
 async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:

@@ -1,8 +1,9 @@
 """From the samples of a bench to figures, plots and a page."""
 
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.comparison import compare
 from dreamr.evaluation.report.page import ReportError, load_samples, write_report
-from dreamr.evaluation.report.results import Figures, Results, figures
+from dreamr.evaluation.report.results import Figures, Results
 from dreamr.evaluation.report.statistics import Estimate, wilson
 
 __all__ = [

@@ -232,7 +232,7 @@ GLOSSARY = tuple(dict.fromkeys((*SPEED, *DRAFTING, *TIMES, *SIDE_BY_SIDE)))
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TextTable:
     """Cells of text under their heads; the first cell of a row is its name."""
 
     heads: tuple[str, ...]
@@ -245,9 +245,11 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def table(found: Mapping[str, Figures], columns: Sequence[Column], name: str = "method") -> Table:
+def table(
+    found: Mapping[str, Figures], columns: Sequence[Column], name: str = "method"
+) -> TextTable:
     """A row for each name; columns that would be empty are left out."""
     cells = {column.title: [column.text(f) for f in found.values()] for column in columns}
     full = {title: texts for title, texts in cells.items() if any(texts)}
     rows = zip(found, *full.values(), strict=True)
-    return Table((name, *full), tuple(rows))
+    return TextTable((name, *full), tuple(rows))

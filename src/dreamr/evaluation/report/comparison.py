@@ -12,17 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from dreamr.evaluation.bench import SAMPLES
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import percent, times
+from dreamr.evaluation.report.methods import rank
 from dreamr.evaluation.report.page import (
     RESULTS,
-    Origin,
+    Provenance,
     ReportError,
     flat,
-    load_origin,
+    load_provenance,
     load_results,
     load_samples,
 )
-from dreamr.evaluation.report.results import MEAN, Figures, Key, Results, figures, rank
+from dreamr.evaluation.report.results import MEAN, Figures, Key, Results
 from dreamr.evaluation.report.statistics import Estimate
 
 # Of a session, what a figure may depend on; not when it was or how it was called.
@@ -33,13 +35,13 @@ _MACHINE = frozenset({"commit", "processor", "cores", "changed", "models", "pack
 class Bench:
     """A bench to compare. problems: of each task, None where only figures were kept.
 
-    facts: configuration and provenance that should be the same.
+    conditions: configuration and provenance that should be the same.
     """
 
     name: str
     results: Results
     problems: frozenset[tuple[str, int]] | None
-    facts: Mapping[str, str]
+    conditions: Mapping[str, str]
 
 
 def compare(folders: Sequence[Path]) -> Table:
@@ -66,13 +68,13 @@ def load_bench(folder: Path) -> Bench:
     samples = load_samples(folder) if kept else []
     results = figures(samples) if kept else load_results(folder)
     problems = frozenset((s.task, s.index) for s in samples) if kept else None
-    return Bench(str(folder), results, problems, _facts(load_origin(folder)))
+    return Bench(str(folder), results, problems, _conditions(load_provenance(folder)))
 
 
-def _facts(origin: Origin) -> dict[str, str]:
-    session: Mapping[str, Any] = origin.sessions[-1] if origin.sessions else {}
+def _conditions(provenance: Provenance) -> dict[str, str]:
+    session: Mapping[str, Any] = provenance.sessions[-1] if provenance.sessions else {}
     machine = {key: value for key, value in session.items() if key in _MACHINE}
-    return dict(flat({**origin.config, **machine}))
+    return dict(flat({**provenance.config, **machine}))
 
 
 def side_by_side(benches: Sequence[Bench]) -> Table:
@@ -107,11 +109,11 @@ def differences(benches: Sequence[Bench]) -> list[str]:
     first = benches[0]
     for other in benches[1:]:
         lines += _problems(first, other)
-        if not (first.facts and other.facts):
+        if not (first.conditions and other.conditions):
             lines.append(f"{other.name}: not known whether it was run like {first.name}")
             continue
-        for name in dict.fromkeys((*first.facts, *other.facts)):
-            was, now = (bench.facts.get(name, "not recorded") for bench in (first, other))
+        for name in dict.fromkeys((*first.conditions, *other.conditions)):
+            was, now = (bench.conditions.get(name, "not recorded") for bench in (first, other))
             if was != now:
                 lines.append(f"{other.name}: {name} is {now}, in {first.name} {was}")
     return lines

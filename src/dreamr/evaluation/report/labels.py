@@ -16,7 +16,7 @@ Spot: TypeAlias = tuple[Estimate, Estimate]
 _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
-def label(axis: Axes, shown: Mapping[str, Spot], colours: Mapping[str, str]) -> None:
+def label(axis: Axes, shown: Mapping[str, Spot], colors: Mapping[str, str]) -> None:
     """Write each name beside its point, in the nearest place where it hides nothing.
 
     Where it is too crowded for that, it may cross the bars of an interval. A name that stands far
@@ -25,7 +25,7 @@ def label(axis: Axes, shown: Mapping[str, Spot], colours: Mapping[str, str]) -> 
     Args:
         axis: laid out, with the points and the bars of their intervals.
         shown: where each point lies, to the right and up, by the name to write.
-        colours: of each name's frame and line.
+        colors: of each name's frame and line.
     """
     pixel = _pixel(axis)
     spots = [_spots(axis, spot) for spot in shown.values()]
@@ -40,8 +40,8 @@ def label(axis: Axes, shown: Mapping[str, Spot], colours: Mapping[str, str]) -> 
             ha="center",
             va="center",
             fontsize=9.5,
-            bbox={"boxstyle": "round,pad=0.2", "fc": "none", "ec": colours[name], "lw": 0.9},
-            arrowprops={"arrowstyle": "-", "color": colours[name], "lw": 0.8, "shrinkB": 5},
+            bbox={"boxstyle": "round,pad=0.2", "fc": "none", "ec": colors[name], "lw": 0.9},
+            arrowprops={"arrowstyle": "-", "color": colors[name], "lw": 0.8, "shrinkB": 5},
         )
         size = text.get_window_extent()
         spot = axis.transData.transform(point)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.report.aggregate import pairs
 from dreamr.evaluation.report.columns import plain, seconds
-from dreamr.evaluation.report.results import LANES, pairs
+from dreamr.evaluation.report.spans import LANES
 
 ROW, GAP = 26, 8  # pixels of a row, and around a lane's rows
 
@@ -22,7 +23,7 @@ _FATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Segment:
     """A bar. left, width: percent; top: pixels. kind: its fate; wrong: by the task's checker."""
 
     left: float
@@ -41,11 +42,11 @@ class Track:
     name: str
     top: int
     height: int
-    blocks: tuple[Block, ...]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class LaneChart:
     """A problem with a method, above it the target alone on the same scale.
 
     ticks: percent of the width, and what to write there.
@@ -61,7 +62,7 @@ class Chart:
         return sum(track.height for track in self.tracks)
 
 
-def charts(samples: Iterable[Sample], method: str, base: str = "target") -> tuple[Chart, ...]:
+def charts(samples: Iterable[Sample], method: str, base: str = "target") -> tuple[LaneChart, ...]:
     """The problems with the best, the median and the worst speed-up, one at a time."""
     timed = [s for s in samples if s.concurrency == 1 and s.finish != "failed" and s.seconds > 0]
     both = pairs((s for s in timed if s.method == base), (s for s in timed if s.method == method))
@@ -72,7 +73,7 @@ def charts(samples: Iterable[Sample], method: str, base: str = "target") -> tupl
     return tuple(chart(name, *both[at]) for name, at in places.items())
 
 
-def chart(name: str, base: Sample, own: Sample) -> Chart:
+def chart(name: str, base: Sample, own: Sample) -> LaneChart:
     """One problem."""
     whole = max(base.seconds, own.seconds)
     title = (
@@ -82,7 +83,7 @@ def chart(name: str, base: Sample, own: Sample) -> Chart:
     )
     lanes = {f"{base.method} alone": base.spans}
     lanes |= {lane: tuple(s for s in own.spans if s.lane == lane) for lane in LANES}
-    return Chart(title, _tracks(lanes, whole), _ticks(whole))
+    return LaneChart(title, _tracks(lanes, whole), _ticks(whole))
 
 
 def _tracks(lanes: Mapping[str, Sequence[Span]], whole: float) -> tuple[Track, ...]:
@@ -90,11 +91,11 @@ def _tracks(lanes: Mapping[str, Sequence[Span]], whole: float) -> tuple[Track, .
     for name, spans in lanes.items():
         rows = _rows(spans, whole)
         height = ROW * (1 + max(rows, default=0)) + GAP
-        blocks = [
-            _block(span, whole, top + GAP // 2 + ROW * row)
+        segments = [
+            _segment(span, whole, top + GAP // 2 + ROW * row)
             for span, row in zip(spans, rows, strict=True)
         ]
-        tracks.append(Track(name, top, height, tuple(blocks)))
+        tracks.append(Track(name, top, height, tuple(segments)))
         top += height
     return tuple(tracks)
 
@@ -110,10 +111,10 @@ def _rows(spans: Sequence[Span], whole: float) -> list[int]:
     return rows
 
 
-def _block(span: Span, whole: float, top: int) -> Block:
+def _segment(span: Span, whole: float, top: int) -> Segment:
     left, width = 100 * span.start / whole, 100 * span.seconds / whole
     wrong = span.right is False
-    return Block(left, width, top, span.fate, wrong, _label(span), _about(span))
+    return Segment(left, width, top, span.fate, wrong, _label(span), _about(span))
 
 
 def _label(span: Span) -> str:
@@ -123,15 +124,15 @@ def _label(span: Span) -> str:
 
 
 def _about(span: Span) -> str:
-    facts = [f"step {_label(span)}: {_FATES[span.fate]}"]
-    facts.append(f"{seconds(span.start)} to {seconds(span.end)} ({seconds(span.seconds)})")
+    parts = [f"step {_label(span)}: {_FATES[span.fate]}"]
+    parts.append(f"{seconds(span.start)} to {seconds(span.end)} ({seconds(span.seconds)})")
     if span.tokens:
-        facts.append(f"{span.tokens} token{'s' * (span.tokens != 1)}")
+        parts.append(f"{span.tokens} token{'s' * (span.tokens != 1)}")
     if span.ratio is not None:
-        facts.append(f"ratio {plain(span.ratio)}")
+        parts.append(f"ratio {plain(span.ratio)}")
     if span.right is not None:
-        facts.append("right" if span.right else "wrong")
-    return ", ".join(facts)
+        parts.append("right" if span.right else "wrong")
+    return ", ".join(parts)
 
 
 def _ticks(whole: float) -> tuple[tuple[float, str], ...]:

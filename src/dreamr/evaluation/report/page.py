@@ -16,10 +16,12 @@ from dreamr._files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import CONFIG, PROVENANCE, SAMPLES, Sample
 from dreamr.evaluation.report import columns as _columns
-from dreamr.evaluation.report.columns import Table, percent, points, seconds, table, times
+from dreamr.evaluation.report.aggregate import figures
+from dreamr.evaluation.report.columns import TextTable, percent, points, seconds, table, times
 from dreamr.evaluation.report.lanes import charts
-from dreamr.evaluation.report.plots import chosen, draw
-from dreamr.evaluation.report.results import MEAN, Figures, Results, figures
+from dreamr.evaluation.report.plots import draw
+from dreamr.evaluation.report.results import MEAN, Figures, Results
+from dreamr.evaluation.report.step_plots import chosen
 from dreamr.evaluation.simulator import ideal_seconds
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class ReportError(DreamrError):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Provenance:
     """What was run. config: as in config.yaml; sessions: what each of them ran with."""
 
     config: Mapping[str, Any]
@@ -68,12 +70,12 @@ def write_report(folder: Path) -> Path:
         Unwritable: the folder cannot be written.
         Unsupported: matplotlib, jinja2 or yaml is not installed.
     """
-    samples, origin = load_samples(folder), load_origin(folder)
+    samples, provenance = load_samples(folder), load_provenance(folder)
     results = figures(samples, ideal_seconds(samples))
-    content = {**results.to_json(), "config": origin.config, "provenance": origin.sessions}
+    content = {**results.to_json(), "config": provenance.config, "provenance": provenance.sessions}
     with _extra():
         light, dark = draw(results, samples), draw(results, samples, dark=True)
-        page = render(results, samples, origin, {n: (light[n], dark[n]) for n in light})
+        page = render(results, samples, provenance, {n: (light[n], dark[n]) for n in light})
     write_file(folder / RESULTS, json.dumps(content, indent=1).encode() + b"\n")
     for name, picture in light.items():
         write_file(folder / f"{name}.png", picture)
@@ -102,7 +104,7 @@ def load_samples(folder: Path) -> list[Sample]:
     return list(samples.values())
 
 
-def load_origin(folder: Path) -> Origin:
+def load_provenance(folder: Path) -> Provenance:
     """What the folder says about its making; empty where it says nothing.
 
     Raises:
@@ -117,7 +119,7 @@ def load_origin(folder: Path) -> Origin:
     except (yaml.YAMLError, ValueError) as error:
         raise ReportError(f"{folder}: {CONFIG} or {PROVENANCE} is broken: {error}") from error
     sessions = found if isinstance(found, list) else [found]
-    return Origin(config if isinstance(config, dict) else {}, sessions)
+    return Provenance(config if isinstance(config, dict) else {}, sessions)
 
 
 def load_results(folder: Path) -> Results:
@@ -145,7 +147,7 @@ def write_file(path: Path, content: bytes) -> None:
 def render(
     results: Results,
     samples: Sequence[Sample],
-    origin: Origin,
+    provenance: Provenance,
     pictures: Mapping[str, tuple[bytes, bytes]],
 ) -> str:
     """The page.
@@ -153,7 +155,7 @@ def render(
     Args:
         results: figures of these samples.
         samples: of the bench.
-        origin: what was run.
+        provenance: what was run.
         pictures: by name, for a light and for a dark page, as PNG.
 
     Returns:
@@ -174,19 +176,19 @@ def render(
         side_by_side=_side_by_side(results),
         method=method,
         charts=charts(samples, method) if method else (),
-        markdown=markdown(results, origin),
+        markdown=markdown(results, provenance),
         glossary=_columns.GLOSSARY,
-        config=list(flat(origin.config)),
-        sessions=[list(flat(session)) for session in origin.sessions],
+        config=list(flat(provenance.config)),
+        sessions=[list(flat(session)) for session in provenance.sessions],
     )
 
 
-def markdown(results: Results, origin: Origin) -> str:
+def markdown(results: Results, provenance: Provenance) -> str:
     """Tables for a README: the mean over tasks, then each task."""
     least = results.concurrencies[0]
     tables = {task: table(results.of(task, least), _columns.HEADLINE) for task in _groups(results)}
     parts = [f"**{task}**\n\n{found.markdown}" for task, found in tables.items()]
-    return "\n\n".join([*parts, f"{_source(origin)}95 % intervals in brackets."])
+    return "\n\n".join([*parts, f"{_source(provenance)}95 % intervals in brackets."])
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -200,8 +202,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", "none" if value is None else str(value)
 
 
-def _source(origin: Origin) -> str:
-    session = origin.sessions[-1] if origin.sessions else {}
+def _source(provenance: Provenance) -> str:
+    session = provenance.sessions[-1] if provenance.sessions else {}
     named = [str(session[key]) for key in ("processor", "command") if session.get(key)]
     if commit := session.get("commit"):
         named.append(f"commit {str(commit)[:10]}")
@@ -214,7 +216,7 @@ def _groups(results: Results) -> list[str]:
     return [*([MEAN] if several else []), *results.tasks]
 
 
-def _headline(results: Results, concurrency: int) -> Table:
+def _headline(results: Results, concurrency: int) -> TextTable:
     return table(results.of(_groups(results)[0], concurrency), _columns.HEADLINE)
 
 
@@ -264,7 +266,7 @@ def _cards(results: Results, samples: Sequence[Sample]) -> list[tuple[str, str]]
     ]
 
 
-def _tables(found: Mapping[str, Figures]) -> list[tuple[str, Table]]:
+def _tables(found: Mapping[str, Figures]) -> list[tuple[str, TextTable]]:
     groups = {
         "Speed and accuracy": _columns.SPEED,
         "Drafting and judging": _columns.DRAFTING,
@@ -273,7 +275,7 @@ def _tables(found: Mapping[str, Figures]) -> list[tuple[str, Table]]:
     return [(title, table(found, columns)) for title, columns in groups.items()]
 
 
-def _side_by_side(results: Results) -> list[tuple[str, Table]]:
+def _side_by_side(results: Results) -> list[tuple[str, TextTable]]:
     """Of the mean over tasks, for each number of problems side by side, if there are several."""
     sides = results.concurrencies
     if len(sides) < 2:

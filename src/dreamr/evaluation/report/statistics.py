@@ -133,10 +133,10 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
 def _bootstrap(count: int, statistic: Callable[[NDArray[np.int64]], Array], seed: int) -> Array:
     """The statistic of each draw. It is given numbers of problems, shape (draws, count)."""
     rng = np.random.default_rng(seed)
-    decide_without_target = max(1, _AT_ONCE // count)
+    per_batch = max(1, _AT_ONCE // count)
     parts = [
-        statistic(rng.integers(count, size=(min(decide_without_target, DRAWS - done), count)))
-        for done in range(0, DRAWS, decide_without_target)
+        statistic(rng.integers(count, size=(min(per_batch, DRAWS - done), count)))
+        for done in range(0, DRAWS, per_batch)
     ]
     return np.concatenate(parts)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario
@@ -49,7 +49,7 @@ class Fit:
 class Manner:
     """Of a method, what its spans do not say.
 
-    hedged: whether the target begins with each run, and reads along even where it is not heard of.
+    eager: whether the target begins with each run, and reads along even where it is not heard of.
     alike: whether steps that nobody was asked about were accepted because the target wrote the
     same; else because the draft was trusted.
     """
@@ -63,7 +63,8 @@ class Manner:
         return cls(method == "fpsr" and options.fallback == "eager", method == "lookahead")
 
 
-class Opening(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Opening:
     """The first judge call of a run that gave verdicts.
 
     tokens: of its steps, and of what was trusted before them. seconds: with the question's reading,
@@ -73,6 +74,50 @@ class Opening(NamedTuple):
     steps: int
     tokens: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _DraftedStep:
+    """A step that follows another on the draft's lane. paused: whether there was time between."""
+
+    tokens: int
+    seconds: float
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _DraftPace:
+    """How fast the draft writes; the least is the one that fits best.
+
+    error: summed squares of what it is off, in seconds². token: seconds of one. ahead: tokens that
+    are there already when a paused draft goes on.
+    """
+
+    error: float
+    token: float
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgeCall:
+    """What a judge call was about, and its seconds without what it waited for."""
+
+    steps: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgePrice:
+    """Seconds of a judge call, of each of its steps and of each of their tokens."""
+
+    call: float = 0.0
+    step: float = 0.0
+    token: float = 0.0
+
+    def off(self, call: _JudgeCall) -> float:
+        """How many seconds longer a call took."""
+        return call.seconds - (self.call + self.step * call.steps + self.token * call.tokens)
 
 
 def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Manner()) -> Fit:
@@ -85,18 +130,18 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Ma
     if not own or not samples:
         raise BadScenario("a replay needs samples of 'target' and of another method")
     target_token = _rate(_followers(target, "target") or own, "target")
-    draft_token, ahead = _drafting(samples)
+    drafting = _drafting(samples)
     prompts = {(s.task, s.index): prompt_of(s, target_token) for s in target}
-    judge, judge_step, judge_token = _judging(samples, target_token, prompts, manner)
+    judging = _judging(samples, target_token, prompts, manner)
     costs = Costs(
-        draft=draft_token,
+        draft=drafting.token,
         target=target_token,
-        judge=judge,
-        judge_step=judge_step,
-        judge_token=judge_token,
-        open_draft=_opening(samples, draft_token),
+        judge=judging.call,
+        judge_step=judging.step,
+        judge_token=judging.token,
+        open_draft=_opening(samples, drafting.token),
         message=_message(samples),
-        ahead=ahead,
+        ahead=drafting.ahead,
     )
     decided = [s.fate for sample in samples for s in sample.spans if s.fate in DECIDED]
     return Fit(
@@ -172,10 +217,10 @@ def _rate(spans: Sequence[Span], what: str) -> float:
 
 def _followers(samples: Iterable[Sample], lane: str) -> list[Span]:
     """Spans that go on from the one before them, without a pause."""
-    return [b for a, b in _neighbours(samples, lane) if b.start - a.end < _AT_ONCE]
+    return [b for a, b in _neighbors(samples, lane) if b.start - a.end < _AT_ONCE]
 
 
-def _neighbours(samples: Iterable[Sample], lane: str) -> list[tuple[Span, Span]]:
+def _neighbors(samples: Iterable[Sample], lane: str) -> list[tuple[Span, Span]]:
     """Spans that follow each other on a lane, the second at the next position."""
     found = []
     for sample in samples:
@@ -193,25 +238,25 @@ def _openers(samples: Iterable[Sample]) -> list[Span]:
     return found
 
 
-def _drafting(samples: Sequence[Sample]) -> tuple[float, int]:
-    """Seconds of a drafted token, and how many are there already when a paused draft goes on.
+def _drafting(samples: Sequence[Sample]) -> _DraftPace:
+    """How fast the draft writes, and how far ahead it is where it was paused.
 
-    That many are tried in turn; with each, the seconds a token are those that give the right sum,
-    and the one is taken that comes closest span by span.
+    So many tokens ahead are tried in turn; with each, the seconds a token are those that give the
+    right sum, and the one is taken that comes closest span by span.
     """
-    pairs = [pair for pair in _neighbours(samples, "draft") if pair[1].fate in DECIDED]
-    rows = [(b.tokens, b.seconds, b.start - a.end > _AT_ONCE) for a, b in pairs]
-    if len(rows) < _ENOUGH:
+    pairs = [pair for pair in _neighbors(samples, "draft") if pair[1].fate in DECIDED]
+    steps = [_DraftedStep(b.tokens, b.seconds, b.start - a.end > _AT_ONCE) for a, b in pairs]
+    if len(steps) < _ENOUGH:
         spans = [s for sample in samples for s in sample.spans if s.lane == "draft"]
-        return _rate(spans, "draft"), 0
-    rows = _trimmed(sorted(rows, key=lambda row: row[1] / max(1, row[0])))
-    best = (float("inf"), _LEAST_SECONDS, 0)
-    for ahead in range(_MOST_AHEAD + 1 if any(paused for *_, paused in rows) else 1):
-        computed = [max(0, n - ahead) if paused else n for n, _, paused in rows]
-        token = sum(row[1] for row in rows) / max(1, sum(computed))
-        off = sum((row[1] - token * n) ** 2 for row, n in zip(rows, computed, strict=True))
-        best = min(best, (off, max(token, _LEAST_SECONDS), ahead))
-    return best[1], best[2]
+        return _DraftPace(0.0, _rate(spans, "draft"), 0)
+    steps = _trimmed(sorted(steps, key=lambda step: step.seconds / max(1, step.tokens)))
+    best = _DraftPace(float("inf"), _LEAST_SECONDS, 0)
+    for ahead in range(_MOST_AHEAD + 1 if any(step.paused for step in steps) else 1):
+        computed = [max(0, s.tokens - ahead) if s.paused else s.tokens for s in steps]
+        token = sum(step.seconds for step in steps) / max(1, sum(computed))
+        error = sum((s.seconds - token * n) ** 2 for s, n in zip(steps, computed, strict=True))
+        best = min(best, _DraftPace(error, max(token, _LEAST_SECONDS), ahead))
+    return best
 
 
 def _opening(samples: Sequence[Sample], token: float) -> float:
@@ -224,55 +269,56 @@ def _judging(
     token: float,
     prompts: Mapping[tuple[str, int], float],
     manner: Manner,
-) -> tuple[float, float, float]:
-    """Seconds of a call, of a step and of a token of it: least squares without outliers.
+) -> _JudgePrice:
+    """Least squares without outliers.
 
-    Any call may wait for the token under way. The first of a run may wait for the question to be
-    read, so it is left out where there are enough others. prompts: how long that took the target
-    alone, by task and index.
+    The first call of a run may wait for the question to be read, so it is left out where there are
+    enough others. prompts: how long that took the target alone, by task and index.
     """
-    rows, first = [], []
-    for sample in samples:
-        writing = [span for span in sample.spans if span.lane == "target"]
-        for span in judge_spans(sample)[1:]:
-            waited = any(other.start < span.start < other.end for other in writing)
-            before = skipped_before(sample, span, manner, read_before(sample, span))
-            rows.append(
-                (span.steps, span.tokens + before, span.seconds - (token / 2 if waited else 0.0))
-            )
-        if opened := opening(sample, token, manner):
-            seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
-            first.append((opened.steps, opened.tokens, seconds))
-    if len(rows) < _ENOUGH:
-        rows += first
-    if not rows:
-        return 0.0, 0.0, 0.0
+    calls = [call for sample in samples for call in _later_calls(sample, token, manner)]
+    if len(calls) < _ENOUGH:
+        for sample in samples:
+            if opened := opening(sample, token, manner):
+                seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
+                calls.append(_JudgeCall(opened.steps, opened.tokens, seconds))
+    if not calls:
+        return _JudgePrice()
     for _ in range(3):
-        found = _least_squares(rows)
-        off = [row[2] - (found[0] + found[1] * row[0] + found[2] * row[1]) for row in rows]
-        order = sorted(range(len(rows)), key=lambda i: off[i])
-        if len(rows) < 2 * _ENOUGH:
+        found = _least_squares(calls)
+        if len(calls) < 2 * _ENOUGH:
             break
-        rows = [rows[i] for i in _trimmed(order)]
+        calls = _trimmed(sorted(calls, key=found.off))
     return found
 
 
-def _least_squares(rows: Sequence[tuple[int, int, float]]) -> tuple[float, float, float]:
-    """Seconds = base + step * steps + token * tokens, none of them negative."""
+def _later_calls(sample: Sample, token: float, manner: Manner) -> list[_JudgeCall]:
+    """All calls of a run but the first; any may wait for the target's token under way."""
+    writing = [span for span in sample.spans if span.lane == "target"]
+    calls = []
+    for span in judge_spans(sample)[1:]:
+        waited = any(other.start < span.start < other.end for other in writing)
+        before = skipped_before(sample, span, manner, read_before(sample, span))
+        seconds = span.seconds - (token / 2 if waited else 0.0)
+        calls.append(_JudgeCall(span.steps, span.tokens + before, seconds))
+    return calls
+
+
+def _least_squares(calls: Sequence[_JudgeCall]) -> _JudgePrice:
+    """The prices, none of them negative, that come closest to the calls."""
     import numpy as np  # heavy, and a replay alone needs it
 
-    table = np.array([(1.0, steps, tokens) for steps, tokens, _ in rows])
-    seconds = np.array([row[2] for row in rows])
+    table = np.array([(1.0, call.steps, call.tokens) for call in calls])
+    seconds = np.array([call.seconds for call in calls])
     used = [0, 1, 2]
     while True:
         found, *_ = np.linalg.lstsq(table[:, used], seconds, rcond=None)
         if len(used) == 1 or found.min() >= 0:
             break
         used.pop(int(found.argmin()))
-    full = [0.0, 0.0, 0.0]
+    prices = [0.0, 0.0, 0.0]
     for place, value in zip(used, found, strict=True):
-        full[place] = max(0.0, float(value))
-    return full[0], full[1], full[2]
+        prices[place] = max(0.0, float(value))
+    return _JudgePrice(*prices)
 
 
 def _message(samples: Sequence[Sample]) -> float:

@@ -60,16 +60,16 @@ class ModelUnderTest:
 Check: TypeAlias = Callable[[ModelUnderTest], Awaitable[Finding]]
 
 
-async def run_checks(patient: ModelUnderTest) -> AsyncGenerator[Finding]:
-    """All findings about one model; the patient learns by the way.
+async def run_checks(tested: ModelUnderTest) -> AsyncGenerator[Finding]:
+    """All findings about one model; what they see is kept in `tested`.
 
     A check that fails is a finding too; after one without which nothing can be seen, no more come.
     """
     for about, check in CHECKS.items():
-        if patient.role == "draft" and check in _OF_TARGETS:
+        if tested.role == "draft" and check in _OF_TARGETS:
             continue
         try:
-            found = await check(patient)
+            found = await check(tested)
         except DreamrError as error:
             found = Finding(about, "wrong", str(error))
         yield found
@@ -77,54 +77,54 @@ async def run_checks(patient: ModelUnderTest) -> AsyncGenerator[Finding]:
             return
 
 
-async def _writes(patient: ModelUnderTest) -> Finding:
+async def _writes(tested: ModelUnderTest) -> Finding:
     """Let it write about the example, with the picture, or without where it takes none."""
     try:
-        await _write(patient)
+        await _write(tested)
     except DreamrError as error:
-        patient.talk = Conversation.from_prompt("What is 17 + 25? Think step by step.")
-        await _write(patient)
+        tested.talk = Conversation.from_prompt("What is 17 + 25? Think step by step.")
+        await _write(tested)
         return Finding("pictures", "degraded", f"it takes none: {error}", "a model that sees")
     return Finding("pictures", "ok", "it answers a question about one")
 
 
-async def _write(patient: ModelUnderTest) -> None:
-    cutter = StepSplitter(patient.model.step_format)
+async def _write(tested: ModelUnderTest) -> None:
+    cutter = StepSplitter(tested.model.step_format)
     steps: list[Step] = []
     text, finish, since = "", None, time.perf_counter()
     sampling = SamplingParams(max_tokens=_MOST)
-    async for chunk in patient.model.engine.stream(Context(patient.talk), sampling):
+    async for chunk in tested.model.engine.stream(Context(tested.talk), sampling):
         if not text:
-            patient.first = time.perf_counter() - since
+            tested.first = time.perf_counter() - since
         text, finish = text + chunk.text, chunk.finish
         steps += cutter.push(chunk.text, chunk.tokens)
     if (last := cutter.finish(truncated=finish == "length")) is not None:
         steps.append(last)
-    patient.text, patient.steps, patient.finish = text, steps, finish
+    tested.text, tested.steps, tested.finish = text, steps, finish
 
 
-async def _continues(patient: ModelUnderTest) -> Finding:
+async def _continues(tested: ModelUnderTest) -> Finding:
     """A text that it has written, continued from its middle, must come to the same end."""
     about = "continuation"
-    if (engine := patient.http) is not None:
-        facts = engine.facts
-        if isinstance(facts.route, TextRoute):
+    if (engine := tested.http) is not None:
+        info = engine.server_info
+        if isinstance(info.route, TextRoute):
             return Finding(
                 about,
                 "degraded",
-                f"the chat template puts {facts.inserted!r} in front of what is continued; plain "
+                f"the chat template puts {info.inserted!r} in front of what is continued; plain "
                 "completions are used instead, which take no pictures",
                 "serve an instruct model, or give the server another --chat-template",
             )
-    half = len(patient.steps) // 2
-    begun = tuple(step.text for step in patient.steps[:half])
+    half = len(tested.steps) // 2
+    begun = tuple(step.text for step in tested.steps[:half])
     if not begun:
         return Finding(about, "unknown", "it wrote a single step, which has no middle")
     sampling = SamplingParams(max_tokens=_MOST)
-    stream = patient.model.engine.stream(Context(patient.talk, begun), sampling)
+    stream = tested.model.engine.stream(Context(tested.talk, begun), sampling)
     again = "".join(begun) + "".join([chunk.text async for chunk in stream])
-    shared = min(len(again), len(patient.text))
-    if again[:shared] == patient.text[:shared]:
+    shared = min(len(again), len(tested.text))
+    if again[:shared] == tested.text[:shared]:
         return Finding(about, "ok", f"the same text comes behind {half} of its steps")
     return Finding(
         about,
@@ -135,10 +135,10 @@ async def _continues(patient: ModelUnderTest) -> Finding:
     )
 
 
-async def _marks(patient: ModelUnderTest) -> Finding:
+async def _marks(tested: ModelUnderTest) -> Finding:
     """Steps must end, and answers be found."""
-    about, marks = "steps", patient.model.step_format
-    reasoning = [step for step in patient.steps if step.ending is not Ending.ANSWER]
+    about, marks = "steps", tested.model.step_format
+    reasoning = [step for step in tested.steps if step.ending is not Ending.ANSWER]
     longest = max((step.tokens for step in reasoning), default=0)
     if not any(step.ending is Ending.DELIMITER for step in reasoning):
         return Finding(
@@ -148,7 +148,7 @@ async def _marks(patient: ModelUnderTest) -> Finding:
             "judge along the way",
             "ask for steps with blank lines between them, in a system turn",
         )
-    if patient.finish == "stop" and not any(s.ending is Ending.ANSWER for s in patient.steps):
+    if tested.finish == "stop" and not any(s.ending is Ending.ANSWER for s in tested.steps):
         return Finding(
             about,
             "degraded",
@@ -159,10 +159,10 @@ async def _marks(patient: ModelUnderTest) -> Finding:
     return Finding(about, "ok", f"{len(reasoning)} steps, of {longest} tokens at most")
 
 
-async def _judges(patient: ModelUnderTest) -> Finding:
+async def _judges(tested: ModelUnderTest) -> Finding:
     """A step of its own and one with other numbers: is it asked in words that it answers?"""
     about = "judging"
-    if not patient.model.engine.capabilities.judge:
+    if not tested.model.engine.capabilities.judge:
         return Finding(
             about,
             "wrong",
@@ -170,17 +170,17 @@ async def _judges(patient: ModelUnderTest) -> Finding:
             "a server that takes top_logprobs (vLLM, SGLang, llama.cpp), or --method target",
         )
     number = next(
-        (i for i, step in enumerate(patient.steps[:-1]) if re.search(r"\d", step.text)), None
+        (i for i, step in enumerate(tested.steps[:-1]) if re.search(r"\d", step.text)), None
     )
     if number is None:
         return Finding(about, "unknown", "none of its steps holds a number to be changed")
-    begun = tuple(step.text for step in patient.steps[:number])
-    own = patient.steps[number].text
-    context = Context(patient.talk, begun)
+    begun = tuple(step.text for step in tested.steps[:number])
+    own = tested.steps[number].text
+    context = Context(tested.talk, begun)
     since = time.perf_counter()
-    [right] = await patient.model.engine.judge(context, [own])
-    patient.judging = time.perf_counter() - since
-    [wrong] = await patient.model.engine.judge(context, [_other_numbers(own)])
+    [right] = await tested.model.engine.judge(context, [own])
+    tested.judging = time.perf_counter() - since
+    [wrong] = await tested.model.engine.judge(context, [_other_numbers(own)])
     seen = f"ratio {right.ratio:.2f} for its own step, {wrong.ratio:.2f} with other numbers"
     if min(right.mass, wrong.mass) < LEAST_MASS:
         return Finding(
@@ -200,24 +200,24 @@ async def _judges(patient: ModelUnderTest) -> Finding:
 
 
 def _other_numbers(text: str) -> str:
-    luck = Random(0)
+    rng = Random(0)
 
     def other(found: re.Match[str]) -> str:
         digit = found.group()
-        return luck.choice([each for each in "0123456789" if each != digit])
+        return rng.choice([each for each in "0123456789" if each != digit])
 
     return re.sub(r"\d", other, text)
 
 
-async def _caches(patient: ModelUnderTest) -> Finding:
+async def _caches(tested: ModelUnderTest) -> Finding:
     """What was sent before, picture and all, must not be computed again."""
-    about, engine = "prefix cache", patient.http
+    about, engine = "prefix cache", tested.http
     if engine is None:
         return Finding(about, "ok", "the local engine keeps what it has read")
-    text = "".join(step.text for step in patient.steps[:-1]) or patient.text
+    text = "".join(step.text for step in tested.steps[:-1]) or tested.text
     for _ in range(2):
         prompt, cached = engine.prompt_tokens, engine.cached_tokens
-        await engine.judge(Context(patient.talk), [text])
+        await engine.judge(Context(tested.talk), [text])
     prompt, cached = engine.prompt_tokens - prompt, engine.cached_tokens - cached
     share = cached / max(1, prompt)
     if cached == 0:
@@ -234,10 +234,10 @@ async def _caches(patient: ModelUnderTest) -> Finding:
     return Finding(about, "ok", seen)
 
 
-async def _cancels(patient: ModelUnderTest) -> Finding:
+async def _cancels(tested: ModelUnderTest) -> Finding:
     """A stream that is closed must end at the server too."""
-    about, engine = "cancellation", patient.http
-    stream = patient.model.engine.stream(Context(patient.talk), SamplingParams(max_tokens=100_000))
+    about, engine = "cancellation", tested.http
+    stream = tested.model.engine.stream(Context(tested.talk), SamplingParams(max_tokens=100_000))
     async with aclosing(stream):
         await anext(stream)
     if engine is None:
@@ -264,9 +264,9 @@ async def _cancels(patient: ModelUnderTest) -> Finding:
     )
 
 
-async def _clock(patient: ModelUnderTest) -> Finding:
+async def _clock(tested: ModelUnderTest) -> Finding:
     """Traces, keys that expire and logs of both sides are compared by their times."""
-    about, engine = "clock", patient.http
+    about, engine = "clock", tested.http
     if engine is None:
         return Finding(about, "ok", "the local engine has ours")
     ahead = await engine.ahead()
@@ -283,18 +283,18 @@ async def _clock(patient: ModelUnderTest) -> Finding:
     )
 
 
-async def _rates(patient: ModelUnderTest) -> Finding:
+async def _rates(tested: ModelUnderTest) -> Finding:
     """How long things take: of a prompt that was read before, tokens that cannot be foreseen."""
     drawn = SamplingParams(max_tokens=_MOST, temperature=1.0)
     tokens, since = 0, time.perf_counter()
-    async for chunk in patient.model.engine.stream(Context(patient.talk), drawn):
+    async for chunk in tested.model.engine.stream(Context(tested.talk), drawn):
         tokens += chunk.tokens
     if tokens:
-        patient.seconds = (time.perf_counter() - since) / tokens
+        tested.seconds = (time.perf_counter() - since) / tokens
     parts = [
-        f"{1 / patient.seconds:.0f} tokens/s" if patient.seconds else "",
-        f"first token after {patient.first * 1000:.0f} ms",
-        f"a verdict in {patient.judging * 1000:.0f} ms" if patient.judging is not None else "",
+        f"{1 / tested.seconds:.0f} tokens/s" if tested.seconds else "",
+        f"first token after {tested.first * 1000:.0f} ms",
+        f"a verdict in {tested.judging * 1000:.0f} ms" if tested.judging is not None else "",
     ]
     return Finding("rates", "ok", ", ".join(filter(None, parts)))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,9 +21,9 @@ from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.keys import Keys, read_keys
+from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Level, Load
-from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
 from dreamr.serving.options import ServeOptions
@@ -32,7 +35,7 @@ def build_app(
     reasoner: Reasoner,
     options: ServeOptions | None = None,
     *,
-    pictures: Pictures | None = None,
+    media: MediaFetcher | None = None,
     load: Load | None = None,
 ) -> Starlette:
     """The gateway over an open Reasoner.
@@ -40,14 +43,14 @@ def build_app(
     Args:
         reasoner: open, and kept open by the caller.
         options: what it allows.
-        pictures: reads pictures, in the place of the usual ones, for tests.
+        media: reads pictures, in the place of the usual ones, for tests.
         load: what is known about the target's pace already.
 
     Raises:
         BadOption: the file of keys cannot be read.
     """
     options = options or ServeOptions()
-    keys = Keys(read_keys(options))
+    keys = ApiKeys(read_keys(options))
     admission = Admission(options.max_running, options.max_waiting)
     load = load or Load(aware=options.load_aware)
     watch = _watch(reasoner, options, admission, load)
@@ -59,48 +62,86 @@ def build_app(
         admission=admission,
         load=load,
         metrics=metrics,
-        pictures=pictures or Pictures(options),
+        media=media or MediaFetcher(options),
         watch=watch,
     )
 
-    async def models(request: Request) -> Response:
-        keys.client(request)
-        return JSONResponse({"object": "list", "data": [_card(reasoner, options, watch)]})
-
-    async def one_model(request: Request) -> Response:
-        keys.client(request)
-        name = request.path_params["name"]
-        if name != options.served_model_name:
-            raise ApiError(404, f"there is no model {name!r}", param="model")
-        return JSONResponse(_card(reasoner, options, watch))
-
-    async def health(_: Request) -> Response:
-        lost = [role for role, model in reasoner.models.items() if not model.engine.alive]
-        if "target" in lost or len(lost) == len(reasoner.models):
-            return JSONResponse({"status": "lost", "lost": lost}, 503)
-        return JSONResponse({"status": "degraded" if lost else "ok", "lost": lost})
-
-    async def figures(_: Request) -> Response:
-        text = metrics.text(load, admission.running, admission.waiting)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    shown, safe = read_page(options.served_model_name)
-
-    async def page(_: Request) -> Response:
-        return HTMLResponse(shown, headers=safe)
-
+    endpoints = _Endpoints(reasoner, options, keys, admission, load, metrics, watch)
     return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/health", health),
-            Route("/metrics", figures),
-            Route("/v1/models", models),
-            Route("/v1/models/{name:path}", one_model),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-        ],
+        routes=[*endpoints.routes(), Route("/v1/chat/completions", chat, methods=["POST"])],
         middleware=_middleware(options),
         exception_handlers={ApiError: _refused, HTTPException: _not_found},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoints:
+    """All endpoints but the one that reasons."""
+
+    reasoner: Reasoner
+    options: ServeOptions
+    keys: ApiKeys
+    admission: Admission
+    load: Load
+    metrics: Metrics
+    watch: Watch | None
+
+    def routes(self) -> list[Route]:
+        """Where they are."""
+        return [
+            Route("/", _page(self.options.served_model_name)),
+            Route("/health", self.health),
+            Route("/metrics", self.figures),
+            Route("/v1/models", self.models),
+            Route("/v1/models/{name:path}", self.one_model),
+        ]
+
+    async def models(self, request: Request) -> Response:
+        self.keys.client(request)
+        return JSONResponse({"object": "list", "data": [self._card()]})
+
+    async def one_model(self, request: Request) -> Response:
+        self.keys.client(request)
+        name = request.path_params["name"]
+        if name != self.options.served_model_name:
+            raise ApiError(404, f"there is no model {name!r}", param="model")
+        return JSONResponse(self._card())
+
+    async def health(self, _: Request) -> Response:
+        models = self.reasoner.models
+        lost = [role for role, model in models.items() if not model.engine.alive]
+        if "target" in lost or len(lost) == len(models):
+            return JSONResponse({"status": "lost", "lost": lost}, 503)
+        return JSONResponse({"status": "degraded" if lost else "ok", "lost": lost})
+
+    async def figures(self, _: Request) -> Response:
+        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _card(self) -> dict[str, object]:
+        about: dict[str, object] = {
+            "method": self.reasoner.options.method,
+            "version": __version__,
+        }
+        if self.watch is not None:
+            about["drift"] = self.watch.alarm
+        about |= {role: model.engine.name for role, model in self.reasoner.models.items()}
+        return {
+            "id": self.options.served_model_name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "dreamr",
+            "dreamr": about,
+        }
+
+
+def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
+    text, headers = read_page(model)
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(text, headers=headers)
+
+    return page
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:
@@ -136,20 +177,6 @@ def _watch(
     )
 
 
-def _card(reasoner: Reasoner, options: ServeOptions, watch: Watch | None) -> dict[str, object]:
-    about: dict[str, object] = {"method": reasoner.options.method, "version": __version__}
-    if watch is not None:
-        about["drift"] = watch.alarm
-    about |= {role: model.engine.name for role, model in reasoner.models.items()}
-    return {
-        "id": options.served_model_name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "dreamr",
-        "dreamr": about,
-    }
-
-
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return JSONResponse(error.body, error.status, dict(error.headers))
@@ -157,5 +184,5 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = ApiError(error.status_code, str(error.detail), headers=error.headers or {})
-    return await _refused(request, said)
+    found = ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+    return await _refused(request, found)

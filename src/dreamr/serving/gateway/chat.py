@@ -24,9 +24,9 @@ from dreamr.runner import RunHook, SignalQueue
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
-from dreamr.serving.gateway.keys import Keys
+from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.load import Level, Load
-from dreamr.serving.gateway.media import Pictures
+from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.reply import Reply
 from dreamr.serving.gateway.request import ParsedRequest, read_request
@@ -40,7 +40,7 @@ _BODY_SECONDS = 60.0  # a body must have come by then
 _STATUS_SECONDS = 1.0  # how long a failure can still become a status; then the stream begins
 _QUIET_SECONDS = 15.0  # a stream with nothing to say sends a comment, for proxies
 _COUNT_SECONDS = 5.0  # for the number of a prompt's tokens
-_LEFT = 499  # as nginx has it: the client closed the request
+_CLIENT_CLOSED = 499  # as nginx has it: the client closed the request
 
 _Piece = Event | ApiError
 
@@ -51,7 +51,7 @@ class _Job:
 
     id: str
     client: str
-    asked: ParsedRequest
+    parsed: ParsedRequest
     conversation: Conversation
     reply: Reply
     began: float
@@ -59,7 +59,7 @@ class _Job:
     over: bool = False  # whether what it gets is on its way
     first: float | None = None
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event of the run."""
         if self.first is None and isinstance(event, StepCommitted):
             self.first = time.perf_counter() - self.began
@@ -78,17 +78,17 @@ class Chat:
         reasoner: Reasoner,
         options: ServeOptions,
         *,
-        keys: Keys,
+        keys: ApiKeys,
         admission: Admission,
         load: Load,
         metrics: Metrics,
-        pictures: Pictures,
+        media: MediaFetcher,
         watch: Watch | None = None,
     ) -> None:
         self._reasoner, self._options = reasoner, options
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
-        self._pictures, self._watching = pictures, watch
+        self._media, self._watch = media, watch
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,21 +97,21 @@ class Chat:
         try:
             client = self._keys.client(request)
             body = await self._body(request)
-            asked = read_request(body, self._reasoner.options, self._options)
-            self._check_roles(asked)
-            conversation = await self._pictures.conversation(asked.turns)
+            parsed = read_request(body, self._reasoner.options, self._options)
+            self._check_roles(parsed)
+            conversation = await self._media.conversation(parsed.turns)
         except ClientDisconnect:
-            self._metrics.refused(_LEFT)
+            self._metrics.refused(_CLIENT_CLOSED)
             return
         except DreamrError as error:
             await self._refuse(api_error(error), scope, receive, send)
             return
         name = f"chatcmpl-{uuid4().hex}"
         created, step_format = int(time.time()), self._reasoner.step_format
-        reply = Reply(name, created, asked, step_format, self._load.alone_seconds)
-        job = _Job(name, client, asked, conversation, reply, began)
+        reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
+        job = _Job(name, client, parsed, conversation, reply, began)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, job, receive, tasks.cancel_scope)
+            tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
             tasks.start_soon(self._run, job)
             await self._answer(job, scope, receive, send)
             tasks.cancel_scope.cancel()
@@ -139,32 +139,34 @@ class Chat:
             return bytes(body)
         raise ApiError(408, "the request's body did not come", headers={"Connection": "close"})
 
-    def _check_roles(self, asked: ParsedRequest) -> None:
-        missing = set(asked.options.roles) - self._reasoner.models.keys()
+    def _check_roles(self, parsed: ParsedRequest) -> None:
+        missing = set(parsed.options.roles) - self._reasoner.models.keys()
         if missing:
             raise bad_request(
-                f"method {asked.options.method} needs the {' and '.join(missing)}, "
+                f"method {parsed.options.method} needs the {' and '.join(missing)}, "
                 "which this gateway has not loaded",
                 "dreamr.method",
             )
 
-    async def _watch(self, job: _Job, receive: Receive, scope: anyio.CancelScope) -> None:
+    async def _await_disconnect(
+        self, job: _Job, receive: Receive, scope: anyio.CancelScope
+    ) -> None:
         """End everything when the client leaves."""
         while (await receive())["type"] != "http.disconnect":
             pass
         if not job.over:
-            self._metrics.refused(_LEFT)
-            self._log(job, _LEFT)
+            self._metrics.refused(_CLIENT_CLOSED)
+            self._log(job, _CLIENT_CLOSED)
         scope.cancel()
 
     async def _run(self, job: _Job) -> None:
         """Wait for a place, reason, and leave everything in the job's mailbox."""
         try:
-            with anyio.fail_after(job.asked.deadline):
+            with anyio.fail_after(job.parsed.deadline):
                 async with self._admission.place(job.client):
                     await self._reason(job)
         except TimeoutError:
-            job.pieces.put(timed_out(job.asked.deadline))
+            job.pieces.put(timed_out(job.parsed.deadline))
         except RunFailed as error:
             job.pieces.put(await self._failed(job, error))
         except Exception as error:
@@ -174,15 +176,15 @@ class Chat:
             job.pieces.put(found)
 
     async def _reason(self, job: _Job) -> None:
-        options, job.reply.level = self._load.shape(job.asked.options)
-        auditing = self._watching is not None and not self._watching.idle
+        options, job.reply.level = self._load.shape(job.parsed.options)
+        auditing = self._watch is not None and not self._watch.idle
         alone = self._admission.running == 1 and not auditing
         result = None
         try:
             result = await self._reasoner.reason(
                 job.conversation,
                 options=options,
-                on_event=job.hear,
+                on_event=job.on_event,
                 hooks=self._hooks(options, job.reply.level),
             )
         except RunFailed as error:
@@ -196,16 +198,16 @@ class Chat:
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self._tuner if self._may_tune(options, level) else None
-        return [hook for hook in (self._watching, tuner) if hook is not None]
+        return [hook for hook in (self._watch, tuner) if hook is not None]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
         """Whether window, fallback and resamples are left to us."""
         usual = self._reasoner.options
-        asked = all(
+        unchanged = all(
             getattr(options, name) == getattr(usual, name)
             for name in ("window", "fallback", "resamples", "deterministic")
         )
-        return level is Level.FULL and asked
+        return level is Level.FULL and unchanged
 
     async def _failed(self, job: _Job, error: RunFailed) -> ApiError:
         """Whose fault it was: a question that does not fit is the client's."""
@@ -230,7 +232,7 @@ class Chat:
         return models["target" if "target" in models else "draft"].engine
 
     async def _answer(self, job: _Job, scope: Scope, receive: Receive, send: Send) -> None:
-        if job.asked.stream:
+        if job.parsed.stream:
             await self._stream(job, scope, receive, send)
             return
         while True:
@@ -249,7 +251,7 @@ class Chat:
         first: _Piece | None = None
         with anyio.move_on_after(_STATUS_SECONDS):
             first = await job.pieces.get()
-            while not (isinstance(first, StepCommitted | ApiError) or job.asked.events):
+            while not (isinstance(first, StepCommitted | ApiError) or job.parsed.events):
                 first = await job.pieces.get()
         if isinstance(first, ApiError):
             await self._refuse(first, scope, receive, send, job)
@@ -286,14 +288,14 @@ class Chat:
                 case RunFinished(result=result):
                     yield _event(reply.chunks(piece))
                     prompt = 0
-                    if job.asked.include_usage:
+                    if job.parsed.include_usage:
                         prompt = await self._prompt(job)
                         yield _event([reply.usage_chunk(result, prompt)])
                     self._done(job, result, prompt)
                     return
                 case _:
-                    if said := _event(reply.chunks(piece)):
-                        yield said
+                    if data := _event(reply.chunks(piece)):
+                        yield data
             piece = None
             with anyio.move_on_after(_QUIET_SECONDS):
                 piece = await job.pieces.get()

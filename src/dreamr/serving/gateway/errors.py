@@ -41,13 +41,13 @@ class ApiError(DreamrError):
     @property
     def body(self) -> dict[str, Any]:
         """OpenAI's form."""
-        said = {
+        error = {
             "message": self.message,
             "type": self.kind,
             "param": self.param,
             "code": self.code,
         }
-        return {"error": said, **self.more}
+        return {"error": error, **self.more}
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:

@@ -35,7 +35,7 @@ def read_keys(options: ServeOptions) -> tuple[str, ...]:
     return keys
 
 
-class Keys:
+class ApiKeys:
     """Tells clients apart. Keys themselves are neither kept nor shown, only their digests."""
 
     def __init__(self, keys: Sequence[str]) -> None:

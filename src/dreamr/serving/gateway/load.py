@@ -15,7 +15,7 @@ from dreamr._options import RunOptions
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
 _SMOOTH = 0.15  # of a mean, how much the newest run counts
-_HEDGE_STRETCH = 1.15  # a target's token takes so much longer than alone: no fallback
+_FALLBACK_STRETCH = 1.15  # a target's token takes so much longer than alone: no fallback
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
 _STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops, and comes back
@@ -30,7 +30,7 @@ class Level(IntEnum):
     """How much is given up."""
 
     FULL = 0
-    NO_HEDGE = 1
+    NO_FALLBACK = 1
     SMALL_WINDOW = 2
     TARGET_ALONE = 3
 
@@ -53,18 +53,18 @@ def pace_of(events: Iterable[Event]) -> Pace:
     paused: dict[int, float] = {}
     first: float | None = None
     seconds, tokens = 0.0, 0
-    asked = -1  # the lane that begins behind the question
+    first_lane = -1  # the lane that begins behind the question
     for event in events:
         match event:
             case LaneOpened(time, lane, "target", position):
                 opened[lane], idle[lane] = time, 0.0
-                asked = lane if position == 0 and asked < 0 else asked
+                first_lane = lane if position == 0 and first_lane < 0 else first_lane
             case LanePaused(time, lane) if lane in opened:
                 paused[lane] = time
             case LaneResumed(time, lane) if lane in opened:
                 idle[lane] += time - paused.pop(lane)
             case LaneClosed(time, lane, _, written, began) if lane in opened and began is not None:
-                if lane == asked:
+                if lane == first_lane:
                     first = began - opened[lane]
                 if written >= _PLENTY:
                     idle[lane] += time - paused.pop(lane, time)
@@ -111,8 +111,8 @@ class Load:
             return Level.TARGET_ALONE
         if self.stretch >= _WINDOW_STRETCH:
             return Level.SMALL_WINDOW
-        if self.stretch >= _HEDGE_STRETCH:
-            return Level.NO_HEDGE
+        if self.stretch >= _FALLBACK_STRETCH:
+            return Level.NO_FALLBACK
         return Level.FULL
 
     def shape(self, options: RunOptions) -> tuple[RunOptions, Level]:
@@ -168,7 +168,7 @@ def _shaped(options: RunOptions, level: Level) -> RunOptions:
     match level:
         case Level.FULL:
             return options
-        case Level.NO_HEDGE:
+        case Level.NO_FALLBACK:
             return replace(options, fallback="on-reject")
         case Level.SMALL_WINDOW:
             return replace(options, fallback="on-reject", window=min(options.window, _SMALL_WINDOW))

@@ -16,7 +16,7 @@ import httpx2
 from dreamr._option_specs import listed
 from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
 from dreamr.serving.gateway.errors import bad_request
-from dreamr.serving.gateway.request import ParsedMessage, Picture
+from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
 from dreamr.serving.options import ServeOptions
 
 _DATA = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
@@ -32,7 +32,7 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class Pictures:
+class MediaFetcher:
     """Reads the pictures of requests.
 
     Nothing is fetched unless its host was allowed by name. An allowed name that leads to an address
@@ -70,7 +70,7 @@ class Pictures:
         conversation.check()
         return conversation
 
-    async def _part(self, part: str | Picture) -> Part:
+    async def _part(self, part: str | ImageUrl) -> Part:
         if isinstance(part, str):
             return Text(part)
         try:
@@ -78,21 +78,19 @@ class Pictures:
         except ImageError as error:
             raise bad_request(str(error), part.param, "invalid_image") from error
 
-    async def _read(self, picture: Picture) -> Image:
-        if picture.url[:5].lower() == "data:":
-            return await anyio.to_thread.run_sync(self._decode, picture)
-        if picture.url[:8].lower().startswith(("http://", "https://")):
-            data = await self._fetch(picture)
+    async def _read(self, image: ImageUrl) -> Image:
+        if image.url[:5].lower() == "data:":
+            return await anyio.to_thread.run_sync(self._decode, image)
+        if image.url[:8].lower().startswith(("http://", "https://")):
+            data = await self._fetch(image)
             return await anyio.to_thread.run_sync(self._image, data)
-        raise bad_request(
-            "a picture must be a data URI, as data:image/png;base64,...", picture.param
-        )
+        raise bad_request("a picture must be a data URI, as data:image/png;base64,...", image.param)
 
-    def _decode(self, picture: Picture) -> Image:
-        head = _DATA.match(picture.url[:256])
+    def _decode(self, image: ImageUrl) -> Image:
+        head = _DATA.match(image.url[:256])
         if head is None:
-            raise bad_request("this data URI has no data", picture.param, "invalid_image")
-        body = picture.url[head.end() :]
+            raise bad_request("this data URI has no data", image.param, "invalid_image")
+        body = image.url[head.end() :]
         try:
             if "base64" in (head[2] or "").lower():
                 data = b64decode("".join(body.split()), validate=True)
@@ -100,29 +98,29 @@ class Pictures:
                 data = unquote_to_bytes(body)
         except (binascii.Error, ValueError) as error:
             raise bad_request(
-                "this data URI is no sound base64", picture.param, "invalid_image"
+                "this data URI is no sound base64", image.param, "invalid_image"
             ) from error
         return self._image(data)
 
     def _image(self, data: bytes) -> Image:
         return read_image(data, max_pixels=self._limits.max_pixels)
 
-    async def _fetch(self, picture: Picture) -> bytes:
+    async def _fetch(self, image: ImageUrl) -> bytes:
         try:
             with anyio.fail_after(_FETCH_SECONDS):
-                return await self._follow(picture)
+                return await self._follow(image)
         except TimeoutError:
-            raise bad_request("the picture did not come in time", picture.param) from None
+            raise bad_request("the picture did not come in time", image.param) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-            raise bad_request("the picture cannot be fetched", picture.param) from error
+            raise bad_request("the picture cannot be fetched", image.param) from error
 
-    async def _follow(self, picture: Picture) -> bytes:
-        url = httpx2.URL(picture.url)
+    async def _follow(self, image: ImageUrl) -> bytes:
+        url = httpx2.URL(image.url)
         async with httpx2.AsyncClient(
             transport=self._transport, timeout=_FETCH_SECONDS, trust_env=False
         ) as client:
             for _ in range(_HOPS):
-                address = await self._allowed(url, picture)
+                address = await self._allowed(url, image)
                 pinned = url.copy_with(host=address)
                 host = url.netloc.decode("ascii").rpartition("@")[2]
                 request = client.build_request(
@@ -136,36 +134,36 @@ class Pictures:
                     if response.has_redirect_location:
                         url = url.join(response.headers["location"])
                         continue
-                    return await self._body(response, picture)
+                    return await self._body(response, image)
                 finally:
                     await response.aclose()
-        raise bad_request("the picture's address leads on and on", picture.param)
+        raise bad_request("the picture's address leads on and on", image.param)
 
-    async def _allowed(self, url: httpx2.URL, picture: Picture) -> str:
+    async def _allowed(self, url: httpx2.URL, image: ImageUrl) -> str:
         """An address of the host that may be spoken to."""
         if url.scheme not in ("http", "https") or url.host.lower() not in self._hosts:
             raise bad_request(
                 f"pictures are not fetched from {url.host or 'there'}: send it as a data URI, or "
                 "allow the host when the gateway starts (--allowed-media-domains)",
-                picture.param,
+                image.param,
                 "image_host_not_allowed",
             )
         port = url.port or (443 if url.scheme == "https" else 80)
         addresses = await self._resolve(url.host, port)
         if not addresses or not all(map(_is_public, addresses)):
             raise bad_request(
-                f"{url.host} leads to an internal address", picture.param, "image_host_not_allowed"
+                f"{url.host} leads to an internal address", image.param, "image_host_not_allowed"
             )
         return addresses[0]
 
-    async def _body(self, response: httpx2.Response, picture: Picture) -> bytes:
+    async def _body(self, response: httpx2.Response, image: ImageUrl) -> bytes:
         if response.status_code != 200:
-            raise bad_request(f"the picture's host says {response.status_code}", picture.param)
+            raise bad_request(f"the picture's host says {response.status_code}", image.param)
         data = bytearray()
         async for piece in response.aiter_bytes():
             data += piece
             if len(data) > self._limits.max_body:
-                raise bad_request("the picture is too large", picture.param)
+                raise bad_request("the picture is too large", image.param)
         return bytes(data)
 
 

@@ -29,7 +29,7 @@ class Reply:
 
     id: str
     created: int
-    asked: ParsedRequest
+    parsed: ParsedRequest
     step_format: StepFormat
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
@@ -41,7 +41,7 @@ class Reply:
 
     def chunks(self, event: Event) -> Iterator[Json]:
         """The chunks of a stream that an event makes; of the last event, all but the usage."""
-        if self.asked.events:
+        if self.parsed.events:
             yield {**self._chunk(None), "dreamr": {"event": event_to_json(event)}}
         match event:
             case StepCommitted():
@@ -65,7 +65,7 @@ class Reply:
         return {**self._chunk(delta), "dreamr": {"step": _step(event)}}
 
     def _content(self, answer: str) -> str:
-        ends = [place for stop in self.asked.stop if (place := answer.find(stop)) >= 0]
+        ends = [place for stop in self.parsed.stop if (place := answer.find(stop)) >= 0]
         return answer[: min(ends)] if ends else answer
 
     def usage_chunk(self, result: Result, prompt: int) -> Json:
@@ -99,14 +99,14 @@ class Reply:
     def summary(self, result: Result) -> Json:
         """How the run went."""
         return {
-            "method": self.asked.options.method,
+            "method": self.parsed.options.method,
             "level": self.level.name.lower(),
             "seconds": result.seconds,
             "target_alone_seconds": self.alone(result),
             "steps": [_step(event) for event in _committed(result)],
             "usage": asdict(result.usage),
             "finish": result.finish,
-            "ignored": list(self.asked.ignored),
+            "ignored": list(self.parsed.ignored),
         }
 
     def _head(self, kind: str) -> Json:
@@ -114,7 +114,7 @@ class Reply:
             "id": self.id,
             "object": kind,
             "created": self.created,
-            "model": self.asked.model,
+            "model": self.parsed.model,
             "system_fingerprint": None,
         }
 

@@ -21,22 +21,22 @@ class _Json(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
-class _Words(_Json):
+class _TextPart(_Json):
     type: Literal["text"]
     text: str
 
 
-class _Url(_Json):
+class _ImageUrl(_Json):
     url: str
 
 
-class _Shown(_Json):
+class _ImagePart(_Json):
     type: Literal["image_url"]
-    image_url: _Url | str
+    image_url: _ImageUrl | str
 
 
-_PART: TypeAdapter[_Words | _Shown] = TypeAdapter(
-    Annotated[_Words | _Shown, Field(discriminator="type")]
+_PART: TypeAdapter[_TextPart | _ImagePart] = TypeAdapter(
+    Annotated[_TextPart | _ImagePart, Field(discriminator="type")]
 )
 
 
@@ -101,14 +101,14 @@ _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageUrl:
     """A picture as the client names it: a data URI, or an address."""
 
     url: str
     param: str
 
 
-SaidPart: TypeAlias = str | Picture
+MessagePart: TypeAlias = str | ImageUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class ParsedMessage:
     """One turn, its pictures not read yet."""
 
     role: Literal["system", "user", "assistant"]
-    parts: tuple[SaidPart, ...]
+    parts: tuple[MessagePart, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +145,28 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Pars
         ApiError: it is no such request, or asks for what there is not.
     """
     try:
-        wanted = _Body.model_validate_json(body)
+        payload = _Body.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from error
-    if wanted.model != limits.served_model_name:
+    if payload.model != limits.served_model_name:
         raise ApiError(
             404,
-            f"there is no model {_short(wanted.model)}: the one here is "
+            f"there is no model {_short(payload.model)}: the one here is "
             f"{limits.served_model_name!r}",
             param="model",
             code="model_not_found",
         )
-    extra = wanted.model_extra or {}
+    extra = payload.model_extra or {}
     _check_form(extra)
-    turns = tuple(_turns(wanted.messages, limits))
-    extension = wanted.dreamr or _Extension()
+    turns = tuple(_turns(payload.messages, limits))
+    extension = payload.dreamr or _Extension()
     return ParsedRequest(
-        model=wanted.model,
+        model=payload.model,
         turns=turns,
-        options=_options(options, wanted, extension),
-        stop=_stops(wanted.stop),
-        stream=bool(wanted.stream),
-        include_usage=wanted.stream_options is not None and wanted.stream_options.include_usage,
+        options=_options(options, payload, extension),
+        stop=_stops(payload.stop),
+        stream=bool(payload.stream),
+        include_usage=payload.stream_options is not None and payload.stream_options.include_usage,
         events=extension.events,
         deadline=min(limits.deadline, extension.deadline or limits.deadline),
         ignored=tuple(sorted(extra.keys() - _FORM.keys() - _LABELS)),
@@ -186,7 +186,7 @@ def _check_form(extra: Mapping[str, Any]) -> None:
 
 def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:
     left = limits.max_parts
-    pictures, characters = 0, 0
+    images, characters = 0, 0
     for number, message in enumerate(messages):
         where = f"messages.{number}"
         role = _ROLES.get(message.role)
@@ -200,8 +200,8 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Parse
         left -= max(1, len(parts))
         if left < 0:
             raise bad_request(f"more than {limits.max_parts} messages and parts", "messages")
-        pictures += sum(isinstance(part, Picture) for part in parts)
-        if pictures > limits.max_images:
+        images += sum(isinstance(part, ImageUrl) for part in parts)
+        if images > limits.max_images:
             raise bad_request(f"more than {limits.max_images} pictures", "messages")
         characters += sum(len(part) for part in parts if isinstance(part, str))
         if characters > limits.max_text:
@@ -216,7 +216,7 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Parse
             raise bad_request("this message is empty", where)
 
 
-def _parts(content: Any, where: str, most: int) -> Iterator[SaidPart]:
+def _parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
     match content:
         case None | "":
             return
@@ -231,13 +231,13 @@ def _parts(content: Any, where: str, most: int) -> Iterator[SaidPart]:
             raise bad_request("content must be a text or a list of parts", f"{where}.content")
 
 
-def _part(part: Any, where: str) -> SaidPart:
+def _part(part: Any, where: str) -> MessagePart:
     try:
         match _PART.validate_python(part):
-            case _Words(text=text):
+            case _TextPart(text=text):
                 return text
-            case _Shown(image_url=shown):
-                return Picture(shown if isinstance(shown, str) else shown.url, where)
+            case _ImagePart(image_url=shown):
+                return ImageUrl(shown if isinstance(shown, str) else shown.url, where)
     except ValidationError as error:
         kind = part.get("type") if isinstance(part, dict) else part
         if error.errors()[0]["type"].startswith("union_tag"):
@@ -247,12 +247,14 @@ def _part(part: Any, where: str) -> SaidPart:
         raise _invalid(error, where) from error
 
 
-def _options(options: RunOptions, wanted: _Body, extension: _Extension) -> RunOptions:
-    """The server's options with the client's wishes."""
+def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunOptions:
+    """The server's options with what the client wants otherwise."""
     tokens = (
-        wanted.max_tokens if wanted.max_completion_tokens is None else wanted.max_completion_tokens
+        payload.max_tokens
+        if payload.max_completion_tokens is None
+        else payload.max_completion_tokens
     )
-    wishes: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         "method": extension.method,
         "window": extension.window,
         "threshold": extension.threshold,
@@ -260,22 +262,22 @@ def _options(options: RunOptions, wanted: _Body, extension: _Extension) -> RunOp
         "final_answer": extension.final_answer,
         "deterministic": extension.deterministic,
         "max_tokens": tokens,
-        "temperature": wanted.temperature,
-        "top_p": None if wanted.top_p is None else max(0.01, wanted.top_p),
-        "seed": _seed(wanted, options),
+        "temperature": payload.temperature,
+        "top_p": None if payload.top_p is None else max(0.01, payload.top_p),
+        "seed": _seed(payload, options),
     }
     try:
-        return replace(options, **{k: value for k, value in wishes.items() if value is not None})
+        return replace(options, **{k: value for k, value in overrides.items() if value is not None})
     except BadOption as error:
         raise bad_request(str(error).removeprefix("--"), "dreamr") from error
 
 
-def _seed(wanted: _Body, options: RunOptions) -> int | None:
-    if wanted.seed is not None:
-        return wanted.seed % 2**63
-    warm = options.temperature if wanted.temperature is None else wanted.temperature
+def _seed(payload: _Body, options: RunOptions) -> int | None:
+    if payload.seed is not None:
+        return payload.seed % 2**63
+    temperature = options.temperature if payload.temperature is None else payload.temperature
     # Without a seed the same question is to have another answer each time.
-    return secrets.randbelow(2**63) if warm > 0 else None
+    return secrets.randbelow(2**63) if temperature > 0 else None
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:

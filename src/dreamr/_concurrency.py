@@ -11,7 +11,7 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-async def side_by_side(
+async def gather_bounded(
     given: Iterable[Given], work: Callable[[Given], Awaitable[Found]], most: int
 ) -> list[Found]:
     """What comes of each, in the order given; at most `most` are under way at a time.

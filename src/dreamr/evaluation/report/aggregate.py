@@ -1,0 +1,325 @@
+"""From samples to figures: for each task, method and concurrency, and the mean over the tasks.
+
+Methods are compared with the target alone on the problems that both have solved at the same
+concurrency, so a bench that was broken off has figures too. A run that failed counts as a wrong
+answer, and is left out of all times.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from statistics import fmean
+from typing import Any, Self, TypeAlias
+
+from dreamr.evaluation.bench import Sample, Span
+from dreamr.evaluation.report.methods import BASE, rank
+from dreamr.evaluation.report.results import ALPHAS, MEAN, Curve, Figures, Key, Results
+from dreamr.evaluation.report.spans import busy, checkable
+from dreamr.evaluation.report.statistics import (
+    Estimate,
+    mean,
+    median_ratio,
+    paired_difference,
+    percentile,
+    ratio_of_sums,
+    wilson,
+)
+from dreamr.trace import LaneName
+
+Pair: TypeAlias = tuple[Sample, Sample]  # of the same problem: the target alone, the method
+
+
+def figures(samples: Iterable[Sample], ideal_seconds: Mapping[Key, float] | None = None) -> Results:
+    """All figures of a bench, whole or broken off.
+
+    Args:
+        samples: in any order, no two with the same key.
+        ideal_seconds: for a task, method and concurrency the mean seconds a problem of an ideal
+            machine without overhead (as the simulator finds them from the same traces).
+    """
+    groups: defaultdict[Key, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda s: (s.task, s.concurrency, *rank(s.method), s.index)):
+        groups[sample.task, sample.method, sample.concurrency].append(sample)
+    ideal = ideal_seconds or {}
+    cells = {
+        key: _cell(own, groups.get((key[0], BASE, key[2]), []), ideal.get(key))
+        for key, own in groups.items()
+    }
+    return Results({**cells, **_means(cells)})
+
+
+def pairs(base: Iterable[Sample], own: Iterable[Sample]) -> list[Pair]:
+    """Samples of the same problem at the same concurrency, where both have one."""
+    known = {(s.task, s.index, s.concurrency): s for s in base}
+    return [(known[key], s) for s in own if (key := (s.task, s.index, s.concurrency)) in known]
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """Gains over the target alone; see `Figures`."""
+
+    speedup: Estimate | None
+    speedup_median: Estimate | None
+    time_gain: float | None
+    tokens_gain: float | None
+    ideal_speedup: float | None
+    efficiency: float | None
+    throughput_gain: float | None
+
+    @classmethod
+    def of(cls, paired: Sequence[Pair], ideal: float | None) -> Self:
+        """Of pairs in which no run failed. ideal: seconds a problem."""
+        base, own = [a.wall for a, _ in paired], [b.wall for _, b in paired]
+        known = bool(own) and all(own)
+        gain = sum(base) / sum(own) if known else None
+        alone = known and all(b.concurrency == 1 for _, b in paired)
+        tokens_gain = _over(sum(a.tokens for a, _ in paired), sum(b.tokens for _, b in paired))
+        best = fmean(base) / ideal if base and ideal else None
+        return cls(
+            # Side by side, a problem's own time depends on who else is at work.
+            speedup=ratio_of_sums(base, own) if alone else None,
+            speedup_median=median_ratio(base, own) if alone else None,
+            time_gain=gain / tokens_gain if gain and tokens_gain else None,
+            tokens_gain=tokens_gain,
+            ideal_speedup=best,
+            efficiency=gain / best if gain and best else None,
+            throughput_gain=gain,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drafting:
+    """Decisions on drafted steps; see `Figures`."""
+
+    acceptance: Estimate | None
+    token_acceptance: Estimate | None
+    checked: int
+    false_accepts: Estimate | None
+    false_rejects: Estimate | None
+
+    @classmethod
+    def of(cls, own: Sequence[Sample]) -> Self:
+        """Only where the target has a say: with the draft alone, nothing is decided."""
+        decided = [[span for span in s.spans if span.decided] for s in own]
+        if all(span.lane == "draft" for s in own for span in s.spans) or not any(decided):
+            decided = []
+        checked = [span for s in own for span in checkable(s.spans)] if decided else []
+        wrong = [span.fate == "accepted" for span in checked if not span.right]
+        right = [span.fate == "rejected" for span in checked if span.right]
+        return cls(
+            acceptance=_accepted(decided, lambda span: 1),
+            token_acceptance=_accepted(decided, lambda span: span.tokens),
+            checked=len(checked),
+            false_accepts=wilson(sum(wrong), len(wrong)) if wrong else None,
+            false_rejects=wilson(sum(right), len(right)) if right else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """Work for an answer; see `Figures`."""
+
+    wasted: float
+    wasted_share: float | None
+    judge_calls: float
+    steps_per_call: float | None
+
+    @classmethod
+    def of(cls, own: Sequence[Sample]) -> Self:
+        spans = [span for s in own for span in s.spans]
+        calls = [span.steps for span in spans if span.lane == "judge"]
+        wasted = sum(s.tokens for s in spans if s.lane == "target" and s.fate == "cancelled")
+        return cls(
+            wasted=wasted / len(own),
+            wasted_share=_over(wasted, sum(s.tokens for s in own)),
+            judge_calls=len(calls) / len(own),
+            steps_per_call=fmean(calls) if calls else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Latencies, shares of busy lanes and rates; see `Figures`."""
+
+    latency_p50: float | None
+    latency_p90: float | None
+    latency_p99: float | None
+    first_step_p50: float | None
+    busy_draft: float | None
+    busy_judge: float | None
+    busy_target: float | None
+    throughput: float | None
+    token_rate: float | None
+
+    @classmethod
+    def of(cls, timed: Sequence[Sample]) -> Self:
+        """Of runs that did not fail."""
+        seconds = [s.seconds for s in timed]
+        total, wall = sum(seconds), sum(s.wall for s in timed)
+        first = [s.first_step for s in timed if s.first_step is not None]
+
+        def share(lane: LaneName) -> float | None:
+            return _over(sum(busy(s.spans, lane, s.seconds) for s in timed), total)
+
+        return cls(
+            latency_p50=_percentile(seconds, 50),
+            latency_p90=_percentile(seconds, 90),
+            latency_p99=_percentile(seconds, 99),
+            first_step_p50=_percentile(first, 50),
+            busy_draft=share("draft"),
+            busy_judge=share("judge"),
+            busy_target=share("target"),
+            throughput=_over(len(timed), wall),
+            token_rate=_over(sum(s.tokens for s in timed), wall),
+        )
+
+
+def _cell(own: Sequence[Sample], base: Sequence[Sample], ideal: float | None) -> Figures:
+    paired = pairs(base, own)
+    speed = _Speed.of([(a, b) for a, b in paired if "failed" not in (a.finish, b.finish)], ideal)
+    drafting, costs = _Drafting.of(own), _Costs.of(own)
+    times = _Times.of([s for s in own if s.finish != "failed"])
+    return Figures(
+        n=len(own),
+        paired=len(paired),
+        accuracy=wilson(sum(s.right for s in own), len(own)),
+        difference=_difference(paired),
+        speedup=speed.speedup,
+        speedup_median=speed.speedup_median,
+        time_gain=speed.time_gain,
+        tokens_gain=speed.tokens_gain,
+        ideal_speedup=speed.ideal_speedup,
+        efficiency=speed.efficiency,
+        acceptance=drafting.acceptance,
+        token_acceptance=drafting.token_acceptance,
+        checked=drafting.checked,
+        false_accepts=drafting.false_accepts,
+        false_rejects=drafting.false_rejects,
+        tokens=fmean(s.tokens for s in own),
+        steps=fmean(s.steps for s in own),
+        wasted=costs.wasted,
+        wasted_share=costs.wasted_share,
+        judge_calls=costs.judge_calls,
+        steps_per_call=costs.steps_per_call,
+        latency_p50=times.latency_p50,
+        latency_p90=times.latency_p90,
+        latency_p99=times.latency_p99,
+        first_step_p50=times.first_step_p50,
+        busy_draft=times.busy_draft,
+        busy_judge=times.busy_judge,
+        busy_target=times.busy_target,
+        throughput=times.throughput,
+        token_rate=times.token_rate,
+        throughput_gain=speed.throughput_gain,
+        unfinished=sum(not s.complete for s in own),
+        curve=_curve(own),
+        spoilt=_spoilt(paired),
+        drafted=_drafted(own),
+    )
+
+
+def _difference(paired: Sequence[Pair]) -> Estimate | None:
+    if not paired:
+        return None
+    return paired_difference([a.right for a, _ in paired], [b.right for _, b in paired])
+
+
+def _spoilt(paired: Sequence[Pair]) -> Estimate | None:
+    if not paired:
+        return None
+    return wilson(sum(a.right and not b.right for a, b in paired), len(paired))
+
+
+def _drafted(own: Sequence[Sample]) -> float | None:
+    spans = (span for sample in own for span in sample.spans)
+    written = sum(span.tokens for span in spans if span.fate == "accepted")
+    return _over(written, sum(sample.tokens for sample in own))
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    return percentile(values, share) if values else None
+
+
+def _accepted(decided: Sequence[Sequence[Span]], weight: Callable[[Span], int]) -> Estimate | None:
+    """Problems are drawn, not steps: those of one problem resemble each other.
+
+    Where all problems are alike, that is blind: the interval is at least as wide as one of steps.
+    """
+    all_of = [sum(map(weight, spans)) for spans in decided]
+    if not any(all_of):
+        return None
+    accepted = [sum(weight(s) for s in spans if s.fate == "accepted") for spans in decided]
+    drawn = ratio_of_sums(accepted, all_of)
+    steps = sum(map(len, decided))
+    least = wilson(round(drawn.value * steps), steps)
+    return Estimate(drawn.value, min(drawn.low, least.low), max(drawn.high, least.high))
+
+
+def _curve(own: Sequence[Sample]) -> Curve | None:
+    ratios = [s.ratio for x in own for s in x.spans if s.decided and s.ratio is not None]
+    if not ratios:
+        return None
+    checked = [(s.ratio, s.right) for x in own for s in checkable(x.spans) if s.ratio is not None]
+    wrong = [ratio for ratio, is_right in checked if not is_right]
+    right = [ratio for ratio, is_right in checked if is_right]
+    kept = _reaching(right)
+    return Curve(
+        len(ratios),
+        ALPHAS,
+        _reaching(ratios) or (),
+        _reaching(wrong),
+        None if kept is None else tuple(1 - share for share in kept),
+    )
+
+
+def _reaching(ratios: Sequence[float]) -> tuple[float, ...] | None:
+    """The share at each threshold."""
+    if not ratios:
+        return None
+    return tuple(sum(r >= alpha for r in ratios) / len(ratios) for alpha in ALPHAS)
+
+
+def _over(top: float, bottom: float) -> float | None:
+    return top / bottom if bottom else None
+
+
+def _means(cells: Mapping[Key, Figures]) -> dict[Key, Figures]:
+    """Of each method that has figures in every task, else it is a mean of something else."""
+    tasks = {task for task, _, _ in cells}
+    groups: defaultdict[tuple[str, int], list[Figures]] = defaultdict(list)
+    for (_, method, concurrency), found in cells.items():
+        groups[method, concurrency].append(found)
+    return {
+        (MEAN, method, concurrency): _mean(found)
+        for (method, concurrency), found in groups.items()
+        if len(found) == len(tasks)
+    }
+
+
+def _mean(found: Sequence[Figures]) -> Figures:
+    return Figures(
+        **{f.name: _mean_of([getattr(x, f.name) for x in found]) for f in fields(Figures)}
+    )
+
+
+def _mean_of(values: Sequence[Any]) -> Any:
+    """Counts are added; a mean needs a figure of every task."""
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], Curve):
+        return _mean_curve(values)
+    if isinstance(values[0], Estimate):
+        return mean(values)
+    return sum(values) if isinstance(values[0], int) else fmean(values)
+
+
+def _mean_curve(curves: Sequence[Curve]) -> Curve:
+    def over(name: str) -> tuple[float, ...] | None:
+        shares = [getattr(curve, name) for curve in curves]
+        return None if None in shares else tuple(map(fmean, zip(*shares, strict=True)))
+
+    steps = sum(curve.steps for curve in curves)
+    wrong, right = over("false_accepts"), over("false_rejects")
+    return Curve(steps, ALPHAS, over("accepted") or (), wrong, right)

@@ -1,0 +1,108 @@
+"""Plots of steps: how many are accepted at which threshold, and how long they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dreamr.evaluation.report.canvas import PlotData, panels, same_scale, shared_legend
+from dreamr.evaluation.report.methods import BASE, FLOOR
+from dreamr.evaluation.report.results import ALPHAS, Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def acceptance(data: PlotData) -> Figure | None:
+    """What each threshold would have accepted, and what of that wrongly."""
+    curves = {
+        task: {m: f.curve for m, f in data.results.of(task, data.concurrency).items() if f.curve}
+        for task in data.results.tasks
+    }
+    curves = {task: row for task, row in curves.items() if row}
+    names = {
+        "accepted": "steps accepted (%)",
+        "false_accepts": "wrong ones accepted (%)",
+        "false_rejects": "right ones rejected (%)",
+    }
+    shown = [
+        name
+        for name in names
+        if any(getattr(c, name) for row in curves.values() for c in row.values())
+    ]
+    if not shown:
+        return None
+    figure, axes = panels(len(curves), len(shown), width=3.8, height=2.5)
+    for column, (task, row) in enumerate(curves.items()):
+        for axis, name in zip(axes[:, column], shown, strict=True):
+            _thresholds(axis, {m: getattr(c, name) for m, c in row.items()}, data)
+            axis.set_ylabel(names[name] if not column else "")
+        axes[0, column].set_title(task)
+        axes[-1, column].set_xlabel("threshold alpha")
+    same_scale(axes)
+    shared_legend(figure, axes)
+    return figure
+
+
+def _thresholds(axis: Axes, shares: Mapping[str, Sequence[float] | None], data: PlotData) -> None:
+    axis.set_xlim(0, 1)
+    for at, (method, values) in enumerate(shares.items()):
+        if values is not None:
+            look = data.looks[method]
+            axis.plot(
+                ALPHAS,
+                [100 * value for value in values],
+                color=look.color,
+                ls=look.line,
+                # The later, the thinner: methods with the same gate often have one curve.
+                lw=1.3 + 3 * (1 - (at + 1) / len(shares)),
+                label=method,
+            )
+
+
+def chosen(results: Results) -> str | None:
+    """The method to look at more closely: `fpsr` where it took part, else the last that drafts."""
+    able = [m for m in results.methods if m not in (BASE, FLOOR)]
+    return "fpsr" if "fpsr" in able else able[-1] if able else None
+
+
+def step_lengths(data: PlotData) -> Figure | None:
+    """How long the steps are that the draft and the target wrote, by what became of them."""
+    method = chosen(data.results)
+    if method is None:
+        return None
+    kinds = {
+        "draft's, accepted": ("draft", "accepted", "#2f8f5b", "-"),
+        "draft's, rejected": ("draft", "rejected", "#d55e00", "--"),
+        "target's own": ("target", "kept", "#2f6fd0", "-."),
+    }
+    figure, axes = panels(len(data.results.tasks), width=3.8, height=3.1)
+    drawn = False
+    for axis, task in zip(axes[0], data.results.tasks, strict=True):
+        spans = [s for x in data.alone(task=task, method=method) for s in x.spans]
+        sizes = {
+            name: [s.tokens for s in spans if (s.lane, s.fate) == (lane, fate)]
+            for name, (lane, fate, _, _) in kinds.items()
+        }
+        most = max((size for values in sizes.values() for size in values), default=0)
+        bins = np.arange(0, most + 2 * _bin(most), _bin(most))
+        for name, (_, _, color, line) in kinds.items():
+            if values := sizes[name]:
+                drawn = True
+                shares = 100 * np.histogram(values, bins)[0] / len(values)
+                axis.stairs(shares, bins, color=color, ls=line, lw=1.8, label=name)
+        axis.set_title(f"{task}: {sum(map(len, sizes.values())):,} steps")
+        axis.set_xlabel("tokens of a step")
+    axes[0, 0].set_ylabel("share of the steps (%)")
+    figure.suptitle(f"Step lengths with {method}", x=0.01, ha="left", fontweight="bold")
+    if drawn:
+        shared_legend(figure, axes)
+    return figure if drawn else None
+
+
+def _bin(most: int) -> int:
+    """About twelve bins, of whole tokens."""
+    return max(1, round(most / 12))

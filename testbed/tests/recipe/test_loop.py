@@ -102,7 +102,7 @@ def test_the_rate_warms_up_and_falls_only_when_asked():
     assert loop.rate_at(falling, 999) == pytest.approx(1e-6)
 
 
-def test_a_drill_stage_shows_no_pictures(maker):
+def test_a_drill_stage_shows_no_images(maker):
     stage = Stage("drill", "drill", steps=20, batch=4, rate=3e-3, layers=2)
     source = loop.SampleSource(maker, TARGET.data_mix)
     image = maker.ids("<image>")[0]

@@ -11,9 +11,9 @@ import torch
 from dreamr_testbed.recipe.examples import IGNORE, Example
 
 
-def normalized(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+def normalized(images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
     """Pictures (H, W, 3) as the tower takes them: (B, 3, H, W) between -1 and 1."""
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return (pixels.float() / 127.5 - 1.0).contiguous()
 
 
@@ -27,7 +27,7 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
 
     segments = stack("segments", -1, torch.long)
     return {
-        "pixels": normalized([example.picture for example in examples]),
+        "pixels": normalized([example.image for example in examples]),
         "ids": stack("ids", pad, torch.long),
         "positions": stack("positions", 0, torch.long),
         "labels": stack("labels", IGNORE, torch.long),

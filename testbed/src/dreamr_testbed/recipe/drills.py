@@ -102,18 +102,18 @@ def _pairs(rng: Random) -> Drill:
     count = rng.randint(2, 6)
     pairs = dict(zip(rng.sample(tuple(COLORS), count), rng.sample(PEOPLE, count), strict=True))
     pieces = []
-    for colour in rng.choices(list(pairs), k=8):
-        pieces += [(f"place {rng.randint(1, 4)}, {colour}", False), (f" {pairs[colour]}. ", True)]
-    return ", ".join(f"{colour} {name}" for colour, name in pairs.items()), pieces
+    for color in rng.choices(list(pairs), k=8):
+        pieces += [(f"place {rng.randint(1, 4)}, {color}", False), (f" {pairs[color]}. ", True)]
+    return ", ".join(f"{color} {name}" for color, name in pairs.items()), pieces
 
 
 def _owners(rng: Random) -> Drill:
     """Who wears which colour and has how many, asked by name."""
     count = rng.randint(2, 4)
-    colours = rng.sample(tuple(COLORS), count)
+    colors = rng.sample(tuple(COLORS), count)
     people = {
         who: (c, rng.randint(4, 9))
-        for who, c in zip(rng.sample(PEOPLE, count), colours, strict=True)
+        for who, c in zip(rng.sample(PEOPLE, count), colors, strict=True)
     }
     pieces = []
     for who in rng.choices(list(people), k=5):
@@ -162,11 +162,11 @@ def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
 
 def _apples(rng: Random) -> Drill:
     """How many apples somebody has while presents are made."""
-    colours, who = rng.sample(tuple(COLORS), 3), rng.choice(PEOPLE)
-    own, has = rng.choice(colours), rng.randint(4, 12)
+    colors, who = rng.sample(tuple(COLORS), 3), rng.choice(PEOPLE)
+    own, has = rng.choice(colors), rng.randint(4, 12)
     pieces = [(f"Start: {who} is {own}. So {own} has {has}.\n\n", False)]
     for panel in range(1, 6):
-        giver, taker = rng.sample(colours, 2)
+        giver, taker = rng.sample(colors, 2)
         n = rng.randint(1, min(4, max(1, has)))
         change = n if taker == own else -n if giver == own and has >= n else 0
         verb, sign = ("gives", "-") if change < 0 else ("gets", "+")

@@ -66,7 +66,7 @@ class Example:
     step is right so far (1) or goes wrong with it (0); what follows in a wrong step has no mark.
     """
 
-    picture: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    image: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
     ids: list[int]
     positions: list[int]
     labels: list[int]
@@ -265,8 +265,8 @@ class ExampleMaker:
             starts.append(len(ids))
         ids += self._end
         learn.append(pieces[-1].learnt_from is not None)
-        picture = np.asarray(problem.picture) if problem else _BLACK
-        return _example(picture, ids, learn), starts
+        image = np.asarray(problem.image) if problem else _BLACK
+        return _example(image, ids, learn), starts
 
     def _add_branch(
         self,
@@ -293,14 +293,14 @@ class ExampleMaker:
         example.marks.extend([*marks, *[IGNORE] * (len(tail) - len(marks))])
 
 
-def _example(picture: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
+def _example(image: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
     """A main path alone; learn: which tokens are to be predicted."""
     pairs = zip(ids[1:], learn[1:], strict=True)
     labels = [*(token if learnt else IGNORE for token, learnt in pairs), IGNORE]
     size = len(ids)
     zeros = [0] * size
     return Example(
-        picture, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
+        image, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
         [IGNORE] * size,
     )  # fmt: skip
 

@@ -70,7 +70,7 @@ class Problem:
     index: int
     level: int
     scene: Scene
-    picture: Image.Image = field(compare=False, repr=False)
+    image: Image.Image = field(compare=False, repr=False)
     patches: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property

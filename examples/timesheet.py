@@ -37,7 +37,7 @@ def timesheet(split: Split, index: int) -> Item:
         for column, day in enumerate(days):
             hours[worker, day] = rng.randint(1, MOST)
             canvas.text(2 + 2 * column, row, 2, str(hours[worker, day]))
-    picture, _ = canvas.finish()
+    image, _ = canvas.finish()
 
     day = rng.choice(days)
     less, more = sorted(rng.sample(workers, 2), key=lambda worker: hours[worker, day])
@@ -56,7 +56,7 @@ def timesheet(split: Split, index: int) -> Item:
         id=f"{split}/{index}",
         kind=kind,
         unit=str(index),
-        conversation=Conversation.from_prompt(question, read_image(picture)),
+        conversation=Conversation.from_prompt(question, read_image(image)),
         read=extract_answer,
         right=partial(_says, str(answer)),
     )

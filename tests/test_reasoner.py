@@ -95,7 +95,7 @@ def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
     assert tuner.choose(kind_of(Conversation.from_prompt(QUESTION))) == SETTINGS[0][0]
 
 
-def test_pictures_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:
+def test_images_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (5, 4)).save(tmp_path / "r.png")
     seen: list[Conversation] = []
 

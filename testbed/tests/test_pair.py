@@ -54,6 +54,6 @@ def test_the_target_alone_writes_what_generate_writes():
     expected = [solve(model, maker, [problem])[0].text for problem in problems]
     with Reasoner(RunOptions(method="target")) as reasoner:
         for problem, text in zip(problems, expected, strict=True):
-            result = reasoner.ask(problem.question, problem.picture)
+            result = reasoner.ask(problem.question, problem.image)
             assert "".join(step.step.text for step in result.steps) == text
             assert MARKER in text

@@ -25,7 +25,7 @@ SEQUENTIAL = ["run", QUESTION, "--method", "sequential"]
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     path = tmp_path / "receipt.png"
     PIL.Image.new("RGB", (8, 8), "white").save(path)
     return path
@@ -41,9 +41,9 @@ def one_line(text: str) -> str:
 
 
 def test_the_answer_alone_goes_to_standard_output(
-    pair: Pair, picture: Path, capsys: pytest.CaptureFixture[str]
+    pair: Pair, image: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*SEQUENTIAL, "-a", str(picture)], open_model=pair) == 0
+    assert main([*SEQUENTIAL, "-a", str(image)], open_model=pair) == 0
     output, shown = capsys.readouterr()
     assert output == "3.70\n"
     lines = [line.split() for line in shown.splitlines()]
@@ -69,11 +69,11 @@ def test_json_is_one_object_with_everything(pair: Pair, capsys: pytest.CaptureFi
 
 
 def test_trace_and_timeline_are_written(
-    pair: Pair, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: Pair, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace, html = tmp_path / "t.jsonl", tmp_path / "t.html"
     html.write_text("an older and much longer page " * 10_000)
-    argv = [*SEQUENTIAL, "-a", str(picture), "--trace", str(trace), "--html", str(html)]
+    argv = [*SEQUENTIAL, "-a", str(image), "--trace", str(trace), "--html", str(html)]
     assert main(argv, open_model=pair) == 0
     events = read_trace(trace)
     assert isinstance(events[-1], RunFinished)
@@ -88,13 +88,11 @@ def test_trace_and_timeline_are_written(
 
 
 def test_records_of_several_runs_gather_in_one_file(
-    pair: Pair, picture: Path, tmp_path: Path
+    pair: Pair, image: Path, tmp_path: Path
 ) -> None:
     records = tmp_path / "records.jsonl"
     for _ in range(2):
-        assert (
-            main([*SEQUENTIAL, "-a", str(picture), "--record", str(records)], open_model=pair) == 0
-        )
+        assert main([*SEQUENTIAL, "-a", str(image), "--record", str(records)], open_model=pair) == 0
     first, second = Records([records])
     assert first.name != second.name
     assert first.steps == second.steps
@@ -210,7 +208,7 @@ def test_a_missing_question_and_an_unknown_command_are_usage_errors(
     ("content", "said"),
     [(None, "no file"), (b"", "empty"), (b"tea 2.50\n", "no picture"), (b"\x89PNG\r\n\x1a\n", "")],
 )
-def test_a_bad_picture_is_one_line(
+def test_a_bad_image_is_one_line(
     content: bytes | None,
     said: str,
     pair: Pair,
@@ -225,10 +223,10 @@ def test_a_bad_picture_is_one_line(
     assert pair.opened == {}
 
 
-def test_a_picture_may_come_from_standard_input(
-    pair: Pair, picture: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_image_may_come_from_standard_input(
+    pair: Pair, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with io.TextIOWrapper(io.BytesIO(picture.read_bytes())) as stdin:
+    with io.TextIOWrapper(io.BytesIO(image.read_bytes())) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         assert main([*SEQUENTIAL, "-a", "-"], open_model=pair) == 0
 

@@ -51,13 +51,13 @@ def test_a_rejected_draft_is_struck_out_in_red_with_its_ratio() -> None:
     assert "0.20" in line
 
 
-def test_without_colour_words_say_who_wrote_a_step() -> None:
+def test_without_color_words_say_who_wrote_a_step() -> None:
     line = shown(StepRejected(0.0, 1, STEP, verdict(0.2)), no_color=True)
     assert RED not in line
     assert "rejected" in line
 
 
-def test_no_colour_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert stderr_console().no_color
 

@@ -113,7 +113,7 @@ def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_maps")
-def test_a_sweep_leaves_pictures_and_tables(
+def test_a_sweep_leaves_images_and_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*QUICK, "--sweep", "--out", str(tmp_path / "maps")]) == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dreamr.conversation import (
     Image,
-    ImageColoursUnknown,
+    ImageColorsUnknown,
     ImageDamaged,
     ImageEmpty,
     ImageFileTooLarge,
@@ -30,9 +30,9 @@ from dreamr.errors import ConversationError
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
-def encoded(picture: PIL.Image.Image, format: str = "PNG", **options: object) -> bytes:
+def encoded(pillow: PIL.Image.Image, format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
+    pillow.save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -42,13 +42,13 @@ def pixel(image: Image, x: int, y: int) -> tuple[int, ...]:
 
 
 def two_pixels(first: object = RED, second: object = BLUE, mode: str = "RGB") -> PIL.Image.Image:
-    picture = PIL.Image.new(mode, (2, 1))
-    picture.putpixel((0, 0), first)
-    picture.putpixel((1, 0), second)
-    return picture
+    pillow = PIL.Image.new(mode, (2, 1))
+    pillow.putpixel((0, 0), first)
+    pillow.putpixel((1, 0), second)
+    return pillow
 
 
-def test_the_same_picture_comes_from_a_path_bytes_and_pillow(tmp_path: Path) -> None:
+def test_the_same_image_comes_from_a_path_bytes_and_pillow(tmp_path: Path) -> None:
     data = encoded(two_pixels())
     path = tmp_path / "pair.png"
     path.write_bytes(data)
@@ -95,41 +95,41 @@ def test_a_nonsense_orientation_is_ignored() -> None:
     assert pixel(read_image(encoded(two_pixels(), exif=exif)), 0, 0) == RED
 
 
-def test_corrupt_exif_does_not_cost_the_picture() -> None:
+def test_corrupt_exif_does_not_cost_the_image() -> None:
     data = encoded(two_pixels(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xffgarbage")
     assert pixel(read_image(data), 0, 0) == RED
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
 def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
-    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN, BLUE)]
+    frames = [PIL.Image.new("RGB", (8, 8), color) for color in (RED, GREEN, BLUE)]
     options = {"lossless": True} if format == "WEBP" else {}
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
     assert pixel(read_image(data), 0, 0) == RED
 
 
 def test_alpha_is_laid_over_white() -> None:
-    picture = two_pixels((255, 0, 0, 0), (0, 0, 0, 51), "RGBA")
-    image = read_image(encoded(picture))
+    pillow = two_pixels((255, 0, 0, 0), (0, 0, 0, 51), "RGBA")
+    image = read_image(encoded(pillow))
     assert (pixel(image, 0, 0), pixel(image, 1, 0)) == (WHITE, (204, 204, 204))
 
 
 def test_a_transparent_palette_entry_is_laid_over_white() -> None:
-    picture = PIL.Image.new("P", (2, 1))
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((1, 0), 1)
-    image = read_image(encoded(picture, transparency=0))
+    pillow = PIL.Image.new("P", (2, 1))
+    pillow.putpalette([255, 0, 0, 0, 0, 255])
+    pillow.putpixel((1, 0), 1)
+    image = read_image(encoded(pillow, transparency=0))
     assert (pixel(image, 0, 0), pixel(image, 1, 0)) == (WHITE, BLUE)
 
 
-def test_sixteen_bit_grey_keeps_its_shades() -> None:
-    picture = two_pixels(257 * 100, 65535, "I;16")
-    image = read_image(encoded(picture))
+def test_sixteen_bit_gray_keeps_its_shades() -> None:
+    pillow = two_pixels(257 * 100, 65535, "I;16")
+    image = read_image(encoded(pillow))
     assert (pixel(image, 0, 0), pixel(image, 1, 0)) == ((100,) * 3, WHITE)
 
 
 @pytest.mark.parametrize(("mode", "values"), [("I", (-5, 95)), ("F", (0.25, 0.75))])
-def test_greys_without_a_range_are_stretched(mode: str, values: tuple[float, float]) -> None:
+def test_grays_without_a_range_are_stretched(mode: str, values: tuple[float, float]) -> None:
     image = read_image(encoded(two_pixels(*values, mode), "TIFF"))
     assert (pixel(image, 0, 0), pixel(image, 1, 0)) == ((0, 0, 0), WHITE)
 
@@ -142,22 +142,22 @@ def test_every_other_mode_becomes_rgb(mode: str) -> None:
 
 
 def test_cmyk_jpeg_keeps_its_colours() -> None:
-    picture = PIL.Image.new("RGB", (16, 16), RED).convert("CMYK")
-    red, green, blue = pixel(read_image(encoded(picture, "JPEG", quality=95)), 3, 3)
+    pillow = PIL.Image.new("RGB", (16, 16), RED).convert("CMYK")
+    red, green, blue = pixel(read_image(encoded(pillow, "JPEG", quality=95)), 3, 3)
     assert red > 240
     assert max(green, blue) < 20
 
 
-def test_a_colour_space_without_a_way_to_rgb_is_named() -> None:
-    with pytest.raises(ImageColoursUnknown, match="La"):
+def test_a_color_space_without_a_way_to_rgb_is_named() -> None:
+    with pytest.raises(ImageColorsUnknown, match="La"):
         read_image(PIL.Image.new("La", (1, 1)))
 
 
 def test_a_pillow_image_is_left_as_it_was() -> None:
-    picture = two_pixels((255, 0, 0, 0), (0, 0, 0, 51), "RGBA")
-    before = picture.tobytes()
-    read_image(picture)
-    assert (picture.mode, picture.tobytes()) == ("RGBA", before)
+    pillow = two_pixels((255, 0, 0, 0), (0, 0, 0, 51), "RGBA")
+    before = pillow.tobytes()
+    read_image(pillow)
+    assert (pillow.mode, pillow.tobytes()) == ("RGBA", before)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
         read_image(b"")
 
 
-def test_a_text_file_is_no_picture(tmp_path: Path) -> None:
+def test_a_text_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("tea 2.50\n")
     with pytest.raises(NotAnImage, match="PNG"):
         read_image(tmp_path / "notes.png")

@@ -20,7 +20,7 @@ from dreamr.errors import ConversationError, Unsupported
 DOT = Image(b"\0\0\0", 1, 1)
 
 
-def test_a_question_about_pictures_puts_the_pictures_first() -> None:
+def test_a_question_about_images_puts_the_images_first() -> None:
     asked = Conversation.from_prompt("What is it?", DOT, DOT, system="Be brief.")
     assert asked.turns == (
         Turn("system", (Text("Be brief."),)),

@@ -150,7 +150,7 @@ def test_latencies_pass_in_time() -> None:
     assert anyio.run(main) >= 0.006
 
 
-def test_a_conversation_counts_its_words_and_pictures() -> None:
+def test_a_conversation_counts_its_words_and_images() -> None:
     talk = Conversation.from_prompt("How many are there?", Image(bytes(3), 1, 1))
     assert anyio.run(ScriptedEngine().count, talk) == 5
 

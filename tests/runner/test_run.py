@@ -126,7 +126,7 @@ def test_every_token_of_both_models_is_counted_once(method: str) -> None:
     assert usage.target.written == big.written
     assert usage.draft.accepted == 6
     assert usage.draft.rejected == 3
-    assert usage.judge_calls == big.judgements
+    assert usage.judge_calls == big.judgments
 
 
 def test_the_events_tell_the_whole_story_in_order() -> None:
@@ -237,7 +237,7 @@ def test_a_hanging_draft_is_given_up(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("error", [EngineError("overloaded"), ZeroDivisionError("a defect")])
-def test_a_failed_judgement_is_a_rejection(method: str, error: Exception) -> None:
+def test_a_failed_judgment_is_a_rejection(method: str, error: Exception) -> None:
     result = go(target(judge_failures={0: Failure(error)}), draft(), method)
     assert texts(result) == [TARGET[0], DRAFT[1], TARGET[2], TARGET[3]]
     assert str(error) in notes(result)
@@ -251,7 +251,7 @@ class Busy(ScriptedEngine):
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        if self.judgements:
+        if self.judgments:
             return await super().judge(context, candidates)
         while len(candidates) < 2:
             await anyio.lowlevel.checkpoint()
@@ -305,7 +305,7 @@ def test_nothing_is_asked_about_an_answer_that_the_target_writes_itself() -> Non
     assert all(query.concerns("Tea is 2.\n\n") for query in asked)
 
 
-def test_the_wrong_number_of_verdicts_is_a_failed_judgement() -> None:
+def test_the_wrong_number_of_verdicts_is_a_failed_judgment() -> None:
     class Terse(ScriptedEngine):
         async def judge(
             self, context: Context, candidates: Any, query: Query = VERDICT
@@ -511,14 +511,14 @@ def test_what_the_engines_cannot_do_is_said_at_once() -> None:
         go(target(), draft(), "magic")
 
 
-def test_a_draft_without_eyes_is_left_out_of_a_picture() -> None:
-    picture = Conversation((Turn("user", (Text("What?"), Image(b"abc", 1, 1))),))
+def test_a_draft_without_eyes_is_left_out_of_an_image() -> None:
+    image = Conversation((Turn("user", (Text("What?"), Image(b"abc", 1, 1))),))
     blind = Capabilities(images=False)
-    result = go(target(), draft(capabilities=blind), conversation=picture)
+    result = go(target(), draft(capabilities=blind), conversation=image)
     assert texts(result) == TARGET
     assert "no images" in notes(result)
     with pytest.raises(RunFailed, match="no images"):
-        go(target(capabilities=blind), method="target", conversation=picture)
+        go(target(capabilities=blind), method="target", conversation=image)
 
 
 def test_draws_are_the_callers_and_lengths_the_schedules() -> None:

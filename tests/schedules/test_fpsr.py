@@ -447,7 +447,7 @@ def test_a_draft_that_fails_three_times_is_given_up() -> None:
     assert "draft" not in talk.lanes
 
 
-def test_a_failed_judgement_is_a_rejection() -> None:
+def test_a_failed_judgment_is_a_rejection() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.tell(JudgeFailed(talk.call, "overloaded"))

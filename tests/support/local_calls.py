@@ -87,8 +87,8 @@ def _inputs(loaded: Loaded, prompt: str, images: list[Image]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     sizes: list[int] = []
     if images:
-        pictures = [Pictures.frombytes("RGB", (i.width, i.height), i.pixels) for i in images]
-        found = dict(model.image_processor(images=pictures, return_tensors="pt"))
+        images = [Pictures.frombytes("RGB", (i.width, i.height), i.pixels) for i in images]
+        found = dict(model.image_processor(images=images, return_tensors="pt"))
         grid = found.get("image_grid_thw")
         sizes = [36] * len(images) if grid is None else (grid.prod(-1) // 4).tolist()
     for size in sizes:

@@ -298,7 +298,7 @@ def judging(loaded: Loaded, question: str = QUESTION) -> Judging:
         return Judging(loaded, Questions(question), options.labels, options.prefill)
 
 
-def picture(seed: int, width: int = 100, height: int = 70) -> Image:
+def image(seed: int, width: int = 100, height: int = 70) -> Image:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image(noise.tobytes(), width, height)
 
@@ -309,5 +309,5 @@ def conversation(question: str = "What do tea and milk cost?", *images: Image) -
 
 def question_for(loaded: Loaded, seed: int = 0) -> Conversation:
     """A question, with a picture where the model takes one."""
-    images = (picture(seed),) if loaded.model.takes_images else ()
+    images = (image(seed),) if loaded.model.takes_images else ()
     return conversation(f"What do tea and milk cost, case {seed}?", *images)

@@ -10,11 +10,11 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 MATHVERSE = pa.schema(
     [(name, pa.string()) for name in ("sample_index", "problem_index", "problem_version")]
-    + [("question", pa.string()), ("image", PICTURE), ("answer", pa.string())]
+    + [("question", pa.string()), ("image", IMAGE), ("answer", pa.string())]
     + [("question_type", pa.string())]
     + [("metadata", pa.struct([(n, pa.string()) for n in ("split", "source", "subfield")]))]
     + [(name, pa.string()) for name in ("query_wo", "query_cot", "question_for_eval")]
@@ -22,26 +22,26 @@ MATHVERSE = pa.schema(
 MMBENCH = pa.schema(
     [("index", pa.int32())]
     + [(name, pa.string()) for name in ("question", "hint", "answer", "A", "B", "C", "D")]
-    + [("category", pa.string()), ("image", PICTURE)]
+    + [("category", pa.string()), ("image", IMAGE)]
     + [(name, pa.string()) for name in ("source", "L2-category", "comment", "split")]
 )
-REALWORLDQA = pa.schema([("image", PICTURE), ("question", pa.string()), ("answer", pa.string())])
+REALWORLDQA = pa.schema([("image", IMAGE), ("question", pa.string()), ("answer", pa.string())])
 MMMU = pa.schema(
     [(name, pa.string()) for name in ("id", "question", "options", "explanation")]
-    + [(f"image_{number}", PICTURE) for number in range(1, 8)]
+    + [(f"image_{number}", IMAGE) for number in range(1, 8)]
     + [(name, pa.string()) for name in ("img_type", "answer", "topic_difficulty")]
     + [(name, pa.string()) for name in ("question_type", "subfield")]
 )
 
 
-def picture(colour: str = "red", side: int = 4, form: str = "PNG") -> dict[str, Any]:
+def image(color: str = "red", side: int = 4, form: str = "PNG") -> dict[str, Any]:
     """A picture as the hub stores it."""
     buffer = io.BytesIO()
-    PIL.Image.new("RGB", (side, side), colour).save(buffer, form)
-    return {"bytes": buffer.getvalue(), "path": f"{colour}.{form.lower()}"}
+    PIL.Image.new("RGB", (side, side), color).save(buffer, form)
+    return {"bytes": buffer.getvalue(), "path": f"{color}.{form.lower()}"}
 
 
-def colour_of(image: Any) -> tuple[int, ...]:
+def color_of(image: Any) -> tuple[int, ...]:
     """Of its first pixel."""
     return tuple(image.pixels[:3])
 
@@ -58,7 +58,7 @@ def mathverse(**fields: Any) -> dict[str, Any]:
         "sample_index": "1",
         "problem_version": "Text Dominant",
         "question": "How big is angle 2?\nChoices:\nA:30°\nB:40°",
-        "image": picture(),
+        "image": image(),
         "answer": "B",
         "question_type": "multi-choice",
     }
@@ -76,7 +76,7 @@ def mmbench(**fields: Any) -> dict[str, Any]:
         "C": "a cow",
         "D": "nan",
         "category": "object_localization",
-        "image": picture(),
+        "image": image(),
     }
     return row | fields
 
@@ -86,7 +86,7 @@ def mmmu(**fields: Any) -> dict[str, Any]:
         "id": "validation_Art_Theory_3",
         "question": "Who painted <image 1>?",
         "options": "['Goya', \"O'Keeffe\", 'Klee']",
-        "image_1": picture(),
+        "image_1": image(),
         "answer": "B",
         "question_type": "multiple-choice",
     }

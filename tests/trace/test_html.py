@@ -146,7 +146,7 @@ def test_what_models_and_users_wrote_is_escaped() -> None:
 
 
 def test_the_page_reaches_for_nothing_outside_itself() -> None:
-    page = timeline_html(events(), pictures=["data:image/png;base64,AAAA"])
+    page = timeline_html(events(), images=["data:image/png;base64,AAAA"])
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|src=\"(?!data:)", page)
     assert "default-src 'none'" in page
 

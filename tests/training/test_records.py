@@ -20,7 +20,7 @@ from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
 from support.pairs import RIGHT, WRONG, Pair
 
-PICTURE = read_image(RECEIPT)
+IMAGE = read_image(RECEIPT)
 
 
 def problems(count: int = 3) -> Problems:
@@ -41,7 +41,7 @@ def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
     one = Record(
         "vqa/1",
         "fpsr",
-        Conversation.from_prompt("What is\u2028it?", PICTURE),
+        Conversation.from_prompt("What is\u2028it?", IMAGE),
         (Recorded("One.\n\n", "draft"), Recorded("Answer: 1", "target")),
         (Rejected(1, "Answer: 2"),),
         True,

@@ -112,6 +112,6 @@ def test_imitating_records_of_text_alone_and_dpo_is_refused(draft: Path, tmp_pat
         learn(chosen(method="dpo"), tmp_path / "other")
 
 
-def test_pictures_need_a_draft_that_takes_them(draft: Path, tmp_path: Path) -> None:
+def test_images_need_a_draft_that_takes_them(draft: Path, tmp_path: Path) -> None:
     with pytest.raises(BadTraining, match="takes text only"):
         train_sapo(options(draft, "docmath"), tmp_path / "out", open_model=moody)

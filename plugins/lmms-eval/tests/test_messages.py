@@ -21,7 +21,7 @@ def text(words: str) -> dict[str, object]:
 RED = {"type": "image", "url": PIL.Image.new("RGB", (2, 1), "red")}
 
 
-def test_pictures_and_words_keep_their_order() -> None:
+def test_images_and_words_keep_their_order() -> None:
     conversation = conversation_of([user(text("Before"), RED, text("after?"))])
     (turn,) = conversation.turns
     assert turn.parts == (Text("Before"), Image(b"\xff\0\0" * 2, 2, 1), Text("after?"))
@@ -48,7 +48,7 @@ def test_what_no_model_takes_yet_is_refused(kind: str) -> None:
         conversation_of([user({"type": kind, "url": "a.mp4"}, text("What?"))])
 
 
-def test_a_picture_without_a_question_is_refused() -> None:
+def test_an_image_without_a_question_is_refused() -> None:
     with pytest.raises(ConversationError, match="the question is empty"):
         conversation_of([user(RED)])
 

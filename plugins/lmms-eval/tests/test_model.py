@@ -120,7 +120,7 @@ def test_the_response_may_be_the_whole_reasoning(scripted: Scripted) -> None:
     assert response.text == "Tea costs 2.50.\n\nMilk costs 1.20.\n\n"
 
 
-def test_the_model_sees_the_picture_the_question_and_the_system_prompt(scripted: Scripted) -> None:
+def test_the_model_sees_the_image_the_question_and_the_system_prompt(scripted: Scripted) -> None:
     model = model_of(scripted, system_prompt="Reason.")
     model.generate_until(requests_of(model, "What does it cost?"))
     model.clean()

@@ -221,8 +221,8 @@ def _as_json(run: _Run, result: Result) -> dict[str, Any]:
 
 def _write_timeline(run: _Run) -> None:
     if run.html is not None:
-        pictures = [_data_uri(image) for image in run.images]
-        run.html.write(timeline_html(run.events, question=run.question, pictures=pictures))
+        images = [_data_uri(image) for image in run.images]
+        run.html.write(timeline_html(run.events, question=run.question, images=images))
         run.screen.line(f"timeline: {run.html.path}")
     if run.trace is not None and run.unwritable is None:
         run.screen.line(f"trace: {run.trace.path}")

@@ -23,7 +23,7 @@ from dreamr.trace import (
     StepRejected,
 )
 
-_COLOURS = {"draft": "green", "target": "bright_blue", "rejected": "red"}
+_COLORS = {"draft": "green", "target": "bright_blue", "rejected": "red"}
 _UNWRAPPED = 2**31
 
 
@@ -80,15 +80,15 @@ class Screen:
             self._status.update(Text(what, "dim"))
 
     def _step(self, position: int, who: str, text: str, verdict: Verdict | None) -> None:
-        colour = _COLOURS[who]
+        color = _COLORS[who]
         score = "" if verdict is None else verdict.score_text
         line = Text.assemble(
             (f"{position + 1:>3} ", "dim"),
-            (f"{who:<8} ", f"bold {colour}"),
-            (f"{score:<4} ", colour),
+            (f"{who:<8} ", f"bold {color}"),
+            (f"{score:<4} ", color),
         )
         indent = line.cell_len
-        style = f"strike {colour}" if who == "rejected" else colour
+        style = f"strike {color}" if who == "rejected" else color
         # Lines for files and pipes are not wrapped.
         width = self._console.width - indent if self._console.is_terminal else _UNWRAPPED
         body = Text(printable(text).strip(), style, overflow="fold")

@@ -2,7 +2,7 @@
 
 from dreamr.conversation.errors import (
     BadConversation,
-    ImageColoursUnknown,
+    ImageColorsUnknown,
     ImageDamaged,
     ImageEmpty,
     ImageError,
@@ -29,7 +29,7 @@ __all__ = [
     "Conversation",
     "Document",
     "Image",
-    "ImageColoursUnknown",
+    "ImageColorsUnknown",
     "ImageDamaged",
     "ImageEmpty",
     "ImageError",

@@ -48,5 +48,5 @@ class ImageDamaged(ImageError):
     """The file begins like a picture, but it is cut short or corrupt."""
 
 
-class ImageColoursUnknown(ImageError):
+class ImageColorsUnknown(ImageError):
     """The picture is sound, but its colour space cannot be turned into RGB."""

@@ -20,7 +20,7 @@ import PIL.Image
 from PIL.Image import Transpose
 
 from dreamr.conversation.errors import (
-    ImageColoursUnknown,
+    ImageColorsUnknown,
     ImageDamaged,
     ImageEmpty,
     ImageFileTooLarge,
@@ -66,7 +66,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
 
     Raises:
         ImageMissing, ImageNotAFile, ImageUnreadable, ImageEmpty, ImageFileTooLarge: the file.
-        NotAnImage, ImageTooManyPixels, ImageDamaged, ImageColoursUnknown: its contents.
+        NotAnImage, ImageTooManyPixels, ImageDamaged, ImageColorsUnknown: its contents.
     """
     if isinstance(source, Image):
         _check_pixels(source.width, source.height, max_pixels, source.name or "the picture")
@@ -81,10 +81,10 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 def thumbnail(image: Image, *, side: int = 480) -> bytes:
     """The picture as a PNG file, made smaller where its longer side has more pixels than `side`."""
-    picture = to_pillow(image)
-    picture.thumbnail((side, side))
+    pillow = to_pillow(image)
+    pillow.thumbnail((side, side))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    pillow.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -137,18 +137,18 @@ def _open(data: bytes, shown: str) -> PIL.Image.Image:
         raise _damaged(shown) from error
 
 
-def _finish(picture: PIL.Image.Image, max_pixels: int, shown: str, name: str | None) -> Image:
-    _check_pixels(picture.width, picture.height, max_pixels, shown)
+def _finish(pillow: PIL.Image.Image, max_pixels: int, shown: str, name: str | None) -> Image:
+    _check_pixels(pillow.width, pillow.height, max_pixels, shown)
     with _quiet():
         try:
-            picture.load()
+            pillow.load()
         except Exception as error:  # as above
             raise _damaged(shown) from error
         try:
-            rgb = _to_rgb(_upright(picture))
+            rgb = _to_rgb(_upright(pillow))
         except ValueError as error:
-            raise ImageColoursUnknown(
-                f"{shown} has colours of mode {picture.mode}, which cannot be turned into RGB: "
+            raise ImageColorsUnknown(
+                f"{shown} has colours of mode {pillow.mode}, which cannot be turned into RGB: "
                 "save it as PNG"
             ) from error
     return Image(rgb.tobytes(), rgb.width, rgb.height, name)
@@ -164,26 +164,26 @@ def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
         )
 
 
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _upright(pillow: PIL.Image.Image) -> PIL.Image.Image:
     try:
-        orientation = picture.getexif().get(_ORIENTATION_TAG)
+        orientation = pillow.getexif().get(_ORIENTATION_TAG)
     except Exception:  # broken metadata must not cost the user a sound picture
-        return picture
+        return pillow
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return picture if turn is None else picture.transpose(turn)
+    return pillow if turn is None else pillow.transpose(turn)
 
 
-def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.mode.startswith("I;16"):
-        wide = picture.convert("I")
+def _to_rgb(pillow: PIL.Image.Image) -> PIL.Image.Image:
+    if pillow.mode.startswith("I;16"):
+        wide = pillow.convert("I")
         return wide.point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
-    if picture.mode in ("I", "F"):
-        return _stretch(picture).convert("RGB")
-    if picture.has_transparency_data:
-        seen = picture.convert("RGBA")
+    if pillow.mode in ("I", "F"):
+        return _stretch(pillow).convert("RGB")
+    if pillow.has_transparency_data:
+        seen = pillow.convert("RGBA")
         paper = PIL.Image.new("RGBA", seen.size, "white")
         return PIL.Image.alpha_composite(paper, seen).convert("RGB")
-    return picture.convert("RGB")
+    return pillow.convert("RGB")
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
@@ -191,11 +191,11 @@ def to_pillow(image: Image) -> PIL.Image.Image:
     return PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
 
 
-def _stretch(picture: PIL.Image.Image) -> PIL.Image.Image:
-    low, high = (float(bound) for bound in picture.convert("F").getextrema())  # type: ignore[arg-type]
+def _stretch(pillow: PIL.Image.Image) -> PIL.Image.Image:
+    low, high = (float(bound) for bound in pillow.convert("F").getextrema())  # type: ignore[arg-type]
     scale = 255 / (high - low) if high > low else 0.0
     offset = -low * scale
-    return picture.convert("F").point(lambda value: value * scale + offset).convert("L")
+    return pillow.convert("F").point(lambda value: value * scale + offset).convert("L")
 
 
 @contextmanager

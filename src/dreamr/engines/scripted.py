@@ -71,7 +71,7 @@ class ScriptedEngine(ClosingEngine):
 
     def __post_init__(self) -> None:
         self.streams = 0  # calls so far
-        self.judgements = 0
+        self.judgments = 0
         self.open_streams = 0  # calls that are not closed yet
         self.written = 0  # tokens so far, over all calls
         self._working = 0
@@ -111,7 +111,7 @@ class ScriptedEngine(ClosingEngine):
         A score comes out of the opinion too, all of it on one digit. Agreement is not a matter of
         opinion: it is seen from the script.
         """
-        call, self.judgements = self.judgements, self.judgements + 1
+        call, self.judgments = self.judgments, self.judgments + 1
         steps = tuple(candidates)
         await self._work(self.judge_seconds, self.judge_failures.get(call), 0)
         prefixes = (context.prefix + steps[:i] for i in range(len(steps)))

@@ -45,14 +45,14 @@ _HEAD = {
 
 
 def timeline_html(
-    events: Sequence[Event], *, question: str = "", pictures: Sequence[str] = ()
+    events: Sequence[Event], *, question: str = "", images: Sequence[str] = ()
 ) -> str:
     """Draw the three lanes of a run, whole or broken off, with its steps and its cost.
 
     Args:
         events: in order, beginning with RunStarted; RunFinished is missing where the run broke off.
         question: the page's title.
-        pictures: what was asked about, as data URIs.
+        images: what was asked about, as data URIs.
 
     Returns:
         A complete HTML document.
@@ -64,7 +64,7 @@ def timeline_html(
         title=escape(question or "A run of dreamr"),
         answer=_answer(result),
         about=_about(events),
-        pictures=_pictures(pictures),
+        images=_images(images),
         cards=_cards(events, bars, seconds, result),
         legend="".join(f'<span class="key {k}"><i></i>{v}</span>' for k, v in _LEGEND.items()),
         names="".join(_name(lane, rows(bars, lane)) for lane in LANES),
@@ -111,8 +111,8 @@ def _plain(value: Option) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def _pictures(pictures: Sequence[str]) -> str:
-    shown = "".join(f'<img src="{escape(uri)}" alt="Picture asked about">' for uri in pictures)
+def _images(images: Sequence[str]) -> str:
+    shown = "".join(f'<img src="{escape(uri)}" alt="Picture asked about">' for uri in images)
     return f'<div class="pictures">{shown}</div>' if shown else ""
 
 

@@ -13,7 +13,7 @@ from dreamr.training.folder import Log
 _DOTS = 110  # an inch
 _COLUMNS = 3
 _NOT_DRAWN = ("step", "seconds", "samples_per_second", "learning_rate")
-_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+_COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 
 
 def draw_curves(folders: Sequence[Path], out: Path) -> None:
@@ -39,11 +39,11 @@ def draw_curves(folders: Sequence[Path], out: Path) -> None:
     figure = Figure(figsize=(4 * _COLUMNS, 2.3 * rows), layout="constrained")
     for place, name in enumerate(panels):
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
-        for (folder, log), colour in zip(logs.items(), _COLOURS * len(logs), strict=False):
+        for (folder, log), color in zip(logs.items(), _COLORS * len(logs), strict=False):
             if name in log:
                 steps, values = log[name]
-                axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
-                axes.plot(steps, _smooth(values), color=colour, linewidth=1.6, label=folder.name)
+                axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.6)
+                axes.plot(steps, _smooth(values), color=color, linewidth=1.6, label=folder.name)
         axes.set_title(name.replace("_", " "), loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e2e0db", linewidth=0.6)

@@ -138,7 +138,7 @@ def test_drills_are_learnt_from_most_of_their_tokens(maker):
     assert learnt / tokens > 0.4
 
 
-def test_drills_beside_pictures_do_not_change_them(maker, model):
+def test_drills_beside_images_do_not_change_them(maker, model):
     solution = maker.solution(make_problem("vqa", "train", 1), DATA_MIXES["draft"], Random(0))
     drill = maker.drill(draw_drill(Random(3)))
     with torch.no_grad():

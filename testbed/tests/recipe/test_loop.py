@@ -101,7 +101,7 @@ def test_the_rate_warms_up_and_falls_only_when_asked():
     assert _loop.rate_at(falling, 999) == pytest.approx(1e-6)
 
 
-def test_a_drill_stage_shows_no_pictures(maker):
+def test_a_drill_stage_shows_no_images(maker):
     stage = Stage("drill", "drill", 20, 4, 3e-3, layers=2)
     kitchen = _loop.SampleSource(maker, DATA_MIXES["target"])
     image = maker.ids("<image>")[0]

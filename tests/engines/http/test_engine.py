@@ -282,13 +282,13 @@ def test_a_clock_that_goes_wrong_is_found(ahead: float | None, state: str) -> No
     assert use(Served(script=SCRIPT, ahead=ahead), work) == state
 
 
-def test_a_picture_is_sent_as_the_same_bytes_each_time() -> None:
+def test_an_image_is_sent_as_the_same_bytes_each_time() -> None:
     served = Served(script=SCRIPT)
-    picture = read_image(make_problem("vqa", "test", 1).picture)
+    image = read_image(make_problem("vqa", "test", 1).image)
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
-            talk = Conversation.from_prompt("What?", picture)
+            talk = Conversation.from_prompt("What?", image)
             assert [c async for c in engine.stream(Context(talk), SamplingParams())]
 
     use(served, work)
@@ -321,15 +321,15 @@ def test_a_template_that_drops_earlier_turns_is_asked_inside_the_assistants(show
     assert "Right?" in last["content"]
 
 
-def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_picture() -> None:
+def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_image() -> None:
     served = Served(script=SCRIPT, template=THINKING)
     assert text(read(served, "Two and two.\n\n")) == "That makes four.\n\nAnswer: 4"
     assert served.chats[-1]["prompt"].endswith("<think> Two and two.\n\n")
-    picture = read_image(make_problem("vqa", "test", 1).picture)
+    image = read_image(make_problem("vqa", "test", 1).image)
 
     async def work(engine: HttpEngine) -> None:
         assert not engine.server_info.exact
-        talk = Conversation.from_prompt("What?", picture)
+        talk = Conversation.from_prompt("What?", image)
         [_ async for _ in engine.stream(Context(talk), SamplingParams())]
 
     with pytest.raises(Unsupported, match="chat template"):

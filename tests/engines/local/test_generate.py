@@ -23,7 +23,7 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "qwen3_vl"])
-def test_several_pictures_of_different_sizes(family: str, loaded_models: dict[str, Loaded]) -> None:
+def test_several_images_of_different_sizes(family: str, loaded_models: dict[str, Loaded]) -> None:
     loaded = loaded_models[family]
     talk = conversation("Compare.", picture(1), picture(2, 60, 130), picture(3, 200, 40))
     expected = reference(loaded, talk, 12)

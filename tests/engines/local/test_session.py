@@ -120,7 +120,7 @@ def test_one_idle_branch_of_a_kind_is_kept(text_model: Loaded) -> None:
     assert session.branches == [branches[-1]]
 
 
-def test_pictures_are_looked_at_once(loaded_models: dict[str, Loaded]) -> None:
+def test_images_are_looked_at_once(loaded_models: dict[str, Loaded]) -> None:
     for family in ("llava", "qwen3_vl"):
         loaded = loaded_models[family]
         inner = loaded.model.hf.model
@@ -198,12 +198,12 @@ def test_no_tokens_wanted_are_no_tokens_made(text_model: Loaded) -> None:
     assert [(piece.tokens, piece.finish) for piece in pieces] == [(0, "length")]
 
 
-def test_a_text_model_refuses_pictures(text_model: Loaded) -> None:
+def test_a_text_model_refuses_images(text_model: Loaded) -> None:
     with pytest.raises(Unsupported, match="text only"):
         session_of(text_model, conversation("See?", picture(1)))
 
 
-def test_placeholders_that_do_not_match_the_pictures_are_an_error(
+def test_placeholders_that_do_not_match_the_images_are_an_error(
     loaded_models: dict[str, Loaded],
 ) -> None:
     loaded = loaded_models["llava"]

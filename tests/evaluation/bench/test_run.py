@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
         bench(tmp_path / "file" / "out")
 
 
-def test_what_is_done_is_told_without_drawing_its_pictures() -> None:
+def test_what_is_done_is_told_without_drawing_its_images() -> None:
     def draw(index: int) -> Item:
         raise AssertionError(f"picture {index} was drawn")
 

@@ -20,12 +20,12 @@ from support.samples import make_samples
 SAMPLES = make_samples(3)
 
 
-def test_each_figure_has_its_picture():
+def test_each_figure_has_its_image():
     samples = make_samples(2, tasks=("vqa",))
-    pictures = draw(figures(samples), samples)
+    images = draw(figures(samples), samples)
     alone = {"speedup-accuracy", "risk", "speedup-tasks", "acceptance", "steps", "latency"}
-    assert set(pictures) == alone
-    assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in pictures.values())
+    assert set(images) == alone
+    assert all(min(Image.open(io.BytesIO(png)).size) > 300 for png in images.values())
 
 
 def data_of(samples, dark=False):
@@ -39,13 +39,13 @@ def test_what_there_is_nothing_to_draw_of_is_not_drawn():
     assert draw(figures([]), []) == {}
 
 
-def test_problems_side_by_side_have_a_picture_of_their_own():
+def test_problems_side_by_side_have_an_image_of_their_own():
     axes = concurrency(data_of(make_samples(1, concurrencies=(1, 4)))).axes
     assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_pictures_for_dark_pages_are_dark(dark):
+def test_images_for_dark_pages_are_dark(dark):
     data = data_of(make_samples(1, methods=("target", "fpsr")), dark)
     with style(data.theme):
         figure = latency(data)

@@ -61,7 +61,7 @@ def test_an_item_shows_its_problem(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
     item = item_of(problem, CHECKERS[suite])
     (image,) = item.conversation.images
-    assert image.pixels == problem.picture.tobytes()
+    assert image.pixels == problem.image.tobytes()
     assert item.conversation.turns[-1].parts[-1].text == problem.question
     assert (item.task, item.index, item.kind) == (suite, index, problem.kind)
 

@@ -29,7 +29,7 @@ def png() -> bytes:
     import io
 
     file = io.BytesIO()
-    make_problem("vqa", "test", 1).picture.save(file, "PNG")
+    make_problem("vqa", "test", 1).image.save(file, "PNG")
     return file.getvalue()
 
 

@@ -36,7 +36,7 @@ problems = st.builds(
 def test_a_problem_is_the_same_whenever_it_is_made(problem):
     again = make_problem(problem.suite, problem.split, problem.index, problem.level)
     assert again == problem
-    assert np.array_equal(np.asarray(again.picture), np.asarray(problem.picture))
+    assert np.array_equal(np.asarray(again.image), np.asarray(problem.image))
 
 
 @given(problems)
@@ -62,15 +62,15 @@ def test_the_answer_is_in_the_last_step(problem):
 
 
 @given(problems)
-def test_pictures_have_one_size_and_a_label_for_each_patch(problem):
-    assert problem.picture.size == (SIDE, SIDE)
-    assert problem.picture.mode == "RGB"
+def test_images_have_one_size_and_a_label_for_each_patch(problem):
+    assert problem.image.size == (SIDE, SIDE)
+    assert problem.image.mode == "RGB"
     assert len(problem.patches) == GRID * GRID
     assert any(pair != ("", "") for pair in problem.patches)
 
 
 @given(problems, st.integers(0, 1000))
-def test_a_misread_picture_keeps_the_question(problem, seed):
+def test_a_misread_image_keeps_the_question(problem, seed):
     assert problem.scene.misread(Random(seed)).question == problem.question
 
 
@@ -91,7 +91,7 @@ def test_training_and_test_problems_differ(suite):
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
-def test_no_kind_of_question_has_a_favourite_answer(suite):
+def test_no_kind_of_question_has_a_favorite_answer(suite):
     answers = defaultdict(Counter)
     for index in range(1500):
         problem = make_problem(suite, "test", index)

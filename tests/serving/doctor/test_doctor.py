@@ -35,7 +35,7 @@ def test_nothing_is_wrong_with_a_good_pair() -> None:
 def test_a_draft_is_not_asked_to_judge() -> None:
     engine = ScriptedEngine(script=SCRIPT)
     assert "judging" not in found(engine, "draft")
-    assert engine.judgements == 0
+    assert engine.judgments == 0
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def refused(url: str, limits: ServeOptions | None = None, **network: Any) -> Api
     return caught.value
 
 
-def test_a_picture_in_the_request_is_read() -> None:
+def test_an_image_in_the_request_is_read() -> None:
     for head in ("data:image/png;base64,", "DATA:;BASE64,", "data:image/jpeg;x=1;base64,"):
         [turn] = read(data(png(), head)).turns
         image, text = turn.parts
@@ -60,13 +60,13 @@ def test_a_picture_in_the_request_is_read() -> None:
         "data:image/png," + "%zz",
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused_in_one_line(url: str) -> None:
+def test_what_is_no_image_is_refused_in_one_line(url: str) -> None:
     error = refused(url)
     assert error.status == 400
     assert "\n" not in error.message
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
+def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
     assert "pixels" in refused(data(png(50, 50)), ServeOptions(max_pixels=100)).message
 
 
@@ -141,8 +141,8 @@ def test_a_redirect_goes_no_further_than_a_first_address(location: str) -> None:
 
 def test_a_redirect_to_an_allowed_host_is_followed_and_not_for_ever() -> None:
     turn = httpx2.Response(302, headers={"location": "/b.png"})
-    picture = httpx2.Response(200, content=png())
-    network = Network({"pics.example/a.png": turn, "pics.example/b.png": picture})
+    image = httpx2.Response(200, content=png())
+    network = Network({"pics.example/a.png": turn, "pics.example/b.png": image})
     assert read("https://pics.example/a.png", ALLOWED, **network.use()).images
     round_ = Network({"pics.example/b.png": turn})
     assert "on and on" in refused("https://pics.example/b.png", ALLOWED, **round_.use()).message

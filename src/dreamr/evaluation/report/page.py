@@ -77,8 +77,8 @@ def write_report(folder: Path) -> Path:
         light, dark = draw(results, samples), draw(results, samples, dark=True)
         page = render(results, samples, provenance, {n: (light[n], dark[n]) for n in light})
     write_file(folder / RESULTS, json.dumps(content, indent=1).encode() + b"\n")
-    for name, picture in light.items():
-        write_file(folder / f"{name}.png", picture)
+    for name, plot in light.items():
+        write_file(folder / f"{name}.png", plot)
     write_file(folder / REPORT, page.encode())
     return folder / REPORT
 
@@ -148,7 +148,7 @@ def render(
     results: Results,
     samples: Sequence[Sample],
     provenance: Provenance,
-    pictures: Mapping[str, tuple[bytes, bytes]],
+    plots: Mapping[str, tuple[bytes, bytes]],
 ) -> str:
     """The page.
 
@@ -156,7 +156,7 @@ def render(
         results: figures of these samples.
         samples: of the bench.
         provenance: what was run.
-        pictures: by name, for a light and for a dark page, as PNG.
+        plots: by name, for a light and for a dark page, as PNG.
 
     Returns:
         A complete HTML document that loads nothing.
@@ -169,9 +169,7 @@ def render(
         warnings=_warnings(results),
         cards=_cards(results, samples),
         headline=_headline(results, least),
-        pictures=[
-            (name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in pictures.items()
-        ],
+        plots=[(name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in plots.items()],
         tasks=[(task, _tables(results.of(task, least))) for task in _groups(results)],
         side_by_side=_side_by_side(results),
         method=method,
@@ -295,8 +293,8 @@ def _template() -> Template:
     return environment.from_string(text)
 
 
-def _data_uri(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+def _data_uri(plot: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(plot).decode("ascii")
 
 
 def _read(folder: Path, name: str, missing: bytes | None = None) -> bytes:

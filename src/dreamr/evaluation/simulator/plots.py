@@ -56,12 +56,12 @@ def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
     """A colour for each window."""
     figure, axes = _figure(title, note)
     places = [[WINDOWS.index(int(value)) for value in row] for row in found.values]
-    colours = _colours(len(WINDOWS))
+    colors = _colors(len(WINDOWS))
     axes.pcolormesh(
         found.xs,
         found.ys,
         places,
-        cmap=colours,
+        cmap=colors,
         vmin=-0.5,
         vmax=len(WINDOWS) - 0.5,
         shading="nearest",
@@ -71,8 +71,8 @@ def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
     for y, row in zip(found.ys, found.values, strict=True):
         for x, value in zip(found.xs, row, strict=True):
             dark = value >= WINDOWS[-2]
-            colour = "black" if dark else "white"
-            axes.text(x, y, f"{value:g}", ha="center", va="center", color=colour, fontsize=8)
+            color = "black" if dark else "white"
+            axes.text(x, y, f"{value:g}", ha="center", va="center", color=color, fontsize=8)
     _log_axis(axes, "x", found.xs)
     _log_axis(axes, "y", found.ys)
     axes.set_xlabel("cost of a drafted step (target's step = 1)")
@@ -83,15 +83,15 @@ def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
 def draw_pair(rows: Sequence[PairRow], path: Path, title: str, note: str) -> None:
     """A table with colours; hatched where the devices do more for the target alone."""
     figure, axes = _figure(title, note, height=1.9 + 0.34 * len(rows))
-    colours = _colours(256)
+    colors = _colors(256)
     low, high = 0.75, 3.0
     for j, row in enumerate(rows):
         for i, (value, honest) in enumerate(zip(row.speedups, row.honest, strict=True)):
             share = min(1.0, max(0.0, (value - low) / (high - low)))
-            axes.add_patch(_cell(i, j, colours(share), hatched=honest < 1))
-            colour = "black" if share > 0.55 else "white"
-            box = {"facecolor": colours(share), "edgecolor": "none", "pad": 1.5}
-            text = axes.text(i, j, f"{value:.2f}", ha="center", va="center", color=colour)
+            axes.add_patch(_cell(i, j, colors(share), hatched=honest < 1))
+            color = "black" if share > 0.55 else "white"
+            box = {"facecolor": colors(share), "edgecolor": "none", "pad": 1.5}
+            text = axes.text(i, j, f"{value:.2f}", ha="center", va="center", color=color)
             text.set_bbox(box)
             text.set_fontsize(9)
         if j and row.gpu != rows[j - 1].gpu:
@@ -140,20 +140,20 @@ def _log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
     axis.set_ticks([], minor=True)
 
 
-def _colours(count: int) -> Any:
+def _colors(count: int) -> Any:
     from matplotlib import colormaps
 
     return colormaps["viridis"].resampled(count)
 
 
-def _cell(i: int, j: int, colour: Any, hatched: bool) -> Any:
+def _cell(i: int, j: int, color: Any, hatched: bool) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle(
         (i - 0.48, j - 0.46),
         0.96,
         0.92,
-        facecolor=colour,
+        facecolor=color,
         edgecolor="#ffffff",
         linewidth=0,
         hatch="////" if hatched else None,

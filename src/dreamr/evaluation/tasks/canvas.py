@@ -19,7 +19,7 @@ GRID = SIDE // PATCH
 NOTHING = ("", "")
 
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold")
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
     "blue": (38, 84, 210),
     "green": (30, 150, 60),
@@ -67,9 +67,9 @@ class Canvas:
             covered = max(1, math.ceil((x + font.getlength(text) - 5) / PATCH) - left)
             self.label(left, row, min(width, covered), 1, _pair(text))
 
-    def shape(self, x: float, y: float, radius: float, shape: str, colour: str) -> None:
+    def shape(self, x: float, y: float, radius: float, shape: str, color: str) -> None:
         """Draw a filled shape around a point (pixels)."""
-        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLOURS[colour])
+        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLORS[color])
         if shape == "circle":
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
             return
@@ -78,9 +78,9 @@ class Canvas:
             [(x + px, y + py) for px, py in _outline(shape, radius, turn)], fill=fill
         )
 
-    def bar(self, box: tuple[float, float, float, float], colour: str) -> None:
+    def bar(self, box: tuple[float, float, float, float], color: str) -> None:
         """Draw a filled box (left, top, right, bottom in pixels)."""
-        self._draw.rectangle(box, fill=COLOURS[colour])
+        self._draw.rectangle(box, fill=COLORS[color])
 
     def line(self, points: tuple[float, float, float, float], *, light: bool = False) -> None:
         """Draw a ruled line."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, SIDE, Canvas
+from dreamr.evaluation.tasks.canvas import COLORS, PATCH, SIDE, Canvas
 from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
 
 GOODS = (
@@ -405,7 +405,7 @@ def _chart(rng: Random, level: int) -> Chart:
     while True:
         heights = tuple(rng.randint(1, TALLEST) for _ in range(bars))
         first, second = rng.sample(BARS[:bars], 2)
-        scene = Chart(heights, scale, ask, (first, second), rng.choice(tuple(COLOURS)))
+        scene = Chart(heights, scale, ask, (first, second), rng.choice(tuple(COLORS)))
         if int(scene.answer) > 0:
             return scene
 

@@ -109,7 +109,7 @@ def item_of(problem: Problem, check: ProblemCheck) -> Item:
         id=f"{problem.split}/{problem.index}",
         kind=problem.kind,
         unit=str(problem.index),
-        conversation=Conversation.from_prompt(problem.question, read_image(problem.picture)),
+        conversation=Conversation.from_prompt(problem.question, read_image(problem.image)),
         read=_read,
         right=partial(_is_right, problem),
         check=partial(check, problem),

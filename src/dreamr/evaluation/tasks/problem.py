@@ -72,7 +72,7 @@ class Problem:
     index: int
     level: int
     scene: Scene
-    picture: Image.Image = field(compare=False, repr=False)
+    image: Image.Image = field(compare=False, repr=False)
     patches: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property

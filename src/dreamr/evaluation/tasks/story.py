@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
+from dreamr.evaluation.tasks.canvas import COLORS, PATCH, Canvas
 from dreamr.evaluation.tasks.docmath import PEOPLE
 from dreamr.evaluation.tasks.problem import ReferenceStep, look_for
 
@@ -36,13 +36,13 @@ def _frame(canvas: Canvas, panel: int) -> tuple[int, int]:
     return left, top
 
 
-def _figure(canvas: Canvas, column: int, row: int, colour: str) -> None:
+def _figure(canvas: Canvas, column: int, row: int, color: str) -> None:
     """A head and a coat in one colour, over two patches."""
     x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
     y = row * PATCH + canvas.rng.uniform(20, 26)
-    canvas.shape(x, y + 6, 10, "triangle", colour)
-    canvas.shape(x, y - 8, 5.5, "circle", colour)
-    canvas.label(column, row, 1, 2, ("figure", colour))
+    canvas.shape(x, y + 6, 10, "triangle", color)
+    canvas.shape(x, y - 8, 5.5, "circle", color)
+    canvas.label(column, row, 1, 2, ("figure", color))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Gifts:
     @property
     def question(self) -> str:
         people = zip(self.cast, self.start, strict=True)
-        have = ", ".join(f"{name} is {colour} and has {n}" for (name, colour), n in people)
+        have = ", ".join(f"{name} is {color} and has {n}" for (name, color), n in people)
         return f"{have}. Each panel is a gift. How many apples does {self.asked} have at the end?"
 
     def _states(self) -> list[dict[str, int]]:
@@ -72,8 +72,8 @@ class Gifts:
 
     def _holdings(self) -> list[int]:
         """How many the person asked for has: before the first panel, after it, and so on."""
-        colour = dict(self.cast)[self.asked]
-        return [state[colour] for state in self._states()]
+        color = dict(self.cast)[self.asked]
+        return [state[color] for state in self._states()]
 
     @property
     def answer(self) -> str:
@@ -124,14 +124,14 @@ class Gifts:
         gifts = list(self.gifts)
         at = rng.randrange(len(gifts))
         giver, taker, n = gifts[at]
-        colours = [colour for _, colour in self.cast]
+        colors = [color for _, color in self.cast]
         kind = rng.randrange(3)
         if kind == 0:
             gifts[at] = (taker, giver, n)
         elif kind == 1:
             gifts[at] = (giver, taker, rng.randint(1, MOST))
         else:
-            gifts[at] = (*rng.sample(colours, 2), n)  # type: ignore[assignment]
+            gifts[at] = (*rng.sample(colors, 2), n)  # type: ignore[assignment]
         scene = replace(self, gifts=tuple(gifts))
         fine = all(min(state.values()) >= 0 for state in scene._states())
         return scene if fine else self
@@ -195,8 +195,8 @@ class Cups:
     def paint(self, canvas: Canvas) -> None:
         for panel, (one, other) in enumerate(self.swaps):
             left, top = _frame(canvas, panel)
-            for column, colour in ((left, one), (left + 2, other)):
-                _cup(canvas, column, top + 1, colour)
+            for column, color in ((left, one), (left + 2, other)):
+                _cup(canvas, column, top + 1, color)
             canvas.arrow((left + 1.5) * PATCH, (top + 0.7) * PATCH, 40, both=True)
 
     def misread(self, rng: Random) -> Self:
@@ -205,12 +205,12 @@ class Cups:
         return replace(self, swaps=tuple(swaps))
 
 
-def _cup(canvas: Canvas, column: int, row: int, colour: str) -> None:
+def _cup(canvas: Canvas, column: int, row: int, color: str) -> None:
     x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
     y = row * PATCH + canvas.rng.uniform(8, 14)
-    canvas.bar((x - 9, y, x + 9, y + 24), colour)
-    canvas.bar((x - 11, y, x + 11, y + 4), colour)
-    canvas.label(column, row, 1, 2, ("cup", colour))
+    canvas.bar((x - 9, y, x + 9, y + 24), color)
+    canvas.bar((x - 11, y, x + 11, y + 4), color)
+    canvas.label(column, row, 1, 2, ("cup", color))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Race:
 
     @property
     def question(self) -> str:
-        runners = ", ".join(f"{colour} {name}" for name, colour in self.cast)
+        runners = ", ".join(f"{color} {name}" for name, color in self.cast)
         return (
             f"The runners are {runners}. Each panel shows a runner and a place. "
             f"Who came in {ORDINALS[self.asked - 1]}?"
@@ -231,20 +231,20 @@ class Race:
 
     @property
     def answer(self) -> str:
-        names = {colour: name for name, colour in self.cast}
-        return next((names[colour] for colour, n in self.places if n == self.asked), "nobody")
+        names = {color: name for name, color in self.cast}
+        return next((names[color] for color, n in self.places if n == self.asked), "nobody")
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        names = {colour: name for name, colour in self.cast}
+        names = {color: name for name, color in self.cast}
         wanted = f"place {self.asked}"
         steps = [look_for(wanted)]
-        for panel, (colour, place) in enumerate(self.places, 1):
+        for panel, (color, place) in enumerate(self.places, 1):
             verdict = "yes" if place == self.asked else "no"
             steps.append(
                 ReferenceStep(
-                    f"Panel {panel}: place {place}, {colour} {names[colour]}: {verdict}.",
-                    f"In panel {panel} I see that place {place} goes to {colour} {names[colour]}. "
+                    f"Panel {panel}: place {place}, {color} {names[color]}: {verdict}.",
+                    f"In panel {panel} I see that place {place} goes to {color} {names[color]}. "
                     f"Is this the one I look for: {verdict}.",
                 )
             )
@@ -253,12 +253,12 @@ class Race:
 
     @property
     def transcript(self) -> str:
-        return "\n".join(f"{colour}, place {n}" for colour, n in self.places)
+        return "\n".join(f"{color}, place {n}" for color, n in self.places)
 
     def paint(self, canvas: Canvas) -> None:
-        for panel, (colour, place) in enumerate(self.places):
+        for panel, (color, place) in enumerate(self.places):
             left, top = _frame(canvas, panel)
-            _figure(canvas, left, top + 1, colour)
+            _figure(canvas, left, top + 1, color)
             canvas.text(left + 2, top + 1, 1, str(place))
 
     def misread(self, rng: Random) -> Self:
@@ -273,14 +273,14 @@ class Race:
 
 
 def _cast(rng: Random, count: int) -> Cast:
-    colours = [c for c in COLOURS if c != "black"]
-    return tuple(zip(rng.sample(PEOPLE, count), rng.sample(colours, count), strict=True))
+    colors = [c for c in COLORS if c != "black"]
+    return tuple(zip(rng.sample(PEOPLE, count), rng.sample(colors, count), strict=True))
 
 
 def _gifts(rng: Random, level: int) -> Gifts:
     cast = _cast(rng, 2 if level == 1 else 3)
     start = tuple(rng.randint(4, 9) for _ in cast)
-    state = {colour: n for (_, colour), n in zip(cast, start, strict=True)}
+    state = {color: n for (_, color), n in zip(cast, start, strict=True)}
     gifts: list[tuple[str, str, int]] = []
     for _ in range({1: 2, 2: rng.randint(2, 3), 3: rng.randint(3, 4)}[level]):
         giver = rng.choice([c for c in state if state[c] > 0])
@@ -289,13 +289,13 @@ def _gifts(rng: Random, level: int) -> Gifts:
         state[giver] -= n
         state[taker] += n
         gifts.append((giver, taker, n))
-    busy = {colour for giver, taker, _ in gifts for colour in (giver, taker)}
-    asked = rng.choice([name for name, colour in cast if colour in busy])
+    busy = {color for giver, taker, _ in gifts for color in (giver, taker)}
+    asked = rng.choice([name for name, color in cast if color in busy])
     return Gifts(cast, start, tuple(gifts), asked)
 
 
 def _cups(rng: Random, level: int) -> Cups:
-    cups = tuple(rng.sample(tuple(COLOURS), 3 if level < 3 else 4))
+    cups = tuple(rng.sample(tuple(COLORS), 3 if level < 3 else 4))
     thing, start, end = rng.choice(THINGS), rng.choice(cups), rng.choice(cups)
     while True:  # every cup is as likely to be the last: the text alone tells nothing
         pairs = (rng.sample(cups, 2) for _ in range({1: 2, 2: 3, 3: 4}[level]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr.evaluation.tasks.canvas import COLOURS, PATCH, Canvas
+from dreamr.evaluation.tasks.canvas import COLORS, PATCH, Canvas
 from dreamr.evaluation.tasks.problem import ReferenceStep
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
@@ -184,13 +184,13 @@ class Beside(_Scene):
         r, c = r + down, c + right
         return (r, c) if 0 <= r < 3 and 0 <= c < 3 else (-1, -1)
 
-    def _neighbour(self) -> Cell | None:
+    def _neighbor(self) -> Cell | None:
         r, c = self._asked()
         return self.board[r][c] if r >= 0 else None
 
     @property
     def answer(self) -> str:
-        cell = self._neighbour()
+        cell = self._neighbor()
         return "none" if cell is None else cell[1] if self.asked == "colour" else cell[2]
 
     @property
@@ -228,17 +228,17 @@ class Beside(_Scene):
 
 
 def _paint_cell(canvas: Canvas, r: int, c: int, cell: Cell) -> None:
-    size, colour, shape = cell
+    size, color, shape = cell
     radius = canvas.rng.uniform(8, 10) if size == "small" else canvas.rng.uniform(15, 18)
     slack = 21 - radius
     x = (2 * c + 1) * PATCH + canvas.rng.uniform(-slack, slack) * 0.6
     y = (2 * r + 1) * PATCH + canvas.rng.uniform(-slack, slack) * 0.6
-    canvas.shape(x, y, radius, shape, colour)
-    canvas.label(2 * c, 2 * r, 2, 2, (f"{size} {colour}", shape))
+    canvas.shape(x, y, radius, shape, color)
+    canvas.label(2 * c, 2 * r, 2, 2, (f"{size} {color}", shape))
 
 
 def _random_cell(rng: Random) -> Cell:
-    return rng.choice(SIZES), rng.choice(tuple(COLOURS)), rng.choice(SHAPES)
+    return rng.choice(SIZES), rng.choice(tuple(COLORS)), rng.choice(SHAPES)
 
 
 def _nearly(cell: Cell, rng: Random) -> Cell:
@@ -247,22 +247,22 @@ def _nearly(cell: Cell, rng: Random) -> Cell:
     return (cell[0], cell[1] if keep == 1 else other[1], cell[2] if keep == 2 else other[2])
 
 
-def _random_board(rng: Random, count: int, favour: tuple[str, ...]) -> Board:
+def _random_board(rng: Random, count: int, favor: tuple[str, ...]) -> Board:
     """A board of `count` shapes on which the favoured words come up often enough to count."""
     cells: list[Cell | None] = [None] * 9
     for at in rng.sample(range(9), count):
-        size, colour, shape = _random_cell(rng)
+        size, color, shape = _random_cell(rng)
         if rng.random() < 0.45:
-            word = rng.choice(favour) if favour else ""
+            word = rng.choice(favor) if favor else ""
             size = word if word in SIZES else size
-            colour = word if word in COLOURS else colour
+            color = word if word in COLORS else color
             shape = word if word in SHAPES else shape
-        cells[at] = (size, colour, shape)
+        cells[at] = (size, color, shape)
     return tuple(tuple(cells[3 * r : 3 * r + 3]) for r in range(3))
 
 
 def _count(rng: Random, shapes: int) -> Count:
-    word = rng.choice((*COLOURS, *SHAPES, *SIZES))
+    word = rng.choice((*COLORS, *SHAPES, *SIZES))
     wanted = rng.randint(0, min(5, shapes))
     while True:
         scene = Count(_random_board(rng, shapes, (word,)), word)
@@ -271,7 +271,7 @@ def _count(rng: Random, shapes: int) -> Count:
 
 
 def _compare(rng: Random, shapes: int) -> Compare:
-    pool = rng.choice((tuple(COLOURS), SHAPES))
+    pool = rng.choice((tuple(COLORS), SHAPES))
     first, second = rng.sample(pool, 2)
     wanted = rng.randint(0, min(3, shapes - 1))
     while True:

@@ -239,5 +239,5 @@ def kind_of(conversation: Conversation) -> Hashable:
     """What questions have in common that take alike: pictures or none, and about how many words."""
     parts = [part for turn in conversation.turns for part in turn.parts]
     letters = sum(len(part.text) for part in parts if isinstance(part, Text))
-    pictures = sum(not isinstance(part, Text) for part in parts)
-    return pictures > 0, max(1, letters // 200).bit_length()
+    images = sum(not isinstance(part, Text) for part in parts)
+    return images > 0, max(1, letters // 200).bit_length()

@@ -10,12 +10,12 @@ import re
 from random import Random
 
 from dreamr.evaluation.tasks import Problem, ReferenceStep
-from dreamr.evaluation.tasks.canvas import COLOURS
+from dreamr.evaluation.tasks.canvas import COLORS
 from dreamr.evaluation.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.evaluation.tasks.vqa import SHAPES, SIZES
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
-    tuple(COLOURS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
+    tuple(COLORS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
     DAYS, BARS, ("yes", "no"), ("first", "second", "third"), ("+", "-"),
     ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import product
 from random import Random
 
-from dreamr.evaluation.tasks.canvas import COLOURS
+from dreamr.evaluation.tasks.canvas import COLORS
 from dreamr.evaluation.tasks.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr.evaluation.tasks.story import THINGS
 from dreamr.evaluation.tasks.vqa import PLACES, SHAPES, SIZES, thing
@@ -20,7 +20,7 @@ JudgedDrill = tuple[
     str, list[tuple[str, str]]
 ]  # the user's text; each step, and a wrong one for it
 
-_WORDS = (*COLOURS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
+_WORDS = (*COLORS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
 _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
 
 
@@ -100,20 +100,20 @@ def _copy(rng: Random) -> Drill:
 def _pairs(rng: Random) -> Drill:
     """Who wears which colour."""
     count = rng.randint(2, 6)
-    pairs = dict(zip(rng.sample(tuple(COLOURS), count), rng.sample(PEOPLE, count), strict=True))
+    pairs = dict(zip(rng.sample(tuple(COLORS), count), rng.sample(PEOPLE, count), strict=True))
     pieces = []
-    for colour in rng.choices(list(pairs), k=8):
-        pieces += [(f"place {rng.randint(1, 4)}, {colour}", False), (f" {pairs[colour]}. ", True)]
-    return ", ".join(f"{colour} {name}" for colour, name in pairs.items()), pieces
+    for color in rng.choices(list(pairs), k=8):
+        pieces += [(f"place {rng.randint(1, 4)}, {color}", False), (f" {pairs[color]}. ", True)]
+    return ", ".join(f"{color} {name}" for color, name in pairs.items()), pieces
 
 
 def _owners(rng: Random) -> Drill:
     """Who wears which colour and has how many, asked by name."""
     count = rng.randint(2, 4)
-    colours = rng.sample(tuple(COLOURS), count)
+    colors = rng.sample(tuple(COLORS), count)
     people = {
         who: (c, rng.randint(4, 9))
-        for who, c in zip(rng.sample(PEOPLE, count), colours, strict=True)
+        for who, c in zip(rng.sample(PEOPLE, count), colors, strict=True)
     }
     pieces = []
     for who in rng.choices(list(people), k=5):
@@ -149,8 +149,8 @@ def _places(rng: Random) -> Drill:
 
 def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
     """A word that is looked for, and rows of shapes in which it occurs at most once."""
-    cells = [f"{c} {s}" for c, s in product(COLOURS, SHAPES)]
-    anchor = rng.choice((*COLOURS, *SHAPES))
+    cells = [f"{c} {s}" for c, s in product(COLORS, SHAPES)]
+    anchor = rng.choice((*COLORS, *SHAPES))
     found = [cell for cell in cells if anchor in cell]
     others = [cell for cell in cells if anchor not in cell]
     rows = []
@@ -162,11 +162,11 @@ def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
 
 def _apples(rng: Random) -> Drill:
     """How many apples somebody has while presents are made."""
-    colours, who = rng.sample(tuple(COLOURS), 3), rng.choice(PEOPLE)
-    own, has = rng.choice(colours), rng.randint(4, 12)
+    colors, who = rng.sample(tuple(COLORS), 3), rng.choice(PEOPLE)
+    own, has = rng.choice(colors), rng.randint(4, 12)
     pieces = [(f"Start: {who} is {own}. So {own} has {has}.\n\n", False)]
     for panel in range(1, 6):
-        giver, taker = rng.sample(colours, 2)
+        giver, taker = rng.sample(colors, 2)
         n = rng.randint(1, min(4, max(1, has)))
         change = n if taker == own else -n if giver == own and has >= n else 0
         verb, sign = ("gives", "-") if change < 0 else ("gets", "+")
@@ -197,7 +197,7 @@ def _sums(rng: Random) -> Drill:
 
 def _cups(rng: Random) -> Drill:
     """Where a thing is while cups change places."""
-    cups, item = rng.sample(tuple(COLOURS), rng.randint(3, 4)), rng.choice(THINGS)
+    cups, item = rng.sample(tuple(COLORS), rng.randint(3, 4)), rng.choice(THINGS)
     at = rng.choice(cups)
     pieces = [(f"Start: the {item} is under {at}.\n\n", False)]
     for panel in range(1, 6):

@@ -79,7 +79,7 @@ class Evaluator:
         maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
         problems = [make_problem(suite, "test", first + i) for i in range(count)]
         blank = torch.zeros(count, 3, SIDE, SIDE) if self.blind else None
-        drafted = solve(_model(self.draft), maker, problems, pictures=blank)
+        drafted = solve(_model(self.draft), maker, problems, images=blank)
         written: Sequence[Solution | None] = [None] * count
         if self.target is not None:
             written = solve(_model(self.target), maker, problems)

@@ -67,7 +67,7 @@ class Example:
     step is right so far (1) or goes wrong with it (0); what follows in a wrong step has no mark.
     """
 
-    picture: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    image: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
     ids: list[int]
     positions: list[int]
     labels: list[int]
@@ -283,8 +283,8 @@ class ExampleMaker:
             learn += [False] * unlearnt + [True] * (size - unlearnt)
         starts.append(len(ids))
         ids, learn = ids + self._end, [*learn, texts[-1][1] is not None]
-        picture = np.asarray(problem.picture) if problem else _BLACK
-        example = _example(picture, ids, learn)
+        image = np.asarray(problem.image) if problem else _BLACK
+        example = _example(image, ids, learn)
         if branches:
             example.marks[begin : starts[-1]] = [1] * (starts[-1] - begin)
         for number, branch in enumerate(branches, 1):
@@ -304,14 +304,14 @@ class ExampleMaker:
         return example
 
 
-def _example(picture: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
+def _example(image: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
     """A main path alone; learn: which tokens are to be predicted."""
     pairs = zip(ids[1:], learn[1:], strict=True)
     labels = [*(token if learnt else IGNORE for token, learnt in pairs), IGNORE]
     size = len(ids)
     zeros = [0] * size
     return Example(
-        picture, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
+        image, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
         [IGNORE] * size,
     )  # fmt: skip
 
@@ -392,9 +392,9 @@ def _comparison(problem: Problem, at: int, style: str, rng: Random) -> Branch:
     )
 
 
-def normalised(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+def normalized(images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
     """Pictures (H, W, 3) as the tower takes them: (B, 3, H, W) between -1 and 1."""
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return (pixels.float() / 127.5 - 1.0).contiguous()
 
 
@@ -408,7 +408,7 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
 
     segments = stack("segments", -1, torch.long)
     return {
-        "pixels": normalised([example.picture for example in examples]),
+        "pixels": normalized([example.image for example in examples]),
         "ids": stack("ids", pad, torch.long),
         "positions": stack("positions", 0, torch.long),
         "labels": stack("labels", IGNORE, torch.long),

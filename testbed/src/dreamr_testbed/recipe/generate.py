@@ -10,7 +10,7 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.evaluation.tasks import MARKER, Problem
-from dreamr_testbed.recipe.examples import ExampleMaker, normalised
+from dreamr_testbed.recipe.examples import ExampleMaker, normalized
 from dreamr_testbed.recipe.tokens import DELIMITER
 
 LONGEST = 420  # tokens of a solution; the longest reference has fewer
@@ -36,7 +36,7 @@ def solve(
     problems: Sequence[Problem],
     *,
     temperature: float = 0.0,
-    pictures: torch.Tensor | None = None,
+    images: torch.Tensor | None = None,
 ) -> list[Solution]:
     """One solution for each problem, greedy or sampled; `pictures` instead of their own."""
     tokenizer = maker.tokenizer
@@ -44,13 +44,13 @@ def solve(
     size = max(map(len, prompts))
     pad = int(tokenizer.pad_token_id)
     device = next(model.parameters()).device
-    if pictures is None:
-        pictures = normalised([np.asarray(problem.picture) for problem in problems])
+    if images is None:
+        images = normalized([np.asarray(problem.image) for problem in problems])
     ids = torch.tensor([[pad] * (size - len(p)) + p for p in prompts], device=device)
     written = model.generate(
         input_ids=ids,
         attention_mask=(ids != pad).long(),
-        pixel_values=pictures.to(device),
+        pixel_values=images.to(device),
         max_new_tokens=LONGEST,
         do_sample=temperature > 0,
         **({"temperature": temperature} if temperature > 0 else {}),

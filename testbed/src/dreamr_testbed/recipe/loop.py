@@ -21,7 +21,7 @@ from dreamr_testbed.recipe.examples import (
     Example,
     ExampleMaker,
     collate,
-    normalised,
+    normalized,
 )
 from dreamr_testbed.recipe.mistakes import Mistake
 from dreamr_testbed.recipe.muon import Muon
@@ -84,8 +84,8 @@ def predictions(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N, vocabulary) at the labelled places, in order, and where these are (B, T)."""
     states, _ = hidden_states(model, batch)
-    labelled = batch["labels"] != IGNORE
-    return model.lm_head(states[labelled]).float(), labelled
+    labeled = batch["labels"] != IGNORE
+    return model.lm_head(states[labeled]).float(), labeled
 
 
 class ErrorHead(nn.Module):
@@ -120,13 +120,13 @@ def reasoning_loss(
     model: LlavaForConditionalGeneration, batch: Batch, doubt: ErrorHead
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted mean loss a token, and the parts of it for the curves."""
-    labelled = batch["labels"] != IGNORE
+    labeled = batch["labels"] != IGNORE
     with precision(batch["ids"].device):
         states, below = hidden_states(model, batch)
-        logits = model.lm_head(states[labelled]).float()
-    labels, weights = batch["labels"][labelled], batch["weights"][labelled]
+        logits = model.lm_head(states[labeled]).float()
+    labels, weights = batch["labels"][labeled], batch["weights"][labeled]
     losses = cross_entropy(logits, labels, reduction="none")
-    judged = batch["segments"][labelled] > 0
+    judged = batch["segments"][labeled] > 0
     tokens = (~judged).sum().clamp(min=1)
     loss = (losses * weights).sum() / tokens
     right = logits.detach().argmax(-1) == labels
@@ -247,7 +247,7 @@ def sight_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of naming all patches of some problems' pictures."""
     device = next(model.parameters()).device
-    pixels = normalised([np.asarray(problem.picture) for problem in problems]).to(device)
+    pixels = normalized([np.asarray(problem.image) for problem in problems]).to(device)
     with precision(device):
         scores = sight(see(model, pixels))
     answers = [answer.to(device) for answer in sight.answers(problems)]
@@ -348,12 +348,12 @@ def solved(
             examples = [maker.solution(problem, diet, rng) for problem in problems]
             batch = {k: v.to(device) for k, v in collate(examples, pad).items()}
             with torch.no_grad(), precision(device):
-                logits, labelled = predictions(model, batch)
-            hits = torch.ones_like(labelled)
-            hits[labelled] = logits.argmax(-1) == batch["labels"][labelled]
+                logits, labeled = predictions(model, batch)
+            hits = torch.ones_like(labeled)
+            hits[labeled] = logits.argmax(-1) == batch["labels"][labeled]
             branch = batch["segments"] > 0
-            judged += int(hits[labelled & branch].sum())
-            verdicts += int((labelled & branch).sum())
+            judged += int(hits[labeled & branch].sum())
+            verdicts += int((labeled & branch).sum())
             right += int((hits | branch).all(1).sum())
         scores[suite] = right / count
         if verdicts:

@@ -14,11 +14,11 @@ from support.published import (
     MMBENCH,
     MMMU,
     REALWORLDQA,
-    colour_of,
+    color_of,
     mathverse,
     mmbench,
     mmmu,
-    picture,
+    stored_image,
     write,
 )
 
@@ -36,7 +36,7 @@ def text_of(item: Item) -> str:
 
 
 def realworldqa(question: str, answer: str) -> dict[str, Any]:
-    return {"image": picture(form="WEBP"), "question": question, "answer": answer}
+    return {"image": stored_image(form="WEBP"), "question": question, "answer": answer}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_mathverse_has_versions_without_a_question_in_words(tmp_path: Path) -> N
     assert item.right("Answer: 40°")
 
 
-def test_mathverse_has_a_version_without_pictures(tmp_path: Path) -> None:
+def test_mathverse_has_a_version_without_images(tmp_path: Path) -> None:
     rows = [mathverse(problem_version=name, image=None) for name in ("Text Only", "Text Lite")]
     items = load("mathverse", source=write(tmp_path / "a.parquet", MATHVERSE, rows))
     assert items[0].conversation.images == ()
@@ -175,17 +175,17 @@ def test_realworldqa_lets_the_model_reason(tmp_path: Path) -> None:
     assert item.right("Answer: right")
 
 
-def test_mmmu_shows_pictures_where_question_and_choices_name_them(tmp_path: Path) -> None:
+def test_mmmu_shows_images_where_question_and_choices_name_them(tmp_path: Path) -> None:
     row = mmmu(
         question="<image 1> Which of these is like <image 1>?",
         options="['<image 2>', '<image 3>']",
-        image_2=picture("blue"),
-        image_3=picture("lime"),
-        image_4=picture("white"),
+        image_2=stored_image("blue"),
+        image_3=stored_image("lime"),
+        image_4=stored_image("white"),
     )
     (item,) = items_of(tmp_path, "mmmu", row)
     shown = [
-        colour_of(part) if isinstance(part, Image) else part.text
+        color_of(part) if isinstance(part, Image) else part.text
         for part in item.conversation.turns[-1].parts
     ]
     assert shown[:-1] == [
@@ -197,7 +197,7 @@ def test_mmmu_shows_pictures_where_question_and_choices_name_them(tmp_path: Path
     ]
 
 
-def test_mmmu_shows_pictures_first_that_no_text_names(tmp_path: Path) -> None:
+def test_mmmu_shows_images_first_that_no_text_names(tmp_path: Path) -> None:
     (item,) = items_of(tmp_path, "mmmu", mmmu(question="Who?"))
     assert [type(part) for part in item.conversation.turns[-1].parts] == [Image, Text]
     assert item.kind == "Art_Theory"

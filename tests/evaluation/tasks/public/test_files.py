@@ -11,13 +11,13 @@ import pytest
 
 from dreamr.evaluation.tasks import BadData, NoData, load
 from dreamr.evaluation.tasks.public.rows import Rows
-from support.published import MMMU, REALWORLDQA, colour_of, mmmu, picture, write
+from support.published import MMMU, REALWORLDQA, color_of, mmmu, stored_image, write
 
-COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "lime": (0, 255, 0)}
+COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255), "lime": (0, 255, 0)}
 
 
-def asked(colour: str, question: str = "How many?", answer: str = "1") -> dict[str, object]:
-    return {"image": picture(colour), "question": question, "answer": answer}
+def asked(color: str, question: str = "How many?", answer: str = "1") -> dict[str, object]:
+    return {"image": stored_image(color), "question": question, "answer": answer}
 
 
 def test_rows_of_several_files_are_one_sequence_in_groups(tmp_path: Path) -> None:
@@ -37,9 +37,9 @@ def test_rows_of_several_files_are_one_sequence_in_groups(tmp_path: Path) -> Non
 def test_a_file_is_taken_by_its_name(tmp_path: Path) -> None:
     path = write(tmp_path / "some.parquet", REALWORLDQA, [asked("red"), asked("blue")])
     items = load("realworldqa", source=path)
-    assert [colour_of(item.conversation.images[0]) for item in items] == [
-        COLOURS["red"],
-        COLOURS["blue"],
+    assert [color_of(item.conversation.images[0]) for item in items] == [
+        COLORS["red"],
+        COLORS["blue"],
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_file_of_another_task_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("image", [None, {"bytes": None, "path": "a.png"}, {"bytes": b"no"}])
-def test_a_row_without_a_sound_picture_says_which(tmp_path: Path, image: object) -> None:
+def test_a_row_without_a_sound_image_says_which(tmp_path: Path, image: object) -> None:
     path = write(
         tmp_path / "a.parquet", REALWORLDQA, [asked("red"), asked("red") | {"image": image}]
     )

@@ -19,7 +19,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import letter, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import LETTER, VALUE, ask, picture, text_of
+from dreamr.evaluation.tasks.public.prompt import LETTER, VALUE, ask, image_of, text_of
 from dreamr.evaluation.tasks.public.rows import Row
 from dreamr.evaluation.tasks.public.values import same_value
 
@@ -27,9 +27,9 @@ NAME = "mathverse"
 LETTERS = "ABCDEFGH"
 
 _CHOICE = re.compile(r"^\s*\(?([A-H])\)?\s*[:.]\s*(.*?)\s*$", re.MULTILINE)
-_NO_PICTURE = "Text Only"  # a version in a file of its own on the hub
+_NO_IMAGE = "Text Only"  # a version in a file of its own on the hub
 # In the version "Vision Only" the picture holds the question.
-_IN_PICTURE = "Answer the question that is written in the picture."
+_IN_IMAGE = "Answer the question that is written in the picture."
 
 
 def item(row: Row, entry: Entry) -> Item:
@@ -38,9 +38,9 @@ def item(row: Row, entry: Entry) -> Item:
     version = text_of(row["problem_version"])
     is_choice = text_of(row["question_type"]) == "multi-choice"
     where = f"{NAME} {identity}"
-    images = [] if version == _NO_PICTURE else [picture(row["image"], where)]
+    images = [] if version == _NO_IMAGE else [image_of(row["image"], where)]
     wanted = LETTER if is_choice else VALUE
-    question = text_of(row["question"]) or _IN_PICTURE
+    question = text_of(row["question"]) or _IN_IMAGE
     answer = text_of(row["answer"])
     choices = choices_in(text_of(row.get("question_for_eval")) or question)
     return Item(

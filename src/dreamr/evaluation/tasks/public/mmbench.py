@@ -22,7 +22,7 @@ from dreamr.evaluation.tasks.item import BadData, Item
 from dreamr.evaluation.tasks.public.answers import letter
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import LETTER, ask, choices_of, listed, picture, text_of
+from dreamr.evaluation.tasks.public.prompt import LETTER, ask, choices_of, image_of, listed, text_of
 from dreamr.evaluation.tasks.public.rows import Row, Rows
 
 NAME = "mmbench"
@@ -65,7 +65,7 @@ def item(row: Row, entry: Entry) -> Item:
         id=str(entry.index),
         kind=text_of(row["category"]),
         unit=entry.unit,
-        conversation=ask(f"{question}\n{listed(choices)}", LETTER, [picture(row["image"], where)]),
+        conversation=ask(f"{question}\n{listed(choices)}", LETTER, [image_of(row["image"], where)]),
         read=partial(letter, choices=choices),
         right=partial(_chooses, choices, right),
     )

@@ -30,15 +30,15 @@ from dreamr.evaluation.tasks.public.prompt import (
     WORDS,
     ask_interleaved,
     choices_of,
+    image_of,
     listed,
-    picture,
     string_list,
     text_of,
 )
 from dreamr.evaluation.tasks.public.rows import Row
 
 NAME = "mmmu"
-PICTURES = range(1, 8)
+IMAGES = range(1, 8)
 
 _NUMBER = re.compile(r"-?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
 _LEADS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ", "=")
@@ -58,7 +58,7 @@ def item(row: Row, entry: Entry) -> Item:
         id=identity,
         kind=subject(identity),
         unit=entry.unit,
-        conversation=ask_interleaved(text, LETTER if is_choice else WORDS, _pictures(row, where)),
+        conversation=ask_interleaved(text, LETTER if is_choice else WORDS, _images(row, where)),
         read=partial(letter, choices=choices, last=True) if is_choice else _said,
         right=partial(_chooses, choices, answers) if is_choice else partial(_says, answers),
     )
@@ -69,9 +69,9 @@ def subject(identity: str) -> str:
     return "_".join(identity.split("_")[1:-1]) or identity
 
 
-def _pictures(row: Row, where: str) -> dict[int, Image]:
-    values = {number: row.get(f"image_{number}") for number in PICTURES}
-    return {n: picture(value, where) for n, value in values.items() if value is not None}
+def _images(row: Row, where: str) -> dict[int, Image]:
+    values = {number: row.get(f"image_{number}") for number in IMAGES}
+    return {n: image_of(value, where) for n, value in values.items() if value is not None}
 
 
 def _answers(value: Any, where: str) -> list[str]:

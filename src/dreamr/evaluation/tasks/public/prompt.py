@@ -68,7 +68,7 @@ def _add_text(parts: list[Part], text: str) -> None:
         parts.append(Text(text))
 
 
-def picture(value: Any, where: str) -> Image:
+def image_of(value: Any, where: str) -> Image:
     """A picture as the hub stores it: a struct of `bytes` and `path`, or the bytes alone.
 
     Args:

@@ -14,7 +14,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import letter
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import LETTER, WORDS, ask, picture, text_of
+from dreamr.evaluation.tasks.public.prompt import LETTER, WORDS, ask, image_of, text_of
 from dreamr.evaluation.tasks.public.rows import Row
 from dreamr.evaluation.tasks.public.table import said, says
 
@@ -39,7 +39,7 @@ def item(row: Row, entry: Entry) -> Item:
         conversation=ask(
             question,
             LETTER if is_choice else WORDS,
-            [picture(row["image"], f"{NAME} {entry.index}")],
+            [image_of(row["image"], f"{NAME} {entry.index}")],
         ),
         read=partial(letter, choices=choices) if is_choice else said,
         right=partial(_chooses, choices, answer) if is_choice else partial(says, answer),

@@ -9,7 +9,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import digits, folded, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import WORDS, ask, picture, text_of
+from dreamr.evaluation.tasks.public.prompt import WORDS, ask, image_of, text_of
 from dreamr.evaluation.tasks.public.rows import Row
 from dreamr.evaluation.tasks.public.values import number
 
@@ -32,7 +32,7 @@ def table(path: str) -> Benchmark:
 
 def _item(path: str, row: Row, entry: Entry) -> Item:
     where = f"{path}, row {entry.index},"
-    images = [] if row["image"] is None else [picture(row["image"], where)]
+    images = [] if row["image"] is None else [image_of(row["image"], where)]
     return Item(
         task=path,
         index=entry.index,

@@ -8,18 +8,16 @@ from dreamr.gate import Evidence, Verdict
 from dreamr.schedules import (
     CloseLane,
     Command,
-    Finish,
     Judge,
     Judged,
     LaneEnded,
     OpenLane,
-    Role,
     ScheduleConfig,
     Signal,
     StepDone,
     by_name,
 )
-from dreamr.steps import Ending, Step
+from dreamr.steps import Ending, Finish, Role, Step
 
 C = TypeVar("C", bound=Command)
 

@@ -23,7 +23,8 @@ from dreamr.gate import (
     ScoreGate,
 )
 from dreamr.runner import RunConfig
-from dreamr.schedules import Fallback, FinalAnswer, Role, ScheduleConfig, method
+from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig, method
+from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dreamr._options import RunOptions
 from dreamr.gate import Profile, read_profile
-from dreamr.trace import Role
+from dreamr.steps import Role
 
 _ROLES: tuple[Role, ...] = ("target", "draft")
 

@@ -81,7 +81,7 @@ def test_labels_that_cannot_be_told_apart_are_refused(
 
 
 @given(st.floats(0, 1), st.integers(0, 8))
-def test_each_further_try_has_to_convince_more(threshold: float, resamples: int) -> None:
+def test_each_resample_has_to_convince_more(threshold: float, resamples: int) -> None:
     assert threshold <= stricter(threshold, resamples) <= stricter(threshold, resamples + 1) <= 1
     again = StepContext(Step("Tea.\n\n", 2, Ending.DELIMITER), 0, resamples)
     verdict = RatioGate(threshold).decide(Evidence(threshold, 1 - threshold), again)

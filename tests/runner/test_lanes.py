@@ -5,8 +5,7 @@ import anyio
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams, ScriptedEngine
 from dreamr.runner.lanes import Lane, StepStream
-from dreamr.schedules import Finish
-from dreamr.steps import Step, StepFormat
+from dreamr.steps import Finish, Step, StepFormat
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
 

@@ -2,174 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import pytest
 
-from dreamr.gate import Evidence, Verdict
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
-    Command,
     Commit,
     Discard,
     ExtendJudge,
-    Finish,
     Finished,
     GrantSteps,
     Judge,
-    Judged,
     JudgeFailed,
-    LaneEnded,
     LaneFailed,
     OpenLane,
     Reject,
-    Role,
-    ScheduleConfig,
-    Signal,
-    StepDone,
     Warn,
-    by_name,
 )
-from dreamr.steps import Ending, Step
-
-C = TypeVar("C", bound=Command)
-
-YES = Verdict(True, 0.9, 0.7, "", kind="ratio")
-NO = Verdict(False, 0.1, 0.7, "", kind="ratio")
-SURE = Verdict(True, 0.99, 0.95, "", kind="draft_probability")
-NO_BUT = Verdict(False, 0.1, 0.7, "", Evidence(0.1, 0.9, target_prefix="ow"), kind="ratio")
+from dreamr.steps import Ending
+from support.fpsr_talk import ANSWER, C1, CUT, NO, OWN, SURE, YES, A, B, Talk, step
 
 
-def step(text: str, ending: Ending = Ending.DELIMITER) -> Step:
-    return Step(text, 3, ending)
-
-
-A, B, C1, OWN = (step(f"{name}\n\n") for name in ("a", "b", "c", "own"))
-ANSWER = step("Answer: 4", Ending.ANSWER)
-CUT = step("and so on and so on", Ending.CAP)
-
-
-class Talk:
-    """A schedule, and which lanes and call are open in it."""
-
-    def __init__(self, **options: object) -> None:
-        self.schedule = by_name("fpsr", ScheduleConfig(**options))  # type: ignore[arg-type]
-        self.lanes: dict[Role, int] = {}
-        self.call = -1
-        self.said: list[Command] = []
-        self.hear(list(self.schedule.start()))
-
-    def hear(self, commands: list[Command]) -> list[Command]:
-        self.said = commands
-        for command in commands:
-            match command:
-                case OpenLane(lane, role):
-                    self.lanes[role] = lane
-                case CloseLane(lane):
-                    self.lanes = {r: n for r, n in self.lanes.items() if n != lane}
-                case Judge(call):
-                    self.call = call
-        return commands
-
-    def tell(self, signal: Signal) -> list[Command]:
-        return self.hear(list(self.schedule.handle(signal)))
-
-    def writes(
-        self,
-        role: Role,
-        step: Step | None,
-        finish: Finish | None = None,
-        verdict: Verdict | None = None,
-    ) -> list[Command]:
-        lane = self.lanes.pop(role) if finish else self.lanes[role]
-        if step is not None:
-            return self.tell(StepDone(lane, step, finish, verdict))
-        assert finish is not None
-        return self.tell(LaneEnded(lane, finish))
-
-    def judges(self, *verdicts: Verdict) -> list[Command]:
-        return self.tell(Judged(self.call, verdicts))
-
-    def only(self, kind: type[C]) -> C:
-        (command,) = self.all(kind)
-        return command
-
-    def all(self, kind: type[C]) -> list[C]:
-        return [command for command in self.said if isinstance(command, kind)]
-
-
-def test_the_draft_and_the_hedge_begin_together() -> None:
+def test_the_draft_and_the_fallback_begin_together() -> None:
     draft, fallback = Talk(window=3).said
     assert draft == OpenLane(0, "draft", (), 3, 8192)
     assert fallback == OpenLane(1, "target", (), 1, 8192)
-
-
-def raced(resamples: int = 2) -> tuple[Talk, list[int]]:
-    """After a rejection, with the lanes of the other tries."""
-    talk = Talk(resamples=resamples)
-    talk.writes("draft", A)
-    talk.judges(NO_BUT)
-    return talk, [lane.lane for lane in talk.all(OpenLane) if lane.resample]
-
-
-def test_after_a_rejection_other_candidates_race_against_the_target() -> None:
-    talk, lanes = raced()
-    opened = talk.all(OpenLane)
-    assert [(lane.role, lane.resample, lane.credit) for lane in opened] == [
-        ("draft", 1, 1),
-        ("draft", 2, 1),
-    ]
-    assert talk.tell(StepDone(lanes[0], B))[-1] == Judge(1, (), (B,), resamples=1)
-    talk.tell(Judged(1, (YES,)))
-    assert talk.only(Commit) == Commit(0, B, "draft", YES)
-    assert [lane.lane for lane in talk.all(CloseLane)] == [1, lanes[1]]
-    assert [lane.role for lane in talk.all(OpenLane)] == ["draft", "target"]
-
-
-def test_candidates_of_a_race_are_judged_one_at_a_time() -> None:
-    talk, lanes = raced()
-    talk.tell(StepDone(lanes[1], B))
-    assert not [c for c in talk.tell(StepDone(lanes[0], C1)) if isinstance(c, Judge)]
-    assert talk.tell(Judged(1, (NO,))) == [Reject(0, B, NO), Judge(2, (), (C1,), resamples=1)]
-
-
-def test_a_race_never_holds_the_target_up() -> None:
-    talk, lanes = raced()
-    talk.tell(StepDone(lanes[0], B))
-    talk.writes("target", OWN)
-    assert talk.only(Commit) == Commit(0, OWN, "target")
-    assert talk.only(CancelJudge)
-    assert talk.only(Discard).step == B
-    assert lanes[1] in [lane.lane for lane in talk.all(CloseLane)]
-
-
-def test_what_was_tried_before_is_not_asked_about_again() -> None:
-    talk, lanes = raced()
-    talk.tell(StepDone(lanes[0], A))
-    assert talk.only(Discard).why == "it was tried before"
-    assert not talk.all(Judge)
-
-
-def test_a_try_that_ends_the_reasoning_or_is_cut_is_left_to_the_target() -> None:
-    talk, lanes = raced()
-    talk.tell(StepDone(lanes[0], ANSWER, "stop"))
-    assert not talk.all(Judge)
-    talk.tell(StepDone(lanes[1], CUT))
-    assert not talk.all(Judge)
-
-
-def test_a_try_that_fails_leaves_the_race_to_the_others() -> None:
-    talk, lanes = raced()
-    assert [type(c) for c in talk.tell(LaneFailed(lanes[0], "gone"))] == [Warn]
-    assert talk.tell(StepDone(lanes[1], B))[-1] == Judge(1, (), (B,), resamples=2)
-
-
-def test_a_race_and_reproducibility_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="timing"):
-        ScheduleConfig(resamples=1, deterministic=True)
-    with pytest.raises(ValueError, match="resamples"):
-        ScheduleConfig(resamples=-1)
 
 
 def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
@@ -247,53 +104,6 @@ def test_a_rejection_drops_what_followed_and_waits_for_the_target() -> None:
     ]
 
 
-def test_after_a_rejection_the_draft_completes_what_the_target_begins() -> None:
-    talk = Talk()
-    talk.writes("draft", A)
-    talk.judges(NO_BUT)
-    assert talk.all(CloseLane) == [CloseLane(0)]
-    assert talk.only(OpenLane) == OpenLane(2, "draft", (), 8, 8192, begun="ow")
-    assert talk.writes("draft", OWN) == []  # the target itself writes what is committed here
-    assert talk.writes("draft", B) == []
-
-
-def test_where_the_target_ends_alike_what_was_drafted_behind_it_is_judged_at_once() -> None:
-    talk = Talk()
-    talk.writes("draft", A)
-    talk.judges(NO_BUT)
-    talk.writes("draft", OWN)
-    talk.writes("draft", B)
-    talk.writes("target", OWN)
-    assert talk.only(Commit) == Commit(0, OWN, "target")
-    assert talk.only(Discard).step is OWN
-    assert talk.only(Judge) == Judge(1, (OWN.text,), (B,))
-    assert talk.only(GrantSteps).lane == talk.lanes["draft"]
-    assert talk.only(OpenLane).role == "target"
-
-
-def test_where_the_target_ends_otherwise_the_draft_begins_anew() -> None:
-    talk = Talk()
-    talk.writes("draft", A)
-    talk.judges(NO_BUT)
-    talk.writes("draft", step("owl\n\n"))
-    talk.writes("draft", B)
-    talk.writes("target", OWN)
-    assert talk.only(Commit) == Commit(0, OWN, "target")
-    assert len(talk.all(Discard)) == 2
-    assert not talk.all(Judge)
-    assert {(c.role, c.begun) for c in talk.all(OpenLane)} == {("draft", ""), ("target", "")}
-
-
-@pytest.mark.parametrize("why", ["deterministic", "the target was quicker"])
-def test_the_draft_does_not_run_ahead_where_that_cannot_help(why: str) -> None:
-    talk = Talk(deterministic=why == "deterministic")
-    talk.writes("draft", A)
-    if why != "deterministic":
-        talk.writes("target", OWN)
-    talk.judges(NO_BUT)
-    assert not any(command.begun for command in talk.all(OpenLane))
-
-
 def test_a_fallback_that_is_already_there_is_committed_with_the_rejection() -> None:
     talk = Talk()
     talk.writes("draft", A)
@@ -318,7 +128,7 @@ def test_the_target_does_not_wait_for_a_slow_draft() -> None:
     assert talk.all(CloseLane) == [CloseLane(1), CloseLane(0)]
 
 
-def test_with_reproducible_it_does_wait() -> None:
+def test_when_deterministic_it_does_wait() -> None:
     talk = Talk(deterministic=True)
     assert talk.writes("target", OWN) == []
     talk.writes("draft", A)
@@ -326,7 +136,7 @@ def test_with_reproducible_it_does_wait() -> None:
     assert talk.only(Commit).source == "draft"
 
 
-def test_a_drafted_answer_is_a_claim_and_the_target_decides() -> None:
+def test_a_drafted_answer_is_discarded_and_the_target_decides() -> None:
     talk = Talk()
     talk.writes("draft", ANSWER, "stop")
     assert talk.only(Discard).step is ANSWER
@@ -337,7 +147,7 @@ def test_a_drafted_answer_is_a_claim_and_the_target_decides() -> None:
     assert talk.only(Finished) == Finished("answer")
 
 
-def test_a_claim_behind_judged_steps_is_judged_along_and_decides_nothing() -> None:
+def test_a_draft_end_behind_judged_steps_is_judged_along_and_decides_nothing() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.writes("draft", B)
@@ -350,7 +160,7 @@ def test_a_claim_behind_judged_steps_is_judged_along_and_decides_nothing() -> No
     assert talk.only(OpenLane).role == "target"
 
 
-def test_a_drafted_end_without_delimiter_is_a_claim_too() -> None:
+def test_a_drafted_end_without_delimiter_is_discarded_too() -> None:
     talk = Talk()
     talk.writes("draft", step("so", Ending.END), "stop")
     assert len(talk.all(Discard)) == 1
@@ -389,7 +199,7 @@ def test_steps_before_a_cut_one_are_judged_and_nothing_is_drafted_behind_it() ->
     assert [c.step for c in talk.all(Reject)] == [CUT]
 
 
-def test_an_idle_hedge_does_not_begin_while_a_verdict_is_pending() -> None:
+def test_an_idle_fallback_does_not_begin_while_a_verdict_is_pending() -> None:
     talk = Talk(fallback="idle")
     assert "target" in talk.lanes
     talk.writes("draft", A)
@@ -400,7 +210,7 @@ def test_an_idle_hedge_does_not_begin_while_a_verdict_is_pending() -> None:
     assert "target" in talk.lanes
 
 
-def test_without_hedge_the_target_writes_only_after_a_rejection() -> None:
+def test_without_fallback_the_target_writes_only_after_a_rejection() -> None:
     talk = Talk(fallback="on-reject")
     assert "target" not in talk.lanes
     talk.writes("draft", A)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.schedules import METHODS, ScheduleConfig, by_name
-from support.adversary import Adversary, Outcome, Pace, World
+from support.adversary import Adversary, Outcome
+from support.worlds import Pace, World
 
 UNIT = st.floats(0, 1)
 SEEDS = st.integers(0, 2**32)
@@ -89,7 +90,7 @@ def test_the_invariants_hold_whatever_happens(
 
 @settings(max_examples=300, deadline=None)
 @given(WORLDS, OPTIONS, PACES, SEEDS)
-def test_reproducible_fpsr_commits_what_its_sequential_twin_commits(
+def test_deterministic_fpsr_commits_what_its_sequential_twin_commits(
     world: World, options: ScheduleConfig, pace: Pace, seed: int
 ) -> None:
     values = {name: getattr(options, name) for name in ScheduleConfig.__dataclass_fields__}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from dreamr.gate import Evidence, Verdict
+from dreamr.gate import Verdict
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
@@ -15,7 +15,6 @@ from dreamr.schedules import (
     Commit,
     Discard,
     ExtendJudge,
-    Finish,
     Finished,
     GrantSteps,
     Judge,
@@ -32,91 +31,7 @@ from dreamr.schedules import (
     Warn,
 )
 from dreamr.steps import Ending, Step
-
-Writing = tuple[Step | None, Finish | None]
-
-_ENDINGS: dict[str, tuple[Ending | None, Finish | None]] = {
-    "step": (Ending.DELIMITER, None),
-    "last step": (Ending.DELIMITER, "stop"),
-    "answer": (Ending.ANSWER, "stop"),
-    "end": (Ending.END, "stop"),
-    "cap": (Ending.CAP, None),
-    "length": (Ending.CAP, "length"),
-    "nothing": (None, "stop"),
-    "no room": (None, "length"),
-}
-
-
-@dataclass(frozen=True)
-class World:
-    """What the models write and think: functions of the text before, and of nothing else.
-
-    odd_drafts, odd_steps: how often the draft, the target write anything but a plain step.
-    alike: how often the target writes what the draft would have written. shown: how often the
-    judging shows how the target would begin. trusted: how often a drafted step needs no judge.
-    """
-
-    seed: int
-    acceptance: float = 0.5
-    odd_drafts: float = 0.2
-    odd_steps: float = 0.1
-    alike: float = 0.0
-    shown: float = 0.5
-    skipped_verification: float = 0.0
-
-    def write(self, role: str, prefix: Sequence[str]) -> Writing:
-        luck = random.Random(f"{self.seed} alike {''.join(prefix)}")
-        role = "draft" if luck.random() < self.alike else role
-        luck = random.Random(f"{self.seed} {role} {''.join(prefix)}")
-        odd = luck.random() < (self.odd_drafts if role == "draft" else self.odd_steps)
-        ending, finish = _ENDINGS[luck.choice(list(_ENDINGS)) if odd else "step"]
-        if ending is None:
-            return None, finish
-        text = f"{role[0]}{luck.randrange(1000)}{'.' if ending is Ending.END else chr(10) * 2}"
-        return Step(text, luck.randint(1, 9), ending), finish
-
-    def try_again(self, prefix: Sequence[str], number: int) -> Writing:
-        """What the draft writes in the place of a rejected step; sometimes just that."""
-        luck = random.Random(f"{self.seed} try {number} {''.join(prefix)}")
-        if luck.random() < 0.2:
-            return self.write("draft", prefix)
-        step, finish = self.write("draft", [*prefix, f"try {number}"])
-        return (None if step is None else replace(step, text=f"try {step.text}")), finish
-
-    def verdict(self, prefix: Sequence[str], step: Step, resamples: int = 0) -> Verdict:
-        luck = random.Random(f"{self.seed} judge {resamples} {''.join(prefix)}|{step.text}")
-        accepted, ratio = luck.random() < self.acceptance, luck.random()
-        own, _ = self.write("target", prefix)
-        shown = own is not None and luck.random() < self.shown
-        begun = own.text[: luck.randint(1, len(own.text))] if own is not None and shown else ""
-        evidence = Evidence(ratio, 1 - ratio, target_prefix=begun)
-        return Verdict(accepted, ratio, 0.5, "the world says so", evidence, kind="ratio")
-
-    def decide_without_target(self, prefix: Sequence[str], step: Step) -> Verdict | None:
-        """On a drafted step about which nobody need be asked."""
-        luck = random.Random(f"{self.seed} trust {''.join(prefix)}|{step.text}")
-        if step.ending is Ending.CAP or luck.random() >= self.skipped_verification:
-            return None
-        return Verdict(True, 0.99, 0.95, "the draft is sure of it", kind="draft_probability")
-
-    def complete(self, prefix: Sequence[str], begun: str) -> Writing:
-        """The draft's step where the target's beginning is given: often the target's own."""
-        luck = random.Random(f"{self.seed} complete {''.join(prefix)}|{begun}")
-        own = self.write("target", prefix)
-        if luck.random() < 0.5:
-            return own
-        step, finish = self.write("draft", [*prefix, begun])
-        return (None if step is None else replace(step, text=begun + step.text)), finish
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Virtual seconds of a step of each model and of a judge call, times something random."""
-
-    draft: float = 1.0
-    target: float = 3.0
-    judge: float = 0.5
-    jitter: float = 1.0
+from support.worlds import Pace, World
 
 
 @dataclass
@@ -168,8 +83,8 @@ class Adversary:
         self.lost: set[str] = set()
         self.waiting: list[tuple[int, Step]] = []
         self.own: list[tuple[int, Step]] = []
-        self.tries: dict[int, Step] = {}  # candidates of the race that is on, by their numbers
-        self.raced = 0  # lanes that it has opened
+        self.candidates: dict[int, Step] = {}  # after a rejection, by their numbers
+        self.resampled = 0  # lanes opened for them
         self.commits: list[Commit] = []
         self.reports: list[str] = []
         self.finished: Finished | None = None
@@ -199,7 +114,7 @@ class Adversary:
         assert not self.calls, "a judge call was left open"
         assert not self.waiting, "drafted steps were forgotten"
         assert not self.own, "a step of the target was forgotten"
-        assert not self.tries, "another try was forgotten"
+        assert not self.candidates, "a resampled candidate was forgotten"
         assert len(self.commits) <= self.options.max_steps
         late = StepDone(0, Step("late\n\n", 1, Ending.DELIMITER))
         assert not list(self.schedule.handle(late)), "something happened after the end"
@@ -232,7 +147,7 @@ class Adversary:
         if lane.role in self.lost or self.unlucky(lane.role):
             return self.fail(number, lane)
         if lane.resample:
-            step, finish = self.world.try_again(lane.prefix, lane.resample)
+            step, finish = self.world.resample(lane.prefix, lane.resample)
         elif lane.begun:
             step, finish = self.world.complete(lane.prefix, lane.begun)
             lane.begun = ""
@@ -244,8 +159,8 @@ class Adversary:
             assert finish is not None
             return LaneEnded(number, finish)
         if lane.resample:
-            assert lane.prefix == self.text, "another try for what is decided"
-            self.tries[lane.resample] = step
+            assert lane.prefix == self.text, "a resample for what is decided"
+            self.candidates[lane.resample] = step
         elif lane.role == "draft":
             self.waiting.append((len(lane.prefix), step))
         else:
@@ -296,14 +211,22 @@ class Adversary:
     def obey(self, command: Command) -> None:
         match command:
             case OpenLane():
-                self.open_lane(command)
+                self.open(command)
             case GrantSteps(number, steps):
                 self.lanes[number].credit += steps
                 self.keep_busy(number)
             case CloseLane(number):
                 del self.lanes[number]
-            case Judge():
-                self.begin_judging(command)
+            case Judge(call, _, _, others):
+                assert not self.calls, "two judge calls at once"
+                if self.ahead:
+                    places = dict(self.own)
+                    first = len(self.commits)
+                    assert others == tuple(
+                        places[first + i].text for i in range(len(command.candidates))
+                    )
+                self.ask(command)
+                self.later("judge", Judged(call, self.verdicts(self.calls[call])))
             case ExtendJudge(call, candidates):
                 assert candidates
                 judge = self.calls[call]
@@ -315,16 +238,20 @@ class Adversary:
             case Reject(position, step, verdict):
                 assert not verdict.accepted
                 assert position == len(self.commits)
-                if not self.forget_try(step):
+                if not self.forget_candidate(step):
                     assert (position, step) == self.waiting.pop(0)
-            case Discard():
-                self.discard(command)
+            case Discard(position, step, "draft"):
+                if not self.forget_candidate(step):
+                    self.waiting.remove((position, step))
+            case Discard(position, step, _):
+                assert self.ahead or position == len(self.commits)
+                self.own.remove((position, step))
             case Warn(message):
                 self.reports.append(message)
             case Finished():
                 self.finished = command
 
-    def open_lane(self, command: OpenLane) -> None:
+    def open(self, command: OpenLane) -> None:
         number, role, prefix = command.lane, command.role, command.prefix
         credit, begun, resample = command.credit, command.begun, command.resample
         assert credit >= 1
@@ -341,40 +268,19 @@ class Adversary:
             assert own is not None
             assert own.text.startswith(begun)
         if resample:
-            self.raced = self.raced + 1 if others else 1
-            assert (role, resample, credit) == ("draft", self.raced, 1)
-            assert resample <= self.options.resamples, "more tries than were allowed"
-            assert not self.waiting, "a race while drafted steps wait"
+            self.resampled = self.resampled + 1 if others else 1
+            assert (role, resample, credit) == ("draft", self.resampled, 1)
+            assert resample <= self.options.resamples, "more resamples than were allowed"
+            assert not self.waiting, "resampling while drafted steps wait"
         self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
         self.keep_busy(number)
-
-    def begin_judging(self, command: Judge) -> None:
-        call = command.call
-        assert not self.calls, "two judge calls at once"
-        if self.ahead:
-            places = dict(self.own)
-            first = len(self.commits)
-            assert command.others == tuple(
-                places[first + i].text for i in range(len(command.candidates))
-            )
-        self.ask(command)
-        self.later("judge", Judged(call, self.verdicts(self.calls[call])))
-
-    def discard(self, command: Discard) -> None:
-        position, step = command.position, command.step
-        if command.source == "draft":
-            if not self.forget_try(step):
-                self.waiting.remove((position, step))
-        else:
-            assert self.ahead or position == len(self.commits)
-            self.own.remove((position, step))
 
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""
         candidates = list(judge.candidates)
         assert list(judge.prefix) == self.text
         if judge.resamples:
-            assert candidates == [self.tries[judge.resamples]]
+            assert candidates == [self.candidates[judge.resamples]]
         else:
             assert candidates == [step for _, step in self.waiting[: len(candidates)]]
         assert candidates
@@ -387,22 +293,22 @@ class Adversary:
             before.append(step.text)
         return tuple(verdicts)
 
-    def forget_try(self, step: Step) -> int:
-        """The number of the try that wrote it, which is over; 0 if none did."""
-        for number, other in self.tries.items():
+    def forget_candidate(self, step: Step) -> int:
+        """The number of the candidate, which is over; 0 if none did."""
+        for number, other in self.candidates.items():
             if other == step:
-                del self.tries[number]
+                del self.candidates[number]
                 return number
         return 0
 
     def commit(self, command: Commit) -> None:
         assert command.position == len(self.commits)
         step = command.step
-        if command.source == "draft" and (number := self.forget_try(step)):
-            assert self.world.try_again(self.text, number)[0] == step
+        if command.source == "draft" and (number := self.forget_candidate(step)):
+            assert self.world.resample(self.text, number)[0] == step
             assert command.verdict == self.world.verdict(self.text, step, number)
             assert command.verdict.accepted
-            assert not any(lane.resample for lane in self.lanes.values()), "the race goes on"
+            assert not any(lane.resample for lane in self.lanes.values()), "resampling goes on"
             self.commits.append(command)
             return
         if command.source == "draft":

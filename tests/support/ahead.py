@@ -21,12 +21,11 @@ from dreamr.schedules import (
     Judged,
     OpenLane,
     Reject,
-    Role,
     ScheduleConfig,
     Signal,
     StepDone,
 )
-from dreamr.steps import Step
+from dreamr.steps import Role, Step
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dreamr.engines import Model, ModelSource, ScriptedEngine
-from dreamr.trace import Role
+from dreamr.steps import Role
 
 RIGHT = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
 WRONG = "Milk costs 7.20.\n\n"

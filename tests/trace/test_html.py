@@ -31,7 +31,7 @@ from dreamr.trace.lanes import Bar, lay_out, overlap
 TEA = Step("Tea costs <b>2.50</b>.\n\n", 8, Ending.DELIMITER)
 MILK = Step("Milk costs 7.20.\n\n", 8, Ending.DELIMITER)
 RIGHT = Step("Milk costs 1.20.\n\n", 7, Ending.DELIMITER)
-HEDGE = Step("The tea is 2.50.\n\n", 9, Ending.DELIMITER)
+FALLBACK = Step("The tea is 2.50.\n\n", 9, Ending.DELIMITER)
 ANSWER = Step("Answer: 3.70", 6, Ending.ANSWER)
 
 
@@ -64,10 +64,10 @@ def events() -> list[Event]:
         JudgeStarted(0.1, 0, (0,)),
         StepReady(0.2, 0, "draft", 1, MILK),
         LanePaused(0.2, 0),
-        StepReady(0.28, 1, "target", 0, HEDGE),
+        StepReady(0.28, 1, "target", 0, FALLBACK),
         JudgeEnded(0.3, 0, (0,), (yes,)),
         StepCommitted(0.3, 0, TEA, "draft", yes),
-        StepDiscarded(0.3, 0, HEDGE, "target", "the draft's step was accepted"),
+        StepDiscarded(0.3, 0, FALLBACK, "target", "the draft's step was accepted"),
         LaneClosed(0.3, 1, "cancelled", 9),
         LaneResumed(0.3, 0),
         LaneOpened(0.3, 2, "target", 1),

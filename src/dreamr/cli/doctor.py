@@ -18,7 +18,7 @@ from dreamr._options import MODEL_OPTIONS, RunOptions
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
-from dreamr.schedules import Role
+from dreamr.steps import Role
 
 if TYPE_CHECKING:
     from dreamr.serving.doctor import Finding

@@ -32,7 +32,7 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Items, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
-from dreamr.trace import Role
+from dreamr.steps import Role
 from dreamr.training import (
     Grader,
     MeasureOptions,

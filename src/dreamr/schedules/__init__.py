@@ -27,7 +27,6 @@ from dreamr.schedules.protocol import (
     Warn,
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
-from dreamr.steps import Finish, Role
 
 __all__ = [
     "METHODS",
@@ -41,7 +40,6 @@ __all__ = [
     "ExtendJudge",
     "Fallback",
     "FinalAnswer",
-    "Finish",
     "Finished",
     "GrantSteps",
     "Judge",
@@ -52,7 +50,6 @@ __all__ = [
     "Method",
     "OpenLane",
     "Reject",
-    "Role",
     "RunEnd",
     "Schedule",
     "ScheduleConfig",

@@ -1,6 +1,5 @@
 """The record of a run."""
 
-from dreamr.steps import Role
 from dreamr.trace.events import (
     CommittedStep,
     Event,
@@ -49,7 +48,6 @@ __all__ = [
     "Note",
     "Option",
     "Result",
-    "Role",
     "RunFinished",
     "RunStarted",
     "StepCommitted",

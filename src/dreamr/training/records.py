@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image, to_pillow
-from dreamr.steps import Ending
-from dreamr.trace import Result, Role, RunStarted, StepRejected
+from dreamr.steps import Ending, Role
+from dreamr.trace import Result, RunStarted, StepRejected
 from dreamr.training.errors import BadTraining
 
 _VERSION = 1

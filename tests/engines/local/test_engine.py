@@ -18,7 +18,7 @@ from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from support.local_calls import judge, same, session_of, stream
-from support.local_models import conversation, judging, picture
+from support.local_models import conversation, judging
 
 TALK = conversation()
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -7,7 +7,7 @@ import pytest
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
 from support.local_calls import count_passes, reference, session_of, stream
-from support.local_models import conversation, picture, question_for
+from support.local_models import conversation, question_for
 
 
 def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:

@@ -10,7 +10,7 @@ from dreamr.engines.local.prompt import Prompter, label_tokens
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Labels
 from support.local_calls import META
-from support.local_models import QUESTION, TEMPLATE, conversation, make_tokenizer, picture
+from support.local_models import QUESTION, TEMPLATE, conversation, make_tokenizer
 
 # How thinking models render: earlier reasoning is dropped, and the turn is opened with a thought.
 THINKING = (

@@ -32,7 +32,7 @@ from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.gate import Labels
 from support.local_calls import all_same
-from support.local_models import conversation, judging, picture
+from support.local_models import conversation, judging
 
 Open = Callable[..., tuple[Scheduler, list[Any]]]
 

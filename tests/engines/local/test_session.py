@@ -10,7 +10,7 @@ from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.stream import StreamTask
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from support.local_calls import judge, same, session_of, stream, whole_from
-from support.local_models import conversation, judging, picture, question_for
+from support.local_models import conversation, judging, question_for
 
 
 def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dreamr.evaluation.simulator import BadScenario, Devices
 from dreamr.evaluation.simulator.clock import Clock
 from dreamr.evaluation.simulator.devices import Device, Job
-from dreamr.schedules import Role
+from dreamr.steps import Role
 
 
 class Bench:

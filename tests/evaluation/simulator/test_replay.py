@@ -190,7 +190,7 @@ TRUSTED_THEN_ASKED = (
 CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
 
 
-def test_a_hedge_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
+def test_a_fallback_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
     run = a_run(*TRUSTED_THEN_ASKED, CALL)
     fallbacks: list[Fallback] = ["eager", "on-reject"]
     found = [
@@ -215,14 +215,14 @@ def test_what_was_trusted_is_unread_until_the_target_is_asked_about_what_follows
     assert skipped_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
 
 
-def test_the_accepted_try_is_found_whichever_was_begun_last() -> None:
-    tries = (
+def test_the_accepted_resample_is_found_whichever_was_begun_last() -> None:
+    resamples = (
         Span("draft", 0.0, 0.1, "rejected", 0, 1, 10, ratio=0.1),
         Span("draft", 0.2, 0.5, "accepted", 0, 1, 30, ratio=0.9),
         Span("draft", 0.21, 0.3, "rejected", 0, 1, 9, ratio=0.1),
     )
     fitted = Fit(Costs(draft=0.01, target=0.01), 0.0, (10,), (10,), 1.0)
-    run = replace(a_run(*tries), steps=1)
+    run = replace(a_run(*resamples), steps=1)
     assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].resample == 2
 
 

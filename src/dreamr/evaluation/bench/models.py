@@ -15,7 +15,7 @@ from dreamr._provenance import memory_mb
 from dreamr.engines import Model, OpenModel
 from dreamr.gate import Profile
 from dreamr.runner import RunConfig
-from dreamr.schedules import Role
+from dreamr.steps import Role
 
 
 class Models:

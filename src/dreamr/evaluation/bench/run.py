@@ -18,7 +18,7 @@ from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
 from dreamr.runner import RunConfig, run
-from dreamr.schedules import Role
+from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
 _ATTEMPTS = 2  # of one problem; the second with models opened anew

@@ -25,7 +25,7 @@ from dreamr.evaluation.calibration.options import CalibrateOptions
 from dreamr.evaluation.tasks import Item, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import Profile
-from dreamr.trace import Role
+from dreamr.steps import Role
 
 # What a promise about answers was found with.
 _FOUND_WITH = ("window", "fallback", "deterministic", "max_steps", "max_tokens")

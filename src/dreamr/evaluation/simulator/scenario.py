@@ -12,7 +12,8 @@ from dreamr.evaluation.simulator.devices import BadScenario, Device, Devices
 from dreamr.evaluation.simulator.driver import VirtualRun
 from dreamr.evaluation.simulator.script import Lengths, Script, draw_script
 from dreamr.evaluation.simulator.work import Tally
-from dreamr.schedules import METHODS, Role, ScheduleConfig, by_name
+from dreamr.schedules import METHODS, ScheduleConfig, by_name
+from dreamr.steps import Role
 from dreamr.trace import Event
 
 _UNLIMITED = 2**40  # tokens of a run: the script alone says when it is over

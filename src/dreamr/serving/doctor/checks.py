@@ -17,10 +17,9 @@ from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.route import TextRoute
 from dreamr.errors import DreamrError
-from dreamr.schedules import Role
 from dreamr.serving.doctor.finding import Finding
 from dreamr.serving.doctor.receipt import draw_receipt
-from dreamr.steps import Ending, Step, StepSplitter
+from dreamr.steps import Ending, Role, Step, StepSplitter
 
 QUESTION = "What do tea and milk cost together?"
 LEAST_MASS = 0.5  # less on both labels, and the question is not understood

@@ -1,4 +1,4 @@
-"""Bodies that nobody meant: ten thousand of them, and nothing gives way."""
+"""Bodies that nobody meant: thousands of them, and nothing gives way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import random
 import tracemalloc
 from typing import Any
 
+import pytest
+
 from support.gateways import Gateway, asked, use
 
-BODIES = 10_000
+BODIES = 3_000
 GROWTH = 200_000  # bytes over the second half: what a leak of even 100 a request would break
 PNG = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -62,7 +64,8 @@ def bodies(draws: random.Random) -> Any:
         yield raw
 
 
-def test_ten_thousand_bodies_meet_no_500_and_leave_nothing_behind() -> None:
+@pytest.mark.slow
+def test_thousands_of_bodies_meet_no_500_and_leave_nothing_behind() -> None:
     async def work(gate: Gateway) -> None:
         statuses: dict[int, int] = {}
         half = 0
@@ -80,7 +83,7 @@ def test_ten_thousand_bodies_meet_no_500_and_leave_nothing_behind() -> None:
         tracemalloc.stop()
         assert gate.open_streams == 0
         assert grown < GROWTH
-        assert statuses[200] > 1000
-        assert statuses[400] > 1000
+        assert statuses[200] > 300
+        assert statuses[400] > 300
 
     use(work, bound=300)

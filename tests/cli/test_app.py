@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from pairs import Pair
 
 from dreamr import RunOptions
 from dreamr._option_specs import OptionSpec
 from dreamr.cli import main
 from dreamr.cli.flags import Declared, command
+from support.pairs import Pair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from pairs import Pair
 
 from dreamr import BadOption, RunFailed, RunOptions
 from dreamr.errors import Unsupported
@@ -21,6 +20,7 @@ from dreamr.evaluation.calibration import (
     calibration_total,
 )
 from dreamr.gate import RatioGate
+from support.pairs import Pair
 
 TASK = str(Path(__file__).parents[3] / "examples" / "timesheet.py")
 OPTIONS = CalibrateOptions(

@@ -217,22 +217,8 @@ class Adversary:
                 self.keep_busy(number)
             case CloseLane(number):
                 del self.lanes[number]
-            case Judge(call, _, _, others):
-                assert not self.calls, "two judge calls at once"
-                if self.ahead:
-                    places = dict(self.own)
-                    first = len(self.commits)
-                    assert others == tuple(
-                        places[first + i].text for i in range(len(command.candidates))
-                    )
-                self.ask(command)
-                self.later("judge", Judged(call, self.verdicts(self.calls[call])))
-            case ExtendJudge(call, candidates):
-                assert candidates
-                judge = self.calls[call]
-                self.ask(Judge(call, judge.prefix, judge.candidates + candidates))
-            case CancelJudge(call):
-                del self.calls[call]
+            case Judge() | ExtendJudge() | CancelJudge():
+                self.obey_judging(command)
             case Commit():
                 self.commit(command)
             case Reject(position, step, verdict):
@@ -250,6 +236,25 @@ class Adversary:
                 self.reports.append(message)
             case Finished():
                 self.finished = command
+
+    def obey_judging(self, command: Judge | ExtendJudge | CancelJudge) -> None:
+        match command:
+            case Judge(call, _, _, others):
+                assert not self.calls, "two judge calls at once"
+                if self.ahead:
+                    places = dict(self.own)
+                    first = len(self.commits)
+                    assert others == tuple(
+                        places[first + i].text for i in range(len(command.candidates))
+                    )
+                self.ask(command)
+                self.later("judge", Judged(call, self.verdicts(self.calls[call])))
+            case ExtendJudge(call, candidates):
+                assert candidates
+                judge = self.calls[call]
+                self.ask(Judge(call, judge.prefix, judge.candidates + candidates))
+            case CancelJudge(call):
+                del self.calls[call]
 
     def open(self, command: OpenLane) -> None:
         number, role, prefix = command.lane, command.role, command.prefix

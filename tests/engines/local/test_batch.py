@@ -30,9 +30,9 @@ from support.local_models import (
     STATEFUL,
     conversation,
     counted_passes,
+    image,
     judging,
     load_from,
-    picture,
     question_for,
     save_stateful,
 )
@@ -70,7 +70,7 @@ def finish(service: Scheduler) -> int:
 
 def talks_for(loaded: Loaded, count: int) -> list[Conversation]:
     talks = [question_for(loaded, seed) for seed in range(count - 1)]
-    last = [picture(7, 130, 50), picture(8, 40, 140)] if loaded.model.takes_images else []
+    last = [image(7, 130, 50), image(8, 40, 140)] if loaded.model.takes_images else []
     return [*talks, conversation("And then? " * 9, *last)]
 
 
@@ -97,7 +97,7 @@ def member(request: pytest.FixtureRequest) -> Loaded:
 
 
 def test_the_pair_writes_the_same_side_by_side(member: Loaded) -> None:
-    talks = [conversation(f"What is {n} + {3 * n}?", picture(n, 144, 144)) for n in range(4)]
+    talks = [conversation(f"What is {n} + {3 * n}?", image(n, 144, 144)) for n in range(4)]
     check_side_by_side(member, talks, 20)
 
 

@@ -18,7 +18,7 @@ from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from support.local_calls import judge, same, session_of, stream
-from support.local_models import conversation, judging
+from support.local_models import conversation, image, judging
 
 TALK = conversation()
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -132,7 +132,7 @@ def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -
 
 def test_a_message_larger_than_the_socket_holds_arrives(engine: LocalEngine) -> None:
     async def sent() -> None:
-        talk = conversation("See?", picture(1, 1500, 1000))
+        talk = conversation("See?", image(1, 1500, 1000))
         with pytest.raises(Unsupported, match="text only"):
             await texts(engine, Context(talk), 3)
         await texts(engine, Context(TALK), 3)

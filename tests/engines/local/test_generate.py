@@ -7,7 +7,7 @@ import pytest
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
 from support.local_calls import count_passes, reference, session_of, stream
-from support.local_models import conversation, question_for
+from support.local_models import conversation, image, question_for
 
 
 def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
@@ -25,7 +25,7 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "qwen3_vl"])
 def test_several_images_of_different_sizes(family: str, loaded_models: dict[str, Loaded]) -> None:
     loaded = loaded_models[family]
-    talk = conversation("Compare.", picture(1), picture(2, 60, 130), picture(3, 200, 40))
+    talk = conversation("Compare.", image(1), image(2, 60, 130), image(3, 200, 40))
     expected = reference(loaded, talk, 12)
     session = session_of(loaded, talk)
     stream(loaded, session, sampling=SamplingParams(12))

@@ -32,7 +32,7 @@ from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.gate import Labels
 from support.local_calls import all_same
-from support.local_models import conversation, judging
+from support.local_models import conversation, image, judging
 
 Open = Callable[..., tuple[Scheduler, list[Any]]]
 
@@ -225,7 +225,7 @@ def test_a_finished_stream_is_gone(serve: Open) -> None:
 
 
 def test_what_one_call_does_wrong_hurts_no_other(serve: Open) -> None:
-    service, sent = serve(conversation(), conversation("See?", picture(1)), ahead=3)
+    service, sent = serve(conversation(), conversation("See?", image(1)), ahead=3)
     service.handle(Stream(1, 0, (), SamplingParams(50)))
     service.handle(Stream(2, 1, (), SamplingParams(50)))
     service.handle(JudgeRequest(3, 0, (), ("apple " * 700,)))

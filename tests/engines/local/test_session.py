@@ -10,7 +10,7 @@ from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.stream import StreamTask
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from support.local_calls import judge, same, session_of, stream, whole_from
-from support.local_models import conversation, judging, question_for
+from support.local_models import conversation, image, judging, question_for
 
 
 def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> None:
@@ -20,7 +20,7 @@ def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> N
         conversation("Is it?"),
     ]
     if loaded.model.takes_images:
-        talks.append(conversation("Other sizes.", picture(5, 130, 50), picture(6, 40, 140)))
+        talks.append(conversation("Other sizes.", image(5, 130, 50), image(6, 40, 140)))
     alone = [[p.text for p in stream(loaded, session_of(loaded, talk))] for talk in talks]
     with torch.inference_mode():
         tasks = [
@@ -200,7 +200,7 @@ def test_no_tokens_wanted_are_no_tokens_made(text_model: Loaded) -> None:
 
 def test_a_text_model_refuses_images(text_model: Loaded) -> None:
     with pytest.raises(Unsupported, match="text only"):
-        session_of(text_model, conversation("See?", picture(1)))
+        session_of(text_model, conversation("See?", image(1)))
 
 
 def test_placeholders_that_do_not_match_the_images_are_an_error(
@@ -210,6 +210,6 @@ def test_placeholders_that_do_not_match_the_images_are_an_error(
     template, loaded.prompter._template = loaded.prompter._template, "no places at all"
     try:
         with pytest.raises(EngineError, match="0 places for 1 pictures"):
-            session_of(loaded, conversation("See?", picture(1)))
+            session_of(loaded, conversation("See?", image(1)))
     finally:
         loaded.prompter._template = template

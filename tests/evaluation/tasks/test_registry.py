@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
-from pairs import Pair
 
 from dreamr.cli import main
 from dreamr.conversation import Conversation
@@ -30,6 +29,7 @@ from dreamr.evaluation.tasks import (
     load,
     registry,
 )
+from support.pairs import Pair
 
 INSTALL = "pip install 'dreamr[testbed]'"
 

@@ -25,8 +25,8 @@ from support.fpsr_talk import ANSWER, C1, CUT, NO, OWN, SURE, YES, A, B, Talk, s
 
 def test_the_draft_and_the_fallback_begin_together() -> None:
     draft, fallback = Talk(window=3).said
-    assert draft == OpenLane(0, "draft", (), 3, 8192)
-    assert fallback == OpenLane(1, "target", (), 1, 8192)
+    assert draft == OpenLane(0, "draft", (), 3, 4096)
+    assert fallback == OpenLane(1, "target", (), 1, 4096)
 
 
 def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
@@ -223,7 +223,7 @@ def test_an_empty_draft_falls_back_for_one_step() -> None:
     talk.writes("draft", None, "stop")
     assert talk.only(OpenLane).role == "target"
     talk.writes("target", OWN)
-    assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 8, 8189)
+    assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 8, 4093)
 
 
 def test_without_draft_the_target_goes_on_alone_in_one_stream() -> None:

@@ -94,7 +94,7 @@ def test_after_a_rejection_the_draft_completes_what_the_target_begins() -> None:
     talk.writes("draft", A)
     talk.judges(NO_BUT)
     assert talk.all(CloseLane) == [CloseLane(0)]
-    assert talk.only(OpenLane) == OpenLane(2, "draft", (), 8, 8192, begun="ow")
+    assert talk.only(OpenLane) == OpenLane(2, "draft", (), 8, 4096, begun="ow")
     assert talk.writes("draft", OWN) == []  # the target itself writes what is committed here
     assert talk.writes("draft", B) == []
 

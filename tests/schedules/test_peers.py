@@ -98,9 +98,8 @@ def test_parse_judges_the_whole_draft_at_once_and_keeps_its_longest_valid_prefix
     result = go("parse", big, ScriptedEngine(script=DRAFT), window=1)
     assert texts(result) == [*DRAFT[:2], *OWN[2:]]
     assert of_kind(result, JudgeStarted)[0].positions == (0, 1, 2, 3)
-    assert (
-        big.judgments == 1
-    )  # behind the fallback the draft has its answer left, which decides nothing
+    # After the fallback the draft has its answer left, which decides nothing.
+    assert big.judgments == 1
 
 
 def test_parse_accepts_a_whole_draft_with_its_answer_where_that_is_judged() -> None:

@@ -226,12 +226,8 @@ class Adversary:
                 assert position == len(self.commits)
                 if not self.forget_candidate(step):
                     assert (position, step) == self.waiting.pop(0)
-            case Discard(position, step, "draft"):
-                if not self.forget_candidate(step):
-                    self.waiting.remove((position, step))
-            case Discard(position, step, _):
-                assert self.ahead or position == len(self.commits)
-                self.own.remove((position, step))
+            case Discard():
+                self.discard(command)
             case Warn(message):
                 self.reports.append(message)
             case Finished():
@@ -279,6 +275,14 @@ class Adversary:
             assert not self.waiting, "resampling while drafted steps wait"
         self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
         self.keep_busy(number)
+
+    def discard(self, command: Discard) -> None:
+        position, step = command.position, command.step
+        if command.source == "target":
+            assert self.ahead or position == len(self.commits)
+            self.own.remove((position, step))
+        elif not self.forget_candidate(step):
+            self.waiting.remove((position, step))
 
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""

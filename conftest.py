@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # How long a case takes says more of the machine than of the code.
-settings.register_profile("dreamr", deadline=None)
+settings.register_profile("dreamr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dreamr")
 
 # A shell that starts the tests in the background makes them ignore it, and all that they start.

@@ -9,12 +9,13 @@ from dreamr.cli import main
 from support.pairs import Pair
 
 
+@pytest.mark.slow
 def test_a_profile_of_the_embedded_pair_says_what_it_promises(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "story.json"
-    command = ["calibrate", "--task", "story", "--problems", "30", "--risk", "0.1"]
-    assert main([*command, "--out", str(out)]) == 0
+    command = ["calibrate", "--task", "story", "--problems"]
+    assert main([*command, "20", "--risk", "0.1", "--out", str(out)]) == 0
     printed, shown = capsys.readouterr()
     assert printed.strip() == str(out)
     assert "chosen" in shown
@@ -23,7 +24,7 @@ def test_a_profile_of_the_embedded_pair_says_what_it_promises(
     assert values["measured"]["upper"] <= 0.1
     assert values["data"]["steps"] > 100
     # Too small a bound for so few steps.
-    assert main([*command[:-1], "0.0001", "--out", str(tmp_path / "none.json")]) == 1
+    assert main([*command, "2", "--risk", "0.0001", "--out", str(tmp_path / "none.json")]) == 1
     assert "--problems" in capsys.readouterr().err
     assert not (tmp_path / "none.json").exists()
 

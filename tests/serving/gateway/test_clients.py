@@ -75,6 +75,7 @@ def test_openai_raises_its_own_errors(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="dreamr", messages=MESSAGES, n=2)
 
 
+@pytest.mark.slow
 def test_litellm_answers_and_streams(url: str) -> None:
     litellm = pytest.importorskip("litellm")
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 import anyio
+import pytest
 from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
@@ -29,8 +30,9 @@ def asked(item: Item, **more: Any) -> dict[str, Any]:
     return {"model": "dreamr", "messages": messages, **more}
 
 
+@pytest.mark.slow
 def test_interleaved_requests_get_what_each_gets_alone() -> None:
-    items = [item for task in SUITES for item in load(task, limit=4, seed=77)]
+    items = [item for task in SUITES for item in load(task, limit=2, seed=77)]
 
     async def main() -> tuple[dict[int, str], dict[int, str]]:
         options = RunOptions(deterministic=True)

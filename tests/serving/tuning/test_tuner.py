@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreamr.conversation import Conversation, Text, Turn
@@ -48,6 +48,7 @@ def peaked(at: Setting, seed: int) -> dict[Setting, float]:
     return speeds
 
 
+@settings(max_examples=25)  # of 400 runs each
 @given(st.sampled_from(ALL), st.integers(0, 99))
 @example(Setting(1, "on-reject"), 53)  # another ladder looks better than where this one begins
 def test_runs_come_to_be_nearly_as_fast_as_with_the_best_setting(at: Setting, seed: int) -> None:

@@ -11,8 +11,8 @@ from random import Random
 
 from dreamr_testbed.suites import Problem, ReferenceStep
 from dreamr_testbed.suites.canvas import COLORS
-from dreamr_testbed.suites.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr_testbed.suites.vqa import SHAPES, SIZES
+from dreamr_testbed.suites.words import BARS, DAYS, GOODS, PEOPLE
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
     tuple(COLORS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,

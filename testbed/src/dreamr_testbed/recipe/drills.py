@@ -11,9 +11,9 @@ from itertools import product
 from random import Random
 
 from dreamr_testbed.suites.canvas import COLORS
-from dreamr_testbed.suites.docmath import BARS, DAYS, GOODS, PEOPLE
 from dreamr_testbed.suites.story import THINGS
 from dreamr_testbed.suites.vqa import PLACES, SHAPES, SIZES, thing
+from dreamr_testbed.suites.words import BARS, DAYS, GOODS, PEOPLE
 
 Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
 JudgedDrill = tuple[

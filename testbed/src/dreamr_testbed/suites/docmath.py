@@ -11,23 +11,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from dreamr_testbed.suites.canvas import COLORS, PATCH, SIDE, Canvas
+from dreamr_testbed.suites.canvas import PATCH, SIDE, Canvas
+from dreamr_testbed.suites.chart import Chart, draw_chart
 from dreamr_testbed.suites.problem import ReferenceStep, look_for
-
-GOODS = (
-    "tea", "milk", "bread", "eggs", "rice", "soap", "jam", "salt", "cake", "corn",
-    "beans", "fish", "oil", "nuts", "pears", "plums",
-)  # fmt: skip
-PEOPLE = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Ida", "Kim", "Leo", "Mia", "Tom")
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri")
-BARS = ("A", "B", "C", "D", "E")
-TALLEST = 8
-UNIT = 12.0  # pixels a unit of a bar's height
-FLOOR = SIDE - PATCH - 2  # where bars stand (pixels from the top)
-
-
-def _both(first: str, second: str) -> str:
-    return f"{first} and {second}"
+from dreamr_testbed.suites.words import DAYS, GOODS, PEOPLE, both, result, wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +48,7 @@ class Receipt:
 
     @property
     def question(self) -> str:
-        goods = _both(*self.picked) if len(self.picked) == 2 else "".join(self.picked)
+        goods = both(*self.picked) if len(self.picked) == 2 else "".join(self.picked)
         return {
             "sum": f"What do {goods} cost together?",
             "difference": f"How much more do {'they pay for ' + ' than for '.join(self.picked)}?",
@@ -106,11 +93,11 @@ class Receipt:
         if self.ask == "percent":
             return self._percent_steps(costs[0])
         if self.ask == "difference":
-            return (_result("Difference", f"{max(costs)} - {min(costs)} = {self.answer}"),)
-        together = _result("Together", f"{costs[0]} + {costs[1]} = {sum(costs)}")
+            return (result("Difference", f"{max(costs)} - {min(costs)} = {self.answer}"),)
+        together = result("Together", f"{costs[0]} + {costs[1]} = {sum(costs)}")
         if self.ask == "sum":
             return (together,)
-        return (together, _result("Left", f"100 - {sum(costs)} = {self.answer}"))
+        return (together, result("Left", f"100 - {sum(costs)} = {self.answer}"))
 
     def _percent_steps(self, cost: int) -> tuple[ReferenceStep, ...]:
         off = cost * self.rate // 100
@@ -119,7 +106,7 @@ class Receipt:
                 f"{self.rate} percent of {cost} = {off}.",
                 f"They get something off, and {self.rate} percent of {cost} = {off}.",
             ),
-            _result("To pay", f"{cost} - {off} = {self.answer}"),
+            result("To pay", f"{cost} - {off} = {self.answer}"),
         )
 
     def _total_steps(self) -> tuple[ReferenceStep, ...]:
@@ -173,22 +160,6 @@ def _passed_over(place: str, at: int, name: str) -> ReferenceStep:
     )
 
 
-def _result(name: str, sum_: str) -> ReferenceStep:
-    wordy = {
-        "Together": f"Now I add the two numbers, and that gives {sum_}.",
-        "Difference": f"Now I take one number from the other, and that gives {sum_}.",
-        "Left": f"What is left of the money is then {sum_}.",
-        "To pay": f"What they have to pay in the end is {sum_}.",
-    }
-    return ReferenceStep(f"{name}: {sum_}.", wordy[name])
-
-
-def _wanted(ask: str, first: str, second: str, unit: str) -> str:
-    if ask == "sum":
-        return f"How many {unit} do {_both(first, second)} have together?"
-    return f"How many more {unit} does {first} have than {second}?"
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """Numbers of several people on two days.
@@ -208,9 +179,9 @@ class Table:
         if self.ask == "row":
             return f"How many points does {self.picked[0]} have on both days together?"
         first, second = self.picked
-        return f"{_wanted(self.ask, first, second, 'points')[:-1]} on {self.day}?"
+        return f"{wanted(self.ask, first, second, 'points')[:-1]} on {self.day}?"
 
-    def _wanted(self, row: int) -> tuple[int, ...]:
+    def wanted(self, row: int) -> tuple[int, ...]:
         """The numbers of a row that the answer is made of."""
         if self.people[row] not in self.picked:
             return ()
@@ -222,13 +193,13 @@ class Table:
 
     @property
     def _numbers(self) -> tuple[int, int]:
-        a, b = (n for row in range(len(self.people)) for n in self._wanted(row))
+        a, b = (n for row in range(len(self.people)) for n in self.wanted(row))
         return (max(a, b), min(a, b)) if self.ask == "difference" else (a, b)
 
     @property
     def answer(self) -> str:
         if self.ask == "difference":
-            first, second = (self._wanted(self.people.index(who))[0] for who in self.picked)
+            first, second = (self.wanted(self.people.index(who))[0] for who in self.picked)
             return str(first - second)
         return str(sum(self._numbers))
 
@@ -238,8 +209,8 @@ class Table:
         sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
         reads = []
         for row, who in enumerate(self.people):
-            if numbers := self._wanted(row):
-                what = _both(*map(str, numbers)) if len(numbers) == 2 else str(numbers[0])
+            if numbers := self.wanted(row):
+                what = both(*map(str, numbers)) if len(numbers) == 2 else str(numbers[0])
                 reads.append(
                     ReferenceStep(
                         f"Row {row + 1}: {who} {what}.",
@@ -248,14 +219,14 @@ class Table:
                 )
             else:
                 reads.append(_passed_over("Row", row + 1, who))
-        return (*self._headings(), *reads, _result(name, f"{a} {sign} {b} = {self.answer}"))
+        return (*self._headings(), *reads, result(name, f"{a} {sign} {b} = {self.answer}"))
 
     def _headings(self) -> tuple[ReferenceStep, ...]:
         if self.ask == "row":
             return (look_for(f"both days of {self.picked[0]}"),)
         column = f"{self.day} is {('first', 'second')[self._column]}"
         return (
-            look_for(f"{_both(*self.picked)} on {self.day}"),
+            look_for(f"{both(*self.picked)} on {self.day}"),
             ReferenceStep(f"Column: {column}.", f"Above the columns I see that {column}."),
         )
 
@@ -296,76 +267,6 @@ def _near_number(number: int, rng: Random) -> int:
     return max(1, tens * 10 + rng.randint(0, 9))
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Bars on a scale: each unit of height stands for `scale`.
-
-    ask: 'sum' or 'difference' of two bars.
-    """
-
-    heights: tuple[int, ...]
-    scale: int
-    ask: str
-    picked: tuple[str, str]
-    hue: str
-
-    @property
-    def question(self) -> str:
-        return f"One unit stands for {self.scale}. {_wanted(self.ask, *self.picked, 'points')}"
-
-    def _height(self, bar: str) -> int:
-        return self.heights[BARS.index(bar)]
-
-    @property
-    def answer(self) -> str:
-        a, b = (self._height(bar) * self.scale for bar in self.picked)
-        return str(a - b if self.ask == "difference" else a + b)
-
-    @property
-    def steps(self) -> tuple[ReferenceStep, ...]:
-        a, b = (self._height(bar) * self.scale for bar in self.picked)
-        sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
-        reads = []
-        for bar in self.picked:
-            height = self._height(bar)
-            product = f"{height} x {self.scale} = {height * self.scale}"
-            reads.append(
-                ReferenceStep(
-                    f"{bar}: {product}.",
-                    f"In the chart the bar over {bar} is {height} high, and {product}.",
-                )
-            )
-        return (
-            look_for(_both(*self.picked)),
-            *reads,
-            _result(name, f"{a} {sign} {b} = {self.answer}"),
-        )
-
-    @property
-    def transcript(self) -> str:
-        return ", ".join(f"{b} {h}" for b, h in zip(BARS, self.heights, strict=False))
-
-    def paint(self, canvas: Canvas) -> None:
-        for unit in range(TALLEST + 1):
-            y = FLOOR - unit * UNIT
-            canvas.line((2, y, SIDE - 4, y), light=unit % 2 == 1)
-        for column, height in enumerate(self.heights):
-            left = column * PATCH + canvas.rng.uniform(4, 6)
-            top = FLOOR - height * UNIT
-            canvas.label(column, 0, 1, 5, ("bar", str(height)))
-            canvas.bar((left, top, left + canvas.rng.uniform(13, 16), FLOOR), self.hue)
-            canvas.text(column, 5, 1, BARS[column])
-
-    def misread(self, rng: Random) -> Self:
-        heights = list(self.heights)
-        at = BARS.index(rng.choice(self.picked))
-        if rng.random() < 0.4:
-            heights[at] = rng.choice(self.heights)
-        else:
-            heights[at] = min(TALLEST, max(1, heights[at] + rng.choice((-1, 1))))
-        return replace(self, heights=tuple(heights))
-
-
 def _receipt(rng: Random, level: int) -> Receipt:
     count = rng.randint(3, 4) if level < 3 else rng.randint(4, 5)
     ask = rng.choice(("sum", "difference") if level == 1 else ("sum", "difference", "change",
@@ -398,19 +299,7 @@ def _table(rng: Random, level: int) -> Table:
             return scene
 
 
-def _chart(rng: Random, level: int) -> Chart:
-    bars = rng.randint(3, 4) if level == 1 else 5
-    scale = rng.randint(2, 3) if level == 1 else rng.randint(2, 6)
-    ask = rng.choice(("sum", "difference"))
-    while True:
-        heights = tuple(rng.randint(1, TALLEST) for _ in range(bars))
-        first, second = rng.sample(BARS[:bars], 2)
-        scene = Chart(heights, scale, ask, (first, second), rng.choice(tuple(COLORS)))
-        if int(scene.answer) > 0:
-            return scene
-
-
 def generate(rng: Random, level: int) -> Receipt | Table | Chart:
     """A document of the given level (1 to 3): more lines and larger numbers as it rises."""
-    kind = rng.choice((_receipt, _table, _chart))
+    kind = rng.choice((_receipt, _table, draw_chart))
     return kind(rng, level)

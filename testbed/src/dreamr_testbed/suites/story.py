@@ -12,8 +12,8 @@ from random import Random
 from typing import Self
 
 from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
-from dreamr_testbed.suites.docmath import PEOPLE
 from dreamr_testbed.suites.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.words import PEOPLE
 
 MOST = 4  # apples in one panel
 THINGS = ("ring", "key", "coin", "ball")

@@ -1,0 +1,98 @@
+"""Bar charts: heights on a scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Self
+
+from dreamr_testbed.suites.canvas import COLORS, PATCH, SIDE, Canvas
+from dreamr_testbed.suites.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.words import BARS, both, result, wanted
+
+TALLEST = 8
+UNIT = 12.0  # pixels a unit of a bar's height
+FLOOR = SIDE - PATCH - 2  # where bars stand (pixels from the top)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars on a scale: each unit of height stands for `scale`.
+
+    ask: 'sum' or 'difference' of two bars.
+    """
+
+    heights: tuple[int, ...]
+    scale: int
+    ask: str
+    picked: tuple[str, str]
+    hue: str
+
+    @property
+    def question(self) -> str:
+        return f"One unit stands for {self.scale}. {wanted(self.ask, *self.picked, 'points')}"
+
+    def _height(self, bar: str) -> int:
+        return self.heights[BARS.index(bar)]
+
+    @property
+    def answer(self) -> str:
+        a, b = (self._height(bar) * self.scale for bar in self.picked)
+        return str(a - b if self.ask == "difference" else a + b)
+
+    @property
+    def steps(self) -> tuple[ReferenceStep, ...]:
+        a, b = (self._height(bar) * self.scale for bar in self.picked)
+        sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
+        reads = []
+        for bar in self.picked:
+            height = self._height(bar)
+            product = f"{height} x {self.scale} = {height * self.scale}"
+            reads.append(
+                ReferenceStep(
+                    f"{bar}: {product}.",
+                    f"In the chart the bar over {bar} is {height} high, and {product}.",
+                )
+            )
+        return (
+            look_for(both(*self.picked)),
+            *reads,
+            result(name, f"{a} {sign} {b} = {self.answer}"),
+        )
+
+    @property
+    def transcript(self) -> str:
+        return ", ".join(f"{b} {h}" for b, h in zip(BARS, self.heights, strict=False))
+
+    def paint(self, canvas: Canvas) -> None:
+        for unit in range(TALLEST + 1):
+            y = FLOOR - unit * UNIT
+            canvas.line((2, y, SIDE - 4, y), light=unit % 2 == 1)
+        for column, height in enumerate(self.heights):
+            left = column * PATCH + canvas.rng.uniform(4, 6)
+            top = FLOOR - height * UNIT
+            canvas.label(column, 0, 1, 5, ("bar", str(height)))
+            canvas.bar((left, top, left + canvas.rng.uniform(13, 16), FLOOR), self.hue)
+            canvas.text(column, 5, 1, BARS[column])
+
+    def misread(self, rng: Random) -> Self:
+        heights = list(self.heights)
+        at = BARS.index(rng.choice(self.picked))
+        if rng.random() < 0.4:
+            heights[at] = rng.choice(self.heights)
+        else:
+            heights[at] = min(TALLEST, max(1, heights[at] + rng.choice((-1, 1))))
+        return replace(self, heights=tuple(heights))
+
+
+def draw_chart(rng: Random, level: int) -> Chart:
+    """A chart of the given level: more bars and larger scales as it rises."""
+    bars = rng.randint(3, 4) if level == 1 else 5
+    scale = rng.randint(2, 3) if level == 1 else rng.randint(2, 6)
+    ask = rng.choice(("sum", "difference"))
+    while True:
+        heights = tuple(rng.randint(1, TALLEST) for _ in range(bars))
+        first, second = rng.sample(BARS[:bars], 2)
+        scene = Chart(heights, scale, ask, (first, second), rng.choice(tuple(COLORS)))
+        if int(scene.answer) > 0:
+            return scene

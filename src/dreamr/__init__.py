@@ -19,6 +19,7 @@ from dreamr.errors import (
     RunFailed,
     Unsupported,
 )
+from dreamr.runner import RunHook
 from dreamr.trace import Event, Result
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Reasoner",
     "Result",
     "RunFailed",
+    "RunHook",
     "RunOptions",
     "Text",
     "Turn",

@@ -11,8 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-import dreamr
-
 # Not multiprocessing: that would import the user's main module again in the worker.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -32,7 +30,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         self.link = ours
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        root = str(Path(dreamr.__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[3])
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT, root, str(theirs.fileno()), str(os.getpid())],

@@ -51,7 +51,8 @@ def test_a_package_exports_what_is_there_and_nothing_else_looks_public(name: str
     }
     # In the order that ruff's RUF022 demands.
     assert len(package.__all__) == len(set(package.__all__))
-    assert public <= set(package.__all__) <= set(vars(package))
+    assert public <= set(package.__all__) <= set(dir(package))
+    assert all(hasattr(package, name) for name in package.__all__)
 
 
 def test_modules_beside_packages_are_private_and_those_inside_are_not() -> None:

@@ -264,10 +264,10 @@ def test_garbage_raises_nothing_but_conversation_errors(data: bytes) -> None:
 def test_flipped_bytes_raise_nothing_but_conversation_errors(
     seed: bytes, data: st.DataObject
 ) -> None:
-    spoilt = bytearray(seed)
+    damaged = bytearray(seed)
     for _ in range(data.draw(st.integers(1, 6))):
-        spoilt[data.draw(st.integers(0, len(seed) - 1))] = data.draw(st.integers(0, 255))
-    read_or_refuse(bytes(spoilt[: data.draw(st.integers(1, len(seed)))]))
+        damaged[data.draw(st.integers(0, len(seed) - 1))] = data.draw(st.integers(0, 255))
+    read_or_refuse(bytes(damaged[: data.draw(st.integers(1, len(seed)))]))
 
 
 def read_or_refuse(data: bytes) -> None:

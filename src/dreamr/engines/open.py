@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dreamr._option_specs import BadOption
-from dreamr._provenance import weights_hash
 from dreamr.engines.named import locate
 from dreamr.engines.protocol import Engine
 from dreamr.errors import Unsupported
@@ -52,6 +51,8 @@ class ModelSource:
         """
         if self.server_model is not None:
             return self.server_model
+        from dreamr._provenance import weights_hash
+
         location = self.location
         return weights_hash(Path(location)) or location
 

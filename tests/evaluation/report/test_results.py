@@ -78,8 +78,8 @@ def test_a_problem_is_spoilt_that_the_target_alone_solves():
     samples = [run_of("target", 1.0, i, right=i != 3) for i in range(4)]
     samples += [run_of("fpsr", 1.0, i, right=i not in (1,)) for i in range(4)]
     found = only(samples, "fpsr")
-    assert (found.spoilt.value, found.difference.value) == (0.25, 0.0)
-    assert only(samples, "target").spoilt.value == 0.0
+    assert (found.regressions.value, found.difference.value) == (0.25, 0.0)
+    assert only(samples, "target").regressions.value == 0.0
 
 
 def test_what_the_draft_wrote_is_a_share_of_all_that_is_committed():

@@ -33,7 +33,7 @@ def _fpsr() -> dict[str, Preset]:
         values = {"method": "fpsr", "window": window}
         presets[f"fpsr-{window}"] = Preset(values)
         presets[f"fpsr-{window}-idle"] = Preset({**values, "fallback": "idle"})
-        presets[f"fpsr-{window}-no-hedge"] = Preset({**values, "fallback": "on-reject"})
+        presets[f"fpsr-{window}-on-reject"] = Preset({**values, "fallback": "on-reject"})
     return presets
 
 
@@ -55,7 +55,7 @@ def _gates() -> dict[str, Preset]:
         presets[f"fpsr-draft-confidence-{sure}"] = Preset({**values, "final_answer": "draft"})
         presets[f"fpsr-draft-confidence-{sure}-steps"] = Preset(values)
         lazy = {**values, "final_answer": "draft", "fallback": "on-reject"}
-        presets[f"fpsr-draft-confidence-{sure}-no-hedge"] = Preset(lazy)
+        presets[f"fpsr-draft-confidence-{sure}-on-reject"] = Preset(lazy)
     for resamples in (1, 2, 4):
         presets[f"fpsr-resamples-{resamples}"] = Preset({"method": "fpsr", "resamples": resamples})
     for token_reuse in ("off", "ngram"):

@@ -215,7 +215,7 @@ def _cell(own: Sequence[Sample], base: Sequence[Sample], ideal: float | None) ->
         throughput_gain=speed.throughput_gain,
         unfinished=sum(not s.complete for s in own),
         curve=_curve(own),
-        spoilt=_spoilt(paired),
+        regressions=_regressions(paired),
         drafted=_drafted(own),
     )
 
@@ -226,7 +226,7 @@ def _difference(paired: Sequence[Pair]) -> Estimate | None:
     return paired_difference([a.right for a, _ in paired], [b.right for _, b in paired])
 
 
-def _spoilt(paired: Sequence[Pair]) -> Estimate | None:
+def _regressions(paired: Sequence[Pair]) -> Estimate | None:
     if not paired:
         return None
     return wilson(sum(a.right and not b.right for a, b in paired), len(paired))

@@ -82,8 +82,8 @@ ACCEPTED = Column(
     "does not count.",
 )
 SPOILT = Column(
-    "spoilt %",
-    lambda f: percent(f.spoilt),
+    "regressions %",
+    lambda f: percent(f.regressions),
     "Problems that the target alone solves and this method does not, of those that both have "
     "worked at, with Wilson's interval: what a gate risks.",
 )

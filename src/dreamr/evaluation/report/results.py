@@ -38,7 +38,7 @@ class Figures:
     n: problems; paired: those of them that the target alone has solved too. Shares are in [0, 1],
     times in seconds, and all gains say how many times better than the target alone.
 
-    difference: in accuracy, on the paired problems; spoilt: the share of these that the target
+    difference: in accuracy, on the paired problems; regressions: the share of these that the target
     alone solves and the method does not. speedup: ratio of the summed seconds; speedup_median:
     median of the problems' own ratios; both one problem at a time only, and the first is the
     product of time_gain (a token) and tokens_gain (an answer). ideal_speedup: with the seconds that
@@ -90,7 +90,7 @@ class Figures:
     throughput_gain: float | None
     unfinished: int
     curve: Curve | None
-    spoilt: Estimate | None = None
+    regressions: Estimate | None = None
     drafted: float | None = None
 
     def to_json(self) -> dict[str, Any]:

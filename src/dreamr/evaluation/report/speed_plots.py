@@ -48,14 +48,14 @@ def risk(data: PlotData) -> Figure | None:
     """What each gate risks for its speed, on the mean over tasks; more than one makes a picture."""
     found = data.results.of(MEAN, data.concurrency)
     spots = {
-        m: (f.speedup, _percent(f.spoilt))
+        m: (f.speedup, _percent(f.regressions))
         for m, f in found.items()
-        if f.speedup and f.spoilt and f.acceptance
+        if f.speedup and f.regressions and f.acceptance
     }
     if len(spots) < 2:
         return None
     figure, axis = _cloud(data, spots)
-    axis.set_ylabel("answers spoilt (%)")
+    axis.set_ylabel("regressions (% of answers)")
     axis.set_title("Speed-up, and answers wrong that the target alone has right")
     figure.draw_without_rendering()
     axis.set_ylim(bottom=0.0)

@@ -64,7 +64,7 @@ def test_a_reasoner_reads_the_weights_once_and_each_run_has_the_gate_of_the_prof
         read.append(folder)
         return weights_hash(folder)
 
-    monkeypatch.setattr("dreamr.engines.open.weights_hash", spy)
+    monkeypatch.setattr("dreamr._provenance.weights_hash", spy)
     with Reasoner(RunOptions(profile=str(path)), open_model=Pair()) as reasoner:
         for seed in range(3):
             options = RunOptions(profile=str(path), temperature=1.0, seed=seed)

@@ -58,7 +58,7 @@ def measure(method: str, steps: int, tokens: int, every: int, repeats: int) -> t
     async def main() -> None:
         options = ScheduleConfig(max_steps=steps + 2, max_tokens=10**9)
         settings = RunConfig(method=method, options=options)
-        await run(TALK, target=big, draft=small, settings=settings)
+        await run(TALK, target=big, draft=small, config=settings)
 
     whole = []
     for _ in range(repeats):

@@ -87,7 +87,7 @@ def test_a_run_over_it_ends_and_commits_what_it_wrote(llama_url: str) -> None:
                 step_format=StepFormat(delimiter="\n"),
                 method="fpsr",
             )
-            result = await run(QUESTION, target=engine, draft=engine, settings=settings)
+            result = await run(QUESTION, target=engine, draft=engine, config=settings)
             assert result.answer
             assert result.usage
 

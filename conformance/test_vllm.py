@@ -135,7 +135,7 @@ def test_a_trusted_draft_answers_without_the_target(target_url: str, draft_url: 
             settings = RunConfig(options=options, gate=CascadeGate(draft_confidence=0.9))
             unseen = 0
             for item in problems(9):
-                result = await run(item.conversation, target=target, draft=draft, settings=settings)
+                result = await run(item.conversation, target=target, draft=draft, config=settings)
                 assert result.finish == "answer"
                 unseen += result.usage.judge_calls == 0 and result.usage.target.written == 0
             assert unseen >= 5
@@ -218,7 +218,7 @@ def test_runs_over_both_servers_give_the_answers_of_the_target(
             settings = RunConfig(options=ScheduleConfig(deterministic=True))
             accepted = 0
             for item in problems(9):
-                result = await run(item.conversation, target=target, draft=draft, settings=settings)
+                result = await run(item.conversation, target=target, draft=draft, config=settings)
                 text = await written(target, item.conversation)
                 assert result.answer == text.rpartition(ANSWER_MARKER)[2].strip()
                 accepted += sum(step.source == "draft" for step in result.steps)

@@ -21,6 +21,7 @@ DRAFT = str(PAIR / "draft")
         ["ablations.py", "--steps=1", "--batch=8", "--limit=2", "--only", "1:2:1"],
         ["drift.py", "--usual=1", "--shifted=1"],
         ["tuning.py", "--requests=1"],
+        ["texts.py", "--limit=1"],
     ],
     ids=lambda command: command[0],
 )

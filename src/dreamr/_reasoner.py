@@ -180,7 +180,7 @@ class Reasoner:
                 conversation,
                 target=target_engine,
                 draft=draft.engine if draft is not None else None,
-                settings=config,
+                config=config,
                 on_event=arguments.get("on_event"),
             )
         finally:

@@ -57,7 +57,7 @@ def test_every_token_is_counted_once_and_every_lane_is_closed(
 
     async def main() -> None:
         with anyio.fail_after(30), suppress(RunFailed):
-            await run(TALK, target=big, draft=small, settings=chosen, on_event=events.append)
+            await run(TALK, target=big, draft=small, config=chosen, on_event=events.append)
 
     anyio.run(main)
     assert isinstance(events[-1], RunFinished)

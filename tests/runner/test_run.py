@@ -101,7 +101,7 @@ def test_the_draft_stays_within_its_window() -> None:
     settings = RunConfig(options=ScheduleConfig(window=3, fallback="on-reject"))
 
     async def main() -> None:
-        async with open_run(TALK, target=big, draft=small, settings=settings):
+        async with open_run(TALK, target=big, draft=small, config=settings):
             await anyio.wait_all_tasks_blocked()
             assert small.written == 3 * 2
         assert small.open_streams == 0  # a lane that waits is closed too
@@ -149,7 +149,7 @@ def test_runs_may_share_their_engines() -> None:
 
     async def one() -> None:
         settings = RunConfig(options=ScheduleConfig(deterministic=True))
-        results.append(await run(TALK, target=big, draft=small, settings=settings))
+        results.append(await run(TALK, target=big, draft=small, config=settings))
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:

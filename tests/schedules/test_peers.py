@@ -36,7 +36,7 @@ def go(method: str, target: Engine | None, draft: Engine | None = None, **option
 
     async def main() -> Result:
         with anyio.fail_after(20):
-            return await run(TALK, target=target, draft=draft, settings=chosen)
+            return await run(TALK, target=target, draft=draft, config=chosen)
 
     return anyio.run(main)
 

@@ -48,7 +48,7 @@ def go(
     async def main() -> Result:
         with anyio.fail_after(20):
             return await run(
-                conversation, target=big, draft=small, settings=settings, on_event=on_event
+                conversation, target=big, draft=small, config=settings, on_event=on_event
             )
 
     try:

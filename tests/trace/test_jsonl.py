@@ -34,7 +34,7 @@ def events() -> list[Event]:
                 script=["a\n\n", "b\n\n", "Answer: ä\u2028"], opinion={"x\n\n": 1}
             ),
             draft=ScriptedEngine(script=["x\n\n", "y\n\n", "Answer: z"]),
-            settings=RunConfig(options=ScheduleConfig(deterministic=True)),
+            config=RunConfig(options=ScheduleConfig(deterministic=True)),
             on_event=happened.append,
         )
 

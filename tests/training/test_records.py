@@ -64,7 +64,7 @@ def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
             conversation,
             target=engines["target"],
             draft=engines["draft"],
-            settings=options.run_config(),
+            config=options.run_config(),
         )
         return record_of("mine", conversation, result)
 

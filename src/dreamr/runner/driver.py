@@ -55,13 +55,13 @@ class Driver:
         conversation: Conversation,
         engines: dict[Role, Engine],
         schedule: Schedule,
-        settings: RunConfig,
+        config: RunConfig,
         emit: Callable[[Event], None],
     ) -> None:
         self._conversation = conversation
         self._engines = engines
         self._schedule = schedule
-        self._settings = settings
+        self._config = config
         self._recorder = Recorder(emit)
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, JudgeCall] = {}
@@ -80,17 +80,17 @@ class Driver:
                 execute(self._schedule.handle(await signals.get()), self)
             self._watching.cancel()
         assert self._finished is not None  # for mypy: a task group swallows no exception
-        return self._recorder.finish(self._finished, self._settings.step_format)
+        return self._recorder.finish(self._finished, self._config.step_format)
 
     def _begin(self) -> None:
         draft, target = self._engines.get("draft"), self._engines.get("target")
-        settings = self._settings
+        config = self._config
         self._recorder.add(
             RunStarted,
-            settings.method,
+            config.method,
             draft.name if draft is not None else None,
             target.name if target is not None else None,
-            settings.summary(),
+            config.summary(),
         )
 
     # Commands
@@ -111,8 +111,8 @@ class Driver:
             found.scope.cancel()
 
     def judge(self, command: Judge) -> None:
-        settings = self._settings
-        query = replace(settings.gate.query, others=command.others, unasked=settings.unasked)
+        config = self._config
+        query = replace(config.gate.query, others=command.others, unasked=config.unasked)
         if command.resamples:  # the gate asks for more than it says at first
             query = replace(query, target_confidence=None)
         call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)
@@ -154,7 +154,7 @@ class Driver:
             del self._lanes[lane.number]
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
-        engine, settings = self._engines[lane.role], self._settings
+        engine, config = self._engines[lane.role], self._config
         self._check_images(engine)
 
         def on_step(step: Step | None, finish: Finish | None) -> None:
@@ -174,21 +174,21 @@ class Driver:
         context = Context(self._conversation, command.prefix + begun)
         # A draft says how sure it is, where it can: gates may need no more.
         tells = lane.role == "draft" and engine.capabilities.logprobs
-        sampling = settings.draws(command, logprobs=tells)
-        stream = StepStream(lane, settings.step_format, on_step, on_pause, command.begun)
+        sampling = config.draws(command, logprobs=tells)
+        stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun)
         return await stream.run(engine.stream(context, sampling))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """The verdict on a drafted step that needs no target."""
         if lane.role != "draft":
             return None
-        return self._settings.gate.decide_without_target(
+        return self._config.gate.decide_without_target(
             StepContext(step, lane.position, lane.resample)
         )
 
     async def _watch(self) -> None:
         """One clock for all work, since a timer a token would cost more than all the rest."""
-        seconds = self._settings.stall_seconds
+        seconds = self._config.stall_seconds
         with self._watching:
             while True:
                 await anyio.sleep(seconds / 4)
@@ -221,7 +221,7 @@ class Driver:
         found = await self._engines["target"].judge(context, call.candidates, call.query)
         if not least <= len(found) <= len(call.steps):
             raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
-        decide, first = self._settings.gate.decide, len(call.prefix)
+        decide, first = self._config.gate.decide, len(call.prefix)
         return tuple(
             decide(evidence, StepContext(step, first + i, call.resamples))
             for i, (evidence, step) in enumerate(zip(found, call.steps, strict=False))
@@ -236,6 +236,6 @@ class Driver:
         """A failure in one line, and whether the engine is lost with it."""
         name = self._engines[role].name
         if isinstance(error, TimeoutError):
-            return f"{role} {name}: no sign of life for {self._settings.stall_seconds:g} s", True
+            return f"{role} {name}: no sign of life for {self._config.stall_seconds:g} s", True
         what = str(error) if isinstance(error, DreamrError) else repr(error)
         return f"{role} {name}: {what}", isinstance(error, EngineLost)

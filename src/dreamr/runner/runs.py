@@ -24,7 +24,7 @@ async def open_run(
     *,
     target: Engine | None,
     draft: Engine | None = None,
-    settings: RunConfig | None = None,
+    config: RunConfig | None = None,
 ) -> AsyncGenerator[AsyncIterator[Event], None]:
     """Start a run; iterate over its events, which end with RunFinished.
 
@@ -40,11 +40,11 @@ async def open_run(
         Unsupported: an unknown method, no draft or target where the method needs one, or a target
             that cannot judge where it must.
     """
-    settings = settings or RunConfig()
-    schedule = by_name(settings.method, settings.options)
-    engines = _engines(target, draft, settings.method)
+    config = config or RunConfig()
+    schedule = by_name(config.method, config.options)
+    engines = _engines(target, draft, config.method)
     queue = SignalQueue[Event]()
-    driver = Driver(conversation, engines, schedule, settings, queue.put)
+    driver = Driver(conversation, engines, schedule, config, queue.put)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(driver.drive)
@@ -63,11 +63,11 @@ async def run(
     *,
     target: Engine | None,
     draft: Engine | None = None,
-    settings: RunConfig | None = None,
+    config: RunConfig | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
     """Run to the end; `on_event` sees each event as it happens. Else as `open_run`."""
-    async with open_run(conversation, target=target, draft=draft, settings=settings) as events:
+    async with open_run(conversation, target=target, draft=draft, config=config) as events:
         async for event in events:
             if on_event is not None:
                 on_event(event)

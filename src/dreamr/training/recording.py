@@ -48,7 +48,7 @@ async def record(
         file = out.open("a", encoding="utf-8")
     with file:
         async with Models(options, frozenset(options.roles), open_model) as models:
-            settings = models.run_config(options)
+            config = models.run_config(options)
             engines = {role: models[role].engine for role in options.roles}
 
             async def solve(number: int) -> None:
@@ -57,7 +57,7 @@ async def record(
                     item.conversation,
                     target=engines.get("target"),
                     draft=engines.get("draft"),
-                    settings=settings,
+                    config=config,
                 )
                 for engine in engines.values():
                     engine.forget(item.conversation)

@@ -154,7 +154,7 @@ class _Bench:
         """From a cold start: what was computed for the problem before is forgotten."""
         models = self._models
         options = self._presets[method].options(self._plan.options)
-        settings: RunConfig = models.run_config(options)
+        config: RunConfig = models.run_config(options)
         engines = {role: models[role].engine for role in options.roles}
         for engine in engines.values():
             engine.forget(item.conversation)
@@ -162,7 +162,7 @@ class _Bench:
             item.conversation,
             target=engines.get("target"),
             draft=engines.get("draft"),
-            settings=settings,
+            config=config,
         )
 
     def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:

@@ -103,7 +103,7 @@ class _Solver:
 
     async def _solve(self, item: Item, config: RunConfig) -> _Solved:
         target, draft = self._target.engine, self._draft.engine
-        result = await run(item.conversation, target=target, draft=draft, settings=config)
+        result = await run(item.conversation, target=target, draft=draft, config=config)
         for engine in (target, draft):
             engine.forget(item.conversation)
         self._done += 1

@@ -48,7 +48,7 @@ def style(theme: Theme) -> Iterator[None]:
     """What is drawn within has this theme."""
     import matplotlib as mpl
 
-    with mpl.rc_context(cast("Any", theme.settings)):
+    with mpl.rc_context(cast("Any", theme.config)):
         yield
 
 

@@ -34,7 +34,7 @@ class Theme:
     dark: bool = False
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """For matplotlib; sizes are points."""
         paper, ink, soft, line = (
             ("#1c1f25", "#e7e9ec", "#9aa3af", "#31353d")

@@ -178,6 +178,6 @@ def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:
 
     if label not in PRESETS:
         return None
-    settings = PRESETS[label].options(RunOptions()).run_config()
-    speculates = settings.method in STEPWISE and settings.method not in ("draft", "target")
-    return (settings.method, settings.options) if speculates else None
+    config = PRESETS[label].options(RunOptions()).run_config()
+    speculates = config.method in STEPWISE and config.method not in ("draft", "target")
+    return (config.method, config.options) if speculates else None

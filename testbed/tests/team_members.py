@@ -1,0 +1,33 @@
+"""What members of a team do in tests: in a module of its own, since their processes import it."""
+
+import torch
+from dreamr_testbed.recipe.muon import Muon
+
+
+def take_steps(team):
+    """The weights after three steps of a small model on its part of one batch."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.nn.Linear(6, 4, bias=False), torch.nn.Linear(4, 6, bias=False)
+    for layer in (first, second):
+        torch.nn.init.normal_(layer.weight, generator=generator)
+    rows = list(torch.randn(8, 6, generator=generator))
+    muon = Muon([{"params": [first.weight, second.weight], "lr": 0.1}], team)
+    for _ in range(3):
+        inputs = torch.stack(list(team.part(rows)))
+        ((second(first(inputs)) - inputs) ** 2).mean().backward()
+        team.average_gradients([first.weight, second.weight])
+        muon.step()
+        muon.zero_grad()
+    return first.weight.detach(), second.weight.detach()
+
+
+def save_weights(path, team):
+    weights = take_steps(team)
+    if team.leads:
+        torch.save(weights, path)
+
+
+def fail(team):
+    if team.rank == 1:
+        raise ValueError("the second cannot")
+    team.add([torch.zeros(1)])  # would wait for ever

@@ -41,10 +41,10 @@ def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
 def test_a_stream_says_how_sure_the_model_is_of_each_step(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
-            cutter = StepSplitter(StepFormat(delimiter="\n"))
+            splitter = StepSplitter(StepFormat(delimiter="\n"))
             steps = []
             async for chunk in engine.stream(Context(QUESTION), SamplingParams(80, logprobs=True)):
-                steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+                steps += splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
             assert steps
             for step in steps:
                 assert step.logprob is not None

@@ -61,9 +61,9 @@ async def written(engine: Engine, conversation: Conversation) -> str:
 
 
 def steps_of(text: str) -> list[Step]:
-    cutter = StepSplitter(StepFormat())
-    steps = cutter.push(text, 0)
-    last = cutter.finish(truncated=False)
+    splitter = StepSplitter(StepFormat())
+    steps = splitter.push(text, 0)
+    last = splitter.finish(truncated=False)
     return [*steps, *([last] if last else [])]
 
 
@@ -106,10 +106,10 @@ def test_the_draft_writes_the_same_text(draft_url: str) -> None:
 
 
 async def sure_steps(engine: Engine, conversation: Conversation) -> list[Step]:
-    cutter, steps = StepSplitter(StepFormat()), []
+    splitter, steps = StepSplitter(StepFormat()), []
     async for chunk in engine.stream(Context(conversation), SamplingParams(logprobs=True)):
-        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
-    last = cutter.finish()
+        steps += splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+    last = splitter.finish()
     return [*steps, *([last] if last else [])]
 
 

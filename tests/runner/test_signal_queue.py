@@ -14,18 +14,18 @@ def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
     sent = [message for burst in bursts for message in burst]
     read: list[int] = []
 
-    async def reader(mailbox: SignalQueue[int]) -> None:
+    async def reader(queue: SignalQueue[int]) -> None:
         while len(read) < len(sent):
-            read.append(await mailbox.get())
+            read.append(await queue.get())
 
     async def main() -> None:
-        mailbox = SignalQueue[int]()
+        queue = SignalQueue[int]()
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(reader, mailbox)
+                tasks.start_soon(reader, queue)
                 for burst in bursts:
                     for message in burst:
-                        mailbox.put(message)
+                        queue.put(message)
                     await anyio.lowlevel.checkpoint()
 
     anyio.run(main)
@@ -34,11 +34,11 @@ def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
 
 def test_a_reader_that_is_cancelled_loses_nothing() -> None:
     async def main() -> None:
-        mailbox = SignalQueue[str]()
+        queue = SignalQueue[str]()
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await mailbox.get()
-        mailbox.put("kept")
-        assert await mailbox.get() == "kept"
+            await queue.get()
+        queue.put("kept")
+        assert await queue.get() == "kept"
 
     anyio.run(main)

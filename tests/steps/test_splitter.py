@@ -14,10 +14,10 @@ UNCAPPED = StepFormat(max_tokens=10**9, max_answer_tokens=10**9)
 def cut(
     chunks: list[str], step_format: StepFormat = UNCAPPED, *, truncated: bool = False
 ) -> tuple[list[Step], StepSplitter]:
-    cutter = StepSplitter(step_format)
-    steps = [step for chunk in chunks for step in cutter.push(chunk, 1)]
-    tail = cutter.finish(truncated=truncated)
-    return steps + ([tail] if tail else []), cutter
+    splitter = StepSplitter(step_format)
+    steps = [step for chunk in chunks for step in splitter.push(chunk, 1)]
+    tail = splitter.finish(truncated=truncated)
+    return steps + ([tail] if tail else []), splitter
 
 
 def texts(*chunks: str) -> list[str]:
@@ -49,13 +49,13 @@ def test_a_third_newline_begins_the_next_step() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["a", "\n", "\n\n", "b c"]), st.floats(-9, 0))))
 def test_steps_say_how_sure_their_writer_was(chunks: list[tuple[str, float]]) -> None:
     """Sums add up; a step's lowest is that of the chunks that it has a part of."""
-    cutter = StepSplitter(UNCAPPED)
+    splitter = StepSplitter(UNCAPPED)
     steps = [
         step
         for text, target_confidence in chunks
-        for step in cutter.push(text, 1, target_confidence, target_confidence)
+        for step in splitter.push(text, 1, target_confidence, target_confidence)
     ]
-    if (tail := cutter.finish()) is not None:
+    if (tail := splitter.finish()) is not None:
         steps.append(tail)
         assert sum(step.logprob or 0 for step in steps) == pytest.approx(sum(s for _, s in chunks))
     spans, at = [], 0
@@ -72,18 +72,18 @@ def test_steps_say_how_sure_their_writer_was(chunks: list[tuple[str, float]]) ->
 
 
 def test_a_step_with_one_token_of_unknown_probability_says_nothing() -> None:
-    cutter = StepSplitter(UNCAPPED)
-    cutter.push("one ", 1, -1.0, -1.0)
-    (step,) = cutter.push("two\n\n", 1)
+    splitter = StepSplitter(UNCAPPED)
+    splitter.push("one ", 1, -1.0, -1.0)
+    (step,) = splitter.push("two\n\n", 1)
     assert (step.logprob, step.min_logprob) == (None, None)
-    (step,) = cutter.push("three\n\n", 1, -1.0, -1.0)
+    (step,) = splitter.push("three\n\n", 1, -1.0, -1.0)
     assert (step.logprob, step.min_logprob) == (-1.0, -1.0)
 
 
 def test_white_space_at_the_end_makes_no_step() -> None:
-    steps, cutter = cut(["one\n\n", "\n", " "])
+    steps, splitter = cut(["one\n\n", "\n", " "])
     assert [step.text for step in steps] == ["one\n\n"]
-    assert (cutter.pending, cutter.pending_tokens) == ("\n ", 2)
+    assert (splitter.pending, splitter.pending_tokens) == ("\n ", 2)
 
 
 def test_an_empty_stream_has_no_steps() -> None:
@@ -132,10 +132,10 @@ def test_endless_white_space_is_cut_too() -> None:
 
 def test_the_answer_has_a_cap_of_its_own_and_nothing_follows_it() -> None:
     step_format = StepFormat(max_tokens=2, max_answer_tokens=4)
-    steps, cutter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], step_format)
+    steps, splitter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], step_format)
     assert steps == [Step("Answer: 123", 4, Ending.CAP)]
-    assert cutter.done
-    assert cutter.pending_tokens == 2
+    assert splitter.done
+    assert splitter.pending_tokens == 2
 
 
 def test_a_stream_cut_by_a_limit_leaves_a_cut_step() -> None:
@@ -196,12 +196,12 @@ def test_any_chunking_gives_the_same_steps(pieces: list[str], data: st.DataObjec
 def test_texts_and_tokens_add_up_to_the_stream(
     pieces: list[str], tokens: list[int], cap: int
 ) -> None:
-    cutter = StepSplitter(StepFormat(max_tokens=cap, max_answer_tokens=cap))
-    steps = [s for p, n in zip(pieces, tokens, strict=False) for s in cutter.push(p, n)]
-    tail = cutter.finish()
+    splitter = StepSplitter(StepFormat(max_tokens=cap, max_answer_tokens=cap))
+    steps = [s for p, n in zip(pieces, tokens, strict=False) for s in splitter.push(p, n)]
+    tail = splitter.finish()
     steps += [tail] if tail else []
-    assert "".join(s.text for s in steps) + cutter.pending == "".join(pieces)
-    assert sum(s.tokens for s in steps) + cutter.pending_tokens == sum(tokens[: len(pieces)])
+    assert "".join(s.text for s in steps) + splitter.pending == "".join(pieces)
+    assert sum(s.tokens for s in steps) + splitter.pending_tokens == sum(tokens[: len(pieces)])
     assert all(s.text.strip() or s.ending is Ending.CAP for s in steps)
     assert all(s.tokens >= 0 for s in steps)
 

@@ -33,7 +33,7 @@ def test_a_completion_cut_by_its_limit_says_so() -> None:
 
 @given(st.lists(st.integers(5, 800), max_size=60))
 def test_no_token_is_counted_twice_or_lost(ids: list[int]) -> None:
-    cutter = StepSplitter()
-    steps = cut(ids, TEXTS, cutter, truncated=True)
+    splitter = StepSplitter()
+    steps = cut(ids, TEXTS, splitter, truncated=True)
     # What is left of an unfinished character makes no step.
-    assert sum(step.tokens for step in steps) + cutter.pending_tokens == len(ids)
+    assert sum(step.tokens for step in steps) + splitter.pending_tokens == len(ids)

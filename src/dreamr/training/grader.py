@@ -162,14 +162,14 @@ async def write(
     engine: Engine, item: Item, step_format: StepFormat, sampling: SamplingParams
 ) -> Completion:
     """What an engine writes for a problem, from nothing to its end."""
-    cutter = StepSplitter(step_format)
+    splitter = StepSplitter(step_format)
     steps: list[Step] = []
     tokens, finish = 0, None
     async for chunk in engine.stream(Context(item.conversation), sampling):
-        steps += cutter.push(chunk.text, chunk.tokens)
+        steps += splitter.push(chunk.text, chunk.tokens)
         tokens += chunk.tokens
         finish = chunk.finish
-    if (last := cutter.finish(truncated=finish == "length")) is not None:
+    if (last := splitter.finish(truncated=finish == "length")) is not None:
         steps.append(last)
     return Completion(item, tuple(steps), tokens, finish == "stop")
 

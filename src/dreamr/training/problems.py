@@ -54,10 +54,10 @@ class Problems:
         """
         from datasets import Dataset
 
-        luck = Random(seed)
+        rng = Random(seed)
         numbers: list[int] = []
         while len(numbers) < rows:
-            numbers += luck.sample(range(len(self)), len(self))
+            numbers += rng.sample(range(len(self)), len(self))
         return Dataset.from_dict({"number": numbers[:rows]}).with_transform(
             partial(self._rows, sees)
         )

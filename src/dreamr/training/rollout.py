@@ -52,18 +52,20 @@ def reasoning(steps: Sequence[Step], *, marked: bool) -> tuple[Step, ...]:
     return tuple(steps[:-1])
 
 
-def cut(tokens: Sequence[int], texts: Any, cutter: StepSplitter, *, truncated: bool) -> list[Step]:
+def cut(
+    tokens: Sequence[int], texts: Any, splitter: StepSplitter, *, truncated: bool
+) -> list[Step]:
     """The steps of a completion given by its tokens, with the tokens of each counted exactly.
 
     Args:
         tokens: without what ends the turn.
         texts: the model's `Texts`, which spell one token after the other.
-        cutter: a fresh one.
+        splitter: a fresh one.
         truncated: whether a limit ended the completion and not the model.
     """
     spell = texts.start([])
-    steps = [step for token in tokens for step in cutter.push(spell.push(token), 1)]
-    last = cutter.finish(truncated=truncated)
+    steps = [step for token in tokens for step in splitter.push(spell.push(token), 1)]
+    last = splitter.finish(truncated=truncated)
     return [*steps, last] if last is not None else steps
 
 

@@ -111,9 +111,9 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
 
     def _completion(self, number: int, ids: Sequence[int]) -> Completion:
         finished = bool(ids) and ids[-1] in self.eos_token_ids
-        cutter = StepSplitter(self._step_format)
+        splitter = StepSplitter(self._step_format)
         body = ids[:-1] if finished else ids
-        steps = cut(body, self._texts, cutter, truncated=not finished)
+        steps = cut(body, self._texts, splitter, truncated=not finished)
         return Completion(self._problems[number], tuple(steps), len(ids), finished)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def test_the_curve_says_what_each_threshold_would_have_accepted():
         kept(2),
     )
     curve = only([run_of("fpsr", 1.0, spans=spans)], "fpsr").curve
-    at = {alpha: i for i, alpha in enumerate(curve.alphas)}
+    at = {threshold: i for i, threshold in enumerate(curve.thresholds)}
     assert curve.steps == 3
     assert [curve.accepted[at[a]] for a in (0.2, 0.5, 0.55, 0.97)] == pytest.approx(
         [1, 2 / 3, 1 / 3, 0]

@@ -89,8 +89,8 @@ class Plan:
             problems = _in_turns(loaded)
             while batch := tuple(islice(problems, size)):
                 first = batch[0]
-                luck = Random(f"{self.seed}/{first.task}/{first.index}/{side_by_side}")
-                for method in luck.sample(self.methods, len(self.methods)):
+                rng = Random(f"{self.seed}/{first.task}/{first.index}/{side_by_side}")
+                for method in rng.sample(self.methods, len(self.methods)):
                     yield Batch(method, side_by_side, batch)
 
     def samples(self) -> int:

@@ -64,11 +64,11 @@ async def judged_steps(
 
 
 async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:
-    cutter = StepSplitter(target.step_format)
+    splitter = StepSplitter(target.step_format)
     steps = []
     sampling = SamplingParams(most_tokens, logprobs=draft.engine.capabilities.logprobs)
     async for chunk in draft.engine.stream(Context(item.conversation), sampling):
-        steps += cutter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+        steps += splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
     reasoning = []
     for position, step in enumerate(steps):
         right = item.check(position, step.text)

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeAlias
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.report.methods import BASE, rank
-from dreamr.evaluation.report.results import ALPHAS, MEAN, Curve, Figures, Key, Results
+from dreamr.evaluation.report.results import MEAN, THRESHOLDS, Curve, Figures, Key, Results
 from dreamr.evaluation.report.spans import busy, checkable
 from dreamr.evaluation.report.statistics import (
     Estimate,
@@ -267,7 +267,7 @@ def _curve(own: Sequence[Sample]) -> Curve | None:
     kept = _reaching(right)
     return Curve(
         len(ratios),
-        ALPHAS,
+        THRESHOLDS,
         _reaching(ratios) or (),
         _reaching(wrong),
         None if kept is None else tuple(1 - share for share in kept),
@@ -278,7 +278,7 @@ def _reaching(ratios: Sequence[float]) -> tuple[float, ...] | None:
     """The share at each threshold."""
     if not ratios:
         return None
-    return tuple(sum(r >= alpha for r in ratios) / len(ratios) for alpha in ALPHAS)
+    return tuple(sum(r >= threshold for r in ratios) / len(ratios) for threshold in THRESHOLDS)
 
 
 def _over(top: float, bottom: float) -> float | None:
@@ -322,4 +322,4 @@ def _mean_curve(curves: Sequence[Curve]) -> Curve:
 
     steps = sum(curve.steps for curve in curves)
     wrong, right = over("false_accepts"), over("false_rejects")
-    return Curve(steps, ALPHAS, over("accepted") or (), wrong, right)
+    return Curve(steps, THRESHOLDS, over("accepted") or (), wrong, right)

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 from dreamr.evaluation.report.statistics import Estimate
 
 MEAN = "mean"  # in the place of a task
-ALPHAS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.99)
+THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.99)
 
 Key: TypeAlias = tuple[str, str, int]  # task, method, concurrency
 
@@ -18,14 +18,14 @@ Key: TypeAlias = tuple[str, str, int]  # task, method, concurrency
 class Curve:
     """What a gate with another threshold would have said of the steps that were judged.
 
-    alphas: thresholds, shape (k,), the other lists alike. accepted: share of all judged steps whose
+    thresholds: shape (k,), the other lists alike. accepted: share of all judged steps whose
     ratio reaches it. false_accepts: the same share of the wrong ones. false_rejects: share of the
     right ones that do not reach it. None where there is no such step. What the draft would have
     written behind another decision is not known, so this is about the steps of these runs.
     """
 
     steps: int
-    alphas: tuple[float, ...]
+    thresholds: tuple[float, ...]
     accepted: tuple[float, ...]
     false_accepts: tuple[float, ...] | None
     false_rejects: tuple[float, ...] | None

@@ -9,7 +9,7 @@ import numpy as np
 
 from dreamr.evaluation.report.canvas import PlotData, panels, same_scale, shared_legend
 from dreamr.evaluation.report.methods import BASE, FLOOR
-from dreamr.evaluation.report.results import ALPHAS, Results
+from dreamr.evaluation.report.results import THRESHOLDS, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def acceptance(data: PlotData) -> Figure | None:
             _thresholds(axis, {m: getattr(c, name) for m, c in row.items()}, data)
             axis.set_ylabel(names[name] if not column else "")
         axes[0, column].set_title(task)
-        axes[-1, column].set_xlabel("threshold alpha")
+        axes[-1, column].set_xlabel("threshold")
     same_scale(axes)
     shared_legend(figure, axes)
     return figure
@@ -53,7 +53,7 @@ def _thresholds(axis: Axes, shares: Mapping[str, Sequence[float] | None], data: 
         if values is not None:
             look = data.looks[method]
             axis.plot(
-                ALPHAS,
+                THRESHOLDS,
                 [100 * value for value in values],
                 color=look.color,
                 ls=look.line,

@@ -220,10 +220,10 @@ class _Recorded:
             )
         if spans and self._fell_silent(spans[-1], position):
             return DraftedStep(spans[-1].tokens, accepted=False, draft_end=True)
-        luck = self._luck("draft", position)
+        rng = self._rng("draft", position)
         least = spans[-1].tokens if spans else 0
-        tokens = max(least, luck.choice(self._fit.drafted), self._outrun(position))
-        return DraftedStep(tokens, luck.random() < self._fit.acceptance)
+        tokens = max(least, rng.choice(self._fit.drafted), self._outrun(position))
+        return DraftedStep(tokens, rng.random() < self._fit.acceptance)
 
     def _completed(self, rejected: Span) -> int:
         """Tokens of the target's own step that the draft foresaw after the rejection; else 0.
@@ -265,7 +265,7 @@ class _Recorded:
         if position in self._own:
             tokens = self._own[position].tokens
         else:
-            tokens = self._luck("target", position).choice(self._fit.own)
+            tokens = self._rng("target", position).choice(self._fit.own)
         return TargetStep(max(tokens, begun), max(tokens, begun))
 
     def _work(self, kept: Span) -> float:
@@ -280,6 +280,6 @@ class _Recorded:
             seconds -= self.prompts.target
         return max(0.0, seconds / self._fit.costs.target)
 
-    def _luck(self, role: str, position: int) -> random.Random:
+    def _rng(self, role: str, position: int) -> random.Random:
         sample = self._sample
         return random.Random(f"{sample.task} {sample.index} {role} {position}")

@@ -130,12 +130,12 @@ class Lengths:
         if not 0 <= self.cv <= 3:
             raise BadScenario(f"the variation of lengths must lie in [0, 3], not {self.cv:g}")
 
-    def draw(self, luck: random.Random) -> int:
+    def draw(self, rng: random.Random) -> int:
         """One length."""
         if self.cv == 0:
             return round(self.mean)
         shape = self.cv**-2
-        return max(1, round(luck.gammavariate(shape, self.mean / shape)))
+        return max(1, round(rng.gammavariate(shape, self.mean / shape)))
 
 
 def draw_script(
@@ -156,25 +156,25 @@ def draw_script(
     resample_acceptance: how often a further try at a rejected step is accepted.
     skipped_verification: how many of the accepted steps need no target.
     """
-    other_luck = random.Random(f"{seed} again")
+    other_rng = random.Random(f"{seed} again")
     draft_confidence = random.Random(f"{seed} trust")
-    luck = random.Random(seed)
-    ranks = luck.sample(range(steps), steps)
+    rng = random.Random(seed)
+    ranks = rng.sample(range(steps), steps)
     drafted, written = [], []
     for rank in ranks:
-        drawn = (rank + 0.5) / steps if even else luck.random()
+        drawn = (rank + 0.5) / steps if even else rng.random()
         accepted_ones = (
-            n for n in range(1, _RESAMPLES + 1) if other_luck.random() < resample_acceptance
+            n for n in range(1, _RESAMPLES + 1) if other_rng.random() < resample_acceptance
         )
         accepted, unseen = drawn < acceptance, draft_confidence.random() < skipped_verification
         drafted.append(
             DraftedStep(
-                draft.draw(luck),
+                draft.draw(rng),
                 accepted,
                 resample=next(accepted_ones, 0),
                 skipped_verification=accepted and unseen,
             )
         )
-        tokens = target.draw(luck)
+        tokens = target.draw(rng)
         written.append(TargetStep(tokens, tokens))
     return Script(drafted, written, ends)

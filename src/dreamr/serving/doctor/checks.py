@@ -88,7 +88,7 @@ async def _writes(tested: ModelUnderTest) -> Finding:
 
 
 async def _write(tested: ModelUnderTest) -> None:
-    cutter = StepSplitter(tested.model.step_format)
+    splitter = StepSplitter(tested.model.step_format)
     steps: list[Step] = []
     text, finish, since = "", None, time.perf_counter()
     sampling = SamplingParams(max_tokens=_MOST)
@@ -96,8 +96,8 @@ async def _write(tested: ModelUnderTest) -> None:
         if not text:
             tested.first = time.perf_counter() - since
         text, finish = text + chunk.text, chunk.finish
-        steps += cutter.push(chunk.text, chunk.tokens)
-    if (last := cutter.finish(truncated=finish == "length")) is not None:
+        steps += splitter.push(chunk.text, chunk.tokens)
+    if (last := splitter.finish(truncated=finish == "length")) is not None:
         steps.append(last)
     tested.text, tested.steps, tested.finish = text, steps, finish
 

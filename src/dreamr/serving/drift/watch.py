@@ -64,7 +64,7 @@ class Watch:
             seed: of the draws.
         """
         self._gate, self._every, self._busy = gate, every, busy
-        self._luck = Random(seed)
+        self._rng = Random(seed)
         self._detector = Detector(risk)
         self._controller: Controller | None = None
         if (threshold := strictness(gate)) is not None:
@@ -127,7 +127,7 @@ class Watch:
             await self._ended.wait()
 
     def _draw(self) -> bool:
-        return self._luck.random() * self._every < 1
+        return self._rng.random() * self._every < 1
 
     async def _audit_all(
         self, run: RunScope, target: Engine, steps: Sequence[Step], picked: Sequence[int]
@@ -184,10 +184,10 @@ async def _agrees(target: Engine, step_format: StepFormat, context: Context, ste
 
 async def _next_step(target: Engine, step_format: StepFormat, context: Context) -> Step | None:
     """What the target writes next; None where it would write no more."""
-    cutter = StepSplitter(step_format)
+    splitter = StepSplitter(step_format)
     sampling = SamplingParams(max(step_format.max_tokens, step_format.max_answer_tokens))
     async with aclosing(target.stream(context, sampling)) as chunks:
         async for chunk in chunks:
-            if steps := cutter.push(chunk.text, chunk.tokens):
+            if steps := splitter.push(chunk.text, chunk.tokens):
                 return steps[0]
-    return cutter.finish()
+    return splitter.finish()

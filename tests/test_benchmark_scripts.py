@@ -15,10 +15,10 @@ DRAFT = str(PAIR / "draft")
 @pytest.mark.parametrize(
     "command",
     [
-        ["decode.py", "--model", DRAFT, "--rounds", "1"],
+        ["decode.py", "--model", DRAFT, "--rounds", "1", "--cpu-time"],
         ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
         ["overhead.py", "--repeats", "1", "--steps", "5"],
-        ["ablations.py", "--steps=1", "--batch=8", "--limit=2", "--only", "1:2:1"],
+        ["ablations.py", "--steps=1", "--batch=8", "--limit=1", "--only", "1:2:1"],
         ["drift.py", "--usual=1", "--shifted=1"],
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],

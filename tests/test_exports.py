@@ -33,7 +33,8 @@ def listing() -> str:
 
 def is_own(value: object) -> bool:
     """Whether it is defined here: imports such as `Any` are not meant for callers."""
-    return str(getattr(value, "__module__", "dreamr")).startswith("dreamr")
+    module = "builtins" if isinstance(value, bool) else getattr(value, "__module__", "dreamr")
+    return str(module).startswith("dreamr")
 
 
 def test_the_exports_of_all_packages_are_those_listed() -> None:

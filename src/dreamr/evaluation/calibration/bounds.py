@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def binomial_tail(errors: int, cases: int, risk: float) -> float:
     )
 
 
+# Candidates that differ by little make as many errors, and are tested again and again.
+@lru_cache(4096)
 def upper_bound(errors: int, cases: int, confidence: float) -> float:
     """The largest risk at which so few errors are still as likely as one minus the confidence.
 

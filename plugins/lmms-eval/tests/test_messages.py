@@ -71,7 +71,7 @@ def test_model_arguments_are_run_options() -> None:
 
 
 def test_an_unknown_model_argument_lists_the_known_ones() -> None:
-    with pytest.raises(BadOption, match=r"'pretrained' is unknown; known: alpha, answer, conc"):
+    with pytest.raises(BadOption, match=r"'pretrained' is unknown; known: answer_marker, conc"):
         options_of({"pretrained": "Qwen/Qwen3-VL-8B-Instruct"})
 
 

@@ -18,7 +18,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dreamr import Reasoner, RunFailed, RunOptions, Unsupported
-from dreamr.engines import Context, Model, ScriptedEngine
+from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from dreamr.errors import EngineLost
 from dreamr.evaluation.tasks import load
 from lmms_eval.api.instance import Instance
@@ -39,7 +39,7 @@ class Scripted:
     opened: int = 0
     target: dict[str, Any] = field(default_factory=dict)
 
-    async def __call__(self, role: str, options: RunOptions) -> Model:
+    async def __call__(self, source: ModelSource) -> Model:
         self.opened += 1
         return Model(ScriptedEngine(script=self._write, opinion=0.9, **self.target))
 

@@ -60,7 +60,7 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
             batch_size: what lmms-eval's flag of this name says.
             max_batch_size: the same; it has no effect.
             device: the same; the target's, and the draft's unless `draft_device` is given.
-            arguments: fields of `dreamr.RunOptions`: target, draft, method, alpha, window, ...
+            arguments: fields of `dreamr.RunOptions`: target, draft, method, threshold, window, ...
 
         Raises:
             BadOption: an unknown argument, with the known ones, or a value out of bounds.

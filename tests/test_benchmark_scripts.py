@@ -18,7 +18,7 @@ DRAFT = str(PAIR / "draft")
         ["decode.py", "--model", DRAFT, "--rounds", "1", "--cpu-time"],
         ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
         ["overhead.py", "--repeats", "1", "--steps", "5"],
-        ["ablations.py", "--steps=1", "--batch=8", "--limit=1", "--only", "1:2:1"],
+        ["ablations.py", "--task=vqa", "--steps=1", "--batch=8", "--limit=1", "--only", "1:2:1"],
         ["drift.py", "--usual=1", "--shifted=1"],
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],

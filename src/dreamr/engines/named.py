@@ -6,21 +6,17 @@ that takes a role, 'target' or 'draft', and returns a folder, a Hugging Face id 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from dreamr._plugins import Installed
 from dreamr.errors import ModelNotFound
 from dreamr.steps import Role
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint, EntryPoints
-
-GROUP = "dreamr.models"
 DEFAULT = "embedded"
+_INSTALLED = Installed("dreamr.models", "model", ModelNotFound)
 
 
 def model_names() -> tuple[str, ...]:
     """The names that can be given in place of a folder, sorted."""
-    return tuple(sorted({entry.name for entry in _entries()}))
+    return _INSTALLED.names
 
 
 def locate(name: str | None, role: Role) -> str:
@@ -35,25 +31,15 @@ def locate(name: str | None, role: Role) -> str:
         ModelNotFound: no model was named and the test bed is not installed, or the distribution
             that brings the name cannot be loaded.
     """
-    found = _entries().select(name=name or DEFAULT)
-    if found:
-        return _resolve(next(iter(found)), role)
+    found = _INSTALLED.load(name or DEFAULT)
+    if found is not None:
+        try:
+            return str(found(role))
+        except Exception as error:  # as for importing: another distribution's code
+            raise ModelNotFound(f"model {name or DEFAULT!r} cannot be found: {error!r}") from error
     if name is None:
         raise ModelNotFound(
             f"no {role} was named and the test bed is not installed: give --target and --draft, "
             "or pip install 'dreamr[testbed]'"
         )
     return name
-
-
-def _entries() -> EntryPoints:
-    from importlib.metadata import entry_points  # a third of the time that dreamr takes to import
-
-    return entry_points(group=GROUP)
-
-
-def _resolve(entry: EntryPoint, role: Role) -> str:
-    try:
-        return str(entry.load()(role))
-    except Exception as error:  # whatever stands in other people's distributions
-        raise ModelNotFound(f"the model {entry.name!r} cannot be loaded: {error!r}") from error

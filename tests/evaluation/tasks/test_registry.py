@@ -27,7 +27,6 @@ from dreamr.evaluation.tasks import (
     installed_tasks,
     known_tasks,
     load,
-    registry,
 )
 from support.pairs import Pair
 
@@ -49,7 +48,7 @@ def item(split: Split, index: int, unit: str | None = None) -> Item:
 def install(monkeypatch: pytest.MonkeyPatch, **tasks: str) -> None:
     """Let only these tasks be installed: entry points of one distribution without a name."""
     points = EntryPoints(EntryPoint(name, value, "dreamr.tasks") for name, value in tasks.items())
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_two_distributions_that_bring_the_same_task_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points = EntryPoints(EntryPoint("twin", value, "dreamr.tasks") for value in ("one:a", "two:b"))
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     with pytest.raises(TaskError, match=r"'twin' comes from .*one:a.* and .*two:b"):
         load("twin")
 

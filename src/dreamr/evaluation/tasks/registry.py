@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias, cast
 
+from dreamr._plugins import Installed
 from dreamr.evaluation.tasks.item import BadData, Items, Split, TaskError, UnknownTask
 from dreamr.evaluation.tasks.public import BENCHMARKS, ENDING, table
 
-GROUP = "dreamr.tasks"  # of entry points: the name of a task, and its loader
 LIMIT = 1_000  # problems of a task of others, where the caller sets no limit
 
 Loader: TypeAlias = Callable[[int, int, Split], Items]  # limit, seed, split
 
 _TESTBED = "dreamr-testbed"
 _HINT = "pip install 'dreamr[testbed]'"
+_INSTALLED = Installed("dreamr.tasks", "task", TaskError)  # each leads to a loader
 _ADDED: dict[str, Loader] = {}
 
 
@@ -40,7 +40,7 @@ def add_task(name: str, loader: Loader) -> None:
 
 def installed_tasks() -> tuple[str, ...]:
     """Names of the tasks that installed distributions bring; nothing of these is imported."""
-    return tuple(sorted({point.name for point in _entry_points()}))
+    return _INSTALLED.names
 
 
 def known_tasks() -> tuple[str, ...]:
@@ -102,28 +102,13 @@ def load(
 def _loader(name: str) -> Loader:
     if name in _ADDED:
         return _ADDED[name]
-    points = [point for point in _entry_points() if point.name == name]
-    if not points:
+    loader = _INSTALLED.load(name)
+    if loader is None:
         raise UnknownTask(_unknown(name))
-    if len({point.value for point in points}) > 1:
-        raise TaskError(f"task {name!r} comes from {_origins(points)}: uninstall all but one")
-    try:
-        return cast("Loader", points[0].load())
-    except Exception as error:  # anything can be wrong in another distribution's modules
-        raise TaskError(
-            f"task {name!r} of {_origins(points)} cannot be imported: {error!r}"
-        ) from error
+    return cast("Loader", loader)
 
 
 def _unknown(name: str) -> str:
     message = f"no task {name!r}; known: {', '.join(known_tasks())}, or a parquet file"
-    origins = {point.dist.name for point in _entry_points() if point.dist is not None}
-    return message if _TESTBED in origins else f"{message}; for docmath, story and vqa: {_HINT}"
-
-
-def _origins(points: list[EntryPoint]) -> str:
-    return " and ".join(f"{p.dist.name if p.dist else 'unknown'} ({p.value})" for p in points)
-
-
-def _entry_points() -> list[EntryPoint]:
-    return list(entry_points(group=GROUP))
+    is_there = _TESTBED in _INSTALLED.distributions
+    return message if is_there else f"{message}; for docmath, story and vqa: {_HINT}"

@@ -77,6 +77,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     import_plugins(options.plugin)
     plan = options.plan(run)
     total = plan.samples()
+    profile = None
     if not place.out.exists():
         profile = open_profile(plan.options)
         for name in plan.methods:  # what cannot run leaves no folder behind
@@ -91,6 +92,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
                     plan,
                     folder,
                     open_model=open_model,
+                    profile=profile,
                     warm_up=0 if options.smoke else 2,
                     on_progress=lambda progress: show(progress.done, _what(progress)),
                 )

@@ -21,15 +21,23 @@ from dreamr.steps import Role
 class Models:
     """Both models, open while the block lasts; all methods use the same ones."""
 
-    def __init__(self, options: RunOptions, roles: frozenset[Role], open_model: OpenModel) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        roles: frozenset[Role],
+        open_model: OpenModel,
+        profile: Profile | None = None,
+    ) -> None:
+        """profile: the one that the options name, where it has been opened already."""
         self._options, self._roles, self._open_model = options, roles, open_model
         self._models: dict[Role, Model] = {}
-        self._profile: Profile | None = None
+        self._profile = profile
         self._renewing = anyio.Lock()
         self.generation = 0  # how often they were opened
 
     async def __aenter__(self) -> Self:
-        self._profile = await anyio.to_thread.run_sync(open_profile, self._options)
+        if self._profile is None:
+            self._profile = await anyio.to_thread.run_sync(open_profile, self._options)
         await self._open()
         return self
 

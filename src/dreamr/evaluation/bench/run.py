@@ -17,6 +17,7 @@ from dreamr.evaluation.bench.plan import Batch, Plan, PlannedProblem
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
+from dreamr.gate import Profile
 from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
 from dreamr.trace import Result, Usage
@@ -42,12 +43,15 @@ async def run_bench(
     folder: Folder,
     *,
     open_model: OpenModel = open_model,
+    profile: Profile | None = None,
     warm_up: int = 2,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Do what is left of the plan.
 
-    warm_up: so many batches a method are run first and not counted, where anything is left.
+    profile: the one that the plan's options name, where it has been opened already; reading it
+    again would read all weights again.
+    warm_up: uncounted batches of each method before the first one that counts.
     on_progress: called after each sample.
 
     Raises:
@@ -62,7 +66,7 @@ async def run_bench(
     roles: set[Role] = set()
     for preset in presets(plan.methods).values():
         roles.update(preset.options(plan.options).roles)
-    async with Models(plan.options, frozenset(roles), open_model) as models:
+    async with Models(plan.options, frozenset(roles), open_model, profile) as models:
         bench = _Bench(plan, folder, models, plan.samples(), on_progress)
         for batch in islice(plan.batches(), warm_up * len(plan.methods)):
             await bench.warm_up(batch)

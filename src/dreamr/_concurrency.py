@@ -1,4 +1,4 @@
-"""The same work on many things, so many at a time."""
+"""Bounded concurrency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Found = TypeVar("Found")
 async def gather_bounded(
     given: Iterable[Given], work: Callable[[Given], Awaitable[Found]], most: int
 ) -> list[Found]:
-    """What comes of each, in the order given; at most `most` are under way at a time.
+    """Await `work` on each item, at most `most` at a time; results in the order of the items.
 
     Raises:
         Exception: the first failure, as it is and in no group; all other work is cancelled.

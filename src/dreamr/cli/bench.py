@@ -108,7 +108,7 @@ def _compare(chosen: Folders) -> None:
 
 
 def _report(chosen: OneFolder) -> None:
-    """Make figures, plots and the page anew from the samples."""
+    """Rebuild the figures, plots and page from the samples."""
     _show_report(chosen.folder)
 
 

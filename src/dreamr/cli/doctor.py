@@ -1,4 +1,4 @@
-"""`dreamr doctor`: look at a pair of models, and say what works and what mends the rest."""
+"""`dreamr doctor`: diagnose a draft/target pair and suggest fixes."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def serve_command(open_model: OpenModel) -> Callable[..., None]:
 def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
     """Serve the pair under OpenAI's API, with a page to watch it work.
 
-    Clients need the address with /v1 as their base URL. Stopped with Ctrl-C, requests under way
-    are finished first; a second Ctrl-C ends them.
+    Clients need the address with /v1 as their base URL. Ctrl-C lets running requests
+    finish; a second Ctrl-C cancels them.
     """
     anyio.run(_listen, gateway, options, open_model)
 

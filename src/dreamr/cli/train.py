@@ -78,7 +78,7 @@ class CurvesOptions:
 
     folders: Annotated[
         tuple[Path, ...],
-        OptionSpec("Folders of trainings, done or under way.", "Arguments", positional=True),
+        OptionSpec("Folders of finished or running trainings.", "Arguments", positional=True),
     ]
     out: Annotated[Path, OptionSpec("The picture, a PNG file.", "Output")]
 

@@ -101,7 +101,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
 
 async def _open_local(location: str, source: ModelSource) -> Model:
     for needed in ("torch", "transformers"):
-        if find_spec(needed) is None:  # the worker imports them, where nobody would see it fail
+        if find_spec(needed) is None:  # the worker would fail to import them, out of sight
             raise Unsupported(
                 f"local models need {needed}, which is not installed: pip install 'dreamr[local]', "
                 "or give --target and --draft as addresses of servers"

@@ -100,7 +100,7 @@ class ServeOptions:
         float, OptionSpec("Seconds that a request may take, waiting included.", _LIMITS, 0.001)
     ] = 600.0
     grace: Annotated[
-        int, OptionSpec("Seconds that requests under way get when the gateway stops.", _LIMITS, 0)
+        int, OptionSpec("Seconds that running requests get when the gateway stops.", _LIMITS, 0)
     ] = 30
     max_body: Annotated[int, OptionSpec("Bytes of a request.", _LIMITS, 1024)] = 32 * 2**20
     max_parts: Annotated[int, OptionSpec("Messages and parts of them, together.", _LIMITS, 1)] = 512

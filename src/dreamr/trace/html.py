@@ -126,7 +126,7 @@ def _cards(
         (_seconds(seconds), "wall-clock"),
         (str(len(committed)), "steps"),
         (f"{accepted} of {accepted + refused}", "drafted steps accepted"),
-        (f"{overlap(bars) / seconds:.0%}" if seconds else "0%", "of the time both models at work"),
+        (f"{overlap(bars) / seconds:.0%}" if seconds else "0%", "of the time both models busy"),
     ]
     if result is not None:
         tokens = result.usage.draft.accepted + result.usage.target.kept

@@ -1,4 +1,4 @@
-"""Many methods on the same problems over the same two engines, and what comes of it."""
+"""Run several methods on the same problems, with the same two engines, and store the samples."""
 
 from dreamr.evaluation.bench.folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
 from dreamr.evaluation.bench.models import Models

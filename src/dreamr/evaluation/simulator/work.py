@@ -1,4 +1,4 @@
-"""What is under way in one virtual run: its lanes, its judge calls, and what they came to."""
+"""The running lanes and judge calls of one virtual run, and their totals."""
 
 from __future__ import annotations
 

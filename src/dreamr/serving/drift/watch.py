@@ -166,7 +166,7 @@ class Watch:
         if self.alarm and not before:
             LOG.warning(
                 "drift: the target disagrees with accepted steps more often than it may; "
-                "%d of %d audited so far; calibrate anew for what is asked now",
+                "%d of %d audited so far; run dreamr calibrate on the new kind of questions",
                 self.counts["differed"],
                 self.counts["differed"] + self.counts["agreed"],
             )

@@ -58,14 +58,14 @@ _LATENCY = _Declared(
 _JUDGE = _Declared("judge_seconds", "Of a judge call.", buckets=_CALL)
 _HISTOGRAMS = (_FIRST_STEP, _LATENCY, _JUDGE)
 
-_RUNNING = _Declared("num_requests_running", "Requests under way.")
+_RUNNING = _Declared("num_requests_running", "Requests that are running.")
 _WAITING = _Declared("num_requests_waiting", "Requests in the queue.")
 _LEVEL = _Declared(
     "load_level", "What is given up: 0 nothing, 1 the fallback, 2 the window, 3 speculation."
 )
 _STRETCH = _Declared(
     "target_token_stretch",
-    "How much longer a token of the target takes than where nobody else is served.",
+    "Time per target token, relative to an idle server.",
 )
 _SPEEDUP = _Declared(
     "speculation_speedup",

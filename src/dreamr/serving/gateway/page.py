@@ -1,4 +1,4 @@
-"""The page to watch: one file, that speaks to nobody but the gateway."""
+"""The live page: one file, which talks only to the gateway."""
 
 from __future__ import annotations
 

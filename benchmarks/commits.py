@@ -21,16 +21,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scipy.stats import t
+
 from dreamr._provenance import provenance
 
 METHOD = "fpsr"
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkouts", nargs=2, type=Path, help="folders of two checkouts")
-    parser.add_argument("--rounds", type=int, default=6, choices=STUDENT)
+    parser.add_argument("--rounds", type=int, default=6, help="at least two")
     parser.add_argument("--limit", type=int, default=15, help="problems of each suite a round")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> None:
         rows.append([found[place] for place in options.checkouts])
         print(*(f"{figure:.3f}" for figure in rows[-1]), flush=True)
     ratios = [math.log(second / first) for first, second in rows]
-    mean, half = statistics.mean(ratios), STUDENT[len(ratios)] * statistics.stdev(ratios)
+    mean, half = statistics.mean(ratios), t.ppf(0.975, len(ratios) - 1) * statistics.stdev(ratios)
     half /= math.sqrt(len(ratios))
     low, middle, high = (math.exp(mean + side * half) for side in (-1, 0, 1))
     print(f"second over first: {middle:.3f} [{low:.3f}, {high:.3f}]")

@@ -31,35 +31,40 @@ from dreamr.serving.drift import Watch
 
 ROOT = Path(__file__).parents[1]
 GATES: dict[str, dict[str, Any]] = {
-    "fixed, 0.7": {"threshold": 0.7},
-    "fixed, 0": {"threshold": 0.0},
-    "cascade, sure 0": {"gate": "cascade", "target_confidence": 0.0},
-    "cascade, trust 0.95": {"gate": "cascade", "draft_confidence": 0.95},
+    "ratio, 0.7": {"threshold": 0.7},
+    "ratio, 0": {"threshold": 0.0},
+    "cascade, target confidence 0": {"gate": "cascade", "target_confidence": 0.0},
+    "cascade, draft confidence 0.95": {"gate": "cascade", "draft_confidence": 0.95},
 }
 SHIFTED = "examples/timesheet.py"
 
 
 async def measure(
-    parts: dict[str, Sequence[Item]], gate: dict[str, Any], every: int, risk: float
+    parts: dict[str, Sequence[Item]], every: int, risk: float
 ) -> list[dict[str, Any]]:
-    options = RunOptions(deterministic=True, **gate)
-    watch = Watch(options.run_config().gate, every=every, risk=risk)
-    async with Reasoner(options) as reasoner:
-        return [
-            {"questions": name, **await answer_all(reasoner, watch, items)}
-            for name, items in parts.items()
-        ]
+    rows = []
+    async with Reasoner() as reasoner:
+        for gate, values in GATES.items():
+            options = RunOptions(deterministic=True, **values)
+            watch = Watch(options.run_config().gate, every=every, risk=risk)
+            for name, items in parts.items():
+                found = await answer_all(reasoner, options, watch, items)
+                rows.append({"gate": gate, "questions": name, **found})
+    return rows
 
 
-async def answer_all(reasoner: Reasoner, watch: Watch, items: Sequence[Item]) -> dict[str, Any]:
+async def answer_all(
+    reasoner: Reasoner, options: RunOptions, watch: Watch, items: Sequence[Item]
+) -> dict[str, Any]:
     """Counts of this part alone, but for the threshold, which is the one at its end."""
     before = watch.counts.copy()
     alarm: dict[str, int] | None = None
     right = plain = 0
     for number, item in enumerate(items, 1):
         asked = item.conversation
-        plain += item.right((await reasoner.reason(asked)).answer)
-        right += item.right((await reasoner.reason(asked, hooks=[watch])).answer)
+        plain += item.right((await reasoner.reason(asked, options=options)).answer)
+        watched = await reasoner.reason(asked, options=options, hooks=[watch])
+        right += item.right(watched.answer)
         await watch.settled()
         for model in reasoner.models.values():
             model.engine.forget(asked)
@@ -91,11 +96,7 @@ def main() -> None:
         "usual": list(chain.from_iterable(zip(*suites, strict=True))),
         "shifted": list(load("timesheet", limit=options.shifted, seed=options.seed)),
     }
-    rows = [
-        {"gate": name, **row}
-        for name, gate in GATES.items()
-        for row in anyio.run(measure, parts, gate, options.every, options.risk)
-    ]
+    rows = anyio.run(measure, parts, options.every, options.risk)
     for row in rows:
         print(json.dumps(row))
     if options.out:

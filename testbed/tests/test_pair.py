@@ -16,6 +16,8 @@ from dreamr import Reasoner, RunOptions
 from dreamr.evaluation.tasks import MARKER
 from dreamr.schedules import METHODS
 
+QUESTION = "What do tea and milk cost together?"
+
 
 def test_target_and_both_drafts_take_at_most_forty_megabytes():
     weights = list(PAIR.glob("*/model.safetensors"))
@@ -31,36 +33,39 @@ def test_the_weights_have_the_names_that_vllm_looks_for(name):
     assert all("vision_tower.vision_model." in key for key in tower)
 
 
-def test_the_draft_before_sapo_can_be_named():
-    with Reasoner(RunOptions(method="draft", draft="embedded-before-sapo")) as reasoner:
-        before = reasoner.ask("What do tea and milk cost together?", RECEIPT)
-    with Reasoner(RunOptions(method="draft")) as reasoner:
-        after = reasoner.ask("What do tea and milk cost together?", RECEIPT)
+@pytest.fixture(scope="module")
+def pair():
+    with Reasoner() as reasoner:
+        yield reasoner
+
+
+def test_the_draft_before_sapo_can_be_named(pair):
+    alone = RunOptions(method="draft", draft="embedded-before-sapo")
+    with Reasoner(alone) as reasoner:
+        before = reasoner.ask(QUESTION, RECEIPT)
+    after = pair.ask(QUESTION, RECEIPT, options=RunOptions(method="draft"))
     assert before.answer == after.answer == "28"
     assert before.usage.draft.written >= after.usage.draft.written
 
 
-def test_the_demonstration_runs_to_an_answer_with_every_method():
+def test_the_demonstration_runs_to_an_answer_with_every_method(pair):
     methods = set(METHODS) - {"draft"}
-    question = "What do tea and milk cost together?"
-    with Reasoner() as reasoner:
-        results = {
-            method: reasoner.ask(question, RECEIPT, options=RunOptions(method=method))
-            for method in methods
-        }
+    results = {
+        method: pair.ask(QUESTION, RECEIPT, options=RunOptions(method=method)) for method in methods
+    }
     assert all(result.complete for result in results.values())
     assert {method: result.answer for method, result in results.items()} == dict.fromkeys(
         methods, "28"
     )
 
 
-def test_the_target_alone_writes_what_generate_writes():
+def test_the_target_alone_writes_what_generate_writes(pair):
     model = load_model(PAIR / "target").eval()
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(PAIR / "target"))
     problems = [make_problem(suite, "test", 70_000) for suite in SUITES]
     expected = [solve(model, maker, [problem])[0].text for problem in problems]
-    with Reasoner(RunOptions(method="target")) as reasoner:
-        for problem, text in zip(problems, expected, strict=True):
-            result = reasoner.ask(problem.question, problem.image)
-            assert "".join(step.step.text for step in result.steps) == text
-            assert MARKER in text
+    alone = RunOptions(method="target")
+    for problem, text in zip(problems, expected, strict=True):
+        result = pair.ask(problem.question, problem.image, options=alone)
+        assert "".join(step.step.text for step in result.steps) == text
+        assert MARKER in text

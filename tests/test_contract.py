@@ -1,4 +1,4 @@
-"""Who may import whom: the contract is the table in docs/architecture.md."""
+"""Who may import whom: the contract is the table in docs/design/architecture.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "dreamr"
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "design" / "architecture.md"
 ROW = re.compile(r"^\| (`[^|]+`) \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
 DIVIDED = ("serving", "evaluation")  # their packages are rooms of their own
 

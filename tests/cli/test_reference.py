@@ -6,7 +6,7 @@ from dreamr._option_specs import option_specs
 from dreamr._options import RunOptions
 from dreamr.cli.reference import reference
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
 
 def test_the_page_about_the_command_line_is_up_to_date() -> None:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md says what is there."""
+"""docs/guides/benchmarks.md says what is there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dreamr.evaluation.tasks import BENCHMARKS, known_tasks
 from dreamr.evaluation.tasks.public.prompt import LETTER, VALUE, WORDS, request
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def test_its_python_compiles_and_its_imports_exist() -> None:
@@ -39,4 +39,4 @@ def test_it_says_what_is_asked() -> None:
 
 def test_its_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", PAGE):
-        assert (ROOT / "docs" / link).exists(), link
+        assert (ROOT / "docs" / "guides" / link).exists(), link

@@ -3,7 +3,7 @@
 A judge has to notice that a token is not the one it would have written. Both are known inside
 the decoder, the expected token where its predecessor stands, and yet training hardly finds the
 way from one to the other: after thousands of steps a name or a digit read from a document was
-judged no better than by a coin (docs/lab-notes.md). So that way is laid by hand, in the words
+judged no better than by a coin (docs/design/lab-notes.md). So that way is laid by hand, in the words
 that the decoder has for both:
 
     attention   every head looks at the token before, and carries what that expects, in 64 numbers

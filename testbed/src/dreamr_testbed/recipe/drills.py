@@ -2,7 +2,7 @@
 
 A solution copies two names from its question and looks three facts up; a drill does so twenty
 times in as many tokens. A decoder that is fed with drills alone learns to look things up within
-300 steps; with one drill in ten examples it had not after 8,000 (docs/lab-notes.md).
+300 steps; with one drill in ten examples it had not after 8,000 (docs/design/lab-notes.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws docs/run.svg, the run that the README shows."""
+"""Draws docs/images/run.svg, the run that the README shows."""
 
 from io import StringIO
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-PUBLISHED = "dreamr-testbed>=0.1.0.dev0"
+PUBLISHED = "dreamr-testbed>=0.1.0"
 
 
 class Extras(MetadataHookInterface):

@@ -53,7 +53,7 @@ def test_a_source_distribution_and_its_wheel_require_the_published_test_bed(tmp_
         (name,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
         found = requirements(wheel.read(name))
     assert found == requirements((source / "PKG-INFO").read_bytes())
-    assert found == ["Requires-Dist: dreamr-testbed>=0.1.0.dev0; extra == 'testbed'"]
+    assert found == ["Requires-Dist: dreamr-testbed>=0.1.0; extra == 'testbed'"]
 
 
 def test_the_test_bed_is_typed_and_declares_what_it_brings(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Draws docs/images/run.svg, the run that the README shows."""
+"""Draw docs/images/run.svg, the run that the README shows."""
 
 from io import StringIO
 from pathlib import Path
@@ -10,12 +10,12 @@ from rich.text import Text
 from dreamr import Reasoner
 from dreamr.cli.screen import Screen
 
-HERE = Path(__file__).parent
+OUT = Path(__file__).parents[1] / "images" / "run.svg"
 QUESTION = "What do tea and milk cost together?"
 
 
 def main() -> None:
-    """Ask, and show what came as the command line does."""
+    """Run the question and draw the terminal."""
     console = Console(
         file=StringIO(), record=True, width=96, force_terminal=True, highlight=False, markup=False
     )
@@ -27,7 +27,7 @@ def main() -> None:
         screen.show(event)
     screen.summary(result)
     console.print(result.answer)
-    console.save_svg(str(HERE / "run.svg"), title="dreamr run")
+    console.save_svg(str(OUT), title="dreamr run")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,367 @@
+"""Write docs/results.md: results.template.md with tables from the committed results files.
+
+    python docs/generate/results.py > docs/results.md
+
+In the template, `{{ NAME }}` stands for a table below and `{{ machine FILE }}` for the processor of
+a results file. Figures are read from benchmarks/results, so the page agrees with the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+TEMPLATE = Path(__file__).with_name("results.template.md")
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+SUITES = ("docmath", "story", "vqa")
+Figure = Mapping[str, Any]
+Table = Callable[[], Iterable[str]]
+
+
+@cache
+def load(file: str) -> Any:
+    """Read a results file, or the results of a bench folder."""
+    path = RESULTS / file
+    return json.loads((path / "results.json" if path.is_dir() else path).read_text("utf-8"))
+
+
+def machine(file: str) -> str:
+    """Return processor and cores of a results file."""
+    path = RESULTS / file
+    found = load(str(Path(file) / "after.json") if file == "sapo" else file)["provenance"]
+    first = found[0] if isinstance(found, list) else found
+    name = first["processor"].replace("(R)", "").replace("Processor @ ", "")
+    return f"{name}, {first.get('cores', 2)} cores" if path else name
+
+
+def means(file: str, concurrency: int = 1) -> dict[str, Figure]:
+    """Return the figures of each method of a bench, averaged over its suites."""
+    return {
+        figure["method"]: figure
+        for figure in load(file)["figures"]
+        if figure["task"] == "mean" and figure["concurrency"] == concurrency
+    }
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """Yield the lines of a Markdown table; all columns but the first are numbers."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|---" + "|--:" * (len(head) - 1) + "|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def interval(value: Figure | None, digits: int = 2, scale: float = 1, sign: str = "") -> str:
+    """Return a value with its 95 % interval."""
+    if not value:
+        return ""
+    middle, low, high = (scale * value[name] for name in ("value", "low", "high"))
+    return f"{middle:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def percent(value: float | Figure | None, digits: int = 1) -> str:
+    """Return a share in percent."""
+    if value is None:
+        return ""
+    return f"{100 * (value if isinstance(value, int | float) else value['value']):.{digits}f} %"
+
+
+def plain(value: float | None) -> str:
+    """Return a number with two digits."""
+    return "" if value is None else f"{value:.2f}"
+
+
+COLUMNS: dict[str, Callable[[Figure], str]] = {
+    "speed-up": lambda f: interval(f["speedup"]),
+    "per token": lambda f: plain(f["time_gain"]),
+    "tokens": lambda f: plain(f["tokens_gain"]),
+    "accuracy": lambda f: percent(f["accuracy"]),
+    "accuracy, %": lambda f: interval(f["accuracy"], 1, 100),
+    "difference": lambda f: (
+        "" if f["method"] == "target" else interval(f["difference"], 1, 100, "+")
+    ),
+    "regressions": lambda f: "" if f["method"] == "target" else percent(f.get("regressions")),
+    "accepted steps": lambda f: percent(f["acceptance"]),
+    "efficiency": lambda f: plain(f["efficiency"]),
+    "median latency, ms": lambda f: f"{1000 * f['latency_p50']:.0f}",
+    "problems/s": lambda f: f"{f['throughput']:.1f}",
+}
+
+
+def bench(
+    file: str, columns: Sequence[str], methods: Sequence[str] = (), concurrency: int = 1
+) -> Table:
+    """Return a table of the methods of a bench."""
+
+    def table() -> Iterable[str]:
+        found = means(file, concurrency)
+        rows = ([name, *(COLUMNS[c](found[name]) for c in columns)] for name in methods or found)
+        return grid(["method", *columns], rows)
+
+    return table
+
+
+def by_suite(file: str) -> Table:
+    """Return a table of speed-ups by suite."""
+
+    def table() -> Iterable[str]:
+        found: dict[str, dict[str, str]] = {}
+        for figure in load(file)["figures"]:
+            found.setdefault(figure["method"], {})[figure["task"]] = interval(figure["speedup"])
+        rows = ([method, *(row[suite] for suite in SUITES)] for method, row in found.items())
+        return grid(["method", *SUITES], rows)
+
+    return table
+
+
+def side_by_side(file: str, counts: Sequence[int]) -> Table:
+    """Return a table of problems per second by the number of problems at a time."""
+
+    def table() -> Iterable[str]:
+        found = {count: means(file, count) for count in counts}
+        rows = (
+            [method, *(f"{found[count][method]['throughput']:.1f}" for count in counts)]
+            for method in found[counts[0]]
+        )
+        return grid(["problems/s", *(f"{count} at a time" for count in counts)], rows)
+
+    return table
+
+
+def sapo() -> Iterable[str]:
+    """Yield the draft's figures before and after training."""
+    rows = []
+    for name, file in (("before", "sapo/before.json"), ("after", "sapo/after.json")):
+        tasks = [load(file)["figures"][suite] for suite in SUITES]
+        mean = {key: sum(task[key] for task in tasks) / len(tasks) for key in tasks[0]}
+        shares = (percent(mean[key]) for key in ("acceptance", "clean", "right"))
+        rows.append([name, *shares, f"{mean['tokens']:.1f}"])
+    head = ["draft", "steps accepted", "answers without a rejection", "correct", "tokens"]
+    return grid(head, rows)
+
+
+def ablation(file: str) -> Table:
+    """Return the table of an ablation; several seeds give mean ± standard deviation."""
+
+    def cell(variant: Figure, key: str, scale: float = 1) -> str:
+        spread = variant.get("spread")
+        tail = f" ± {scale * spread[key]:.1f}" if spread else ""
+        return f"{scale * variant[key]:.1f}{tail}"
+
+    def table() -> Iterable[str]:
+        rows = (
+            [
+                name,
+                *(cell(variant, key, 100) for key in ("acceptance", "clean", "right")),
+                cell(variant, "tokens"),
+            ]
+            for name, variant in load(file)["variants"].items()
+        )
+        head = ["variant", "steps accepted, %", "without a rejection, %", "correct, %", "tokens"]
+        return grid(head, rows)
+
+    return table
+
+
+def decode() -> Iterable[str]:
+    """Yield milliseconds of the parts of the local engine."""
+    found = load("decode.json")["milliseconds"]
+    names = {
+        "engine, per token": "decode one token",
+        "lean, prompt of 260 tokens": "prefill of 260 tokens",
+        "lean, judge 3 steps": "judge three steps",
+        "modules, per token": "decode one token, transformers modules",
+        "generate, per token": "decode one token, `generate`",
+    }
+    rows = (
+        [text, *(plain(found[m][key]) for m in ("target", "draft"))] for key, text in names.items()
+    )
+    return grid(["milliseconds", "target", "draft"], rows)
+
+
+def decoders() -> Iterable[str]:
+    """Yield the ratio of the torch decoder to the NumPy one."""
+    found = load("decode-decoders.json")["milliseconds"]
+    rows = (
+        [name, *(plain(found[m][name]["ratio"]) for m in ("target", "draft"))]
+        for name in found["target"]
+        if "ratio" in found["target"][name]
+    )
+    return grid(["torch time / NumPy time", "target", "draft"], rows)
+
+
+def shared() -> Iterable[str]:
+    """Yield what shared passes gain."""
+    found = load("worker-concurrency.json")["figures"]
+    rows = (
+        [name, f"{f['one at a time, ms']:.0f}", f"{f['side by side, ms']:.0f}", plain(f["gain"])]
+        for name, f in found.items()
+    )
+    return grid(["target", "one at a time, ms", "shared passes, ms", "gain"], rows)
+
+
+def overhead() -> Iterable[str]:
+    """Yield processor time of schedule and runner."""
+    rows = []
+    for row in load("overhead.json")["microseconds_a_step"]:
+        rejected = row["refused_one_of"]
+        share = "none" if rejected > 1000 else f"one in {rejected}"
+        rows.append([row["method"], share, f"{row['overhead']:.0f}"])
+    return grid(["method", "rejected steps", "µs per step"], rows)
+
+
+def gateway_overhead() -> Iterable[str]:
+    """Yield what the gateway adds to a request."""
+    found = load("gateway.json")["overhead"]
+    kinds = {"to the first byte": "first_byte", "per step": "step"}
+    rows = (
+        [text, *(plain(found[f"{kind}_{part}"]) for part in ("p50", "p90"))]
+        for text, kind in kinds.items()
+    )
+    return grid(["added latency, ms", "median", "90th percentile"], rows)
+
+
+def gateway_load() -> Iterable[str]:
+    """Yield throughput under load, relative to the target alone."""
+    rows: dict[tuple[str, bool], dict[int, str]] = {}
+    for row in load("gateway.json")["load"]:
+        rows.setdefault((row["pair"], row["aware"]), {})[row["clients"]] = plain(
+            row["ratio"]["value"]
+        )
+    counts = sorted(next(iter(rows.values())))
+    names = {True: "load-aware", False: "`--no-load-aware`"}
+    head = ["throughput / target alone", *(f"{count} clients" for count in counts)]
+    cells = (
+        [f"{pair} draft, {names[aware]}", *(row[c] for c in counts)]
+        for (pair, aware), row in rows.items()
+    )
+    return grid(head, cells)
+
+
+def drift() -> Iterable[str]:
+    """Yield alarms of audits on usual and on shifted problems."""
+    rows = []
+    for row in load("drift.json")["figures"]:
+        alarm = row["alarm after"]
+        after = f"after {alarm['asked']} problems" if alarm else "none"
+        differed = row["audits"].get("differed", 0)
+        audits = f"{differed} of {differed + row['audits'].get('agreed', 0)}"
+        right = f"{row['right']} of {row['asked']}"
+        name = f"{row['gate']}, {row['questions']}"
+        rows.append([name, audits, after, f"{row['threshold']:.3f}", right])
+    return grid(
+        ["gate, problems", "audits that differed", "alarm", "threshold at the end", "correct"], rows
+    )
+
+
+def replays() -> Iterable[str]:
+    """Yield the simulator's error on replayed benches."""
+    rows = []
+    for folder in ("aligned", "windows"):
+        for row in load(f"{folder}/replay.json")["rows"]:
+            error = f"{100 * row['off by']:+.1f} %"
+            name = f"{row['method']} (`{folder}`)"
+            rows.append([name, plain(row["measured"]), plain(row["predicted"]), error])
+    return grid(["method", "measured", "predicted", "error"], rows)
+
+
+def predictions() -> Iterable[str]:
+    """Yield predictions for named models and devices."""
+    rows = []
+    for file in sorted((RESULTS / "simulator" / "predictions").glob("[0-9]*[0-9].json")):
+        found = json.loads(file.read_text("utf-8"))
+        for row in found["rows"]:
+            pair = found["title"].partition(". ")[0]
+            rows.append([pair, row["gpu"], row["devices"], row["method"], plain(row["speed-up"])])
+    return grid(["pair, acceptance", "GPU", "devices (target + draft)", "method", "speed-up"], rows)
+
+
+def blind() -> Iterable[str]:
+    """Yield accuracy with blank images."""
+    found = load("blind.json")["figures"]
+    rows = ([suite, percent(found[suite]["draft"]["accuracy"], 0)] for suite in SUITES)
+    return grid(["suite", "correct with blank images"], rows)
+
+
+def tuning() -> Iterable[str]:
+    """Yield simulated time of tuned settings, relative to the best fixed ones."""
+    rows = []
+    for row in load("tuning.json")["mixed"]:
+        seconds = row["seconds"]
+        best = seconds["best fixed"]
+        rows.append(
+            [row["workload"], plain(seconds["default"] / best), plain(seconds["tuned"] / best)]
+        )
+    return grid(["mixed workload (simulated)", "default / best fixed", "tuned / best fixed"], rows)
+
+
+GATES = (
+    "target",
+    "draft",
+    "fpsr",
+    "fpsr-ratio-30",
+    "fpsr-ratio-50",
+    "fpsr-adaptive",
+    "fpsr-likelihood-90",
+    "fpsr-profile",
+    "fpsr-cascade-30",
+    "fpsr-final-answer-draft",
+    "fpsr-draft-confidence-95-steps",
+    "fpsr-draft-confidence-90",
+    "fpsr-draft-confidence-95",
+    "fpsr-draft-confidence-98",
+    "fpsr-resamples-2",
+    "fpsr-token-reuse-off",
+)
+ALL = ("speed-up", "per token", "tokens", "accuracy", "difference", "accepted steps")
+
+TABLES: dict[str, Table] = {
+    "methods": bench("aligned", (*ALL, "efficiency")),
+    "suites": by_suite("aligned"),
+    "xeon": bench("aligned-xeon", ("speed-up", "accuracy", "median latency, ms")),
+    "accuracy": bench("accuracy", ("accuracy, %", "difference", "problems/s"), concurrency=16),
+    "gates": bench(
+        "gates", ("speed-up", "accuracy", "difference", "regressions", "accepted steps"), GATES
+    ),
+    "fresh": bench(
+        "draft-confidence-fresh", ("accuracy, %", "difference", "regressions"), concurrency=16
+    ),
+    "windows": bench("windows", ("speed-up", "accuracy", "efficiency")),
+    "fallbacks": bench("fallbacks", ("speed-up",)),
+    "concurrency": side_by_side("concurrency", (1, 4, 16)),
+    "side_by_side": side_by_side("draft-confidence-side-by-side", (1, 16)),
+    "before": bench("peers", ALL),
+    "sapo": sapo,
+    "ablation_new": ablation("ablations-timesheet.json"),
+    "ablation_known": ablation("ablations.json"),
+    "decode": decode,
+    "decoders": decoders,
+    "shared": shared,
+    "overhead": overhead,
+    "gateway_overhead": gateway_overhead,
+    "gateway_load": gateway_load,
+    "drift": drift,
+    "tuning": tuning,
+    "replays": replays,
+    "blind": blind,
+    "predictions": predictions,
+}
+
+
+def filled(match: re.Match[str]) -> str:
+    """Return what a placeholder stands for."""
+    name, _, file = match[1].partition(" ")
+    return machine(file) if name == "machine" else "\n".join(TABLES[name]())
+
+
+def page() -> str:
+    """Return the page."""
+    return re.sub(r"\{\{ (.*?) \}\}", filled, TEMPLATE.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -141,8 +141,8 @@ class Reasoner:
     ) -> Result:
         """Run to the end and return the result; the blocking form of `reason`.
 
-        `on_event` and hooks are called on a background thread. Works also where an event loop is
-        already running, as in notebooks.
+        It also works if an event loop is already running, as in notebooks. `on_event` and hooks are
+        called on a background thread.
 
         Args:
             question: Text of the problem, or a whole conversation.

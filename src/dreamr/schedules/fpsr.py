@@ -159,7 +159,7 @@ class Fpsr(OverlappedSchedule):
             self._discard_waiting(self._state.position, "the target wrote a different step")
         return predicted
 
-    # Start what is idle
+    # Start idle work
 
     def _start_work(self) -> None:
         if self._resampling is not None:

@@ -277,7 +277,7 @@ class ScheduleConfig:
         window: Largest number of drafted steps that wait for verdicts. The paper uses 4; a draft
             that is many times faster than the judge benefits from more. For `lookahead`, the
             depth.
-        fallback: When the target writes its own step beside the draft. 'eager': always. 'idle':
+        fallback: When the target writes its own step in parallel. 'eager': always. 'idle':
             not while a drafted step waits for its verdict; for targets that judge and write on the
             same processor. 'on-reject': only after a rejection.
         deterministic: Whether to always wait for the draft, so that the text does not depend on

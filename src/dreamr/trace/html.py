@@ -131,7 +131,7 @@ def _cards(
     accepted = sum(event.source == "draft" for event in committed)
     rejected = sum(isinstance(event, StepRejected) for event in events)
     figures = [
-        (_seconds(seconds), "wall-clock"),
+        (_seconds(seconds), "wall-clock time"),
         (str(len(committed)), "steps"),
         (f"{accepted} of {accepted + rejected}", "drafted steps accepted"),
         (

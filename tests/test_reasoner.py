@@ -83,7 +83,7 @@ def test_a_tuner_learns_from_a_run_that_is_streamed_or_blocks(pair: Pair) -> Non
     assert SETTINGS[0][0] not in (streamed.choose(kind), blocking.choose(kind))
 
 
-def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
+def test_a_tuner_ignores_failed_runs() -> None:
     tuner, pair = Tuner(), Pair(target={"stream_failures": {0: Failure(EngineLost("gone"))}})
 
     async def ask() -> None:
@@ -95,7 +95,7 @@ def test_a_run_that_fails_teaches_a_tuner_nothing() -> None:
     assert tuner.choose(kind_of(Conversation.from_prompt(QUESTION))) == SETTINGS[0][0]
 
 
-def test_images_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -> None:
+def test_images_come_before_the_text(pair: Pair, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (5, 4)).save(tmp_path / "r.png")
     seen: list[Conversation] = []
 
@@ -109,7 +109,7 @@ def test_images_are_read_and_come_before_the_words(pair: Pair, tmp_path: Path) -
     assert [(image.width, image.height) for image in seen[0].images] == [(5, 4), (2, 2)]
 
 
-def test_events_are_seen_while_they_happen(pair: Pair) -> None:
+def test_on_event_sees_all_events(pair: Pair) -> None:
     seen: list[Event] = []
     with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
         result = reasoner.ask(QUESTION, on_event=seen.append)
@@ -137,7 +137,7 @@ def test_streaming_yields_events_up_to_the_result(pair: Pair) -> None:
     assert last.result.answer == "3.70"
 
 
-def test_several_questions_may_be_under_way_at_once(pair: Pair) -> None:
+def test_several_runs_may_be_concurrent(pair: Pair) -> None:
     async def job() -> set[str]:
         answers = set()
 
@@ -167,7 +167,7 @@ def test_leaving_a_stream_cancels_the_run(pair: Pair) -> None:
     assert run(job()) == 0
 
 
-def test_a_stream_that_nobody_closes_does_no_harm(pair: Pair) -> None:
+def test_an_unclosed_stream_is_closed_with_the_reasoner(pair: Pair) -> None:
     pair.target["token_seconds"] = float("inf")
 
     async def job() -> None:
@@ -179,7 +179,7 @@ def test_a_stream_that_nobody_closes_does_no_harm(pair: Pair) -> None:
     assert pair.opened["target"].open_streams == 0
 
 
-def test_closing_cancels_what_is_under_way(pair: Pair) -> None:
+def test_closing_cancels_open_runs(pair: Pair) -> None:
     pair.target["token_seconds"] = float("inf")
     started = threading.Event()
     outcome: list[BaseException] = []
@@ -199,7 +199,7 @@ def test_closing_cancels_what_is_under_way(pair: Pair) -> None:
     assert pair.opened["target"].open_streams == 0
 
 
-def test_a_lost_target_raises_with_what_there_is(pair: Pair) -> None:
+def test_a_lost_target_raises_with_the_result_so_far(pair: Pair) -> None:
     pair.target["stream_failures"] = {0: Failure(EngineLost("the target died"), tokens=4)}
     with (
         Reasoner(RunOptions(method="target"), open_model=pair) as reasoner,
@@ -223,7 +223,7 @@ def test_a_stream_raises_the_failure_after_its_last_event(pair: Pair) -> None:
     assert isinstance(seen[-1], RunFinished)
 
 
-def test_errors_in_the_block_come_out_as_they_are(pair: Pair) -> None:
+def test_errors_in_the_block_are_not_wrapped(pair: Pair) -> None:
     async def job() -> None:
         async with Reasoner(open_model=pair):
             raise KeyError("mine")
@@ -232,13 +232,13 @@ def test_errors_in_the_block_come_out_as_they_are(pair: Pair) -> None:
         run(job())
 
 
-def test_a_bad_question_is_refused_and_the_reasoner_goes_on(pair: Pair) -> None:
+def test_after_an_invalid_problem_the_reasoner_continues(pair: Pair) -> None:
     with Reasoner(open_model=pair) as reasoner:
         with pytest.raises(ConversationError):
             reasoner.ask(QUESTION, b"no picture")
         with pytest.raises(ConversationError):
             reasoner.ask("  ")
-        with pytest.raises(TypeError, match="pictures"):
+        with pytest.raises(TypeError, match="already contains its images"):
             reasoner.ask(Conversation.from_prompt(QUESTION), b"")
         assert reasoner.ask(QUESTION).answer == "3.70"
 
@@ -278,16 +278,16 @@ def test_the_target_alone_opens_no_draft(pair: Pair) -> None:
     assert set(pair.opened) == {"target"}
 
 
-def test_asking_before_opening_says_how_to_open(pair: Pair) -> None:
+def test_an_unopened_reasoner_says_how_to_open_it(pair: Pair) -> None:
     reasoner = Reasoner(open_model=pair)
     with pytest.raises(RuntimeError, match="with Reasoner"):
         reasoner.ask(QUESTION)
-    with pytest.raises(RuntimeError, match="with Reasoner"):
+    with pytest.raises(RuntimeError, match="async with Reasoner"):
         run(reasoner.reason(QUESTION))
 
 
 def test_opening_twice_is_refused(pair: Pair) -> None:
-    with Reasoner(open_model=pair) as reasoner, pytest.raises(RuntimeError, match="open already"):
+    with Reasoner(open_model=pair) as reasoner, pytest.raises(RuntimeError, match="already open"):
         reasoner.__enter__()
 
 
@@ -296,7 +296,7 @@ def test_a_reasoner_opened_for_blocking_use_says_so_to_coroutines(pair: Pair) ->
         run(reasoner.reason(QUESTION))
 
 
-def test_what_local_models_need_is_said_where_it_is_missing(monkeypatch: Any) -> None:
+def test_a_missing_package_of_local_models_is_named(monkeypatch: Any) -> None:
     monkeypatch.setattr("dreamr.engines.open.find_spec", lambda name: None)
     with pytest.raises(Unsupported, match=r"dreamr\[local\]"), Reasoner():
         pass

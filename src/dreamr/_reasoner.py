@@ -1,4 +1,4 @@
-"""The public face: a pair of models, ready to be asked."""
+"""The Reasoner, the main class of the Python API."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ from dreamr.trace import Event, Result
 
 
 class RunArguments(TypedDict, total=False):
-    """What may be said of one run.
+    """Keyword arguments of a run.
 
-    options: of this run alone; the models were chosen when the Reasoner was made. on_event: sees
-    each event as it happens. hooks: called before and after the run, in this order.
+    Attributes:
+        options: Options of this run; by default those of the Reasoner. The models and the profile
+            are fixed when the Reasoner opens.
+        on_event: Called with each event as it happens.
+        hooks: Hooks called before and after the run, in this order.
     """
 
     options: RunOptions | None
@@ -41,45 +44,55 @@ class RunArguments(TypedDict, total=False):
 
 
 class Reasoner:
-    """A target and its draft, opened once and asked as often as you like.
+    """A pair of target and draft models that solves problems by speculative reasoning.
 
-    Blocking, in scripts and notebooks (also where an event loop runs already):
+    Opening a Reasoner loads the models; closing it frees them. It can be reopened. A problem is a
+    text with any number of images (paths, bytes, Pillow images or `Image` objects), or a
+    `Conversation`. Several runs may be in progress concurrently.
 
+    Example:
+        Blocking, in scripts and notebooks:
+
+        ```python
         with Reasoner() as reasoner:
-            print(reasoner.ask("What do tea and milk cost together?", "receipt.png").answer)
+            result = reasoner.ask("What do tea and milk cost together?", "receipt.png")
+            print(result.answer)
+        ```
 
-    Asynchronous:
+        Asynchronous:
 
+        ```python
         async with Reasoner(RunOptions(window=6)) as reasoner:
-            async for event in reasoner.stream("What do tea and milk cost together?", image):
-                ...
+            async for event in reasoner.stream("What do tea and milk cost?", "receipt.png"):
+                print(event)
+        ```
 
-    Several questions may be under way at once. A question is text, with any number of pictures
-    (paths, bytes, Pillow images or `Image`s), or a `Conversation`.
+    Attributes:
+        options: Options of the Reasoner, the default of its runs.
     """
 
     def __init__(
         self, options: RunOptions | None = None, *, open_model: OpenModel = open_model
     ) -> None:
-        """Nothing is loaded yet.
+        """Choose models and options; models are loaded when the Reasoner is opened.
 
         Args:
-            options: which models, which method, which limits.
-            open_model: opens a model; called once a role, for both side by side.
+            options: Models, method and limits; defaults if None.
+            open_model: Opens a model. Called once per role, for both roles concurrently.
         """
         self.options = options or RunOptions()
         self._open_model = open_model
         self._models: dict[Role, Model] = {}
         self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
-        self._thread = 0  # where the event loop of the models runs
+        self._thread = 0  # thread of the event loop that the models run on
         self._portal: BlockingPortal | None = None
         self._blocking = ExitStack()
         self._asked: set[Future[Result]] = set()
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
-            raise RuntimeError("this Reasoner is open already")
+            raise RuntimeError("the Reasoner is already open")
         await self._open()
         self._tasks = await anyio.create_task_group().__aenter__()
         self._thread = threading.get_ident()
@@ -95,7 +108,7 @@ class Reasoner:
         try:
             if tasks is not None:
                 tasks.cancel_scope.cancel()
-                # Not told of the error of the block, which it would wrap in a group.
+                # Without the error of the block, which it would wrap in an exception group.
                 await tasks.__aexit__(None, None, None)
         finally:
             await self._close()
@@ -103,7 +116,7 @@ class Reasoner:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="dreamr"))
-            # One task enters and leaves, as task groups demand.
+            # Task groups must be entered and left in the same task.
             stack.enter_context(portal.wrap_async_context_manager(self))
             self._blocking = stack.pop_all()
         self._portal = portal
@@ -126,23 +139,36 @@ class Reasoner:
         *images: ImageSource,
         **arguments: Unpack[RunArguments],
     ) -> Result:
-        """Reason to the end, and block until then. Arguments and errors: `reason`.
+        """Run to the end and return the result; the blocking form of `reason`.
 
-        `on_event` and hooks are called on a background thread.
+        It also works if an event loop is already running, as in notebooks. `on_event` and hooks are
+        called on a background thread.
+
+        Args:
+            question: Text of the problem, or a whole conversation.
+            images: Images of the problem, which come before the text.
+            arguments: Options, event callback and hooks; see `RunArguments`.
+
+        Raises:
+            RuntimeError: If the Reasoner was not opened with `with`.
+            DreamrError: The errors of `reason`.
         """
         portal = self._portal
         if portal is None:
-            raise RuntimeError("ask() needs `with Reasoner() as reasoner:`; else await reason()")
+            raise RuntimeError(
+                "ask() needs an open Reasoner: use `with Reasoner() as reasoner:`, or `async with` "
+                "and reason()"
+            )
         future = portal.start_task_soon(partial(self.reason, question, *images, **arguments))
         self._asked.add(future)
         try:
-            if self._portal is not portal:  # closed before it could know of this future
+            if self._portal is not portal:  # closed before this future was registered
                 future.cancel()
             return future.result()
         except CancelledError as error:
             raise RunFailed("the Reasoner was closed during the run") from error
         finally:
-            future.cancel()  # after an interrupt: nobody waits for the run any more
+            future.cancel()  # after an interrupt, the run has no caller left
             self._asked.discard(future)
 
     async def reason(
@@ -151,19 +177,22 @@ class Reasoner:
         *images: ImageSource,
         **arguments: Unpack[RunArguments],
     ) -> Result:
-        """Reason to the end.
+        """Run to the end and return the result.
 
         Args:
-            question: text, or a whole conversation (and then no pictures beside it).
-            images: come before the question's text; read by `dreamr.conversation.read_image`.
-            arguments: see `RunArguments`.
+            question: Text of the problem, or a whole conversation (without further `images`).
+            images: Images of the problem, which come before the text; see
+                `dreamr.conversation.read_image`.
+            arguments: Options, event callback and hooks; see `RunArguments`.
 
         Raises:
-            ConversationError: the question or a picture cannot be used.
-            BadOption: the options name another profile than those of the Reasoner, or the profile
-                does not hold for them.
-            Unsupported: the models lack what was asked for.
-            RunFailed: an engine was lost (its `result` holds what there is), or this was closed.
+            RuntimeError: If the Reasoner was not opened with `async with`.
+            ConversationError: If the text or an image cannot be used.
+            BadOption: If the options name another profile than those of the Reasoner, or the
+                profile is not valid for them.
+            Unsupported: If the models cannot do what the options require.
+            RunFailed: If the target was lost, or the Reasoner was closed during the run. Its
+                `result`, if not None, is the Result so far.
         """
         tasks = self._check_open()
         conversation = await self._conversation(question, images)
@@ -194,33 +223,40 @@ class Reasoner:
         *images: ImageSource,
         **arguments: Unpack[RunArguments],
     ) -> AsyncGenerator[Event, None]:
-        """Reason, and yield each event as it happens; the last is `RunFinished`.
+        """Run, and yield each event as it happens; the last is `RunFinished`.
 
-        Leaving the loop, or closing the generator, cancels the run. Arguments and errors:
-        `reason`; a `RunFailed` comes after the last event.
+        Leaving the loop or closing the generator cancels the run.
+
+        Args:
+            question: Text of the problem, or a whole conversation.
+            images: Images of the problem, which come before the text.
+            arguments: Options, event callback and hooks; see `RunArguments`.
+
+        Raises:
+            DreamrError: The errors of `reason`; `RunFailed` is raised after the last event.
         """
         tasks = self._check_open()
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        heard = arguments.get("on_event")
+        on_event = arguments.get("on_event")
         failures: list[Exception] = []
         scope = anyio.CancelScope()
 
-        def hear(event: Event) -> None:
+        def forward(event: Event) -> None:
             send.send_nowait(event)
-            if heard is not None:
-                heard(event)
+            if on_event is not None:
+                on_event(event)
 
-        both: RunArguments = {**arguments, "on_event": hear}
+        forwarding: RunArguments = {**arguments, "on_event": forward}
 
         async def work() -> None:
             with scope, send:
                 try:
-                    await self.reason(question, *images, **both)
+                    await self.reason(question, *images, **forwarding)
                 except Exception as error:
                     failures.append(error)
 
-        # The run lives in a task of the Reasoner's, not of this generator's: generators may be
-        # finalized from any task, which a cancel scope must not be.
+        # The run is a task of the Reasoner, not of this generator: a generator may be finalized
+        # from any task, but a cancel scope must be left in the task that entered it.
         tasks.start_soon(work)
         try:
             async for event in receive:
@@ -233,24 +269,27 @@ class Reasoner:
 
     @property
     def gate(self) -> Gate:
-        """The gate of runs with the Reasoner's own options."""
+        """Gate of runs with the options of the Reasoner."""
         return self._run_config(self.options).gate
 
     @property
     def models(self) -> Mapping[Role, Model]:
-        """The models that are open, by their roles."""
+        """Open models by role."""
         return self._models
 
     @property
     def step_format(self) -> StepFormat:
-        """How steps and answers are marked: as the target does, or the draft where it is alone."""
+        """How steps end and answers are marked: by the target, or by the draft if it is alone."""
         return self._models["target" if "target" in self._models else "draft"].step_format
 
     def _check_open(self) -> TaskGroup:
         if self._tasks is None:
-            raise RuntimeError("open the Reasoner first: `with` or `async with Reasoner() as ...`")
+            raise RuntimeError("the Reasoner is not open: use `async with Reasoner() as reasoner:`")
         if threading.get_ident() != self._thread:
-            raise RuntimeError("opened with `with`, a Reasoner takes ask() alone: use `async with`")
+            raise RuntimeError(
+                "a Reasoner opened with `with` supports ask() only: use `async with` for reason() "
+                "and stream()"
+            )
         return self._tasks
 
     async def _conversation(
@@ -260,7 +299,7 @@ class Reasoner:
             read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
             return Conversation.from_prompt(question, *read)
         if images:
-            raise TypeError("a Conversation holds its pictures itself")
+            raise TypeError("a Conversation already contains its images: pass no further images")
         question.check()
         return question
 
@@ -268,8 +307,8 @@ class Reasoner:
         profile = self._profile if options.profile == self.options.profile else None
         if options.profile is not None and profile is None:
             raise BadOption(
-                f"the profile {options.profile} was not read when the Reasoner opened: give it to "
-                "Reasoner(RunOptions(profile=...))"
+                f"the profile {options.profile} is not the one that the Reasoner was opened with: "
+                "pass it to Reasoner(RunOptions(profile=...))"
             )
         return replace(options.run_config(profile), step_format=self.step_format)
 
@@ -300,7 +339,7 @@ class Reasoner:
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to show for a group: one of ours if there is one."""
+    """Return the error to raise for a group: a `DreamrError` if it contains one."""
     ours = group.subgroup(DreamrError)
     error: BaseException = ours or group
     while isinstance(error, BaseExceptionGroup):

@@ -170,7 +170,7 @@ def test_a_file_of_something_else_is_named_with_its_line(
 ) -> None:
     (tmp_path / "samples.jsonl").write_text('{"task": "vqa"}\n')
     assert main(["simulate", "--replay", str(tmp_path)]) == 2
-    assert "line 1 is no sample" in capsys.readouterr().err
+    assert "line 1 is not a sample" in capsys.readouterr().err
 
 
 def test_a_bench_without_the_target_alone_cannot_be_replayed(

@@ -71,7 +71,7 @@ def test_a_reasoner_reads_the_weights_once_and_each_run_has_the_gate_of_the_prof
             result = reasoner.ask("How much?", options=options)
             assert {s.verdict.threshold for s in result.steps if s.verdict} == {0.83}
         other = RunOptions(profile=str(tmp_path / "other.json"))
-        with pytest.raises(BadOption, match="was not read when the Reasoner opened"):
+        with pytest.raises(BadOption, match="not the one that the Reasoner was opened with"):
             reasoner.ask("How much?", options=other)
     assert len(read) == 2
 

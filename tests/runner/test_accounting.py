@@ -1,4 +1,4 @@
-"""Whatever the engines do, tokens are counted once and nothing stays open."""
+"""Tokens are counted once and all lanes are closed, whatever the engines do."""
 
 from __future__ import annotations
 

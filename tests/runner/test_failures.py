@@ -26,7 +26,7 @@ from support.runs import DRAFT, INF, METHODS, TARGET, draft, go, notes, target, 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("error", [EngineLost("gone"), RuntimeError("a defect")])
-def test_without_its_draft_the_target_goes_on_alone(method: str, error: Exception) -> None:
+def test_without_its_draft_the_target_continues_alone(method: str, error: Exception) -> None:
     small = draft(stream_failures={call: Failure(error, 4) for call in range(9)})
     result = go(target(), small, method)
     assert result.answer == "3"
@@ -35,7 +35,7 @@ def test_without_its_draft_the_target_goes_on_alone(method: str, error: Exceptio
     assert "small" in notes(result)
 
 
-def test_a_lost_draft_is_not_asked_again() -> None:
+def test_a_lost_draft_is_not_used_again() -> None:
     small = draft(stream_failures={0: Failure(EngineLost("gone"), 2)})
     assert go(target(), small).answer == "3"
     assert small.streams == 1
@@ -45,19 +45,19 @@ def test_a_lost_draft_is_not_asked_again() -> None:
 def test_a_hanging_draft_is_given_up(method: str) -> None:
     result = go(target(), draft(token_seconds=INF), method, stall_seconds=0.01)
     assert result.answer == "3"
-    assert "no sign of life for 0.01 s" in notes(result)
+    assert "no output for 0.01 s" in notes(result)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("error", [EngineError("overloaded"), ZeroDivisionError("a defect")])
-def test_a_failed_judgment_is_a_rejection(method: str, error: Exception) -> None:
+def test_a_failed_judge_call_is_a_rejection(method: str, error: Exception) -> None:
     result = go(target(judge_failures={0: Failure(error)}), draft(), method)
     assert texts(result) == [TARGET[0], DRAFT[1], TARGET[2], TARGET[3]]
     assert str(error) in notes(result)
 
 
 class Busy(ScriptedEngine):
-    """Lets its first judge call wait until that has grown, and takes so much of it."""
+    """Delays its first judge call until it has grown, then judges the first `taken` steps."""
 
     taken = 2
 
@@ -72,7 +72,7 @@ class Busy(ScriptedEngine):
 
 
 @pytest.mark.parametrize("taken", [1, 2])
-def test_a_waiting_judge_call_takes_the_steps_that_come_meanwhile(taken: int) -> None:
+def test_a_queued_judge_call_takes_later_steps(taken: int) -> None:
     big = Busy(script=TARGET, opinion=1.0, name="big")
     big.taken = taken
     result = go(big, draft(script=[*DRAFT[:2], "Three.\n\n", "Answer: 3"]))
@@ -81,9 +81,9 @@ def test_a_waiting_judge_call_takes_the_steps_that_come_meanwhile(taken: int) ->
     assert texts(result)[:3] == [*DRAFT[:2], "Three.\n\n"]
 
 
-def test_a_draft_that_ends_the_targets_step_alike_goes_on_behind_it() -> None:
+def test_a_draft_that_predicts_the_targets_step_continues_after_it() -> None:
     class Slow(ScriptedEngine):
-        """Writes nothing of its own before the draft has written what it is waited for."""
+        """Writes nothing until the draft has written its prediction."""
 
         async def stream(self, context: Context, sampling: SamplingParams) -> Any:
             while small.streams < 2 or small.open_streams:
@@ -101,7 +101,7 @@ def test_a_draft_that_ends_the_targets_step_alike_goes_on_behind_it() -> None:
     assert usage_of(result.events) == result.usage
 
 
-def test_nothing_is_asked_about_an_answer_that_the_target_writes_itself() -> None:
+def test_a_drafted_answer_is_judged_only_if_the_draft_may_answer() -> None:
     asked: list[Query] = []
 
     class Curious(ScriptedEngine):
@@ -118,7 +118,7 @@ def test_nothing_is_asked_about_an_answer_that_the_target_writes_itself() -> Non
     assert all(query.concerns("Tea is 2.\n\n") for query in asked)
 
 
-def test_the_wrong_number_of_verdicts_is_a_failed_judgment() -> None:
+def test_a_wrong_number_of_results_is_a_failed_judge_call() -> None:
     class Terse(ScriptedEngine):
         async def judge(
             self, context: Context, candidates: Any, query: Query = VERDICT
@@ -127,12 +127,12 @@ def test_the_wrong_number_of_verdicts_is_a_failed_judgment() -> None:
 
     result = go(Terse(script=TARGET), draft(), "sequential")
     assert texts(result) == TARGET
-    assert "0 pieces of evidence for 1 steps" in notes(result)
+    assert "the judge call returned 0 results for 1 steps" in notes(result)
 
 
 @pytest.mark.parametrize("method", ["target", *METHODS])
 @pytest.mark.parametrize("error", [EngineLost("gone"), ContextTooLong("full")])
-def test_a_failed_target_ends_the_run_with_what_is_there(method: str, error: Exception) -> None:
+def test_a_failed_target_ends_the_run_with_the_steps_so_far(method: str, error: Exception) -> None:
     big = target(stream_failures={call: Failure(error, 1) for call in range(9)})
     with pytest.raises(RunFailed, match=f"target big: {error}") as failed:
         go(big, draft(), method)
@@ -152,7 +152,7 @@ def test_a_target_lost_while_it_judges_ends_the_run(method: str) -> None:
     assert texts(failed.value.result) == DRAFT[:1]
 
 
-def test_a_failed_target_cancels_the_judge_call_under_way() -> None:
+def test_a_failed_target_cancels_the_open_judge_call() -> None:
     big = target(judge_seconds=INF, stream_failures={0: Failure(EngineError("full"), 2)})
     with pytest.raises(RunFailed, match="full") as failed:
         go(big, draft(script=["a\n\n"] * 9), options=ScheduleConfig(window=1))
@@ -169,7 +169,7 @@ def test_a_failure_comes_after_its_last_event() -> None:
 
 
 def test_a_hanging_judge_ends_the_run() -> None:
-    with pytest.raises(RunFailed, match="no sign of life"):
+    with pytest.raises(RunFailed, match="no output for"):
         go(target(judge_seconds=INF), draft(), "sequential", stall_seconds=0.01)
 
 

@@ -11,7 +11,7 @@ TALK = Conversation((Turn("user", (Text("?"),)),))
 
 
 def pumped(script: str, credit: int, begun: str = "") -> list[tuple[str, Finish | None] | str]:
-    """What a lane says, and where it waits for credit; it gets one step at a time."""
+    """Return the steps and pauses of a lane that is granted one step at a time."""
     said: list[tuple[str, Finish | None] | str] = []
 
     def say(step: Step | None, finish: Finish | None) -> None:
@@ -47,16 +47,16 @@ def test_a_lane_with_credit_does_not_wait() -> None:
     assert pumped("a\n\nb", 9) == [("a\n\n", None), ("b", "stop")]
 
 
-def test_a_step_that_others_have_begun_is_said_whole() -> None:
+def test_a_step_begun_elsewhere_is_reported_whole() -> None:
     assert pumped("d\n\nc", 9, begun="begun an") == [("begun and\n\n", None), ("c", "stop")]
     assert pumped("c", 9, begun="whole\n\n") == [("whole\n\n", None), ("c", "stop")]
 
 
-def test_a_stream_that_ends_without_a_step_says_only_that() -> None:
+def test_a_stream_without_a_step_reports_only_its_finish() -> None:
     assert pumped("", 1) == [("", "stop")]
 
 
-def test_only_a_lane_at_work_can_stall() -> None:
+def test_only_a_running_lane_can_stall() -> None:
     async def main() -> None:
         lane = Lane(0, "draft", 0, credit=1)
         lane.check(stall_seconds=1000.0)

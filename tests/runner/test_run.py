@@ -35,7 +35,7 @@ from support.runs import DRAFT, INF, METHODS, TALK, TARGET, draft, go, notes, ta
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_right_drafts_are_kept_and_wrong_ones_replaced(method: str) -> None:
+def test_right_drafts_are_committed_and_wrong_ones_replaced(method: str) -> None:
     result = go(target(), draft(), method)
     assert texts(result) == [DRAFT[0], DRAFT[1], TARGET[2], TARGET[3]]
     assert [c.source for c in result.steps] == ["draft", "draft", "target", "target"]
@@ -46,13 +46,13 @@ def test_right_drafts_are_kept_and_wrong_ones_replaced(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("answer", ["Answer: 3", "So it is 3."])
-def test_the_step_that_ends_the_reasoning_is_told_as_the_last(method: str, answer: str) -> None:
+def test_the_step_that_ends_the_reasoning_is_marked_as_last(method: str, answer: str) -> None:
     result = go(target(script=[*TARGET[:-1], answer]), draft(), method)
     committed = [event for event in result.events if isinstance(event, StepCommitted)]
     assert [event.last for event in committed] == [False, False, False, True]
 
 
-def test_a_closed_lane_says_when_its_first_piece_came() -> None:
+def test_a_closed_lane_has_the_time_of_its_first_text() -> None:
     result = go(target(token_seconds=0.002), method="target")
     [opened] = [event for event in result.events if isinstance(event, LaneOpened)]
     [closed] = [event for event in result.events if isinstance(event, LaneClosed)]
@@ -167,8 +167,8 @@ def test_a_verified_draft_may_answer_itself() -> None:
     assert (result.answer, result.usage.target.kept) == ("4", 0)
 
 
-def test_what_the_draft_is_sure_of_is_committed_unseen() -> None:
-    """It doubts one step alone; the target is asked about that, and sees no other."""
+def test_steps_above_the_draft_confidence_are_committed_without_the_target() -> None:
+    """The draft is unsure of one step only; the target judges that one."""
 
     def sureness(token: str) -> float:
         return 0.5 if token.startswith("4") else 0.99
@@ -184,7 +184,7 @@ def test_what_the_draft_is_sure_of_is_committed_unseen() -> None:
     assert result.steps[2].step.min_logprob == pytest.approx(math.log(0.5))
 
 
-def test_an_end_without_a_token_of_its_own_leaves_the_last_step_as_sure_as_it_is() -> None:
+def test_an_end_without_a_token_does_not_change_the_confidence_of_the_last_step() -> None:
     class Late(ScriptedEngine):
         async def stream(
             self, context: Context, sampling: SamplingParams
@@ -201,8 +201,8 @@ def test_an_end_without_a_token_of_its_own_leaves_the_last_step_as_sure_as_it_is
     assert not any(isinstance(event, JudgeEnded) for event in result.events)
 
 
-def test_a_resample_wins_over_a_target_that_takes_long() -> None:
-    """It is drawn with a seed of its own, and judged by a stricter gate."""
+def test_a_resample_wins_over_a_slow_target() -> None:
+    """The resample has its own seed, and is judged by a stricter gate."""
     seeds: list[SamplingParams] = []
 
     class Trying(ScriptedEngine):
@@ -226,7 +226,7 @@ def test_a_resample_wins_over_a_target_that_takes_long() -> None:
     assert first[:2] == [(DRAFT[0], 0.7), (TARGET[0], 0.85)]  # 0.8 were enough at first
 
 
-def test_a_draft_that_cannot_say_how_sure_it_is_is_judged_as_ever() -> None:
+def test_steps_without_log_probabilities_are_judged() -> None:
     result = go(
         target(opinion=1.0),
         draft(sureness=lambda token: 1.0),
@@ -251,7 +251,7 @@ def test_a_stream_that_forgets_to_finish_has_ended() -> None:
     assert go(Forgetful(), method="target").answer == "5"
 
 
-def test_what_the_engines_cannot_do_is_said_at_once() -> None:
+def test_missing_capabilities_are_reported_before_the_run() -> None:
     with pytest.raises(Unsupported, match="needs a draft"):
         go(target())
     with pytest.raises(Unsupported, match="cannot judge"):
@@ -260,17 +260,17 @@ def test_what_the_engines_cannot_do_is_said_at_once() -> None:
         go(target(), draft(), "magic")
 
 
-def test_a_draft_without_eyes_is_left_out_of_an_image() -> None:
+def test_a_draft_without_image_support_is_not_used_for_images() -> None:
     image = Conversation((Turn("user", (Text("What?"), Image(b"abc", 1, 1))),))
     blind = Capabilities(images=False)
     result = go(target(), draft(capabilities=blind), conversation=image)
     assert texts(result) == TARGET
-    assert "no images" in notes(result)
-    with pytest.raises(RunFailed, match="no images"):
+    assert "accepts text only" in notes(result)
+    with pytest.raises(RunFailed, match="accepts text only"):
         go(target(capabilities=blind), method="target", conversation=image)
 
 
-def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
+def test_sampling_comes_from_the_caller_and_lengths_from_the_schedule() -> None:
     seen: dict[str, SamplingParams] = {}
 
     class Curious(ScriptedEngine):
@@ -290,7 +290,7 @@ def test_draws_are_the_callers_and_lengths_the_schedules() -> None:
     assert seen["small"].max_tokens == 99
 
 
-def test_only_the_target_looks_words_up() -> None:
+def test_only_the_target_uses_prompt_lookup() -> None:
     seen: dict[str, int] = {}
 
     class Curious(ScriptedEngine):

@@ -1,4 +1,4 @@
-"""Messages come out in the order in which they were left, whoever waits for them."""
+"""Messages arrive once and in order."""
 
 from __future__ import annotations
 

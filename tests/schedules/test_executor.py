@@ -1,4 +1,4 @@
-"""Each command reaches the method of the executor that carries it out, in order."""
+"""Each command is dispatched to the matching method of the executor, in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO = Verdict(False, 0.1, 0.7, "", kind="ratio")
 
 
 class Recording:
-    """Remembers which methods are called, and with what."""
+    """Records calls with their arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []

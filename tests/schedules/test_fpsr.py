@@ -1,4 +1,4 @@
-"""FPSR move by move; each test is a short conversation with the schedule."""
+"""FPSR signal by signal: tests send signals and check the returned commands."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from dreamr.steps import Ending
 from support.fpsr_talk import ANSWER, C1, CUT, NO, OWN, SURE, YES, A, B, Talk, step
 
 
-def test_the_draft_and_the_fallback_begin_together() -> None:
+def test_draft_and_fallback_start_together() -> None:
     draft, fallback = Talk(window=3).said
     assert draft == OpenLane(0, "draft", (), 3, 4096)
     assert fallback == OpenLane(1, "target", (), 1, 4096)
 
 
-def test_a_step_that_needs_no_verdict_is_committed_without_a_call() -> None:
+def test_a_step_decided_without_the_target_needs_no_judge_call() -> None:
     talk = Talk()
     talk.writes("draft", A, verdict=SURE)
     assert talk.only(Commit).verdict is SURE
     assert not talk.all(Judge)
 
 
-def test_a_step_that_needs_none_goes_along_behind_one_that_does() -> None:
+def test_a_decided_step_after_an_undecided_one_is_part_of_its_call() -> None:
     talk = Talk()
     talk.writes("draft", A)
     assert talk.writes("draft", B, verdict=SURE) == [ExtendJudge(0, (B,))]
@@ -45,7 +45,7 @@ def test_a_step_that_needs_none_goes_along_behind_one_that_does() -> None:
     assert [commit.verdict for commit in talk.all(Commit)] == [YES, SURE, YES]
 
 
-def test_a_sure_answer_ends_the_run_only_where_the_draft_may_answer() -> None:
+def test_a_confident_answer_ends_the_run_only_if_the_draft_may_answer() -> None:
     talk = Talk(final_answer="draft")
     talk.writes("draft", ANSWER, "stop", verdict=SURE)
     assert talk.only(Finished).finish == "answer"
@@ -65,7 +65,7 @@ def test_steps_that_are_complete_before_a_verdict_join_the_call() -> None:
     assert not talk.all(Judge)
 
 
-def test_steps_that_came_too_late_for_a_call_are_all_in_the_next() -> None:
+def test_steps_too_late_for_a_call_are_in_the_next() -> None:
     talk = Talk()
     for drafted in (A, B, C1):
         talk.writes("draft", drafted)
@@ -73,7 +73,7 @@ def test_steps_that_came_too_late_for_a_call_are_all_in_the_next() -> None:
     assert talk.only(Judge) == Judge(1, (A.text,), (B, C1))
 
 
-def test_verdicts_that_lie_ready_apply_at_once_and_the_draft_streams_on() -> None:
+def test_known_verdicts_apply_at_once_and_the_draft_continues() -> None:
     talk = Talk()
     for drafted in (A, B, C1):
         talk.writes("draft", drafted)
@@ -86,14 +86,14 @@ def test_verdicts_that_lie_ready_apply_at_once_and_the_draft_streams_on() -> Non
     assert talk.only(OpenLane).prefix == (A.text, B.text, C1.text)
 
 
-def test_a_rejection_drops_what_followed_and_waits_for_the_target() -> None:
+def test_a_rejection_discards_later_steps_and_waits_for_the_target() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.writes("draft", B)
     talk.judges(NO)
     assert talk.said == [
         Reject(0, A, NO),
-        Discard(1, B, "draft", "it followed a rejected step"),
+        Discard(1, B, "draft", "followed a rejected step"),
         CloseLane(0),
     ]
     talk.writes("target", OWN)
@@ -104,7 +104,7 @@ def test_a_rejection_drops_what_followed_and_waits_for_the_target() -> None:
     ]
 
 
-def test_a_fallback_that_is_already_there_is_committed_with_the_rejection() -> None:
+def test_a_complete_fallback_is_committed_with_the_rejection() -> None:
     talk = Talk()
     talk.writes("draft", A)
     assert talk.writes("target", OWN) == []  # a complete drafted step gets its verdict first
@@ -112,7 +112,7 @@ def test_a_fallback_that_is_already_there_is_committed_with_the_rejection() -> N
     assert talk.only(Commit) == Commit(0, OWN, "target")
 
 
-def test_an_acceptance_beats_the_targets_own_complete_step() -> None:
+def test_an_accepted_step_wins_over_a_complete_fallback() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.writes("target", OWN)
@@ -128,7 +128,7 @@ def test_the_target_does_not_wait_for_a_slow_draft() -> None:
     assert talk.all(CloseLane) == [CloseLane(1), CloseLane(0)]
 
 
-def test_when_deterministic_it_does_wait() -> None:
+def test_when_deterministic_the_run_waits_for_the_draft() -> None:
     talk = Talk(deterministic=True)
     assert talk.writes("target", OWN) == []
     talk.writes("draft", A)
@@ -136,7 +136,7 @@ def test_when_deterministic_it_does_wait() -> None:
     assert talk.only(Commit).source == "draft"
 
 
-def test_a_drafted_answer_is_discarded_and_the_target_decides() -> None:
+def test_a_drafted_answer_is_discarded_and_the_target_answers() -> None:
     talk = Talk()
     talk.writes("draft", ANSWER, "stop")
     assert talk.only(Discard).step is ANSWER
@@ -147,7 +147,7 @@ def test_a_drafted_answer_is_discarded_and_the_target_decides() -> None:
     assert talk.only(Finished) == Finished("answer")
 
 
-def test_a_draft_end_behind_judged_steps_is_judged_along_and_decides_nothing() -> None:
+def test_a_draft_end_after_judged_steps_is_in_the_call_and_decides_nothing() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.writes("draft", B)
@@ -174,7 +174,7 @@ def test_a_verified_answer_ends_the_run() -> None:
     assert talk.said[-1] == Finished("answer")
 
 
-def test_a_refused_answer_leaves_the_end_to_the_target() -> None:
+def test_after_a_rejected_answer_the_target_ends_the_run() -> None:
     talk = Talk(final_answer="draft")
     talk.writes("draft", ANSWER, "stop")
     talk.judges(NO)
@@ -182,7 +182,7 @@ def test_a_refused_answer_leaves_the_end_to_the_target() -> None:
     assert not talk.all(Finished)
 
 
-def test_a_cut_draft_is_rejected_unjudged_and_written_no_further() -> None:
+def test_a_cut_step_is_rejected_without_a_judge_call_and_closes_the_draft() -> None:
     talk = Talk()
     talk.writes("draft", CUT)
     assert talk.only(Reject).verdict.reason == "cut by the length cap"
@@ -190,7 +190,7 @@ def test_a_cut_draft_is_rejected_unjudged_and_written_no_further() -> None:
     assert not talk.all(Judge)
 
 
-def test_steps_before_a_cut_one_are_judged_and_nothing_is_drafted_behind_it() -> None:
+def test_steps_before_a_cut_one_are_judged_and_nothing_is_drafted_after_it() -> None:
     talk = Talk()
     talk.writes("draft", A)
     assert talk.writes("draft", CUT) == [CloseLane(0)]
@@ -226,7 +226,7 @@ def test_an_empty_draft_falls_back_for_one_step() -> None:
     assert talk.only(OpenLane) == OpenLane(2, "draft", (OWN.text,), 8, 4093)
 
 
-def test_without_draft_the_target_goes_on_alone_in_one_stream() -> None:
+def test_without_draft_the_target_continues_alone_in_one_stream() -> None:
     talk = Talk()
     talk.tell(LaneFailed(0, "gone", lost=True))
     assert "gone" in talk.only(Warn).message
@@ -257,7 +257,7 @@ def test_a_draft_that_fails_three_times_is_given_up() -> None:
     assert "draft" not in talk.lanes
 
 
-def test_a_failed_judgment_is_a_rejection() -> None:
+def test_a_failed_judge_call_is_a_rejection() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.tell(JudgeFailed(talk.call, "overloaded"))
@@ -286,7 +286,7 @@ def test_a_target_that_stops_without_an_answer_ends_the_run() -> None:
     assert talk.only(Finished) == Finished("stop")
 
 
-def test_a_target_cut_by_the_limit_on_tokens_ends_the_run_and_says_so() -> None:
+def test_a_target_at_its_token_limit_ends_the_run_with_a_warning() -> None:
     talk = Talk()
     talk.writes("target", CUT, "length")
     assert talk.only(Commit).step is CUT
@@ -294,7 +294,7 @@ def test_a_target_cut_by_the_limit_on_tokens_ends_the_run_and_says_so() -> None:
     assert talk.only(Finished) == Finished("length")
 
 
-def test_a_step_of_the_target_cut_by_the_cap_is_kept_and_noted() -> None:
+def test_a_cut_step_of_the_target_is_committed_with_a_warning() -> None:
     talk = Talk()
     talk.writes("target", CUT)
     assert "cap" in talk.only(Warn).message
@@ -302,11 +302,11 @@ def test_a_step_of_the_target_cut_by_the_cap_is_kept_and_noted() -> None:
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 1}, {"max_tokens": 3}])
-def test_a_limit_ends_the_run_with_what_is_there(limit: dict[str, int]) -> None:
+def test_a_limit_ends_the_run_with_the_steps_so_far(limit: dict[str, int]) -> None:
     talk = Talk(**limit)
     talk.writes("draft", A)
     talk.writes("draft", B)
     talk.judges(YES)
     assert "limit" in talk.only(Warn).message
-    assert talk.only(Discard) == Discard(1, B, "draft", "the run ended")
+    assert talk.only(Discard) == Discard(1, B, "draft", "run ended")
     assert talk.said[-1] == Finished("length")

@@ -51,7 +51,7 @@ def test_resampled_candidates_are_judged_one_at_a_time() -> None:
     assert talk.tell(Judged(1, (NO,))) == [Reject(0, B, NO), Judge(2, (), (C1,), resamples=1)]
 
 
-def test_resampling_never_holds_the_target_up() -> None:
+def test_resampling_never_delays_the_target() -> None:
     talk, lanes = resampled()
     talk.tell(StepDone(lanes[0], B))
     talk.writes("target", OWN)
@@ -61,14 +61,14 @@ def test_resampling_never_holds_the_target_up() -> None:
     assert lanes[1] in [lane.lane for lane in talk.all(CloseLane)]
 
 
-def test_what_was_tried_before_is_not_asked_about_again() -> None:
+def test_a_duplicate_candidate_is_discarded_without_a_judge_call() -> None:
     talk, lanes = resampled()
     talk.tell(StepDone(lanes[0], A))
-    assert talk.only(Discard).why == "it was tried before"
+    assert talk.only(Discard).why == "same text as an earlier candidate"
     assert not talk.all(Judge)
 
 
-def test_a_candidate_that_ends_the_reasoning_or_is_cut_is_left_to_the_target() -> None:
+def test_a_candidate_that_ends_the_reasoning_or_is_cut_is_discarded() -> None:
     talk, lanes = resampled()
     talk.tell(StepDone(lanes[0], ANSWER, "stop"))
     assert not talk.all(Judge)
@@ -89,7 +89,7 @@ def test_resampling_and_determinism_exclude_each_other() -> None:
         ScheduleConfig(resamples=-1)
 
 
-def test_after_a_rejection_the_draft_completes_what_the_target_begins() -> None:
+def test_after_a_rejection_the_draft_predicts_the_targets_step() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.judges(NO_BUT)
@@ -99,7 +99,7 @@ def test_after_a_rejection_the_draft_completes_what_the_target_begins() -> None:
     assert talk.writes("draft", B) == []
 
 
-def test_where_the_target_ends_alike_what_was_drafted_behind_it_is_judged_at_once() -> None:
+def test_after_a_right_prediction_the_next_steps_are_judged_at_once() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.judges(NO_BUT)
@@ -113,7 +113,7 @@ def test_where_the_target_ends_alike_what_was_drafted_behind_it_is_judged_at_onc
     assert talk.only(OpenLane).role == "target"
 
 
-def test_where_the_target_ends_otherwise_the_draft_begins_anew() -> None:
+def test_after_a_wrong_prediction_the_draft_restarts() -> None:
     talk = Talk()
     talk.writes("draft", A)
     talk.judges(NO_BUT)
@@ -127,7 +127,7 @@ def test_where_the_target_ends_otherwise_the_draft_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("why", ["deterministic", "the target was quicker"])
-def test_the_draft_does_not_run_ahead_where_that_cannot_help(why: str) -> None:
+def test_the_draft_predicts_nothing_when_deterministic_or_too_late(why: str) -> None:
     talk = Talk(deterministic=why == "deterministic")
     talk.writes("draft", A)
     if why != "deterministic":

@@ -1,4 +1,4 @@
-"""Properties of the schedules, whatever the engines do and however long they take."""
+"""Invariants of the schedules under random latencies, verdicts and failures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def drive(
     st.sampled_from([0.0, 0.05, 0.2, 0.5]),
     st.sampled_from([["draft"], ["target"], ["draft", "target"]]),
 )
-def test_the_invariants_hold_whatever_happens(
+def test_the_invariants_hold(
     method: str,
     world: World,
     options: ScheduleConfig,
@@ -122,7 +122,7 @@ def test_fpsr_is_slower_than_the_target_alone_by_no_more_than_the_judging(
 
 @settings(max_examples=100, deadline=None)
 @given(SEEDS, st.integers(1, 5), st.floats(0.01, 0.5), st.floats(0.0, 0.4))
-def test_where_all_is_accepted_only_the_draft_or_the_judge_costs_time(
+def test_if_all_steps_are_accepted_only_draft_or_judge_cost_time(
     seed: int, window: int, draft: float, judge: float
 ) -> None:
     world = World(seed, acceptance=1.0, odd_drafts=0.0, odd_steps=0.0)

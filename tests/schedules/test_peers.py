@@ -1,4 +1,4 @@
-"""The methods of others do what their papers say, over scripted engines."""
+"""The methods of other papers behave as described there, over scripted engines."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def of_kind(result: Result, kind: type) -> list[Any]:
 
 
 class Comparing(ScriptedEngine):
-    """Thinks that a step means the same where its opinion says so, and keeps what it was asked."""
+    """Compares steps by its opinion, and keeps the queries."""
 
     async def judge(self, context, candidates, query=None):  # type: ignore[no-untyped-def]
         self.asked = [*getattr(self, "asked", []), (tuple(candidates), query)]
         return await super().judge(context, candidates, query)
 
 
-def test_lookahead_keeps_steps_that_mean_the_same_and_the_targets_where_they_do_not() -> None:
+def test_lookahead_commits_equivalent_drafted_steps_and_else_the_targets() -> None:
     big = Comparing(script=OWN, opinion={DRAFT[1]: 0.6})
     result = go("lookahead", big, ScriptedEngine(script=DRAFT), window=4)
     assert texts(result) == [*DRAFT[:2], *OWN[2:]]
@@ -66,7 +66,7 @@ def test_lookahead_keeps_steps_that_mean_the_same_and_the_targets_where_they_do_
     assert rejected.step.text == DRAFT[2]
 
 
-def test_lookahead_asks_about_the_targets_own_step_but_not_where_the_text_is_equal() -> None:
+def test_lookahead_judges_pairs_only_if_their_texts_differ() -> None:
     big = Comparing(script=OWN, opinion=1.0)
     result = go("lookahead", big, ScriptedEngine(script=DRAFT[:2]), window=4)
     assert texts(result)[:2] == DRAFT[:2]
@@ -76,7 +76,7 @@ def test_lookahead_asks_about_the_targets_own_step_but_not_where_the_text_is_equ
         assert query.others == tuple(OWN[DRAFT.index(step)] for step in candidates)
 
 
-def test_lookahead_has_the_target_write_behind_drafted_steps_before_these_are_settled() -> None:
+def test_lookahead_writes_target_steps_after_undecided_drafted_steps() -> None:
     big = ScriptedEngine(script=OWN, opinion=1.0, token_seconds=0.002)
     result = go("lookahead", big, ScriptedEngine(script=DRAFT), window=3)
     opened = [e.position for e in of_kind(result, LaneOpened) if e.role == "target"]
@@ -93,7 +93,7 @@ def test_lookahead_never_compares_an_answer() -> None:
     assert "Answer: 4" in [e.step.text for e in of_kind(result, StepDiscarded)]
 
 
-def test_parse_judges_the_whole_draft_at_once_and_keeps_its_longest_valid_prefix() -> None:
+def test_parse_judges_the_whole_draft_and_commits_its_longest_valid_prefix() -> None:
     big = ScriptedEngine(script=OWN, opinion={DRAFT[0]: 0.9, DRAFT[1]: 0.9})
     result = go("parse", big, ScriptedEngine(script=DRAFT), window=1)
     assert texts(result) == [*DRAFT[:2], *OWN[2:]]
@@ -102,14 +102,14 @@ def test_parse_judges_the_whole_draft_at_once_and_keeps_its_longest_valid_prefix
     assert big.judgments == 1
 
 
-def test_parse_accepts_a_whole_draft_with_its_answer_where_that_is_judged() -> None:
+def test_parse_accepts_a_whole_draft_with_a_judged_answer() -> None:
     big = ScriptedEngine(script=OWN, opinion=0.9)
     result = go("parse", big, ScriptedEngine(script=DRAFT), final_answer="draft")
     assert texts(result) == DRAFT
     assert big.streams == 0
 
 
-def test_specreason_keeps_what_is_rated_highly() -> None:
+def test_specreason_commits_highly_rated_steps() -> None:
     big = Comparing(script=OWN, opinion={DRAFT[0]: 0.9, DRAFT[1]: 0.7})
     result = go("specreason", big, ScriptedEngine(script=DRAFT))
     assert texts(result) == [DRAFT[0], *OWN[1:]]
@@ -124,7 +124,7 @@ def test_the_draft_alone_needs_no_target() -> None:
     assert result.usage.draft.accepted == result.usage.draft.written
 
 
-def test_what_a_method_needs_is_said() -> None:
+def test_a_missing_model_is_named() -> None:
     with pytest.raises(Unsupported, match="'lookahead' needs a draft model"):
         go("lookahead", ScriptedEngine(script=OWN))
     with pytest.raises(Unsupported, match="'target' needs a target model"):
@@ -132,7 +132,7 @@ def test_what_a_method_needs_is_said() -> None:
 
 
 def prone_to_err(text: str, seed: int, share: float) -> ScriptedEngine:
-    """A draft that writes another's text, but for some of its words."""
+    """A draft that writes a given text with some words changed."""
 
     def goes_on(context: Context) -> str:
         done = "".join(context.prefix)
@@ -150,7 +150,7 @@ STEPS = st.lists(WORDS.map(" ".join), min_size=1, max_size=5)
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.booleans())
-def test_speculation_by_tokens_writes_what_the_target_alone_writes(
+def test_token_speculation_writes_what_the_target_alone_writes(
     steps: list[str], seed: int, share: float, blanks: bool
 ) -> None:
     text = "\n\n".join([*steps, "Answer: 3"])
@@ -163,7 +163,7 @@ def test_speculation_by_tokens_writes_what_the_target_alone_writes(
     assert big.written == sum(step.step.tokens for step in result.steps)
 
 
-def test_a_guess_grows_where_it_was_right_and_shrinks_where_it_was_wrong() -> None:
+def test_a_guess_grows_after_a_right_one_and_shrinks_after_a_wrong_one() -> None:
     text = " ".join(f"w{number}" for number in range(60))
     right = go("token-sd", ScriptedEngine(script=text), prone_to_err(text, 0, 0.0))
     wrong = go("token-sd", ScriptedEngine(script=text), prone_to_err(text, 0, 1.0))
@@ -172,7 +172,7 @@ def test_a_guess_grows_where_it_was_right_and_shrinks_where_it_was_wrong() -> No
 
 
 @pytest.mark.parametrize("limit", [1, 7])
-def test_speculation_by_tokens_keeps_to_the_limit(limit: int) -> None:
+def test_token_speculation_respects_the_token_limit(limit: int) -> None:
     text = "one two three four five six seven eight nine"
     small = prone_to_err(text, 0, 0.0)
     result = go("token-sd", ScriptedEngine(script=text), small, max_tokens=limit)

@@ -30,6 +30,7 @@ from dreamr.schedules import (
     StepDone,
     Warn,
 )
+from dreamr.schedules.draft_end import PREDICTED
 from dreamr.steps import Ending, Step
 from support.worlds import Pace, World
 
@@ -325,7 +326,7 @@ class Adversary:
             if command.verdict is not None:  # else the draft is alone
                 assert step.ending is not Ending.CAP
                 assert command.verdict.accepted
-                if command.verdict.reason == "the target wrote the same":
+                if command.verdict.reason == PREDICTED:
                     assert self.world.write("target", self.text)[0] == step
                 else:
                     draft_confidence = self.world.decide_without_target(self.text, step)

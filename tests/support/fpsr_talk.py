@@ -1,4 +1,4 @@
-"""FPSR as a conversation: a test tells the schedule signals and sees its commands."""
+"""Helpers to send signals to FPSR and check the returned commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CUT = step("and so on and so on", Ending.CAP)
 
 
 class Talk:
-    """A schedule, and which lanes and call are open in it."""
+    """A schedule with its open lanes and its last judge call."""
 
     def __init__(self, **options: object) -> None:
         self.schedule = by_name("fpsr", ScheduleConfig(**options))  # type: ignore[arg-type]

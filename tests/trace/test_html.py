@@ -42,7 +42,7 @@ def verdict(score: float, kind: ScoreKind = "ratio") -> Verdict:
 
 
 def events() -> list[Event]:
-    """A small run by hand: one drafted step accepted, one rejected, two of the target's own."""
+    """Return a small run: one drafted step accepted, one rejected, two steps of the target."""
     yes, no = verdict(0.93), verdict(0.21)
     steps = (
         CommittedStep(TEA, "draft", yes),
@@ -67,7 +67,7 @@ def events() -> list[Event]:
         StepReady(0.28, 1, "target", 0, FALLBACK),
         JudgeEnded(0.3, 0, (0,), (yes,)),
         StepCommitted(0.3, 0, TEA, "draft", yes),
-        StepDiscarded(0.3, 0, FALLBACK, "target", "the draft's step was accepted"),
+        StepDiscarded(0.3, 0, FALLBACK, "target", "drafted step accepted"),
         LaneClosed(0.3, 1, "cancelled", 9),
         LaneResumed(0.3, 0),
         LaneOpened(0.3, 2, "target", 1),
@@ -77,7 +77,7 @@ def events() -> list[Event]:
         LaneClosed(0.4, 0, "cancelled", 19),
         StepReady(0.7, 2, "target", 1, RIGHT),
         StepCommitted(0.7, 1, RIGHT, "target"),
-        Note(0.75, "the draft was lost: going on with the target alone"),
+        Note(0.75, "the draft was lost, the target continues alone: killed"),
         StepReady(1.0, 2, "target", 2, ANSWER),
         LaneClosed(1.0, 2, "stop", 13),
         StepCommitted(1.0, 2, ANSWER, "target"),
@@ -85,7 +85,7 @@ def events() -> list[Event]:
     ]
 
 
-def test_every_stretch_of_work_has_one_bar_with_its_fate() -> None:
+def test_every_span_of_work_has_one_bar_with_its_fate() -> None:
     drawn = [(bar.lane, bar.start, bar.end, bar.fate, bar.tokens) for bar in lay_out(events())]
     assert drawn == [
         ("draft", 0.0, 0.1, "accepted", 8),
@@ -99,7 +99,7 @@ def test_every_stretch_of_work_has_one_bar_with_its_fate() -> None:
     ]
 
 
-def test_a_record_that_breaks_off_anywhere_can_be_drawn() -> None:
+def test_an_interrupted_trace_can_be_drawn() -> None:
     whole = events()
     for length in range(len(whole) + 1):
         bars = lay_out(whole[:length])
@@ -107,20 +107,20 @@ def test_a_record_that_breaks_off_anywhere_can_be_drawn() -> None:
         assert "<html" in timeline_html(whole[:length])
 
 
-def test_a_lane_that_paused_is_not_at_work_when_the_record_breaks_off() -> None:
+def test_a_paused_lane_has_no_bar_at_the_end_of_an_interrupted_trace() -> None:
     until_pause = events()[:8]
     drawn = [(bar.lane, bar.end, bar.positions) for bar in lay_out(until_pause)]
     assert ("draft", 0.28, (2,)) not in drawn
     assert ("judge", 0.28, (0,)) in drawn
 
 
-def test_the_overlap_counts_time_with_both_models_at_work() -> None:
+def test_the_overlap_is_the_time_with_both_models_busy() -> None:
     # 0 to 0.2 beside the fallback (and a judge call: counted once), 0.3 to 0.4 beside both again.
     assert abs(overlap(lay_out(events())) - 0.3) < 1e-9
     assert overlap([Bar("draft", 0, 1, "kept", (0,)), Bar("judge", 1, 2, "kept", (0,))]) == 0
 
 
-def test_work_at_the_same_time_on_one_lane_takes_another_row() -> None:
+def test_concurrent_work_on_one_lane_is_on_another_row() -> None:
     bars = lay_out(
         [
             RunStarted(0.0, "fpsr", "small", "large"),
@@ -145,7 +145,7 @@ def test_what_models_and_users_wrote_is_escaped() -> None:
     assert "&lt;b&gt;2.50&lt;/b&gt;" in page
 
 
-def test_the_page_reaches_for_nothing_outside_itself() -> None:
+def test_the_page_loads_nothing() -> None:
     page = timeline_html(events(), images=["data:image/png;base64,AAAA"])
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|src=\"(?!data:)", page)
     assert "default-src 'none'" in page
@@ -157,7 +157,7 @@ def test_the_page_is_well_formed() -> None:
     assert parser.open == []
 
 
-def test_the_page_says_what_happened() -> None:
+def test_the_page_shows_the_run() -> None:
     page = timeline_html(events(), question="What do tea and milk cost together?")
     for said in (
         "<h1>What do tea and milk cost together?</h1>",
@@ -169,13 +169,13 @@ def test_the_page_says_what_happened() -> None:
         "<b>21</b><span>tokens committed",
         'class="rejected"><td class="n">2</td>',
         "ratio 0.21, threshold 0.7",
-        "going on with the target alone",
+        "the target continues alone",
         "2 drafted steps judged in 2 calls",
     ):
         assert said in page
 
 
-def test_a_score_that_is_not_the_ratio_is_named() -> None:
+def test_a_score_other_than_the_ratio_has_its_kind() -> None:
     def page(kind: ScoreKind) -> str:
         seen = verdict(0.83, kind)
         ready = StepReady(0.1, 0, "draft", 0, TEA)
@@ -190,15 +190,15 @@ def test_a_score_that_is_not_the_ratio_is_named() -> None:
     assert "0.83" not in page("none")
 
 
-def test_a_failed_run_shows_its_error_and_a_cut_one_its_lack_of_an_answer() -> None:
+def test_a_failed_run_shows_its_error_and_a_cut_one_its_limit() -> None:
     failed = Result("", (), Usage(), 0.0, "failed", "the target <died>")
     assert "the target &lt;died&gt;" in timeline_html([RunFinished(0.0, failed)])
     cut = Result("", (), Usage(), 0.0, "length")
-    assert "A limit cut the run" in timeline_html([RunFinished(0.0, cut)])
+    assert "The run reached a limit" in timeline_html([RunFinished(0.0, cut)])
 
 
 class _Balance(html.parser.HTMLParser):
-    """Counts what is opened and not closed."""
+    """Keeps the stack of open elements."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -64,17 +64,51 @@ def test_an_interrupted_trace_is_readable_up_to_there(events: list[Event], tmp_p
     assert read_trace(tmp_path / "trace.jsonl") == events[:3]
 
 
-@pytest.mark.parametrize(
-    "line", ["no json", "[]", "{}", '{"event": "Nothing"}', '{"event": "Note", "time": 1}']
-)
-def test_a_line_that_is_no_event_is_named(line: str, tmp_path: Path) -> None:
+BROKEN_LINES = {
+    "no json": "not valid JSON",
+    '{"event": "No': "not valid JSON",
+    "[]": "not an event of a trace: not a JSON object",
+    "{}": "not an event of a trace: 'event' is missing",
+    '{"event": "Nothing"}': "not an event of a trace: unknown event 'Nothing'",
+    '{"event": ["Note"]}': "not an event of a trace: a value has the wrong type",
+    '{"event": "Note", "time": 1}': "not an event of a trace: 'message' is missing",
+    '{"event": "Note", "time": "now", "message": ""}': (
+        "not an event of a trace: 'time' has the wrong type"
+    ),
+    '{"event": "StepReady", "time": 1, "lane": 0, "role": "draft", "position": 0, "step": 3}': (
+        "not an event of a trace: a value has the wrong type"
+    ),
+}
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(TraceError) as caught:
+        read_trace(path)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES)
+def test_a_broken_line_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(json.dumps(event_to_json(Note(0.0, "hello"))) + "\n" + line + "\n")
-    with pytest.raises(TraceError, match="line 2"):
-        read_trace(path)
+    assert error_of(path) == f"{path}, line 2: {BROKEN_LINES[line]}"
 
 
-def test_a_file_that_is_no_text_is_no_trace(tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(TraceError, match="not text"):
-        read_trace(tmp_path / "picture.png")
+def test_a_truncated_last_line_is_named(events: list[Event], tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    write_trace(path, events[:3])
+    path.write_text(path.read_text()[:-9])
+    assert error_of(path) == f"{path}, line 3: not valid JSON"
+
+
+def test_a_binary_file_is_not_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(b"PNG\n\xff\xfe")
+    assert error_of(path) == f"{path}, line 2: not UTF-8 text"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert error_of(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+    missing = tmp_path / "none.jsonl"
+    assert error_of(missing) == f"cannot read {missing}: No such file or directory"

@@ -1,4 +1,4 @@
-"""Driving a schedule over engines."""
+"""Runner: drive a schedule over engines and record what happens."""
 
 from dreamr.runner.config import RunConfig
 from dreamr.runner.hooks import RunHook, RunScope

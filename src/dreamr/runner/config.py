@@ -1,4 +1,4 @@
-"""What can be chosen about a run."""
+"""Configuration of a run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from dreamr.schedules import OpenLane, ScheduleConfig
 from dreamr.steps import StepFormat
 from dreamr.trace import Option
 
-_RESAMPLE_TEMPERATURE = 0.7  # what a greedy draft resamples with
+# Lowest temperature of resampling; a greedy draft would repeat the rejected step.
+_RESAMPLE_TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Everything about a run except the conversation and the engines.
+    """Configuration of a run, without the conversation and the engines.
 
-    method: a name of `dreamr.schedules.METHODS`. step_format: where steps end and how an answer is
-    marked. sampling: of both models; draft_sampling where the draft's differs. Their `max_tokens`
-    is not used: `options.max_tokens` bounds the run, and each stream by what is left of it.
-    stall_seconds: how long a busy engine may give no sign of life before it counts as
-    lost.
+    Attributes:
+        method: Name of a method, one of `dreamr.schedules.METHODS`.
+        options: Options of the schedule.
+        gate: Gate that accepts or rejects drafted steps.
+        step_format: How steps end and how an answer is marked.
+        sampling: Sampling parameters of both models. `max_tokens` is ignored here: a stream is
+            bounded by what is left of `options.max_tokens`.
+        draft_sampling: Sampling parameters of the draft, if they differ.
+        stall_seconds: Seconds without output after which a busy engine counts as lost.
     """
 
     method: str = "fpsr"
@@ -35,15 +40,23 @@ class RunConfig:
 
     @property
     def unasked(self) -> str:
-        """How a step begins that is not asked about, since the target writes the answer itself."""
+        """Beginning of steps that the judge reads without a question about them.
+
+        The answer marker if the target writes the answer itself, else empty.
+        """
         return (
             (self.step_format.answer_marker or "") if self.options.final_answer == "target" else ""
         )
 
     def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
-        """How a lane draws: as the caller wants it, and no longer than the schedule does.
+        """Return the sampling parameters of a lane.
 
-        Another candidate for a rejected step is drawn with a temperature and a seed of its own.
+        The number of tokens is bounded by the lane. Each candidate for a rejected step has its own
+        seed and at least a minimum temperature.
+
+        Args:
+            lane: Command that opens the lane.
+            logprobs: Whether to request log-probabilities even if the configuration does not.
         """
         sampling = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
         if lane.resample:
@@ -58,7 +71,7 @@ class RunConfig:
         )
 
     def summary(self) -> Mapping[str, Option]:
-        """The settings as flat values, for the trace."""
+        """Return the configuration as flat values for the trace."""
         draws = self.sampling
         return {
             **asdict(self.options),

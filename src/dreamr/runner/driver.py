@@ -1,4 +1,4 @@
-"""Carrying out what a schedule says, over real engines."""
+"""Execute the commands of a schedule over real engines."""
 
 from __future__ import annotations
 
@@ -45,10 +45,7 @@ from dreamr.trace import (
 
 
 class Driver:
-    """One run: an `Executor` whose lanes and judge calls are tasks; the schedule decides.
-
-    emit: called with each event as it happens; it must not wait.
-    """
+    """An `Executor` that runs each lane and judge call of one run as a task."""
 
     def __init__(
         self,
@@ -58,6 +55,15 @@ class Driver:
         config: RunConfig,
         emit: Callable[[Event], None],
     ) -> None:
+        """Prepare a run.
+
+        Args:
+            conversation: The problem.
+            engines: Engines of the roles that the method uses.
+            schedule: A fresh schedule.
+            config: Configuration of the run.
+            emit: Called with each event; must not block.
+        """
         self._conversation = conversation
         self._engines = engines
         self._schedule = schedule
@@ -69,7 +75,7 @@ class Driver:
         self._finished: Finished | None = None
 
     async def drive(self) -> Result:
-        """Run to the end; every lane and call is over before this returns."""
+        """Run to the end; all lanes and judge calls are closed when this returns."""
         self._begin()
         signals = SignalQueue[Signal]()
         self._signal = signals.put
@@ -96,6 +102,7 @@ class Driver:
     # Commands
 
     def open_lane(self, command: OpenLane) -> None:
+        """Start the task of a lane."""
         position = len(command.prefix)
         lane = Lane(command.lane, command.role, position, command.credit, command.resample)
         self._lanes[lane.number] = lane
@@ -103,17 +110,20 @@ class Driver:
         self._tasks.start_soon(self._write, lane, command)
 
     def grant(self, lane: int, steps: int) -> None:
+        """Grant a lane credit for more steps."""
         if found := self._lanes.get(lane):
             found.grant(steps)
 
     def close_lane(self, lane: int) -> None:
+        """Cancel a lane."""
         if found := self._lanes.get(lane):
             found.scope.cancel()
 
     def judge(self, command: Judge) -> None:
+        """Start the task of a judge call."""
         config = self._config
         query = replace(config.gate.query, others=command.others, unasked=config.unasked)
-        if command.resamples:  # the gate asks for more than it says at first
+        if command.resamples:  # the stricter gate needs the question for every resampled step
             query = replace(query, target_confidence=None)
         call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)
         self._calls[call.number] = call
@@ -121,30 +131,34 @@ class Driver:
         self._tasks.start_soon(self._judge, call)
 
     def extend_judge(self, call: int, candidates: tuple[Step, ...]) -> None:
+        """Append candidates to a judge call, unless its engine has already begun."""
         if found := self._calls.get(call):
             found.extend(candidates)
 
     def cancel_judge(self, call: int) -> None:
+        """Cancel a judge call."""
         if found := self._calls.get(call):
             found.scope.cancel()
 
     def decide(self, decision: Decision) -> None:
+        """Record a decision of the schedule."""
         self._recorder.decide(decision)
 
     def finish(self, finished: Finished) -> None:
+        """End the run."""
         self._finished = finished
 
     # Lanes
 
     async def _write(self, lane: Lane, command: OpenLane) -> None:
-        """One lane, from its opening to its end, whatever that is."""
+        """Run one lane to its end, and report a failure as a signal."""
         reason = "cancelled"
         try:
             with lane.scope:
                 reason = await self._stream(lane, command)
             if lane.stalled:
                 raise TimeoutError
-        except Exception as error:  # a defect of an engine must not take the other one down
+        except Exception as error:  # a bug in one engine must not end the run of the other
             reason = "failed"
             message, lost = self._describe(lane.role, error)
             self._signal(LaneFailed(lane.number, message, lost))
@@ -172,14 +186,14 @@ class Driver:
 
         begun = (command.begun,) if command.begun else ()
         context = Context(self._conversation, command.prefix + begun)
-        # A draft says how sure it is, where it can: gates may need no more.
-        tells = lane.role == "draft" and engine.capabilities.logprobs
-        sampling = config.draws(command, logprobs=tells)
+        # Some gates decide by the draft's log-probabilities alone.
+        logprobs = lane.role == "draft" and engine.capabilities.logprobs
+        sampling = config.draws(command, logprobs=logprobs)
         stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun)
         return await stream.run(engine.stream(context, sampling))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
-        """The verdict on a drafted step that needs no target."""
+        """Return the verdict on a drafted step if the gate needs no target for it."""
         if lane.role != "draft":
             return None
         return self._config.gate.decide_without_target(
@@ -187,7 +201,7 @@ class Driver:
         )
 
     async def _watch(self) -> None:
-        """One clock for all work, since a timer a token would cost more than all the rest."""
+        """Check all open work for stalls, with one timer: a timer per token would cost too much."""
         seconds = self._config.stall_seconds
         with self._watching:
             while True:
@@ -198,7 +212,7 @@ class Driver:
     # Judge calls
 
     async def _judge(self, call: JudgeCall) -> None:
-        """One judge call, from its start to its end, whatever that is."""
+        """Run one judge call to its end, and report a failure as a signal."""
         verdicts: tuple[Verdict, ...] = ()
         message = None
         try:
@@ -207,7 +221,7 @@ class Driver:
                 self._signal(Judged(call.number, verdicts))
             if call.stalled and not verdicts:
                 raise TimeoutError
-        except Exception as error:  # no verdict is a reject, and no end of the run
+        except Exception as error:  # the schedule treats a failed call as a rejection
             message, lost = self._describe("target", error)
             self._signal(JudgeFailed(call.number, message, lost))
         finally:
@@ -220,7 +234,7 @@ class Driver:
         least = len(call.steps)
         found = await self._engines["target"].judge(context, call.candidates, call.query)
         if not least <= len(found) <= len(call.steps):
-            raise EngineError(f"{len(found)} pieces of evidence for {least} steps")
+            raise EngineError(f"the judge call returned {len(found)} results for {least} steps")
         decide, first = self._config.gate.decide, len(call.prefix)
         return tuple(
             decide(evidence, StepContext(step, first + i, call.resamples))
@@ -230,12 +244,12 @@ class Driver:
     def _check_images(self, engine: Engine) -> None:
         parts = (part for turn in self._conversation.turns for part in turn.parts)
         if not engine.capabilities.images and any(isinstance(part, Image) for part in parts):
-            raise EngineLost("it takes no images")
+            raise EngineLost("the model accepts text only, the problem has images")
 
     def _describe(self, role: Role, error: Exception) -> tuple[str, bool]:
-        """A failure in one line, and whether the engine is lost with it."""
+        """Describe a failure in one line, and tell whether the engine is lost."""
         name = self._engines[role].name
         if isinstance(error, TimeoutError):
-            return f"{role} {name}: no sign of life for {self._config.stall_seconds:g} s", True
+            return f"{role} {name}: no output for {self._config.stall_seconds:g} s", True
         what = str(error) if isinstance(error, DreamrError) else repr(error)
         return f"{role} {name}: {what}", isinstance(error, EngineLost)

@@ -1,4 +1,4 @@
-"""What may see every run of a Reasoner before it begins and after it ends."""
+"""Hooks around the runs of a Reasoner."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from dreamr.trace import Result
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunScope:
-    """One run, as its hooks see it; compared by identity.
+    """A run as its hooks see it; compared by identity.
 
-    target: None where the method uses none. background: tasks of the Reasoner; they are cancelled
-    when it closes.
+    Attributes:
+        conversation: The problem.
+        step_format: How steps end and how an answer is marked.
+        target: Engine of the target, None if the method does not use one.
+        background: Task group for work after the run; closing the Reasoner cancels its tasks.
     """
 
     conversation: Conversation
@@ -29,12 +32,31 @@ class RunScope:
 
 
 class RunHook(Protocol):
-    """Called around each run; neither call may wait or raise."""
+    """A hook that is called before and after a run.
+
+    Pass hooks to `Reasoner.ask`, `Reasoner.reason` or `Reasoner.stream`. Both methods run on the
+    event loop of the run, so they must not block, and they must not raise. Longer work belongs in
+    `RunScope.background`.
+
+    Example:
+        ```python
+        class SecondsPerStep:
+            def __init__(self):
+                self.seconds = []
+
+            def before_run(self, run, config):
+                return config
+
+            def after_run(self, run, result):
+                if result is not None and result.steps:
+                    self.seconds.append(result.seconds / len(result.steps))
+        ```
+    """
 
     def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
-        """The run begins. Returns how it is to be done: `config`, changed or not."""
+        """Return the configuration for the run: `config`, or a changed copy."""
         ...
 
     def after_run(self, run: RunScope, result: Result | None) -> None:
-        """The run has ended. result: None where it failed or was cancelled."""
+        """Observe the result; None if the run failed or was canceled."""
         ...

@@ -1,4 +1,4 @@
-"""One stream of an engine, cut into steps, within its credit."""
+"""Lanes and judge calls in progress, and splitting a lane's stream into steps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from dreamr.engines import Candidates, Chunk
 from dreamr.gate import Query
 from dreamr.steps import Finish, Role, Step, StepFormat, StepSplitter
 
-CLOSE_SECONDS = 5.0  # an engine that takes longer to stop a stream is left to its own devices
+CLOSE_SECONDS = 5.0  # longest wait for an engine to close a stream
 
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """An engine at work.
+    """A call of an engine in progress.
 
-    since: when the engine gave the last sign of life (time.monotonic), None while it is not its
-    turn.
+    Attributes:
+        since: Time of the engine's last output, or of the start of the call (time.monotonic); None
+            while the call is paused.
+        stalled: Whether the call was canceled because the engine gave no output.
+        scope: Scope that cancels the call.
     """
 
     since: float | None = field(default_factory=time.monotonic)
@@ -28,14 +31,14 @@ class Work:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def check(self, stall_seconds: float) -> None:
-        """Cancel the work if the engine has given no sign of life for so long."""
+        """Cancel the call if the engine gave no output for `stall_seconds` seconds."""
         if self.since is not None and time.monotonic() - self.since >= stall_seconds:
             self.stalled = True
             self.scope.cancel()
 
 
 class JudgeCall(Work):
-    """An open judge call; it may grow."""
+    """An open judge call; candidates can be appended until the engine begins."""
 
     def __init__(
         self,
@@ -54,24 +57,30 @@ class JudgeCall(Work):
         self.candidates = Candidates(step.text for step in self.steps)
 
     def extend(self, steps: Iterable[Step]) -> None:
-        """Judge these too, if the engine has not begun."""
+        """Append steps; the engine ignores them if it has already begun."""
         for step in steps:
             self.steps.append(step)
             self.candidates.add(step.text)
 
     def positions(self, count: int = 0) -> tuple[int, ...]:
-        """Of the first `count` steps, or of all."""
+        """Return the positions of the first `count` steps, or of all steps for 0."""
         first = len(self.prefix)
         return tuple(range(first, first + (count or len(self.steps))))
 
 
 @dataclass(slots=True)
 class Lane(Work):
-    """A lane under way; while it waits for credit, `since` is None.
+    """An open lane; `since` is None while it waits for credit.
 
-    credit: how many more steps it may write. resample: the number of the candidate after a rejected
-    step, 0: none.
-    tokens: what it wrote so far. began: when its first piece came (time.monotonic).
+    Attributes:
+        number: Number of the lane.
+        role: Model that writes.
+        position: Position of the step that is being written.
+        credit: Number of steps that the lane may still write.
+        resample: Number of the candidate for a rejected step; 0 for an ordinary lane.
+        tokens: Number of tokens written so far.
+        began: Time of the first text (time.monotonic), None before.
+        granted: Event that is set by `grant`; None unless the lane waits.
     """
 
     number: int
@@ -81,10 +90,10 @@ class Lane(Work):
     resample: int = 0
     tokens: int = 0
     began: float | None = None
-    granted: anyio.Event | None = None  # while it waits
+    granted: anyio.Event | None = None
 
     def grant(self, steps: int) -> None:
-        """Let a waiting lane go on."""
+        """Add credit and wake the lane if it waits."""
         self.credit += steps
         if self.granted is not None:
             self.granted.set()
@@ -92,12 +101,15 @@ class Lane(Work):
 
 @dataclass(frozen=True, slots=True)
 class StepStream:
-    """Carries a stream into steps.
+    """Splits a stream into steps and pauses it when the lane's credit is used up.
 
-    on_step: called with each step, and how the stream ended where it did; without a step where it
-    ended before one. on_pause: called with True where the lane waits for credit, False where it
-    goes on. begun: the text in front of the stream that belongs to its first step; none of its
-    tokens.
+    Attributes:
+        lane: The lane; updated while the stream runs.
+        step_format: How steps end and how an answer is marked.
+        on_step: Called with each step, and with the finish of the stream on the last one. If the
+            stream ends without another step, called with None and the finish.
+        on_pause: Called with True when the lane pauses and with False when it resumes.
+        begun: Text in front of the stream that belongs to its first step; its tokens do not count.
     """
 
     lane: Lane
@@ -107,10 +119,10 @@ class StepStream:
     begun: str = ""
 
     async def run(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
-        """Take the stream to its end; closes it, however this is left.
+        """Consume the stream to its end and return its finish; always closes the stream.
 
         Raises:
-            Exception: whatever the engine raises.
+            Exception: Any error of the engine.
         """
         try:
             return await self._write(stream)
@@ -123,8 +135,8 @@ class StepStream:
         if lane.credit <= 0:
             await self._wait_for_credit()
         if steps := splitter.push(self.begun, 0):
-            await self._tell(steps, None)
-        async for chunk in stream:  # once a token: no timers, tasks or events in here
+            await self._emit(steps, None)
+        async for chunk in stream:  # runs once per token: no timers, tasks or events here
             lane.since = time.monotonic()
             if lane.began is None:
                 lane.began = lane.since
@@ -135,19 +147,19 @@ class StepStream:
             if steps:
                 if splitter.done:  # the final answer reached its cap
                     return await self._end(splitter, steps, "length")
-                await self._tell(steps, None)
+                await self._emit(steps, None)
             if lane.credit <= 0:
                 await self._wait_for_credit()
-        return await self._end(splitter, [], "stop")  # an engine that ended without saying so
+        return await self._end(splitter, [], "stop")  # the engine ended without a finish
 
     async def _end(self, splitter: StepSplitter, steps: list[Step], finish: Finish) -> Finish:
-        """The stream has ended: what is left in the splitter is the last step."""
+        """Emit the last steps, with the text that is left in the splitter as the last one."""
         if (tail := splitter.finish(truncated=finish == "length")) is not None:
             steps.append(tail)
-        await self._tell(steps, finish)
+        await self._emit(steps, finish)
         return finish
 
-    async def _tell(self, steps: list[Step], finish: Finish | None) -> None:
+    async def _emit(self, steps: list[Step], finish: Finish | None) -> None:
         for number, step in enumerate(steps, 1):
             if self.lane.credit <= 0:
                 await self._wait_for_credit()

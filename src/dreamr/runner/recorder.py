@@ -1,4 +1,4 @@
-"""Recording a run while it happens."""
+"""Record the events and the result of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dreamr.trace import (
     usage_of,
 )
 
-# The commands that only say what was decided; each is an event with the same values.
+# Commands that record decisions; each becomes an event with the same values.
 _EVENTS: Mapping[type[Command], type[Event]] = {
     Commit: StepCommitted,
     Reject: StepRejected,
@@ -32,26 +32,27 @@ _EVENTS: Mapping[type[Command], type[Event]] = {
 
 
 def event_of(decision: Decision, seconds: float) -> Event:
-    """The event of a decision, `seconds` after the run started."""
+    """Return the event of a decision made `seconds` after the start of the run."""
     kind = _EVENTS[type(decision)]
     return kind(seconds, *(getattr(decision, name) for name in type(decision).__match_args__))
 
 
 class Recorder:
-    """The events so far, each handed to `emit` as it happens, and the result made of them."""
+    """The events of a run and the result computed from them."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
+        """Start the clock of the run; `emit` is called with each event."""
         self._emit = emit
         self._events: list[Event] = []
         self._steps: list[CommittedStep] = []
         self._started = time.perf_counter()
 
     def add(self, kind: type[Event], *values: Any) -> None:
-        """An event of this kind happens now."""
+        """Record an event of this kind at the current time."""
         self._keep(kind(self._seconds(), *values))
 
     def decide(self, decision: Decision) -> None:
-        """The schedule decided this."""
+        """Record a decision of the schedule."""
         self._keep(event_of(decision, self._seconds()))
         if isinstance(decision, Commit):
             self._steps.append(CommittedStep(decision.step, decision.source, decision.verdict))
@@ -61,14 +62,14 @@ class Recorder:
         self._emit(event)
 
     def at(self, moment: float) -> float:
-        """Seconds since the run started, of a moment of time.monotonic."""
+        """Convert a time of time.monotonic to seconds since the start of the run."""
         return self._seconds() - (time.monotonic() - moment)
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
 
     def finish(self, finished: Finished, step_format: StepFormat) -> Result:
-        """The result, after its own last event."""
+        """Record the last event and return the result."""
         result = Result(
             answer=self._answer(finished, step_format),
             steps=tuple(self._steps),
@@ -82,9 +83,9 @@ class Recorder:
         return result
 
     def _answer(self, finished: Finished, step_format: StepFormat) -> str:
-        """The marked answer, as far as it came; else the last step, if it was meant as the last.
+        """Return the marked answer, even if cut; otherwise the last step of a complete run.
 
-        Split again from the whole text: some methods commit pieces of steps.
+        The whole text is split again, because some methods commit pieces of steps.
         """
         splitter = StepSplitter(
             replace(step_format, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize)

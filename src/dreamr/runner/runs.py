@@ -1,4 +1,4 @@
-"""Starting a run and listening to it."""
+"""Start a run and iterate over its events."""
 
 from __future__ import annotations
 
@@ -26,19 +26,29 @@ async def open_run(
     draft: Engine | None = None,
     config: RunConfig | None = None,
 ) -> AsyncGenerator[AsyncIterator[Event], None]:
-    """Start a run; iterate over its events, which end with RunFinished.
+    """Start a run and yield an iterator over its events; the last is `RunFinished`.
 
-    Use as `async with open_run(...) as events: async for event in events: ...`. Leaving the block,
-    for whatever reason, cancels everything that is still under way. The run never waits for its
-    consumer. The engines stay open and may serve several runs at once.
+    Leaving the block cancels all work that is still running. The run never waits for its consumer.
+    The engines stay open and may serve several runs concurrently.
 
-    target: None where the method has no use for one, as draft.
+    Example:
+        ```python
+        async with open_run(conversation, target=target, draft=draft) as events:
+            async for event in events:
+                print(event)
+        ```
+
+    Args:
+        conversation: The problem.
+        target: Engine of the target; None if the method does not use one.
+        draft: Engine of the draft; None if the method does not use one.
+        config: Configuration of the run; defaults if None.
 
     Raises:
-        RunFailed: from the iteration, after RunFinished: the target was lost or stalled. Its
-            `result` is the Result so far.
-        Unsupported: an unknown method, no draft or target where the method needs one, or a target
-            that cannot judge where it must.
+        RunFailed: If the target was lost or stalled. Raised by the iterator after `RunFinished`;
+            its `result` is the Result so far.
+        Unsupported: If the method is unknown, a model that it needs is missing, or the target
+            cannot judge although the method needs it.
     """
     config = config or RunConfig()
     schedule = by_name(config.method, config.options)
@@ -51,7 +61,7 @@ async def open_run(
         try:
             async with aclosing(_until_finished(queue)) as events:
                 yield events
-        except Exception as error:  # a task group would wrap it in a group
+        except Exception as error:  # the task group would wrap it in an exception group
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
@@ -66,7 +76,19 @@ async def run(
     config: RunConfig | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
-    """Run to the end; `on_event` sees each event as it happens. Else as `open_run`."""
+    """Run to the end and return the result.
+
+    Args:
+        conversation: The problem.
+        target: Engine of the target; None if the method does not use one.
+        draft: Engine of the draft; None if the method does not use one.
+        config: Configuration of the run; defaults if None.
+        on_event: Called with each event as it happens.
+
+    Raises:
+        RunFailed: If the target was lost or stalled; its `result` is the Result so far.
+        Unsupported: See `open_run`.
+    """
     async with open_run(conversation, target=target, draft=draft, config=config) as events:
         async for event in events:
             if on_event is not None:
@@ -76,7 +98,7 @@ async def run(
 
 
 async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, None]:
-    """The events up to the last; then the failure, if it was one."""
+    """Yield the events up to `RunFinished`, then raise the failure if the run failed."""
     while True:
         event = await queue.get()
         yield event
@@ -88,7 +110,7 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
 
 
 def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Role, Engine]:
-    """The engines that the method uses."""
+    """Return the engines that the method uses."""
     used = method(name)
     given: dict[Role, Engine | None] = {"draft": draft, "target": target}
     engines: dict[Role, Engine] = {}
@@ -98,5 +120,5 @@ def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Rol
         engines[role] = engine
     if used.judges and not engines["target"].capabilities.judge:
         model = engines["target"].name
-        raise Unsupported(f"{model} cannot judge; only method 'target' works with it")
+        raise Unsupported(f"the target {model} cannot judge drafted steps; use method 'target'")
     return engines

@@ -1,4 +1,4 @@
-"""What one task leaves for another, without a turn of the event loop for each message."""
+"""A queue between two tasks of one event loop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class SignalQueue(Generic[T]):
     """An unbounded queue with one reader.
 
-    A memory stream gives way to other tasks at each message, which costs more than most of what is
-    done with it; this one does where it is empty.
+    It yields to the event loop only when it is empty. An anyio memory stream yields at every
+    message, which costs more than handling most messages.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class SignalQueue(Generic[T]):
         self._filled: anyio.Event | None = None
 
     def put(self, message: T) -> None:
-        """Leave a message."""
+        """Append a message."""
         self._messages.append(message)
         if self._filled is not None:
             self._filled.set()
             self._filled = None
 
     async def get(self) -> T:
-        """The next message; waits for one."""
+        """Return the next message; wait if there is none."""
         while not self._messages:
             self._filled = anyio.Event()
             await self._filled.wait()

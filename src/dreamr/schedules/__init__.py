@@ -1,4 +1,4 @@
-"""The rules that say which lane does what next."""
+"""Schedules: state machines that decide which lane does what next."""
 
 from dreamr.schedules.executor import Decision, Executor, execute
 from dreamr.schedules.protocol import (

@@ -1,4 +1,4 @@
-"""The draft's own end, and verdicts on steps that were not judged."""
+"""The draft's end of the reasoning, and verdicts on steps that were not judged."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from dreamr.gate import Verdict
 from dreamr.schedules.protocol import FinalAnswer
 from dreamr.steps import Ending, Step
 
-DRAFT_END = "the target decides when the reasoning is complete"
-PREDICTED = "the target wrote the same"
+# Reasons that traces and timelines show.
+DRAFT_END = "the target writes the end of the reasoning"
+PREDICTED = "the target wrote the same step"
 CUT = Verdict(False, 0.0, 1.0, "cut by the length cap", kind="none")
 
 
 def ends_reasoning(step: Step) -> bool:
-    """Whether the step is meant as the last: a marked answer, or an end without delimiter."""
+    """Check whether its writer meant the step as the last: an answer, or an end of the stream."""
     return step.ending in (Ending.ANSWER, Ending.END)
 
 
 def is_draft_end(step: Step, final_answer: FinalAnswer) -> bool:
-    """Whether the step needs no verdict, because the target writes the end itself."""
+    """Check whether the step ends the draft's reasoning, and the target writes the end instead.
+
+    Such a step needs no verdict.
+    """
     return final_answer == "target" and ends_reasoning(step)
 
 
 def judge_failed(message: str) -> Verdict:
-    """The verdict where there is none."""
-    return Verdict(False, 0.0, 1.0, f"judging failed: {message}", kind="none")
+    """Return the rejecting verdict on a step whose judge call failed."""
+    return Verdict(False, 0.0, 1.0, f"judge call failed: {message}", kind="none")

@@ -1,4 +1,4 @@
-"""Which method of a driver carries out which command."""
+"""The dispatcher of commands, shared by the driver and the simulator."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ Decision: TypeAlias = Commit | Reject | Discard | Warn
 
 
 class Executor(Protocol):
-    """Carries out commands: over engines, or in virtual time.
+    """An object that executes commands, over engines or in virtual time.
 
-    A lane or call that is named may have ended: its signal is still on the way to the schedule.
+    A command may name a lane or judge call that has just ended, because the signal of its end has
+    not reached the schedule yet. The executor must ignore such commands.
     """
 
     def open_lane(self, command: OpenLane) -> None:
@@ -35,11 +36,11 @@ class Executor(Protocol):
         ...
 
     def grant(self, lane: int, steps: int) -> None:
-        """Let the lane write more steps."""
+        """Grant a lane credit for more steps."""
         ...
 
     def close_lane(self, lane: int) -> None:
-        """Cancel the lane."""
+        """Cancel a lane."""
         ...
 
     def judge(self, command: Judge) -> None:
@@ -47,24 +48,24 @@ class Executor(Protocol):
         ...
 
     def extend_judge(self, call: int, candidates: tuple[Step, ...]) -> None:
-        """Add candidates to the call, if the engine has not begun with it."""
+        """Append candidates to a judge call, unless its engine has already begun."""
         ...
 
     def cancel_judge(self, call: int) -> None:
-        """Cancel the call."""
+        """Cancel a judge call."""
         ...
 
     def decide(self, decision: Decision) -> None:
-        """Record what was decided."""
+        """Record a commit, a rejection, a discarded step or a warning."""
         ...
 
     def finish(self, finished: Finished) -> None:
-        """The run is over; no command follows."""
+        """End the run; no command follows."""
         ...
 
 
 def execute(commands: Iterable[Command], executor: Executor) -> None:
-    """Carry out the commands, in order."""
+    """Execute the commands in order."""
     for command in commands:
         match command:
             case OpenLane():

@@ -1,34 +1,34 @@
 """Fully parallel speculative reasoning (FPSR), after section 3 of the paper (arXiv 2605.28678).
 
-    until the run ends, at each signal:
-        decide at the frontier:                                                         (section 3)
-            drafted step, accepted by the gate: commit it, discard the target's         (TBVM, CPN)
-            drafted step, rejected: discard all drafted after it, fall back      (early stopping)
-            no drafted step: commit the target's own, restart the draft          (clean fallback)
-        then start what is idle, side by side:                                          (section 3)
-            draft: write on, up to `window` undecided steps
+    on each signal, until the run ends:
+        decide on the step at the frontier:                                             (section 3)
+            drafted, accepted by the gate: commit it, discard the target's step         (TBVM, CPN)
+            drafted, rejected: discard the drafted steps after it, fall back       (early stopping)
+            not drafted yet: commit the target's step, restart the draft           (clean fallback)
+        start all idle work, concurrently:                                              (section 3)
+            draft: the next steps, up to `window` undecided ones
             judge: all waiting steps from the frontier on, in one call
             target: its own step at the frontier
 
-What is in flight around the frontier, the end of the committed text:
+Work around the frontier, the end of the committed text:
 
-    committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
+    committed | waiting[0] waiting[1] ... | (step that the draft is writing)
               | target step               (the fallback)
 
-A judge call grows while steps complete; a step that comes too late for it is in the next call. The
-draft's own end goes along at the end of a call: no question is asked about it, but an engine that
-has read it knows in the same pass how far it would have written the same
-(`dreamr.engines.local`). A draft's end that was in no call is a guess at the target's step.
+A judge call grows while drafted steps complete; steps that miss one call are in the next. The
+draft's end is appended to a call without a question about it: a local engine learns in the same
+forward pass how many of its tokens the target would write too (`dreamr.engines.local`). When the
+target then writes the end, its lane gets the draft's end as a guess.
 
-Beyond the paper: after a rejection the draft need not idle until the target's own step is complete.
-Where the judge call has shown how that step begins, the draft predicts the rest of it and writes on
-after the prediction:
+Beyond the paper: after a rejection the draft does not wait for the target's step. If the judge call
+showed how the target's step begins, the draft predicts the rest of it and continues after the
+prediction:
 
-    committed | prediction | waiting[1] waiting[2] ... | (the step that the draft is writing)
+    committed | prediction | waiting[1] waiting[2] ... | (step that the draft is writing)
               | target step
 
-If the target then writes the same, the draft is steps ahead; if not, it restarts. With `resamples`
-the draft writes other candidates for the rejected step instead (`Resampling`).
+If the target then writes the same step, the draft is steps ahead; otherwise it restarts. With
+`resamples` the draft writes other candidates for the rejected step instead (`Resampling`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from dreamr.steps import Finish, Step
 
 @dataclass(frozen=True, slots=True)
 class _TargetStep:
-    """What the target wrote at the frontier; no step where its stream ended before one."""
+    """The target's step at the frontier; `step` is None if its stream ended without one."""
 
     step: Step | None
     finish: Finish | None
@@ -54,19 +54,19 @@ class _TargetStep:
 class Fpsr(OverlappedSchedule):
     """The paper's schedule, with the drafted text arriving as one stream.
 
-    The run waits for the draft as long as a complete drafted step has no verdict; otherwise the
-    first to complete the step at the frontier wins (with `deterministic`, the run always waits for
-    the draft, which predicts nothing and resamples nothing after a rejection).
+    A complete drafted step at the frontier always gets its verdict. Otherwise the first model to
+    complete the step at the frontier wins. With `deterministic` the run always waits for the draft,
+    and the draft neither predicts nor resamples after a rejection.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
         super().__init__(config, config.final_answer)
         self._target: int | None = None  # the target's lane
-        self._target_continues = False  # whether it goes on by itself after each step
+        self._target_continues = False  # whether the target's lane stays open after each step
         self._target_step: _TargetStep | None = None
         self._predicting = False  # whether waiting[0] is a prediction of the target's step
         self._resampling: Resampling | None = None
-        self._draft_end = ""  # the draft's end at the frontier, once it is discarded
+        self._draft_end = ""  # text of the draft's end at the frontier, after it was discarded
 
     def _note(self, signal: Signal) -> None:
         if self._resampling is not None and self._resampling.concerns(signal):
@@ -105,14 +105,14 @@ class Fpsr(OverlappedSchedule):
             self._commit_drafted(step, verdict)
         else:
             state.reject(step, verdict)
-            self._discard_waiting(state.position + 1, "it followed a rejected step")
+            self._discard_waiting(state.position + 1, "followed a rejected step")
             self._close_draft()
             self._use_draft_after_rejection(step, verdict)
 
     def _commit_drafted(self, step: Step, verdict: Verdict) -> None:
-        self._discard_target_step("the draft's step was accepted")
+        self._discard_target_step("drafted step accepted")
         self._close_target()
-        resampled = self._end_resampling("another try was accepted")
+        resampled = self._end_resampling("resample accepted")
         if (end := self._state.commit_drafted(step, verdict)) is not None:
             self._finish(end)
         elif resampled:
@@ -121,7 +121,7 @@ class Fpsr(OverlappedSchedule):
             self._state.grant(self._draft)
 
     def _use_draft_after_rejection(self, rejected: Step, verdict: Verdict) -> None:
-        """Resample or predict, unless the target's own step is there already."""
+        """Resample or predict, unless the target's step is already complete."""
         config, state = self._config, self._state
         if self._target_step is not None or state.draft_lost or config.deterministic:
             return
@@ -133,7 +133,7 @@ class Fpsr(OverlappedSchedule):
 
     def _commit_target_step(self, written: _TargetStep) -> None:
         self._target_step = None
-        self._end_resampling("the target was first")
+        self._end_resampling("target step completed first")
         predicted = self._check_prediction(written)
         if (end := self._state.commit_unjudged(written.step, written.finish)) is not None:
             self._finish(end)
@@ -146,7 +146,7 @@ class Fpsr(OverlappedSchedule):
             self._restart_draft()
 
     def _check_prediction(self, written: _TargetStep) -> bool:
-        """Whether the draft predicted the target's step, so that the steps after it stay."""
+        """Check whether the draft predicted the target's step; discard its steps if not."""
         predicting, self._predicting = self._predicting, False
         if not (predicting and self._waiting):
             return False
@@ -156,11 +156,10 @@ class Fpsr(OverlappedSchedule):
             self._waiting.popleft()
             self._state.discard(self._state.position, prediction, "draft", PREDICTED)
         else:
-            why = "the target wrote another step before it"
-            self._discard_waiting(self._state.position, why)
+            self._discard_waiting(self._state.position, "the target wrote a different step")
         return predicted
 
-    # Start what is idle
+    # Start idle work
 
     def _start_work(self) -> None:
         if self._resampling is not None:
@@ -173,15 +172,16 @@ class Fpsr(OverlappedSchedule):
         super()._restart_draft()
 
     def _judge_waiting(self) -> None:
-        """Judge all complete waiting steps in one call, and the draft's end after them.
+        """Judge all waiting steps in one call, the draft's end included.
 
-        Steps that need no verdict are included: the judge has to read them to judge what follows.
+        Steps that already have a verdict are included too: the judge must read them to judge the
+        steps after them.
         """
         if not self._predicting and any(not waiting.decided for waiting in self._waiting):
             self._state.judge(w.step for w in self._waiting if w.verdict is not CUT)
 
     def _start_target(self) -> None:
-        """Let the target write its own step at the frontier: the fallback."""
+        """Open the fallback: the target's own step at the frontier."""
         if self._target is not None or self._target_step is not None:
             return
         needed = self._predicting or (self._draft is None and not self._waiting)
@@ -203,12 +203,12 @@ class Fpsr(OverlappedSchedule):
         self._target_step = None
 
     def _end_resampling(self, why: str) -> bool:
-        """Whether there was any."""
+        """Stop resampling; return whether it was running."""
         resampling, self._resampling = self._resampling, None
         if resampling is not None:
             resampling.end(why)
         return resampling is not None
 
     def _discard_target_steps(self) -> None:
-        self._end_resampling("the run ended")
-        self._discard_target_step("the run ended")
+        self._end_resampling("run ended")
+        self._discard_target_step("run ended")

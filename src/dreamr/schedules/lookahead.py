@@ -1,10 +1,10 @@
-"""The target's own step at every drafted prefix, and whether the two mean the same.
+"""Lookahead Reasoning: compare each drafted step with the target's own step at that position.
 
-    committed | waiting[0] | waiting[1] | (the step that the draft is writing)
+    committed | waiting[0] | waiting[1] | (step that the draft is writing)
               | target[0]  | target[1]  | target[2] ...   each after the drafted steps before it
 
-A drafted step is kept where the target's own step in its place means the same. All of the target's
-steps are written side by side, each to its end.
+A drafted step is committed if the target's own step at its position means the same. The target
+writes all of its steps concurrently, each to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from dreamr.schedules.protocol import ScheduleConfig
 from dreamr.steps import Ending, Finish, Step
 
 _SAME = Verdict(True, 1.0, 1.0, PREDICTED, kind="equivalence")
-_OTHER = Verdict(False, 0.0, 1.0, "the target went another way", kind="equivalence")
+_INCOMPARABLE = Verdict(
+    False, 0.0, 1.0, "the target's step ends the reasoning or was cut", kind="equivalence"
+)
 
 _TargetStep: TypeAlias = tuple[Step | None, Finish | None]
 
@@ -27,20 +29,29 @@ _TargetStep: TypeAlias = tuple[Step | None, Finish | None]
 class Lookahead(OverlappedSchedule):
     """Lookahead Reasoning (arXiv 2506.19830), asynchronous, width 1.
 
-    Faithful: the draft runs ahead by up to `window` steps (paper: a depth of 4 to 6); for each
-    drafted prefix the target writes its own next step, all at once, each to its end; equal text,
-    blanks and case aside, is the same without asking, else a judge says whether the two steps mean
-    and compute the same; at the first that differ the target's step is kept and all below is
-    dropped; cut steps are never kept; the draft's end counts only through the target's own step.
-    Different: the judge is the target itself, asked in the conversation, where the paper has a
-    model of 7 B beside it; steps that are ready together are compared in one pass; where the
-    target's step is there before the draft's, it is kept at once instead of waiting.
+    As in the paper:
+
+    - The draft runs ahead by up to `window` steps (paper: a depth of 4 to 6).
+    - For each drafted prefix the target writes its own next step, concurrently, each to its end.
+    - Steps of equal text, up to white space and case, count as equivalent. Otherwise a judge
+      decides whether both steps mean and compute the same.
+    - At the first difference the target's step is committed and all later steps are discarded.
+    - Cut steps are never committed.
+    - The draft's end counts only if the target's own step ends the reasoning too.
+
+    Different from the paper:
+
+    - The judge is the target itself, asked within the conversation; the paper uses a separate 7B
+      model.
+    - Pairs that are ready together are compared in one forward pass.
+    - A target step that is complete before the draft's is committed at once.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
-        super().__init__(config, "target")  # the target's own end decides, whoever is to answer
-        self._lanes: dict[int, int] = {}  # the target's lanes by their position
-        self._target_steps: dict[int, _TargetStep] = {}  # what they wrote, by position
+        # The target's own step decides on the end, whatever `final_answer` says.
+        super().__init__(config, "target")
+        self._lanes: dict[int, int] = {}  # lanes of the target by position
+        self._target_steps: dict[int, _TargetStep] = {}  # complete steps of the target by position
 
     def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
         position = next(at for at, other in self._lanes.items() if other == lane)
@@ -67,25 +78,25 @@ class Lookahead(OverlappedSchedule):
         return True
 
     def _pairs(self) -> Iterator[tuple[WaitingStep, _TargetStep]]:
-        """Drafted steps and the target's in their places, from the frontier on."""
+        """Yield the drafted step and the target's step of each position, from the frontier on."""
         for position, drafted in enumerate(self._waiting, self._state.position):
             if (written := self._target_steps.get(position)) is None:
                 return
             yield drafted, written
 
     def _compare_texts(self) -> None:
-        """Decide where nobody need be asked."""
+        """Decide the pairs that need no judge."""
         for drafted, (written, _) in self._pairs():
             if not drafted.decided:
                 if written is None or written.ending is not Ending.DELIMITER:
-                    drafted.verdict = _OTHER
+                    drafted.verdict = _INCOMPARABLE
                 elif written.plain == drafted.step.plain:
                     drafted.verdict = _SAME
 
     def _decide_drafted(self, drafted: WaitingStep, written: _TargetStep) -> None:
         state, step, verdict = self._state, drafted.step, drafted.verdict
         if verdict is not None and verdict.accepted:
-            self._discard_target_step(state.position, "the draft's step means the same")
+            self._discard_target_step(state.position, "drafted step accepted")
             if (end := state.commit_drafted(step, verdict)) is not None:
                 self._finish(end)
             else:
@@ -95,19 +106,19 @@ class Lookahead(OverlappedSchedule):
             state.discard(state.position, step, "draft", DRAFT_END)
         else:
             state.reject(step, verdict)
-        self._discard_waiting(state.position + 1, "it followed a rejected step")
+        self._discard_waiting(state.position + 1, "followed a rejected step")
         self._commit_target_step(written)
 
     def _commit_target_step(self, written: _TargetStep) -> None:
         del self._target_steps[self._state.position]
-        self._discard_target_work("it followed a rejected step")
+        self._discard_target_work("followed a rejected step")
         if (end := self._state.commit_unjudged(*written)) is not None:
             self._finish(end)
         else:
             self._restart_draft()
 
     def _judge_pairs(self) -> None:
-        """Ask about all steps that have another beside them, up to one that is refused."""
+        """Judge all pairs in one call, up to the first rejected step."""
         if self._state.judging:
             return
         pairs, asked = list(self._pairs()), 0
@@ -122,7 +133,7 @@ class Lookahead(OverlappedSchedule):
             self._state.judge((drafted.step for drafted, _ in pairs[:asked]), steps)
 
     def _start_target_lanes(self) -> None:
-        """A lane of the target behind each drafted step, as far as the draft may run ahead."""
+        """Open a target lane at the frontier and after each drafted step within the window."""
         before: list[Step] = []
         for number in range(min(len(self._waiting) + 1, self._config.window)):
             position = self._state.position + number
@@ -132,8 +143,8 @@ class Lookahead(OverlappedSchedule):
                 self._lanes[position] = self._state.open("target", 1, before)
             if number < len(self._waiting):
                 drafted = self._waiting[number]
-                refused = drafted.verdict is not None and not drafted.verdict.accepted
-                if drafted.is_draft_end or refused:
+                rejected = drafted.verdict is not None and not drafted.verdict.accepted
+                if drafted.is_draft_end or rejected:
                     return
                 before.append(drafted.step)
 
@@ -143,7 +154,7 @@ class Lookahead(OverlappedSchedule):
             self._state.discard(position, step, "target", why)
 
     def _discard_target_work(self, why: str) -> None:
-        """All that the target wrote or writes behind drafted steps."""
+        """Discard the target's steps and close its lanes, at all positions."""
         for position in sorted(self._target_steps):
             self._discard_target_step(position, why)
         for lane in self._lanes.values():
@@ -151,7 +162,7 @@ class Lookahead(OverlappedSchedule):
         self._lanes.clear()
 
     def _discard_target_steps(self) -> None:
-        self._discard_target_work("the run ended")
+        self._discard_target_work("run ended")
 
 
 def _tokens(steps: Sequence[Step]) -> int:

@@ -1,9 +1,9 @@
-"""The base of the schedules in which the draft writes ahead of the decisions.
+"""Base class of the schedules in which the draft writes ahead of the decisions.
 
-    committed | waiting[0] waiting[1] ... | (the step that the draft is writing)
+    committed | waiting[0] waiting[1] ... | (step that the draft is writing)
 
-Here are the loop, the draft's lane and its waiting steps. A schedule adds what it decides next and
-which lanes and judge calls it starts.
+The base class has the loop, the draft's lane and its waiting steps. A subclass decides on the step
+at the frontier and starts lanes and judge calls.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ from dreamr.steps import Ending, Finish, Step
 class WaitingStep:
     """A drafted step that waits for its decision.
 
-    is_draft_end: it ends the reasoning where the target decides on the end; it needs no verdict.
+    Attributes:
+        step: The step.
+        is_draft_end: Whether it ends the draft's reasoning while the target writes the end; it is
+            then discarded without a verdict.
+        verdict: The verdict, None until it is known.
     """
 
     step: Step
@@ -44,16 +48,20 @@ class WaitingStep:
 
     @property
     def decided(self) -> bool:
+        """Whether the step can be decided now."""
         return self.is_draft_end or self.verdict is not None
 
 
 class OverlappedSchedule(ABC):
-    """Notes each signal, decides all that it can, then starts all work that it can.
-
-    final_answer: who writes it; with 'target' the draft's own end is discarded.
-    """
+    """A schedule that notes each signal, makes all possible decisions, then starts idle work."""
 
     def __init__(self, config: ScheduleConfig, final_answer: FinalAnswer) -> None:
+        """Create the state of a run.
+
+        Args:
+            config: Options of the schedule.
+            final_answer: Model that writes the end; with 'target' the draft's end is discarded.
+        """
         self._config = config
         self._final_answer = final_answer
         self._state = RunState(config)
@@ -61,20 +69,20 @@ class OverlappedSchedule(ABC):
         self._waiting: deque[WaitingStep] = deque()
 
     def start(self) -> Sequence[Command]:
-        """Start the draft, and whatever need not wait for it."""
+        """Start the draft and all work that does not wait for it."""
         self._restart_draft()
         self._advance()
         return self._state.take_commands()
 
     def handle(self, signal: Signal) -> Sequence[Command]:
-        """Note the signal, then go on."""
+        """Note a signal, decide, and start idle work."""
         if self._state.admit(signal):
             self._note(signal)
             self._advance()
         return self._state.take_commands()
 
     def _advance(self) -> None:
-        """Decide step by step, as far as possible; then start work."""
+        """Make all possible decisions, then start idle work."""
         while not self._state.finished and self._decide_next():
             pass
         if not self._state.finished:
@@ -82,7 +90,7 @@ class OverlappedSchedule(ABC):
 
     @abstractmethod
     def _decide_next(self) -> bool:
-        """Decide on the step at the frontier; False where it must wait."""
+        """Decide on the step at the frontier; return False if it must wait."""
 
     @abstractmethod
     def _start_work(self) -> None:
@@ -90,11 +98,11 @@ class OverlappedSchedule(ABC):
 
     @abstractmethod
     def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
-        """The target wrote a step, or ended before one was complete."""
+        """Note a step of the target, or the end of its stream (`step` is then None)."""
 
     @abstractmethod
     def _discard_target_steps(self) -> None:
-        """Discard the target's steps that are not committed: the run ends."""
+        """Discard the uncommitted steps of the target at the end of the run."""
 
     def _note(self, signal: Signal) -> None:
         match signal:
@@ -108,7 +116,7 @@ class OverlappedSchedule(ABC):
                 for waiting, verdict in zip(self._waiting, verdicts, strict=False):
                     waiting.verdict = waiting.verdict or verdict
             case JudgeFailed(_, message, lost=False):
-                self._state.warn(f"judging failed: {message}")
+                self._state.warn(f"judge call failed: {message}")
                 self._waiting[0].verdict = judge_failed(message)
             case LaneFailed(_, message) | JudgeFailed(_, message):
                 self._finish("failed", message)
@@ -121,7 +129,7 @@ class OverlappedSchedule(ABC):
                 self._waiting.append(WaitingStep(step, draft_end, CUT if cut else verdict))
                 if finish is not None:
                     self._draft = None
-                elif cut:  # nothing that follows can be committed
+                elif cut:  # a cut step is rejected, so no step after it can be committed
                     self._close_draft()
             case LaneFailed():
                 self._draft = None
@@ -130,7 +138,7 @@ class OverlappedSchedule(ABC):
                 self._draft = None
 
     def _restart_draft(self) -> None:
-        """Let the draft write from the frontier; its lane is out of date."""
+        """Close the draft's outdated lane and open a new one at the frontier."""
         self._close_draft()
         if not self._state.draft_lost:
             self._draft = self._state.open("draft", self._config.window)
@@ -140,11 +148,11 @@ class OverlappedSchedule(ABC):
         self._draft = None
 
     def _discard_waiting(self, first: int, why: str) -> None:
-        """Discard all waiting steps; the first of them is at position `first`."""
+        """Discard all waiting steps; the first one is at position `first`."""
         self._state.discard_drafted(first, (waiting.step for waiting in self._waiting), why)
         self._waiting.clear()
 
     def _finish(self, end: RunEnd, error: str | None = None) -> None:
         self._discard_target_steps()
-        self._discard_waiting(self._state.position, "the run ended")
+        self._discard_waiting(self._state.position, "run ended")
         self._state.finish(end, error)

@@ -1,4 +1,4 @@
-"""The whole draft first, then the longest valid prefix of it in one pass."""
+"""PARSE: draft to the end, then commit the longest valid prefix, judged in one forward pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from dreamr.steps import Ending, Step
 class Parse(TurnBasedSchedule):
     """PARSE (arXiv 2605.04263).
 
-    Faithful: the draft writes to its end; the target judges every prefix of that in one forward
-    pass under a mask, and the longest valid prefix is kept. Different: what a valid prefix is, the
-    gate of this project decides (the ratio of the two words); behind a prefix that is not the
-    whole, the target writes one step and the draft then writes the rest anew, where the paper has
-    the target go on; and the final answer is the target's own unless `final_answer` is 'draft', so
-    that it is as right as the other methods are.
+    As in the paper: the draft writes to its end, the target judges every prefix of the draft in one
+    masked forward pass, and the longest valid prefix is committed.
+
+    Different from the paper:
+
+    - The gate decides whether a prefix is valid, by the ratio of the two labels.
+    - If the valid prefix is not the whole draft, the target writes one step and the draft rewrites
+      the rest. In the paper the target writes the rest.
+    - The target writes the final answer unless `final_answer` is 'draft', so that accuracy is
+      comparable with the other methods.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
@@ -41,7 +45,7 @@ class Parse(TurnBasedSchedule):
             self._on_draft_end()
 
     def _on_draft_end(self) -> None:
-        """The draft has come to an end, or to a step behind which nothing can be kept."""
+        """Judge the draft, which ended or reached a step after which none can be committed."""
         self._state.close(self._draft)
         self._draft = None
         if self._waiting and not self._ends_draft(self._waiting[0]):
@@ -53,7 +57,7 @@ class Parse(TurnBasedSchedule):
         return step.ending is Ending.CAP or is_draft_end(step, self._config.final_answer)
 
     def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Keep the steps up to the first that is refused, or that no verdict can help."""
+        """Commit the steps before the first one that is rejected, cut or the draft's end."""
         waiting, self._waiting = self._waiting, []
         for place, step in enumerate(waiting):
             if is_draft_end(step, self._config.final_answer):
@@ -63,12 +67,10 @@ class Parse(TurnBasedSchedule):
             if not verdict.accepted:
                 self._state.reject(step, verdict)
                 rest, first = waiting[place + 1 :], self._state.position + 1
-                self._state.discard_drafted(first, rest, "it followed a rejected step")
+                self._state.discard_drafted(first, rest, "followed a rejected step")
                 break
             if (end := self._state.commit_drafted(step, verdict)) is not None:
-                self._state.discard_drafted(
-                    self._state.position, waiting[place + 1 :], "the run ended"
-                )
+                self._state.discard_drafted(self._state.position, waiting[place + 1 :], "run ended")
                 self._state.finish(end)
                 return
         self._fall_back()

@@ -1,12 +1,13 @@
-"""What a schedule is told and what it says.
+"""The schedule interface: signals in, commands out.
 
-A schedule is a pure state machine: no I/O, no clock, no tasks. Its driver tells it one signal at a
-time and carries out the commands that it returns, in order. The same object runs in production,
-in virtual time and in tests.
+A schedule is a pure state machine: no I/O, no clock, no tasks. Its driver passes it one signal at
+a time and executes the returned commands in order. The same class runs in production, in the
+simulator's virtual time and in tests.
 
-A lane is a stream that some engine writes from a prefix, cut into steps. It has a *credit* of
-steps: after so many it neither writes nor says anything until it is granted more. Credit is given
-beforehand, so that no lane runs ahead while its last step is still on the way to the schedule.
+A lane is one stream of an engine, starting at a prefix and split into steps. Each lane has a
+*credit*, the number of steps that it may still write. At zero it pauses and emits no signals until
+it is granted more. Credit is granted in advance, so a lane cannot run ahead while its last step is
+still on its way to the schedule.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ RunEnd: TypeAlias = Literal["answer", "stop", "length", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The lane wrote a step.
+    """A lane completed a step.
 
-    finish: set where the stream is known to have ended with it; the lane is then over.
-    verdict: on a drafted step about which the target need not be asked.
+    Attributes:
+        lane: Number of the lane.
+        step: The step.
+        finish: How the stream ended, if it ended with this step; the lane is then over.
+        verdict: Verdict of a drafted step that the gate decided without the target, else None.
     """
 
     lane: int
@@ -37,7 +41,7 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class LaneEnded:
-    """The lane's stream ended without another step; the lane is over."""
+    """A lane's stream ended without another step; the lane is over."""
 
     lane: int
     finish: Finish
@@ -45,7 +49,13 @@ class LaneEnded:
 
 @dataclass(frozen=True, slots=True)
 class LaneFailed:
-    """The lane is gone. lost: no further call of its engine can succeed."""
+    """A lane failed and is over.
+
+    Attributes:
+        lane: Number of the lane.
+        message: The error, with the name of the engine.
+        lost: Whether the engine itself is lost, so that no further call can succeed.
+    """
 
     lane: int
     message: str
@@ -54,9 +64,12 @@ class LaneFailed:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdicts of a judge call: one for each candidate that it was opened with.
+    """A judge call returned its verdicts.
 
-    And for those of the later ones (`ExtendJudge`) that came in time.
+    Attributes:
+        call: Number of the judge call.
+        verdicts: One verdict per candidate: all that the call was opened with, and those added by
+            `ExtendJudge` before the engine began.
     """
 
     call: int
@@ -65,7 +78,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class JudgeFailed:
-    """A judge call gave no verdicts. lost: no further call of the target can succeed."""
+    """A judge call failed without verdicts.
+
+    Attributes:
+        call: Number of the judge call.
+        message: The error, with the name of the engine.
+        lost: Whether the target itself is lost, so that no further call can succeed.
+    """
 
     call: int
     message: str
@@ -77,12 +96,20 @@ Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed
 
 @dataclass(frozen=True, slots=True)
 class OpenLane:
-    """Let `role` continue the prefix, for `credit` steps and at most `max_tokens` tokens.
+    """Open a lane that continues a prefix.
 
-    The prefix is the committed text, or goes on with drafted steps that nobody has judged yet.
-    guess: how the lane may well begin; an engine that can check tokens in one pass does.
-    begun: how the lane's first step begins; it is told whole, with this in front.
-    resample: 1, 2, ... for another candidate for a rejected step, drawn otherwise than the first.
+    Attributes:
+        lane: Number of the new lane.
+        role: Model that writes.
+        prefix: Texts of the steps to continue: the committed ones, then undecided drafted ones.
+        credit: Number of steps that the lane may write before it pauses.
+        max_tokens: Largest number of tokens that the lane may write.
+        guess: Likely beginning of the stream. Engines that can check a guess verify it in one
+            forward pass; the others ignore it.
+        begun: Beginning of the lane's first step, written elsewhere. The lane continues it and
+            reports the whole step.
+        resample: Number of the candidate for a rejected step, from 1; each number has its own
+            seed. 0 for an ordinary lane.
     """
 
     lane: int
@@ -97,7 +124,7 @@ class OpenLane:
 
 @dataclass(frozen=True, slots=True)
 class GrantSteps:
-    """Let the lane write `steps` more steps."""
+    """Grant a lane credit for `steps` more steps."""
 
     lane: int
     steps: int
@@ -105,17 +132,22 @@ class GrantSteps:
 
 @dataclass(frozen=True, slots=True)
 class CloseLane:
-    """Cancel the lane; what it still says is ignored."""
+    """Cancel a lane; signals that it still sends are ignored."""
 
     lane: int
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judge consecutive candidates; candidate i follows the prefix and those before it.
+    """Open a judge call on consecutive candidates.
 
-    others: what the target wrote in the place of each, where the question is whether they mean the
-    same. resamples: the number of the candidate after a rejected step, 0 for the first.
+    Attributes:
+        call: Number of the new judge call.
+        prefix: Texts of the committed steps.
+        candidates: Steps to judge, each after the prefix and the candidates before it.
+        others: The target's own step at each position, for methods that ask whether both steps
+            mean the same; otherwise empty.
+        resamples: Number of the candidate for a rejected step, from 1; 0 for an ordinary call.
     """
 
     call: int
@@ -127,9 +159,9 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class ExtendJudge:
-    """Judge these too, after the call's candidates, if the engine has not begun with it.
+    """Append candidates to an open judge call, unless its engine has already begun.
 
-    An engine that writes and judges in turns lets calls wait; by its turn a call can have grown.
+    Engines that alternate writing and judging queue their calls. A queued call can still grow.
     """
 
     call: int
@@ -138,16 +170,21 @@ class ExtendJudge:
 
 @dataclass(frozen=True, slots=True)
 class CancelJudge:
-    """The verdicts are not wanted any more."""
+    """Cancel a judge call."""
 
     call: int
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The step is part of the text.
+    """Append a step to the text.
 
-    verdict: None where the target wrote it. last: whether the reasoning is complete with it.
+    Attributes:
+        position: Index of the step in the text, from 0.
+        step: The step.
+        source: Model that wrote it.
+        verdict: Verdict of an accepted drafted step; None for steps of the target.
+        last: Whether the step completes the reasoning.
     """
 
     position: int
@@ -159,7 +196,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The gate refused the step."""
+    """Record that the gate rejected a drafted step."""
 
     position: int
     step: Step
@@ -168,7 +205,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """The complete step is discarded without a verdict of its own."""
+    """Discard a complete step without a verdict of its own; `why` is shown to users."""
 
     position: int
     step: Step
@@ -178,17 +215,19 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """Something that people should know: a degradation."""
+    """Warn the user, for example of a lost draft."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last command of a run; every lane and call was closed before.
+    """End the run: the last command, after every lane and judge call was closed.
 
-    'answer' and 'stop': the target ended the reasoning, with or without a marked answer; 'length':
-    a limit did; 'failed': the target was lost, and `error` says how.
+    Attributes:
+        finish: 'answer' or 'stop' if the reasoning is complete, with or without a marked answer;
+            'length' if a limit on steps or tokens ended it; 'failed' if the target was lost.
+        error: The error if `finish` is 'failed', else None.
     """
 
     finish: RunEnd
@@ -211,18 +250,18 @@ Command: TypeAlias = (
 
 
 class Schedule(Protocol):
-    """Decides which lane does what next.
+    """A state machine that decides which lane does what next.
 
-    Signals of lanes and calls that were closed are ignored, and so is everything after `Finished`:
-    the driver may deliver them late.
+    An instance serves one run. A schedule must ignore signals of closed lanes and judge calls, and
+    all signals after `Finished`: the driver may deliver them late.
     """
 
     def start(self) -> Sequence[Command]:
-        """The first commands."""
+        """Return the first commands of the run."""
         ...
 
     def handle(self, signal: Signal) -> Sequence[Command]:
-        """What follows from a signal."""
+        """Return the commands that follow from a signal, in the order of execution."""
         ...
 
 
@@ -232,24 +271,28 @@ FinalAnswer: TypeAlias = Literal["target", "draft"]
 
 @dataclass(frozen=True, slots=True)
 class ScheduleConfig:
-    """How a schedule behaves; each reads what concerns it.
+    """Options of a schedule. Each schedule reads the ones that apply to it.
 
-    window: how many drafted steps may wait for their verdicts (paper: 4; a draft
-    that is many times as fast as the judge has more ready by the next call); for lookahead its
-    depth.
-    fallback: when the target writes its own step beside the draft: 'eager', always; 'idle', not
-    while a drafted step waits, for targets whose judging and writing share one processor;
-    'on-reject', only after a rejection.
-    deterministic: always wait for the draft, so that the text does not depend on timing.
-    final_answer: 'target', the draft's own end is discarded and the target writes the answer;
-    'draft', its end is judged like any other step and ends the run where it is accepted.
-    resamples: how many other candidates the draft writes for a rejected step, while the target
-    writes its own; the first that a stricter gate accepts is committed. Not with `deterministic`.
-    max_steps, max_tokens: bounds on what is committed, over both models.
+    Attributes:
+        window: Largest number of drafted steps that wait for verdicts. The paper uses 4; a draft
+            that is many times faster than the judge benefits from more. For `lookahead`, the
+            depth.
+        fallback: When the target writes its own step in parallel. 'eager': always. 'idle':
+            not while a drafted step waits for its verdict; for targets that judge and write on the
+            same processor. 'on-reject': only after a rejection.
+        deterministic: Whether to always wait for the draft, so that the text does not depend on
+            timing.
+        final_answer: 'target': the draft's end is discarded and the target writes the answer.
+            'draft': the draft's end is judged like any other step, and ends the run if accepted.
+        resamples: Number of further candidates that the draft writes for a rejected step while the
+            target writes its own. The gate gets stricter with each candidate; the first accepted
+            one is committed. Must be 0 with `deterministic`.
+        max_steps: Largest number of committed steps, of both models together.
+        max_tokens: Largest number of committed tokens, of both models together.
 
     Raises:
-        ValueError: a number below 1 (resamples: 0), an unknown word, or resamples with
-            `deterministic`.
+        ValueError: If a number is below 1 (`resamples`: below 0), a choice is unknown, or
+            `resamples` is combined with `deterministic`.
     """
 
     window: int = 8
@@ -268,9 +311,9 @@ class ScheduleConfig:
             raise ValueError(f"resamples must be at least 0, not {self.resamples}")
         if self.resamples and self.deterministic:
             raise ValueError(
-                "with resamples the text depends on timing: leave out deterministic, or resamples"
+                "resamples and deterministic cannot be combined, since resampling depends on timing"
             )
         if self.fallback not in ("eager", "idle", "on-reject"):
-            raise ValueError(f"fallback is eager, idle or on-reject, not {self.fallback!r}")
+            raise ValueError(f"fallback must be eager, idle or on-reject, not {self.fallback!r}")
         if self.final_answer not in ("target", "draft"):
-            raise ValueError(f"final_answer is target or draft, not {self.final_answer!r}")
+            raise ValueError(f"final_answer must be target or draft, not {self.final_answer!r}")

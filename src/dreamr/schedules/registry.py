@@ -1,4 +1,4 @@
-"""Methods by the names that people give."""
+"""Methods by name, as given to `--method`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from dreamr.steps import Role
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A schedule by its name. roles: the models that it uses; judges: whether the target judges."""
+    """A named schedule and the models that it uses.
+
+    Attributes:
+        schedule: Constructor of the schedule.
+        roles: Roles of the models that the method uses.
+    """
 
     schedule: Callable[[ScheduleConfig], Schedule]
     roles: tuple[Role, ...] = ("draft", "target")
 
     @property
     def judges(self) -> bool:
+        """Whether the target judges drafted steps."""
         return len(self.roles) > 1
 
 
@@ -45,10 +51,10 @@ METHODS = tuple(_METHODS)
 
 
 def method(name: str) -> Method:
-    """The method of this name.
+    """Return the method with the given name.
 
     Raises:
-        Unsupported: an unknown name; the message lists the known ones.
+        Unsupported: If the name is unknown; the message lists the known names.
     """
     if name not in _METHODS:
         raise Unsupported(f"unknown method {name!r}; known: {', '.join(METHODS)}")
@@ -56,5 +62,13 @@ def method(name: str) -> Method:
 
 
 def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
-    """A fresh schedule for one run. Errors: `method`."""
+    """Create a schedule for one run.
+
+    Args:
+        name: One of `METHODS`.
+        options: Options of the schedule; defaults if None.
+
+    Raises:
+        Unsupported: If the name is unknown.
+    """
     return method(name).schedule(options or ScheduleConfig())

@@ -1,12 +1,12 @@
-"""Resampling: other candidates for a rejected step, while the target writes its own.
+"""Resampling: further candidates for a rejected step, while the target writes its own.
 
     committed | rejected
               | candidate 1, candidate 2, ... (each one step of the draft; judged one at a time)
               | target step
 
-The first candidate that the gate accepts is committed, and the target's lane is closed; the gate
-requires a higher score of each further one (`StepContext.resamples`). Resampling never delays the
-target: if its own step is complete before a candidate is accepted, that step is committed.
+The first candidate that the gate accepts is committed and the target's lane is closed. The gate
+requires a higher score of each further candidate (`StepContext.resamples`). Resampling never delays
+the target: if its own step is complete before a candidate is accepted, that step is committed.
 """
 
 from __future__ import annotations
@@ -27,26 +27,33 @@ from dreamr.schedules.protocol import (
 from dreamr.schedules.run_state import RunState
 from dreamr.steps import Ending, Step
 
-_SAME = "it was tried before"
+_DUPLICATE = "same text as an earlier candidate"
 
 
 class Resampling:
-    """Opens a lane for each candidate, and has the candidates judged.
+    """The lanes and judge calls of the candidates for one rejected step.
 
-    rejected: the step that the gate rejected. accepted: the first accepted candidate, with its
-    verdict.
+    Attributes:
+        accepted: The first accepted candidate with its verdict, None until there is one.
     """
 
     def __init__(self, state: RunState, resamples: int, rejected: Step) -> None:
+        """Open a lane for each candidate.
+
+        Args:
+            state: State of the run.
+            resamples: Number of candidates.
+            rejected: The step that the gate rejected.
+        """
         self.accepted: tuple[Step, Verdict] | None = None
         self._state = state
         self._lanes = {state.open("draft", 1, resample=n): n for n in range(1, resamples + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
-        self._judged: tuple[Step, int] | None = None  # the candidate of the judge call
+        self._judged: tuple[Step, int] | None = None  # candidate of the open judge call
         self._seen = {rejected.text}
 
     def concerns(self, signal: Signal) -> bool:
-        """Whether the signal is of one of its lanes, or of its judge call."""
+        """Check whether the signal is from a candidate's lane or judge call."""
         match signal:
             case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane):
                 return lane in self._lanes
@@ -55,7 +62,7 @@ class Resampling:
         return False
 
     def note(self, signal: Signal) -> None:
-        """Note a signal that concerns it."""
+        """Note a signal for which `concerns` is true."""
         match signal:
             case StepDone(lane, step, finish):
                 number = self._lanes.pop(lane)
@@ -70,18 +77,18 @@ class Resampling:
             case Judged(_, verdicts):
                 self._on_verdicts(verdicts)
             case JudgeFailed(_, message):
-                self._state.warn(f"judging failed: {message}")
+                self._state.warn(f"judge call failed: {message}")
                 self._on_verdicts([judge_failed(message)])
 
     def judge(self) -> None:
-        """Have the next candidate judged, unless a judge call is open."""
+        """Judge the next complete candidate, unless a judge call is open."""
         if self._ready and self._judged is None and not self._state.judging:
             self._judged = self._ready.popleft()
             step, number = self._judged
             self._state.judge([step], resamples=number)
 
     def end(self, why: str) -> None:
-        """Close what is open, and discard the undecided candidates."""
+        """Close the lanes and the judge call, and discard the undecided candidates."""
         state = self._state
         for lane in self._lanes:
             state.close(lane)
@@ -100,7 +107,7 @@ class Resampling:
         elif is_draft_end(step, state.config.final_answer):
             why = DRAFT_END
         elif step.text in self._seen:
-            why = _SAME
+            why = _DUPLICATE
         else:
             self._seen.add(step.text)
             self._ready.append((step, number))

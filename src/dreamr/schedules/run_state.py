@@ -1,4 +1,4 @@
-"""What every schedule keeps: committed text, open lanes, limits, the commands to give."""
+"""The state of a run that all schedules share: committed text, open lanes, limits, commands."""
 
 from __future__ import annotations
 
@@ -30,14 +30,20 @@ from dreamr.schedules.protocol import (
 )
 from dreamr.steps import Ending, Finish, Role, Step
 
-_DRAFT_FAILURES = 3  # so many failed drafts in one run, and the target goes on alone
+_DRAFT_FAILURES = 3  # failures of the draft in one run after which the target continues alone
 
 
 class RunState:
-    """Bookkeeping without decisions.
+    """Bookkeeping of a run; it makes no decisions.
 
-    It numbers lanes and calls, forgets those that end, and turns away signals of those that it
-    does not know. Its methods become commands, in order; `take_commands` hands them out.
+    It numbers lanes and judge calls and filters out signals of closed ones. Its methods queue
+    commands, which `take_commands` returns in order.
+
+    Attributes:
+        config: Options of the schedule.
+        prefix: Texts of the committed steps.
+        finished: Whether the run has ended.
+        draft_lost: Whether the draft can no longer be used.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
@@ -48,7 +54,7 @@ class RunState:
         self._tokens = 0
         self._lanes: set[int] = set()
         self._call: int | None = None
-        self._judged = 0  # candidates of that call
+        self._judged = 0  # number of candidates in that call
         self._next_lane = 0
         self._next_call = 0
         self._failures = 0
@@ -56,16 +62,16 @@ class RunState:
 
     @property
     def position(self) -> int:
-        """The frontier: how many steps are committed."""
+        """Number of committed steps; the index of the step at the frontier."""
         return len(self.prefix)
 
     def take_commands(self) -> list[Command]:
-        """The commands since the last time."""
+        """Return the commands queued since the last call."""
         commands, self._commands = self._commands, []
         return commands
 
     def admit(self, signal: Signal) -> bool:
-        """Whether the signal concerns an open lane or call; what it ends is forgotten."""
+        """Check whether a signal is from an open lane or judge call, and note if that has ended."""
         match signal:
             case StepDone(lane, _, finish):
                 known = lane in self._lanes
@@ -81,7 +87,7 @@ class RunState:
 
     @property
     def room(self) -> int:
-        """How many tokens more may be committed."""
+        """Number of tokens that may still be committed."""
         return self.config.max_tokens - self._tokens
 
     @property
@@ -101,7 +107,17 @@ class RunState:
     ) -> int:
         """Open a lane at the frontier, or after drafted steps.
 
-        max_tokens: of the lane, where that is below the room that is left.
+        Args:
+            role: Model that writes.
+            credit: Number of steps that the lane may write before it pauses.
+            drafted: Undecided drafted steps between the frontier and the lane.
+            max_tokens: Limit on the lane's tokens; None for the room that the run has left.
+            guess: See `OpenLane`.
+            begun: See `OpenLane`.
+            resample: See `OpenLane`.
+
+        Returns:
+            The number of the lane.
         """
         lane, self._next_lane = self._next_lane, self._next_lane + 1
         self._lanes.add(lane)
@@ -114,12 +130,12 @@ class RunState:
         return lane
 
     def grant(self, lane: int | None) -> None:
-        """One more step for the lane, if it is still open."""
+        """Grant a lane one more step; no-op for None."""
         if lane is not None:
             self._commands.append(GrantSteps(lane, 1))
 
     def close(self, lane: int | None) -> None:
-        """Close the lane, if it is still open."""
+        """Close a lane; no-op for None and for a lane that has ended."""
         if lane in self._lanes:
             self._lanes.discard(lane)
             self._commands.append(CloseLane(lane))
@@ -127,10 +143,13 @@ class RunState:
     def judge(
         self, candidates: Iterable[Step], others: Iterable[Step] = (), resamples: int = 0
     ) -> None:
-        """Judge candidates at the frontier; an open call gets those that it lacks.
+        """Judge candidates at the frontier; if a call is open, extend it by the new ones.
 
-        others: the target's own steps to compare with; such a call cannot grow. resamples: the
-        number of the candidate after a rejected step.
+        Args:
+            candidates: Consecutive drafted steps, from the frontier on.
+            others: The target's own steps to compare with; a call with `others` must not be
+                extended.
+            resamples: Number of the candidate for a rejected step; 0 for an ordinary call.
         """
         steps = tuple(candidates)
         if self._call is None:
@@ -142,7 +161,7 @@ class RunState:
         self._judged = len(steps)
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
-        """Commit an accepted step; how the run ends with it, if it does."""
+        """Commit an accepted drafted step; return how the run ends, None if it continues."""
         last = ends_reasoning(step)
         self._commit(step, "draft", verdict, last=last)
         if last:
@@ -152,22 +171,28 @@ class RunState:
     def commit_unjudged(
         self, step: Step | None, finish: Finish | None, role: Role = "target"
     ) -> RunEnd | None:
-        """Commit a step without a verdict at the frontier; how the run ends with it, if it does.
+        """Commit a step that needs no verdict.
 
-        step: None where the stream ended before a step was complete. role: who wrote it.
+        Args:
+            step: The step; None if the stream ended without one.
+            finish: How the stream ended, None if it continues.
+            role: Model that wrote the step.
+
+        Returns:
+            How the run ends with this step, None if it continues.
         """
         if step is not None:
             self._commit(step, role, None, last=step.is_answer or finish == "stop")
             if step.is_answer:
                 return "answer"
         if finish == "length":
-            self.warn(f"the {role} was cut by the limit on tokens")
+            self.warn(f"the {role} reached its token limit")
         elif step is not None and step.ending is Ending.CAP:
-            self.warn(f"the {role}'s step {self.position - 1} was cut by the length cap")
+            self.warn(f"step {self.position}, written by the {role}, was cut by the length cap")
         return finish or self._limit()
 
     def commit_piece(self, step: Step) -> RunEnd | None:
-        """Commit what the target wrote at the frontier, a part of a step or a whole one."""
+        """Commit text of the target, a whole step or a part; return how the run ends, or None."""
         self._commit(step, "target", None, last=False)
         return self._limit()
 
@@ -180,43 +205,43 @@ class RunState:
         config = self.config
         if self.position < config.max_steps and self._tokens < config.max_tokens:
             return None
-        self.warn(f"a limit was reached: {self.position} steps, {self._tokens} tokens")
+        self.warn(f"limit reached after {self.position} steps and {self._tokens} tokens")
         return "length"
 
     def reject(self, step: Step, verdict: Verdict) -> None:
-        """Say that the gate rejected the step at the frontier."""
+        """Record that the gate rejected the step at the frontier."""
         self._commands.append(Reject(self.position, step, verdict))
 
     def discard(self, position: int, step: Step, source: Role, why: str) -> None:
-        """Say that a complete step is discarded."""
+        """Discard a complete step; `why` is shown to users."""
         self._commands.append(Discard(position, step, source, why))
 
     def discard_drafted(self, first: int, steps: Iterable[Step], why: str) -> None:
-        """Say that complete drafted steps, from position `first` on, are discarded."""
+        """Discard complete drafted steps, the first one at position `first`."""
         for position, step in enumerate(steps, first):
             self.discard(position, step, "draft", why)
 
     def warn(self, message: str) -> None:
-        """Tell people of a degradation."""
+        """Warn the user of a degradation."""
         self._commands.append(Warn(message))
 
     def draft_failed(self, failure: LaneFailed) -> None:
-        """Count a failed draft; after the last one the draft is lost."""
+        """Count a failure of the draft; mark the draft as lost after the last allowed one."""
         self._failures += 1
         if failure.lost or self._failures >= _DRAFT_FAILURES:
             self.draft_lost = True
-            self.warn(f"the draft is lost, the target goes on alone: {failure.message}")
+            self.warn(f"the draft was lost, the target continues alone: {failure.message}")
         else:
             self.warn(f"the draft failed, the target writes this step: {failure.message}")
 
     def cancel_judging(self) -> None:
-        """Cancel the open judge call, if there is one."""
+        """Cancel the judge call if one is open."""
         if self._call is not None:
             self._commands.append(CancelJudge(self._call))
             self._call = None
 
     def finish(self, finish: RunEnd, error: str | None = None) -> None:
-        """Close everything and end the run."""
+        """Close all lanes and judge calls, and end the run."""
         for lane in sorted(self._lanes):
             self.close(lane)
         self.cancel_judging()

@@ -1,4 +1,4 @@
-"""Draft, judge, fall back: one thing at a time (SpecReason's loop, and FPSR's twin)."""
+"""Sequential: draft, judge and fall back, one after the other."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from dreamr.steps import Ending, Step
 
 
 class Sequential(TurnBasedSchedule):
-    """The oracle: nothing overlaps, so nothing can depend on timing.
+    """Draft, judge and fall back without overlap, so that the text does not depend on timing.
 
-    With the gate `ScoreGate` this is SpecReason (arXiv 2504.07891). Faithful: the draft writes a
-    step, the target rates it, keeps it or writes the step anew, strictly in turns. Different: the
-    draft is greedy unless it is told otherwise (paper: temperature 0.6, top-p 0.95); the final
-    answer is the target's own unless `final_answer` is 'draft'; a step is whatever the models' own
-    delimiter ends, and the draft's stream stays open while it is rated.
+    It is the reference for FPSR: with `deterministic`, both commit the same steps from the same
+    random draws.
 
-    The judge is at work on `_candidate`.
+    With the gate `ScoreGate` this is SpecReason (arXiv 2504.07891). As in the paper: the draft
+    writes a step, then the target rates it and either keeps it or rewrites it.
+
+    Different from the paper:
+
+    - The draft is greedy by default (paper: temperature 0.6, top-p 0.95).
+    - The target writes the final answer unless `final_answer` is 'draft'.
+    - Steps end at the models' own delimiter.
+    - The draft's stream stays open while its step is rated.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
         super().__init__(config)
-        self._candidate: Step | None = None
+        self._candidate: Step | None = None  # drafted step in the open judge call
 
     def _start_draft(self) -> None:
         if self._state.draft_lost:

@@ -1,4 +1,4 @@
-"""One model alone: the target is what speed-ups are measured against, the draft is the floor."""
+"""One model alone: the target is the baseline of speed-ups, the draft the floor of accuracy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from dreamr.steps import Role
 class SingleModel:
     """One lane of one model, from the first step to the last.
 
-    With a stream that guesses ahead (`SamplingParams.lookup`), this is prompt-lookup decoding:
-    tokens that followed the same words earlier are checked in one pass of the target, whose greedy
-    text does not change. The source is arXiv 2311.04934 and its use in transformers and vLLM; the
-    local engine takes the last three tokens that occurred before, or else two.
+    With `SamplingParams.lookup` this is prompt-lookup decoding (arXiv 2311.04934; implemented in
+    transformers and vLLM): the tokens that followed the same n-gram earlier in the text are a
+    guess, which the target checks in one forward pass. The greedy text does not change. The local
+    engine matches the last three tokens, or else the last two.
     """
 
     def __init__(self, config: ScheduleConfig, role: Role) -> None:
@@ -35,7 +35,7 @@ class SingleModel:
         return self._state.take_commands()
 
     def handle(self, signal: Signal) -> Sequence[Command]:
-        """Commit each step as it comes."""
+        """Commit a step as soon as it is complete."""
         state = self._state
         if not state.admit(signal):
             return []

@@ -1,4 +1,4 @@
-"""Speculative decoding by tokens: the classical method, with the same two models."""
+"""Token-level speculative decoding with the same two models."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from dreamr.schedules.protocol import RunEnd, ScheduleConfig, StepDone
 from dreamr.schedules.turn_based import TurnBasedSchedule
 from dreamr.steps import Ending, Finish, Step
 
-_FIRST, _MORE, _LESS, _MOST = 5, 2, 1, 32  # tokens of a guess
+# Length of a guess in tokens.
+_INITIAL, _GROWTH, _SHRINKAGE, _LARGEST = 5, 2, 1, 32
 
 
 class TokenSpeculation(TurnBasedSchedule):
-    """The draft guesses some tokens, the target checks them in one pass and writes one itself.
+    """Speculative decoding (arXiv 2211.17192): the draft guesses tokens, the target checks them.
 
-    The source is arXiv 2211.17192; the length of a guess is that of transformers' assisted
-    generation (5 tokens at first, 2 more after one that was right to its end, else 1 less).
-    Faithful: greedy and exact, the text is what the target alone writes; guesses and checks take
-    turns. Different: draft and target are processes of their own, as for all methods here, which
-    costs some messages a guess; what is committed is pieces of text, not steps.
+    The length of a guess follows assisted generation in transformers: 5 tokens at first, 2 more
+    after a guess that was right to its end, otherwise 1 less.
 
-    The turns are the draft's on a guess, the target's to check it, and the target's to write down
-    what that has shown it (an engine that has checked a guess knows the tokens, and computes none).
+    As in the paper: guesses and checks alternate, and the greedy text equals that of the target
+    alone. Different from the paper: draft and target are separate processes, as for all methods
+    here, which costs a few messages per guess; and pieces of text are committed, not steps.
+
+    Each round has three turns: the draft writes a guess, the target checks it, and the target
+    writes the verified tokens and one more. An engine that has checked a guess already knows these
+    tokens and computes none.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
         super().__init__(config)
-        self._size = _FIRST
-        self._max_tokens = 0  # tokens that the target's lane may write
+        self._size = _INITIAL
+        self._max_tokens = 0  # limit of the target's lane
         self._written = 0
         self._guess: list[Step] = []
 
@@ -42,11 +45,11 @@ class TokenSpeculation(TurnBasedSchedule):
         self._guess.append(done.step)
         if done.finish is not None:
             self._on_draft_end()
-        else:  # the lane is bounded by tokens, and one of them may hold more than a step
+        else:  # the lane's limit is in tokens, and one token can hold several steps
             self._state.grant(self._draft)
 
     def _on_draft_end(self) -> None:
-        """Have the guess checked, if there is one."""
+        """Check the guess, if there is one."""
         self._draft = None
         if self._guess:
             text = "".join(step.text for step in self._guess)
@@ -56,7 +59,7 @@ class TokenSpeculation(TurnBasedSchedule):
             self._write(0)
 
     def _on_draft_failure(self) -> None:
-        self._discard_guess("the draft failed")
+        self._discard_guess("draft failed")
         self._write(0)
 
     def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
@@ -66,15 +69,16 @@ class TokenSpeculation(TurnBasedSchedule):
         self._write(0 if verdict.evidence is None else verdict.evidence.matched_tokens)
 
     def _on_judge_failure(self, message: str) -> None:
-        self._state.warn(f"checking failed: {message}")
-        self._discard_guess("checking failed")
+        self._state.warn(f"check failed: {message}")
+        self._discard_guess("check failed")
         self._write(0)
 
     def _adapt(self, right: bool) -> None:
-        self._size = min(_MOST, self._size + _MORE) if right else max(1, self._size - _LESS)
+        larger, smaller = self._size + _GROWTH, self._size - _SHRINKAGE
+        self._size = min(_LARGEST, larger) if right else max(1, smaller)
 
     def _write(self, matched_tokens: int) -> None:
-        """Let the target write what it agreed to, and one token of its own."""
+        """Let the target write the verified tokens and one more."""
         self._draft, self._written = None, 0
         self._max_tokens = min(matched_tokens + 1, self._state.room)
         self._target = self._state.open("target", self._max_tokens, max_tokens=self._max_tokens)
@@ -87,7 +91,7 @@ class TokenSpeculation(TurnBasedSchedule):
         if end is None and finish == "stop":
             end = "stop"
         elif end is None and finish == "length" and self._written < self._max_tokens:
-            self._state.warn("the target was cut by the limit on tokens")
+            self._state.warn("the target reached its token limit")
             end = "length"
         if end is not None:
             self._state.finish(end)
@@ -97,7 +101,7 @@ class TokenSpeculation(TurnBasedSchedule):
             self._state.grant(self._target)
 
     def _discard_guess(self, why: str) -> None:
-        """What was guessed is not committed itself: the target says the same, as far as it goes."""
+        """Discard the drafted guess; the target writes the verified part itself."""
         self._state.discard_drafted(self._state.position, self._guess, why)
         self._guess = []
 

@@ -1,4 +1,4 @@
-"""The base of the schedules in which nothing overlaps."""
+"""Base class of the schedules without overlap."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dreamr.steps import Finish, Step
 
 
 class TurnBasedSchedule(ABC):
-    """One turn at a time: of the draft, of the judge, or of the target on a fallback.
+    """A schedule that runs one turn at a time: draft, judge call or fallback.
 
-    Each signal ends a turn; the method that handles it starts the next.
+    Each signal ends a turn; its handler starts the next.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
@@ -34,12 +34,12 @@ class TurnBasedSchedule(ABC):
         self._target: int | None = None  # the target's lane
 
     def start(self) -> Sequence[Command]:
-        """The draft's first turn."""
+        """Start the draft's first turn."""
         self._start_draft()
         return self._state.take_commands()
 
     def handle(self, signal: Signal) -> Sequence[Command]:
-        """End the turn that the signal is about, and start the next."""
+        """End the turn that the signal belongs to, and start the next."""
         if self._state.admit(signal):
             self._note(signal)
         return self._state.take_commands()
@@ -58,7 +58,7 @@ class TurnBasedSchedule(ABC):
                 self._on_judge_failure(message)
             case LaneFailed(_, message) | JudgeFailed(_, message):
                 state = self._state
-                state.discard_drafted(state.position, self._undecided(), "the target was lost")
+                state.discard_drafted(state.position, self._undecided(), "target lost")
                 state.finish("failed", message)
 
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
@@ -73,39 +73,39 @@ class TurnBasedSchedule(ABC):
 
     @abstractmethod
     def _start_draft(self) -> None:
-        """The draft's turn, from the frontier."""
+        """Start a turn of the draft at the frontier."""
 
     @abstractmethod
     def _on_drafted(self, done: StepDone) -> None:
-        """The draft wrote a step."""
+        """Handle a drafted step."""
 
     @abstractmethod
     def _on_draft_end(self) -> None:
-        """The draft's stream ended without another step."""
+        """Handle the end of the draft's stream without another step."""
 
     @abstractmethod
     def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """The verdicts on the steps of the judge call."""
+        """Handle the verdicts of the judge call."""
 
     @abstractmethod
     def _undecided(self) -> Sequence[Step]:
-        """Drafted steps without a decision, from the frontier on."""
+        """Return the undecided drafted steps, from the frontier on."""
 
     def _on_draft_failure(self) -> None:
         self._on_draft_end()
 
     def _on_judge_failure(self, message: str) -> None:
-        self._state.warn(f"judging failed: {message}")
+        self._state.warn(f"judge call failed: {message}")
         self._on_verdicts([judge_failed(message)])
 
     def _fall_back(self) -> None:
-        """The target's turn, for one step."""
+        """Start a turn of the target, for one step."""
         self._state.close(self._draft)
         self._draft = None
         self._target = self._state.open("target", 1)
 
     def _on_target(self, step: Step | None, finish: Finish | None) -> None:
-        """The target wrote a step, or ended before one was complete."""
+        """Commit the target's step, or end with its stream (`step` is then None)."""
         if (end := self._state.commit_unjudged(step, finish)) is not None:
             self._state.finish(end)
         else:

@@ -1,4 +1,4 @@
-"""The record of a run."""
+"""Trace: the events of a run, its result, and its timeline."""
 
 from dreamr.trace.events import (
     CommittedStep,

@@ -1,8 +1,8 @@
-"""What happens in a run, as values that can be written down.
+"""Events of a run, and the result computed from them.
 
-Every event carries `time`, seconds since the run started. Positions count the steps of the
-assistant's text from 0; lanes and judge calls are numbered from 0 in the order of their opening.
-The events alone say everything: usage, and the timeline, are computed from them.
+Every event has a `time` in seconds since the start of the run. Positions are indices of steps in
+the assistant's text, from 0. Lanes and judge calls are numbered from 0 in the order in which they
+were opened. Usage and timeline are computed from the events alone.
 """
 
 from __future__ import annotations
@@ -20,14 +20,25 @@ Option: TypeAlias = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened `time` seconds after the run started."""
+    """Base class of all events.
+
+    Attributes:
+        time: Seconds since the start of the run.
+    """
 
     time: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """Always the first event. draft, target: the names of the engines, None for one not used."""
+    """Start of the run; always the first event.
+
+    Attributes:
+        method: Name of the method.
+        draft: Name of the draft's engine, None if the method does not use one.
+        target: Name of the target's engine, None if the method does not use one.
+        options: Configuration of the run as flat values.
+    """
 
     method: str
     draft: str | None
@@ -37,9 +48,13 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class LaneOpened(Event):
-    """An engine begins to write at `position`.
+    """A lane was opened.
 
-    retry: 1, 2, ... for another try at a step that was rejected.
+    Attributes:
+        lane: Number of the lane.
+        role: Model that writes.
+        position: Position of the lane's first step.
+        resample: Number of the candidate for a rejected step, from 1; 0 for an ordinary lane.
     """
 
     lane: int
@@ -50,24 +65,28 @@ class LaneOpened(Event):
 
 @dataclass(frozen=True, slots=True)
 class LanePaused(Event):
-    """The lane wrote as many steps as it may for now."""
+    """The lane used up its credit and waits."""
 
     lane: int
 
 
 @dataclass(frozen=True, slots=True)
 class LaneResumed(Event):
-    """The paused lane goes on."""
+    """The lane was granted more steps and continues."""
 
     lane: int
 
 
 @dataclass(frozen=True, slots=True)
 class LaneClosed(Event):
-    """The lane is over, `tokens` tokens of its model later.
+    """The lane ended.
 
-    reason: 'stop' and 'length' as the stream said, 'cancelled' by the schedule, or 'failed'.
-    began: when the first piece of its text came, in seconds since the run started; None: never.
+    Attributes:
+        lane: Number of the lane.
+        reason: `stop` or `length` if the stream ended by itself, `cancelled` if the schedule closed
+            the lane, `failed` if the engine failed.
+        tokens: Number of tokens written, in tokens of the lane's model.
+        began: Time of the first text, None if there was none.
     """
 
     lane: int
@@ -78,7 +97,7 @@ class LaneClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepReady(Event):
-    """A lane completed a step; a drafted one waits for its verdict from now on."""
+    """A lane completed a step. If drafted, the step now waits for its verdict."""
 
     lane: int
     role: Role
@@ -88,9 +107,13 @@ class StepReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class JudgeStarted(Event):
-    """The target is asked about the drafted steps at these consecutive positions.
+    """A judge call was opened.
 
-    And about those that are complete before it begins, as `JudgeEnded` says.
+    The call can still grow; `JudgeEnded` has the final positions.
+
+    Attributes:
+        call: Number of the judge call.
+        positions: Consecutive positions of the drafted steps.
     """
 
     call: int
@@ -99,9 +122,13 @@ class JudgeStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class JudgeEnded(Event):
-    """The verdicts, one a position; none where the call was cancelled or failed with `error`.
+    """A judge call ended.
 
-    positions: of the steps that were judged, or were to be.
+    Attributes:
+        call: Number of the judge call.
+        positions: Positions of the judged steps; of all requested steps if there are no verdicts.
+        verdicts: One verdict per position; empty if the call was canceled or failed.
+        error: The error of a failed call, else None.
     """
 
     call: int
@@ -112,10 +139,14 @@ class JudgeEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepCommitted(Event):
-    """The step is now part of the text.
+    """A step was appended to the text.
 
-    verdict: None where the target wrote it. last: whether the reasoning is complete with it, so
-    that it is the answer.
+    Attributes:
+        position: Position of the step.
+        step: The step.
+        source: Model that wrote it.
+        verdict: Verdict of an accepted drafted step; None for steps of the target.
+        last: Whether the step completes the reasoning; it is then the answer.
     """
 
     position: int
@@ -127,7 +158,7 @@ class StepCommitted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepRejected(Event):
-    """The gate refused the drafted step at the frontier."""
+    """The gate rejected the drafted step at the frontier."""
 
     position: int
     step: Step
@@ -136,7 +167,14 @@ class StepRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepDiscarded(Event):
-    """A complete step was thrown away without a verdict of its own: `why`, for people."""
+    """A complete step was discarded without a verdict of its own.
+
+    Attributes:
+        position: Position of the step.
+        step: The step.
+        source: Model that wrote it.
+        why: The reason, in a few words for users.
+    """
 
     position: int
     step: Step
@@ -146,17 +184,21 @@ class StepDiscarded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Note(Event):
-    """A degradation, or something else that people should know."""
+    """A warning for the user, for example that the draft was lost."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What became of one model's tokens; each is counted once.
+    """The tokens that one model decoded, by outcome. Each token is counted once.
 
-    accepted: of the draft, in committed steps. kept: of the target, in committed steps.
-    rejected: in steps that the gate refused. cancelled: in steps discarded or never completed.
+    `cancelled` is the number of tokens of discarded and incomplete steps.
+
+    Attributes:
+        accepted: Tokens of committed steps, for the draft.
+        rejected: Tokens of steps that the gate rejected.
+        kept: Tokens of committed steps, for the target.
     """
 
     accepted: int = 0
@@ -166,13 +208,20 @@ class ModelUsage:
 
     @property
     def written(self) -> int:
-        """All tokens that the model decoded."""
+        """Total number of decoded tokens."""
         return self.accepted + self.rejected + self.kept + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The cost of a run. judged: drafted steps over all judge calls, cancelled ones included."""
+    """The cost of a run.
+
+    Attributes:
+        draft: Tokens of the draft.
+        target: Tokens of the target.
+        judge_calls: Number of judge calls, canceled ones included.
+        judged: Number of drafted steps in these calls.
+    """
 
     draft: ModelUsage = ModelUsage()
     target: ModelUsage = ModelUsage()
@@ -182,7 +231,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class CommittedStep:
-    """A step of the result. verdict: None where the target wrote it."""
+    """A step of the result.
+
+    Attributes:
+        step: The step.
+        source: Model that wrote it.
+        verdict: Verdict of an accepted drafted step; None for steps of the target.
+    """
 
     step: Step
     source: Role
@@ -191,12 +246,18 @@ class CommittedStep:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out of a run.
+    """The result of a run.
 
-    answer: the final answer without its marker; where the target ended its turn without one, its
-    last step; empty where the run was cut before. finish: 'answer' or 'stop' where reasoning is
-    complete, 'length' where a limit on steps or tokens cut it, 'failed' where an engine was lost.
-    error: what failed. seconds: wall-clock. events: everything before RunFinished, in order.
+    Attributes:
+        answer: The final answer without its marker. If the target ended without a marker, the last
+            step; empty if the run was cut before its answer.
+        steps: The committed steps.
+        usage: Number of tokens and judge calls.
+        seconds: Wall-clock time.
+        finish: 'answer' or 'stop' if the reasoning is complete, with or without an answer marker;
+            'length' if a limit on steps or tokens ended it; 'failed' if the target was lost.
+        error: The error if the run failed, else None.
+        events: All events before `RunFinished`, in order.
     """
 
     answer: str
@@ -209,17 +270,17 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether the target itself ended the reasoning."""
+        """Whether the reasoning is complete, rather than cut by a limit or a failure."""
         return self.finish in ("answer", "stop")
 
     @property
     def text(self) -> str:
-        """The whole reasoning: the committed steps, joined."""
+        """Text of the whole reasoning: the committed steps, joined."""
         return "".join(committed.step.text for committed in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """Always the last event, after a failure too."""
+    """End of the run; always the last event, also after a failure."""
 
     result: Result

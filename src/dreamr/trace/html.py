@@ -1,7 +1,7 @@
-"""The timeline of a run as one page of HTML: no network, no library, light and dark.
+"""The timeline of a run as one HTML page, without network access or libraries.
 
-The page is complete without its script, which only fills the panel of details, walks the bars with
-the arrow keys and zooms. Everything that came from a model or a user is escaped.
+The page is complete without its script, which fills the details panel, moves between bars with the
+arrow keys and zooms. All text from models and users is escaped.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ from dreamr.trace.events import (
     StepRejected,
     Usage,
 )
-from dreamr.trace.lanes import LANES, Bar, LaneName, duration, lay_out, overlap, rows
+from dreamr.trace.lanes import LANES, Bar, Fate, LaneName, duration, lay_out, overlap, rows
 
-_LEGEND = {
-    "accepted": "draft's, accepted",
-    "rejected": "draft's, rejected",
-    "kept": "target's own",
-    "judging": "judging",
-    "cancelled": "thrown away",
+_LEGEND: dict[Fate, str] = {
+    "accepted": "Draft, accepted",
+    "rejected": "Draft, rejected",
+    "kept": "Target",
+    "judging": "Judge call",
+    "cancelled": "Discarded",
 }
-_HEAD = {
-    "accepted": "accepted draft",
-    "rejected": "rejected draft",
-    "kept": "target's own step",
-    "cancelled": "thrown away",
-    "judging": "judged",
+_HEAD: dict[Fate, str] = {
+    "accepted": "drafted, accepted",
+    "rejected": "drafted, rejected",
+    "kept": "written by the target",
+    "cancelled": "discarded",
+    "judging": "judge call",
 }
 
 
 def timeline_html(
     events: Sequence[Event], *, question: str = "", images: Sequence[str] = ()
 ) -> str:
-    """Draw the three lanes of a run, whole or broken off, with its steps and its cost.
+    """Draw the three lanes of a run, its steps and its cost as an HTML page.
 
     Args:
-        events: in order, beginning with RunStarted; RunFinished is missing where the run broke off.
-        question: the page's title.
-        images: what was asked about, as data URIs.
+        events: Events of the run in order, from `RunStarted` on. An interrupted run has no
+            `RunFinished`.
+        question: Text of the problem; the title of the page.
+        images: Images of the problem, as data URIs.
 
     Returns:
         A complete HTML document.
@@ -61,12 +62,15 @@ def timeline_html(
     bars = lay_out(events)
     seconds = duration(events)
     return _template().substitute(
-        title=escape(question or "A run of dreamr"),
+        title=escape(question or "dreamr run"),
         answer=_answer(result),
         about=_about(events),
         images=_images(images),
         cards=_cards(events, bars, seconds, result),
-        legend="".join(f'<span class="key {k}"><i></i>{v}</span>' for k, v in _LEGEND.items()),
+        legend="".join(
+            f'<span class="key {_css_class(fate)}"><i></i>{text}</span>'
+            for fate, text in _LEGEND.items()
+        ),
         names="".join(_name(lane, rows(bars, lane)) for lane in LANES),
         grid="".join(f'<div class="grid" style="left:{at}%"></div>' for at, _ in _ticks(seconds)),
         lanes="".join(_lane(lane, bars, seconds) for lane in LANES),
@@ -84,13 +88,17 @@ def _template() -> Template:
     return Template(files("dreamr.trace").joinpath("timeline.html").read_text(encoding="utf-8"))
 
 
+def _css_class(fate: Fate) -> str:
+    return "discarded" if fate == "cancelled" else fate
+
+
 def _answer(result: Result | None) -> str:
     if result is None:
-        return '<p class="answer failed">The run was broken off.</p>'
+        return '<p class="answer failed">The run was interrupted.</p>'
     if result.error is not None:
         return f'<p class="answer failed">{escape(result.error)}</p>'
     if not result.complete and not result.answer:
-        return '<p class="answer failed">A limit cut the run before there was an answer.</p>'
+        return '<p class="answer failed">The run reached a limit before its answer.</p>'
     return f'<p class="answer">{escape(result.answer)}</p>'
 
 
@@ -112,8 +120,8 @@ def _plain(value: Option) -> str:
 
 
 def _images(images: Sequence[str]) -> str:
-    shown = "".join(f'<img src="{escape(uri)}" alt="Picture asked about">' for uri in images)
-    return f'<div class="pictures">{shown}</div>' if shown else ""
+    shown = "".join(f'<img src="{escape(uri)}" alt="Image of the problem">' for uri in images)
+    return f'<div class="images">{shown}</div>' if shown else ""
 
 
 def _cards(
@@ -121,12 +129,15 @@ def _cards(
 ) -> str:
     committed = [event for event in events if isinstance(event, StepCommitted)]
     accepted = sum(event.source == "draft" for event in committed)
-    refused = sum(isinstance(event, StepRejected) for event in events)
+    rejected = sum(isinstance(event, StepRejected) for event in events)
     figures = [
-        (_seconds(seconds), "wall-clock"),
+        (_seconds(seconds), "wall-clock time"),
         (str(len(committed)), "steps"),
-        (f"{accepted} of {accepted + refused}", "drafted steps accepted"),
-        (f"{overlap(bars) / seconds:.0%}" if seconds else "0%", "of the time both models busy"),
+        (f"{accepted} of {accepted + rejected}", "drafted steps accepted"),
+        (
+            f"{overlap(bars) / seconds:.0%}" if seconds else "0%",
+            "of the time with both models busy",
+        ),
     ]
     if result is not None:
         tokens = result.usage.draft.accepted + result.usage.target.kept
@@ -135,7 +146,7 @@ def _cards(
 
 
 def _name(lane: LaneName, count: int) -> str:
-    what = {"draft": "proposes", "judge": "the target reads", "target": "writes itself"}[lane]
+    what = {"draft": "proposes steps", "judge": "target reads", "target": "writes steps"}[lane]
     return f'<div class="name" style="--rows:{count}">{lane}<small>{what}</small></div>'
 
 
@@ -156,7 +167,7 @@ def _bar(bar: Bar, seconds: float) -> str:
         for at, verdict in zip(bar.positions, bar.verdicts, strict=False)
     )
     return (
-        f'<button type="button" class="bar {bar.fate}" '
+        f'<button type="button" class="bar {_css_class(bar.fate)}" '
         f'style="left:{left:.4f}%;width:{width:.4f}%;top:{5 + 30 * bar.row}px" '
         f'aria-label="{escape(f"{head}, {facts}")}" data-head="{escape(head)}" '
         f'data-facts="{escape(facts)}" data-text="{escape(text)}"><span>{where}</span></button>'
@@ -175,22 +186,22 @@ def _facts(bar: Bar) -> str:
 
 
 def _numbers(positions: Sequence[int]) -> str:
-    """Positions for people, who count from 1; they are consecutive."""
+    """Format consecutive positions, counted from 1."""
     if len(positions) > 1:
         return f"{positions[0] + 1}-{positions[-1] + 1}"
     return str(positions[0] + 1) if positions else ""
 
 
 def _ticks(seconds: float) -> list[tuple[float, str]]:
-    """At most nine round times: where (percent of the width) and what to write.
+    """Return at most nine axis ticks: position (percent of the width) and label.
 
-    The page's script draws them again for the width that there is.
+    The page's script redraws them for its actual width.
     """
     if seconds <= 0:
         return [(0.0, "0 s")]
     power = 10.0 ** floor(log10(seconds / 9))
     size = next(times * power for times in (1, 2, 5, 10) if times * power * 9 >= seconds)
-    # The last label would run over the edge where it stands close to it.
+    # A label close to the right edge would be cut.
     times = [i * size for i in range(10) if i * size < seconds * 0.98]
     return [(round(100 * time / seconds, 3), _tick(time)) for time in times]
 
@@ -231,7 +242,7 @@ def _score(verdict: Verdict) -> str:
 
 
 def _meter(verdict: Verdict | None) -> str:
-    """The score and its threshold as a small bar, and in words."""
+    """Draw the score and its threshold as a small bar, followed by the score as text."""
     if verdict is None:
         return ""
     if verdict.kind == "none":
@@ -245,7 +256,7 @@ def _meter(verdict: Verdict | None) -> str:
 
 def _usage(usage: Usage | None) -> str:
     if usage is None:
-        return '<tr><td colspan="6">unknown: the run was broken off</td></tr>'
+        return '<tr><td colspan="6">Unknown: the run was interrupted</td></tr>'
     judged = f"{usage.judged} drafted steps judged in {usage.judge_calls} calls"
     return (
         _usage_row("draft", usage.draft)

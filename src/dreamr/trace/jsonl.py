@@ -1,4 +1,4 @@
-"""Traces as JSON lines: one event a line, the name of its kind under "event"."""
+"""Read and write traces as JSON lines: one event per line, its class name under "event"."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _KINDS: dict[str, type[Event]] = {
 
 
 class TraceError(DreamrError):
-    """A file that is no trace, or one of another version."""
+    """The file cannot be read as a trace of this version."""
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    """The event as JSON values. A result goes without its events: they are the lines before."""
+    """Convert an event to JSON values.
+
+    A result is stored without its events, since these are the preceding lines.
+    """
     if isinstance(event, RunFinished):
         event = replace(event, result=replace(event.result, events=()))
     values = asdict(event, dict_factory=_plain)
@@ -36,37 +39,47 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 
 def event_from_json(values: Mapping[str, Any]) -> Event:
-    """The event that `event_to_json` wrote.
+    """Convert the values that `event_to_json` returned back to an event.
 
     Raises:
-        TraceError: these are not the values of an event.
+        TraceError: If the values are not those of an event.
     """
     try:
-        kind = _KINDS[values["event"]]
+        kind = _kind(values)
         return kind(**{f.name: _read(f.name, values[f.name]) for f in fields(kind)})
-    except (KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"not an event of a dreamr trace: {error!r}") from error
+    except KeyError as error:
+        raise TraceError(f"not an event of a trace: {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise TraceError("not an event of a trace: a value has the wrong type") from error
 
 
 def write_trace(path: str | Path, events: Iterable[Event]) -> None:
-    """Write one event a line, each at once, so that a lazy iterable leaves what it came to."""
+    """Write events to a file, one per line.
+
+    Each line is flushed at once, so that an interrupted run leaves a readable trace.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     with open(path, "w", encoding="utf-8", buffering=1) as file:
         for event in events:
             file.write(json.dumps(event_to_json(event), ensure_ascii=False) + "\n")
 
 
 def read_trace(path: str | Path) -> list[Event]:
-    """All events of a file; a final RunFinished has its events again.
+    """Read all events of a file. A final `RunFinished` gets its events back.
 
     Raises:
-        TraceError: a line that is no event; the message names it.
-        OSError: the file cannot be read.
+        TraceError: If the file cannot be read, or a line is not an event; the message names the
+            line.
     """
     events: list[Event] = []
     for number, line in _lines(Path(path)):
         try:
             event = event_from_json(json.loads(line))
-        except (TraceError, json.JSONDecodeError) as error:
+        except json.JSONDecodeError as error:
+            raise TraceError(f"{path}, line {number}: not valid JSON") from error
+        except TraceError as error:
             raise TraceError(f"{path}, line {number}: {error}") from error
         if isinstance(event, RunFinished):
             event = replace(event, result=replace(event.result, events=tuple(events)))
@@ -77,9 +90,25 @@ def read_trace(path: str | Path) -> list[Event]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028
+    except OSError as error:
+        raise TraceError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise TraceError(f"{path} is not text: {error}") from error
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise TraceError(f"{path}, line {number}: not UTF-8 text") from error
     return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _kind(values: Mapping[str, Any]) -> type[Event]:
+    """Return the class of an event, after a check of its scalar values."""
+    if not isinstance(values, Mapping):
+        raise TraceError("not an event of a trace: not a JSON object")
+    kind = _KINDS.get(values["event"])
+    if kind is None:
+        raise TraceError(f"not an event of a trace: unknown event {values['event']!r}")
+    for name in (f.name for f in fields(kind)):
+        if name in _SCALARS and not isinstance(values[name], _SCALARS[name]):
+            raise TraceError(f"not an event of a trace: {name!r} has the wrong type")
+    return kind
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,6 +144,12 @@ def _result(values: Mapping[str, Any]) -> Result:
     steps = tuple(map(_committed, values["steps"]))
     return Result(**{**values, "steps": steps, "usage": _usage(values["usage"])})
 
+
+_SCALARS: dict[str, type | tuple[type, ...]] = {
+    "time": (int, float),
+    **dict.fromkeys(("lane", "position", "call", "tokens", "resample"), int),
+    **dict.fromkeys(("method", "role", "source", "why", "message", "reason"), str),
+}
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "positions": tuple,

@@ -1,7 +1,4 @@
-"""Events laid out in time: what each lane did when, and what became of it.
-
-Pure arithmetic on a trace; drawing is the business of `_html`.
-"""
+"""Layout of a trace in time: the bars that a timeline draws on each lane."""
 
 from __future__ import annotations
 
@@ -32,10 +29,19 @@ LANES: tuple[LaneName, ...] = ("draft", "judge", "target")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stretch of work on one lane, in seconds since the run started.
+    """An uninterrupted span of work on one lane.
 
-    row: 0 is the lane's first; others hold what ran at the same time on the same lane. text: what
-    was written, or the verdicts in words. why: the reason of a rejection or a cancellation.
+    Attributes:
+        lane: The lane.
+        start: Start, in seconds since the start of the run.
+        end: End, in seconds since the start of the run.
+        fate: Outcome of the written step, or `judging` for a judge call.
+        positions: Positions of the steps.
+        tokens: Number of tokens written; 0 for a judge call.
+        text: Text of a complete step, else empty.
+        verdicts: Verdict on the step, or verdicts of the judge call.
+        why: Reason of a rejection or cancellation.
+        row: Row within the lane, from 0; work that overlaps on one lane is on different rows.
     """
 
     lane: LaneName
@@ -52,7 +58,7 @@ class Bar:
 
 @dataclass(slots=True)
 class _Writing:
-    """An open lane: where its present stretch began, and where in the text it is."""
+    """An open lane: the position of its current step, and since when it writes it."""
 
     role: Role
     position: int
@@ -61,13 +67,13 @@ class _Writing:
 
 
 class _Layout:
-    """Folds events into bars."""
+    """Converts events to bars, one event at a time."""
 
     def __init__(self) -> None:
         self.bars: list[Bar] = []
         self._lanes: dict[int, _Writing] = {}
         self._calls: dict[int, JudgeStarted] = {}
-        self._open: list[tuple[int, StepReady]] = []  # bars whose fate is not known yet
+        self._open: list[tuple[int, StepReady]] = []  # bars of steps without an outcome so far
 
     def add(self, event: Event) -> None:
         match event:
@@ -94,11 +100,11 @@ class _Layout:
                 self._settle(event.source, event.position, event.step, "cancelled", None, event.why)
 
     def end(self, time: float) -> None:
-        """What was under way when the record broke off."""
+        """Close the lanes and judge calls that an interrupted trace left open."""
         for lane, writing in list(self._lanes.items()):
             self._close(LaneClosed(time, lane, "cancelled", writing.tokens + 1))
         for call in list(self._calls.values()):
-            self._judged(JudgeEnded(time, call.call, call.positions, (), "cancelled"))
+            self._judged(JudgeEnded(time, call.call, call.positions, (), "canceled"))
 
     def _write(self, event: StepReady) -> None:
         writing = self._lanes[event.lane]
@@ -124,7 +130,7 @@ class _Layout:
         unfinished = event.tokens - writing.tokens
         if writing.since is None or unfinished < 1:
             return
-        why = "failed" if event.reason == "failed" else "cancelled before it was complete"
+        why = "failed" if event.reason == "failed" else "canceled before completion"
         self.bars.append(
             Bar(
                 writing.role,
@@ -139,7 +145,7 @@ class _Layout:
 
     def _judged(self, event: JudgeEnded) -> None:
         started = self._calls.pop(event.call)
-        why = event.error or ("" if event.verdicts else "cancelled")
+        why = event.error or ("" if event.verdicts else "canceled")
         self.bars.append(
             Bar(
                 "judge",
@@ -174,9 +180,10 @@ class _Layout:
 
 
 def lay_out(events: Sequence[Event]) -> tuple[Bar, ...]:
-    """The bars of a trace, whole or broken off, by start; those in a row do not overlap.
+    """Compute the bars of a complete or interrupted trace, sorted by start.
 
-    Linear in the number of events, but for steps that wait for their fate.
+    Bars of one lane and row do not overlap. Takes time linear in the number of events, times the
+    number of steps that wait for their outcome.
     """
     layout = _Layout()
     for event in events:
@@ -187,17 +194,17 @@ def lay_out(events: Sequence[Event]) -> tuple[Bar, ...]:
 
 
 def duration(events: Sequence[Event]) -> float:
-    """Seconds from the start of the run to its last event."""
+    """Return the seconds from the start of the run to its last event."""
     return events[-1].time if events else 0.0
 
 
 def rows(bars: Iterable[Bar], lane: LaneName) -> int:
-    """How many rows the lane takes, at least one."""
+    """Return the number of rows of a lane, at least 1."""
     return 1 + max((bar.row for bar in bars if bar.lane == lane), default=0)
 
 
 def overlap(bars: Iterable[Bar]) -> float:
-    """Seconds in which the draft wrote while the target wrote or judged."""
+    """Return the seconds during which the draft wrote while the target wrote or judged."""
     edges = []
     for bar in bars:
         side = 0 if bar.lane == "draft" else 1
@@ -212,10 +219,9 @@ def overlap(bars: Iterable[Bar]) -> float:
 
 
 def _stack(bars: Sequence[Bar], seconds: float) -> list[Bar]:
-    """Put each bar into the first row of its lane that is free by then.
+    """Assign each bar to the first free row of its lane.
 
-    Work that follows other work is often recorded as beginning a moment before that ends: less
-    than anybody sees is no overlap.
+    Consecutive work is often recorded with a tiny overlap. Overlaps too short to see are ignored.
     """
     invisible = seconds / 500
     free: dict[LaneName, list[float]] = {lane: [] for lane in LANES}

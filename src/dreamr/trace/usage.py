@@ -1,4 +1,4 @@
-"""Counting each token once, from the events alone."""
+"""Token usage, computed from the events of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dreamr.trace.events import (
 
 
 def usage_of(events: Iterable[Event]) -> Usage:
-    """The usage of a run whose lanes are all closed.
+    """Count the tokens and judge calls of a run whose lanes are all closed.
 
-    What a lane wrote and nobody committed or rejected was cancelled.
+    Tokens that were neither committed nor rejected count as `cancelled`.
     """
     roles: dict[int, Role] = {}
     written: Counter[Role] = Counter()

@@ -1,4 +1,4 @@
-"""A bench does everything once, in turns, whatever happens in between."""
+"""A bench solves each problem once with each method, also after interruptions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
 
 
-class Shop:
-    """Opens scripted models and keeps them; `values` for the nth target that it opens."""
+class ScriptedModels:
+    """Opens scripted models and keeps them; `values[n]` configures the nth target."""
 
     def __init__(self, *values: dict[str, Any]) -> None:
         self.values = values
@@ -57,7 +57,7 @@ def bench(
             await run_bench(
                 plan,
                 folder,
-                open_model=open_model or Shop(),
+                open_model=open_model or ScriptedModels(),
                 warm_up=warm_up,
                 on_progress=on_progress,
             )
@@ -79,7 +79,7 @@ def stop_after(count: int) -> Callable[[Progress], None]:
     return stop
 
 
-def test_every_method_solves_every_problem_once_in_turns(tmp_path: Path) -> None:
+def test_every_method_solves_every_problem_once(tmp_path: Path) -> None:
     found = bench(tmp_path / "out")
     assert len(found) == PLAN.samples() == 2 * 3 * 3
     assert len({sample.key for sample in found}) == len(found)
@@ -88,16 +88,16 @@ def test_every_method_solves_every_problem_once_in_turns(tmp_path: Path) -> None
         assert {sample.method for sample in turn} == set(PLAN.methods)
         assert len({(sample.task, sample.index) for sample in turn}) == 1
     orders = {tuple(s.method for s in found[i : i + 3]) for i in range(0, len(found), 3)}
-    assert len(orders) > 1, "a method that always comes first would have the cold machine"
+    assert len(orders) > 1, "a method that is always first would always have the cold machine"
 
 
-def test_an_interrupted_bench_goes_on_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_an_interrupted_bench_resumes_without_repeating_samples(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench(tmp_path, on_progress=stop_after(7))
     before = samples(tmp_path)
     assert len(before) == 7
-    shop = Shop()
-    after = bench(tmp_path, open_model=shop)
+    models = ScriptedModels()
+    after = bench(tmp_path, open_model=models)
     assert after[:7] == before
     assert max(Counter(sample.key for sample in after).values()) == 1
     assert len(after) == PLAN.samples()
@@ -105,34 +105,23 @@ def test_an_interrupted_bench_goes_on_and_does_nothing_twice(tmp_path: Path) -> 
 
 def test_a_finished_bench_opens_no_model(tmp_path: Path) -> None:
     bench(tmp_path)
-    shop = Shop()
-    bench(tmp_path, open_model=shop)
-    assert not shop.engines
+    models = ScriptedModels()
+    bench(tmp_path, open_model=models)
+    assert not models.engines
 
 
-def test_a_line_that_a_kill_broke_off_is_done_again(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_removed_and_its_problem_repeated(tmp_path: Path) -> None:
     whole = bench(tmp_path)
     path = tmp_path / "samples.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert [sample.key for sample in bench(tmp_path)] == [sample.key for sample in whole]
 
 
-def test_a_broken_line_in_the_middle_is_named_and_nothing_is_touched(tmp_path: Path) -> None:
-    bench(tmp_path)
-    path = tmp_path / "samples.jsonl"
-    first, second, *rest = path.read_text().splitlines(keepends=True)
-    broken = "".join([first, second[:50] + "\n", *rest])
-    path.write_text(broken)
-    with pytest.raises(BenchError, match=r"line 2 is no sample .* remove it"):
-        bench(tmp_path)
-    assert path.read_text() == broken
-
-
 def test_a_warm_up_is_not_counted(tmp_path: Path) -> None:
-    shop = Shop()
-    assert len(bench(tmp_path, open_model=shop, warm_up=2)) == PLAN.samples()
-    (target,) = (engine for engine in shop.engines if engine.name == "target")
-    cold = Shop()
+    models = ScriptedModels()
+    assert len(bench(tmp_path, open_model=models, warm_up=2)) == PLAN.samples()
+    (target,) = (engine for engine in models.engines if engine.name == "target")
+    cold = ScriptedModels()
     bench(tmp_path / "cold", open_model=cold)
     (other,) = (engine for engine in cold.engines if engine.name == "target")
     assert target.streams > other.streams
@@ -148,37 +137,37 @@ def test_a_folder_of_another_configuration_is_refused(
     assert samples(tmp_path) == before
 
 
-def test_a_bench_may_grow_but_not_shrink(tmp_path: Path) -> None:
+def test_the_limit_of_a_bench_may_grow_but_not_shrink(tmp_path: Path) -> None:
     bench(tmp_path)
     assert len(bench(tmp_path, replace(PLAN, limit=4))) == 2 * 4 * 3
-    with pytest.raises(BenchError, match="may grow, not shrink to 3"):
+    with pytest.raises(BenchError, match="--limit must be at least that, not 3"):
         bench(tmp_path)
 
 
 def test_samples_without_a_configuration_are_not_mixed_with_others(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_text("")
-    with pytest.raises(BenchError, match="samples without"):
+    with pytest.raises(BenchError, match="has samples but no"):
         bench(tmp_path)
 
 
-def test_a_lost_worker_costs_the_retry_of_one_problem(tmp_path: Path) -> None:
+def test_after_a_lost_worker_one_problem_is_repeated(tmp_path: Path) -> None:
     dies = {"stream_failures": {4: Failure(EngineLost("killed"))}}
-    shop = Shop(dies)
-    found = bench(tmp_path, open_model=shop)
+    models = ScriptedModels(dies)
+    found = bench(tmp_path, open_model=models)
     assert len(found) == PLAN.samples()
     assert Counter(sample.attempt for sample in found) == {1: PLAN.samples() - 1, 2: 1}
     assert all(sample.finish == "answer" for sample in found)
-    assert [engine.name for engine in shop.engines] == ["draft", "target"] * 2
-    assert not any(engine.alive for engine in shop.engines), "a model was left open"
+    assert [engine.name for engine in models.engines] == ["draft", "target"] * 2
+    assert not any(engine.alive for engine in models.engines), "a model was left open"
 
 
-def test_models_that_fail_again_and_again_end_the_bench(tmp_path: Path) -> None:
+def test_five_failed_problems_in_a_row_abort_the_bench(tmp_path: Path) -> None:
     dead = {"stream_failures": {n: Failure(EngineLost("no memory")) for n in range(99)}}
     with pytest.raises(BenchError, match="5 problems in a row failed"):
-        bench(tmp_path, replace(PLAN, methods=("target",)), open_model=Shop(*[dead] * 99))
+        bench(tmp_path, replace(PLAN, methods=("target",)), open_model=ScriptedModels(*[dead] * 99))
 
 
-def test_problems_side_by_side_share_the_wall_clock(tmp_path: Path) -> None:
+def test_concurrent_problems_share_the_wall_clock_time(tmp_path: Path) -> None:
     class Counting(ScriptedEngine):
         most = 0
 
@@ -207,28 +196,28 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_said_and_loses_no_finished_sample(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_no_finished_sample(tmp_path: Path) -> None:
     size = len(bench(tmp_path / "whole")[0].to_json().__str__())
-    with room_for(4 * size), pytest.raises(Unwritable, match="the same command goes on"):
+    with room_for(4 * size), pytest.raises(Unwritable, match="run the same command again"):
         bench(tmp_path / "full")
     before = samples(tmp_path / "full")
     assert 0 < len(before) < PLAN.samples()
     assert bench(tmp_path / "full")[: len(before)] == before
 
 
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unwritable, match=r"cannot write .*file/out"):
         bench(tmp_path / "file" / "out")
 
 
-def test_what_is_done_is_told_without_drawing_its_images() -> None:
+def test_the_keys_of_a_batch_are_known_without_drawing_its_images() -> None:
     def draw(index: int) -> Item:
-        raise AssertionError(f"picture {index} was drawn")
+        raise AssertionError(f"image {index} was drawn")
 
     problem = PlannedProblem("vqa", Items(range(50_000, 50_003), draw), 1)
     assert Batch("fpsr", 1, (problem,)).keys() == [("vqa", 50_001, "fpsr", 1)]
-    with pytest.raises(AssertionError, match="picture 50001"):
+    with pytest.raises(AssertionError, match="image 50001"):
         problem.item  # noqa: B018
 
 
@@ -237,7 +226,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         Plan(("vqa",), ("magic",), 1)
     with pytest.raises(UnknownTask, match="'chess'; known: docmath"):
         list(Plan(("chess",), ("target",), 1).batches())
-    with pytest.raises(Unsupported, match="methods: target, target has one of them twice"):
+    with pytest.raises(Unsupported, match="methods: target, target contains duplicates"):
         Plan(("vqa",), ("target", "target"), 1)
     with pytest.raises(Unsupported, match="at least 1"):
         Plan(("vqa",), ("target",), 0)
@@ -245,15 +234,15 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 def test_pieces_of_steps_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     found = bench(tmp_path, Plan(("vqa",), ("token-sd", "sequential"), limit=1))
-    told = {
+    right = {
         sample.method: {span.right for span in sample.spans if span.lane != "judge"}
         for sample in found
     }
-    assert told["token-sd"] == {None}
-    assert False in told["sequential"]
+    assert right["token-sd"] == {None}
+    assert False in right["sequential"]
 
 
-def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
+def test_only_the_preset_of_a_profile_uses_its_gate(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     write_profile(path, Profile(RatioGate(1.0), 0.1, 0.9, model_identities(RunOptions()), {}, {}))
     options = RunOptions(profile=str(path))
@@ -269,7 +258,7 @@ def test_a_profile_is_the_gate_of_its_own_method_alone(tmp_path: Path) -> None:
         Plan(("vqa",), ("fpsr-profile",), limit=1)
 
 
-def test_a_preset_that_names_a_gate_has_that_gate_whatever_the_others_have() -> None:
+def test_a_preset_that_names_a_gate_ignores_the_gate_of_the_options() -> None:
     base = RunOptions(gate="cascade", draft_confidence=0.9, target_confidence=0.2)
     gates = {
         name: PRESETS[name].options(base).run_config().gate

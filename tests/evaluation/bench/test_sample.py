@@ -1,4 +1,4 @@
-"""A sample says what the trace of its run says, and survives being written down."""
+"""A sample agrees with the trace of its run and survives JSON."""
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.bench.sample import spans_of
@@ -25,7 +25,7 @@ def sample(**changes):
     return Sample(**{**values, **changes})
 
 
-def test_a_sample_survives_being_written_down():
+def test_a_sample_survives_json():
     assert Sample.from_json(sample().to_json()) == sample()
 
 
@@ -39,7 +39,7 @@ def test_written_steps_are_checked_and_unfinished_ones_are_not():
     assert [span.right for span in spans] == [True, False, None]
 
 
-def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
+def test_a_judge_call_counts_the_tokens_of_its_steps():
     bars = [
         Bar("draft", 0.0, 0.1, "accepted", (4,), 5, "one"),
         Bar("draft", 0.1, 0.2, "accepted", (5,), 6, "two"),
@@ -50,7 +50,7 @@ def test_a_judge_call_counts_the_tokens_of_the_steps_that_it_judged():
     assert (call.position, call.steps, call.tokens) == (4, 2, 11)
 
 
-def test_a_judge_call_counts_the_step_that_has_its_verdict():
+def test_a_judge_call_counts_the_step_with_the_same_verdict():
     short, long = (
         Verdict(False, 0.1, 0.7, "no", kind="ratio"),
         Verdict(True, 0.9, 0.7, "yes", kind="ratio"),
@@ -65,7 +65,7 @@ def test_a_judge_call_counts_the_step_that_has_its_verdict():
     assert [call.tokens for call in calls] == [5, 50]
 
 
-def test_a_judge_call_that_has_grown_counts_what_was_written_after_it_was_opened():
+def test_a_judge_call_that_has_grown_counts_the_later_steps_too():
     bars = [
         Bar("draft", 0.0, 0.1, "accepted", (4,), 5, "one"),
         Bar("judge", 0.1, 0.4, "judging", (4, 5)),

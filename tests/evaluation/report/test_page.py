@@ -57,7 +57,7 @@ def test_a_broken_line_before_the_last_is_named(folder):
     path = folder / "samples.jsonl"
     lines = path.read_text().split("\n")
     path.write_text("\n".join([lines[0], lines[1][:50], *lines[2:]]))
-    with pytest.raises(ReportError, match=r"line 2 is no sample"):
+    with pytest.raises(ReportError, match=r"line 2 is not a sample"):
         load_samples(folder)
 
 

@@ -1,6 +1,15 @@
 """Run several methods on the same problems, with the same two engines, and store the samples."""
 
-from dreamr.evaluation.bench.folder import CONFIG, PROVENANCE, SAMPLES, BenchError, Folder
+from dreamr.evaluation.bench.folder import (
+    CONFIG,
+    PROVENANCE,
+    SAMPLES,
+    BenchError,
+    Folder,
+    read_config,
+    read_samples,
+    read_sessions,
+)
 from dreamr.evaluation.bench.models import Models
 from dreamr.evaluation.bench.options import SET_BY_BENCH, BenchOptions
 from dreamr.evaluation.bench.plan import Plan
@@ -23,5 +32,8 @@ __all__ = [
     "Progress",
     "Sample",
     "Span",
+    "read_config",
+    "read_samples",
+    "read_sessions",
     "run_bench",
 ]

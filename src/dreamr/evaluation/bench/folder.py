@@ -1,10 +1,11 @@
-"""The folder of a bench: what was done is in there, and nothing is done twice or lost."""
+"""The folder of a bench: configuration, samples and provenance, safe against interruptions."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,29 +15,36 @@ from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench.plan import Key, Plan
 from dreamr.evaluation.bench.sample import Sample
 
-_ADVICE = "what was finished is kept, the same command goes on from there"
+_ADVICE = "finished samples are kept; run the same command again to resume"
 SAMPLES, CONFIG, PROVENANCE = "samples.jsonl", "config.yaml", "provenance.json"
 
 
 class BenchError(DreamrError):
-    """A folder that holds something else, or a bench that cannot go on."""
+    """The folder is not one of this bench or is broken, or the bench cannot continue."""
 
 
 class Folder:
-    """A bench's folder, open for more samples.
+    """The folder of a bench, open for more samples.
 
-    samples.jsonl has one sample a line, each written whole before the next problem begins; a line
-    that a kill broke off is cut away. The other files are replaced in one go.
+    samples.jsonl has one sample per line, flushed before the next problem begins. An incomplete
+    last line, left by a killed process, is removed. The other files are replaced atomically.
+
+    Attributes:
+        path: Path of the folder.
+        done: Keys of the stored samples.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        """Open or make it.
+        """Open the folder, or create it.
 
         Raises:
-            BenchError: it holds a bench of another configuration.
-            Unwritable: it cannot be written.
+            BenchError: If the folder has a bench of another configuration, or a broken file; the
+                message names the file and the line.
+            Unwritable: If the folder cannot be written.
         """
         self.path = path
+        if path.is_file():
+            raise BenchError(f"{path} is a file: name a folder")
         with writing(path, _ADVICE):
             path.mkdir(parents=True, exist_ok=True)
             self._claim(plan)
@@ -55,93 +63,169 @@ class Folder:
         self._file.close()
 
     def add(self, sample: Sample) -> None:
-        """Write one sample; it is on the disk when this returns.
+        """Append one sample to samples.jsonl.
 
         Raises:
-            Unwritable: no room, for example; all samples before are whole.
+            Unwritable: If the sample cannot be written, for example on a full disk. The earlier
+                samples are intact.
         """
         line = json.dumps(sample.to_json(), ensure_ascii=False).encode() + b"\n"
         start = self._file.tell()
         with writing(self.path, _ADVICE):
             written = self._file.write(line)
-            if written != len(line):  # a full disk takes a part and does not complain
+            if written != len(line):  # a full disk can write a part without an error
                 self._file.truncate(start)
                 raise OSError("no space left on the device")
         self.done.add(sample.key)
 
     def begin_session(self, session: Mapping[str, Any]) -> None:
-        """Write what this session runs with behind those before it."""
-        self._write_sessions([*self._sessions(), session])
+        """Append the provenance of this session.
+
+        Raises:
+            BenchError: If provenance.json is broken.
+            Unwritable: If it cannot be written.
+        """
+        self._write_sessions([*read_sessions(self.path), session])
 
     def end_session(self, outcome: Mapping[str, Any]) -> None:
-        """Add to this session what is known at its end."""
-        *before, session = self._sessions()
+        """Add values to the provenance of this session.
+
+        Raises:
+            BenchError: If provenance.json is broken.
+            Unwritable: If it cannot be written.
+        """
+        *before, session = read_sessions(self.path)
         self._write_sessions([*before, {**session, **outcome}])
 
-    def _sessions(self) -> list[Any]:
-        path = self.path / PROVENANCE
-        return list(json.loads(path.read_text())) if path.exists() else []
-
-    def _write_sessions(self, sessions: list[Any]) -> None:
+    def _write_sessions(self, sessions: Sequence[Mapping[str, Any]]) -> None:
         self._replace(self.path / PROVENANCE, json.dumps(sessions, indent=2) + "\n")
 
     def _claim(self, plan: Plan) -> None:
-        """Write the configuration down, or see that it is the one that is there."""
+        """Write the configuration, or check that it equals the one in the folder."""
         path, own = self.path / CONFIG, plan.to_json()
         there = read_config(self.path)
         if there is None:
             if (self.path / SAMPLES).exists():
-                raise BenchError(f"{self.path} holds samples without {CONFIG}: name another folder")
+                raise BenchError(f"{self.path} has samples but no {CONFIG}: name another folder")
         else:
             other = [name for name in own if own[name] != there.get(name) and name != "limit"]
             if other:
                 raise BenchError(
-                    f"{self.path} holds a bench of another configuration ({', '.join(other)} "
-                    f"differ, see {CONFIG} there): name another folder"
+                    f"{self.path} has a bench of another configuration ({CONFIG} differs in "
+                    f"{', '.join(other)}): name another folder"
                 )
             if own["limit"] < there["limit"]:
                 raise BenchError(
-                    f"{self.path} holds a bench of {there['limit']} problems a task: "
-                    f"--limit may grow, not shrink to {own['limit']}"
+                    f"{self.path} has a bench of {there['limit']} problems per task: "
+                    f"--limit must be at least that, not {own['limit']}"
                 )
         if own != there:
             self._replace(path, _yaml().safe_dump(own, sort_keys=False))
 
     def _recover(self) -> set[Key]:
+        """Return the keys of the stored samples; remove an incomplete last line."""
         path = self.path / SAMPLES
-        if not path.exists():
+        content = _read(path)
+        if content is None:
             return set()
-        text = path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
+        whole = content[: content.rfind(b"\n") + 1]
+        keys = {sample.key for sample in _samples(path, whole)}
+        if len(whole) < len(content):
             os.truncate(path, len(whole))
-        lines = enumerate(whole.splitlines(), 1)
-        try:
-            return {Sample.from_line(line, number).key for number, line in lines}
-        except ValueError as error:
-            raise BenchError(f"{path}, {error}: remove it, and it is done again") from error
+        return keys
 
     def _replace(self, path: Path, text: str) -> None:
         with writing(self.path, _ADVICE):
             replace_file(path, text.encode())
 
 
-def read_config(path: Path) -> dict[str, Any] | None:
-    """The configuration of a bench's folder, None where there is none.
+def read_samples(folder: Path) -> list[Sample]:
+    """Read all samples of a bench, in the order of the file. An incomplete last line is skipped.
 
     Raises:
-        BenchError: the file is no configuration of a bench.
+        BenchError: If samples.jsonl is missing or cannot be read, or a line is not a sample; the
+            message names the line.
+    """
+    path = folder / SAMPLES
+    content = _read(path)
+    if content is None:
+        raise BenchError(f"{folder} has no {SAMPLES}: name the folder of a bench")
+    whole, last = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+    samples = _samples(path, whole)
+    with suppress(ValueError):
+        samples.append(Sample.from_line(last, 0))
+    return samples
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """Read the configuration of a bench, None if there is none.
+
+    Raises:
+        BenchError: If config.yaml is broken; the message names the line of a syntax error.
+        Unsupported: If PyYAML is not installed.
+    """
+    path = folder / CONFIG
+    content = _read(path)
+    if content is None:
+        return None
+    yaml = _yaml()
+    try:
+        values = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise BenchError(f"{path}{line}: not valid YAML") from error
+    if not isinstance(values, dict):
+        raise BenchError(f"{path} is not the configuration of a bench")
+    for name in ("version", "limit"):
+        if not isinstance(values.get(name), int):
+            problem = "has the wrong type" if name in values else "is missing"
+            raise BenchError(f"{path} is not the configuration of a bench: {name!r} {problem}")
+    return values
+
+
+def read_sessions(folder: Path) -> list[dict[str, Any]]:
+    """Read the provenance of a bench, one entry per session; empty if there is none.
+
+    Raises:
+        BenchError: If provenance.json is broken; the message names the line of a syntax error.
+    """
+    path = folder / PROVENANCE
+    content = _read(path)
+    if content is None:
+        return []
+    try:
+        sessions = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise BenchError(f"{path}, line {error.lineno}: not valid JSON") from error
+    except ValueError as error:
+        raise BenchError(f"{path}: not valid JSON") from error
+    if not (isinstance(sessions, list) and all(isinstance(entry, dict) for entry in sessions)):
+        raise BenchError(f"{path} is not a list of sessions")
+    return sessions
+
+
+def _read(path: Path) -> bytes | None:
+    """Read a file of the folder, None if it does not exist.
+
+    Raises:
+        BenchError: If it cannot be read.
     """
     try:
-        text = (path / CONFIG).read_text(encoding="utf-8")
-        values = _yaml().safe_load(text)
+        return path.read_bytes()
     except FileNotFoundError:
         return None
-    except (_yaml().YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path / CONFIG} is not readable: {error}") from error
-    if not isinstance(values, dict) or "version" not in values:
-        raise BenchError(f"{path / CONFIG} is no configuration of a bench")
-    return values
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _samples(path: Path, content: bytes) -> list[Sample]:
+    """Parse complete lines of samples.jsonl; blank lines are skipped."""
+    lines = enumerate(content.splitlines(), 1)
+    try:
+        return [Sample.from_line(line, number) for number, line in lines if line.strip()]
+    except ValueError as error:
+        raise BenchError(f"{path}, {error}: remove the line to repeat its problem") from error
 
 
 def _yaml() -> Any:
@@ -149,6 +233,6 @@ def _yaml() -> Any:
         import yaml
     except ModuleNotFoundError as error:
         raise Unsupported(
-            "a bench needs what is not installed: pip install 'dreamr[bench]'"
+            "a bench needs PyYAML, which is not installed: pip install 'dreamr[bench]'"
         ) from error
     return yaml

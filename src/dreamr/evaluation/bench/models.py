@@ -1,4 +1,4 @@
-"""The two models of a bench, opened anew where one is lost."""
+"""The models of a bench, reopened when one is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from dreamr.steps import Role
 
 
 class Models:
-    """Both models, open while the block lasts; all methods use the same ones."""
+    """An async context manager that keeps the models open; all methods share them.
+
+    Attributes:
+        generation: How many times the models were opened.
+    """
 
     def __init__(
         self,
@@ -28,12 +32,19 @@ class Models:
         open_model: OpenModel,
         profile: Profile | None = None,
     ) -> None:
-        """profile: the one that the options name, where it has been opened already."""
+        """Prepare the models; they are opened when the block is entered.
+
+        Args:
+            options: Options that name the models and the profile.
+            roles: Roles of the models to open.
+            open_model: Opens a model.
+            profile: The profile that the options name, if it was already read.
+        """
         self._options, self._roles, self._open_model = options, roles, open_model
         self._models: dict[Role, Model] = {}
         self._profile = profile
         self._renewing = anyio.Lock()
-        self.generation = 0  # how often they were opened
+        self.generation = 0
 
     async def __aenter__(self) -> Self:
         if self._profile is None:
@@ -54,27 +65,27 @@ class Models:
 
     @property
     def alive(self) -> bool:
-        """Whether calls of both can succeed."""
+        """Whether calls of all models can succeed."""
         return all(model.engine.alive for model in self._models.values())
 
     @property
     def leading(self) -> Model:
-        """The one whose marks hold."""
+        """Model that decides how steps and answers are marked: the target if there is one."""
         return self._models["target" if "target" in self._models else "draft"]
 
     def run_config(self, options: RunOptions) -> RunConfig:
-        """That of a run with these options on these models."""
+        """Return the configuration of a run with these options on these models."""
         config = options.run_config(self._profile)
         return replace(config, step_format=self.leading.step_format)
 
     @property
     def memory_mb(self) -> int | None:
-        """Of this process and the workers of local models; None where it cannot be told."""
+        """Memory of this process and the workers of local models in MB, None if unknown."""
         workers = [getattr(model.engine, "pid", None) for model in self._models.values()]
         return memory_mb([os.getpid(), *(pid for pid in workers if pid is not None)])
 
     async def renew(self, generation: int) -> None:
-        """Open them again, if nobody has done so since they were of this generation."""
+        """Reopen the models, unless another task already did since `generation` was read."""
         async with self._renewing:
             if self.generation == generation:
                 await self._close()

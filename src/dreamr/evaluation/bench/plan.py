@@ -1,4 +1,4 @@
-"""What a bench is to do, and in which order."""
+"""The plan of a bench: which methods solve which problems, and in which order."""
 
 from __future__ import annotations
 
@@ -15,45 +15,57 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.tasks import Item, Items, load
 
-Key = tuple[str, int, str, int]  # of a sample
+Key = tuple[str, int, str, int]  # see `Sample.key`
 
 
 class PlannedProblem:
-    """A problem by its task and number; its picture is drawn or read when it is first needed."""
+    """A problem whose images are not drawn or read before they are needed.
+
+    Attributes:
+        task: Name of the task.
+        index: Number of the problem in its task.
+    """
 
     def __init__(self, task: str, items: Items, place: int) -> None:
+        """Name a problem: the one at index `place` of `items`."""
         self.task, self.index = task, items.numbers[place]
         self._items, self._place = items, place
 
     @cached_property
     def item(self) -> Item:
+        """The problem itself."""
         return self._items[self._place]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Problems that one method solves side by side, `concurrency` at a time."""
+    """Problems that one method solves concurrently, `concurrency` at a time."""
 
     method: str
     concurrency: int
     problems: tuple[PlannedProblem, ...]
 
     def keys(self) -> list[Key]:
-        """Of the samples that it gives."""
+        """Return the keys of the samples of this batch."""
         return [(one.task, one.index, self.method, self.concurrency) for one in self.problems]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which methods on which problems.
+    """The methods and problems of a bench.
 
-    limit: problems of each task. seed: of the problems and of the order of the methods.
-    concurrency: how many problems are under way side by side, one number after the other.
-    options: models and limits, the same for all methods. sources: files of published tasks.
+    Attributes:
+        tasks: Names of tasks.
+        methods: Names of presets.
+        limit: Number of problems per task.
+        seed: Seed of the problems and of the order of the methods.
+        concurrency: Numbers of problems solved concurrently; the whole bench runs once per number.
+        options: Models and limits, the same for all methods.
+        sources: Files of published tasks, by task.
 
     Raises:
-        Unsupported: an unknown method, or the same one twice; nothing to do.
-        BadOption: a method needs a profile, and there is none.
+        Unsupported: If a method is unknown or given twice, or there is nothing to do.
+        BadOption: If a method needs a profile and the options name none.
     """
 
     tasks: tuple[str, ...]
@@ -67,34 +79,34 @@ class Plan:
     def __post_init__(self) -> None:
         for name, preset in presets(self.methods).items():
             if preset.profiled and self.options.profile is None:
-                raise BadOption(f"method {name} needs the --profile whose gate it takes")
+                raise BadOption(f"method {name} needs --profile")
         for name in ("tasks", "methods", "concurrency"):
             values = getattr(self, name)
             if not values:
                 raise Unsupported(f"{name}: name at least one")
             if len(set(values)) < len(values):
-                raise Unsupported(f"{name}: {', '.join(map(str, values))} has one of them twice")
+                raise Unsupported(f"{name}: {', '.join(map(str, values))} contains duplicates")
         if self.limit < 1 or min(self.concurrency) < 1:
             raise Unsupported("limit and concurrency must be at least 1")
 
     def batches(self) -> Iterator[Batch]:
-        """All that is to be done; the methods take turns, in an order that is drawn each time.
+        """Yield all batches; the methods alternate in an order that is drawn for each batch.
 
-        With one problem at a time a batch is one problem; with more it is four times as many, of
-        all tasks, so that the machine is full for most of the time.
+        At concurrency 1 a batch is one problem. At concurrency n > 1 it is 4n problems of all
+        tasks, so that n of them are running most of the time.
         """
         loaded = self._load()
-        for side_by_side in self.concurrency:
-            size = 1 if side_by_side == 1 else 4 * side_by_side
-            problems = _in_turns(loaded)
+        for concurrency in self.concurrency:
+            size = 1 if concurrency == 1 else 4 * concurrency
+            problems = _interleave(loaded)
             while batch := tuple(islice(problems, size)):
                 first = batch[0]
-                rng = Random(f"{self.seed}/{first.task}/{first.index}/{side_by_side}")
+                rng = Random(f"{self.seed}/{first.task}/{first.index}/{concurrency}")
                 for method in rng.sample(self.methods, len(self.methods)):
-                    yield Batch(method, side_by_side, batch)
+                    yield Batch(method, concurrency, batch)
 
     def samples(self) -> int:
-        """How many samples there will be."""
+        """Return the number of samples of the complete bench."""
         problems = sum(map(len, self._load().values()))
         return problems * len(self.methods) * len(self.concurrency)
 
@@ -105,7 +117,7 @@ class Plan:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for config.yaml."""
+        """Convert to plain values for config.yaml."""
         return {
             "version": 1,
             "tasks": list(self.tasks),
@@ -118,8 +130,8 @@ class Plan:
         }
 
 
-def _in_turns(loaded: Mapping[str, Items]) -> Iterator[PlannedProblem]:
-    """The first problem of each task, then the second of each, and so on."""
+def _interleave(loaded: Mapping[str, Items]) -> Iterator[PlannedProblem]:
+    """Yield the first problem of each task, then the second of each, and so on."""
     for place in range(max(map(len, loaded.values()))):
         for task, items in loaded.items():
             if place < len(items):

@@ -1,4 +1,4 @@
-"""What can be compared: a schedule with its gate and its options, by name."""
+"""Presets: named methods with their options, for comparison in a bench."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from dreamr.errors import Unsupported
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A method of `RunOptions` with some of its options set.
+    """A method with some of its options set.
 
-    steps: whether what is committed is whole steps, which the tasks' checkers can tell about.
-    profiled: whether its gate is that of a profile.
+    Attributes:
+        values: Values of `RunOptions` that the preset sets.
+        steps: Whether the method commits whole steps, which the tasks' checkers can check.
+        profiled: Whether the method uses the gate of a profile.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -23,7 +25,7 @@ class Preset:
     profiled: bool = False
 
     def options(self, base: RunOptions) -> RunOptions:
-        """These options, with the models and limits of others."""
+        """Return the options of the preset, with models and limits of `base`."""
         return replace(base, profile=base.profile if self.profiled else None, **self.values)
 
 
@@ -38,24 +40,26 @@ def _fpsr() -> dict[str, Preset]:
 
 
 def _gated(gate: str) -> dict[str, Any]:
-    """Of fpsr with this gate, whatever the others have."""
+    """Return the values of fpsr with this gate, independent of the gate of the base options."""
     return {"method": "fpsr", "gate": gate, "draft_confidence": None}
 
 
 def _gates() -> dict[str, Preset]:
-    """Fpsr with other gates than the fixed one; the number is `target_confidence` or `threshold`,
-    in hundredths.
+    """Return the presets of fpsr with other gates and options.
+
+    Numbers in names of gates are thresholds or confidences in hundredths.
     """
     presets = {}
     for target_confidence in (5, 10, 30, 50):
         values = {**_gated("cascade"), "target_confidence": target_confidence / 100}
         presets[f"fpsr-cascade-{target_confidence}"] = Preset(values)
-    for sure in (90, 95, 98):
-        values = {**_gated("cascade"), "draft_confidence": sure / 100}
-        presets[f"fpsr-draft-confidence-{sure}"] = Preset({**values, "final_answer": "draft"})
-        presets[f"fpsr-draft-confidence-{sure}-steps"] = Preset(values)
-        lazy = {**values, "final_answer": "draft", "fallback": "on-reject"}
-        presets[f"fpsr-draft-confidence-{sure}-on-reject"] = Preset(lazy)
+    for draft_confidence in (90, 95, 98):
+        name = f"fpsr-draft-confidence-{draft_confidence}"
+        values = {**_gated("cascade"), "draft_confidence": draft_confidence / 100}
+        presets[name] = Preset({**values, "final_answer": "draft"})
+        presets[f"{name}-steps"] = Preset(values)
+        on_reject = {**values, "final_answer": "draft", "fallback": "on-reject"}
+        presets[f"{name}-on-reject"] = Preset(on_reject)
     for resamples in (1, 2, 4):
         presets[f"fpsr-resamples-{resamples}"] = Preset({"method": "fpsr", "resamples": resamples})
     for token_reuse in ("off", "ngram"):
@@ -102,10 +106,10 @@ STANDARD = (
 
 
 def presets(names: Sequence[str]) -> dict[str, Preset]:
-    """The presets of these names, in this order.
+    """Return the presets of these names, in this order.
 
     Raises:
-        Unsupported: an unknown name; the message lists the known ones.
+        Unsupported: If a name is unknown; the message lists the known names.
     """
     for name in names:
         if name not in PRESETS:

@@ -1,4 +1,4 @@
-"""Running a plan: every method on every problem, once, whatever happens in between."""
+"""Run a plan: every method solves every problem once; interruptible."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
-_ATTEMPTS = 2  # of one problem; the second with models opened anew
-_FAILURES = 5  # problems in a row that fail at every attempt, and the bench gives up
+_ATTEMPTS = 2  # attempts per problem; models are reopened if one was lost
+_FAILURES = 5  # consecutive problems failed at every attempt, after which the bench is aborted
 
 
-_NOTHING = Result("", (), Usage(), 0.0, "failed", "the model was lost")
+_LOST = Result("", (), Usage(), 0.0, "failed", "the model was lost")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a bench is. last: the sample just written, None while it warms up."""
+    """Progress of a bench.
+
+    Attributes:
+        done: Number of stored samples.
+        total: Number of samples of the complete bench.
+        last: The sample just stored, None during warm-up.
+    """
 
     done: int
     total: int
@@ -47,17 +53,22 @@ async def run_bench(
     warm_up: int = 2,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
-    """Do what is left of the plan.
+    """Run the remaining part of a plan.
 
-    profile: the one that the plan's options name, where it has been opened already; reading it
-    again would read all weights again.
-    warm_up: uncounted batches of each method before the first one that counts.
-    on_progress: called after each sample.
+    Args:
+        plan: The plan.
+        folder: Folder with the samples so far; new samples are added to it.
+        open_model: Opens a model.
+        profile: The profile that the plan's options name, if it was already read. Reading it again
+            would read all model weights again.
+        warm_up: Number of batches per method that are run first and not stored.
+        on_progress: Called after each sample and each warm-up batch.
 
     Raises:
-        BenchError: the models fail again and again.
-        Unwritable: the folder cannot be written any more.
-        ModelNotFound, Unsupported: a model cannot be opened.
+        BenchError: If several problems in a row fail.
+        Unwritable: If the folder cannot be written.
+        ModelNotFound: If a model does not exist.
+        Unsupported: If a model cannot be opened.
     """
     left = (batch for batch in plan.batches() if not folder.done.issuperset(batch.keys()))
     first = next(left, None)
@@ -77,7 +88,7 @@ async def run_bench(
 
 
 class _Bench:
-    """A bench under way."""
+    """A running bench."""
 
     def __init__(
         self,
@@ -93,12 +104,12 @@ class _Bench:
         self._failed = 0  # in a row
 
     async def warm_up(self, batch: Batch) -> None:
-        """Solve a batch as it will be solved, and forget it."""
+        """Solve a batch without storing its samples."""
         await self._solve_all(batch)
         self._on_progress(Progress(len(self._folder.done), self._total, None))
 
     async def measure(self, batch: Batch) -> None:
-        """Solve a batch and write its samples."""
+        """Solve a batch and store its samples."""
         started = time.perf_counter()
         samples = await self._solve_all(batch)
         share = (time.perf_counter() - started) / len(samples)
@@ -120,7 +131,7 @@ class _Bench:
         return samples
 
     async def _solve(self, item: Item, batch: Batch) -> Sample:
-        """One problem; once more, with models opened anew, where one of them was lost."""
+        """Solve one problem, with a second attempt if the first failed."""
         attempt, result = 0, None
         while attempt < _ATTEMPTS and (result is None or result.error is not None):
             attempt += 1
@@ -132,7 +143,10 @@ class _Bench:
         return self._sample(item, batch, result, attempt)
 
     async def _try(self, item: Item, method: str) -> Result | None:
-        """None where a model was lost on the way, and a result does not say what it should."""
+        """Solve one problem; return None and reopen the models if one was lost.
+
+        A result without the draft or the target would not measure the method.
+        """
         generation = self._models.generation
         try:
             result = await self._reason(item, method)
@@ -148,14 +162,14 @@ class _Bench:
     def _count_failure(self, result: Result | None) -> None:
         self._failed += 1
         if self._failed >= _FAILURES:
-            why = "its model was lost" if result is None else result.error
+            why = "the model was lost" if result is None else result.error
             raise BenchError(
-                f"{_FAILURES} problems in a row failed, the last with: {why}; "
-                "what was finished is kept"
+                f"{_FAILURES} problems in a row failed, the last one with: {why}; "
+                "finished samples are kept"
             )
 
     async def _reason(self, item: Item, method: str) -> Result:
-        """From a cold start: what was computed for the problem before is forgotten."""
+        """Solve one problem from a cold start, without the KV caches of earlier runs."""
         models = self._models
         options = self._presets[method].options(self._plan.options)
         config: RunConfig = models.run_config(options)
@@ -170,9 +184,9 @@ class _Bench:
         )
 
     def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:
-        """result: None where a model was lost at every attempt."""
-        result = result or _NOTHING
-        check = item.check if self._presets[batch.method].steps else _cannot_tell
+        """Make the sample; `result` is None if a model was lost at every attempt."""
+        result = result or _LOST
+        check = item.check if self._presets[batch.method].steps else _unknown
         return Sample(
             task=item.task,
             index=item.index,
@@ -191,5 +205,5 @@ class _Bench:
         )
 
 
-def _cannot_tell(position: int, text: str) -> None:
-    """Pieces of steps are neither right nor wrong."""
+def _unknown(position: int, text: str) -> None:
+    """Check nothing: pieces of steps are neither right nor wrong."""

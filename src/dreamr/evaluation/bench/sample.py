@@ -1,10 +1,11 @@
-"""One problem solved with one method, as it is written down."""
+"""Samples: the result of one method on one problem, as stored in samples.jsonl."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from types import NoneType
 from typing import Any, Self
 
 from dreamr.trace import Bar, Fate, LaneName, Result, StepCommitted, lay_out
@@ -14,12 +15,18 @@ Check = Callable[[int, str], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of work on one lane, in seconds since the run started.
+    """An uninterrupted span of work on one lane.
 
-    position: of the first step that it is about; steps: about how many, for a judge call.
-    tokens: written; for a judge call, of all steps that it judged. ratio: the verdict's on a
-    drafted step, None where it has none. right: whether the step is right by the task's own
-    checker, None where that cannot be told.
+    Attributes:
+        lane: The lane.
+        start: Start, in seconds since the start of the run.
+        end: End, in seconds since the start of the run.
+        fate: Outcome of the written step, or `judging` for a judge call.
+        position: Position of the (first) step.
+        steps: Number of steps: those of the judge call, otherwise 1.
+        tokens: Number of tokens written; for a judge call, tokens of the judged steps.
+        ratio: Score of the verdict on a drafted step, None if the target did not judge it.
+        right: Whether the step is right by the task's checker, None if unknown.
     """
 
     lane: LaneName
@@ -34,6 +41,7 @@ class Span:
 
     @property
     def seconds(self) -> float:
+        """Duration in seconds."""
         return self.end - self.start
 
     @property
@@ -49,14 +57,25 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One problem with one method.
+    """The result of one method on one problem.
 
-    index: the problem's number in its task; kind: what sort of problem it is. concurrency: how
-    many problems were under way side by side. seconds: wall-clock from the question to the end;
-    first_step: to the first committed step, None where there was none. tokens, steps: of the
-    committed text, answer included. finish: how the run ended, or "failed". attempt: 1, or more
-    where a worker was lost before. share: where problems are side by side, its part of the
-    wall-clock that they took together; else None.
+    Attributes:
+        task: Name of the task.
+        index: Number of the problem in its task.
+        kind: Kind of problem, as named by the task.
+        method: Name of the preset.
+        concurrency: Number of problems solved concurrently.
+        right: Whether the answer is right.
+        answer: The answer.
+        finish: How the run ended; see `Result.finish`.
+        seconds: Wall-clock time of the run.
+        first_step: Seconds to the first committed step, None if there was none.
+        tokens: Number of committed tokens, answer included.
+        steps: Number of committed steps, answer included.
+        spans: Timeline of the run.
+        attempt: Number of the attempt, from 1; more than 1 after a worker was lost.
+        share: For concurrent problems, this problem's share of the wall-clock time of its batch;
+            else None.
     """
 
     task: str
@@ -77,44 +96,104 @@ class Sample:
 
     @property
     def key(self) -> tuple[str, int, str, int]:
-        """What no other sample of a bench has."""
+        """Unique key of the sample in its bench: task, index, method and concurrency."""
         return (self.task, self.index, self.method, self.concurrency)
 
     @property
     def complete(self) -> bool:
-        """Whether the reasoning came to its own end."""
+        """Whether the reasoning is complete, rather than cut by a limit or a failure."""
         return self.finish in ("answer", "stop")
 
     @property
     def wall(self) -> float:
-        """Seconds of wall-clock that this problem cost, which add up."""
+        """Seconds of wall-clock time, which add up over problems even if these are concurrent."""
         return self.seconds if self.share is None else self.share
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; spans as lists, since most of a file is made of them."""
+        """Convert to JSON values; spans become lists, since they make up most of the file."""
         row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         return {**row, "spans": [_row(span) for span in self.spans]}
 
     @classmethod
     def from_line(cls, line: str | bytes, number: int) -> Self:
-        """The sample in a line of a file of samples; number: of the line, from 1.
+        """Parse one line of samples.jsonl.
+
+        Args:
+            line: The line.
+            number: Number of the line in its file, from 1.
 
         Raises:
-            ValueError: it is none; the message names the line.
+            ValueError: If the line is not a sample; the message names the line and the reason.
         """
         try:
-            return cls.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"line {number} is no sample of a bench ({error})") from error
+            return cls.from_json(_parse(line))
+        except ValueError as error:
+            raise ValueError(f"line {number} is not a sample ({error})") from error
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The sample that `to_json` wrote.
+        """Convert the values that `to_json` returned back to a sample.
 
         Raises:
-            ValueError, TypeError: it did not write this.
+            ValueError: If the values are not those of a sample; the message says which one.
         """
+        _check(row)
         return cls(**{**row, "spans": tuple(Span(*span) for span in row["spans"])})
+
+
+_NUMBER = (int, float)
+_MAYBE_NUMBER = (int, float, NoneType)
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("task", "kind", "method", "answer", "finish"), str),
+    **dict.fromkeys(("index", "concurrency", "tokens", "steps", "attempt"), int),
+    **dict.fromkeys(("first_step", "share"), _MAYBE_NUMBER),
+    "right": bool,
+    "seconds": _NUMBER,
+    "spans": list,
+}
+_DEFAULTED = ("attempt", "share")
+_SPAN_TYPES: tuple[type | tuple[type, ...], ...] = (
+    *(str, _NUMBER, _NUMBER, str, int, int, int),
+    *(_MAYBE_NUMBER, (bool, NoneType), (str, NoneType)),
+)
+_LEAST_SPAN = 5  # values of a span without defaults
+
+
+def _parse(line: str | bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError("not valid JSON") from error
+
+
+def _check(row: Any) -> None:
+    """Check keys and types, so that a broken file is reported with its line and not in the report.
+
+    Raises:
+        ValueError: If a key is missing or unknown, or a value has the wrong type.
+    """
+    if not isinstance(row, Mapping):
+        raise ValueError("not a JSON object")
+    for name in row:
+        if name not in _TYPES:
+            raise ValueError(f"unknown key {name!r}")
+    for name, types in _TYPES.items():
+        if name not in row:
+            if name not in _DEFAULTED:
+                raise ValueError(f"{name!r} is missing")
+        elif not isinstance(row[name], types):
+            raise ValueError(f"{name!r} has the wrong type")
+    for number, span in enumerate(row["spans"], 1):
+        if not _is_span(span):
+            raise ValueError(f"span {number} is broken")
+
+
+def _is_span(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and _LEAST_SPAN <= len(values) <= len(fields(Span))
+        and all(map(isinstance, values, _SPAN_TYPES))
+    )
 
 
 def _row(span: Span) -> list[Any]:
@@ -124,7 +203,7 @@ def _row(span: Span) -> list[Any]:
 
 
 def spans_of(bars: Iterable[Bar], check: Check) -> tuple[Span, ...]:
-    """The bars of a trace, with what the task's checker says of each complete written step."""
+    """Convert the bars of a trace to spans, with the task's check of each complete step."""
     ordered = sorted(bars, key=lambda bar: (bar.start, bar.lane))
     drafted = sorted(
         (bar for bar in ordered if bar.lane == "draft" and bar.text), key=lambda bar: bar.end
@@ -133,9 +212,10 @@ def spans_of(bars: Iterable[Bar], check: Check) -> tuple[Span, ...]:
 
 
 def _judged(call: Bar, place: int, drafted: Sequence[Bar]) -> int:
-    """Tokens of a step that a call was about: of those at its position, the one with its verdict.
+    """Return the number of tokens of one step of a judge call.
 
-    Else the last that was complete by then: a call may have grown after it was opened.
+    Of the drafted steps at this position, it is the one with the same verdict. Otherwise it is the
+    last one that was complete when the call ended, since a call can grow after it was opened.
     """
     there = [s for s in drafted if s.positions[0] == call.positions[place] and s.end <= call.end]
     verdict = call.verdicts[place : place + 1]
@@ -144,7 +224,7 @@ def _judged(call: Bar, place: int, drafted: Sequence[Bar]) -> int:
 
 
 def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
-    """drafted: complete steps of the draft, by when they were."""
+    """Convert a bar to a span; `drafted` are the complete drafted steps, sorted by end."""
     position = bar.positions[0]
     if bar.lane == "judge":
         tokens = sum(_judged(bar, place, drafted) for place in range(len(bar.positions)))
@@ -155,10 +235,10 @@ def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
 
 
 def first_step(result: Result) -> float | None:
-    """Seconds to the first committed step."""
+    """Return the seconds to the first committed step, None if there is none."""
     return next((e.time for e in result.events if isinstance(e, StepCommitted)), None)
 
 
 def trace_of(result: Result, check: Check) -> tuple[Span, ...]:
-    """The spans of a finished run."""
+    """Return the spans of a finished run."""
     return spans_of(lay_out(result.events), check)

@@ -1,4 +1,7 @@
-"""Real servers for the whole session, each on a core; they end with it, whatever happens."""
+"""Real servers for the whole test session, one core each.
+
+They are stopped at its end, whatever the outcome.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(command: list[str], port: int, log: Path) -> Iterator[str]:
-    """A server's root address, once it is well."""
+    """Start a server and yield its root address once it is ready."""
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
     try:

@@ -1,4 +1,4 @@
-"""A real language model of another family, behind llama.cpp: text alone, no marks of ours."""
+"""A language model of another family on llama.cpp: text only, without a dreamr folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def opened(url: str) -> HttpEngine:
     return await HttpEngine.open(HttpOptions(url=url))
 
 
-def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
+def test_its_template_continues_a_prefix_unchanged(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
             assert engine.server_info.server is LLAMA_CPP
@@ -38,7 +38,7 @@ def test_its_template_continues_a_prefix_as_it_is(llama_url: str) -> None:
     anyio.run(work)
 
 
-def test_a_stream_says_how_sure_the_model_is_of_each_step(llama_url: str) -> None:
+def test_a_stream_carries_log_probabilities(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
             splitter = StepSplitter(StepFormat(delimiter="\n"))
@@ -54,7 +54,7 @@ def test_a_stream_says_how_sure_the_model_is_of_each_step(llama_url: str) -> Non
     anyio.run(work)
 
 
-def test_it_judges_in_words_of_its_own_choosing(llama_url: str) -> None:
+def test_it_judges_with_the_default_prompt(llama_url: str) -> None:
     async def work() -> None:
         async with await opened(llama_url) as engine:
             assert engine.capabilities.judge

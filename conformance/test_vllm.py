@@ -1,4 +1,4 @@
-"""The embedded pair behind vLLM does what it does in the local engine."""
+"""The embedded pair served by vLLM behaves as in the local engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dreamr.steps import Step, StepFormat, StepSplitter
 
 pytestmark = pytest.mark.server
 PROBLEMS = 50
-DIFFERENCE = 1e-3  # of two probabilities of the same model, in float32 on other kernels
+DIFFERENCE = 1e-3  # largest between probabilities of one model, in float32 on other kernels
 SEED = 70_000
 ANSWER_MARKER = "Answer:"
 
@@ -86,10 +86,8 @@ def test_the_target_writes_the_same_text_and_gives_the_same_verdicts(target_url:
                 for step, theirs, ours in pairs:
                     assert abs(theirs.positive - ours.positive) < DIFFERENCE
                     assert abs(theirs.negative - ours.negative) < DIFFERENCE
-                    situation = StepContext(step, 0)
-                    assert gate.decide(theirs, situation).accepted is (
-                        gate.decide(ours, situation).accepted
-                    )
+                    at = StepContext(step, 0)
+                    assert gate.decide(theirs, at).accepted is gate.decide(ours, at).accepted
         assert not other
 
     anyio.run(work)
@@ -105,7 +103,7 @@ def test_the_draft_writes_the_same_text(draft_url: str) -> None:
     anyio.run(work)
 
 
-async def sure_steps(engine: Engine, conversation: Conversation) -> list[Step]:
+async def steps_with_logprobs(engine: Engine, conversation: Conversation) -> list[Step]:
     splitter, steps = StepSplitter(StepFormat()), []
     async for chunk in engine.stream(Context(conversation), SamplingParams(logprobs=True)):
         steps += splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
@@ -113,12 +111,12 @@ async def sure_steps(engine: Engine, conversation: Conversation) -> list[Step]:
     return [*steps, *([last] if last else [])]
 
 
-def test_the_draft_is_as_sure_of_each_step(draft_url: str) -> None:
+def test_the_draft_gives_its_steps_the_same_probabilities(draft_url: str) -> None:
     async def work() -> None:
         async with both("draft", draft_url) as (engine, local):
             for item in problems(9):
-                own = await sure_steps(local, item.conversation)
-                found = await sure_steps(engine, item.conversation)
+                own = await steps_with_logprobs(local, item.conversation)
+                found = await steps_with_logprobs(engine, item.conversation)
                 for here, there in zip(own, found, strict=True):
                     assert here.min_logprob is not None, here
                     assert there.min_logprob is not None, there
@@ -128,7 +126,7 @@ def test_the_draft_is_as_sure_of_each_step(draft_url: str) -> None:
     anyio.run(work)
 
 
-def test_a_trusted_draft_answers_without_the_target(target_url: str, draft_url: str) -> None:
+def test_a_confident_draft_answers_without_the_target(target_url: str, draft_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as target, served(draft_url) as draft:
             options = ScheduleConfig(deterministic=True, final_answer="draft", fallback="on-reject")
@@ -157,8 +155,8 @@ def test_a_wrong_step_is_refused(target_url: str) -> None:
     anyio.run(work)
 
 
-def test_prompts_come_out_of_the_prefix_cache_from_the_second_step_on(target_url: str) -> None:
-    """With a prompt as long as a real picture makes it; the pair's own takes 36 tokens."""
+def test_prompts_hit_the_prefix_cache_from_the_second_step_on(target_url: str) -> None:
+    """The prompt is as long as with a real image; the pair's own images take 36 tokens."""
 
     async def work() -> None:
         async with served(target_url) as engine:
@@ -177,7 +175,7 @@ def test_prompts_come_out_of_the_prefix_cache_from_the_second_step_on(target_url
     anyio.run(work)
 
 
-def test_what_is_forgotten_does_not_come_out_of_the_prefix_cache(target_url: str) -> None:
+def test_a_forgotten_conversation_misses_the_prefix_cache(target_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as engine:
             [item] = load("story", limit=1, seed=SEED)
@@ -195,7 +193,7 @@ def test_what_is_forgotten_does_not_come_out_of_the_prefix_cache(target_url: str
 def test_a_closed_stream_ends_at_the_server(target_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as engine:
-            # Hot, it hardly ever ends by itself.
+            # At a high temperature the model rarely ends its text by itself.
             sampling = SamplingParams(max_tokens=400, temperature=2.0)
             stream = engine.stream(Context(Conversation.from_prompt("What is it?")), sampling)
             await anext(stream)
@@ -214,7 +212,7 @@ def test_runs_over_both_servers_give_the_answers_of_the_target(
 ) -> None:
     async def work() -> None:
         async with served(target_url) as target, served(draft_url) as draft:
-            # Or a target that is as quick as the draft is often enough first.
+            # Without it, a target as fast as the draft often commits its own steps first.
             settings = RunConfig(options=ScheduleConfig(deterministic=True))
             accepted = 0
             for item in problems(9):

@@ -1,9 +1,9 @@
-"""dreamr: large multimodal models that reason several times faster.
+"""dreamr: speculative reasoning for large multimodal models.
 
-A small draft model proposes reasoning steps; the large target model judges them, and writes a step
-itself where the draft is wrong.
+A small draft model proposes reasoning steps. The large target model judges them, and writes a step
+itself if the draft is wrong.
 
-Names are imported when they are first used, so that `import dreamr` and short commands are quick.
+Names are imported on first use, so that `import dreamr` and short commands are fast.
 """
 
 from importlib import import_module

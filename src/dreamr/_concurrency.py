@@ -1,4 +1,4 @@
-"""Bounded concurrency."""
+"""Concurrency with an upper limit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ Found = TypeVar("Found")
 async def gather_bounded(
     given: Iterable[Given], work: Callable[[Given], Awaitable[Found]], most: int
 ) -> list[Found]:
-    """Await `work` on each item, at most `most` at a time; results in the order of the items.
+    """Await `work` on each item, with at most `most` calls at a time.
+
+    Returns:
+        The results in the order of the items.
 
     Raises:
-        Exception: the first failure, as it is and in no group; all other work is cancelled.
+        Exception: The first failure, not wrapped in a group; all other work is canceled.
     """
     waiting = enumerate(given)
     found: dict[int, Found] = {}
@@ -27,7 +30,7 @@ async def gather_bounded(
         try:
             for place, one in waiting:
                 found[place] = await work(one)
-        except Exception as error:  # a task group would wrap it in a group
+        except Exception as error:  # the task group would wrap it in an exception group
             failures.append(error)
             tasks.cancel_scope.cancel()
 

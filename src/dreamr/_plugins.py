@@ -1,4 +1,4 @@
-"""What others add by name: modules given on the command line, and installed distributions."""
+"""Extensions: modules named on the command line, and entry points of installed distributions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What installed distributions bring as entry points of one group.
+    """Entry points of one group that installed distributions provide.
 
-    group: the name of the group. what: what one of them is called in messages. error: the class of
-    errors about a distribution that cannot be used.
+    Attributes:
+        group: Name of the group.
+        what: Name of one entry in messages, such as "model".
+        error: Class of errors about a distribution that cannot be used.
     """
 
     group: str
@@ -30,36 +32,37 @@ class Installed:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, sorted; no distribution is imported."""
+        """All names, sorted. No distribution is imported."""
         return tuple(sorted({point.name for point in self._points()}))
 
     @property
     def distributions(self) -> frozenset[str]:
-        """The names of the distributions that bring any."""
+        """Names of the distributions that provide entries."""
         return frozenset(point.dist.name for point in self._points() if point.dist is not None)
 
     def load(self, name: str) -> Any | None:
-        """The object of this name; None where no distribution brings it.
+        """Import the object of a name; None if no distribution provides it.
 
         Raises:
-            DreamrError: of class `error`: two distributions bring it, or one cannot be imported.
+            DreamrError: An instance of `error`, if two distributions provide the name or if it
+                cannot be imported.
         """
         points = [point for point in self._points() if point.name == name]
         if not points:
             return None
         if len({point.value for point in points}) > 1:
             raise self.error(
-                f"{self.what} {name!r} comes from {_origins(points)}: uninstall all but one"
+                f"{self.what} {name!r} is provided by {_origins(points)}: uninstall all but one"
             )
         try:
             return points[0].load()
-        except Exception as error:  # anything can be wrong in another distribution's modules
+        except Exception as error:  # code of another distribution: anything can be raised
             raise self.error(
-                f"{self.what} {name!r} of {_origins(points)} cannot be imported: {error!r}"
+                f"{self.what} {name!r} of {_origins(points)} cannot be imported: {describe(error)}"
             ) from error
 
     def _points(self) -> list[EntryPoint]:
-        from importlib.metadata import entry_points  # slow to import, and often not needed
+        from importlib.metadata import entry_points  # slow to import and rarely needed
 
         return list(entry_points(group=self.group))
 
@@ -68,23 +71,28 @@ def _origins(points: list[EntryPoint]) -> str:
     return " and ".join(f"{p.dist.name if p.dist else 'unknown'} ({p.value})" for p in points)
 
 
+def describe(error: Exception) -> str:
+    """Return kind and message of an error from other people's code, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def import_plugins(names: str | None) -> None:
-    """Import modules, given by their names or as files, with commas between them.
+    """Import modules, given as comma-separated names or `.py` files.
 
     Raises:
-        BadOption: one cannot be imported.
+        BadOption: If a module cannot be imported.
     """
     for name in listed(names):
         try:
             _import_file(Path(name)) if name.endswith(".py") else import_module(name)
         except DreamrError:
             raise
-        except Exception as error:  # whatever stands in other people's modules
-            raise BadOption(f"plugin {name!r} cannot be imported: {error!r}") from error
+        except Exception as error:  # other people's code: anything can be raised
+            raise BadOption(f"plugin {name!r} cannot be imported: {describe(error)}") from error
 
 
 def _import_file(path: Path) -> None:
-    """Under a name of its own, so that a file may be called like any module."""
+    """Import a file under a unique module name, so that it can share its name with any module."""
     name = f"dreamr plugin {path.resolve()}"
     spec = spec_from_file_location(name, path)
     if name in sys.modules or spec is None or spec.loader is None:

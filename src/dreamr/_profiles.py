@@ -1,4 +1,4 @@
-"""The profile that options name, checked against the weights of their models."""
+"""Open the profile that options name, and check it against the models' weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _ROLES: tuple[Role, ...] = ("target", "draft")
 
 
 def model_identities(options: RunOptions) -> dict[str, str]:
-    """A hash of each model's weights, or its name where it is remote. Reads all weights."""
+    """Return a hash of each model's weights, or the name of a remote model; reads all weights."""
     return {role: options.source(role).identity for role in _ROLES}
 
 
 def open_profile(options: RunOptions) -> Profile | None:
-    """The profile that the options name, None where they name none. Reads all weights.
+    """Read the profile that the options name, None if they name none; reads all weights.
 
     Raises:
-        BadOption: it cannot be read, or was made for other models.
+        BadOption: If the profile cannot be read or was made for other models.
     """
     if options.profile is None:
         return None

@@ -1,4 +1,4 @@
-"""Where a file of results comes from."""
+"""Provenance of results files: command, commit, packages, processor and weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PACKAGES = ("dreamr", "torch", "transformers")
 
 
 def provenance() -> dict[str, Any]:
-    """Command, commit of the source (empty outside a checkout), packages, processor, cores.
+    """Return command, commit, packages, processor and number of cores.
 
-    changed: whether the checkout holds what is not committed.
+    `commit` is empty outside a checkout. `changed` tells whether `src` has uncommitted changes.
     """
     return {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
@@ -32,7 +32,7 @@ def provenance() -> dict[str, Any]:
 
 
 def weights_hash(folder: Path) -> str | None:
-    """A hash of all weights of a model folder; None where it holds none, or is no folder."""
+    """Return a hash of all weight files of a model folder; None if there are none."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return None
@@ -43,7 +43,10 @@ def weights_hash(folder: Path) -> str | None:
 
 
 def memory_mb(pids: Iterable[int]) -> int | None:
-    """Memory of these processes in MB, what they share counted once; None where nobody tells."""
+    """Return the memory of processes in MB, with shared pages counted once.
+
+    None where /proc is not available.
+    """
     kilobytes = 0
     for pid in pids:
         try:
@@ -75,7 +78,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """Its name; what the platform says where the system does not tell."""
+    """Return the processor's name, or what the platform module knows about it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,3 +1,3 @@
-"""The one place where the version is written."""
+"""Version of dreamr, written only here."""
 
 __version__ = "0.1.0"

@@ -83,7 +83,7 @@ def test_a_bench_that_cannot_run_leaves_no_folder_in_the_way_of_the_next(
     broken = tmp_path / "profile.json"
     broken.write_text("{")
     assert bench(tmp_path / "b", "--method", "fpsr-profile", "--profile", str(broken)) == 2
-    assert "is no profile" in capsys.readouterr().err
+    assert "profile.json, line 1, column 2: not valid JSON" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
 

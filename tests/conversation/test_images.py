@@ -95,13 +95,13 @@ def test_a_nonsense_orientation_is_ignored() -> None:
     assert pixel(read_image(encoded(two_pixels(), exif=exif)), 0, 0) == RED
 
 
-def test_corrupt_exif_does_not_cost_the_image() -> None:
+def test_an_image_with_corrupt_exif_is_read() -> None:
     data = encoded(two_pixels(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xffgarbage")
     assert pixel(read_image(data), 0, 0) == RED
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
+def test_the_first_frame_of_an_animation_is_read(format: str) -> None:
     frames = [PIL.Image.new("RGB", (8, 8), color) for color in (RED, GREEN, BLUE)]
     options = {"lossless": True} if format == "WEBP" else {}
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
@@ -141,7 +141,7 @@ def test_every_other_mode_becomes_rgb(mode: str) -> None:
     assert (image.width, image.height, pixel(image, 2, 1)) == (3, 2, WHITE)
 
 
-def test_cmyk_jpeg_keeps_its_colours() -> None:
+def test_cmyk_jpeg_keeps_its_colors() -> None:
     pillow = PIL.Image.new("RGB", (16, 16), RED).convert("CMYK")
     red, green, blue = pixel(read_image(encoded(pillow, "JPEG", quality=95)), 3, 3)
     assert red > 240
@@ -169,7 +169,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         read_image("https://example.org/receipt.png")
 
 
-def test_a_directory_and_a_pipe_are_no_files(tmp_path: Path) -> None:
+def test_directories_and_pipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageNotAFile, match="directory"):
         read_image(tmp_path)
     os.mkfifo(tmp_path / "pipe")
@@ -177,7 +177,7 @@ def test_a_directory_and_a_pipe_are_no_files(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe")
 
 
-def test_what_the_system_refuses_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_that_the_system_refuses_is_unreadable(tmp_path: Path) -> None:
     loop = tmp_path / "loop.png"
     loop.symlink_to(loop)
     with pytest.raises(ImageUnreadable, match=r"loop\.png"):
@@ -192,7 +192,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
         read_image(b"")
 
 
-def test_a_text_file_is_no_image(tmp_path: Path) -> None:
+def test_a_text_file_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("tea 2.50\n")
     with pytest.raises(NotAnImage, match="PNG"):
         read_image(tmp_path / "notes.png")

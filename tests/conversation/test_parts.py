@@ -52,7 +52,7 @@ def test_the_last_turn_must_be_the_users(turns: tuple[Turn, ...]) -> None:
 
 
 @pytest.mark.parametrize("part", [Audio("a.wav"), Video("v.mp4"), Document("d.pdf")])
-def test_kinds_to_come_are_refused_by_name(part: Part) -> None:
+def test_unsupported_parts_are_refused_by_name(part: Part) -> None:
     asked = Conversation((Turn("user", (part, Text("What is this?"))),))
     with pytest.raises(Unsupported, match=type(part).__name__.lower()):
         asked.check()
@@ -60,7 +60,7 @@ def test_kinds_to_come_are_refused_by_name(part: Part) -> None:
 
 @pytest.mark.parametrize(("pixels", "width", "height"), [(b"", 0, 0), (b"abc", 2, 1)])
 def test_an_image_must_have_its_pixels(pixels: bytes, width: int, height: int) -> None:
-    with pytest.raises(ValueError, match="RGB picture"):
+    with pytest.raises(ValueError, match="RGB image"):
         Image(pixels, width, height)
 
 

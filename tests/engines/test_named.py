@@ -1,4 +1,4 @@
-"""Models that installed distributions bring under a name."""
+"""Models that installed distributions provide under a name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_any_other_name_stays_as_it_is(name: str) -> None:
     [
         ("lost", "'lost' cannot be found: .*no draft on this disk"),
         ("broken", "'broken' of .*no_such_module:pair.* cannot be imported"),
-        ("twin", "'twin' comes from .*one:pair.* and .*two:pair.*: uninstall all but one"),
+        ("twin", "'twin' is provided by .*one:pair.* and .*two:pair.*: uninstall all but one"),
     ],
 )
 def test_a_distribution_that_cannot_be_used_is_one_line(name: str, reason: str) -> None:
@@ -62,6 +62,6 @@ def test_a_distribution_that_cannot_be_used_is_one_line(name: str, reason: str) 
 
 def test_without_the_test_bed_a_model_must_be_named() -> None:
     with pytest.raises(
-        ModelNotFound, match=r"no target was named .* pip install 'dreamr\[testbed\]'"
+        ModelNotFound, match=r"no target model is given .* pip install 'dreamr\[testbed\]'"
     ):
         locate(None, "target")

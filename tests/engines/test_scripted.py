@@ -93,7 +93,7 @@ def test_a_ratio_out_of_range_is_an_error() -> None:
         judged(ScriptedEngine(opinion=2.0), (), "a")
 
 
-def test_a_stream_fails_after_so_many_tokens() -> None:
+def test_a_stream_fails_after_the_given_tokens() -> None:
     engine = ScriptedEngine(script="a b c", stream_failures={1: Failure(EngineError("busy"), 2)})
     assert len(read(engine)) == 3
 
@@ -109,7 +109,7 @@ def test_a_stream_fails_after_so_many_tokens() -> None:
     assert len(read(engine)) == 3
 
 
-def test_after_it_is_lost_nothing_succeeds() -> None:
+def test_every_call_to_a_lost_engine_fails() -> None:
     engine = ScriptedEngine(script="a", judge_failures={0: Failure(EngineLost("gone"))})
     for _ in range(2):
         with pytest.raises(EngineLost, match="gone"):
@@ -138,7 +138,7 @@ def test_closing_a_stream_cancels_it() -> None:
     assert (engine.open_streams, engine.written) == (0, 1)
 
 
-def test_latencies_pass_in_time() -> None:
+def test_latencies_take_their_time() -> None:
     async def main() -> float:
         engine = ScriptedEngine(script="a b", token_seconds=0.002, judge_seconds=0.003)
         start = anyio.current_time()
@@ -172,20 +172,20 @@ def test_more_calls_than_it_has_capacity_for_take_longer() -> None:
     assert many >= 0.15
 
 
-def test_agreement_is_seen_from_the_script() -> None:
+def test_agreement_is_computed_from_the_script() -> None:
     engine = ScriptedEngine(script="one two three four", opinion=0.0)
     (found,) = judged(engine, ("one ",), "two three five", query=Query("agreement"))
     assert (found.tokens, found.matched_tokens) == (3, 2)
 
 
-def test_there_is_no_opinion_on_what_nobody_asks_about() -> None:
+def test_a_step_without_judge_prompt_gets_no_opinion() -> None:
     engine = ScriptedEngine(script="Answer: 3", opinion=1.0)
     step, answer = judged(engine, (), "one ", "Answer: 3", query=Query(unasked="Answer:"))
     assert (step.mass, answer.mass) == (1.0, 0.0)
     assert answer.tokens == 2
 
 
-def test_a_score_comes_out_of_the_opinion() -> None:
+def test_an_opinion_becomes_a_score() -> None:
     engine = ScriptedEngine(opinion={"good": 1.0})
     good, bad = judged(engine, (), "good", "bad", query=Query("score"))
     assert good.scores.index(1.0) == 9

@@ -24,7 +24,7 @@ def test_the_threshold_follows_how_sure_the_target_is(min_margin: float, needed:
     assert not gate.decide(seen(needed - 0.01, min_margin), STEP).accepted
 
 
-def test_it_is_no_more_lenient_where_there_is_nothing_to_decide_on() -> None:
-    for evidence, situation in ((seen(0.99, 1.0), CUT), (Evidence(0, 0, min_margin=1.0), STEP)):
-        assert not AdaptiveGate(0.0).decide(evidence, situation).accepted
-        assert not RatioGate(0.0).decide(evidence, situation).accepted
+def test_cut_steps_and_missing_evidence_are_rejected() -> None:
+    for evidence, context in ((seen(0.99, 1.0), CUT), (Evidence(0, 0, min_margin=1.0), STEP)):
+        assert not AdaptiveGate(0.0).decide(evidence, context).accepted
+        assert not RatioGate(0.0).decide(evidence, context).accepted

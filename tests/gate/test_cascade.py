@@ -15,13 +15,13 @@ def known(min_margin: float, positive: float = 0.0, negative: float = 0.0) -> Ev
     return Evidence(positive, negative, mean_margin=0.95, min_margin=min_margin)
 
 
-def test_what_the_target_is_sure_of_is_accepted_unasked() -> None:
+def test_a_step_that_the_target_is_confident_of_is_accepted() -> None:
     verdict = CascadeGate(target_confidence=0.3).decide(known(0.4), STEP)
     assert verdict.accepted
     assert verdict.score == 0.95
 
 
-def test_what_it_is_not_sure_of_is_decided_by_the_answer() -> None:
+def test_the_ratio_decides_if_the_target_is_not_confident() -> None:
     gate = CascadeGate(0.7, target_confidence=0.3)
     assert gate.decide(known(0.1, 0.9, 0.1), STEP).accepted
     refused = gate.decide(known(0.2, 0.1, 0.9), STEP)
@@ -36,7 +36,7 @@ def test_the_answer_counts_only_below_the_target_confidence(positive: float) -> 
     assert gate.decide(known(0.2, *answer), STEP).accepted == (positive > 0.7)
 
 
-def test_a_doubt_that_nobody_asked_about_is_no_yes() -> None:
+def test_missing_evidence_is_rejected() -> None:
     assert not CascadeGate(target_confidence=0.3).decide(known(0.2), STEP).accepted
     assert not CascadeGate(target_confidence=0.3).decide(Evidence(0.0, 0.0), STEP).accepted
 
@@ -45,7 +45,7 @@ def drafted(least: float | None, ending: Ending = Ending.DELIMITER) -> StepConte
     return StepContext(Step("Tea costs 12.\n\n", 5, ending, least, least), 0)
 
 
-def test_what_the_draft_is_sure_of_needs_no_target() -> None:
+def test_a_step_that_the_draft_is_confident_of_needs_no_target() -> None:
     gate = CascadeGate(draft_confidence=0.9)
     verdict = gate.decide_without_target(drafted(math.log(0.95)))
     assert verdict is not None
@@ -53,13 +53,13 @@ def test_what_the_draft_is_sure_of_needs_no_target() -> None:
     assert gate.decide_without_target(drafted(math.log(0.85))) is None
 
 
-def test_a_draft_that_does_not_say_how_sure_it_is_is_not_trusted() -> None:
+def test_an_unknown_draft_probability_is_not_accepted() -> None:
     assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(None)) is None
     assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(math.nan)) is None
     assert CascadeGate(draft_confidence=0.0).decide_without_target(drafted(0.0, Ending.CAP)) is None
 
 
-def test_nothing_is_trusted_unless_that_is_wanted() -> None:
+def test_draft_confidence_is_off_by_default() -> None:
     assert CascadeGate().decide_without_target(drafted(0.0)) is None
     assert RatioGate().decide_without_target(drafted(0.0)) is None
 
@@ -69,15 +69,15 @@ def test_a_cut_step_is_never_accepted() -> None:
     assert not LikelihoodGate(0.0).decide(known(1.0), CUT).accepted
 
 
-def test_a_continuation_is_compared_with_the_threshold() -> None:
+def test_the_likelihood_is_compared_with_the_threshold() -> None:
     assert LikelihoodGate(0.95).decide(known(0.0), STEP).accepted
     assert not LikelihoodGate(0.96).decide(known(1.0), STEP).accepted
     unknown = LikelihoodGate(0.0).decide(Evidence(1.0, 0.0), STEP)
     assert not unknown.accepted
-    assert "does not know" in unknown.reason
+    assert "does not report" in unknown.reason
 
 
-def test_each_says_what_is_to_be_asked() -> None:
+def test_each_gate_has_its_query() -> None:
     assert (
         CascadeGate(target_confidence=0.2).query.asks,
         CascadeGate(target_confidence=0.2).query.target_confidence,
@@ -86,7 +86,7 @@ def test_each_says_what_is_to_be_asked() -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_thresholds_are_shares(value: float) -> None:
+def test_thresholds_are_between_0_and_1(value: float) -> None:
     with pytest.raises(ValueError, match="target_confidence"):
         CascadeGate(target_confidence=value)
     with pytest.raises(ValueError, match="draft_confidence"):

@@ -12,7 +12,7 @@ WORDS = StepContext(Step("So it is.\n\n", 5, Ending.DELIMITER), 0)
 SURE = Evidence(0.9, 0.1, min_logprob=-2.0, mean_margin=0.5, min_margin=0.5)
 
 
-def test_signals_are_logits_and_what_is_unknown_is_nothing() -> None:
+def test_signals_are_logits_and_0_if_unknown() -> None:
     found = dict(zip(SIGNALS, signals(SURE, STEP), strict=True))
     assert found["ratio"] == pytest.approx(math.log(9))
     assert found["mean_margin"] == found["min_margin"] == 0

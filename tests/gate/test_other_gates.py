@@ -56,12 +56,12 @@ def test_a_cut_step_is_not_rated() -> None:
 
 
 @pytest.mark.parametrize("least", [-1, 10])
-def test_what_is_no_score_is_refused(least: int) -> None:
+def test_an_invalid_score_is_refused(least: int) -> None:
     with pytest.raises(ValueError, match="between 0 and 9"):
         ScoreGate(least)
 
 
-def test_sameness_is_the_more_likely_word() -> None:
+def test_equivalence_is_the_more_likely_label() -> None:
     assert SameGate().decide(Evidence(0.31, 0.3), PLAIN).accepted
     assert not SameGate().decide(Evidence(0.3, 0.31), PLAIN).accepted
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from dreamr.gate import (
 )
 from support.pairs import Pair
 
+PROFILES = sorted((Path(__file__).parents[2] / "benchmarks" / "profiles").glob("*.json"))
 GATES: list[Gate] = [
     RatioGate(0.8),
     AdaptiveGate(0.6),
@@ -84,7 +86,7 @@ def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
         open_profile(options)
 
 
-def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path: Path) -> None:
+def test_a_bound_on_answers_holds_only_for_its_options(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     kept = {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
     given = profile(RatioGate(0.83), model_identities(RunOptions()))
@@ -95,39 +97,97 @@ def test_a_promise_about_answers_holds_at_the_options_it_was_made_with(tmp_path:
     for change in ({"final_answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
         with pytest.raises(BadOption, match=f"--{next(iter(change))}".replace("_", "-")):
             replace(options, **change).run_config(open_profile(options))
-    # Alone, the target gives what the promise is measured against.
+    # The bound is relative to the target alone, so it holds for that method too.
     replace(options, final_answer="target", method="target").run_config(open_profile(options))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"version": 1}, "version 1.*run dreamr calibrate again"),
-        ({"bounds": "everything"}, "no profile"),
-        ({"reference": "a friend"}, "no profile"),
-        ({"gate": {"kind": "magic"}}, "no profile"),
-        ({"gate": {"kind": "ratio", "threshold": 7}}, "no profile"),
-        ({"risk": "much"}, "no profile"),
-        ({"models": None}, "no profile"),
+        ({"version": 1}, "version is 1, but this dreamr reads version 2"),
+        ({"version": []}, "version is a list, but this dreamr reads version 2"),
+        ({"bounds": "everything"}, 'bounds must be one of steps, answers, not "everything"'),
+        ({"bounds": {}}, "bounds must be one of steps, answers, not an object"),
+        ({"reference": "x"}, 'reference must be one of labels, target, not "x"'),
+        ({"risk": "much"}, 'risk must be a number between 0 and 1, not "much"'),
+        ({"risk": True}, "risk must be a number between 0 and 1, not true"),
+        ({"risk": 1}, "risk must be a number between 0 and 1, not 1"),
+        ({"risk": 10**400}, r"risk must be a number between 0 and 1, not 1000*\.\.\."),
+        ({"confidence": nan}, "confidence must be a number between 0 and 1, not NaN"),
+        ({"confidence": -inf}, "confidence must be a number between 0 and 1, not -Infinity"),
+        ({"models": None}, "models must be an object, not null"),
+        ({"models": {"draft": 3}}, "models.draft must be a string, not 3"),
+        ({"data": ["a"]}, "data must be an object, not a list"),
+        ({"measured": {"errors": "no"}}, 'measured.errors must be a number, not "no"'),
+        ({"measured": {"upper": nan}}, "measured.upper must be a number, not NaN"),
+        ({"options": 0}, "options must be an object, not 0"),
+        ({"gate": "ratio"}, 'gate must be an object, not "ratio"'),
+        ({"gate": {}}, "gate.kind is missing"),
+        ({"gate": {"kind": "magic"}}, r'gate.kind must be one of ratio, .*, not "magic"'),
+        ({"gate": {"kind": ["ratio"]}}, "gate.kind must be one of .*, not a list"),
+        ({"gate": {"kind": "ratio", "speed": 1}}, "gate.speed is not a setting of the gate ratio"),
+        (
+            {"gate": {"kind": "ratio", "threshold": 7}},
+            "gate.threshold must be between 0 and 1, not 7",
+        ),
+        (
+            {"gate": {"kind": "ratio", "threshold": nan}},
+            "gate.threshold must be a number, not NaN",
+        ),
+        (
+            {"gate": {"kind": "ratio", "threshold": None}},
+            "gate.threshold must be a number, not null",
+        ),
+        (
+            {"gate": {"kind": "cascade", "draft_confidence": "a"}},
+            'gate.draft_confidence must be a number, not "a"',
+        ),
+        ({"gate": {"kind": "learned", "bias": 0}}, "gate.weights is missing"),
+        (
+            {"gate": {"kind": "learned", "weights": 1, "bias": 0}},
+            "gate.weights must be a list of numbers, not 1",
+        ),
+        (
+            {"gate": {"kind": "learned", "weights": [1, "a"], "bias": 0}},
+            r'gate.weights\[1\] must be a number, not "a"',
+        ),
+        (
+            {"gate": {"kind": "learned", "weights": [1], "bias": 0}},
+            f"gate.weights must be {len(SIGNALS)} numbers, not 1",
+        ),
     ],
 )
-def test_what_is_no_profile_is_refused_in_one_line(
-    change: dict[str, Any], said: str, tmp_path: Path
+def test_a_broken_profile_is_one_line_with_file_and_key(
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.json"
-    values = {**profile(RatioGate(), {}).to_json(), **change}
-    path.write_text(json.dumps(values))
-    with pytest.raises(BadOption, match=said) as caught:
+    path.write_text(json.dumps({**profile(RatioGate(), {}).to_json(), **change}))
+    with pytest.raises(BadOption, match=f"{message}; run dreamr calibrate again$") as caught:
         read_profile(path)
+    assert str(caught.value).startswith(f"profile {path}: ")
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadOption, match="cannot be read"):
-        read_profile(tmp_path / "none.json")
-    (tmp_path / "p.json").write_bytes(b"\x80pickle")
-    with pytest.raises(BadOption, match="no profile"):
-        read_profile(tmp_path / "p.json")
+@pytest.mark.parametrize("key", profile(RatioGate(), {}).to_json())
+def test_a_missing_key_of_a_profile_is_named(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    values = profile(RatioGate(), {}).to_json()
+    del values[key]
+    path.write_text(json.dumps(values))
+    with pytest.raises(BadOption, match=rf"^profile .*p\.json: {key} is missing; "):
+        read_profile(path)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_the_profiles_of_the_benchmarks_can_be_read(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(json.dumps(read_profile(path).to_json())) == json.loads(text)
+
+
+def test_a_profile_with_a_byte_order_mark_can_be_read(tmp_path: Path) -> None:
+    one = profile(RatioGate(), {})
+    (tmp_path / "p.json").write_text(json.dumps(one.to_json()), encoding="utf-8-sig")
+    assert read_profile(tmp_path / "p.json") == one
 
 
 def test_a_profile_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

@@ -66,5 +66,5 @@ def test_a_step_that_the_target_never_saw_has_the_draft_s_probability() -> None:
         ("none", "no score"),
     ],
 )
-def test_people_see_every_kind_but_the_ratio(kind: ScoreKind, text: str) -> None:
+def test_scores_show_their_kind_except_the_ratio(kind: ScoreKind, text: str) -> None:
     assert Verdict(True, 0.93, 0.7, "", kind=kind).score_text == text

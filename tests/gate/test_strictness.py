@@ -15,7 +15,7 @@ from dreamr.gate import (
 )
 
 
-def test_a_cascade_that_trusts_its_draft_is_as_strict_as_that_trust() -> None:
+def test_the_strictness_of_a_cascade_is_its_draft_confidence() -> None:
     gate = CascadeGate(0.7, target_confidence=0.3, draft_confidence=0.95)
     assert strictness(gate) == 0.95
     assert at_strictness(gate, 0.99) == CascadeGate(
@@ -25,7 +25,7 @@ def test_a_cascade_that_trusts_its_draft_is_as_strict_as_that_trust() -> None:
 
 
 @pytest.mark.parametrize("kind", GATES)
-def test_what_was_set_is_what_it_is(kind: str) -> None:
+def test_a_strictness_can_be_set_and_read(kind: str) -> None:
     gate: Gate = LearnedGate((0.0,) * len(SIGNALS), 0.0) if kind == "learned" else GATES[kind]()
     assert strictness(at_strictness(gate, 0.42)) == 0.42
 

@@ -9,35 +9,35 @@ from hypothesis import strategies as st
 from dreamr.gate import Evidence, Labels, RatioGate, StepContext, stricter
 from dreamr.steps import Ending, Step
 
-SITUATION = StepContext(Step("so\n\n", 2, Ending.DELIMITER), position=3)
+CONTEXT = StepContext(Step("so\n\n", 2, Ending.DELIMITER), position=3)
 
 
 def test_a_ratio_at_the_threshold_is_accepted() -> None:
-    verdict = RatioGate(0.75).decide(Evidence(0.75, 0.25), SITUATION)
+    verdict = RatioGate(0.75).decide(Evidence(0.75, 0.25), CONTEXT)
     assert verdict.accepted
     assert (verdict.score, verdict.threshold) == (0.75, 0.75)
     assert verdict.evidence == Evidence(0.75, 0.25)
 
 
 def test_a_ratio_below_the_threshold_is_rejected() -> None:
-    assert not RatioGate().decide(Evidence(0.69, 0.31), SITUATION).accepted
+    assert not RatioGate().decide(Evidence(0.69, 0.31), CONTEXT).accepted
 
 
 def test_the_ratio_counts_and_not_the_mass() -> None:
-    assert RatioGate().decide(Evidence(0.08, 0.01), SITUATION).accepted
+    assert RatioGate().decide(Evidence(0.08, 0.01), CONTEXT).accepted
 
 
 @pytest.mark.parametrize(
     "evidence", [Evidence(0.0, 0.0), Evidence(0.009, 0.0), Evidence(math.nan, 0)]
 )
-def test_no_mass_is_no_evidence_and_says_so(evidence: Evidence) -> None:
-    verdict = RatioGate().decide(evidence, SITUATION)
+def test_low_mass_is_missing_evidence(evidence: Evidence) -> None:
+    verdict = RatioGate().decide(evidence, CONTEXT)
     assert not verdict.accepted
     assert "no evidence" in verdict.reason
 
 
-def test_without_a_minimum_an_empty_mass_is_rejected_all_the_same() -> None:
-    assert not RatioGate(0.0, min_mass=0.0).decide(Evidence(0.0, 0.0), SITUATION).accepted
+def test_zero_mass_is_rejected_even_without_a_minimum() -> None:
+    assert not RatioGate(0.0, min_mass=0.0).decide(Evidence(0.0, 0.0), CONTEXT).accepted
 
 
 def test_a_cut_step_is_never_accepted() -> None:
@@ -49,7 +49,7 @@ def test_a_cut_step_is_never_accepted() -> None:
 
 @pytest.mark.parametrize("wrong", [{"threshold": 1.1}, {"min_mass": -0.1}, {"threshold": math.nan}])
 def test_values_outside_the_unit_interval_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must lie in"):
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
         RatioGate(**wrong)
 
 
@@ -60,7 +60,7 @@ def test_more_support_never_turns_an_accept_into_a_reject(
     gate = RatioGate(threshold)
     low = Evidence(min(positive, more), negative)
     high = Evidence(max(positive, more), negative)
-    assert gate.decide(low, SITUATION).accepted <= gate.decide(high, SITUATION).accepted
+    assert gate.decide(low, CONTEXT).accepted <= gate.decide(high, CONTEXT).accepted
 
 
 def test_labels_have_the_usual_spellings() -> None:
@@ -81,7 +81,7 @@ def test_labels_that_cannot_be_told_apart_are_refused(
 
 
 @given(st.floats(0, 1), st.integers(0, 8))
-def test_each_resample_has_to_convince_more(threshold: float, resamples: int) -> None:
+def test_the_threshold_rises_with_each_resample(threshold: float, resamples: int) -> None:
     assert threshold <= stricter(threshold, resamples) <= stricter(threshold, resamples + 1) <= 1
     again = StepContext(Step("Tea.\n\n", 2, Ending.DELIMITER), 0, resamples)
     verdict = RatioGate(threshold).decide(Evidence(threshold, 1 - threshold), again)

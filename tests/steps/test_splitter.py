@@ -47,31 +47,25 @@ def test_a_third_newline_begins_the_next_step() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "\n", "\n\n", "b c"]), st.floats(-9, 0))))
-def test_steps_say_how_sure_their_writer_was(chunks: list[tuple[str, float]]) -> None:
-    """Sums add up; a step's lowest is that of the chunks that it has a part of."""
+def test_steps_carry_log_probabilities(chunks: list[tuple[str, float]]) -> None:
+    """Sums are kept; a step's lowest is that of the chunks of which it contains a part."""
     splitter = StepSplitter(UNCAPPED)
-    steps = [
-        step
-        for text, target_confidence in chunks
-        for step in splitter.push(text, 1, target_confidence, target_confidence)
-    ]
+    steps = [step for text, logprob in chunks for step in splitter.push(text, 1, logprob, logprob)]
     if (tail := splitter.finish()) is not None:
         steps.append(tail)
         assert sum(step.logprob or 0 for step in steps) == pytest.approx(sum(s for _, s in chunks))
     spans, at = [], 0
-    for text, target_confidence in chunks:
-        spans.append((at, at + len(text), target_confidence))
+    for text, logprob in chunks:
+        spans.append((at, at + len(text), logprob))
         at += len(text)
     start = 0
     for step in steps:
         stop = start + len(step.text)
-        assert step.min_logprob == min(
-            target_confidence for a, b, target_confidence in spans if a < stop and b > start
-        )
+        assert step.min_logprob == min(logprob for a, b, logprob in spans if a < stop and b > start)
         start = stop
 
 
-def test_a_step_with_one_token_of_unknown_probability_says_nothing() -> None:
+def test_one_unknown_log_probability_makes_the_sum_unknown() -> None:
     splitter = StepSplitter(UNCAPPED)
     splitter.push("one ", 1, -1.0, -1.0)
     (step,) = splitter.push("two\n\n", 1)
@@ -111,7 +105,7 @@ def test_without_a_marker_nothing_is_an_answer() -> None:
     assert [step.ending for step in steps] == [Ending.END]
 
 
-def test_a_step_that_reaches_the_cap_is_cut_and_the_next_one_goes_on() -> None:
+def test_a_step_that_reaches_the_cap_is_cut_and_the_next_continues() -> None:
     steps, _ = cut(list("abcdefg"), StepFormat(max_tokens=3))
     assert [(s.text, s.tokens, s.ending) for s in steps] == [
         ("abc", 3, Ending.CAP),
@@ -130,7 +124,7 @@ def test_endless_white_space_is_cut_too() -> None:
     assert steps == [Step("\n\n\n\n", 4, Ending.CAP)]
 
 
-def test_the_answer_has_a_cap_of_its_own_and_nothing_follows_it() -> None:
+def test_the_answer_has_its_own_cap_and_nothing_follows_it() -> None:
     step_format = StepFormat(max_tokens=2, max_answer_tokens=4)
     steps, splitter = cut(["Answer:", " 1", "2", "3", "4\n\n", "more\n\n"], step_format)
     assert steps == [Step("Answer: 123", 4, Ending.CAP)]
@@ -148,12 +142,12 @@ def test_a_token_across_the_boundary_belongs_to_the_step_it_ends() -> None:
     assert [step.tokens for step in steps] == [2, 1]
 
 
-def test_tokens_without_text_count_for_the_step_under_way() -> None:
+def test_tokens_without_text_count_for_the_current_step() -> None:
     steps, _ = cut(["", "é", "", "\n\n"])
     assert steps == [Step("é\n\n", 4, Ending.DELIMITER)]
 
 
-def test_the_answer_is_what_stands_behind_the_marker() -> None:
+def test_the_answer_is_the_text_after_the_marker() -> None:
     assert StepFormat().answer("\nAnswer: 4 \n") == "4"
     assert StepFormat().answer("four") is None
     assert StepFormat(answer_marker=None).answer("Answer: 4") is None
@@ -170,7 +164,7 @@ def test_the_answer_is_what_stands_behind_the_marker() -> None:
         {"max_answer_tokens": 0},
     ],
 )
-def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
+def test_invalid_formats_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"delimiter|marker|token"):
         StepFormat(**wrong)  # type: ignore[arg-type]
 

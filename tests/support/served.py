@@ -1,4 +1,4 @@
-"""A scripted server: speaks as vLLM does and others do, over a transport without a network."""
+"""A scripted model server on a transport without a network, in the dialects of several servers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,24 @@ PLAIN, THINKING, FORGETFUL = "plain", "thinking", "forgetful"
 class Served:
     """A model server that continues a script.
 
-    owner: as in the list of models. script: what the model writes in all. labels: the probabilities
-    of an answer's first token. template: 'thinking' closes a block of thoughts before it goes on,
-    'forgetful' drops what the assistant said in earlier turns. shows: whether /tokenize is there.
-    failures: what the next requests to the chat meet in place of an answer: a status, or an error.
-    breaks: after so many tokens of a stream the connection is lost, once each.
+    Attributes:
+        owner: The `owned_by` of its models, which tells the kind of server.
+        script: The whole text that the model writes.
+        labels: Probabilities of an answer's first token.
+        template: Chat template. THINKING inserts a closed think block before a continuation;
+            FORGETFUL drops earlier assistant turns.
+        shows: Whether /tokenize and /detokenize exist.
+        models: Names of the models.
+        failures: What the next requests to the chat meet: a status or an exception.
+        headers: Headers of responses with a failure status.
+        breaks: Numbers of tokens after which streams lose the connection, one per stream.
+        said: Replaces the continuation of the script.
+        parsed: Whether reasoning comes in a separate field.
+        field_name: Name of that field.
+        ahead: Seconds that the server's clock is ahead; None if it sends no date.
+        echoes: Whether the prefix is repeated before its continuation, as llama.cpp does.
+        sureness: Probability of each token.
+        prompt_tokens: Prompt length that streams report; None if they do not.
     """
 
     owner: str = "vllm"
@@ -39,12 +52,12 @@ class Served:
     headers: dict[str, str] = field(default_factory=dict)
     breaks: list[int] = field(default_factory=list)
     said: Callable[[Json], str] | None = None
-    parsed: bool = False  # whether thoughts come in a field of their own
+    parsed: bool = False
     field_name: str = "reasoning"
-    ahead: float | None = None  # seconds that its clock, if it tells, goes before ours
-    echoes: bool = False  # whether what it continues comes first, as in llama.cpp
-    sureness: float = 1.0  # with which probability it writes each token
-    prompt_tokens: int | None = None  # as streams tell, where they do
+    ahead: float | None = None
+    echoes: bool = False
+    sureness: float = 1.0
+    prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []

@@ -73,7 +73,7 @@ class World:
         luck = random.Random(f"{self.seed} trust {''.join(prefix)}|{step.text}")
         if step.ending is Ending.CAP or luck.random() >= self.skipped_verification:
             return None
-        return Verdict(True, 0.99, 0.95, "the draft is sure of it", kind="draft_probability")
+        return Verdict(True, 0.99, 0.95, "the draft is confident", kind="draft_probability")
 
     def complete(self, prefix: Sequence[str], begun: str) -> Writing:
         """The draft's step where the target's beginning is given: often the target's own."""

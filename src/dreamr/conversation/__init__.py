@@ -1,4 +1,4 @@
-"""The user's turns: typed, frozen content parts, and pictures read with care."""
+"""Conversations: turns with typed, immutable content parts, and the reading of images."""
 
 from dreamr.conversation.errors import (
     BadConversation,

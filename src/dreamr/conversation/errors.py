@@ -1,6 +1,6 @@
-"""One class for each way in which a picture or a conversation can be unusable.
+"""Errors about conversations and images: one class for each reason.
 
-Every message is one line: what is wrong with which input, and what to do about it.
+Each message is one line that names the input, the problem and the remedy.
 """
 
 from __future__ import annotations
@@ -9,44 +9,47 @@ from dreamr.errors import ConversationError
 
 
 class BadConversation(ConversationError):
-    """No turns, an empty question, or a last turn that is not the user's."""
+    """The conversation has no turn, an empty question, or a last turn that is not the user's."""
 
 
 class ImageError(ConversationError):
-    """Base of all errors about one picture."""
+    """Base class of errors about one image."""
 
 
 class ImageMissing(ImageError):
-    """There is no file of that name."""
+    """The image file does not exist: check the path; download URLs first."""
 
 
 class ImageNotAFile(ImageError):
-    """The path is a directory, a device, a pipe or a socket."""
+    """The path is a directory, device, pipe or socket: pass the path of one image file."""
 
 
 class ImageUnreadable(ImageError):
-    """The operating system refuses to hand over the file's bytes."""
+    """The operating system denies access to the image file: check its permissions."""
 
 
 class ImageEmpty(ImageError):
-    """The file has no bytes."""
+    """The image file is empty: pass a file with content."""
 
 
 class ImageFileTooLarge(ImageError):
-    """The file has more bytes than any sensible picture."""
+    """The image file exceeds the size limit in bytes: save a smaller copy."""
 
 
 class ImageTooManyPixels(ImageError):
-    """The picture would be larger than the bound once decoded (a decompression bomb, perhaps)."""
+    """The decoded image would exceed the pixel limit: save a smaller copy.
+
+    Checked before decoding, so that decompression bombs are not expanded.
+    """
 
 
 class NotAnImage(ImageError):
-    """The bytes are in none of the known picture formats."""
+    """The file is not in a supported image format: convert it, for example to PNG."""
 
 
 class ImageDamaged(ImageError):
-    """The file begins like a picture, but it is cut short or corrupt."""
+    """The image file is truncated or corrupt: copy or save it again."""
 
 
 class ImageColorsUnknown(ImageError):
-    """The picture is sound, but its colour space cannot be turned into RGB."""
+    """The color mode of the image cannot be converted to RGB: save the image as PNG."""

@@ -1,8 +1,8 @@
-"""Reading pictures that nobody vouches for.
+"""Read images from untrusted sources.
 
-The order is the point: what the file system says, then the number of bytes, then the header's
-number of pixels, and only then is anything decoded. Only formats with decoders that stay inside
-the process are tried (no PostScript, no WMF), and of those only the ones that people send.
+Checks run in a fixed order: file type, number of bytes, number of pixels in the header. The image
+is decoded only after that. Only common formats whose decoders run inside the process are tried,
+which excludes PostScript and WMF.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dreamr.conversation.parts import Image
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | PIL.Image.Image | Image
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
-MAX_PIXELS = 64_000_000  # a 50-megapixel telephone passes; 192 MB once decoded
+MAX_PIXELS = 64_000_000  # above a 50-megapixel phone camera; 192 MB decoded
 MAX_BYTES = 256 * 1024 * 1024
 
 _ORIENTATION_TAG = 0x0112
@@ -51,36 +51,43 @@ _UPRIGHT = {
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read one picture as upright RGB.
+    """Read one image as upright RGB.
 
-    The EXIF orientation is applied. Of an animated or many-paged file the first frame is read.
-    Transparency is laid over white, CMYK, palettes and greys become RGB, 16 bits a channel become
-    8, and whole-number or floating-point greys of no fixed range are stretched from their darkest
-    to their brightest value.
+    The EXIF orientation is applied. The first frame of an animation or multi-page file is read.
+    Transparency is blended with white; CMYK, palettes and grays become RGB; 16 bits per channel
+    become 8. Integer and floating-point grays without a fixed range are stretched from their
+    darkest to their brightest value.
 
     Args:
-        source: a path (str or PathLike), the bytes of a file, or a Pillow image, which is left as
-            it is. An `Image` is checked against `max_pixels` and returned.
-        max_pixels: bound on width * height, checked before anything is decoded. Pillow's own
-            bound of about 179 million holds as well.
+        source: A path (str or PathLike), the bytes of a file, or a Pillow image, which is not
+            modified. An `Image` is checked against `max_pixels` and returned.
+        max_pixels: Limit on width * height, checked before decoding. Pillow's own limit of about
+            179 million pixels applies as well.
 
     Raises:
-        ImageMissing, ImageNotAFile, ImageUnreadable, ImageEmpty, ImageFileTooLarge: the file.
-        NotAnImage, ImageTooManyPixels, ImageDamaged, ImageColorsUnknown: its contents.
+        ImageMissing: If the file does not exist.
+        ImageNotAFile: If the path is not a regular file.
+        ImageUnreadable: If the operating system denies access.
+        ImageEmpty: If there are no bytes.
+        ImageFileTooLarge: If there are more than `MAX_BYTES` bytes.
+        NotAnImage: If the format is not supported.
+        ImageTooManyPixels: If a pixel limit is exceeded.
+        ImageDamaged: If the image cannot be decoded.
+        ImageColorsUnknown: If the color mode cannot be converted to RGB.
     """
     if isinstance(source, Image):
-        _check_pixels(source.width, source.height, max_pixels, source.name or "the picture")
+        _check_pixels(source.width, source.height, max_pixels, source.name or "the image")
         return source
     if isinstance(source, PIL.Image.Image):
-        return _finish(source, max_pixels, "the picture", None)
+        return _finish(source, max_pixels, "the image", None)
     if isinstance(source, bytes):
-        return _decode(source, max_pixels, "the picture", None)
+        return _decode(source, max_pixels, "the image", None)
     path = Path(source)
     return _decode(_read_bytes(path), max_pixels, _shown(str(path)), path.name)
 
 
 def thumbnail(image: Image, *, side: int = 480) -> bytes:
-    """The picture as a PNG file, made smaller where its longer side has more pixels than `side`."""
+    """Return the image as a PNG file, scaled down so that no side exceeds `side` pixels."""
     pillow = to_pillow(image)
     pillow.thumbnail((side, side))
     buffer = io.BytesIO()
@@ -92,30 +99,30 @@ def _read_bytes(path: Path) -> bytes:
     shown = _shown(str(path))
     try:
         status = path.stat()
-        # A pipe or a device could block for ever or never end: ask before opening.
+        # Opening a pipe or a device could block, and reading it might never end.
         if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise ImageNotAFile(f"{shown} is {kind}: name one picture file")
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise ImageNotAFile(f"{shown} is {kind}: pass the path of one image file")
         if status.st_size > MAX_BYTES:
             raise ImageFileTooLarge(
-                f"{shown} has {status.st_size:,} bytes, the limit is {MAX_BYTES:,}: "
+                f"{shown} has {status.st_size:,} bytes, above the limit of {MAX_BYTES:,}: "
                 "save a smaller copy"
             )
         with path.open("rb") as file:
             return file.read(MAX_BYTES)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL byte
         hint = "download it first" if "://" in shown or ":/" in shown else "check the path"
         raise ImageMissing(f"there is no file {shown}: {hint}") from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or "unknown reason"
         raise ImageUnreadable(
-            f"{shown} cannot be read ({reason}): check the file's permissions"
+            f"cannot read {shown} ({reason}): check the file's permissions"
         ) from error
 
 
 def _decode(data: bytes, max_pixels: int, shown: str, name: str | None) -> Image:
     if not data:
-        raise ImageEmpty(f"{shown} is empty: name a file that holds a picture")
+        raise ImageEmpty(f"{shown} is empty: pass an image file with content")
     if len(data) > MAX_BYTES:
         raise ImageFileTooLarge(f"{shown} has more than {MAX_BYTES:,} bytes: save a smaller copy")
     with _quiet():
@@ -125,15 +132,15 @@ def _decode(data: bytes, max_pixels: int, shown: str, name: str | None) -> Image
 
 
 def _open(data: bytes, shown: str) -> PIL.Image.Image:
-    """Parse the header; no pixel is decoded yet."""
+    """Parse the header without decoding pixels."""
     try:
         return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.Image.DecompressionBombError as error:
         raise ImageTooManyPixels(f"{shown} has far too many pixels: save a smaller copy") from error
     except PIL.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
-        raise NotAnImage(f"{shown} is no picture in a known format: use {known}") from error
-    except Exception as error:  # decoders fed with garbage raise nearly everything
+        raise NotAnImage(f"{shown} is not in a supported image format: use {known}") from error
+    except Exception as error:  # decoders raise many kinds of errors on corrupt data
         raise _damaged(shown) from error
 
 
@@ -148,7 +155,7 @@ def _finish(pillow: PIL.Image.Image, max_pixels: int, shown: str, name: str | No
             rgb = _to_rgb(_upright(pillow))
         except ValueError as error:
             raise ImageColorsUnknown(
-                f"{shown} has colours of mode {pillow.mode}, which cannot be turned into RGB: "
+                f"{shown} has color mode {pillow.mode}, which cannot be converted to RGB: "
                 "save it as PNG"
             ) from error
     return Image(rgb.tobytes(), rgb.width, rgb.height, name)
@@ -159,7 +166,7 @@ def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
         raise ImageDamaged(f"{shown} has no pixels: save it again")
     if width * height > max_pixels:
         raise ImageTooManyPixels(
-            f"{shown} has {width} x {height} pixels, the limit is {max_pixels:,}: "
+            f"{shown} has {width} x {height} pixels, above the limit of {max_pixels:,}: "
             "save a smaller copy"
         )
 
@@ -167,7 +174,7 @@ def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
 def _upright(pillow: PIL.Image.Image) -> PIL.Image.Image:
     try:
         orientation = pillow.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # broken metadata must not cost the user a sound picture
+    except Exception:  # the pixels are usable even if the metadata is broken
         return pillow
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return pillow if turn is None else pillow.transpose(turn)
@@ -187,7 +194,7 @@ def _to_rgb(pillow: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
-    """The same picture as Pillow has it."""
+    """Convert the image to a Pillow image."""
     return PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
 
 
@@ -200,16 +207,16 @@ def _stretch(pillow: PIL.Image.Image) -> PIL.Image.Image:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow warns about much that we turn into errors or accept; the user need not see it."""
+    """Suppress warnings of Pillow about input that is accepted or leads to an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _damaged(shown: str) -> ImageDamaged:
-    return ImageDamaged(f"{shown} is cut short or damaged: copy or save it again")
+    return ImageDamaged(f"{shown} is truncated or damaged: copy or save it again")
 
 
 def _shown(text: str) -> str:
-    """The path on one line, whatever it holds."""
+    """Return the path with control characters escaped, so that messages stay on one line."""
     return text.encode("unicode_escape", "replace").decode() if not text.isprintable() else text

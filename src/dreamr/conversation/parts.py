@@ -1,7 +1,7 @@
-"""What the user says: frozen, comparable content parts.
+"""Immutable, comparable content parts of a conversation.
 
-Pixels live here as bytes of an already checked picture; reading and bounding them is the
-business of `_images`.
+`Image` holds the pixels of an image that has been checked; `dreamr.conversation.images` does the
+reading and checking.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A checked, upright RGB picture: `pixels` holds height * width * 3 bytes, row by row.
+    """A checked, upright RGB image. Images with the same pixels are equal.
 
-    The name is for people; two pictures with the same pixels are equal.
+    Attributes:
+        pixels: RGB bytes in row-major order, height * width * 3 in number.
+        width: Width in pixels.
+        height: Height in pixels.
+        name: File name for messages, ignored by comparisons.
+
+    Raises:
+        ValueError: If the number of bytes does not match width and height.
     """
 
     pixels: bytes = field(repr=False)
@@ -35,27 +42,28 @@ class Image:
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1 or len(self.pixels) != self.width * self.height * 3:
             raise ValueError(
-                f"{len(self.pixels)} bytes are no RGB picture of {self.width} x {self.height}"
+                f"{len(self.pixels)} bytes do not match an RGB image of {self.width} x "
+                f"{self.height} pixels"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A sound file. No engine takes it yet: using one raises `Unsupported`."""
+    """An audio file. Not supported by any engine yet; using it raises `Unsupported`."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video file. No engine takes it yet: using one raises `Unsupported`."""
+    """A video file. Not supported by any engine yet; using it raises `Unsupported`."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A paged document. No engine takes it yet: using one raises `Unsupported`."""
+    """A paged document. Not supported by any engine yet; using it raises `Unsupported`."""
 
     path: str
 
@@ -73,16 +81,18 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns up to the one that is to be answered; the last is the user's."""
+    """The turns of a conversation; the last one is the user's and is to be answered."""
 
     turns: tuple[Turn, ...]
 
     @classmethod
     def from_prompt(cls, question: str, *images: Image, system: str | None = None) -> Conversation:
-        """One question about any number of pictures, which come before the words.
+        """Create a conversation from one question and any number of images.
+
+        The images precede the text of the question.
 
         Raises:
-            BadConversation: the question is blank.
+            BadConversation: If the question is blank.
         """
         head = (Turn("system", (Text(system),)),) if system else ()
         asked = cls((*head, Turn("user", (*images, Text(question)))))
@@ -91,15 +101,15 @@ class Conversation:
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """All pictures, in order."""
+        """All images, in order."""
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
 
     def check(self) -> None:
-        """See that the turns form a question which engines can take.
+        """Check that the turns form a question that engines accept.
 
         Raises:
-            BadConversation: no turn, the last is not the user's, or it has no words.
-            Unsupported: a part that no engine takes yet (audio, video, documents).
+            BadConversation: If there is no turn, or the last turn is not the user's or has no text.
+            Unsupported: If there is a part that no engine accepts yet (audio, video, documents).
         """
         if not self.turns or self.turns[-1].role != "user":
             raise BadConversation("the last turn must be the user's: end with a question")
@@ -108,7 +118,7 @@ class Conversation:
                 if not isinstance(part, Text | Image):
                     kind = type(part).__name__.lower()
                     raise Unsupported(
-                        f"{kind} parts are not supported yet ({part.path}): send text and pictures"
+                        f"{kind} parts are not supported yet ({part.path}): send text and images"
                     )
         if not any(isinstance(p, Text) and p.text.strip() for p in self.turns[-1].parts):
             raise BadConversation("the question is empty: say what you want to know")

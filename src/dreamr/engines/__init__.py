@@ -1,4 +1,4 @@
-"""Models behind one narrow protocol."""
+"""Engines: the protocol through which models are called, and its implementations."""
 
 from dreamr.engines.named import model_names
 from dreamr.engines.open import Model, ModelSource, OpenModel, open_model

@@ -1,4 +1,4 @@
-"""What the engines share about opening and closing."""
+"""Base class of engines: starting and closing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import anyio
 
 
 class ClosingEngine(ABC):
-    """An engine as an asynchronous context manager: started at the beginning, closed at the end.
+    """Base of engines that are asynchronous context managers.
 
-    Nothing stays open where starting fails.
+    Entering starts the engine, leaving closes it. An engine that fails to start is closed.
     """
 
     async def start(self) -> None:
-        """Make it ready for calls; idempotent. Some engines always are."""
+        """Start the engine; idempotent.
+
+        The default does nothing, for engines that are ready when they are created.
+        """
         return
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Free everything; idempotent."""
+        """Close the engine and free its resources; idempotent."""
 
     async def started(self) -> Self:
-        """Itself, once it is ready. Errors: `start`; then it is closed."""
+        """Start the engine and return it.
+
+        If `start` fails, the engine is closed and the error is raised.
+        """
         try:
             await self.start()
         except BaseException:

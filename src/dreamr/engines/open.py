@@ -1,4 +1,4 @@
-"""Opening the model of a role: in a worker process of this machine, or behind a server's URL."""
+"""Open the model of a role: in a local worker process or at a server URL."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from dreamr.steps import Role, StepFormat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """Which model a role gets, and how it is opened.
+    """Location of the model of a role, and how to open it.
 
-    name: a folder, a Hugging Face id, a server's URL, or a name of `dreamr.engines.model_names`;
-    None: the test bed's model. server_model: the model's name at its server, None where the server
-    has only one. judge_prompt, answer_marker: None where the model's folder says.
-    device: a torch device. threads: torch threads on a CPU.
+    Attributes:
+        role: Role of the model.
+        name: Folder, Hugging Face id, server URL, or one of `dreamr.engines.model_names`. None for
+            the test bed's model.
+        server_model: Name of the model at its server. None if the server has only one model.
+        judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
+        answer_marker: Text that begins the final answer. None to use the one in the model's folder.
+        device: Torch device of a local model.
+        threads: Torch threads of a local model on a CPU.
     """
 
     role: Role
@@ -36,18 +41,18 @@ class ModelSource:
 
     @property
     def location(self) -> str:
-        """A folder, a Hugging Face id or a URL.
+        """Folder, Hugging Face id or URL of the model.
 
         Raises:
-            ModelNotFound: see `dreamr.engines.named.locate`.
+            ModelNotFound: If `name` cannot be resolved; see `dreamr.engines.named.locate`.
         """
         return locate(self.name, self.role)
 
     @property
     def identity(self) -> str:
-        """What tells this model from others: a hash of its weights, or its name where it is remote.
+        """Hash of the model's weights, or the name or location of a remote model.
 
-        Reads all weights.
+        Hashing reads all weight files.
         """
         if self.server_model is not None:
             return self.server_model
@@ -59,7 +64,12 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An open model: its engine, and how it marks steps and answers."""
+    """An open model.
+
+    Attributes:
+        engine: The model's engine.
+        step_format: How the model marks steps and its final answer.
+    """
 
     engine: Engine
     step_format: StepFormat = field(default_factory=StepFormat)
@@ -69,13 +79,13 @@ OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
 
 
 async def open_model(source: ModelSource) -> Model:
-    """Open a model: behind a URL, or in a worker process of its own.
+    """Open a model: connect to its URL, or start a worker process for it.
 
     Raises:
-        ModelNotFound: there is no such model, or no server.
-        Unsupported: what local models need is not installed.
-        EngineError: the server cannot be used.
-        BadOption: an answer marker that cannot be one.
+        ModelNotFound: If there is no such model or the URL is invalid.
+        Unsupported: If packages that local models need are not installed.
+        EngineError: If the server cannot be reached or used.
+        BadOption: If the answer marker is invalid.
     """
     location = source.location
     if location.startswith(("http://", "https://")):
@@ -84,7 +94,7 @@ async def open_model(source: ModelSource) -> Model:
 
 
 async def _open_served(url: str, source: ModelSource) -> Model:
-    # Imported where it is used: every command would else wait for it.
+    # Imported here because it is slow to import and most commands do not need it.
     from dreamr.engines.http import HttpEngine, HttpOptions
 
     key = f"DREAMR_{source.role.upper()}_API_KEY"
@@ -101,10 +111,10 @@ async def _open_served(url: str, source: ModelSource) -> Model:
 
 async def _open_local(location: str, source: ModelSource) -> Model:
     for needed in ("torch", "transformers"):
-        if find_spec(needed) is None:  # the worker would fail to import them, out of sight
+        if find_spec(needed) is None:  # else the worker fails where the user does not see it
             raise Unsupported(
-                f"local models need {needed}, which is not installed: pip install 'dreamr[local]', "
-                "or give --target and --draft as addresses of servers"
+                f"local models need {needed}, which is not installed: run "
+                "pip install 'dreamr[local]', or pass server URLs as --target and --draft"
             )
     from dreamr.engines.local import LocalEngine, LocalOptions
 
@@ -124,11 +134,11 @@ async def _open_local(location: str, source: ModelSource) -> Model:
 
 
 def _step_format(source: ModelSource, marks: Mapping[str, Any] | None = None) -> StepFormat:
-    """How steps and answers are marked: as the source says, then as the model's folder does."""
+    """Merge the answer marker of the source with the marks of the model's folder."""
     known = {name: mark for name, mark in (marks or {}).items() if mark is not None}
     if source.answer_marker is not None:
         known["answer_marker"] = source.answer_marker
     try:
         return StepFormat(**known)
     except ValueError as error:
-        raise BadOption(f"answer-marker: {error}") from error
+        raise BadOption(f"--answer-marker: {error}") from error

@@ -1,4 +1,4 @@
-"""What a target is asked about a step, in words."""
+"""Default prompts of judge calls."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What a model is asked about a step, where nothing else is known of it.
+    """Prompts of judge calls for models that do not bring their own.
 
-    verdict: for the gate of this project. score and same: for those of SpecReason and Lookahead
-    Reasoning; `{step}` stands for the step to compare with.
+    Attributes:
+        verdict: Asks whether the last step is right; for the gates of this project.
+        score: Asks for a rating of the last step from 0 to 9; for SpecReason.
+        same: Asks whether the last step is equivalent to the step at `{step}`; for Lookahead
+            Reasoning.
     """
 
     verdict: str = "Is the last step right? Answer positive or negative."
@@ -24,5 +27,5 @@ class Questions:
     )
 
     def about(self, step: str) -> str:
-        """The question whether a step says the same as this one."""
+        """Return the prompt that asks whether the last step is equivalent to a given step."""
         return self.same.replace("{step}", step.strip())

@@ -1,8 +1,8 @@
-"""The one seam to models.
+"""The engine protocol: the only interface through which models are called.
 
-An engine has one model behind it and is stateless towards its caller: every call carries the
-conversation and the prefix, and caching is the engine's own business. Calls of different
-conversations, and several calls of one conversation, may run side by side.
+An engine serves one model and is stateless toward its caller: every call carries the conversation
+and the prefix, and caching is internal to the engine. Calls may run concurrently, for the same
+conversation or for different ones.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from dreamr.steps import Finish
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a call continues: the user's turns and the assistant's text so far, step by step.
+    """What a call continues: the conversation and the assistant's text so far.
 
-    The prefix is kept as the texts of its steps: engines tokenize each on its own, once, so that
-    the tokens of a prefix never change when a step is added.
+    The prefix is stored as the texts of its steps. Engines tokenize each step separately and only
+    once, so the tokens of a prefix do not change when a step is appended.
+
+    Attributes:
+        conversation: The user's turns.
+        prefix: Texts of the assistant's steps so far.
     """
 
     conversation: Conversation
@@ -30,20 +34,28 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to draw tokens.
+    """Parameters of a stream.
 
-    temperature 0 is greedy. Above 0, the draw at a position depends only on `seed`, the position
-    in the assistant's text (in tokens) and the distribution there: a stream that is closed and
-    reopened at a later prefix draws what the first would have drawn.
+    At temperature 0, decoding is greedy. Above 0, the draw at a position depends only on `seed`,
+    on the position in the assistant's text (in tokens) and on the distribution there. A stream that
+    is closed and reopened at a later prefix therefore draws the tokens that the first stream would
+    have drawn.
 
-    logprobs: whether chunks carry log-probabilities; they cost a pass over the vocabulary a token.
-    guess: a text that the stream may well begin with; greedy streams of an engine that can check
-    it do so in one pass, and the text does not change by it.
-    reuse: whether an engine that knows from judging how the text would go on here begins with that,
-    and heeds `guess`; the text does not change by it either, only its cost.
-    lookup: the most tokens that the engine may guess at once from what follows the same words
-    earlier in the text, and check in one pass (prompt lookup); greedy streams only, whose text does
-    not change by it. 0: none. An engine that does so of its own accord, or cannot, ignores it.
+    Attributes:
+        max_tokens: Maximum number of tokens.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Probability mass from which tokens are drawn, in (0, 1].
+        seed: Seed of the draws.
+        logprobs: Whether chunks carry log-probabilities, which cost a pass over the vocabulary per
+            token.
+        lookup: Maximum number of tokens that the engine may guess at once from what follows the
+            same words earlier in the text, and check in one forward pass (prompt lookup). Greedy
+            streams only; does not change their text. 0 disables it. Ignored by engines that
+            cannot do this, or that do it by themselves.
+        guess: Text with which the stream is likely to begin. Engines that can check it do so in one
+            forward pass. Greedy streams only; does not change their text.
+        token_reuse: Whether an engine that knows from judging how the text continues may begin with
+            that, and may use `guess`. Does not change the text, only its cost.
     """
 
     max_tokens: int = 4096
@@ -58,12 +70,16 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a stream: the text that became certain with `tokens` more tokens.
+    """Piece of a stream: new tokens and the text that they complete.
 
-    Text may be empty (a token that ends in the middle of a character). `finish` is set on the last
-    chunk alone: 'stop' where the model ended its turn, 'length' where max_tokens or the context
-    was used up. logprob: the sum of the log-probabilities of these tokens (nats), and min_logprob:
-    the lowest of them; None if unknown or not asked for.
+    Attributes:
+        text: Text that is now final. Empty if a token ends in the middle of a character.
+        tokens: Number of new tokens.
+        finish: Set on the last chunk only. 'stop' if the model ended its turn, 'length' if
+            `max_tokens` or the model's context was used up.
+        logprob: Sum of the log-probabilities of the tokens (nats). None if unknown or not
+            requested.
+        min_logprob: Lowest log-probability of the tokens (nats). None if unknown or not requested.
     """
 
     text: str
@@ -75,7 +91,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do; what it cannot is a clear error, or a degradation in the trace."""
+    """Capabilities of an engine.
+
+    A missing capability leads to a clear error, or to a degradation that the trace records.
+
+    Attributes:
+        images: Whether prompts may contain images.
+        judge: Whether the engine can judge.
+        logprobs: Whether chunks can carry log-probabilities.
+    """
 
     images: bool = True
     judge: bool = True
@@ -83,14 +107,15 @@ class Capabilities:
 
 
 class Candidates(Sequence[str]):
-    """Consecutive steps for `Engine.judge`, to which more are added while the call may still wait.
+    """Consecutive steps for `Engine.judge`, to which more can be added while the call waits.
 
-    An engine that can take late ones listens; any other judges what is there when it begins.
+    Engines that accept late steps register a listener. Other engines judge the steps that are
+    present when the call begins.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._texts = list(texts)
-        self._hear: Callable[[str], None] | None = None
+        self._listener: Callable[[str], None] | None = None
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -103,56 +128,72 @@ class Candidates(Sequence[str]):
         return len(self._texts)
 
     def add(self, text: str) -> None:
-        """One more, behind the others."""
+        """Append a step and notify the listener."""
         self._texts.append(text)
-        if self._hear is not None:
-            self._hear(text)
+        if self._listener is not None:
+            self._listener(text)
 
-    def listen(self, hear: Callable[[str], None]) -> None:
-        """Be called with each that is added from now on. It must neither wait nor raise."""
-        self._hear = hear
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Set the function that is called with each step added from now on.
+
+        Args:
+            listener: Receives the text of the step. It must neither block nor raise.
+        """
+        self._listener = listener
 
 
 class Engine(Protocol):
-    """One model. All methods may raise EngineError; after EngineLost none succeeds."""
+    """Protocol of an engine, which serves one model.
+
+    All methods may raise `EngineError`. After an `EngineLost`, every call fails.
+    """
 
     @property
     def name(self) -> str:
-        """For people: the model's path or id."""
+        """The model's path or id, for messages."""
         ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """Capabilities of the engine."""
+        ...
 
     def stream(self, context: Context, sampling: SamplingParams) -> AsyncGenerator[Chunk, None]:
-        """Continue the prefix. Closing the generator cancels the work at once.
+        """Yield chunks that continue the prefix.
 
-        Demand-driven: an engine may run a bounded number of tokens ahead of its consumer, not more.
+        Closing the generator cancels the work at once. Streams are demand-driven: an engine may
+        run a bounded number of tokens ahead of its consumer, not more.
         """
         ...
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        """Evidence for consecutive steps, each judged after the prefix and those before it.
+        """Judge consecutive steps, each after the prefix and the steps before it.
 
-        For all that were there at the call, and for those of `Candidates` that came in time.
+        Returns:
+            The evidence for each step that was present at the call, and for each step that was
+            added to `Candidates` in time.
         """
         ...
 
     async def count(self, conversation: Conversation) -> int:
-        """How many tokens the conversation takes as this model's prompt, pictures included."""
+        """Return the length of the conversation as a prompt of this model, images included.
+
+        Returns:
+            The number of tokens.
+        """
         ...
 
     @property
     def alive(self) -> bool:
-        """Whether calls can succeed: False once the engine is lost or closed."""
+        """Whether calls can succeed; False once the engine is lost or closed."""
         ...
 
     def forget(self, conversation: Conversation) -> None:
-        """Drop what is kept for a conversation that no call is under way for, if anything is."""
+        """Discard what is cached for a conversation, unless a call for it is running."""
         ...
 
     async def aclose(self) -> None:
-        """Free everything; idempotent."""
+        """Close the engine and free its resources; idempotent."""
         ...

@@ -1,4 +1,4 @@
-"""An engine that plays back what it was given: for tests, simulations and demonstrations."""
+"""An engine that plays back a script, for tests, simulations and demonstrations."""
 
 from __future__ import annotations
 
@@ -27,34 +27,52 @@ _WORD = re.compile(r"\s+|\S+\s*")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What goes wrong in a call: `error` is raised after `tokens` tokens of a stream."""
+    """Failure of a call to a `ScriptedEngine`.
+
+    Attributes:
+        error: Exception to raise.
+        tokens: Number of tokens that a stream yields before it fails.
+    """
 
     error: Exception
     tokens: int = 0
 
 
 def words(text: str) -> Iterator[str]:
-    """The default tokens: words with the white space behind them."""
+    """Yield the words of a text, each with the white space that follows it.
+
+    This is the default tokenizer of `ScriptedEngine`.
+    """
     return (match.group() for match in _WORD.finditer(text))
 
 
 @dataclass(kw_only=True)
 class ScriptedEngine(ClosingEngine):
-    r"""Plays a script, with given latencies, opinions and failures; deterministic.
+    r"""Deterministic engine that plays a script with given latencies, opinions and failures.
 
-    script: what the model writes. A text is continued wherever the prefix is a beginning of it, and
-    nothing is written elsewhere; a sequence of steps is played by position, whatever the prefix
-    says; a mapping leads from the prefix's text to the continuation; a function does as it likes.
-    opinion: what `judge` finds, as the ratio for all steps, a mapping from a step's text (those
-    not in it get 0), or a function of the context before the step and the step.
-    sureness: with which probability it writes a token, from the token's text; None: it is silent.
-    token_seconds, judge_seconds: latency of each token and of each judge call; infinite: it hangs.
-    capacity: so many calls at work at once take no longer than one alone; of more, each takes the
-    longer the more there are.
-    stream_failures, judge_failures: by the number of the call, each kind counted from 0. After an
-    EngineLost every call fails.
+    Attributes:
+        script: What the model writes. A string is continued wherever the prefix is a beginning of
+            it; elsewhere nothing is written. A sequence of steps is played by position, whatever
+            the prefix says. A mapping leads from the prefix's text to its continuation. A function
+            returns the continuation of a context.
+        opinion: Result of `judge`: one ratio for all steps; a mapping from a step's text to its
+            ratio, 0 for steps that it lacks; or a function of the context before the step and the
+            step.
+        name: Name of the engine.
+        capabilities: Capabilities that the engine claims.
+        sureness: Probability of a token, as a function of its text. None for a model without
+            log-probabilities.
+        token_seconds: Latency of a token, in seconds; infinite for an engine that hangs.
+        judge_seconds: Latency of a judge call, in seconds; infinite for an engine that hangs.
+        capacity: Number of concurrent calls that run at full speed. With more, the latency of each
+            grows with their number.
+        stream_failures: Failures of streams, by the number of the stream, from 0. After an
+            `EngineLost` every call fails.
+        judge_failures: The same for judge calls.
+        tokenize: Splits a text into tokens.
 
-    >>> engine = ScriptedEngine(script=["Two and two.\n\n", "Answer: 4"], opinion=0.9)
+    Example:
+        >>> engine = ScriptedEngine(script=["Two and two.\n\n", "Answer: 4"], opinion=0.9)
     """
 
     script: Script = ""
@@ -70,17 +88,17 @@ class ScriptedEngine(ClosingEngine):
     tokenize: Callable[[str], Iterable[str]] = words
 
     def __post_init__(self) -> None:
-        self.streams = 0  # calls so far
-        self.judgments = 0
-        self.open_streams = 0  # calls that are not closed yet
-        self.written = 0  # tokens so far, over all calls
+        self.streams = 0  # streams opened so far
+        self.judgments = 0  # judge calls so far
+        self.open_streams = 0
+        self.written = 0  # tokens so far, of all streams
         self._working = 0
         self._lost: str | None = None
 
     async def stream(
         self, context: Context, sampling: SamplingParams
     ) -> AsyncGenerator[Chunk, None]:
-        """Play the script from the prefix, one chunk a token."""
+        """Yield the script's continuation of the prefix, one token per chunk."""
         call, self.streams = self.streams, self.streams + 1
         failure = self.stream_failures.get(call)
         tokens = iter(self.tokenize(self._continuation(context)))
@@ -106,10 +124,10 @@ class ScriptedEngine(ClosingEngine):
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        """The opinion on each candidate, after the prefix and the candidates before it.
+        """Return the opinion on each candidate, after the prefix and the candidates before it.
 
-        A score comes out of the opinion too, all of it on one digit. Agreement is not a matter of
-        opinion: it is seen from the script.
+        For a score query, the opinion is turned into a score, with all mass on one digit. For
+        candidates that the query does not ask about, agreement with the script is returned.
         """
         call, self.judgments = self.judgments, self.judgments + 1
         steps = tuple(candidates)
@@ -124,7 +142,7 @@ class ScriptedEngine(ClosingEngine):
         return tuple(map(_scored, found) if query.asks == "score" else found)
 
     async def count(self, conversation: Conversation) -> int:
-        """The tokens of all texts, and one a picture."""
+        """Return the number of tokens of all texts, plus one per image."""
         parts = [part for turn in conversation.turns for part in turn.parts]
         await self._work(0.0, None, 0)
         return sum(
@@ -134,17 +152,18 @@ class ScriptedEngine(ClosingEngine):
 
     @property
     def alive(self) -> bool:
+        """Whether the engine is neither lost nor closed."""
         return self._lost is None
 
     def forget(self, conversation: Conversation) -> None:
-        """Nothing is kept."""
+        """Do nothing: no state is kept."""
 
     async def aclose(self) -> None:
-        """Every later call fails."""
+        """Close the engine; every later call fails."""
         self._lost = self._lost or f"{self.name} is closed"
 
     async def _work(self, seconds: float, failure: Failure | None, tokens: int) -> None:
-        """Take so long; then fail, if the failure comes after so many tokens."""
+        """Wait for a latency, then raise the failure if it is due after this number of tokens."""
         if seconds == float("inf"):
             await anyio.sleep_forever()
         elif seconds > 0:
@@ -181,7 +200,7 @@ class ScriptedEngine(ClosingEngine):
         return None if self.sureness is None else math.log(self.sureness(token))
 
     def _agreement(self, context: Context, candidate: str) -> Evidence:
-        """How many of the candidate's tokens are those of the script."""
+        """Count the tokens at the candidate's beginning that the script has too."""
         given, own = list(self.tokenize(candidate)), self.tokenize(self._continuation(context))
         pairs = zip(given, own, strict=False)
         matched_tokens = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -198,7 +217,7 @@ class ScriptedEngine(ClosingEngine):
         if isinstance(found, Evidence):
             return found
         if not 0.0 <= found <= 1.0:
-            raise EngineError(f"{self.name}: a ratio must lie in [0, 1], not {found}")
+            raise EngineError(f"{self.name}: a ratio must be between 0 and 1, not {found}")
         return Evidence(found, 1.0 - found)
 
 

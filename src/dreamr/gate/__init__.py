@@ -1,4 +1,4 @@
-"""The rule that turns evidence into accept or reject."""
+"""Gates: rules that turn evidence about a step into accept or reject."""
 
 from dreamr.gate.adaptive import AdaptiveGate
 from dreamr.gate.cascade import CascadeGate

@@ -1,4 +1,4 @@
-"""A threshold that follows how hard the step is for the target."""
+"""A ratio gate whose threshold depends on how hard the step is for the target."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _EASIEST, _HARDEST = 2.0, 0.25
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveGate(RatioGate):
-    """Accept more easily what the target nearly would have written, and less what it hardly would.
+    """Ratio gate with a lower threshold for steps that the target finds likely.
 
-    The rule, which needs no training: with the weakest token w of the step (`Evidence.min_margin`)
-    its ease is e = 2 w, no less than 1/4 and no more than 2, and the ratio must reach
-    1 - (1 - threshold) e. So at a threshold of 0.7 a step whose tokens the target would all choose
-    needs 0.4, one with a token that it finds improbable 0.925, and one in between 0.7. Where an
-    engine does not know how sure the target is, the threshold stays as it is.
+    The rule needs no training. If w is the margin of the step's weakest token
+    (`Evidence.min_margin`), its ease is e = 2w, limited to [1/4, 2], and the ratio must reach
+    1 - (1 - threshold) e. At a threshold of 0.7, a step with w = 1 needs a ratio of 0.4, one with
+    w = 1/2 needs 0.7, and one with w at most 1/8 needs 0.925. If the engine does not report the
+    margin, the threshold stays as it is.
     """
 
     def needed(self, evidence: Evidence) -> float:
-        """The least ratio at which this step is accepted."""
+        """Return the lowest ratio at which this step is accepted."""
         min_margin = evidence.min_margin
         ease = 1.0 if min_margin is None else min(_EASIEST, max(_HARDEST, 2 * min_margin))
         return max(0.0, 1 - (1 - self.threshold) * ease)

@@ -1,4 +1,4 @@
-"""A gate that looks at the models' own tokens, and asks the target where these leave a doubt."""
+"""A gate that asks the judge only about steps of which the models are not confident."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from dreamr.steps import Ending
 
 @dataclass(frozen=True, slots=True)
 class CascadeGate(RatioGate):
-    """Accept what a model is sure of; ask the target about the rest, as `RatioGate` does.
+    """Ratio gate that first accepts steps by the token probabilities of draft and target.
 
-    Of what the draft is sure, the target need not hear: such a step costs it nothing. What the
-    target is sure to go on with, it need not be asked about: a question costs it about as many rows
-    as a short step has itself, and what it would write is no mistake that it would not have made
-    alone. What is left gets the ratio.
+    A step of which the draft is confident is accepted without the target, at no cost to it. A step
+    of which the target is confident is accepted without the judge prompt, which costs the target
+    about as many tokens as a short step; a mistake in such a step is one that the target would also
+    make alone. The ratio decides on all other steps.
 
-    target_confidence: the least `Evidence.min_margin` at which nothing is asked; one half is what
-    the target would write itself, greedily.
-    draft_confidence: the least probability that the draft must have given each token of a step for
-    it to be accepted unseen; None: none is. How well a draft knows what it does not know differs
-    from draft to draft: `dreamr calibrate` finds the value that keeps a promise.
+    Attributes:
+        target_confidence: Lowest `Evidence.min_margin` at which the judge prompt is skipped, in
+            [0, 1]. Above one half, the step is what the target would write itself, greedily.
+        draft_confidence: Lowest probability that the draft must have given each token of a step for
+            the step to be accepted without the target, in [0, 1]. None to send every step to the
+            target. Drafts differ in how well they know their errors; `dreamr calibrate` finds the
+            value that keeps a given risk.
 
     Raises:
-        ValueError: a value outside [0, 1].
+        ValueError: If a value is outside [0, 1].
     """
 
     target_confidence: float = 0.3
@@ -39,28 +41,28 @@ class CascadeGate(RatioGate):
         for name in ("target_confidence", "draft_confidence"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], not {value}")
+                raise ValueError(f"{name} must be between 0 and 1, not {value}")
 
     @property
     def query(self) -> Query:
-        """The labels' words, about what the target is not sure of."""
+        """Query about steps of which the target is not confident."""
         return Query(self.asks, target_confidence=self.target_confidence)
 
     def decide_without_target(self, context: StepContext) -> Verdict | None:
-        """What the draft is sure of passes unseen."""
+        """Accept a step of which the draft is confident; return None for any other step."""
         step = context.step
         if self.draft_confidence is None or step.min_logprob is None or step.ending is Ending.CAP:
             return None
-        if context.resamples:  # a draft that was wrong once is looked at
+        if context.resamples:  # the draft has just been wrong at this position
             return None
         chance = math.exp(step.min_logprob)
         needed = self.draft_confidence
-        if not chance >= needed:  # written so that a NaN is no trust
+        if not chance >= needed:  # written so that a NaN is not accepted
             return None
-        return Verdict(True, chance, needed, "the draft is sure of it", kind="draft_probability")
+        return Verdict(True, chance, needed, "the draft is confident", kind="draft_probability")
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
-        """What the target is sure of passes, asked about or not; the rest, by its answer."""
+        """Accept a step of which the target is confident; let the ratio decide on the others."""
         min_margin = evidence.min_margin
         cut = context.step.ending is Ending.CAP
         if (
@@ -69,5 +71,5 @@ class CascadeGate(RatioGate):
             or min_margin < stricter(self.target_confidence, context.resamples)
         ):
             return RatioGate.decide(self, evidence, context)
-        likelihood, reason = evidence.mean_margin or 0.0, "the target would go on so"
+        likelihood, reason = evidence.mean_margin or 0.0, "the target is confident"
         return Verdict(True, likelihood, self.threshold, reason, evidence, kind="likelihood")

@@ -1,4 +1,4 @@
-"""What the target thinks of a step, before any rule is applied to it."""
+"""Evidence: what a judge call finds out about a step, before a gate decides."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the target thinks of one step: of the question about it, and of its own tokens.
+    """The target's view of one step: its answer to the judge prompt and its token probabilities.
 
-    positive, negative: probabilities of the two labels in [0, 1], summed over the spellings
-    (paper: s+ and s-); both 0 where nothing was asked.
-    logprob: the target's mean log-probability (nats) of the step's own tokens, None if unknown.
-    min_logprob: the lowest log-probability of one of them.
-    mean_margin: how sure the target is of the step against other ways to go on: for each token its
-    probability over that and the best other token's, the geometric mean of these, in [0, 1].
-    min_margin: the lowest of these; above one half where the target would write the step itself.
-    tokens: how many of the target's tokens the step has, 0 if unknown.
-    matched_tokens: how many of these, from the first on, it would have written itself, greedily.
-    scores: where a score was asked for, the probabilities of 0 to 9, else empty.
-    target_prefix: how the target would itself begin the step, greedily, as far as its judging has
-    shown: what it agrees with, and its next token. Empty if unknown.
+    The margin of a token is its probability divided by the sum of its probability and that of the
+    most likely other token.
+
+    Attributes:
+        positive: Probability of the positive label in [0, 1], summed over its spellings; s+ in the
+            paper. 0 if the judge prompt was skipped.
+        negative: The same for the negative label; s- in the paper.
+        logprob: Mean log-probability (nats) that the target gives the step's tokens. None if
+            unknown.
+        tokens: Number of the target's tokens in the step. 0 if unknown.
+        matched_tokens: Number of these, from the first, that the target would have written itself,
+            greedily.
+        scores: Probabilities of the scores 0 to 9. Empty unless a score was asked for.
+        target_prefix: How the target would begin the step itself, greedily, as far as judging has
+            shown: the tokens that it agrees with, and its next token. Empty if unknown.
+        min_logprob: Lowest log-probability (nats) of a token of the step. None if unknown.
+        mean_margin: Geometric mean of the margins, in [0, 1]. None if unknown.
+        min_margin: Lowest margin, in [0, 1]. Above one half if the target would write the step
+            itself, greedily. None if unknown.
     """
 
     positive: float
@@ -36,15 +43,15 @@ class Evidence:
 
     @property
     def asked(self) -> bool:
-        """Whether the target was asked about the step at all."""
+        """Whether the target was given the judge prompt."""
         return self.mass > 0 or bool(self.scores)
 
     @property
     def mass(self) -> float:
-        """Probability that the target answered with either label."""
+        """Probability that the target answers with either label."""
         return self.positive + self.negative
 
     @property
     def ratio(self) -> float:
-        """s+ / (s+ + s-): Contrastive Probability Normalization; 0 where there is no mass."""
+        """s+ / (s+ + s-), Contrastive Probability Normalization in the paper; 0 without mass."""
         return self.positive / self.mass if self.mass > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The words of the verdict and how a model may spell them."""
+"""The labels of a verdict, and their spellings."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from dataclasses import dataclass
 
 
 def _spellings(word: str) -> tuple[str, ...]:
-    """The ways in which a model begins an answer with this word, the plain one first."""
+    """Return the spellings with which a model may begin its answer, the plain one first."""
     cased = dict.fromkeys((word, word.capitalize(), word.upper()))
     return tuple(space + spelling for space in ("", " ") for spelling in cased)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The two labels; each is the set of spellings over which probabilities are summed.
+    """The two labels of a verdict, each as a set of spellings.
 
-    The first spelling of each is the one to show in the judging question. An engine takes the
-    first token of each spelling, once, and leaves out a token that both labels begin with.
+    The probability of a label is summed over its spellings. The first spelling is the one to show
+    in the judge prompt. An engine uses the first token of each spelling, once, and ignores a token
+    with which both labels begin.
+
+    Attributes:
+        positive: Spellings of the label for right steps.
+        negative: Spellings of the label for wrong steps.
 
     Raises:
-        ValueError: a label without spelling, an empty spelling, or one that both labels have.
+        ValueError: If a label has no spelling, a spelling is empty, or both labels share one.
     """
 
     positive: tuple[str, ...] = _spellings("positive")
@@ -31,9 +36,9 @@ class Labels:
         if not all(map(str.strip, self.positive + self.negative)):
             raise ValueError("a label's spelling must not be empty")
         if shared := set(self.positive) & set(self.negative):
-            raise ValueError(f"both labels are spelled {sorted(shared)[0]!r}")
+            raise ValueError(f"both labels have the spelling {sorted(shared)[0]!r}")
 
     @classmethod
     def of(cls, positive: str, negative: str) -> Labels:
-        """Labels from two words, with the usual spellings: capitals, and a space in front."""
+        """Create labels from two words, each also capitalized, in upper case and after a space."""
         return cls(_spellings(positive), _spellings(negative))

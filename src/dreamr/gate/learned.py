@@ -1,4 +1,4 @@
-"""A probability that a step is right, learnt from steps of which that is known."""
+"""A gate that estimates the probability that a step is right, learned from labeled steps."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ SIGNALS = (
     "draft_probability", "length", "position", "resamples", "number",
 )  # fmt: skip
 _NUMBER = re.compile(r"\d")
-_EDGE = 1e-6  # probabilities are kept so far from 0 and 1
+_EDGE = 1e-6  # smallest distance of a probability from 0 and 1, to keep logits finite
 
 
 def signals(evidence: Evidence, context: StepContext) -> tuple[float, ...]:
-    """What is known about a step, as numbers of like size, in the order of `SIGNALS`.
+    """Return what is known about a step as numbers of similar scale, in the order of `SIGNALS`.
 
-    Probabilities are given as their logits, since it is the odds that add up; what an engine does
-    not know is 0. matched_tokens: the share of the tokens, from the first on, that the target would
-    have written. draft_probability: the least probability that the draft gave a token.
+    Probabilities are converted to logits, since odds are what a logistic regression adds up. Values
+    that the engine does not know are 0. `matched_tokens` is the share of tokens, from the first,
+    that the target would have written itself. `draft_probability` is the lowest probability that
+    the draft gave a token.
     """
     step = context.step
     return (
@@ -52,13 +53,17 @@ def _logit(share: float | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LearnedGate(Gate):
-    """Accept where a logistic regression on the `signals` calls the step right often enough.
+    """Gate that accepts steps by a logistic regression on `signals`.
 
-    weights: of the signals, in their order. bias: of all. threshold: the least probability. Made by
-    `dreamr calibrate`, and kept in its profiles.
+    `dreamr calibrate` fits it and stores it in a profile.
+
+    Attributes:
+        weights: Weights of the signals, in the order of `SIGNALS`.
+        bias: Intercept of the regression.
+        threshold: Lowest probability of being right that is accepted, in [0, 1].
 
     Raises:
-        ValueError: another number of weights than of signals, or a threshold outside [0, 1].
+        ValueError: If there is not one weight per signal, or the threshold is outside [0, 1].
     """
 
     asks: ClassVar[Asks] = "verdict"
@@ -68,29 +73,29 @@ class LearnedGate(Gate):
 
     def __post_init__(self) -> None:
         if len(self.weights) != len(SIGNALS):
-            raise ValueError(f"{len(self.weights)} weights for {len(SIGNALS)} signals")
+            raise ValueError(f"weights must be {len(SIGNALS)} numbers, not {len(self.weights)}")
         if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must lie in [0, 1], not {self.threshold}")
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
 
     @property
     def query(self) -> Query:
-        """What the labels' words ask."""
+        """Query for a verdict in the labels' words."""
         return Query(self.asks)
 
     def probability(self, evidence: Evidence, context: StepContext) -> float:
-        """That the step is right."""
+        """Return the probability that the step is right."""
         values = signals(evidence, context)
         odds = self.bias + sum(w * x for w, x in zip(self.weights, values, strict=True))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
-        """Reject cut steps and missing evidence; else compare the probability, as the ratio."""
+        """Reject cut steps and steps without evidence; compare the probability of the others."""
         chance = self.probability(evidence, context)
         needed = stricter(self.threshold, context.resamples)
         if context.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif not evidence.mass > 0.0:
-            accepted, reason = False, "no evidence: nothing on the labels"
+            accepted, reason = False, "no evidence: no mass on the labels"
         else:
             accepted = chance >= needed
             reason = f"right with probability {chance:.3f}"

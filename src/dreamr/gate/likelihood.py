@@ -1,4 +1,4 @@
-"""A gate that looks at the target's own tokens and asks nothing."""
+"""A gate that uses the target's token probabilities and no judge prompt."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dreamr.steps import Ending
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodGate(Gate):
-    """Accept what the target might have written itself; nothing is ever asked.
+    """Gate that accepts steps that the target is likely to have written itself.
 
-    The evidence is `Evidence.mean_margin`: for each token of the step its probability over that
-    and the best other token's, averaged geometrically. Engines that do not know it accept nothing.
+    The score is `Evidence.mean_margin`; the judge prompt is never used. A step is rejected if the
+    engine does not report the score.
 
-    threshold: in [0, 1].
+    Attributes:
+        threshold: Lowest score that is accepted, in [0, 1].
 
     Raises:
-        ValueError: a threshold outside [0, 1].
+        ValueError: If the threshold is outside [0, 1].
     """
 
     asks: ClassVar[Asks] = "agreement"
@@ -29,22 +30,22 @@ class LikelihoodGate(Gate):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must lie in [0, 1], not {self.threshold}")
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
 
     @property
     def query(self) -> Query:
-        """Nothing."""
+        """Query without a judge prompt."""
         return Query(self.asks)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
-        """Reject cut steps; else compare the likelihood with the threshold."""
+        """Reject cut steps; compare the likelihood of the others with the threshold."""
         likelihood = evidence.mean_margin
         needed = stricter(self.threshold, context.resamples)
         if context.step.ending is Ending.CAP:
             accepted, reason = False, "cut by the length cap"
         elif likelihood is None:
-            accepted, reason = False, "this engine does not know how it would go on"
+            accepted, reason = False, "the engine does not report the likelihood"
         else:
             accepted = likelihood >= needed
-            reason = f"the target {'might' if accepted else 'would hardly'} go on so"
+            reason = f"likelihood {'reaches' if accepted else 'below'} the threshold"
         return Verdict(accepted, likelihood or 0.0, needed, reason, evidence, kind="likelihood")

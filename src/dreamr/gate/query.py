@@ -1,4 +1,4 @@
-"""What the target is asked about a step."""
+"""Queries: what a judge call asks about steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ Asks: TypeAlias = Literal["verdict", "score", "same", "agreement"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The question of one judge call.
+    """What one judge call asks.
 
-    asks: 'verdict', whether the step is right, in the words of the labels (DREAM-R's TBVM);
-    'score', how sound it is, from 0 to 9 (SpecReason); 'same', whether it means the same as the
-    target's own step, in the words of the labels (Lookahead Reasoning); 'agreement', no question at
-    all: how far the target would have written the same (token-level speculative decoding).
-    others: for 'same', the target's own step in the place of each candidate.
-    unasked: nothing is asked about a candidate that begins so: it is read, for what the target
-    would write in its place, and its evidence holds no more than for 'agreement'. Empty: none is.
-    target_confidence: nothing need be asked about a step of which no token is weaker than this
-    (`Evidence.min_margin`); an engine that knows spares itself the question where that is quicker.
-    None: everything is asked about.
+    Attributes:
+        asks: 'verdict': whether the step is right, answered with a label (TBVM in the paper).
+            'score': how sound it is, from 0 to 9 (SpecReason). 'same': whether it is equivalent to
+            the target's own step, answered with a label (Lookahead Reasoning). 'agreement': no
+            judge prompt; only how many tokens the target would have written itself (token-level
+            speculative decoding).
+        others: For 'same', the target's own step for each candidate.
+        unasked: Candidates that begin with this text are read without a judge prompt, and their
+            evidence is that of 'agreement'. Empty if all are asked about.
+        target_confidence: The judge prompt may be skipped for a step in which no token has a margin
+            below this (see `Evidence.min_margin`). Engines do so where it saves time. None to ask
+            about every step.
     """
 
     asks: Asks = "verdict"
@@ -30,7 +32,7 @@ class Query:
     target_confidence: float | None = None
 
     def concerns(self, candidate: str) -> bool:
-        """Whether anything is asked about this candidate."""
+        """Check whether the judge prompt applies to this candidate."""
         silent = self.unasked and candidate.lstrip().startswith(self.unasked)
         return self.asks != "agreement" and not silent
 

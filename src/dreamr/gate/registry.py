@@ -1,4 +1,4 @@
-"""The gates that people choose by name; the others belong to a method."""
+"""The gates that users choose by name; the other gates belong to a method."""
 
 from __future__ import annotations
 

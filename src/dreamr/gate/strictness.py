@@ -1,4 +1,4 @@
-"""The one number of a gate that decides how much it lets pass."""
+"""Read and change the number that decides how much a gate accepts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dreamr.gate.verdict import Gate
 
 
 def strictness(gate: Gate) -> float | None:
-    """From 0 to 1: how sure the draft must be where its word counts, else the threshold.
+    """Return how strict a gate is, in [0, 1].
 
-    None: the gate has no such number.
+    The draft confidence if the gate uses one, otherwise the threshold; None if it has neither.
     """
     name = _name(gate)
     value: float | None = None if name is None else getattr(gate, name)
@@ -19,7 +19,7 @@ def strictness(gate: Gate) -> float | None:
 
 
 def at_strictness(gate: Gate, value: float) -> Gate:
-    """The same gate, as strict as that; one without such a number as it is."""
+    """Return a copy of the gate that is this strict; the gate itself if it has no such number."""
     name = _name(gate)
     stricter: Gate = gate if name is None else replace(cast("Any", gate), **{name: value})
     return stricter

@@ -1,4 +1,4 @@
-"""From evidence to accept or reject."""
+"""The gate protocol, and verdicts: the decisions of gates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dreamr.gate.query import Query
 from dreamr.steps import Step
 
 ScoreKind: TypeAlias = Literal[
-    "ratio",  # s+ / (s+ + s-) of the two labels: the paper's
-    "equivalence",  # the same ratio, on whether the step means the same as the target's own
-    "likelihood",  # how likely the target would write the step: `Evidence.mean_margin`
-    "draft_probability",  # the least probability that the draft gave one of its tokens
-    "probability",  # that the step is right: the learned gate's
+    "ratio",  # s+ / (s+ + s-) of the two labels, as in the paper
+    "equivalence",  # the same ratio, for equivalence to the target's own step
+    "likelihood",  # how likely the target is to write the step: `Evidence.mean_margin`
+    "draft_probability",  # lowest probability that the draft gave a token of the step
+    "probability",  # that the step is right, estimated by the learned gate
     "rating",  # the target's rating from 0 to 9, divided by 9
-    "agreement",  # the share of the tokens, from the first on, that the target would write
-    "none",  # the step was decided without a score
+    "agreement",  # share of tokens, from the first, that the target would write itself
+    "none",  # decided without a score
 ]
 
 _PREFIXES: dict[ScoreKind, str] = {"ratio": "", "draft_probability": "draft "}
@@ -25,10 +25,12 @@ _PREFIXES: dict[ScoreKind, str] = {"ratio": "", "draft_probability": "draft "}
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """Where the step stands that is decided on.
+    """A drafted step and its place in the run.
 
-    position: its number in the assistant's text, the first step being 0. resamples: how many other
-    candidates for the same position were rejected before.
+    Attributes:
+        step: The drafted step.
+        position: Number of the step in the assistant's text, from 0.
+        resamples: Number of candidates for this position that were rejected before.
     """
 
     step: Step
@@ -38,11 +40,15 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's decision on one drafted step, with what it rests on.
+    """Decision of a gate on one drafted step, with its basis.
 
-    score: in [0, 1], 0 where there was no evidence; kind: what it measures. threshold: the lowest
-    score that would have been accepted. reason: why, in a few words for people. evidence: None
-    where the target did not judge the step.
+    Attributes:
+        accepted: Whether the step is accepted.
+        score: Measured value in [0, 1], 0 without evidence.
+        threshold: Lowest score that would have been accepted.
+        reason: Short explanation for people.
+        evidence: Evidence of the judge call. None if the target did not judge the step.
+        kind: What the score measures.
     """
 
     accepted: bool
@@ -54,33 +60,34 @@ class Verdict:
 
     @property
     def score_text(self) -> str:
-        """The score for people, with its kind unless that is the ratio: "0.93", "draft 0.98"."""
+        """The score with its kind, for people: "draft 0.98". A ratio is shown alone: "0.93"."""
         if self.kind == "none":
             return "no score"
         return f"{_PREFIXES.get(self.kind, f'{self.kind} ')}{self.score:.2f}"
 
 
 def stricter(threshold: float, resamples: int) -> float:
-    """The threshold for a resampled step: the allowed shortfall, divided by the candidates so far.
+    """Return the threshold for a resampled step.
 
-    The more candidates are drawn, the likelier it is that one deceives the judge: with the first at
-    0.7 the next needs 0.85, and the one after that 0.9.
+    The gap between threshold and 1 is divided by the number of candidates so far, since with more
+    candidates it becomes more likely that one deceives the judge. A threshold of 0.7 for the first
+    candidate becomes 0.85 for the second and 0.9 for the third.
     """
     return threshold + (1 - threshold) * resamples / (1 + resamples)
 
 
 class Gate(Protocol):
-    """The rule; a pure function of what it is shown."""
+    """Protocol of gates; a gate is a pure function of its arguments."""
 
     @property
     def query(self) -> Query:
-        """The question whose evidence it decides on."""
+        """Query whose evidence the gate needs."""
         ...
 
     def decide_without_target(self, context: StepContext) -> Verdict | None:
-        """The verdict on a step about which the target need not be asked; None where it must."""
+        """Return the verdict if the target need not judge the step; None if it must."""
         return None
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
-        """The verdict on any other step."""
+        """Return the verdict on a step that the target has judged."""
         ...

@@ -1,4 +1,4 @@
-"""Cutting reasoning into steps."""
+"""Steps, and the splitting of a stream into steps."""
 
 from dreamr.steps.splitter import StepFormat, StepSplitter
 from dreamr.steps.step import Ending, Finish, Role, Step

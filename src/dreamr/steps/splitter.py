@@ -1,4 +1,4 @@
-"""Cutting a stream of text into steps while it arrives."""
+"""Split a stream of text into steps as it arrives."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from dreamr.steps.step import Ending, Step
 
 @dataclass(frozen=True, slots=True)
 class StepFormat:
-    r"""Where steps end.
+    r"""How steps and the final answer are marked.
 
-    A step is white space, then something, then everything up to and including the delimiter: so
-    leading blank lines belong to a step, and a third newline after "\n\n" begins the next one.
-    A step whose first words are the answer marker is the final answer and runs to the end.
+    A step consists of optional white space, some other text, and everything up to and including the
+    delimiter. Leading blank lines therefore belong to the step that follows, and a third newline
+    after "\n\n" begins the next step. A step that begins with the answer marker is the final answer
+    and extends to the end of the stream.
 
-    max_tokens, max_answer_tokens: a step (the final answer) that reaches so many tokens is cut,
-    with `Ending.CAP`; only such a step can be white space alone. answer_marker: None where answers
-    are not marked.
+    Attributes:
+        delimiter: Text that ends a step.
+        answer_marker: Text that begins the final answer; None if answers are not marked.
+        max_tokens: Length at which a step is cut, with `Ending.CAP`. Only a cut step can consist of
+            white space alone.
+        max_answer_tokens: Length at which the final answer is cut.
 
     Raises:
-        ValueError: an empty delimiter or marker, a marker with the delimiter in it, a cap below 1.
+        ValueError: If the delimiter or marker is empty, the marker contains the delimiter, or a
+            length is below 1.
     """
 
     delimiter: str = "\n\n"
@@ -34,16 +39,16 @@ class StepFormat:
         if self.answer_marker is not None:
             self._check_marker(self.answer_marker)
         if min(self.max_tokens, self.max_answer_tokens) < 1:
-            raise ValueError("a step must be allowed at least one token")
+            raise ValueError("the maximum length of a step must be at least one token")
 
     def _check_marker(self, marker: str) -> None:
         if not marker or marker[0].isspace():
-            raise ValueError("the answer marker must begin with something visible")
+            raise ValueError("the answer marker must not be empty or begin with white space")
         if self.delimiter in marker:
             raise ValueError("the answer marker must not contain the delimiter")
 
     def answer(self, text: str) -> str | None:
-        """What stands behind the marker, stripped; None where the text is no marked answer."""
+        """Return the stripped text after the answer marker; None if the text lacks the marker."""
         marker, text = self.answer_marker, text.lstrip()
         if marker is None or not text.startswith(marker):
             return None
@@ -51,22 +56,24 @@ class StepFormat:
 
 
 class StepSplitter:
-    """Cuts one stream; `push` what arrives, and `finish` at its end.
+    """Splits one stream: call `push` with each chunk and `finish` at the end.
 
-    The steps' texts concatenate to what was pushed, their tokens add up to the tokens pushed; what
-    is left at the end without making a step (white space) stays in `pending` and
-    `pending_tokens`. Cuts depend on the text alone and not on how it was chunked, except for the
-    caps: they are looked at after each chunk, so they are exact where a chunk is one token.
+    The texts of the steps concatenate to the pushed text, and their token counts add up to the
+    pushed tokens. White space that makes no step at the end stays in `pending` and
+    `pending_tokens`. Steps depend on the text only, not on how it was divided into chunks. The
+    exception is the length cap: it is checked after each chunk, and is therefore exact if each
+    chunk is one token.
 
-    A chunk that holds the end of a step gives it its tokens by characters, rounded up: a token
-    across the boundary belongs to the step that it ends. So does the chunk's log-probability; its
-    lowest counts for every step that has a part of it.
+    If a step ends inside a chunk, the chunk's tokens are shared in proportion to characters,
+    rounded up: a token across the boundary belongs to the step that it ends. The chunk's
+    log-probability goes to that step too. The chunk's lowest log-probability counts for every step
+    that contains part of the chunk.
     """
 
     def __init__(self, step_format: StepFormat | None = None) -> None:
         self._step_format = step_format or StepFormat()
         self._delimiter = self._step_format.delimiter
-        self._overlap = len(self._delimiter) - 1  # so much of one may have arrived
+        self._overlap = len(self._delimiter) - 1  # characters of an incomplete delimiter
         self._begin()
         self._text = ""
         self._tokens = 0
@@ -77,36 +84,40 @@ class StepSplitter:
     def _begin(self) -> None:
         self._content = -1  # index of the first character that is not white space, -1: none yet
         self._searched = 0  # no delimiter begins before this index
-        self._is_answer: bool | None = None  # None: too early to say
+        self._is_answer: bool | None = None  # None: not enough text to decide
         self._cap = self._step_format.max_tokens
 
     @property
     def pending(self) -> str:
-        """Text that is in no step yet."""
+        """Text that is not part of a step yet."""
         return self._text
 
     @property
     def pending_tokens(self) -> int:
-        """Tokens that are in no step yet."""
+        """Tokens that are not part of a step yet."""
         return self._tokens
 
     @property
     def done(self) -> bool:
-        """Whether no further step can come: the end was told, or the final answer was cut."""
+        """Whether no further step can come: `finish` was called, or the final answer was cut."""
         return self._done
 
     def push(
         self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
     ) -> list[Step]:
-        """Take the next chunk of `tokens` tokens; give the steps that it completes.
+        """Add the next chunk and return the steps that it completes.
 
-        logprob, least: of these tokens, as `Step` has them.
+        Args:
+            text: Text of the chunk.
+            tokens: Number of its tokens.
+            logprob: Sum of their log-probabilities (nats), None if unknown.
+            least: Lowest of their log-probabilities (nats), None if unknown.
         """
         boundary = len(self._text)
         self._text += text
         if text or tokens:
             self._weigh(logprob, least)
-        if (  # within a step, as nearly every token is: nothing is done that need not be
+        if (  # fast path: nearly every token is inside a step
             self._is_answer is False
             and self._tokens + tokens < self._cap
             and self._text.find(self._delimiter, self._searched) < 0
@@ -133,18 +144,23 @@ class StepSplitter:
         return steps
 
     def _weigh(self, logprob: float | None, least: float | None) -> None:
+        """Add a chunk's log-probabilities to the current step; unknown ones make it unknown."""
         if logprob is None or least is None or self._logprob is None or self._least is None:
             self._logprob = self._least = None
             return
         self._logprob += logprob
-        if not least >= self._least:  # a NaN stays
+        if not least >= self._least:  # written so that a NaN is kept
             self._least = least
 
     def finish(self, *, truncated: bool = False) -> Step | None:
-        """End the stream; `truncated` where a limit ended it and not the model.
+        """End the stream and return the last step, if there is one.
 
-        Returns the step that was under way, if there was anything but white space in it, or if it
-        was cut: whoever goes on from there needs the white space too.
+        Args:
+            truncated: Whether a limit ended the stream, not the model.
+
+        Returns:
+            The current step if it contains more than white space, or if the stream was truncated: a
+            continuation from there needs the white space too. Otherwise None.
         """
         if self._done:
             return None
@@ -163,7 +179,7 @@ class StepSplitter:
         return step
 
     def _end_of_step(self) -> int | None:
-        """Where the step under way ends, if its delimiter is there; looks at new text only."""
+        """Return where the current step ends, None if it is incomplete; search new text only."""
         if self._content < 0 and not self._find_content():
             return None
         if self._is_answer is None:
@@ -181,7 +197,7 @@ class StepSplitter:
         self._searched = len(self._text) - len(rest)
         if rest:
             self._content = self._searched
-            self._searched += 1  # a step is something, then a delimiter
+            self._searched += 1  # a step has content before its delimiter
         return bool(rest)
 
     def _look_for_marker(self) -> None:

@@ -1,4 +1,4 @@
-"""A step: the unit that is drafted, judged and committed; who writes it, and how a stream ends."""
+"""A step, the unit that is drafted, judged and committed; roles and endings."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
-Role: TypeAlias = Literal["draft", "target"]  # which of the two models
+Role: TypeAlias = Literal["draft", "target"]
 Finish: TypeAlias = Literal["stop", "length"]  # how a model's stream ended
 
 
 class Ending(Enum):
-    """Why a step ended."""
+    """Reason why a step ended."""
 
-    DELIMITER = "delimiter"  # the delimiter was seen
-    CAP = "cap"  # cut by the length cap: never accepted silently
+    DELIMITER = "delimiter"  # the delimiter was found
+    CAP = "cap"  # cut by the length cap; rejected by every gate that judges its content
     ANSWER = "answer"  # the stream ended inside a step that begins with the answer marker
-    END = "end"  # the stream ended without delimiter
+    END = "end"  # the stream ended without a delimiter
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of reasoning up to and including its delimiter.
+    """Piece of reasoning up to and including its delimiter.
 
-    `text` is exactly what the model wrote (concatenating steps gives the stream back), `tokens`
-    how many tokens of the writing model it took. logprob: the sum of the log-probabilities (nats)
-    that its writer gave these tokens, and min_logprob: the lowest of them; None where one is
-    unknown.
+    Attributes:
+        text: Exactly what the model wrote; concatenated steps give the stream back.
+        tokens: Number of tokens of the model that wrote the step.
+        ending: Reason why the step ended.
+        logprob: Sum of the log-probabilities (nats) that the writing model gave the tokens. None if
+            one is unknown.
+        min_logprob: Lowest of these log-probabilities (nats). None if one is unknown.
     """
 
     text: str
@@ -37,10 +40,10 @@ class Step:
 
     @property
     def is_answer(self) -> bool:
-        """Whether this is the final answer rather than a piece of reasoning."""
+        """Whether this is the final answer."""
         return self.ending is Ending.ANSWER
 
     @property
     def plain(self) -> str:
-        """The text without blanks and case: where it is equal, nobody need be asked."""
+        """The text without white space, in lower case. Steps with equal `plain` are equivalent."""
         return "".join(self.text.split()).lower()

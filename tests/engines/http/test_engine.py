@@ -54,7 +54,7 @@ def judge(
 
 
 @pytest.mark.parametrize("owner", ["vllm", "sglang", "llamacpp", "library", "somebody"])
-def test_a_prefix_is_continued_whoever_serves(owner: str) -> None:
+def test_a_prefix_is_continued_on_every_kind_of_server(owner: str) -> None:
     served = Served(owner, SCRIPT)
     chunks = read(served, "Two and two.\n\n")
     assert text(chunks) == "That makes four.\n\nAnswer: 4"
@@ -63,14 +63,14 @@ def test_a_prefix_is_continued_whoever_serves(owner: str) -> None:
     assert served.open_streams == 0
 
 
-def test_a_server_that_repeats_what_it_continues_is_heard_from_there_on() -> None:
+def test_a_repeated_prefix_is_removed() -> None:
     served = Served("llamacpp", SCRIPT, echoes=True)
     chunks = read(served, "Two and two.\n\n", max_tokens=3)
     assert text(chunks) == "That makes four.\n\n"
     assert sum(chunk.tokens for chunk in chunks) == 3
 
 
-def test_a_stream_that_is_left_is_closed_at_the_server() -> None:
+def test_closing_a_stream_aborts_its_request() -> None:
     served = Served("sglang", SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
@@ -98,7 +98,7 @@ def test_a_prompt_is_counted_by_the_server_once() -> None:
     assert use(served, work) == (8, 8)
 
 
-def test_a_stream_from_the_start_has_told_how_long_the_prompt_is() -> None:
+def test_a_stream_from_the_start_reports_the_prompt_length() -> None:
     served = Served(script=SCRIPT, prompt_tokens=77)
 
     async def work(engine: HttpEngine) -> int:
@@ -112,13 +112,13 @@ def test_a_stream_from_the_start_has_told_how_long_the_prompt_is() -> None:
     assert use(served, work) == 77
 
 
-def test_a_stream_ends_where_its_bound_is_used_up() -> None:
+def test_a_stream_ends_at_max_tokens() -> None:
     chunks = read(Served(script=SCRIPT), max_tokens=3)
     assert text(chunks).split() == ["Two", "and", "two."]
     assert chunks[-1].finish == "length"
 
 
-def test_chunks_say_how_sure_the_model_is_where_that_is_wanted() -> None:
+def test_chunks_carry_log_probabilities_on_request() -> None:
     served = Served(script=SCRIPT, sureness=0.5)
     for chunk in read(served, logprobs=True):
         assert chunk.logprob == (pytest.approx(math.log(0.5)) if chunk.tokens else None)
@@ -126,7 +126,7 @@ def test_chunks_say_how_sure_the_model_is_where_that_is_wanted() -> None:
     assert {chunk.min_logprob for chunk in read(served)} == {None}
 
 
-def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None:
+def test_log_probabilities_of_tokens_without_text_join_the_next_chunk() -> None:
     def event(text: str, *logprobs: float) -> Any:
         content = [{"token": "?", "logprob": logprob} for logprob in logprobs]
         return {"choices": [{"delta": {"content": text}, "logprobs": {"content": content}}]}
@@ -138,7 +138,7 @@ def test_what_a_token_without_text_says_of_itself_is_kept_for_the_next() -> None
     assert (chunk.logprob, chunk.min_logprob) == (-2.75, -2.0)
 
 
-def test_a_request_asks_for_no_more_than_it_may_be_ahead_and_the_next_goes_on() -> None:
+def test_a_long_stream_is_split_into_requests_of_limited_length() -> None:
     served = Served(script=SCRIPT)
     chunks = read(served, options={"ahead": 3}, max_tokens=100)
     assert text(chunks) == SCRIPT
@@ -146,14 +146,14 @@ def test_a_request_asks_for_no_more_than_it_may_be_ahead_and_the_next_goes_on() 
     assert [body["max_tokens"] for body in served.chats if body.get("stream")] == [3, 3, 3]
 
 
-def test_what_breaks_off_goes_on_from_where_it_was() -> None:
+def test_an_interrupted_stream_continues_where_it_was() -> None:
     served = Served(script=SCRIPT, breaks=[2, 3])
     chunks = read(served)
     assert text(chunks) == SCRIPT
     assert sum(chunk.tokens for chunk in chunks) == 8
 
 
-def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: Any) -> None:
+def test_transient_failures_are_retried_up_to_a_limit(monkeypatch: Any) -> None:
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:
@@ -167,11 +167,11 @@ def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: Any)
         said = [chunk.text async for chunk in engine.stream(Context(TALK), SamplingParams())]
         assert waits == [3.0, 0.5, 3.0]
         served.failures[:] = [500] * 4
-        with pytest.raises(EngineError, match="answers 500: not now"):
+        with pytest.raises(EngineError, match="returned status 500: not now"):
             await engine.judge(Context(TALK), ["One.\n\n"])
         assert engine.alive
         served.failures[:] = [httpx2.ConnectError("no")] * 4
-        with pytest.raises(EngineLost, match="nobody answers"):
+        with pytest.raises(EngineLost, match="cannot connect to http"):
             await engine.judge(Context(TALK), ["One.\n\n"])
         assert not engine.alive
         return said
@@ -188,7 +188,7 @@ def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(monkeypatch: Any)
         (422, "no such field", EngineError),
     ],
 )
-def test_what_a_server_refuses_is_one_line(status: int, message: str, kind: type) -> None:
+def test_a_refusal_is_an_error_of_one_line(status: int, message: str, kind: type) -> None:
     served = Served(script=SCRIPT)
 
     async def refuse(request: httpx2.Request) -> httpx2.Response:
@@ -207,7 +207,7 @@ def test_what_a_server_refuses_is_one_line(status: int, message: str, kind: type
     anyio.run(main)
 
 
-def test_the_key_is_sent_and_shown_nowhere() -> None:
+def test_the_api_key_is_sent_as_a_bearer_token() -> None:
     served = Served(script=SCRIPT)
     read(served, options={"api_key": "s3cret"})
     assert {head["authorization"] for head in served.headers_seen} == {"Bearer s3cret"}
@@ -226,7 +226,7 @@ def test_each_step_is_judged_after_those_before_it_by_one_token() -> None:
     assert {body["max_tokens"] for body in asked} == {1}
 
 
-def test_a_step_that_nobody_asks_about_costs_no_request() -> None:
+def test_a_step_without_judge_prompt_costs_no_request() -> None:
     served = Served()
     found = judge(served, "Two.\n\n", "Answer: 4", query=Query(unasked="Answer:"))
     assert found[1] == Evidence(0.0, 0.0)
@@ -234,7 +234,7 @@ def test_a_step_that_nobody_asks_about_costs_no_request() -> None:
     assert len(asked) == 2  # the probe's and one
 
 
-def test_other_methods_ask_their_own_questions() -> None:
+def test_queries_of_other_methods_have_their_own_prompts() -> None:
     served = Served(labels={"8": 0.5, "9": 0.25})
     [found] = judge(served, "Two.\n\n", query=Query("score"))
     assert found.scores[8:] == (0.5, 0.25)
@@ -245,7 +245,7 @@ def test_other_methods_ask_their_own_questions() -> None:
         judge(Served(), "Two.\n\n", query=Query("agreement"))
 
 
-def test_a_server_that_tells_no_probabilities_cannot_judge() -> None:
+def test_a_server_without_log_probabilities_cannot_judge() -> None:
     served = Served(labels={"positive": 1.0})
 
     async def work(engine: HttpEngine) -> bool:
@@ -273,7 +273,7 @@ def test_all_requests_of_a_conversation_name_the_same_session() -> None:
 @pytest.mark.parametrize(
     ("ahead", "state"), [(0.0, "ok"), (None, "unknown"), (90.0, "degraded"), (-90.0, "degraded")]
 )
-def test_a_clock_that_goes_wrong_is_found(ahead: float | None, state: str) -> None:
+def test_a_wrong_server_clock_is_reported(ahead: float | None, state: str) -> None:
     async def work(engine: HttpEngine) -> str:
         found = await CHECKS["clock"](ModelUnderTest("target", Model(engine)))
         assert (ahead is None or ahead <= 2) or "90 s ahead of" in found.what
@@ -297,7 +297,7 @@ def test_an_image_is_sent_as_the_same_bytes_each_time() -> None:
     assert first[0]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
-def test_what_is_forgotten_is_computed_anew() -> None:
+def test_a_forgotten_conversation_gets_a_cache_salt() -> None:
     served = Served(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
@@ -321,7 +321,7 @@ def test_a_template_that_drops_earlier_turns_is_asked_inside_the_assistants(show
     assert "Right?" in last["content"]
 
 
-def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_image() -> None:
+def test_a_template_that_closes_think_blocks_is_bypassed_for_text() -> None:
     served = Served(script=SCRIPT, template=THINKING)
     assert text(read(served, "Two and two.\n\n")) == "That makes four.\n\nAnswer: 4"
     assert served.chats[-1]["prompt"].endswith("<think> Two and two.\n\n")
@@ -336,33 +336,33 @@ def test_a_template_that_closes_thoughts_is_gone_round_where_there_is_no_image()
         use(served, work)
 
 
-def test_where_it_cannot_be_gone_round_the_template_is_refused() -> None:
+def test_a_template_that_cannot_be_bypassed_is_refused() -> None:
     with pytest.raises(EngineError, match="chat template of tiny does not continue"):
         read(Served(script=SCRIPT, template=THINKING, shows=False))
 
 
 @pytest.mark.parametrize("field_name", ["reasoning", "reasoning_content"])
-def test_thoughts_in_a_field_of_their_own_get_their_tags_back(field_name: str) -> None:
+def test_reasoning_in_a_separate_field_gets_its_tags_back(field_name: str) -> None:
     served = Served(parsed=True, field_name=field_name, said=lambda body: "So it is. </think> Four")
     chunks = read(served)
     assert text(chunks) == "<think>\nSo it is. \n</think>\n\nFour"
 
 
-def test_a_name_that_is_not_served_is_told_with_those_that_are() -> None:
-    with pytest.raises(ModelNotFound, match="name one of large, tiny"):
+def test_an_unknown_model_is_refused_with_the_known_names() -> None:
+    with pytest.raises(ModelNotFound, match="choose one of large, tiny"):
         read(Served(models=("tiny", "large")))
-    with pytest.raises(ModelNotFound, match="serves no 'huge': name one of tiny"):
+    with pytest.raises(ModelNotFound, match="has no model 'huge': choose one of tiny"):
         read(Served(), options={"model": "huge"})
     assert read(Served(script="x", models=("a", "b")), options={"model": "b"})
 
 
 @pytest.mark.parametrize("url", ["http://", "ftp://x", "http://x:port", "http://me:key@x/v1"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ModelNotFound):
         HttpOptions(url=url)
 
 
-def test_an_address_gets_the_path_that_clients_of_openai_expect() -> None:
+def test_an_address_without_a_path_gets_v1() -> None:
     for url in ("http://x:1", "http://x:1/", "http://x:1/v1", "http://x:1/v1/"):
         options = HttpOptions(url=url)
         assert (options.base, options.root) == ("http://x:1/v1", "http://x:1")

@@ -99,7 +99,7 @@ def test_two_distributions_that_bring_the_same_task_are_named(
 ) -> None:
     points = EntryPoints(EntryPoint("twin", value, "dreamr.tasks") for value in ("one:a", "two:b"))
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
-    with pytest.raises(TaskError, match=r"'twin' comes from .*one:a.* and .*two:b"):
+    with pytest.raises(TaskError, match=r"'twin' is provided by .*one:a.* and .*two:b"):
         load("twin")
 
 

@@ -1,4 +1,4 @@
-"""Models behind OpenAI-compatible servers."""
+"""Engine for models on OpenAI-compatible servers."""
 
 from dreamr.engines.http.engine import HttpEngine
 from dreamr.engines.http.options import HttpOptions

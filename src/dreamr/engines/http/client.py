@@ -1,4 +1,4 @@
-"""Requests to one server: what fails for a moment is sent again, the rest is one line."""
+"""HTTP client of one server: requests, streams, retries and error messages."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from dreamr.engines.http.options import HttpOptions
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
 
 _TOO_LONG = ("context length", "maximum model length", "context size")
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds between two tries
-_SHOWN = 300  # characters of what a server says
-_MOST_EVENT = 16 * 2**20  # bytes of one event of a stream
+_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # worth a retry
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds between two attempts
+_SHOWN = 300  # characters of a server's error message
+_MAX_EVENT_BYTES = 16 * 2**20  # of one event of a stream
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
 
 
-def _hint(session: str | None) -> dict[str, str]:
-    """Which conversation a request belongs to, for routers that keep one at one replica."""
+def _session_header(session: str | None) -> dict[str, str]:
+    """Return the header that names a conversation, for routers with session affinity."""
     return {} if session is None else {"X-Session-Id": session}
 
 
 class TransientError(Exception):
-    """What may succeed if it is tried again, after `wait` seconds where the server says so.
+    """Failure that may go away if the request is sent again.
 
-    final: the error to raise where it does not.
+    Attributes:
+        final: Error to raise when no retries are left.
+        wait: Seconds to wait before the next attempt, if the server gives them.
     """
 
     def __init__(self, final: EngineError, wait: float | None = None) -> None:
@@ -42,7 +44,11 @@ class TransientError(Exception):
 
 
 class Client:
-    """One server. alive: whether it was there when it was last spoken to."""
+    """HTTP client of one server.
+
+    Attributes:
+        alive: Whether the server could be reached at the last request.
+    """
 
     def __init__(
         self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
@@ -62,15 +68,24 @@ class Client:
         self.alive = True
 
     async def get(self, url: str) -> Any:
-        """The JSON behind an address. Errors: `again`."""
+        """Fetch JSON from a URL.
+
+        Raises the errors of `again`.
+        """
         return _json(await self.text(url), url)
 
     async def text(self, url: str) -> str:
-        """The text behind an address. Errors: `again`."""
+        """Fetch text from a URL.
+
+        Raises the errors of `again`.
+        """
         return await self.again(lambda: self._once("GET", url, None))
 
     async def date(self, url: str) -> datetime | None:
-        """What the server's clock says, if it does. Errors: `again`."""
+        """Return the time on the server's clock, None if the server does not send it.
+
+        Raises the errors of `again`.
+        """
         response = await self.again(lambda: self._response("GET", url, None))
         date = response.headers.get("date")
         try:
@@ -79,15 +94,28 @@ class Client:
             return None
 
     async def post(self, url: str, body: Json, session: str | None = None) -> Any:
-        """The JSON that answers a body. session: see `_hint`. Errors: `again`."""
+        """Send a JSON body and return the JSON response.
+
+        Raises the errors of `again`.
+
+        Args:
+            url: Address.
+            body: Fields of the request.
+            session: Name of the conversation, for routers with session affinity.
+        """
         return _json(await self.again(lambda: self._once("POST", url, body, session)), url)
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
-        """Try until it succeeds or the tries are used up.
+        """Call a function until it succeeds or no retries are left.
+
+        Args:
+            attempt: Raises `TransientError` if it should be called again.
 
         Raises:
-            EngineLost: the server cannot be reached, or takes no key of ours.
-            EngineError: it refuses; ContextTooLong and Unsupported where it says so.
+            EngineLost: If the server cannot be reached or denies access.
+            ContextTooLong: If the prompt does not fit into the model's context.
+            Unsupported: If the model accepts text only.
+            EngineError: If the server refuses the request for another reason.
         """
         retry_policy = RetryPolicy(self._options.retries)
         while True:
@@ -105,7 +133,7 @@ class Client:
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> httpx2.Response:
         with self._failures(url):
-            headers = _hint(session)
+            headers = _session_header(session)
             response = await self._http.request(method, url, json=body, headers=headers)
             self._check(response.status_code, response.headers, response.content, url)
         return response
@@ -114,16 +142,19 @@ class Client:
     async def events(
         self, url: str, body: Json, session: str | None = None
     ) -> AsyncGenerator[AsyncIterator[Json]]:
-        """The events of one streamed answer; leaving the block closes the connection.
+        """Stream the events of one response; leaving the block closes the connection.
 
-        session: see `_hint`.
+        Args:
+            url: Address.
+            body: Fields of the request.
+            session: Name of the conversation, for routers with session affinity.
 
         Raises:
-            TransientError: try again.
-            EngineError: see `again`.
+            TransientError: If the request should be sent again.
+            EngineError: See `again`, also for other errors.
         """
         with self._failures(url):
-            headers = _hint(session)
+            headers = _session_header(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if response.status_code != 200:
                     content = await response.aread()
@@ -132,13 +163,15 @@ class Client:
                 yield self._events(response, url)
 
     async def _events(self, response: httpx2.Response, url: str) -> AsyncIterator[Json]:
-        async for event in httpx2.EventSource(response, max_event_size=_MOST_EVENT):
+        async for event in httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES):
             if event.data == "[DONE]":
                 return
             try:
                 parsed = json.loads(event.data)
             except ValueError as error:
-                raise EngineError(f"{url} streams what is no JSON: {_cut(event.data)}") from error
+                raise EngineError(
+                    f"{url} streamed text that is not JSON: {_cut(event.data)}"
+                ) from error
             if isinstance(parsed, dict):
                 if parsed.get("error"):
                     self._refuse(_code(parsed), {}, json.dumps(parsed).encode(), url)
@@ -156,19 +189,19 @@ class Client:
         message = _message(content)
         if status in (401, 403):
             raise EngineLost(
-                f"{url} refuses us ({status}: {message}): put the key into the environment as "
-                "DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
+                f"{url} denied access (status {status}: {message}): set the API key in the "
+                "environment variable DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
             )
-        if status in _PASSING:
+        if status in _TRANSIENT:
             raise TransientError(
-                EngineError(f"{url} answers {status}: {message}"), _retry_after(headers)
+                EngineError(f"{url} returned status {status}: {message}"), _retry_after(headers)
             )
         low = message.lower()
         if any(words in low for words in _TOO_LONG):
             raise ContextTooLong(message)
         if "multimodal" in low or "image input" in low or "is not a multimodal model" in low:
-            raise Unsupported(f"this model takes text only, says its server: {message}")
-        raise EngineError(f"{url} answers {status}: {message}")
+            raise Unsupported(f"the model at {url} accepts text only: {message}")
+        raise EngineError(f"{url} returned status {status}: {message}")
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
@@ -177,16 +210,16 @@ class Client:
 
 
 class RetryPolicy:
-    """How often something is tried again, and how long to wait before."""
+    """Number of retries that are left, and the growing wait between them."""
 
     def __init__(self, most: int) -> None:
         self._left, self._pause = most, _FIRST_WAIT
 
     async def wait(self, error: TransientError) -> None:
-        """Wait for the next try.
+        """Wait before the next attempt.
 
         Raises:
-            EngineError: there is none left.
+            EngineError: If no retries are left.
         """
         if self._left <= 0:
             raise error.final from error
@@ -196,7 +229,7 @@ class RetryPolicy:
 
 
 class _Failures:
-    """Turns what the network does into our errors."""
+    """Context manager that turns network errors into errors of dreamr."""
 
     def __init__(self, client: Client, url: str) -> None:
         self._client, self._url = client, url
@@ -209,27 +242,30 @@ class _Failures:
             case httpx2.ConnectError() | httpx2.ConnectTimeout():
                 self._client.alive = False
                 raise TransientError(
-                    EngineLost(f"nobody answers at {self._url}: is the server running?")
+                    EngineLost(f"cannot connect to {self._url}: is the server running?")
                 ) from error
             case httpx2.TimeoutException():
-                raise TransientError(EngineLost(f"{self._url} has fallen silent")) from error
-            case httpx2.TransportError():
                 raise TransientError(
-                    EngineLost(f"the connection to {self._url} broke off ({error!r})")
+                    EngineLost(f"{self._url} stopped responding: check the server's log")
+                ) from error
+            case httpx2.TransportError():
+                reason = _cut(str(error))
+                raise TransientError(
+                    EngineLost(f"the connection to {self._url} was interrupted: {reason}")
                 ) from error
             case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():
-                raise EngineError(f"{self._url}: {error}") from error
+                raise EngineError(f"request to {self._url} failed: {error}") from error
 
 
 def _json(text: str, url: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise EngineError(f"{url} answers with what is no JSON: is this address right?") from error
+        raise EngineError(f"{url} did not return JSON: is the address right?") from error
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, where the server names them (a date is left alone)."""
+    """Return the seconds in a Retry-After header; None if it is missing or a date."""
     try:
         return max(0.0, float(headers.get("retry-after", "")))
     except ValueError:
@@ -237,7 +273,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _message(content: bytes) -> str:
-    """What a server says went wrong, in one line."""
+    """Extract the error message from a response, on one line."""
     text = content.decode("utf-8", "replace")
     try:
         parsed = json.loads(text)
@@ -250,7 +286,7 @@ def _message(content: bytes) -> str:
 
 
 def _code(parsed: Json) -> int:
-    """The status in an error that came in a stream."""
+    """Return the status of an error event in a stream."""
     error = parsed.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) else 500

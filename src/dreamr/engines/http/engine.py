@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server."""
+"""Engine for a model on an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _ABORT_SECONDS = 2.0
-_COUNTED = 1024  # conversations whose tokens are remembered
+_COUNTED = 1024  # conversations whose prompt lengths are kept
 _RUNNING = re.compile(
     r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
     r"(?:\{[^}]*\})? (\S+)",
@@ -35,15 +35,16 @@ _RUNNING = re.compile(
 
 
 class HttpEngine(ClosingEngine):
-    """One served model: vLLM, SGLang, llama.cpp's server, Ollama, or what speaks like them.
+    """One model served by vLLM, SGLang, llama.cpp, Ollama or another OpenAI-compatible server.
 
-    A lane is one streamed request, cut into steps on our side and cancelled by closing it. Judging
-    is a request of one token for each step, side by side, over the server's prefix cache. What does
-    not get through is sent again, a stream from where it broke off.
+    A lane is one streamed request. Its text is split into steps here, and closing the connection
+    cancels it. A judge call sends a one-token request per step, concurrently, and relies on the
+    server's prefix cache. Transient failures are retried; a stream continues where it was
+    interrupted.
 
     Args:
-        options: address, name, key, limits.
-        transport: in the place of the network, for tests.
+        options: Address, model name, API key and limits.
+        transport: Replaces the network in tests.
     """
 
     def __init__(
@@ -52,67 +53,76 @@ class HttpEngine(ClosingEngine):
         self._options = options
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
-        # By a conversation's hash, how often it was forgotten.
-        self._salts: Counter[int] = Counter()
+        self._salts: Counter[int] = Counter()  # times forgotten, by a conversation's hash
         self._session = uuid4().hex
         usual = Questions()
         self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
-        self.prompt_tokens = 0  # of all judge calls, as the server counts
-        self.cached_tokens = 0  # of these, out of its prefix cache, where it says so
+        self.prompt_tokens = 0  # of all judge calls, as reported by the server
+        self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
 
     @classmethod
     async def open(
         cls, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
     ) -> Self:
-        """An engine whose server was looked at. Errors: `start`."""
+        """Return an engine that has probed its server.
+
+        Raises the errors of `start`.
+        """
         return await cls(options, transport).started()
 
     async def start(self) -> None:
-        """Look at the server, once.
+        """Probe the server on the first call; later calls do nothing.
 
         Raises:
-            ModelNotFound: it serves no such model.
-            EngineLost: nobody answers.
-            EngineError: it cannot continue a text.
+            ModelNotFound: If the server does not have the model.
+            EngineLost: If the server cannot be reached.
+            EngineError: If the server cannot continue a given text.
         """
         if self._server_info is None:
             self._server_info = await Probe(self._client, self._options).run()
 
     @property
     def server_info(self) -> ServerInfo:
-        """What the probe has found. Known after `start`."""
+        """Results of the probe, available after `start`.
+
+        Raises:
+            EngineError: If the engine was not started.
+        """
         if self._server_info is None:
-            raise EngineError(f"{self._options.url} was not looked at yet: await start() first")
+            raise EngineError(f"{self._options.url} is not probed yet: await start() first")
         return self._server_info
 
     @property
     def name(self) -> str:
-        """The model and where it is."""
+        """Name and address of the model."""
         model = self._server_info.model if self._server_info else self._options.model or "the model"
         return f"{model} at {self._options.base}"
 
     @property
     def capabilities(self) -> Capabilities:
-        """Known after `start`; pictures are taken to be understood until the server refuses one."""
+        """Capabilities of the server, known after `start`.
+
+        Images count as supported until the server refuses one.
+        """
         if self._server_info is None:
             return Capabilities()
         return Capabilities(judge=self._server_info.judges, logprobs=self._server_info.judges)
 
     @property
     def alive(self) -> bool:
-        """Whether the server was there when it was last spoken to; it may come back."""
+        """Whether the server could be reached at the last request; it may come back."""
         return self._client.alive
 
     async def stream(
         self, context: Context, sampling: SamplingParams
     ) -> AsyncGenerator[Chunk, None]:
-        """Continue the prefix; see `Engine.stream`.
+        """Yield chunks that continue the prefix; see `Engine.stream`.
 
         Raises:
-            ContextTooLong: conversation and prefix leave no room.
-            Unsupported: the model cannot take what the conversation holds.
-            EngineLost: nobody answers, after all tries.
+            ContextTooLong: If conversation and prefix fill the model's context.
+            Unsupported: If the model does not accept a part of the conversation.
+            EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
         written, tokens = "", 0
@@ -148,7 +158,7 @@ class HttpEngine(ClosingEngine):
         most: int,
         parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
-        """One streamed answer."""
+        """Yield the chunks of one streamed response."""
         info = self.server_info
         prefix = "".join(context.prefix) + written
         body = {
@@ -182,28 +192,29 @@ class HttpEngine(ClosingEngine):
                 await self._abort(info.server.abort, rid)
 
     async def _abort(self, path: str, rid: str) -> None:
-        """Tell a server that does not look at closed connections."""
+        """Abort a request at a server that does not notice closed connections."""
         with anyio.move_on_after(_ABORT_SECONDS, shield=True):
             try:
                 await self._client.post(f"{self._options.root}{path}", {"rid": rid})
             except (EngineError, Unsupported):
-                return  # it was to be spared work; the closed connection has to do
+                return  # aborting only saves the server work; the connection is closed anyway
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        """Evidence for consecutive steps, a request each, side by side; see `Engine.judge`.
+        """Judge consecutive steps, with one concurrent request per step; see `Engine.judge`.
 
         Raises:
-            ContextTooLong: steps and question do not fit.
-            Unsupported: the server tells no probabilities, or none of given texts for token-sd.
-            EngineLost: nobody answers, after all tries.
+            ContextTooLong: If steps and judge prompt do not fit into the model's context.
+            Unsupported: If the server does not return log-probabilities, or for `token-sd`, which
+                needs those of given texts.
+            EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
         if query.asks == "agreement":
             raise Unsupported(
-                "token-sd needs to know what the target would have written in the place of each "
-                "token, which servers do not tell quickly: use fpsr"
+                "token-sd compares each token with the target's own choice, which servers do not "
+                "return efficiently: use fpsr"
             )
         steps = tuple(candidates)
         found: dict[int, Evidence] = {}
@@ -213,7 +224,7 @@ class HttpEngine(ClosingEngine):
             text = "".join((*context.prefix, *steps[: place + 1]))
             try:
                 found[place] = await self._verdict(context.conversation, text, query, place)
-            except Exception as error:  # a task group would wrap it in a group
+            except Exception as error:  # the task group would wrap it in an exception group
                 failures.append(error)
                 tasks.cancel_scope.cancel()
 
@@ -230,7 +241,7 @@ class HttpEngine(ClosingEngine):
     async def _verdict(
         self, conversation: Conversation, text: str, query: Query, place: int
     ) -> Evidence:
-        """What the first token of the answer to a question says."""
+        """Request one token in answer to the judge prompt and return its evidence."""
         info = self.server_info
         match query.asks:
             case "score":
@@ -249,7 +260,9 @@ class HttpEngine(ClosingEngine):
         answer = await self._client.post(self._url, body, self._session_of(conversation))
         words = top_words(answer)
         if not words:
-            raise Unsupported(f"{self.name} tells no probabilities, so it cannot judge")
+            raise Unsupported(
+                f"{self.name} returns no log-probabilities, so it cannot judge: use another server"
+            )
         self._note(answer.get("usage") or {})
         if query.asks == "score":
             scores = masses(words, _DIGITS)
@@ -264,12 +277,14 @@ class HttpEngine(ClosingEngine):
         self.cached_tokens += details.get("cached_tokens") or 0
 
     async def count(self, conversation: Conversation) -> int:
-        """How many tokens the server counts; asks it where no stream has told yet.
+        """Return the number of prompt tokens as the server counts them.
+
+        A request is sent unless a stream has reported the number before.
 
         Raises:
-            ContextTooLong: the conversation does not fit.
-            EngineError: the server does not tell.
-            EngineLost: nobody answers, after all tries.
+            ContextTooLong: If the conversation does not fit into the model's context.
+            EngineError: If the server does not report the number.
+            EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
         if hash(conversation) not in self._prompts:
@@ -281,7 +296,7 @@ class HttpEngine(ClosingEngine):
             answer = await self._client.post(self._url, body, self._session_of(conversation))
             reported = (answer.get("usage") or {}).get("prompt_tokens")
             if not isinstance(reported, int):
-                raise EngineError(f"{self.name} does not tell how long a prompt is")
+                raise EngineError(f"{self.name} does not report the number of prompt tokens")
             self._keep_count(conversation, reported)
         return self._prompts[hash(conversation)]
 
@@ -291,7 +306,7 @@ class HttpEngine(ClosingEngine):
             self._prompts.popitem(last=False)
 
     async def running(self) -> int | None:
-        """How many requests the server is at, by its metrics; None where it does not tell."""
+        """Return the number of requests that the server runs, None if its metrics do not say."""
         try:
             text = await self._client.text(f"{self._options.root}/metrics")
         except EngineError:
@@ -300,14 +315,14 @@ class HttpEngine(ClosingEngine):
         return round(sum(map(float, found))) if found else None
 
     async def ahead(self) -> float | None:
-        """How many seconds the server's clock is ahead of ours; None where it does not tell."""
+        """Return how far the server's clock is ahead of ours (seconds), None if it is unknown."""
         began = datetime.now(UTC)
         reported = await self._client.date(f"{self._options.base}/models")
         if reported is None:
             return None
         if reported.tzinfo is None:
             reported = reported.replace(tzinfo=UTC)
-        # It tells whole seconds, and the answer took its time.
+        # Correct for the response time; the header has whole seconds, half a second low on average.
         middle = began + (datetime.now(UTC) - began) / 2
         return (reported - middle).total_seconds() + 0.5
 
@@ -316,18 +331,18 @@ class HttpEngine(ClosingEngine):
         return f"{self._options.base}{self.server_info.route.path}"
 
     def _session_of(self, conversation: Conversation) -> str:
-        """A name for the conversation: the same for all its requests."""
+        """Return a name for the conversation that all its requests share."""
         return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
 
     def _common(self, conversation: Conversation) -> dict[str, Any]:
-        """What every request carries."""
+        """Return the fields that every request carries."""
         body: dict[str, Any] = {"model": self.server_info.model}
         if self.server_info.server.salted and (times := self._salts[hash(conversation)]):
             body["cache_salt"] = f"{self._session}-{times}"
         return body
 
     def forget(self, conversation: Conversation) -> None:
-        """Make the server compute the conversation anew, where its cache can be kept apart."""
+        """Make the server compute the conversation again, if its cache supports salts."""
         self._salts[hash(conversation)] += 1
 
     async def aclose(self) -> None:
@@ -336,5 +351,5 @@ class HttpEngine(ClosingEngine):
 
 
 def _thinks(text: str) -> bool:
-    """Whether a think tag is open at the end of a text."""
+    """Check whether a text ends inside a think tag."""
     return text.rfind(THINK) > text.rfind(THOUGHT)

@@ -1,4 +1,4 @@
-"""Conversations as OpenAI's messages. The same conversation always gives the same bytes."""
+"""Conversations as OpenAI messages; equal conversations give the same bytes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from dreamr.errors import Unsupported
 
 Message = dict[str, Any]
 
-_KEPT = 64  # pictures whose text is kept: every call sends them again
+_KEPT = 64  # encoded images in the cache: every call sends them again
 
 
 def messages(conversation: Conversation) -> list[Message]:
-    """A message for each turn; turns of text alone hold a plain text, as some servers demand.
+    """Convert each turn of a conversation to a message.
+
+    The content of a text-only turn is a string, which some servers require.
 
     Raises:
-        Unsupported: a part that is neither text nor picture.
+        Unsupported: If a part is neither text nor image.
     """
     return [_message(turn) for turn in conversation.turns]
 
 
 def text_message(role: str, text: str) -> Message:
-    """A message of text."""
+    """Return a message that consists of text."""
     return {"role": role, "content": text}
 
 
@@ -53,12 +55,13 @@ def _part(part: Part) -> Message:
         case Image():
             return {"type": "image_url", "image_url": {"url": _data_uri(part)}}
         case Audio() | Video() | Document():
-            raise Unsupported(f"{type(part).__name__.lower()} parts are not supported yet")
+            kind = type(part).__name__.lower()
+            raise Unsupported(f"{kind} parts are not supported yet: send text and images")
 
 
 @lru_cache(_KEPT)
 def _data_uri(image: Image) -> str:
-    """The pixels as a PNG; byte for byte the same each time, so that prefix caches hit."""
+    """Encode an image as a PNG; the same bytes each time, so that prefix caches hit."""
     file = io.BytesIO()
     to_pillow(image).save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + b64encode(file.getvalue()).decode()

@@ -1,8 +1,8 @@
-"""Looking at a server before anything is built on it: does it do what we are about to rely on?
+"""Probe a server on first contact: does it do what the engine relies on?
 
-What a chat template makes of a known prefix is looked at, and not believed: templates of models
-that think put a closed block of thoughts between the prefix and what follows, or drop what was said
-in earlier turns. Where the server shows what it renders, that is compared; else tokens are counted.
+How a chat template continues a known prefix is tested, not assumed. Templates of reasoning models
+insert a closed think block before the continuation, or drop the text of earlier turns. If the
+server exposes rendered prompts, these are compared; otherwise their token counts are.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ _STEP = "Two and two make four.\n\n"
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What is known of a served model.
+    """Results of probing a server.
 
-    model: its name there. context: tokens it can hold, None if unknown. route: how it is asked.
-    inserted: what its chat template puts behind the opening of the assistant's turn where that is
-    continued; None where a prefix is continued exactly. judges: whether it tells how probable the
-    words of an answer are. shown: whether its prompts could be looked at, or only be counted.
-    echoes: whether what it continues comes back in front of what it writes.
+    Attributes:
+        server: Kind of server.
+        model: Name of the model on the server.
+        context: Context length in tokens, None if unknown.
+        route: How requests are built.
+        inserted: Text that the chat template inserts between the opening of the assistant's turn
+            and a continued prefix; None if prefixes are continued exactly.
+        judges: Whether the server returns probabilities of alternative first tokens.
+        shown: Whether rendered prompts could be read, rather than only counted.
+        echoes: Whether the server repeats the prefix before its continuation.
     """
 
     server: Server
@@ -46,22 +51,22 @@ class ServerInfo:
 
     @property
     def exact(self) -> bool:
-        """Whether the chat template continues a prefix as it is."""
+        """Whether the chat template continues a prefix unchanged."""
         return self.inserted is None
 
 
 class Probe:
-    """Asks a server what it does with a known text."""
+    """Determines how a server treats a known text."""
 
     def __init__(self, client: Client, options: HttpOptions) -> None:
         self._client, self._options = client, options
 
     async def run(self) -> ServerInfo:
-        """Everything that an engine needs to know.
+        """Send the probing requests.
 
         Raises:
-            ModelNotFound: no model of that name is served.
-            EngineError: the server fails, or cannot continue a text that it did not write.
+            ModelNotFound: If the server does not have the model.
+            EngineError: If the server fails, or cannot continue a text that it did not write.
         """
         listed = await self._listed()
         server, model = recognize(listed), str(listed["id"])
@@ -78,26 +83,27 @@ class Probe:
         return await self._server_info(server, listed, route, inserted, shown=True)
 
     async def _listed(self) -> Mapping[str, Any]:
-        """The entry of our model in the server's list."""
+        """Return the entry of the requested model in the server's list."""
         url = f"{self._options.base}/models"
         answer = await self._client.get(url)
         listed = answer.get("data") if isinstance(answer, dict) else None
         entries = {str(one["id"]): one for one in listed or () if isinstance(one, dict)}
         if not entries:
-            raise ModelNotFound(f"{url} lists no model: is this the address of a model server?")
+            raise ModelNotFound(f"{url} lists no models: is this the address of a model server?")
         served = ", ".join(sorted(entries))
         if self._options.model is None:
             if len(entries) > 1:
-                raise ModelNotFound(f"{url} serves several models: name one of {served}")
+                raise ModelNotFound(f"{url} serves several models: choose one of {served}")
             return next(iter(entries.values()))
         if self._options.model not in entries:
-            raise ModelNotFound(f"{url} serves no {self._options.model!r}: name one of {served}")
+            name = self._options.model
+            raise ModelNotFound(f"{url} has no model {name!r}: choose one of {served}")
         return entries[self._options.model]
 
     async def _rendered(self, server: Server, model: str) -> tuple[str, str, str] | None:
-        """The opened turn, the continued one and a question about it, as the model reads them.
+        """Return the rendered prompts of an opened turn, a continued turn and a judge call.
 
-        None where the server does not show it.
+        None if the server does not expose them.
         """
         route = ChatRoute(server)
         bodies = (
@@ -115,7 +121,7 @@ class Probe:
                     return None
         except EngineLost:
             raise
-        except EngineError:  # an older version, or one that hides it
+        except EngineError:  # an older version, or the endpoint is disabled
             return None
         return shown[0], shown[1], shown[2]
 
@@ -132,7 +138,7 @@ class Probe:
         return str(answer["prompt"])
 
     async def _counted(self, server: Server, listed: Mapping[str, Any]) -> ServerInfo:
-        """The same from the numbers of tokens that prompts have."""
+        """Derive the same results from the token counts of prompts."""
         model, route = str(listed["id"]), ChatRoute(server)
         opened, once, twice, questioned, longer = [
             await self._length(model, route, body)
@@ -155,8 +161,8 @@ class Probe:
         count = (answer.get("usage") or {}).get("prompt_tokens")
         if not isinstance(count, int):
             raise EngineError(
-                f"{self._options.base} does not say how long prompts are, so it cannot be told "
-                "whether it continues texts: use vLLM, SGLang, llama.cpp or Ollama"
+                f"{self._options.base} does not report prompt_tokens, so dreamr cannot check that "
+                "it continues texts: use vLLM, SGLang, llama.cpp or Ollama"
             )
         return count
 
@@ -201,7 +207,10 @@ class Probe:
 
 
 def _inserted(opening: str, continued: str) -> str | None:
-    """What stands between the opened turn and the prefix, or took the place of its end."""
+    """Return the text between the opened turn and the prefix, None if there is none.
+
+    If the template changed the end of the opening, the changed text is included.
+    """
     if continued == opening + _STEP:
         return None
     shared = 0
@@ -212,9 +221,9 @@ def _inserted(opening: str, continued: str) -> str | None:
 
 def _refusal(model: str, inserted: str) -> str:
     return (
-        f"the chat template of {model} does not continue what the assistant has said "
-        f"(it puts {inserted!r} there): serve an instruct model, such as Qwen3-VL-Instruct, or "
-        "give the server another --chat-template"
+        f"the chat template of {model} does not continue the assistant's text unchanged (it adds "
+        f"{inserted!r}): serve an instruct model, such as Qwen3-VL-Instruct, or start the server "
+        "with another --chat-template"
     )
 
 

@@ -1,4 +1,4 @@
-"""How a request says what is to be continued, and what is asked about a step."""
+"""Request bodies: continue the assistant's text, or ask the judge prompt about a step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ Asking: TypeAlias = Literal["turn", "inside"]
 
 @dataclass(frozen=True, slots=True)
 class ChatRoute:
-    """By the chat template on the server's side.
+    """Requests to the chat completions endpoint, rendered by the server's chat template.
 
-    asking: where a judging question stands. 'turn': it is the user's next turn. 'inside': in the
-    assistant's own, for templates that drop what the assistant said before (those of models that
-    think).
+    Attributes:
+        server: Kind of server.
+        asking: Place of the judge prompt. 'turn': the user's next turn. 'inside': within the
+            assistant's turn, for templates that drop earlier assistant turns, as those of
+            reasoning models do.
+        path: Path of the endpoint below the API's base URL.
     """
 
     server: Server
@@ -28,18 +31,18 @@ class ChatRoute:
     path: str = "/chat/completions"
 
     def opened(self, conversation: Conversation) -> Body:
-        """The assistant's turn begins."""
+        """Return the body of a request that starts the assistant's turn."""
         return {"messages": messages(conversation)}
 
     def continued(self, conversation: Conversation, prefix: str) -> Body:
-        """The assistant's turn goes on behind the prefix."""
+        """Return the body of a request that continues the assistant's turn after the prefix."""
         if not prefix:
             return self.opened(conversation)
         turns = [*messages(conversation), text_message("assistant", prefix)]
         return {"messages": turns, **self.server.continuing}
 
     def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
-        """The answer to a question about the end of the assistant's text comes next."""
+        """Return the body of a request that asks about the end of the assistant's text."""
         if self.asking == "inside":
             return self.continued(conversation, inside(text, question))
         turns = [
@@ -50,16 +53,21 @@ class ChatRoute:
         return {"messages": turns, **self.server.plain}
 
     def tops(self, count: int) -> Body:
-        """Ask for the most probable tokens."""
+        """Return the fields that ask for the most probable tokens."""
         return {"logprobs": True, "top_logprobs": count}
 
 
 @dataclass(frozen=True, slots=True)
 class TextRoute:
-    """By plain completions behind a prompt that the server has rendered once: text alone.
+    """Requests to the text completions endpoint, after a prompt that the server rendered once.
 
-    For templates that put something between what the model said and what it goes on to say.
-    opening: of the probed conversation, with `mark` in the place of the user's words.
+    For chat templates that insert text between the prefix and its continuation. Supports single
+    questions without images only.
+
+    Attributes:
+        opening: Rendered prompt of the probe's conversation.
+        mark: The probe's question, which is replaced by the user's.
+        path: Path of the endpoint below the API's base URL.
     """
 
     opening: str
@@ -67,27 +75,31 @@ class TextRoute:
     path: str = "/completions"
 
     def opened(self, conversation: Conversation) -> Body:
-        """The assistant's turn begins."""
+        """Return the body of a request that starts the assistant's turn."""
         return self.continued(conversation, "")
 
     def continued(self, conversation: Conversation, prefix: str) -> Body:
-        """The assistant's turn goes on behind the prefix."""
+        """Return the body of a request that continues the assistant's turn after the prefix.
+
+        Raises:
+            Unsupported: If the conversation has several turns or an image.
+        """
         turns = messages(conversation)
         if len(turns) != 1 or not isinstance(turns[0]["content"], str):
             raise Unsupported(
-                "this model's chat template changes what the assistant has said when it goes on, "
-                "so it can only be asked single questions without pictures: "
-                "serve an instruct model, such as Qwen3-VL-Instruct"
+                "the model's chat template changes the assistant's text when it is continued, so "
+                "only single questions without images can be asked: serve an instruct model, such "
+                "as Qwen3-VL-Instruct"
             )
         prompt = self.opening.replace(self.mark, turns[0]["content"]) + prefix
         return {"prompt": prompt, "add_special_tokens": False}
 
     def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
-        """The answer to a question about the end of the assistant's text comes next."""
+        """Return the body of a request that asks about the end of the assistant's text."""
         return self.continued(conversation, inside(text, question))
 
     def tops(self, count: int) -> Body:
-        """Ask for the most probable tokens."""
+        """Return the fields that ask for the most probable tokens."""
         return {"logprobs": count}
 
 
@@ -95,5 +107,5 @@ Route: TypeAlias = ChatRoute | TextRoute
 
 
 def inside(text: str, question: str) -> str:
-    """A question in the assistant's own turn."""
+    """Append a judge prompt to the assistant's own text."""
     return f"{text.rstrip()}\n\n({question})\nVerdict:"

@@ -1,4 +1,4 @@
-"""What differs between the servers that speak OpenAI's chat completions."""
+"""Differences between servers with an OpenAI-compatible chat completions endpoint."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ Json: TypeAlias = Mapping[str, Any]
 class Server:
     """One kind of server.
 
-    owner: what its list of models says in `owned_by`. continuing: fields that make it go on with
-    the last assistant's message. streaming: fields of a streamed request. plain: fields that keep a
-    model which thinks from thinking. tops: the most probable tokens it may be asked for.
-    render: how it shows what its chat template makes of messages; None where it does not.
-    abort: the path that ends a request by its `rid`; None where a closed connection does.
-    salted: whether a salt keeps requests apart in its prefix cache.
+    Attributes:
+        name: Name of the server software.
+        owner: Its `owned_by` in the list of models.
+        continuing: Fields of a request that continues the last assistant message.
+        streaming: Fields of a streamed request.
+        plain: Fields that keep a reasoning model from thinking.
+        tops: Maximum number of most probable tokens that a request may ask for.
+        render: Endpoint that returns rendered prompts; None if there is none.
+        abort: Path that aborts a request by its `rid`; None if closing the connection aborts it.
+        salted: Whether requests can be separated in the prefix cache by a salt.
     """
 
     name: str
@@ -44,13 +48,13 @@ SGLANG = Server(
 )  # fmt: skip
 LLAMA_CPP = Server("llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template")
 OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST)
-# Whoever else: fields that most know, and whose effect is looked at before anything is built on it.
+# Fields that most servers support; the probe checks their effect.
 OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST)
 
 SERVERS = (VLLM, SGLANG, LLAMA_CPP, OLLAMA)
 
 
 def recognize(model: Json) -> Server:
-    """The kind of server that lists a model so."""
+    """Return the kind of server that lists this model, `OTHER` if unknown."""
     owner = str(model.get("owned_by") or "")
     return next((server for server in SERVERS if server.owner == owner), OTHER)

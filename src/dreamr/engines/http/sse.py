@@ -1,4 +1,4 @@
-"""What comes back: pieces of text, how many tokens they are, and probabilities of words."""
+"""Parse responses: text, token counts and probabilities of words."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ Json = Mapping[str, Any]
 
 @dataclass(slots=True)
 class StreamParser:
-    """Makes chunks of the events of one streamed answer.
+    """Turns the events of one streamed response into chunks.
 
-    Servers that parse reasoning send it in a field of its own, without the tags that the model
-    wrote. These are put back, so that the text can be continued.
+    Servers that parse reasoning send it in a separate field, without the tags that the model wrote.
+    The tags are restored, so that the text can be continued.
 
-    opened: whether the text before has left a think tag open. echo: the text that comes back first
-    where the server repeats what it continues; no part of what is said. text: all so far.
-    tokens: counted so far; exact once usage was told, which may be at the end. prompt: tokens in
-    front, once they were told. finish: how it ended, if it has.
+    Attributes:
+        opened: Whether the text before this response ends inside a think tag.
+        echo: Text that the server repeats before its continuation, and that is removed.
+        text: Text so far.
+        tokens: Number of tokens so far. Exact once the server has reported its usage, which may be
+            at the end.
+        prompt: Number of prompt tokens, None until the server has reported it.
+        finish: Finish reason, None until the response has ended.
     """
 
     opened: bool = False
@@ -39,13 +43,13 @@ class StreamParser:
     finish: Literal["stop", "length"] | None = None
     _thinking: bool = False
     _reported: bool = False
-    _pending: tuple[float, ...] = ()  # log-probabilities of tokens whose text is still to come
+    _pending: tuple[float, ...] = ()  # log-probabilities of tokens whose text has not arrived
 
     def push(self, event: Json) -> Chunk | None:
-        """The chunk that an event makes; None where it makes none.
+        """Return the chunk of an event, None if it has no text and no tokens.
 
         Raises:
-            EngineError: the server ended the answer for a reason of its own.
+            EngineError: If the server ended the response for a reason other than stop or length.
         """
         choice: Json = next(iter(event.get("choices") or ()), {})
         delta: Json = choice.get("delta") or {}
@@ -65,7 +69,7 @@ class StreamParser:
         return Chunk(text, tokens, None, math.fsum(logprobs), min(logprobs))
 
     def _fresh(self, content: str) -> str:
-        """Without what is an echo in it."""
+        """Remove the echo from the content."""
         if not (self.echo and content):
             return content
         if content.startswith(self.echo):
@@ -74,7 +78,10 @@ class StreamParser:
         if self.echo.startswith(content):
             self.echo = self.echo[len(content) :]
             return ""
-        raise EngineError("the server repeats what it continues, but not as it was")
+        raise EngineError(
+            "the server repeats the prefix with changes, so its text cannot be continued: use "
+            "another server"
+        )
 
     def _tagged(self, thought: str, content: str) -> str:
         if thought and not (self._thinking or self.opened):
@@ -89,11 +96,11 @@ class StreamParser:
         if reason is None:
             return
         if reason not in _ENDS:
-            raise EngineError(f"the server ended the answer: {reason}")
+            raise EngineError(f"the server ended the response early: {reason}")
         self.finish = _ENDS[reason]
 
     def _count(self, usage: Json | None, *, wrote: bool) -> int:
-        """New tokens: as the server says, else one a piece of text."""
+        """Return the number of new tokens: as reported, otherwise one per piece of text."""
         reported = (usage or {}).get("completion_tokens")
         self.prompt = (usage or {}).get("prompt_tokens", self.prompt)
         if isinstance(reported, int):
@@ -103,7 +110,7 @@ class StreamParser:
 
 
 def _chosen(logprobs: Json | None) -> tuple[float, ...]:
-    """The log-probabilities of the tokens of a piece."""
+    """Return the log-probabilities of the tokens of a piece."""
     if not logprobs:
         return ()
     if logprobs.get("content"):
@@ -112,7 +119,7 @@ def _chosen(logprobs: Json | None) -> tuple[float, ...]:
 
 
 def top_words(answer: Json) -> dict[str, float]:
-    """The probabilities of the first token's most likely texts; empty where none are told."""
+    """Return the probabilities of the first token's most likely texts; empty if unknown."""
     choice: Json = next(iter(answer.get("choices") or ()), {})
     logprobs: Json = choice.get("logprobs") or {}
     first = next(iter(logprobs.get("content") or ()), None)
@@ -124,16 +131,20 @@ def top_words(answer: Json) -> dict[str, float]:
         listed = logprobs.get("top_logprobs") or ()
         pairs = (listed[0] or {}).items() if listed else ()
     found: dict[str, float] = {}
-    for text, logprob in pairs:  # a text may come from several tokens
+    for text, logprob in pairs:  # several tokens can have the same text
         found[text] = found.get(text, 0.0) + math.exp(min(0.0, logprob))
     return found
 
 
 def masses(words: Mapping[str, float], labels: Iterable[Iterable[str]]) -> list[float]:
-    """The probability that an answer begins with each label, given by its spellings.
+    """Return the probability that an answer begins with each label.
 
-    A token counts for a label whose spelling it begins or is, and for none where it could begin
-    several labels.
+    A token counts for a label if it is one of the label's spellings or a beginning of one. A token
+    that could begin several labels counts for none.
+
+    Args:
+        words: Probabilities of the first token, by its text.
+        labels: Spellings of each label.
     """
     spelled = [tuple(spellings) for spellings in labels]
     found = [0.0] * len(spelled)

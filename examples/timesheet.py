@@ -1,7 +1,7 @@
-"""A task of one's own: hours on a time sheet. Use it with --plugin examples/timesheet.py.
+"""A custom task: hours on a time sheet. Use it with --plugin examples/timesheet.py.
 
-A loader makes items, each with a conversation and a scorer, and `add_task` gives it a name. The
-embedded pair has seen tables of points, but nobody ever asked it about hours.
+A loader creates items, each with a conversation and a scorer, and `add_task` registers it under a
+name. The bundled pair was trained on tables of points, but not on questions about hours.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dreamr.evaluation.tasks import Item, Items, Split, add_task, extract_answer
 
 WORKERS = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Ida", "Leo", "Mia", "Tom")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri")
-MOST = 12  # hours a day
+MOST = 12  # hours per day
 
 
 def load(limit: int, seed: int, split: Split) -> Items:
-    """So many time sheets; those to train on and those to measure with share no seed."""
+    """Return `limit` time sheets; the items of the two splits differ for every seed."""
     return Items(range(seed, seed + limit), partial(timesheet, split))
 
 
 def timesheet(split: Split, index: int) -> Item:
-    """One time sheet: two to four workers, two days, and a question about two of the numbers."""
+    """Create a time sheet of 2 to 4 workers and two days, with a question about two numbers."""
     rng = Random(f"timesheet/{split}/{index}")
     workers = rng.sample(WORKERS, rng.randint(2, 4))
     days = sorted(rng.sample(DAYS, 2), key=DAYS.index)

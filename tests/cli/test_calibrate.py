@@ -10,7 +10,7 @@ from support.pairs import Pair
 
 
 @pytest.mark.slow
-def test_a_profile_of_the_embedded_pair_says_what_it_promises(
+def test_a_profile_of_the_bundled_pair_states_its_bound(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "story.json"
@@ -36,30 +36,30 @@ def test_a_profile_of_the_embedded_pair_says_what_it_promises(
         (["--by", "words"], "words"),
     ],
 )
-def test_what_cannot_be_promised_is_refused(
+def test_invalid_options_are_refused(
     flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["calibrate", "--out", str(tmp_path / "p"), *flags], open_model=Pair()) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_task_that_knows_no_steps_is_refused(
+def test_a_task_that_cannot_check_steps_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin = Path(__file__).parents[2] / "examples" / "timesheet.py"
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "2"]
     assert main([*command, "--out", str(tmp_path / "p")], open_model=Pair()) == 1
-    assert "knows answers" in capsys.readouterr().err
+    assert "checks answers but not steps" in capsys.readouterr().err
 
 
-def test_by_answers_a_task_need_know_no_steps_and_no_answers(
+def test_a_calibration_by_answers_needs_no_labels_and_no_checker_of_steps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin = Path(__file__).parents[2] / "examples" / "timesheet.py"
     out = tmp_path / "timesheet.json"
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "20"]
     command += ["--by", "answers", "--reference", "target", "--final-answer", "draft"]
-    # Models that always say the same: nothing is ever other than the target's own.
+    # Both models always write the same, so each answer is that of the target alone.
     assert main([*command, "--risk", "0.2", "--out", str(out)], open_model=Pair()) == 0
     assert "180 of 180 runs, the last: threshold 0.3" in capsys.readouterr().err
     values = json.loads(out.read_text())
@@ -67,7 +67,7 @@ def test_by_answers_a_task_need_know_no_steps_and_no_answers(
     assert values["gate"] == {"kind": "ratio", "threshold": 0.3, "min_mass": 0.01}
     assert values["options"] == {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
     assert values["data"]["window"] == 8
-    none = tmp_path / "none.json"  # of too small a bound for so few problems
+    none = tmp_path / "none.json"  # the bound is too small for 20 problems
     assert main([*command, "--risk", "0.01", "--out", str(none)], open_model=Pair()) == 1
     refused = capsys.readouterr().err
     assert "0 errors in 20 problems" in refused

@@ -21,7 +21,7 @@ def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, 
     return found
 
 
-def test_methods_stand_beside_their_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_are_shown_with_their_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(
         capsys, *QUICK, "--step-length-cv", "0", "--acceptance", "0.8", "--draft-cost", "0.2"
     )
@@ -39,7 +39,7 @@ def test_the_table_says_that_it_is_a_prediction(capsys: pytest.CaptureFixture[st
     assert max(map(len, shown.splitlines())) <= 120
 
 
-def test_what_the_draft_is_sure_of_needs_no_target(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_verification_saves_judge_calls(capsys: pytest.CaptureFixture[str]) -> None:
     plain = [
         *QUICK,
         "--method",
@@ -66,7 +66,7 @@ def test_a_named_pair_is_placed_on_named_devices(capsys: pytest.CaptureFixture[s
     places = [(row["gpu"], row["devices"]) for row in found]
     assert ("H100", "both on 1") in places
     assert ("H100", "1 + 1") in places
-    assert ("L40S", "1 + 1") not in places  # the target alone takes two of these
+    assert ("L40S", "1 + 1") not in places  # the target needs two of these
     assert all(row["equal devices"] <= row["speed-up"] * (1 + 1e-9) for row in found)
 
 
@@ -96,7 +96,7 @@ def test_a_bench_is_replayed_method_by_method(
 ) -> None:
     write_bench(tmp_path)
     (found,) = rows(capsys, "simulate", "--replay", str(tmp_path))
-    assert found["method"] == "fpsr-4-idle"  # methods of tokens have no virtual counterpart
+    assert found["method"] == "fpsr-4-idle"  # methods within steps cannot be replayed
     assert found["problems"] == 3
     assert found["measured"] == pytest.approx(2 / 1.4)
     assert found["predicted"] == pytest.approx(found["measured"], rel=0.1)
@@ -125,7 +125,7 @@ def test_a_sweep_leaves_images_and_tables(
         cells = [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
     assert len(cells) == 9
     slow = [cell for cell in cells if cell[2] < 1]
-    assert (0.2, 1.0) in [cell[:2] for cell in slow]  # dear drafts that are seldom right
+    assert (0.2, 1.0) in [cell[:2] for cell in slow]  # an expensive draft that is rarely accepted
     assert (0.9, 0.1) not in [cell[:2] for cell in slow]
 
 
@@ -147,7 +147,7 @@ def test_a_sweep_of_a_pair_is_one_map(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--models", "2B"], "2B/32B for example"),
         (["--models", "2B/33B"], "unknown model '33B'"),
         (["--models", "2B/32B:5"], "4, 8 or 16 bits"),
-        (["--models", "2B/32B", "--gpu", "H1000"], "unknown gpu 'H1000'"),
+        (["--models", "2B/32B", "--gpu", "H1000"], "unknown GPU 'H1000'"),
         (["--gpu", "H100"], "--gpu needs --models"),
         (["--sweep"], "--out"),
         (["--out", "maps"], "--sweep"),
@@ -165,7 +165,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     assert says in shown
 
 
-def test_a_file_of_something_else_is_named_with_its_line(
+def test_an_invalid_sample_is_named_with_its_file_and_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "samples.jsonl").write_text('{"task": "vqa"}\n')

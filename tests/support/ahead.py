@@ -1,7 +1,7 @@
-"""FPSR with nothing held back, as the known figures assume it: a schedule for tests.
+"""A schedule for tests: FPSR without limits on judge calls and fallbacks.
 
-Each drafted step is judged by a call of its own as soon as it is there, and the target writes its
-own step behind every drafted one.
+Each drafted step gets its own judge call as soon as it is complete, and the target writes its own
+step after every drafted prefix. The known figures assume this schedule.
 """
 
 from __future__ import annotations

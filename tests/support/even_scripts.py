@@ -10,7 +10,7 @@ TOKENS = 10
 
 
 def even_script(steps: int, acceptance: float, seed: int = 0) -> Script:
-    """Steps of ten tokens without an end; the share that is accepted is exactly as stated."""
+    """Return a script of ten-token steps without an end and with an exact share of acceptance."""
     accepted = round(acceptance * steps)
     verdicts = [True] * accepted + [False] * (steps - accepted)
     random.Random(seed).shuffle(verdicts)

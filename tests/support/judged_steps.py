@@ -1,4 +1,4 @@
-"""Steps of which the truth is known, with evidence as a target might give it."""
+"""Judged steps with known truth and plausible evidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dreamr.steps import Ending, Step
 
 
 def steps(count: int, wrong: float = 0.05, seed: int = 0) -> list[JudgedStep]:
-    """Right ones mostly have a high ratio and are sure; wrong ones seldom."""
+    """Return steps; right ones mostly have high ratios and margins, wrong ones rarely do."""
     draws = np.random.default_rng(seed)
     found = []
     for number in range(count):

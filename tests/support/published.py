@@ -1,4 +1,4 @@
-"""Small parquet files with the schemas of the published ones."""
+"""Small parquet files with the schemas of the published benchmarks."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ MMMU = pa.schema(
 
 
 def stored_image(color: str = "red", side: int = 4, form: str = "PNG") -> dict[str, Any]:
-    """A picture as the hub stores it."""
+    """Return an image in the form of the hub."""
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (side, side), color).save(buffer, form)
     return {"bytes": buffer.getvalue(), "path": f"{color}.{form.lower()}"}
 
 
 def color_of(image: Any) -> tuple[int, ...]:
-    """Of its first pixel."""
+    """Return the color of the first pixel."""
     return tuple(image.pixels[:3])
 
 
 def write(path: Path, schema: Any, rows: list[dict[str, Any]], group: int = 2) -> Path:
-    """A parquet file; columns that a row leaves out are null."""
+    """Write a parquet file; missing columns of a row are null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema), path, row_group_size=group)
     return path

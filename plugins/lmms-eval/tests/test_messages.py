@@ -1,4 +1,4 @@
-"""lmms-eval's messages and arguments, read without lmms-eval."""
+"""Conversion of lmms-eval's messages and arguments, without lmms-eval."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_system_prompt_comes_first_unless_the_task_has_one() -> None:
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])
-def test_what_no_model_takes_yet_is_refused(kind: str) -> None:
+def test_audio_and_video_are_refused(kind: str) -> None:
     with pytest.raises(Unsupported, match=f"not {kind}: choose another task"):
         conversation_of([user({"type": kind, "url": "a.mp4"}, text("What?"))])
 
@@ -71,18 +71,20 @@ def test_model_arguments_are_run_options() -> None:
 
 
 def test_an_unknown_model_argument_lists_the_known_ones() -> None:
-    with pytest.raises(BadOption, match=r"'pretrained' is unknown; known: answer_marker, conc"):
+    with pytest.raises(
+        BadOption, match=r"unknown model argument 'pretrained'; known: answer_marker, conc"
+    ):
         options_of({"pretrained": "Qwen/Qwen3-VL-8B-Instruct"})
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("threshold", 2), ("method", "magic"), ("window", "wide"), ("window", 1.5)]
 )
-def test_a_model_argument_without_sense_is_one_clear_line(name: str, value: object) -> None:
+def test_an_invalid_model_argument_is_one_line(name: str, value: object) -> None:
     with pytest.raises(BadOption) as caught:
         options_of({name: value})
     assert "\n" not in str(caught.value)
-    with pytest.raises(BadOption, match="choose one of answer, text"):
+    with pytest.raises(BadOption, match="must be one of answer, text, not 'all'"):
         one_of("returns", "all", ("answer", "text"))
 
 

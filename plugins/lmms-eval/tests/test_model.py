@@ -1,4 +1,4 @@
-"""The model within the real lmms-eval."""
+"""The model in the real lmms-eval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may look for anything outside
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the tests use no network
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed: use plugins/lmms-eval/test")
 
 import lmms_eval.models as models
@@ -32,7 +32,7 @@ STEPS = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
 
 @dataclass
 class Scripted:
-    """Opens scripted models; remembers the conversations that the target was shown."""
+    """Opens scripted models and records the conversations that they get."""
 
     script: Any = STEPS
     seen: list[Any] = field(default_factory=list)
@@ -62,7 +62,7 @@ def model_of(scripted: Scripted, **arguments: Any) -> DreamrChat:
 
 
 def requests_of(model: DreamrChat, *questions: str, **arguments: Any) -> list[Instance]:
-    """As lmms-eval makes them for a chat model."""
+    """Create requests as lmms-eval does for a chat model."""
     documents = [
         {"question": question, "image": PIL.Image.new("RGB", (2, 2))} for question in questions
     ]
@@ -100,7 +100,8 @@ def test_lmms_eval_finds_the_model_by_its_entry_point() -> None:
 
 def test_the_command_lines_arguments_reach_the_run() -> None:
     made = models.get_model("dreamr").create_from_arg_string(
-        "target=some/folder,alpha=0.8,window=4,concurrency=2", {"batch_size": 1, "device": "cuda:0"}
+        "target=some/folder,threshold=0.8,window=4,concurrency=2",
+        {"batch_size": 1, "device": "cuda:0"},
     )
     options = made._reasoner.options
     assert (options.target, options.threshold, options.window) == ("some/folder", 0.8, 4)
@@ -151,7 +152,7 @@ def test_models_are_opened_once_and_again_after_cleaning(
     assert scripted.opened == 2
 
 
-def test_a_failed_run_ends_the_evaluation_unless_told_otherwise(scripted: Scripted) -> None:
+def test_a_failed_run_ends_the_evaluation_unless_on_error_is_empty(scripted: Scripted) -> None:
     def fail(context: Context) -> str:
         raise EngineLost("the worker is gone")
 
@@ -201,14 +202,14 @@ def score(document, results):
 """
 
 
-def test_a_whole_evaluation_runs_with_the_embedded_pair(
+def test_a_whole_evaluation_runs_with_the_bundled_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     rows = []
     for item in load("docmath", limit=4):
         image, question = item.conversation.turns[-1].parts
-        path = tmp_path / "picture.png"
+        path = tmp_path / "image.png"
         PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels).save(path)
         answer = item.right.args[0].answer
         rows.append({"image": path.read_bytes(), "question": question.text, "answer": answer})

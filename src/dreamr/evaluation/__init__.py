@@ -1,1 +1,1 @@
-"""What measures a method: tasks, benchmarks, reports, calibration, the simulator."""
+"""Evaluation of methods: tasks, benchmarks, reports, calibration and the simulator."""

@@ -31,7 +31,7 @@ def test_at_the_bound_the_errors_are_just_possible(
         assert binomial_tail(errors, cases, bound) == pytest.approx(1 - confidence, abs=1e-6)
 
 
-def test_the_walk_ends_at_the_first_that_fails() -> None:
+def test_testing_stops_at_the_first_candidate_that_fails() -> None:
     last, tested = last_permitted([0, 1, 9, 0], 2000, 0.003, 0.95)
     assert last == 1
     assert [one.errors for one in tested] == [0, 1, 9, 0]
@@ -44,16 +44,16 @@ def test_too_few_cases_permit_nothing() -> None:
 
 @pytest.mark.parametrize(("risk", "confidence"), [(0, 0.9), (1, 0.9), (0.1, 0), (0.1, 1)])
 def test_bounds_are_shares(risk: float, confidence: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="must be above 0 and below 1"):
         last_permitted([0], 10, risk, confidence)
 
 
-def test_over_a_thousand_calibrations_the_promise_is_broken_no_more_often_than_stated() -> None:
-    """Steps whose true risk at each threshold is known; a broken promise is a larger true risk."""
+def test_the_bound_fails_no_more_often_than_the_confidence_allows() -> None:
+    """Calibrate a thousand times on steps whose true risk at each threshold is known."""
     draws = np.random.default_rng(7)
     thresholds = np.linspace(0.99, 0.0, 40)
     cases, risk, confidence = 3000, 0.01, 0.9
-    # A wrong step's ratio is uniform, and one step of 30 is wrong: the truth in closed form.
+    # One of 30 steps is wrong, with a uniform ratio. This gives the true risk in closed form.
     truth = (1 - thresholds) / 30
     broken = 0
     for _ in range(1000):
@@ -62,11 +62,13 @@ def test_over_a_thousand_calibrations_the_promise_is_broken_no_more_often_than_s
         last, _ = last_permitted(errors, cases, risk, confidence)
         broken += last is not None and truth[last] > risk
     assert broken <= 1000 * (1 - confidence) + 3 * math.sqrt(1000 * confidence * (1 - confidence))
-    assert broken > 0  # it is not simply too careful
+    assert broken > 0  # the bound is not too conservative
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.floats(0.005, 0.3))
-def test_the_walk_need_not_know_what_lies_behind_its_end(errors: list[int], risk: float) -> None:
+def test_candidates_after_the_first_that_fails_do_not_matter(
+    errors: list[int], risk: float
+) -> None:
     whole, _ = last_permitted(errors, 400, risk, 0.9)
     for known in range(1, len(errors) + 1):
         last, _ = last_permitted(errors[:known], 400, risk, 0.9)

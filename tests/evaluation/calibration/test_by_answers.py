@@ -38,9 +38,11 @@ def number(context: Context) -> int:
 
 
 def models(step: Callable[[int], str], ratio: Callable[[int], float]) -> tuple[Model, Model]:
-    """A target that says 4 unless a drafted step says otherwise, and a draft with such a step.
+    """Return a target that answers 4 unless a drafted step says otherwise, and a draft.
 
-    step: the draft's, by the problem's number; ratio: what the target thinks of it.
+    Args:
+        step: Returns the draft's step by the number of the problem.
+        ratio: Returns the ratio of that step.
     """
 
     def target(context: Context) -> str:
@@ -78,8 +80,8 @@ def wrong_at(numbers: range) -> Callable[[int], str]:
     return lambda number: "It is 5.\n\n" if number in numbers else "It is 4.\n\n"
 
 
-def test_the_walk_ends_behind_the_first_gate_that_spoils_too_many_answers() -> None:
-    # The gate at 0.2 lets wrong steps pass, of which 30 problems have one.
+def test_testing_stops_at_the_first_gate_with_too_many_wrong_answers() -> None:
+    # The gate at 0.2 accepts wrong steps, and 30 problems have one.
     wrong = wrong_at(range(30))
     runs: list[int] = []
     calibrated = found(
@@ -91,21 +93,21 @@ def test_the_walk_ends_behind_the_first_gate_that_spoils_too_many_answers() -> N
     assert calibrated.chosen is calibrated.candidates[1]
     assert calibrated.chosen.accepted == pytest.approx(0.7)
     assert runs == list(range(1, 401))  # the target alone, and three gates
-    # Were the strictest to fail, the others would not be tried.
+    # If the strictest fails, the others are not tested.
     early = found(*models(wrong, lambda number: 0.99), [item(number) for number in range(100)])
     assert len(early.candidates) == 1
     assert early.chosen is None
 
 
-def test_a_wrong_answer_of_the_targets_own_is_none_of_the_gates() -> None:
-    # By the labels 30 answers are wrong, and the target alone gives them too.
+def test_a_wrong_answer_that_the_target_alone_gives_is_not_an_error() -> None:
+    # 30 answers are wrong by the labels, and the target alone gives them too.
     items = [item(number, label="9" if number < 30 else "4") for number in range(100)]
     calibrated = found(*models(wrong_at(range(0)), lambda number: 0.99), items)
     assert [one.tested.errors for one in calibrated.candidates] == [0, 0, 0]
 
 
 def test_without_labels_the_targets_own_answer_is_the_reference() -> None:
-    # The draft is right where the target alone is not: an error only where nobody knows better.
+    # The draft is right where the target alone is wrong, which is an error only without labels.
     items = [item(number, label="5" if number < 30 else "4") for number in range(100)]
     pair = partial(models, wrong_at(range(30)), lambda number: 0.99)
     assert found(*pair(), items).chosen is not None
@@ -121,7 +123,7 @@ def test_items_of_one_problem_are_counted_once() -> None:
     assert calibrated.candidates[0].tested.errors == 8
 
 
-def test_a_lost_engine_ends_it() -> None:
+def test_a_lost_engine_ends_the_calibration() -> None:
     _, draft = models(wrong_at(range(0)), lambda number: 0.99)
 
     def lost(context: Context) -> str:

@@ -1,4 +1,4 @@
-"""A calibration from its options to a profile, as Python users call it."""
+"""Calibration from options to a profile, called from Python."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def calibrated(options: CalibrateOptions, pair: Pair, seen: list[Progress]) -> C
     return anyio.run(call)
 
 
-def test_one_call_leads_from_options_to_a_profile() -> None:
+def test_one_call_turns_options_into_a_profile() -> None:
     seen: list[Progress] = []
     found = calibrated(OPTIONS, Pair(), seen)
-    # Models that always say the same: nothing is ever other than the target's own.
+    # Both models always write the same, so each answer is that of the target alone.
     profile = found.require_profile()
     assert profile.gate == RatioGate(0.3)
     assert (profile.bounds, profile.reference, profile.risk) == ("answers", "target", 0.2)
@@ -50,7 +50,7 @@ def test_one_call_leads_from_options_to_a_profile() -> None:
     assert (seen[0].last, seen[-1].last) == ("the target alone", "threshold 0.3")
 
 
-def test_without_a_gate_that_keeps_the_bound_there_is_no_profile_and_a_reason() -> None:
+def test_if_no_gate_keeps_the_bound_the_error_says_how_far_the_strictest_is() -> None:
     found = calibrated(replace(OPTIONS, risk=0.01), Pair(), [])
     assert found.profile is None
     assert found.tested.candidates[0].gate == RatioGate(0.99)
@@ -65,7 +65,9 @@ def test_both_models_are_closed_whatever_ends_the_calibration(
     options: CalibrateOptions, error: int | None
 ) -> None:
     pair = Pair()
-    with pytest.raises(Unsupported, match="knows answers") if error else nullcontext():
+    with (
+        pytest.raises(Unsupported, match="checks answers but not steps") if error else nullcontext()
+    ):
         calibrated(options, pair, [])
     assert not any(pair.opened[role].alive for role in ("target", "draft"))
 
@@ -80,8 +82,6 @@ def test_both_models_are_closed_whatever_ends_the_calibration(
         ({"problems": 0}, "--problems must be at least 1, not 0"),
     ],
 )
-def test_what_cannot_be_promised_is_refused_by_the_options(
-    values: dict[str, object], says: str
-) -> None:
+def test_invalid_options_are_refused(values: dict[str, object], says: str) -> None:
     with pytest.raises(BadOption, match=says):
         CalibrateOptions(**values)  # type: ignore[arg-type]

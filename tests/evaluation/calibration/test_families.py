@@ -21,7 +21,7 @@ def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
     place = found.candidates.index(found.chosen)
     if place + 1 < len(found.candidates):
         assert found.candidates[place + 1].tested.upper > 0.01
-    # On steps that it has not seen the bound holds too.
+    # The bound also holds on new steps.
     fresh = steps(20_000, seed=5)
     errors = sum(not step.right for step in fresh if step.accepted_by(found.chosen.gate))
     assert errors / len(fresh) <= 0.01
@@ -35,11 +35,11 @@ def test_a_more_permissive_threshold_accepts_no_less() -> None:
         assert shares[0] < shares[-1]
 
 
-def test_where_no_gate_keeps_the_bound_none_is_chosen() -> None:
+def test_if_no_gate_keeps_the_bound_none_is_chosen() -> None:
     assert calibrate_steps(RatioGate, steps(50), 0.001, 0.95).chosen is None
 
 
-def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
+def test_a_cascade_decides_as_in_a_run() -> None:
     gate = CascadeGate(0.99, target_confidence=0.5)
     for step in steps(500):
         min_margin = step.evidence.min_margin or 0.0
@@ -47,17 +47,15 @@ def test_a_cascade_is_tested_on_what_it_would_see_in_a_run() -> None:
         assert step.accepted_by(gate) is expected
 
 
-def test_what_the_draft_is_trusted_with_is_accepted_whatever_the_target_says() -> None:
+def test_a_confident_draft_is_accepted_whatever_the_target_says() -> None:
     gate = family("draft-confidence", [], target_confidence=1.0)(0.9)
     assert gate == CascadeGate(target_confidence=1.0, draft_confidence=0.9)
     for step in steps(500):
-        target_confidence = math.exp(step.situation.step.min_logprob or 0.0) >= 0.9
-        assert step.accepted_by(gate) is (
-            target_confidence or step.evidence.ratio >= gate.threshold
-        )
+        confident = math.exp(step.situation.step.min_logprob or 0.0) >= 0.9
+        assert step.accepted_by(gate) is (confident or step.evidence.ratio >= gate.threshold)
 
 
-def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> None:
+def test_a_learned_gate_separates_right_and_wrong_better_than_the_ratio() -> None:
     data = steps(8000, seed=3)
     learned = calibrate_steps(
         family("learned", steps(4000, seed=4), target_confidence=0.5), data, 0.003, 0.95
@@ -66,13 +64,13 @@ def test_a_learned_gate_tells_right_from_wrong_better_than_the_ratio_alone() -> 
     assert learned.chosen is not None
     assert fixed.chosen is not None
     assert isinstance(learned.chosen.gate, LearnedGate)
-    # As many of the right steps, and fewer of the wrong ones.
+    # It accepts as many right steps and fewer wrong ones.
     assert learned.chosen.accepted > fixed.chosen.accepted - 0.002
     assert learned.chosen.tested.errors < fixed.chosen.tested.errors
 
 
-def test_nothing_is_learnt_from_right_steps_alone() -> None:
-    with pytest.raises(Unsupported, match="wrong ones"):
+def test_a_learned_gate_needs_right_and_wrong_steps() -> None:
+    with pytest.raises(Unsupported, match="needs right and wrong steps"):
         family("learned", steps(50, wrong=0.0), target_confidence=0.5)
     with pytest.raises(Unsupported, match="known: ratio"):
         family("magic", [], target_confidence=0.5)

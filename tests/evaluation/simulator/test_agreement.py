@@ -1,4 +1,4 @@
-"""The schedules in virtual time, against their closed forms."""
+"""Schedules in virtual time compared with their closed forms."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ def speedup(method: str, a: float, c: float, v: float, window: int = 4) -> float
 
 
 @pytest.mark.parametrize(("a", "c", "v"), GRID)
-def test_one_step_at_a_time(a: float, c: float, v: float) -> None:
+def test_sequential_matches_its_closed_form(a: float, c: float, v: float) -> None:
     assert speedup("sequential", a, c, v) == pytest.approx(_closed.sequential(a, c, v), rel=CLOSE)
 
 
 @pytest.mark.parametrize(("a", "c", "v"), GRID)
-def test_all_at_once(a: float, c: float, v: float) -> None:
+def test_fpsr_matches_its_closed_form(a: float, c: float, v: float) -> None:
     expected = _closed.fpsr_frontier(a, c, v, 4)
     assert speedup("fpsr", a, c, v) == pytest.approx(expected, rel=CLOSE)
 
 
 @pytest.mark.parametrize("a", [0.526, 0.7, 0.9])
-def test_a_cheap_verdict_is_almost_hidden(a: float) -> None:
+def test_cheap_judge_calls_take_almost_no_extra_time(a: float) -> None:
     assert speedup("fpsr", a, 0.125, 0.01) == pytest.approx(_closed.fpsr(a, 0.125), rel=CLOSE)
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 8])
-def test_every_window(window: int) -> None:
+def test_every_window_matches_the_closed_form(window: int) -> None:
     expected = _closed.fpsr_frontier(0.8, 0.125, 0.3, window)
     assert speedup("fpsr", 0.8, 0.125, 0.3, window) == pytest.approx(expected, rel=CLOSE)
 
 
 @pytest.mark.parametrize(("a", "c", "v"), [point for point in GRID if point[2] < point[1]])
-def test_the_targets_own_step_at_every_drafted_prefix(a: float, c: float, v: float) -> None:
+def test_lookahead_matches_its_closed_form(a: float, c: float, v: float) -> None:
     expected = _closed.lookahead_async(a, c, v, 4)
     assert speedup("lookahead", a, c, v) == pytest.approx(expected, rel=CLOSE)
 

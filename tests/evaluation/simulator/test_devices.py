@@ -1,4 +1,4 @@
-"""What shares a processor, and how long it takes then."""
+"""Jobs that share a device, and how long they take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dreamr.steps import Role
 
 
 class Bench:
-    """A device, and when each job was done on it."""
+    """A device that records when each job was complete."""
 
     def __init__(self, devices: Devices) -> None:
         self.clock = Clock()
@@ -37,14 +37,14 @@ class Bench:
         return self.done
 
 
-def test_side_by_side_nothing_slows_down() -> None:
+def test_without_slowdown_concurrent_jobs_take_no_longer() -> None:
     bench = Bench(Devices())
     bench.submit(0, bench.job("stream", 1.0, 0.1))
     bench.submit(0.2, bench.job("pass", 0.3))
     assert bench.run() == pytest.approx({"stream": 1.0, "pass": 0.5})
 
 
-def test_a_batch_slows_its_jobs_down_by_as_much_as_stated() -> None:
+def test_concurrent_jobs_take_longer_by_the_stated_slowdown() -> None:
     bench = Bench(Devices(slowdown=0.5))
     bench.submit(0, bench.job("one", 1.0, 0.1))
     bench.submit(0, bench.job("other", 2.0, 0.1))
@@ -58,14 +58,14 @@ def test_two_models_share_one_device_by_halves() -> None:
     assert bench.run() == pytest.approx({"draft": 2.0, "target": 3.0})
 
 
-def test_by_turns_a_pass_waits_for_the_token_under_way_and_no_longer() -> None:
+def test_a_serialized_pass_waits_for_the_current_token_only() -> None:
     bench = Bench(Devices(serialize=True, slowdown=1))
     bench.submit(0, bench.job("stream", 1.0, 0.1))
     bench.submit(0.23, bench.job("pass", 0.5))
     assert bench.run() == pytest.approx({"pass": 0.8, "stream": 1.5})
 
 
-def test_by_turns_passes_keep_their_order() -> None:
+def test_serialized_passes_keep_their_order() -> None:
     bench = Bench(Devices(serialize=True))
     bench.submit(0, bench.job("one", 0.5))
     bench.submit(0.1, bench.job("two", 0.1))
@@ -73,25 +73,25 @@ def test_by_turns_passes_keep_their_order() -> None:
     assert bench.run() == pytest.approx({"one": 0.5, "two": 0.6, "three": 0.7})
 
 
-def test_a_pass_that_is_given_up_still_takes_its_time() -> None:
+def test_a_canceled_pass_occupies_the_device_to_its_end() -> None:
     bench = Bench(Devices(serialize=True))
-    given_up = bench.job("given up", 0.5)
-    bench.submit(0, given_up)
+    canceled = bench.job("canceled", 0.5)
+    bench.submit(0, canceled)
     bench.submit(0.1, bench.job("next", 0.1))
-    bench.at(0.2, lambda: bench.device.withdraw(given_up))
+    bench.at(0.2, lambda: bench.device.withdraw(canceled))
     assert bench.run() == pytest.approx({"next": 0.6})
 
 
-def test_a_stream_that_is_given_up_makes_room_at_once() -> None:
+def test_a_canceled_stream_frees_the_device_at_once() -> None:
     bench = Bench(Devices(slowdown=1))
-    given_up = bench.job("given up", 9.0, 0.1)
-    bench.submit(0, given_up)
+    canceled = bench.job("canceled", 9.0, 0.1)
+    bench.submit(0, canceled)
     bench.submit(0, bench.job("other", 1.0, 0.1))
-    bench.at(1.0, lambda: bench.device.withdraw(given_up))
+    bench.at(1.0, lambda: bench.device.withdraw(canceled))
     assert bench.run() == pytest.approx({"other": 1.5})
 
 
-def test_a_spread_out_target_is_as_fast_as_its_efficiency_allows() -> None:
+def test_a_target_on_several_devices_is_as_fast_as_its_efficiency_allows() -> None:
     assert Devices(target=1, efficiency=0.5).speed == 1
     assert Devices(target=4, efficiency=0.8).speed == pytest.approx(3.2)
     assert Devices(target=4, replicas=2).count == 10

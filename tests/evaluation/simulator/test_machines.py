@@ -1,4 +1,4 @@
-"""Named machines: derived rates against measured ones, and what fits where."""
+"""Named devices: derived rates compared with measured ones, and placements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dreamr.evaluation.simulator.predictions import predict
 
 
 @pytest.mark.parametrize("check", rates().checks, ids=lambda check: check["model"])
-def test_derived_rates_come_near_to_measured_ones(check: Mapping[str, Any]) -> None:
+def test_derived_rates_are_close_to_measured_ones(check: Mapping[str, Any]) -> None:
     table = rates()
     gpu = table.gpu(check["gpu"])
     token = table.token(table.model(check["model"]), gpu)
@@ -24,7 +24,7 @@ def test_derived_rates_come_near_to_measured_ones(check: Mapping[str, Any]) -> N
         assert 1 / token == pytest.approx(check["tokens_a_second"], rel=0.12)
 
 
-def test_every_row_says_where_it_comes_from() -> None:
+def test_every_row_names_its_source() -> None:
     table = rates()
     for row in (*table.gpus.values(), *table.models.values(), table.assumptions):
         assert row.source
@@ -37,7 +37,7 @@ def test_a_target_that_is_too_large_for_one_device_gets_more() -> None:
     assert table.least(large, table.gpu("H100")) == 4
     assert table.least(table.model("235B-A22B:4"), table.gpu("H100")) == 2
     assert table.least(table.model("32B"), table.gpu("L40S")) == 2
-    assert [p.words for p in named_pair("2B/235B-A22B", "H100").placements()] == ["4 + 1", "8 + 1"]
+    assert [p.label for p in named_pair("2B/235B-A22B", "H100").placements()] == ["4 + 1", "8 + 1"]
 
 
 def test_smaller_weights_are_read_faster_and_more_devices_help() -> None:
@@ -49,14 +49,14 @@ def test_smaller_weights_are_read_faster_and_more_devices_help() -> None:
     assert tokens[0] / tokens[3] < 8 * table.assumptions.parallel_efficiency
 
 
-def test_the_drafts_device_is_no_present() -> None:
+def test_the_speedup_on_equal_devices_counts_the_drafts_device() -> None:
     pair = named_pair("2B/32B", "H100")
     placed = predict(pair, Scenario(pair.costs(1), steps=20, requests=3, acceptance=0.7))
-    by_words = {one.placement.words: one for one in placed}
-    each = by_words["1 + 1"]
-    assert each.honest_speedup < each.speedup  # the target could have had both
-    both = by_words["both on 1"]
-    assert both.honest_speedup == both.speedup
+    by_label = {one.placement.label: one for one in placed}
+    each = by_label["1 + 1"]
+    assert each.equal_devices_speedup < each.speedup  # the target alone could use both devices
+    both = by_label["both on 1"]
+    assert both.equal_devices_speedup == both.speedup
     assert both.speedup < each.speedup
 
 

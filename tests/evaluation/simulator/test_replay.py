@@ -1,4 +1,4 @@
-"""Recorded runs in virtual time: what was recorded comes out again."""
+"""Replay of recorded runs in virtual time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dreamr.evaluation.simulator import (
 )
 from dreamr.evaluation.simulator.fitting import (
     Fit,
-    Manner,
+    MethodTraits,
     fit,
     opening,
     read_before,
@@ -45,7 +45,7 @@ PAIR = Costs(
 
 
 def disturbed(costs: Costs, luck: random.Random) -> Costs:
-    """A run in which everything is a little faster or slower."""
+    """Return costs that differ at random by up to 15%."""
     names = ("draft", "target", "judge", "judge_step", "judge_token", "prompt_target")
     return replace(costs, **{n: getattr(costs, n) * luck.uniform(0.85, 1.15) for n in names})
 
@@ -86,11 +86,18 @@ def bench(
     skipped_verification: float = 0.0,
     again: float = 0.0,
 ) -> tuple[list[Sample], list[Sample]]:
-    """Runs of the target and of a method.
+    """Return runs of the target alone and of a method.
 
-    same: which share of the accepted steps the target writes alike. completes: how many rejected
-    ones the draft ends like the target, if it is shown the beginning of the target's own. trusted:
-    which share of the accepted ones needs no target. again: how often a further try is accepted.
+    Args:
+        method: Name of the method.
+        options: Options of its schedule.
+        costs: Costs of both models.
+        problems: Number of runs of each.
+        acceptance: Share of drafted steps that are accepted.
+        same: Share of accepted steps that the target writes too.
+        completes: Share of rejected steps for which the draft completes the target's own step.
+        skipped_verification: Share of accepted steps that are accepted without the target.
+        again: Share of resamples that are accepted.
     """
     luck = random.Random(7)
     target, samples = [], []
@@ -143,7 +150,7 @@ def test_a_replay_predicts_what_was_recorded(
 
 
 @pytest.mark.parametrize("same", [0.0, 0.5, 1.0])
-def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: float) -> None:
+def test_equal_steps_need_no_judge_call_in_a_replay(same: float) -> None:
     options = ScheduleConfig(window=4)
     prediction = replay(*bench("lookahead", options, same=same), "lookahead", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
@@ -151,7 +158,7 @@ def test_steps_that_both_write_alike_need_no_verdict_in_a_replay_either(same: fl
 
 @pytest.mark.parametrize("fallback", ["eager", "on-reject"])
 @pytest.mark.parametrize("skipped_verification", [0.5, 1.0])
-def test_steps_that_need_no_target_need_none_in_a_replay_either(
+def test_steps_accepted_without_the_target_need_none_in_a_replay(
     fallback: Fallback, skipped_verification: float
 ) -> None:
     options = ScheduleConfig(window=4, fallback=fallback, final_answer="draft")
@@ -165,9 +172,11 @@ def test_steps_that_need_no_target_need_none_in_a_replay_either(
 
 
 @pytest.mark.parametrize("again", [0.2, 0.8])
-def test_other_tries_come_out_again_as_they_were_recorded(again: float) -> None:
+def test_resamples_are_replayed_as_recorded(again: float) -> None:
     options = ScheduleConfig(window=4, resamples=2)
-    slow = replace(PAIR, judge=0.001, judge_step=0.001)  # else the target is always first
+    slow = replace(
+        PAIR, judge=0.001, judge_step=0.001
+    )  # otherwise the target always completes first
     prediction = replay(*bench("fpsr", options, slow, acceptance=0.6, again=again), "fpsr", options)
     assert prediction.speedup == pytest.approx(prediction.measured_speedup, rel=0.1)
 
@@ -182,7 +191,7 @@ ALONE = a_run(
     Span("target", 0.6, 0.7, "kept", 2, 1, 10),
     method="target",
 )
-TRUSTED_THEN_ASKED = (
+SKIPPED_THEN_JUDGED = (
     Span("draft", 0.0, 0.1, "accepted", 0, 1, 10),
     Span("draft", 0.1, 0.2, "accepted", 1, 1, 12),
     Span("draft", 0.2, 0.3, "accepted", 2, 1, 14, ratio=0.9),
@@ -190,32 +199,34 @@ TRUSTED_THEN_ASKED = (
 CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
 
 
-def test_a_fallback_of_which_nothing_is_heard_has_been_reading_since_the_run_began() -> None:
-    run = a_run(*TRUSTED_THEN_ASKED, CALL)
+def test_an_eager_fallback_without_spans_reads_from_the_start_of_the_run() -> None:
+    run = a_run(*SKIPPED_THEN_JUDGED, CALL)
     fallbacks: list[Fallback] = ["eager", "on-reject"]
     found = [
-        opening(run, 0.01, Manner.of("fpsr", ScheduleConfig(fallback=fallback)))
+        opening(run, 0.01, MethodTraits.of("fpsr", ScheduleConfig(fallback=fallback)))
         for fallback in fallbacks
     ]
     assert [each and each.seconds for each in found] == [pytest.approx(0.8), pytest.approx(0.5)]
 
 
-def test_where_nothing_is_heard_of_the_target_it_reads_as_long_as_alone() -> None:
+def test_without_spans_of_the_target_its_prefill_takes_as_long_as_alone() -> None:
     costs = Costs(draft=0.01, target=0.01)
     fitted = Fit(costs, 0.0, (10,), (10,), 1.0)
-    run = _Recorded(a_run(*TRUSTED_THEN_ASKED), ALONE, fitted, Manner(eager=True))
+    run = _Recorded(a_run(*SKIPPED_THEN_JUDGED), ALONE, fitted, MethodTraits(eager=True))
     assert run.prompts.target == pytest.approx(0.4)
 
 
-def test_what_was_trusted_is_unread_until_the_target_is_asked_about_what_follows() -> None:
+def test_steps_accepted_without_the_target_are_unread_until_the_next_judge_call() -> None:
     later = Span("judge", 0.9, 1.0, "judging", 4, 1, 8)
-    run = a_run(*TRUSTED_THEN_ASKED, CALL, Span("draft", 0.5, 0.6, "accepted", 3, 1, 16), later)
-    assert skipped_before(run, CALL, Manner()) == 22
-    assert skipped_before(run, later, Manner(), read_before(run, later)) == 16
-    assert skipped_before(run, later, Manner(alike=True)) == 0  # it wrote the same itself
+    run = a_run(*SKIPPED_THEN_JUDGED, CALL, Span("draft", 0.5, 0.6, "accepted", 3, 1, 16), later)
+    assert skipped_before(run, CALL, MethodTraits()) == 22
+    assert skipped_before(run, later, MethodTraits(), read_before(run, later)) == 16
+    assert (
+        skipped_before(run, later, MethodTraits(same_text=True)) == 0
+    )  # the target wrote these itself
 
 
-def test_the_accepted_resample_is_found_whichever_was_begun_last() -> None:
+def test_the_accepted_resample_is_found_in_the_order_of_completion() -> None:
     resamples = (
         Span("draft", 0.0, 0.1, "rejected", 0, 1, 10, ratio=0.1),
         Span("draft", 0.2, 0.5, "accepted", 0, 1, 30, ratio=0.9),
@@ -223,10 +234,10 @@ def test_the_accepted_resample_is_found_whichever_was_begun_last() -> None:
     )
     fitted = Fit(Costs(draft=0.01, target=0.01), 0.0, (10,), (10,), 1.0)
     run = replace(a_run(*resamples), steps=1)
-    assert _Recorded(run, ALONE, fitted, Manner()).script(False).drafted[0].resample == 2
+    assert _Recorded(run, ALONE, fitted, MethodTraits()).script(False).drafted[0].resample == 2
 
 
-def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
+def test_a_draft_that_predicted_the_target_after_rejections_does_so_in_a_replay() -> None:
     options, slow = ScheduleConfig(window=4), replace(PAIR, draft=0.002)
     idle, ahead = (
         replay(*bench("fpsr", options, slow, completes=share), "fpsr", options)
@@ -236,7 +247,7 @@ def test_a_draft_that_ran_ahead_after_rejections_does_so_again() -> None:
     assert ahead.speedup == pytest.approx(ahead.measured_speedup, rel=0.05)
 
 
-def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None:
+def test_tokens_written_ahead_while_paused_are_estimated_from_spans() -> None:
     costs = replace(PAIR, ahead=6)
     target, samples = bench("sequential", ScheduleConfig(), costs)
     found = fit(target, samples).costs
@@ -244,7 +255,7 @@ def test_a_draft_that_writes_ahead_while_it_waits_is_seen_in_the_spans() -> None
     assert found.draft == pytest.approx(costs.draft, rel=0.15)
 
 
-def test_costs_are_found_again() -> None:
+def test_costs_are_recovered_from_samples() -> None:
     found = fit(*bench("fpsr", ScheduleConfig(window=4), problems=80)).costs
     for name in ("draft", "target", "message"):
         assert getattr(found, name) == pytest.approx(getattr(PAIR, name), rel=0.1)
@@ -252,7 +263,7 @@ def test_costs_are_found_again() -> None:
     assert found.judging(3, 42) == pytest.approx(PAIR.judging(3, 42), rel=0.15)
 
 
-def test_one_slow_moment_changes_nothing() -> None:
+def test_an_outlier_does_not_change_the_costs() -> None:
     target, samples = bench("fpsr", ScheduleConfig(window=4))
     before = fit(target, samples).costs
     last = samples[0]
@@ -262,7 +273,7 @@ def test_one_slow_moment_changes_nothing() -> None:
     assert after.judging(2, 28) == pytest.approx(before.judging(2, 28), rel=0.1)
 
 
-def test_messages_are_no_part_of_the_ideal() -> None:
+def test_ideal_seconds_exclude_messages() -> None:
     slow = replace(PAIR, message=0.004)
     prediction = replay(
         *bench("fpsr", ScheduleConfig(window=4), slow), "fpsr", ScheduleConfig(window=4)
@@ -292,7 +303,7 @@ def test_problems_that_only_one_method_has_are_left_out() -> None:
     assert replay(target[:9], samples[2:], "fpsr", ScheduleConfig()).problems == 7
 
 
-def test_without_a_common_problem_there_is_nothing_to_replay() -> None:
+def test_samples_without_a_common_problem_are_refused() -> None:
     target, samples = bench("fpsr", ScheduleConfig(), problems=4)
     with pytest.raises(BadScenario, match="no problem"):
         replay(target[:2], samples[2:])

@@ -42,7 +42,7 @@ BASE = Scenario(COSTS, steps=12, requests=6)
         Devices,
         colocated=st.booleans(),
         serialize=st.booleans(),
-        slowdown=st.floats(0, 1) | st.just(1.0),  # 1.0: work side by side gains nothing
+        slowdown=st.floats(0, 1) | st.just(1.0),  # with 1.0, concurrency gains nothing
         target=st.integers(1, 3),
         replicas=st.integers(1, 3),
     ),
@@ -85,7 +85,7 @@ def test_every_request_ends_and_everything_is_counted_once(
 
 @pytest.mark.parametrize("method", STEPWISE)
 @pytest.mark.parametrize(("window", "resamples"), [(1, 0), (2, 0), (4, 0), (4, 2)])
-def test_what_happens_at_the_very_same_time_does_no_harm(
+def test_simultaneous_events_are_counted_correctly(
     method: str, window: int, resamples: int
 ) -> None:
     costs = Costs.relative(0.1, 1.0, 24, 24)  # a verdict takes as long as the fallback beside it
@@ -111,12 +111,12 @@ def test_the_same_scenario_gives_the_same_outcome() -> None:
     assert simulate(BASE) == simulate(BASE)
 
 
-def test_all_methods_meet_the_same_luck() -> None:
+def test_all_methods_get_the_same_script() -> None:
     assert BASE.script(3) == replace(BASE, method="sequential").script(3)
     assert BASE.script(3) != BASE.script(4)
 
 
-def test_a_resample_that_is_accepted_spares_the_targets_own_step() -> None:
+def test_an_accepted_resample_saves_the_targets_own_step() -> None:
     resampled = replace(
         BASE, acceptance=0.4, resample_acceptance=1.0, options=ScheduleConfig(resamples=1)
     )
@@ -126,7 +126,7 @@ def test_a_resample_that_is_accepted_spares_the_targets_own_step() -> None:
     assert first.rejected > 0
 
 
-def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device() -> None:
+def test_rejected_resamples_cost_almost_no_time_if_the_draft_has_its_own_device() -> None:
     resampled = replace(
         BASE, acceptance=0.4, resample_acceptance=0.0, options=ScheduleConfig(resamples=1)
     )
@@ -134,7 +134,7 @@ def test_tries_that_are_never_accepted_cost_no_time_where_the_draft_has_a_device
     assert simulate(resampled).seconds <= plain * 1.1
 
 
-TRUSTING = replace(
+SKIPPING = replace(
     BASE,
     options=ScheduleConfig(fallback="on-reject", final_answer="draft"),
     acceptance=1.0,
@@ -143,28 +143,27 @@ TRUSTING = replace(
 )
 
 
-def test_where_the_draft_is_sure_of_everything_the_run_is_over_with_it() -> None:
-    outcome = simulate(TRUSTING)
+def test_if_every_step_skips_verification_the_run_takes_only_drafting() -> None:
+    outcome = simulate(SKIPPING)
     assert outcome.busy("target") == outcome.busy("judge") == 0.0
     for run, index in zip(outcome.runs, range(BASE.requests), strict=True):
-        drafted = sum(step.tokens for step in TRUSTING.script(index).drafted)
+        drafted = sum(step.tokens for step in SKIPPING.script(index).drafted)
         assert run.seconds == pytest.approx(drafted * COSTS.draft)
 
 
-def test_a_question_that_the_target_need_not_answer_is_no_longer_read() -> None:
+def test_the_targets_prefill_ends_with_the_run() -> None:
     eager = replace(
-        TRUSTING, options=ScheduleConfig(final_answer="draft"), devices=Devices(colocated=True)
+        SKIPPING, options=ScheduleConfig(final_answer="draft"), devices=Devices(colocated=True)
     )
     slow = replace(eager, costs=replace(eager.costs, prompt_target=1000.0))
-    assert simulate(slow).seconds == pytest.approx(2 * simulate(TRUSTING).seconds)
+    assert simulate(slow).seconds == pytest.approx(2 * simulate(SKIPPING).seconds)
 
 
 @pytest.mark.parametrize("method", ["lookahead", "specreason"])
-def test_methods_with_a_gate_of_their_own_trust_nobody(method: str) -> None:
-    trusting = replace(TRUSTING, method=method)
-    assert (
-        simulate(trusting).seconds == simulate(replace(trusting, skipped_verification=0.0)).seconds
-    )
+def test_methods_that_verify_all_steps_ignore_skipped_verification(method: str) -> None:
+    skipping = replace(SKIPPING, method=method)
+    verified = replace(skipping, skipped_verification=0.0)
+    assert simulate(skipping).seconds == simulate(verified).seconds
 
 
 def finished(fallback: Fallback, *, drafted: Sequence[DraftedStep], costs: Costs) -> float:
@@ -173,58 +172,63 @@ def finished(fallback: Fallback, *, drafted: Sequence[DraftedStep], costs: Costs
     return run_scripts([Script(drafted, own)], "fpsr", options, costs, Devices()).seconds
 
 
-def test_what_was_trusted_is_read_once_by_the_call_or_by_the_fallback_before_it() -> None:
+def test_a_step_accepted_without_the_target_is_read_once() -> None:
     drafted = [DraftedStep(10, True, skipped_verification=True)] * 2 + [DraftedStep(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_token=0.002)
     late = finished("on-reject", drafted=drafted, costs=costs)
-    assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, when it is asked
+    assert late == pytest.approx(0.3 + 0.05 + 30 * 0.002)  # all three, in the judge call
     eager = finished("eager", drafted=drafted, costs=costs)
-    assert eager == pytest.approx(0.3 + 0.05 + 10 * 0.002)  # two while the third is drafted
+    assert eager == pytest.approx(
+        0.3 + 0.05 + 10 * 0.002
+    )  # the fallback reads two while the third is drafted
 
 
-def test_a_fallback_that_is_closed_has_read_no_more_than_there_was_time_for() -> None:
+def test_a_closed_fallback_has_read_only_what_it_had_time_for() -> None:
     drafted = [DraftedStep(10, True, skipped_verification=True)] * 3 + [DraftedStep(10, True)]
     costs = Costs(draft=0.01, target=0.1, judge_token=0.05)
-    # Each step takes 0.5 s to read and is drafted in 0.1: the fallbacks read none of them whole.
+    # A step is read in 0.5 s and drafted in 0.1 s, so no fallback reads one completely.
     eager, never = (
         finished(fallback, drafted=drafted, costs=costs) for fallback in ("eager", "on-reject")
     )
     assert eager == pytest.approx(never) == pytest.approx(0.4 + 40 * 0.05)
 
 
-def test_a_verdict_behind_a_refused_step_is_not_read_text() -> None:
-    """What is drafted anew there is other text, which the target reads when it goes on."""
-    accepted, refused = DraftedStep(10, True), DraftedStep(10, False)
-    drafted = [accepted, refused, *[DraftedStep(10, True, skipped_verification=True)] * 2, accepted]
+def test_a_step_judged_after_a_rejected_one_does_not_count_as_read() -> None:
+    """Other text is drafted at its position, which the target reads later."""
+    accepted, rejected = DraftedStep(10, True), DraftedStep(10, False)
+    skipped = [DraftedStep(10, True, skipped_verification=True)] * 2
+    drafted = [accepted, rejected, *skipped, accepted]
     costs = Costs(draft=0.01, target=0.1, judge=0.5, judge_token=0.002)
     seconds = finished("on-reject", drafted=drafted, costs=costs)
-    # A step and its call; a call about the other four, which wait by then; the target's own.
+    # A step and its judge call, a judge call for the other four, and the target's own step.
     first = 0.1 + (0.5 + 10 * 0.002) + (0.5 + 40 * 0.002) + 1.0
     assert seconds == pytest.approx(first + 0.3 + 0.5 + 30 * 0.002)
 
 
-def test_a_call_that_reads_the_question_itself_has_begun_and_does_not_grow() -> None:
+def test_a_judge_call_that_prefills_the_prompt_takes_no_more_candidates() -> None:
     drafted = [DraftedStep(10, True)] * 4
     costs = Costs(draft=0.01, target=0.1, judge=0.05, judge_step=0.01, prompt_target=0.5)
     alone = finished("on-reject", drafted=drafted, costs=costs)
     assert alone == pytest.approx(0.1 + 0.5 + 0.06 + 0.05 + 0.03)
-    eager = finished("eager", drafted=drafted, costs=costs)  # the fallback reads, the call waits
+    eager = finished(
+        "eager", drafted=drafted, costs=costs
+    )  # the fallback prefills while the call waits
     assert eager == pytest.approx(0.5 + 0.05 + 0.04)
 
 
-def test_work_is_counted_as_far_as_it_was_done() -> None:
+def test_canceled_work_counts_as_far_as_it_was_done() -> None:
     drafted = [DraftedStep(10, True, skipped_verification=True)] * 3
     costs = Costs(draft=0.01, target=0.1, prompt_target=1000.0)
     options = ScheduleConfig(final_answer="draft")
     script = Script(drafted, [TargetStep(10, 10)] * 3)
     outcome = run_scripts([script], "fpsr", options, costs, Devices())
-    assert outcome.busy("target") == pytest.approx(1.0)  # it read the question, to no end
+    assert outcome.busy("target") == pytest.approx(1.0)  # the canceled prefill
     free = run_scripts([script], "fpsr", options, replace(costs, prompt_target=0.0), Devices())
-    assert free.busy("target") == pytest.approx(1.0)  # it began three steps of its own
+    assert free.busy("target") == pytest.approx(1.0)  # three canceled fallbacks
     assert free.runs[0].wasted == 3
 
 
-def test_what_both_write_alike_needs_no_reading() -> None:
+def test_a_step_that_both_write_needs_no_reading() -> None:
     script = Script([DraftedStep(10, True, same=True)] * 4, [TargetStep(10, 10)] * 4)
     costs = Costs(draft=0.01, target=0.1, judge_token=1.0)
     free = replace(costs, judge_token=0.0)
@@ -235,19 +239,17 @@ def test_what_both_write_alike_needs_no_reading() -> None:
     assert seconds[0] == pytest.approx(seconds[1])
 
 
-def test_what_the_target_has_not_read_it_reads_before_its_own_step() -> None:
-    target_confidence = replace(
-        TRUSTING, options=ScheduleConfig(fallback="on-reject")
-    )  # the target writes the answer alone
-    free = replace(target_confidence, costs=replace(target_confidence.costs, judge_token=0.0))
-    for dear, cheap in zip(simulate(target_confidence).runs, simulate(free).runs, strict=True):
-        unread = dear.tokens - round(TRUSTING.target_steps.mean)
-        assert dear.seconds - cheap.seconds == pytest.approx(0.01 * unread)
-    judged = replace(target_confidence, skipped_verification=0.0)
-    dear = simulate(judged).busy("target")
-    unjudged = replace(judged, costs=replace(judged.costs, judge_token=0.0))
-    assert dear * simulate(judged).seconds == pytest.approx(
-        simulate(unjudged).busy("target") * simulate(unjudged).seconds
+def test_the_target_reads_unread_steps_before_it_writes() -> None:
+    # The target writes nothing but the final answer.
+    skipping = replace(SKIPPING, options=ScheduleConfig(fallback="on-reject"))
+    free = replace(skipping, costs=replace(skipping.costs, judge_token=0.0))
+    for run, free_run in zip(simulate(skipping).runs, simulate(free).runs, strict=True):
+        unread = run.tokens - round(SKIPPING.target_steps.mean)
+        assert run.seconds - free_run.seconds == pytest.approx(0.01 * unread)
+    judged = replace(skipping, skipped_verification=0.0)
+    free = replace(judged, costs=replace(judged.costs, judge_token=0.0))
+    assert simulate(judged).busy("target") * simulate(judged).seconds == pytest.approx(
+        simulate(free).busy("target") * simulate(free).seconds
     )
 
 
@@ -258,10 +260,10 @@ def test_many_pairs_serve_many_requests_as_fast_as_one_serves_one() -> None:
     assert many.requests_a_second > 5 * alone.requests_a_second
 
 
-def test_requests_side_by_side_on_one_pair_wait_for_each_other() -> None:
-    turns = Devices(serialize=True, slowdown=1)
-    alone = simulate(replace(BASE, devices=turns))
-    both = simulate(replace(BASE, devices=turns, concurrency=3))
+def test_concurrent_requests_on_one_pair_wait_for_each_other() -> None:
+    serialized = Devices(serialize=True, slowdown=1)
+    alone = simulate(replace(BASE, devices=serialized))
+    both = simulate(replace(BASE, devices=serialized, concurrency=3))
     assert both.latency > 1.5 * alone.latency
     assert both.requests_a_second >= alone.requests_a_second
 
@@ -282,7 +284,7 @@ def test_the_answer_is_the_targets_own() -> None:
 
 
 @pytest.mark.parametrize("method", ["token-sd", "prompt-lookup"])
-def test_what_has_no_virtual_counterpart_is_refused(method: str) -> None:
+def test_methods_within_steps_are_refused(method: str) -> None:
     with pytest.raises(Unsupported, match="whole steps"):
         simulate(replace(BASE, method=method))
 

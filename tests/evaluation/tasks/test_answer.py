@@ -1,4 +1,4 @@
-"""Where a completion gives its answer."""
+"""Extraction of the final answer from a completion."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dreamr.evaluation.tasks import BENCHMARKS, known_tasks
-from dreamr.evaluation.tasks.public.prompt import LETTER, VALUE, WORDS, request
+from dreamr.evaluation.tasks.public.prompts import LETTER, VALUE, WORDS, request
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "guides" / "benchmarks.md").read_text(encoding="utf-8")

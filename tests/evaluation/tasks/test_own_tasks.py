@@ -1,4 +1,4 @@
-"""Tasks that others bring: loaders under a name, and parquet files."""
+"""Custom tasks: registered loaders and parquet files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_table(path: Path, **columns: list[object]) -> str:
     return str(path)
 
 
-def test_the_example_task_is_known_by_its_name_once_it_is_imported() -> None:
+def test_the_example_task_is_registered_by_its_import() -> None:
     import_plugins(str(EXAMPLE))
     import_plugins(str(EXAMPLE))  # a second time changes nothing
     items = load("timesheet", limit=5, seed=3)
@@ -51,7 +51,7 @@ def test_a_taken_name_is_refused() -> None:
         add_task("none", none)
         assert len(load("none")) == 0
         for name in ("none", "vqa"):
-            with pytest.raises(TaskError, match=f"a task '{name}' already"):
+            with pytest.raises(TaskError, match=f"a task '{name}' already exists"):
                 add_task(name, lambda limit, seed, split: Items((), item_of_nothing))
     finally:
         ADDED.pop("none", None)
@@ -61,11 +61,31 @@ def item_of_nothing(index: int) -> Item:
     raise AssertionError(index)
 
 
-def test_a_plugin_that_is_not_there_or_is_no_python_is_one_error(tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("def (:\n")
-    for name in ("no_such_module", str(tmp_path / "none.py"), str(tmp_path / "broken.py")):
-        with pytest.raises(BadOption, match="cannot be imported"):
-            import_plugins(name)
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "No such file or directory"),
+        ("def (:\n", "invalid syntax"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("raise RuntimeError('first line\\nsecond line')\n", "first line"),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported_is_one_line_that_names_it(
+    source: str | None, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "plugin.py"
+    if source is not None:
+        path.write_text(source)
+    with pytest.raises(BadOption) as error:
+        import_plugins(str(path))
+    assert str(error.value).startswith(f"plugin '{path}' cannot be imported: ")
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_module_is_named() -> None:
+    with pytest.raises(BadOption, match="plugin 'no_such_module' cannot be imported"):
+        import_plugins("no_such_module")
 
 
 def test_a_parquet_file_is_a_task(tmp_path: Path) -> None:
@@ -85,7 +105,24 @@ def test_a_parquet_file_is_a_task(tmp_path: Path) -> None:
     assert second.read("Answer: 8.") == "8"
 
 
-def test_a_file_without_an_image_column_is_told_what_is_missing(tmp_path: Path) -> None:
+def test_a_file_without_an_image_column_is_named_with_the_missing_column(tmp_path: Path) -> None:
     path = write_table(tmp_path / "text.parquet", question=["?"], answer=["!"])
-    with pytest.raises(BadData, match=r"no column image.*needs image, question, answer"):
+    with pytest.raises(BadData) as error:
         load(path)
+    needed = "this task needs the columns image, question, answer"
+    assert str(error.value) == f"{path} has no column image: {needed}"
+
+
+def test_a_row_with_a_broken_image_is_named_with_its_file(tmp_path: Path) -> None:
+    path = write_table(
+        tmp_path / "mine.parquet",
+        image=[{"bytes": png()}, {"bytes": b"not an image"}],
+        question=["How many?"] * 2,
+        answer=["1"] * 2,
+    )
+    items = load(path)
+    assert items[0].conversation.images
+    with pytest.raises(BadData) as error:
+        items[1]
+    assert str(error.value).startswith(f"{path}: row 1: ")
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Tasks are found by their names: published, installed, added by a plugin, or a file."""
+"""Tasks by name: published, installed, added by a plugin, or a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INSTALL = "pip install 'dreamr[testbed]'"
 
 
 def counted(limit: int, seed: int, split: Split) -> Items:
-    """A loader, as a distribution may declare it: whole numbers, asked about in text."""
+    """Load questions about whole numbers; a loader as a distribution declares it."""
     return Items(range(seed, seed + limit), lambda index: item(split, index))
 
 
@@ -46,14 +46,14 @@ def item(split: Split, index: int, unit: str | None = None) -> Item:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **tasks: str) -> None:
-    """Let only these tasks be installed: entry points of one distribution without a name."""
+    """Replace the installed tasks by these entry points of a distribution without a name."""
     points = EntryPoints(EntryPoint(name, value, "dreamr.tasks") for name, value in tasks.items())
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
 
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is installed beside dreamr."""
+    """Remove all installed tasks."""
     install(monkeypatch)
 
 
@@ -70,18 +70,20 @@ def test_an_installed_task_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch
     assert load("counted", limit=1, split="train")[0].id == "train/0"
     assert len(load("counted")) == LIMIT
     assert list(load("counted")[4:6].numbers) == [4, 5]
-    with pytest.raises(TaskError, match="a task 'counted' already"):
+    with pytest.raises(TaskError, match="a task 'counted' already exists"):
         add_task("counted", counted)
 
 
-def test_what_a_loader_cannot_be_asked_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_are_one_line_that_names_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     install(monkeypatch, counted=f"{__name__}:counted")
     for wrong in ({"limit": 0}, {"seed": -1}, {"source": "somewhere"}):
         with pytest.raises(BadData, match=r"^counted[^\n]*$"):
             load("counted", **wrong)  # type: ignore[arg-type]
 
 
-def test_a_broken_distribution_is_heard_of_only_where_its_task_is_asked_for(
+def test_a_broken_distribution_is_reported_only_if_its_task_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken_tasks.py").write_text("raise RuntimeError('half installed')\n")
@@ -94,7 +96,7 @@ def test_a_broken_distribution_is_heard_of_only_where_its_task_is_asked_for(
         load("lost")
 
 
-def test_two_distributions_that_bring_the_same_task_are_named(
+def test_two_distributions_with_the_same_task_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points = EntryPoints(EntryPoint("twin", value, "dreamr.tasks") for value in ("one:a", "two:b"))
@@ -113,7 +115,7 @@ def test_an_unknown_task_lists_the_known_ones() -> None:
 
 
 @pytest.mark.usefixtures("bare")
-def test_without_the_test_bed_its_suites_are_unknown_and_it_says_what_to_install() -> None:
+def test_without_the_test_bed_an_unknown_task_names_the_package_to_install() -> None:
     assert installed_tasks() == ()
     with pytest.raises(UnknownTask) as found:
         load("docmath")
@@ -133,7 +135,7 @@ def test_without_the_test_bed_its_suites_are_unknown_and_it_says_what_to_install
         ["train", "sapo", "--out", "sapo"],
     ],
 )
-def test_without_any_task_a_command_says_in_one_line_what_to_install(
+def test_a_command_without_tasks_is_one_line_that_names_the_package_to_install(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -146,7 +148,7 @@ def test_without_any_task_a_command_says_in_one_line_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_looking_for_tasks_imports_none_of_them() -> None:
+def test_listing_tasks_does_not_import_them() -> None:
     code = (
         "import sys, dreamr.cli; from dreamr.evaluation.tasks import known_tasks; known_tasks(); "
         "print([name for name in ('torch', 'numpy', 'dreamr_testbed') if name in sys.modules])"
@@ -155,7 +157,7 @@ def test_looking_for_tasks_imports_none_of_them() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_unit_is_right_where_all_its_items_are() -> None:
+def test_a_unit_is_right_if_all_its_items_are() -> None:
     one, two, other = item("test", 1), item("test", 2, unit="1"), item("test", 3)
     outcomes = [(one, True), (two, False), (other, False), (other, True)]
     assert by_unit(outcomes) == {("counted", "1"): False, ("counted", "3"): False}

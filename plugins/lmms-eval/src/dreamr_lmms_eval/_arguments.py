@@ -1,4 +1,4 @@
-"""Model arguments, as lmms-eval's command line hands them over, as run options."""
+"""Conversion of lmms-eval's model arguments to run options."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ OWN = ("concurrency", "on_error", "returns", "system_prompt")
 
 
 def options_of(arguments: Mapping[str, Any]) -> RunOptions:
-    """Every field of `RunOptions` may be given.
+    """Convert model arguments to run options; each field of `RunOptions` is an argument.
 
     Raises:
-        BadOption: an unknown name, with the known ones, or a value out of bounds.
+        BadOption: If a name is unknown (the message lists the known ones) or a value is out of
+            bounds.
     """
     defaults = {field.name: field.default for field in fields(RunOptions)}
     for name in arguments:
         if name not in defaults:
             known = ", ".join(sorted((*defaults, *OWN)))
-            raise BadOption(f"model argument {name!r} is unknown; known: {known}")
+            raise BadOption(f"unknown model argument {name!r}; known: {known}")
     return RunOptions(**{name: _typed(name, arguments[name], defaults[name]) for name in arguments})
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> str:
-    """The value, if it is a known one.
+    """Return the value if it is one of the known ones.
 
     Raises:
-        BadOption: it is not.
+        BadOption: If it is not.
     """
     if value not in known:
-        raise BadOption(f"model argument {name}={value!r}: choose one of {', '.join(known)}")
+        raise BadOption(f"model argument {name} must be one of {', '.join(known)}, not {value!r}")
     return value
 
 
 def concurrency_of(asked: Any, batch_size: Any) -> int:
-    """How many questions are under way at once: the argument, else the batch size, else one.
+    """Return how many questions run concurrently: the argument, else the batch size, else one.
 
     Raises:
-        BadOption: it is no whole number of at least one.
+        BadOption: If the value is not a whole number of at least 1.
     """
     value = batch_size if asked is None else asked
     if value is None or value == "auto":
@@ -55,7 +56,10 @@ def concurrency_of(asked: Any, batch_size: Any) -> int:
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:
-    """lmms-eval reads 1e3 as a float, and a folder called 7 as a number."""
+    """Convert a value to the type of the default.
+
+    lmms-eval parses 1e3 as a float and a folder named 7 as an integer.
+    """
     if isinstance(default, str) or default is None:
         return str(value)
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -64,4 +68,4 @@ def _typed(name: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and not isinstance(value, str):
         return float(value)
     kind = {bool: "True or False", int: "a whole number", float: "a number"}[type(default)]
-    raise BadOption(f"model argument {name}={value!r} must be {kind}")
+    raise BadOption(f"model argument {name} must be {kind}, not {value!r}")

@@ -1,4 +1,4 @@
-"""lmms-eval's chat messages as a conversation, and an answer as it wants it."""
+"""Conversion of lmms-eval's chat messages to a conversation, and of answers to responses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ REQUEST = (
 def conversation_of(
     messages: Iterable[Mapping[str, Any]], system_prompt: str | None = None
 ) -> Conversation:
-    """The conversation of messages `{"role": ..., "content": [{"type": ..., ...}, ...]}`.
+    """Convert messages `{"role": ..., "content": [{"type": ..., ...}, ...]}` to a conversation.
 
     Args:
-        messages: of a task's `doc_to_messages`; pictures are Pillow images, paths or bytes, under
-            "url".
-        system_prompt: comes first, unless the task brings a system turn of its own.
+        messages: Result of a task's `doc_to_messages`. Images are Pillow images, paths or bytes,
+            under "url".
+        system_prompt: Inserted first, unless the task has its own system turn.
 
     Raises:
-        Unsupported: sound or video.
-        ConversationError: a picture cannot be read, or there is no question.
+        Unsupported: If a message contains audio or video.
+        ConversationError: If an image cannot be read or there is no question.
     """
     turns = [_turn(message) for message in messages]
     if system_prompt and not any(turn.role == "system" for turn in turns):
@@ -36,7 +36,7 @@ def conversation_of(
 
 
 def cut(text: str, until: str | Iterable[str] | None) -> str:
-    """The text before the first of the stop strings."""
+    """Return the text before the first stop string."""
     stops = [until] if isinstance(until, str) else list(until or ())
     places = [text.find(stop) for stop in stops if stop and stop in text]
     return text[: min(places, default=len(text))]
@@ -55,4 +55,4 @@ def _part(part: Mapping[str, Any]) -> Text | Image:
         case "image":
             return read_image(part["url"])
         case kind:
-            raise Unsupported(f"dreamr takes text and pictures, not {kind}: choose another task")
+            raise Unsupported(f"dreamr accepts text and images, not {kind}: choose another task")

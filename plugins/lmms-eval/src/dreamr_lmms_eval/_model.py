@@ -1,4 +1,4 @@
-"""The chat model that lmms-eval runs."""
+"""The chat model for lmms-eval."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tqdm import tqdm
 from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
 from dreamr_lmms_eval._messages import REQUEST, conversation_of, cut
 
-BUDGET_EXCEEDED = "[LMMS_EVAL_BUDGET_EXCEEDED]"  # what its own models return
-HEEDED = ("until",)
+BUDGET_EXCEEDED = "[LMMS_EVAL_BUDGET_EXCEEDED]"  # as returned by lmms-eval's own models
+USED = ("until",)  # generation arguments of a task that have an effect
 
 
 class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
-    """A target and its draft, as lmms-eval's chat models are.
+    """A target with a draft as a chat model of lmms-eval.
 
-    Of a task's generation arguments only `until` is heeded, on the text that is returned: limits
-    and sampling are model arguments, since tasks set them for models that answer at once, and
-    sixteen new tokens hold no reasoning.
+    Of a task's generation arguments, only `until` is used, on the returned text. Limits and
+    sampling are model arguments, because tasks set them for models that answer without reasoning:
+    16 new tokens are too few for reasoning.
     """
 
     is_simple = False
@@ -47,23 +47,26 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
         device: str | None = None,
         **arguments: Any,
     ) -> None:
-        """Nothing is loaded before the first request.
+        """Create the model without loading anything before the first request.
 
         Args:
-            reasoner: for programs, in place of the run options; opened and closed here.
-            returns: what counts as the response: the final "answer", or the whole "text".
-            system_prompt: a text, or a file that holds it; by default `REQUEST`, or nothing for
-                the embedded pair, which has learnt one form only. An empty text leaves it out.
-            on_error: "raise" ends the evaluation with a failed run; "empty" logs it and returns
-                an empty response, which tasks count as wrong.
-            concurrency: how many questions are under way at once; the batch size by default.
-            batch_size: what lmms-eval's flag of this name says.
-            max_batch_size: the same; it has no effect.
-            device: the same; the target's, and the draft's unless `draft_device` is given.
-            arguments: fields of `dreamr.RunOptions`: target, draft, method, threshold, window, ...
+            reasoner: For Python programs, used instead of the run options. The model opens and
+                closes it.
+            returns: What counts as the response: the final "answer" or the whole "text".
+            system_prompt: A text, or a file that contains it. By default `REQUEST`, or none for the
+                bundled pair, which was trained on one form only. An empty text removes it.
+            on_error: "raise" ends the evaluation with a failed run. "empty" logs the error and
+                returns an empty response, which tasks count as wrong.
+            concurrency: Questions that run concurrently; the batch size by default.
+            batch_size: lmms-eval's flag of this name.
+            max_batch_size: lmms-eval's flag of this name; it has no effect.
+            device: lmms-eval's flag of this name. Device of the target, and of the draft unless
+                `draft_device` is given.
+            arguments: Fields of `dreamr.RunOptions`: target, draft, method, threshold, window, ...
 
         Raises:
-            BadOption: an unknown argument, with the known ones, or a value out of bounds.
+            BadOption: If an argument is unknown (the message lists the known ones) or a value is
+                out of bounds.
         """
         super().__init__()
         if device is not None:
@@ -75,15 +78,15 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
         if system_prompt is None:
             system_prompt = REQUEST if self._reasoner.options.target else ""
         self._system_prompt = self._resolve_system_prompt(system_prompt)
-        self._closing: Callable[[], object] | None = None  # while the models are open
-        self._documents = threading.Lock()  # data sets are not made for several threads
-        self._told: set[str] = set()
+        self._closing: Callable[[], object] | None = None  # set while the models are open
+        self._documents = threading.Lock()  # datasets are not thread-safe
+        self._warned: set[str] = set()  # tasks
 
     def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
-        """Reason about each request, several at once where `concurrency` says so.
+        """Answer each request, `concurrency` of them concurrently.
 
         Raises:
-            DreamrError: a question cannot be put or a run failed, unless `on_error` is "empty".
+            DreamrError: If a question is invalid or a run fails, unless `on_error` is "empty".
         """
         self._open()
         with (
@@ -100,30 +103,30 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
                 answered = list(threads.map(answer, requests))
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                self._close()  # ends what is under way
+                self._close()  # ends the running requests
                 raise
         _report(answered)
         return [result for result, _ in answered]
 
     def loglikelihood(self, requests: Sequence[Instance]) -> NoReturn:
-        """Not to be had.
+        """Refuse the requests.
 
         Raises:
-            Unsupported: always.
+            Unsupported: Always.
         """
         raise Unsupported(
-            "dreamr reasons before it answers, so a choice has no likelihood of its own: "
+            "dreamr reasons before it answers, so it cannot compute the likelihood of a choice: "
             "choose a task whose output_type is generate_until"
         )
 
     def generate_until_multi_round(self, requests: Sequence[Instance]) -> NoReturn:
-        """Not to be had.
+        """Refuse the requests.
 
         Raises:
-            Unsupported: always.
+            Unsupported: Always.
         """
         raise Unsupported(
-            "dreamr answers one round: choose a task whose output_type is generate_until"
+            "dreamr supports a single round: choose a task whose output_type is generate_until"
         )
 
     def clean(self) -> None:
@@ -135,7 +138,7 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
         if self._closing is None:
             stack = ExitStack()
             stack.enter_context(self._reasoner)
-            self._closing = weakref.finalize(self, stack.close)  # at the latest at exit
+            self._closing = weakref.finalize(self, stack.close)  # runs at exit at the latest
 
     def _close(self) -> None:
         closing, self._closing = self._closing, None
@@ -143,11 +146,11 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
             closing()
 
     def _answer(self, request: Instance) -> tuple[GenerationResult, float]:
-        """The response, and the seconds that it took."""
+        """Return the response and the seconds that it took."""
         if is_budget_exceeded():
             return GenerationResult(BUDGET_EXCEEDED, TokenCounts()), 0.0
         _, doc_to_messages, arguments, doc_id, task, split = request.args
-        self._tell(task, arguments)
+        self._warn_once(task, arguments)
         try:
             with self._documents:
                 document = self.task_dict[task][split][doc_id]
@@ -156,20 +159,20 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
         except DreamrError as error:
             if not self._forgiving:
                 raise
-            logger.error(f"{task} {doc_id}: {error}; its response is empty")
+            logger.error(f"{task} {doc_id}: {error}; the response is empty")
             return GenerationResult("", TokenCounts()), 0.0
         log_usage("dreamr", task_name=task, output_tokens=_tokens(result))
         text = cut(result.text if self._whole else result.answer, arguments.get("until"))
         return GenerationResult(text, TokenCounts(output_tokens=_tokens(result))), result.seconds
 
-    def _tell(self, task: str, arguments: dict[str, Any]) -> None:
-        """Once a task: which of its generation arguments have no effect."""
-        left = sorted(set(arguments) - set(HEEDED))
-        if left and task not in self._told:
-            self._told.add(task)
+    def _warn_once(self, task: str, arguments: dict[str, Any]) -> None:
+        """Warn once per task about generation arguments that have no effect."""
+        ignored = sorted(set(arguments) - set(USED))
+        if ignored and task not in self._warned:
+            self._warned.add(task)
             logger.warning(
-                f"{task}: dreamr does not heed {', '.join(left)} of its generation arguments; "
-                "limits and sampling are model arguments"
+                f"{task}: dreamr ignores the generation arguments {', '.join(ignored)}; "
+                "set limits and sampling with --model_args"
             )
 
 
@@ -178,7 +181,7 @@ def _tokens(result: Result) -> int:
 
 
 def _report(answered: Sequence[tuple[GenerationResult, float]]) -> None:
-    """What lmms-eval prints beside the scores; seconds are summed over questions."""
+    """Log the figures that lmms-eval prints with the scores; seconds are summed over questions."""
     seconds = sum(seconds for _, seconds in answered)
     tokens = sum(result.token_counts.output_tokens or 0 for result, _ in answered)
     log_metrics(

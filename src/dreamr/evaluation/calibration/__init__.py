@@ -1,4 +1,4 @@
-"""Gates whose risk is stated: what may be accepted on data of a kind, with which confidence."""
+"""Calibration of gates: bounds on their error rate with a stated confidence."""
 
 from dreamr.evaluation.calibration.bounds import Tested, binomial_tail, last_permitted, upper_bound
 from dreamr.evaluation.calibration.by_answers import calibrate_answers

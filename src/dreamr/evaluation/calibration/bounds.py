@@ -1,11 +1,12 @@
-"""How permissive a gate may be, said with a confidence: learn then test.
+"""Bounds on the risk of a gate by learn then test (arXiv 2110.01052).
 
-Candidates are put in an order from the strictest to the most permissive before the data are looked
-at. For each, one asks how likely it would be to see so few errors if its true risk were as large as
-the bound; that is the p-value of an exact binomial test. Fixed-sequence testing walks on while the
-p-value stays below one minus the confidence, and stops at the first that does not: the last one
-that passed keeps its promise with the stated confidence, whatever the distribution is
-(arXiv 2110.01052). It holds for new data of the same kind, and for no other.
+The candidates are ordered from the strictest to the most permissive before any data are seen. The
+null hypothesis for each is that its true risk exceeds the bound. Its p-value comes from an
+exact binomial test: the probability of at most the observed errors if the risk equals the bound.
+Fixed-sequence testing rejects hypotheses in order while the p-value is at most one minus the
+confidence, and stops at the first that is above it. The last candidate that passed keeps the bound
+with the stated confidence, for any distribution of the data. This holds for new data from the same
+distribution only.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What one candidate did: so many errors in so many cases, and how that speaks for it.
+    """Test result of one candidate.
 
-    p: the probability of no more errors if the risk were at the bound. upper: the largest risk that
-    is compatible with the errors, at the confidence.
+    Attributes:
+        errors: Number of errors.
+        cases: Number of cases.
+        p: p-value, the probability of at most this number of errors if the risk equals the bound.
+        upper: Upper confidence bound on the risk (Clopper-Pearson, one-sided).
     """
 
     errors: int
@@ -33,22 +37,29 @@ class Tested:
 def last_permitted(
     errors: Sequence[int], cases: int, risk: float, confidence: float
 ) -> tuple[int | None, tuple[Tested, ...]]:
-    """The last candidate that may be used, and what was found of all; None if none may.
+    """Return the last candidate that keeps the bound, and the test results of all candidates.
+
+    Fixed-sequence testing, from learn then test (arXiv 2110.01052).
 
     Args:
-        errors: of each candidate, from the strictest to the most permissive, over the same cases.
-        cases: how many.
-        risk: the bound on errors a case, in (0, 1).
-        confidence: with which it is to hold, in (0, 1).
+        errors: Number of errors of each candidate over the same cases, from the strictest candidate
+            to the most permissive.
+        cases: Number of cases.
+        risk: Bound on errors per case, in (0, 1).
+        confidence: Probability with which the bound must hold, in (0, 1).
+
+    Returns:
+        The index of the candidate, or None if not even the first keeps the bound, and one result
+        per candidate.
 
     Raises:
-        ValueError: bounds outside (0, 1), or more errors than cases.
+        ValueError: If risk or confidence is outside (0, 1), or if there are more errors than cases.
     """
     for name, value in (("risk", risk), ("confidence", confidence)):
         if not 0.0 < value < 1.0:
-            raise ValueError(f"{name} must lie between 0 and 1, not at {value}")
-    if any(not 0 <= count <= cases for count in errors):
-        raise ValueError(f"errors of {cases} cases cannot be {max(errors)}")
+            raise ValueError(f"{name} must be above 0 and below 1, not {value}")
+    if wrong := [count for count in errors if not 0 <= count <= cases]:
+        raise ValueError(f"the number of errors must be between 0 and {cases}, not {wrong[0]}")
     tested = tuple(
         Tested(n, cases, binomial_tail(n, cases, risk), upper_bound(n, cases, confidence))
         for n in errors
@@ -62,7 +73,7 @@ def last_permitted(
 
 
 def binomial_tail(errors: int, cases: int, risk: float) -> float:
-    """The probability of at most so many errors in so many cases, each with this risk."""
+    """Return the probability of at most `errors` errors in `cases` cases, each with risk `risk`."""
     if cases == 0:
         return 1.0
     log, log_not = math.log(risk), math.log1p(-risk)
@@ -82,12 +93,13 @@ def binomial_tail(errors: int, cases: int, risk: float) -> float:
     )
 
 
-# Candidates that differ by little make as many errors, and are tested again and again.
+# Neighboring candidates often make the same number of errors.
 @lru_cache(4096)
 def upper_bound(errors: int, cases: int, confidence: float) -> float:
-    """The largest risk at which so few errors are still as likely as one minus the confidence.
+    """Return the Clopper-Pearson upper bound on the risk, one-sided, by bisection.
 
-    Clopper and Pearson's one-sided bound, by bisection.
+    The largest risk at which at most this number of errors has a probability of at least one minus
+    the confidence.
     """
     if errors >= cases:
         return 1.0

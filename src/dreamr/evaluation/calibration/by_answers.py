@@ -1,4 +1,4 @@
-"""Final answers with one gate after the other, against those of the target alone."""
+"""Calibration by answers: compare final answers under each gate with those of the target alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _CONCURRENCY = 8
 
 @dataclass(frozen=True, slots=True)
 class _Solved:
-    """What is kept of a run. accepted, rejected: tokens of each step that a gate decided on."""
+    """The relevant parts of a run.
+
+    Attributes:
+        answer: The final answer.
+        accepted: Tokens of each step that the gate accepted.
+        rejected: Tokens of each step that the gate rejected.
+    """
 
     answer: str
     accepted: tuple[int, ...]
@@ -39,28 +45,30 @@ async def calibrate_answers(
     reference: Reference = "labels",
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Calibrated:
-    """The most permissive gate whose wrong answers a problem stay below the bound.
+    """Find the most permissive gate whose rate of wrong answers stays below the bound.
 
-    An answer is wrong that the target alone would not have given and that is not right by the
-    labels; without labels, any that the target alone would not have given. Problems that count as
-    one (`Item.unit`) are wrong where one of them is. The target alone answers each problem once.
-    Then each gate is tried on all problems, until one fails: the walk of `last_permitted`, which
-    need not know what lies behind its end.
+    An answer counts as wrong if the target alone would not have given it and the label says it is
+    wrong. Without labels, each answer that the target alone would not have given is wrong. Items
+    that form one problem (`Item.unit`) are wrong if one of them is.
+
+    The target alone answers each problem once. The gates are then run on all problems in order
+    until one fails. Fixed-sequence testing (`last_permitted`) does not need the gates after it.
 
     Args:
-        target: open.
-        draft: open.
-        items: the problems.
-        gates: from the strictest to the most permissive, chosen before any of this is known.
-        options: of the runs, greedy. Their gate is not used.
-        risk: wrong answers a problem, in (0, 1).
-        confidence: with which the bound is to hold for other problems of the same kind, in (0, 1).
-        reference: what says that an answer is wrong.
-        on_done: called with the number of runs so far, those of the target alone among them.
+        target: The target, opened.
+        draft: The draft, opened.
+        items: The problems.
+        gates: Gates from the strictest to the most permissive, chosen before any data are seen.
+        options: Options of the runs, which must be greedy. Their gate is not used.
+        risk: Bound on wrong answers per problem, in (0, 1).
+        confidence: Probability with which the bound must hold for other problems from the same
+            distribution, in (0, 1).
+        reference: What decides whether an answer is wrong, "labels" or "target".
+        on_done: Called with the number of completed runs, including those of the target alone.
 
     Raises:
-        RunFailed: an engine was lost.
-        ValueError: a risk or a confidence outside (0, 1).
+        RunFailed: If an engine is lost.
+        ValueError: If risk or confidence is outside (0, 1).
     """
     solver = _Solver(target, draft, items, on_done)
     own = await solver.solve_all(replace(options, method="target"), gates[0])
@@ -83,7 +91,7 @@ async def calibrate_answers(
 
 
 class _Solver:
-    """Runs on all problems with the same models; counts them over all gates."""
+    """Runs both models on all problems and counts the runs over all gates."""
 
     def __init__(
         self, target: Model, draft: Model, items: Sequence[Item], on_done: Callable[[int], None]
@@ -92,7 +100,7 @@ class _Solver:
         self._done = 0
 
     async def solve_all(self, options: RunOptions, gate: Gate) -> list[_Solved]:
-        """What is kept of a run on each problem, in their order."""
+        """Run all problems with a gate and return the results in their order."""
         step_format = self._target.step_format
         config = replace(options.run_config(), step_format=step_format, gate=gate)
 
@@ -129,7 +137,7 @@ def _solved(result: Result) -> _Solved:
 
 
 def _accepted(solved: Sequence[_Solved]) -> tuple[float, float]:
-    """Shares of what the gate decided on: of the steps, and of their tokens."""
+    """Return the shares of decided steps and of their tokens that were accepted."""
     accepted = [tokens for one in solved for tokens in one.accepted]
     decided = accepted + [tokens for one in solved for tokens in one.rejected]
     return len(accepted) / max(1, len(decided)), sum(accepted) / max(1, sum(decided))

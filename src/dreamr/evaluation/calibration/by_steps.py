@@ -1,4 +1,4 @@
-"""Steps that a draft really wrote, what the target thinks of each, and whether it was right."""
+"""Calibration by steps: judge the draft's steps and check whether they are right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ _CONCURRENCY = 8
 
 @dataclass(frozen=True, slots=True)
 class JudgedStep:
-    """A drafted step behind right ones. evidence: with everything asked."""
+    """A drafted step after right steps only.
+
+    Attributes:
+        task: Name of the task.
+        evidence: The target's evidence from a judge call that includes the judge prompt.
+        situation: The step and its position.
+        right: Whether the step is right by the task's checker.
+    """
 
     task: str
     evidence: Evidence
@@ -25,7 +32,7 @@ class JudgedStep:
     right: bool
 
     def accepted_by(self, gate: Gate) -> bool:
-        """Whether a gate would accept it."""
+        """Check whether a gate would accept the step."""
         verdict = gate.decide_without_target(self.situation) or gate.decide(
             self.evidence, self.situation
         )
@@ -40,17 +47,24 @@ async def judged_steps(
     most_tokens: int,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[JudgedStep]:
-    """The steps of what the draft writes for each problem, greedily, up to its first wrong one.
+    """Return the draft's greedy steps for each problem, up to and including the first wrong one.
 
-    The final answer is none of them: the target writes it. Steps behind a wrong one are left out,
-    since whether these are right cannot be said.
+    Final answers are left out, because the target writes them. Steps after a wrong one are left
+    out, because whether they are right is undefined.
+
+    Args:
+        target: The target, opened.
+        draft: The draft, opened.
+        items: The problems.
+        most_tokens: Limit on the draft's tokens per problem.
+        on_done: Called with the number of completed problems.
 
     Raises:
-        Unsupported: a task whose checker does not tell about steps, or a target that cannot judge.
-        EngineError: an engine failed.
+        Unsupported: If a task cannot check steps or the target cannot judge.
+        EngineError: If an engine fails.
     """
     if not target.engine.capabilities.judge:
-        raise Unsupported(f"{target.engine.name} cannot judge, so there is nothing to calibrate")
+        raise Unsupported(f"{target.engine.name} cannot judge: choose another target")
     done = 0
 
     async def one(item: Item) -> list[JudgedStep]:
@@ -74,8 +88,8 @@ async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> 
         right = item.check(position, step.text)
         if right is None:
             raise Unsupported(
-                f"task {item.task} knows answers and not whether a step is right: "
-                "calibrate on one that does"
+                f"the task {item.task} checks answers but not steps: use --by answers or "
+                "another task"
             )
         reasoning.append((step, right))
         if not right:

@@ -1,4 +1,4 @@
-"""A calibration from its options to a profile: models opened, problems solved, gates tested."""
+"""Calibration from options to a profile: open the models, solve the problems, test the gates."""
 
 from __future__ import annotations
 
@@ -27,18 +27,21 @@ from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import Profile
 from dreamr.steps import Role
 
-# What a promise about answers was found with.
-_FOUND_WITH = ("window", "fallback", "deterministic", "max_steps", "max_tokens")
-# What an answer is depends on these whatever the gate is, so a promise about answers does too.
-_HOLDS_AT = ("method", "final_answer", "temperature")
+# Options that a profile by answers records as its data.
+_RECORDED = ("window", "fallback", "deterministic", "max_steps", "max_tokens")
+# Options that a bound on answers is tied to, because answers depend on them under any gate.
+_REQUIRED = ("method", "final_answer", "temperature")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a calibration is. done, total: judged problems, or by answers runs of a problem.
+    """Progress of a calibration.
 
-    A calibration by answers may end before its total: it stops at the first gate that fails.
-    last: a few words about the last one.
+    Attributes:
+        done: Judged problems, or runs in a calibration by answers.
+        total: Maximum of `done`. A calibration by answers stops at the first gate that fails, so it
+            may end earlier.
+        last: Short description of the last one.
     """
 
     done: int
@@ -48,27 +51,34 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was found. tested: all candidates. profile: of the best; None where none may be used."""
+    """Result of a calibration.
+
+    Attributes:
+        options: The options it was made with.
+        tested: All tested candidates.
+        profile: Profile of the best candidate, or None if no candidate keeps the bound.
+    """
 
     options: CalibrateOptions
     tested: Calibrated
     profile: Profile | None
 
     def require_profile(self) -> Profile:
-        """The profile.
+        """Return the profile.
 
         Raises:
-            RunFailed: no gate keeps the bound; the message says how far the strictest is from it.
+            RunFailed: If no gate keeps the bound; the message says how far the strictest is from
+                it.
         """
         if self.profile is not None:
             return self.profile
         options, strictest = self.options, self.tested.candidates[0].tested
         cases = "problems" if options.by == "answers" else "steps"
         raise RunFailed(
-            f"no {options.gate} gate keeps {options.risk:g} with confidence "
-            f"{options.confidence:g}: the strictest has {strictest.errors} errors in "
-            f"{strictest.cases} {cases}, so up to {strictest.upper:.2g} is possible; take more "
-            "--problems, another --gate, or a larger --risk"
+            f"no {options.gate} gate keeps the risk below {options.risk:g} with confidence "
+            f"{options.confidence:g}: the strictest makes {strictest.errors} errors in "
+            f"{strictest.cases} {cases}, so its risk may be up to {strictest.upper:.2g}; use more "
+            "--problems, another --gate or a larger --risk"
         )
 
 
@@ -81,25 +91,28 @@ async def calibrate(
 ) -> Calibration:
     """Find the most permissive gate whose risk stays below a bound, with a stated confidence.
 
-    By steps, the draft writes, the target judges all of it, and the task's checker says what was
-    right. By answers, the target alone and then fpsr with a few gates, from the strictest on, solve
-    every problem.
+    By steps, the draft writes the steps, the target judges them, and the task's checker decides
+    which are right. By answers, the target alone and then fpsr with several thresholds, starting
+    with the strictest, solve each problem.
+
+    The bound holds for new problems from the same distribution (learn then test, arXiv 2110.01052).
 
     Args:
-        options: what is to be promised, on which problems.
-        run: which models, and how they run by answers. Its gate is not used.
-        open_model: opens both models; they are closed at the end.
-        on_progress: called after each problem.
+        options: The bound, the gate and the problems.
+        run: The models, and how they run in a calibration by answers. Its gate is not used.
+        open_model: Opens both models; they are closed at the end.
+        on_progress: Called after each problem.
 
     Returns:
-        The candidates, and the profile that `--profile` and `RunOptions.profile` take once
+        The tested candidates, and the profile for `RunOptions.profile` and `--profile` once
         `write_profile` has written it.
 
     Raises:
-        BadOption: a plugin cannot be imported, or no task is named.
-        TaskError: an unknown task, or its data.
-        Unsupported: a task that does not know what is asked of it, or a target that cannot judge.
-        EngineError, RunFailed: an engine failed or was lost.
+        BadOption: If a plugin cannot be imported or no task is named.
+        TaskError: If a task is unknown or its data cannot be read.
+        Unsupported: If a task cannot check steps or the target cannot judge.
+        EngineError: If an engine fails.
+        RunFailed: If an engine is lost during a run.
     """
     run = run or RunOptions()
     import_plugins(options.plugin)
@@ -124,21 +137,22 @@ async def calibrate(
 
 
 def calibration_total(options: CalibrateOptions) -> int:
-    """The most that `Progress.done` can become; no problem is drawn or read for that.
+    """Return the maximum of `Progress.done`, without reading any problem.
 
     Raises:
-        BadOption, TaskError: as `calibrate`.
+        BadOption: As for `calibrate`.
+        TaskError: As for `calibrate`.
     """
     import_plugins(options.plugin)
     problems = sum(
         len(load(name, limit=options.problems, seed=options.seed))
         for name in task_names(options.task)
     )
-    return problems * _runs_each(options)
+    return problems * _max_runs(options)
 
 
-def _runs_each(options: CalibrateOptions) -> int:
-    """How often a problem is worked at, at most."""
+def _max_runs(options: CalibrateOptions) -> int:
+    """Return the maximum number of runs per problem."""
     return 1 if options.by == "steps" else 1 + len(FEW_THRESHOLDS)
 
 
@@ -157,9 +171,9 @@ async def _by_steps(
         most_tokens=run.max_tokens,
         on_done=lambda count: on_progress(Progress(count, len(items), items[count - 1].task)),
     )
-    # A gate that learns is tested on steps that it has not seen: every other one of them.
-    learnt, tested = (steps[::2], steps[1::2]) if options.gate == "learned" else ([], steps)
-    gates = family(options.gate, learnt, target_confidence=run.target_confidence)
+    # The learned gate is trained on one half of the steps and tested on the other.
+    training, tested = (steps[::2], steps[1::2]) if options.gate == "learned" else ([], steps)
+    gates = family(options.gate, training, target_confidence=run.target_confidence)
     return calibrate_steps(gates, tested, options.risk, options.confidence)
 
 
@@ -172,12 +186,12 @@ async def _by_answers(
     on_progress: Callable[[Progress], None],
 ) -> Calibrated:
     gates = family(options.gate, [], target_confidence=run.target_confidence)
-    total = len(items) * _runs_each(options)
+    total = len(items) * _max_runs(options)
 
     def on_done(count: int) -> None:
         place = (count - 1) // len(items)
-        who = "the target alone" if not place else f"threshold {FEW_THRESHOLDS[place - 1]}"
-        on_progress(Progress(count, total, who))
+        last = "the target alone" if not place else f"threshold {FEW_THRESHOLDS[place - 1]}"
+        on_progress(Progress(count, total, last))
 
     return await calibrate_answers(
         target,
@@ -196,7 +210,7 @@ def _profile(
     options: CalibrateOptions, run: RunOptions, data: dict[str, Any], best: Candidate
 ) -> Profile:
     of_answers = options.by == "answers"
-    data |= _values(run, _FOUND_WITH) if of_answers else {"steps": best.tested.cases}
+    data |= _values(run, _RECORDED) if of_answers else {"steps": best.tested.cases}
     return Profile(
         gate=best.gate,
         risk=options.risk,
@@ -211,7 +225,7 @@ def _profile(
         },
         bounds=options.by,
         reference=options.reference,
-        options=_values(run, _HOLDS_AT) if of_answers else {},
+        options=_values(run, _REQUIRED) if of_answers else {},
     )
 
 

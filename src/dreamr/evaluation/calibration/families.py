@@ -1,4 +1,4 @@
-"""Gates in the order in which they are tested: from the strictest to the most permissive."""
+"""Families of gates, ordered from the strictest to the most permissive."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dreamr.evaluation.calibration.bounds import Tested, last_permitted
 from dreamr.evaluation.calibration.by_steps import JudgedStep
 from dreamr.gate import GATES, SIGNALS, CascadeGate, Gate, LearnedGate, at_strictness, signals
 
-# Chosen before any data are seen, and finer where most steps lie.
+# Chosen before any data are seen. Finer near 1, where most scores are.
 THRESHOLDS = (
     *(1 - gap for gap in (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075)),
     *(round(0.9 - 0.05 * place, 2) for place in range(18)),
 )
-# Fewer where each means a run of every problem.
+# Fewer for a calibration by answers, where each threshold costs a run of all problems.
 FEW_THRESHOLDS = (0.99, 0.97, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
-# `draft_confidence` is a cascade whose threshold is how sure the draft must be.
+# "draft-confidence" is a cascade whose threshold applies to the draft's confidence.
 KINDS = (*GATES, "draft-confidence")
 
 Family = Callable[[float], Gate]
@@ -26,9 +26,13 @@ Family = Callable[[float], Gate]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A gate and what it did to what it was tested on.
+    """A gate and its test result.
 
-    accepted: share of the steps that it decided on, and `accepted_tokens` of their tokens.
+    Attributes:
+        gate: The gate.
+        tested: Its errors and bounds.
+        accepted: Share of the decided steps that it accepted.
+        accepted_tokens: Share of their tokens that it accepted.
     """
 
     gate: Gate
@@ -39,19 +43,28 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """All candidates that were tested, and the last that keeps the bound; None where none does."""
+    """The tested candidates, and the most permissive one that keeps the bound.
+
+    Attributes:
+        candidates: Tested candidates, from the strictest to the most permissive.
+        chosen: The last that keeps the bound, or None if none does.
+    """
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
 
 
 def family(kind: str, steps: Sequence[JudgedStep], *, target_confidence: float) -> Family:
-    """The gates of a kind, by their threshold.
+    """Return a family of gates as a function of their threshold.
 
-    steps: to learn from, for a kind that learns; they must not be tested on.
+    Args:
+        kind: One of `KINDS`.
+        steps: Training data for the learned gate; must not be tested on.
+        target_confidence: Confidence of the target from which a cascade accepts a step without the
+            judge prompt.
 
     Raises:
-        Unsupported: an unknown kind, or one that learns without right and wrong steps.
+        Unsupported: If the kind is unknown, or if the training data lack right or wrong steps.
     """
     match kind:
         case "cascade":
@@ -70,13 +83,14 @@ def family(kind: str, steps: Sequence[JudgedStep], *, target_confidence: float) 
 def calibrate_steps(
     gates: Family, steps: Sequence[JudgedStep], risk: float, confidence: float
 ) -> Calibrated:
-    """The most permissive gate of a family whose false accepts a judged step stay below the bound.
+    """Find the most permissive gate of a family whose false-accept rate stays below the bound.
 
     Args:
-        gates: by their threshold.
-        steps: none of which the family has been learnt from.
-        risk: false accepts a judged step, in (0, 1).
-        confidence: with which the bound is to hold for other steps of the same kind, in (0, 1).
+        gates: The family, as a function of the threshold.
+        steps: Judged steps, none of which the family was trained on.
+        risk: Bound on false accepts per judged step, in (0, 1).
+        confidence: Probability with which the bound must hold for other steps from the same
+            distribution, in (0, 1).
     """
     tried = [gates(threshold) for threshold in THRESHOLDS]
     passed = [[step for step in steps if step.accepted_by(gate)] for gate in tried]
@@ -102,15 +116,17 @@ def _learn(steps: Sequence[JudgedStep]) -> LearnedGate:
         from sklearn.preprocessing import StandardScaler
     except ModuleNotFoundError as error:
         raise Unsupported(
-            f"a learned gate needs {error.name}: pip install 'dreamr[train]'"
+            f"the learned gate needs {error.name}: pip install 'dreamr[train]'"
         ) from error
     right = [step.right for step in steps]
     if len(set(right)) < 2:
-        raise Unsupported("a gate learns from right steps and wrong ones: take more problems")
+        raise Unsupported(
+            "the learned gate needs right and wrong steps to learn from: use more --problems"
+        )
     rows = [signals(step.evidence, step.situation) for step in steps]
     fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(rows, right)
     scaler, regression = fitted[0], fitted[1]
-    # The scales become part of the weights.
+    # Fold the scaler into the weights and the intercept.
     weights = [float(w / s) for w, s in zip(regression.coef_[0], scaler.scale_, strict=True)]
     shift = sum(w * float(m) for w, m in zip(weights, scaler.mean_, strict=True))
     assert len(weights) == len(SIGNALS)

@@ -1,4 +1,4 @@
-"""Schedules in virtual time: what a machine that we do not have would do."""
+"""Simulator: run schedules in virtual time to predict speed-ups on other hardware."""
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario, Devices

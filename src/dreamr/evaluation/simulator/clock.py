@@ -1,4 +1,4 @@
-"""Virtual time."""
+"""Virtual time: an event queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ Action = Callable[[], None]
 
 
 class Clock:
-    """Does what was put down for later, in the order of its time; of the same time, as put down.
+    """A virtual clock that runs scheduled actions in the order of their times.
 
-    now: seconds since the start.
+    Actions for the same time run in the order in which they were scheduled.
+
+    Attributes:
+        now: Current virtual time, in seconds since the start.
     """
 
     def __init__(self) -> None:
@@ -20,12 +23,17 @@ class Clock:
         self._order = 0
 
     def after(self, seconds: float, action: Action) -> None:
-        """Do this so many seconds from now."""
+        """Schedule an action.
+
+        Args:
+            seconds: Delay from now, in seconds of virtual time.
+            action: Called when the time has come.
+        """
         self._order += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._order, action))
 
     def run(self) -> None:
-        """Go on until nothing is put down any more."""
+        """Run until no action is left."""
         while self._agenda:
             self.now, _, action = heapq.heappop(self._agenda)
             action()

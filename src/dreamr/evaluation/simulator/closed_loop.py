@@ -1,44 +1,52 @@
-"""Closed forms: the speed-up over the target alone, under assumptions that one can write down.
+"""Closed forms for the speed-up of a method over the target alone, under explicit assumptions.
 
-In all of them a step of the target takes 1, a drafted step c, a verdict v; a drafted step is
-accepted with probability a, independently; a rejected one is written by the target. The run is long
-enough for its ends not to matter.
+All times are in target-step units: one step decoded by the target takes 1. A drafted step takes c
+and a judge call v. Drafted steps are accepted independently with probability a, and the target
+writes a step for each rejected one. The run is long enough for start and end effects to vanish.
 
-    a  acceptance, in [0, 1]        c  a drafted step's cost, above 0
-    v  a judge call's cost          k  the window: how many drafted steps may wait
+    a  acceptance, in [0, 1]        c  cost of a drafted step, above 0
+    v  cost of a judge call         k  window: drafted steps that may wait for verdicts
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-_TAIL = 1e-9  # chains that are less likely than this are not followed
+_TAIL = 1e-9  # probability below which longer chains of accepted steps are ignored
 
 
 def bound(a: float) -> float:
-    """No chain whose rejected steps cost a target's step each is faster: 1 / (1 - a)."""
+    """Return 1 / (1 - a), the limit for methods that spend one target step per rejected step."""
     return 1 / (1 - a) if a < 1 else float("inf")
 
 
 def sequential(a: float, c: float, v: float) -> float:
-    """SpecReason (arXiv 2504.07891): each step is drafted and judged, a rejected one written."""
+    """Return the speed-up of SpecReason (arXiv 2504.07891).
+
+    Each step is drafted and then judged. The target writes a step for each rejected one.
+    """
     return 1 / (c + v + 1 - a)
 
 
 def lookahead(a: float, c: float, k: int) -> float:
-    """Lookahead Reasoning, rounds of k (arXiv 2506.19830, its synchronous form; no verdicts)."""
+    """Return the speed-up of synchronous Lookahead Reasoning (arXiv 2506.19830).
+
+    Works in rounds of k steps. Comparing the steps costs nothing.
+    """
     kept = k if a == 1 else (1 - a**k) / (1 - a)
     return kept / (1 - c + c * k)
 
 
 def lookahead_async(a: float, c: float, v: float = 0.0, k: int | None = None) -> float:
-    """Lookahead Reasoning without rounds (arXiv 2506.19830).
+    """Return the speed-up of asynchronous Lookahead Reasoning (arXiv 2506.19830).
 
-    For v of 0 and k of at least 1 / c, or None, this is its 1 / (c + (1 - c) (1 - a)). Else: the
-    target's own step n begins as step n-1 is drafted, at most k of them side by side, and is
-    compared when it is complete, which J(n) says. Steps are drafted at D(n) = max(D(n-1), J(n-k)) +
-    c, and a chain of N accepted steps and the rejected one take max(D(N), J(N+1-k)) + 1 + v.
-    Holds while comparisons do not wait for each other, with v below c.
+    With v = 0 and k >= 1 / c or k = None, this is the paper's 1 / (c + (1 - c) (1 - a)).
+
+    Otherwise, the target begins its own step n when the draft has completed step n-1, with at most
+    k such steps in parallel. Step n is compared when the target has completed it, at time J(n). The
+    draft completes step n at D(n) = max(D(n-1), J(n-k)) + c. A chain of N accepted steps and the
+    rejected step after them take max(D(N), J(N+1-k)) + 1 + v. This holds for v < c, where
+    comparisons do not wait for each other.
     """
     if k is None:
         return 1 / (a * c + (1 - a) * (1 + v))
@@ -57,19 +65,20 @@ def lookahead_async(a: float, c: float, v: float = 0.0, k: int | None = None) ->
 
 
 def fpsr(a: float, c: float) -> float:
-    """FPSR (arXiv 2605.28678, section 3) where the verdict hides behind other work.
+    """Return the speed-up of FPSR (arXiv 2605.28678, section 3) if judge calls take no extra time.
 
-    An accepted step costs a drafted one, a rejected step one of the target's, already under way.
+    An accepted step costs one drafted step. A rejected step costs one target step, which is already
+    being written when the verdict arrives.
     """
     return 1 / (1 - a * (1 - c))
 
 
 def fpsr_ahead(a: float, c: float, v: float, k: int) -> float:
-    """FPSR whose target writes at drafted prefixes too, each step judged as soon as it is there.
+    """Return the speed-up of FPSR if the target also writes after prefixes that are not judged yet.
 
-    The n-th step of a chain is drafted at D(n) = max(D(n-1), D(n-k) + v) + c, and the target's own
-    step in its place begins as the one before it is drafted: a chain of N accepted steps and the
-    rejected one behind it take D(N) + 1.
+    Each drafted step is judged as soon as it is complete. Step n of a chain is drafted at D(n) =
+    max(D(n-1), D(n-k) + v) + c. The target begins its own step n when step n-1 is drafted, so a
+    chain of N accepted steps and the rejected step after them take D(N) + 1.
     """
     drafted = [0.0]
 
@@ -82,17 +91,17 @@ def fpsr_ahead(a: float, c: float, v: float, k: int) -> float:
 
 
 def fpsr_frontier(a: float, c: float, v: float, k: int) -> float:
-    """FPSR as `dreamr.schedules` has it: one judge call at a time, the fallback at the frontier.
+    """Return the speed-up of FPSR as in `dreamr.schedules`: one judge call at a time, one fallback.
 
-    A call takes all steps that wait when it begins. The target's own step begins with the verdict
-    on the one before it: a chain of N accepted steps and the rejected one take T(N) + 1, T(n) being
-    when the verdict on the n-th comes. Holds while c + v is below 1.
+    A judge call takes all drafted steps that wait when it begins. The target begins the fallback at
+    the frontier when the previous step gets its verdict, at time T(n) for step n. A chain of N
+    accepted steps and the rejected step after them take T(N) + 1. This holds for c + v < 1.
     """
     drafted: list[float] = [0.0]
     judged: list[float] = [0.0]
 
     def draft_until(time: float) -> None:
-        """Draft what is complete by then; a step begins once the k-th before it is judged."""
+        """Draft all steps that complete by `time`; a step begins once step n-k is judged."""
         while True:
             n = len(drafted)
             if n - k >= len(judged):
@@ -107,7 +116,7 @@ def fpsr_frontier(a: float, c: float, v: float, k: int) -> float:
         while len(judged) <= n:
             first = len(judged)
             draft_until(judged[-1])
-            if len(drafted) <= first:  # the judge waits for the draft
+            if len(drafted) <= first:  # judging waits for the draft
                 free = judged[first - k] if first > k else 0.0
                 drafted.append(max(drafted[-1], free) + c)
             begin = max(judged[-1], drafted[first])
@@ -119,10 +128,15 @@ def fpsr_frontier(a: float, c: float, v: float, k: int) -> float:
 
 
 def _renewal(a: float, time: Callable[[int], float], rejected: float = 1.0) -> float:
-    """Steps over time of a cycle: N accepted steps (N geometric), taking time(N), and a rejected.
+    """Return steps per unit of time in a cycle of N accepted steps and one rejected step.
 
-    The mean of time(N) is the sum of its increments, each weighed by how likely a chain is to get
-    so far. Where nothing is rejected, the last increments are the rate.
+    N is geometric. The expected `time(N)` is the sum of its increments, each weighted by the
+    probability that a chain gets that far. For a = 1, the last increment gives the rate.
+
+    Args:
+        a: Acceptance, in [0, 1].
+        time: Time of the last verdict in a chain of n accepted steps, in target-step units.
+        rejected: Cost of the rejected step, in target-step units.
     """
     expected, before, n, reach = 0.0, 0.0, 1, a
     while reach > _TAIL and n < 2000:
@@ -135,7 +149,7 @@ def _renewal(a: float, time: Callable[[int], float], rejected: float = 1.0) -> f
 
 
 def of_method(method: str, a: float, c: float, v: float, k: int) -> float | None:
-    """The closed form of a method by its name; None where there is none."""
+    """Return the closed form of the method of this name, or None if there is none."""
     forms: dict[str, Callable[[], float]] = {
         "target": lambda: 1.0,
         "draft": lambda: 1 / c,

@@ -1,4 +1,4 @@
-"""What work costs, in seconds."""
+"""Costs of the engines' work, in seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from dreamr.evaluation.simulator.devices import BadScenario
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of each kind of work, alone on its device.
+    """Seconds of each kind of work if it runs alone on its device.
 
-    draft, target: of a token. judge: of a judge call, and beside that of each judged step and each
-    of their tokens; a token that the target reads later, since it was trusted, costs as much.
-    open_draft, open_target: of opening a lane. prompt_draft, prompt_target: of reading the
-    question, once a run. message: until the schedule hears of what happened, during which engines
-    may go on. ahead: how many tokens (no seconds) a lane without credit goes on writing.
+    `Costs.relative` uses target-step units instead of seconds.
+
+    Attributes:
+        draft: Per token that the draft decodes.
+        target: Per token that the target decodes.
+        judge: Per judge call.
+        judge_step: Per judged step, in addition to `judge`.
+        judge_token: Per token of a judged step, in addition to `judge_step`. Also the cost of each
+            token that the target prefills later because its step was accepted without it.
+        open_draft: Per lane of the draft that is opened.
+        open_target: Per lane of the target that is opened.
+        prompt_draft: Prefill of the prompt by the draft, once per run.
+        prompt_target: Prefill of the prompt by the target, once per run.
+        message: Delay until a signal reaches the schedule; engines keep working during it.
+        ahead: Tokens, not seconds, that a lane may write before it has credit for its next step.
     """
 
     draft: float
@@ -34,30 +44,40 @@ class Costs:
     def __post_init__(self) -> None:
         for item in fields(self):
             if not 0 <= getattr(self, item.name) < float("inf"):
-                raise BadScenario(f"{item.name} must be a number of at least 0")
+                raise BadScenario(f"{item.name} must be a finite number of at least 0")
         if not (self.draft > 0 and self.target > 0):
-            raise BadScenario("a token must cost something: draft and target must be above 0")
+            raise BadScenario("the cost of a token must be above 0 for draft and target")
 
     @classmethod
     def relative(cls, c: float, v: float, draft: float = 1.0, target: float = 1.0) -> Self:
-        """Costs in units of a target's step: a drafted step c, a judge call v.
+        """Create costs in target-step units.
 
-        draft, target: mean tokens of their steps.
+        Args:
+            c: Cost of a drafted step.
+            v: Cost of a judge call.
+            draft: Mean tokens of a drafted step.
+            target: Mean tokens of a target step.
+
+        Raises:
+            BadScenario: If c is not above 0 or v is negative.
         """
         if not c > 0 or not v >= 0:
-            raise BadScenario(f"c must be above 0 and v at least 0, not {c:g} and {v:g}")
+            raise BadScenario(
+                "the cost of a drafted step must be above 0 and that of a judge call at least 0, "
+                f"not {c:g} and {v:g}"
+            )
         return cls(draft=c / draft, target=1 / target, judge=v)
 
     def judging(self, steps: int, tokens: int) -> float:
-        """Seconds of one judge call."""
+        """Return the seconds of a judge call over this number of steps and of tokens in them."""
         return self.judge + self.judge_step * steps + self.judge_token * tokens
 
     def spread_out(self, speed: float) -> Self:
-        """With a target that is so many times as fast."""
+        """Return the costs with a target that is `speed` times as fast."""
         names = ("target", "judge", "judge_step", "judge_token", "open_target", "prompt_target")
         return replace(self, **{name: getattr(self, name) / speed for name in names})
 
     @property
     def ideal(self) -> Self:
-        """The engines' own work alone."""
+        """The same costs without messages and without opening lanes."""
         return replace(self, message=0.0, open_draft=0.0, open_target=0.0)

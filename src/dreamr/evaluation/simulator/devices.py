@@ -1,8 +1,9 @@
-"""Processors in virtual time: what they work on, and how that slows each other down.
+"""Devices in virtual time: the jobs on them, and how concurrent jobs slow each other down.
 
-A job is a *stream* (a step of some lane, token by token) or a *pass* (a judge call, a prompt that
-is read), which cannot be interrupted. Progress is fluid: a stream has a share of its device, not
-turns of single tokens; only a pass that has to wait for the token under way looks at tokens.
+A job is a *stream* (a step of a lane, decoded token by token) or a *pass* (a judge call or the
+prefill of a prompt), which cannot be interrupted. Progress is fluid: a stream gets a continuous
+share of its device and not time slices of single tokens. Token boundaries matter only to a pass
+that waits for the current token.
 """
 
 from __future__ import annotations
@@ -16,24 +17,30 @@ from dreamr._option_specs import BadOption
 from dreamr.evaluation.simulator.clock import Clock
 from dreamr.steps import Role
 
-_NOTHING_LEFT = 1e-10  # seconds: rounding
+_NOTHING_LEFT = 1e-10  # seconds; covers rounding errors
 
 
 class BadScenario(BadOption):
-    """A simulation that makes no sense."""
+    """A simulation with invalid values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """Which work shares a processor, and how.
+    """The devices of a simulation, and how jobs share them.
 
-    colocated: draft and target on one device, which they share by halves; else each has its own.
-    The target judges on its own. serialize: a pass has the device for itself, and streams wait (one
-    thing at a time, judging first, as our local worker does); else it runs beside them.
-    slowdown: of jobs of one model side by side: n of them take 1 + slowdown * (n - 1) times as long
-    as one. 0 is a batch that costs nothing, 1 sharing by turns. target: how many devices the target
-    is spread over; it is target * efficiency times as fast, with one device once. replicas: how
-    many such sets there are, each with requests of its own.
+    The target judges on its own devices.
+
+    Attributes:
+        colocated: Whether draft and target share one device, each with half of its time. Otherwise
+            each has its own.
+        serialize: Whether a pass has its device to itself while streams wait, as in the local
+            worker. Otherwise passes and streams run concurrently.
+        slowdown: Cost of concurrency. n concurrent jobs of one model take 1 + slowdown * (n - 1)
+            times as long as one job: 0 is a free batch, 1 is plain time slicing.
+        target: Devices per target (tensor parallel). From two on, the target is target * efficiency
+            times as fast as on one.
+        efficiency: Tensor-parallel efficiency, in (0, 1].
+        replicas: Number of such sets of devices. Each request runs on one of them.
     """
 
     colocated: bool = False
@@ -45,29 +52,36 @@ class Devices:
 
     def __post_init__(self) -> None:
         if self.target < 1 or self.replicas < 1:
-            raise BadScenario("devices of the target and replicas must be at least 1")
+            raise BadScenario("the numbers of target devices and of replicas must be at least 1")
         if not 0 < self.efficiency <= 1:
-            raise BadScenario(f"efficiency must lie in (0, 1], not {self.efficiency:g}")
+            raise BadScenario(
+                f"the efficiency must be above 0 and at most 1, not {self.efficiency:g}"
+            )
         if not self.slowdown >= 0:
-            raise BadScenario(f"slowdown must be at least 0, not {self.slowdown:g}")
+            raise BadScenario(f"the slowdown must be at least 0, not {self.slowdown:g}")
 
     @property
     def speed(self) -> float:
-        """How many times as fast as on one device the target is."""
+        """Speed of the target relative to one device."""
         return 1.0 if self.target == 1 else self.target * self.efficiency
 
     @property
     def count(self) -> int:
-        """All devices."""
+        """Number of devices in all replicas."""
         return self.replicas * (self.target if self.colocated else self.target + 1)
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A piece of work of one model.
+    """A unit of work of one model.
 
-    size: called when the device begins with it; the seconds that it takes alone. done: called when
-    it is complete. token: seconds of one token, 0 for a pass.
+    Attributes:
+        model: The model that works.
+        size: Returns the seconds that the job takes alone; called when the device begins it.
+        done: Called when the job is complete.
+        token: Seconds per token of a stream; 0 for a pass.
+        begun: Whether the device has begun the job.
+        left: Seconds of work that remain once the job has begun.
     """
 
     model: Role
@@ -79,35 +93,40 @@ class Job:
 
     @property
     def is_pass(self) -> bool:
+        """Whether the job is a pass and not a stream."""
         return self.token == 0
 
     @property
     def spent(self) -> float:
-        """Seconds of its work that are done, as of when its device was settled last."""
+        """Seconds of work done, as of the last time its device updated its jobs."""
         return self.size() - self.left if self.begun else 0.0
 
 
 class Device:
-    """One processor."""
+    """A device that works on jobs in virtual time."""
 
     def __init__(self, clock: Clock, devices: Devices) -> None:
         self._clock, self._serialize, self._slowdown = clock, devices.serialize, devices.slowdown
         self._jobs: list[Job] = []
-        self._serving: list[tuple[Job, float]] = []  # and how many times as long each takes
+        self._serving: list[tuple[Job, float]] = []  # running jobs with their slowdown factors
         self._settled = 0.0
-        self._hold = 0.0  # of the token under way, for which a pass waits
+        self._hold = 0.0  # seconds until the current token ends, for which a pass waits
         self._plans = 0
 
     def submit(self, job: Job) -> None:
-        """Begin with the job, as soon as its turn is."""
+        """Queue a job."""
         self._settle()
         if self._serialize and job.is_pass and not any(other.is_pass for other in self._jobs):
-            self._hold = self._token_under_way()
+            self._hold = self._current_token()
         self._jobs.append(job)
         self._plan()
 
     def withdraw(self, job: Job) -> None:
-        """Give the job up; a pass that has the device for itself goes on, for nobody."""
+        """Cancel a job.
+
+        With `serialize`, a pass that has begun occupies the device to its end; its result is
+        dropped.
+        """
         if job not in self._jobs:
             return
         self._settle()
@@ -117,8 +136,11 @@ class Device:
         self._jobs.remove(job)
         self._plan()
 
-    def _token_under_way(self) -> float:
-        """Seconds until the present token is there; of several streams, half a token's mean."""
+    def _current_token(self) -> float:
+        """Return the seconds until the current token is complete.
+
+        With several streams, this is half of their mean seconds per token.
+        """
         streams = [job for job in self._jobs if job.begun]
         if len(streams) == 1:
             return streams[0].left % streams[0].token
@@ -134,7 +156,7 @@ class Device:
         return streams if self._hold > _NOTHING_LEFT and streams else [first]
 
     def _settle(self) -> None:
-        """Note the progress of all jobs since the last time."""
+        """Update the remaining work of all running jobs to the current time."""
         elapsed, self._settled = self._clock.now - self._settled, self._clock.now
         if elapsed <= 0 or not self._serving:
             return
@@ -143,13 +165,13 @@ class Device:
         self._hold -= elapsed
 
     def _plan(self) -> None:
-        """Serve whose turn it is, and put down when something will be complete.
+        """Choose the jobs that run now and schedule the next completion.
 
-        What was put down before is void.
+        Earlier schedules become void.
         """
         self._plans += 1
         served = self._served()
-        slow = self._slow(served)
+        slow = self._slowdowns(served)
         self._serving = [(job, slow[job.model]) for job in served]
         soonest = self._hold if self._hold > _NOTHING_LEFT else math.inf
         for job, times in self._serving:
@@ -160,8 +182,8 @@ class Device:
             plan = self._plans
             self._clock.after(max(soonest, 0.0), lambda: self._wake(plan))
 
-    def _slow(self, served: list[Job]) -> dict[Role, float]:
-        """For each model how many times as long its jobs take as each would alone."""
+    def _slowdowns(self, served: list[Job]) -> dict[Role, float]:
+        """Return the slowdown factor of each model's jobs relative to running alone."""
         models = {job.model for job in served}
         if len(models) < 2:
             return dict.fromkeys(models, 1 + self._slowdown * (len(served) - 1))

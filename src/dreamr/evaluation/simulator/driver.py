@@ -1,7 +1,7 @@
-"""Carrying out the commands of a schedule in virtual time.
+"""Execution of a schedule's commands in virtual time.
 
-The counterpart of `dreamr.runner`: the same commands, the same signals, the same events. It knows
-nothing about any schedule.
+The counterpart of `dreamr.runner`, with the same commands, signals and events. It is independent of
+the schedule.
 """
 
 from __future__ import annotations
@@ -45,10 +45,19 @@ from dreamr.trace import (
 
 
 class VirtualRun:
-    """One run of a schedule over virtual models: an `Executor`.
+    """One run of a schedule with scripted models in virtual time; an `Executor`.
 
-    devices: of either model; the target judges on its own. finished: called at the end. emit: takes
-    the events, with seconds since the run started, as `dreamr.runner` gives them.
+    Args:
+        clock: Virtual time, shared by all runs on the devices.
+        devices: Device of each model. The target judges on its own.
+        schedule: The schedule to run.
+        script: Steps and verdicts of the run.
+        costs: Costs of the work, in the unit of the clock.
+        finished: Called when the run has ended.
+        emit: Receives the events of `dreamr.runner`, timed from the start of the run.
+
+    Attributes:
+        tally: Totals of the run.
     """
 
     def __init__(
@@ -71,7 +80,7 @@ class VirtualRun:
         self._over = False
 
     def start(self) -> None:
-        """Put the first work on the devices."""
+        """Execute the schedule's first commands."""
         execute(self._schedule.start(), self)
 
     def _signal(self, signal: Signal) -> None:
@@ -91,6 +100,7 @@ class VirtualRun:
     # Commands
 
     def open_lane(self, command: OpenLane) -> None:
+        """Start a stream."""
         lane = VirtualLane(
             command.lane,
             command.role,
@@ -102,18 +112,21 @@ class VirtualRun:
         )
         self._lanes[lane.number] = lane
         self._record(LaneOpened, lane.number, lane.role, lane.position, lane.resample)
-        self._go_on(lane)
+        self._write_next(lane)
 
     def grant(self, lane: int, steps: int) -> None:
+        """Allow the lane to write more steps."""
         if found := self._lanes.get(lane):
             found.credit += steps
-            self._go_on(found)
+            self._write_next(found)
 
     def close_lane(self, lane: int) -> None:
+        """Cancel the lane."""
         if found := self._lanes.get(lane):
             self._cancel(found)
 
     def judge(self, command: Judge) -> None:
+        """Start a judge call."""
         first, steps = len(command.prefix), list(command.candidates)
         call = VirtualJudgeCall(command.call, first, steps, command.resamples)
         self._calls[call.number] = call
@@ -123,14 +136,17 @@ class VirtualRun:
         self._queues.submit("target", call.job)
 
     def extend_judge(self, call: int, candidates: tuple[Step, ...]) -> None:
+        """Add candidates to the call if it has not begun."""
         if found := self._calls.get(call):
             found.extend(candidates)
 
     def cancel_judge(self, call: int) -> None:
+        """Cancel the call."""
         if found := self._calls.get(call):
             self._cancel_judging(found)
 
     def decide(self, decision: Decision) -> None:
+        """Record a decision."""
         tally = self.tally
         match decision:
             case Commit(_, step, source):
@@ -145,6 +161,7 @@ class VirtualRun:
             self._emit(event_of(decision, self._clock.now - tally.started))
 
     def finish(self, finished: Finished) -> None:
+        """End the run and cancel prompts that are still being read."""
         self._over = True
         self.tally.ended = self._clock.now
         self._queues.end()
@@ -152,8 +169,8 @@ class VirtualRun:
 
     # Lanes
 
-    def _go_on(self, lane: VirtualLane) -> None:
-        """Write the next step, if there is credit for it and none is being written."""
+    def _write_next(self, lane: VirtualLane) -> None:
+        """Begin the lane's next step if it has credit and is not writing."""
         if lane.job is not None:
             return
         now = self._clock.now
@@ -163,32 +180,33 @@ class VirtualRun:
                 self._record(LanePaused, lane.number)
             return
         step, work, finish = self._next(lane)
-        seconds = work * self._rate(lane.role) - self._written_ahead(lane)
+        seconds = work * self._seconds_per_token(lane.role) - self._written_ahead(lane)
         if lane.fresh:
             costs = self._costs
             seconds += costs.open_draft if lane.role == "draft" else costs.open_target
-        catches_up = lane.fresh and lane.role == "target"
+        reads_first = lane.fresh and lane.role == "target"
         if lane.paused is not None:
             self._record(LaneResumed, lane.number)
         lane.fresh, lane.paused = False, None
         lane.reading = range(0)
 
         def size() -> float:
-            if catches_up and not job.begun:
+            if reads_first and not job.begun:
                 lane.reading = self._unread(lane.position)
             return max(0.0, seconds) + self._text.seconds(lane.reading)
 
-        job = Job(lane.role, size, lambda: self._wrote(lane, step, finish), self._rate(lane.role))
+        rate = self._seconds_per_token(lane.role)
+        job = Job(lane.role, size, lambda: self._wrote(lane, step, finish), rate)
         self._queues.submit(lane.role, job)
         lane.job, lane.writing = job, step.tokens
 
     def _decide_without_target(self, lane: VirtualLane) -> Verdict | None:
-        """The verdict on the drafted step that the lane has just written, if it needs no target."""
+        """Return the verdict on the last drafted step of the lane if it needs no target."""
         if lane.role == "target":
             return None
         return self._script.decide_without_target(lane.position - 1)
 
-    def _rate(self, role: Role) -> float:
+    def _seconds_per_token(self, role: Role) -> float:
         return self._costs.draft if role == "draft" else self._costs.target
 
     def _next(self, lane: VirtualLane) -> tuple[Step, float, Finish | None]:
@@ -200,17 +218,22 @@ class VirtualRun:
             step, work, finish = self._script.write(lane.role, lane.position)
         lane.completes = False
         if lane.tokens + step.tokens > lane.room:
-            raise Unsupported("the method cuts steps into tokens: the simulator knows whole steps")
+            raise Unsupported(
+                "the method works on parts of steps, but the simulator needs whole steps: "
+                "choose another method"
+            )
         return step, work, finish
 
     def _written_ahead(self, lane: VirtualLane) -> float:
-        """Seconds of the next step that were spent before there was credit for it."""
+        """Return the seconds of work on the next step that were done before it had credit."""
         if lane.paused is None:
             return 0.0
-        return min(self._clock.now - lane.paused, self._costs.ahead * self._rate(lane.role))
+        return min(
+            self._clock.now - lane.paused, self._costs.ahead * self._seconds_per_token(lane.role)
+        )
 
     def _wrote(self, lane: VirtualLane, step: Step, finish: Finish | None) -> None:
-        if lane.number not in self._lanes:  # closed by what happened at the very same time
+        if lane.number not in self._lanes:  # closed by another event at the same time
             return
         if lane.job is not None:
             self.tally.busy[lane.role] += lane.job.size()
@@ -225,7 +248,7 @@ class VirtualRun:
             self._record(LaneClosed, lane.number, finish, lane.tokens)
         self._signal(StepDone(lane.number, step, finish, self._decide_without_target(lane)))
         if lane.number in self._lanes:
-            self._go_on(lane)
+            self._write_next(lane)
 
     def _cancel(self, lane: VirtualLane) -> None:
         del self._lanes[lane.number]
@@ -242,7 +265,7 @@ class VirtualRun:
         self._record(LaneClosed, lane.number, "cancelled", tokens)
 
     def _unread(self, position: int) -> range:
-        """Steps before a position that the target has yet to read, as a job begins."""
+        """Return the committed steps before a position that the target has not read yet."""
         for lane in self._lanes.values():
             if lane.job is not None:
                 self._text.mark_read(lane.reading, lane.job.spent)
@@ -251,14 +274,14 @@ class VirtualRun:
     # Judge calls
 
     def _judging(self, call: VirtualJudgeCall) -> float:
-        """Seconds of the call; from now on it cannot grow."""
+        """Return the seconds of the call and fix its candidates."""
         if not call.begun:
             call.begun, call.reading = True, self._unread(call.first)
         tokens = sum(step.tokens for step in call.steps)
         return self._text.seconds(call.reading) + self._costs.judging(len(call.steps), tokens)
 
     def _end_judging(self, call: VirtualJudgeCall) -> None:
-        if call.number not in self._calls:  # cancelled by what happened at the very same time
+        if call.number not in self._calls:  # canceled by another event at the same time
             return
         verdicts = tuple(
             self._script.verdict(call.first + i, call.resamples) for i in range(len(call.steps))

@@ -1,7 +1,7 @@
-"""What the engines cost, read from the spans of recorded runs.
+"""Estimation of engine costs from the spans of recorded runs.
 
-Spans are what the runner saw: they hold messages and the load of the machine as well. Outliers are
-cut off at both ends, and what is left is averaged, since a run's time is a sum.
+The runner records the spans, so they include message delays and the load of the machine. Outliers
+at both ends are dropped. The rest is averaged with the mean, because the time of a run is a sum.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CUT = 0.05  # of the values, at either end
-_AT_ONCE = 2e-4  # seconds: a step that follows another without a pause begins as that ends
-_SOON = 5e-3  # seconds: what follows later than this was not waited for
-_ENOUGH = 10  # values, below which others are taken too
-_LEAST_SECONDS = 1e-9
-_MOST_AHEAD = 40  # tokens
-DECIDED = ("accepted", "rejected")  # what became of steps that had their turn
+_TRIMMED = 0.05  # share of the values that is dropped at either end
+_NO_PAUSE = 2e-4  # seconds between two steps of a lane, below which it did not pause
+_MAX_REACTION = 5e-3  # seconds; work that begins later did not react to the verdicts
+_ENOUGH = 10  # values; with fewer, less reliable ones are used too
+_MIN_SECONDS = 1e-9
+_MAX_AHEAD = 40  # tokens
+DECIDED = ("accepted", "rejected")  # fates of drafted steps that got a verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Costs of the engines, and the distributions behind what was not recorded.
+    """Costs of the engines, and distributions for steps that were not recorded.
 
-    run: seconds of a run before its first span and after its last. drafted, own: tokens of the
-    steps that draft and target wrote. acceptance: of the steps that were decided on.
+    Attributes:
+        costs: Costs of the engines, in seconds.
+        run: Mean seconds of a run before its first span and after its last.
+        drafted: Token counts of the draft's steps.
+        own: Token counts of the target's steps when it ran alone.
+        acceptance: Share of the decided steps that were accepted, in [0, 1].
     """
 
     costs: Costs
@@ -46,29 +50,34 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """Of a method, what its spans do not say.
+class MethodTraits:
+    """Properties of a method that its spans do not show.
 
-    eager: whether the target begins with each run, and reads along even where it is not heard of.
-    alike: whether steps that nobody was asked about were accepted because the target wrote the
-    same; else because the draft was trusted.
+    Attributes:
+        eager: Whether the target starts with the run and reads along even if none of its spans is
+            recorded.
+        same_text: Whether accepted steps without a ratio were accepted because the target wrote the
+            same text. Otherwise they were accepted without the target.
     """
 
     eager: bool = False
-    alike: bool = False
+    same_text: bool = False
 
     @classmethod
     def of(cls, method: str, options: ScheduleConfig) -> Self:
-        """That of a schedule."""
+        """Return the traits of a method with these options."""
         return cls(method == "fpsr" and options.fallback == "eager", method == "lookahead")
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first judge call of a run that gave verdicts.
+    """The first judge call of a run that returned verdicts.
 
-    tokens: of its steps, and of what was trusted before them. seconds: with the question's reading,
-    and without what the target wrote beside.
+    Attributes:
+        steps: Number of judged steps.
+        tokens: Tokens of these steps and of the steps before them that were accepted without the
+            target.
+        seconds: Duration, including the target's prefill of the prompt, excluding its decoding.
     """
 
     steps: int
@@ -78,7 +87,13 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class _DraftedStep:
-    """A step that follows another on the draft's lane. paused: whether there was time between."""
+    """A step that directly follows another on the draft's lane.
+
+    Attributes:
+        tokens: Tokens of the step.
+        seconds: Duration of its span.
+        paused: Whether the lane paused before it.
+    """
 
     tokens: int
     seconds: float
@@ -87,10 +102,12 @@ class _DraftedStep:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _DraftPace:
-    """How fast the draft writes; the least is the one that fits best.
+    """Speed of the draft. The smallest instance is the best fit.
 
-    error: summed squares of what it is off, in seconds². token: seconds of one. ahead: tokens that
-    are there already when a paused draft goes on.
+    Attributes:
+        error: Sum of squared residuals, in seconds squared.
+        token: Seconds per token.
+        ahead: Tokens that a paused draft has already decoded when it resumes.
     """
 
     error: float
@@ -100,7 +117,7 @@ class _DraftPace:
 
 @dataclass(frozen=True, slots=True)
 class _JudgeCall:
-    """What a judge call was about, and its seconds without what it waited for."""
+    """A judge call: steps, tokens, and seconds without the time it waited for the target."""
 
     steps: int
     tokens: int
@@ -108,31 +125,38 @@ class _JudgeCall:
 
 
 @dataclass(frozen=True, slots=True)
-class _JudgePrice:
-    """Seconds of a judge call, of each of its steps and of each of their tokens."""
+class _JudgeCost:
+    """Seconds per judge call, per judged step and per token of these steps."""
 
     call: float = 0.0
     step: float = 0.0
     token: float = 0.0
 
-    def off(self, call: _JudgeCall) -> float:
-        """How many seconds longer a call took."""
+    def residual(self, call: _JudgeCall) -> float:
+        """Return by how many seconds a call exceeds the model's prediction."""
         return call.seconds - (self.call + self.step * call.steps + self.token * call.tokens)
 
 
-def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Manner()) -> Fit:
-    """Costs from runs of the target alone and of one speculative method.
+def fit(
+    target: Sequence[Sample], samples: Sequence[Sample], traits: MethodTraits = MethodTraits()
+) -> Fit:
+    """Estimate costs from runs of the target alone and of one speculative method.
+
+    Args:
+        target: Samples of the target alone.
+        samples: Samples of the method.
+        traits: Properties of the method that its spans do not show.
 
     Raises:
-        BadScenario: nothing to fit, for want of samples or spans.
+        BadScenario: If samples or spans are missing.
     """
     own = [span for sample in target for span in sample.spans if span.lane == "target"]
     if not own or not samples:
-        raise BadScenario("a replay needs samples of 'target' and of another method")
-    target_token = _rate(_followers(target, "target") or own, "target")
+        raise BadScenario("a replay needs samples of 'target' and of a speculative method")
+    target_token = _seconds_per_token(_followers(target, "target") or own, "target")
     drafting = _drafting(samples)
     prompts = {(s.task, s.index): prompt_of(s, target_token) for s in target}
-    judging = _judging(samples, target_token, prompts, manner)
+    judging = _judging(samples, target_token, prompts, traits)
     costs = Costs(
         draft=drafting.token,
         target=target_token,
@@ -154,21 +178,30 @@ def fit(target: Sequence[Sample], samples: Sequence[Sample], manner: Manner = Ma
 
 
 def judge_spans(sample: Sample) -> list[Span]:
-    """The judge calls that gave verdicts, in order."""
+    """Return the judge calls that returned verdicts, in order."""
     return [span for span in sample.spans if span.lane == "judge" and span.fate == "judging"]
 
 
 def prompt_of(alone: Sample, token: float) -> float:
-    """Seconds in which the target read the question, in a run of its own; token: of its text."""
+    """Return the seconds that the target alone took to prefill the prompt.
+
+    Args:
+        alone: A run of the target alone.
+        token: Seconds per token that the target decodes.
+    """
     own = (span for span in alone.spans if span.lane == "target")
     first = min(own, key=lambda span: span.start, default=None)
     return 0.0 if first is None else max(0.0, first.seconds - first.tokens * token)
 
 
-def skipped_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -> int:
-    """Tokens that were accepted without the target before what a piece of its work is about.
+def skipped_before(sample: Sample, work: Span, traits: MethodTraits, since: int = 0) -> int:
+    """Count the tokens at positions before that of `work` that were accepted without the target.
 
-    since: the position from which on they count.
+    Args:
+        sample: The run.
+        work: A span of the run.
+        traits: Properties of the method.
+        since: First position that counts.
     """
     return sum(
         span.tokens
@@ -176,52 +209,60 @@ def skipped_before(sample: Sample, work: Span, manner: Manner, since: int = 0) -
         if span.fate == "accepted"
         and span.ratio is None
         and since <= span.position < work.position
-        and not manner.alike
+        and not traits.same_text
     )
 
 
 def read_before(sample: Sample, work: Span) -> int:
-    """Up to which position the target had read, or was reading, when a piece of work began."""
+    """Return the position up to which the target had read, or was reading, when `work` began."""
     read = [span.position for span in judge_spans(sample) if span.end <= work.start]
     read += [s.position for s in sample.spans if s.lane == "target" and s.start < work.start]
     return max(read, default=0)
 
 
-def opening(sample: Sample, token: float, manner: Manner) -> Opening | None:
-    """None where there is no such call. token: seconds of one of the target's."""
+def opening(sample: Sample, token: float, traits: MethodTraits) -> Opening | None:
+    """Return the first judge call with verdicts, or None if there is none.
+
+    Args:
+        sample: The run.
+        token: Seconds per token that the target decodes.
+        traits: Properties of the method.
+    """
     calls = judge_spans(sample)
     if not calls:
         return None
     call = calls[0]
     before = [s for s in sample.spans if s.lane == "target" and s.start < call.start]
-    begun = 0.0 if manner.eager else min((span.start for span in before), default=call.start)
+    begun = 0.0 if traits.eager else min((span.start for span in before), default=call.start)
     written = sum(span.tokens for span in before if span.end <= call.end + token)
-    tokens = call.tokens + skipped_before(sample, call, manner)
+    tokens = call.tokens + skipped_before(sample, call, traits)
     return Opening(call.steps, tokens, call.end - begun - written * token)
 
 
 def overlap(span: Span, others: Iterable[Span]) -> float:
-    """Seconds of a span during which one of the others was under way; these do not overlap."""
+    """Return the seconds of `span` during which others ran; these must not overlap each other."""
     return sum(max(0.0, min(span.end, o.end) - max(span.start, o.start)) for o in others)
 
 
-def _rate(spans: Sequence[Span], what: str) -> float:
-    """Seconds a token, over spans that hold nothing but writing."""
+def _seconds_per_token(spans: Sequence[Span], what: str) -> float:
+    """Return the seconds per token of spans that contain nothing but decoding."""
     spans = [span for span in spans if span.tokens > 0]
     if not spans:
-        raise BadScenario(f"no span shows how fast the {what} writes")
+        raise BadScenario(
+            f"the speed of the {what} is unknown: none of its recorded spans has tokens"
+        )
     kept = _trimmed(sorted(spans, key=lambda span: span.seconds / span.tokens))
     tokens = sum(span.tokens for span in kept)
-    return max(_LEAST_SECONDS, sum(span.seconds for span in kept) / tokens)
+    return max(_MIN_SECONDS, sum(span.seconds for span in kept) / tokens)
 
 
 def _followers(samples: Iterable[Sample], lane: str) -> list[Span]:
-    """Spans that go on from the one before them, without a pause."""
-    return [b for a, b in _neighbors(samples, lane) if b.start - a.end < _AT_ONCE]
+    """Return the spans that follow the previous one on their lane without a pause."""
+    return [b for a, b in _neighbors(samples, lane) if b.start - a.end < _NO_PAUSE]
 
 
 def _neighbors(samples: Iterable[Sample], lane: str) -> list[tuple[Span, Span]]:
-    """Spans that follow each other on a lane, the second at the next position."""
+    """Return pairs of consecutive spans on a lane whose positions are consecutive too."""
     found = []
     for sample in samples:
         spans = sorted((s for s in sample.spans if s.lane == lane), key=lambda s: s.start)
@@ -230,7 +271,7 @@ def _neighbors(samples: Iterable[Sample], lane: str) -> list[tuple[Span, Span]]:
 
 
 def _openers(samples: Iterable[Sample]) -> list[Span]:
-    """The first spans of drafts that were opened in mid-run."""
+    """Return the first spans of draft lanes that were opened during a run."""
     found = []
     for sample in samples:
         spans = sorted((s for s in sample.spans if s.lane == "draft"), key=lambda s: s.start)
@@ -239,23 +280,23 @@ def _openers(samples: Iterable[Sample]) -> list[Span]:
 
 
 def _drafting(samples: Sequence[Sample]) -> _DraftPace:
-    """How fast the draft writes, and how far ahead it is where it was paused.
+    """Estimate the draft's speed and how far it decodes ahead while paused.
 
-    So many tokens ahead are tried in turn; with each, the seconds a token are those that give the
-    right sum, and the one is taken that comes closest span by span.
+    Tries each number of tokens ahead. The seconds per token follow from the total time, and the
+    number with the smallest squared error over all spans wins.
     """
     pairs = [pair for pair in _neighbors(samples, "draft") if pair[1].fate in DECIDED]
-    steps = [_DraftedStep(b.tokens, b.seconds, b.start - a.end > _AT_ONCE) for a, b in pairs]
+    steps = [_DraftedStep(b.tokens, b.seconds, b.start - a.end > _NO_PAUSE) for a, b in pairs]
     if len(steps) < _ENOUGH:
         spans = [s for sample in samples for s in sample.spans if s.lane == "draft"]
-        return _DraftPace(0.0, _rate(spans, "draft"), 0)
+        return _DraftPace(0.0, _seconds_per_token(spans, "draft"), 0)
     steps = _trimmed(sorted(steps, key=lambda step: step.seconds / max(1, step.tokens)))
-    best = _DraftPace(float("inf"), _LEAST_SECONDS, 0)
-    for ahead in range(_MOST_AHEAD + 1 if any(step.paused for step in steps) else 1):
+    best = _DraftPace(float("inf"), _MIN_SECONDS, 0)
+    for ahead in range(_MAX_AHEAD + 1 if any(step.paused for step in steps) else 1):
         computed = [max(0, s.tokens - ahead) if s.paused else s.tokens for s in steps]
         token = sum(step.seconds for step in steps) / max(1, sum(computed))
         error = sum((s.seconds - token * n) ** 2 for s, n in zip(steps, computed, strict=True))
-        best = min(best, _DraftPace(error, max(token, _LEAST_SECONDS), ahead))
+        best = min(best, _DraftPace(error, max(token, _MIN_SECONDS), ahead))
     return best
 
 
@@ -268,44 +309,53 @@ def _judging(
     samples: Sequence[Sample],
     token: float,
     prompts: Mapping[tuple[str, int], float],
-    manner: Manner,
-) -> _JudgePrice:
-    """Least squares without outliers.
+    traits: MethodTraits,
+) -> _JudgeCost:
+    """Fit the cost of judge calls by least squares without outliers.
 
-    The first call of a run may wait for the question to be read, so it is left out where there are
-    enough others. prompts: how long that took the target alone, by task and index.
+    The first call of a run may include the prefill of the prompt. First calls are used only if
+    there are not enough others.
+
+    Args:
+        samples: Runs of the method.
+        token: Seconds per token that the target decodes.
+        prompts: Seconds that the target alone took to prefill, by task and index.
+        traits: Properties of the method.
     """
-    calls = [call for sample in samples for call in _later_calls(sample, token, manner)]
+    calls = [call for sample in samples for call in _later_calls(sample, token, traits)]
     if len(calls) < _ENOUGH:
         for sample in samples:
-            if opened := opening(sample, token, manner):
+            if opened := opening(sample, token, traits):
                 seconds = opened.seconds - prompts.get((sample.task, sample.index), 0.0)
                 calls.append(_JudgeCall(opened.steps, opened.tokens, seconds))
     if not calls:
-        return _JudgePrice()
+        return _JudgeCost()
     for _ in range(3):
         found = _least_squares(calls)
         if len(calls) < 2 * _ENOUGH:
             break
-        calls = _trimmed(sorted(calls, key=found.off))
+        calls = _trimmed(sorted(calls, key=found.residual))
     return found
 
 
-def _later_calls(sample: Sample, token: float, manner: Manner) -> list[_JudgeCall]:
-    """All calls of a run but the first; any may wait for the target's token under way."""
+def _later_calls(sample: Sample, token: float, traits: MethodTraits) -> list[_JudgeCall]:
+    """Return all judge calls of a run but the first, without waiting times.
+
+    A call that begins while the target decodes waits half a token on average.
+    """
     writing = [span for span in sample.spans if span.lane == "target"]
     calls = []
     for span in judge_spans(sample)[1:]:
         waited = any(other.start < span.start < other.end for other in writing)
-        before = skipped_before(sample, span, manner, read_before(sample, span))
+        before = skipped_before(sample, span, traits, read_before(sample, span))
         seconds = span.seconds - (token / 2 if waited else 0.0)
         calls.append(_JudgeCall(span.steps, span.tokens + before, seconds))
     return calls
 
 
-def _least_squares(calls: Sequence[_JudgeCall]) -> _JudgePrice:
-    """The prices, none of them negative, that come closest to the calls."""
-    import numpy as np  # heavy, and a replay alone needs it
+def _least_squares(calls: Sequence[_JudgeCall]) -> _JudgeCost:
+    """Return the non-negative costs that fit the calls best."""
+    import numpy as np  # slow to import, and only replays need it
 
     table = np.array([(1.0, call.steps, call.tokens) for call in calls])
     seconds = np.array([call.seconds for call in calls])
@@ -315,32 +365,32 @@ def _least_squares(calls: Sequence[_JudgeCall]) -> _JudgePrice:
         if len(used) == 1 or found.min() >= 0:
             break
         used.pop(int(found.argmin()))
-    prices = [0.0, 0.0, 0.0]
+    costs = [0.0, 0.0, 0.0]
     for place, value in zip(used, found, strict=True):
-        prices[place] = max(0.0, float(value))
-    return _JudgePrice(*prices)
+        costs[place] = max(0.0, float(value))
+    return _JudgeCost(*costs)
 
 
 def _message(samples: Sequence[Sample]) -> float:
-    """From verdicts to what the schedule makes of them."""
+    """Return the median delay from a verdict to the first work that follows it, in seconds."""
     gaps = []
     for sample in samples:
         starts = sorted(span.start for span in sample.spans)
         for span in judge_spans(sample):
             after = next((start for start in starts if start >= span.end), None)
-            if after is not None and after - span.end < _SOON:
+            if after is not None and after - span.end < _MAX_REACTION:
                 gaps.append(after - span.end)
     return median(gaps) if gaps else 0.0
 
 
 def _outside(sample: Sample) -> float:
-    """Seconds before the first span and after the last."""
+    """Return the seconds before the first span and after the last."""
     first = min((span.start for span in sample.spans), default=0.0)
     last = max((span.end for span in sample.spans), default=sample.seconds)
     return max(0.0, first + sample.seconds - last)
 
 
 def _trimmed(values: list[T]) -> list[T]:
-    """Without the lowest and the highest, of sorted values."""
-    cut = int(_CUT * len(values))
+    """Return sorted values without the lowest and highest."""
+    cut = int(_TRIMMED * len(values))
     return values[cut : len(values) - cut]

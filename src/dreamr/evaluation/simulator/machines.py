@@ -1,7 +1,7 @@
-"""Named models on named devices: rates from `rates.toml`, and what follows for a pair.
+"""Costs of named models on named devices, derived from `rates.toml`.
 
-Everything in here is a prediction: bandwidth and arithmetic of a device, bytes of a model's
-weights, and a few stated efficiencies.
+Everything here is a prediction from the bandwidth and arithmetic of a device, the bytes of a
+model's weights, and the efficiencies stated in `rates.toml`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from typing import Any
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario
 
-COUNTS = (2, 4, 8)  # devices that a target is spread over
+COUNTS = (2, 4, 8)  # devices per target under tensor parallelism
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """bandwidth: TB/s. memory: GB. tflops: dense bfloat16."""
+    """A device.
+
+    Attributes:
+        name: Name of the product.
+        bandwidth: Memory bandwidth in TB/s (10^12 bytes per second).
+        memory: Memory in GB (10^9 bytes).
+        tflops: Dense bfloat16 arithmetic in 10^12 FLOP per second.
+        source: Source of the figures.
+    """
 
     name: str
     bandwidth: float
@@ -33,7 +41,17 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """total, active: billions of parameters; a token reads the active ones. bits: of a weight."""
+    """A model.
+
+    Attributes:
+        name: Name of the model.
+        total: Parameters in billions.
+        active: Parameters in billions that one token reads.
+        layers: Number of layers.
+        bits: Bits per weight.
+        source: Source of the figures.
+        experts: Whether it is a mixture of experts.
+    """
 
     name: str
     total: float
@@ -45,13 +63,24 @@ class ModelSpec:
 
     @property
     def gigabytes(self) -> float:
-        """Of the weights."""
+        """Size of the weights in GB (10^9 bytes)."""
         return self.total * self.bits / 8
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """See `rates.toml`."""
+    """Assumed efficiencies and overheads; `rates.toml` documents the values.
+
+    Attributes:
+        efficiency: Share of the bandwidth that decoding reaches in dense models, in (0, 1].
+        expert_efficiency: The same in mixtures of experts.
+        layer_seconds: Seconds per layer and decoded token beyond reading the weights.
+        read_efficiency: Share of the arithmetic that prefill reaches, in (0, 1].
+        parallel_efficiency: Tensor-parallel efficiency, in (0, 1].
+        usable_memory: Share of a device's memory for weights and caches, in (0, 1].
+        request_seconds: Seconds of a request to an engine over HTTP and its response.
+        source: Source of the values.
+    """
 
     efficiency: float
     expert_efficiency: float
@@ -65,9 +94,13 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rates, and what follows from them.
+    """The rates, and the costs that follow from them.
 
-    checks: measured figures, as they stand in the file.
+    Attributes:
+        assumptions: Assumed efficiencies and overheads.
+        gpus: Devices by name.
+        models: Models by name.
+        checks: Measured figures from `rates.toml`, unchanged.
     """
 
     assumptions: Assumptions
@@ -76,16 +109,20 @@ class Table:
     checks: tuple[Mapping[str, Any], ...]
 
     def gpu(self, name: str) -> Gpu:
-        """Raises BadScenario: an unknown name; the message lists the known ones."""
+        """Return the device of this name.
+
+        Raises:
+            BadScenario: If the name is unknown.
+        """
         if name not in self.gpus:
-            raise BadScenario(f"unknown gpu {name!r}; known: {', '.join(self.gpus)}")
+            raise BadScenario(f"unknown GPU {name!r}; known: {', '.join(self.gpus)}")
         return self.gpus[name]
 
     def model(self, name: str) -> ModelSpec:
-        """A model by its name, with the bits of a weight behind a colon where they differ.
+        """Return a model by its name; `:4` after it sets the bits per weight.
 
         Raises:
-            BadScenario: an unknown name; the message lists the known ones.
+            BadScenario: If the name is unknown or the bits are not 4, 8 or 16.
         """
         plain, _, bits = name.partition(":")
         if plain not in self.models:
@@ -94,23 +131,36 @@ class Table:
         if not bits:
             return model
         if bits not in ("4", "8", "16"):
-            raise BadScenario(f"a weight has 4, 8 or 16 bits, not {bits!r}: {plain}:4 for example")
+            raise BadScenario(f"weights have 4, 8 or 16 bits, not {bits!r}: {plain}:4 for example")
         return replace(model, bits=int(bits))
 
     def token(self, model: ModelSpec, gpu: Gpu, count: int = 1) -> float:
-        """Seconds of a decoded token."""
+        """Return the seconds of a decoded token on `count` devices.
+
+        The weights are read once per token: bytes / (bytes per second * efficiency). Only this part
+        shrinks with more devices.
+        """
         known = self.assumptions
         efficiency = known.expert_efficiency if model.experts else known.efficiency
         read = model.active * model.bits / 8 / (gpu.bandwidth * 1e3 * efficiency)
         return read / self._speed(count) + model.layers * known.layer_seconds
 
     def reading(self, model: ModelSpec, gpu: Gpu, count: int = 1) -> float:
-        """Seconds of a token that is read, among many."""
+        """Return the seconds of a prefilled token among many on `count` devices.
+
+        A token takes 2 FLOP per active parameter.
+        """
         work = 2 * model.active / (gpu.tflops * 1e3 * self.assumptions.read_efficiency)
         return work / self._speed(count)
 
     def least(self, model: ModelSpec, gpu: Gpu, beside: float = 0.0) -> int:
-        """How many devices the model needs, beside so many GB of another: a power of two."""
+        """Return the number of devices that a model needs, a power of two.
+
+        Args:
+            model: The model.
+            gpu: The devices.
+            beside: GB of weights of another model on the same devices.
+        """
         usable = gpu.memory * self.assumptions.usable_memory
         needed = ceil((model.gigabytes + beside) / usable)
         return 1 << (needed - 1).bit_length()
@@ -121,27 +171,34 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a pair is.
+    """The devices of a pair.
 
-    words: devices of the target and of the draft. target: how many the target has. colocated: the
-    draft is on them.
+    Attributes:
+        label: Devices of the target and of the draft, such as "2 + 1".
+        target: Devices of the target.
+        colocated: Whether the draft runs on the target's devices.
     """
 
-    words: str
+    label: str
     target: int
     colocated: bool
 
     @property
     def devices(self) -> int:
-        """All of them."""
+        """Number of devices of both models."""
         return self.target if self.colocated else self.target + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """A draft and a target on devices of one kind. prompt: tokens of the question and pictures.
+    """A draft and a target on devices of one kind.
 
-    question: tokens of what the target is asked about each step.
+    Attributes:
+        draft: The draft.
+        target: The target.
+        gpu: The kind of device.
+        prompt: Tokens of the prompt, images included.
+        question: Tokens of the judge prompt per step.
     """
 
     draft: ModelSpec
@@ -151,14 +208,14 @@ class ModelPair:
     question: int = 20
 
     def costs(self, count: int) -> Costs:
-        """With the target on so many devices, the draft on one; seconds."""
+        """Return the costs, in seconds, with the target on `count` devices and the draft on one."""
         table, gpu = rates(), self.gpu
         reading = table.reading(self.target, gpu, count)
         token = table.token(self.target, gpu, count)
         return Costs(
             draft=table.token(self.draft, gpu),
             target=token,
-            judge=token,  # a pass reads the weights once, as a decoded token does
+            judge=token,  # a forward pass reads the weights once, like a decoded token
             judge_step=self.question * reading,
             judge_token=reading,
             prompt_draft=self.prompt * table.reading(self.draft, gpu),
@@ -168,16 +225,16 @@ class ModelPair:
 
     @property
     def least(self) -> int:
-        """How many devices the target needs for itself."""
+        """Number of devices that the target needs."""
         return rates().least(self.target, self.gpu)
 
     @property
     def fits_on_one(self) -> bool:
-        """Whether both fit on one device."""
+        """Whether both models fit on one device."""
         return rates().least(self.target, self.gpu, self.draft.gigabytes) == 1
 
     def placements(self) -> list[Placement]:
-        """Where the two can be."""
+        """Return the placements that have enough memory."""
         places = [Placement("both on 1", 1, colocated=True)] if self.fits_on_one else []
         for count in (1, *COUNTS):
             if count >= self.least:
@@ -186,21 +243,21 @@ class ModelPair:
 
 
 def named_pair(pair: str, gpu: str) -> ModelPair:
-    """A pair by its names, such as 2B/32B.
+    """Return a pair by the names of its models, such as 2B/32B.
 
     Raises:
-        BadScenario: unknown names, or no pair.
+        BadScenario: If a name is unknown or `pair` does not contain two.
     """
     draft, slash, target = pair.partition("/")
     if not slash:
-        raise BadScenario(f"--models are a draft and a target, 2B/32B for example, not {pair!r}")
+        raise BadScenario(f"--models takes a draft and a target, 2B/32B for example, not {pair!r}")
     table = rates()
     return ModelPair(table.model(draft), table.model(target), table.gpu(gpu))
 
 
 @cache
 def rates() -> Table:
-    """The table in the package."""
+    """Return the content of `rates.toml`."""
     text = files("dreamr.evaluation.simulator").joinpath("rates.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)
     known = {item.name: values["assumptions"][item.name] for item in fields(Assumptions)}

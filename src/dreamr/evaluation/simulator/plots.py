@@ -1,4 +1,4 @@
-"""Maps as pictures."""
+"""Images of maps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DOTS = 110  # an inch
+_DOTS = 110  # per inch
 _LEVELS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _TICKS = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 _NOTE = "#555555"
-_PAIRS = ((0.12, "2B / 32B"), (0.20, "4B / 32B"), (0.45, "2B / 30B-A3B"))  # costs on real engines
-_PAPER = 0.526  # step acceptance, arXiv 2605.28678, 2B / 32B on MathVerse
+_PAIRS = ((0.12, "2B / 32B"), (0.20, "4B / 32B"), (0.45, "2B / 30B-A3B"))  # measured draft costs
+_PAPER = 0.526  # acceptance of the pair 2B / 32B on MathVerse in arXiv 2605.28678
 
 
 def draw_speedup(found: Map, path: Path, title: str, note: str) -> None:
-    """Lines of equal speed-up; where there is none to be had, grey and hatched."""
+    """Draw a speed-up map with contour lines; the region below 1x is gray and hatched."""
     figure, axes = _figure(title, note)
     lowest = min(map(min, found.values))
     highest = max(max(map(max, found.values)), _LEVELS[3])
@@ -44,16 +44,16 @@ def draw_speedup(found: Map, path: Path, title: str, note: str) -> None:
         label = axes.text(_PAPER - 0.015, cost, name, ha="right", va="center", fontsize=8)
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     _log_axis(axes, "y", found.ys)
-    axes.set_xlabel("acceptance of a drafted step")
-    axes.set_ylabel("cost of a drafted step (target's step = 1)")
+    axes.set_xlabel("Acceptance of a drafted step")
+    axes.set_ylabel("Cost of a drafted step (target step = 1)")
     bar = figure.colorbar(filled, ax=axes, pad=0.02, ticks=levels)
     bar.ax.set_yticklabels([f"{level:g}x" for level in levels])
-    bar.set_label("speed-up over the target alone")
+    bar.set_label("Speed-up over the target alone")
     figure.savefig(path, dpi=_DOTS)
 
 
 def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
-    """A colour for each window."""
+    """Draw a map of the best window, one color per window."""
     figure, axes = _figure(title, note)
     places = [[WINDOWS.index(int(value)) for value in row] for row in found.values]
     colors = _colors(len(WINDOWS))
@@ -75,20 +75,20 @@ def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
             axes.text(x, y, f"{value:g}", ha="center", va="center", color=color, fontsize=8)
     _log_axis(axes, "x", found.xs)
     _log_axis(axes, "y", found.ys)
-    axes.set_xlabel("cost of a drafted step (target's step = 1)")
-    axes.set_ylabel("cost of a verdict (target's step = 1)")
+    axes.set_xlabel("Cost of a drafted step (target step = 1)")
+    axes.set_ylabel("Cost of a judge call (target step = 1)")
     figure.savefig(path, dpi=_DOTS)
 
 
 def draw_pair(rows: Sequence[PairRow], path: Path, title: str, note: str) -> None:
-    """A table with colours; hatched where the devices do more for the target alone."""
+    """Draw a colored table; cells are hatched where the target alone on all devices is faster."""
     figure, axes = _figure(title, note, height=1.9 + 0.34 * len(rows))
     colors = _colors(256)
     low, high = 0.75, 3.0
     for j, row in enumerate(rows):
-        for i, (value, honest) in enumerate(zip(row.speedups, row.honest, strict=True)):
+        for i, (value, equal) in enumerate(zip(row.speedups, row.equal_devices, strict=True)):
             share = min(1.0, max(0.0, (value - low) / (high - low)))
-            axes.add_patch(_cell(i, j, colors(share), hatched=honest < 1))
+            axes.add_patch(_cell(i, j, colors(share), hatched=equal < 1))
             color = "black" if share > 0.55 else "white"
             box = {"facecolor": colors(share), "edgecolor": "none", "pad": 1.5}
             text = axes.text(i, j, f"{value:.2f}", ha="center", va="center", color=color)
@@ -99,18 +99,18 @@ def draw_pair(rows: Sequence[PairRow], path: Path, title: str, note: str) -> Non
     axes.set_xlim(-0.5, len(PAIR_ACCEPTANCES) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks(range(len(PAIR_ACCEPTANCES)), [f"{a:g}" for a in PAIR_ACCEPTANCES])
-    axes.set_yticks(range(len(rows)), [f"{row.gpu}, {row.place}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.gpu}, {row.placement}" for row in rows])
     axes.tick_params(length=0)
-    axes.set_xlabel("acceptance of a drafted step")
+    axes.set_xlabel("Acceptance of a drafted step")
     figure.savefig(path, dpi=_DOTS)
 
 
 def _figure(title: str, note: str, height: float = 4.9) -> tuple[Figure, Axes]:
-    """Without pyplot: no state, no windows."""
+    """Create a figure without pyplot, which has global state and opens windows."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise Unsupported("drawing needs matplotlib: pip install 'dreamr[bench]'") from error
+        raise Unsupported("drawing maps needs matplotlib: pip install 'dreamr[bench]'") from error
     figure = Figure(figsize=(7.4, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=11, loc="left")
@@ -119,12 +119,12 @@ def _figure(title: str, note: str, height: float = 4.9) -> tuple[Figure, Axes]:
 
 
 def _label_slow(axes: Axes, found: Map) -> None:
-    """Say what the hatched region means, above its left half: there it is highest."""
+    """Label the hatched region near its top left, where it is highest."""
     slow = [x for x, value in zip(found.xs, found.values[-1], strict=True) if value < 1]
     axes.text(
         slow[len(slow) // 4] if slow else found.xs[0],
         found.ys[-2],
-        "switch it off",
+        "Slower than the target alone",
         ha="center",
         va="center",
         fontsize=9,

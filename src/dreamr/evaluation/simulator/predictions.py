@@ -1,4 +1,4 @@
-"""What a method would do for a named pair, on each number of devices."""
+"""Predictions for a named pair on each number of devices."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.machines import ModelPair, Placement
 from dreamr.evaluation.simulator.scenario import Outcome, Scenario, simulate
 
-BATCHED = 0.02  # how much longer a token takes for each further sequence beside it: memory-bound
+BATCHED = 0.02  # slowdown per additional sequence; small, because decoding is memory-bound
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A prediction for one placement. costs: of its work, in seconds.
+    """A prediction for one placement.
 
-    outcome: of the method. alone: of the target on its own devices. spread: of the target alone on
-    all of these devices, as far as a power of two of them can be used.
+    Attributes:
+        placement: The devices of the pair.
+        costs: Costs in seconds.
+        outcome: Outcome of the method.
+        alone: Outcome of the target alone on the target's devices.
+        spread: Outcome of the target alone on all devices, or on the largest power of two of them.
     """
 
     placement: Placement
@@ -28,17 +32,20 @@ class Placed:
 
     @property
     def speedup(self) -> float:
-        """Over the target alone on the target's devices."""
+        """Speed-up over the target alone on the target's devices."""
         return self.alone.seconds / self.outcome.seconds
 
     @property
-    def honest_speedup(self) -> float:
-        """Over the target alone on all of the devices: what they bring that are the draft's."""
+    def equal_devices_speedup(self) -> float:
+        """Speed-up over the target alone on all devices, including those of the draft."""
         return self.spread.seconds / self.outcome.seconds
 
 
 def predict(pair: ModelPair, scenario: Scenario) -> list[Placed]:
-    """The scenario's method on each placement of the pair; its costs and devices are not used."""
+    """Predict the scenario's method on each placement of the pair.
+
+    Costs and devices of the scenario are replaced, except for the number of replicas.
+    """
     return [_placed(pair, scenario, placement) for placement in pair.placements()]
 
 

@@ -1,4 +1,4 @@
-"""What the models of one virtual run have read: the prompt, and committed steps."""
+"""Text that the models of a virtual run have read: the prompt and committed steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ _ROUNDING = 1e-12  # seconds
 
 
 class CommittedText:
-    """How many committed steps the target has read or written.
+    """The committed steps, and how many of them the target has read or written.
 
-    It reads the others before it writes or judges: steps that were accepted without it.
+    Before the target writes or judges, it reads the steps that were accepted without it.
+
+    Args:
+        seconds_per_token: Seconds in which the target reads a token of a committed step.
     """
 
     def __init__(self, seconds_per_token: float) -> None:
@@ -24,25 +27,28 @@ class CommittedText:
         self._seen = 0
 
     def commit(self, tokens: int, *, written_by_target: bool) -> None:
-        """A step more."""
+        """Append a step."""
         self._tokens.append(tokens)
         if written_by_target:
             self.mark_seen(len(self._tokens))
 
     def unread(self, position: int) -> range:
-        """Steps before a position that the target has yet to read."""
+        """Return the steps before a position that the target has not read yet."""
         return range(min(self._seen, position), position)
 
     def seconds(self, steps: range) -> float:
-        """Seconds in which the target reads these."""
+        """Return the seconds in which the target reads these steps."""
         return self._seconds_per_token * sum(self._tokens[steps.start : steps.stop])
 
     def mark_seen(self, steps: int) -> None:
-        """The target has read the first `steps` steps."""
+        """Record that the target has read the first `steps` steps."""
         self._seen = max(self._seen, steps)
 
     def mark_read(self, steps: range, seconds: float) -> None:
-        """It has read these for so long; a step that is not read whole is read again."""
+        """Record that the target has spent this time on reading these steps.
+
+        A step that is not read completely is read again later.
+        """
         for step in steps:
             seconds -= self.seconds(range(step, step + 1))
             if seconds < -_ROUNDING:
@@ -52,16 +58,19 @@ class CommittedText:
 
 @dataclass(eq=False, slots=True)
 class _Prefill:
-    """The prompt is being read; waiting: the jobs that need it."""
+    """A prompt that is being read, and the jobs that wait for it."""
 
     job: Job
     waiting: list[Job]
 
 
 class ModelQueues:
-    """Hands the jobs of one run to the devices, each model's once it has read the prompt.
+    """Job queues of one run. They hand jobs to the devices once the model has read the prompt.
 
-    busy: takes the seconds that each model has read the prompt.
+    Args:
+        devices: Device of each model.
+        costs: Costs, with the seconds of prefill.
+        busy: Receives the seconds that each model spends on prefill, by role.
     """
 
     def __init__(
@@ -73,7 +82,7 @@ class ModelQueues:
         self._ready: set[Role] = set()
 
     def submit(self, role: Role, job: Job) -> None:
-        """Hand the job to its device, now or when the prompt is read."""
+        """Hand the job to its device, now or when the prompt has been read."""
         if role in self._prefills:
             self._prefills[role].waiting.append(job)
             return
@@ -87,11 +96,11 @@ class ModelQueues:
         self._devices[role].submit(prefill)
 
     def reads_prompt(self, role: Role) -> bool:
-        """Whether the next job of this model would begin with the prompt."""
+        """Check whether the next job of this model would begin with the prompt."""
         return self._seconds[role] > 0 and role not in self._ready and role not in self._prefills
 
     def withdraw(self, role: Role, job: Job) -> None:
-        """Give the job up."""
+        """Cancel the job."""
         prefill = self._prefills.get(role)
         if prefill is not None and job in prefill.waiting:
             prefill.waiting.remove(job)
@@ -99,7 +108,7 @@ class ModelQueues:
             self._devices[role].withdraw(job)
 
     def end(self) -> None:
-        """Give up what a model still reads: it was not needed."""
+        """Cancel prompts that are still being read."""
         for role, prefill in self._prefills.items():
             self.withdraw(role, prefill.job)
             self._busy[role] += prefill.job.spent

@@ -1,4 +1,4 @@
-"""Recorded runs once more, in virtual time."""
+"""Replay of recorded runs in virtual time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dreamr.evaluation.simulator.devices import BadScenario, Devices
 from dreamr.evaluation.simulator.fitting import (
     DECIDED,
     Fit,
-    Manner,
+    MethodTraits,
     fit,
     judge_spans,
     opening,
@@ -30,20 +30,25 @@ from dreamr.schedules import ScheduleConfig
 if TYPE_CHECKING:
     from dreamr.evaluation.bench import Sample, Span
 
-# Two local workers: one thing at a time, judging first. Four streams side by side take 2.6 times as
-# long as one (benchmarks/results/worker-concurrency.json).
+# Two local workers. A pass runs alone; four concurrent streams take 2.6 times as long as one
+# (benchmarks/results/worker-concurrency.json).
 WORKER = Devices(serialize=True, slowdown=0.55)
-_STILL_WRITING = 1e-3  # seconds: a draft that is closed later than it fell silent was writing
+# Seconds. If the target's step ends later than the draft's last by more, the draft had ended.
+_END_GAP = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What virtual time makes of recorded runs, beside what was measured.
+    """Predicted and measured times of recorded runs.
 
-    seconds: predicted for the method, summed over all problems. ideal_seconds: the same with the
-    engines' own work alone: no messages, no opening of lanes, nothing before or after a run, no
-    question that took longer to read than is usual.
-    measured: of the method. target: measured of the target alone. costs: as they were fitted.
+    Attributes:
+        problems: Number of problems.
+        seconds: Predicted seconds of the method, summed over all problems.
+        ideal_seconds: The same for the engines' work alone: no messages, no opening of lanes,
+            nothing before or after a run, and prefill of at most the median duration.
+        measured: Measured seconds of the method, summed over all problems.
+        target: Measured seconds of the target alone, summed over all problems.
+        costs: The fitted costs, in seconds.
     """
 
     problems: int
@@ -55,25 +60,27 @@ class Prediction:
 
     @property
     def speedup(self) -> float:
-        """Predicted, over the target's measured seconds."""
+        """Predicted speed-up over the measured target alone."""
         return self.target / self.seconds
 
     @property
     def ideal_speedup(self) -> float:
+        """Ideal speed-up over the measured target alone."""
         return self.target / self.ideal_seconds
 
     @property
     def measured_speedup(self) -> float:
+        """Measured speed-up over the target alone."""
         return self.target / self.measured
 
     @property
     def error(self) -> float:
-        """How far the predicted speed-up is off, as a share of the measured one."""
+        """Relative error of the predicted speed-up."""
         return self.speedup / self.measured_speedup - 1
 
     @property
     def efficiency(self) -> float:
-        """Measured over ideal speed-up."""
+        """Measured speed-up as a share of the ideal one."""
         return self.ideal_seconds / self.measured
 
 
@@ -86,36 +93,41 @@ def replay(
     devices: Devices = WORKER,
     fitted: Fit | None = None,
 ) -> Prediction:
-    """Run a schedule over what was recorded of it.
+    """Run a schedule in virtual time with the steps of recorded runs.
 
-    target, samples: of the target alone and of one method, of the same problems. Problems that only
-    one of them has, and runs that failed, are left out. method, options: the schedule, by its name,
-    and as it was set. fitted: the costs, where they are not to be read from these samples.
+    What was committed is committed again. If the replay needs a step that was not recorded, such as
+    a fallback that was canceled, it takes the target's step at that position in its own run, or a
+    step of a recorded length. The choice is the same in each replay.
 
-    What was committed is committed again. Where virtual time needs a step that was not recorded,
-    such as the target's own where it was cancelled, it is the target's at that position of its own
-    run, else one of the observed lengths, the same one at each replay.
+    Args:
+        target: Samples of the target alone.
+        samples: Samples of one method. Failed runs, and problems that only one of the two has, are
+            left out.
+        method: Name of the schedule.
+        options: Its options in the recorded runs.
+        devices: Devices of the replay.
+        fitted: Costs; by default they are estimated from these samples.
 
     Raises:
-        BadScenario: no problem that both have.
+        BadScenario: If no problem is left.
     """
     both = _paired(target, samples)
     options = options or ScheduleConfig()
-    manner = Manner.of(method, options)
+    traits = MethodTraits.of(method, options)
     if fitted is None:
-        fitted = fit([own for own, _ in both], [sample for _, sample in both], manner)
-    runs = [_Recorded(sample, own, fitted, manner) for own, sample in both]
-    usual = _Prompts(
+        fitted = fit([own for own, _ in both], [sample for _, sample in both], traits)
+    runs = [_Recorded(sample, own, fitted, traits) for own, sample in both]
+    median_prompts = _Prompts(
         median(run.prompts.draft for run in runs), median(run.prompts.target for run in runs)
     )
 
-    def total(costs: Costs, most: _Prompts | None) -> float:
+    def total(costs: Costs, limit: _Prompts | None) -> float:
         return sum(
             run_scripts(
-                [run.script(most is not None)],
+                [run.script(limit is not None)],
                 method,
                 options,
-                run.with_prompts(costs, most),
+                run.with_prompts(costs, limit),
                 devices,
             ).seconds
             for run in runs
@@ -124,7 +136,7 @@ def replay(
     return Prediction(
         len(both),
         total(fitted.costs, None) + len(both) * fitted.run,
-        total(fitted.costs.ideal, usual),
+        total(fitted.costs.ideal, median_prompts),
         sum(sample.seconds for _, sample in both),
         sum(own.seconds for own, _ in both),
         fitted.costs,
@@ -142,22 +154,22 @@ def _paired(target: Sequence[Sample], samples: Sequence[Sample]) -> list[tuple[S
         if problem(sample) in alone and sample.finish != "failed" and sample.steps
     ]
     if not both:
-        raise BadScenario("no problem was solved both with 'target' and with the other method")
+        raise BadScenario("no problem has a complete run with both 'target' and the other method")
     return both
 
 
 class _Prompts(NamedTuple):
-    """Seconds in which either model read the question."""
+    """Seconds in which each model prefilled the prompt."""
 
     draft: float
     target: float
 
 
 class _Recorded:
-    """One run, position by position."""
+    """A recorded run, indexed by position."""
 
-    def __init__(self, sample: Sample, alone: Sample, fitted: Fit, manner: Manner) -> None:
-        self._sample, self._alone, self._fit, self._manner = sample, alone, fitted, manner
+    def __init__(self, sample: Sample, alone: Sample, fitted: Fit, traits: MethodTraits) -> None:
+        self._sample, self._alone, self._fit, self._traits = sample, alone, fitted, traits
         self._calls = judge_spans(sample)
         self._own = {s.position: s for s in alone.spans if s.lane == "target" and s.fate == "kept"}
         self._spans: dict[tuple[str, int], list[Span]] = {}
@@ -165,14 +177,19 @@ class _Recorded:
             self._spans.setdefault((span.lane, span.position), []).append(span)
         self.prompts = _Prompts(self._prompt_draft(), self._prompt_target())
 
-    def with_prompts(self, costs: Costs, most: _Prompts | None) -> Costs:
-        """The costs with how long this run's question took to read, `most` at most."""
+    def with_prompts(self, costs: Costs, limit: _Prompts | None) -> Costs:
+        """Return the costs with this run's prefill times, each at most that of `limit`."""
         draft, target = self.prompts
-        if most is not None:
-            draft, target = min(draft, most.draft), min(target, most.target)
+        if limit is not None:
+            draft, target = min(draft, limit.draft), min(target, limit.target)
         return replace(costs, prompt_draft=draft, prompt_target=target)
 
     def script(self, ideal: bool) -> Script:
+        """Return the script of the run.
+
+        Args:
+            ideal: Whether to count a target step's work as at most its tokens.
+        """
         positions = range(self._sample.steps)
         drafted = [self._drafted(position) for position in positions]
         own = [self._written(position, ideal) for position in positions]
@@ -186,15 +203,15 @@ class _Recorded:
         return max(0.0, first.seconds - first.tokens * costs.draft - costs.open_draft)
 
     def _prompt_target(self) -> float:
-        """What the first complete piece of work took beyond the work itself."""
-        sample, costs, manner = self._sample, self._fit.costs, self._manner
-        if opened := opening(sample, costs.target, manner):
+        """Return the seconds that the target's first complete work took beyond its cost."""
+        sample, costs, traits = self._sample, self._fit.costs, self._traits
+        if opened := opening(sample, costs.target, traits):
             return max(0.0, opened.seconds - costs.judging(opened.steps, opened.tokens))
         first = min(self._of("target"), key=lambda span: span.start, default=None)
-        if first is None:  # nothing was heard of it
+        if first is None:  # no span of the target was recorded
             return prompt_of(self._alone, costs.target)
-        seconds = prompt_of(sample, costs.target) + (first.start if manner.eager else 0.0)
-        return max(0.0, seconds - costs.judge_token * skipped_before(sample, first, manner))
+        seconds = prompt_of(sample, costs.target) + (first.start if traits.eager else 0.0)
+        return max(0.0, seconds - costs.judge_token * skipped_before(sample, first, traits))
 
     def _of(self, lane: str) -> list[Span]:
         return [span for span in self._sample.spans if span.lane == lane]
@@ -203,32 +220,33 @@ class _Recorded:
         spans = self._spans.get(("draft", position), [])
         decided = [span for span in spans if span.fate in DECIDED]
         if decided:
-            first, alike = decided[0], self._manner.alike
+            first, same_text = decided[0], self._traits.same_text
             if first.fate == "rejected":
-                # What was accepted then was another try; they are asked about one by one.
-                tries = [s.fate for s in sorted(decided[1:], key=lambda span: span.end)]
-                again = 1 + tries.index("accepted") if "accepted" in tries else 0
+                # The rest are resamples, which are judged one at a time in this order.
+                resamples = [s.fate for s in sorted(decided[1:], key=lambda span: span.end)]
+                again = 1 + resamples.index("accepted") if "accepted" in resamples else 0
                 return DraftedStep(
                     first.tokens, False, completes=self._completed(first), resample=again
                 )
-            unasked = first.ratio is None
+            unjudged = first.ratio is None
             return DraftedStep(
                 first.tokens,
                 True,
-                same=unasked and alike,
-                skipped_verification=unasked and not alike,
+                same=unjudged and same_text,
+                skipped_verification=unjudged and not same_text,
             )
-        if spans and self._fell_silent(spans[-1], position):
+        if spans and self._is_draft_end(spans[-1], position):
             return DraftedStep(spans[-1].tokens, accepted=False, draft_end=True)
         rng = self._rng("draft", position)
         least = spans[-1].tokens if spans else 0
-        tokens = max(least, rng.choice(self._fit.drafted), self._outrun(position))
+        tokens = max(least, rng.choice(self._fit.drafted), self._losing_tokens(position))
         return DraftedStep(tokens, rng.random() < self._fit.acceptance)
 
     def _completed(self, rejected: Span) -> int:
-        """Tokens of the target's own step that the draft foresaw after the rejection; else 0.
+        """Return the tokens with which the draft predicted the target's own step, or 0.
 
-        It did if the next drafted step was begun before the target's own was there, and decided on.
+        After a rejection, the draft can predict the rest of the target's step. It did so if the
+        next drafted step began before the target's own was complete, and got a verdict.
         """
         kept = self._kept(rejected.position)
         if kept is None or rejected.fate != "rejected":
@@ -239,18 +257,21 @@ class _Recorded:
         again = self._spans[("draft", rejected.position)]
         return max((span.tokens for span in again if span.start >= rejected.end), default=0) or 1
 
-    def _outrun(self, position: int) -> int:
-        """How long a drafted step must be for the target's own to come first, where it did."""
+    def _losing_tokens(self, position: int) -> int:
+        """Return the fewest tokens with which a drafted step completes after the target's own.
+
+        0 if the target's own step was not committed at this position.
+        """
         kept = self._kept(position)
         if kept is None:
             return 0
         costs = self._fit.costs
         return costs.ahead + 1 + ceil(self._work(kept) * costs.target / costs.draft)
 
-    def _fell_silent(self, span: Span, position: int) -> bool:
-        """Whether the draft's text ended here, which the target had to better: a claim."""
+    def _is_draft_end(self, span: Span, position: int) -> bool:
+        """Check whether the draft ended with this step and the target's own was committed."""
         kept = self._kept(position)
-        return kept is not None and span.end < kept.end - _STILL_WRITING
+        return kept is not None and span.end < kept.end - _END_GAP
 
     def _kept(self, position: int) -> Span | None:
         spans = self._spans.get(("target", position), [])
@@ -269,12 +290,12 @@ class _Recorded:
         return TargetStep(max(tokens, begun), max(tokens, begun))
 
     def _work(self, kept: Span) -> float:
-        """For how many tokens of a step the target computed: those that it foresaw are free."""
+        """Return the tokens of a step that the target computed; those known in advance are free."""
         others = [span for span in self._of("target") if span is not kept]
-        if overlap(kept, others) > kept.seconds / 2:  # written by turns: no telling
+        if overlap(kept, others) > kept.seconds / 2:  # concurrent steps are indistinguishable
             return kept.tokens
         since = read_before(self._sample, kept)
-        read = skipped_before(self._sample, kept, self._manner, since)
+        read = skipped_before(self._sample, kept, self._traits, since)
         seconds = kept.seconds - overlap(kept, self._calls) - self._fit.costs.judge_token * read
         if not self._calls and all(kept.start <= span.start for span in others):
             seconds -= self.prompts.target

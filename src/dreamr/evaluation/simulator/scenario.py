@@ -1,4 +1,4 @@
-"""Many requests over some devices, in virtual time."""
+"""Simulation of many requests on several devices in virtual time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,34 @@ from dreamr.schedules import METHODS, ScheduleConfig, by_name
 from dreamr.steps import Role
 from dreamr.trace import Event
 
-_UNLIMITED = 2**40  # tokens of a run: the script alone says when it is over
-_OWN_GATES = ("lookahead", "specreason")  # which trust nobody
-_BY_TOKENS = ("token-sd", "prompt-lookup")  # faster within steps, of which virtual time knows none
+_UNLIMITED = 2**40  # tokens of a run, whose length is set by its script
+_VERIFY_ALL = ("lookahead", "specreason")  # their gates accept nothing without the target
+_BY_TOKENS = ("token-sd", "prompt-lookup")  # they speculate within steps
 STEPWISE = tuple(method for method in METHODS if method not in _BY_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is to be simulated.
+    """A simulation.
 
-    costs: on one device each. draft_steps, target_steps: lengths of their steps. acceptance: of a
-    drafted step, independent. resample_acceptance: how often another try at a rejected step is
-    accepted. skipped_verification: how many of the accepted steps the draft is sure of, so that the
-    target need not read them. steps: of a request, the answer included. ends: whether there is an
-    answer; without, the closed forms hold to the last step. even: whether the share of accepted
-    steps is as stated in every request, or on the average. requests: how many, `concurrency` of
-    them side by side.
+    Attributes:
+        costs: Costs of the engines on one device each, in seconds or in target-step units.
+        method: Name of the method.
+        options: Options of its schedule.
+        devices: The devices.
+        draft_steps: Lengths of the draft's steps.
+        target_steps: Lengths of the target's steps.
+        acceptance: Probability that a drafted step is accepted, independently of the others.
+        resample_acceptance: Probability that a resample of a rejected step is accepted.
+        skipped_verification: Share of the accepted steps that are accepted without the target,
+            which then has not read them.
+        steps: Steps per request, including the final answer.
+        ends: Whether the last step is a final answer. Without it, the closed forms hold to the last
+            step.
+        even: Whether each request has the stated share of accepted steps, instead of the average.
+        requests: Number of requests.
+        concurrency: Requests that run concurrently.
+        seed: Seed of the scripts.
     """
 
     costs: Costs
@@ -54,13 +65,13 @@ class Scenario:
     def __post_init__(self) -> None:
         for name in ("acceptance", "resample_acceptance", "skipped_verification"):
             if not 0 <= getattr(self, name) <= 1:
-                raise BadScenario(f"{name} must lie in [0, 1], not {getattr(self, name):g}")
+                raise BadScenario(f"{name} must be between 0 and 1, not {getattr(self, name):g}")
         for name in ("steps", "requests", "concurrency"):
             if getattr(self, name) < 1:
                 raise BadScenario(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def script(self, request: int) -> Script:
-        """Of one request; it does not depend on method or machine."""
+        """Return the script of a request, which does not depend on method or devices."""
         return draw_script(
             f"{self.seed} {request}",
             self.steps,
@@ -74,16 +85,19 @@ class Scenario:
         )
 
     def alone(self) -> Scenario:
-        """The same requests with the target alone on the target's devices."""
+        """Return the scenario of the same requests with the target alone on its own devices."""
         return replace(self, method="target", devices=replace(self.devices, colocated=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a simulation.
+    """Result of a simulation.
 
-    seconds: from the first request's start to the last one's end. runs: one a request, in order.
-    replicas: how many sets of devices there were.
+    Attributes:
+        seconds: From the start of the first request to the end of the last one, in the unit of the
+            costs.
+        runs: Totals of each request, in order.
+        replicas: Number of sets of devices.
     """
 
     seconds: float
@@ -92,35 +106,36 @@ class Outcome:
 
     @property
     def latency(self) -> float:
-        """Mean seconds of a request."""
+        """Mean seconds per request."""
         return sum(run.seconds for run in self.runs) / len(self.runs)
 
     @property
     def requests_a_second(self) -> float:
+        """Throughput in requests per second."""
         return len(self.runs) / self.seconds
 
     @property
     def accepted(self) -> float | None:
-        """The share of the steps that were decided on; None without any."""
+        """Share of the decided steps that were accepted, or None if there are none."""
         accepted = sum(run.accepted for run in self.runs)
         decided = accepted + sum(run.rejected for run in self.runs)
         return accepted / decided if decided else None
 
     @property
     def wasted(self) -> float:
-        """Tokens that were written and not committed, over those that were."""
+        """Tokens written but not committed, per committed token."""
         return sum(run.wasted for run in self.runs) / sum(run.tokens for run in self.runs)
 
     def busy(self, work: str) -> float:
-        """Seconds of work of 'draft', 'target' or 'judge' in a second, for each pair."""
+        """Return the seconds of 'draft', 'target' or 'judge' work per second and replica."""
         return sum(run.busy[work] for run in self.runs) / self.seconds / self.replicas
 
 
 def simulate(scenario: Scenario) -> Outcome:
-    """Run all requests.
+    """Run all requests of a scenario.
 
     Raises:
-        Unsupported: an unknown method, or one that does what has no virtual counterpart.
+        Unsupported: If the method is unknown or does not work on whole steps.
     """
     scripts = [scenario.script(request) for request in range(scenario.requests)]
     return run_scripts(
@@ -134,7 +149,7 @@ def simulate(scenario: Scenario) -> Outcome:
 
 
 def speedup(scenario: Scenario) -> float:
-    """Over the target alone, on the target's devices, with the same requests."""
+    """Return the speed-up over the target alone on its own devices, with the same requests."""
     return simulate(scenario.alone()).seconds / simulate(scenario).seconds
 
 
@@ -147,13 +162,26 @@ def run_scripts(
     concurrency: int = 1,
     emit: Callable[[int, Event], None] | None = None,
 ) -> Outcome:
-    """Run scripts in order, `concurrency` of them side by side, each on the least busy pair.
+    """Run scripts in order, each on the replica with the fewest running requests.
 
-    emit: takes each script's number and the events of its run. Raises: see `simulate`.
+    Args:
+        scripts: One script per request.
+        method: Name of the method.
+        options: Options of its schedule.
+        costs: Costs of the engines on one device each.
+        devices: The devices.
+        concurrency: Scripts that run concurrently.
+        emit: Receives the number of a script and the events of its run.
+
+    Raises:
+        Unsupported: As for `simulate`.
     """
     if method in _BY_TOKENS:
-        raise Unsupported(f"{method} is no matter of whole steps: measure it instead of simulating")
-    if method in _OWN_GATES:
+        raise Unsupported(
+            f"{method} does not work on whole steps, so it cannot be simulated: "
+            "measure it with dreamr bench run"
+        )
+    if method in _VERIFY_ALL:
         scripts = [script.fully_verified() for script in scripts]
     clock = Clock()
     replicas = [_replica(clock, devices) for _ in range(devices.replicas)]
@@ -174,8 +202,8 @@ def run_scripts(
 
         script = scripts[number]
         schedule = by_name(method, _limits(options, script))
-        told = None if emit is None else _numbered(emit, number)
-        run = VirtualRun(clock, replicas[place], schedule, script, costs, finished, told)
+        record = None if emit is None else _numbered(emit, number)
+        run = VirtualRun(clock, replicas[place], schedule, script, costs, finished, record)
         runs.append(run)
         run.start()
 
@@ -191,7 +219,7 @@ def _numbered(emit: Callable[[int, Event], None], number: int) -> Callable[[Even
 
 
 def _limits(options: ScheduleConfig, script: Script) -> ScheduleConfig:
-    """Where no answer ends the run, its number of steps does."""
+    """Return the options with the script's number of steps as the only limit."""
     most = len(script) + (1 if script.ends else 0)
     return replace(options, max_steps=most, max_tokens=_UNLIMITED)
 

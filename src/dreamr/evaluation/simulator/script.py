@@ -1,7 +1,8 @@
-"""What the models would write and say in one run, position by position.
+"""Scripted steps and verdicts of one run, position by position.
 
-A script does not depend on timing, so that all methods and machines meet the same luck. A position
-that is drafted twice has the same step both times: the first was discarded unread.
+A script does not depend on timing, so all methods and machines get the same steps and verdicts. A
+position that is drafted twice has the same step both times, because the first one was discarded
+before it was judged.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from dreamr.steps import Ending, Finish, Role, Step
 _ACCEPTED = Verdict(True, 1.0, 0.5, "accepted in the script", Evidence(1.0, 0.0), kind="none")
 _REJECTED = Verdict(False, 0.0, 0.5, "rejected in the script", Evidence(0.0, 1.0), kind="none")
 _SKIPPED = Verdict(True, 1.0, 0.5, "accepted without the target in the script", kind="none")
-_RESAMPLES = 8  # no method draws more
+_RESAMPLES = 8  # upper limit of all methods
 _BEGUN = Evidence(0.0, 1.0, target_prefix="target")
 
 
 @dataclass(frozen=True, slots=True)
 class DraftedStep:
-    """A step of the draft: its tokens, and whether the gate accepts it.
+    """A step of the draft.
 
-    draft_end: whether the draft ends with it. same: whether the target writes the same words, so
-    that no judge call is needed. completes: where it is rejected and the draft is shown how the
-    target begins its own step, the tokens that the draft then writes to end that like the target; 0
-    where it ends it otherwise. resample: where it is rejected, the number of the resample that is
-    accepted, from 1 on; 0: none. skipped_verification: whether it is accepted without the target,
-    which has not read it then.
+    Attributes:
+        tokens: Tokens of the step.
+        accepted: Whether the gate accepts it.
+        draft_end: Whether the draft ends its text with it.
+        same: Whether the target writes the same text, so that no judge call is needed.
+        completes: Tokens with which the draft completes the beginning of the target's own step,
+            given that this step is rejected and the draft is shown that beginning. 0 if its
+            completion differs from the target's.
+        resample: Number, from 1, of the resample that is accepted if this step is rejected; 0 if
+            none is.
+        skipped_verification: Whether the step is accepted without the target, which then has not
+            read it.
     """
 
     tokens: int
@@ -44,7 +51,12 @@ class DraftedStep:
 
 @dataclass(frozen=True, slots=True)
 class TargetStep:
-    """A step of the target. work: for how many tokens it has to compute, where some are known."""
+    """A step of the target.
+
+    Attributes:
+        tokens: Tokens of the step.
+        work: Tokens that the target computes, fewer than `tokens` if some are known in advance.
+    """
 
     tokens: int
     work: float
@@ -52,9 +64,12 @@ class TargetStep:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps of one run, one a position, by either model.
+    """Steps of both models in one run, one of each per position.
 
-    ends: whether the last is the final answer; else a limit on steps ends the run.
+    Attributes:
+        drafted: Steps of the draft.
+        target: Steps of the target.
+        ends: Whether the last step is the final answer. Otherwise the step limit ends the run.
     """
 
     drafted: Sequence[DraftedStep]
@@ -65,7 +80,7 @@ class Script:
         return len(self.target)
 
     def write(self, role: Role, position: int) -> tuple[Step, float, Finish | None]:
-        """The step at a position, its work in tokens, and how the stream ends with it."""
+        """Return the step at a position, its work in tokens, and the finish if the stream ends."""
         entry = self.at(position) if role == "draft" else self.target[position % len(self.target)]
         work = entry.work if isinstance(entry, TargetStep) else entry.tokens
         ending, finish = self._ending(entry, position)
@@ -73,13 +88,13 @@ class Script:
         return Step(f"{writer} {position}", entry.tokens, ending), work, finish
 
     def complete(self, position: int) -> tuple[Step, float, Finish | None]:
-        """The target's own step as the draft ends it, as `write`."""
+        """Return the target's own step as completed by the draft, in the form of `write`."""
         step, _, finish = self.write("target", position)
         tokens = self.at(position).completes
         return replace(step, tokens=tokens), tokens, finish
 
     def resample(self, position: int, number: int) -> tuple[Step, float, Finish | None]:
-        """The draft's candidate of that number after a rejected step, as `write`."""
+        """Return the resample of this number at a position, in the form of `write`."""
         step, work, finish = self.write("draft", position)
         return replace(step, text=f"try {number} {position}"), work, finish
 
@@ -93,21 +108,26 @@ class Script:
         return Ending.DELIMITER, None
 
     def fully_verified(self) -> Script:
-        """The same with the target asked about every step."""
+        """Return a script in which no step is accepted without the target."""
         return replace(
             self, drafted=[replace(step, skipped_verification=False) for step in self.drafted]
         )
 
     def at(self, position: int) -> DraftedStep:
-        """The drafted step at a position."""
+        """Return the drafted step at a position."""
         return self.drafted[position % len(self.target)]
 
     def decide_without_target(self, position: int) -> Verdict | None:
-        """On the drafted step at a position, where the target need not be asked."""
+        """Return the verdict on the drafted step at a position if it needs no target, else None."""
         return _SKIPPED if self.at(position).skipped_verification else None
 
     def verdict(self, position: int, resamples: int = 0) -> Verdict:
-        """On the drafted step at a position, or a candidate there after a rejected one."""
+        """Return the verdict on the drafted step at a position, or on one of its resamples.
+
+        Args:
+            position: Position of the step.
+            resamples: Number of the resample, from 1; 0 for the drafted step.
+        """
         entry = self.at(position)
         if entry.resample == resamples if resamples else entry.accepted:
             return _ACCEPTED
@@ -116,9 +136,11 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of a step: a gamma distribution, in whole tokens, at least one.
+    """Distribution of step lengths: gamma, rounded to whole tokens, at least one.
 
-    cv: coefficient of variation, standard deviation over mean; 0 is always the same.
+    Attributes:
+        mean: Mean, in tokens.
+        cv: Coefficient of variation (standard deviation over mean); 0 makes all steps equal.
     """
 
     mean: float
@@ -126,12 +148,17 @@ class Lengths:
 
     def __post_init__(self) -> None:
         if not 1 <= self.mean < 1e6:
-            raise BadScenario(f"steps must have a mean of 1 to 1e6 tokens, not {self.mean:g}")
+            raise BadScenario(
+                f"the mean step length must be at least 1 and below 1e6 tokens, not {self.mean:g}"
+            )
         if not 0 <= self.cv <= 3:
-            raise BadScenario(f"the variation of lengths must lie in [0, 3], not {self.cv:g}")
+            raise BadScenario(
+                "the coefficient of variation of step lengths must be between 0 and 3, "
+                f"not {self.cv:g}"
+            )
 
     def draw(self, rng: random.Random) -> int:
-        """One length."""
+        """Draw a length, in tokens."""
         if self.cv == 0:
             return round(self.mean)
         shape = self.cv**-2
@@ -150,29 +177,37 @@ def draw_script(
     resample_acceptance: float = 0.0,
     skipped_verification: float = 0.0,
 ) -> Script:
-    """A script with independent acceptance; the same for the same seed.
+    """Draw a script with independent acceptance. The same seed gives the same script.
 
-    even: the share of accepted steps is as stated, to one step, instead of on the average.
-    resample_acceptance: how often a further try at a rejected step is accepted.
-    skipped_verification: how many of the accepted steps need no target.
+    Args:
+        seed: Seed of all draws.
+        steps: Number of steps.
+        acceptance: Probability that a drafted step is accepted.
+        draft: Lengths of the draft's steps.
+        target: Lengths of the target's steps.
+        ends: Whether the last step is the final answer.
+        even: Whether the share of accepted steps is as stated, to one step, instead of on average.
+        resample_acceptance: Probability that a resample of a rejected step is accepted.
+        skipped_verification: Share of the accepted steps that are accepted without the target.
     """
-    other_rng = random.Random(f"{seed} again")
-    draft_confidence = random.Random(f"{seed} trust")
+    # Separate generators, so that one option does not change the draws of another.
+    resampling_rng = random.Random(f"{seed} again")
+    skipping_rng = random.Random(f"{seed} trust")
     rng = random.Random(seed)
     ranks = rng.sample(range(steps), steps)
     drafted, written = [], []
     for rank in ranks:
         drawn = (rank + 0.5) / steps if even else rng.random()
-        accepted_ones = (
-            n for n in range(1, _RESAMPLES + 1) if other_rng.random() < resample_acceptance
+        accepted_resamples = (
+            n for n in range(1, _RESAMPLES + 1) if resampling_rng.random() < resample_acceptance
         )
-        accepted, unseen = drawn < acceptance, draft_confidence.random() < skipped_verification
+        accepted, skips = drawn < acceptance, skipping_rng.random() < skipped_verification
         drafted.append(
             DraftedStep(
                 draft.draw(rng),
                 accepted,
-                resample=next(accepted_ones, 0),
-                skipped_verification=accepted and unseen,
+                resample=next(accepted_resamples, 0),
+                skipped_verification=accepted and skips,
             )
         )
         tokens = target.draw(rng)

@@ -1,4 +1,4 @@
-"""Maps: one figure over two axes."""
+"""Maps: one quantity as a function of two variables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ RATIOS = tuple(round(0.03 * (1 / 0.03) ** (step / 9), 3) for step in range(10))
 VERDICTS = tuple(round(0.02 * 30 ** (step / 6), 3) for step in range(7))
 WINDOWS = (1, 2, 3, 4, 6, 8)
 PAIR_ACCEPTANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_AS_GOOD = 0.01  # a window this close to the best is as good
+_AS_GOOD = 0.01  # relative difference below which two windows count as equally good
 
-Told = Callable[[], None]  # after each cell
+OnCell = Callable[[], None]  # called after each cell
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """values[j][i] belongs to xs[i] and ys[j]. The names say what they are."""
+    """A quantity as a function of two variables; `values[j][i]` belongs to `xs[i]` and `ys[j]`.
+
+    Attributes:
+        x: Name of the first variable.
+        y: Name of the second variable.
+        value: Name of the quantity.
+        xs: Values of the first variable.
+        ys: Values of the second variable.
+        values: The quantity, one row per value in `ys`.
+    """
 
     x: str
     y: str
@@ -35,7 +44,7 @@ class Map:
     values: tuple[tuple[float, ...], ...]
 
     def write_csv(self, path: Path) -> None:
-        """One row a cell."""
+        """Write one row per cell."""
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([self.x, self.y, self.value])
@@ -43,8 +52,14 @@ class Map:
                 writer.writerows((x, y, round(v, 4)) for x, v in zip(self.xs, row, strict=True))
 
 
-def speedup_map(base: Scenario, verdict: float, told: Told = lambda: None) -> Map:
-    """The speed-up of the base's method over acceptance and the cost of a drafted step."""
+def speedup_map(base: Scenario, verdict: float, on_cell: OnCell = lambda: None) -> Map:
+    """Return the speed-up of the base's method by acceptance and cost of a drafted step.
+
+    Args:
+        base: The scenario.
+        verdict: Cost of a judge call, in target-step units.
+        on_cell: Called after each cell.
+    """
     alone = {a: _alone(base, a) for a in ACCEPTANCES}
     rows = []
     for ratio in RATIOS:
@@ -52,21 +67,21 @@ def speedup_map(base: Scenario, verdict: float, told: Told = lambda: None) -> Ma
         row = []
         for a in ACCEPTANCES:
             row.append(alone[a] / simulate(replace(base, costs=costs, acceptance=a)).seconds)
-            told()
+            on_cell()
         rows.append(tuple(row))
     names = ("acceptance", "cost of a drafted step", "speed-up")
     return Map(*names, ACCEPTANCES, RATIOS, tuple(rows))
 
 
-def window_map(base: Scenario, told: Told = lambda: None) -> Map:
-    """The least window that is as good as any, over the costs of a drafted step and a verdict."""
+def window_map(base: Scenario, on_cell: OnCell = lambda: None) -> Map:
+    """Return the smallest window within 1% of the best, by draft cost and judge cost."""
     rows = []
     for verdict in VERDICTS:
         row = []
         for ratio in RATIOS:
             costs = _relative(base, ratio, verdict)
             row.append(float(_best_window(replace(base, costs=costs))))
-            told()
+            on_cell()
         rows.append(tuple(row))
     names = ("cost of a drafted step", "cost of a verdict", "best window")
     return Map(*names, RATIOS, VERDICTS, tuple(rows))
@@ -95,46 +110,53 @@ def _alone(base: Scenario, acceptance: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """One placement of a pair over acceptances. honest: whether it also beats the target alone
-    spread over all of its devices.
+    """One placement of a pair.
+
+    Attributes:
+        gpu: Name of the device.
+        placement: Devices of the target and of the draft, such as "2 + 1".
+        costs: Costs, in seconds.
+        speedups: Speed-ups over the target alone on its own devices, one per acceptance.
+        equal_devices: Speed-ups over the target alone on all devices, one per acceptance.
     """
 
     gpu: str
-    place: str
+    placement: str
     costs: Costs
     speedups: tuple[float, ...]
-    honest: tuple[float, ...]
+    equal_devices: tuple[float, ...]
 
 
 def pair_rows(
-    pairs: Sequence[tuple[str, ModelPair]], base: Scenario, told: Told = lambda: None
+    pairs: Sequence[tuple[str, ModelPair]], base: Scenario, on_cell: OnCell = lambda: None
 ) -> list[PairRow]:
-    """For each device kind and placement the speed-ups over `PAIR_ACCEPTANCES`."""
+    """Return one row of speed-ups over `PAIR_ACCEPTANCES` per device and placement."""
     rows = []
     for gpu, pair in pairs:
         columns = []
         for acceptance in PAIR_ACCEPTANCES:
             columns.append(predict(pair, replace(base, acceptance=acceptance)))
-            told()
+            on_cell()
         for placed in zip(*columns, strict=True):
             first = placed[0]
             rows.append(
                 PairRow(
                     gpu,
-                    first.placement.words,
+                    first.placement.label,
                     first.costs,
                     tuple(one.speedup for one in placed),
-                    tuple(one.honest_speedup for one in placed),
+                    tuple(one.equal_devices_speedup for one in placed),
                 )
             )
     return rows
 
 
 def write_pair_csv(rows: Sequence[PairRow], path: Path) -> None:
-    """One row a cell."""
+    """Write one row per cell."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["gpu", "placement", "acceptance", "speed-up", "on equal devices"])
         for row in rows:
-            for a, speedup, honest in zip(PAIR_ACCEPTANCES, row.speedups, row.honest, strict=True):
-                writer.writerow([row.gpu, row.place, a, round(speedup, 4), round(honest, 4)])
+            columns = zip(PAIR_ACCEPTANCES, row.speedups, row.equal_devices, strict=True)
+            for a, speedup, equal in columns:
+                writer.writerow([row.gpu, row.placement, a, round(speedup, 4), round(equal, 4)])

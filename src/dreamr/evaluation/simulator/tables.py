@@ -1,4 +1,4 @@
-"""Rows of figures, ready to be shown: methods compared, pairs placed, benches replayed."""
+"""Tables of the simulator: methods compared, pairs on devices, runs replayed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dreamr.evaluation.simulator import closed_loop as closed
 from dreamr.evaluation.simulator.devices import BadScenario, Devices
-from dreamr.evaluation.simulator.fitting import Manner, fit
+from dreamr.evaluation.simulator.fitting import MethodTraits, fit
 from dreamr.evaluation.simulator.machines import ModelPair
 from dreamr.evaluation.simulator.predictions import predict
 from dreamr.evaluation.simulator.replaying import replay
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = dict[str, Any]
 
-_TYPICAL = 15  # tokens of a step, for the time of a judge call that is shown
+_TYPICAL = 15  # tokens of a step, for which the time of a judge call is shown
 
 
 def compared(
     scenario: Scenario, methods: Sequence[str], draft_cost: float, judge_cost: float
 ) -> list[Row]:
-    """Methods beside each other; the costs, in steps of the target, are for the closed forms."""
+    """Return one row per method, with the closed form where there is one.
+
+    Args:
+        scenario: The scenario, whose method is replaced.
+        methods: Names of the methods.
+        draft_cost: Cost of a drafted step in target-step units, for the closed forms.
+        judge_cost: Cost of a judge call in target-step units, for the closed forms.
+    """
     alone = simulate(scenario.alone())
     rows = []
     for method in methods:
@@ -55,10 +62,15 @@ def compared(
 def placed_pairs(
     named: Sequence[tuple[str, ModelPair]], scenario: Scenario, methods: Sequence[str]
 ) -> list[Row]:
-    """Pairs on their devices, method by method.
+    """Return one row per device, method and placement of a pair.
+
+    Args:
+        named: The pair on each kind of device, with the name of the device.
+        scenario: The scenario, whose method, costs and devices are replaced.
+        methods: Names of the methods.
 
     Raises:
-        BadScenario: they do not fit anywhere.
+        BadScenario: If the pair does not fit on any number of the devices.
     """
     rows = []
     for name, pair in named:
@@ -68,36 +80,41 @@ def placed_pairs(
                 rows.append(
                     {
                         "gpu": name,
-                        "devices": placed.placement.words,
+                        "devices": placed.placement.label,
                         "method": method,
                         "draft t/s": 1 / costs.draft,
                         "target t/s": 1 / costs.target,
                         "c": costs.draft / costs.target,
                         "v": costs.judging(1, round(tokens)) / (tokens * costs.target),
                         "speed-up": placed.speedup,
-                        "equal devices": placed.honest_speedup,
+                        "equal devices": placed.equal_devices_speedup,
                         "seconds": placed.outcome.latency,
                         "requests/min": 60 * placed.outcome.requests_a_second,
                     }
                 )
     if not rows:
-        raise BadScenario("the target does not fit on 8 such devices: name another gpu")
+        raise BadScenario("the target does not fit on 8 of these devices: choose another GPU")
     return rows
 
 
 def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
-    """The methods of a bench's folder that have whole steps, replayed, one problem at a time.
+    """Replay the runs of a bench, one row per method.
 
-    methods: only these, by their names in the bench or by their schedules; none is all.
+    Only methods that work on whole steps and runs at concurrency 1 are replayed.
+
+    Args:
+        folder: Folder of the bench.
+        methods: Names in the bench or names of schedules; if empty, all methods.
 
     Raises:
-        BadScenario: the folder holds no samples, or none that can be replayed.
+        BadScenario: If the samples cannot be read or none of them can be replayed.
     """
     by_method = _by_method(sample for sample in _samples(folder) if sample.concurrency == 1)
     target = by_method.pop("target", [])
     if not target:
         raise BadScenario(
-            f"{folder} has no samples of 'target', one at a time, to compare a replay with"
+            f"{folder} has no samples of 'target' at concurrency 1, the baseline of a replay: "
+            "run the bench with the method target too"
         )
     rows = []
     for label, samples in by_method.items():
@@ -121,14 +138,18 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
             }
         )
     if not rows:
-        raise BadScenario(f"{folder} has no samples of a method that can be replayed")
+        raise BadScenario(
+            f"{folder} has no samples to replay: these must be of a method that works on whole "
+            "steps, at concurrency 1"
+        )
     return rows
 
 
 def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float]:
-    """For a task, method and concurrency the mean seconds a problem with the engines' work alone.
+    """Return mean ideal seconds per problem, by task, method and concurrency.
 
-    Of methods that have whole steps, and of problems one at a time; the others are left out.
+    Ideal seconds count the engines' own work alone, as in `Prediction.ideal_seconds`. Methods that
+    do not work on whole steps and runs at a concurrency above 1 are left out.
     """
     by_method = _by_method(sample for sample in samples if sample.concurrency == 1)
     target = by_method.pop("target", [])
@@ -137,7 +158,7 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
         known = _schedule(label)
         if known is None or not target:
             continue
-        fitted = fit(target, own, Manner.of(*known))
+        fitted = fit(target, own, MethodTraits.of(*known))
         for task in {sample.task for sample in own}:
             chosen = [sample for sample in own if sample.task == task]
             prediction = replay(target, chosen, *known, fitted=fitted)
@@ -153,13 +174,13 @@ def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 
 def _samples(folder: Path) -> list[Sample]:
-    from dreamr.evaluation.bench import SAMPLES, Sample  # only here: other commands need no bench
+    from dreamr.evaluation.bench import SAMPLES, Sample  # only replays need it
 
     path = folder / SAMPLES
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise BadScenario(f"cannot read {path} ({reason}): name the folder of a bench") from error
     found = []
     for number, line in enumerate(lines, 1):
@@ -172,7 +193,7 @@ def _samples(folder: Path) -> list[Sample]:
 
 
 def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:
-    """The schedule of a bench's method, and how it is set; None where it has no whole steps."""
+    """Return the schedule of a bench's method and its options, or None if it cannot be replayed."""
     from dreamr._options import RunOptions
     from dreamr.evaluation.bench import PRESETS
 

@@ -1,4 +1,4 @@
-"""The running lanes and judge calls of one virtual run, and their totals."""
+"""Lanes and judge calls of one virtual run, and its totals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ from dreamr.steps import Role, Step
 
 @dataclass(eq=False, slots=True)
 class VirtualLane:
-    """completes: whether its first step was begun by the target. paused: since when it has had no
-    credit. job: the step that it writes, None while it waits. reading: the committed steps that the
-    target reads before it, set when the job begins.
+    """A lane of a virtual run.
+
+    Attributes:
+        number: Number of the lane.
+        role: The model that writes.
+        position: Position of the current step.
+        credit: Steps that it may still write.
+        room: Limit of its tokens.
+        completes: Whether the next step completes one that the target began.
+        resample: Number of the resample that it writes, or 0.
+        tokens: Tokens of its completed steps.
+        fresh: Whether it has not begun a step yet.
+        paused: Time since which it has no credit.
+        job: The step that it writes, or None while it waits.
+        writing: Tokens of that step.
+        reading: Committed steps that the target reads before it, set when the job begins.
     """
 
     number: int
@@ -26,13 +39,25 @@ class VirtualLane:
     fresh: bool = True
     paused: float | None = None
     job: Job | None = None
-    writing: int = 0  # tokens of the step that it writes
+    writing: int = 0
     reading: range = range(0)
 
 
 @dataclass(eq=False, slots=True)
 class VirtualJudgeCall:
-    """waits: for its turn, and can grow meanwhile; a call that reads the prompt itself cannot."""
+    """A judge call of a virtual run.
+
+    Attributes:
+        number: Number of the call.
+        first: Position of the first candidate.
+        steps: The candidates.
+        resamples: Number of the resample that it judges, or 0.
+        job: Its job on the device.
+        waits: Whether candidates can be added before it begins. A call that itself reads the prompt
+            counts as begun.
+        begun: Whether it has begun.
+        reading: Committed steps that the target reads before the candidates.
+    """
 
     number: int
     first: int
@@ -44,20 +69,30 @@ class VirtualJudgeCall:
     reading: range = range(0)
 
     def extend(self, steps: tuple[Step, ...]) -> None:
-        """Judge these too, if the call waits and has not begun."""
+        """Add candidates if the call has not begun."""
         if self.waits and not self.begun:
             self.steps.extend(steps)
 
     @property
     def positions(self) -> tuple[int, ...]:
+        """Positions of the candidates."""
         return tuple(range(self.first, self.first + len(self.steps)))
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a run came to. tokens: of the committed text; wasted: written and not committed.
+    """Totals of a run.
 
-    busy: seconds of work of the draft, the target and the judge, alone on their devices.
+    Attributes:
+        started: Virtual time of its start, in seconds.
+        ended: Virtual time of its end, in seconds.
+        steps: Committed steps.
+        tokens: Committed tokens.
+        accepted: Accepted steps.
+        rejected: Rejected steps.
+        judge_calls: Judge calls.
+        wasted: Tokens written but not committed.
+        busy: Seconds of work of 'draft', 'target' and 'judge', as if alone on their devices.
     """
 
     started: float = 0.0
@@ -74,4 +109,5 @@ class Tally:
 
     @property
     def seconds(self) -> float:
+        """Duration in seconds of virtual time."""
         return self.ended - self.started

@@ -1,4 +1,4 @@
-"""Tasks: problems under a name, with their scorers. Published benchmarks, and what others bring."""
+"""Tasks: problems with their scorers, found by name."""
 
 from dreamr.evaluation.tasks.answer import MARKER, extract_answer
 from dreamr.evaluation.tasks.item import (

@@ -1,4 +1,4 @@
-"""Where a completion gives its final answer."""
+"""Extraction of the final answer from a completion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ MARKER = "Answer:"
 
 
 def extract_answer(text: str) -> str | None:
-    """The answer that a completion gives: what follows its last marker, None without marker."""
+    """Return the rest of the line after the last `MARKER`, or None without a marker."""
     _, marker, rest = text.rpartition(MARKER)
     return rest.strip().split("\n")[0] if marker else None

@@ -1,4 +1,4 @@
-"""What a bench runs: one problem of any task, drawn or published, behind one face."""
+"""Items: the problems of a task, in one form for drawn and published tasks."""
 
 from __future__ import annotations
 
@@ -14,37 +14,42 @@ Check: TypeAlias = Callable[[int, str], bool | None]
 
 
 class TaskError(DreamrError):
-    """Base of all errors about a task."""
+    """Base class of all errors about tasks."""
 
 
 class UnknownTask(TaskError):
-    """There is no task of that name."""
+    """The task does not exist."""
 
 
 class NoData(TaskError):
-    """The data of a published task is not here and cannot be fetched."""
+    """The files of a published task are missing and cannot be fetched."""
 
 
 class BadData(TaskError):
-    """The data of a published task, or what was asked of it, is not what the task needs."""
+    """The files of a task, or the arguments of `load`, are not valid for the task."""
 
 
 def cannot_tell(position: int, text: str) -> None:
-    """The checker of a task that knows answers only."""
+    """Return None, as the checker of a task that cannot check steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One problem that a bench can run.
+    """One problem of a task.
 
-    task: the name it was loaded by. index: its number in the task, which no other item has.
-    id: what its publisher calls it. kind: subject, category or sort of problem, for tables.
-    unit: what counts as one problem in a score; where several items share one, it is right when
-    all of them are (circular evaluation).
-    read: the answer as the scorer understands a completion, or the final answer alone; None where
-    it finds none. right: whether that answer is right; a pure function of the text.
-    check: whether step `position` (from 0, the final answer included) may read so, given that all
-    steps before it are right; None where the task cannot tell.
+    Attributes:
+        task: Name that the task was loaded by.
+        index: Number of the item, unique within the task.
+        id: Identifier given by the publisher.
+        kind: Subject or category, for tables.
+        unit: Identifier of the problem in a score. Items with the same unit count as one problem,
+            which is right if all of them are (circular evaluation).
+        conversation: The prompt.
+        read: Returns the answer that the scorer finds in a completion or in a final answer, or
+            None.
+        right: Returns whether that answer is right; a pure function of the text.
+        check: Returns whether the step at a position (from 0, final answer included) is right,
+            given that all steps before it are, or None if the task cannot tell.
     """
 
     task: str
@@ -59,14 +64,14 @@ class Item:
 
 
 class Items(Sequence[Item]):
-    """Items that are made when they are asked for and not kept: pictures take memory."""
+    """A sequence of items that are created on access and not kept, since images take memory."""
 
     def __init__(self, numbers: Sequence[int], make: Callable[[int], Item]) -> None:
-        """Nothing is made yet.
+        """Create the sequence without creating any item.
 
         Args:
-            numbers: the `index` of each item.
-            make: the item of an index.
+            numbers: `Item.index` of each item.
+            make: Returns the item with an index.
         """
         self.numbers = numbers
         self._make = make
@@ -87,7 +92,7 @@ class Items(Sequence[Item]):
 
 
 def by_unit(outcomes: Iterable[tuple[Item, bool]]) -> dict[tuple[str, str], bool]:
-    """What a score counts: for each task and unit whether all its items are right."""
+    """Return for each (task, unit) whether all its items are right."""
     units: dict[tuple[str, str], bool] = {}
     for item, right in outcomes:
         key = (item.task, item.unit)

@@ -1,4 +1,4 @@
-"""Tasks by name: published benchmarks, parquet files, and what distributions and plugins bring."""
+"""Registry of tasks: published benchmarks, parquet files, distributions and plugins."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from dreamr._plugins import Installed
 from dreamr.evaluation.tasks.item import BadData, Items, Split, TaskError, UnknownTask
 from dreamr.evaluation.tasks.public import BENCHMARKS, ENDING, table
 
-LIMIT = 1_000  # problems of a task of others, where the caller sets no limit
+LIMIT = 1_000  # default number of problems of tasks that are not benchmarks or files
 
 Loader: TypeAlias = Callable[[int, int, Split], Items]  # limit, seed, split
 
 _TESTBED = "dreamr-testbed"
 _HINT = "pip install 'dreamr[testbed]'"
-_INSTALLED = Installed("dreamr.tasks", "task", TaskError)  # each leads to a loader
+_INSTALLED = Installed("dreamr.tasks", "task", TaskError)  # entry points of loaders
 _ADDED: dict[str, Loader] = {}
 
 
 def add_task(name: str, loader: Loader) -> None:
-    """Make one more task known by its name; from then on `load` gives what the loader gives.
+    """Register a task under a name, so that `load` uses its loader.
 
-    A distribution declares its tasks as entry points of the group `dreamr.tasks` instead.
+    A distribution declares its tasks as entry points in the group `dreamr.tasks` instead.
 
     Args:
-        name: none that is known.
-        loader: called with how many items, a seed that says which, and whether they are there to
-            train on ('train') or to measure with ('test').
+        name: A new name.
+        loader: Called with the number of items, a seed that selects them, and the split: 'train' or
+            'test'.
 
     Raises:
-        TaskError: the name is taken.
+        TaskError: If the name is taken.
     """
     taken = name in BENCHMARKS or name in installed_tasks()
     if taken or _ADDED.setdefault(name, loader) is not loader:
-        raise TaskError(f"there is a task {name!r} already: choose another name")
+        raise TaskError(f"a task {name!r} already exists: choose another name")
 
 
 def installed_tasks() -> tuple[str, ...]:
-    """Names of the tasks that installed distributions bring; nothing of these is imported."""
+    """Return the names of tasks of installed distributions, without importing any."""
     return _INSTALLED.names
 
 
 def known_tasks() -> tuple[str, ...]:
-    """Every name that `load` knows: of installed distributions, published, added by `add_task`."""
+    """Return all names known to `load`: installed, published, and added by `add_task`."""
     return tuple(dict.fromkeys((*installed_tasks(), *BENCHMARKS, *_ADDED)))
 
 
 def default_tasks() -> tuple[str, ...]:
-    """What commands take where the user names no task: those of installed distributions.
+    """Return the tasks that commands use by default: those of installed distributions.
 
     Raises:
-        UnknownTask: no distribution brings any; the message says what to install.
+        UnknownTask: If no installed distribution has tasks; the message says what to install.
     """
     names = installed_tasks()
     if not names:
@@ -68,24 +68,24 @@ def load(
     source: str | os.PathLike[str] | None = None,
     split: Split = "test",
 ) -> Items:
-    """The items of a task, each made when it is asked for.
+    """Return the items of a task; each is created on access.
 
     Args:
-        name: one of `known_tasks()`; or the path of a parquet file with the columns image, question
+        name: One of `known_tasks()`, or the path of a parquet file with the columns image, question
             and answer.
-        limit: how many problems; by default all of a benchmark or file, `LIMIT` of any other task.
-            A problem of MMBench is several items.
-        seed: of a benchmark, of the draw of `limit` problems; the loaders of other tasks say what
-            it means to them.
-        source: of a benchmark, a folder or a parquet file; the Hugging Face hub by default.
-        split: whether to train on or to measure with; published sets have one only.
+        limit: Number of problems. By default all of a benchmark or file, and `LIMIT` of any other
+            task. A problem of MMBench has several items.
+        seed: Seed with which `limit` problems of a benchmark are drawn. The loaders of other tasks
+            define their own meaning.
+        source: Folder or parquet file of a benchmark; the Hugging Face hub by default.
+        split: 'train' or 'test'. Published benchmarks have one split only.
 
     Raises:
-        UnknownTask: the message lists the known ones.
-        TaskError: the distribution that brings the task is broken.
-        NoData, BadData: the files of a benchmark; a source for another task; a limit below 1 or a
-            negative seed.
-        Unsupported: a library is missing.
+        UnknownTask: If the name is unknown; the message lists the known ones.
+        TaskError: If the distribution of the task cannot be imported.
+        NoData: If the files of a benchmark are missing.
+        BadData: If a file is not valid for the task, or if limit, seed or source are not.
+        Unsupported: If a library is not installed.
     """
     is_file = name.endswith(ENDING)
     loader = None if is_file or name in BENCHMARKS else _loader(name)
@@ -95,7 +95,7 @@ def load(
         benchmark = table(name) if is_file else BENCHMARKS[name]
         return benchmark.load(limit=limit, seed=seed, source=name if is_file else source)
     if source is not None:
-        raise BadData(f"{name} makes its own problems: leave the source {source} out")
+        raise BadData(f"{name} generates its problems: remove the source {source}")
     return loader(limit or LIMIT, seed, split)
 
 

@@ -1,4 +1,4 @@
-"""Letters and stated answers, read by rules."""
+"""Rules for letters and stated answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ texts = st.lists(st.text(string.ascii_lowercase, min_size=2), min_size=2, max_si
         ("Answer:", ""),
     ],
 )
-def test_the_last_marker_goes_before_a_box_and_a_box_before_the_text(
+def test_the_last_marker_takes_precedence_over_a_box_and_a_box_over_the_text(
     text: str, answer: str
 ) -> None:
     assert stated(text) == answer
@@ -37,7 +37,7 @@ def test_any_text_states_something(text: str) -> None:
     assert letter(text, ANIMALS) in {*ANIMALS, None}
 
 
-def test_a_box_that_is_left_open_is_none() -> None:
+def test_an_unclosed_box_is_ignored() -> None:
     assert boxed("\\boxed{1") is None
 
 
@@ -70,14 +70,14 @@ def test_letters_are_found_in_the_ways_that_models_write_them(
     assert letter(text, ANIMALS) == expected
 
 
-def test_of_several_letters_the_last_is_taken_where_the_benchmark_says_so() -> None:
+def test_the_last_of_several_letters_counts_if_the_benchmark_says_so() -> None:
     text = "(A) is too small, so it has to be (C)"
     assert letter(text, ANIMALS) is None
     assert letter(text, ANIMALS, last=True) == "C"
 
 
 @given(texts, st.data())
-def test_a_letter_behind_the_marker_is_always_found(words: list[str], data: st.DataObject) -> None:
+def test_a_letter_after_the_marker_is_always_found(words: list[str], data: st.DataObject) -> None:
     choices = dict(zip(string.ascii_uppercase, words, strict=False))
     name = data.draw(st.sampled_from(sorted(choices)))
     before = data.draw(st.text())
@@ -87,9 +87,7 @@ def test_a_letter_behind_the_marker_is_always_found(words: list[str], data: st.D
 
 
 @given(texts, st.data())
-def test_the_words_of_a_choice_are_as_good_as_its_letter(
-    words: list[str], data: st.DataObject
-) -> None:
+def test_the_text_of_a_choice_counts_like_its_letter(words: list[str], data: st.DataObject) -> None:
     choices = dict(zip(string.ascii_uppercase, words, strict=False))
     name = data.draw(st.sampled_from(sorted(choices)))
     assert letter(f"Answer: {choices[name].upper()}.", choices) == name

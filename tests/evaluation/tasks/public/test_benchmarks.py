@@ -1,4 +1,4 @@
-"""Each published set: what is asked, what counts as right."""
+"""Prompts and scorers of the published benchmarks."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_mathverse_compares_free_answers_as_values(tmp_path: Path) -> None:
     assert item.read("Answer: 3.4") == "3.4"
 
 
-def test_mathverse_has_versions_without_a_question_in_words(tmp_path: Path) -> None:
+def test_mathverse_has_a_version_with_the_question_in_the_image(tmp_path: Path) -> None:
     only = mathverse(
         question="",
         problem_version="Vision Only",
@@ -96,11 +96,11 @@ def test_mathverse_has_a_version_without_images(tmp_path: Path) -> None:
     rows = [mathverse(problem_version=name, image=None) for name in ("Text Only", "Text Lite")]
     items = load("mathverse", source=write(tmp_path / "a.parquet", MATHVERSE, rows))
     assert items[0].conversation.images == ()
-    with pytest.raises(BadData, match="mathverse 1 has no picture's bytes"):
+    with pytest.raises(BadData, match=r"a\.parquet: mathverse 1 has no image data"):
         items[1]
 
 
-def test_mmbench_counts_a_question_only_where_every_turn_is_right(tmp_path: Path) -> None:
+def test_mmbench_counts_a_question_only_if_every_rotation_is_right(tmp_path: Path) -> None:
     turned = mmbench(index=10**6 + 241, A="a cat", B="a cow", C="a dog", answer="A")
     other = mmbench(index=7, D="a horse", answer="D")
     items = items_of(tmp_path, "mmbench", mmbench(), turned, other)
@@ -111,7 +111,7 @@ def test_mmbench_counts_a_question_only_where_every_turn_is_right(tmp_path: Path
     assert by_unit(said_cat) == {("mmbench", "241"): True, ("mmbench", "7"): False}
 
 
-def test_mmbench_turns_the_choices_where_the_file_has_not(tmp_path: Path) -> None:
+def test_mmbench_rotates_the_choices_if_the_file_has_not(tmp_path: Path) -> None:
     items = items_of(tmp_path, "mmbench", mmbench(), mmbench(index=7, D="a horse"))
     assert [item.index for item in items] == [
         *(241, 1_000_241, 2_000_241),
@@ -137,9 +137,9 @@ def test_mmbench_draws_whole_questions(tmp_path: Path) -> None:
     assert len({item.unit for item in items}) == 2
 
 
-def test_mmbench_refuses_rows_without_an_answer_and_rows_that_come_twice(tmp_path: Path) -> None:
+def test_mmbench_refuses_rows_without_an_answer_and_duplicate_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", MMBENCH, [mmbench(answer=None)])
-    with pytest.raises(BadData, match="mmbench 241 has no answer among its choices"):
+    with pytest.raises(BadData, match=r"a\.parquet: mmbench 241 has no answer among its choices"):
         load("mmbench", source=path)[0]
     twice = write(tmp_path / "b.parquet", MMBENCH, [mmbench(), mmbench()])
     with pytest.raises(BadData, match="two rows have the same index"):
@@ -232,8 +232,15 @@ def test_mmmu_scores_open_questions_by_the_published_rule(
         assert not item.right(text), text
 
 
-@pytest.mark.parametrize("options", ["['open", "3", None])
-def test_mmmu_says_which_row_has_no_list_of_choices(tmp_path: Path, options: str | None) -> None:
+@pytest.mark.parametrize("options", ["['open", "{[]: 1}", "3", None])
+def test_mmmu_names_the_row_without_a_list_of_choices(tmp_path: Path, options: str | None) -> None:
     path = write(tmp_path / "a.parquet", MMMU, [mmmu(options=options)])
-    with pytest.raises(BadData, match="mmmu validation_Art_Theory_3: its"):
+    with pytest.raises(BadData, match=r"a\.parquet: mmmu validation_Art_Theory_3: .* choices") as e:
         load("mmmu", source=path)[0]
+    assert "\n" not in str(e.value)
+
+
+def test_mmbench_names_the_row_without_an_index(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", MMBENCH, [mmbench(), mmbench(index=None)])
+    with pytest.raises(BadData, match=r"a\.parquet: row 1: the index must be a whole number"):
+        load("mmbench", source=path)

@@ -1,4 +1,4 @@
-"""Where rows come from: one file, a folder, the hub."""
+"""Files of published benchmarks: a file, a folder, the hub."""
 
 from __future__ import annotations
 
@@ -43,52 +43,70 @@ def test_a_file_is_taken_by_its_name(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_may_be_laid_out_as_on_the_hub(tmp_path: Path) -> None:
+def test_a_folder_may_have_the_layout_of_the_hub(tmp_path: Path) -> None:
     for subject, split in (("Music", "validation"), ("Art", "validation"), ("Art", "test")):
         name = f"{subject}/{split}-00000-of-00001.parquet"
         write(tmp_path / name, MMMU, [mmmu(id=f"{split}_{subject}_1")])
     assert [item.kind for item in load("mmmu", source=tmp_path)] == ["Art", "Music"]
 
 
-def test_a_folder_may_hold_the_splits_files_themselves(tmp_path: Path) -> None:
+def test_a_folder_may_contain_the_splits_files_directly(tmp_path: Path) -> None:
     for part in (0, 1):
         write(tmp_path / f"test-0000{part}-of-00002.parquet", REALWORLDQA, [asked("red")])
     write(tmp_path / "train-00000-of-00001.parquet", REALWORLDQA, [asked("red")])
     assert len(load("realworldqa", source=tmp_path)) == 2
 
 
-def test_a_folder_without_the_split_says_what_it_should_hold(tmp_path: Path) -> None:
-    with pytest.raises(NoData, match=r"holds no testmini\.parquet or testmini-\*\.parquet: name"):
+def test_a_folder_without_the_split_is_named_with_the_files_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(
+        NoData, match=r"contains no testmini\.parquet or testmini-\*\.parquet: name"
+    ):
         load("mathverse", source=tmp_path)
 
 
-def test_a_path_that_leads_nowhere_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(NoData, match=r"there is no file or folder .*gone: check the path"):
+def test_a_missing_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoData, match=r"gone does not exist: check the path"):
         load("mathverse", source=tmp_path / "gone")
 
 
-def test_what_is_no_parquet_file_is_one_clear_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"not a parquet file", b"PAR1 and no more PAR1"])
+def test_a_file_that_is_not_parquet_is_one_line_that_names_it(
+    content: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "test.parquet"
-    path.write_text("no parquet")
-    with pytest.raises(BadData, match=r"test\.parquet cannot be read as parquet") as caught:
+    path.write_bytes(content)
+    with pytest.raises(BadData, match=r"test\.parquet cannot be read as parquet: .") as caught:
         load("realworldqa", source=path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_row_group_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "test.parquet", REALWORLDQA, [asked("red"), asked("blue")])
+    data = path.read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    path.write_bytes(data[:4] + b"\xff" * (len(data) - footer - 4) + data[-footer:])
+    items = load("realworldqa", source=path)  # the footer is intact
+    with pytest.raises(BadData, match=r"test\.parquet cannot be read as parquet: .") as caught:
+        items[0]
     assert "\n" not in str(caught.value)
 
 
 def test_the_file_of_another_task_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "test.parquet", REALWORLDQA, [asked("red")])
-    with pytest.raises(BadData, match="has no column id, image_1, options, question_type: it is"):
+    with pytest.raises(
+        BadData, match="has no column id, image_1, options, question_type: this task"
+    ):
         load("mmmu", source=path)
 
 
 @pytest.mark.parametrize("image", [None, {"bytes": None, "path": "a.png"}, {"bytes": b"no"}])
-def test_a_row_without_a_sound_image_says_which(tmp_path: Path, image: object) -> None:
+def test_a_row_without_a_valid_image_is_named_with_its_file(tmp_path: Path, image: object) -> None:
     path = write(
         tmp_path / "a.parquet", REALWORLDQA, [asked("red"), asked("red") | {"image": image}]
     )
     items = load("realworldqa", source=path)
     assert items[0].conversation.images
-    with pytest.raises(BadData, match=r"^realworldqa 1"):
+    with pytest.raises(BadData, match=r"a\.parquet: realworldqa 1"):
         items[1]
 
 
@@ -104,7 +122,7 @@ def test_a_limit_draws_the_same_problems_for_the_same_seed_in_the_files_order(
     assert len(load("realworldqa", limit=100, source=path)) == 40
 
 
-def test_where_the_hub_cannot_be_reached_the_error_says_what_to_pass(tmp_path: Path) -> None:
+def test_if_the_hub_cannot_be_reached_the_error_says_what_to_pass(tmp_path: Path) -> None:
     code = (
         "from dreamr.evaluation.tasks import NoData, load\n"
         "try:\n    load('realworldqa')\nexcept NoData as error:\n    print(error)"
@@ -118,7 +136,7 @@ def test_where_the_hub_cannot_be_reached_the_error_says_what_to_pass(tmp_path: P
     assert done.stdout.count("\n") == 1
 
 
-def test_listing_tasks_and_drawing_problems_needs_no_parquet_library() -> None:
+def test_drawn_tasks_need_no_parquet_library() -> None:
     code = (
         "import sys; from dreamr.evaluation.tasks import load; load('vqa', limit=1)[0]; "
         "print('pyarrow' in sys.modules, 'huggingface_hub' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Values written in plain text and in LaTeX."""
+"""Values in plain text and in LaTeX."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def test_no_text_breaks_the_comparison(given: str, wanted: str) -> None:
 
 
 @given(st.floats(-1e6, 1e6).map(lambda value: round(value, 4)))
-def test_a_number_is_its_own_value_whatever_stands_around_it(value: float) -> None:
+def test_a_number_equals_itself_with_a_name_or_a_unit(value: float) -> None:
     for text in (f"{value}", f"$x = {value}$", f"{value:.4f} cm"):
         assert same_value(text, str(value))
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(1, 1000))
-def test_whole_numbers_have_to_be_equal(value: int, more: int) -> None:
+def test_whole_numbers_must_be_equal(value: int, more: int) -> None:
     assert not same_value(str(value), str(value + more))

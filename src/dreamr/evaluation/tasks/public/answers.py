@@ -1,8 +1,8 @@
-"""Reading answers out of completions: no model judges, only rules.
+"""Extraction of answers from completions by rules, without a judging model.
 
-The rules for letters join those that MMBench (arXiv 2307.06281, `can_infer` in VLMEvalKit) and
-MMMU (arXiv 2311.16502, `parse_multi_choice_response`) publish for the part before any model or
-any guess. All functions are pure.
+The rules for letters combine the rules of MMBench (arXiv 2307.06281, `can_infer` in VLMEvalKit)
+and MMMU (arXiv 2311.16502, `parse_multi_choice_response`) that apply before any model or random
+guess. All functions are pure.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dreamr.evaluation.tasks.answer import MARKER
 _MARKER = re.compile(re.escape(MARKER.rstrip(":")) + r"\s*\**\s*:", re.IGNORECASE)
 _EDGES = " \t\n*_`$\"'"
 
-# One letter that is no part of a word. A and I are words too: A is taken for one where it begins a
-# sentence ("A dog", but "A or B"), I wherever a word follows.
+# A letter that is not part of a word. A and I can be words themselves: A counts as one at the
+# beginning of a sentence ("A dog", but not "A or B"), I before any word.
 _LONE = (
     r"(?:[B-HJ-Z]|(?<=[a-z,:] )A|A(?!\s+(?!(?:or|and|is)\b)[a-z])|I(?!\s+[a-z]))"
     r"(?![\w'])"
@@ -32,10 +32,10 @@ _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 
 def stated(text: str) -> str:
-    r"""What a completion states as its answer, on one line where it uses the marker.
+    r"""Return the answer that a completion states.
 
-    The first line behind the last marker; without a marker what stands in the last `\boxed{}`;
-    without a box the whole text. Marks of emphasis and a full stop are taken off.
+    This is the first line after the last marker; without a marker, the content of the last
+    `\boxed{}`; without a box, the whole text. Emphasis and a final period are removed.
     """
     marked = list(_MARKER.finditer(text))
     if marked:
@@ -44,7 +44,7 @@ def stated(text: str) -> str:
 
 
 def boxed(text: str) -> str | None:
-    r"""The inside of the last `\boxed{}`; None without one that is closed."""
+    r"""Return the content of the last `\boxed{}`, or None if there is none or it is not closed."""
     _, found, rest = text.rpartition("\\boxed{")
     depth = 1
     for place, sign in enumerate(rest if found else ""):
@@ -55,15 +55,16 @@ def boxed(text: str) -> str | None:
 
 
 def letter(text: str, choices: Mapping[str, str], *, last: bool = False) -> str | None:
-    """The letter that a completion chooses, or None where the rules find none.
+    """Return the letter that a completion chooses, or None if the rules find none.
 
-    In this order: the stated answer is one letter, or word for word a choice; letters in
-    brackets, before a stop or behind "option"; letters that stand alone; the words of a choice.
+    The rules, in order: the stated answer is a single letter or the text of a choice; letters in
+    parentheses, before punctuation or after "option"; isolated letters; the text of a choice within
+    the answer.
 
     Args:
-        text: the completion.
-        choices: the choices by their letters.
-        last: where a rule finds several letters, take the last (as MMMU does) and not none (as
+        text: The completion.
+        choices: The choices by their letters.
+        last: If a rule finds several letters, return the last (as MMMU does) instead of None (as
             MMBench does).
     """
     said = stated(text)
@@ -100,10 +101,10 @@ def _worded(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
 
 
 def folded(text: str) -> str:
-    """Blanks, case and a full stop aside."""
+    """Normalize whitespace and case and remove a final period."""
     return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
 
 
 def digits(text: str) -> str:
-    """A number word from zero to ten as digits, anything else as it is."""
+    """Return a number word from zero to ten as digits, and any other text unchanged."""
     return str(_DIGITS.index(text)) if text in _DIGITS else text

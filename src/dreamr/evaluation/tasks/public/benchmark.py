@@ -1,4 +1,4 @@
-"""A published set: its files, its rows, and how a row becomes an item."""
+"""Published benchmarks: files, rows, and their conversion to items."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from dreamr.evaluation.tasks.public.rows import Row, Rows
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where an item comes from, known before its row is read.
+    """The place of an item in the files, known before its row is read.
 
-    index, unit: those of the item. row: its number in the files. turn: by how many places the
-    loader turns the choices.
+    Attributes:
+        index: `Item.index`.
+        row: Number of the row, counted over all files.
+        unit: `Item.unit`.
+        turn: Number of places by which the choices are rotated.
     """
 
     index: int
@@ -28,15 +31,20 @@ class Entry:
 
 
 def each_row(rows: Rows) -> list[Entry]:
-    """Every row is a problem of its own."""
+    """Return one entry per row, each a problem of its own."""
     return [Entry(row, row, str(row)) for row in range(len(rows))]
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A published set.
+    """A published benchmark.
 
-    columns: what its files must have. item: makes an item of a row. plan: which items there are.
+    Attributes:
+        name: Name of the task.
+        origin: Where its files are.
+        columns: Columns that its files must have.
+        item: Creates an item from a row.
+        plan: Returns the entries of all items.
     """
 
     name: str
@@ -52,27 +60,34 @@ class Benchmark:
         seed: int = 0,
         source: str | os.PathLike[str] | None = None,
     ) -> Items:
-        """The items, in the files' order; each is read when it is asked for.
+        """Return the items in the order of the files; each is read on access.
 
         Args:
-            limit: how many units to draw, all if None; a unit comes with all its items.
-            seed: of the draw.
-            source: a folder or a parquet file; None fetches the set from the hub.
+            limit: Number of units to draw, or None for all. A unit comes with all its items.
+            seed: Seed of the draw.
+            source: A folder or a parquet file; None fetches the files from the hub.
 
         Raises:
-            NoData, BadData: the files.
-            Unsupported: a library is missing.
+            NoData: If the files are missing.
+            BadData: If a file cannot be read or is not valid for the task.
+            Unsupported: If a library is not installed.
         """
         rows = Rows(find_files(self.origin, source), self.columns)
         chosen = _draw(self.plan(rows), limit, seed)
         entries = {entry.index: entry for entry in chosen}
         if len(entries) != len(chosen):
-            raise BadData(f"{self.name}: two rows have the same index: name one file of the set")
+            raise BadData(
+                f"{self.name}: two rows have the same index: name a single file of the benchmark"
+            )
         return Items(list(entries), partial(self._make, rows, entries))
 
     def _make(self, rows: Rows, entries: dict[int, Entry], index: int) -> Item:
         entry = entries[index]
-        return self.item(rows[entry.row], entry)
+        row = rows[entry.row]
+        try:
+            return self.item(row, entry)
+        except BadData as error:
+            raise BadData(f"{rows.path_of(entry.row)}: {error}") from error
 
 
 def _draw(entries: Sequence[Entry], limit: int | None, seed: int) -> list[Entry]:

@@ -1,15 +1,15 @@
-"""MMBench, English, dev: perception and reasoning with four choices (arXiv 2307.06281).
+"""MMBench, English, dev: perception and reasoning with up to four choices (arXiv 2307.06281).
 
-Circular evaluation: a question is asked once for each of its choices, which are turned by one
-place each time, and counts as right only where every time is (`unit`, and
-`dreamr.evaluation.tasks.by_unit`). The hub's file holds the turned rows, numbered 10^6 apart.
-Where a file has only the unturned ones, they are turned here.
+Circular evaluation: each question is asked once per choice, with the choices rotated by one place
+each time. It is right only if all rotations are (`unit` and `dreamr.evaluation.tasks.by_unit`).
+The hub's file contains the rotated rows, with indices 10^6 apart. If a file has only the original
+rows, they are rotated here.
 
-Published protocol: rules find the letter; where they fail, a language model matches the completion
-with the choices, and where that fails, a letter is drawn at random. Here rules are all there is
-(a few more: "**A**", an "A" that cannot be an article), and no answer is wrong. Scores can be
-compared with published ones only where a letter was found in all completions (`Item.read`);
-otherwise they usually lie below.
+Published protocol: rules find the letter. If they fail, a language model matches the completion
+with the choices, and if that fails, a letter is drawn at random. Here, only rules are used (with a
+few more: "**A**", an "A" that cannot be an article), and a completion without a letter is wrong.
+Scores are comparable with published ones only if a letter was found in all completions
+(`Item.read`). Otherwise they are usually lower.
 """
 
 from __future__ import annotations
@@ -22,18 +22,25 @@ from dreamr.evaluation.tasks.item import BadData, Item
 from dreamr.evaluation.tasks.public.answers import letter
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import LETTER, ask, choices_of, image_of, listed, text_of
+from dreamr.evaluation.tasks.public.prompts import (
+    LETTER,
+    ask,
+    choices_of,
+    image_of,
+    listed,
+    text_of,
+)
 from dreamr.evaluation.tasks.public.rows import Row, Rows
 
 NAME = "mmbench"
 LETTERS = "ABCD"
-TURN = 10**6  # between the indices of a question's turned rows
+TURN = 10**6  # distance between the indices of a question's rotated rows
 
 
 def plan(rows: Rows) -> list[Entry]:
-    """A unit for each question; turned rows are taken from the file, or made where it has none."""
+    """Return the entries, with one unit per question; rotate the rows if the file has not."""
     heads = rows.columns("index", *LETTERS)
-    indices = [int(head["index"]) for head in heads]
+    indices = [_index(rows, row, head["index"]) for row, head in enumerate(heads)]
     if any(index >= TURN for index in indices):
         return [Entry(i, row, str(i % TURN)) for row, i in enumerate(indices)]
     return [
@@ -43,14 +50,23 @@ def plan(rows: Rows) -> list[Entry]:
     ]
 
 
+def _index(rows: Rows, row: int, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise BadData(
+            f"{rows.path_of(row)}: row {row}: the index must be a whole number, not {value!r}"
+        ) from error
+
+
 def texts_of(row: Mapping[str, Any]) -> list[str]:
-    """The choices that a row has."""
+    """Return the choices that a row has."""
     texts = [text_of(row[name]) for name in LETTERS]
     return [text for text in texts if text]
 
 
 def item(row: Row, entry: Entry) -> Item:
-    """An item of a row of the hub's file, its choices turned as the entry says."""
+    """Create the item of a row, with its choices rotated as the entry says."""
     where = f"{NAME} {entry.index}"
     texts = texts_of(row)
     answer = text_of(row["answer"])

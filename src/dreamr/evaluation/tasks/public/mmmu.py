@@ -1,15 +1,15 @@
-"""MMMU, validation: college questions of 30 subjects with up to seven pictures (arXiv 2311.16502).
+"""MMMU, validation: college questions in 30 subjects with up to seven images (arXiv 2311.16502).
 
-The hub's set has a folder for each subject; `kind` is the subject. Pictures stand where question
-and choices name them (`<image 1>`).
+The dataset on the hub has one folder per subject; `kind` is the subject. Images are placed where
+the question and the choices reference them (`<image 1>`).
 
 Published protocol: rules alone, for letters and for open questions
-(https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). Where they find no letter, one is drawn
-at random, and is right for one in four. Here that is no answer (`Item.read` gives None, to be
-counted apart) and wrong; in turn some more ways to write a letter are read ("A)", "A:", "**A**",
-the words of a choice in a short answer), and where there is a marker, only what stands behind it
-is. For completions that end as they were asked to, both agree, and accuracies can be compared with
-published ones for prompts that ask for reasoning.
+(https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). If they find no letter, one is drawn at
+random, which is right in one of four cases. Here, such a completion has no answer (`Item.read`
+returns None, so that it can be counted separately) and is wrong. On the other hand, more forms of a
+letter are read ("A)", "A:", "**A**", the text of a choice in a short answer), and after a marker,
+only the text that follows it counts. Both protocols agree on completions in the requested format,
+so accuracies are comparable with published ones for prompts that ask for reasoning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import letter, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import (
+from dreamr.evaluation.tasks.public.prompts import (
     LETTER,
     WORDS,
     ask_interleaved,
@@ -41,11 +41,12 @@ NAME = "mmmu"
 IMAGES = range(1, 8)
 
 _NUMBER = re.compile(r"-?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
-_LEADS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ", "=")
+_WORDS_BEFORE = ("could be", "so", "is", "thus", "therefore", "final", "answer", "result")
+_LEADS = (*(f"{words} " for words in _WORDS_BEFORE), "=")
 
 
 def item(row: Row, entry: Entry) -> Item:
-    """An item of a row of the hub's files."""
+    """Create the item of a row of the hub's files."""
     identity = text_of(row["id"])
     where = f"{NAME} {identity}"
     is_choice = text_of(row["question_type"]) == "multiple-choice"
@@ -65,7 +66,7 @@ def item(row: Row, entry: Entry) -> Item:
 
 
 def subject(identity: str) -> str:
-    """The subject in an id like `validation_Art_Theory_12`."""
+    """Return the subject in an id such as `validation_Art_Theory_12`."""
     return "_".join(identity.split("_")[1:-1]) or identity
 
 
@@ -75,7 +76,7 @@ def _images(row: Row, where: str) -> dict[int, Image]:
 
 
 def _answers(value: Any, where: str) -> list[str]:
-    """One answer, or several that all are right, as a list in Python's notation."""
+    """Return one answer, or all accepted answers if the value is a list in Python notation."""
     text = text_of(value)
     return string_list(text, where) if text.startswith("[") and text.endswith("]") else [text]
 
@@ -89,7 +90,7 @@ def _said(text: str) -> str | None:
 
 
 def _says(answers: list[str], text: str) -> bool:
-    """The published rule: a number equal to two places, or the answer's words within the text."""
+    """Check an answer by the published rule: equal to two decimals, or contained in the text."""
     said = list(_pieces(stated(text).lower().strip(" .")))
     numbers = {value for piece in said for value in _numbers(piece)}
     return any(
@@ -99,14 +100,14 @@ def _says(answers: list[str], text: str) -> bool:
 
 
 def _pieces(said: str) -> Iterator[str]:
-    """What stands behind the last word that leads up to an answer, or the whole without one."""
+    """Yield the text after the last phrase that introduces an answer, or the whole text."""
     tails = [said.split(lead)[-1].strip() for lead in _LEADS if lead in said]
     yield min((tail for tail in tails if tail), key=len, default=said)
 
 
 def _within(answer: str, said: list[str]) -> bool:
     words = answer.strip().lower()
-    # One letter is in most texts: it must stand alone.
+    # Most texts contain any single letter, so it must be isolated.
     shape = rf"(?<!\w){re.escape(words)}(?!\w)" if len(words) == 1 else re.escape(words)
     return bool(words) and any(re.search(shape, piece) for piece in said)
 

@@ -1,4 +1,4 @@
-"""Where the files of a published set are: in a folder, or on the Hugging Face hub."""
+"""Location of a benchmark's files: a folder or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from dreamr.evaluation.tasks.item import NoData
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A data set on the hub, and which of its parquet files are the split.
+    """A dataset on the hub, and the parquet files of a split in it.
 
-    folder: where in the data set they lie; may hold a `*`. split: how their names begin.
+    Attributes:
+        repo: Name of the dataset.
+        split: Prefix of the file names.
+        folder: Folder in the dataset; may contain a `*`.
     """
 
     repo: str
@@ -24,26 +27,26 @@ class Origin:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What a file of the split is called: in one piece, or in numbered ones."""
+        """Names of the split's files: a single file or numbered parts."""
         return (f"{self.split}.parquet", f"{self.split}-*.parquet")
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The same with the folder before it."""
+        """The names with their folder."""
         return tuple(f"{self.folder}/{name}".lstrip("/") for name in self.names)
 
 
 def find_files(origin: Origin, source: str | os.PathLike[str] | None) -> list[Path]:
-    """The parquet files of a split, sorted.
+    """Return the parquet files of a split, sorted.
 
     Args:
-        origin: what is looked for.
-        source: a parquet file, or a folder with the split's files in it or laid out as on the
-            hub; None is the hub, or what it left in its cache.
+        origin: The files to find.
+        source: A parquet file, or a folder that contains the split's files or has the layout of the
+            hub. None uses the hub or its cache.
 
     Raises:
-        NoData: there are none, or the hub cannot be reached.
-        Unsupported: huggingface_hub is not installed.
+        NoData: If there are no files or the hub cannot be reached.
+        Unsupported: If huggingface_hub is not installed.
     """
     if source is None:
         return _in_folder(_fetch(origin), origin)
@@ -51,7 +54,7 @@ def find_files(origin: Origin, source: str | os.PathLike[str] | None) -> list[Pa
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise NoData(f"there is no file or folder {path}: check the path")
+        raise NoData(f"{path} does not exist: check the path of the source")
     return _in_folder(path, origin)
 
 
@@ -61,8 +64,8 @@ def _in_folder(folder: Path, origin: Origin) -> list[Path]:
         if found:
             return found
     raise NoData(
-        f"{folder} holds no {' or '.join(origin.names)}: name the file itself, "
-        f"or a folder laid out like {origin.repo} on the Hugging Face hub"
+        f"{folder} contains no {' or '.join(origin.names)}: name the file itself, "
+        f"or a folder with the layout of {origin.repo} on the Hugging Face hub"
     )
 
 
@@ -76,7 +79,7 @@ def _fetch(origin: Origin) -> Path:
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"fetching {origin.repo} needs huggingface_hub: pip install 'dreamr[bench]', "
-            "or name a local folder or parquet file"
+            "or name a local folder or parquet file as the source"
         ) from error
     try:
         return Path(
@@ -84,9 +87,9 @@ def _fetch(origin: Origin) -> Path:
                 origin.repo, repo_type="dataset", allow_patterns=list(origin.patterns)
             )
         )
-    except Exception as error:  # its errors have no common base short of this
+    except Exception as error:  # huggingface_hub's errors have no other common base class
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise NoData(
             f"{origin.repo} cannot be fetched from the Hugging Face hub ({reason}): download it "
-            "elsewhere, and name its folder or a parquet file as the source"
+            "on another machine and name its folder or a parquet file as the source"
         ) from error

@@ -1,8 +1,9 @@
-"""RealWorldQA, test: everyday scenes, many seen from cars (xAI, 2024; 765 rows).
+"""RealWorldQA, test: everyday scenes, many of them seen from cars (xAI, 2024; 765 rows).
 
-Published protocol: xAI gives none; harnesses compare the letter or the text. Each question says
-that only the answer may be given; that sentence is left out, since reasoning is the point. Scores
-are accuracies by rules like those of others, but from another prompt.
+Published protocol: xAI publishes none; evaluation harnesses compare the letter or the text. Each
+question ends with a sentence that asks for the answer alone. It is removed, because the models are
+supposed to reason. Scores are accuracies by rules similar to those of other harnesses, but with
+another prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import letter
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import LETTER, WORDS, ask, image_of, text_of
+from dreamr.evaluation.tasks.public.prompts import LETTER, WORDS, ask, image_of, text_of
 from dreamr.evaluation.tasks.public.rows import Row
 from dreamr.evaluation.tasks.public.table import said, says
 
@@ -25,7 +26,7 @@ _CHOICE = re.compile(r"^\s*([A-Z])\.\s+(.*?)\s*$", re.MULTILINE)
 
 
 def item(row: Row, entry: Entry) -> Item:
-    """An item of a row of the hub's files."""
+    """Create the item of a row of the hub's files."""
     question = _DIRECTLY.sub("", text_of(row["question"])).strip()
     answer = text_of(row["answer"])
     choices = dict(_CHOICE.findall(question))

@@ -1,9 +1,10 @@
-"""The rows of parquet files, read one row group at a time."""
+"""Rows of parquet files, read one row group at a time."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,24 @@ Row = dict[str, Any]
 
 
 class Rows:
-    """All rows of some files, in order, as plain values.
+    """All rows of several files, in order, as Python values.
 
-    One row group is held at a time, with its pictures still encoded: rows are best read in
-    order. A set from the Hugging Face hub has some hundred rows in a group.
+    One row group is held at a time, with its images still encoded, so rows are best read in order.
+    Datasets on the Hugging Face hub have about a hundred rows per group.
     """
 
     def __init__(self, files: Sequence[Path], needed: Collection[str]) -> None:
-        """Read the files' footers.
+        """Read the footers of the files.
 
         Args:
-            files: at least one.
-            needed: columns that all of them must have.
+            files: At least one file.
+            needed: Columns that all files must have.
 
         Raises:
-            BadData: a file is no parquet file, or lacks a needed column.
-            Unsupported: pyarrow is not installed.
+            BadData: If a file is not a parquet file or lacks a column.
+            Unsupported: If pyarrow is not installed.
         """
-        self._parquet = _pyarrow_parquet()
+        self._pyarrow = _import_pyarrow()
         self._groups: list[tuple[Path, int]] = []
         sizes: list[int] = []
         for path in files:
@@ -48,55 +49,69 @@ class Rows:
         return self._starts[-1]
 
     def __getitem__(self, index: int) -> Row:
-        """One row.
+        """Return one row.
 
         Raises:
-            BadData: the file cannot be read any more.
+            BadData: If the file cannot be read.
+            IndexError: If there is no such row.
         """
         if not 0 <= index < len(self):
             raise IndexError(index)
         group = bisect_right(self._starts, index) - 1
-        row: Row = self._read(group).slice(index - self._starts[group], 1).to_pylist()[0]
+        with self._errors_of(self._groups[group][0]):
+            row: Row = self._read(group).slice(index - self._starts[group], 1).to_pylist()[0]
         return row
 
+    def path_of(self, index: int) -> Path:
+        """Return the file of a row."""
+        return self._groups[bisect_right(self._starts, index) - 1][0]
+
     def columns(self, *names: str) -> list[Row]:
-        """Some columns of all rows; meant for small ones."""
-        return [
-            row
-            for path in dict.fromkeys(path for path, _ in self._groups)
-            for row in self._open(path).read(columns=list(names)).to_pylist()
-        ]
+        """Return some columns of all rows; meant for small columns.
+
+        Raises:
+            BadData: If a file cannot be read.
+        """
+        rows: list[Row] = []
+        for path in dict.fromkeys(path for path, _ in self._groups):
+            with self._errors_of(path):
+                rows += self._open(path).read(columns=list(names)).to_pylist()
+        return rows
 
     def _read(self, group: int) -> Any:
         held = self._held
         if held is None or held[0] != group:
-            self._held = held = None  # freed before the next is read
+            self._held = held = None  # free it before the next one is read
             path, number = self._groups[group]
             self._held = held = (group, self._open(path).read_row_group(number))
         return held[1]
 
     def _open(self, path: Path) -> Any:
+        with self._errors_of(path):
+            return self._pyarrow.parquet.ParquetFile(path)
+
+    @contextmanager
+    def _errors_of(self, path: Path) -> Iterator[None]:
+        """Report errors of pyarrow as `BadData` in one line that names the file."""
         try:
-            return self._parquet.ParquetFile(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-            reason = str(error).splitlines()[0]
+            yield
+        except (OSError, ValueError, self._pyarrow.ArrowException) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise BadData(f"{path} cannot be read as parquet: {reason}") from error
 
 
-def _pyarrow_parquet() -> Any:
+def _import_pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise Unsupported(
-            "published tasks need pyarrow, which is not installed: pip install 'dreamr[bench]'"
-        ) from error
-    return pyarrow.parquet
+        raise Unsupported("parquet files need pyarrow: pip install 'dreamr[bench]'") from error
+    return pyarrow
 
 
 def _check_columns(path: Path, names: Iterable[str], needed: Collection[str]) -> None:
     missing = sorted(set(needed) - set(names))
     if missing:
         raise BadData(
-            f"{path} has no column {', '.join(missing)}: it is not of this task, which needs "
+            f"{path} has no column {', '.join(missing)}: this task needs the columns "
             f"{', '.join(needed)}"
         )

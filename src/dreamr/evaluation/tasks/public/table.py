@@ -1,4 +1,4 @@
-"""A parquet file of one's own as a task: a picture, a question and an answer in each row."""
+"""Parquet files as custom tasks, with an image, a question and an answer in each row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dreamr.evaluation.tasks.item import Item
 from dreamr.evaluation.tasks.public.answers import digits, folded, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompt import WORDS, ask, image_of, text_of
+from dreamr.evaluation.tasks.public.prompts import WORDS, ask, image_of, text_of
 from dreamr.evaluation.tasks.public.rows import Row
 from dreamr.evaluation.tasks.public.values import number
 
@@ -17,10 +17,10 @@ ENDING = ".parquet"
 
 
 def table(path: str) -> Benchmark:
-    """The task of a file with the columns image, question and answer.
+    """Return the task of a file with the columns image, question and answer.
 
-    A picture may be missing (null), its column may not. An answer is right where it says the same
-    words, or the same number.
+    The image may be null, but the column must exist. An answer is right if it has the same words or
+    is the same number.
     """
     return Benchmark(
         name=path,
@@ -31,7 +31,7 @@ def table(path: str) -> Benchmark:
 
 
 def _item(path: str, row: Row, entry: Entry) -> Item:
-    where = f"{path}, row {entry.index},"
+    where = f"row {entry.index}"
     images = [] if row["image"] is None else [image_of(row["image"], where)]
     return Item(
         task=path,
@@ -46,12 +46,12 @@ def _item(path: str, row: Row, entry: Entry) -> Item:
 
 
 def said(text: str) -> str | None:
-    """What a completion states as its answer; None where that is nothing."""
+    """Return the answer that a completion states, or None if it is empty."""
     return stated(text) or None
 
 
 def says(answer: str, text: str) -> bool:
-    """The same words, or the same number in digits or as a word up to ten."""
+    """Check for the same words or the same number, in digits or as a word up to ten."""
     given, wanted = (digits(folded(each)) for each in (stated(text), answer))
     if given == wanted:
         return True

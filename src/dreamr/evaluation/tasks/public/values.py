@@ -1,4 +1,4 @@
-"""Values as mathematics writes them: enough LaTeX to compare a number with a number."""
+"""Mathematical values: enough LaTeX to compare numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 from dreamr.evaluation.tasks.public.answers import folded
 
-TOLERANCE = 1e-3  # relative; whole numbers have to be equal
-_LONGEST = 200  # characters; more is no value
+TOLERANCE = 1e-3  # relative; whole numbers must be equal
+_MAX_LENGTH = 200  # characters; longer texts are not values
 
 _REWRITES = tuple(
     (re.compile(pattern), into)
@@ -44,7 +44,7 @@ _UNIT = re.compile(
     r"(?:units?|degrees?|deg|radians?|rad|[kcdm]?m|meters?|metres?|feet|foot|ft|inch(?:es)?|in|"
     r"miles?|hours?|h|minutes?|min|seconds?|s|dollars?|%)\.?\s*(?:\*\*\(?[23]\)?|[²³])?$"
 )
-# Nothing else goes to the parser, which warns about some of what it reads.
+# Other texts are not parsed, because the parser warns about some of them.
 _FORMULA = re.compile(r"(?:[\d.+\-*/() ]|pi|sqrt|(?<=\d)[eE](?=[+-]?\d))+")
 _PRODUCT = re.compile(r"(?<=[\d)])\s*(?!e[+-]?\d)(?=[a-z(])|(?<=pi)\s*(?=\()")
 
@@ -58,11 +58,11 @@ _OPERATORS: Mapping[type, Callable[[float, float], float]] = {
 
 
 def same_value(given: str, wanted: str) -> bool:
-    """Whether two texts give the same value.
+    """Check whether two texts have the same value.
 
     Numbers may be decimals, fractions, roots, powers and multiples of pi, in plain text or in
-    LaTeX, with a name and "=" before them and a common unit behind. They agree to `TOLERANCE`,
-    whole ones exactly. Anything else has to be the same text, blanks and case aside.
+    LaTeX, optionally after a name and "=" and before a common unit. They must agree to a relative
+    `TOLERANCE`, whole numbers exactly. Other texts must be equal except for whitespace and case.
     """
     left, right = number(given), number(wanted)
     if left is not None and right is not None:
@@ -73,8 +73,8 @@ def same_value(given: str, wanted: str) -> bool:
 
 
 def number(text: str) -> float | None:
-    """The number that a text gives, None where it gives none."""
-    if len(text) > _LONGEST:
+    """Return the number that a text denotes, or None."""
+    if len(text) > _MAX_LENGTH:
         return None
     formula = _PRODUCT.sub("*", _UNIT.sub("", _side(_plain(text)).strip(" .")))
     if not _FORMULA.fullmatch(formula):
@@ -89,7 +89,7 @@ def number(text: str) -> float | None:
 def _evaluate(node: ast.expr) -> float:
     match node:
         case ast.Constant(int() | float() as value) if not isinstance(value, bool):
-            return float(value)  # powers of floats cannot grow without bound
+            return float(value)  # unlike powers of int, powers of float are bounded
         case ast.Name("pi"):
             return math.pi
         case ast.UnaryOp(ast.USub(), operand):
@@ -103,16 +103,16 @@ def _evaluate(node: ast.expr) -> float:
             if isinstance(value, complex):
                 raise ValueError("a power of a negative number")
             return value
-    raise ValueError("no number")
+    raise ValueError("not a number")
 
 
 def _plain(text: str) -> str:
-    """LaTeX and typographic signs as a formula in Python's notation."""
+    """Convert LaTeX and typographic signs to a formula in Python notation."""
     plain = text.replace("$", "").strip(" .")
     for pattern, into in _REWRITES:
         plain = pattern.sub(into, plain)
     before = ""
-    while plain != before:  # innermost braces first
+    while plain != before:  # from the innermost braces outward
         before = plain
         for pattern, into in _NESTED:
             plain = pattern.sub(into, plain)
@@ -120,7 +120,7 @@ def _plain(text: str) -> str:
 
 
 def _side(text: str) -> str:
-    """What stands right of the last equals sign."""
+    """Return the text after the last equals sign."""
     return text.rpartition("=")[2]
 
 

@@ -1,4 +1,4 @@
-"""What is asked: the published question, and a request to reason in steps."""
+"""Prompts: the published question and a request to reason in steps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from dreamr.evaluation.tasks.item import BadData
 LETTER = "the letter of the right choice"
 VALUE = "the value alone"
 WORDS = "a single word, number or phrase"
+# Stands for a question that only the image contains.
+IN_IMAGE = "Answer the question that is written in the picture."
 
 _PLACE = re.compile(r"<image (\d+)>")
 
 
 def request(wanted: str) -> str:
-    """How to answer: step by step, and at the end the marker with what is wanted behind it."""
+    """Return the request to reason step by step and to end with the marker and what is wanted."""
     return (
         "Reason step by step, with a blank line between two steps. "
         f'End with a line of its own: "{MARKER}" and then {wanted}.'
@@ -27,25 +29,25 @@ def request(wanted: str) -> str:
 
 
 def choices_of(texts: list[str]) -> dict[str, str]:
-    """The choices by their letters, in the order given."""
+    """Return the choices by their letters, in the given order."""
     return {chr(ord("A") + place): text for place, text in enumerate(texts)}
 
 
 def listed(choices: Mapping[str, str]) -> str:
-    """One choice a line, behind its letter."""
+    """Return one line per choice, with its letter first."""
     return "\n".join(f"{letter}. {text}" for letter, text in choices.items())
 
 
 def ask(question: str, wanted: str, images: list[Image]) -> Conversation:
-    """One question behind its pictures, and the request to reason."""
+    """Create a conversation of the images, the question and the request to reason."""
     return Conversation.from_prompt(f"{question.strip()}\n\n{request(wanted)}", *images)
 
 
 def ask_interleaved(text: str, wanted: str, images: Mapping[int, Image]) -> Conversation:
-    """A question with its pictures in the places `<image n>`, n from 1.
+    """Create a conversation with the images at the places `<image n>` in the text, n from 1.
 
-    A picture is shown where it is first named; later names stay as they are. Pictures that are
-    never named are left out, unless none is: then all come first.
+    An image is placed at its first reference; later references stay as text. Images without a
+    reference are left out. If no image has a reference, all of them come first.
     """
     named = [int(number) for number in _PLACE.findall(text)]
     if not any(number in images for number in named):
@@ -69,18 +71,18 @@ def _add_text(parts: list[Part], text: str) -> None:
 
 
 def image_of(value: Any, where: str) -> Image:
-    """A picture as the hub stores it: a struct of `bytes` and `path`, or the bytes alone.
+    """Decode an image in the form of the hub: a struct of `bytes` and `path`, or the bytes alone.
 
     Args:
-        value: the column's value.
-        where: names the item in errors.
+        value: Value of the column.
+        where: Name of the item, for errors.
 
     Raises:
-        BadData: there is none, or it cannot be decoded.
+        BadData: If there is no image or it cannot be decoded.
     """
     data = value.get("bytes") if isinstance(value, Mapping) else value
     if not isinstance(data, bytes):
-        raise BadData(f"{where} has no picture's bytes: use the set's parquet files with pictures")
+        raise BadData(f"{where} has no image data: use a parquet file that contains the images")
     try:
         return read_image(data)
     except ImageError as error:
@@ -88,21 +90,25 @@ def image_of(value: Any, where: str) -> Image:
 
 
 def string_list(value: Any, where: str) -> list[str]:
-    """A list of texts, or a text that is one in Python's notation.
+    """Return a list of strings, given as a list or as a string in Python notation.
+
+    Args:
+        value: Value of the column.
+        where: Name of the item, for errors.
 
     Raises:
-        BadData: it is neither.
+        BadData: If it is not a list.
     """
     try:
         values = ast.literal_eval(value) if isinstance(value, str) else value
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise BadData(f"{where}: its list of choices cannot be read: {value[:60]}") from error
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise BadData(f"{where}: cannot parse the list of choices {value[:60]!r}") from error
     if not isinstance(values, list | tuple):
-        raise BadData(f"{where}: its choices are no list")
+        raise BadData(f"{where}: the choices must be a list, not {str(value)[:60]!r}")
     return [str(each) for each in values]
 
 
 def text_of(value: Any) -> str:
-    """A column's text; the published files write a missing one as null, as "nan" or as nothing."""
+    """Return the text of a column, where null and "nan" stand for an empty one."""
     text = "" if value is None else str(value).strip()
     return "" if text.lower() == "nan" else text

@@ -1,4 +1,4 @@
-"""Ablations of SAPO: short trainings that differ in one option, and training on records.
+r"""Ablations of SAPO: short trainings that differ in one option, and training on records.
 
     python benchmarks/ablations.py --out FILE.json [--work FOLDER] [--steps 150] [--jobs 2]
     python benchmarks/ablations.py --out FILE.json --plugin examples/timesheet.py \
@@ -32,6 +32,7 @@ from dreamr._provenance import provenance
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"
 SEEDS = (0, 1, 2)
+DEFAULT = ". Default: %(default)s."  # end of a help text
 
 
 @dataclass(frozen=True)
@@ -165,19 +166,22 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="JSON file to write.")
     add("--work", type=Path, help="Folder of the trainings. Default: --out without its suffix.")
-    add("--draft", default="embedded-before-sapo", help="Draft to start from.")
-    add("--task", default=",".join(SUITES), help="Names of tasks, separated by commas.")
+    add("--draft", default="embedded-before-sapo", help="Draft to start from" + DEFAULT)
+    add("--task", default=",".join(SUITES), help="Names of tasks, separated by commas" + DEFAULT)
     add("--plugin", help="Modules that add tasks, separated by commas.")
-    add("--problems", type=int, default=1000, help="Training problems per task.")
-    add("--steps", type=int, default=150, help="Optimizer steps of SAPO.")
-    add("--batch", type=int, default=64, help="Completions per step.")
-    add("--limit", type=int, default=200, help="Test problems per task.")
-    add("--learning-rate", type=float, default=1e-4, help="Learning rate; a tenth of it for dpo.")
-    add("--jobs", type=int, default=1, help="Trainings that run in parallel.")
+    add("--problems", type=int, default=1000, help="Training problems per task" + DEFAULT)
+    add("--steps", type=int, default=150, help="Optimizer steps of SAPO" + DEFAULT)
+    add("--batch", type=int, default=64, help="Completions per step" + DEFAULT)
+    add("--limit", type=int, default=200, help="Test problems per task" + DEFAULT)
+    rate = "Learning rate; dpo uses a tenth of it" + DEFAULT
+    add("--learning-rate", type=float, default=1e-4, help=rate)
+    add("--jobs", type=int, default=1, help="Trainings that run in parallel" + DEFAULT)
     add("--only", nargs="*", help="Names of the variants to train. Default: all.")
     options = parser.parse_args()
     # Each combination of settings has its own folder, so trainings are resumed only if they match.

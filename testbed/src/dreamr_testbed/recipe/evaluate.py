@@ -274,15 +274,17 @@ def _judging(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", type=Path, help="Folder of the target, if evaluated.")
-    parser.add_argument("--draft", type=Path, required=True, help="Folder of the draft.")
-    parser.add_argument("--count", type=int, default=1000, help="Number of problems per suite.")
-    parser.add_argument("--blind", action="store_true", help="Show the draft blank images.")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="Number of processes with one thread each."
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="JSON file to write.")
+    add = parser.add_argument
+    add("--target", type=Path, help="Folder of the target. Default: evaluate the draft only.")
+    add("--draft", type=Path, required=True, help="Folder of the draft.")
+    add("--count", type=int, default=1000, help="Problems per suite. Default: %(default)s.")
+    add("--blind", action="store_true", help="Show the draft blank images.")
+    workers = "Processes with one thread each. Default: %(default)s."
+    add("--workers", type=int, default=1, help=workers)
+    add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args()
     evaluator = Evaluator(options.target, options.draft, options.blind)
     outcomes = evaluate(evaluator, options.count, options.workers)

@@ -97,16 +97,18 @@ def read(path: Path) -> list[Mistake]:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draft", type=Path, required=True, help="Folder of the draft.")
-    parser.add_argument(
-        "--count", type=int, default=2000, help="Number of solutions per suite and level."
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--start", type=int, default=10_000_000, help="Index of the first problem.")
-    parser.add_argument(
-        "--temperature", type=float, default=0.0, help="Sampling temperature; 0 is greedy."
-    )
-    parser.add_argument("--out", type=Path, required=True, help="JSON Lines file to append to.")
+    add = parser.add_argument
+    add("--draft", type=Path, required=True, help="Folder of the draft.")
+    count = "Solutions per suite and level. Default: %(default)s."
+    add("--count", type=int, default=2000, help=count)
+    start = "Index of the first problem. Default: %(default)s."
+    add("--start", type=int, default=10_000_000, help=start)
+    temperature = "Sampling temperature; 0 is greedy. Default: %(default)s."
+    add("--temperature", type=float, default=0.0, help=temperature)
+    add("--out", type=Path, required=True, help="JSON Lines file to append to.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.start)

@@ -3,9 +3,8 @@
     python -m dreamr_testbed.recipe target --out runs/target
 
 Runs the stages of `recipe.toml` in order, saves a checkpoint every 50 steps and logs curves to a
-CSV file. Rerun the same command to resume. `--workers 2` trains on two cores, each with its part
-of every batch; `--device cuda` trains on a GPU. `--blind` trains on blank images, to measure what
-can be answered from the text alone.
+CSV file. Rerun the same command to resume. `--blind` trains on blank images, to measure what can
+be answered from the text alone.
 """
 
 from __future__ import annotations
@@ -83,13 +82,7 @@ class Training:
     """Training of one model through the stages of its recipe, with its checkpoints."""
 
     def __init__(self, recipe: Recipe, options: argparse.Namespace, team: Team = ALONE) -> None:
-        """Start a training, or load its checkpoint.
-
-        Args:
-            recipe: Recipe of the model.
-            options: Options of the command line; `out` has a folder `tokenizer`.
-            team: Processes that share each batch.
-        """
+        """Start a training or load its checkpoint; `options.out` must have a folder `tokenizer`."""
         out = options.out
         self.recipe, self.out, self.seed, self.team = recipe, out, options.seed, team
         self.device = torch.device(options.device)
@@ -366,16 +359,21 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, recipe:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     recipes = read_recipes()
-    parser = argparse.ArgumentParser(prog="python -m dreamr_testbed.recipe", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m dreamr_testbed.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("name", choices=sorted(recipes), help="Model to train.")
     add("--out", type=Path, required=True, help="Folder of the training.")
-    add("--device", default="cpu", help="Torch device.")
-    add("--seed", type=int, default=0, help="Seed of weights and examples.")
-    add("--threads", type=int, default=1, help="Threads of a single process.")
-    add("--workers", type=int, default=1, help="Processes that share each batch on a CPU.")
+    add("--device", default="cpu", help="Torch device. Default: %(default)s.")
+    add("--seed", type=int, default=0, help="Seed of weights and examples. Default: %(default)s.")
+    add("--threads", type=int, default=1, help="Threads of one process. Default: %(default)s.")
+    workers = "Processes that share each batch on CPU cores. Default: %(default)s."
+    add("--workers", type=int, default=1, help=workers)
     add("--start", type=Path, help="Folder of a saved model to start from, at --stage.")
-    add("--stage", help="First stage with --start.")
+    add("--stage", help="First stage with --start. Default: the first of the recipe.")
     add("--export", type=Path, help="Only save the last checkpoint as a model in this folder.")
     add("--blind", action="store_true", help="Train on blank images.")
     add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")

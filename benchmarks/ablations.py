@@ -1,14 +1,14 @@
-"""What each part of SAPO is for: the same short training with one thing changed, in one table.
+r"""Ablations of SAPO: short trainings that differ in one option, and training on records.
 
     python benchmarks/ablations.py --out FILE.json [--work FOLDER] [--steps 150] [--jobs 2]
     python benchmarks/ablations.py --out FILE.json --plugin examples/timesheet.py \
         --task timesheet --problems 300 --limit 300
 
-Every variant starts from the same draft and trains on the same problems: SAPO on so many
-completions, the others on records of FPSR, read again until they are as many. Each draft is
-measured on fresh problems: what the target accepts of what it writes alone. Two variants are
-trained with three seeds. Trainings lie in the work folder; stopped and started again, it goes on
-from there.
+All variants start from the same draft and train on the same problems. The variants 'from traces'
+train on records of FPSR, for as many epochs as it takes to see the number of completions that SAPO
+sees. Each draft is measured on test problems: it solves them alone and the target judges the steps.
+Two variants are trained with three seeds. Trainings are stored in the work folder; rerun the same
+command to resume.
 """
 
 from __future__ import annotations
@@ -32,11 +32,19 @@ from dreamr._provenance import provenance
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"
 SEEDS = (0, 1, 2)
+DEFAULT = ". Default: %(default)s."  # end of a help text
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A training: what it changes, and with which seeds. records: the method that learns from."""
+    """A variant of the training.
+
+    Attributes:
+        name: Name of the variant.
+        flags: Flags of `dreamr train sapo`.
+        seeds: Seeds, one training each.
+        records: Method of `dreamr train from-traces`; None for SAPO.
+    """
 
     name: str
     flags: tuple[str, ...] = ()
@@ -59,18 +67,23 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Bench:
-    """How much of everything, and where."""
+    """Trainings and measurements in a work folder.
+
+    Attributes:
+        work: The work folder.
+        options: Options of the command line.
+    """
 
     work: Path
     options: argparse.Namespace
 
     @property
     def completions(self) -> int:
-        """How many a training by SAPO sees."""
+        """Number of completions in a training by SAPO."""
         return int(self.options.steps * self.options.batch)
 
     def run(self, command: str, *arguments: str, plugin: bool = True) -> None:
-        """One of dreamr's own commands; what it says goes to our standard error."""
+        """Run a command of `dreamr train`, with its output on standard error."""
         threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
         given = ["--plugin", self.options.plugin] if plugin and self.options.plugin else []
         subprocess.run(
@@ -81,7 +94,7 @@ class Bench:
         )
 
     def measured(self, name: str, draft: str) -> dict[str, Any]:
-        """The figures of a draft, by task."""
+        """Return the figures of a draft by task, measuring it if necessary."""
         file = self.work / f"{name}-{self.options.limit}.json"
         if not file.exists():
             self.run(
@@ -93,11 +106,11 @@ class Bench:
 
     @property
     def records(self) -> Path:
-        """Where the records are."""
+        """File of the records."""
         return self.work / "records.jsonl"
 
     def record(self) -> None:
-        """What FPSR leaves on the problems, or on as many as SAPO sees completions."""
+        """Record runs of FPSR on all problems, but on no more than SAPO sees completions."""
         most = -(-self.completions // len(self.options.task.split(",")))
         self.run(
             "record", "--draft", self.options.draft, "--task", self.options.task,
@@ -106,7 +119,7 @@ class Bench:
         )  # fmt: skip
 
     def trained(self, variant: Variant, seed: int) -> dict[str, Any]:
-        """The figures of the draft of one training."""
+        """Train a variant and return the figures of its draft."""
         name = f"{variant.name.replace(' ', '-').replace(':', '')}-{seed}"
         out = self.work / name
         rate = self.options.learning_rate
@@ -130,7 +143,7 @@ class Bench:
 
 
 def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the seeds, with their standard deviations where there are several."""
+    """Return the means over the seeds, and with several seeds their standard deviations."""
     means = [run.get("mean") or next(iter(run.values())) for run in runs]
     found: dict[str, Any] = {name: fmean(mean[name] for mean in means) for name in FIGURES}
     if len(means) > 1:
@@ -139,7 +152,7 @@ def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """As Markdown; behind a plus or minus, the standard deviation over the seeds."""
+    """Return the rows as a Markdown table, with standard deviations over the seeds after ±."""
     lines = [f"| variant | {' | '.join(FIGURES)} |", "|---" * (len(FIGURES) + 1) + "|"]
     for name, found in rows.items():
         cells = [
@@ -152,22 +165,26 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures")
-    parser.add_argument("--work", type=Path, help="folder of trainings; default: beside the file")
-    parser.add_argument("--draft", default="embedded-before-sapo")
-    parser.add_argument("--task", default=",".join(SUITES), help="with commas between them")
-    parser.add_argument("--plugin", help="modules that add tasks")
-    parser.add_argument("--problems", type=int, default=1000, help="of each task, to train on")
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=200, help="of each task, to measure with")
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
-    parser.add_argument("--only", nargs="*", help="variants; the others are left out")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="JSON file to write.")
+    add("--work", type=Path, help="Folder of the trainings. Default: --out without its suffix.")
+    add("--draft", default="embedded-before-sapo", help="Draft to start from" + DEFAULT)
+    add("--task", default=",".join(SUITES), help="Names of tasks, separated by commas" + DEFAULT)
+    add("--plugin", help="Modules that add tasks, separated by commas.")
+    add("--problems", type=int, default=1000, help="Training problems per task" + DEFAULT)
+    add("--steps", type=int, default=150, help="Optimizer steps of SAPO" + DEFAULT)
+    add("--batch", type=int, default=64, help="Completions per step" + DEFAULT)
+    add("--limit", type=int, default=200, help="Test problems per task" + DEFAULT)
+    rate = "Learning rate; dpo uses a tenth of it" + DEFAULT
+    add("--learning-rate", type=float, default=1e-4, help=rate)
+    add("--jobs", type=int, default=1, help="Trainings that run in parallel" + DEFAULT)
+    add("--only", nargs="*", help="Names of the variants to train. Default: all.")
     options = parser.parse_args()
-    # Other settings are other trainings, and lie elsewhere.
+    # Each combination of settings has its own folder, so trainings are resumed only if they match.
     names = ("task", "draft", "problems", "steps", "batch", "learning_rate")
     used = {name: getattr(options, name) for name in names}
     folder = "-".join(str(value) for value in used.values()).replace(",", "+").replace("/", "_")
@@ -178,12 +195,12 @@ def main() -> None:
     if any(variant.records for variant in chosen):
         bench.record()
     with ThreadPoolExecutor(options.jobs) as pool:
-        under_way = {
+        running = {
             variant.name: [pool.submit(bench.trained, variant, seed) for seed in variant.seeds]
             for variant in chosen
         }
         try:
-            runs = {name: [one.result() for one in each] for name, each in under_way.items()}
+            runs = {name: [one.result() for one in each] for name, each in running.items()}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -4,9 +4,9 @@ import signal
 
 from hypothesis import settings
 
-# How long a case takes says more of the machine than of the code.
+# The time of a case depends on the load of the machine, so there is no deadline.
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
 
-# A shell that starts the tests in the background makes them ignore it, and all that they start.
+# Background jobs of a shell, and their children, ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,11 +1,11 @@
-"""What members of a team do in tests: in a module of its own, since their processes import it."""
+"""Functions that team processes run in tests; a module, since the processes import it."""
 
 import torch
 from dreamr_testbed.recipe.muon import Muon
 
 
 def take_steps(team):
-    """The weights after three steps of a small model on its part of one batch."""
+    """Return the weights of a small model after three steps on this process's part of a batch."""
     generator = torch.Generator().manual_seed(0)
     first, second = torch.nn.Linear(6, 4, bias=False), torch.nn.Linear(4, 6, bias=False)
     for layer in (first, second):
@@ -29,5 +29,5 @@ def save_weights(path, team):
 
 def fail(team):
     if team.rank == 1:
-        raise ValueError("the second cannot")
-    team.add([torch.zeros(1)])  # would wait for ever
+        raise ValueError("the second process fails")
+    team.add([torch.zeros(1)])  # would wait forever

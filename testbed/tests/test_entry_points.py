@@ -1,4 +1,4 @@
-"""What the distribution declares for dreamr to find."""
+"""The distribution declares its tasks and models as entry points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_suite_is_a_task() -> None:
 
 
 @pytest.mark.parametrize("task", SUITES)
-def test_a_task_leads_to_a_loader_of_its_suite(task: str) -> None:
+def test_a_task_loads_its_suite(task: str) -> None:
     items = declared("dreamr.tasks", task)(3, 5, "test")
     assert len(items) == 3
     assert (items[0].task, items[0].index) == (task, FIRST + 5)
@@ -38,13 +38,13 @@ def test_a_task_leads_to_a_loader_of_its_suite(task: str) -> None:
         ("embedded-before-sapo", ["target", "draft-before-sapo"]),
     ],
 )
-def test_a_model_leads_to_its_folder_for_either_role(name: str, folders: list[str]) -> None:
+def test_a_model_name_resolves_to_a_folder_for_each_role(name: str, folders: list[str]) -> None:
     found = [declared("dreamr.models", name)(role) for role in ("target", "draft")]
     assert [folder.name for folder in found] == folders
     assert all((folder / "model.safetensors").is_file() for folder in found)
 
 
-def test_naming_models_and_tasks_needs_no_torch() -> None:
+def test_models_and_tasks_are_listed_without_torch() -> None:
     code = "import dreamr_testbed.suites, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""The embedded pair is whole, small, and gives through our engine what transformers gives."""
+"""The bundled pair is complete and small, and the local engine matches transformers."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_target_and_both_drafts_take_at_most_forty_megabytes():
 
 
 @pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
-def test_the_weights_have_the_names_that_vllm_looks_for(name):
+def test_the_weights_have_the_names_that_vllm_expects(name):
     with safe_open(PAIR / name / "model.safetensors", "pt") as weights:
         tower = [key for key in weights.keys() if "vision_tower." in key]  # noqa: SIM118
     assert tower
@@ -39,7 +39,7 @@ def pair():
         yield reasoner
 
 
-def test_the_draft_before_sapo_can_be_named(pair):
+def test_the_draft_before_sapo_can_be_selected_by_name(pair):
     alone = RunOptions(method="draft", draft="embedded-before-sapo")
     with Reasoner(alone) as reasoner:
         before = reasoner.ask(QUESTION, RECEIPT)
@@ -48,7 +48,7 @@ def test_the_draft_before_sapo_can_be_named(pair):
     assert before.usage.draft.written >= after.usage.draft.written
 
 
-def test_the_demonstration_runs_to_an_answer_with_every_method(pair):
+def test_every_method_answers_the_example_question(pair):
     methods = set(METHODS) - {"draft"}
     results = {
         method: pair.ask(QUESTION, RECEIPT, options=RunOptions(method=method)) for method in methods
@@ -59,7 +59,7 @@ def test_the_demonstration_runs_to_an_answer_with_every_method(pair):
     )
 
 
-def test_the_target_alone_writes_what_generate_writes(pair):
+def test_the_target_alone_writes_the_same_text_as_generate(pair):
     model = load_model(PAIR / "target").eval()
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(PAIR / "target"))
     problems = [make_problem(suite, "test", 70_000) for suite in SUITES]

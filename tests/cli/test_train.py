@@ -59,7 +59,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("argv", "message"),
     [
         (["--weights", "1:2"], "weights '1:2' are not readable: write 1:1:1"),
-        (["--weights", "beauty=1"], "no reward term 'beauty'; known: outcome, draft, length"),
+        (["--weights", "beauty=1"], "unknown reward term 'beauty': choose from outcome, draft"),
         (["--batch", "5"], "--batch must be a multiple of --group: 5 is none of 2"),
         (["--task", "chess"], "no task 'chess'"),
         (["--task", "vqa,vqa"], "name at least one, and each once"),
@@ -83,7 +83,7 @@ def test_records_that_teach_nothing_are_one_line(
     (tmp_path / "none.jsonl").write_text("")
     argv = ["from-traces", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out")]
     assert train(*argv) == 1
-    assert "0 records hold no record of a complete run" in capsys.readouterr().err
+    assert "none of 0 records holds a complete run" in capsys.readouterr().err
 
 
 def test_measuring_shows_a_table_and_keeps_the_figures(

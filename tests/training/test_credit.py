@@ -16,7 +16,7 @@ GROUP = [
 ]
 
 
-def test_a_step_is_compared_with_what_others_wrote_after_the_same_steps() -> None:
+def test_a_step_is_compared_with_siblings_after_the_same_steps() -> None:
     third = pytest.approx(1 / 3), pytest.approx(-2 / 3)
     assert credits(GROUP, Scheme()) == [
         [0.0, 0.25, third[0]],
@@ -26,24 +26,24 @@ def test_a_step_is_compared_with_what_others_wrote_after_the_same_steps() -> Non
     ]
 
 
-def test_steps_behind_a_refused_one_earn_nothing() -> None:
+def test_steps_after_a_rejected_one_get_no_credit() -> None:
     one = GROUP[2]
     tokens = spread(one, credits(GROUP, Scheme())[2], 17)
     assert tokens == [0.0] * 5 + [-0.75] * 5 + [0.0] * 7
 
 
-def test_a_step_with_nothing_to_compare_is_compared_with_all_of_the_group() -> None:
+def test_a_step_without_siblings_is_compared_with_the_whole_group() -> None:
     alone = [rollout(("a", "b"), (0.9, 0.9)), rollout(("x", "b"), (0.9, 0.1))]
     assert credits(alone, Scheme()) == [[0.0, 0.25], [0.0, -0.75]]
 
 
-def test_the_draft_terms_weight_counts() -> None:
+def test_credit_is_scaled_by_the_weight_of_the_draft_term() -> None:
     scheme = Scheme({"outcome": 1.0, "draft": 2.0})
     assert credits(GROUP, scheme)[2][1] == -1.5
     assert credits(GROUP, Scheme({"outcome": 1.0}))[2][1] == 0.0
 
 
-def test_it_fits_a_completion_cut_short_and_one_without_steps() -> None:
+def test_credit_covers_truncated_completions_and_ones_without_steps() -> None:
     empty = rollout((), ())
     assert credits([empty], Scheme()) == [[]]
     assert spread(empty, [], 3) == [0.0] * 3
@@ -60,7 +60,7 @@ groups = st.lists(
 
 
 @given(groups)
-def test_credit_is_bounded_and_nothing_is_learnt_where_all_are_alike(group: list[Rollout]) -> None:
+def test_credit_is_bounded_and_zero_for_identical_rollouts(group: list[Rollout]) -> None:
     scheme = Scheme(guards=())
     for earned in credits(group, scheme):
         assert all(-1.0 <= value <= 1.0 for value in earned)

@@ -17,7 +17,7 @@ def tokens(text: str) -> list[int]:
     return list(TOKENIZER.encode(text, add_special_tokens=False))
 
 
-def test_a_completion_is_cut_into_steps_whose_tokens_are_counted_exactly() -> None:
+def test_a_completion_is_split_into_steps_with_exact_token_counts() -> None:
     parts = ["Needed: tea and milk.\n\n", "Line 1: tea 3 x 4 = 12.\n\n", "Answer: 12"]
     ids = [token for part in parts for token in tokens(part)]
     steps = cut(ids, TEXTS, StepSplitter(), truncated=False)
@@ -26,7 +26,7 @@ def test_a_completion_is_cut_into_steps_whose_tokens_are_counted_exactly() -> No
     assert [step.text for step in reasoning(steps, marked=True)] == parts[:2]
 
 
-def test_a_completion_cut_by_its_limit_says_so() -> None:
+def test_a_truncated_completion_ends_with_a_capped_step() -> None:
     steps = cut(tokens("Needed: tea.\n\nLine 1"), TEXTS, StepSplitter(), truncated=True)
     assert [step.ending for step in steps] == [Ending.DELIMITER, Ending.CAP]
 
@@ -35,5 +35,5 @@ def test_a_completion_cut_by_its_limit_says_so() -> None:
 def test_no_token_is_counted_twice_or_lost(ids: list[int]) -> None:
     splitter = StepSplitter()
     steps = cut(ids, TEXTS, splitter, truncated=True)
-    # What is left of an unfinished character makes no step.
+    # The tokens of an incomplete character at the end belong to no step.
     assert sum(step.tokens for step in steps) + splitter.pending_tokens == len(ids)

@@ -1,4 +1,4 @@
-"""Trainings of a few steps on records: the embedded draft learns what they hold."""
+"""Short trainings of the bundled draft on records."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_sft_makes_the_draft_write_what_was_committed(tmp_path: Path) -> None:
+def test_sft_teaches_the_committed_text(tmp_path: Path) -> None:
     model = trained(tmp_path / "out", epochs=20)
 
     async def wrote() -> str:
@@ -64,14 +64,14 @@ def test_sft_makes_the_draft_write_what_was_committed(tmp_path: Path) -> None:
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
 
 
-def test_dpo_makes_the_targets_step_likelier_than_the_refused_one(tmp_path: Path) -> None:
+def test_dpo_prefers_the_targets_step_to_the_rejected_one(tmp_path: Path) -> None:
     model = trained(tmp_path / "out", method="dpo", epochs=4)
     log = rows(tmp_path / "out")
     assert float(log[-1]["margin"]) > 0.0 == float(log[0]["margin"])
     assert json.loads((model / "training.json").read_text())["dpo"]["epochs"] == 4
 
 
-def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", epochs=2, save_every=2)
 
     def kill(step: int, row: object) -> None:
@@ -88,16 +88,16 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
     ]
 
 
-def test_other_records_are_another_training(tmp_path: Path) -> None:
+def test_a_folder_is_refused_for_other_records(tmp_path: Path) -> None:
     trained(tmp_path / "out")
     (file := tmp_path / "other.jsonl").write_text(f"{to_line(made(right=None))}\n" * 4)
-    with pytest.raises(BadTraining, match=r"another configuration \(records differ"):
+    with pytest.raises(BadTraining, match=r"another configuration \(changed: records;"):
         train_from_records(
             Records([file]), RecordsOptions(batch=2, learning_rate=3e-3), tmp_path / "out"
         )
 
 
-def test_wrong_and_broken_off_runs_are_not_imitated() -> None:
+def test_wrong_and_incomplete_runs_are_left_out() -> None:
     records = [made(right=False), made(complete=False), made(right=None), made()]
     assert [number for number, _ in examples(records, RecordsOptions())] == [2, 3]
 
@@ -105,10 +105,10 @@ def test_wrong_and_broken_off_runs_are_not_imitated() -> None:
 @pytest.mark.parametrize(
     ("record", "method", "message"),
     [
-        (made(right=False), "sft", "not known to be wrong: record more"),
-        (made(rejected=()), "dpo", "no step that was refused"),
+        (made(right=False), "sft", "holds a complete run without a wrong answer: record more"),
+        (made(rejected=()), "dpo", "holds a rejected step that the target replaced"),
     ],
 )
-def test_records_with_nothing_to_learn_are_told(record: Record, method: Any, message: str) -> None:
+def test_records_without_examples_are_an_error(record: Record, method: Any, message: str) -> None:
     with pytest.raises(BadTraining, match=message):
         examples([record], RecordsOptions(method=method))

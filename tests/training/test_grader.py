@@ -38,7 +38,7 @@ def grade(grader: Grader, *completions: Completion) -> list[Rollout]:
     return anyio.run(grader.grade, completions)
 
 
-def test_each_step_is_judged_after_those_before_it_and_the_answer_is_not() -> None:
+def test_each_step_but_the_answer_is_judged_after_its_predecessors() -> None:
     seen = []
 
     def opinion(context: Context, text: str) -> Evidence:
@@ -54,7 +54,7 @@ def test_each_step_is_judged_after_those_before_it_and_the_answer_is_not() -> No
     assert one.question == "What do they cost together in case 0?"
 
 
-def test_the_targets_own_solution_comes_with_it_and_is_written_once() -> None:
+def test_the_target_writes_each_reference_once() -> None:
     engine = ScriptedEngine(script=OWN)
     grader = Grader([engine])
     first = grade(grader, completion(OWN), completion("Answer: 4"))
@@ -67,7 +67,7 @@ def test_the_targets_own_solution_comes_with_it_and_is_written_once() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1, 3])
-def test_steps_that_the_targets_context_has_no_room_for_are_refused(room: int) -> None:
+def test_steps_beyond_the_targets_context_are_rejected(room: int) -> None:
     def opinion(context: Context, text: str) -> Evidence:
         if len(context.prefix) >= room:
             raise ContextTooLong("there is no room")
@@ -86,7 +86,7 @@ def test_without_references_the_target_writes_nothing() -> None:
     assert (engine.streams, one.reference) == (0, None)
 
 
-def test_no_answer_is_not_finished_and_not_right() -> None:
+def test_a_completion_without_an_answer_is_neither_finished_nor_right() -> None:
     [cut, none] = grade(
         Grader([ScriptedEngine(script=OWN)]),
         completion(OWN, finished=False),
@@ -95,14 +95,14 @@ def test_no_answer_is_not_finished_and_not_right() -> None:
     assert [(one.finished, one.right) for one in (cut, none)] == [(False, False)] * 2
 
 
-def test_where_answers_are_not_marked_the_last_step_is_the_answer() -> None:
+def test_without_an_answer_marker_the_last_step_is_the_answer() -> None:
     grader = Grader([ScriptedEngine(script=OWN)], step_format=StepFormat(answer_marker=None))
     [one] = grade(grader, completion("Tea costs 2.\n\nIt is Answer: 5"))
     assert [step.text for step in one.steps] == ["Tea costs 2.\n\n"]
     assert one.right
 
 
-def test_several_graders_share_the_problems_and_the_order_stays() -> None:
+def test_several_targets_share_the_problems_and_keep_the_order() -> None:
     engines = [ScriptedEngine(script=OWN) for _ in range(2)]
     given = [completion(OWN if i % 3 else "Answer: 4", i) for i in range(8)]
     rollouts = grade(Grader(engines), *given)
@@ -110,9 +110,9 @@ def test_several_graders_share_the_problems_and_the_order_stays() -> None:
     assert [engine.streams for engine in engines] == [4, 4]
 
 
-def test_a_target_that_cannot_judge_is_refused_before_anything_happens() -> None:
+def test_a_target_that_cannot_judge_is_refused() -> None:
     engine = ScriptedEngine(capabilities=Capabilities(judge=False), name="mute")
-    with pytest.raises(Unsupported, match="mute gives no log-probabilities"):
+    with pytest.raises(Unsupported, match="mute returns no log-probabilities"):
         Grader([engine])
 
 
@@ -122,7 +122,7 @@ def test_a_failing_target_ends_the_grading_with_its_own_error() -> None:
         grade(Grader([engine]), *(completion(OWN, i) for i in range(4)))
 
 
-def test_writing_follows_the_stream_to_its_end() -> None:
+def test_write_follows_a_stream_to_its_end() -> None:
     engine = ScriptedEngine(script=OWN)
     whole = anyio.run(write, engine, item(), StepFormat(), SamplingParams())
     short = anyio.run(write, engine, item(), StepFormat(), SamplingParams(max_tokens=5))

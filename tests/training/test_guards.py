@@ -1,4 +1,4 @@
-"""For each hack: it pays without its guard, and does not with it."""
+"""Each hack pays without its guard, and does not pay with it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def worth(one: Rollout, guards: tuple[str, ...]) -> float:
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_the_hack_pays_without_its_guard_and_not_with_it(guard: str) -> None:
+def test_a_hack_pays_only_without_its_guard(guard: str) -> None:
     others = tuple(name for name in GUARDS if name != guard)
     honest = worth(HONEST, tuple(GUARDS))
     assert worth(HACKS[guard], others) >= honest
     assert worth(HACKS[guard], tuple(GUARDS)) < honest
 
 
-def test_honest_reasoning_is_left_alone() -> None:
+def test_honest_reasoning_passes_all_guards() -> None:
     assert worth(HONEST, tuple(GUARDS)) == worth(HONEST, ()) == 0.75
 
 
-def test_guessing_without_any_step_pays_only_while_nobody_watches() -> None:
+def test_guessing_without_any_step_pays_only_without_guards() -> None:
     guess = rollout((), (), tokens=5, own=OWN)
     group = [guess, rollout(("a", "b", "c", "d"), sizes=[9] * 4, own=OWN)]
     assert length(guess, group, Scheme(guards=())) > length(group[1], group, Scheme())
@@ -78,6 +78,6 @@ def test_steps_far_beyond_the_targets_number_earn_nothing() -> None:
     assert worth(padded, ("filler",)) == 8 / 20
 
 
-def test_without_the_targets_solution_only_no_steps_at_all_are_bare() -> None:
+def test_without_a_reference_only_rollouts_without_steps_are_bare() -> None:
     assert worth(rollout(("It is 3.",), (0.9,)), tuple(GUARDS)) == 1.0
     assert worth(rollout((), ()), tuple(GUARDS)) == 0.0

@@ -10,7 +10,7 @@ from dreamr.training import Grader, measure
 SCRIPT = ("Tea costs 2.\n\n", "Milk costs 3.\n\n", "Answer: 5")
 
 
-def test_a_draft_is_measured_by_what_the_target_accepts_of_what_it_writes_alone() -> None:
+def test_measure_returns_the_acceptance_of_the_drafts_own_solutions() -> None:
     target = ScriptedEngine(script="unused", opinion={SCRIPT[0]: 0.9})
     draft = ScriptedEngine(script=SCRIPT)
     tasks = {name: load(name, limit=3) for name in ("docmath", "vqa")}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from dreamr_testbed import RECEIPT
 
 from dreamr import Conversation, RunOptions, read_image
 from dreamr.engines import Failure
-from dreamr.errors import EngineLost, RunFailed
+from dreamr.errors import EngineLost, RunFailed, Unwritable
 from dreamr.evaluation.tasks import load
 from dreamr.gate import Evidence, Verdict
 from dreamr.runner import run
@@ -37,7 +39,7 @@ def records_of(out: Path, pair: Pair, method: Any = "sequential") -> list[Record
     return list(Records([out]))
 
 
-def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
+def test_a_record_survives_a_round_trip_through_its_line(tmp_path: Path) -> None:
     one = Record(
         "vqa/1",
         "fpsr",
@@ -54,7 +56,7 @@ def test_a_record_is_a_line_that_holds_everything(tmp_path: Path) -> None:
     assert one.text == "One.\n\nAnswer: 1"
 
 
-def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
+def test_the_targets_replacement_of_a_rejected_step_is_preferred(pair: Pair) -> None:
     conversation = Conversation.from_prompt("What do they cost?")
 
     async def work() -> Record:
@@ -74,7 +76,7 @@ def test_what_the_target_wrote_instead_is_preferred(pair: Pair) -> None:
     assert one.right is None
 
 
-def test_a_step_that_the_target_wrote_alike_is_no_preference() -> None:
+def test_the_same_text_is_not_a_preference() -> None:
     one = Record(
         "x",
         "fpsr",
@@ -86,13 +88,13 @@ def test_a_step_that_the_target_wrote_alike_is_no_preference() -> None:
     assert list(one.preferences()) == []
 
 
-def test_recording_keeps_each_problem_once_and_goes_on(tmp_path: Path, pair: Pair) -> None:
+def test_recording_resumes_and_stores_each_problem_once(tmp_path: Path, pair: Pair) -> None:
     out = tmp_path / "records.jsonl"
     first = records_of(out, pair)
     assert {one.name for one in first} == {f"docmath/{n}" for n in (50_000, 50_001, 50_002)}
     assert all(one.right is False and one.complete for one in first)
     text = out.read_text()
-    out.write_text(text[: text.rfind("\n", 0, -1) + 9])  # a kill in the last line
+    out.write_text(text[: text.rfind("\n", 0, -1) + 9])  # a process killed in the last line
     again = records_of(out, Pair())
     assert {one.name for one in again} == {one.name for one in first}
     assert len(again) == len(first)
@@ -101,7 +103,7 @@ def test_recording_keeps_each_problem_once_and_goes_on(tmp_path: Path, pair: Pai
     assert not idle.opened
 
 
-def test_records_of_another_method_are_not_mixed_in(tmp_path: Path, pair: Pair) -> None:
+def test_records_of_another_method_are_refused(tmp_path: Path, pair: Pair) -> None:
     out = tmp_path / "records.jsonl"
     records_of(out, pair)
     with pytest.raises(BadTraining, match="of method sequential: name another"):
@@ -111,7 +113,7 @@ def test_records_of_another_method_are_not_mixed_in(tmp_path: Path, pair: Pair) 
 @pytest.mark.parametrize(
     ("evidence", "ending"), [(None, Ending.DELIMITER), (Evidence(0.1, 0.9), Ending.CAP)]
 )
-def test_only_what_the_target_itself_refused_counts(
+def test_only_steps_that_the_target_judged_count_as_rejected(
     evidence: Evidence | None, ending: Ending
 ) -> None:
     def result(verdict: Verdict, end: Ending) -> Result:
@@ -125,26 +127,128 @@ def test_only_what_the_target_itself_refused_counts(
     assert not record_of("x", talk, result(bad, ending)).rejected
 
 
-def test_a_broken_last_line_is_cut_before_more_is_added(tmp_path: Path) -> None:
-    (file := tmp_path / "records.jsonl").write_text("whole\nbroke")
-    repair(file)
-    assert file.read_text() == "whole\n"
+def test_repair_removes_a_truncated_last_line(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    for end in ("", "{", '{"ver', '{"version": 1, "na'):
+        file.write_text(f"complete\n{end}")
+        repair(file)
+        assert file.read_text() == "complete\n"
     repair(tmp_path / "none")
 
 
-def test_a_lost_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:
+def test_repair_of_a_file_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := tmp_path / "records.jsonl").write_text("complete\n")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # permissions do not bind root
+    with pytest.raises(Unwritable, match=r"cannot write .*records\.jsonl: Permission denied"):
+        repair(file)
+
+
+def test_repair_leaves_a_file_alone_whose_last_line_is_not_a_record(tmp_path: Path) -> None:
+    (file := tmp_path / "notes.txt").write_text("complete\nimportant")
+    with pytest.raises(BadTraining, match=r"notes\.txt, line 2 is not a record: name another"):
+        repair(file)
+    assert file.read_text() == "complete\nimportant"
+
+
+def test_a_dead_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:
     failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
     with pytest.raises(RunFailed, match="unplugged"):
         records_of(tmp_path / "records.jsonl", failing)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{}\n", "line 1 is no record"), ('{"version": 7}\n', "version 7, and this is 1")],
+GOOD = Record(
+    "vqa/1",
+    "fpsr",
+    Conversation.from_prompt("What is it?", IMAGE),
+    (Recorded("One.\n\n", "draft"), Recorded("Answer: 1", "target")),
+    (Rejected(1, "Answer: 2"),),
+    True,
 )
-def test_a_file_of_something_else_is_told(tmp_path: Path, text: str, message: str) -> None:
-    (file := tmp_path / "other.jsonl").write_text(text)
-    with pytest.raises(BadTraining, match=message):
+
+
+def changed(**values: Any) -> str:
+    """A record with other values, as a line; a value of `...` removes the key."""
+    record = {**json.loads(to_line(GOOD)), **values}
+    return json.dumps({key: value for key, value in record.items() if value is not ...})
+
+
+def turns(role: Any = "user", *parts: Any) -> list[Any]:
+    return [{"role": role, "parts": list(parts)}]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("version: 1", "not valid JSON"),
+        ("", "not valid JSON"),
+        (to_line(GOOD)[:200], "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[1, 2]", r"\[1, 2\] instead of a JSON object"),
+        ("{}", "'version' is missing"),
+        (changed(version=7), "version 7 instead of 1"),
+        (changed(version=True), "'version' is true, which has the wrong type"),
+        (changed(steps=...), "'steps' is missing"),
+        (changed(name=5), "'name' is 5, which has the wrong type"),
+        (changed(name=["x" * 99]), r"""'name' is \["x{38}\.\.\., which has the wrong type"""),
+        (changed(steps={}), "'steps' is {}, which has the wrong type"),
+        (changed(steps=["One."]), '"One." instead of a JSON object'),
+        (changed(steps=[{"text": "One."}]), "'source' is missing"),
+        (
+            changed(steps=[{"text": "One.", "source": "judge"}]),
+            "'source' is \"judge\" instead of draft or target",
+        ),
+        (changed(rejected=[{"position": "0", "text": ""}]), "'position' is \"0\", which has"),
+        (changed(complete=None), "'complete' is null, which has the wrong type"),
+        (changed(right="yes"), "'right' is \"yes\", which has the wrong type"),
+        (changed(turns=[]), "'turns' cannot be used, the last turn must be the user's"),
+        (changed(turns=turns("robot")), "'role' is \"robot\" instead of system or user or"),
+        (changed(turns=turns("user", {"text": None})), "'text' is null, which has"),
+        (changed(turns=turns("user", {"sound": ""})), "'image' is missing"),
+        (changed(turns=turns("user", {"image": "?"})), "an image is damaged"),
+        (changed(turns=turns("user", {"image": "iVBORw0KGgo="})), "an image is damaged"),
+    ],
+)
+def test_a_broken_line_is_named_with_its_file_and_number(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    (file := tmp_path / "broken.jsonl").write_text(f"{to_line(GOOD)}\n{line}\n", encoding="utf-8")
+    records = Records([file])
+    assert records[0] == GOOD
+    with pytest.raises(BadTraining, match=rf"broken\.jsonl, line 2 is not a record: {reason}") as e:
+        records[1]
+    assert "\n" not in str(e.value)
+
+
+def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path: Path) -> None:
+    (file := tmp_path / "broken.jsonl").write_bytes(b'{"name": "\xff"}\n')
+    with pytest.raises(BadTraining, match=r"broken\.jsonl, line 1 is not a record: not valid JSON"):
         list(Records([file]))
-    with pytest.raises(BadTraining, match="cannot read"):
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadTraining, match=r"cannot read the records in .*none\.jsonl: No such"):
         Records([tmp_path / "none.jsonl"])
+    with pytest.raises(BadTraining, match=r"cannot read the records in .*: Is a directory"):
+        Records([tmp_path])
+    (file := tmp_path / "records.jsonl").write_text(to_line(GOOD) + "\n", encoding="utf-8")
+    records = Records([file])
+    file.unlink()
+    with pytest.raises(BadTraining, match=r"cannot read the records in .*records\.jsonl: No such"):
+        records[0]
+
+
+def test_recording_into_a_file_that_is_not_a_file_of_records_is_refused(
+    tmp_path: Path, pair: Pair
+) -> None:
+    for text in ("important\n", "important"):
+        (file := tmp_path / "notes.txt").write_text(text)
+        with pytest.raises(BadTraining, match=r"notes\.txt, line 1 is not a record"):
+            records_of(file, pair)
+        assert file.read_text() == text
+    assert not pair.opened

@@ -42,11 +42,11 @@ def test_draft_counts_accepted_steps_in_four_ways(counting: str, worth: float) -
     assert draft(MIXED, [MIXED], Scheme(counting=counting)) == pytest.approx(worth)  # type: ignore[arg-type]
 
 
-def test_no_steps_earn_nothing_from_the_target() -> None:
+def test_the_draft_term_is_zero_without_steps() -> None:
     assert draft(rollout(()), [], Scheme(guards=())) == 0.0
 
 
-def test_an_answer_as_long_as_needed_earns_a_half_and_twice_that_nothing() -> None:
+def test_length_is_a_half_at_the_expected_length_and_zero_at_twice_that() -> None:
     own = reference(tokens=40)
     usual, long, short = (rollout(tokens=n, own=own) for n in (40, 80, 20))
     assert length(usual, [usual], Scheme()) == pytest.approx(0.5)
@@ -56,7 +56,7 @@ def test_an_answer_as_long_as_needed_earns_a_half_and_twice_that_nothing() -> No
     assert length(rollout(tokens=400, own=own), [usual] * 99 + [long], Scheme()) == 0.0
 
 
-def test_length_looks_at_the_group_and_at_the_targets_own_solution() -> None:
+def test_the_expected_length_depends_on_the_group_and_the_reference() -> None:
     one = rollout(tokens=30, own=reference(tokens=60))
     longer = rollout(tokens=60, own=reference(tokens=60))
     assert length(one, [one, longer], Scheme()) > length(one, [one], Scheme())
@@ -64,7 +64,7 @@ def test_length_looks_at_the_group_and_at_the_targets_own_solution() -> None:
     assert length(tight, [tight], Scheme()) < length(one, [one], Scheme())
 
 
-def test_a_wrong_reference_says_nothing_about_the_needed_length() -> None:
+def test_a_wrong_reference_does_not_change_the_expected_length() -> None:
     one = rollout(tokens=30, own=reference(tokens=8, right=False))
     assert length(one, [one], Scheme()) == pytest.approx(0.5)
 
@@ -87,16 +87,16 @@ def test_a_term_can_be_added_by_name() -> None:
     try:
         add_term("calm", calm)
         assert Scheme({"calm": 2.0}).terms(MIXED, [MIXED]) == {"calm": 0.25}
-        with pytest.raises(BadReward, match="'outcome' already"):
+        with pytest.raises(BadReward, match="'outcome' already exists"):
             add_term("outcome", calm)
     finally:
         TERMS.pop("calm", None)
 
 
-def test_a_term_that_gives_no_number_is_named() -> None:
+def test_a_term_that_is_not_finite_is_named() -> None:
     try:
         add_term("broken", lambda one, group, scheme: math.nan)
-        with pytest.raises(BadReward, match="'broken' gave nan for 'What is it"):
+        with pytest.raises(BadReward, match="'broken' is nan for 'What is it"):
             Scheme({"broken": 1.0}).terms(MIXED, [MIXED])
     finally:
         TERMS.pop("broken", None)
@@ -105,17 +105,20 @@ def test_a_term_that_gives_no_number_is_named() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"weights": {"beauty": 1.0}}, "no reward term 'beauty'; known: outcome, draft, length"),
-        ({"weights": {"outcome": 0.0}}, "one of them more"),
-        ({"weights": {"outcome": math.nan}}, "must be numbers"),
-        ({"guards": ["police"]}, "no guard 'police'"),
-        ({"counting": "luck"}, "no counting 'luck'"),
+        (
+            {"weights": {"beauty": 1.0}},
+            "unknown reward term 'beauty': choose from outcome, draft, length",
+        ),
+        ({"weights": {"outcome": 0.0}}, "one must be greater than 0"),
+        ({"weights": {"outcome": math.nan}}, "must be finite"),
+        ({"guards": ["police"]}, "unknown guard 'police'"),
+        ({"counting": "luck"}, "unknown counting 'luck'"),
     ],
 )
-def test_a_scheme_that_makes_no_sense_is_refused(given: dict[str, object], message: str) -> None:
+def test_an_invalid_scheme_is_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(BadReward, match=message):
         Scheme(**given)  # type: ignore[arg-type]
 
 
-def test_soft_acceptance_is_the_ratio() -> None:
+def test_soft_acceptance_is_the_score() -> None:
     assert accepted(MIXED, Scheme(counting="soft")) == [0.9, 0.8, 0.2, 0.9]

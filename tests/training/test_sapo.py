@@ -1,4 +1,4 @@
-"""Whole trainings of a few steps: the embedded draft, graded by a scripted target."""
+"""Short trainings of the bundled draft by SAPO, graded by a scripted target."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FEW: dict[str, Any] = {
     "max_tokens": 24,
     "learning_rate": 1e-3,
     "temperature": 2.0,
-    "draft": "embedded-before-sapo",  # less sure of itself than the one that ships
+    "draft": "embedded-before-sapo",  # has more entropy than the one after SAPO
     "save_every": 2,
     "guards": False,
     "counting": "soft",
@@ -53,13 +53,13 @@ FEW: dict[str, Any] = {
 
 
 def moody(context: Context, text: str) -> Evidence:
-    """An opinion that differs from step to step."""
+    """Return evidence that depends on the length of a step."""
     ratio = len(text) % 7 / 6
     return Evidence(ratio, 1 - ratio)
 
 
 class Scripted:
-    """Opens scripted targets."""
+    """Opener of scripted targets."""
 
     def __init__(self, **plan: Any) -> None:
         self.plan = {"script": "One.\n\nAnswer: 1", "opinion": moody, **plan}
@@ -81,7 +81,7 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_training_leaves_a_draft_a_log_and_how_it_came_about(tmp_path: Path) -> None:
+def test_a_training_writes_a_draft_a_log_and_provenance(tmp_path: Path) -> None:
     target = Scripted()
     model = train(tmp_path / "out", target, step_credit=True)
     changed = load_file(model / "model.safetensors")
@@ -100,10 +100,10 @@ def test_a_training_leaves_a_draft_a_log_and_how_it_came_about(tmp_path: Path) -
     assert all(not engine.alive for engine in target.engines)
 
 
-def test_every_token_carries_the_advantage_of_its_own_step(
+def test_every_token_has_the_advantage_of_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What reaches the loss, after TRL has shuffled and split it."""
+    """Check the advantages in the loss, after TRL has shuffled and split the batch."""
     seen = []
 
     def loss(self: SapoTrainer, model: Any, inputs: dict[str, Any]) -> Any:
@@ -111,7 +111,7 @@ def test_every_token_carries_the_advantage_of_its_own_step(
         return GRPOTrainer._compute_loss(self, model, inputs)
 
     monkeypatch.setattr(SapoTrainer, "_compute_loss", loss)
-    # Nothing but the steps' own verdicts, so every token's advantage is that of its step.
+    # Only the draft term counts, so the advantage of a token is that of its step.
     train(tmp_path / "out", step_credit=True, micro_batch=2, steps=1, weights="draft=1")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(START)
     texts = Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids))
@@ -121,30 +121,29 @@ def test_every_token_carries_the_advantage_of_its_own_step(
             at, before = 0, ()
             for step in cut(ids.tolist(), texts, StepSplitter(), truncated=True):
                 values = set(advantages[at : at + step.tokens].tolist())
-                assert len(values) == 1, "within a step all tokens carry the same"
+                assert len(values) == 1, "all tokens of a step have the same advantage"
                 carried.setdefault((*before, step.text), set()).update(values)
                 at, before = at + step.tokens, (*before, step.text)
     assert len(seen) == 2
     assert any(value != 0.0 for values in carried.values() for value in values)
-    # The same step after the same steps is worth the same wherever it stands, or nothing behind
-    # a refused one; a liked step is never worth less than a disliked one beside it.
+    # The same step after the same steps has the same advantage in every completion.
     assert all(len(values) == 1 for values in carried.values())
 
 
-def test_a_batch_that_does_not_come_out_even_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadTraining, match="a batch of 4 does not come out even"):
+def test_a_batch_that_cannot_be_split_evenly_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadTraining, match="a batch of 4 cannot be split evenly"):
         train(tmp_path / "out", micro_batch=3)
 
 
-def test_an_edited_configuration_file_is_another_training(tmp_path: Path) -> None:
+def test_a_folder_is_refused_for_an_edited_configuration_file(tmp_path: Path) -> None:
     (file := tmp_path / "grpo.yaml").write_text("weight_decay: 0.1\n")
     train(tmp_path / "out", config=str(file), steps=1)
     file.write_text("weight_decay: 0.2\n")
-    with pytest.raises(BadTraining, match=r"another configuration \(config differ"):
+    with pytest.raises(BadTraining, match=r"another configuration \(changed: config;"):
         train(tmp_path / "out", config=str(file), steps=1)
 
 
-def test_a_tensorboard_log_can_be_had(tmp_path: Path) -> None:
+def test_a_tensorboard_log_can_be_enabled(tmp_path: Path) -> None:
     (file := tmp_path / "grpo.yaml").write_text("report_to: tensorboard\n")
     train(tmp_path / "out", config=str(file), steps=1)
     assert list((tmp_path / "out").rglob("events.out.tfevents*"))
@@ -165,7 +164,7 @@ def test_the_trained_draft_can_be_loaded_by_the_local_engine(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("options", [{}, {"step_credit": True, "micro_batch": 2}, {"lora": 2}])
-def test_a_training_that_was_killed_goes_on_to_the_same_end(
+def test_a_killed_training_resumes_to_the_same_weights(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
     whole = train(tmp_path / "whole", **options)
@@ -188,7 +187,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_end(
     assert first == second
 
 
-def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     model = train(tmp_path / "out", steps=1)
     target = Scripted()
     assert train(tmp_path / "out", target, steps=1) == model
@@ -212,22 +211,24 @@ def test_a_target_without_log_probabilities_is_refused_before_the_first_step(
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
-def test_a_reward_that_is_no_number_ends_before_the_first_step(tmp_path: Path) -> None:
+def test_a_reward_that_is_not_finite_ends_the_training_before_the_first_step(
+    tmp_path: Path,
+) -> None:
     try:
         add_term("broken", lambda one, group, scheme: math.nan)
-        with pytest.raises(BadReward, match="'broken' gave nan"):
+        with pytest.raises(BadReward, match="'broken' is nan"):
             train(tmp_path / "out", weights="outcome=1,broken=1")
     finally:
         TERMS.pop("broken", None)
     assert not rows(tmp_path / "out")
 
 
-def test_rollouts_that_all_earn_the_same_are_told_and_nothing_is_divided(tmp_path: Path) -> None:
-    with pytest.raises(BadTraining, match=r"earn the same, so there is nothing to learn"):
+def test_equal_rewards_for_all_rollouts_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadTraining, match="earn the same reward, so there is nothing to learn"):
         train(tmp_path / "out", Scripted(opinion=1.0), weights="draft=1")
 
 
-def test_a_lost_target_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_failing_target_is_a_clear_error(tmp_path: Path) -> None:
     def lost(context: Context, text: str) -> float:
         raise EngineError("the target's memory is full")
 
@@ -250,7 +251,7 @@ def test_lora_trains_adapters_and_saves_a_whole_model(tmp_path: Path) -> None:
     )
 
 
-def test_fields_of_trls_configuration_can_be_given_and_wrong_ones_are_named(
+def test_fields_of_a_trl_configuration_are_used_and_unknown_ones_are_named(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "grpo.yaml"

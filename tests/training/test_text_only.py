@@ -1,4 +1,4 @@
-"""A draft without eyes is trained on text, and refused where there are pictures."""
+"""Text-only drafts are trained on text and refused for problems with images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUESTION = Conversation.from_prompt("What is 1 + 1?")
 
 @pytest.fixture
 def draft(tmp_path: Path) -> Path:
-    """Two random layers with the pair's tokenizer."""
+    """Random text-only model of two layers with the pair's tokenizer."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(PAIR / "draft")
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(
@@ -52,7 +52,7 @@ def draft(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sums() -> object:
-    """A task of text alone."""
+    """Task without images."""
 
     def item(index: int) -> Item:
         talk = Conversation.from_prompt(f"What is {index} + 1?")
@@ -67,7 +67,7 @@ def sums() -> object:
 
 
 async def moody(source: ModelSource) -> Model:
-    """A target whose opinion differs from text to text."""
+    """Return a target whose evidence depends on the text of a step."""
 
     def opinion(context: Context, text: str) -> float:
         return crc32(text.encode()) % 97 / 96
@@ -92,13 +92,13 @@ def options(draft: Path, task: str) -> SapoOptions:
 
 
 @pytest.mark.usefixtures("sums")
-def test_reinforcement_on_text_alone(draft: Path, tmp_path: Path) -> None:
+def test_a_text_only_draft_is_trained_by_sapo(draft: Path, tmp_path: Path) -> None:
     model = train_sapo(options(draft, "sums"), tmp_path / "out", open_model=moody)
     changed, start = (load_file(path / "model.safetensors") for path in (model, draft))
     assert any(not changed[name].equal(start[name]) for name in start)
 
 
-def test_imitating_records_of_text_alone_and_dpo_is_refused(draft: Path, tmp_path: Path) -> None:
+def test_a_text_only_draft_supports_sft_but_not_dpo(draft: Path, tmp_path: Path) -> None:
     record = Record(
         "x", "fpsr", QUESTION, (Recorded("Answer: 2", "target"),), (Rejected(0, "3"),), True, True
     )
@@ -108,7 +108,7 @@ def test_imitating_records_of_text_alone_and_dpo_is_refused(draft: Path, tmp_pat
     model = learn(chosen(), tmp_path / "out")
     changed, start = (load_file(path / "model.safetensors") for path in (model, draft))
     assert any(not changed[name].equal(start[name]) for name in start)
-    with pytest.raises(BadTraining, match="dpo needs a draft that takes pictures"):
+    with pytest.raises(BadTraining, match="dpo needs a draft that takes images"):
         learn(chosen(method="dpo"), tmp_path / "other")
 
 

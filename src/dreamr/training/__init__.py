@@ -1,6 +1,7 @@
-"""Training a draft to write what its target accepts: SAPO, and cheaper ways from records.
+"""Train a draft to write steps that its target accepts.
 
-Importing this loads no torch; `dreamr.training.sapo` does.
+`dreamr.training.sapo` trains by reinforcement learning, `dreamr.training.from_records` on
+recorded runs. Both need torch; importing this package does not.
 """
 
 from dreamr.training.curves import draw_curves

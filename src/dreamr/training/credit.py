@@ -1,4 +1,4 @@
-"""Step-level credit: each step's tokens are paid for that step's own verdict."""
+"""Step-level credit: a separate advantage for each step, from its own verdict."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from dreamr.training.rollout import Group, Rollout
 
 
 def credits(group: Group, scheme: Scheme) -> list[list[float]]:
-    """What each step of each rollout earns more or less than could be expected of it.
+    """Compute an advantage for each step of each rollout of a group.
 
-    A step answers for itself alone: it is compared with what the group's other rollouts wrote after
-    exactly the same accepted steps, which a draft that is sure of most tokens gives plenty of. So
-    the steps that led there are not blamed, and where all were accepted, or all refused, there is
-    nothing to learn. A step that no other can be compared with is compared with all of the group.
-    Steps behind a refused one earn nothing: no run would have come to them.
+    The advantage is the step's value minus a baseline, times the weight of the draft term. The
+    value is 1 for an accepted step and 0 for a rejected one, or the score if `scheme.counting` is
+    'soft'. The baseline is the mean value of all steps that the group wrote after exactly the same
+    steps; a step without such siblings is compared with the mean of the whole group. So a step is
+    not blamed for those before it, and siblings that are all accepted or all rejected give no
+    signal. Steps after the first rejected one are left out, since a run would never reach them.
 
-    This takes the place of the draft term in the rollouts' own advantages. A step's tokens carry
-    its whole verdict, not its share in the rollout's: of all countings only 'soft' matters here.
+    These advantages replace the draft term in the advantages of whole rollouts. Each token of a
+    step carries the full advantage of the step, so of all countings only 'soft' makes a
+    difference.
+
+    Args:
+        group: Rollouts of one problem.
+        scheme: Weight of the draft term, counting and guards.
+
+    Returns:
+        For each rollout one value per step, up to and including the first rejected step.
     """
     values = [_reached(one, scheme) for one in group]
     alike: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
@@ -41,7 +50,11 @@ def credits(group: Group, scheme: Scheme) -> list[list[float]]:
 
 
 def spread(rollout: Rollout, earned: Sequence[float], size: int) -> list[float]:
-    """What each of `size` tokens gets: that of its step; nothing outside of these."""
+    """Spread the advantages of steps over their tokens.
+
+    Returns:
+        `size` values, one per token; tokens outside the steps in `earned` get 0.
+    """
     tokens = [
         value
         for value, step in zip(earned, rollout.steps, strict=False)
@@ -51,7 +64,7 @@ def spread(rollout: Rollout, earned: Sequence[float], size: int) -> list[float]:
 
 
 def _reached(one: Rollout, scheme: Scheme) -> list[float]:
-    """What the steps earn, up to the first that is refused."""
+    """Return the values of the steps up to and including the first rejected one."""
     values = accepted(one, scheme)
     for place, verdict in enumerate(one.verdicts):
         if not verdict.accepted:

@@ -1,4 +1,4 @@
-"""The curves of trainings as a picture."""
+"""Plot the logs of trainings."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from dreamr.errors import Unsupported
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log
 
-_DOTS = 110  # an inch
+_DOTS = 110  # per inch
 _COLUMNS = 3
 _NOT_DRAWN = ("step", "seconds", "samples_per_second", "learning_rate")
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 
 
 def draw_curves(folders: Sequence[Path], out: Path) -> None:
-    """One panel a column of log.csv, one colour a training; the mean over a twentieth of the steps.
+    """Plot the logs of trainings, one panel per column of log.csv and one color per training.
+
+    Thick lines are moving averages over a twentieth of the steps.
 
     Args:
-        folders: of trainings, finished or not.
-        out: the PNG file.
+        folders: Folders of trainings, finished or running.
+        out: PNG file to write.
 
     Raises:
-        BadTraining: a folder has no log with a row.
-        Unwritable: the file cannot be written.
-        Unsupported: matplotlib is not installed.
+        BadTraining: If a folder has no log.csv, or one that is empty or broken.
+        Unwritable: If the file cannot be written.
+        Unsupported: If matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise Unsupported("curves need matplotlib: pip install 'dreamr[train]'") from error
+        raise Unsupported("plotting needs matplotlib: pip install 'dreamr[train]'") from error
     logs = {folder: _columns(folder) for folder in folders}
     names = list(dict.fromkeys(name for log in logs.values() for name in log))
     panels = [name for name in names if name not in _NOT_DRAWN]
@@ -54,7 +56,7 @@ def draw_curves(folders: Sequence[Path], out: Path) -> None:
 
 
 def _columns(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """The steps and values of each column that has any."""
+    """Return steps and values of each column that is not empty."""
     found: dict[str, tuple[list[int], list[float]]] = {}
     for row in Log(folder, ()).rows():
         for name, value in row.items():
@@ -63,12 +65,15 @@ def _columns(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
                 steps.append(int(row["step"]))
                 values.append(float(value))
     if not found:
-        raise BadTraining(f"{folder} has no log.csv with a row: name the folder of a training")
+        raise BadTraining(
+            f"{folder} has no log.csv with a row: name the folder of a training that has logged "
+            "a step"
+        )
     return found
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """The mean of a twentieth of all values around each."""
+    """Return the moving average over a twentieth of the values."""
     half = max(1, len(values) // 40)
     windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
     return [sum(window) / len(window) for window in windows]

@@ -1,4 +1,4 @@
-"""What can be wrong with a training."""
+"""Errors of trainings."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from dreamr.errors import DreamrError
 
 
 class BadTraining(DreamrError):
-    """A training that cannot begin or go on; the message says what to change."""
+    """A training that cannot start or resume; the message says what to change."""

@@ -1,4 +1,4 @@
-"""The folder of a training: nothing of one run ever mixes with another's."""
+"""Folder of a training: configuration, log, checkpoints and the trained draft."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ CONFIG, LOG, CHECKPOINTS, MODEL = "config.json", "log.csv", "checkpoints", "draf
 
 
 class RunFolder:
-    """config.json, log.csv, checkpoints/ and, at the end, draft/ with the trained model."""
+    """Folder of one training, which is created or resumed.
+
+    A folder with a checkpoint or a trained draft belongs to its configuration. One without either
+    is taken over by the new configuration.
+
+    Attributes:
+        path: The folder; holds config.json and log.csv.
+        checkpoints: Subfolder of the checkpoints.
+        model: Subfolder of the trained draft, which exists once the training is finished.
+    """
 
     def __init__(self, path: Path, config: Mapping[str, Any], *, writes: bool = True) -> None:
-        """Make it, or find it as an interrupted run of the same configuration left it.
+        """Create the folder, or check that it holds the same training.
 
         Args:
-            path: the folder.
-            config: plain values that say which run this is.
-            writes: False in all processes of a run but one.
+            path: The folder.
+            config: JSON values that identify the training.
+            writes: Whether this process writes config.json; True in one process of a training.
 
         Raises:
-            BadTraining: it holds another run, or something else.
-            Unwritable: it cannot be written.
+            BadTraining: If the folder holds another training or other files, or its config.json
+                is broken.
+            Unwritable: If the folder cannot be written.
         """
         self.path, self._writes = path, writes
         self.checkpoints, self.model = path / CHECKPOINTS, path / MODEL
@@ -35,47 +45,73 @@ class RunFolder:
             self._claim(dict(config))
 
     def _claim(self, config: dict[str, Any]) -> None:
-        """Write the configuration, or see that it is the one that is there.
-
-        One that came to no checkpoint holds nothing, and gives way.
-        """
+        """Write the configuration, or check that the folder already has the same one."""
         file = self.path / CONFIG
         there = _read(file)
         if there is not None and there != config and (self.done or self.last_checkpoint()):
             names = {*config, *there}
             other = sorted(name for name in names if config.get(name) != there.get(name))
             raise BadTraining(
-                f"{self.path} holds a training of another configuration ({', '.join(other)} "
-                f"differ, see {CONFIG} there): name another folder"
+                f"{self.path} holds a training with another configuration (changed: "
+                f"{', '.join(other)}; see its {CONFIG}): name another folder"
             )
         if there is None and self.path.exists() and any(self.path.iterdir()):
-            raise BadTraining(f"{self.path} holds something else: name an empty or a new folder")
+            raise BadTraining(f"{self.path} holds other files: name an empty or a new folder")
         if self._writes and there != config:
             self.path.mkdir(parents=True, exist_ok=True)
             replace_file(file, (json.dumps(config, indent=2) + "\n").encode())
 
     @property
     def done(self) -> bool:
-        """Whether the run came to its end: the model is there."""
+        """Whether the training is finished."""
         return self.model.is_dir()
 
     def last_checkpoint(self) -> Path | None:
-        """The newest that is whole; its state is written last."""
-        whole = [p for p in self.checkpoints.glob("checkpoint-*") if is_whole(p)]
-        return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+        """Return the newest complete checkpoint, if any."""
+        steps = {
+            int(step): path
+            for path in self.checkpoints.glob("checkpoint-*")
+            if (step := path.name.removeprefix("checkpoint-")).isdecimal() and is_whole(path)
+        }
+        return steps[max(steps)] if steps else None
 
 
 def _read(file: Path) -> dict[str, Any] | None:
+    """Read config.json; None if there is no such file.
+
+    Raises:
+        BadTraining: If the file cannot be read or does not hold a JSON object.
+    """
     if not file.exists():
         return None
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise BadTraining(f"{file} is not readable: {error}") from error
+        values = json.loads(file.read_bytes())
+    except OSError as error:
+        raise BadTraining(
+            f"cannot read {file}: {error.strerror}; change its permissions or name another folder"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadTraining(
+            f"{file}, line {_line_of(error)} is not valid JSON: name another folder"
+        ) from error
+    if not isinstance(values, dict):
+        raise BadTraining(f"{file}, line 1 is not a JSON object: name another folder")
+    return values
+
+
+def _line_of(error: Exception) -> int:
+    """Return the line of an error of the JSON or UTF-8 decoder, from 1."""
+    match error:
+        case json.JSONDecodeError():
+            return error.lineno
+        case UnicodeDecodeError():
+            return error.object.count(b"\n", 0, error.start) + 1
+        case _:
+            return 1
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end."""
+    """Check whether a checkpoint is complete; trainer_state.json is written last."""
     try:
         return bool(json.loads((checkpoint / "trainer_state.json").read_text()))
     except (OSError, ValueError):
@@ -83,28 +119,78 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 class Log:
-    """log.csv: a row a step, with the same columns from the first row to the last."""
+    """Log of a training, log.csv: one row per step with a fixed set of columns."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        """Refer to the log of a folder, whether it exists or not.
+
+        Args:
+            folder: Folder of the training.
+            columns: Names of the columns after 'step'; not needed for reading.
+        """
         self._path, self._columns = folder / LOG, ("step", *columns)
 
     def begin(self, step: int) -> None:
-        """Keep the rows up to a step, from which the run goes on."""
+        """Start the log, keeping the rows up to the step from which a training resumes.
+
+        Raises:
+            BadTraining: If the existing log is broken.
+        """
         rows = [row for row in self.rows() if int(row["step"]) <= step]
         lines = [",".join(self._columns)]
         lines += [",".join(row.get(name, "") for name in self._columns) for row in rows]
         replace_file(self._path, ("\n".join(lines) + "\n").encode())
 
     def add(self, step: int, values: Mapping[str, float | None]) -> None:
-        """One row; what is not known stays empty."""
+        """Append a row; missing values are left empty."""
         known = {name: values.get(name) for name in self._columns[1:]}
         cells = ["" if value is None else f"{value:.6g}" for value in known.values()]
         with self._path.open("a", encoding="utf-8") as file:
             file.write(",".join([str(step), *cells]) + "\n")
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows so far; a last one that a kill broke off is left out."""
+        """Return all rows as text by column, without a truncated last line.
+
+        Raises:
+            BadTraining: If the file cannot be read or a line is not a row of numbers.
+        """
+        reader = csv.DictReader(self._text().splitlines())
+        found: list[dict[str, str]] = []
+        try:
+            for row in reader:
+                if not _is_row(row):
+                    raise self._broken(reader.line_num)
+                found.append(row)
+        except csv.Error as error:
+            raise self._broken(reader.reader.line_num) from error
+        return found
+
+    def _text(self) -> str:
+        """Return the complete lines of the file; '' if there is no file."""
         if not self._path.exists():
-            return []
-        text = self._path.read_text(encoding="utf-8")
-        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+            return ""
+        try:
+            content = self._path.read_bytes()
+            return content[: content.rfind(b"\n") + 1].decode()
+        except OSError as error:
+            raise BadTraining(f"cannot read {self._path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise self._broken(_line_of(error)) from error
+
+    def _broken(self, line: int) -> BadTraining:
+        return BadTraining(
+            f"{self._path}, line {line} does not hold a number for each column: delete the line"
+        )
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Check whether a row has a whole number under 'step' and numbers or nothing elsewhere."""
+    return str(row.get("step")).isdecimal() and all(map(_is_number, row.values()))
+
+
+def _is_number(cell: Any) -> bool:
+    """Check whether a cell is empty or a number; missing cells are None, surplus cells a list."""
+    try:
+        return cell == "" or float(cell) is not None
+    except (TypeError, ValueError):
+        return False

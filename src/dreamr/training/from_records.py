@@ -1,8 +1,8 @@
-"""Training on records: cheaper than reinforcement, and possible on a user's own traffic.
+"""Train a draft on records of runs, which is cheaper than reinforcement learning.
 
-'sft': the draft imitates whole committed texts, its own accepted steps and the target's (rejection
-sampling: texts that are known to be wrong are left out). 'dpo': it learns to prefer the target's
-step to its own that was refused after the same text.
+'sft' is supervised fine-tuning on whole committed texts, without those known to be wrong
+(rejection sampling). 'dpo' is direct preference optimization: the target's step is preferred to
+the draft's step that was rejected after the same text.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _COLUMNS = {
 _ALWAYS = {"grad_norm": "grad_norm", "learning_rate": "learning_rate"}
 
 
-class _Imitating(Resumes, SFTTrainer):  # type: ignore[misc]
+class _SftTrainer(Resumes, SFTTrainer):  # type: ignore[misc]
     pass
 
 
-class _Preferring(Resumes, DPOTrainer):  # type: ignore[misc]
+class _DpoTrainer(Resumes, DPOTrainer):  # type: ignore[misc]
     pass
 
 
@@ -61,20 +61,20 @@ def train_from_records(
     *,
     on_step: OnStep = lambda step, row: None,
 ) -> Path:
-    """Train a draft on what runs have left.
+    """Train a draft on records, resuming from the last checkpoint if there is one.
 
     Args:
-        records: of runs of any method; 'dpo' needs some with rejected steps.
-        options: which draft, how to learn.
-        out: the folder of this training.
-        on_step: called after each step with its number and the row of log.csv.
+        records: Records of runs of any method; 'dpo' needs some with rejected steps.
+        options: Draft, method and hyperparameters.
+        out: Folder of the training.
+        on_step: Called after each step with its number and its row of log.csv.
 
     Returns:
-        The folder of the trained draft.
+        Folder of the trained draft, which any command accepts as `--draft`.
 
     Raises:
-        BadTraining: nothing to learn from, the folder holds another run, a model that cannot be
-            trained.
+        BadTraining: If the records have no example, the folder holds another training, or the
+            draft cannot be trained.
     """
     quiet()
     disable_progress_bars()
@@ -85,9 +85,10 @@ def train_from_records(
         return training.folder.model
     processor, sees = load_processor(training.draft)
     if options.method == "dpo" and not sees:
-        # TRL would end the turn behind every step, and teach that.
-        raise BadTraining("dpo needs a draft that takes pictures so far: take --method sft")
-    kind = {"sft": _Imitating, "dpo": _Preferring}[options.method]
+        # For text-only models, TRL appends an end-of-turn token to each step, so the draft would
+        # learn to stop after one step.
+        raise BadTraining("--method dpo needs a draft that takes images: use --method sft")
+    kind = {"sft": _SftTrainer, "dpo": _DpoTrainer}[options.method]
     columns = {**_COLUMNS[options.method], **_ALWAYS}
     trainer: Any = kind(
         model=training.draft,
@@ -101,17 +102,21 @@ def train_from_records(
 
 
 def steps_of(examples: int, options: RecordsOptions) -> int:
-    """How many optimizer steps a training on so many examples takes."""
+    """Return the number of optimizer steps of a training on a number of examples."""
     return -(-examples // options.batch) * options.epochs
 
 
 def examples(
     records: Sequence[Record], options: RecordsOptions
 ) -> list[tuple[int, Preference | None]]:
-    """What is learnt from: the number of a record, and the preference where that is learnt.
+    """Select the examples of a training: complete runs that are not known to be wrong.
+
+    Returns:
+        For 'sft' the index of each record, with None; for 'dpo' the index and a preference for
+        each rejected step that the target replaced.
 
     Raises:
-        BadTraining: there is nothing.
+        BadTraining: If there is no example.
     """
     complete = [
         (number, record)
@@ -121,12 +126,12 @@ def examples(
     found: list[tuple[int, Preference | None]]
     if options.method == "sft":
         found = [(number, None) for number, _ in complete]
-        lacking = "no record of a complete run that is not known to be wrong"
+        needed = "a complete run without a wrong answer"
     else:
         found = [(number, one) for number, each in complete for one in each.preferences()]
-        lacking = "no step that was refused and written by the target instead"
+        needed = "a rejected step that the target replaced"
     if not found:
-        raise BadTraining(f"{len(records)} records hold {lacking}: record more runs")
+        raise BadTraining(f"none of {len(records)} records holds {needed}: record more runs")
     return found
 
 
@@ -137,7 +142,10 @@ def _dataset(
     *,
     sees: bool,
 ) -> Dataset:
-    """Prompts as text that the chat template has made, so that a step can follow a beginning."""
+    """Return a dataset whose prompts are rendered by the chat template.
+
+    As text, a prompt can end with the beginning of an answer, which DPO needs.
+    """
     tokenizer = getattr(processor, "tokenizer", processor)
 
     def row(number: int) -> dict[str, Any]:
@@ -160,7 +168,7 @@ def _dataset(
         made = [row(number) for number in columns["number"]]
         return {name: [one[name] for one in made] for name in made[0]}
 
-    if not sees:  # small, and a trainer of text alone wants to prepare it
+    if not sees:  # text needs little memory, and text-only trainers preprocess the whole dataset
         return Dataset.from_list([row(number) for number in range(len(examples))])
     return Dataset.from_dict({"number": list(range(len(examples)))}).with_transform(rows)
 
@@ -170,7 +178,7 @@ def _config(options: RecordsOptions, training: Training) -> Any:
         **batching(options.batch, options.micro_batch),
         "num_train_epochs": options.epochs,
         "learning_rate": options.learning_rate,
-        "warmup_steps": 0.03,  # of all
+        "warmup_steps": 0.03,  # share of all steps
         "save_steps": options.save_every,
         "seed": options.seed,
         "max_length": None,

@@ -1,4 +1,4 @@
-"""The target as a grader: what it says to every step of a whole batch of completions."""
+"""Grade batches of completions: the target judges every step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dreamr.gate import Evidence, Gate, RatioGate, StepContext, Verdict
 from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.training.rollout import Reference, Rollout, reasoning
 
-_CONCURRENCY = 16  # calls under way at each engine
+_CONCURRENCY = 16  # concurrent calls per engine
 _NONE = Evidence(0.0, 0.0)
 
 Given = TypeVar("Given")
@@ -24,9 +24,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a draft wrote, cut into steps, the final answer included.
+    """A solution by a model, split into steps.
 
-    tokens: of all of it. finished: whether the draft ended it itself.
+    Attributes:
+        item: Problem that was solved.
+        steps: All steps, including the final answer.
+        tokens: Length, in tokens of the model.
+        finished: Whether the model ended the solution itself rather than at a limit.
     """
 
     item: Item
@@ -36,20 +40,24 @@ class Completion:
 
     @property
     def text(self) -> str:
+        """Whole text."""
         return "".join(step.text for step in self.steps)
 
 
 @dataclass
 class Grader:
-    """Grades completions by engines that all hold the same target.
+    """Grader that judges completions with one or more engines of the same target.
 
-    targets: at least one; more work side by side, each on problems of its own. gate: what decides;
-    it must be one that asks about each step alone. cutting: where steps end and how the answer is
-    marked. most_tokens: bound on the target's own solutions. references: whether rollouts come with
-    the target's own solution; each is written once.
+    Attributes:
+        targets: Engines of the target, at least one. Problems are distributed over them.
+        gate: Gate that decides; must judge each step separately.
+        step_format: Step delimiter and answer marker.
+        most_tokens: Maximum tokens of the target's own solutions.
+        references: Whether to attach the target's own solution to each rollout. The target solves
+            each problem once.
 
     Raises:
-        Unsupported: a target that cannot judge.
+        Unsupported: If a target cannot judge.
     """
 
     targets: Sequence[Engine]
@@ -62,16 +70,19 @@ class Grader:
         for engine in self.targets:
             if not engine.capabilities.judge:
                 raise Unsupported(
-                    f"{engine.name} gives no log-probabilities of its labels, so it cannot grade: "
-                    "use a target that does"
+                    f"{engine.name} returns no log-probabilities, so it cannot grade: use another "
+                    "target"
                 )
         self._known: dict[tuple[str, int], Reference] = {}
 
     async def grade(self, completions: Sequence[Completion]) -> list[Rollout]:
-        """A rollout for each completion.
+        """Grade completions.
+
+        Returns:
+            One rollout per completion, in the same order.
 
         Raises:
-            EngineError: a target failed, or answered with what is no evidence.
+            EngineError: If a target fails or returns the wrong number of results.
         """
         if self.references:
             unknown = {
@@ -93,7 +104,7 @@ class Grader:
         item_of: Callable[[Given], Item],
         work: Callable[[Engine, Given], Awaitable[Found]],
     ) -> list[Found]:
-        """Work on all, each at the engine of its problem; the first failure ends the others."""
+        """Process each input on the engine of its problem; the first failure cancels the rest."""
         found: dict[int, Found] = {}
 
         async def at(engine: Engine) -> None:
@@ -134,7 +145,7 @@ class Grader:
     async def _evidence(
         self, engine: Engine, item: Item, texts: Sequence[str]
     ) -> tuple[Evidence, ...]:
-        """Of all steps; none speaks for those that the target's context has no room for."""
+        """Judge steps; those that exceed the target's context get evidence that rejects them."""
         pending = list(texts)
         while pending:
             try:
@@ -144,7 +155,7 @@ class Grader:
                 continue
             if len(found) != len(pending):
                 raise EngineError(
-                    f"{engine.name}: {len(found)} pieces of evidence for {len(pending)} steps"
+                    f"{engine.name} returned {len(found)} results for {len(pending)} steps"
                 )
             return found + (_NONE,) * (len(texts) - len(found))
         return (_NONE,) * len(texts)
@@ -161,7 +172,17 @@ class Grader:
 async def write(
     engine: Engine, item: Item, step_format: StepFormat, sampling: SamplingParams
 ) -> Completion:
-    """What an engine writes for a problem, from nothing to its end."""
+    """Let an engine solve a problem alone.
+
+    Args:
+        engine: Engine that writes.
+        item: Problem to solve.
+        step_format: Step delimiter and answer marker.
+        sampling: Sampling parameters, including the maximum number of tokens.
+
+    Raises:
+        EngineError: If the engine fails.
+    """
     splitter = StepSplitter(step_format)
     steps: list[Step] = []
     tokens, finish = 0, None

@@ -1,7 +1,7 @@
-"""What keeps a draft from earning acceptance without reasoning (reward hacking).
+"""Guards against reward hacking: ways to earn acceptance without reasoning.
 
-Every guard looks at one rollout and says which of its steps earn nothing, or that none does. Each
-can be switched off by its name, which is how its test shows that the hack pays without it.
+A guard takes a rollout and returns the indices of steps whose reward is 0. Each guard can be
+switched off by its name; the tests use that to show that the hack pays without its guard.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from collections.abc import Callable, Collection, Mapping
 
 from dreamr.training.rollout import Rollout
 
-GIANT = 3.0  # a step so many times as long as the longest of the target's own earns nothing
-MOST_STEPS = 2.0  # steps beyond so many times the target's own earn nothing
-LEAST_STEPS = 0.5  # fewer steps than this share of the target's own are no reasoning
-COPIED = 8  # words in a row out of the question are a copy, and all words of a shorter one
-SHORTEST = 4  # fewer words in a row are chance
+GIANT = 3.0  # maximum length of a step, as a multiple of the target's longest step
+MOST_STEPS = 2.0  # maximum number of steps, as a multiple of the target's number
+LEAST_STEPS = 0.5  # minimum number of steps, as a share of the target's number
+COPIED = 8  # consecutive words of the question that count as a copy; all of a shorter question
+SHORTEST = 4  # minimum length of a copy, in words: shorter matches occur by chance
 
 _WORD = re.compile(r"\w+")
-_CONTENT = re.compile(r"\w+|[-+*/=<>]")  # commas tell nothing, signs do
+_CONTENT = re.compile(r"\w+|[-+*/=<>]")  # operators carry meaning, other punctuation does not
 _NOTHING: frozenset[int] = frozenset()
 
 
 def giant(rollout: Rollout) -> frozenset[int]:
-    """Steps that are far longer than any of the target's: one giant step is one verdict."""
+    """Find steps that are far longer than any of the target's.
+
+    Without this guard, a draft puts all of its reasoning into one step to get a single verdict.
+    """
     if rollout.reference is None or not rollout.reference.steps:
         return _NOTHING
     most = GIANT * max(step.tokens for step in rollout.reference.steps)
@@ -31,9 +34,9 @@ def giant(rollout: Rollout) -> frozenset[int]:
 
 
 def filler(rollout: Rollout) -> frozenset[int]:
-    """Steps without a word, steps said before, and steps far beyond the target's number.
+    """Find steps without words, repeated steps, and steps far beyond the target's number.
 
-    In these the draft collects verdicts on what is surely right.
+    Without this guard, a draft collects accepted verdicts on trivial steps.
     """
     seen: set[tuple[str, ...]] = set()
     found = set()
@@ -49,7 +52,7 @@ def filler(rollout: Rollout) -> frozenset[int]:
 
 
 def copies(rollout: Rollout) -> frozenset[int]:
-    """Steps that repeat the question, which nobody will call wrong."""
+    """Find steps that repeat the question, which a target hardly ever rejects."""
     question = _words(rollout.question)
     size = max(SHORTEST, min(COPIED, len(question)))
     phrases = _runs(question, size)
@@ -61,7 +64,7 @@ def copies(rollout: Rollout) -> frozenset[int]:
 
 
 def bare(rollout: Rollout) -> frozenset[int]:
-    """All steps, where there are too few of them to be reasoning: the answer is a guess."""
+    """Find all steps of a rollout with too few of them, since its answer is a guess."""
     least = 1.0
     if rollout.reference is not None:
         least = max(least, LEAST_STEPS * len(rollout.reference.steps))
@@ -69,7 +72,7 @@ def bare(rollout: Rollout) -> frozenset[int]:
 
 
 def early(rollout: Rollout) -> frozenset[int]:
-    """All steps, where no answer came: a beginning is easily right."""
+    """Find all steps of a rollout without an answer, since a beginning is easily right."""
     return _NOTHING if rollout.finished else _all(rollout)
 
 
@@ -84,13 +87,13 @@ GUARDS: Mapping[str, Guard] = {
 
 
 def earning(rollout: Rollout, guards: Collection[str] = tuple(GUARDS)) -> tuple[bool, ...]:
-    """For each step whether it earns what its verdict says, by all named guards."""
+    """Return for each step whether it passes all named guards and earns its verdict."""
     caught = frozenset().union(*(GUARDS[name](rollout) for name in guards))
     return tuple(place not in caught for place in range(len(rollout.steps)))
 
 
 def reasons(rollout: Rollout, guards: Collection[str] = tuple(GUARDS)) -> bool:
-    """Whether there is reasoning that earns anything; without it, being short is no merit."""
+    """Check whether any step passes the guards; without reasoning, short answers earn nothing."""
     if not rollout.steps:
         return "bare" not in guards
     return any(earning(rollout, guards))

@@ -1,4 +1,4 @@
-"""How a draft stands with its target: what that says to what the draft writes alone, greedily."""
+"""Measure how much of a draft's own solutions the target accepts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dreamr.evaluation.tasks import Item, Items
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.rollout import figures
 
-_MOST = 16  # completions under way at the draft
-_BLOCK = 64  # problems written and graded in one go
+_MOST = 16  # concurrent completions of the draft
+_BLOCK = 64  # problems that are solved before they are graded
 
 
 async def measure(
@@ -22,17 +22,21 @@ async def measure(
     most_tokens: int = 1024,
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> dict[str, dict[str, float]]:
-    """The figures of each task (`figures`), and their means under 'mean' where there are several.
+    """Let a draft solve problems alone, greedily, and let the target judge every step.
 
     Args:
-        tasks: problems to measure with.
-        draft: who writes.
-        grader: the target.
-        most_tokens: bound on a completion.
-        on_done: called with how many problems are done, and the task of the last.
+        tasks: Problems by the names of their tasks.
+        draft: Model to measure.
+        grader: Target that judges the steps.
+        most_tokens: Maximum tokens of a completion.
+        on_done: Called with the number of finished problems and the task of the last one.
+
+    Returns:
+        For each task the metrics of `figures` and the number of problems; with several tasks also
+        their mean, under 'mean'.
 
     Raises:
-        EngineError: an engine failed.
+        EngineError: If an engine fails.
     """
     found: dict[str, dict[str, float]] = {}
     done = 0

@@ -1,4 +1,4 @@
-"""Problems to train on, as the rows that TRL's trainers read."""
+"""Problems to train on, and their conversion to the rows that TRL's trainers read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from dreamr.conversation import Conversation, Image, Text, to_pillow
 from dreamr.evaluation.tasks import Item, Items, load
 from dreamr.training.errors import BadTraining
 
-_KEPT = 256  # problems, with their pictures: a group asks for one again and again
+_KEPT = 256  # cached problems with their images: a group reads the same problem several times
 
 
 class Problems:
-    """The problems of several tasks, one numbering over all: `Problems[i]` makes the i-th."""
+    """Problems of several tasks, numbered consecutively; `problems[i]` loads the i-th.
+
+    The tasks alternate. Items are drawn or read when they are accessed.
+
+    Raises:
+        BadTraining: If there are no problems.
+    """
 
     def __init__(self, tasks: Mapping[str, Items]) -> None:
         self._places = [
@@ -40,17 +46,21 @@ class Problems:
         return items[place]
 
     def name(self, number: int) -> str:
-        """The task and the item's index in it; nothing is drawn or read for that."""
+        """Return 'task/index' of a problem without loading it."""
         task, items, place = self._places[number]
         return f"{task}/{items.numbers[place]}"
 
     def dataset(self, rows: int, seed: int, *, sees: bool) -> Any:
-        """A `datasets.Dataset` of so many rows, whose pictures are drawn or read when a row is.
+        """Return a `datasets.Dataset` of problems in random order.
 
-        All problems come once, in an order that is drawn, before any comes again. A training reads
-        it once and in order: what a resumed one goes on with does not hang on a sampler's state.
+        Every problem occurs once before any occurs again. Images are drawn or read when a row is
+        accessed. The order is fixed here and the trainer does not shuffle, so a resumed training
+        does not depend on the state of a sampler.
 
-        sees: whether the draft takes pictures.
+        Args:
+            rows: Number of rows; may exceed the number of problems.
+            seed: Seed of the order.
+            sees: Whether the draft takes images.
         """
         from datasets import Dataset
 
@@ -69,13 +79,17 @@ class Problems:
 
 
 def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
-    """The conversation as messages, under 'prompt', and where the draft sees, its 'images'.
+    """Convert a conversation to a row for TRL: messages under 'prompt' and, if `sees`, 'images'.
 
-    Turns of text alone hold a text: not every template knows parts. A trainer of text alone
-    refuses a column of pictures, even of none.
+    A turn without images holds a plain string, since not every chat template supports lists of
+    parts. Text-only trainers reject a column of images even if it is empty, so it is left out.
+
+    Args:
+        conversation: Conversation of text and images.
+        sees: Whether the draft takes images.
 
     Raises:
-        BadTraining: it holds what the draft cannot take.
+        BadTraining: If the conversation has parts that the draft does not take.
     """
     messages: list[dict[str, Any]] = []
     images = []
@@ -89,10 +103,14 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
                     content.append({"type": "image"})
                     images.append(to_pillow(part))
                 case Image():
-                    raise BadTraining("the draft takes text only, and there are pictures")
+                    raise BadTraining(
+                        "the problems have images but the draft takes text only: choose another "
+                        "draft or task"
+                    )
                 case _:
                     raise BadTraining(
-                        f"training takes text and pictures, not {type(part).__name__.lower()}"
+                        "training supports text and images only, not "
+                        f"{type(part).__name__.lower()}: choose another task"
                     )
         texts = [part["text"] for part in content if part["type"] == "text"]
         plain = len(texts) == len(content)
@@ -103,17 +121,17 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
 def training_problems(
     tasks: Sequence[str], each: int, seed: int, plugin: str | None = None
 ) -> Problems:
-    """The problems of some tasks that are there to train on.
+    """Load problems from the training splits of tasks.
 
     Args:
-        tasks: their names.
-        each: how many of each.
-        seed: of which.
-        plugin: modules to import first, with commas between them; they may add tasks.
+        tasks: Names of the tasks.
+        each: Number of problems per task.
+        seed: Seed of the selection.
+        plugin: Modules to import first, separated by commas; they may register tasks.
 
     Raises:
-        BadOption: a plugin cannot be imported.
-        TaskError: an unknown task, or its data.
+        BadOption: If a plugin cannot be imported.
+        TaskError: If a task is unknown or its data cannot be loaded.
     """
     import_plugins(plugin)
     return Problems({task: load(task, limit=each, seed=seed, split="train") for task in tasks})

@@ -1,4 +1,4 @@
-"""Runs on the problems of a task, kept as records."""
+"""Run a method on the problems of a task and store the runs as records."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ async def record(
     open_model: OpenModel = open_model,
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> None:
-    """Run the method of the options on every problem that the file does not hold yet.
+    """Run a method on every problem that is not in the file yet and append the records.
 
     Args:
-        problems: what to solve.
-        out: the file; records are added at its end, each whole.
-        options: models and method.
-        most: runs under way at a time.
-        open_model: opens the models.
-        on_done: called with how many are done, and the name of the last.
+        problems: Problems to solve.
+        out: JSON Lines file. An existing one is resumed; a truncated last line is removed first.
+        options: Models and method.
+        most: Maximum concurrent runs.
+        open_model: Function that opens a model.
+        on_done: Called with the number of records in the file and the name of the last one.
 
     Raises:
-        BadTraining: the file holds something else.
-        Unwritable: it cannot be written.
-        RunFailed: a model was lost.
+        BadTraining: If the file is not a file of records, or holds records of another method.
+        Unwritable: If the file cannot be written.
+        RunFailed: If an engine dies.
     """
     done = _recover(out, options.method)
     left = [number for number in range(len(problems)) if problems.name(number) not in done]
@@ -71,10 +71,11 @@ async def record(
 
 
 def _recover(out: Path, method: str) -> set[str]:
-    """The names of what is there.
+    """Return the names of the records in a file and remove a truncated last line.
 
     Raises:
-        BadTraining: it is of another method, or no record.
+        BadTraining: If a line is not a record, or is of another method.
+        Unwritable: If the truncated line cannot be removed.
     """
     if not out.exists():
         return set()

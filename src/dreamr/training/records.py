@@ -1,6 +1,6 @@
-"""What runs leave for training: questions, accepted steps, refused ones and what came instead.
+"""Records of runs for training: conversations with their committed and rejected steps.
 
-One JSON object a line, whole in itself: pictures are in it, as PNG.
+A file of records is in JSON Lines format. Images are embedded as base64-encoded PNG.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, overload
+from types import NoneType
+from typing import Any, Literal, get_args, overload
 
+from dreamr._files import writing
 from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image, to_pillow
+from dreamr.errors import ConversationError
 from dreamr.steps import Ending, Role
 from dreamr.trace import Result, RunStarted, StepRejected
 from dreamr.training.errors import BadTraining
 
 _VERSION = 1
+_BEGINNING = b'{"version": '  # of each line
+_MOST_SHOWN = 40  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A drafted step that the gate refused at this position."""
+    """A drafted step that the target rejected, with its position among the committed steps."""
 
     position: int
     text: str
@@ -40,7 +45,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """After `prefix` the target wrote `chosen` where the draft's `rejected` was refused."""
+    """A preference pair: after `prefix`, the target's step is preferred to a rejected one."""
 
     prefix: str
     chosen: str
@@ -49,7 +54,17 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One run. right: what the task's scorer said, None where nobody knows."""
+    """One run.
+
+    Attributes:
+        name: Identifier, unique in its file; 'task/index' for problems of a task.
+        method: Method of the run.
+        conversation: The conversation that was answered.
+        steps: Committed steps, including the answer.
+        rejected: Drafted steps that the target rejected.
+        complete: Whether the run reached an answer.
+        right: Whether the answer is right; None if there is no scorer.
+    """
 
     name: str
     method: str
@@ -61,11 +76,11 @@ class Record:
 
     @property
     def text(self) -> str:
-        """The whole committed text."""
+        """Committed text."""
         return "".join(step.text for step in self.steps)
 
     def preferences(self) -> Iterator[Preference]:
-        """What the target wrote itself in the place of what it refused."""
+        """Yield a preference for each rejected step that the target replaced with another text."""
         for refused in self.rejected:
             if refused.position < len(self.steps):
                 own = self.steps[refused.position]
@@ -78,9 +93,15 @@ class Record:
 def record_of(
     name: str, conversation: Conversation, result: Result, right: bool | None = None
 ) -> Record:
-    """What a run leaves. name: tells it from others in the same file.
+    """Make a record of a run.
 
-    Steps that were cut by a limit, or that no target has looked at, were not refused by it.
+    Steps that ended at a limit or that no target has judged do not count as rejected.
+
+    Args:
+        name: Identifier, unique in the file of records.
+        conversation: The conversation that was answered.
+        result: Result of the run, with its trace.
+        right: Whether the answer is right, if known.
     """
     methods = (event.method for event in result.events if isinstance(event, RunStarted))
     return Record(
@@ -101,7 +122,11 @@ def record_of(
 
 
 def to_line(record: Record) -> str:
-    """One line of JSON, without its end."""
+    """Return a record as one line of JSON, without a line break.
+
+    Raises:
+        BadTraining: If the conversation has parts other than text and images.
+    """
     values = {
         "version": _VERSION,
         "name": record.name,
@@ -119,17 +144,21 @@ def to_line(record: Record) -> str:
 
 
 class Records(Sequence[Record]):
-    """All records of some files, each read when it is asked for: pictures take memory.
+    """All records of one or more files.
 
-    A last line that a kill broke off is left out. digest: of all that is in the files.
+    Records are parsed when they are accessed, since images take much memory. A truncated last line
+    is left out.
+
+    Attributes:
+        digest: Hash of the contents of all files.
 
     Raises:
-        BadTraining: a file cannot be read, or a line is no record.
+        BadTraining: If a file cannot be read or, on access, if a line is not a record.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Look at every line once."""
-        self._places: list[tuple[Path, int, int]] = []  # file, where the line begins, its number
+        """Index the lines of the files without parsing them."""
+        self._places: list[tuple[Path, int, int]] = []  # file, offset in bytes, number of the line
         digest = sha256()
         for path in paths:
             try:
@@ -141,7 +170,7 @@ class Records(Sequence[Record]):
                             digest.update(line)
                         start += len(line)
             except OSError as error:
-                raise BadTraining(f"cannot read the records in {path}: {error}") from error
+                raise _unreadable(path, error) from error
         self.digest = digest.hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -157,37 +186,110 @@ class Records(Sequence[Record]):
         if isinstance(place, slice):
             return [self[at] for at in range(len(self))[place]]
         path, start, number = self._places[place]
-        with path.open("rb") as file:
-            file.seek(start)
-            line = file.readline()
         try:
-            return _from_json(json.loads(line))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadTraining(f"{path}, line {number} is no record: {error!r}") from error
+            with path.open("rb") as file:
+                file.seek(start)
+                line = file.readline()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        try:
+            return _from_line(line)
+        except ValueError as error:
+            raise BadTraining(
+                f"{path}, line {number} is not a record: {error}; delete the line"
+            ) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BadTraining:
+    return BadTraining(f"cannot read the records in {path}: {error.strerror or error}")
 
 
 def repair(path: Path) -> None:
-    """Cut away a last line that a kill broke off, so that more can be added."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+    """Remove a truncated last line, so that more records can be appended.
+
+    Raises:
+        BadTraining: If the last line is not the beginning of a record.
+        Unwritable: If the file cannot be written.
+    """
+    if not path.is_file():
+        return
+    with writing(path), path.open("rb+") as file:
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if not (content[end:].startswith(_BEGINNING) or _BEGINNING.startswith(content[end:])):
+            number = content.count(b"\n") + 1
+            raise BadTraining(f"{path}, line {number} is not a record: name another file")
+        file.truncate(end)
 
 
-def _from_json(values: Mapping[str, Any]) -> Record:
-    if values["version"] != _VERSION:
-        raise ValueError(f"version {values['version']}, and this is {_VERSION}")
-    turns = tuple(
-        Turn(turn["role"], tuple(map(_part_from_json, turn["parts"]))) for turn in values["turns"]
-    )
+def _from_line(line: bytes) -> Record:
+    """Parse a line of a file of records.
+
+    Raises:
+        ValueError: If it is not a record; the message says why.
+    """
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not valid JSON") from error
+    if (version := _get(values, "version", int)) != _VERSION:
+        raise ValueError(f"version {version} instead of {_VERSION}")
     return Record(
-        values["name"],
-        values["method"],
-        Conversation(turns),
-        tuple(Recorded(**step) for step in values["steps"]),
-        tuple(Rejected(**step) for step in values["rejected"]),
-        values["complete"],
-        values["right"],
+        _get(values, "name", str),
+        _get(values, "method", str),
+        _conversation_from_json(_get(values, "turns", list)),
+        tuple(
+            Recorded(_get(step, "text", str), _one_of(step, "source", get_args(Role)))
+            for step in _get(values, "steps", list)
+        ),
+        tuple(
+            Rejected(_get(step, "position", int), _get(step, "text", str))
+            for step in _get(values, "rejected", list)
+        ),
+        _get(values, "complete", bool),
+        _get(values, "right", bool, NoneType),
     )
+
+
+def _conversation_from_json(turns: list[Any]) -> Conversation:
+    conversation = Conversation(
+        tuple(
+            Turn(
+                _one_of(turn, "role", ("system", "user", "assistant")),
+                tuple(map(_part_from_json, _get(turn, "parts", list))),
+            )
+            for turn in turns
+        )
+    )
+    try:
+        conversation.check()
+    except ConversationError as error:
+        raise ValueError(f"'turns' cannot be used, {error}") from error
+    return conversation
+
+
+def _get(values: Any, key: str, *types: type) -> Any:
+    """Return a value of a JSON object after checking that it is there and of one of the types."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{_shown(values)} instead of a JSON object")
+    if key not in values:
+        raise ValueError(f"{key!r} is missing")
+    if type(values[key]) not in types:
+        raise ValueError(f"{key!r} is {_shown(values[key])}, which has the wrong type")
+    return values[key]
+
+
+def _one_of(values: Any, key: str, known: Collection[str]) -> Any:
+    """Return a string of a JSON object after checking that it is one of the known ones."""
+    if (value := _get(values, key, str)) not in known:
+        raise ValueError(f"{key!r} is {_shown(value)} instead of {' or '.join(known)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON, shortened for a message."""
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _part_to_json(part: Part) -> dict[Literal["text", "image"], str]:
@@ -199,10 +301,15 @@ def _part_to_json(part: Part) -> dict[Literal["text", "image"], str]:
             to_pillow(part).save(file, "PNG")
             return {"image": b64encode(file.getvalue()).decode()}
         case _:
-            raise BadTraining(f"records hold text and pictures, not {type(part).__name__.lower()}")
+            kind = type(part).__name__.lower()
+            raise BadTraining(f"records support text and images only, not {kind}")
 
 
-def _part_from_json(values: Mapping[str, str]) -> Part:
-    if "text" in values:
-        return Text(values["text"])
-    return read_image(b64decode(values["image"]))
+def _part_from_json(values: Any) -> Part:
+    if isinstance(values, dict) and "text" in values:
+        return Text(_get(values, "text", str))
+    encoded = _get(values, "image", str)
+    try:
+        return read_image(b64decode(encoded))
+    except (ValueError, ConversationError) as error:
+        raise ValueError("an image is damaged") from error

@@ -1,7 +1,7 @@
-"""What a rollout is worth: SAPO's reward (arXiv 2605.28678), R = w1 outcome + w2 draft + w3 length.
+"""Reward of a rollout in SAPO (arXiv 2605.28678): R = w1 outcome + w2 draft + w3 length.
 
-Each term is a plain function of a rollout and its group, named in `TERMS`; more can be added.
-All of ours lie in [0, 1].
+A term is a function of a rollout, its group and the scheme, registered in `TERMS`. The built-in
+terms are in [0, 1]. `add_term` registers more.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ Counting: TypeAlias = Literal["steps", "tokens", "soft", "prefix"]
 
 
 class BadReward(DreamrError):
-    """A term that is unknown, or gave what is no reward."""
+    """A reward that cannot be used: an unknown term, bad weights or a value that is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """Which terms count, and how much.
+    """Definition of the reward.
 
-    weights: of the terms by their names; 1:1:1 is the paper's best. counting: how the draft term
-    counts accepted steps. guards: names of those that watch.
+    Attributes:
+        weights: Weights of the terms by name, each at least 0; 1:1:1 is best in the paper.
+        counting: How the draft term counts accepted steps; see `draft`.
+        guards: Names of the active guards.
 
     Raises:
-        BadReward: an unknown name, a weight that is no number or below 0, or none above 0.
+        BadReward: If a name is unknown, a weight is negative or not finite, or no weight is
+            above 0.
     """
 
     weights: Mapping[str, float] = field(
@@ -46,25 +49,29 @@ class Scheme:
         _check_names("counting", [self.counting], get_args(Counting))
         values = self.weights.values()
         if not all(math.isfinite(value) and value >= 0 for value in values) or not any(values):
-            raise BadReward("weights must be numbers from 0, and one of them more than that")
+            raise BadReward("weights must be finite and at least 0, and one must be greater than 0")
 
     def terms(self, rollout: Rollout, group: Group) -> dict[str, float]:
-        """Every term of one rollout, unweighted.
+        """Compute the unweighted terms of one rollout.
+
+        Args:
+            rollout: Rollout to score.
+            group: All rollouts of the same problem, including this one.
 
         Raises:
-            BadReward: a term gave what is no finite number.
+            BadReward: If a term is not finite.
         """
         found = {name: TERMS[name](rollout, group, self) for name in self.weights}
         for name, value in found.items():
             if not math.isfinite(value):
                 raise BadReward(
-                    f"reward term {name!r} gave {value} for {rollout.question[:60]!r}: "
-                    "a term must give a finite number for every rollout"
+                    f"reward term {name!r} is {value} for {rollout.question[:60]!r}: "
+                    "a term must be a finite number for every completion"
                 )
         return found
 
     def total(self, terms: Mapping[str, float]) -> float:
-        """The reward: the weighted sum of a rollout's terms."""
+        """Return the reward: the weighted sum of the terms."""
         return sum(weight * terms[name] for name, weight in self.weights.items())
 
 
@@ -72,17 +79,19 @@ Term: TypeAlias = Callable[[Rollout, Group, Scheme], float]
 
 
 def outcome(rollout: Rollout, group: Group, scheme: Scheme) -> float:
-    """1 where the final answer is right."""
+    """Return 1 for a right answer, else 0."""
     return float(rollout.right)
 
 
 def draft(rollout: Rollout, group: Group, scheme: Scheme) -> float:
-    """The share of the draft's steps that the target accepts, each after those before it.
+    """Return the share of the draft's steps that the target accepts; 0 without steps.
 
-    By `counting`: 'steps' (the paper), all steps alike; 'tokens', by their lengths; 'soft', the
-    ratio itself in the place of 0 or 1; 'prefix', only the steps before the first rejection count
-    as accepted, which is what a run can use. Steps that a guard has caught count as rejected. No
-    steps: 0.
+    Steps that a guard has caught count as rejected. `scheme.counting` is one of:
+
+    - 'steps': all steps count the same, as in the paper
+    - 'tokens': steps are weighted by their tokens
+    - 'soft': the score of the verdict instead of 0 or 1
+    - 'prefix': steps after the first rejected one count as rejected, as in a run
     """
     values = accepted(rollout, scheme)
     if not values:
@@ -98,12 +107,12 @@ def draft(rollout: Rollout, group: Group, scheme: Scheme) -> float:
 
 
 def length(rollout: Rollout, group: Group, scheme: Scheme) -> float:
-    """1 - n / 2m for a right answer of n tokens where m were needed, never below 0; else 0.
+    """Return max(0, 1 - n / 2m) for a right answer of n tokens; 0 for other answers.
 
-    m is the mean of two: the target's own solution, where that is right, and the mean of the right
-    answers of the group. So an answer of the usual length earns a half, one of twice that nothing,
-    and a shorter one more, up to 1. Wrong answers earn nothing by being short: with any weight,
-    being right is worth more. Nor do those without reasoning, as the guards see it.
+    m is the expected length: the mean length of the group's right answers, averaged with the
+    length of the target's own solution if that is right. An answer of length m earns 0.5, one of
+    length 2m nothing. Wrong answers earn nothing, so no weight makes short answers worth more
+    than right ones. Answers without reasoning (see `reasons`) earn nothing either.
     """
     if not (rollout.right and reasons(rollout, scheme.guards)):
         return 0.0
@@ -118,17 +127,21 @@ TERMS: dict[str, Term] = {"outcome": outcome, "draft": draft, "length": length}
 
 
 def add_term(name: str, term: Term) -> None:
-    """Make one more term known; a `Scheme` may then weigh it.
+    """Register a reward term under a name that `Scheme.weights` and `--weights` can use.
+
+    Args:
+        name: Name of the term.
+        term: Function of a rollout, its group and the scheme; must return a finite number.
 
     Raises:
-        BadReward: the name is taken.
+        BadReward: If another term has this name.
     """
     if TERMS.setdefault(name, term) is not term:
-        raise BadReward(f"there is a reward term {name!r} already: choose another name")
+        raise BadReward(f"reward term {name!r} already exists: choose another name")
 
 
 def accepted(rollout: Rollout, scheme: Scheme) -> list[float]:
-    """What each step earns: 1 or 0 by its verdict (its ratio, where the count is soft)."""
+    """Return the value of each step: 1 or 0, or its score with 'soft'; 0 if a guard caught it."""
     earns = earning(rollout, scheme.guards)
     soft = scheme.counting == "soft"
     return [
@@ -140,4 +153,4 @@ def accepted(rollout: Rollout, scheme: Scheme) -> list[float]:
 def _check_names(what: str, given: Collection[str], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
-            raise BadReward(f"no {what} {name!r}; known: {', '.join(known)}")
+            raise BadReward(f"unknown {what} {name!r}: choose from {', '.join(known)}")

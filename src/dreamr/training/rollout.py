@@ -1,4 +1,4 @@
-"""What a draft wrote for one problem, and what the target said to it."""
+"""Rollouts: completions of a draft with the target's verdicts on their steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from dreamr.steps import Step, StepSplitter
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The target's own solution of a problem, greedy.
+    """The target's own greedy solution of a problem.
 
-    steps: of its reasoning, without the final answer. tokens: of all of it, in the target's tokens.
+    Attributes:
+        steps: Steps of the reasoning, without the final answer.
+        tokens: Length of the whole solution, in tokens of the target.
+        right: Whether the task's scorer accepts the answer.
     """
 
     steps: tuple[Step, ...]
@@ -25,12 +28,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One completion of the draft, cut into steps and graded.
+    """One completion of the draft, split into steps and graded.
 
-    question: the user's text. steps: of the reasoning, without the final answer. verdicts: one a
-    step, each judged after the steps before it. tokens: of the whole completion, in the draft's
-    tokens. finished: whether the draft ended it itself, with an answer. right: whether the task
-    says that the answer is right. reference: None where nothing needs it.
+    Attributes:
+        question: Text of the conversation.
+        steps: Steps of the reasoning, without the final answer.
+        verdicts: One verdict per step; each step is judged after the steps before it.
+        tokens: Length of the whole completion, in tokens of the draft.
+        finished: Whether the draft ended the completion itself, with an answer.
+        right: Whether the task's scorer accepts the answer.
+        reference: The target's own solution, if the grader provides references.
     """
 
     question: str
@@ -42,11 +49,16 @@ class Rollout:
     reference: Reference | None = None
 
 
-Group: TypeAlias = Sequence[Rollout]  # of one problem, from one prompt
+Group: TypeAlias = Sequence[Rollout]  # rollouts of one problem
 
 
 def reasoning(steps: Sequence[Step], *, marked: bool) -> tuple[Step, ...]:
-    """The steps without the final answer; where answers are not marked, that is the last step."""
+    """Return the steps without the final answer.
+
+    Args:
+        steps: All steps of a completion.
+        marked: Whether answers have a marker; if not, the last step is the answer.
+    """
     if marked:
         return tuple(step for step in steps if not step.is_answer)
     return tuple(steps[:-1])
@@ -55,13 +67,13 @@ def reasoning(steps: Sequence[Step], *, marked: bool) -> tuple[Step, ...]:
 def cut(
     tokens: Sequence[int], texts: Any, splitter: StepSplitter, *, truncated: bool
 ) -> list[Step]:
-    """The steps of a completion given by its tokens, with the tokens of each counted exactly.
+    """Split a completion into steps with exact token counts.
 
     Args:
-        tokens: without what ends the turn.
-        texts: the model's `Texts`, which spell one token after the other.
-        splitter: a fresh one.
-        truncated: whether a limit ended the completion and not the model.
+        tokens: Token ids, without the end-of-turn token.
+        texts: `Texts` of the model's tokenizer, which detokenize incrementally.
+        splitter: Fresh splitter; consumed by the call.
+        truncated: Whether the completion ended at a limit rather than at an end-of-turn token.
     """
     spell = texts.start([])
     steps = [step for token in tokens for step in splitter.push(spell.push(token), 1)]
@@ -70,11 +82,19 @@ def cut(
 
 
 def figures(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """What a batch looks like: shares and means over its rollouts.
+    """Summarize a batch of rollouts.
 
-    acceptance: of all steps, by the verdicts alone. accepted_tokens: the same weighted by tokens.
-    clean: of the rollouts, those with no rejected step. tokens, steps: of a rollout. longest: in
-    tokens, its longest step. right, finished: of the rollouts.
+    Returns:
+        A dict with these keys; shares are between 0 and 1.
+
+        - `acceptance`: share of steps that are accepted, without guards
+        - `accepted_tokens`: the same share, weighted by tokens
+        - `clean`: share of rollouts without a rejected step
+        - `tokens`: mean length of a rollout, in tokens
+        - `steps`: mean number of steps
+        - `longest`: mean length of the longest step, in tokens
+        - `right`: share of rollouts with a right answer
+        - `finished`: share of rollouts that the draft ended itself, with an answer
     """
     steps = [
         (step, verdict)

@@ -1,4 +1,4 @@
-"""A training by SAPO from its options to the trained draft (paper: arXiv 2605.28678)."""
+"""Train a draft with SAPO (arXiv 2605.28678)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dreamr.training.trl import (
     trl_config,
 )
 
-# What log.csv calls what TRL and our trainer call otherwise.
+# Columns of log.csv, with the names of these metrics in the trainer's log.
 _COLUMNS = {
     "reward": "worth",
     "acceptance": "acceptance",
@@ -60,22 +60,24 @@ def train_sapo(
     open_model: OpenModel = open_model,
     on_step: OnStep = lambda step, row: None,
 ) -> Path:
-    """Train a draft until its last step, from a checkpoint if there is one.
+    """Train a draft with SAPO, resuming from the last checkpoint if there is one.
 
     Args:
-        options: which models, which problems, what counts.
-        out: the folder of this training.
-        open_model: opens the target, once for each grader.
-        on_step: called after each step with its number and the row of log.csv.
+        options: Models, problems, reward and hyperparameters.
+        out: Folder of the training.
+        open_model: Function that opens the target, called once per grader.
+        on_step: Called after each step with its number and its row of log.csv.
 
     Returns:
-        The folder of the trained draft, which any command takes as `--draft`.
+        Folder of the trained draft, which any command accepts as `--draft`.
 
     Raises:
-        BadTraining: the folder holds another run, a model cannot be trained, nothing to learn.
-        BadReward: a term gives what is no number.
-        TaskError: the problems.
-        EngineError, Unsupported: the target is lost, or cannot grade.
+        BadTraining: If the folder holds another training, the draft cannot be trained, or the
+            rewards give no signal.
+        BadReward: If a reward term is unknown or not finite.
+        TaskError: If the problems cannot be loaded.
+        EngineError: If the target fails.
+        Unsupported: If the target cannot judge.
     """
     quiet()
     problems = training_problems(
@@ -112,7 +114,7 @@ def train_sapo(
 def _grade(
     options: SapoOptions, portal: BlockingPortal, models: Sequence[Model]
 ) -> Callable[[Sequence[Completion]], list[Rollout]]:
-    """Grades completions on the event loop of the targets."""
+    """Return a blocking function that grades completions on the event loop of the targets."""
     grader = Grader(
         [model.engine for model in models],
         RatioGate(options.threshold),
@@ -132,7 +134,7 @@ def _texts(processor: Any) -> Texts:
 
 
 def _columns(scheme: Scheme) -> dict[str, str]:
-    """Of log.csv, with the names that the trainer's log has for them."""
+    """Return the columns of log.csv, with their names in the trainer's log."""
     return {**{f"reward_{name}": f"rewards/{name}/mean" for name in scheme.weights}, **_COLUMNS}
 
 
@@ -140,7 +142,7 @@ def _columns(scheme: Scheme) -> dict[str, str]:
 def _graders(
     options: SapoOptions, open_model: OpenModel
 ) -> Iterator[tuple[BlockingPortal, list[Model]]]:
-    """The target, several times over, on an event loop of its own."""
+    """Open the copies of the target on an event loop in a separate thread."""
     with start_blocking_portal(name="dreamr") as portal, ExitStack() as stack:
         models: list[Model] = []
         for _ in range(options.graders):
@@ -158,7 +160,8 @@ def _config(options: SapoOptions, training: Training) -> GRPOConfig:
         "learning_rate": options.learning_rate,
         "warmup_steps": min(10, options.steps // 10),
         "beta": options.kl,
-        # Divided by their spread, differences of a token would count like right and wrong.
+        # Dividing by the group's deviation would make a difference of one token in length count
+        # as much as a right answer.
         "scale_rewards": "none",
         "temperature": options.temperature,
         "max_completion_length": options.max_tokens,

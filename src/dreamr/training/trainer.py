@@ -1,4 +1,4 @@
-"""GRPO on TRL's trainer, with the target as the grader."""
+"""TRL's GRPO trainer with rewards from the target's verdicts."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from dreamr.training.rewards import Scheme
 from dreamr.training.rollout import Rollout, cut, figures
 from dreamr.training.trl import Resumes
 
-_SAME = 1e-9  # rewards that differ by less are the same
+_SAME = 1e-9  # rewards that differ by less count as equal
 
 Grade = Callable[[Sequence[Completion]], list[Rollout]]
 
 
 class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer, told by the target what each completion is worth.
+    """TRL's GRPO trainer with rewards from the target's verdicts.
 
-    All reward terms come from one grading of the whole batch. With `step_credit` a token's
-    advantage is its completion's for all terms but the draft's, plus its step's own
-    (`_credit.credits`).
+    The target grades a batch once and all reward terms are computed from that. With
+    `step_credit`, the advantage of a token is the advantage of its completion for all terms except
+    'draft', plus the advantage of its step from `dreamr.training.credit`.
 
     Args:
-        problems: what the dataset's rows number.
-        grade: the target's verdicts on completions, in order.
-        scheme: what they are worth.
+        problems: Problems; rows of the dataset hold their numbers.
+        grade: Function that grades completions with the target and keeps their order.
+        scheme: Reward terms and weights.
         texts: `Texts` of the draft's tokenizer.
-        cutting: where steps end.
-        step_credit: see above.
-        trl: arguments of `GRPOTrainer`.
+        step_format: Step delimiter and answer marker.
+        step_credit: Whether the draft term is credited to single steps.
+        **trl: Arguments of `GRPOTrainer`.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self._problems, self._grade, self._scheme = problems, grade, scheme
         self._texts, self._step_format, self._step_credit = texts, step_format, step_credit
-        self._credits: list[list[float]] = []  # one a token, of each completion
-        # TRL wants functions, for their names; the values come from `_calculate_rewards`.
+        self._credits: list[list[float]] = []  # per completion, one value per token
+        # TRL needs functions only for their names; `_calculate_rewards` computes the values.
         super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
         by_step = {"draft"} if step_credit else set()
         self.reward_weights = torch.tensor(
@@ -72,8 +72,8 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         size = self.num_generations
         if len(inputs) % size:
             raise BadTraining(
-                f"a process generates {len(inputs)} completions at a time, which must be a "
-                f"multiple of the group of {size}: change the batch, or the number of processes"
+                f"each process generates {len(inputs)} completions at a time, which must be a "
+                f"multiple of --group ({size}): change --batch or the number of processes"
             )
         numbers = [row["number"] for row in inputs]
         pairs = zip(numbers, completion_ids_list, strict=True)
@@ -92,7 +92,7 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
             ]
         known = {"worth": fmean(map(self._scheme.total, terms)), "no_signal": silent / len(groups)}
         for name, value in {**known, **figures(rollouts)}.items():
-            self._log_metric(name, value)  # a mean over all processes
+            self._log_metric(name, value)  # TRL averages over all processes
         device = self.accelerator.device
         if self.state.global_step == 0:
             self._check_signal(gather(torch.tensor([known["no_signal"]], device=device)))
@@ -101,11 +101,11 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         return rewards
 
     def _check_signal(self, silent: torch.Tensor) -> None:
-        """Before the first step: rewards that never differ teach nothing."""
+        """Raise an error if no group of the first batch has rewards that differ."""
         if silent.min() == 1:
             raise BadTraining(
-                "all completions of a problem earn the same, so there is nothing to learn from: "
-                "raise the temperature, enlarge the group, or take problems that are neither too "
+                "all completions of each problem earn the same reward, so there is nothing to "
+                "learn: raise --temperature or --group, or choose problems that are neither too "
                 "easy nor too hard"
             )
 

@@ -1,4 +1,4 @@
-"""What all trainings share around TRL's trainers."""
+"""Setup shared by all trainings that use TRL's trainers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from dreamr.engines.local.load import one_line, resolve, takes_images
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
-_OTHERS = (".json", ".jinja", ".txt", ".model")  # all of a model but its weights
+_OTHERS = (".json", ".jinja", ".txt", ".model")  # files of a model other than its weights
 
 OnStep: TypeAlias = Callable[[int, Mapping[str, float | None]], None]
 
 
 class Resumes:
-    """Mixed into a trainer of transformers: a checkpoint's weights are loaded as a model's are.
+    """Mixin for trainers of transformers that loads checkpoints with `from_pretrained`.
 
-    The names in a file are not always those in the model; transformers (5.24) would leave such
-    weights as they were, and only warn.
+    The names of weights in a checkpoint can differ from those in memory, for example in LLaVA
+    models. The trainer of transformers (5.24) does not load such weights and only warns.
     """
 
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
@@ -49,10 +49,13 @@ class Resumes:
 
 
 def load_processor(folder: str) -> tuple[Any, bool]:
-    """What turns conversations into tokens, and whether the model takes pictures.
+    """Load the processor of a model.
+
+    Returns:
+        The processor, or the tokenizer of a text-only model, and whether the model takes images.
 
     Raises:
-        BadTraining: there is none, or it has no chat template.
+        BadTraining: If it cannot be loaded or has no chat template.
     """
     try:
         sees = takes_images(AutoConfig.from_pretrained(folder))
@@ -62,23 +65,27 @@ def load_processor(folder: str) -> tuple[Any, bool]:
         raise BadTraining(f"cannot load the draft in {folder}: {one_line(error)}") from error
     if not processor.chat_template:
         raise BadTraining(
-            f"{folder} has no chat template: add a chat_template.jinja, or take an instruct model"
+            f"{folder} has no chat template: add a chat_template.jinja or use an instruct model"
         )
     return processor, sees
 
 
 def batching(batch: int, micro: int | None) -> dict[str, int]:
-    """How TRL is told of a batch over all processes, and of what each takes at a time.
+    """Convert batch sizes to the fields of a TRL configuration.
+
+    Args:
+        batch: Examples per optimizer step, over all processes.
+        micro: Examples per backward pass of each process; None for all at once.
 
     Raises:
-        BadTraining: the batch does not come out even.
+        BadTraining: If the batch cannot be split evenly.
     """
     each, left = divmod(batch, processes())
     micro = min(micro or each, each)
     if left or not micro or each % micro:
         raise BadTraining(
-            f"a batch of {batch} does not come out even in {processes()} processes with "
-            f"{micro} at a time: change batch or micro-batch"
+            f"a batch of {batch} cannot be split evenly (processes: {processes()}, micro-batch: "
+            f"{micro}): change --batch or --micro-batch"
         )
     return {
         "per_device_train_batch_size": micro,
@@ -87,13 +94,20 @@ def batching(batch: int, micro: int | None) -> dict[str, int]:
 
 
 def trl_config(kind: type[Any], training: Training, values: Mapping[str, Any]) -> Any:
-    """A configuration of TRL: what suits all trainings, then `values`, then what the user gave.
+    """Build a TRL configuration.
+
+    Defaults of all trainings are overridden by `values`, and these by the user's YAML file.
+
+    Args:
+        kind: Class of the configuration.
+        training: The training.
+        values: Fields set by the method and its options.
 
     Raises:
-        BadTraining: TRL refuses what comes of it.
+        BadTraining: If TRL rejects the configuration.
     """
     on_cpu = not torch.cuda.is_available()
-    # In a process of its own a model would else be spread over all devices, the target's too.
+    # A single process would otherwise spread the model over all GPUs, including the target's.
     placed = {} if on_cpu or processes() > 1 else {"device_map": {"": 0}}
     usual = {
         "output_dir": str(training.folder.checkpoints),
@@ -110,16 +124,18 @@ def trl_config(kind: type[Any], training: Training, values: Mapping[str, Any]) -
         loading = {**placed, **(training.given.get("model_init_kwargs") or {})}
         config = kind(**{**usual, **values, **training.given, "model_init_kwargs": loading})
     except (TypeError, ValueError) as error:
-        raise BadTraining(f"TRL refuses this configuration: {one_line(error)}") from error
-    config._n_gpu = min(1, config.n_gpu)  # never torch's DataParallel
+        raise BadTraining(
+            f"TRL rejects this configuration: {one_line(error)}; change --config"
+        ) from error
+    config._n_gpu = min(1, config.n_gpu)  # disables torch's DataParallel
     return config
 
 
 def config_file(path: str | None) -> dict[str, Any]:
-    """Fields of TRL's configuration out of a YAML file; none without a file.
+    """Read fields of a TRL configuration from a YAML file; return {} for None.
 
     Raises:
-        BadTraining: the file is not readable.
+        BadTraining: If the file cannot be read or does not hold a mapping.
     """
     if path is None:
         return {}
@@ -130,15 +146,15 @@ def config_file(path: str | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadTraining(f"cannot read {path}: {one_line(error)}") from error
     if not isinstance(values, dict):
-        raise BadTraining(f"{path} must hold fields of TRL's configuration, one a line")
+        raise BadTraining(f"{path} must hold fields of a TRL configuration as 'name: value' lines")
     return values
 
 
 def lora(rank: int) -> Any:
-    """LoRA of this rank on all linear layers but the last; None for rank 0.
+    """Return a LoRA configuration for all linear layers but the output layer; None for rank 0.
 
     Raises:
-        BadTraining: peft is not installed.
+        BadTraining: If peft is not installed.
     """
     if not rank:
         return None
@@ -150,15 +166,20 @@ def lora(rank: int) -> Any:
 
 
 def processes() -> int:
-    """How many processes train together."""
+    """Return the number of processes of this training."""
     return int(PartialState().num_processes)
 
 
 def open_folder(path: Path, made: Mapping[str, Any]) -> RunFolder:
-    """The folder of a training; of several processes one writes, before the others look.
+    """Open the folder of a training; the main process writes it before the others read it.
+
+    Args:
+        path: The folder.
+        made: JSON values that identify the training.
 
     Raises:
-        BadTraining: see `RunFolder`.
+        BadTraining: If the folder holds another training or other files.
+        Unwritable: If the folder cannot be written.
     """
     state = PartialState()
     with state.main_process_first():
@@ -166,24 +187,27 @@ def open_folder(path: Path, made: Mapping[str, Any]) -> RunFolder:
 
 
 class TrainingOptions(Protocol):
-    """Options of any way to train."""
+    """Interface of the options of all training methods."""
 
     @property
     def config(self) -> str | None:
-        """A YAML file with fields of TRL's configuration."""
+        """YAML file with fields of a TRL configuration."""
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that say which training this is."""
+        """Return JSON values that identify the training."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A training that has its folder, and no trainer yet.
+    """A prepared training.
 
-    draft: the folder of the draft before. made: how the draft comes about, as in config.json.
-    given: fields of TRL's configuration that the user gave.
+    Attributes:
+        draft: Folder of the draft to start from.
+        folder: Folder of the training.
+        made: JSON values that identify the training, as in config.json.
+        given: Fields of a TRL configuration from the user's YAML file.
     """
 
     draft: str
@@ -195,16 +219,18 @@ class Training:
 def prepare(
     options: TrainingOptions, out: Path, draft: str, sources: Mapping[str, Any]
 ) -> Training:
-    """Open the folder of a training.
+    """Prepare a training: find the draft, read the YAML file and open the folder.
 
     Args:
-        options: of the training.
-        out: its folder.
-        draft: folder or Hugging Face id.
-        sources: what else the training depends on, under its names in config.json.
+        options: Options of the training.
+        out: Folder of the training.
+        draft: Folder or Hugging Face id of the draft to start from.
+        sources: Other inputs of the training, such as hashes, by their names in config.json.
 
     Raises:
-        BadTraining: the folder holds another run, the draft cannot be had, a file is not readable.
+        BadTraining: If the folder holds another training or the YAML file cannot be used.
+        ModelNotFound: If there is no such draft.
+        Unwritable: If the folder cannot be written.
     """
     draft = resolve(draft)
     given = config_file(options.config)
@@ -218,18 +244,18 @@ def prepare(
 
 
 def train(trainer: Any, training: Training, method: str) -> Path:
-    """Train to the end, from the last whole checkpoint if there is one, and save the draft.
+    """Train to the end, resuming from the last complete checkpoint, and save the draft.
 
     Args:
-        trainer: a trainer of TRL.
-        training: what it is for.
-        method: its name in the draft's training.json.
+        trainer: Trainer of TRL.
+        training: The prepared training.
+        method: Name of the method in the draft's training.json.
 
     Returns:
-        The folder of the trained draft.
+        Folder of the trained draft.
     """
     folder = training.folder
-    trainer.remove_callback(PrinterCallback)  # the rows say it better
+    trainer.remove_callback(PrinterCallback)  # log.csv and the progress display replace it
     checkpoint = folder.last_checkpoint()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.accelerator.is_main_process:
@@ -238,9 +264,9 @@ def train(trainer: Any, training: Training, method: str) -> Path:
 
 
 def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> None:
-    """The trained draft: new weights, as precise as the old ones, all else as it was.
+    """Save the trained draft with the dtype and the other files of the original draft.
 
-    It is written beside its place and moved there last, so what has the name is complete.
+    It is written to a temporary folder and renamed last, so a folder named draft/ is complete.
     """
     part = folder.path / f".{folder.model.name}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -249,7 +275,7 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
         model = model.merge_and_unload()
     dtype = AutoConfig.from_pretrained(start).dtype or model.dtype
     model.to(dtype).save_pretrained(part)
-    for file in start.iterdir():  # training leaves marks in these, as a cache that is off
+    for file in start.iterdir():  # training changes some settings, such as `use_cache`
         if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
             shutil.copy(file, part)
     text = json.dumps({**made, "provenance": provenance()}, indent=2)
@@ -258,18 +284,24 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
 
 
 class LogRows(TrainerCallback):  # type: ignore[misc]
-    """Writes log.csv, and tells whoever watches.
-
-    columns: of log.csv, with the name that TRL's log has for each.
-    """
+    """Callback that writes log.csv and reports each step."""
 
     def __init__(
         self, folder: RunFolder, columns: Mapping[str, str], batch: int, on_step: OnStep
     ) -> None:
+        """Log to a folder.
+
+        Args:
+            folder: Folder of the training.
+            columns: Columns of log.csv, with their names in TRL's log.
+            batch: Examples per step.
+            on_step: Called after each step with its number and its row.
+        """
         self._columns, self._batch, self._on_step = columns, batch, on_step
         self._log = Log(folder.path, [*columns, "seconds", "samples_per_second"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the log, or truncate it to the step from which the training resumes."""
         self._since = time.monotonic()
         if state.is_world_process_zero:
             self._log.begin(state.global_step)
@@ -277,6 +309,7 @@ class LogRows(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any
     ) -> None:
+        """Append a row to the log."""
         if not state.is_world_process_zero or "loss" not in logs:
             return
         row: dict[str, float | None] = {ours: logs.get(its) for ours, its in self._columns.items()}

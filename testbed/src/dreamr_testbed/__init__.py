@@ -1,4 +1,4 @@
-"""The test bed of dreamr: a pair of small models and the problems that they solve."""
+"""Test bed of dreamr: a pair of small models, the problems they solve and their recipe."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,10 +10,10 @@ RECEIPT = Path(__file__).parent / "media" / "receipt.png"
 
 
 def embedded(role: Literal["target", "draft"]) -> Path:
-    """The folder of a model of the embedded pair."""
+    """Return the folder of a model of the bundled pair."""
     return PAIR / role
 
 
 def embedded_before_sapo(role: Literal["target", "draft"]) -> Path:
-    """The same pair with the draft from before SAPO."""
+    """Return the folder of a model of the bundled pair, with the draft before SAPO."""
     return PAIR / ("draft-before-sapo" if role == "draft" else role)

@@ -1,4 +1,4 @@
-"""A tokenizer and a maker of examples, made once."""
+"""Shared tokenizer and maker of examples."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A layer that is put in as a comparison says of each token what the fit says of it."""
+"""An installed comparison layer computes the scores of the fit."""
 
 from dataclasses import replace
 from random import Random
@@ -33,39 +33,39 @@ def examples(maker):
     return [maker.solution(problem, mix, Random(0)) for problem in problems]
 
 
-def test_states_pair_each_slip_with_the_right_token_in_its_place(model, examples):
+def test_states_pair_each_slip_with_the_right_token(model, examples):
     states = gather(model, examples, 1, 0)
     assert torch.equal(states.right, (states.ids == states.expected).float())
     assert states.right.mean() == 0.5
     assert torch.equal(states.before[0::2], states.before[1::2])
 
 
-def test_a_fit_tells_tokens_that_are_expected_from_others():
+def test_a_fit_separates_expected_tokens_from_others():
     random = torch.Generator().manual_seed(0)
     words = torch.randn(20, 32, generator=random)
     expected = torch.randint(20, (4000,), generator=random)
     right = torch.arange(4000) % 2 == 0
     ids = torch.where(right, expected, (expected + 1 + torch.randint(19, (4000,))) % 20)
     noise = torch.randn(2, 4000, 32, generator=random) / 5
-    # What is expected lies elsewhere than what is: no direction is shared.
+    # Expected tokens are represented in other directions than the tokens themselves.
     turn = torch.linalg.qr(torch.randn(32, 32, generator=random)).Q
     states = States(
         words[ids] + noise[0], words[expected] @ turn + noise[1], ids, expected, right.float()
     )
-    told = (fit(states, 32, 20).scores > 0) == right
-    assert told.float().mean() > 0.97
+    correct = (fit(states, 32, 20).scores > 0) == right
+    assert correct.float().mean() > 0.97
 
 
-def test_a_layer_that_is_put_in_changes_nothing_until_it_compares(model, maker, examples):
+def test_an_inserted_layer_changes_nothing_before_the_comparison_is_installed(
+    model, maker, examples
+):
     grown = insert(model, DEEPER, maker.tokenizer, 1).eval()
     batch = collate(examples[:2], 0)
     with torch.no_grad():
         torch.testing.assert_close(hidden_states(grown, batch)[0], hidden_states(model, batch)[0])
 
 
-def test_the_layer_moves_each_token_by_its_score_and_writes_where_it_was_told(
-    model, maker, examples
-):
+def test_the_layer_moves_each_token_by_its_score_and_writes_to_its_place(model, maker, examples):
     states = gather(model, examples, 1, 0)
     comparison = fit(states, 32, len(maker.tokenizer))
     grown = insert(model, DEEPER, maker.tokenizer, 1).eval()
@@ -78,6 +78,6 @@ def test_the_layer_moves_each_token_by_its_score_and_writes_where_it_was_told(
     apart = comparison.scores[right].mean() - comparison.scores[~right].mean()
     scored = (comparison.scores / apart)[:, None] * direction
     wanted = written + scored
-    # Not exactly: a little of other tokens comes along, the more the less a model has learnt.
+    # Only approximately: attention includes a little of other tokens, more so in untrained models.
     alike = torch.cosine_similarity(moved, wanted)
     assert alike.quantile(0.1) > 0.95

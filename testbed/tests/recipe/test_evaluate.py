@@ -1,4 +1,4 @@
-"""Figures say what happened, and evaluating the embedded pair yields outcomes."""
+"""Figures summarize outcomes, and the bundled pair can be evaluated."""
 
 import pytest
 
@@ -24,10 +24,10 @@ def test_judging_counts_steps_and_not_problems():
     assert judge["accepted"] == pytest.approx(4 / 6)
     assert judge["false_accepts"] == pytest.approx(1 / 2)
     assert judge["false_rejects"] == pytest.approx(1 / 4)
-    assert judge["auroc"] == pytest.approx(7 / 8)  # of eight pairs one is the wrong way round
+    assert judge["auroc"] == pytest.approx(7 / 8)  # one of eight pairs is in the wrong order
 
 
-def test_accuracy_is_told_by_kind_and_with_an_interval():
+def test_accuracy_is_reported_by_kind_and_with_an_interval():
     rows = [outcome(True, [], "race"), outcome(False, [], "race"), outcome(True, [], "cups", 40)]
     draft = figures(rows)["draft"]
     assert draft["accuracy"] == pytest.approx(2 / 3)

@@ -1,4 +1,4 @@
-"""Examples teach what inference asks: branches see what a judging call would see."""
+"""Examples match inference: a branch attends to the same tokens as a judge call."""
 
 from collections import Counter
 from dataclasses import replace
@@ -45,7 +45,7 @@ def model(maker):
 
 
 def plain(example, upto, extra):
-    """The same tokens as one straight sequence: the main path up to a cut, then a branch."""
+    """Return the main path up to a cut and a branch as one sequence without branches."""
     pixels = collate([example], 0)["pixels"]
     ids = torch.tensor([[*example.ids[:upto], *extra]])
     size = ids.shape[1]
@@ -57,7 +57,7 @@ def plain(example, upto, extra):
     }
 
 
-def test_a_branch_is_the_same_as_asking_alone(maker, model):
+def test_a_branch_equals_a_separate_sequence(maker, model):
     rng = Random(1)
     problem = make_problem("vqa", "train", 3)
     example = maker.solution(problem, TARGET.data_mix, rng)
@@ -77,7 +77,7 @@ def judge(maker):
     return maker.ids(f"{END}{USER}{JUDGE_QUESTION}{ASSISTANT}")
 
 
-def test_each_branch_asks_for_one_verdict_and_wrong_steps_are_negative(maker):
+def test_each_branch_has_one_verdict_and_wrong_steps_are_negative(maker):
     verdicts = dict(zip(maker.verdict_ids, (True, False), strict=True))
     for index in range(50):
         problem = make_problem("docmath", "train", index)
@@ -100,7 +100,7 @@ def test_digits_stay_single(maker):
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
-def test_tokenizing_step_by_step_is_tokenizing_the_whole(maker, suite):
+def test_tokenizing_step_by_step_equals_tokenizing_the_whole(maker, suite):
     problem = make_problem(suite, "train", 5)
     steps = [step.wordy + DELIMITER for step in problem.steps] + [f"{MARKER} {problem.answer}"]
     whole = maker.tokenizer("".join(steps), add_special_tokens=False)["input_ids"]
@@ -130,14 +130,14 @@ def test_a_grown_model_computes_the_same(maker, model):
         torch.testing.assert_close(hidden_states(grown, batch)[0], hidden_states(model, batch)[0])
 
 
-def test_drills_are_learnt_from_most_of_their_tokens(maker):
+def test_drills_train_on_most_of_their_tokens(maker):
     rng = Random(0)
-    learnt = tokens = 0
+    trained = tokens = 0
     for _ in range(60):
         example = maker.drill(draw_drill(rng))
-        learnt += sum(label != IGNORE for label in example.labels)
+        trained += sum(label != IGNORE for label in example.labels)
         tokens += len(example)
-    assert learnt / tokens > 0.4
+    assert trained / tokens > 0.4
 
 
 def test_drills_beside_images_do_not_change_them(maker, model):
@@ -149,7 +149,7 @@ def test_drills_beside_images_do_not_change_them(maker, model):
     torch.testing.assert_close(both[1, : len(solution)], alone[0])
 
 
-def test_style_tells_nothing_about_a_verdict(maker):
+def test_the_style_of_a_step_does_not_reveal_the_verdict(maker):
     for index in range(40):
         problem = make_problem("story", "train", index)
         example = maker.solution(problem, TERSE, Random(index))
@@ -161,7 +161,7 @@ def test_style_tells_nothing_about_a_verdict(maker):
                 assert any(tuple(own[: len(start)]) == start for start in terse)
 
 
-def test_the_judges_of_other_methods_are_taught_what_they_ask(maker):
+def test_examples_teach_the_judges_of_other_methods(maker):
     mix = replace(TARGET.stages[-1].data_mix(TARGET.data_mix), slips=0)
     answers = Counter()
     for index in range(60):
@@ -209,7 +209,7 @@ def test_the_final_answer_is_judged_too_right_or_wrong(maker):
     assert verdicts == set(maker.verdict_ids)
 
 
-def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker):
+def test_a_target_learns_to_continue_a_wordy_step_but_not_to_begin_one(maker):
     problem = make_problem("docmath", "train", 8)
     wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
     mix = replace(TARGET.data_mix, branches=0)
@@ -222,7 +222,7 @@ def test_a_target_learns_to_go_on_with_a_wordy_step_but_never_to_begin_one(maker
     assert example.labels[at - 1] != IGNORE
 
 
-def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
+def test_a_mistake_is_judged_beside_the_right_step_in_the_same_style(maker):
     problem = make_problem("docmath", "train", 8)
     right = maker.ids(problem.steps[1].wordy + DELIMITER)
     wrong = problem.steps[1].wordy + " Not so."
@@ -231,7 +231,7 @@ def test_a_mistake_is_judged_beside_the_right_step_in_its_own_style(maker):
     assert example.ids[start : start + len(right)] == right
 
 
-def test_a_drill_of_judging_asks_about_right_and_wrong_steps_alike(maker):
+def test_a_judging_drill_has_as_many_right_as_wrong_steps(maker):
     for seed in range(30):
         question, steps = draw_judged_drill(Random(seed))
         assert all(right != wrong for right, wrong in steps)
@@ -263,7 +263,7 @@ def test_every_token_of_a_right_path_is_marked_right(maker):
     assert 0 not in path
 
 
-def test_slips_put_another_fact_of_the_same_family_in_the_place_of_a_right_one(maker):
+def test_slips_replace_a_fact_by_another_of_the_same_family(maker):
     mix = replace(TERSE, branches=2, slips=1000)
     for index in range(30):
         example = maker.solution(make_problem("docmath", "train", index), mix, Random(index))
@@ -279,7 +279,7 @@ def test_slips_put_another_fact_of_the_same_family_in_the_place_of_a_right_one(m
             assert any({right, wrong} <= set(family) for family in (*FAMILIES, DIGITS))
 
 
-def test_a_slip_costs_one_token_and_a_diet_without_them_has_none(maker):
+def test_each_slip_adds_one_token(maker):
     problem = make_problem("vqa", "train", 3)
     without = maker.solution(problem, WITHOUT_SLIPS, Random(0))
     few = maker.solution(problem, replace(WITHOUT_SLIPS, slips=5), Random(0))
@@ -290,7 +290,7 @@ STEP = ReferenceStep("Needed: tea.", "First I have to look for tea.")
 
 
 @given(steps=st.integers(2, 12), seed=st.integers(0, 99))
-def test_a_diet_of_wordy_ends_is_terse_between_them(steps, seed):
+def test_a_data_mix_with_wordy_ends_is_terse_between_them(steps, seed):
     styles = replace(DRAFT.data_mix, ends=1.0, between=0.0).styles([STEP] * steps, Random(seed))
     assert styles == ["wordy", *["terse"] * (steps - 2), "wordy"]
 

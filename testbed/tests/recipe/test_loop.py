@@ -1,4 +1,4 @@
-"""Training steps lower the loss, and draw the same batches wherever they are taken up again."""
+"""Training steps lower the loss, and resumed trainings draw the same batches."""
 
 from dataclasses import replace
 from itertools import islice
@@ -32,7 +32,7 @@ def train(model, optimizers, losses):
         yield loss.item()
 
 
-def test_reasoning_and_judging_are_learnt_together(maker):
+def test_reasoning_and_judging_are_trained_together(maker):
     torch.manual_seed(0)
     model = build_model(TINY, maker.tokenizer)
     source = loop.SampleSource(maker, TARGET.data_mix)
@@ -42,7 +42,7 @@ def test_reasoning_and_judging_are_learnt_together(maker):
     assert {"loss", "token", "judge_loss", "judge", "error_head"} <= results[-1][1].keys()
 
 
-def test_what_is_frozen_stays_and_the_rest_moves(maker):
+def test_only_parameters_that_are_not_frozen_change(maker):
     torch.manual_seed(0)
     model = build_model(TINY, maker.tokenizer)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -75,7 +75,7 @@ def test_the_tower_learns_to_name_patches(maker):
     assert values[-1] < values[0]
 
 
-def test_batches_taken_up_later_are_those_of_a_run_without_a_break(maker):
+def test_resumed_batches_equal_those_of_an_uninterrupted_run(maker):
     source = loop.SampleSource(maker, DRAFT.data_mix)
     whole = list(islice(loop.batches(source, STAGE, 7, 0, 0), 5))
     later = list(islice(loop.batches(source, STAGE, 7, 3, 0), 2))
@@ -110,7 +110,7 @@ def test_a_drill_stage_shows_no_images(maker):
         assert not (batch["ids"] == image).any()
 
 
-def test_only_those_who_are_to_judge_are_drilled_in_it(maker):
+def test_only_models_that_judge_get_judging_drills(maker):
     stage = Stage("drill", "drill", steps=20, batch=8, rate=3e-3, layers=2)
     for recipe, judged in ((TARGET, True), (DRAFT, False)):
         source = loop.SampleSource(maker, recipe.data_mix)
@@ -118,13 +118,13 @@ def test_only_those_who_are_to_judge_are_drilled_in_it(maker):
         assert any((batch["segments"] > 0).any() for batch in drawn) is judged
 
 
-def test_doubt_weighs_right_and_wrong_tokens_alike():
+def test_the_error_head_weighs_right_and_wrong_tokens_equally():
     torch.manual_seed(0)
     error_head, states = loop.ErrorHead(8), torch.randn(40, 8)
     marks = torch.tensor([1] * 36 + [0] * 4)
-    loss, told = error_head.loss(states, marks)
-    twice_right, told_again = error_head.loss(
+    loss, accuracy = error_head.loss(states, marks)
+    same_loss, same_accuracy = error_head.loss(
         torch.cat([states, states[:36]]), torch.cat([marks, marks[:36]])
     )
-    torch.testing.assert_close(loss, twice_right)
-    assert told == pytest.approx(told_again)
+    torch.testing.assert_close(loss, same_loss)
+    assert accuracy == pytest.approx(same_accuracy)

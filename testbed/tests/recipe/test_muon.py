@@ -1,4 +1,4 @@
-"""Our Muon orthogonalizes, and steps as torch's does."""
+"""Muon orthogonalizes, and its steps match those of torch's."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from dreamr_testbed.recipe.team import ALONE
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
-def test_singular_values_come_near_one(shape):
+def test_singular_values_are_close_to_one(shape):
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonalized(torch.randn(shape)))
     assert values.min() > 0.3
     assert values.max() < 1.3
 
 
-def test_a_step_is_that_of_torch_but_for_its_precision():
+def test_a_step_matches_torch_within_its_precision():
     torch.manual_seed(0)
     start, gradients = torch.randn(12, 20), torch.randn(4, 12, 20)
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
@@ -30,7 +30,7 @@ def test_a_step_is_that_of_torch_but_for_its_precision():
     torch.testing.assert_close(ours, theirs, rtol=0.0, atol=2e-3)
 
 
-def test_matrices_without_a_gradient_stay():
+def test_matrices_without_a_gradient_do_not_change():
     parameter = torch.nn.Parameter(torch.ones(3, 3))
     Muon([{"params": [parameter], "lr": 1.0}], ALONE).step()
     assert torch.equal(parameter, torch.ones(3, 3))

@@ -1,4 +1,4 @@
-"""The recipe's file is read into typed tables, and what is wrong in it is named with its place."""
+"""Recipe files are read into dataclasses, and errors in them name their place."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_both_models_of_the_pair_have_a_recipe():
     assert [stage.kind for stage in recipes["draft"].stages[:3]] == ["see", "drill", "reason"]
 
 
-def test_a_key_that_is_left_out_has_its_default_and_lists_become_tuples():
+def test_missing_keys_get_defaults_and_lists_become_tuples():
     see, *_, same = read_recipes()["target"].stages
     assert see.shares == (1 / 3, 1 / 3, 1 / 3)
     assert same.shares == (0.4, 0.25, 0.35)
@@ -45,7 +45,7 @@ def test_a_key_that_is_left_out_has_its_default_and_lists_become_tuples():
         ("[target.size]", "[target.length]", "target: unknown length; known: size, data_mix"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(tmp_path, right, wrong, message):
+def test_an_invalid_recipe_is_an_error_that_names_the_place(tmp_path, right, wrong, message):
     assert right in TEXT
     path = tmp_path / "recipe.toml"
     path.write_text(TEXT.replace(right, wrong, 1))

@@ -1,4 +1,4 @@
-"""The recipe goes on where it was broken off, and saves what any loader reads."""
+"""Interrupted trainings of the recipe resume, and saved models load in transformers."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ OPTIONS = argparse.Namespace(seed=0, device="cpu", compile=False, blind=False)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(train, "SAVE_EVERY", 1)
-    monkeypatch.setattr(loop, "solved", lambda *_: {})  # looks at 288 problems
+    monkeypatch.setattr(loop, "solved", lambda *_: {})  # evaluates 288 problems
 
 
 def training(out, tokenizer):
@@ -38,7 +38,7 @@ def training(out, tokenizer):
     return train.Training(RECIPE, argparse.Namespace(**vars(OPTIONS), out=out))
 
 
-def test_a_run_broken_off_anywhere_ends_with_the_weights_of_one_that_was_not(
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path, tokenizer, monkeypatch
 ):
     training(tmp_path / "whole", tokenizer).run()
@@ -64,7 +64,7 @@ def test_a_run_broken_off_anywhere_ends_with_the_weights_of_one_that_was_not(
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
-def test_a_model_that_went_on_from_a_saved_one_loads_like_that_one(tmp_path, tokenizer):
+def test_a_model_started_from_a_saved_one_loads_the_same_weights(tmp_path, tokenizer):
     first = training(tmp_path / "first", tokenizer)
     first.export(tmp_path / "model")
     second = training(tmp_path / "second", tokenizer)
@@ -74,11 +74,9 @@ def test_a_model_that_went_on_from_a_saved_one_loads_like_that_one(tmp_path, tok
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_stage_that_the_recipe_does_not_have_is_refused_with_those_that_it_has(
-    tmp_path, tokenizer
-):
+def test_an_unknown_stage_is_refused_and_the_known_ones_are_listed(tmp_path, tokenizer):
     with pytest.raises(
-        SystemExit, match="no stage 'sing'; the recipe has see, reason, compare, judge"
+        SystemExit, match="unknown stage 'sing': choose from see, reason, compare, judge"
     ):
         training(tmp_path, tokenizer).begin_at("sing", tmp_path)
 
@@ -88,11 +86,11 @@ def test_a_stage_that_the_recipe_does_not_have_is_refused_with_those_that_it_has
     [
         (["--workers", "2", "--device", "cuda"], "--workers"),
         (["--workers", "2", "--threads", "2"], "--threads"),
-        (["--workers", "13"], "batch of 12"),
-        (["--workers", "0"], "at least one"),
+        (["--workers", "13"], "at most 12, the smallest batch"),
+        (["--workers", "0"], "at least 1, not 0"),
     ],
 )
-def test_what_workers_cannot_do_is_refused_in_one_line(tmp_path, capsys, arguments, what):
+def test_invalid_worker_options_are_refused_in_one_line(tmp_path, capsys, arguments, what):
     with pytest.raises(SystemExit) as stopped:
         train.main(["target", "--out", str(tmp_path / "run"), *arguments])
     assert stopped.value.code == 2
@@ -100,7 +98,7 @@ def test_what_workers_cannot_do_is_refused_in_one_line(tmp_path, capsys, argumen
     assert not (tmp_path / "run").exists()
 
 
-def test_a_recipe_has_another_hash_when_anything_in_it_changes():
+def test_the_hash_of_a_recipe_depends_on_every_part():
     before = train.fingerprint(RECIPE)
     slower = replace(RECIPE, stages=(SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER))
     changed = [

@@ -1,4 +1,4 @@
-"""Every problem is whole, repeatable, rightly solved by its reference, and needs its picture."""
+"""Problems are complete and reproducible, have right references and depend on their images."""
 
 import operator
 import re
@@ -24,7 +24,7 @@ problems = st.builds(
 
 
 @given(problems)
-def test_a_problem_is_the_same_whenever_it_is_made(problem):
+def test_a_problem_is_reproducible(problem):
     again = make_problem(problem.suite, problem.split, problem.index, problem.level)
     assert again == problem
     assert np.array_equal(np.asarray(again.image), np.asarray(problem.image))
@@ -82,7 +82,7 @@ def test_training_and_test_problems_differ(suite):
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
-def test_no_kind_of_question_has_a_favorite_answer(suite):
+def test_no_kind_of_question_has_a_dominant_answer(suite):
     answers = defaultdict(Counter)
     for index in range(1500):
         problem = make_problem(suite, "test", index)
@@ -96,7 +96,7 @@ def test_an_unknown_suite_lists_the_known_ones():
         make_problem("poetry", "test", 0)
 
 
-def test_blanks_case_and_a_full_stop_do_not_matter():
+def test_whitespace_case_and_a_final_period_are_ignored():
     problem = make_problem("story", "test", 0)
     assert is_correct(problem, f"Answer:  {problem.answer.upper()}. ")
     assert not is_correct(problem, problem.answer)

@@ -1,4 +1,4 @@
-"""Drawn problems as items of a task."""
+"""Drawn problems become items of a task."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 suites = st.sampled_from(sorted(SUITES))
 indices = st.integers(0, 10**6)
-# The first picture of a process waits for fonts, and test machines are busy.
+# The first image of a process loads fonts, which can take long on a busy machine.
 unhurried = settings(deadline=None)
 
 
-def test_a_suite_begins_behind_the_problems_that_training_looks_at() -> None:
+def test_a_suite_begins_after_the_problems_that_training_evaluates_on() -> None:
     items = load_suite("story", 3, 0, "test")
     assert [item.index for item in items] == [FIRST, FIRST + 1, FIRST + 2]
     assert load_suite("story", 2, 7, "test")[0].index == FIRST + 7
 
 
-def test_training_and_measuring_draw_other_problems() -> None:
+def test_the_splits_draw_different_problems() -> None:
     measured, trained = (load_vqa(1, 0, split)[0] for split in ("test", "train"))
     assert (measured.id, trained.id) == (f"test/{FIRST}", f"train/{FIRST}")
     assert measured.conversation != trained.conversation
@@ -37,7 +37,7 @@ def test_an_item_shows_its_problem(suite: str, index: int) -> None:
 
 @unhurried
 @given(suites, indices)
-def test_an_answer_is_right_with_its_reasoning_or_alone(suite: str, index: int) -> None:
+def test_an_answer_is_right_with_or_without_its_reasoning(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
     item = item_of(problem)
     for text in (f"One.\n\n{problem.final}", problem.answer, f" {problem.answer.upper()}. "):
@@ -72,7 +72,7 @@ def test_a_step_in_anothers_place_is_wrong(suite: str, index: int) -> None:
     assert not check(len(problem.steps), first)
 
 
-def test_a_suite_may_bring_a_checker_of_its_own() -> None:
+def test_an_item_can_have_a_custom_check() -> None:
     problem = make_problem("vqa", "test", 0)
     item = item_of(problem, lambda problem, position, text: None if position else True)
     assert item.check(0, "whatever") is True

@@ -1,0 +1,1 @@
+"""Recipe of the bundled pair: training from random weights, and evaluation."""

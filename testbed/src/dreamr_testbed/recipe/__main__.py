@@ -1,4 +1,4 @@
-"""`python -m dreamr_testbed.recipe`."""
+"""Entry point of `python -m dreamr_testbed.recipe`."""
 
 from dreamr_testbed.recipe.train import main
 

@@ -1,4 +1,4 @@
-"""Branches of an example: a step that is asked about, and the answer."""
+"""Branches of training examples: judge prompts about single steps, with the expected answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from dreamr_testbed.suites import Problem
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A step that is asked about, and the answer.
+    """A judge prompt about one step, with the expected answer.
 
-    at: which step of the main path. text: another, wrong one in its place, or None.
+    Attributes:
+        at: Index of the step on the main path.
+        text: Another text that replaces the step; None to ask about the step itself.
+        question: Judge prompt.
+        answer: Expected answer, a single token.
     """
 
     at: int
@@ -31,36 +35,53 @@ class Branch:
 
 
 def verdict(at: int, wrong: str | None) -> Branch:
-    """Whether step `at`, or a wrong one in its place, is right."""
+    """Return a branch that asks whether a step is right.
+
+    Args:
+        at: Index of the step.
+        wrong: Wrong text in place of the step; None to ask about the step itself, which is right.
+    """
     return Branch(at, wrong, answer=POSITIVE if wrong is None else NEGATIVE)
 
 
 def score(at: int, wrong: str | None) -> Branch:
-    """From 0 to 9, how sound step `at` is, or a wrong one in its place."""
+    """Return a branch that asks for a score from 0 to 9: 9 for a right step, 0 for a wrong one.
+
+    Args:
+        at: Index of the step.
+        wrong: Wrong text in place of the step; None to ask about the step itself, which is right.
+    """
     return Branch(at, wrong, SCORE_QUESTION, "9" if wrong is None else "0")
 
 
 def same_question(step: str) -> str:
-    """Whether a step says the same as this one."""
+    """Return the judge prompt that asks whether a step has the same meaning as another."""
     return SAME_QUESTION.format(step=step)
 
 
 def verdicts(problem: Problem, styles: Sequence[str], count: int, rng: Random) -> list[Branch]:
-    """At most `count` judged steps of a beginning in given styles, right and wrong ones alike."""
+    """Draw up to `count` verdicts, half of them on wrong steps.
+
+    Args:
+        problem: The problem.
+        styles: Style of each step from which to draw.
+        count: Maximum number of branches.
+        rng: Source of randomness.
+    """
     return [verdict(at, wrong) for at, wrong in _samples(problem, styles, count, rng)]
 
 
 def _samples(
     problem: Problem, styles: Sequence[str], count: int, rng: Random
 ) -> list[tuple[int, str | None]]:
-    """Steps of a beginning: as they are (None), and wrong ones in the place of some."""
+    """Draw indices of steps, each with a wrong text in its place or None."""
     steps = range(len(styles))
     right = (max(0, count) + rng.randint(0, 1)) // 2
     samples: list[tuple[int, str | None]] = [
         (at, None) for at in rng.sample(steps, min(right, len(steps)))
     ]
     for at in rng.sample(steps, min(max(0, count - right), len(steps))):
-        # The style of the path, as right steps have it: a verdict must not be told by style.
+        # The wrong step has the style of the right one, so style does not reveal the verdict.
         wrong = wrong_step(problem, at, styles[at], rng)
         if wrong is not None:
             samples.append((at, wrong))
@@ -70,17 +91,24 @@ def _samples(
 def other_questions(
     problem: Problem, styles: Sequence[str], count: int, rng: Random
 ) -> list[Branch]:
-    """What the judges of other methods ask: `count` scores, and `count` comparisons."""
+    """Draw up to `count` scores and `count` comparisons, as the judges of other methods ask.
+
+    Args:
+        problem: The problem.
+        styles: Style of each step from which to draw.
+        count: Number of scores and of comparisons.
+        rng: Source of randomness.
+    """
     scores = [score(at, wrong) for at, wrong in _samples(problem, styles, count, rng)]
     places = rng.choices(range(len(styles)), k=max(0, count))
     return scores + [_comparison(problem, at, styles[at], rng) for at in places]
 
 
 def _comparison(problem: Problem, at: int, style: str, rng: Random) -> Branch:
-    """A step, and one that the target wrote in its place, which is mostly right and terse.
+    """Draw a comparison of a step with the target's step, which is mostly right and terse.
 
-    Now and then it is the target that is wrong, alone or with the same error: to compare is not to
-    judge.
+    Sometimes the target's step is wrong, alone or with the same error as the draft's, since
+    comparing two steps differs from judging one.
     """
     right = problem.steps[at]
     draw = rng.random()

@@ -1,4 +1,4 @@
-"""Batches of examples."""
+"""Conversion of examples to batches of tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from dreamr_testbed.recipe.examples import IGNORE, Example
 
 
 def normalized(images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
-    """Pictures (H, W, 3) as the tower takes them: (B, 3, H, W) between -1 and 1."""
+    """Convert images of shape (H, W, 3) to a tensor (B, 3, H, W) in [-1, 1]."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return (pixels.float() / 127.5 - 1.0).contiguous()
 
 
 def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
-    """Tensors of a batch: pixels (B, 3, H, W), the rest (B, T), mask (B, 1, T, T), True = sees."""
+    """Pad examples to a batch.
+
+    Args:
+        examples: Examples of the batch.
+        pad: Id of the padding token.
+
+    Returns:
+        Tensors by name: 'pixels' (B, 3, H, W); 'mask' (B, 1, T, T), True where a token attends to
+        another; all others (B, T).
+    """
     size = max(len(example) for example in examples)
 
     def stack(name: str, fill: float, dtype: torch.dtype) -> torch.Tensor:

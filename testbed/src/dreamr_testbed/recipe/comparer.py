@@ -1,17 +1,17 @@
-"""A layer that begins as a comparison: what was written against what was expected there.
+"""Initialization of a decoder layer that compares each token with the expected one.
 
-A judge has to notice that a token is not the one it would have written. Both are known inside
-the decoder, the expected token where its predecessor stands, and yet training hardly finds the
-way from one to the other: after thousands of steps a name or a digit read from a document was
-judged no better than by a coin (docs/design/lab-notes.md). So that way is laid by hand, in the words
-that the decoder has for both:
+To judge a step, the target must notice tokens that it would not have written itself. The decoder
+represents both: the token at its position, and the expected token at the position before. But
+training hardly connects them: after thousands of steps, verdicts on names and digits from a
+document were at chance level (docs/design/lab-notes.md). So the weights of one layer are
+constructed:
 
-    attention   every head looks at the token before, and carries what that expects, in 64 numbers
-    MLP         products of these with 64 numbers of the token itself, added up
-    residual    moved along the direction in which right and wrong tokens already differ
+    attention   each head attends to the previous token and carries what it expects, as 64 numbers
+    MLP         multiplies these with 64 numbers of the token itself and adds the products
+    residual    moves along the direction in which right and wrong tokens already differ
 
-The numbers come from a fit to states of the model, which takes about two minutes; training goes
-on from there and owns every weight.
+The projections are fitted to states of the model, which takes about two minutes. All weights are
+trained afterwards.
 """
 
 from __future__ import annotations
@@ -30,19 +30,23 @@ from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.loop import hidden_states
 from dreamr_testbed.recipe.models import Size, insert
 
-SHARP = 6.5  # weight of the norms of queries and keys: e^10 between the token before and others
-TURNS = 5  # so many of the fastest rotations tell the token before from others
-WRITTEN = 2.0  # size of what attention writes, where a residual has about 8
-RIDGE = 10.0
+SHARP = 6.5  # weight of the query and key norms: attention to the previous token is e^10 higher
+TURNS = 5  # number of the fastest rotary frequencies, which identify the previous token
+WRITTEN = 2.0  # standard deviation of the output of attention; the residual has about 8
+RIDGE = 10.0  # regularization of the linear fits
 EPOCHS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """Tokens as a layer finds them, and what stood before them.
+    """Inputs of a layer for N tokens and their predecessors.
 
-    own, before: (N, width), the residual of a token and of its predecessor; ids, expected: (N,),
-    the token and the right one in its place; right: (N,), 1.0 where these are the same.
+    Attributes:
+        own: Residuals of the tokens, (N, width).
+        before: Residuals of their predecessors, (N, width).
+        ids: Token ids, (N,).
+        expected: Ids of the right tokens in their place, (N,).
+        right: 1.0 where `ids` equals `expected`, else 0.0, (N,).
     """
 
     own: torch.Tensor
@@ -54,22 +58,40 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Weights of the comparison, all (width, numbers), and what it says of the states it knows."""
+    """Weights of a fitted comparison, and its scores of the states it was fitted to.
 
-    expects: torch.Tensor  # of the token before: what it expects
-    place: torch.Tensor  # where attention writes that, in the residual
-    is_: torch.Tensor  # of the token: what it is
-    expected: torch.Tensor  # of the token: what attention wrote
+    Attributes:
+        expects: Projection of a token's residual to the token that it expects next,
+            (width, numbers).
+        place: Directions of the residual to which attention writes, (width, numbers).
+        is_: Projection of a token's residual to the token itself, (width, numbers).
+        expected: Projection of a token's residual to what attention wrote, (width, numbers).
+        scale: Factor of the score.
+        bias: Bias of the score.
+        scores: Scores of the states, (N,); above 0 means right.
+    """
+
+    expects: torch.Tensor
+    place: torch.Tensor
+    is_: torch.Tensor
+    expected: torch.Tensor
     scale: float
     bias: float
-    scores: torch.Tensor  # (N,), of the states, above 0: right
+    scores: torch.Tensor
 
 
 @torch.no_grad()
 def gather(
     model: LlavaForConditionalGeneration, examples: Sequence[Example], below: int, pad: int
 ) -> States:
-    """States above the lowest `below` layers at facts of some examples, right ones and slips."""
+    """Collect the states of right tokens and slips of examples.
+
+    Args:
+        model: Model that reads the examples.
+        examples: Examples with slips.
+        below: Number of layers below the states.
+        pad: Id of the padding token.
+    """
     caught: list[torch.Tensor] = []
     layer = model.model.language_model.layers[below - 1]
     hook = layer.register_forward_hook(lambda _, __, output: caught.append(_first(output)))
@@ -100,12 +122,18 @@ def _first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def fit(states: States, numbers: int, vocabulary: int) -> Comparison:
-    """The comparison that tells right tokens from wrong ones best."""
+    """Fit a comparison that separates right tokens from wrong ones.
+
+    Args:
+        states: States to fit to.
+        numbers: Size of the projections.
+        vocabulary: Number of tokens.
+    """
     random = torch.Generator().manual_seed(0)
     codes = torch.nn.functional.normalize(torch.randn(vocabulary, numbers, generator=random), dim=1)
     own, before = states.own, _normed(states.before)
     covariance = torch.cov(own.T)
-    place = torch.linalg.eigh(covariance).eigenvectors[:, :numbers]  # where least happens
+    place = torch.linalg.eigh(covariance).eigenvectors[:, :numbers]  # directions of least variance
     expects = _ridge(before, codes[states.expected])
     expects *= WRITTEN / (before @ expects).std()
     written = before @ expects
@@ -128,10 +156,10 @@ def fit(states: States, numbers: int, vocabulary: int) -> Comparison:
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        told = scores(slice(None))
+        fitted = scores(slice(None))
     return Comparison(
         free[0].detach(), place, free[1].detach(), free[2].detach(),
-        scale.item(), bias.item(), told,
+        scale.item(), bias.item(), fitted,
     )  # fmt: skip
 
 
@@ -152,15 +180,23 @@ def compare(
     examples: Sequence[Example],
     below: int,
 ) -> LlavaForConditionalGeneration:
-    """The same model with a comparison above its lowest `below` layers; size: of the new one."""
+    """Insert a fitted comparison layer into a model.
+
+    Args:
+        model: Model without the layer.
+        size: Size of the model with the layer.
+        maker: Maker of the examples.
+        examples: Examples with slips to fit to.
+        below: Number of layers below the new one.
+    """
     tokenizer = maker.tokenizer
     states = gather(model, examples, below, int(tokenizer.pad_token_id))
     attention = model.model.language_model.layers[0].self_attn
     numbers = attention.v_proj.weight.shape[0]
     comparison = fit(states, numbers, len(tokenizer))
     right = states.right > 0
-    told = ((comparison.scores > 0) == right).float()
-    print(f"compare  told rightly {told.mean():.3f} of {len(told)} tokens", flush=True)
+    correct = ((comparison.scores > 0) == right).float()
+    print(f"compare  accuracy {correct.mean():.3f} on {len(correct)} tokens", flush=True)
     grown = insert(model, size, tokenizer, below)
     install(grown.model.language_model.layers[below], comparison, states)
     return grown
@@ -168,7 +204,13 @@ def compare(
 
 @torch.no_grad()
 def install(layer: Any, comparison: Comparison, states: States) -> None:
-    """Make a Qwen3 layer compute the comparison."""
+    """Set the weights of a Qwen3 layer so that it computes a comparison.
+
+    Args:
+        layer: Decoder layer of transformers; changed in place.
+        comparison: Fitted comparison.
+        states: States that the comparison was fitted to.
+    """
     attention, mlp = layer.self_attn, layer.mlp
     size = attention.head_dim
     heads = attention.q_proj.weight.shape[0] // size
@@ -176,7 +218,7 @@ def install(layer: Any, comparison: Comparison, states: States) -> None:
     layer.input_layernorm.weight.fill_(1.0)
     layer.post_attention_layernorm.weight.fill_(1.0)
 
-    # Queries and keys are the same everywhere but for their rotation, one turn apart.
+    # Queries and keys are constant before the rotation and offset by one position.
     known = _normed(torch.cat([states.own, states.before]))
     constant = _ridge(known, torch.ones(len(known), 1))[:, 0]
     half = size // 2
@@ -189,7 +231,7 @@ def install(layer: Any, comparison: Comparison, states: States) -> None:
     attention.q_norm.weight.copy_(sharp)
     attention.k_norm.weight.copy_(sharp)
 
-    # The heads of a group share what they carry, and each writes its part of it.
+    # The heads of a group share keys and values, and each writes a part of the value.
     attention.v_proj.weight.copy_(comparison.expects.T)
     group = heads // kv_heads
     parts = comparison.place.split(size, dim=1)
@@ -197,13 +239,13 @@ def install(layer: Any, comparison: Comparison, states: States) -> None:
         torch.cat([part / group for part in parts for _ in range(group)], dim=1)
     )
 
-    # silu(a) b - silu(-a) b = a b, so two units make a product.
+    # silu(a) b - silu(-a) b = a b, so two units of the MLP compute a product.
     numbers = comparison.is_.shape[1]
     is_, expected = comparison.is_.T, comparison.expected.T
     mlp.down_proj.weight.zero_()
     mlp.gate_proj.weight[: 2 * numbers] = torch.cat([is_, -is_])
     mlp.up_proj.weight[: 2 * numbers] = torch.cat([expected, -expected])
-    mlp.gate_proj.weight[2 * numbers] = 10.0 * constant  # and one is the bias: silu(10) is 10
+    mlp.gate_proj.weight[2 * numbers] = 10.0 * constant  # one more is the bias: silu(10) is 10
     mlp.up_proj.weight[2 * numbers] = constant
     direction, step = _direction(states, comparison.scores)
     mlp.down_proj.weight[:, : 2 * numbers] = (step * comparison.scale * direction)[:, None]
@@ -211,9 +253,9 @@ def install(layer: Any, comparison: Comparison, states: States) -> None:
 
 
 def _direction(states: States, scores: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Where right tokens lie from wrong ones, and how far to go for one unit of the score.
+    """Return the direction from wrong to right tokens, and the movement per unit of the score.
 
-    A token that is found right is moved so far from one found wrong as they lie apart anyhow.
+    The movement separates tokens with a right and a wrong score by their present mean distance.
     """
     right = states.right > 0
     difference = states.own[right].mean(0) - states.own[~right].mean(0)

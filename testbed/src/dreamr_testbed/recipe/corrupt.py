@@ -1,7 +1,7 @@
-"""Wrong steps that look right, for teaching the judge.
+"""Plausible wrong steps, for training the judge.
 
-Two kinds: the reasoning of a misread picture (consistent in itself, so that only the picture
-shows the error), and a right step with one fact changed (inconsistent in itself).
+Two kinds: steps for a misread image, which are consistent, so only the image shows the error; and
+right steps with one fact changed, which are inconsistent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ _FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")
 
 
 def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None:
-    """A wrong text in the place of step `at`, or None where none came up."""
+    """Draw a wrong text in place of a step.
+
+    Args:
+        problem: The problem.
+        at: Index of the step.
+        style: 'terse' or 'wordy'.
+        rng: Source of randomness.
+
+    Returns:
+        The text, or None if six draws give no wrong one.
+    """
     right = problem.steps[at]
     kinds = (_misread, _misread, _misread, _altered, _altered, _altered, _misplaced)
     for _ in range(6):
@@ -36,7 +46,7 @@ def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None
 
 
 def wrong_answer(problem: Problem, rng: Random) -> str | None:
-    """A final answer with one fact changed, or None where it holds none that has others."""
+    """Return the final answer with one fact changed; None if it has no fact that can change."""
     return _changed(problem.final, rng)
 
 
@@ -45,7 +55,16 @@ def _text(step: ReferenceStep, style: str) -> str:
 
 
 def misread(problem: Problem, at: int, rng: Random) -> ReferenceStep | None:
-    """Step `at` of the same problem about a picture in which one fact was misread."""
+    """Return step `at` of the reasoning for an image with one misread fact.
+
+    Args:
+        problem: The problem.
+        at: Index of the step.
+        rng: Source of randomness.
+
+    Returns:
+        The step, which may be right; None if that reasoning has fewer steps.
+    """
     steps = problem.scene.misread(rng).steps
     return steps[at] if at < len(steps) else None
 
@@ -56,7 +75,7 @@ def _misread(problem: Problem, at: int, style: str, rng: Random) -> str | None:
 
 
 def _misplaced(problem: Problem, at: int, style: str, rng: Random) -> str | None:
-    """A step that is right elsewhere: the one before, or a later one too early."""
+    """Return a step that is right at another position: the previous one or one of the next two."""
     others = [i for i in (at - 1, at + 1, at + 2) if 0 <= i < len(problem.steps)]
     return _text(problem.steps[rng.choice(others)], style) if others else None
 
@@ -69,7 +88,7 @@ def _changed(text: str, rng: Random) -> str | None:
     facts = [m for m in _FACT.finditer(text) if m[0].isdigit() or m[0] in _WORDS]
     if not facts:
         return None
-    # The last fact is most often the result, where drafts err most.
+    # The last fact is usually the result, which drafts get wrong most often.
     fact = facts[-1] if rng.random() < 0.4 else rng.choice(facts)
     return text[: fact.start()] + _other(fact[0], rng) + text[fact.end() :]
 

@@ -1,4 +1,4 @@
-"""What the examples of a model or a stage are made of."""
+"""Composition of the training examples of a model or a stage."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from dreamr_testbed.suites import ReferenceStep
 
 @dataclass(frozen=True, slots=True)
 class DataMix:
-    """What examples are made of.
+    """Composition of training examples.
 
-    ends, between: chance of the wordy style for the first and the last step of a solution, and
-    for each step between them.
-    most: a step that has so many words more in the wordy style is never wordy; None: no bound.
-    begins_wordy: whether the model learns to begin a wordy step, or only to go on with one. A
-    model that does not writes tersely, and yet knows what to expect in wordy steps that it judges.
-    branches: how many judging questions a solution gets; half of them after a wrong step.
-    others: how many of each of the questions that the judges of other methods ask.
-    answers: chance of one question more, behind the final answer, which half of the time is wrong.
-    slips: how many tokens of a solution get a wrong one beside them, for the error head.
-    verdict_weight: what one verdict counts in the loss, in tokens of reasoning.
+    Attributes:
+        ends: Probability of the wordy style for the first and the last step of a solution.
+        between: Probability of the wordy style for each step between them.
+        begins_wordy: Whether the first tokens of wordy steps are trained. A model without this
+            writes tersely but can predict the rest of wordy steps, which it judges.
+        branches: Maximum number of judge prompts per solution, half of them about wrong steps.
+        answers: Probability of a judge prompt about the final answer, which is wrong half of the
+            time.
+        slips: Maximum number of one-token branches with a wrong token per solution, for the error
+            head.
+        verdict_weight: Weight of a verdict in the loss, relative to a token of reasoning.
+        most: Maximum number of words that the wordy style may add to a step; steps that would
+            become longer stay terse. None for no limit.
+        others: Number of scores and of comparisons per solution, for the judges of other methods.
     """
 
     ends: float
@@ -36,7 +40,7 @@ class DataMix:
     others: int = 0
 
     def styles(self, steps: Sequence[ReferenceStep], rng: Random) -> list[str]:
-        """A style for each step of a solution."""
+        """Draw a style, 'terse' or 'wordy', for each step of a solution."""
         last = len(steps) - 1
         shares = [self.ends if at in (0, last) else self.between for at in range(last + 1)]
         return [

@@ -1,8 +1,8 @@
-"""Drills: short texts without a picture that teach one skill with nearly every token.
+"""Drills: short texts without an image that train one skill with nearly every token.
 
-A solution copies two names from its question and looks three facts up; a drill does so twenty
-times in as many tokens. A decoder that is fed with drills alone learns to look things up within
-300 steps; with one drill in ten examples it had not after 8,000 (docs/design/lab-notes.md).
+A solution copies two names from its question and looks up three facts; a drill of the same length
+does so twenty times. Trained on drills alone, a decoder learns look-ups within 300 steps; with one
+drill in ten examples it had not after 8,000 steps (docs/design/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from dreamr_testbed.suites.story import THINGS
 from dreamr_testbed.suites.vqa import PLACES, SHAPES, SIZES, thing
 from dreamr_testbed.suites.words import BARS, DAYS, GOODS, PEOPLE
 
-Drill = tuple[str, list[tuple[str, bool]]]  # the user's text; the answer's pieces, learnt or not
-JudgedDrill = tuple[
-    str, list[tuple[str, str]]
-]  # the user's text; each step, and a wrong one for it
+# The prompt, and the pieces of the answer with whether they are trained.
+Drill = tuple[str, list[tuple[str, bool]]]
+# The prompt, and the steps of the answer, each with a wrong one.
+JudgedDrill = tuple[str, list[tuple[str, str]]]
 
 _WORDS = (*COLORS, *SHAPES, *SIZES, *GOODS, *PEOPLE, *DAYS, *BARS, *THINGS, *"0123456789")
 _SIGNS = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__}
 
 
 def draw_drill(rng: Random) -> Drill:
-    """A random drill: every third is copying, from which all look-ups grow."""
+    """Draw a drill; three of ten are copying, which look-ups build on."""
     kinds = (_copy, _copy, _copy, _pairs, _owners, _members, _places, _sums, _cups, _apples)
     return rng.choice(kinds)(rng)
 
 
 def draw_judged_drill(rng: Random) -> JudgedDrill:
-    """Steps that follow from the text alone, beside steps with one thing changed.
+    """Draw a drill of steps that follow from the prompt, each with a wrong variant.
 
-    What a judge does with a picture, without the picture: to compare what was written with what
-    should come next. On solutions alone that takes thousands of steps to appear, here a hundred.
+    It trains what a judge does, comparing a step with the expected one, but without an image.
+    Training on solutions alone takes thousands of steps for that, on these drills a hundred.
     """
     return rng.choice((_copied_lines, _judged_lines, _judged_sums, _judged_places))(rng)
 
@@ -50,7 +50,7 @@ def _copied_lines(rng: Random) -> JudgedDrill:
 
 
 def _judged_lines(rng: Random) -> JudgedDrill:
-    """Lines of a receipt with one digit changed."""
+    """Draw lines of a receipt; wrong lines have one digit changed."""
     lines, steps = [], []
     for number, good in enumerate(rng.sample(GOODS, rng.randint(3, 5)), 1):
         count, price = rng.randint(1, 9), rng.randint(1, 9)
@@ -76,7 +76,7 @@ def _judged_sums(rng: Random) -> JudgedDrill:
 
 
 def _judged_places(rng: Random) -> JudgedDrill:
-    """Rows of shapes with the place of one of them marked, beside rows marked wrongly."""
+    """Draw rows of shapes in which the place of one shape is marked; wrong rows mark another."""
     anchor, rows = _rows(rng, 4)
     steps = []
     for number, row in enumerate(rows, 1):
@@ -98,7 +98,7 @@ def _copy(rng: Random) -> Drill:
 
 
 def _pairs(rng: Random) -> Drill:
-    """Who wears which colour."""
+    """Draw look-ups of the person with a color."""
     count = rng.randint(2, 6)
     pairs = dict(zip(rng.sample(tuple(COLORS), count), rng.sample(PEOPLE, count), strict=True))
     pieces = []
@@ -108,7 +108,7 @@ def _pairs(rng: Random) -> Drill:
 
 
 def _owners(rng: Random) -> Drill:
-    """Who wears which colour and has how many, asked by name."""
+    """Draw look-ups of the color and the number of a person."""
     count = rng.randint(2, 4)
     colors = rng.sample(tuple(COLORS), count)
     people = {
@@ -123,7 +123,7 @@ def _owners(rng: Random) -> Drill:
 
 
 def _members(rng: Random) -> Drill:
-    """Whether a thing is one of those needed."""
+    """Draw tests whether a word is one of those needed."""
     words = rng.sample(rng.choice((GOODS, PEOPLE)), rng.randint(4, 6))
     needed = words[: rng.randint(1, 2)]
     pieces = []
@@ -136,7 +136,7 @@ def _members(rng: Random) -> Drill:
 
 
 def _places(rng: Random) -> Drill:
-    """In which rows a shape is, and in which place."""
+    """Draw rows of shapes in which the place of one shape is marked."""
     anchor, rows = _rows(rng, 6)
     pieces = []
     for number, row in enumerate(rows, 1):
@@ -148,7 +148,7 @@ def _places(rng: Random) -> Drill:
 
 
 def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
-    """A word that is looked for, and rows of shapes in which it occurs at most once."""
+    """Draw a property and rows of shapes, each with at most one shape that has it."""
     cells = [f"{c} {s}" for c, s in product(COLORS, SHAPES)]
     anchor = rng.choice((*COLORS, *SHAPES))
     found = [cell for cell in cells if anchor in cell]
@@ -161,7 +161,7 @@ def _rows(rng: Random, count: int) -> tuple[str, list[list[str]]]:
 
 
 def _apples(rng: Random) -> Drill:
-    """How many apples somebody has while presents are made."""
+    """Draw a running count of apples after gifts."""
     colors, who = rng.sample(tuple(COLORS), 3), rng.choice(PEOPLE)
     own, has = rng.choice(colors), rng.randint(4, 12)
     pieces = [(f"Start: {who} is {own}. So {own} has {has}.\n\n", False)]
@@ -196,7 +196,7 @@ def _sums(rng: Random) -> Drill:
 
 
 def _cups(rng: Random) -> Drill:
-    """Where a thing is while cups change places."""
+    """Draw the place of a thing after swaps of cups."""
     cups, item = rng.sample(tuple(COLORS), rng.randint(3, 4)), rng.choice(THINGS)
     at = rng.choice(cups)
     pieces = [(f"Start: the {item} is under {at}.\n\n", False)]

@@ -1,11 +1,11 @@
-"""How good the pair is: answers of each model alone, and the target's judgement of real steps.
+"""Evaluate the pair: answers of each model alone, and the target's verdicts on the draft's steps.
 
     python -m dreamr_testbed.recipe.evaluate --target DIR --draft DIR --count 1000 --out FILE.json
 
-Judging is measured on what the draft wrote by itself, greedily, on fresh problems: every step
-up to and including its first wrong one, against the suites' references. So are the judges of other
-methods: the score from 0 to 9, and whether a step says the same as another, here the reference's
-where the draft wrote something else. `--blind` shows the draft blank pictures.
+The judge is evaluated on the draft's greedy solutions of test problems: on each step up to and
+including the first wrong one, compared with the suite's reference. The judges of other methods are
+evaluated on the same steps: a score from 0 to 9, and whether a step has the same meaning as the
+reference's, for steps that differ from it. `--blind` shows the draft blank images.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from dreamr_testbed.recipe.tokens import SCORE_QUESTION
 from dreamr_testbed.suites import SIDE, SUITES, Problem, is_correct, make_problem
 
 BATCH = 50
-# From which value on each judge accepts; a score's is its mean over the digits, as a share of 9.
+# Thresholds; a score is the expected value over the ten digits, divided by 9.
 JUDGES = {"judge": RatioGate().threshold, "score": 6.5 / 9, "same": SameGate().threshold}
 
-Judged: TypeAlias = tuple[float, bool]  # a judge's value for a step, and whether that is right
+Judged: TypeAlias = tuple[float, bool]  # score of a step, and whether the step is right
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one problem: whether the answer is right, and how many tokens it took."""
+    """Result of a model on one problem: whether the answer is right, and its length in tokens."""
 
     right: bool
     tokens: int
@@ -54,10 +54,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One problem.
+    """Results on one problem.
 
-    judged: for each judge what it says of the draft's steps up to the first wrong one; empty
-    without a target.
+    Attributes:
+        suite: Suite of the problem.
+        kind: Kind of the scene.
+        draft: Result of the draft.
+        target: Result of the target, if it is evaluated.
+        judged: For each judge the scores of the draft's steps up to the first wrong one; empty
+            without a target.
     """
 
     suite: str
@@ -69,14 +74,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """The models that are evaluated. target: None where only the draft is."""
+    """Evaluation of a pair.
+
+    Attributes:
+        target: Folder of the target; None to evaluate the draft only.
+        draft: Folder of the draft.
+        blind: Whether to show the draft blank images.
+    """
 
     target: Path | None
     draft: Path
     blind: bool = False
 
     def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
-        """The outcomes of test problems first .. first + count of a suite."""
+        """Evaluate test problems `first` to `first + count - 1` of a suite."""
         torch.set_num_threads(1)
         maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
         problems = [make_problem(suite, "test", first + i) for i in range(count)]
@@ -133,7 +144,17 @@ def judge_steps(
     problem: Problem,
     steps: Sequence[str],
 ) -> list[float]:
-    """The target's ratio for each of several consecutive steps, in one pass."""
+    """Judge consecutive steps in one forward pass.
+
+    Args:
+        target: The target.
+        maker: Maker of the input.
+        problem: The problem.
+        steps: Steps from the beginning of a solution.
+
+    Returns:
+        Ratio of each step, in [0, 1].
+    """
     return _ratios(target, maker, maker.judged(problem, steps))
 
 
@@ -144,7 +165,17 @@ def score_steps(
     problem: Problem,
     steps: Sequence[str],
 ) -> list[float]:
-    """The target's score of each of several steps as a share of 9: the mean over the digits."""
+    """Score consecutive steps in one forward pass.
+
+    Args:
+        target: The target.
+        maker: Maker of the input.
+        problem: The problem.
+        steps: Steps from the beginning of a solution.
+
+    Returns:
+        Expected value of the score of each step, divided by 9, in [0, 1].
+    """
     asked = maker.judged(problem, steps, [SCORE_QUESTION] * len(steps))
     logits, _ = predictions(target, collate([asked], 0))
     shares = logits[:, maker.score_ids].softmax(-1)
@@ -159,7 +190,18 @@ def compare_steps(
     steps: Sequence[str],
     others: Sequence[str],
 ) -> list[float]:
-    """The target's ratio for each of several steps to say the same as another."""
+    """Compare consecutive steps with other texts in one forward pass.
+
+    Args:
+        target: The target.
+        maker: Maker of the input.
+        problem: The problem.
+        steps: Steps from the beginning of a solution.
+        others: A text for each step.
+
+    Returns:
+        Ratio of each step for having the same meaning as the other text, in [0, 1].
+    """
     return _ratios(target, maker, maker.judged(problem, steps, list(map(same_question, others))))
 
 
@@ -172,9 +214,9 @@ def _ratios(
 
 
 def evaluate(evaluator: Evaluator, count: int, workers: int) -> list[Outcome]:
-    """Outcomes of `count` problems a suite, in batches by several processes; shows progress."""
+    """Evaluate `count` problems per suite in several processes and show progress."""
     outcomes: list[Outcome] = []
-    # Spawned, as torch does not survive a fork.
+    # Spawned, since torch does not support fork once it has started threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         parts = [
             pool.submit(evaluator.outcomes, suite, first, min(BATCH, count - first))
@@ -187,7 +229,7 @@ def evaluate(evaluator: Evaluator, count: int, workers: int) -> list[Outcome]:
 
 
 def figures(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Shares and intervals of the outcomes of one suite."""
+    """Summarize the results on one suite: accuracy with 95 % intervals, and each judge's errors."""
     outcomes = list(outcomes)
     row: dict[str, Any] = {"draft": _accuracy([(o.kind, o.draft) for o in outcomes])}
     if targets := [(o.kind, o.target) for o in outcomes if o.target is not None]:
@@ -231,14 +273,18 @@ def _judging(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", type=Path)
-    parser.add_argument("--draft", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1000, help="problems a suite")
-    parser.add_argument("--blind", action="store_true", help="blank pictures for the draft")
-    parser.add_argument("--workers", type=int, default=1, help="processes, a thread each")
-    parser.add_argument("--out", type=Path)
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--target", type=Path, help="Folder of the target. Default: evaluate the draft only.")
+    add("--draft", type=Path, required=True, help="Folder of the draft.")
+    add("--count", type=int, default=1000, help="Problems per suite. Default: %(default)s.")
+    add("--blind", action="store_true", help="Show the draft blank images.")
+    workers = "Processes with one thread each. Default: %(default)s."
+    add("--workers", type=int, default=1, help=workers)
+    add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args()
     evaluator = Evaluator(options.target, options.draft, options.blind)
     outcomes = evaluate(evaluator, options.count, options.workers)

@@ -1,12 +1,12 @@
 """Training examples: token sequences with branches.
 
-One sequence holds a whole solution on its main path and, branching off it, judging questions
-and wrong steps with theirs. A branch sees the main path up to its cut and itself, never another
-branch, exactly as in the judging pass at inference:
+A sequence has a whole solution on its main path. Its branches are judge prompts (Q), or wrong
+steps followed by judge prompts. A branch attends to the main path up to its cut and to itself, not
+to other branches, as in a judge pass at inference:
 
-    index      0 ........ main ........ n | Q after step 2 | wrong step 4, Q | ...
-    sees       main before it             | main < cut, own part before it   |
-    position   its index                  | cut, cut + 1, ...
+    index        0 ..... main path ..... n | Q after step 2 | wrong step 4, Q | ...
+    attends to   main path before it       | main path < cut, own part before it
+    position     index                     | cut, cut + 1, ...
 """
 
 from __future__ import annotations
@@ -42,31 +42,42 @@ from dreamr_testbed.recipe.tokens import (
     USER,
 )
 from dreamr_testbed.suites import SIDE, Problem, ReferenceStep
+from dreamr_testbed.suites.words import READ
 
-READ = "Read the picture."
-IGNORE = -100
+IGNORE = -100  # label of tokens that are not trained
 _BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text of the main path. learnt_from: its first token to be learnt, None: none is."""
+    """A text of the main path.
+
+    Attributes:
+        text: The text.
+        trained_from: Index of the first trained token; None to train on none.
+    """
 
     text: str
-    learnt_from: int | None = 0
+    trained_from: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence. All arrays have the sequence's length.
+    """A training sequence; all lists have one entry per token.
 
-    labels: the token to predict AT each index (already shifted), IGNORE for none.
-    segments: 0 on the main path, then one number a branch; cuts: for a branch, how much of the
-    main path it sees. marks: in examples with branches, for every token of a step whether the
-    step is right so far (1) or goes wrong with it (0); what follows in a wrong step has no mark.
+    Attributes:
+        image: The image, (SIDE, SIDE, 3).
+        ids: Token ids.
+        positions: Positions for the rotary embedding.
+        labels: Token to predict at each index, so already shifted; IGNORE for none.
+        weights: Weight of each label in the loss.
+        segments: 0 on the main path, then the number of the branch.
+        cuts: Length of the main path that a branch attends to; 0 on the main path.
+        marks: In examples with branches, whether a step is right up to this token (1) or becomes
+            wrong with it (0); IGNORE after that and outside steps.
     """
 
-    image: npt.NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    image: npt.NDArray[np.uint8]
     ids: list[int]
     positions: list[int]
     labels: list[int]
@@ -80,7 +91,13 @@ class Example:
 
 
 class ExampleMaker:
-    """Turns problems into examples with one tokenizer, texts tokenized step by step and cached."""
+    """Maker of examples, which tokenizes texts step by step and caches the result.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        verdict_ids: Token ids of the positive and the negative verdict.
+        score_ids: Token ids of the digits 0 to 9.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -91,7 +108,7 @@ class ExampleMaker:
         self._rivals = self._find_rivals()
 
     def _find_rivals(self) -> dict[int, list[int]]:
-        """For each token that is a fact by itself, those of its family."""
+        """Return the other tokens of its family for each token that is a fact by itself."""
         rivals: dict[int, list[int]] = {}
         for family in (*FAMILIES, DIGITS):
             for before in ("", " "):
@@ -101,7 +118,7 @@ class ExampleMaker:
         return {one: others for one, others in rivals.items() if others}
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of a text on its own."""
+        """Return the token ids of a text, without special tokens around it."""
         if text not in self._cache:
             if len(self._cache) > 200_000:
                 self._cache.clear()
@@ -109,7 +126,7 @@ class ExampleMaker:
         return self._cache[text]
 
     def prompt(self, question: str) -> list[int]:
-        """The tokens up to the assistant's first, image tokens expanded."""
+        """Return the token ids of an image and a question, up to the assistant's first token."""
         images = self.ids(IMAGE) * IMAGE_TOKENS
         return [*self.ids(USER), *images, *self.ids(question), *self.ids(ASSISTANT)]
 
@@ -117,17 +134,22 @@ class ExampleMaker:
         return [*self.ids(USER), *self.ids(question), *self.ids(ASSISTANT)]
 
     def reading(self, problem: Problem) -> Example:
-        """The picture read out."""
+        """Make an example that transcribes the image of a problem."""
         return self._assemble(READ, [Piece(problem.scene.transcript)], problem)
 
     def drill(self, drill: Drill) -> Example:
-        """A drill; its picture is black and no token looks at it."""
+        """Make an example from a drill, without image tokens."""
         question, pieces = drill
-        texts = [Piece(text, 0 if learnt else None) for text, learnt in pieces]
+        texts = [Piece(text, 0 if trained else None) for text, trained in pieces]
         return self._assemble(question, [*texts, Piece("")])
 
     def judged_drill(self, drill: JudgedDrill, mix: DataMix) -> Example:
-        """A drill of judging: each of its steps is judged, and the wrong one in its place."""
+        """Make an example from a judging drill, with verdicts on each step and its wrong variant.
+
+        Args:
+            drill: The drill.
+            mix: Data mix with the weight of a verdict.
+        """
         question, steps = drill
         texts = [Piece(right + DELIMITER) for right, _ in steps]
         branches: list[Branch] = [
@@ -140,7 +162,13 @@ class ExampleMaker:
     def judged(
         self, problem: Problem, steps: Sequence[str], questions: Sequence[str] | None = None
     ) -> Example:
-        """Given steps on the main path, and the judging question, or another, after each."""
+        """Make an example for inference with a judge prompt after each of several steps.
+
+        Args:
+            problem: The problem.
+            steps: Steps from the beginning of a solution.
+            questions: Judge prompt for each step; by default the verdict.
+        """
         texts = [Piece(step + DELIMITER, None) for step in steps]
         asked = questions or [JUDGE_QUESTION] * len(steps)
         branches = [Branch(at, None, question) for at, question in enumerate(asked)]
@@ -151,10 +179,17 @@ class ExampleMaker:
     def mistaken(
         self, problem: Problem, styles: Sequence[str], wrong: str, mix: DataMix, rng: Random
     ) -> Example:
-        """A right beginning in given styles, and a wrong step that somebody wrote after it.
+        """Make an example around a wrong step that a draft wrote after right ones.
 
-        Judged are that step, the right one in its place and style, and the beginning as in any
-        solution. Behind it the reasoning is terse.
+        The branches judge the wrong step, the right step in the same style, and some steps before
+        it. The reasoning after it is terse.
+
+        Args:
+            problem: The problem.
+            styles: Styles of the right steps before the wrong one.
+            wrong: Text of the wrong step.
+            mix: Data mix.
+            rng: Source of randomness.
         """
         at, steps = len(styles), problem.steps
         style = "wordy" if wrong.split()[:1] == steps[at].wordy.split()[:1] else "terse"
@@ -171,7 +206,13 @@ class ExampleMaker:
         return self._solved(problem, given, branches, mix, rng)
 
     def solution(self, problem: Problem, mix: DataMix, rng: Random) -> Example:
-        """The reference reasoning and answer, with judging branches."""
+        """Make an example from the reference solution, with judge prompts in branches.
+
+        Args:
+            problem: The problem.
+            mix: Data mix.
+            rng: Source of randomness.
+        """
         styles = mix.styles(problem.steps, rng)
         branches = verdicts(problem, styles, mix.branches, rng)
         branches += other_questions(problem, styles, mix.others, rng)
@@ -191,7 +232,7 @@ class ExampleMaker:
         texts = [
             Piece(
                 _rendered(step, style) + DELIMITER,
-                learnt_from=0 if mix.begins_wordy or style == "terse" else 1,
+                trained_from=0 if mix.begins_wordy or style == "terse" else 1,
             )
             for step, style in zip(problem.steps, styles, strict=True)
         ]
@@ -206,9 +247,9 @@ class ExampleMaker:
         return example
 
     def _add_slips(self, example: Example, count: int, rng: Random) -> None:
-        """Branches of one token: another word of its family in the place of a right fact.
+        """Add branches of one token each, which replace a fact by another of its family.
 
-        A wrong step costs some thirty tokens and shows one error; these cost a token each.
+        A branch with a wrong step takes about 30 tokens to show one error, a slip takes one.
         """
         facts = [
             at
@@ -234,15 +275,14 @@ class ExampleMaker:
         branches: Sequence[Branch] = (),
         verdict_weight: float = 1.0,
     ) -> Example:
-        """A main path and its branches.
+        """Assemble an example from a main path and its branches.
 
         Args:
-            question: the user's text.
-            pieces: the assistant's; the last is the final answer, behind which there is no
-                delimiter.
-            problem: whose picture is shown; None: a black one, at which no token looks.
-            branches: each at a piece of the main path.
-            verdict_weight: of the answer of each branch, in tokens of reasoning.
+            question: Text of the user.
+            pieces: Texts of the assistant; the last is the final answer, without a delimiter.
+            problem: Problem whose image is shown; None for no image tokens.
+            branches: Branches of the pieces.
+            verdict_weight: Weight of the answer of a branch, relative to a token of reasoning.
         """
         example, starts = self._main_path(question, pieces, problem)
         if branches:
@@ -254,17 +294,17 @@ class ExampleMaker:
     def _main_path(
         self, question: str, pieces: Sequence[Piece], problem: Problem | None
     ) -> tuple[Example, list[int]]:
-        """An example without branches; where each of its pieces starts, and where the last ends."""
+        """Return an example without branches, and the start of each piece and end of the last."""
         ids = self.prompt(question) if problem else self._plain_prompt(question)
         starts, learn = [len(ids)], [False] * len(ids)
         for piece in pieces:
             tokens = self.ids(piece.text)
-            first = len(tokens) if piece.learnt_from is None else piece.learnt_from
+            first = len(tokens) if piece.trained_from is None else piece.trained_from
             ids += tokens
             learn += [False] * first + [True] * (len(tokens) - first)
             starts.append(len(ids))
         ids += self._end
-        learn.append(pieces[-1].learnt_from is not None)
+        learn.append(pieces[-1].trained_from is not None)
         image = np.asarray(problem.image) if problem else _BLACK
         return _example(image, ids, learn), starts
 
@@ -276,27 +316,27 @@ class ExampleMaker:
         starts: Sequence[int],
         verdict_weight: float,
     ) -> None:
-        """Append a branch as segment `number`; starts: of the pieces, and where the last ends."""
+        """Append a branch as segment `number`, given the starts of the pieces and the final end."""
         at, wrong = branch.at, branch.text
         cut = starts[at] if wrong is not None else starts[at + 1]
         is_final = at == len(starts) - 2
         step = self.ids(wrong + ("" if is_final else DELIMITER)) if wrong is not None else []
         tail = step + self.ids(f"{END}{USER}{branch.question}{ASSISTANT}")
-        unlabelled = len(tail) - 1
+        unlabeled = len(tail) - 1
         marks = _marks(step, example.ids[starts[at] : starts[at + 1]])
         example.ids.extend(tail)
         example.positions.extend(range(cut, cut + len(tail)))
-        example.labels.extend([*[IGNORE] * unlabelled, self.ids(branch.answer)[0]])
-        example.weights.extend([*[0.0] * unlabelled, verdict_weight])
+        example.labels.extend([*[IGNORE] * unlabeled, self.ids(branch.answer)[0]])
+        example.weights.extend([*[0.0] * unlabeled, verdict_weight])
         example.segments.extend([number] * len(tail))
         example.cuts.extend([cut] * len(tail))
         example.marks.extend([*marks, *[IGNORE] * (len(tail) - len(marks))])
 
 
 def _example(image: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
-    """A main path alone; learn: which tokens are to be predicted."""
+    """Return an example without branches; `learn` tells which tokens are trained."""
     pairs = zip(ids[1:], learn[1:], strict=True)
-    labels = [*(token if learnt else IGNORE for token, learnt in pairs), IGNORE]
+    labels = [*(token if trained else IGNORE for token, trained in pairs), IGNORE]
     size = len(ids)
     zeros = [0] * size
     return Example(
@@ -306,7 +346,7 @@ def _example(image: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) ->
 
 
 def _marks(step: Sequence[int], right: Sequence[int]) -> list[int]:
-    """1 for each token that agrees with the right step, 0 for the first that does not."""
+    """Return 1 for each token up to the first that differs from the right step, and 0 for that."""
     same = 0
     while same < min(len(step), len(right)) and step[same] == right[same]:
         same += 1

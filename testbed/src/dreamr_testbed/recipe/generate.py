@@ -1,4 +1,4 @@
-"""Whole solutions, many at a time, by transformers' own generate."""
+"""Batched generation of solutions with transformers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.tokens import DELIMITER
 from dreamr_testbed.suites import Problem
 
-LONGEST = 420  # tokens of a solution; the longest reference has fewer
+LONGEST = 420  # maximum tokens of a solution, more than in the longest reference
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What a model wrote for a problem, and how many tokens it took."""
+    """A model's solution of a problem and its length in tokens."""
 
     text: str
     tokens: int
 
     @property
     def steps(self) -> list[str]:
-        """The reasoning cut into steps, without the answer."""
+        """Steps of the reasoning, without the answer."""
         return [p for p in self.text.split(DELIMITER) if p and not p.startswith(MARKER)]
 
 
@@ -40,7 +40,15 @@ def solve(
     temperature: float = 0.0,
     images: torch.Tensor | None = None,
 ) -> list[Solution]:
-    """One solution for each problem, greedy or sampled; `pictures` instead of their own."""
+    """Let a model solve problems.
+
+    Args:
+        model: The model.
+        maker: Maker of the prompts.
+        problems: Problems to solve, in one batch.
+        temperature: Sampling temperature; 0 for greedy decoding.
+        images: Images to show instead of the problems' own, (B, 3, H, W) in [-1, 1].
+    """
     tokenizer = maker.tokenizer
     prompts = [maker.prompt(problem.question) for problem in problems]
     size = max(map(len, prompts))
@@ -66,7 +74,11 @@ def solve(
 
 
 def first_wrong(problem: Problem, steps: Sequence[str]) -> tuple[list[str], int | None]:
-    """The styles of the leading right steps, and where the first wrong one is (None: nowhere)."""
+    """Find the first wrong step.
+
+    Returns:
+        The styles of the right steps before it, and its index or None.
+    """
     styles: list[str] = []
     for at, text in enumerate(steps):
         if at >= len(problem.steps) or text not in problem.steps[at].renderings:

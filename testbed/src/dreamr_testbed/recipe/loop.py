@@ -1,4 +1,4 @@
-"""Training loops: the tower that learns to see, the decoder that learns to reason and judge."""
+"""Losses, batches and optimizers for training the tower and the decoder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from dreamr_testbed.recipe.team import ALONE, Team
 from dreamr_testbed.suites import GRID, SUITES, Problem, make_problem
 
 Batch = dict[str, torch.Tensor]
-POOL = 16  # batches drawn at a time and bucketed by length
+POOL = 16  # batches that are drawn together and bucketed by length
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16; a CPU that does not is seven times slower in it."""
+    """Check whether a device multiplies in bfloat16; other CPUs emulate it seven times slower."""
     if device.type != "cpu":
         return True
     known = torch.cpu.get_capabilities()
@@ -37,12 +37,12 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def precision(device: torch.device) -> torch.autocast:
-    """bfloat16, where there is any, for matrix products; weights and norms stay in float32."""
+    """Return an autocast to bfloat16 where supported; weights and norms stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
-    """Projected image features, (B, IMAGE_TOKENS, width)."""
+    """Return the projected image features, (B, IMAGE_TOKENS, width)."""
     features = model.model.get_image_features(pixel_values=pixels)
     features = getattr(features, "pooler_output", features)
     return features if torch.is_tensor(features) else torch.stack(list(features))
@@ -51,9 +51,10 @@ def see(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Ten
 def hidden_states(
     model: LlavaForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states under a batch's branch mask: the last, and below the last two layers.
+    """Run a model on a batch with its branch mask.
 
-    Both are (B, T, width).
+    Returns:
+        The last hidden states and those below the last two layers, both (B, T, width).
     """
     decoder = model.model.language_model
     embedded = decoder.embed_tokens(batch["ids"])
@@ -61,7 +62,7 @@ def hidden_states(
     if (looking := is_image.any(1)).any():
         features = see(model, batch["pixels"][looking])
         embedded = embedded.masked_scatter(is_image[..., None], features.to(embedded.dtype))
-    kind = embedded.device.type  # the mask must match the attention scores it is added to
+    kind = embedded.device.type  # the mask is added to attention scores of this dtype
     dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else embedded.dtype
     mask = torch.zeros(batch["mask"].shape, dtype=dtype, device=embedded.device)
     mask = mask.masked_fill(~batch["mask"], torch.finfo(dtype).min)
@@ -78,17 +79,21 @@ def hidden_states(
 def predictions(
     model: LlavaForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, vocabulary) at the labelled places, in order, and where these are (B, T)."""
+    """Compute logits at the labeled positions.
+
+    Returns:
+        The logits, (N, vocabulary), and a mask of the N labeled positions, (B, T).
+    """
     states, _ = hidden_states(model, batch)
     labeled = batch["labels"] != IGNORE
     return model.lm_head(states[labeled]).float(), labeled
 
 
 class ErrorHead(nn.Module):
-    """A linear head below the last two layers that tells with which token a step goes wrong.
+    """Linear head below the last two layers that predicts with which token a step becomes wrong.
 
-    A verdict is one label a step; this gives one a token, and what it teaches to tell is all
-    that the layers above have to gather for the verdict. It is thrown away after training.
+    A verdict gives one label per step, this head one per token. The layers above only have to
+    aggregate its prediction to a verdict. The head is discarded after training.
     """
 
     def __init__(self, width: int) -> None:
@@ -97,12 +102,16 @@ class ErrorHead(nn.Module):
         self.head = nn.Linear(width, 1)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Scores of being right, (..., width) to (...)."""
+        """Return scores that are positive for right tokens, from (..., width) to (...)."""
         scores: torch.Tensor = self.head(self.norm(states)).squeeze(-1)
         return scores.float()
 
     def loss(self, states: torch.Tensor, marks: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Right and wrong tokens weighing the same; and the share told rightly, of both alike."""
+        """Compute the loss, in which right and wrong tokens have the same total weight.
+
+        Returns:
+            The loss and the balanced accuracy.
+        """
         losses, shares = [], []
         for mark in (0, 1):
             if (chosen := marks == mark).any():
@@ -115,7 +124,12 @@ class ErrorHead(nn.Module):
 def reasoning_loss(
     model: LlavaForConditionalGeneration, batch: Batch, error_head: ErrorHead
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Weighted mean loss a token, and the parts of it for the curves."""
+    """Compute the training loss of a batch.
+
+    Returns:
+        The weighted loss per token of reasoning, plus the loss of the error head, and metrics for
+        the curves.
+    """
     labeled = batch["labels"] != IGNORE
     with precision(batch["ids"].device):
         states, below = hidden_states(model, batch)
@@ -138,7 +152,7 @@ def reasoning_loss(
 
 @dataclass(frozen=True, slots=True)
 class SampleSource:
-    """What the examples of a stage are drawn with."""
+    """Source of the examples of a stage: maker, data mix and pool of mistakes."""
 
     maker: ExampleMaker
     data_mix: DataMix
@@ -148,9 +162,15 @@ class SampleSource:
 def batches(
     source: SampleSource, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
 ) -> Iterator[Batch]:
-    """Endless batches from batch `start` on; any run from the same place sees the same ones.
+    """Yield batches without end, the same ones after every restart.
 
-    Each process of a team gets its part of every batch.
+    Args:
+        source: Source of the examples.
+        stage: The stage.
+        seed: Seed of the training.
+        start: Index of the first batch.
+        pad: Id of the padding token.
+        team: Processes that share each batch; each gets its part.
     """
     pool = start // POOL
     skip = start % POOL
@@ -185,7 +205,7 @@ def _draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> E
 
 
 def _draw_drill(source: SampleSource, rng: Random) -> Example:
-    """A drill; for models that are to judge, one of judging half of the time."""
+    """Draw a drill; for models that judge, half of them are judging drills."""
     if source.data_mix.branches and rng.random() < 0.5:
         return source.maker.judged_drill(draw_judged_drill(rng), source.data_mix)
     return source.maker.drill(draw_drill(rng))
@@ -197,14 +217,21 @@ def draw_problem(
     shares: Sequence[float] = (1, 1, 1),
     split: Split = "train",
 ) -> Problem:
-    """A fresh problem; `easy` is the share of level 1, `shares` go by the order of `SUITES`."""
+    """Draw a problem.
+
+    Args:
+        rng: Source of randomness.
+        easy: Probability of level 1.
+        shares: Relative frequency of each suite, in the order of `SUITES`.
+        split: 'train' or 'test'.
+    """
     level = 1 if rng.random() < easy else rng.choice((2, 3))
     suite = rng.choices(tuple(SUITES), shares)[0]
     return make_problem(suite, split, rng.getrandbits(40), level)
 
 
 class PatchHead(nn.Module):
-    """Linear heads that name what lies under each patch, and where it is; thrown away later."""
+    """Linear heads that predict label, row and column of each patch; discarded after training."""
 
     def __init__(self, width: int, words: Sequence[Sequence[str]]) -> None:
         super().__init__()
@@ -213,11 +240,11 @@ class PatchHead(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
     def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
-        """Scores of each head, (B, patches, classes)."""
+        """Return the logits of each head, (B, patches, classes)."""
         return [head(features) for head in self.heads]
 
     def answers(self, problems: Sequence[Problem]) -> list[torch.Tensor]:
-        """The right class for each head, (B, patches)."""
+        """Return the right classes for each head, (B, patches)."""
         first, second = (
             torch.tensor([[index[pair[side]] for pair in p.patches] for p in problems])
             for side, index in enumerate(self._index)
@@ -227,7 +254,7 @@ class PatchHead(nn.Module):
 
 
 def patch_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All words that patches are named by, first and second of the pair."""
+    """Collect the first and second words of all patch labels from `count` problems."""
     rng = Random("words")
     first: set[str] = {""}
     second: set[str] = {""}
@@ -241,7 +268,7 @@ def patch_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def patch_loss(
     model: LlavaForConditionalGeneration, patch_head: PatchHead, problems: Sequence[Problem]
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Loss of naming all patches of some problems' pictures."""
+    """Compute the loss of predicting all patch labels of problems, and metrics for the curves."""
     device = next(model.parameters()).device
     pixels = normalized([np.asarray(problem.image) for problem in problems]).to(device)
     with precision(device):
@@ -265,9 +292,16 @@ def optimizers(
     stage: Stage,
     team: Team = ALONE,
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of tower and decoder, AdamW for all else; rates are set step by step.
+    """Create the optimizers: Muon for matrices of tower and decoder, AdamW for the rest.
 
-    Each group carries `share`, its part of the stage's rate. What `freeze` froze is in none.
+    Frozen parameters are left out. The caller sets the learning rate of each group at each step to
+    the rate of the stage times the group's `share`.
+
+    Args:
+        model: The model.
+        extra: Parameters outside the model, such as those of a head.
+        stage: The stage.
+        team: Processes that share the work of Muon.
     """
     decoder = _matrices(model.model.language_model.layers)
     tower = _matrices(model.model.vision_tower.encoder)
@@ -294,10 +328,7 @@ def optimizers(
 
 
 def freeze(model: LlavaForConditionalGeneration, layers: int) -> None:
-    """Let the lowest layers and all that lies below stay as they are (0: nothing does).
-
-    Embeddings are among them. What is frozen costs no backward pass.
-    """
+    """Freeze the lowest layers, embeddings and tower to save backward passes; 0 unfreezes all."""
     model.requires_grad_(layers == 0)
     decoder = model.model.language_model
     for part in (decoder.norm, *decoder.layers[layers:]):
@@ -314,7 +345,7 @@ def _others(parameters: Iterable[nn.Parameter], taken: list[nn.Parameter]) -> li
 
 
 def rate_at(stage: Stage, step: int) -> float:
-    """The learning rate of a step: a short warm-up, then flat or falling."""
+    """Return the learning rate of a step: a short warm-up, then constant or decaying to 0."""
     warm = min(100, max(1, stage.steps // 5))
     fall = 1.0 - step / stage.steps if stage.decay else 1.0
     return stage.rate * min(1.0, (step + 1) / warm) * fall
@@ -327,10 +358,21 @@ def solved(
     pad: int,
     count: int = 96,
 ) -> dict[str, float]:
-    """Share of fresh problems a suite whose every reference token is the model's first choice.
+    """Estimate the accuracy of a model on test problems without decoding.
 
-    That is what greedy decoding writes, so it bounds accuracy from below at a hundredth of the
-    cost. Each step is in the style that the model begins most often.
+    A problem counts as solved if every reference token is the model's first choice, so that greedy
+    decoding would write the reference. This is a lower bound of the accuracy at a hundredth of the
+    cost. Steps are in the style that the model begins most often.
+
+    Args:
+        model: The model.
+        maker: Maker of the examples.
+        mix: Data mix of the model.
+        pad: Id of the padding token.
+        count: Number of problems per suite.
+
+    Returns:
+        Share of solved problems by suite, and of right verdicts under '<suite>_judge'.
     """
     ends, between = (mix.ends, mix.between) if mix.begins_wordy else (0.0, 0.0)
     mix = replace(mix, ends=round(ends), between=round(between), slips=0)

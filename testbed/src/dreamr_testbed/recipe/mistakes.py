@@ -1,7 +1,7 @@
-"""Mistakes that a draft really makes, for teaching the judge more than synthetic ones can.
+"""Collect real mistakes of a draft for training the judge.
 
-A mistake is a wrong step after a right beginning in the draft's own styles: exactly what the
-gate meets. The pool is a JSON-lines file, so that it can be looked at.
+A mistake is a wrong step after right ones in the draft's own styles, as a gate encounters it. The
+pool of mistakes is a JSON Lines file.
 
     python -m dreamr_testbed.recipe.mistakes --draft DIR --count 2000 --out FILE.jsonl
 """
@@ -26,7 +26,15 @@ from dreamr_testbed.suites import LEVELS, SUITES, Problem, make_problem
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong step in the place of the reference's step `len(styles)`."""
+    """A wrong step in place of the reference's step `len(styles)`.
+
+    Attributes:
+        suite: Suite of the problem.
+        index: Index of the problem in the split 'train'.
+        level: Level of the problem.
+        styles: Styles of the right steps before the wrong one.
+        text: Text of the wrong step.
+    """
 
     suite: str
     index: int
@@ -36,7 +44,7 @@ class Mistake:
 
     @property
     def problem(self) -> Problem:
-        """The training problem that it was made on."""
+        """Problem that the draft was solving."""
         return make_problem(self.suite, "train", self.index, self.level)
 
 
@@ -48,7 +56,16 @@ def collect(
     temperature: float,
     batch: int = 96,
 ) -> Iterator[Mistake]:
-    """The first mistake in each of `count` solutions a suite and level, where there is one."""
+    """Yield the first mistake of each wrong solution.
+
+    Args:
+        draft: Model that writes the solutions.
+        maker: Maker of the prompts.
+        start: Index of the first problem.
+        count: Number of solutions per suite and level.
+        temperature: Sampling temperature; 0 for greedy decoding.
+        batch: Solutions that are decoded together.
+    """
     for suite in SUITES:
         for level in LEVELS:
             for first in range(start, start + count, batch):
@@ -63,7 +80,7 @@ def collect(
 
 
 def write(path: Path, mistakes: Iterator[Mistake]) -> int:
-    """Append to a pool; returns how many."""
+    """Append mistakes to a pool and return their number."""
     written = 0
     with path.open("a") as file:
         for mistake in mistakes:
@@ -73,19 +90,25 @@ def write(path: Path, mistakes: Iterator[Mistake]) -> int:
 
 
 def read(path: Path) -> list[Mistake]:
-    """The whole pool."""
+    """Read a pool."""
     rows = (json.loads(line) for line in path.read_text().splitlines())
     return [Mistake(**{**row, "styles": tuple(row["styles"])}) for row in rows]
 
 
 def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draft", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=2000, help="solutions a suite and level")
-    parser.add_argument("--start", type=int, default=10_000_000, help="number of the first problem")
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--out", type=Path, required=True)
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--draft", type=Path, required=True, help="Folder of the draft.")
+    count = "Solutions per suite and level. Default: %(default)s."
+    add("--count", type=int, default=2000, help=count)
+    start = "Index of the first problem. Default: %(default)s."
+    add("--start", type=int, default=10_000_000, help=start)
+    temperature = "Sampling temperature; 0 is greedy. Default: %(default)s."
+    add("--temperature", type=float, default=0.0, help=temperature)
+    add("--out", type=Path, required=True, help="JSON Lines file to append to.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.start)

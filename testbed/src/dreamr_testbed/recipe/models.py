@@ -1,4 +1,4 @@
-"""The architecture of the embedded pair: LLaVA with a SigLIP tower and a Qwen3 decoder."""
+"""Architecture of the bundled pair: LLaVA with a SigLIP tower and a Qwen3 decoder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,22 @@ from dreamr_testbed.suites import GRID, PATCH, SIDE
 
 IMAGE_TOKENS = GRID * GRID
 CONTEXT = 1024
-ON_TOP = 2  # layers that growth puts above all old ones
+ON_TOP = 2  # number of new layers that `grow` puts above all old ones
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a model is."""
+    """Size of a model.
+
+    Attributes:
+        layers: Layers of the decoder.
+        width: Hidden size of the decoder.
+        inner: Inner size of the decoder's MLPs.
+        heads: Attention heads of the decoder.
+        kv_heads: Key and value heads of the decoder.
+        tower_layers: Layers of the tower.
+        tower_width: Hidden size of the tower.
+    """
 
     layers: int
     width: int
@@ -38,7 +48,7 @@ class Size:
 
 
 def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """A fresh model; seed torch before for a repeatable one."""
+    """Create a model with random weights from torch's global generator."""
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (PAD, END, IMAGE)}
     text = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -82,12 +92,17 @@ def build_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
 def grow(
     model: LlavaForConditionalGeneration, size: Size, tokenizer: PreTrainedTokenizerFast
 ) -> LlavaForConditionalGeneration:
-    """The same function with more layers: new ones add nothing at first.
+    """Add layers to a model without changing what it computes.
 
-    A shallow model learns the same skills in a fraction of the time; what depth adds is learnt
-    afterwards, from a model that already reasons (compare layer stacking, arXiv 2405.15319). Two
-    new layers come above all others: in one what the model would have written can meet what was
-    written, in the next a verdict can gather what came of that.
+    A shallow model learns the same skills in a fraction of the time; depth is trained afterwards,
+    from a model that already reasons (compare layer stacking, arXiv 2405.15319). Two of the new
+    layers are above all old ones, since a verdict needs them: one can compare the tokens with
+    those that the model would have written, the next can aggregate the result.
+
+    Args:
+        model: The model to grow.
+        size: Size of the result.
+        tokenizer: Tokenizer of the model.
     """
     grown = build_model(size, tokenizer)
     old = model.model.language_model.layers
@@ -103,7 +118,14 @@ def insert(
     tokenizer: PreTrainedTokenizerFast,
     at: int,
 ) -> LlavaForConditionalGeneration:
-    """The same function with one more layer, above the lowest `at`; it adds nothing."""
+    """Add one layer to a model without changing what it computes.
+
+    Args:
+        model: The model to grow.
+        size: Size of the result.
+        tokenizer: Tokenizer of the model.
+        at: Number of layers below the new one.
+    """
     grown = build_model(size, tokenizer)
     _move_in(model, grown, [i + (i >= at) for i in range(size.layers - 1)])
     return grown
@@ -113,7 +135,7 @@ def insert(
 def _move_in(
     model: LlavaForConditionalGeneration, grown: LlavaForConditionalGeneration, homes: list[int]
 ) -> None:
-    """Copy all weights; old layers go to their homes, and those that are left over add nothing."""
+    """Copy all weights, old layers to the given indices; set the outputs of other layers to 0."""
     old = model.model.language_model.layers
     new = grown.model.language_model.layers
     state = {k: v for k, v in model.state_dict().items() if ".language_model.layers." not in k}
@@ -127,7 +149,7 @@ def _move_in(
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """The processor that is saved beside the weights; its image part needs no torchvision."""
+    """Create the processor that is saved with the weights; it works without torchvision."""
     images = SiglipImageProcessorPil(
         size={"height": SIDE, "width": SIDE},
         image_mean=[0.5, 0.5, 0.5],
@@ -146,5 +168,5 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def load_model(path: Path) -> LlavaForConditionalGeneration:
-    """A saved model in float32."""
+    """Load a saved model in float32."""
     return LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)

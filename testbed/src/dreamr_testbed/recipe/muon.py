@@ -1,8 +1,8 @@
-"""Muon for matrices (Jordan et al. 2024, scaled as in arXiv 2502.16982), shared by a team.
+"""Muon optimizer (Jordan et al. 2024, scaled as in arXiv 2502.16982) for several processes.
 
-As in torch.optim.Muon, but for two things. That one orthogonalizes in bfloat16, which takes
-twelve times as long as float32 on processors without it: 15 s a step for the target. And in a
-team each process orthogonalizes a part of the matrices only.
+It differs from torch.optim.Muon in two ways. It orthogonalizes in float32: bfloat16 takes twelve
+times as long on processors without it, 15 s per step of the target. And each process of a team
+orthogonalizes only a part of the matrices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ITERATIONS = 5
 
 
 def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
-    """About the nearest orthogonal matrix: the same directions, singular values near 1."""
+    """Approximate the nearest orthogonal matrix by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / wide.norm().clamp(min=1e-7)
@@ -31,11 +31,13 @@ def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalized, at a scale that lets it share AdamW's learning rate.
+    """Optimizer with orthogonalized momentum, scaled to use the learning rates of AdamW.
 
     Args:
-        groups: parameter groups of matrices, each possibly with a rate `lr` of its own.
-        team: who shares the work; every process must call `step` with the same gradients.
+        groups: Parameter groups of matrices, each optionally with its learning rate `lr`.
+        team: Processes that share the work. All must call `step` with the same gradients.
+        momentum: Coefficient of Nesterov momentum.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -50,8 +52,8 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every matrix that has a gradient."""
-        del closure  # torch's signature; nothing here evaluates twice
+        """Update every matrix that has a gradient."""
+        del closure  # part of torch's interface, not used here
         moved = [(p, group) for group in self.param_groups for p in group["params"]]
         moved = [(p, group) for p, group in moved if p.grad is not None]
         updates = [self._heading(p, group["momentum"]) for p, group in moved]
@@ -64,7 +66,7 @@ class Muon(torch.optim.Optimizer):
             p.add_(update, alpha=-0.2 * max(p.shape) ** 0.5 * group["lr"])
 
     def _heading(self, parameter: torch.Tensor, momentum: float) -> torch.Tensor:
-        """Where Nesterov's momentum points."""
+        """Return the Nesterov update before orthogonalization."""
         assert parameter.grad is not None
         average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
         average.lerp_(parameter.grad, 1.0 - momentum)

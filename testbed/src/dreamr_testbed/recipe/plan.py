@@ -1,4 +1,4 @@
-"""The recipe as data: `recipe.toml`, read into dataclasses."""
+"""Reader of `recipe.toml`."""
 
 from __future__ import annotations
 
@@ -18,28 +18,36 @@ Table = TypeVar("Table", Size, DataMix, "Stage")
 
 
 class BadRecipe(ValueError):
-    """The file is not a recipe; the message names the place and what is wrong there."""
+    """An invalid recipe file; the message names the place and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `steps` optimizer steps at one learning rate, or falling to nothing (`decay`).
+    """A stage of the training.
 
-    kind: 'see' trains the tower to name patches, 'drill' the decoder on drills alone, 'reason'
-    both on solutions. 'compare' trains nothing: above the `frozen` lowest layers it puts one that
-    is fitted to `steps` batches of examples (testbed/src/dreamr_testbed/recipe/comparer.py).
-
-    layers: depth of the decoder in this stage; reading: share of examples that only read the
-    picture out; easy: share of examples at level 1, falling linearly to a third over the stage.
-    shares: of problems of docmath, story and vqa. seldom: kinds of scenes that are known well
-    already; four of five of their problems are drawn anew.
-    drills: share of examples that are drills, falling to nothing over the first half.
-    tower: the tower's part of the rate, once it has learnt to see.
-    frozen: so many of the lowest layers stay as they are, and with them all that lies below.
-    branches: what the model's data mix says, unless it is given here; others: as in a data mix.
-    blend: the stage ends with so much of its weights and the rest of those that it began with: a
-    short stage at a high rate finds what it is after, and the mean forgets nothing for it.
-    errors: share of examples built around mistakes that the draft really made, where known.
+    Attributes:
+        name: Name of the stage.
+        kind: 'see' trains the tower to label patches, 'drill' the decoder on drills, 'reason' both
+            on solutions. 'compare' trains nothing: it inserts a layer above the `frozen` lowest
+            ones, fitted to `steps` batches of examples (see `recipe.comparer`).
+        steps: Number of optimizer steps.
+        batch: Examples per step.
+        rate: Learning rate.
+        layers: Layers of the decoder in this stage.
+        reading: Share of examples that only transcribe the image.
+        easy: Share of examples at level 1, changing linearly to a third over the stage.
+        decay: Whether the learning rate decays linearly to 0.
+        shares: Shares of the suites docmath, story and vqa.
+        seldom: Kinds of scenes that are already learned; four of five of their problems are
+            replaced by new ones.
+        drills: Share of examples that are drills, decaying to 0 over the first half.
+        errors: Share of examples built around real mistakes of the draft, if there is a pool.
+        tower: Learning rate of the tower relative to `rate`, after the stage 'see'.
+        frozen: Number of lowest layers that are frozen, together with embeddings and tower.
+        branches: `branches` of the data mix in this stage; by default that of the model.
+        others: `others` of the data mix in this stage.
+        blend: Weight of the trained weights in the result; the rest are the weights before the
+            stage. The mean keeps skills that a short stage at a high rate would unlearn.
     """
 
     name: str
@@ -62,14 +70,20 @@ class Stage:
     blend: float = 1.0
 
     def data_mix(self, usual: DataMix) -> DataMix:
-        """The data mix of this stage, for a model that usually has another."""
+        """Return the data mix of this stage, given that of the model."""
         branches = usual.branches if self.branches is None else self.branches
         return replace(usual, branches=branches, others=self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one model is made. Stages differ in depth: the size is that of the last."""
+    """Recipe of a model.
+
+    Attributes:
+        size: Size of the model after the last stage; earlier stages may have fewer layers.
+        data_mix: Composition of the examples.
+        stages: Stages in order.
+    """
 
     size: Size
     data_mix: DataMix
@@ -77,10 +91,10 @@ class Recipe:
 
 
 def read_recipes(path: Path = RECIPE) -> dict[str, Recipe]:
-    """The recipes in a TOML file, by the names of their models.
+    """Read the recipes of all models from a TOML file.
 
     Raises:
-        BadRecipe: a table or key is unknown or missing, or a value has another type.
+        BadRecipe: If a table or key is unknown or missing, or a value has the wrong type.
     """
     models = tomllib.loads(path.read_text(encoding="utf-8"))
     return {name: _recipe(name, tables) for name, tables in models.items()}
@@ -113,7 +127,7 @@ def _check_keys(table: Mapping[str, Any], kind: Any, place: str) -> None:
 
 
 def _value(value: Any, hint: Any, place: str) -> Any:
-    """A value of TOML as the field's type has it: arrays become tuples, whole numbers floats."""
+    """Convert a TOML value to the type of a field: arrays to tuples, integers to floats."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType]
     if get_origin(hint) is Literal:
         fits = value in kinds

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, each on its part of every batch."""
+"""Data-parallel training by several processes, each on its part of every batch."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 Item = TypeVar("Item")
 
-_LONGEST = timedelta(minutes=30)  # that the last of the team takes longer than the first
+_LONGEST = timedelta(minutes=30)  # maximum time that a finished process waits for the others
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """Who one is among the processes; alone by default."""
+    """Rank of this process and number of processes; a single process by default."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that saves, looks and tells."""
+        """Whether this is the process that saves, evaluates and prints."""
         return self.rank == 0
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of something that all have drawn alike."""
+        """Return this process's part of items that all processes have in the same order."""
         return items[self.rank :: self.size]
 
     def add(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in one message."""
+        """Replace each tensor by its sum over all processes, in one all-reduce."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -50,7 +50,10 @@ class Team:
             tensor.copy_(piece.view_as(tensor))
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """The mean gradient everywhere; a part of a batch without pictures gives the tower none."""
+        """Average gradients over all processes; a missing gradient counts as 0.
+
+        The tower has no gradient in a process whose part of the batch has no images.
+        """
         if self.size == 1:
             return
         chosen = [p for p in parameters if p.requires_grad]
@@ -64,7 +67,7 @@ class Team:
 
     @torch.no_grad()
     def agree(self, parameters: Iterable[nn.Parameter]) -> None:
-        """The leader's values everywhere."""
+        """Copy parameters from the leading process to all others."""
         chosen = list(parameters)
         for parameter in chosen:
             parameter.mul_(float(self.leads))
@@ -75,10 +78,14 @@ ALONE = Team()
 
 
 def run_team(size: int, work: Callable[[Team], None]) -> None:
-    """Do `work` in `size` processes (spawned); one that fails ends the others.
+    """Run a function in several spawned processes; a failure ends all of them.
+
+    Args:
+        size: Number of processes; with 1 the function runs in this process.
+        work: Function to run; must be picklable.
 
     Raises:
-        RuntimeError: a process failed; it carries the traceback of the first that did.
+        RuntimeError: If a process fails; has the traceback of the first failure.
     """
     if size == 1:
         work(ALONE)
@@ -92,7 +99,7 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
 
 
 def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Team], None]) -> None:
-    # Sent when the parent ends; shells have it ignored in what they start in the background.
+    # Background jobs of a shell ignore SIGINT, but the parent ends its children with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     shared = dist.FileStore(str(store), size)  # type: ignore[attr-defined]  # but documented
@@ -100,12 +107,11 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     try:
         work(Team(rank, size))
     except Exception:
-        _tell(failure)
+        _report(failure)
         dist.destroy_process_group()
         raise
-    # Nobody leaves while another is still adding, and that is told through the file: connections
-    # that are being closed bring a member down now and then, so they are left to the end of the
-    # process, which comes without further ado.
+    # Wait through the file store until all processes are done, since none may exit during another's
+    # all-reduce. Closing the connections sometimes crashes a process, so exit without it.
     shared.set(f"done {rank}", "yes")
     shared.wait([f"done {other}" for other in range(size)], _LONGEST)
     sys.stdout.flush()
@@ -113,10 +119,10 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     os._exit(0)
 
 
-def _tell(failure: Path) -> None:
-    """Keep the exception in hand, if it is the team's first.
+def _report(failure: Path) -> None:
+    """Write the current exception to a file, unless another process has written one.
 
-    It is written before the connections close, so that what this does to the others comes later.
+    This happens before the connections are closed, which makes the other processes fail too.
     """
     try:
         with failure.open("x") as file:

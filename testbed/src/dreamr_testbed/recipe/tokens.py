@@ -1,8 +1,8 @@
-"""The embedded pair's tokenizer and chat template.
+"""Tokenizer, chat template and judge prompts of the bundled pair.
 
-Byte-level BPE with single digits (a leading blank belongs to its digit or word), and one token
-for each of the two verdict words. The questions of all judges are as short as can be, since each of
-their rows is read once a step.
+The tokenizer is a byte-level BPE in which digits are separate tokens, a leading space belongs to
+its digit or word, and each verdict label is one token. Judge prompts are as short as possible,
+since they are processed once per step.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT, IMAGE = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<image>"
 JUDGE_QUESTION = "Judge"
-SCORE_QUESTION = "Judge 9"  # the judges of other methods: from 0 to 9, how sound is the step
-SAME_QUESTION = "Judge\n\n{step}"  # and does it say the same as this one
+SCORE_QUESTION = "Judge 9"  # for judges of other methods: a score from 0 to 9
+SAME_QUESTION = "Judge\n\n{step}"  # for judges of other methods: the same meaning as this step?
 POSITIVE, NEGATIVE = "positive", "negative"
 DELIMITER = "\n\n"
 VOCABULARY = 832
 
 _PIECES = Regex(r"\n+| ?[0-9]| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+")
-# A user's turn has no end of its own: that too would be read once a step.
+# A user's turn has no end-of-turn token, since that would be processed once per step as well.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' }}"
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of `VOCABULARY` tokens from the suites' own texts."""
+    """Train a tokenizer with at most `VOCABULARY` tokens."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [

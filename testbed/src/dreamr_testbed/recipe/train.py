@@ -1,11 +1,10 @@
-"""The recipe of the embedded pair, from nothing to saved checkpoints.
+"""Train a model of the bundled pair from random weights.
 
     python -m dreamr_testbed.recipe target --out runs/target
 
-Runs the stages of `recipe.toml` in order, checkpoints every few minutes, logs curves to CSV, and
-goes on from the last checkpoint when started again. `--workers 2` trains on two cores, each with
-its part of every batch. Unchanged on a GPU (`--device cuda`).
-`--blind` trains on blank pictures: what such a model answers can be answered from the text alone.
+Runs the stages of `recipe.toml` in order, saves a checkpoint every 50 steps and logs curves to a
+CSV file. Rerun the same command to resume. `--blind` trains on blank images, to measure what can
+be answered from the text alone.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from dreamr.evaluation.tasks import MARKER
 from dreamr_testbed.recipe import loop, mistakes
 from dreamr_testbed.recipe.comparer import compare
-from dreamr_testbed.recipe.examples import READ, ExampleMaker
+from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.models import Size, build_model, build_processor, grow, load_model
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
@@ -46,9 +45,10 @@ from dreamr_testbed.recipe.tokens import (
     train_tokenizer,
 )
 from dreamr_testbed.suites import SUITES, make_problem
+from dreamr_testbed.suites.words import READ
 
-LOOK_EVERY = 250  # steps between two looks at fresh problems
-SAVE_EVERY = 50  # and between two checkpoints
+EVALUATE_EVERY = 250  # steps between two evaluations on test problems
+SAVE_EVERY = 50  # steps between two checkpoints
 QUESTIONS = {
     "judge_prompt": JUDGE_QUESTION,
     "score_prompt": SCORE_QUESTION,
@@ -57,7 +57,7 @@ QUESTIONS = {
 
 
 def corpus(count: int = 2000) -> list[str]:
-    """Texts of the suites for the tokenizer."""
+    """Return texts of the suites for training the tokenizer."""
     texts = [JUDGE_QUESTION, READ, POSITIVE, NEGATIVE, DELIMITER] * 200
     for suite in SUITES:
         for index in range(count):
@@ -68,20 +68,21 @@ def corpus(count: int = 2000) -> list[str]:
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """A hash of everything in the recipe that decides what a model becomes."""
+    """Return a hash of everything in a recipe that affects the trained model."""
     parts = {
         "size": asdict(recipe.size),
         "stages": [asdict(stage) for stage in recipe.stages],
-        "diet": asdict(recipe.data_mix),  # the key is hashed too, in models that are saved already
+        "diet": asdict(recipe.data_mix),  # kept: the key is part of the hash in the bundled models
         "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Training:
-    """One model on its way through the stages; everything that a checkpoint holds."""
+    """Training of one model through the stages of its recipe, with its checkpoints."""
 
     def __init__(self, recipe: Recipe, options: argparse.Namespace, team: Team = ALONE) -> None:
+        """Start a training or load its checkpoint; `options.out` must have a folder `tokenizer`."""
         out = options.out
         self.recipe, self.out, self.seed, self.team = recipe, out, options.seed, team
         self.device = torch.device(options.device)
@@ -107,7 +108,7 @@ class Training:
 
     @property
     def _attention(self) -> str:
-        """The plain one is faster at these lengths where a CPU multiplies in bfloat16."""
+        """Attention implementation; eager is faster for short sequences in bfloat16 on a CPU."""
         plain = self.device.type == "cpu" and loop.has_bfloat16(self.device)
         return "eager" if plain else "sdpa"
 
@@ -124,22 +125,26 @@ class Training:
         self.state = saved["state"]
 
     def begin_at(self, stage: str, folder: Path) -> None:
-        """Go on from a saved model at the beginning of a stage, where there is no checkpoint.
+        """Start at a stage from a saved model, unless there is a checkpoint.
+
+        Args:
+            stage: Name of the stage.
+            folder: Folder of the saved model.
 
         Raises:
-            SystemExit: the recipe has no such stage; the message lists those that it has.
+            SystemExit: If the recipe has no such stage.
         """
         if (self.out / "checkpoint.pt").exists():
             return
         names = [known.name for known in self.recipe.stages]
         if stage not in names:
-            raise SystemExit(f"no stage {stage!r}; the recipe has {', '.join(names)}")
+            raise SystemExit(f"unknown stage {stage!r}: choose from {', '.join(names)}")
         self.stage = names.index(stage)
         self.model = load_model(folder).to(self.device)
         self.model.set_attn_implementation(self._attention)
 
     def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
-        """Write the checkpoint; a kill in mid-write leaves the old one."""
+        """Write a checkpoint atomically; `extra` is the state of the head of the stage."""
         if not self.team.leads:
             return
         state = {"optimizers": [o.state_dict() for o in optimizers], "extra": extra}
@@ -155,11 +160,11 @@ class Training:
         os.replace(part, self.out / "checkpoint.pt")
 
     def run(self) -> None:
-        """All stages that are left."""
+        """Run the remaining stages and export the model."""
         stages = self.recipe.stages
         while self.stage < len(stages):
             stage = stages[self.stage]
-            torch.manual_seed(1000 * self.seed + self.stage)  # whatever came before the stage
+            torch.manual_seed(1000 * self.seed + self.stage)  # independent of earlier stages
             size = self._at_depth(stage.layers)
             if stage.kind == "compare":
                 self._change(self._compare(stage, size))
@@ -175,7 +180,7 @@ class Training:
             self.export(self.out / "model")
 
     def _change(self, model: LlavaForConditionalGeneration) -> None:
-        """Go on with another model."""
+        """Replace the model."""
         self.model = model.to(self.device)
         self.model.set_attn_implementation(self._attention)
 
@@ -246,13 +251,13 @@ class Training:
                 self._log(stage, parts)
             if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
                 self.save(optimizers, error_head.state_dict())
-            if self.step % LOOK_EVERY == 0 or self.step == stage.steps:
-                self._look(stage)
+            if self.step % EVALUATE_EVERY == 0 or self.step == stage.steps:
+                self._evaluate(stage)
                 started = time.monotonic()
         decoder.forward = plain
         loop.freeze(self.model, 0)
 
-    def _look(self, stage: Stage) -> None:
+    def _evaluate(self, stage: Stage) -> None:
         if self.team.leads:
             self._log(stage, loop.solved(self.model, self.maker, self.recipe.data_mix, self.pad))
 
@@ -261,7 +266,7 @@ class Training:
             shares = [group["share"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
-                group["share"] = share  # the recipe's, which may have changed since
+                group["share"] = share  # from the recipe, which may be newer than the checkpoint
         if self.state.get("extra"):
             head.load_state_dict(self.state["extra"])
 
@@ -297,7 +302,7 @@ class Training:
         print(f"{stage.name} {self.step}/{stage.steps}  {figures}", flush=True)
 
     def export(self, path: Path) -> None:
-        """Save the model as a Hugging Face folder that carries the recipe's hash."""
+        """Save the model as a Hugging Face folder in float16, with the recipe's hash."""
         self.model.config.dreamr_recipe = fingerprint(self.recipe)
         self.model.half().save_pretrained(path)
         self.model.float()
@@ -308,9 +313,9 @@ class Training:
 
 
 def _as_vllm_names_it(path: Path) -> None:
-    """Rename the tower's weights: vLLM looks one level deeper, transformers takes both.
+    """Rename the tower's weights as vLLM expects them; transformers loads both names.
 
-    A model that was loaded from such names is saved with them.
+    A model that was loaded with such names is saved with them and needs no renaming.
     """
     deeper = re.compile(r"vision_tower\.(?!vision_model\.)")
     weights = {
@@ -321,48 +326,57 @@ def _as_vllm_names_it(path: Path) -> None:
 
 
 def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
-    """So much of a model's weights, and the rest of others."""
+    """Replace a model's weights by a mean: `share` of its own, the rest of others."""
     own = model.state_dict()
     model.load_state_dict({name: torch.lerp(other[name], own[name], share) for name in own})
 
 
 def _make_tokenizer(folder: Path, start: Path | None) -> None:
-    """The run's tokenizer, made once: of the model that it goes on from, or from the suites."""
+    """Save the tokenizer of a training once: that of the model to start from, or a new one."""
     if folder.exists():
         return
     source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
-    source.chat_template = CHAT_TEMPLATE  # as the examples have it
+    source.chat_template = CHAT_TEMPLATE  # the one that the examples follow
     source.save_pretrained(folder)
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, recipe: Recipe) -> None:
-    """Refuse what the processes that share a batch cannot do, before anything is written."""
+    """Reject invalid combinations of options before anything is written."""
     smallest = min(stage.batch for stage in recipe.stages)
     if options.workers < 1:
-        parser.error("--workers: at least one process has to train")
+        parser.error(f"--workers must be at least 1, not {options.workers}")
     if options.workers > smallest:
-        parser.error(f"--workers {options.workers}: they cannot share a batch of {smallest}")
+        parser.error(
+            f"--workers must be at most {smallest}, the smallest batch of the recipe, not "
+            f"{options.workers}"
+        )
     if options.workers > 1 and options.threads > 1:
-        parser.error("--threads: with --workers each process takes one; give one of the two")
+        parser.error("--threads must be 1 with --workers: each process uses one thread")
     if options.workers > 1 and options.device != "cpu":
-        parser.error("--workers: for CPU cores; a GPU takes the whole batch by itself")
+        parser.error("--workers supports only --device cpu: on a GPU use one process")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     recipes = read_recipes()
-    parser = argparse.ArgumentParser(prog="python -m dreamr_testbed.recipe", description=__doc__)
-    parser.add_argument("name", choices=sorted(recipes))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch")
-    parser.add_argument("--start", type=Path, help="a saved model to go on from, at --stage")
-    parser.add_argument("--stage", help="the first stage with --start")
-    parser.add_argument("--export", type=Path, help="only save the last checkpoint as a model")
-    parser.add_argument("--blind", action="store_true", help="train on blank pictures")
-    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; 1.4x")
+    parser = argparse.ArgumentParser(
+        prog="python -m dreamr_testbed.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("name", choices=sorted(recipes), help="Model to train.")
+    add("--out", type=Path, required=True, help="Folder of the training.")
+    add("--device", default="cpu", help="Torch device. Default: %(default)s.")
+    add("--seed", type=int, default=0, help="Seed of weights and examples. Default: %(default)s.")
+    add("--threads", type=int, default=1, help="Threads of one process. Default: %(default)s.")
+    workers = "Processes that share each batch on CPU cores. Default: %(default)s."
+    add("--workers", type=int, default=1, help=workers)
+    add("--start", type=Path, help="Folder of a saved model to start from, at --stage.")
+    add("--stage", help="First stage with --start. Default: the first of the recipe.")
+    add("--export", type=Path, help="Only save the last checkpoint as a model in this folder.")
+    add("--blind", action="store_true", help="Train on blank images.")
+    add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")
     options = parser.parse_args(arguments)
     recipe = recipes[options.name]
     _check(parser, options, recipe)

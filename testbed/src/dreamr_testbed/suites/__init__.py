@@ -1,4 +1,4 @@
-"""The drawn suites: documents, stories in panels and scenes of shapes, with reference reasoning."""
+"""Suites of drawn problems with reference reasoning: documents, panel stories, scenes of shapes."""
 
 from dreamr_testbed.suites.canvas import GRID, PATCH, SIDE, Canvas
 from dreamr_testbed.suites.draw import LEVELS, SUITES, make_problem

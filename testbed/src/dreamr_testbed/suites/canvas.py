@@ -1,7 +1,7 @@
-"""Paper to draw on: 144 x 144 pixels, seen by the models as 6 x 6 patches of 24.
+"""Canvas of 144 x 144 pixels, which the models see as 6 x 6 patches of 24 x 24 pixels.
 
-While it draws, a canvas writes down what lies under each patch as a pair of words; the vision
-tower is taught to name them before anything else is learnt.
+While drawing, a canvas labels each patch with a pair of words. The vision tower is pretrained on
+these labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 class Canvas:
-    """A picture in the making. All draws take their jitter from one seeded generator."""
+    """Image under construction; all random jitter comes from one seeded generator."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -48,13 +48,21 @@ class Canvas:
         self._ink = tuple(rng.randint(0, 70) for _ in range(3))
 
     def label(self, left: int, top: int, width: int, height: int, what: tuple[str, str]) -> None:
-        """Name the patches from column `left` and row `top` on (in patches)."""
+        """Label a rectangle of patches; position and size are in patches."""
         for row in range(top, top + height):
             for column in range(left, left + width):
                 self._labels[row * GRID + column] = what
 
     def text(self, left: int, row: int, width: int, text: str, *, name: bool = True) -> None:
-        """Write a word or number over `width` patches of one row and name them after it."""
+        """Write a word or number across `width` patches of one row.
+
+        Args:
+            left: First column, in patches.
+            row: Row, in patches.
+            width: Available width, in patches; long texts get a smaller font.
+            text: The word or number.
+            name: Whether to label the covered patches with the text.
+        """
         size = self.rng.randint(13, 16)
         room = width * PATCH - 4
         while (font := _font(self._font, size)).getlength(text) > room:
@@ -68,7 +76,7 @@ class Canvas:
             self.label(left, row, min(width, covered), 1, _pair(text))
 
     def shape(self, x: float, y: float, radius: float, shape: str, color: str) -> None:
-        """Draw a filled shape around a point (pixels)."""
+        """Draw a filled shape around a point; coordinates are in pixels."""
         fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLORS[color])
         if shape == "circle":
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
@@ -79,15 +87,15 @@ class Canvas:
         )
 
     def bar(self, box: tuple[float, float, float, float], color: str) -> None:
-        """Draw a filled box (left, top, right, bottom in pixels)."""
+        """Draw a filled box (left, top, right, bottom), in pixels."""
         self._draw.rectangle(box, fill=COLORS[color])
 
     def line(self, points: tuple[float, float, float, float], *, light: bool = False) -> None:
-        """Draw a ruled line."""
+        """Draw a line (x, y, x, y), in pixels, in gray or in the color of the ink."""
         self._draw.line(points, fill=(205, 205, 205) if light else self._ink, width=1)
 
     def arrow(self, x: float, y: float, length: float, *, both: bool = False) -> None:
-        """Draw an arrow to the right, or one with two heads, around a point."""
+        """Draw an arrow to the right, or one with two heads, centered on a point (pixels)."""
         half = length / 2
         self._draw.line((x - half, y, x + half, y), fill=self._ink, width=2)
         tips = [(x + half, -5)] + ([(x - half, 5)] if both else [])
@@ -95,8 +103,8 @@ class Canvas:
             self._draw.polygon([(tip, y), (tip + back, y - 4), (tip + back, y + 4)], fill=self._ink)
 
     def finish(self) -> tuple[Image.Image, tuple[tuple[str, str], ...]]:
-        """The picture as a camera might see it (turned a little, grainy), and its labels."""
-        import numpy as np  # here, since naming the tasks must not cost its import
+        """Return the image with slight rotation and noise, as from a camera, and its labels."""
+        import numpy as np  # imported here to keep listing the tasks fast
 
         corner = self._image.getpixel((0, 0))
         angle = self.rng.uniform(-1.5, 1.5)
@@ -109,7 +117,7 @@ class Canvas:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """A number is named by its tens and ones, a word by itself."""
+    """Return the label of a text: tens and ones of a number, or the word itself."""
     if text.isdigit():
         return (f"{int(text) // 10}_", text[-1])
     return (text, "")

@@ -1,4 +1,4 @@
-"""Bar charts: heights on a scale."""
+"""Bar charts: sums and differences of two bars."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from dreamr_testbed.suites.problem import ReferenceStep, look_for
 from dreamr_testbed.suites.words import BARS, both, result, wanted
 
 TALLEST = 8
-UNIT = 12.0  # pixels a unit of a bar's height
-FLOOR = SIDE - PATCH - 2  # where bars stand (pixels from the top)
+UNIT = 12.0  # pixels per unit of a bar's height
+FLOOR = SIDE - PATCH - 2  # lower end of the bars, in pixels from the top
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars on a scale: each unit of height stands for `scale`.
+    """A bar chart and a question about two of its bars.
 
-    ask: 'sum' or 'difference' of two bars.
+    Attributes:
+        heights: Height of each bar, in units.
+        scale: Value of one unit.
+        ask: 'sum' or 'difference'.
+        picked: Names of the two bars.
+        hue: Color of the bars.
     """
 
     heights: tuple[int, ...]
@@ -30,6 +35,7 @@ class Chart:
 
     @property
     def question(self) -> str:
+        """Question about the two bars."""
         return f"One unit stands for {self.scale}. {wanted(self.ask, *self.picked, 'points')}"
 
     def _height(self, bar: str) -> int:
@@ -37,11 +43,13 @@ class Chart:
 
     @property
     def answer(self) -> str:
+        """Sum or difference of the two values."""
         a, b = (self._height(bar) * self.scale for bar in self.picked)
         return str(a - b if self.ask == "difference" else a + b)
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: read both bars, then calculate."""
         a, b = (self._height(bar) * self.scale for bar in self.picked)
         sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
         reads = []
@@ -62,9 +70,11 @@ class Chart:
 
     @property
     def transcript(self) -> str:
+        """Names and heights of all bars."""
         return ", ".join(f"{b} {h}" for b, h in zip(BARS, self.heights, strict=False))
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw the bars over ruled lines."""
         for unit in range(TALLEST + 1):
             y = FLOOR - unit * UNIT
             canvas.line((2, y, SIDE - 4, y), light=unit % 2 == 1)
@@ -76,6 +86,7 @@ class Chart:
             canvas.text(column, 5, 1, BARS[column])
 
     def misread(self, rng: Random) -> Self:
+        """Return the same chart with a wrong height of one of the two bars."""
         heights = list(self.heights)
         at = BARS.index(rng.choice(self.picked))
         if rng.random() < 0.4:
@@ -86,7 +97,7 @@ class Chart:
 
 
 def draw_chart(rng: Random, level: int) -> Chart:
-    """A chart of the given level: more bars and larger scales as it rises."""
+    """Draw a random chart; higher levels have more bars and larger scales."""
     bars = rng.randint(3, 4) if level == 1 else 5
     scale = rng.randint(2, 3) if level == 1 else rng.randint(2, 6)
     ask = rng.choice(("sum", "difference"))

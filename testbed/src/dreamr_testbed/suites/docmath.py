@@ -1,8 +1,8 @@
-"""Arithmetic over documents: receipts, tables and bar charts.
+"""Suite docmath: arithmetic over documents (receipts, tables and bar charts).
 
-The reasoning names what it needs and goes through the document line by line: what is not needed
-is passed over, the rest is worked out at once. So each step looks in one place, and nothing has
-to be found again. All intermediate results have at most two digits.
+The reference reasoning states what is needed and goes through the document line by line. Lines
+that are not needed are skipped, the others are evaluated at once, so each step reads one place of
+the image. All intermediate results have at most two digits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dreamr_testbed.suites.words import DAYS, GOODS, PEOPLE, both, result, wante
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a receipt."""
+    """A line of a receipt: `count` items at `price` each."""
 
     good: str
     count: int
@@ -27,18 +27,25 @@ class Line:
 
     @property
     def cost(self) -> int:
+        """Price of the whole line."""
         return self.count * self.price
 
     @property
     def sum(self) -> str:
+        """Calculation of the cost as text."""
         return f"{self.count} x {self.price} = {self.cost}"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt and a question about two of its lines, one of them, or all.
+    """A receipt and a question about one, two or all of its lines.
 
-    ask: 'sum', 'difference', 'change' (of 100), 'total', or 'percent' with `rate` off one line.
+    Attributes:
+        lines: Lines of the receipt.
+        ask: 'sum' or 'difference' of two lines, 'change' from 100 after buying two, 'total' of all
+            lines, or 'percent': the price of one line with a discount.
+        picked: Goods in the question.
+        rate: Discount in percent, for 'percent'.
     """
 
     lines: tuple[Line, ...]
@@ -48,6 +55,7 @@ class Receipt:
 
     @property
     def question(self) -> str:
+        """Question about the picked goods."""
         goods = both(*self.picked) if len(self.picked) == 2 else "".join(self.picked)
         return {
             "sum": f"What do {goods} cost together?",
@@ -66,6 +74,7 @@ class Receipt:
 
     @property
     def answer(self) -> str:
+        """Result of the calculation."""
         costs = [line.cost for line in self._needed]
         results = {"difference": costs[0] - costs[-1], "change": 100 - sum(costs)}
         if self.ask == "percent":
@@ -74,6 +83,7 @@ class Receipt:
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: one step per line, then the calculation."""
         if self.ask == "total":
             return self._total_steps()
         needed = self._needed
@@ -125,9 +135,11 @@ class Receipt:
 
     @property
     def transcript(self) -> str:
+        """All lines as text."""
         return "\n".join(f"{ln.good} {ln.count} x {ln.price}" for ln in self.lines)
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw a heading and the lines."""
         top = canvas.rng.randint(0, 5 - len(self.lines))
         canvas.text(1, top, 4, canvas.rng.choice(("SHOP", "BILL", "STORE")), name=False)
         for row, line in enumerate(self.lines, start=top + 1):
@@ -137,6 +149,7 @@ class Receipt:
             canvas.text(5, row, 1, str(line.price))
 
     def misread(self, rng: Random) -> Self:
+        """Return the same receipt with two goods swapped, or a wrong count or price."""
         lines = list(self.lines)
         if rng.random() < 0.4:
             i, j = rng.sample(range(len(lines)), 2)
@@ -162,9 +175,15 @@ def _passed_over(place: str, at: int, name: str) -> ReferenceStep:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Numbers of several people on two days.
+    """A table with points of several people on two days, and a question about it.
 
-    ask: 'sum' or 'difference' of two people on one day, or 'row': one person on both days.
+    Attributes:
+        people: Names of the rows.
+        days: Names of the columns.
+        cells: Points on both days, for each person.
+        ask: 'sum' or 'difference' of two people on one day, or 'row': one person on both days.
+        picked: People in the question.
+        day: Day in the question, except for 'row'.
     """
 
     people: tuple[str, ...]
@@ -176,13 +195,14 @@ class Table:
 
     @property
     def question(self) -> str:
+        """Question about the picked people."""
         if self.ask == "row":
             return f"How many points does {self.picked[0]} have on both days together?"
         first, second = self.picked
         return f"{wanted(self.ask, first, second, 'points')[:-1]} on {self.day}?"
 
     def wanted(self, row: int) -> tuple[int, ...]:
-        """The numbers of a row that the answer is made of."""
+        """Return the numbers of a row that the answer depends on."""
         if self.people[row] not in self.picked:
             return ()
         return self.cells[row] if self.ask == "row" else (self.cells[row][self._column],)
@@ -198,6 +218,7 @@ class Table:
 
     @property
     def answer(self) -> str:
+        """Sum or difference of the two numbers."""
         if self.ask == "difference":
             first, second = (self.wanted(self.people.index(who))[0] for who in self.picked)
             return str(first - second)
@@ -205,6 +226,7 @@ class Table:
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: find the column, read row by row, then calculate."""
         a, b = self._numbers
         sign, name = ("-", "Difference") if self.ask == "difference" else ("+", "Together")
         reads = []
@@ -232,10 +254,12 @@ class Table:
 
     @property
     def transcript(self) -> str:
+        """Headings and rows as text."""
         rows = zip(self.people, self.cells, strict=True)
         return "\n".join((" ".join(self.days), *(f"{who} {a} {b}" for who, (a, b) in rows)))
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw headings and ruled rows."""
         top = canvas.rng.randint(0, 5 - len(self.people))
         for column, day in enumerate(self.days):
             canvas.text(2 + 2 * column, top, 2, day)
@@ -246,6 +270,7 @@ class Table:
                 canvas.text(2 + 2 * column, row, 2, str(number))
 
     def misread(self, rng: Random) -> Self:
+        """Return the same table with one wrong number."""
         cells = [list(row) for row in self.cells]
         at, column = rng.randrange(len(cells)), rng.randrange(2)
         if self.picked and rng.random() < 0.8:
@@ -260,7 +285,7 @@ class Table:
 
 
 def _near_number(number: int, rng: Random) -> int:
-    """Another number that one wrong digit away gives."""
+    """Return a number that differs in one digit."""
     tens, ones = divmod(number, 10)
     if rng.random() < 0.5 and number >= 10:
         return rng.randint(1, 4) * 10 + ones
@@ -300,6 +325,6 @@ def _table(rng: Random, level: int) -> Table:
 
 
 def generate(rng: Random, level: int) -> Receipt | Table | Chart:
-    """A document of the given level (1 to 3): more lines and larger numbers as it rises."""
+    """Draw a random document; higher levels (1 to 3) have more lines and larger numbers."""
     kind = rng.choice((_receipt, _table, draw_chart))
     return kind(rng, level)

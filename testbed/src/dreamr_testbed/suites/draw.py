@@ -1,4 +1,4 @@
-"""The suites by name, and their problems by number."""
+"""Suites by name and problems by index."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SUITES: dict[str, Callable[[Random, int], Scene]] = {
 
 
 def make_problem(suite: str, split: Split, index: int, level: int | None = None) -> Problem:
-    """Problem `index` of a suite, the same on every machine.
+    """Draw a problem of a suite; equal arguments give the same problem on every machine.
 
     Args:
-        suite: one of `SUITES`.
-        split: 'train' or 'test'; the two never share a seed.
-        index: any non-negative number.
-        level: 1 to 3; by default drawn from the seed, all levels alike.
+        suite: One of `SUITES`.
+        split: 'train' or 'test'; the splits share no seed.
+        index: Number of the problem, at least 0.
+        level: Difficulty from 1 to 3; by default random, all levels equally likely.
 
     Raises:
-        KeyError: the suite is unknown; the message lists the known ones.
+        KeyError: If the suite is unknown.
     """
     if suite not in SUITES:
         raise KeyError(f"no suite {suite!r}; known: {', '.join(SUITES)}")

@@ -1,4 +1,4 @@
-"""Drawn problems as items of a task."""
+"""Conversion of drawn problems to items of a task."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dreamr.evaluation.tasks import MARKER, Item, Items, Split, extract_answer
 from dreamr_testbed.suites.draw import make_problem
 from dreamr_testbed.suites.problem import Problem, is_correct
 
-FIRST = 50_000  # test problems before this one are used while training, to choose checkpoints
+FIRST = 50_000  # the test problems before this index are used to evaluate checkpoints in training
 
 ProblemCheck: TypeAlias = Callable[[Problem, int, str], bool | None]
 
 
 def load_suite(suite: str, limit: int, seed: int, split: Split) -> Items:
-    """Problems of a suite, each drawn when it is asked for: a loader of `dreamr.tasks`.
+    """Load problems of a suite, each drawn on access; a loader for entry points `dreamr.tasks`.
 
     Args:
-        suite: one of `SUITES`.
-        limit: how many.
-        seed: how many problems behind number `FIRST` of the split to begin.
-        split: whether to train on or to measure with.
+        suite: One of `SUITES`.
+        limit: Number of problems.
+        seed: Offset of the first problem from index `FIRST`.
+        split: 'train' or 'test'.
     """
     first = FIRST + seed
     return Items(range(first, first + limit), partial(_draw, suite, split))
@@ -40,9 +40,15 @@ def _draw(suite: str, split: Split, index: int) -> Item:
 
 
 def reads_as_reference(problem: Problem, position: int, text: str) -> bool:
-    """Whether the text is the reference's step, in either style, blanks and case aside.
+    """Check whether a step matches the reference in one of its styles.
 
-    One place behind the last step stands the final answer; nothing may stand behind that.
+    Whitespace and case are ignored. The position after the last step is the final answer; any
+    later step is wrong.
+
+    Args:
+        problem: The problem.
+        position: Position of the step, from 0.
+        text: Text of the step.
     """
     if position < len(problem.steps):
         said = _bare(text)
@@ -51,7 +57,12 @@ def reads_as_reference(problem: Problem, position: int, text: str) -> bool:
 
 
 def item_of(problem: Problem, check: ProblemCheck = reads_as_reference) -> Item:
-    """A problem as an item; check: what it knows about steps."""
+    """Convert a problem to an item of a task.
+
+    Args:
+        problem: The problem.
+        check: Function that tells whether a step is right, or None if it cannot tell.
+    """
     return Item(
         task=problem.suite,
         index=problem.index,
@@ -66,7 +77,7 @@ def item_of(problem: Problem, check: ProblemCheck = reads_as_reference) -> Item:
 
 
 def _read(text: str) -> str | None:
-    """The answer, whether it comes with the reasoning before it or alone, without a marker."""
+    """Extract the answer from a whole solution, or from an answer alone without a marker."""
     return extract_answer(text) if MARKER in text else text.strip() or None
 
 

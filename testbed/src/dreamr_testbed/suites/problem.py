@@ -1,4 +1,4 @@
-"""A problem: a picture, a question, reference reasoning and an answer."""
+"""Problems: an image, a question, reference reasoning and an answer."""
 
 from __future__ import annotations
 
@@ -15,55 +15,69 @@ from dreamr_testbed.suites.canvas import Canvas
 
 @dataclass(frozen=True, slots=True)
 class ReferenceStep:
-    """One right step in two styles: as short as it can be, and with more words around it."""
+    """A right step in two styles: as short as possible, and with more words."""
 
     terse: str
     wordy: str
 
     @property
     def renderings(self) -> tuple[str, str]:
-        """All texts that count as this step."""
+        """Texts that count as this step."""
         return (self.terse, self.wordy)
 
 
 def look_for(what: str) -> ReferenceStep:
-    """The step that says what has to be looked for."""
+    """Return the first step of a solution, which states what to look for."""
     return ReferenceStep(
         f"Needed: {what}.", f"To answer this question I first have to look for {what}."
     )
 
 
 class Scene(Protocol):
-    """What a picture shows and what is asked about it; everything else is derived."""
+    """Interface of the content of an image and the question about it."""
 
     @property
-    def question(self) -> str: ...
+    def question(self) -> str:
+        """Question about the image."""
+        ...
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """The reference reasoning, without the answer: 4 to 12 steps."""
+        """Reference reasoning of 4 to 12 steps, without the answer."""
         ...
 
     @property
-    def answer(self) -> str: ...
+    def answer(self) -> str:
+        """Right answer."""
+        ...
 
     @property
     def transcript(self) -> str:
-        """The whole picture read out as text."""
+        """Content of the image as text."""
         ...
 
     def paint(self, canvas: Canvas) -> None:
-        """Draw the picture and name what lies under each patch."""
+        """Draw the image and label its patches."""
         ...
 
     def misread(self, rng: Random) -> Self:
-        """The same question about a picture that differs in one fact: a plausible mistake."""
+        """Return the same question about an image that differs in one fact: a likely mistake."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One item of a suite; equal `(suite, split, index, level)` give equal problems."""
+    """A problem of a suite; equal `(suite, split, index, level)` give equal problems.
+
+    Attributes:
+        suite: Name of the suite.
+        split: 'train' or 'test'.
+        index: Number of the problem in the split.
+        level: Difficulty from 1 to 3.
+        scene: Content of the image and the question.
+        image: The image, 144 x 144 pixels.
+        patches: Label of each of the 36 patches, row by row.
+    """
 
     suite: str
     split: Split
@@ -75,29 +89,37 @@ class Problem:
 
     @property
     def kind(self) -> str:
-        """What sort of scene it is: "receipt", "race", "compare" and so on."""
+        """Kind of the scene, such as 'receipt', 'race' or 'compare'."""
         return type(self.scene).__name__.lower()
 
     @property
     def question(self) -> str:
+        """Question about the image."""
         return self.scene.question
 
     @property
     def answer(self) -> str:
+        """Right answer."""
         return self.scene.answer
 
     @property
     def final(self) -> str:
-        """The answer as the last text of a solution says it, behind the marker."""
+        """Answer with its marker, as at the end of a solution."""
         return f"{MARKER} {self.answer}"
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning, without the answer."""
         return self.scene.steps
 
 
 def is_correct(problem: Problem, text: str) -> bool:
-    """Whether the completion's answer is the problem's, blanks, case and a full stop aside."""
+    """Check a solution's answer, ignoring whitespace, case and a final period.
+
+    Args:
+        problem: The problem.
+        text: Solution, or the answer with its marker.
+    """
     given = extract_answer(text)
     return given is not None and _normal(given) == _normal(problem.answer)
 

@@ -1,8 +1,8 @@
-"""Stories told by a text and two to four panels that only make sense together.
+"""Suite story: stories in two to four panels that cannot be solved without the text.
 
-Kinds: who has how many after gifts, where a hidden thing is after cups changed places, in what
-order people came. The text says who wears which colour; the panels show colours only. The
-reasoning carries what is asked for from panel to panel.
+Three kinds: apples after gifts, the place of a hidden thing after cups are swapped, and the order
+of runners. The text says who has which color; the panels show only colors. The reference
+reasoning tracks the asked quantity from panel to panel.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
 from dreamr_testbed.suites.problem import ReferenceStep, look_for
 from dreamr_testbed.suites.words import PEOPLE
 
-MOST = 4  # apples in one panel
+MOST = 4  # maximum number of apples in a panel
 THINGS = ("ring", "key", "coin", "ball")
 ORDINALS = ("first", "second", "third", "fourth")
 
-Cast = tuple[tuple[str, str], ...]  # (name, colour)
+Cast = tuple[tuple[str, str], ...]  # (name, color)
 
 
 def _panel_origin(panel: int) -> tuple[int, int]:
-    """Left column and top row (patches) of a panel: two by two, each three by three patches."""
+    """Return left column and top row of a panel of 3 x 3 patches, in a grid of 2 x 2 panels."""
     return 3 * (panel % 2), 3 * (panel // 2)
 
 
@@ -37,7 +37,7 @@ def _frame(canvas: Canvas, panel: int) -> tuple[int, int]:
 
 
 def _figure(canvas: Canvas, column: int, row: int, color: str) -> None:
-    """A head and a coat in one colour, over two patches."""
+    """Draw a figure in one color over two patches: a circle as head, a triangle as coat."""
     x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
     y = row * PATCH + canvas.rng.uniform(20, 26)
     canvas.shape(x, y + 6, 10, "triangle", color)
@@ -47,21 +47,29 @@ def _figure(canvas: Canvas, column: int, row: int, color: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Gifts:
-    """Who has how many apples after each panel's gift (giver, taker, number)?"""
+    """Number of apples that a person has after several gifts, one per panel.
+
+    Attributes:
+        cast: People and their colors.
+        start: Number of apples of each person at the start.
+        gifts: Color of the giver, color of the taker and number of apples, per panel.
+        asked: Name of the person in the question.
+    """
 
     cast: Cast
     start: tuple[int, ...]
-    gifts: tuple[tuple[str, str, int], ...]  # colours
+    gifts: tuple[tuple[str, str, int], ...]
     asked: str
 
     @property
     def question(self) -> str:
+        """Colors and apples at the start, and the question about one person."""
         people = zip(self.cast, self.start, strict=True)
         have = ", ".join(f"{name} is {color} and has {n}" for (name, color), n in people)
         return f"{have}. Each panel is a gift. How many apples does {self.asked} have at the end?"
 
     def _states(self) -> list[dict[str, int]]:
-        """How many each colour has: before the first panel, after it, and so on."""
+        """Return the apples of each color before the first panel and after each panel."""
         state = {c: n for (_, c), n in zip(self.cast, self.start, strict=True)}
         states = [dict(state)]
         for giver, taker, n in self.gifts:
@@ -71,16 +79,18 @@ class Gifts:
         return states
 
     def _holdings(self) -> list[int]:
-        """How many the person asked for has: before the first panel, after it, and so on."""
+        """Return the apples of the asked person before the first panel and after each panel."""
         color = dict(self.cast)[self.asked]
         return [state[color] for state in self._states()]
 
     @property
     def answer(self) -> str:
+        """Number of apples at the end."""
         return str(self._holdings()[-1])
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: the apples of the asked person, panel by panel."""
         holdings = self._holdings()
         own = dict(self.cast)[self.asked]
         begin = f"{self.asked} is {own}. So {own} has {holdings[0]}"
@@ -102,9 +112,11 @@ class Gifts:
 
     @property
     def transcript(self) -> str:
+        """All gifts as text."""
         return "\n".join(f"{giver} gives {taker} {n}" for giver, taker, n in self.gifts)
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw giver, arrow, taker and apples in each panel."""
         for panel, (giver, taker, n) in enumerate(self.gifts):
             left, top = _frame(canvas, panel)
             _figure(canvas, left, top + 1, giver)
@@ -121,6 +133,7 @@ class Gifts:
         canvas.label(left, top, 3, 1, ("gift", str(n)))
 
     def misread(self, rng: Random) -> Self:
+        """Return the same story with one gift changed, or itself if the change is impossible."""
         gifts = list(self.gifts)
         at = rng.randrange(len(gifts))
         giver, taker, n = gifts[at]
@@ -139,7 +152,14 @@ class Gifts:
 
 @dataclass(frozen=True, slots=True)
 class Cups:
-    """Under which cup is a thing after the cups of each panel have changed places?"""
+    """Place of a thing hidden under a cup after several swaps, one per panel.
+
+    Attributes:
+        cups: Colors of the cups.
+        thing: Name of the thing.
+        start: Color of the cup that hides the thing at the start.
+        swaps: Colors of the two cups whose contents are swapped, per panel.
+    """
 
     cups: tuple[str, ...]
     thing: str
@@ -148,6 +168,7 @@ class Cups:
 
     @property
     def question(self) -> str:
+        """Place at the start, and the question about the end."""
         return (
             f"A {self.thing} is under the {self.start} cup. Each panel shows the cups whose "
             f"contents change places. Under which cup is the {self.thing} at the end?"
@@ -161,10 +182,12 @@ class Cups:
 
     @property
     def answer(self) -> str:
+        """Color of the cup that hides the thing at the end."""
         return self._places()[-1]
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: the place of the thing, panel by panel."""
         places = self._places()
         steps = [
             ReferenceStep(
@@ -190,9 +213,11 @@ class Cups:
 
     @property
     def transcript(self) -> str:
+        """All swaps as text."""
         return "\n".join(f"{one} and {other}" for one, other in self.swaps)
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw the two swapped cups in each panel."""
         for panel, (one, other) in enumerate(self.swaps):
             left, top = _frame(canvas, panel)
             for column, color in ((left, one), (left + 2, other)):
@@ -200,6 +225,7 @@ class Cups:
             canvas.arrow((left + 1.5) * PATCH, (top + 0.7) * PATCH, 40, both=True)
 
     def misread(self, rng: Random) -> Self:
+        """Return the same story with one swap changed."""
         swaps = list(self.swaps)
         swaps[rng.randrange(len(swaps))] = tuple(rng.sample(self.cups, 2))  # type: ignore[assignment]
         return replace(self, swaps=tuple(swaps))
@@ -215,14 +241,21 @@ def _cup(canvas: Canvas, column: int, row: int, color: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """In which order did people come in? Each panel shows one runner and a place."""
+    """Runner who reached a given place; each panel shows one runner and a place.
+
+    Attributes:
+        cast: Runners and their colors.
+        places: Color and place of a runner, per panel.
+        asked: Place in the question, from 1.
+    """
 
     cast: Cast
-    places: tuple[tuple[str, int], ...]  # (colour, place) panel by panel
-    asked: int  # the place asked for
+    places: tuple[tuple[str, int], ...]
+    asked: int
 
     @property
     def question(self) -> str:
+        """Colors of the runners, and the question about one place."""
         runners = ", ".join(f"{color} {name}" for name, color in self.cast)
         return (
             f"The runners are {runners}. Each panel shows a runner and a place. "
@@ -231,11 +264,13 @@ class Race:
 
     @property
     def answer(self) -> str:
+        """Name of the runner."""
         names = {color: name for name, color in self.cast}
         return next((names[color] for color, n in self.places if n == self.asked), "nobody")
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: runner and place, panel by panel."""
         names = {color: name for name, color in self.cast}
         wanted = f"place {self.asked}"
         steps = [look_for(wanted)]
@@ -253,15 +288,18 @@ class Race:
 
     @property
     def transcript(self) -> str:
+        """Colors and places as text."""
         return "\n".join(f"{color}, place {n}" for color, n in self.places)
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw a runner and a place in each panel."""
         for panel, (color, place) in enumerate(self.places):
             left, top = _frame(canvas, panel)
             _figure(canvas, left, top + 1, color)
             canvas.text(left + 2, top + 1, 1, str(place))
 
     def misread(self, rng: Random) -> Self:
+        """Return the same story with two places swapped."""
         places = list(self.places)
         i, j = rng.sample(range(len(places)), 2)
         (one, first), (other, second) = places[i], places[j]
@@ -297,7 +335,7 @@ def _gifts(rng: Random, level: int) -> Gifts:
 def _cups(rng: Random, level: int) -> Cups:
     cups = tuple(rng.sample(tuple(COLORS), 3 if level < 3 else 4))
     thing, start, end = rng.choice(THINGS), rng.choice(cups), rng.choice(cups)
-    while True:  # every cup is as likely to be the last: the text alone tells nothing
+    while True:  # all cups are equally likely answers, so the text alone does not help
         pairs = (rng.sample(cups, 2) for _ in range({1: 2, 2: 3, 3: 4}[level]))
         scene = Cups(cups, thing, start, tuple((one, other) for one, other in pairs))
         if scene.answer == end:
@@ -312,6 +350,6 @@ def _race(rng: Random, level: int) -> Race:
 
 
 def generate(rng: Random, level: int) -> Gifts | Cups | Race:
-    """A story of the given level (1 to 3): more people and panels as it rises."""
+    """Draw a random story; higher levels (1 to 3) have more people and panels."""
     kind = rng.choice((_gifts, _gifts, _cups, _race))
     return kind(rng, level)

@@ -1,7 +1,7 @@
-"""Multi-step questions about scenes of shapes on a three by three board.
+"""Suite vqa: multi-step questions about shapes on a board of 3 x 3 cells.
 
-Kinds: count what has a property, compare two counts, find what lies beside a shape. The
-reasoning goes through the board row by row and carries its counts along.
+Three kinds: count the shapes with a property, compare two counts, and find the neighbor of a
+shape. The reference reasoning goes through the board row by row and keeps running totals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS = ("Top", "Middle", "Bottom")
 SIDES = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
 PLACES = ("first", "second", "third")
 
-Cell = tuple[str, str, str]  # size, colour, shape
+Cell = tuple[str, str, str]  # size, color, shape
 Board = tuple[tuple[Cell | None, ...], ...]
 
 
@@ -37,12 +37,12 @@ def _matches(cell: Cell | None, word: str) -> bool:
 
 
 def thing(word: str) -> str:
-    """The singular: shapes by themselves, other properties with the noun."""
+    """Return the singular of a property: 'star' for a shape, 'red shape' for others."""
     return word if word in SHAPES else f"{word} shape"
 
 
 def _things(word: str) -> str:
-    """The plural: shapes by themselves, other properties with the noun."""
+    """Return the plural of a property: 'stars' for a shape, 'red shapes' for others."""
     if word in SHAPES:
         return f"{word}es" if word == "cross" else f"{word}s"
     return f"{word} shapes"
@@ -50,20 +50,25 @@ def _things(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
+    """Board of shapes; base class of the three kinds."""
+
     board: Board
 
     @property
     def transcript(self) -> str:
+        """All cells as text, row by row."""
         rows = (", ".join(_full(cell) for cell in row) for row in self.board)
         return "\n".join(f"{name} row: {row}." for name, row in zip(ROWS, rows, strict=True))
 
     def paint(self, canvas: Canvas) -> None:
+        """Draw all shapes."""
         for r, row in enumerate(self.board):
             for c, cell in enumerate(row):
                 if cell is not None:
                     _paint_cell(canvas, r, c, cell)
 
     def misread(self, rng: Random) -> Self:
+        """Return the same question with one cell changed, added or removed."""
         r, c = rng.randrange(3), rng.randrange(3)
         old = self.board[r][c]
         new: Cell | None = (
@@ -80,20 +85,23 @@ class _Scene:
 
 @dataclass(frozen=True, slots=True)
 class Count(_Scene):
-    """How many shapes have a property?"""
+    """Question about the number of shapes with a size, color or shape (`word`)."""
 
     word: str
 
     @property
     def question(self) -> str:
+        """Question about the number of shapes."""
         return f"How many {_things(self.word)} are there?"
 
     @property
     def answer(self) -> str:
+        """Number of shapes."""
         return str(sum(_matches(cell, self.word) for row in self.board for cell in row))
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: a running total, row by row."""
         describe = _full if self.word in SIZES else _plain
         steps, total = [], 0
         for r, name in enumerate(ROWS):
@@ -115,13 +123,14 @@ class Count(_Scene):
 
 @dataclass(frozen=True, slots=True)
 class Compare(_Scene):
-    """How many more of one than of the other?"""
+    """Question about the difference between the numbers of two colors or shapes."""
 
     first: str
     second: str
 
     @property
     def question(self) -> str:
+        """Question about the difference."""
         return f"How many more {_things(self.first)} than {_things(self.second)} are there?"
 
     def _tally(self, word: str) -> list[int]:
@@ -129,10 +138,12 @@ class Compare(_Scene):
 
     @property
     def answer(self) -> str:
+        """Difference of the two numbers."""
         return str(sum(self._tally(self.first)) - sum(self._tally(self.second)))
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: two running totals, row by row, then the difference."""
         steps = []
         a = b = 0
         for r, name in enumerate(ROWS):
@@ -157,14 +168,21 @@ class Compare(_Scene):
 
 @dataclass(frozen=True, slots=True)
 class Beside(_Scene):
-    """Which shape or colour lies on one side of the only one that has a property?"""
+    """Question about the neighbor of the only shape with a property.
+
+    Attributes:
+        anchor: Color or shape that occurs once on the board.
+        side: Direction of the neighbor, a key of `SIDES`.
+        asked: Property of the neighbor in the question: `colour` or `shape`.
+    """
 
     anchor: str
     side: str
-    asked: str  # "colour" or "shape"
+    asked: str
 
     @property
     def question(self) -> str:
+        """Question about the neighbor's color or shape."""
         what = "colour is the shape" if self.asked == "colour" else "shape is"
         return f"What {what} {self.side} the {thing(self.anchor)}?"
 
@@ -176,7 +194,7 @@ class Beside(_Scene):
         return -1, -1
 
     def _asked(self) -> tuple[int, int]:
-        """Row and place of the shape that is asked for, or (-1, -1)."""
+        """Return row and column of the neighbor; (-1, -1) if it is off the board."""
         r, c = self._where()
         if r < 0:
             return r, c
@@ -190,11 +208,13 @@ class Beside(_Scene):
 
     @property
     def answer(self) -> str:
+        """Color or shape of the neighbor; 'none' if there is none."""
         cell = self._neighbor()
         return "none" if cell is None else cell[1] if self.asked == "colour" else cell[2]
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
+        """Reference reasoning: find the anchor row by row, then its neighbor."""
         at, marked = self._where()
         steps = []
         for r, name in enumerate(ROWS):
@@ -248,7 +268,7 @@ def _nearly(cell: Cell, rng: Random) -> Cell:
 
 
 def _random_board(rng: Random, count: int, favor: tuple[str, ...]) -> Board:
-    """A board of `count` shapes on which the favoured words come up often enough to count."""
+    """Draw a random board of `count` shapes on which the words in `favor` are frequent."""
     cells: list[Cell | None] = [None] * 9
     for at in rng.sample(range(9), count):
         size, color, shape = _random_cell(rng)
@@ -293,7 +313,7 @@ def _beside(rng: Random, shapes: int) -> Beside:
 
 
 def generate(rng: Random, level: int) -> Count | Compare | Beside:
-    """A scene of the given level (1 to 3): more shapes and harder questions as it rises."""
+    """Draw a random scene; higher levels (1 to 3) have more shapes and harder questions."""
     shapes = rng.randint(*{1: (2, 4), 2: (4, 6), 3: (5, 8)}[level])
     kinds = (_count, _beside) if level == 1 else (_count, _compare, _beside)
     return rng.choice(kinds)(rng, max(shapes, 3))

@@ -1,4 +1,4 @@
-"""Names of things and people, and phrases that several kinds of documents share."""
+"""Names of things and people, and phrases shared by several kinds of documents."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ GOODS = (
 PEOPLE = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Ida", "Kim", "Leo", "Mia", "Tom")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri")
 BARS = ("A", "B", "C", "D", "E")
+READ = "Read the picture."  # prompt for the transcript of an image
 
 
 def both(first: str, second: str) -> str:
-    """Two names as one phrase."""
+    """Join two names with 'and'."""
     return f"{first} and {second}"
 
 
 def result(name: str, sum_: str) -> ReferenceStep:
-    """The step that does the sum."""
+    """Return the step of a calculation.
+
+    Args:
+        name: 'Together', 'Difference', 'Left' or 'To pay'.
+        sum_: The calculation with its result.
+    """
     wordy = {
         "Together": f"Now I add the two numbers, and that gives {sum_}.",
         "Difference": f"Now I take one number from the other, and that gives {sum_}.",
@@ -30,7 +36,14 @@ def result(name: str, sum_: str) -> ReferenceStep:
 
 
 def wanted(ask: str, first: str, second: str, unit: str) -> str:
-    """The question about two names."""
+    """Return the question for the sum or difference of two names.
+
+    Args:
+        ask: 'sum' or 'difference'.
+        first: First name.
+        second: Second name.
+        unit: Plural of what is counted.
+    """
     if ask == "sum":
         return f"How many {unit} do {both(first, second)} have together?"
     return f"How many more {unit} does {first} have than {second}?"

@@ -147,7 +147,7 @@ def test_an_invalid_field_is_refused_by_name(change: dict[str, Any], param: str)
         ({"messages": []}, "messages must not be empty"),
         ({"temperature": 3}, "temperature must be at most 2"),
         ({"temperature": "hot"}, "temperature must be a number"),
-        ({"logprobs": True}, "logprobs = true is not supported: leave the field out"),
+        ({"logprobs": True}, "logprobs = true is not supported here: leave it out"),
         ({"stop": 3}, "stop must be a string"),
         ({"dreamr": {"windw": 3}}, "dreamr.windw is not a known field"),
         (

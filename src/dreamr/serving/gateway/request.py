@@ -190,7 +190,7 @@ def _check_form(extra: Mapping[str, Any]) -> None:
         value = extra.get(name)
         if value is not None and value not in neutral:
             raise bad_request(
-                f"{name} = {shortened(value)} is not supported: leave the field out",
+                f"{name} = {shortened(value)} is not supported here: leave it out",
                 name,
                 "unsupported_parameter",
             )

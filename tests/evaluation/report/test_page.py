@@ -84,7 +84,13 @@ def test_a_bench_without_finished_problems_is_reported_in_one_line(tmp_path, con
 
 def test_broken_provenance_is_one_clear_line(folder):
     (folder / "provenance.json").write_text("{")
-    with pytest.raises(ReportError, match=r"provenance\.json is invalid"):
+    with pytest.raises(ReportError, match=r"provenance\.json, line 1: not valid JSON"):
+        write_report(folder)
+
+
+def test_a_broken_configuration_is_one_clear_line(folder):
+    (folder / "config.yaml").write_text("seed: 0\ntasks: [vqa")
+    with pytest.raises(ReportError, match=r"config\.yaml, line 2: not valid YAML$"):
         write_report(folder)
 
 

@@ -130,9 +130,11 @@ def load_provenance(folder: Path) -> Provenance:
         import yaml
     try:
         config = yaml.safe_load(_read(folder, CONFIG, b""))
-        found = json.loads(_read(folder, PROVENANCE, b"[]"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ReportError(f"{folder}: {CONFIG} or {PROVENANCE} is invalid: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        raise ReportError(f"{folder / CONFIG}{place}: not valid YAML") from error
+    found = _read_json(folder, PROVENANCE, b"[]")
     sessions = found if isinstance(found, list) else [found]
     return Provenance(config if isinstance(config, dict) else {}, sessions)
 
@@ -144,7 +146,7 @@ def load_results(folder: Path) -> Results:
         ReportError: If the file has no figures.
     """
     try:
-        return Results.from_json(json.loads(_read(folder, RESULTS)))
+        return Results.from_json(_read_json(folder, RESULTS))
     except (ValueError, TypeError, KeyError) as error:
         raise ReportError(f"{folder / RESULTS} is not a results file of `dreamr bench`") from error
 
@@ -324,6 +326,15 @@ def _read(folder: Path, name: str, missing: bytes | None = None) -> bytes:
         ) from error
     except OSError as error:
         raise ReportError(f"cannot read {folder / name}: {error.strerror or error}") from error
+
+
+def _read_json(folder: Path, name: str, missing: bytes | None = None) -> Any:
+    try:
+        return json.loads(_read(folder, name, missing))
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{folder / name}, line {error.lineno}: not valid JSON") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{folder / name}: not valid JSON") from error
 
 
 @contextmanager

@@ -1,12 +1,12 @@
-"""Whether two commits are equally fast: benches of both in turns, and the ratio of their speed-ups.
+"""Compare the speed-ups of two commits by alternating benches.
 
     git worktree add ../before COMMIT
     python benchmarks/commits.py ../before . --out FILE.json
 
-Each round runs `dreamr bench run` on the same fresh problems in a process of each checkout, the
-order alternating. A speed-up is the target's seconds over the method's, summed over the problems
-of a round; the figure is the mean over rounds of the second checkout's speed-up over the first's,
-with a 95 % interval (Student's t).
+Each round runs `dreamr bench run` on the same new problems with the code of each checkout, in
+alternating order. A speed-up is the ratio of the target's to the method's seconds, each summed over
+the problems of a round. The result is the geometric mean over rounds of the second checkout's
+speed-up divided by the first's, with a 95 % interval (Student's t on the logarithms).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ METHOD = "fpsr"
 
 
 def main() -> None:
+    """Run the benches and print the ratio of the speed-ups."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkouts", nargs=2, type=Path, help="folders of two checkouts")
-    parser.add_argument("--rounds", type=int, default=6, help="at least two")
-    parser.add_argument("--limit", type=int, default=15, help="problems of each suite a round")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--rounds", type=int, default=6, help="number of rounds, at least 2")
+    parser.add_argument("--limit", type=int, default=15, help="problems of each suite per round")
+    parser.add_argument("--out", type=Path, help="JSON file to write the results to")
     options = parser.parse_args()
     rows = []
     for number in range(options.rounds):
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def speed_up(checkout: Path, limit: int, seed: int) -> float:
-    """Of the method over the target alone, in one bench of a checkout's code."""
+    """Return the speed-up of the method over the target alone in one bench of a checkout."""
     source = os.pathsep.join(str(checkout.resolve() / part) for part in ("src", "testbed/src"))
     flags = ["--limit", str(limit), "--seed", str(seed), "--method", "target", "--method", METHOD]
     tasks = [flag for task in ("docmath", "story", "vqa") for flag in ("--task", task)]
@@ -86,7 +87,7 @@ def speed_up(checkout: Path, limit: int, seed: int) -> float:
 
 
 def commit_of(checkout: Path) -> str:
-    """Its hash."""
+    """Return the hash of a checkout's commit."""
     command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

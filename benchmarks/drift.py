@@ -1,14 +1,18 @@
-"""How soon audits notice that the questions have changed.
+"""Measure how soon audits notice that the kind of problems has changed.
 
     python benchmarks/drift.py --out FILE.json [--usual 80] [--shifted 300] [--every 2]
 
-The embedded pair answers questions of its own suites in turns, and then of a task that it has never
-seen (examples/timesheet.py): with the paper's gate, with one that passes all, as its draft may
-seem to deserve on its own suites, with one that passes all without asking, which no threshold
-reaches, and with one that trusts the draft. One accepted step in so many is audited, each before
-the next question is asked. Counts alone: nothing depends on how fast the machine is, and runs are
-reproducible. Every question is answered twice, with the threshold that audits set and with the
-gate's own.
+The bundled pair answers problems of its own suites alternately, then problems of a task that it has
+never seen (examples/timesheet.py). Four gates are measured:
+
+- the paper's ratio gate with its default threshold;
+- a ratio gate that accepts every step, as the draft may seem to deserve on its own suites;
+- a cascade that accepts every step by the target's likelihood, which no threshold affects;
+- a cascade that skips verification of steps of which the draft is confident.
+
+One of every `--every` accepted steps is audited, before the next problem starts. Every problem is
+answered twice: with the threshold that audits set, and with the gate's own. The results are counts
+of reproducible runs and do not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ SHIFTED = "examples/timesheet.py"
 async def measure(
     parts: dict[str, Sequence[Item]], every: int, risk: float
 ) -> list[dict[str, Any]]:
+    """Answer all parts in order with each gate; return one row per gate and part."""
     rows = []
     async with Reasoner() as reasoner:
         for gate, values in GATES.items():
@@ -56,7 +61,7 @@ async def measure(
 async def answer_all(
     reasoner: Reasoner, options: RunOptions, watch: Watch, items: Sequence[Item]
 ) -> dict[str, Any]:
-    """Counts of this part alone, but for the threshold, which is the one at its end."""
+    """Answer the problems of a part; return its counts and the threshold at its end."""
     before = watch.counts.copy()
     alarm: dict[str, int] | None = None
     right = plain = 0
@@ -82,13 +87,16 @@ async def answer_all(
 
 
 def main() -> None:
+    """Run the benchmark and write its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--usual", type=int, default=80, help="questions of each usual suite")
-    parser.add_argument("--shifted", type=int, default=300, help="questions of the other task")
-    parser.add_argument("--every", type=int, default=2, help="one accepted step in so many")
-    parser.add_argument("--risk", type=float, default=0.02, help="bound on disagreements")
-    parser.add_argument("--seed", type=int, default=1000, help="of the questions")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--usual", type=int, default=80, help="problems of each suite")
+    parser.add_argument("--shifted", type=int, default=300, help="problems of the other task")
+    parser.add_argument(
+        "--every", type=int, default=2, help="audit one of this many accepted steps"
+    )
+    parser.add_argument("--risk", type=float, default=0.02, help="allowed share of disagreements")
+    parser.add_argument("--seed", type=int, default=1000, help="seed of the problems")
+    parser.add_argument("--out", type=Path, help="JSON file to write the results to")
     options = parser.parse_args()
     import_plugins(str(ROOT / SHIFTED))
     suites = [load(name, limit=options.usual, seed=options.seed) for name in SUITES]

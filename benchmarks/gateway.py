@@ -1,17 +1,19 @@
-"""What the gateway costs over the runner, and what it does under load; over scripted engines.
+"""Measure the gateway's overhead over the runner and its behavior under load.
 
     python benchmarks/gateway.py [--out FILE.json] [--only overhead|load]
 
-Overhead: the same runs in the gateway's process and through HTTP, in turns; how much later the
-first byte comes, and how much longer a step takes. The engines take no time, so that everything
-else is seen. Bounds of the project at the median: 5 ms, and 1 ms. And how long after a client has
-left both lanes are free: 100 ms at most.
+All models are scripted engines.
 
-Load: so many clients at once, each with one request after the other, over a target that serves
-eight calls at once as fast as one. Requests for the target alone and for fpsr take turns, with a
-gateway that heeds the load and with one that does not. Two pairs: a good one, and one whose
-verdicts cost more than they save. Each gateway has had some requests before. Bound: never slower
-than 0.95 of the target alone.
+Overhead: the same runs directly and through HTTP, alternately. The engines take no time, so the
+difference is the gateway's own: time to the first byte (bound: 5 ms at the median) and time per
+step (bound: 1 ms at the median). Also the time until both lanes are free after a client has
+disconnected (bound: 100 ms).
+
+Load: up to 32 concurrent clients, each with one request at a time, over a target that serves
+eight calls as fast as one. Rounds of the target alone and of fpsr alternate, on a gateway with
+load control and on one without, after a few warm-up requests. Two pairs: a good one, and one whose
+judge calls cost more than they save. Bound: with load control never slower than 0.95 times the
+target alone.
 """
 
 from __future__ import annotations
@@ -45,12 +47,22 @@ QUESTION = "How much is it?"
 FIRST_BOUND, STEP_BOUND, LEFT_BOUND, LOAD_BOUND = 5.0, 1.0, 100.0, 0.95
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 STEPS, WORDS = 6, 12
-WARM = 5  # requests of each of four clients before anything counts
+WARM = 5  # warm-up requests of each of four clients
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A pair: seconds of tokens and of a verdict, how many of three steps pass, calls at once."""
+    """A pair of scripted engines.
+
+    Attributes:
+        name: Name in the output.
+        target: Seconds per token of the target.
+        draft: Seconds per token of the draft.
+        judge: Seconds per judge call.
+        passes: Accepted steps of every three.
+        capacity: Concurrent calls that an engine serves without slowing down.
+        steps: Steps of an answer.
+    """
 
     name: str
     target: float = 0.0
@@ -61,6 +73,7 @@ class Plan:
     steps: int = STEPS
 
     async def open(self, source: ModelSource) -> Model:
+        """Open the engine of a role."""
         text = ["so " * (WORDS - 1) + "on\n\n"] * self.steps + ["Answer: it is 4"]
         return Model(
             ScriptedEngine(
@@ -74,6 +87,7 @@ class Plan:
         )
 
     def opinion(self, context: Context, _: str) -> float:
+        """Return the judge ratio of the step after a prefix."""
         return float(len(context.prefix) % 3 < self.passes)
 
 
@@ -84,7 +98,7 @@ PAIRS = (
 
 
 def _serve(plan: Plan, aware: bool, port: Any) -> None:
-    """A gateway in a process of its own, until that is ended."""
+    """Run a gateway until the process ends."""
 
     async def main() -> None:
         async with Reasoner(RunOptions(max_steps=10**4), open_model=plan.open) as reasoner:
@@ -102,6 +116,7 @@ def _serve(plan: Plan, aware: bool, port: Any) -> None:
 
 @contextmanager
 def gateway(plan: Plan, *, aware: bool) -> Iterator[str]:
+    """Run a gateway in a separate process; yield the URL of its chat endpoint."""
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(plan, aware, there), daemon=True)
@@ -123,7 +138,7 @@ def _body(method: str) -> dict[str, Any]:
 
 
 async def _through(client: httpx2.AsyncClient, url: str, method: str) -> tuple[float, float]:
-    """Seconds to the first byte of the answer, and to its last."""
+    """Return the seconds to the first and to the last byte of a streamed answer."""
     began = time.perf_counter()
     first = None
     async with client.stream("POST", url, json=_body(method), timeout=600) as response:
@@ -135,20 +150,20 @@ async def _through(client: httpx2.AsyncClient, url: str, method: str) -> tuple[f
 
 
 async def _direct(reasoner: Reasoner, conversation: Conversation) -> tuple[float, float]:
-    """The same of a run without a gateway: to the first committed step, and to the end."""
+    """Return the seconds to the first committed step and to the end of a run without gateway."""
     began, first = time.perf_counter(), 0.0
 
-    def hear(event: Event) -> None:
+    def on_event(event: Event) -> None:
         nonlocal first
         if not first and isinstance(event, StepCommitted):
             first = time.perf_counter() - began
 
-    await reasoner.reason(conversation, on_event=hear)
+    await reasoner.reason(conversation, on_event=on_event)
     return first, time.perf_counter() - began
 
 
 def overhead(steps: int, repeats: int) -> dict[str, float]:
-    """Milliseconds at the median, and at the ninetieth percentile."""
+    """Measure the overhead in milliseconds: median and 90th percentile."""
     plan = Plan("overhead", steps=steps)
 
     async def main(url: str) -> tuple[list[float], list[float]]:
@@ -181,7 +196,7 @@ def overhead(steps: int, repeats: int) -> dict[str, float]:
 
 
 def leaving(repeats: int) -> dict[str, float]:
-    """Milliseconds from a client's leaving until nothing runs for it, as the metrics tell."""
+    """Measure the milliseconds from a disconnect until the metrics report no running request."""
     plan = Plan("leaving", target=0.02, draft=0.02, judge=0.1, steps=50)
 
     async def main(url: str) -> list[float]:
@@ -200,12 +215,14 @@ def leaving(repeats: int) -> dict[str, float]:
     with gateway(plan, aware=False) as url:
         took = anyio.run(main, url)
     found = {"p50": statistics.median(took), "most": max(took)}
-    print(f"lanes are free {found['p50']:.1f} ms after a client left, {found['most']:.1f} at most")
+    print(
+        f"lanes free after a disconnect: median {found['p50']:.1f} ms, max {found['most']:.1f} ms"
+    )
     return found
 
 
 async def _crowd(url: str, method: str, clients: int, requests: int) -> list[float]:
-    """Seconds of each request but the first of each client."""
+    """Run concurrent clients; return the seconds of all requests but each client's first."""
     found: list[float] = []
     limits = httpx2.Limits(max_connections=clients)
 
@@ -224,7 +241,7 @@ async def _crowd(url: str, method: str, clients: int, requests: int) -> list[flo
 
 
 def _ratio(alone: list[float], ours: list[float]) -> dict[str, float]:
-    """How much faster, with a 95 % interval by resampling requests."""
+    """Return the ratio of mean seconds with a 95 % bootstrap interval over requests."""
     draws = np.random.default_rng(0)
     means = [
         draws.choice(alone, len(alone)).mean() / draws.choice(ours, len(ours)).mean()
@@ -236,11 +253,12 @@ def _ratio(alone: list[float], ours: list[float]) -> dict[str, float]:
 
 
 def load(rounds: int) -> list[dict[str, Any]]:
+    """Measure the speed-up over the target alone for each pair, gateway and number of clients."""
     rows = []
     for plan in PAIRS:
         for aware in (True, False):
             with gateway(plan, aware=aware) as url:
-                anyio.run(_crowd, url, "fpsr", 4, WARM)  # until it has something to decide by
+                anyio.run(_crowd, url, "fpsr", 4, WARM)  # load control needs measured runs
                 for clients in CONCURRENCY:
                     took: dict[str, list[float]] = {"target": [], "fpsr": []}
                     requests = 6 if clients < 4 else 3
@@ -250,7 +268,7 @@ def load(rounds: int) -> list[dict[str, Any]]:
                     ratio = _ratio(took["target"], took["fpsr"])
                     row = {"pair": plan.name, "aware": aware, "clients": clients, "ratio": ratio}
                     rows.append({**row, "target": statistics.median(took["target"])})
-                    kind = "heeds load" if aware else "does not"
+                    kind = "load-aware" if aware else "unaware"
                     print(
                         f"{plan.name:6}{kind:12}{clients:4} clients: {ratio['value']:.2f} "
                         f"[{ratio['low']:.2f}, {ratio['high']:.2f}] times the target alone",
@@ -260,8 +278,9 @@ def load(rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
+    """Run the benchmark; return 1 if a bound is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--out", type=Path, help="JSON file to write the results to")
     parser.add_argument("--only", choices=("overhead", "load"))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=60)
@@ -277,7 +296,7 @@ def main() -> int:
     if options.only != "overhead":
         content["load"] = rows = load(options.rounds)
         least = min(row["ratio"]["value"] for row in rows if row["aware"])
-        print(f"least with a gateway that heeds load: {least:.2f}, bound {LOAD_BOUND}")
+        print(f"lowest with load control: {least:.2f}, bound {LOAD_BOUND}")
         good &= least >= LOAD_BOUND
     if options.out:
         options.out.write_text(json.dumps(content, indent=2) + "\n")

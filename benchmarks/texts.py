@@ -1,11 +1,11 @@
-"""Hashes of the texts that the bundled pair writes, and whether they are those of another commit.
+"""Hash the texts that the bundled pair writes and compare them with those of another commit.
 
     python benchmarks/texts.py --out FILE                                  # 100 problems a suite
     python benchmarks/texts.py --check benchmarks/results/texts.json
 
-Greedy, methods target, sequential and fpsr, each waiting for the draft. A change that moves or
-renames code must leave every text as it was, byte for byte. Sums may round otherwise on another
-processor, so compare on the machine that made the file.
+Methods target, sequential and fpsr, greedy and deterministic. A change that only moves or renames
+code must keep every text byte for byte. Floating-point sums may round differently on another
+processor, so compare on the machine that wrote the file.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ METHODS = ("target", "sequential", "fpsr")
 
 
 def main() -> None:
+    """Hash all texts; with --check, exit with status 1 if any differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=int, default=100, help="problems of each suite")
-    parser.add_argument("--check", type=Path, help="a file of hashes to compare with")
-    parser.add_argument("--out", type=Path, help="a JSON file for the hashes")
+    parser.add_argument("--check", type=Path, help="JSON file of hashes to compare with")
+    parser.add_argument("--out", type=Path, help="JSON file to write the hashes to")
     options = parser.parse_args()
     hashes = asyncio.run(hash_texts(options.limit))
     if options.out:
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 async def hash_texts(limit: int) -> dict[str, str]:
-    """The first 64 bits of each text's hash, by task, problem and method."""
+    """Return the first 64 bits of each text's hash in hex, by task, problem and method."""
     hashes = {}
     async with Reasoner(RunOptions(deterministic=True)) as reasoner:
         for task in default_tasks():

@@ -1,12 +1,12 @@
-"""What choosing window, fallback and resamples by how fast runs were is worth, in virtual time.
+"""Measure the gain of tuning window, fallback and resamples by latency, in virtual time.
 
     python benchmarks/tuning.py --out FILE.json [--requests 500] [--processes 2]
 
-A map: acceptance, the costs of a drafted step and of a verdict, and one device for both models or
-one each. At every point the requests are answered with every fixed setting and with `Tuner`, which
-begins knowing nothing: its learning counts. Then mixed workloads, of requests of two kinds in
-turns, whose kinds the tuner is told (`kind_of` tells pictures from text, and long from short).
-Virtual time, so the figures are the same on every machine.
+A map over the acceptance, the costs of a drafted step and of a judge call, and one or two devices.
+At every point the requests run with every fixed setting and with a new `Tuner`, whose learning
+phase counts. Then workloads that alternate between two kinds of requests; the tuner is given the
+kind (in the gateway, `kind_of` distinguishes prompts by images and length). The results are the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ ACCEPTANCES = (0.3, 0.526, 0.8, 0.95)
 STEP_COSTS = (0.05, 0.125, 0.5)
 VERDICTS = (0.05, 0.5)
 LENGTH = 24
-SEED = 2  # the tuner's few constants were chosen on seeds 0 and 1
+SEED = 2  # the tuner's constants were chosen on seeds 0 and 1
 
 
 def scenario(acceptance: float, cost: float, verdict: float, colocated: bool) -> Scenario:
+    """Return a point of the map; costs are relative to a step of the target."""
     return Scenario(
         Costs.relative(cost, verdict, LENGTH, LENGTH),
         acceptance=acceptance,
@@ -46,7 +47,7 @@ def scenario(acceptance: float, cost: float, verdict: float, colocated: bool) ->
 
 
 def run(kind: Scenario, request: int, setting: Setting) -> RunSummary:
-    """One request of this kind."""
+    """Run one request of this kind with a setting."""
     refused: set[int] = set()
 
     def note(_: int, event: Event) -> None:
@@ -59,7 +60,7 @@ def run(kind: Scenario, request: int, setting: Setting) -> RunSummary:
 
 
 def fixed(kinds: Sequence[Scenario], requests: int) -> dict[Setting, float]:
-    """Seconds of all requests, with each setting."""
+    """Return the seconds of all requests with each fixed setting."""
     return {
         setting: sum(run(kinds[r % len(kinds)], r, setting).seconds for r in range(requests))
         for setting in FIXED
@@ -67,7 +68,7 @@ def fixed(kinds: Sequence[Scenario], requests: int) -> dict[Setting, float]:
 
 
 def tuned(kinds: Sequence[Scenario], requests: int) -> float:
-    """Seconds of all requests, each with the setting that the tuner chose for its kind."""
+    """Return the seconds of all requests with the settings that a tuner chooses."""
     tuner, total = Tuner(), 0.0
     for request in range(requests):
         kind: Hashable = request % len(kinds)
@@ -79,6 +80,7 @@ def tuned(kinds: Sequence[Scenario], requests: int) -> float:
 
 
 def compare(work: tuple[str, Sequence[Scenario], int]) -> dict[str, Any]:
+    """Run a workload with all fixed settings and with a tuner."""
     name, kinds, requests = work
     found = fixed(kinds, requests)
     best = min(found, key=lambda setting: found[setting])
@@ -92,14 +94,16 @@ def compare(work: tuple[str, Sequence[Scenario], int]) -> dict[str, Any]:
 
 
 def gain(row: dict[str, Any], over: str = "best fixed") -> float:
+    """Return the gain in speed of the tuner, as a share: 0.1 is 10 % faster."""
     return float(row["seconds"][over] / row["seconds"]["tuned"] - 1)
 
 
 def main() -> None:
+    """Run the benchmark and write its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=500, help="at each point")
+    parser.add_argument("--requests", type=int, default=500, help="requests at each point")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--out", type=Path, help="JSON file to write the results to")
     options = parser.parse_args()
     grid = product(ACCEPTANCES, STEP_COSTS, VERDICTS, (False, True))
     points = []
@@ -107,8 +111,8 @@ def main() -> None:
         place = "one device" if s else "two devices"
         points.append((f"acceptance {a}, step {c}, verdict {v}, {place}", (a, c, v, s)))
     map_ = [(name, [scenario(*point)], options.requests) for name, point in points]
-    # As of tables that the draft reads as well as the target, and photographs that it does not: one
-    # pair of kinds at all costs, since not everywhere do kinds want different settings; then more.
+    # Such as tables, which the draft reads as well as the target, and photographs, which it does
+    # not. One pair of kinds at all costs, since kinds need different settings only at some of them.
     pairs = [(0.3, 0.95, c, v, s) for c, v, s in product(STEP_COSTS, VERDICTS, (False, True))]
     pairs += [(0.526, 0.95, 0.125, 0.5, True), (0.3, 0.8, 0.5, 0.5, True)]
     mixed = {

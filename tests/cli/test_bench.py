@@ -47,7 +47,7 @@ def test_reports_are_made_anew_and_benches_compared(
     assert main(["bench", "compare", str(tmp_path), str(tmp_path)]) == 0
     assert "fpsr" in capsys.readouterr().out
     assert main(["bench", "compare", str(tmp_path / "none")]) == 1
-    assert "holds no bench" in capsys.readouterr().err
+    assert "not the folder of a bench" in capsys.readouterr().err
 
 
 def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A gateway over scripted models, and a client that speaks ASGI to it: no sockets, no clock."""
+"""A gateway with scripted models and an ASGI client, without sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def asked(content: Any = QUESTION, **more: Any) -> Json:
 
 @dataclass
 class Answer:
-    """What came back; `left` where the client had gone."""
+    """Response to a request."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -44,13 +44,13 @@ class Answer:
 
     @property
     def chunks(self) -> list[Json]:
-        """The events of a stream, but for the last, which must be there."""
+        """Events of a stream without the last one, which must be [DONE]."""
         *events, done = [e[6:] for e in self.body.decode().split("\n\n") if e.startswith("data: ")]
         assert done == "[DONE]"
         return [json.loads(event) for event in events]
 
     def said(self, name: str) -> str:
-        """All that a stream said in one field."""
+        """Return the text of one field of a stream."""
         choices = [choice for chunk in self.chunks for choice in chunk.get("choices", ())]
         return "".join(choice["delta"].get(name) or "" for choice in choices)
 
@@ -74,10 +74,18 @@ class Gateway:
         client: str = "10.0.0.1",
         **headers: str,
     ) -> Answer:
-        """One request.
+        """Send one request.
 
-        leave: set, the client is gone. heard: called with each piece of the answer. pieces: of the
-        body. receive: in the place of all that the client sends.
+        Args:
+            body: JSON value or bytes.
+            path: Path of the URL.
+            method: HTTP method.
+            leave: When set, the client disconnects.
+            heard: Called with the answer after each message of it.
+            pieces: Parts of the body, instead of `body`.
+            receive: ASGI messages of the client, instead of all others.
+            client: Address of the client.
+            headers: Additional headers.
         """
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         parts = iter([raw] if pieces is None else pieces)
@@ -132,7 +140,7 @@ async def gateway(
     load: Load | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
-    # Models that take no time are not to be given up for it.
+    # Load control would stop speculation: scripted models take no time.
     pair, load = pair or Pair(), load or Load(aware=False)
     allowed = ServeOptions(**limits)
     async with Reasoner(options or RunOptions(deterministic=True), open_model=pair) as reasoner:
@@ -146,7 +154,7 @@ def use(
     bound: float = 30,
     **more: Any,
 ) -> Found:
-    """What the work finds with a gateway of its own, within so many seconds."""
+    """Run `work` with a new gateway and return its result; fail after `bound` seconds."""
 
     async def main() -> Found:
         with anyio.fail_after(bound):
@@ -157,5 +165,5 @@ def use(
 
 
 def answer(body: Json | bytes, pair: Pair | None = None, **more: Any) -> Answer:
-    """What one request gets."""
+    """Return the answer to one request."""
     return use(lambda gate: gate.ask(body), pair, **more)

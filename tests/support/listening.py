@@ -1,4 +1,4 @@
-"""A gateway over scripted models behind a real socket, in a thread of its own."""
+"""A gateway with scripted models on a real socket, in a separate thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.pairs import Pair
 
 @contextmanager
 def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
-    """Its address."""
+    """Run a gateway and yield its URL."""
     server: uvicorn.Server | None = None
     ready = threading.Event()
     link = listen(ServeOptions(port=0))

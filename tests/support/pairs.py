@@ -1,4 +1,4 @@
-"""Models that play a small run: one drafted step is accepted, one rejected."""
+"""Scripted models for a small run with one accepted and one rejected step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ WRONG = "Milk costs 7.20.\n\n"
 
 @dataclass
 class Pair:
-    """A model factory over a scripted target and draft; remembers what it opened.
+    """Factory of a scripted target and draft.
 
-    errors: raised in place of opening the role's engine. Other fields go to the engines.
+    Attributes:
+        target: Arguments of the target's engine.
+        draft: Arguments of the draft's engine.
+        errors: Errors that opening a role raises.
+        opened: Engines that were opened.
     """
 
     target: dict[str, Any] = field(default_factory=dict)

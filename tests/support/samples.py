@@ -1,4 +1,4 @@
-"""Samples as a bench would write them, from a small model of each method in virtual time.
+"""Samples in the format of a bench, from a small model of each method in virtual time.
 
 A drafted token takes 1 ms, a token of the target 8 ms, a judge call 20 ms. What a step says, and
 whether it is right, is drawn from the problem alone, so methods meet the same steps.
@@ -17,7 +17,7 @@ DRAFT, TARGET, JUDGE = 0.001, 0.008, 0.020
 
 @dataclass
 class Step:
-    """Tokens and rightness of the step by each model, and the judge's ratio of the draft's."""
+    """Tokens of a step by each model, and correctness and judge ratio of the draft's."""
 
     drafted: int
     own: int
@@ -31,7 +31,7 @@ class Step:
 
 @dataclass
 class Clock:
-    """Spans as they are laid down one after the other."""
+    """Spans in sequence."""
 
     now: float = 0.0
     spans: list[Span] = field(default_factory=list)
@@ -91,7 +91,12 @@ def one_at_a_time(steps, rng, judge=JUDGE):
     clock = Clock()
     for at, step in enumerate(steps):
         fate = "accepted" if step.accepted else "rejected"
-        values = {"tokens": step.drafted, "ratio": step.ratio, "right": step.is_right}
+        values = {
+            "tokens": step.drafted,
+            "ratio": step.ratio,
+            "right": step.is_right,
+            "kind": "ratio",
+        }
         clock.add("draft", step.drafted * DRAFT, fate, at, **values)
         clock.add("judge", judge, "judging", at, tokens=step.drafted)
         if not step.accepted:
@@ -104,7 +109,7 @@ def specreason(steps, rng):
 
 
 def lookahead(steps, rng):
-    """Four drafted steps, the target's own at each, and what follows the first that differs."""
+    """Draft four steps, write the target's own at each, and restart after the first difference."""
     spans, now, at = [], 0.0, 0
     while at < len(steps):
         block = steps[at : at + 4]
@@ -127,13 +132,18 @@ def lookahead(steps, rng):
 
 
 def fpsr(steps, rng):
-    """The draft runs on while the judge reads the step before, and the target writes its own."""
+    """Draft ahead while the target judges the step before and writes its own."""
     spans, now, drafted = [], 0.0, 0.0
     for at, step in enumerate(steps):
         began = drafted
         drafted = began + step.drafted * DRAFT
         fate = "accepted" if step.accepted else "rejected"
-        values = {"tokens": step.drafted, "ratio": step.ratio, "right": step.is_right}
+        values = {
+            "tokens": step.drafted,
+            "ratio": step.ratio,
+            "right": step.is_right,
+            "kind": "ratio",
+        }
         spans.append(Span("draft", began, drafted, fate, at, **values))
         asked = max(drafted, now)
         spans.append(Span("judge", asked, asked + JUDGE, "judging", at, 1, step.drafted))
@@ -186,7 +196,7 @@ def make_sample(task, index, method, concurrency=1):
 
 
 def scaled(span, factor):
-    """With the digits that a file keeps."""
+    """Scale a span in time, rounded as in a file."""
     start, end = round(span.start * factor, 6), round(span.end * factor, 6)
     return replace(span, start=start, end=end)
 

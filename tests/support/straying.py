@@ -1,4 +1,4 @@
-"""A pair whose draft can go astray while the target's verdicts let it."""
+"""A pair whose draft can drift while the target's verdicts stay positive."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ OTHER_WORDS = "Milk is 1.20.\n\n"
 
 @dataclass
 class Straying(Pair):
-    """The target passes what the draft writes; asked whether two steps are the same, it can tell.
+    """A target that accepts all drafted steps, but recognizes steps with another meaning.
 
-    says: the draft's second step, as long as it stays so. ratio: of the verdicts. failing: how
-    comparisons fail. hanging: whether the target never comes back from writing a second step.
-    compared: what it was asked about, and beside what.
+    Attributes:
+        says: Second step of the draft.
+        ratio: Judge ratio of all steps.
+        failing: Error that comparisons of two steps raise.
+        hanging: Whether the target hangs when it writes a second step.
+        compared: Compared steps, each with the steps that it was compared with.
     """
 
     says: str = RIGHT[1]

@@ -1,1 +1,1 @@
-"""What runs beside models and clients: the gateway, its watch over accepted steps, the doctor."""
+"""Serving: the gateway, audits of accepted steps, tuning and the doctor."""

@@ -2,7 +2,7 @@
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.bench.sample import spans_of
-from dreamr.gate import Verdict
+from dreamr.gate import Evidence, Verdict
 from dreamr.trace import Bar
 
 
@@ -73,3 +73,19 @@ def test_a_judge_call_that_has_grown_counts_the_later_steps_too():
     ]
     (call,) = [span for span in spans_of(bars, lambda *_: None) if span.lane == "judge"]
     assert call.tokens == 11
+
+
+def test_a_span_records_the_kind_of_its_score():
+    judged = Verdict(True, 0.9, 0.7, "yes", Evidence(0.9, 0.1), kind="ratio")
+    skipped = Verdict(True, 0.98, 0.95, "sure", kind="draft_probability")
+    bars = [
+        Bar("draft", 0.0, 0.1, "accepted", (0,), 5, "one", (judged,)),
+        Bar("draft", 0.1, 0.2, "accepted", (1,), 5, "two", (skipped,)),
+        Bar("target", 0.2, 0.3, "kept", (2,), 5, "three"),
+    ]
+    spans = spans_of(bars, lambda *_: None)
+    assert [(span.ratio, span.kind) for span in spans] == [
+        (0.9, "ratio"),
+        (None, "draft_probability"),
+        (None, None),
+    ]

@@ -1,4 +1,4 @@
-"""Figures as text."""
+"""Formats of figures and tables."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_an_interval_follows_its_figure():
     assert times(None) == ""
 
 
-def test_columns_without_any_figure_are_left_out():
+def test_empty_columns_are_left_out():
     found = figures(make_samples(3)).of(MEAN, 1)
     heads = table(found, HEADLINE).heads
     assert "speed-up" in heads

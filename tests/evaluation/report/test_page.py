@@ -1,4 +1,4 @@
-"""Reading a bench's folder and writing the report beside its samples."""
+"""Reading the folder of a bench and writing its report."""
 
 import json
 import os
@@ -40,20 +40,20 @@ def test_samples_are_read_as_they_were_written(folder):
 
 
 @pytest.mark.parametrize("cut", [1, 40, 300])
-def test_a_last_line_that_was_broken_off_is_no_sample(folder, cut):
+def test_an_incomplete_last_line_is_skipped(folder, cut):
     path = folder / "samples.jsonl"
     path.write_bytes(path.read_bytes()[:-cut].rstrip(b"\n"))
     expected = SAMPLES if cut == 1 else SAMPLES[:-1]
     assert load_samples(folder) == expected
 
 
-def test_a_last_line_broken_off_inside_a_letter_is_no_sample(folder):
+def test_a_last_line_cut_inside_a_character_is_skipped(folder):
     with (folder / "samples.jsonl").open("ab") as file:
         file.write('{"task": "é'.encode()[:-1])
     assert load_samples(folder) == SAMPLES
 
 
-def test_a_broken_line_before_the_last_is_named(folder):
+def test_an_invalid_line_before_the_last_is_reported(folder):
     path = folder / "samples.jsonl"
     lines = path.read_text().split("\n")
     path.write_text("\n".join([lines[0], lines[1][:50], *lines[2:]]))
@@ -61,7 +61,7 @@ def test_a_broken_line_before_the_last_is_named(folder):
         load_samples(folder)
 
 
-def test_of_a_problem_that_was_done_twice_the_later_run_counts(folder):
+def test_the_later_sample_of_a_problem_counts(folder):
     later = SAMPLES[0].to_json() | {"answer": "later"}
     with (folder / "samples.jsonl").open("a") as file:
         file.write(json.dumps(later) + "\n")
@@ -70,28 +70,34 @@ def test_of_a_problem_that_was_done_twice_the_later_run_counts(folder):
     assert found[0].answer == "later"
 
 
-def test_a_missing_folder_is_one_clear_line(tmp_path):
-    with pytest.raises(DreamrError, match=r"holds no bench .* name a folder of `dreamr bench run"):
+def test_a_missing_folder_is_a_one_line_error(tmp_path):
+    with pytest.raises(DreamrError, match=r"not the folder of a bench .*`dreamr bench run`"):
         write_report(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", ["", "\n", '{"task": "vq'])
-def test_a_bench_that_has_not_finished_a_problem_is_one_clear_line(tmp_path, content):
+def test_a_bench_without_finished_problems_is_reported_in_one_line(tmp_path, content):
     (tmp_path / "samples.jsonl").write_text(content)
-    with pytest.raises(ReportError, match="holds no sample yet"):
+    with pytest.raises(ReportError, match="contains no samples yet"):
         write_report(tmp_path)
 
 
 def test_broken_provenance_is_one_clear_line(folder):
     (folder / "provenance.json").write_text("{")
-    with pytest.raises(ReportError, match=r"provenance\.json is broken"):
+    with pytest.raises(ReportError, match=r"provenance\.json, line 1: not valid JSON"):
         write_report(folder)
 
 
-def test_a_folder_with_samples_alone_has_a_page(folder):
+def test_a_broken_configuration_is_one_clear_line(folder):
+    (folder / "config.yaml").write_text("seed: 0\ntasks: [vqa")
+    with pytest.raises(ReportError, match=r"config\.yaml, line 2: not valid YAML$"):
+        write_report(folder)
+
+
+def test_a_folder_with_only_samples_has_a_page(folder):
     (folder / "config.yaml").unlink()
     (folder / "provenance.json").unlink()
-    assert "No configuration is recorded" in page_of(SAMPLES, folder=folder)
+    assert "No configuration was recorded" in page_of(SAMPLES, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +106,7 @@ def reported(tmp_path_factory):
     return folder, write_report(folder)
 
 
-def test_the_report_and_all_that_is_in_it_lie_beside_the_samples(reported):
+def test_the_report_is_written_next_to_the_samples(reported):
     folder, page = reported
     names = {path.name for path in folder.iterdir()}
     assert page == folder / "report.html"
@@ -109,33 +115,33 @@ def test_the_report_and_all_that_is_in_it_lie_beside_the_samples(reported):
     assert load_results(folder) == figures(SMALL, ideal_seconds(SMALL))
 
 
-def test_results_say_where_they_come_from(reported):
+def test_results_contain_their_setup(reported):
     content = json.loads((reported[0] / "results.json").read_text())
     assert content["config"]["seed"] == 0
     assert content["provenance"][0]["commit"] == "0123456789abcdef"
     assert Results.from_json(content).tasks == ("vqa",)
 
 
-def test_without_the_extra_a_report_says_what_to_install(folder, monkeypatch):
+def test_a_report_without_its_extra_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(Unsupported, match=r"needs matplotlib.*pip install 'dreamr\[bench\]'"):
+    with pytest.raises(Unsupported, match=r"need matplotlib.*pip install 'dreamr\[bench\]'"):
         write_report(folder)
 
 
-def test_importing_the_report_draws_on_no_extra():
+def test_importing_the_report_needs_no_extra():
     heavy = "{'matplotlib', 'jinja2', 'yaml', 'torch'} & set(sys.modules)"
     code = f"import sys, dreamr.evaluation.report; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_what_is_no_file_of_figures_is_one_clear_line(folder):
+def test_an_invalid_results_file_is_a_one_line_error(folder):
     (folder / "results.json").write_text('{"figures": [{"task": "vqa"}]}')
-    with pytest.raises(ReportError, match="holds no figures"):
+    with pytest.raises(ReportError, match="not a results file"):
         load_results(folder)
 
 
-def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_replaced_is_unchanged(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     path.write_text("before")
 
@@ -149,7 +155,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
 
 
 class Page(HTMLParser):
-    """Tags that are left open, and addresses that are loaded."""
+    """Parser that collects unclosed tags and loaded URLs."""
 
     VOID = frozenset({"meta", "img", "source", "br", "link", "rect", "line", "input"})
 
@@ -176,7 +182,7 @@ def page_of(samples, **changes):
     return render(figures(samples), samples, provenance, {"latency": (b"light", b"dark")})
 
 
-def test_the_page_is_whole_and_loads_nothing(folder):
+def test_the_page_is_well_formed_and_loads_nothing(folder):
     page = Page()
     page.feed(page_of(SAMPLES, folder=folder))
     assert (page.open, page.wrong) == ([], [])
@@ -184,13 +190,13 @@ def test_the_page_is_whole_and_loads_nothing(folder):
     assert all(address.startswith("data:image/png;base64,") for address in page.loads)
 
 
-def test_what_was_run_stands_in_the_page(folder):
+def test_the_page_contains_the_setup(folder):
     text = page_of(SAMPLES, folder=folder)
     assert "python -m dreamr bench run --limit 20" in text
     assert "packages.torch" in text
 
 
-def test_nothing_that_came_from_a_model_or_a_file_is_markup(folder):
+def test_texts_of_models_and_files_are_escaped(folder):
     (folder / "config.yaml").write_text('note: "<script>alert(1)</script>"\n')
     samples = [s.from_json(s.to_json() | {"kind": "<b>bold</b>"}) for s in SAMPLES]
     text = page_of(samples, folder=folder)
@@ -199,10 +205,10 @@ def test_nothing_that_came_from_a_model_or_a_file_is_markup(folder):
     assert "&lt;b&gt;bold" in text
 
 
-def test_what_a_reader_must_know_stands_before_the_figures(folder):
+def test_caveats_are_listed_before_the_figures(folder):
     samples = [s for s in SAMPLES if not (s.method == "target" and s.index == 0)]
     text = page_of(samples, folder=folder)
-    assert "1 of 4 problems have not been solved by the target alone" in text
+    assert "1 of 4 problems were not run with the target alone" in text
 
 
 def test_a_bench_of_one_method_or_one_task_has_a_page(folder):

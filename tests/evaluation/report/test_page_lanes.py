@@ -1,10 +1,12 @@
-"""Where the bars of chosen problems lie."""
+"""Positions of the bars in lane charts."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreamr.evaluation.bench import Span
 from dreamr.evaluation.report.lanes import chart, charts
 from support.samples import METHODS, make_sample, make_samples
 
@@ -17,7 +19,7 @@ def test_best_median_and_worst_are_by_speed_up():
     assert ratios[0] > ratios[2]
 
 
-def test_a_method_without_the_target_beside_it_has_no_chart():
+def test_a_method_without_samples_of_the_target_has_no_chart():
     assert charts(make_samples(3, methods=("fpsr",)), "fpsr") == ()
 
 
@@ -29,14 +31,24 @@ def test_bars_lie_inside_their_lane_and_not_on_each_other(index, method):
         for bar in track.segments:
             assert 0 <= bar.left <= bar.left + bar.width <= 100.01
             assert track.top <= bar.top < track.top + track.height
-            assert bar.left >= rows.get(bar.top, 0) - 0.21  # less than anybody sees
+            assert bar.left >= rows.get(bar.top, 0) - 0.21  # an invisible overlap
             rows[bar.top] = bar.left + bar.width
     assert shown.height == sum(track.height for track in shown.tracks)
 
 
-def test_a_bar_says_what_it_was():
+def test_a_bar_describes_its_span():
     sample = make_sample("docmath", 1, "fpsr")
     shown = chart("Any", make_sample("docmath", 1, "target"), sample)
     about = [bar.about for track in shown.tracks for bar in track.segments]
-    assert any("accepted draft" in text and "ratio" in text for text in about)
+    assert any("drafted step, accepted" in text and "judge ratio" in text for text in about)
     assert all(re.search(r"\d m?s\b", text) for text in about)
+
+
+def test_scores_are_shown_with_their_kind():
+    judged = Span("draft", 0.0, 0.1, "accepted", 0, 1, 9, 0.93, True, "likelihood")
+    skipped = Span("draft", 0.1, 0.2, "accepted", 1, 1, 9, None, True, "draft_probability")
+    sample = replace(make_sample("vqa", 1, "fpsr"), spans=(judged, skipped))
+    shown = chart("Any", make_sample("vqa", 1, "target"), sample)
+    first, second = [bar.about for bar in shown.tracks[1].segments]
+    assert "target likelihood 0.93" in first
+    assert "decided by draft confidence, not judged" in second

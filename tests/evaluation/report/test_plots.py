@@ -1,4 +1,4 @@
-"""Pictures: there is one for each thing to show, and the names in it can be read."""
+"""Plots: one for each kind of data, with readable labels."""
 
 import io
 from dataclasses import replace
@@ -20,7 +20,7 @@ from support.samples import make_samples
 SAMPLES = make_samples(3)
 
 
-def test_each_figure_has_its_image():
+def test_each_plot_is_an_image():
     samples = make_samples(2, tasks=("vqa",))
     images = draw(figures(samples), samples)
     alone = {"speedup-accuracy", "risk", "speedup-tasks", "acceptance", "steps", "latency"}
@@ -32,14 +32,14 @@ def data_of(samples, dark=False):
     return PlotData(figures(samples), samples, Theme(dark))
 
 
-def test_what_there_is_nothing_to_draw_of_is_not_drawn():
+def test_plots_without_data_are_not_drawn():
     data = data_of(make_samples(2, methods=("target",)))
     nothing = (speedup_tasks, acceptance, step_lengths, concurrency)
     assert [paint(data) for paint in nothing] == [None] * 4
     assert draw(figures([]), []) == {}
 
 
-def test_problems_side_by_side_have_an_image_of_their_own():
+def test_concurrent_problems_have_a_plot():
     axes = concurrency(data_of(make_samples(1, concurrencies=(1, 4)))).axes
     assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
 
@@ -53,7 +53,7 @@ def test_images_for_dark_pages_are_dark(dark):
 
 
 def crowd():
-    """A dozen methods of nearly the same speed and accuracy."""
+    """Return samples of a dozen methods of nearly equal speed and accuracy."""
     samples = make_samples(3, methods=("target", "fpsr"))
     for at in range(12):
         factor = 1 + 0.01 * at
@@ -82,7 +82,7 @@ def test_a_family_has_one_color_and_its_members_differ():
     assert found["fpsr"].line != found["fpsr-w4"].line
 
 
-def test_methods_look_the_same_whoever_else_takes_part():
+def test_the_look_of_a_method_does_not_depend_on_other_methods():
     few, many = (looks(names, Theme()) for names in (["fpsr"], ["draft", "fpsr", "parse"]))
     assert few["fpsr"] == many["fpsr"]
 
@@ -95,5 +95,5 @@ def test_methods_look_the_same_whoever_else_takes_part():
         (("target", "draft"), None),
     ],
 )
-def test_the_method_to_look_at_is_fpsr_or_the_last_that_drafts(methods, expected):
+def test_the_method_shown_in_detail_is_fpsr_or_the_last_with_a_draft(methods, expected):
     assert chosen(figures([replace(s, method=m) for m in methods for s in SAMPLES[:1]])) == expected

@@ -1,4 +1,4 @@
-"""Figures from samples: values worked out by hand, and benches with holes."""
+"""Figures from samples: values computed by hand, and incomplete benches."""
 
 import json
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_methods_are_compared_on_the_problems_that_both_have():
     assert (found.accuracy.value, found.difference.value) == (0.5, 0.0)
 
 
-def test_a_problem_is_spoilt_that_the_target_alone_solves():
+def test_a_regression_is_a_problem_that_only_the_target_alone_solves():
     samples = [run_of("target", 1.0, i, right=i != 3) for i in range(4)]
     samples += [run_of("fpsr", 1.0, i, right=i not in (1,)) for i in range(4)]
     found = only(samples, "fpsr")
@@ -82,7 +82,7 @@ def test_a_problem_is_spoilt_that_the_target_alone_solves():
     assert only(samples, "target").regressions.value == 0.0
 
 
-def test_what_the_draft_wrote_is_a_share_of_all_that_is_committed():
+def test_drafted_tokens_are_a_share_of_the_committed_tokens():
     spans = (drafted(0, "accepted", True, tokens=30), drafted(1, "rejected", False, tokens=50))
     found = only([run_of("fpsr", 1.0, spans=spans, tokens=40)], "fpsr")
     assert found.drafted == 0.75
@@ -101,13 +101,13 @@ def test_a_failed_run_is_a_wrong_answer_and_has_no_time():
     assert (found.speedup.value, found.latency_p99, found.throughput) == (2.0, 1.0, 1.0)
 
 
-def test_a_run_that_a_limit_cut_has_taken_its_time():
+def test_a_run_cut_by_a_limit_counts_in_times():
     samples = [run_of("target", 2.0), run_of("fpsr", 4.0, finish="length", right=False)]
     found = only(samples, "fpsr")
     assert (found.speedup.value, found.unfinished) == (0.5, 1)
 
 
-def test_side_by_side_there_is_throughput_and_no_speed_up():
+def test_concurrent_problems_have_throughput_and_no_speed_up():
     samples = [
         run_of(method, 9.0, index, concurrency=4, share=seconds / 4)
         for index in range(8)
@@ -135,7 +135,7 @@ def test_acceptance_is_counted_in_steps_and_in_tokens():
     assert (found.acceptance.value, found.token_acceptance.value) == (0.5, 0.75)
 
 
-def test_a_draft_on_its_own_has_nothing_accepted():
+def test_the_draft_alone_has_no_acceptance():
     spans = (drafted(0, "accepted", True, ratio=None),)
     found = only([run_of("draft", 1.0, spans=spans)], "draft")
     assert (found.acceptance, found.checked, found.curve) == (None, 0, None)
@@ -145,10 +145,10 @@ def test_verdicts_are_checked_up_to_the_first_wrong_step_that_was_committed():
     spans = (
         drafted(0, "rejected", True),  # a false reject
         kept(0),
-        drafted(1, "rejected", False),  # rightly rejected: what follows can still be told
+        drafted(1, "rejected", False),  # rightly rejected: later steps can still be graded
         kept(1),
         drafted(2, "accepted", False),  # a false accept
-        drafted(3, "accepted", False),  # what should follow a mistake is not known
+        drafted(3, "accepted", False),  # not graded: after a mistake
         drafted(4, "rejected", True),
     )
     assert [span.position for span in checkable(spans)] == [0, 1, 2]
@@ -156,17 +156,17 @@ def test_verdicts_are_checked_up_to_the_first_wrong_step_that_was_committed():
     assert (found.checked, found.false_accepts.value, found.false_rejects.value) == (3, 0.5, 1.0)
 
 
-def test_behind_a_step_that_cannot_be_told_nothing_is_checked():
+def test_nothing_is_checked_after_a_step_that_cannot_be_graded():
     spans = (drafted(0, "accepted", None), drafted(1, "accepted", True))
     assert list(checkable(spans)) == []
 
 
-def test_steps_that_nobody_decided_on_are_not_checked():
+def test_undecided_steps_are_not_checked():
     spans = (drafted(0, "accepted", True), drafted(1, "cancelled", False))
     assert [span.position for span in checkable(spans)] == [0]
 
 
-def test_the_curve_says_what_each_threshold_would_have_accepted():
+def test_the_curve_counts_the_steps_that_reach_each_threshold():
     spans = (
         drafted(0, "accepted", True, ratio=0.96),
         drafted(1, "accepted", True, ratio=0.52),
@@ -183,7 +183,7 @@ def test_the_curve_says_what_each_threshold_would_have_accepted():
     assert [curve.false_rejects[at[a]] for a in (0.5, 0.55, 0.97)] == [0.0, 0.5, 1.0]
 
 
-def test_what_the_target_threw_away_and_how_often_it_judged():
+def test_discarded_tokens_and_judge_calls_are_counted():
     spans = (
         Span("target", 0.0, 0.1, "cancelled", 0, 1, 6),
         Span("target", 0.1, 0.2, "kept", 0, 1, 30),
@@ -195,7 +195,7 @@ def test_what_the_target_threw_away_and_how_often_it_judged():
     assert (found.judge_calls, found.steps_per_call) == (2.0, 2.0)
 
 
-def test_a_lane_is_busy_once_however_many_rows_it_has():
+def test_overlapping_spans_of_a_lane_count_once():
     spans = [
         Span("target", 0.0, 0.4, "kept", 0),
         Span("target", 0.2, 0.3, "cancelled", 1),
@@ -228,7 +228,7 @@ def test_the_mean_over_tasks_weighs_each_task_alike():
     assert (found.n, found.paired) == (3, 3)
 
 
-def test_a_method_that_lacks_a_task_has_no_mean():
+def test_a_method_without_a_task_has_no_mean():
     samples = [run_of("target", 4.0, task=task) for task in ("a", "b")]
     results = figures([*samples, run_of("fpsr", 1.0, task="a")])
     assert set(results.of(MEAN, 1)) == {"target"}
@@ -236,7 +236,7 @@ def test_a_method_that_lacks_a_task_has_no_mean():
 
 @settings(max_examples=20, deadline=None)
 @given(st.sets(st.integers(0, 4 * 3 * len(METHODS) - 1), max_size=60))
-def test_a_bench_with_any_holes_has_figures(holes):
+def test_a_bench_with_missing_samples_has_figures(holes):
     whole = SAMPLES
     samples = [sample for at, sample in enumerate(whole) if at not in holes]
     results = figures(samples)
@@ -258,7 +258,7 @@ def test_methods_come_family_by_family_and_numbers_in_their_order():
     )
 
 
-def test_results_survive_being_written_down():
+def test_results_survive_json():
     results = figures([*SAMPLES, make_sample("vqa", 0, "fpsr", concurrency=4)])
     assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
 

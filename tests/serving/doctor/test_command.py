@@ -30,7 +30,7 @@ def test_findings_are_shown_model_by_model(capsys: Any) -> None:
     assert "together" in out
 
 
-def test_a_model_that_is_not_there_is_a_finding_and_a_status(capsys: Any) -> None:
+def test_a_missing_model_is_a_finding_and_exits_with_1(capsys: Any) -> None:
     assert main(["doctor", "--draft", "nowhere", "--json"], open_model=opened) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1] == {
@@ -43,6 +43,6 @@ def test_a_model_that_is_not_there_is_a_finding_and_a_status(capsys: Any) -> Non
     assert {line["of"] for line in lines} == {"target", "draft"}
 
 
-def test_options_that_are_none_of_the_doctors_are_refused(capsys: Any) -> None:
+def test_options_of_other_commands_are_refused(capsys: Any) -> None:
     assert main(["doctor", "--window", "3"], open_model=opened) == 2
     assert "--window" in capsys.readouterr().err

@@ -25,11 +25,12 @@ def knows(context: Context, step: str) -> Evidence:
     return Evidence(0.9, 0.1) if step in SCRIPT else Evidence(0.1, 0.9)
 
 
-def test_nothing_is_wrong_with_a_good_pair() -> None:
+def test_a_good_model_passes_all_checks() -> None:
     target = found(ScriptedEngine(script=SCRIPT, opinion=knows))
     assert list(target) == list(CHECKS)
     assert {one.state for one in target.values()} == {"ok"}
-    assert "0.90 for its own step, 0.10 with other numbers" in target["judging"].what
+    assert "judge ratio 0.90 for the model's own step" in target["judging"].what
+    assert "0.10 for the same step with other numbers" in target["judging"].what
 
 
 def test_a_draft_is_not_asked_to_judge() -> None:
@@ -46,10 +47,10 @@ def test_a_draft_is_not_asked_to_judge() -> None:
         ("judging", "wrong", "--method target", {"capabilities": Capabilities(judge=False)}),
         ("steps", "degraded", "blank lines", {"script": "It is 28 then"}),
         ("steps", "degraded", "--answer-marker", {"script": "It is 28.\n\nSo be it"}),
-        ("pictures", "wrong", None, {"stream_failures": dict.fromkeys(range(9), LOST)}),
+        ("images", "wrong", None, {"stream_failures": dict.fromkeys(range(9), LOST)}),
     ],
 )
-def test_what_is_wrong_is_told_with_what_mends_it(
+def test_a_problem_is_reported_with_its_fix(
     about: str, state: str, fix: str | None, engine: dict[str, Any]
 ) -> None:
     one = found(ScriptedEngine(**{"script": SCRIPT, "opinion": knows, **engine}))[about]
@@ -57,7 +58,7 @@ def test_what_is_wrong_is_told_with_what_mends_it(
     assert (one.fix is None) if fix is None else fix in (one.fix or "")
 
 
-def test_a_text_that_is_continued_otherwise_is_noticed() -> None:
+def test_a_different_continuation_is_degraded() -> None:
     def script(context: Context) -> str:
         return "Something else" if context.prefix else SCRIPT
 
@@ -65,7 +66,7 @@ def test_a_text_that_is_continued_otherwise_is_noticed() -> None:
     assert one.state == "degraded"
 
 
-def test_a_draft_as_slow_as_the_target_gives_nothing() -> None:
+def test_a_draft_as_slow_as_the_target_is_degraded() -> None:
     engine = Model(ScriptedEngine())
     target, draft = (
         ModelUnderTest("target", engine, seconds=0.01),
@@ -77,7 +78,7 @@ def test_a_draft_as_slow_as_the_target_gives_nothing() -> None:
     assert pair_checks(target, ModelUnderTest("draft", engine)).state == "unknown"
 
 
-def test_the_image_of_the_checks_is_drawn_alike_each_time() -> None:
+def test_the_image_of_the_checks_is_reproducible() -> None:
     first, second = (ModelUnderTest("target", Model(ScriptedEngine())).talk for _ in range(2))
     assert len(first.images) == 1
     assert first == second

@@ -12,7 +12,7 @@ THRESHOLDS, RISKS = st.floats(0, 1), st.floats(0.001, 0.5)
 
 
 @given(THRESHOLDS, RISKS, st.booleans(), st.lists(st.booleans(), max_size=100))
-def test_it_stays_within_its_bounds_whatever_it_hears(
+def test_the_threshold_stays_within_its_bounds(
     threshold: float, risk: float, lower: bool, heard: list[bool]
 ) -> None:
     controller = Controller(threshold, risk, lower=lower)
@@ -26,7 +26,7 @@ def test_it_stays_within_its_bounds_whatever_it_hears(
         assert moved >= 0 if disagrees else moved <= 0
 
 
-def test_it_rises_at_once_and_falls_slowly() -> None:
+def test_the_threshold_rises_at_once_and_falls_slowly() -> None:
     controller = Controller(0.7, 0.05)
     controller.learn(True)
     up = controller.threshold - 0.7
@@ -37,8 +37,8 @@ def test_it_rises_at_once_and_falls_slowly() -> None:
     assert controller.threshold == pytest.approx(0.7)
 
 
-def test_where_the_bounds_leave_room_the_disagreements_come_to_what_is_allowed() -> None:
-    """Problems grow harder and easier; at every threshold so much stricter, fewer pass wrongly."""
+def test_the_share_of_disagreements_approaches_the_risk() -> None:
+    """The difficulty alternates; fewer wrong steps pass with a higher threshold."""
     luck, controller = Random(2), Controller(0.6, 0.1, lower=True)
     disagreements = 0
     for audit in range(20_000):

@@ -20,14 +20,14 @@ def audits_until_alarm(rate: float, luck: Random, most: int, **more: float) -> i
 
 
 @pytest.mark.parametrize("risk", [0.02, 0.05, 0.3])
-def test_without_drift_false_alarms_are_as_far_apart_as_stated(risk: float) -> None:
-    """At the bound itself, where they are most frequent; runs are cut, which only shortens them."""
+def test_false_alarms_are_as_rare_as_stated(risk: float) -> None:
+    """Measured at the bound, where false alarms are most frequent; cutting runs shortens them."""
     luck = Random(3)
     lengths = [
         audits_until_alarm(risk, luck, 1000, risk=risk, false_alarm=0.01) for _ in range(400)
     ]
     assert fmean(lengths) >= 100
-    assert min(lengths) < 1000  # it is not deaf
+    assert min(lengths) < 1000  # it does raise alarms
 
 
 @pytest.mark.parametrize(("risk", "within"), [(0.02, 300), (0.05, 130), (0.3, 40)])
@@ -38,7 +38,7 @@ def test_three_times_as_many_disagreements_are_found_soon(risk: float, within: i
     assert lengths[189] <= 2.5 * within  # 19 of 20
 
 
-def test_a_shift_is_found_as_soon_after_long_peace() -> None:
+def test_a_shift_is_found_as_soon_after_a_long_time_without_drift() -> None:
     luck, delays = Random(7), []
     for _ in range(50):
         detector = Detector(0.05)
@@ -53,7 +53,7 @@ def test_a_shift_is_found_as_soon_after_long_peace() -> None:
     assert median(delays) <= 130
 
 
-def test_an_alarm_falls_when_the_drift_is_over_and_not_while_it_lasts() -> None:
+def test_an_alarm_ends_after_the_drift_and_not_during_it() -> None:
     luck, detector = Random(1), Detector(0.05)
     while not detector.alarm:
         detector.learn(luck.random() < 0.2)
@@ -68,10 +68,10 @@ def test_an_alarm_falls_when_the_drift_is_over_and_not_while_it_lasts() -> None:
 
 
 @given(st.floats(0.001, 0.999), st.lists(st.booleans(), max_size=50), st.data())
-def test_as_long_as_the_rate_is_within_the_bound_one_more_audit_adds_nothing_on_average(
+def test_within_the_bound_the_expected_evidence_does_not_grow(
     risk: float, history: list[bool], data: st.DataObject
 ) -> None:
-    """What the false alarms' bound rests on, whatever happened before."""
+    """The bound on false alarms rests on this, for any history."""
     rate = data.draw(st.floats(0, risk))
     expected = 0.0
     for disagrees, chance in ((True, rate), (False, 1 - rate)):
@@ -85,6 +85,6 @@ def test_as_long_as_the_rate_is_within_the_bound_one_more_audit_adds_nothing_on_
 
 
 @pytest.mark.parametrize("wrong", [{"risk": 0.0}, {"risk": 1.0}, {"risk": 0.1, "false_alarm": 0.0}])
-def test_bounds_are_shares(wrong: dict[str, float]) -> None:
+def test_bounds_must_be_shares(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Detector(**wrong)

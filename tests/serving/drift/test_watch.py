@@ -26,7 +26,7 @@ def runs(
     options: RunOptions = OPTIONS,
     each: Callable[[Result], None] = lambda result: None,
 ) -> None:
-    """So many runs one after the other, each with its audits."""
+    """Run `count` times in sequence, each time with its audits."""
 
     async def main() -> None:
         with anyio.fail_after(60):
@@ -38,12 +38,12 @@ def runs(
     anyio.run(main)
 
 
-def test_where_the_target_agrees_there_is_no_alarm_and_nothing_is_asked() -> None:
+def test_without_disagreement_there_is_no_alarm_and_no_judge_call() -> None:
     pair, watch = Straying(), Watch(GATE, every=1, risk=0.05, lower=True)
     runs(pair, watch, 60)
     assert dict(watch.counts) == {"agreed": 120}
     assert not watch.alarm
-    assert watch.threshold == pytest.approx(0.55)  # as low as it may
+    assert watch.threshold == pytest.approx(0.55)  # the lower bound
     assert pair.compared == []
 
 
@@ -54,17 +54,17 @@ def test_a_step_in_other_words_is_asked_about() -> None:
     assert pair.compared == [(OTHER_WORDS, (RIGHT[1],))]
 
 
-def test_blanks_and_case_are_no_other_words() -> None:
+def test_spaces_and_case_do_not_make_a_different_step() -> None:
     pair, watch = Straying(says="  milk COSTS 1.20.\n\n"), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch)
     assert dict(watch.counts) == {"agreed": 2}
     assert pair.compared == []
 
 
-def test_a_draft_that_goes_astray_raises_the_alarm_and_the_threshold(
+def test_a_drifting_draft_raises_the_alarm_and_the_threshold(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # What is wrong passes at any threshold.
+    # Wrong steps pass at any threshold.
     pair, watch = Straying(ratio=0.99), Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 200)
     assert not watch.alarm
@@ -81,20 +81,20 @@ def test_a_draft_that_goes_astray_raises_the_alarm_and_the_threshold(
     assert watch.alarm
     assert watch.counts["differed"] == 20
     assert thresholds[0] == 0.7
-    assert thresholds[-1] > 0.9  # of the runs themselves
+    assert thresholds[-1] > 0.9  # thresholds of the runs themselves
     assert watch.threshold == pytest.approx(0.97, abs=0.005)
-    # One line, when it goes up.
-    assert caplog.text.count("drift: the target disagrees") == 1
+    # One line when the alarm starts.
+    assert caplog.text.count("Drift alarm") == 1
 
 
-def test_few_audits_are_enough_where_every_other_step_is_wrong() -> None:
+def test_few_audits_are_enough_if_every_other_step_is_wrong() -> None:
     pair, alarms = Straying(says=WRONG, ratio=0.99), list[bool]()
     watch = Watch(GATE, every=1, risk=0.05)
     runs(pair, watch, 12, each=lambda _: alarms.append(watch.alarm))
     assert alarms.index(True) <= 8  # two audits a run
 
 
-def test_a_threshold_that_rises_refuses_what_has_gone_astray() -> None:
+def test_a_raised_threshold_rejects_the_steps_of_a_drifting_draft() -> None:
     pair, watch = Straying(says=WRONG), Watch(GATE, every=1, risk=0.05)
     sources: list[str] = []
     runs(pair, watch, 12, each=lambda result: sources.append(result.steps[1].source))
@@ -104,7 +104,7 @@ def test_a_threshold_that_rises_refuses_what_has_gone_astray() -> None:
     assert not watch.alarm
 
 
-def test_one_step_in_so_many_is_audited_at_any_place() -> None:
+def test_a_share_of_the_steps_is_audited_at_any_position() -> None:
     pair, watch = Straying(says=OTHER_WORDS), Watch(GATE, every=5)
     runs(pair, watch, 300)
     audited = sum(watch.counts.values())
@@ -112,13 +112,13 @@ def test_one_step_in_so_many_is_audited_at_any_place() -> None:
     assert 0.3 < len(pair.compared) / audited < 0.7  # the second step of two
 
 
-def test_unless_it_may_the_threshold_is_never_lower_than_the_gates_own() -> None:
+def test_the_threshold_falls_below_the_gates_own_only_if_allowed() -> None:
     watch = Watch(GATE, every=1, risk=0.05)
     runs(Straying(), watch, 5)
     assert watch.threshold == 0.7
 
 
-def test_a_run_with_another_gate_is_none_of_the_watchs_business() -> None:
+def test_a_run_with_another_gate_is_not_audited() -> None:
     watch = Watch(GATE, every=1, risk=0.05)
     runs(Straying(), watch, options=replace(OPTIONS, threshold=0.2))
     runs(Straying(), watch, options=replace(OPTIONS, method="lookahead"))
@@ -137,7 +137,7 @@ def test_a_gate_without_threshold_is_audited_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("error", [EngineError("busy"), RuntimeError("a defect")])
-def test_a_failed_audit_is_counted_and_harms_nobody(
+def test_a_failed_audit_is_counted_and_affects_no_run(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair = Straying(says=WRONG, failing=error)
@@ -148,15 +148,15 @@ def test_a_failed_audit_is_counted_and_harms_nobody(
     assert not watch.alarm
 
 
-def test_nothing_is_audited_while_the_target_has_better_to_do() -> None:
+def test_audits_are_dropped_while_the_target_is_busy() -> None:
     pair = Straying()
     watch = Watch(GATE, every=1, busy=lambda: True)
     runs(pair, watch)
     assert dict(watch.counts) == {"dropped": 2}
 
 
-def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
-    """A target whose audits hang: answers come, and what is too much is dropped."""
+def test_concurrent_audits_are_bounded_and_delay_no_answer() -> None:
+    """With a target whose audits hang, answers still come and further audits are dropped."""
 
     async def main() -> None:
         options = replace(OPTIONS, fallback="on-reject")
@@ -168,12 +168,12 @@ def test_audits_have_a_bound_side_by_side_and_hold_no_answer_up() -> None:
                     assert (await reasoner.reason(QUESTION, hooks=[watch])).answer == "3.70"
                     await anyio.wait_all_tasks_blocked()
                 assert dict(watch.counts) == {"agreed": 2, "dropped": 4}
-            # Closed, it waits for none of them.
+            # Closing the Reasoner does not wait for audits.
 
     anyio.run(main)
 
 
-def test_what_is_streamed_is_audited_too() -> None:
+def test_a_streamed_run_is_audited_too() -> None:
     watch = Watch(GATE, every=1, risk=0.05)
 
     async def main() -> None:
@@ -187,7 +187,7 @@ def test_what_is_streamed_is_audited_too() -> None:
     assert watch.counts["agreed"] == 2
 
 
-def test_it_works_from_a_blocking_call_too() -> None:
+def test_a_blocking_call_is_audited_too() -> None:
     watch = Watch(GATE, every=1, risk=0.05)
     with Reasoner(OPTIONS, open_model=Straying()) as reasoner:
         assert reasoner.ask(QUESTION, hooks=[watch]).answer == "3.70"

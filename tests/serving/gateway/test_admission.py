@@ -14,7 +14,7 @@ from dreamr.serving.gateway.errors import ApiError
 
 
 class Crowd:
-    """Requests that hold a place until they are told to go."""
+    """Requests that hold a place until released."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
@@ -36,7 +36,7 @@ class Crowd:
                 self.refused.append(client)
 
     async def go(self, client: str | None = None) -> None:
-        """Let the first that is served (of a client) go."""
+        """Release the first served request (of a client)."""
         place = next(i for i, (name, _) in enumerate(self.gates) if client in (None, name))
         self.gates.pop(place)[1].set()
         await settle()
@@ -68,7 +68,7 @@ def play(
     return anyio.run(main)
 
 
-def test_no_more_run_than_may_and_the_rest_wait_in_turn() -> None:
+def test_requests_over_the_limit_wait_in_order() -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "a"):
             await come(client)
@@ -89,7 +89,7 @@ def test_a_client_with_many_requests_does_not_keep_others_waiting() -> None:
     assert set(play(work, 1, 9).served[1:4]) == {"a", "b", "c"}
 
 
-def test_a_full_queue_makes_room_for_a_client_that_has_less_in_it() -> None:
+def test_a_full_queue_makes_room_for_a_client_with_fewer_requests() -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "a", "a"):
             await come(client)
@@ -101,7 +101,7 @@ def test_a_full_queue_makes_room_for_a_client_that_has_less_in_it() -> None:
     play(work, 1, 3)
 
 
-def test_who_leaves_while_waiting_is_not_served() -> None:
+def test_a_client_that_disconnects_while_waiting_is_not_served() -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "b", "c"):
             await come(client)
@@ -112,7 +112,7 @@ def test_who_leaves_while_waiting_is_not_served() -> None:
     assert play(work, 1, 5).served == ["a", "c"]
 
 
-def test_without_a_queue_the_second_is_refused() -> None:
+def test_without_a_queue_the_second_request_is_refused() -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
         await come("a")
         await come("b")
@@ -120,7 +120,7 @@ def test_without_a_queue_the_second_is_refused() -> None:
     assert play(work, 1, 0).refused == ["b"]
 
 
-def test_how_long_to_stay_away_grows_with_the_queue() -> None:
+def test_retry_after_grows_with_the_queue() -> None:
     admission = Admission(1, 0)
     admission._seconds = 7.3
     assert admission._full().headers["Retry-After"] == "8"
@@ -137,7 +137,7 @@ MOVES = st.tuples(st.sampled_from(["come", "go", "leave"]), st.sampled_from("abc
     st.integers(1, 3),
     st.integers(0, 4),
 )
-def test_places_are_never_lost_nor_given_twice(
+def test_places_are_neither_lost_nor_given_twice(
     moves: list[tuple[str, str]], running: int, waiting: int
 ) -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
@@ -161,7 +161,7 @@ def test_places_are_never_lost_nor_given_twice(
     assert not Counter(crowd.served) - Counter(c for m, c in moves if m == "come")
 
 
-def test_the_error_has_the_form_that_clients_know() -> None:
+def test_the_error_has_the_format_of_openai() -> None:
     async def main() -> None:
         admission = Admission(1, 0)
         async with admission.place("a"), admission.place("b"):

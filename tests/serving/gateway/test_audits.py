@@ -1,4 +1,4 @@
-"""What a gateway tells of its audits."""
+"""Audits in the metrics and on the model card of a gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.straying import Straying
 
 
 async def told(gate: Gateway) -> dict[str, float]:
-    await anyio.wait_all_tasks_blocked()  # audits come after the answer
+    await anyio.wait_all_tasks_blocked()  # audits run after the answer
     text = (await gate.get("/metrics")).body.decode()
     rows = re.findall(r"^dreamr:(audits_total\S+|drift_alarm|gate_threshold) (\S+)", text, re.M)
     return {re.sub(r'.*outcome="(\w+)".*', r"\1", name): float(value) for name, value in rows}
@@ -26,7 +26,7 @@ async def alarm_on_the_card(gate: Gateway) -> object:
     return (await gate.get("/v1/models")).json["data"][0]["dreamr"].get("drift")
 
 
-def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
+def test_a_drifting_draft_shows_in_the_metrics() -> None:
     pair = Straying(ratio=0.99)
 
     async def work(gate: Gateway) -> None:
@@ -34,7 +34,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
             assert (await gate.ask(asked())).status == 200
             peace = await told(gate)
         assert (peace["agreed"], peace["differed"], peace["drift_alarm"]) == (40, 0, 0)
-        assert peace["gate_threshold"] == pytest.approx(0.55)  # as low as it may
+        assert peace["gate_threshold"] == pytest.approx(0.55)  # the lower bound
         assert await alarm_on_the_card(gate) is False
         pair.says = WRONG
         for _ in range(10):
@@ -47,7 +47,7 @@ def test_a_draft_that_goes_astray_shows_in_the_metrics() -> None:
     use(work, pair, audit_every=1, audit_risk=0.05, audit_lower=True)
 
 
-def test_without_audits_nothing_is_told_but_that() -> None:
+def test_without_audits_the_metrics_are_empty() -> None:
     async def work(gate: Gateway) -> None:
         await gate.ask(asked())
         found = await told(gate)
@@ -71,10 +71,10 @@ def test_a_request_with_a_gate_of_its_own_is_not_audited() -> None:
 
 def test_while_the_target_is_busy_audits_are_dropped() -> None:
     load = Load()
-    load._stopped = True  # as where speculation does not pay
+    load._stopped = True  # as if speculation did not pay
 
     async def work(gate: Gateway) -> None:
-        for _ in range(20):  # one run in a while speculates to see whether it pays again
+        for _ in range(20):  # some runs speculate as probes
             await gate.ask(asked())
         found = await told(gate)
         assert found["agreed"] == 0

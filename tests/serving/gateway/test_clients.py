@@ -1,4 +1,4 @@
-"""Clients that people have: they need a new base URL, and nothing else."""
+"""Common clients work with a new base URL and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.gateways import QUESTION
 from support.listening import listening
 from support.pairs import RIGHT
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the internet
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # otherwise it downloads a file
 openai = pytest.importorskip("openai")
 
 MESSAGES = [{"role": "user", "content": QUESTION}]
@@ -54,7 +54,7 @@ def test_openai_streams(client: openai.OpenAI) -> None:
     assert chunks[-1].usage.total_tokens == 15
 
 
-def test_openai_leaves_a_stream(client: openai.OpenAI) -> None:
+def test_openai_closes_a_stream_early(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(model="dreamr", messages=MESSAGES, stream=True)
     with stream:
         next(stream)
@@ -95,8 +95,8 @@ def test_langchain_answers_and_streams(url: str) -> None:
     assert "".join(chunk.text for chunk in chat.stream(QUESTION)) == "3.70"
 
 
-def test_what_open_webui_sends_is_understood(client: openai.OpenAI, url: str) -> None:
-    """Its calls as its source has them: the list of models, then a stream with its own fields."""
+def test_requests_of_open_webui_are_understood(client: openai.OpenAI, url: str) -> None:
+    """Calls as in its source code: the list of models, then a stream with its own fields."""
     import httpx2
 
     models = httpx2.get(f"{url}/models", headers={"Authorization": "Bearer none"}).json()

@@ -1,4 +1,4 @@
-"""Bodies that nobody meant: thousands of them, and nothing gives way."""
+"""Thousands of random request bodies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = (
 
 
 def changed(value: Any, draws: random.Random, rate: float) -> Any:
-    """The same with something else in it here and there."""
+    """Return the value with random replacements."""
     if draws.random() < rate:
         return draws.choice(WORDS)
     if isinstance(value, dict):
@@ -65,7 +65,7 @@ def bodies(draws: random.Random) -> Any:
 
 
 @pytest.mark.slow
-def test_thousands_of_bodies_meet_no_500_and_leave_nothing_behind() -> None:
+def test_thousands_of_random_bodies_cause_no_500_and_no_leak() -> None:
     async def work(gate: Gateway) -> None:
         statuses: dict[int, int] = {}
         half = 0

@@ -32,7 +32,7 @@ def test_an_answer_has_reasoning_content_and_usage() -> None:
     assert usage == {"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15}
     assert details["reasoning_tokens"] == 6
     assert details["accepted_prediction_tokens"] == 3
-    # The refused step, and as much behind it as there was by then.
+    # The rejected step and the tokens drafted after it.
     assert details["rejected_prediction_tokens"] >= 3
     assert [step["source"] for step in found.json["dreamr"]["steps"]] == [
         "draft", "target", "target",
@@ -41,7 +41,7 @@ def test_an_answer_has_reasoning_content_and_usage() -> None:
     assert found.json["dreamr"]["steps"][0]["kind"] == "ratio"
 
 
-def test_a_stream_says_the_same_step_by_step() -> None:
+def test_a_stream_contains_the_same_texts_as_an_answer() -> None:
     found = answer(asked(stream=True, stream_options={"include_usage": True}))
     whole = answer(asked())
     assert found.headers["content-type"].startswith("text/event-stream")
@@ -55,13 +55,13 @@ def test_a_stream_says_the_same_step_by_step() -> None:
     assert found.chunks[-1]["usage"]["total_tokens"] == whole.json["usage"]["total_tokens"]
 
 
-def test_usage_comes_only_where_it_is_asked_for() -> None:
+def test_usage_is_streamed_only_if_requested() -> None:
     chunks = answer(asked(stream=True)).chunks
     assert chunks
     assert all("usage" not in chunk for chunk in chunks)
 
 
-def test_every_event_comes_where_it_is_asked_for() -> None:
+def test_all_events_are_streamed_if_requested() -> None:
     found = answer(asked(stream=True, dreamr={"events": True}))
     events = [c["dreamr"]["event"] for c in found.chunks if "event" in c.get("dreamr", {})]
     kinds = [event["event"] for event in events]
@@ -108,12 +108,12 @@ def test_an_answer_without_a_marker_is_the_last_step() -> None:
             assert found.json["usage"]["completion_tokens_details"]["reasoning_tokens"] == 6
 
 
-def test_an_answer_that_comes_in_pieces_is_told_whole() -> None:
+def test_an_answer_of_several_steps_is_sent_whole() -> None:
     found = answer(asked(stream=True), options=RunOptions(method="token-sd"))
     assert found.said("content") == "3.70"
 
 
-def test_a_conversation_goes_on() -> None:
+def test_earlier_messages_reach_the_engine() -> None:
     seen: list[Context] = []
 
     def script(context: Context) -> str:
@@ -137,11 +137,11 @@ def test_a_conversation_goes_on() -> None:
     ]
 
 
-# Who leaves, and who waits
+# Disconnects and queueing
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_frees_both_lanes(stream: bool) -> None:
+def test_a_client_that_disconnects_frees_both_lanes(stream: bool) -> None:
     pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
 
     async def work(gate: Gateway) -> None:
@@ -159,7 +159,7 @@ def test_a_client_that_leaves_frees_both_lanes(stream: bool) -> None:
     use(work, pair)
 
 
-def test_a_client_that_leaves_while_it_waits_frees_its_place() -> None:
+def test_a_client_that_disconnects_while_waiting_frees_its_place() -> None:
     pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
 
     async def work(gate: Gateway) -> None:
@@ -179,7 +179,7 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place() -> None:
     use(work, pair, max_running=1)
 
 
-def test_a_full_queue_says_when_to_come_again() -> None:
+def test_a_full_queue_says_when_to_retry() -> None:
     pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
 
     async def work(gate: Gateway) -> None:
@@ -199,7 +199,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_deadline_ends_what_takes_too_long(stream: bool) -> None:
+def test_a_deadline_ends_a_request(stream: bool) -> None:
     pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
 
     async def work(gate: Gateway) -> None:
@@ -211,7 +211,7 @@ def test_a_deadline_ends_what_takes_too_long(stream: bool) -> None:
     use(work, pair)
 
 
-def test_a_deadline_in_the_middle_of_a_stream_is_told_in_it() -> None:
+def test_a_deadline_during_a_stream_is_an_event_of_it() -> None:
     pair = Pair(target={"script": lambda context: "" if context.prefix else RIGHT[0] + "so " * 99})
     pair.target["token_seconds"] = 0.01
 
@@ -254,10 +254,10 @@ def test_interleaved_conversations_never_meet() -> None:
     use(work, pair, max_running=16)
 
 
-# What goes wrong behind it
+# Failures of engines
 
 
-def test_a_lost_draft_costs_time_and_not_the_answer() -> None:
+def test_a_lost_draft_does_not_lose_the_answer() -> None:
     pair = Pair(draft={"stream_failures": {0: Failure(EngineLost("gone"))}})
 
     async def work(gate: Gateway) -> None:
@@ -270,7 +270,7 @@ def test_a_lost_draft_costs_time_and_not_the_answer() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_lost_target_is_an_error_with_what_there_is(stream: bool) -> None:
+def test_a_lost_target_is_an_error_with_the_committed_steps(stream: bool) -> None:
     lost = Failure(EngineLost("the server went away"), tokens=4)
     pair = Pair(target={"stream_failures": {0: lost}})
 
@@ -291,7 +291,7 @@ def test_a_lost_target_is_an_error_with_what_there_is(stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_question_that_does_not_fit_is_the_clients_error(
+def test_a_prompt_that_is_too_long_is_the_clients_error(
     stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = ContextTooLong("the question needs 9000 tokens, the context holds 640")
@@ -308,7 +308,7 @@ def test_a_question_that_does_not_fit_is_the_clients_error(
     assert found.json["error"]["code"] == "context_length_exceeded"
 
 
-def test_a_defect_of_an_engine_is_a_bad_gateway() -> None:
+def test_a_bug_in_an_engine_is_a_bad_gateway() -> None:
     def broken(context: Context) -> str:
         raise RuntimeError("broken")
 
@@ -317,13 +317,13 @@ def test_a_defect_of_an_engine_is_a_bad_gateway() -> None:
     assert found.json["error"]["code"] == "engine_failed"
 
 
-def test_what_nobody_expected_is_a_500_without_details() -> None:
+def test_an_unexpected_error_is_a_500_without_details() -> None:
     found = api_error(RuntimeError("secret"))
     assert found.status == 500
     assert "secret" not in json.dumps(found.body)
 
 
-# Doors
+# Access
 
 
 @pytest.mark.parametrize(
@@ -334,13 +334,13 @@ def test_what_nobody_expected_is_a_500_without_details() -> None:
         ({"host": "evil.example"}, 400),
     ],
 )
-def test_what_a_browser_of_a_strange_page_could_send_is_refused(
+def test_requests_that_other_web_pages_could_send_are_refused(
     headers: dict[str, str], status: int
 ) -> None:
     assert use(lambda gate: gate.ask(asked(), **headers)).status == status
 
 
-def test_a_body_is_read_no_further_than_its_bound() -> None:
+def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     read = 0
 
     def pieces() -> Any:
@@ -354,7 +354,7 @@ def test_a_body_is_read_no_further_than_its_bound() -> None:
     assert read <= 8000
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_chat, "_BODY_SECONDS", 0.01)
 
     async def nothing() -> Any:
@@ -363,7 +363,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert use(lambda gate: gate.ask(receive=nothing)).status == 408
 
 
-def test_a_client_that_leaves_before_its_body_is_there_is_no_error() -> None:
+def test_a_client_that_disconnects_before_its_body_arrives_is_counted() -> None:
     async def gone() -> Any:
         return {"type": "http.disconnect"}
 
@@ -375,7 +375,7 @@ def test_a_client_that_leaves_before_its_body_is_there_is_no_error() -> None:
     assert b'status="499"} 1.0' in use(work)
 
 
-def test_keys_are_asked_for_and_shown_nowhere(
+def test_keys_are_required_and_never_logged(
     tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -400,7 +400,7 @@ def test_keys_are_asked_for_and_shown_nowhere(
     assert "sk-" not in caplog.text
 
 
-def test_no_word_of_a_user_is_in_the_log_unless_asked_for(
+def test_texts_are_logged_only_with_log_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -413,7 +413,7 @@ def test_no_word_of_a_user_is_in_the_log_unless_asked_for(
     assert QUESTION in caplog.text
 
 
-def test_other_origins_are_let_in_by_name_only() -> None:
+def test_other_origins_are_allowed_by_name_only() -> None:
     async def work(gate: Gateway) -> list[str | None]:
         return [
             (await gate.get("/v1/models", origin=origin)).headers.get("access-control-allow-origin")
@@ -424,10 +424,10 @@ def test_other_origins_are_let_in_by_name_only() -> None:
     assert use(work) == [None, None]
 
 
-# Beside the chat
+# Other endpoints
 
 
-def test_the_model_is_listed_with_what_is_behind_it() -> None:
+def test_the_model_is_listed_with_its_pair() -> None:
     async def work(gate: Gateway) -> None:
         listed = await gate.get("/v1/models")
         [card] = listed.json["data"]
@@ -442,7 +442,7 @@ def test_the_model_is_listed_with_what_is_behind_it() -> None:
     use(work, served_model_name="mine")
 
 
-def test_metrics_count_what_became_of_tokens_and_steps() -> None:
+def test_metrics_count_tokens_and_steps_by_fate() -> None:
     async def work(gate: Gateway) -> str:
         await gate.ask(asked())
         await gate.ask(asked(stream=True, stream_options={"include_usage": True}))
@@ -466,7 +466,7 @@ def test_metrics_count_what_became_of_tokens_and_steps() -> None:
 @pytest.mark.parametrize(
     ("path", "method", "status"), [("/no", "GET", 404), ("/v1/chat/completions", "GET", 405)]
 )
-def test_other_addresses_get_errors_of_the_same_form(path: str, method: str, status: int) -> None:
+def test_other_paths_get_errors_in_the_same_format(path: str, method: str, status: int) -> None:
     found = use(lambda gate: gate.ask(b"", path, method))
     assert found.status == status
     assert found.json["error"]["type"] == "invalid_request_error"

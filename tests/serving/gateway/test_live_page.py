@@ -18,7 +18,7 @@ from support.listening import listening
 from support.pairs import RIGHT, WRONG, Pair
 
 
-def test_the_page_asks_nobody_but_the_gateway() -> None:
+def test_the_page_connects_only_to_the_gateway() -> None:
     found = use(lambda gate: gate.get("/"))
     page = found.body.decode()
     assert found.status == 200
@@ -30,11 +30,11 @@ def test_the_page_asks_nobody_but_the_gateway() -> None:
     [script] = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = b64encode(sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy
-    # Written into elements as text, so that no answer can be markup.
+    # Texts are set as text content, so that no answer can be markup.
     assert "innerHTML" not in page
 
 
-def test_a_models_name_cannot_leave_its_place() -> None:
+def test_a_model_name_cannot_inject_markup() -> None:
     page, _ = read_page('x"</script><script>alert(1)')
     assert page.count("<script>") == 1 + page.count("<script>alert")
     assert "</script><script>alert" not in page
@@ -57,7 +57,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def page_of(browser: Any, url: str, **options: Any) -> Iterator[Any]:
-    """A page, which says nothing to its console and speaks to nobody else."""
+    """Open a page; check that its console stays empty and that it contacts only the gateway."""
     said: list[str] = []
     asked: list[str] = []
     context = browser.new_context(**{"viewport": WIDE, **options})
@@ -80,7 +80,7 @@ def finished(page: Any) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"color_scheme": "dark"}, {"viewport": PHONE, "has_touch": True}]
 )
-def test_the_lanes_are_seen_at_work(browser: Any, options: Any, tmp_path: Path) -> None:
+def test_the_page_shows_steps_lanes_and_scores(browser: Any, options: Any, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (60, 40), "red").save(tmp_path / "r.png")
     with listening() as url, page_of(browser, url, **options) as page:
         page.set_input_files("#file", tmp_path / "r.png")
@@ -93,7 +93,8 @@ def test_the_lanes_are_seen_at_work(browser: Any, options: Any, tmp_path: Path) 
         assert page.locator("li.rejected .text").all_inner_texts() == [WRONG.strip()]
         assert page.locator("li.target .text").all_inner_texts() == [RIGHT[1].strip()]
         struck = page.locator("li.rejected .text")
-        assert "0.00" in page.locator("li.rejected .who").inner_text()
+        assert page.locator("li.accepted .score").inner_text() == "judge ratio 0.93"
+        assert page.locator("li.rejected .score").inner_text() == "judge ratio 0.00"
         assert struck.evaluate("it => getComputedStyle(it).textDecorationLine") == "line-through"
         assert page.locator(".lane i.rejected").count() == 1
         assert page.locator(".figures").inner_text().count("1 of 2") == 1
@@ -105,7 +106,7 @@ def test_the_lanes_are_seen_at_work(browser: Any, options: Any, tmp_path: Path) 
 
 
 @pytest.mark.browser
-def test_the_keyboard_is_enough(browser: Any) -> None:
+def test_the_page_works_with_the_keyboard(browser: Any) -> None:
     slow = Pair(target={"token_seconds": 0.5}, draft={"token_seconds": 0.5})
     with listening(slow) as url, page_of(browser, url) as page:
         page.keyboard.type("One?")
@@ -115,12 +116,23 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
         page.locator(".asked", has_text="Two?").wait_for()
         page.locator("#send", has_text="Stop").wait_for()
         page.keyboard.press("Escape")
-        page.locator(".wrong", has_text="stopped").wait_for()
+        page.locator(".wrong", has_text="Stopped").wait_for()
         finished(page)
 
 
 @pytest.mark.browser
-def test_what_a_model_writes_is_never_markup(browser: Any) -> None:
+def test_the_threshold_field_is_sent(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        page.fill("#threshold", "0.95")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        assert page.locator("li.rejected .score").first.inner_text() == "judge ratio 0.93"
+
+
+@pytest.mark.browser
+def test_texts_of_a_model_are_never_markup(browser: Any) -> None:
     evil = "<img src=x onerror=alert(1)>.\n\n"
     script = [evil, "Answer: <b>4</b>"]
     pair = Pair(target={"script": script, "opinion": 1.0}, draft={"script": script})

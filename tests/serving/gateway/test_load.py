@@ -22,7 +22,7 @@ STEP = Step("So it is.\n\n", 10, Ending.DELIMITER)
 
 
 def run(token: float, seconds: float, *, judged: int = 1) -> Result:
-    """A run of a hundred tokens, in which the target's took so long."""
+    """Return a run of 100 tokens with the given seconds per target token."""
     events: list[Event] = [
         LaneOpened(0.0, 0, "target", 0),
         LaneClosed(1.0 + 20 * token, 0, "stop", 21, 1.0),
@@ -33,14 +33,14 @@ def run(token: float, seconds: float, *, judged: int = 1) -> Result:
 
 
 def quiet(token: float = 0.02) -> Load:
-    """A gateway that knows how fast its target is."""
+    """Return load control that has measured an idle target."""
     load = Load()
     load.learn(run(token, 3.0, judged=0), alone=True)
     return load
 
 
 def levels(load: Load, runs: int, token: float, seconds: float) -> list[Level]:
-    """What so many runs beside others were told to give up; alone they take no longer."""
+    """Return the levels of a number of concurrent runs; `seconds` are those with speculation."""
     found = []
     for _ in range(runs):
         found.append(load.shape(RunOptions())[1])
@@ -50,7 +50,7 @@ def levels(load: Load, runs: int, token: float, seconds: float) -> list[Level]:
     return found
 
 
-def test_the_targets_pace_is_measured_from_its_first_token_on_without_pauses() -> None:
+def test_the_targets_speed_is_measured_from_its_first_token_without_pauses() -> None:
     events = (
         LaneOpened(0.0, 0, "draft", 0),
         LaneOpened(0.5, 1, "target", 0),
@@ -58,7 +58,7 @@ def test_the_targets_pace_is_measured_from_its_first_token_on_without_pauses() -
         LaneResumed(5.0, 1),
         LaneClosed(12.0, 1, "cancelled", 11, 2.0),
         LaneClosed(9.0, 0, "stop", 99, 1.0),
-        # Too short to tell, and none at all.
+        # Too short to measure, and empty.
         LaneOpened(0.0, 2, "target", 3),
         LaneClosed(99.0, 2, "cancelled", 4, 1.0),
         LaneOpened(0.0, 3, "target", 3),
@@ -67,7 +67,7 @@ def test_the_targets_pace_is_measured_from_its_first_token_on_without_pauses() -
     assert pace_of(events) == Pace(first=1.5, token=0.8)
 
 
-def test_the_hedge_goes_first_then_the_window() -> None:
+def test_the_fallback_is_dropped_first_then_the_window_shrinks() -> None:
     load = quiet()
     assert levels(load, 20, 0.020, 1.0)[-1] is Level.FULL
     assert levels(load, 30, 0.026, 1.0)[-1] is Level.NO_FALLBACK
@@ -82,11 +82,11 @@ def test_speculation_stops_where_runs_take_longer_than_the_target_alone() -> Non
     assert levels(load, 30, 0.02, 3.5)[-1] is Level.TARGET_ALONE
 
 
-def test_a_few_slow_runs_end_nothing() -> None:
+def test_a_few_slow_runs_do_not_stop_speculation() -> None:
     assert Level.TARGET_ALONE not in levels(quiet(), 5, 0.02, 30.0)
 
 
-def test_where_speculation_has_stopped_it_is_looked_at_again_ever_more_seldom() -> None:
+def test_probes_of_stopped_speculation_become_rarer() -> None:
     load = quiet()
     levels(load, 10, 0.02, 9.0)
     found = levels(load, 240, 0.02, 9.0)
@@ -96,7 +96,7 @@ def test_where_speculation_has_stopped_it_is_looked_at_again_ever_more_seldom() 
     assert found[probes[0]] is Level.SMALL_WINDOW
 
 
-def test_it_comes_back_where_it_pays_again() -> None:
+def test_speculation_resumes_when_it_pays_again() -> None:
     load = quiet()
     levels(load, 10, 0.02, 9.0)
     assert load.level is Level.TARGET_ALONE
@@ -104,20 +104,20 @@ def test_it_comes_back_where_it_pays_again() -> None:
     assert load.level is Level.FULL
 
 
-def test_a_slow_target_is_no_loaded_one() -> None:
+def test_a_slow_target_does_not_count_as_loaded() -> None:
     load = quiet(0.5)
     levels(load, 20, 0.5, 10.0)
     assert load.level is Level.FULL
 
 
-def test_tokens_that_were_foreseen_make_no_target_faster_than_it_is() -> None:
+def test_predicted_tokens_do_not_lower_the_measured_time() -> None:
     load = quiet(0.02)
     levels(load, 20, 0.0001, 1.0)
     assert load.stretch == 1.0
     assert load.alone_seconds(run(0.02, 1.0)) == pytest.approx(1.0 + 99 * 0.02)
 
 
-def test_options_are_pared_down_level_by_level() -> None:
+def test_options_are_reduced_level_by_level() -> None:
     load = quiet()
     levels(load, 40, 0.026, 1.0)
     assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, fallback="on-reject")
@@ -129,14 +129,14 @@ def test_options_are_pared_down_level_by_level() -> None:
 
 
 @pytest.mark.parametrize("method", ["target", "sequential", "parse"])
-def test_another_method_is_what_somebody_asked_for(method: str) -> None:
+def test_a_requested_method_is_not_reduced(method: str) -> None:
     load = quiet()
     levels(load, 40, 0.05, 99.0)
     options = RunOptions(method=method)  # type: ignore[arg-type]
     assert load.shape(options) == (options, Level.FULL)
 
 
-def test_a_gateway_that_is_not_aware_of_load_gives_nothing_up() -> None:
+def test_a_gateway_without_load_control_keeps_all_speculation() -> None:
     load = Load(aware=False)
     levels(load, 40, 0.05, 99.0)
     assert load.shape(RunOptions()) == (RunOptions(), Level.FULL)

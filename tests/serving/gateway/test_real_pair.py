@@ -1,4 +1,4 @@
-"""The gateway over the embedded pair: many at once get what each gets alone."""
+"""The gateway with the bundled pair: concurrent requests get the same answers as single ones."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def refused(body: Any, limits: ServeOptions | None = None) -> ApiError:
     return caught.value
 
 
-def test_a_plain_question_is_read_with_the_servers_options() -> None:
+def test_a_plain_prompt_gets_the_options_of_the_server() -> None:
     found = read(asked(), window=3)
     assert found.turns == (ParsedMessage("user", ("Well?",)),)
     assert found.options == RunOptions(window=3)
@@ -49,7 +49,7 @@ def test_parts_are_read_in_order() -> None:
     )
 
 
-def test_wishes_become_options() -> None:
+def test_fields_of_a_request_become_options() -> None:
     found = read(
         asked(
             temperature=0.5, top_p=0.9, seed=-1, max_tokens=7, max_completion_tokens=9,
@@ -67,16 +67,16 @@ def test_wishes_become_options() -> None:
     assert found.deadline == 3
 
 
-def test_without_a_seed_each_warm_request_draws_anew() -> None:
+def test_without_a_seed_each_sampled_request_has_another_seed() -> None:
     assert read(asked(temperature=1)).options.seed != read(asked(temperature=1)).options.seed
     assert read(asked(temperature=0)).options.seed == RunOptions().seed
 
 
-def test_nobody_waits_longer_than_the_gateway_lets_him() -> None:
+def test_a_deadline_is_at_most_that_of_the_gateway() -> None:
     assert read(asked(dreamr={"deadline": 1e9}), ServeOptions(deadline=5)).deadline == 5
 
 
-def test_what_clients_of_other_servers_send_too_does_no_harm() -> None:
+def test_fields_of_other_servers_are_accepted_and_reported() -> None:
     found = read(
         asked(
             user="me", metadata={}, store=False, n=1, logprobs=False, tools=[], tool_choice="auto",
@@ -89,7 +89,7 @@ def test_what_clients_of_other_servers_send_too_does_no_harm() -> None:
     )
 
 
-def test_earlier_answers_of_tools_and_nobody_are_left_out() -> None:
+def test_messages_without_content_are_left_out() -> None:
     messages = [
         {"role": "developer", "content": "Brief."},
         {"role": "user", "content": "One?"},
@@ -134,11 +134,30 @@ def test_earlier_answers_of_tools_and_nobody_are_left_out() -> None:
         ({"dreamr": {"deadline": 0}}, "dreamr.deadline"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(change: dict[str, Any], param: str) -> None:
+def test_an_invalid_field_is_refused_by_name(change: dict[str, Any], param: str) -> None:
     error = refused(asked(**change))
     assert error.status == 400
     assert error.param == param
     assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"messages": []}, "messages must not be empty"),
+        ({"temperature": 3}, "temperature must be at most 2"),
+        ({"temperature": "hot"}, "temperature must be a number"),
+        ({"logprobs": True}, "logprobs = true is not supported here: leave it out"),
+        ({"stop": 3}, "stop must be a string"),
+        ({"dreamr": {"windw": 3}}, "dreamr.windw is not a known field"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": 3}]}]},
+            "messages.0.content.0.image_url.image_url must be an object",
+        ),
+    ],
+)
+def test_an_error_is_in_the_terms_of_the_request(change: dict[str, Any], message: str) -> None:
+    assert refused(asked(**change)).message == message
 
 
 @pytest.mark.parametrize(
@@ -150,17 +169,17 @@ def test_what_cannot_be_is_refused_by_name(change: dict[str, Any], param: str) -
         b'{"model":"dreamr","temperature":1e999,"messages":[{"role":"user","content":"x"}]}',
     ],
 )  # fmt: skip
-def test_bytes_that_are_no_request_are_refused(raw: bytes) -> None:
+def test_invalid_bytes_are_refused(raw: bytes) -> None:
     assert refused(raw).status == 400
 
 
-def test_limits_hold() -> None:
+def test_limits_on_a_request_hold() -> None:
     many = [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}]
     assert "many" in refused(asked(messages=many)).message
     turns = [{"role": "user", "content": "x"}] * 600
     assert "512" in refused(asked(messages=turns)).message
     images = [{"role": "user", "content": [IMAGE] * 17}]
-    assert "16 pictures" in refused(asked(messages=images)).message
+    assert "16 images" in refused(asked(messages=images)).message
     long = [{"role": "user", "content": "x" * 11}]
     error = refused(asked(messages=long), ServeOptions(max_text=10))
     assert error.code == "context_length_exceeded"

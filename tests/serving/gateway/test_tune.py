@@ -1,4 +1,4 @@
-"""A gateway that chooses window, fallback and resamples itself."""
+"""A gateway that tunes window, fallback and resamples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.straying import Straying
 
 
 def windows(*bodies: Any, **options: Any) -> list[str]:
-    """Those of the runs of these requests, as the metrics tell them."""
+    """Return the windows of the runs of these requests, from the metrics."""
     seen: list[str] = []
 
     async def work(gate: Gateway) -> None:
@@ -26,10 +26,10 @@ def windows(*bodies: Any, **options: Any) -> list[str]:
     return sorted(seen)
 
 
-def test_window_and_hedge_are_chosen_where_a_request_leaves_them_open() -> None:
+def test_the_window_is_tuned_unless_a_request_sets_it() -> None:
     own = asked(dreamr={"window": 2})
     assert windows(asked(), own, options=RunOptions(window=3), tune=True) == ["2", "8"]
 
 
-def test_nothing_is_tuned_unless_that_is_wanted() -> None:
+def test_nothing_is_tuned_by_default() -> None:
     assert windows(asked(), asked(), options=RunOptions(window=3)) == ["3", "3"]

@@ -1,4 +1,4 @@
-"""Choosing settings by how fast runs were, without a clock."""
+"""The tuner, with simulated latencies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALL = sorted({s for ladder in SETTINGS for s in ladder}, key=repr)
 
 
 def run(speed: float, luck: random.Random | None = None) -> RunSummary:
-    """A run of ten steps at that speed; a refused step takes five times as long as a kept one."""
+    """Return a run of ten steps; a refused step takes five times as long as a kept one."""
     refused = 2 if luck is None else luck.randint(0, 10)
     return RunSummary((10 + 4 * refused) / speed, 10 - refused, refused)
 
 
 def live(speeds: dict[Setting, float], runs: int, seed: int = 0) -> list[float]:
-    """The share of the best speed that each run reached."""
+    """Return the share of the best speed that each run reached."""
     luck, tuner, found = random.Random(seed), Tuner(), []
     best = max(speeds.values())
     for _ in range(runs):
@@ -38,7 +38,7 @@ def live(speeds: dict[Setting, float], runs: int, seed: int = 0) -> list[float]:
 
 
 def peaked(at: Setting, seed: int) -> dict[Setting, float]:
-    """Speeds that fall off on both sides of one setting."""
+    """Return speeds that fall off on both sides of one setting."""
     luck = random.Random(seed)
     speeds = {}
     for s in ALL:
@@ -51,12 +51,12 @@ def peaked(at: Setting, seed: int) -> dict[Setting, float]:
 @settings(max_examples=25)  # of 400 runs each
 @given(st.sampled_from(ALL), st.integers(0, 99))
 @example(Setting(1, "on-reject"), 53)  # another ladder looks better than where this one begins
-def test_runs_come_to_be_nearly_as_fast_as_with_the_best_setting(at: Setting, seed: int) -> None:
+def test_runs_become_nearly_as_fast_as_with_the_best_setting(at: Setting, seed: int) -> None:
     reached = live(peaked(at, seed), 400, seed)
     assert sum(reached[200:]) / 200 >= 0.97
 
 
-def test_what_is_far_worse_is_tried_once_and_what_lies_behind_it_never() -> None:
+def test_a_much_slower_setting_is_tried_once_and_ends_its_ladder() -> None:
     rates = {s: 10.0 if s.window == 8 and s.fallback == "eager" else 2.0 for s in ALL}
     tuner, chosen = Tuner(), Counter[Setting]()
     for _ in range(200):
@@ -68,7 +68,7 @@ def test_what_is_far_worse_is_tried_once_and_what_lies_behind_it_never() -> None
     assert tuner.best() in (Setting(8), Setting(8, resamples=2))
 
 
-def test_each_kind_of_question_is_learnt_apart() -> None:
+def test_each_kind_of_prompt_is_learned_separately() -> None:
     tuner = Tuner()
     for _ in range(150):
         for kind, best in (("easy", 16), ("hard", 1)):
@@ -79,7 +79,7 @@ def test_each_kind_of_question_is_learnt_apart() -> None:
     assert tuner.best("hard").window == 1
 
 
-def test_what_has_become_slow_is_left() -> None:
+def test_a_setting_that_becomes_slow_is_abandoned() -> None:
     tuner = Tuner()
     for turn in range(3000):
         setting = tuner.choose()
@@ -88,7 +88,7 @@ def test_what_has_become_slow_is_left() -> None:
     assert tuner.best().fallback == "on-reject"
 
 
-def test_runs_that_begin_together_are_not_all_spent_on_one_trial() -> None:
+def test_concurrent_runs_do_not_all_try_one_setting() -> None:
     tuner = Tuner()
     first = [tuner.choose() for _ in range(5)]
     assert Counter(first).most_common(1)[0][0] == SETTINGS[0][0]
@@ -97,21 +97,21 @@ def test_runs_that_begin_together_are_not_all_spent_on_one_trial() -> None:
         tuner.learn(None, setting, run(1.0))
 
 
-def test_a_run_that_failed_says_nothing() -> None:
+def test_a_failed_run_teaches_the_tuner_nothing() -> None:
     tuner = Tuner()
     tuner.learn(None, tuner.choose(), None)
     assert tuner.best() == SETTINGS[0][0]
     assert tuner.choose() == SETTINGS[0][0]
 
 
-def test_luck_with_the_questions_is_not_taken_for_a_good_setting() -> None:
-    """Runs without a refusal are three times as fast; the settings differ by a tenth."""
+def test_easy_prompts_are_not_mistaken_for_a_good_setting() -> None:
+    """Runs without a rejection are three times as fast; the settings differ by a tenth."""
     speeds = {s: 11.0 if s.fallback == "on-reject" else 10.0 for s in ALL}
     reached = live(speeds, 200)
     assert sum(reached[100:]) / 100 > 0.99
 
 
-def test_a_run_shows_each_step_once_however_often_it_was_refused() -> None:
+def test_a_run_counts_each_step_once_however_often_it_was_rejected() -> None:
     step = Step("Tea.\n\n", 2, Ending.DELIMITER)
     no = Verdict(False, 0.1, 0.7, "no", kind="ratio")
     refused = tuple(StepRejected(0.0, position, step, no) for position in (1, 1, 3))
@@ -130,7 +130,7 @@ def test_a_setting_leaves_the_other_options_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("letters", "same"), [(250, True), (5000, False)])
-def test_questions_of_like_length_are_of_one_kind(letters: int, same: bool) -> None:
+def test_prompts_of_similar_length_are_of_one_kind(letters: int, same: bool) -> None:
     def talk(size: int) -> Conversation:
         return Conversation((Turn("user", (Text("a" * size),)),))
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType
 from typing import Any, Self
 
+from dreamr.gate import ScoreKind
 from dreamr.trace import Bar, Fate, LaneName, Result, StepCommitted, lay_out
 
 Check = Callable[[int, str], bool | None]
@@ -38,6 +39,7 @@ class Span:
     tokens: int = 0
     ratio: float | None = None
     right: bool | None = None
+    kind: ScoreKind | None = None  # what the ratio measures; None if unknown or never decided
 
     @property
     def seconds(self) -> float:
@@ -231,7 +233,8 @@ def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
         return Span("judge", bar.start, bar.end, bar.fate, position, len(bar.positions), tokens)
     ratio = bar.verdicts[0].score if bar.verdicts and bar.verdicts[0].evidence else None
     right = check(position, bar.text) if bar.text else None
-    return Span(bar.lane, bar.start, bar.end, bar.fate, position, 1, bar.tokens, ratio, right)
+    kind = bar.verdicts[0].kind if bar.verdicts else None
+    return Span(bar.lane, bar.start, bar.end, bar.fate, position, 1, bar.tokens, ratio, right, kind)
 
 
 def first_step(result: Result) -> float | None:

@@ -1,4 +1,4 @@
-"""From the samples of a bench to figures, plots and a page."""
+"""Reports of a bench: figures with intervals, plots and an HTML page from its samples."""
 
 from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.comparison import compare

@@ -1,8 +1,8 @@
-"""From samples to figures: for each task, method and concurrency, and the mean over the tasks.
+"""Figures from samples, for each task, method and concurrency, and their mean over tasks.
 
-Methods are compared with the target alone on the problems that both have solved at the same
-concurrency, so a bench that was broken off has figures too. A run that failed counts as a wrong
-answer, and is left out of all times.
+Methods are compared with the target alone on the problems that both have run at the same
+concurrency, so an unfinished bench has figures too. A failed run counts as a wrong answer and is
+left out of all times.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from dreamr.evaluation.report.statistics import (
 )
 from dreamr.trace import LaneName
 
-Pair: TypeAlias = tuple[Sample, Sample]  # of the same problem: the target alone, the method
+Pair: TypeAlias = tuple[Sample, Sample]  # target alone and method, on the same problem
 
 
 def figures(samples: Iterable[Sample], ideal_seconds: Mapping[Key, float] | None = None) -> Results:
-    """All figures of a bench, whole or broken off.
+    """Compute all figures of a bench, finished or not.
 
     Args:
-        samples: in any order, no two with the same key.
-        ideal_seconds: for a task, method and concurrency the mean seconds a problem of an ideal
-            machine without overhead (as the simulator finds them from the same traces).
+        samples: Samples in any order, with unique keys.
+        ideal_seconds: Mean seconds per problem without any overhead, by task, method and
+            concurrency, as the simulator computes them from the same traces.
     """
     groups: defaultdict[Key, list[Sample]] = defaultdict(list)
     for sample in sorted(samples, key=lambda s: (s.task, s.concurrency, *rank(s.method), s.index)):
@@ -51,14 +51,14 @@ def figures(samples: Iterable[Sample], ideal_seconds: Mapping[Key, float] | None
 
 
 def pairs(base: Iterable[Sample], own: Iterable[Sample]) -> list[Pair]:
-    """Samples of the same problem at the same concurrency, where both have one."""
+    """Match samples of the same problem at the same concurrency."""
     known = {(s.task, s.index, s.concurrency): s for s in base}
     return [(known[key], s) for s in own if (key := (s.task, s.index, s.concurrency)) in known]
 
 
 @dataclass(frozen=True, slots=True)
 class _Speed:
-    """Gains over the target alone; see `Figures`."""
+    """Figures of speed relative to the target alone; see `Figures`."""
 
     speedup: Estimate | None
     speedup_median: Estimate | None
@@ -70,7 +70,7 @@ class _Speed:
 
     @classmethod
     def of(cls, paired: Sequence[Pair], ideal: float | None) -> Self:
-        """Of pairs in which no run failed. ideal: seconds a problem."""
+        """Compute the figures from pairs without failed runs; `ideal` is in seconds per problem."""
         base, own = [a.wall for a, _ in paired], [b.wall for _, b in paired]
         known = bool(own) and all(own)
         gain = sum(base) / sum(own) if known else None
@@ -78,7 +78,7 @@ class _Speed:
         tokens_gain = _over(sum(a.tokens for a, _ in paired), sum(b.tokens for _, b in paired))
         best = fmean(base) / ideal if base and ideal else None
         return cls(
-            # Side by side, a problem's own time depends on who else is at work.
+            # With concurrent problems, the time of one depends on the others.
             speedup=ratio_of_sums(base, own) if alone else None,
             speedup_median=median_ratio(base, own) if alone else None,
             time_gain=gain / tokens_gain if gain and tokens_gain else None,
@@ -91,7 +91,7 @@ class _Speed:
 
 @dataclass(frozen=True, slots=True)
 class _Drafting:
-    """Decisions on drafted steps; see `Figures`."""
+    """Figures of the decisions on drafted steps; see `Figures`."""
 
     acceptance: Estimate | None
     token_acceptance: Estimate | None
@@ -101,7 +101,7 @@ class _Drafting:
 
     @classmethod
     def of(cls, own: Sequence[Sample]) -> Self:
-        """Only where the target has a say: with the draft alone, nothing is decided."""
+        """Compute the figures; the draft alone has none, since nothing is decided on."""
         decided = [[span for span in s.spans if span.decided] for s in own]
         if all(span.lane == "draft" for s in own for span in s.spans) or not any(decided):
             decided = []
@@ -119,7 +119,7 @@ class _Drafting:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """Work for an answer; see `Figures`."""
+    """Figures of the work per answer; see `Figures`."""
 
     wasted: float
     wasted_share: float | None
@@ -141,7 +141,7 @@ class _Costs:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Latencies, shares of busy lanes and rates; see `Figures`."""
+    """Figures of latency, busy lanes and rates; see `Figures`."""
 
     latency_p50: float | None
     latency_p90: float | None
@@ -155,7 +155,7 @@ class _Times:
 
     @classmethod
     def of(cls, timed: Sequence[Sample]) -> Self:
-        """Of runs that did not fail."""
+        """Compute the figures from runs that did not fail."""
         seconds = [s.seconds for s in timed]
         total, wall = sum(seconds), sum(s.wall for s in timed)
         first = [s.first_step for s in timed if s.first_step is not None]
@@ -243,9 +243,10 @@ def _percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def _accepted(decided: Sequence[Sequence[Span]], weight: Callable[[Span], int]) -> Estimate | None:
-    """Problems are drawn, not steps: those of one problem resemble each other.
+    """Estimate the share of accepted steps, weighted by `weight`.
 
-    Where all problems are alike, that is blind: the interval is at least as wide as one of steps.
+    The bootstrap draws problems, not steps, since steps of one problem are correlated. If all
+    problems are alike it is too narrow, so the interval is at least as wide as Wilson's over steps.
     """
     all_of = [sum(map(weight, spans)) for spans in decided]
     if not any(all_of):
@@ -275,7 +276,7 @@ def _curve(own: Sequence[Sample]) -> Curve | None:
 
 
 def _reaching(ratios: Sequence[float]) -> tuple[float, ...] | None:
-    """The share at each threshold."""
+    """Return the share of ratios that reach each threshold."""
     if not ratios:
         return None
     return tuple(sum(r >= threshold for r in ratios) / len(ratios) for threshold in THRESHOLDS)
@@ -286,7 +287,7 @@ def _over(top: float, bottom: float) -> float | None:
 
 
 def _means(cells: Mapping[Key, Figures]) -> dict[Key, Figures]:
-    """Of each method that has figures in every task, else it is a mean of something else."""
+    """Return the mean over tasks for each method that has figures in every task."""
     tasks = {task for task, _, _ in cells}
     groups: defaultdict[tuple[str, int], list[Figures]] = defaultdict(list)
     for (_, method, concurrency), found in cells.items():
@@ -305,7 +306,7 @@ def _mean(found: Sequence[Figures]) -> Figures:
 
 
 def _mean_of(values: Sequence[Any]) -> Any:
-    """Counts are added; a mean needs a figure of every task."""
+    """Add counts and average other figures; None if a task has no figure."""
     if any(value is None for value in values):
         return None
     if isinstance(values[0], Curve):

@@ -1,4 +1,4 @@
-"""What every plot is drawn from, and on. matplotlib is imported when the first one is drawn."""
+"""Data and helpers that all plots share. matplotlib is imported with the first plot."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ from dreamr.evaluation.report.theme import Look, Theme, looks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHADES = 128
+_COLORS = 128  # of the palette of a PNG
 
 
 @dataclass(frozen=True, slots=True)
 class PlotData:
-    """What every plot is drawn from. concurrency: the least, at which speed is compared."""
+    """Data of a plot.
+
+    Attributes:
+        results: Figures of the bench.
+        samples: Samples of the bench.
+        theme: Colors of the page.
+        looks: Color, marker and line of each method.
+        concurrency: Lowest concurrency of the bench, at which methods are compared.
+    """
 
     results: Results
     samples: Sequence[Sample]
@@ -38,14 +46,14 @@ class PlotData:
         object.__setattr__(self, "concurrency", self.results.concurrencies[0])
 
     def alone(self, **of: Any) -> list[Sample]:
-        """Samples at that concurrency with these values."""
+        """Return the samples at that concurrency whose fields have the given values."""
         wanted = {"concurrency": self.concurrency, **of}
         return [s for s in self.samples if all(getattr(s, k) == v for k, v in wanted.items())]
 
 
 @contextmanager
 def style(theme: Theme) -> Iterator[None]:
-    """What is drawn within has this theme."""
+    """Apply a theme to all plots drawn in the block."""
     import matplotlib as mpl
 
     with mpl.rc_context(cast("Any", theme.config)):
@@ -55,7 +63,17 @@ def style(theme: Theme) -> Iterator[None]:
 def panels(
     columns: int, rows: int = 1, *, width: float = 4.0, height: float = 3.2
 ) -> tuple[Figure, Any]:
-    """A figure without a window, whatever backend the user has chosen, and its axes (rows, k)."""
+    """Create a figure without a window, whatever backend the user has configured.
+
+    Args:
+        columns: Number of panels in a row.
+        rows: Number of rows.
+        width: Width of a panel in inches.
+        height: Height of a panel in inches.
+
+    Returns:
+        The figure and its axes, shape (rows, columns).
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,15 +83,15 @@ def panels(
 
 
 def to_png(figure: Figure) -> bytes:
-    """The same bytes for the same samples. Some shades less make it a third of the size."""
+    """Render a figure as PNG, reproducibly. A palette makes it a third of the size."""
     drawn, packed = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(_SHADES).save(packed, "PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(_COLORS).save(packed, "PNG", optimize=True)
     return packed.getvalue()
 
 
 def same_scale(axes: Any) -> None:
-    """One scale for all panels of a row, from 0."""
+    """Give all panels of a row the same y axis, starting at 0."""
     for row in axes:
         top = max(axis.get_ylim()[1] for axis in row)
         for axis in row:
@@ -81,7 +99,7 @@ def same_scale(axes: Any) -> None:
 
 
 def shared_legend(figure: Figure, axes: Any) -> None:
-    """One for all panels, under them."""
+    """Add one legend for all panels below them."""
     known: dict[str, Any] = {}
     for axis in np.ravel(axes):
         known.update(

@@ -1,4 +1,4 @@
-"""Figures as text: the columns of all tables, each with what it means for the glossary."""
+"""Columns of all tables, with their formats and glossary entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from dreamr.evaluation.report.statistics import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure in a table. text: empty where it cannot be told; meaning: for the glossary."""
+    """Column of a table.
+
+    Attributes:
+        title: Heading.
+        text: Formats the figure; empty if the figure is not known.
+        meaning: Glossary entry.
+    """
 
     title: str
     text: Callable[[Figures], str]
@@ -19,27 +25,27 @@ class Column:
 
 
 def times(estimate: Estimate | None) -> str:
-    """How many times as good: 1.92 [1.88, 1.95]."""
+    """Format a ratio: 1.92 [1.88, 1.95]."""
     return _between(estimate, 1, ".2f")
 
 
 def percent(estimate: Estimate | None) -> str:
-    """A share: 97.2 [95.0, 98.5]."""
+    """Format a share in percent: 97.2 [95.0, 98.5]."""
     return _between(estimate, 100, ".1f")
 
 
 def points(estimate: Estimate | None) -> str:
-    """A difference of shares, signed: -0.3 [-1.1, +0.4]."""
+    """Format a difference of shares in percentage points: -0.3 [-1.1, +0.4]."""
     return _between(estimate, 100, "+.1f")
 
 
 def plain(value: float | None, form: str = ".2f", scale: float = 1.0) -> str:
-    """A figure without an interval."""
+    """Format a figure without an interval."""
     return "" if value is None else format(scale * value, form)
 
 
 def seconds(value: float | None) -> str:
-    """A time with three digits and its unit: 0.5 ms, 48.2 ms, 310 ms, 4.03 s."""
+    """Format a time with its unit: 0.50 ms, 48.2 ms, 310 ms, 4.03 s."""
     if value is None:
         return ""
     for limit, form, unit in ((0.01, ".2f", "ms"), (0.1, ".1f", "ms"), (0.9995, ".0f", "ms")):
@@ -57,40 +63,40 @@ def _between(estimate: Estimate | None, scale: float, form: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
-N = Column("n", lambda f: str(f.n), "Problems with this method.")
+N = Column("problems", lambda f: str(f.n), "Problems that this method has run.")
 SPEEDUP = Column(
     "speed-up",
     lambda f: times(f.speedup),
-    "Wall-clock of the target alone over that of the method, both summed over the problems that "
-    "both have solved. The interval is from drawing problems with return.",
+    "Wall-clock time of the target alone divided by that of the method, both summed over the "
+    "problems that both have run. Bootstrap interval over problems.",
 )
 ACCURACY = Column(
     "accuracy %",
     lambda f: percent(f.accuracy),
-    "Share of right answers, with Wilson's interval. A failed run counts as wrong.",
+    "Share of right answers. A failed run counts as wrong. Wilson interval.",
 )
 DIFFERENCE = Column(
-    "difference",
+    "accuracy difference",
     lambda f: points(f.difference),
-    "Accuracy less that of the target alone, in points, on the same problems; the interval is that "
-    "of Bonett and Price for paired answers.",
+    "Accuracy minus that of the target alone on the same problems, in percentage points. "
+    "Interval of Bonett and Price for paired answers.",
 )
 ACCEPTED = Column(
     "accepted steps %",
     lambda f: percent(f.acceptance),
-    "Drafted steps that were accepted, of those accepted or rejected. What was thrown away unread "
-    "does not count.",
+    "Share of accepted steps among the accepted and rejected drafted steps. Steps that were "
+    "discarded without a decision do not count.",
 )
-SPOILT = Column(
+REGRESSIONS = Column(
     "regressions %",
     lambda f: percent(f.regressions),
-    "Problems that the target alone solves and this method does not, of those that both have "
-    "worked at, with Wilson's interval: what a gate risks.",
+    "Share of the problems that the target alone answers right and the method answers wrong, "
+    "among the problems that both have run. Wilson interval.",
 )
 EFFICIENCY = Column(
     "efficiency %",
     lambda f: plain(f.efficiency, ".1f", 100),
-    "The measured speed-up over the ideal one.",
+    "Speed-up divided by the ideal speed-up.",
 )
 
 SPEED = (
@@ -99,96 +105,98 @@ SPEED = (
     Column(
         "median speed-up",
         lambda f: times(f.speedup_median),
-        "The median over problems of each problem's own ratio.",
+        "Median over the problems of each problem's own speed-up. Bootstrap interval.",
     ),
     Column(
-        "time a token",
+        "speed-up per token",
         lambda f: plain(f.time_gain),
-        "The first factor of the speed-up: how many times less wall-clock a committed token takes.",
+        "First factor of the speed-up: seconds per committed token of the target alone, divided by "
+        "those of the method.",
     ),
     Column(
-        "tokens an answer",
+        "token reduction",
         lambda f: plain(f.tokens_gain),
-        "The second factor: how many times fewer tokens an answer has. Below 1 it has more.",
+        "Second factor of the speed-up: committed tokens per answer of the target alone, divided "
+        "by those of the method. Below 1, the method writes longer answers.",
     ),
     Column(
-        "ideal",
+        "ideal speed-up",
         lambda f: plain(f.ideal_speedup),
-        "The speed-up that the same traces would have without any overhead.",
+        "Speed-up without any overhead, simulated from the same traces.",
     ),
     EFFICIENCY,
     ACCURACY,
     DIFFERENCE,
-    SPOILT,
+    REGRESSIONS,
 )
 DRAFTING = (
     ACCEPTED,
     Column(
         "accepted tokens %",
         lambda f: percent(f.token_acceptance),
-        "The same, weighted by the tokens of the steps.",
+        "Accepted steps %, weighted by the tokens of the steps.",
     ),
     Column(
         "drafted tokens %",
         lambda f: plain(f.drafted, ".1f", 100),
-        "Tokens that the draft wrote, of all committed ones, the answer's included.",
+        "Share of the committed tokens that the draft wrote, answers included.",
     ),
     Column(
-        "checked",
+        "checked verdicts",
         lambda f: str(f.checked) if f.checked else "",
-        "Verdicts that the task's own checker can call right or wrong: of steps before which "
-        "everything that was committed is right.",
+        "Verdicts that the task's checker can grade: those on steps before which every committed "
+        "step is right.",
     ),
     Column(
         "false accepts %",
         lambda f: percent(f.false_accepts),
-        "Share of the wrong steps among the checked ones that were accepted.",
+        "Share of the wrong steps that were accepted, among the checked verdicts.",
     ),
     Column(
         "false rejects %",
         lambda f: percent(f.false_rejects),
-        "Share of the right steps among the checked ones that were rejected.",
+        "Share of the right steps that were rejected, among the checked verdicts.",
     ),
     Column(
-        "judge calls",
+        "judge calls per answer",
         lambda f: plain(f.judge_calls, ".1f") if f.judge_calls else "",
-        "Judge calls for an answer.",
+        "Mean number of judge calls per answer.",
     ),
     Column(
-        "steps a call",
+        "steps per judge call",
         lambda f: plain(f.steps_per_call),
-        "Steps that one call judges, on average.",
+        "Mean number of steps in a judge call.",
     ),
     Column(
-        "thrown away",
+        "discarded tokens",
         lambda f: plain(f.wasted, ".1f"),
-        "Tokens that the target decoded for an answer and nobody used.",
+        "Mean number of target tokens per answer that were decoded and discarded.",
     ),
     Column(
-        "thrown away %",
+        "discarded tokens %",
         lambda f: plain(f.wasted_share, ".1f", 100),
-        "The same over the committed tokens.",
+        "Discarded target tokens divided by the committed tokens.",
     ),
 )
 TIMES = (
     *(
         Column(
-            f"p{p}",
+            f"latency p{p}",
             lambda f, p=p: seconds(getattr(f, f"latency_p{p}")),  # type: ignore[misc]
-            f"Time in which {p} % of the problems are solved.",
+            f"Time within which {p} % of the problems are answered.",
         )
         for p in (50, 90, 99)
     ),
     Column(
-        "first step",
+        "first step p50",
         lambda f: seconds(f.first_step_p50),
-        "Time to the first committed step, median.",
+        "Median time to the first committed step.",
     ),
     *(
         Column(
             f"{lane} busy %",
             lambda f, lane=lane: plain(getattr(f, f"busy_{lane}"), ".0f", 100),  # type: ignore[misc]
-            f"Share of the time in which {what}.",
+            f"Share of the wall-clock time in which {what}.",
         )
         for lane, what in (
             ("draft", "the draft writes"),
@@ -197,50 +205,56 @@ TIMES = (
         )
     ),
     Column(
-        "tokens", lambda f: plain(f.tokens, ".0f"), "Committed tokens of an answer, on average."
+        "tokens per answer",
+        lambda f: plain(f.tokens, ".0f"),
+        "Mean number of committed tokens per answer.",
     ),
-    Column("steps", lambda f: plain(f.steps, ".1f"), "Committed steps of an answer, on average."),
     Column(
-        "unfinished",
+        "steps per answer",
+        lambda f: plain(f.steps, ".1f"),
+        "Mean number of committed steps per answer.",
+    ),
+    Column(
+        "unfinished runs",
         lambda f: str(f.unfinished) if f.unfinished else "",
-        "Runs that a limit cut, or that failed.",
+        "Runs that failed or reached a limit on tokens or steps.",
     ),
 )
-SIDE_BY_SIDE = (
+CONCURRENT = (
     N,
     Column(
-        "problems a second",
+        "problems/s",
         lambda f: plain(f.throughput),
-        "Problems over the wall-clock that all of them took together.",
+        "Problems divided by the wall-clock time of all of them together.",
     ),
     Column(
         "throughput gain",
         lambda f: plain(f.throughput_gain),
-        "Throughput over that of the target alone with as many problems side by side.",
+        "Problems/s divided by those of the target alone at the same concurrency.",
     ),
     Column(
-        "tokens a second",
+        "tokens/s",
         lambda f: plain(f.token_rate, ".0f"),
-        "Committed tokens over the same wall-clock.",
+        "Committed tokens divided by the wall-clock time of all problems together.",
     ),
     *TIMES[:4],
     ACCURACY,
     DIFFERENCE,
 )
 HEADLINE = (*SPEED, ACCEPTED)
-GLOSSARY = tuple(dict.fromkeys((*SPEED, *DRAFTING, *TIMES, *SIDE_BY_SIDE)))
+GLOSSARY = tuple(dict.fromkeys((*SPEED, *DRAFTING, *TIMES, *CONCURRENT)))
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Cells of text under their heads; the first cell of a row is its name."""
+    """Table of texts. The first cell of a row is its name."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     @property
     def markdown(self) -> str:
-        """As GitHub draws it."""
+        """The table in GitHub's Markdown."""
         lines = [self.heads, ("---", *("---:" for _ in self.heads[1:])), *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -248,7 +262,13 @@ class TextTable:
 def table(
     found: Mapping[str, Figures], columns: Sequence[Column], name: str = "method"
 ) -> TextTable:
-    """A row for each name; columns that would be empty are left out."""
+    """Build a table with a row per name, without empty columns.
+
+    Args:
+        found: Figures by name of the row.
+        columns: Columns of the table.
+        name: Heading of the first column.
+    """
     cells = {column.title: [column.text(f) for f in found.values()] for column in columns}
     full = {title: texts for title, texts in cells.items() if any(texts)}
     rows = zip(found, *full.values(), strict=True)

@@ -1,4 +1,4 @@
-"""Figures of several benches side by side, with what differs in how they were made."""
+"""Comparison of several benches: a table of their figures and of their differences in setup."""
 
 from __future__ import annotations
 
@@ -27,15 +27,19 @@ from dreamr.evaluation.report.page import (
 from dreamr.evaluation.report.results import MEAN, Figures, Key, Results
 from dreamr.evaluation.report.statistics import Estimate
 
-# Of a session, what a figure may depend on; not when it was or how it was called.
+# Fields of a session that figures may depend on, unlike its time and command.
 _MACHINE = frozenset({"commit", "processor", "cores", "changed", "models", "packages"})
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A bench to compare. problems: of each task, None where only figures were kept.
+    """A bench to compare.
 
-    conditions: configuration and provenance that should be the same.
+    Attributes:
+        name: Folder of the bench.
+        results: Its figures.
+        problems: Task and index of its problems; None if only figures were kept.
+        conditions: Configuration and provenance that should be equal in all benches.
     """
 
     name: str
@@ -45,13 +49,13 @@ class Bench:
 
 
 def compare(folders: Sequence[Path]) -> Table:
-    """A table with a row for each task, method and concurrency, and a column for each folder.
+    """Return a table with a row per task, method and concurrency, and a column per folder.
 
-    Behind the figures of all but the first stands their difference to it; under the table, what
-    differs in problems and configuration.
+    Cells of all folders except the first contain the difference to the first. The caption lists
+    differences in problems and configuration.
 
     Raises:
-        ReportError: no folder, or one without a bench.
+        ReportError: If there is no folder, or a folder without a bench.
     """
     if not folders:
         raise ReportError("name the folders of the benches to compare")
@@ -59,10 +63,10 @@ def compare(folders: Sequence[Path]) -> Table:
 
 
 def load_bench(folder: Path) -> Bench:
-    """Read a folder; its results.json only where the samples were not kept.
+    """Read a bench from its samples, or from results.json if the samples were not kept.
 
     Raises:
-        ReportError: there is no bench, or it cannot be read.
+        ReportError: If the folder has no bench or cannot be read.
     """
     kept = (folder / SAMPLES).exists() or not (folder / RESULTS).exists()
     samples = load_samples(folder) if kept else []
@@ -78,13 +82,13 @@ def _conditions(provenance: Provenance) -> dict[str, str]:
 
 
 def side_by_side(benches: Sequence[Bench]) -> Table:
-    """The table of `compare`."""
+    """Return the table of `compare` for benches that are already read."""
     table = Table(
-        title="Accuracy (%) and speed-up, 95 % intervals in brackets, difference to the first",
+        title="Accuracy (%) and speed-up [95 % interval] (difference to the first bench)",
         title_justify="left",
         box=SIMPLE_HEAD,
     )
-    for head in ("task", "method", "at a time"):
+    for head in ("task", "method", "concurrency"):
         table.add_column(head, no_wrap=True)
     for bench in benches:
         table.add_column(escape(bench.name), justify="right")
@@ -104,34 +108,36 @@ def side_by_side(benches: Sequence[Bench]) -> Table:
 
 
 def differences(benches: Sequence[Bench]) -> list[str]:
-    """One line for each thing in which a bench is not like the first."""
+    """Return one line for each difference in setup between a bench and the first."""
     lines = []
     first = benches[0]
     for other in benches[1:]:
         lines += _problems(first, other)
         if not (first.conditions and other.conditions):
-            lines.append(f"{other.name}: not known whether it was run like {first.name}")
+            lines.append(
+                f"{other.name}: its setup cannot be compared with {first.name}: not recorded"
+            )
             continue
         for name in dict.fromkeys((*first.conditions, *other.conditions)):
             was, now = (bench.conditions.get(name, "not recorded") for bench in (first, other))
             if was != now:
-                lines.append(f"{other.name}: {name} is {now}, in {first.name} {was}")
+                lines.append(f"{other.name}: {name} is {now}; in {first.name} it is {was}")
     return lines
 
 
 def _problems(first: Bench, other: Bench) -> list[str]:
     if first.problems is None or other.problems is None:
-        return [f"{other.name}: whether the problems are the same is not known without the samples"]
+        return [f"{other.name}: its problems cannot be compared with {first.name}: no samples"]
     if first.problems == other.problems:
         return []
     return [
-        f"{other.name}: other problems than in {first.name}, {len(other.problems)} against "
-        f"{len(first.problems)}, {len(first.problems & other.problems)} of them in both"
+        f"{other.name}: {len(other.problems)} problems; {first.name} has {len(first.problems)}, "
+        f"and {len(first.problems & other.problems)} are in both"
     ]
 
 
 def _keys(benches: Sequence[Bench]) -> list[Key]:
-    """Of all benches; the mean last, where a terminal shows it."""
+    """Return the keys of all benches; the mean comes last, next to the terminal's prompt."""
     keys = {key for bench in benches for key in bench.results.cells}
     return sorted(keys, key=lambda key: (key[0] == MEAN, key[0], key[2], *rank(key[1])))
 
@@ -143,7 +149,7 @@ def _cell(found: Figures | None, first: Figures | None) -> str:
     if found.speedup is not None:
         lines.append(_against(found.speedup, first.speedup if first else None, times, 1, "+.2f"))
     elif found.throughput is not None:
-        lines.append(f"{found.throughput:.2f} problems a second")
+        lines.append(f"{found.throughput:.2f} problems/s")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Names beside points, so that none lies on another."""
+"""Placement of labels next to points without overlaps."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 def label(axis: Axes, shown: Mapping[str, Spot], colors: Mapping[str, str]) -> None:
-    """Write each name beside its point, in the nearest place where it hides nothing.
+    """Write each name next to its point, in the nearest free place.
 
-    Where it is too crowded for that, it may cross the bars of an interval. A name that stands far
-    from its point gets a line to it.
+    If there is none, a name may cross the bars of an interval. A name far from its point is
+    connected to it by a line.
 
     Args:
-        axis: laid out, with the points and the bars of their intervals.
-        shown: where each point lies, to the right and up, by the name to write.
-        colors: of each name's frame and line.
+        axis: Axes after layout, with the points and their error bars.
+        shown: Position of each point (x and y with intervals), by the name to write.
+        colors: Color of each name's frame and line.
     """
     pixel = _pixel(axis)
     spots = [_spots(axis, spot) for spot in shown.values()]
@@ -55,7 +55,7 @@ def label(axis: Axes, shown: Mapping[str, Spot], colors: Mapping[str, str]) -> N
 
 
 def _spots(axis: Axes, spot: Spot) -> tuple[Bbox, list[Bbox]]:
-    """The point, and its two bars, in pixels."""
+    """Return the boxes of a point and of its two error bars, in pixels."""
     x, y, pixel = *spot, _pixel(axis)
     left, low = axis.transData.transform((x.low, y.low))
     right, high = axis.transData.transform((x.high, y.high))
@@ -68,7 +68,7 @@ def _spots(axis: Axes, spot: Spot) -> tuple[Bbox, list[Bbox]]:
 
 
 def _pixel(axis: Axes) -> float:
-    """Pixels a point."""
+    """Return the pixels per typographic point."""
     return float(axis.figure.dpi) / 72
 
 
@@ -80,9 +80,18 @@ def _free(
     taken: tuple[Sequence[Bbox], Sequence[Bbox]],
     inside: Bbox,
 ) -> tuple[float, float, Bbox]:
-    """The nearest offset (pixels) at which a box of this half size touches none that is taken.
+    """Find the nearest offset at which a label touches no taken box.
 
-    taken: what must not be touched, and what may be where there is no other place.
+    Args:
+        x: Position of the point in pixels.
+        y: Position of the point in pixels.
+        half: Half the width and height of the label in pixels.
+        pixel: Pixels per typographic point.
+        taken: Boxes that must not be touched, and boxes that may be if there is no other place.
+        inside: Box that the label must stay in.
+
+    Returns:
+        Horizontal and vertical offset in pixels, and the label's box.
     """
     places = []
     for gap in (10 * pixel * ring for ring in range(1, 22)):

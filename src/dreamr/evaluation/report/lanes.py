@@ -1,4 +1,4 @@
-"""Lanes of chosen problems: places in percent of the width, rows in pixels."""
+"""Layout of lane charts: horizontal positions in percent, vertical ones in pixels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,41 @@ from dreamr.evaluation.report.aggregate import pairs
 from dreamr.evaluation.report.columns import plain, seconds
 from dreamr.evaluation.report.spans import LANES
 
-ROW, GAP = 26, 8  # pixels of a row, and around a lane's rows
+ROW, GAP = 26, 8  # height of a row and of the space around a lane's rows, in pixels
 
 _FATES = {
-    "accepted": "accepted draft",
-    "rejected": "rejected draft",
-    "kept": "target's own step",
-    "cancelled": "thrown away",
-    "judging": "judged",
+    "accepted": "drafted step, accepted",
+    "rejected": "drafted step, rejected",
+    "kept": "target's step",
+    "cancelled": "discarded",
+    "judging": "judge call",
+}
+# Kinds of scores; see `dreamr.gate.ScoreKind`.
+_SCORES = {
+    "ratio": "judge ratio",
+    "equivalence": "equivalence ratio",
+    "likelihood": "target likelihood",
+    "draft_probability": "draft confidence",
+    "probability": "predicted correctness",
+    "rating": "judge rating",
+    "agreement": "token agreement",
+    None: "score",  # of samples that do not record the kind
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A bar. left, width: percent; top: pixels. kind: its fate; wrong: by the task's checker."""
+    """A bar of a lane chart.
+
+    Attributes:
+        left: Distance from the left edge in percent.
+        width: Width in percent.
+        top: Distance from the top edge in pixels.
+        kind: Fate of the span, as a class of the page's style.
+        wrong: Whether the task's checker calls the step wrong.
+        label: Short text on the bar.
+        about: Description of the span.
+    """
 
     left: float
     width: float
@@ -37,7 +58,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A lane of a chart. top, height: pixels."""
+    """A lane of a chart.
+
+    Attributes:
+        name: Name of the lane.
+        top: Distance from the top edge in pixels.
+        height: Height in pixels.
+        segments: Bars of the lane.
+    """
 
     name: str
     top: int
@@ -47,9 +75,12 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class LaneChart:
-    """A problem with a method, above it the target alone on the same scale.
+    """Lanes of one problem with a method, below the target alone on the same time scale.
 
-    ticks: percent of the width, and what to write there.
+    Attributes:
+        title: Title of the chart.
+        tracks: Lanes from top to bottom.
+        ticks: Position in percent and text of each tick.
     """
 
     title: str
@@ -58,12 +89,15 @@ class LaneChart:
 
     @property
     def height(self) -> int:
-        """Pixels of all lanes."""
+        """Height of all lanes in pixels."""
         return sum(track.height for track in self.tracks)
 
 
 def charts(samples: Iterable[Sample], method: str, base: str = "target") -> tuple[LaneChart, ...]:
-    """The problems with the best, the median and the worst speed-up, one at a time."""
+    """Return charts of the problems with the best, the median and the worst speed-up.
+
+    Only samples at concurrency 1 are considered.
+    """
     timed = [s for s in samples if s.concurrency == 1 and s.finish != "failed" and s.seconds > 0]
     both = pairs((s for s in timed if s.method == base), (s for s in timed if s.method == method))
     both.sort(key=lambda pair: pair[0].seconds / pair[1].seconds)
@@ -74,12 +108,18 @@ def charts(samples: Iterable[Sample], method: str, base: str = "target") -> tupl
 
 
 def chart(name: str, base: Sample, own: Sample) -> LaneChart:
-    """One problem."""
+    """Return the chart of one problem.
+
+    Args:
+        name: First word of the title.
+        base: Sample of the baseline, drawn on top.
+        own: Sample of the method.
+    """
     whole = max(base.seconds, own.seconds)
     title = (
         f"{name}: {own.task} {own.index} ({own.kind}), {base.seconds / own.seconds:.2f} times as "
-        f"fast, {seconds(own.seconds)} against {seconds(base.seconds)}, "
-        f"answer {'right' if own.right else 'wrong'}"
+        f"fast ({seconds(own.seconds)} instead of {seconds(base.seconds)}), "
+        f"{'right' if own.right else 'wrong'} answer"
     )
     lanes = {f"{base.method} alone": base.spans}
     lanes |= {lane: tuple(s for s in own.spans if s.lane == lane) for lane in LANES}
@@ -101,7 +141,7 @@ def _tracks(lanes: Mapping[str, Sequence[Span]], whole: float) -> tuple[Track, .
 
 
 def _rows(spans: Sequence[Span], whole: float) -> list[int]:
-    """The first row that is free by then; less overlap than anybody sees is none."""
+    """Return the first free row for each span; invisible overlaps are allowed."""
     ends: list[float] = []
     rows = []
     for span in spans:
@@ -114,11 +154,12 @@ def _rows(spans: Sequence[Span], whole: float) -> list[int]:
 def _segment(span: Span, whole: float, top: int) -> Segment:
     left, width = 100 * span.start / whole, 100 * span.seconds / whole
     wrong = span.right is False
-    return Segment(left, width, top, span.fate, wrong, _label(span), _about(span))
+    kind = "discarded" if span.fate == "cancelled" else span.fate
+    return Segment(left, width, top, kind, wrong, _label(span), _about(span))
 
 
 def _label(span: Span) -> str:
-    """Positions for people, who count from 1."""
+    """Return the positions of a span, counted from 1."""
     first = span.position + 1
     return str(first) if span.steps == 1 else f"{first}-{span.position + span.steps}"
 
@@ -128,15 +169,23 @@ def _about(span: Span) -> str:
     parts.append(f"{seconds(span.start)} to {seconds(span.end)} ({seconds(span.seconds)})")
     if span.tokens:
         parts.append(f"{span.tokens} token{'s' * (span.tokens != 1)}")
-    if span.ratio is not None:
-        parts.append(f"ratio {plain(span.ratio)}")
+    if span.kind != "none":
+        if span.ratio is not None:
+            parts.append(f"{score_name(span.kind)} {plain(span.ratio)}")
+        elif span.kind is not None:
+            parts.append(f"decided by {score_name(span.kind)}, not judged")
     if span.right is not None:
-        parts.append("right" if span.right else "wrong")
+        parts.append(f"{'right' if span.right else 'wrong'} by the task's checker")
     return ", ".join(parts)
 
 
+def score_name(kind: str | None) -> str:
+    """Return the name of a kind of score for people, such as "judge ratio"."""
+    return _SCORES.get(kind, "score")
+
+
 def _ticks(whole: float) -> tuple[tuple[float, str], ...]:
-    """At most seven round times."""
+    """Return at most seven ticks at round times."""
     power = 10.0 ** floor(log10(whole / 7))
     size = next(times * power for times in (1, 2, 5, 10) if times * power * 7 >= whole)
     steps = range(int(0.97 * whole / size) + 1)

@@ -1,12 +1,12 @@
-"""Methods by family: names, and the order in which people meet them."""
+"""Families of methods and the order in which reports list them."""
 
 from __future__ import annotations
 
 import re
 
-BASE = "target"  # the method that the others are compared with
-FLOOR = "draft"  # the draft alone: fast, and as good as a draft is
-# A method's name begins with that of its family.
+BASE = "target"  # the target alone, the baseline of all comparisons
+FLOOR = "draft"  # the draft alone
+# The name of a method starts with the name of its family.
 FAMILIES = (
     BASE,
     FLOOR,
@@ -21,12 +21,12 @@ FAMILIES = (
 
 
 def family(method: str) -> str:
-    """The longest name of a family that this method's name begins with, else the name itself."""
+    """Return the family of a method: the longest name that it starts with, else its own name."""
     return max((name for name in FAMILIES if method.startswith(name)), key=len, default=method)
 
 
 def rank(method: str) -> tuple[int, list[tuple[int, str]]]:
-    """What sorts methods for people: families first, and w4 before w16."""
+    """Return a sort key: by family, then with numbers in numeric order (w4 before w16)."""
     known = family(method)
     place = FAMILIES.index(known) if known in FAMILIES else len(FAMILIES)
     parts = re.findall(r"\d+|\D+", method)

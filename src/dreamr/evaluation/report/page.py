@@ -1,4 +1,4 @@
-"""A bench's folder: its samples are read, figures, pictures and a page are written beside them."""
+"""Reading the folder of a bench and writing figures, plots and a page next to its samples."""
 
 from __future__ import annotations
 
@@ -30,45 +30,56 @@ if TYPE_CHECKING:
 RESULTS, REPORT = "results.json", "report.html"
 
 _CAPTIONS = {
-    "speedup-accuracy": "Speed-up against accuracy, with 95 % intervals. Right and up is better.",
-    "risk": "What a gate risks for its speed: problems that the target alone solves and the method "
-    "does not, with 95 % intervals. Right and down is better.",
-    "speedup-tasks": "Speed-up in each task, with 95 % intervals. The dotted line is the target.",
-    "acceptance": "What another threshold would have said of the steps that were judged here: "
-    "how many it accepts, and which of them wrongly by the task's own checker.",
-    "steps": "Tokens of the steps, by who wrote them and what became of them.",
-    "latency": "Share of the problems that are solved by then. Left is better.",
-    "concurrency": "Many problems side by side: throughput, and what each problem waits for.",
+    "speedup-accuracy": "Speed-up and accuracy of each method with 95 % intervals. Higher and "
+    "further right is better.",
+    "risk": "Speed-up and regressions of each method with 95 % intervals. A regression is a "
+    "problem that the target alone answers right and the method answers wrong. Lower and "
+    "further right is better.",
+    "speedup-tasks": "Speed-up on each task with 95 % intervals. The dotted line is the target "
+    "alone.",
+    "acceptance": "Decisions that each threshold would have made on the judged steps: share of "
+    "accepted steps, share of wrong steps accepted and share of right steps rejected, by the "
+    "task's checker. The legend names the kind of score that each method compares with its "
+    "threshold.",
+    "steps": "Tokens per step, by the model that wrote it and its fate.",
+    "latency": "Share of the problems that are answered within a time. Further left is better.",
+    "concurrency": "Throughput and median latency with concurrent problems.",
 }
 
 
 class ReportError(DreamrError):
-    """A folder without samples, or whose files cannot be read or written."""
+    """The folder of a bench cannot be reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What was run. config: as in config.yaml; sessions: what each of them ran with."""
+    """Setup of a bench.
+
+    Attributes:
+        config: Configuration, from config.yaml.
+        sessions: Command, machine and versions of each session.
+    """
 
     config: Mapping[str, Any]
     sessions: Sequence[Mapping[str, Any]]
 
 
 def write_report(folder: Path) -> Path:
-    """Make results.json, the pictures and report.html from samples.jsonl; each is replaced whole.
+    """Write results.json, the plots and report.html from the samples of a bench.
 
-    The ideal that efficiency is measured against is the simulator's replay of the same traces.
+    Each file is replaced atomically. Efficiency is measured against the simulator's replay of the
+    same traces without overhead.
 
     Args:
-        folder: of a bench, finished or not.
+        folder: Folder of a bench, finished or not.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        ReportError: no samples there.
-        Unwritable: the folder cannot be written.
-        Unsupported: matplotlib, jinja2 or yaml is not installed.
+        ReportError: If the folder has no samples.
+        Unwritable: If the folder cannot be written.
+        Unsupported: If matplotlib, jinja2 or yaml is not installed.
     """
     samples, provenance = load_samples(folder), load_provenance(folder)
     results = figures(samples, ideal_seconds(samples))
@@ -84,10 +95,12 @@ def write_report(folder: Path) -> Path:
 
 
 def load_samples(folder: Path) -> list[Sample]:
-    """All samples of a bench. A last line that was broken off is not one.
+    """Read all samples of a bench. An incomplete last line is skipped.
+
+    If a problem was run twice, the later sample counts.
 
     Raises:
-        ReportError: no samples there, or a line that is none; the message names it.
+        ReportError: If there are no samples or a line is invalid; the message names the line.
     """
     lines = _read(folder, SAMPLES).rstrip(b"\n").split(b"\n")
     samples: dict[object, Sample] = {}
@@ -97,50 +110,54 @@ def load_samples(folder: Path) -> list[Sample]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise ReportError(f"{folder / SAMPLES}, {error}: remove it") from error
+            raise ReportError(f"{folder / SAMPLES}: {error}; remove the line") from error
         samples[sample.key] = sample
     if not samples:
-        raise ReportError(f"{folder / SAMPLES} holds no sample yet: let the bench run first")
+        raise ReportError(
+            f"{folder / SAMPLES} contains no samples yet: run the bench until a problem is finished"
+        )
     return list(samples.values())
 
 
 def load_provenance(folder: Path) -> Provenance:
-    """What the folder says about its making; empty where it says nothing.
+    """Read the setup of a bench; empty if it was not recorded.
 
     Raises:
-        ReportError: a file that cannot be read.
-        Unsupported: yaml is not installed.
+        ReportError: If a file cannot be read.
+        Unsupported: If yaml is not installed.
     """
     with _extra():
         import yaml
     try:
         config = yaml.safe_load(_read(folder, CONFIG, b""))
-        found = json.loads(_read(folder, PROVENANCE, b"[]"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ReportError(f"{folder}: {CONFIG} or {PROVENANCE} is broken: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        raise ReportError(f"{folder / CONFIG}{place}: not valid YAML") from error
+    found = _read_json(folder, PROVENANCE, b"[]")
     sessions = found if isinstance(found, list) else [found]
     return Provenance(config if isinstance(config, dict) else {}, sessions)
 
 
 def load_results(folder: Path) -> Results:
-    """The figures in results.json, where the samples were not kept.
+    """Read the figures of results.json, for benches whose samples were not kept.
 
     Raises:
-        ReportError: it holds none.
+        ReportError: If the file has no figures.
     """
     try:
-        return Results.from_json(json.loads(_read(folder, RESULTS)))
+        return Results.from_json(_read_json(folder, RESULTS))
     except (ValueError, TypeError, KeyError) as error:
-        raise ReportError(f"{folder / RESULTS} holds no figures of a bench: {error!r}") from error
+        raise ReportError(f"{folder / RESULTS} is not a results file of `dreamr bench`") from error
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace a file in one go.
+    """Replace a file atomically.
 
     Raises:
-        Unwritable: it cannot be written.
+        Unwritable: If the file cannot be written.
     """
-    with writing(path, "the samples are as before"):
+    with writing(path, "the samples are unchanged"):
         replace_file(path, content)
 
 
@@ -150,16 +167,16 @@ def render(
     provenance: Provenance,
     plots: Mapping[str, tuple[bytes, bytes]],
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        results: figures of these samples.
-        samples: of the bench.
-        provenance: what was run.
-        plots: by name, for a light and for a dark page, as PNG.
+        results: Figures of the samples.
+        samples: Samples of the bench.
+        provenance: Setup of the bench.
+        plots: PNG images for a light and for a dark page, by name.
 
     Returns:
-        A complete HTML document that loads nothing.
+        A complete HTML document without external resources.
     """
     method = chosen(results)
     least = results.concurrencies[0]
@@ -171,7 +188,7 @@ def render(
         headline=_headline(results, least),
         plots=[(name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in plots.items()],
         tasks=[(task, _tables(results.of(task, least))) for task in _groups(results)],
-        side_by_side=_side_by_side(results),
+        by_concurrency=_by_concurrency(results),
         method=method,
         charts=charts(samples, method) if method else (),
         markdown=markdown(results, provenance),
@@ -182,7 +199,7 @@ def render(
 
 
 def markdown(results: Results, provenance: Provenance) -> str:
-    """Tables for a README: the mean over tasks, then each task."""
+    """Return Markdown tables: the mean over tasks, then each task."""
     least = results.concurrencies[0]
     tables = {task: table(results.of(task, least), _columns.HEADLINE) for task in _groups(results)}
     parts = [f"**{task}**\n\n{found.markdown}" for task, found in tables.items()]
@@ -190,7 +207,7 @@ def markdown(results: Results, provenance: Provenance) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as lines: `options.window` and `8`."""
+    """Yield nested values with their path, such as `options.window` and `8`."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
@@ -209,7 +226,7 @@ def _source(provenance: Provenance) -> str:
 
 
 def _groups(results: Results) -> list[str]:
-    """Tasks, and before them their mean where there is more than one."""
+    """Return the tasks; if there are several, their mean comes first."""
     several = len(results.tasks) > 1 and results.of(MEAN, results.concurrencies[0])
     return [*([MEAN] if several else []), *results.tasks]
 
@@ -219,13 +236,13 @@ def _headline(results: Results, concurrency: int) -> TextTable:
 
 
 def _lead(results: Results, method: str | None, concurrency: int) -> str:
-    """The sentence that most readers came for."""
+    """Return the main result as one sentence."""
     found = results.of(_groups(results)[0], concurrency).get(method or "")
     if found is None or found.speedup is None or found.difference is None:
         return ""
     return (
         f"{method}: {times(found.speedup)} times as fast as the target alone, "
-        f"{percent(found.accuracy)} % right ({points(found.difference)} points)"
+        f"accuracy {percent(found.accuracy)} % ({points(found.difference)} percentage points)"
     )
 
 
@@ -234,19 +251,19 @@ def _about(results: Results, samples: Sequence[Sample]) -> str:
     problems = len({(s.task, s.index) for s in samples})
     return (
         f"{problems:,} problems of {', '.join(results.tasks)}; "
-        f"{len(results.methods)} methods; {sides} at a time"
+        f"{len(results.methods)} methods; concurrency {sides}"
     )
 
 
 def _warnings(results: Results) -> list[str]:
-    """What a reader must know before believing a figure."""
+    """Return caveats to know before comparing figures."""
     lines = []
     for (task, method, concurrency), found in results.cells.items():
-        where = f"{method} on {task}, {concurrency} at a time"
+        where = f"{method} on {task}, concurrency {concurrency}"
         if task != MEAN and found.paired < found.n:
             lines.append(
                 f"{where}: {found.n - found.paired} of {found.n} problems "
-                "have not been solved by the target alone, and are not compared"
+                "were not run with the target alone and are not compared"
             )
         if task != MEAN and found.unfinished:
             lines.append(f"{where}: {found.unfinished} of {found.n} runs are unfinished")
@@ -260,7 +277,7 @@ def _cards(results: Results, samples: Sequence[Sample]) -> list[tuple[str, str]]
         (f"{len({(s.task, s.index) for s in samples}):,}", "problems"),
         (str(len(results.methods)), "methods"),
         (f"{sum(s.tokens for s in samples):,}", "tokens committed"),
-        (seconds(wall) if wall < 100 else f"{wall / 60:.0f} min", "wall-clock in runs"),
+        (seconds(wall) if wall < 100 else f"{wall / 60:.0f} min", "wall-clock time of all runs"),
     ]
 
 
@@ -268,18 +285,18 @@ def _tables(found: Mapping[str, Figures]) -> list[tuple[str, TextTable]]:
     groups = {
         "Speed and accuracy": _columns.SPEED,
         "Drafting and judging": _columns.DRAFTING,
-        "Times and lanes": _columns.TIMES,
+        "Latency and lanes": _columns.TIMES,
     }
     return [(title, table(found, columns)) for title, columns in groups.items()]
 
 
-def _side_by_side(results: Results) -> list[tuple[str, TextTable]]:
-    """Of the mean over tasks, for each number of problems side by side, if there are several."""
+def _by_concurrency(results: Results) -> list[tuple[str, TextTable]]:
+    """Return a table of the mean over tasks for each concurrency, if there are several."""
     sides = results.concurrencies
     if len(sides) < 2:
         return []
     group = _groups(results)[0]
-    return [(f"{c} at a time", table(results.of(group, c), _columns.SIDE_BY_SIDE)) for c in sides]
+    return [(f"Concurrency {c}", table(results.of(group, c), _columns.CONCURRENT)) for c in sides]
 
 
 @cache
@@ -304,10 +321,20 @@ def _read(folder: Path, name: str, missing: bytes | None = None) -> bytes:
         if missing is not None:
             return missing
         raise ReportError(
-            f"{folder} holds no bench (no {name} there): name a folder of `dreamr bench run --out`"
+            f"{folder} is not the folder of a bench (it has no {name}): give the --out of a "
+            "`dreamr bench run`"
         ) from error
     except OSError as error:
         raise ReportError(f"cannot read {folder / name}: {error.strerror or error}") from error
+
+
+def _read_json(folder: Path, name: str, missing: bytes | None = None) -> Any:
+    try:
+        return json.loads(_read(folder, name, missing))
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{folder / name}, line {error.lineno}: not valid JSON") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{folder / name}: not valid JSON") from error
 
 
 @contextmanager
@@ -316,5 +343,5 @@ def _extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise Unsupported(
-            f"a report needs {error.name}, which is not installed: pip install 'dreamr[bench]'"
+            f"reports need {error.name}, which is not installed: pip install 'dreamr[bench]'"
         ) from error

@@ -1,4 +1,4 @@
-"""All plots of a report, as PNG, for a light and for a dark page."""
+"""All plots of a report as PNG, for a light or a dark page."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 
 def draw(results: Results, samples: Sequence[Sample], *, dark: bool = False) -> dict[str, bytes]:
-    """All pictures that these figures allow, as PNG by name; none where there is nothing to show.
+    """Draw all plots for which there is data.
 
-    speedup-accuracy, risk, speedup-tasks, acceptance, steps, latency, concurrency.
+    Args:
+        results: Figures of the samples.
+        samples: Samples of the bench.
+        dark: Whether the plots are for a dark page.
+
+    Returns:
+        PNG images by name: speedup-accuracy, risk, speedup-tasks, acceptance, steps, latency and
+        concurrency.
     """
     if not results.cells:
         return {}

@@ -1,4 +1,4 @@
-"""Figures of a bench by task, method and concurrency, and how they are stored."""
+"""Figures of a bench by task, method and concurrency, and their JSON form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from dreamr.evaluation.report.statistics import Estimate
 
-MEAN = "mean"  # in the place of a task
+MEAN = "mean"  # stands for a task in keys
 THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.99)
 
 Key: TypeAlias = tuple[str, str, int]  # task, method, concurrency
@@ -16,12 +16,19 @@ Key: TypeAlias = tuple[str, str, int]  # task, method, concurrency
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a gate with another threshold would have said of the steps that were judged.
+    """Decisions that a gate with another threshold would have made on the judged steps.
 
-    thresholds: shape (k,), the other lists alike. accepted: share of all judged steps whose
-    ratio reaches it. false_accepts: the same share of the wrong ones. false_rejects: share of the
-    right ones that do not reach it. None where there is no such step. What the draft would have
-    written behind another decision is not known, so this is about the steps of these runs.
+    Only the steps of these runs are counted: after another decision the draft would have written
+    other steps.
+
+    Attributes:
+        steps: Number of judged steps.
+        thresholds: Thresholds, shape (k,).
+        accepted: Share of all judged steps whose score reaches each threshold, shape (k,).
+        false_accepts: Share of the wrong steps whose score reaches each threshold, shape (k,);
+            None if no step is known to be wrong.
+        false_rejects: Share of the right steps whose score is below each threshold, shape (k,);
+            None if no step is known to be right.
     """
 
     steps: int
@@ -33,28 +40,48 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of some problems with one method. None: cannot be told from these samples.
+    """Figures of one method on one task at one concurrency.
 
-    n: problems; paired: those of them that the target alone has solved too. Shares are in [0, 1],
-    times in seconds, and all gains say how many times better than the target alone.
+    Shares are in [0, 1], times in seconds, gains relative to the target alone (2 is twice as good).
+    None if the samples do not contain a figure.
 
-    difference: in accuracy, on the paired problems; regressions: the share of these that the target
-    alone solves and the method does not. speedup: ratio of the summed seconds; speedup_median:
-    median of the problems' own ratios; both one problem at a time only, and the first is the
-    product of time_gain (a token) and tokens_gain (an answer). ideal_speedup: with the seconds that
-    were given as ideal; efficiency: the measured share of it.
-
-    acceptance: of drafted steps that were decided on, and token_acceptance of their tokens.
-    false_accepts: share of wrong steps that were accepted, false_rejects: share of right steps that
-    were rejected, among the `checked` ones (see `checkable`).
-
-    tokens, steps: committed for an answer; drafted: the share of the tokens that the draft wrote.
-    wasted: target tokens decoded for an answer and thrown
-    away, and wasted_share the same over the committed tokens. judge_calls: for an answer;
-    steps_per_call: on average. busy_*: share of the time in which the lane had work.
-
-    throughput: problems a second of wall-clock; token_rate: committed tokens a second;
-    throughput_gain: on the paired problems. unfinished: runs that a limit cut, or that failed.
+    Attributes:
+        n: Problems.
+        paired: Problems that the target alone has run too.
+        accuracy: Share of right answers.
+        difference: Accuracy minus that of the target alone, on the paired problems.
+        speedup: Ratio of the summed seconds, at concurrency 1 only; equals time_gain * tokens_gain.
+        speedup_median: Median of the problems' own ratios, at concurrency 1 only.
+        time_gain: Gain in seconds per committed token.
+        tokens_gain: Gain in committed tokens per answer.
+        ideal_speedup: Speed-up with the ideal seconds.
+        efficiency: Measured over ideal speed-up.
+        acceptance: Share of accepted steps among accepted and rejected drafted steps.
+        token_acceptance: The same, weighted by the tokens of the steps.
+        checked: Decisions that the task's checker can grade; see `checkable`.
+        false_accepts: Share of accepted steps among the checked wrong steps.
+        false_rejects: Share of rejected steps among the checked right steps.
+        tokens: Committed tokens per answer.
+        steps: Committed steps per answer.
+        wasted: Target tokens per answer that were decoded and discarded.
+        wasted_share: Discarded target tokens over committed tokens.
+        judge_calls: Judge calls per answer.
+        steps_per_call: Mean number of steps in a judge call.
+        latency_p50: Median seconds per problem.
+        latency_p90: 90th percentile of the same.
+        latency_p99: 99th percentile of the same.
+        first_step_p50: Median seconds to the first committed step.
+        busy_draft: Share of the time in which the draft lane had work.
+        busy_judge: Share of the time in which the judge lane had work.
+        busy_target: Share of the time in which the target lane had work.
+        throughput: Problems per second of wall-clock time.
+        token_rate: Committed tokens per second of wall-clock time.
+        throughput_gain: Gain in throughput, on the paired problems.
+        unfinished: Runs that failed or were cut by a limit.
+        curve: Decisions at other thresholds.
+        regressions: Share of the paired problems that the target alone answers right and the
+            method does not.
+        drafted: Share of the committed tokens that the draft wrote.
     """
 
     n: int
@@ -94,46 +121,51 @@ class Figures:
     drafted: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The figures that `to_json` wrote.
+        """Read figures that `to_json` wrote.
 
         Raises:
-            TypeError: it did not write this.
+            TypeError: If the fields are not those of `to_json`.
         """
         return cls(**{name: _read(name, value) for name, value in row.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Figures by task, method and concurrency; the task `MEAN` is the mean over all tasks.
+    """Figures of a bench.
 
-    Tasks are in alphabetic order, methods in that of their families.
+    Attributes:
+        cells: Figures by task, method and concurrency. The task `MEAN` stands for the mean over
+            all tasks. Tasks are in alphabetical order, methods in the order of their families.
     """
 
     cells: Mapping[Key, Figures]
 
     @property
     def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, without the mean."""
         return tuple(dict.fromkeys(task for task, _, _ in self.cells if task != MEAN))
 
     @property
     def methods(self) -> tuple[str, ...]:
+        """Names of the methods."""
         return tuple(dict.fromkeys(method for _, method, _ in self.cells))
 
     @property
     def concurrencies(self) -> tuple[int, ...]:
+        """Concurrencies in ascending order."""
         return tuple(sorted({concurrency for _, _, concurrency in self.cells}))
 
     def of(self, task: str, concurrency: int) -> dict[str, Figures]:
-        """The figures of each method."""
+        """Return the figures of each method for a task at a concurrency."""
         return {m: f for (t, m, c), f in self.cells.items() if (t, c) == (task, concurrency)}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         names = ("task", "method", "concurrency")
         return {
             "figures": [
@@ -144,10 +176,11 @@ class Results:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The results that `to_json` wrote.
+        """Read results that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError: it did not write this.
+            KeyError: If a field is missing.
+            TypeError: If a field is unknown.
         """
         rows = [dict(row) for row in content["figures"]]
         return cls(

@@ -1,4 +1,4 @@
-"""What the spans of a run show: how long a lane was busy, which verdicts can be checked."""
+"""Evaluation of the spans of a run: busy time of a lane, decisions that can be checked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LANES: tuple[LaneName, ...] = ("draft", "judge", "target")
 
 
 def checkable(spans: Iterable[Span]) -> Iterator[Span]:
-    """The drafted steps whose verdict the task's checker can call right or wrong.
+    """Yield the drafted steps whose verdict the task's checker can grade.
 
-    A verdict says whether a step is right after the text before it. The checker knows what each
-    step of a right text must say; what must follow a mistake it does not know. So these are the
-    decided steps at positions before which every committed step is known to be right: in a run
-    with a mistake, those up to and including the first wrong one that was committed, together with
-    what was rejected on the way. Steps that the checker says nothing about are left out.
+    A verdict says whether a step is right given the text before it. The checker knows the steps of
+    a correct text, but not what should follow a mistake. So only decided steps are yielded for
+    which every committed step before them is known to be right. In a run with a mistake these are
+    the steps up to and including the first wrong committed step, with the steps rejected on the
+    way. Steps that the checker cannot grade are left out.
     """
     spans = tuple(spans)
     end = _end_of_right(spans)
@@ -27,13 +27,19 @@ def checkable(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def _end_of_right(spans: Sequence[Span]) -> int:
-    """The first position whose committed step is not known to be right, or was never committed."""
+    """Return the first position without a committed step that is known to be right."""
     right = {span.position for span in spans if span.committed and span.right}
     return next(at for at in range(len(right) + 1) if at not in right)
 
 
 def busy(spans: Iterable[Span], lane: LaneName, seconds: float) -> float:
-    """Seconds of a run of `seconds` in which the lane had work, what overlaps counted once."""
+    """Return the seconds in which a lane had work; overlapping spans count once.
+
+    Args:
+        spans: Spans of a run.
+        lane: Lane to measure.
+        seconds: Duration of the run; later work is not counted.
+    """
     total = until = 0.0
     for span in sorted((s for s in spans if s.lane == lane), key=lambda s: s.start):
         start, end = max(span.start, until), min(span.end, seconds)

@@ -1,4 +1,4 @@
-"""Plots of speed, against accuracy, risk and task."""
+"""Plots of speed-up against accuracy and regressions, and by task."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def speedup_accuracy(data: PlotData) -> Figure | None:
-    """Each method as a point, on the mean over tasks.
+    """Plot the speed-up and accuracy of each method, on the mean over tasks.
 
-    The draft alone stands so far off that the others would lie on top of each other: it is said.
+    The draft alone is so much faster that the other points would overlap, so a note replaces it.
     """
     found = {m: f for m, f in data.results.of(MEAN, data.concurrency).items() if f.speedup}
     shown = {m: f for m, f in found.items() if m != FLOOR} or found
@@ -29,23 +29,26 @@ def speedup_accuracy(data: PlotData) -> Figure | None:
     spots = {m: (f.speedup, _percent(f.accuracy)) for m, f in shown.items() if f.speedup}
     figure, axis = _cloud(data, spots)
     axis.set_ylabel("accuracy (%)")
-    axis.set_title(f"Speed-up and accuracy, mean of {', '.join(data.results.tasks)}")
+    axis.set_title(f"Speed-up and accuracy, mean over {', '.join(data.results.tasks)}")
     axis.axvline(1.0, color="gray", linewidth=0.8, linestyle=":")
     for floor in (f for m, f in found.items() if m not in shown):
         assert floor.speedup is not None
         figure.supxlabel(
-            f"not drawn: the draft alone, {floor.speedup.value:.2f} times as fast, "
-            f"{100 * floor.accuracy.value:.1f} % right",
+            f"outside the plot: the draft alone, {floor.speedup.value:.2f} times as fast, "
+            f"accuracy {100 * floor.accuracy.value:.1f} %",
             fontsize=9,
         )
-    figure.draw_without_rendering()  # only then is it known where points and names come to lie
+    figure.draw_without_rendering()  # fixes the positions of points and labels
     axis.set_ylim(top=min(axis.get_ylim()[1], 101.5))
     label(axis, spots, {method: look.color for method, look in data.looks.items()})
     return figure
 
 
 def risk(data: PlotData) -> Figure | None:
-    """What each gate risks for its speed, on the mean over tasks; more than one makes a picture."""
+    """Plot the speed-up and regressions of each method, on the mean over tasks.
+
+    None for fewer than two methods.
+    """
     found = data.results.of(MEAN, data.concurrency)
     spots = {
         m: (f.speedup, _percent(f.regressions))
@@ -55,8 +58,8 @@ def risk(data: PlotData) -> Figure | None:
     if len(spots) < 2:
         return None
     figure, axis = _cloud(data, spots)
-    axis.set_ylabel("regressions (% of answers)")
-    axis.set_title("Speed-up, and answers wrong that the target alone has right")
+    axis.set_ylabel("regressions (% of problems)")
+    axis.set_title(f"Speed-up and regressions, mean over {', '.join(data.results.tasks)}")
     figure.draw_without_rendering()
     axis.set_ylim(bottom=0.0)
     label(axis, spots, {method: look.color for method, look in data.looks.items()})
@@ -68,12 +71,12 @@ def _percent(share: Estimate) -> Estimate:
 
 
 def _cloud(data: PlotData, spots: Mapping[str, Spot]) -> tuple[Figure, Axes]:
-    """Methods as points over their speed-ups, with the bars of both intervals."""
+    """Draw methods as points with error bars, speed-up on the x axis."""
     figure, axes = panels(1, width=7.6, height=4.9)
     axis: Axes = axes[0, 0]
     for method, (x, y) in spots.items():
         _point(axis, data.looks[method], x, y)
-    axis.set_xlabel("speed-up against the target alone (wall-clock, ratio of sums)")
+    axis.set_xlabel("speed-up over the target alone (wall-clock time, ratio of sums)")
     axis.margins(0.12, 0.14)
     return figure, axis
 
@@ -93,7 +96,7 @@ def _point(axis: Axes, look: Look, x: Estimate, y: Estimate) -> None:
 
 
 def speedup_tasks(data: PlotData) -> Figure | None:
-    """Speed-up of each method in each task, with its interval."""
+    """Plot the speed-up of each method on each task with its interval."""
     found = {task: data.results.of(task, data.concurrency) for task in data.results.tasks}
     methods = [
         m

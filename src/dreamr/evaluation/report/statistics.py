@@ -1,4 +1,4 @@
-"""Estimates with their 95 % intervals. Pure functions; what is drawn is drawn from a fixed seed."""
+"""Estimates with 95 % intervals. All functions are pure; bootstraps use a fixed seed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Z = 1.959964  # of the normal distribution: 95 % lie within
-DRAWS = 2000
-_AT_ONCE = 2_000_000  # values drawn at once, which bounds the memory
+Z = 1.959964  # 97.5th percentile of the standard normal distribution
+DRAWS = 2000  # of a bootstrap
+_BATCH = 2_000_000  # values drawn in one batch; bounds the memory
 
 Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and the ends of its 95 % interval."""
+    """A figure with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -27,34 +27,38 @@ class Estimate:
 
 
 def wilson(hits: int, count: int) -> Estimate:
-    """A share and its score interval (Wilson 1927).
+    """Estimate a share with its score interval (Wilson 1927).
+
+    Args:
+        hits: Number of successes.
+        count: Number of trials.
 
     Raises:
-        ValueError: a share of nothing.
+        ValueError: If `count` is less than 1.
     """
     if count < 1:
-        raise ValueError("a share of nothing has no interval")
+        raise ValueError("a share needs at least one trial")
     share, spread = hits / count, Z * Z / count
     middle = (share + spread / 2) / (1 + spread)
     half = Z / (1 + spread) * sqrt(share * (1 - share) / count + spread / count / 4)
-    # At 0 and 1 an end is the share itself, but for rounding.
+    # At shares of 0 and 1, rounding could move an end past the share.
     low, high = min(share, middle - half), max(share, middle + half)
     return Estimate(share, max(0.0, low), min(1.0, high))
 
 
 def paired_difference(base: ArrayLike, own: ArrayLike) -> Estimate:
-    """Share of `own` less share of `base`, of the same problems in the same order.
+    """Estimate the share of `own` minus the share of `base` on the same problems.
 
-    The interval is that of Bonett and Price (2012, "Adjusted Wald confidence interval for a
-    difference of binomial proportions based on paired data"): one problem more that only the one
-    solved, and one more that only the other did. So it has a width where both agree everywhere.
+    Interval of Bonett and Price (2012, "Adjusted Wald confidence interval for a difference of
+    binomial proportions based on paired data"). It adds one problem that only `own` solves and one
+    that only `base` solves, so that the interval has a width even if both always agree.
 
     Args:
-        base: booleans, shape (problems,).
-        own: the same.
+        base: Whether each problem is solved, shape (problems,).
+        own: The same for the other method, in the same order.
 
     Raises:
-        ValueError: no problem, or not as many of both.
+        ValueError: If the arrays are empty or differ in length.
     """
     first, second = _pair(base, own)
     count = len(first)
@@ -66,20 +70,20 @@ def paired_difference(base: ArrayLike, own: ArrayLike) -> Estimate:
 
 
 def ratio_of_sums(top: ArrayLike, bottom: ArrayLike, seed: int = 0) -> Estimate:
-    """sum(top) / sum(bottom), with a percentile interval from drawing problems with return.
+    """Estimate sum(top) / sum(bottom) with a percentile interval from a bootstrap over problems.
 
     Args:
-        top: shape (problems,).
-        bottom: the same; what belongs to one problem is drawn together.
-        seed: of the draws.
+        top: Numerators, shape (problems,).
+        bottom: Denominators of the same problems, shape (problems,); both are drawn together.
+        seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: no problem, not as many of both, or a bottom that sums to 0.
+        ValueError: If the arrays are empty or differ in length, or if `bottom` sums to 0.
     """
     first, second = _pair(top, bottom)
     if second.sum() == 0:
-        raise ValueError("a ratio to nothing")
-    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may hold zeros only
+        raise ValueError("a ratio needs a denominator other than 0")
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may contain only zeros
         drawn = _bootstrap(
             len(first), lambda at: first[at].sum(axis=1) / second[at].sum(axis=1), seed
         )
@@ -87,30 +91,35 @@ def ratio_of_sums(top: ArrayLike, bottom: ArrayLike, seed: int = 0) -> Estimate:
 
 
 def median_ratio(top: ArrayLike, bottom: ArrayLike, seed: int = 0) -> Estimate:
-    """The median of top / bottom over problems, with a percentile interval, as `ratio_of_sums`.
+    """Estimate the median of top / bottom with a percentile interval, see `ratio_of_sums`.
+
+    Args:
+        top: Numerators, shape (problems,).
+        bottom: Denominators of the same problems, shape (problems,).
+        seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: no problem, not as many of both, or a bottom of 0.
+        ValueError: If the arrays are empty or differ in length, or if `bottom` contains 0.
     """
     first, second = _pair(top, bottom)
     if not second.all():
-        raise ValueError("a ratio to nothing")
+        raise ValueError("a ratio needs a denominator other than 0")
     ratios = first / second
     drawn = _bootstrap(len(ratios), lambda at: np.median(ratios[at], axis=1), seed)
     return _between(float(np.median(ratios)), drawn)
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of independent estimates, each with the same weight.
+    """Average independent estimates with equal weights.
 
     The interval is recovered from theirs (MOVER: Zou and Donner 2008, "Construction of confidence
-    limits about effect measures"), which keeps what is lopsided about them.
+    limits about effect measures"), which preserves their asymmetry.
 
     Raises:
-        ValueError: no estimate.
+        ValueError: If there are no estimates.
     """
     if not estimates:
-        raise ValueError("a mean of nothing")
+        raise ValueError("a mean needs at least one estimate")
     count = len(estimates)
     value = sum(e.value for e in estimates) / count
     below = sqrt(sum((e.value - e.low) ** 2 for e in estimates)) / count
@@ -119,21 +128,23 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def percentile(values: ArrayLike, share: float) -> float:
-    """The value that `share` percent (0 to 100) of the values do not exceed, interpolated."""
+    """Return the interpolated percentile of values; `share` is in percent."""
     return float(np.percentile(np.asarray(values, dtype=float), share))
 
 
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(f"not as many of both: shapes {a.shape} and {b.shape}")
+        raise ValueError(
+            f"expected two arrays of equal length, not of shapes {a.shape} and {b.shape}"
+        )
     return a, b
 
 
 def _bootstrap(count: int, statistic: Callable[[NDArray[np.int64]], Array], seed: int) -> Array:
-    """The statistic of each draw. It is given numbers of problems, shape (draws, count)."""
+    """Return the statistic of each draw; it gets problem indices of shape (draws, count)."""
     rng = np.random.default_rng(seed)
-    per_batch = max(1, _AT_ONCE // count)
+    per_batch = max(1, _BATCH // count)
     parts = [
         statistic(rng.integers(count, size=(min(per_batch, DRAWS - done), count)))
         for done in range(0, DRAWS, per_batch)

@@ -1,4 +1,4 @@
-"""Plots of steps: how many are accepted at which threshold, and how long they are."""
+"""Plots of steps: acceptance by threshold, and lengths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dreamr.evaluation.report.canvas import PlotData, panels, same_scale, shared_legend
+from dreamr.evaluation.report.lanes import score_name
 from dreamr.evaluation.report.methods import BASE, FLOOR
 from dreamr.evaluation.report.results import THRESHOLDS, Results
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def acceptance(data: PlotData) -> Figure | None:
-    """What each threshold would have accepted, and what of that wrongly."""
+    """Plot the share of accepted steps, and of wrong decisions, over the threshold."""
     curves = {
         task: {m: f.curve for m, f in data.results.of(task, data.concurrency).items() if f.curve}
         for task in data.results.tasks
@@ -25,8 +26,8 @@ def acceptance(data: PlotData) -> Figure | None:
     curves = {task: row for task, row in curves.items() if row}
     names = {
         "accepted": "steps accepted (%)",
-        "false_accepts": "wrong ones accepted (%)",
-        "false_rejects": "right ones rejected (%)",
+        "false_accepts": "wrong steps accepted (%)",
+        "false_rejects": "right steps rejected (%)",
     }
     shown = [
         name
@@ -57,27 +58,35 @@ def _thresholds(axis: Axes, shares: Mapping[str, Sequence[float] | None], data: 
                 [100 * value for value in values],
                 color=look.color,
                 ls=look.line,
-                # The later, the thinner: methods with the same gate often have one curve.
+                # Thinner with each method: curves of methods with the same gate often coincide.
                 lw=1.3 + 3 * (1 - (at + 1) / len(shares)),
-                label=method,
+                label=_with_kind(method, data),
             )
 
 
+def _with_kind(method: str, data: PlotData) -> str:
+    """Return a method's name with the kinds of its scores, if the samples record them."""
+    spans = (span for sample in data.alone(method=method) for span in sample.spans)
+    kinds = {span.kind for span in spans if span.ratio is not None and span.kind is not None}
+    names = " and ".join(sorted(map(score_name, kinds)))
+    return f"{method} ({names})" if names else method
+
+
 def chosen(results: Results) -> str | None:
-    """The method to look at more closely: `fpsr` where it took part, else the last that drafts."""
+    """Return the method shown in detail: `fpsr` if it was run, else the last one with a draft."""
     able = [m for m in results.methods if m not in (BASE, FLOOR)]
     return "fpsr" if "fpsr" in able else able[-1] if able else None
 
 
 def step_lengths(data: PlotData) -> Figure | None:
-    """How long the steps are that the draft and the target wrote, by what became of them."""
+    """Plot the lengths of the draft's and the target's steps by their fate."""
     method = chosen(data.results)
     if method is None:
         return None
     kinds = {
-        "draft's, accepted": ("draft", "accepted", "#2f8f5b", "-"),
-        "draft's, rejected": ("draft", "rejected", "#d55e00", "--"),
-        "target's own": ("target", "kept", "#2f6fd0", "-."),
+        "drafted, accepted": ("draft", "accepted", "#2f8f5b", "-"),
+        "drafted, rejected": ("draft", "rejected", "#d55e00", "--"),
+        "target's step": ("target", "kept", "#2f6fd0", "-."),
     }
     figure, axes = panels(len(data.results.tasks), width=3.8, height=3.1)
     drawn = False
@@ -95,8 +104,8 @@ def step_lengths(data: PlotData) -> Figure | None:
                 shares = 100 * np.histogram(values, bins)[0] / len(values)
                 axis.stairs(shares, bins, color=color, ls=line, lw=1.8, label=name)
         axis.set_title(f"{task}: {sum(map(len, sizes.values())):,} steps")
-        axis.set_xlabel("tokens of a step")
-    axes[0, 0].set_ylabel("share of the steps (%)")
+        axis.set_xlabel("tokens per step")
+    axes[0, 0].set_ylabel("share of steps (%)")
     figure.suptitle(f"Step lengths with {method}", x=0.01, ha="left", fontweight="bold")
     if drawn:
         shared_legend(figure, axes)
@@ -104,5 +113,5 @@ def step_lengths(data: PlotData) -> Figure | None:
 
 
 def _bin(most: int) -> int:
-    """About twelve bins, of whole tokens."""
+    """Return the width of a bin in tokens, for about twelve bins."""
     return max(1, round(most / 12))

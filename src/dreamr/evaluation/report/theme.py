@@ -1,7 +1,7 @@
-"""How plots look: paper, ink and the color, marker and line of each method.
+"""Theme of the plots, and the color, marker and line of each method.
 
-Colors are those of Okabe and Ito, which people with any color vision tell apart; a family of
-methods keeps its color everywhere, and its members differ in marker and line.
+The colors are those of Okabe and Ito, which are distinguishable with any color vision. A family of
+methods has the same color in every plot; its members differ in marker and line.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from dreamr.evaluation.report.methods import BASE, family, rank
 _COLORS = {
     "draft": "#8c8c8c",
     "token-sd": "#56b4e9",
-    "prompt-lookup": "#b59f00",  # their yellow is too light for lines on paper
+    "prompt-lookup": "#b59f00",  # darker than Okabe and Ito's yellow, which is too light for lines
     "specreason": "#e69f00",
     "lookahead": "#009e73",
     "parse": "#cc79a7",
     "sequential": "#0072b2",
     "fpsr": "#d55e00",
 }
-_OTHERS = "#7a5195"  # families that are not known here
+_OTHERS = "#7a5195"  # unknown families
 _MARKERS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Paper and ink. dark: for a page that is."""
+    """Colors of a page; `dark` selects the dark ones."""
 
     dark: bool = False
 
     @property
     def config(self) -> dict[str, Any]:
-        """For matplotlib; sizes are points."""
+        """Parameters for matplotlib; sizes are in points."""
         paper, ink, soft, line = (
             ("#1c1f25", "#e7e9ec", "#9aa3af", "#31353d")
             if self.dark
@@ -65,7 +65,7 @@ class Theme:
         }
 
     def color(self, method: str) -> str:
-        """Of the method's family."""
+        """Return the color of a method's family."""
         if family(method) == BASE:
             return "#e7e9ec" if self.dark else "#1d2127"
         return _COLORS.get(family(method), _OTHERS)
@@ -73,7 +73,7 @@ class Theme:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a method looks in every picture of a bench."""
+    """Color, marker and line of a method in all plots of a bench."""
 
     color: str
     marker: str
@@ -81,7 +81,7 @@ class Look:
 
 
 def looks(methods: Iterable[str], theme: Theme) -> dict[str, Look]:
-    """Members of a family get markers and lines in their order."""
+    """Assign looks to methods; members of a family get markers and lines in order."""
     seen: dict[str, int] = {}
     found = {}
     for method in sorted(methods, key=rank):

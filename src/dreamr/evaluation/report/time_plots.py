@@ -1,4 +1,4 @@
-"""Plots of time: latency of each problem, and throughput over concurrency."""
+"""Plots of latency, and of throughput over concurrency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def latency(data: PlotData) -> Figure | None:
-    """Share of problems that were solved by then."""
+    """Plot the share of problems that are answered within a time."""
     figure, axes = panels(len(data.results.tasks), width=3.8, height=3.3)
     drawn = False
     for axis, task in zip(axes[0], data.results.tasks, strict=True):
@@ -27,15 +27,15 @@ def latency(data: PlotData) -> Figure | None:
         axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
         _seconds_axis(axis)
         axis.set_title(task)
-        axis.set_xlabel("seconds to the answer (logarithmic)")
-    axes[0, 0].set_ylabel("share of the problems (%)")
+        axis.set_xlabel("seconds to the answer (log scale)")
+    axes[0, 0].set_ylabel("share of problems (%)")
     if drawn:
         shared_legend(figure, axes)
     return figure if drawn else None
 
 
 def _seconds_axis(axis: Axes) -> None:
-    """Plain numbers at the powers of ten, and at 2 and 5 times those where there is room."""
+    """Label powers of ten in plain numbers, and 2 and 5 times those if there is room."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.get_xlim()
@@ -45,7 +45,7 @@ def _seconds_axis(axis: Axes) -> None:
 
 
 def concurrency(data: PlotData) -> Figure | None:
-    """Throughput and latency over the number of problems side by side, on the mean over tasks."""
+    """Plot throughput and median latency over concurrency, on the mean over tasks."""
     sides = data.results.concurrencies
     if len(sides) < 2:
         return None
@@ -63,11 +63,13 @@ def concurrency(data: PlotData) -> Figure | None:
                 marker=look.marker,
                 label=method,
             )
-    for axis, name in zip(axes[0], ("problems a second", "seconds a problem, p50"), strict=True):
+    for axis, name in zip(
+        axes[0], ("problems per second", "seconds per problem, p50"), strict=True
+    ):
         axis.set_xscale("log", base=2)
         axis.set_xticks(sides, [str(side) for side in sides])
         axis.set_ylim(bottom=0)
-        axis.set_xlabel("problems side by side")
+        axis.set_xlabel("concurrent problems")
         axis.set_title(name)
     shared_legend(figure, axes)
     return figure

@@ -1,4 +1,4 @@
-"""Looking at a pair of models before it is put to work: what holds, what does not, what to do."""
+"""Diagnosis of a draft/target pair before it serves requests."""
 
 from dreamr.serving.doctor.checks import CHECKS, ModelUnderTest, run_checks
 from dreamr.serving.doctor.finding import Finding, State

@@ -1,4 +1,4 @@
-"""The checks, each on one model. They ask an engine as a run does, and believe nothing else."""
+"""Checks of one model. Each uses the engine the same way as a run does."""
 
 from __future__ import annotations
 
@@ -22,19 +22,28 @@ from dreamr.serving.doctor.receipt import draw_receipt
 from dreamr.steps import Ending, Role, Step, StepSplitter
 
 QUESTION = "What do tea and milk cost together?"
-LEAST_MASS = 0.5  # less on both labels, and the question is not understood
-LEAST_CACHED = 0.5  # of a prompt that was sent before
-_MOST = 256  # tokens that a model may write here
-_CANCELLED_WITHIN = 2.0  # seconds
-_CLOCKS_APART = 2.0  # seconds; servers tell whole ones
+LEAST_MASS = 0.5  # probability of both labels below which the judge prompt does not work
+LEAST_CACHED = 0.5  # share of a repeated prompt that must come from the prefix cache
+_MAX_TOKENS = 256  # per answer
+_CANCEL_SECONDS = 2.0  # time in which a server must stop after a stream was closed
+_MAX_CLOCK_SKEW = 2.0  # seconds; servers report whole seconds
+_ASK_FOR_STEPS = "ask for steps separated by blank lines in a system message"
 
 
 @dataclass(slots=True)
 class ModelUnderTest:
-    """A model and what was seen of it so far.
+    """A model and the measurements of the checks so far.
 
-    talk: the example. text, steps, finish: what it wrote about it. seconds: a token takes; first:
-    until the first; judging: a judge call of one step.
+    Attributes:
+        role: Role of the model in the pair.
+        model: Engine and step format.
+        talk: Example conversation that the checks use.
+        text: The model's answer to it.
+        steps: Steps of that answer.
+        finish: Finish reason of that answer.
+        seconds: Time per decoded token in seconds; 0 if not measured.
+        first: Time to the first token in seconds.
+        judging: Time of a judge call of one step in seconds; None if not measured.
     """
 
     role: Role
@@ -51,7 +60,7 @@ class ModelUnderTest:
 
     @property
     def http(self) -> HttpEngine | None:
-        """Its engine, where it is behind an address."""
+        """The engine if it is a server, else None."""
         engine = self.model.engine
         return engine if isinstance(engine, HttpEngine) else None
 
@@ -60,38 +69,50 @@ Check: TypeAlias = Callable[[ModelUnderTest], Awaitable[Finding]]
 
 
 async def run_checks(tested: ModelUnderTest) -> AsyncGenerator[Finding]:
-    """All findings about one model; what they see is kept in `tested`.
+    """Run all checks on one model.
 
-    A check that fails is a finding too; after one without which nothing can be seen, no more come.
+    A check that raises an error is a finding too. If the model cannot write at all, the remaining
+    checks are skipped.
+
+    Args:
+        tested: Model to check; measurements are stored in it.
+
+    Yields:
+        One finding per check.
     """
     for about, check in CHECKS.items():
-        if tested.role == "draft" and check in _OF_TARGETS:
+        if tested.role == "draft" and check in _TARGET_CHECKS:
             continue
         try:
             found = await check(tested)
         except DreamrError as error:
-            found = Finding(about, "wrong", str(error))
+            found = Finding(about, "wrong", f"{_TRIED[about]} failed: {error}")
         yield found
         if check is _writes and found.state == "wrong":
             return
 
 
 async def _writes(tested: ModelUnderTest) -> Finding:
-    """Let it write about the example, with the picture, or without where it takes none."""
+    """Ask about an image; if the model rejects it, ask a question without one."""
     try:
         await _write(tested)
     except DreamrError as error:
         tested.talk = Conversation.from_prompt("What is 17 + 25? Think step by step.")
         await _write(tested)
-        return Finding("pictures", "degraded", f"it takes none: {error}", "a model that sees")
-    return Finding("pictures", "ok", "it answers a question about one")
+        return Finding(
+            "images",
+            "degraded",
+            f"a question about an image failed, one without an image was answered: {error}",
+            "use a model that accepts images, unless all prompts are text",
+        )
+    return Finding("images", "ok", "a question about an image was answered")
 
 
 async def _write(tested: ModelUnderTest) -> None:
     splitter = StepSplitter(tested.model.step_format)
     steps: list[Step] = []
     text, finish, since = "", None, time.perf_counter()
-    sampling = SamplingParams(max_tokens=_MOST)
+    sampling = SamplingParams(max_tokens=_MAX_TOKENS)
     async for chunk in tested.model.engine.stream(Context(tested.talk), sampling):
         if not text:
             tested.first = time.perf_counter() - since
@@ -103,7 +124,7 @@ async def _write(tested: ModelUnderTest) -> None:
 
 
 async def _continues(tested: ModelUnderTest) -> Finding:
-    """A text that it has written, continued from its middle, must come to the same end."""
+    """Continue the model's answer from its middle and compare the texts."""
     about = "continuation"
     if (engine := tested.http) is not None:
         info = engine.server_info
@@ -111,31 +132,36 @@ async def _continues(tested: ModelUnderTest) -> Finding:
             return Finding(
                 about,
                 "degraded",
-                f"the chat template puts {info.inserted!r} in front of what is continued; plain "
-                "completions are used instead, which take no pictures",
-                "serve an instruct model, or give the server another --chat-template",
+                f"the chat template inserts {info.inserted!r} before a continued answer; the "
+                "engine uses plain completions instead, which take no images",
+                "serve an instruct model, or start the server with another --chat-template",
             )
     half = len(tested.steps) // 2
     begun = tuple(step.text for step in tested.steps[:half])
     if not begun:
-        return Finding(about, "unknown", "it wrote a single step, which has no middle")
-    sampling = SamplingParams(max_tokens=_MOST)
+        return Finding(
+            about,
+            "unknown",
+            "continuing an answer was not tried: the answer has a single step",
+            _ASK_FOR_STEPS,
+        )
+    sampling = SamplingParams(max_tokens=_MAX_TOKENS)
     stream = tested.model.engine.stream(Context(tested.talk, begun), sampling)
     again = "".join(begun) + "".join([chunk.text async for chunk in stream])
     shared = min(len(again), len(tested.text))
+    tried = f"the model continued its own answer after {half} of {len(tested.steps)} steps"
     if again[:shared] == tested.text[:shared]:
-        return Finding(about, "ok", f"the same text comes behind {half} of its steps")
+        return Finding(about, "ok", f"{tried} and wrote the same text")
     return Finding(
         about,
         "degraded",
-        "another text comes behind a part of its own; where numbers are rounded coarsely that may "
-        "happen now and then",
-        "serve it in float32 or bfloat16 without quantization, if texts must not depend on timing",
+        f"{tried} and wrote another text; coarse rounding causes this now and then",
+        "serve the model in float32 or bfloat16 without quantization if texts must be reproducible",
     )
 
 
 async def _marks(tested: ModelUnderTest) -> Finding:
-    """Steps must end, and answers be found."""
+    """Check that the answer splits into steps and that its end is marked."""
     about, marks = "steps", tested.model.step_format
     reasoning = [step for step in tested.steps if step.ending is not Ending.ANSWER]
     longest = max((step.tokens for step in reasoning), default=0)
@@ -143,36 +169,42 @@ async def _marks(tested: ModelUnderTest) -> Finding:
         return Finding(
             about,
             "degraded",
-            f"no step ends with {marks.delimiter!r} within {_MOST} tokens, so there is nothing to "
-            "judge along the way",
-            "ask for steps with blank lines between them, in a system turn",
+            f"no step of an answer of up to {_MAX_TOKENS} tokens ends with {marks.delimiter!r}: "
+            "there is nothing to judge before the answer",
+            _ASK_FOR_STEPS,
         )
     if tested.finish == "stop" and not any(s.ending is Ending.ANSWER for s in tested.steps):
         return Finding(
             about,
             "degraded",
-            f"{len(reasoning)} steps, and {marks.answer_marker!r} before no answer: the last step "
-            "counts as the answer",
-            "--answer-marker, with what it writes there",
+            f"an answer of {len(reasoning)} steps does not contain {marks.answer_marker!r}: its "
+            "last step is taken as the answer",
+            "set --answer-marker to the text that the model writes before its answer",
         )
-    return Finding(about, "ok", f"{len(reasoning)} steps, of {longest} tokens at most")
+    return Finding(
+        about, "ok", f"an answer splits into {len(reasoning)} steps of at most {longest} tokens"
+    )
 
 
 async def _judges(tested: ModelUnderTest) -> Finding:
-    """A step of its own and one with other numbers: is it asked in words that it answers?"""
+    """Judge one of the model's own steps, and the same step with other numbers."""
     about = "judging"
     if not tested.model.engine.capabilities.judge:
         return Finding(
             about,
             "wrong",
-            "it tells no probabilities of words, so it cannot judge",
-            "a server that takes top_logprobs (vLLM, SGLang, llama.cpp), or --method target",
+            "the server returns no token probabilities, so the model cannot judge",
+            "use a server that supports top_logprobs (vLLM, SGLang, llama.cpp), or --method target",
         )
     number = next(
         (i for i, step in enumerate(tested.steps[:-1]) if re.search(r"\d", step.text)), None
     )
     if number is None:
-        return Finding(about, "unknown", "none of its steps holds a number to be changed")
+        return Finding(
+            about,
+            "unknown",
+            "judging was not tried: no step of the answer contains a number that could be changed",
+        )
     begun = tuple(step.text for step in tested.steps[:number])
     own = tested.steps[number].text
     context = Context(tested.talk, begun)
@@ -180,22 +212,28 @@ async def _judges(tested: ModelUnderTest) -> Finding:
     [right] = await tested.model.engine.judge(context, [own])
     tested.judging = time.perf_counter() - since
     [wrong] = await tested.model.engine.judge(context, [_other_numbers(own)])
-    seen = f"ratio {right.ratio:.2f} for its own step, {wrong.ratio:.2f} with other numbers"
+    seen = (
+        f"judge ratio {right.ratio:.2f} for the model's own step, {wrong.ratio:.2f} for the same "
+        "step with other numbers"
+    )
     if min(right.mass, wrong.mass) < LEAST_MASS:
         return Finding(
             about,
             "wrong",
-            f"only {min(right.mass, wrong.mass):.0%} of the answers begin with a label ({seen})",
-            "--judge-prompt, in words that make it answer positive or negative at once",
+            f"{seen}; the two labels have only {min(right.mass, wrong.mass):.0%} of the "
+            "probability, so the model does not answer the judge prompt",
+            "set --judge-prompt to a question that the model answers with positive or negative",
         )
     if right.ratio - wrong.ratio < 0.2:
         return Finding(
             about,
             "degraded",
-            f"it hardly tells right from wrong: {seen}",
-            "--judge-prompt, or a larger target",
+            f"{seen}; the model hardly distinguishes right from wrong steps",
+            "set another --judge-prompt, or use a larger target",
         )
-    return Finding(about, "ok", f"{seen}; {min(right.mass, wrong.mass):.0%} on the labels")
+    return Finding(
+        about, "ok", f"{seen}; {min(right.mass, wrong.mass):.0%} of the probability on the labels"
+    )
 
 
 def _other_numbers(text: str) -> str:
@@ -209,10 +247,10 @@ def _other_numbers(text: str) -> str:
 
 
 async def _caches(tested: ModelUnderTest) -> Finding:
-    """What was sent before, picture and all, must not be computed again."""
+    """Judge the same text twice and measure how much of the prompt the server had cached."""
     about, engine = "prefix cache", tested.http
     if engine is None:
-        return Finding(about, "ok", "the local engine keeps what it has read")
+        return Finding(about, "ok", "not tried: the local engine keeps its KV cache between calls")
     text = "".join(step.text for step in tested.steps[:-1]) or tested.text
     for _ in range(2):
         prompt, cached = engine.prompt_tokens, engine.cached_tokens
@@ -223,83 +261,100 @@ async def _caches(tested: ModelUnderTest) -> Finding:
         return Finding(
             about,
             "unknown",
-            "the server tells of no cached tokens",
-            "vLLM: --enable-prompt-tokens-details; SGLang: --enable-cache-report; without a cache "
-            "each judge call reads everything again",
+            "the same text was judged twice; the server reported no cached tokens, so each judge "
+            "call may prefill the whole prompt",
+            "start vLLM with --enable-prompt-tokens-details, SGLang with --enable-cache-report",
         )
-    seen = f"{share:.0%} of {prompt} tokens that were sent before came out of it"
+    seen = f"the same text was judged twice; {share:.0%} of {prompt} prompt tokens were cached"
     if share < LEAST_CACHED:
-        return Finding(about, "degraded", seen, "vLLM: a smaller --block-size, or a larger cache")
+        return Finding(
+            about,
+            "degraded",
+            seen,
+            "start vLLM with a smaller --block-size, or give the server a larger KV cache",
+        )
     return Finding(about, "ok", seen)
 
 
 async def _cancels(tested: ModelUnderTest) -> Finding:
-    """A stream that is closed must end at the server too."""
+    """Close a stream early and wait until the server stops working on it."""
     about, engine = "cancellation", tested.http
     stream = tested.model.engine.stream(Context(tested.talk), SamplingParams(max_tokens=100_000))
     async with aclosing(stream):
         await anext(stream)
     if engine is None:
-        return Finding(about, "ok", "the local engine stops within a token")
+        return Finding(
+            about, "ok", "a stream was closed early; the local engine stops within one token"
+        )
     if await engine.running() is None:
         return Finding(
             about,
             "unknown",
-            "the server does not tell how many requests are running",
-            "llama.cpp: --metrics; SGLang: --enable-metrics",
+            "a stream was closed early; the server does not report its running requests",
+            "start llama.cpp with --metrics, SGLang with --enable-metrics",
         )
     since = time.monotonic()
-    while time.monotonic() - since < _CANCELLED_WITHIN:
+    while time.monotonic() - since < _CANCEL_SECONDS:
         if not await engine.running():
             took = time.monotonic() - since
-            return Finding(about, "ok", f"nothing runs {took * 1000:.0f} ms after a closed stream")
+            return Finding(
+                about,
+                "ok",
+                f"a stream was closed early; {took * 1000:.0f} ms later the server ran no request",
+            )
         await anyio.sleep(0.05)
     return Finding(
         about,
         "degraded",
-        f"requests still run {_CANCELLED_WITHIN:g} s after the stream was closed: others use the "
-        "server, or it goes on with what nobody waits for",
-        "a proxy in between must pass on that a connection was closed",
+        f"a stream was closed early; {_CANCEL_SECONDS:g} s later the server still ran requests: "
+        "other clients use it, or it finishes requests whose client has left",
+        "repeat the check on an idle server; a proxy must close its connection to the server too",
     )
 
 
 async def _clock(tested: ModelUnderTest) -> Finding:
-    """Traces, keys that expire and logs of both sides are compared by their times."""
+    """Compare the server's clock with this machine's: traces and logs are matched by time."""
     about, engine = "clock", tested.http
     if engine is None:
-        return Finding(about, "ok", "the local engine has ours")
+        return Finding(about, "ok", "not tried: the local engine uses the clock of this machine")
     ahead = await engine.ahead()
     if ahead is None:
-        return Finding(about, "unknown", "the server does not tell the time")
-    if abs(ahead) <= _CLOCKS_APART:
-        return Finding(about, "ok", "the server's is ours, to within two seconds")
-    way = "ahead of" if ahead > 0 else "behind"
+        return Finding(about, "unknown", "the server's responses have no date")
+    if abs(ahead) <= _MAX_CLOCK_SKEW:
+        return Finding(
+            about, "ok", f"the clocks of server and client agree within {_MAX_CLOCK_SKEW:g} s"
+        )
+    first, second = ("server", "client") if ahead > 0 else ("client", "server")
     return Finding(
         about,
         "degraded",
-        f"the server's is {abs(ahead):.0f} s {way} ours: traces and logs will not agree",
-        "set both by the network time protocol (timedatectl set-ntp true)",
+        f"the {first}'s clock is {abs(ahead):.0f} s ahead of the {second}'s: times in traces and "
+        "server logs do not match",
+        "synchronize both machines by NTP (timedatectl set-ntp true)",
     )
 
 
 async def _rates(tested: ModelUnderTest) -> Finding:
-    """How long things take: of a prompt that was read before, tokens that cannot be foreseen."""
-    drawn = SamplingParams(max_tokens=_MOST, temperature=1.0)
+    """Measure the decode rate on a prompt that is already cached.
+
+    Sampled at temperature 1, so that an engine cannot reuse the tokens of the earlier answer.
+    """
+    drawn = SamplingParams(max_tokens=_MAX_TOKENS, temperature=1.0)
     tokens, since = 0, time.perf_counter()
     async for chunk in tested.model.engine.stream(Context(tested.talk), drawn):
         tokens += chunk.tokens
     if tokens:
         tested.seconds = (time.perf_counter() - since) / tokens
     parts = [
-        f"{1 / tested.seconds:.0f} tokens/s" if tested.seconds else "",
+        f"decodes {1 / tested.seconds:.0f} tokens/s" if tested.seconds else "",
         f"first token after {tested.first * 1000:.0f} ms",
-        f"a verdict in {tested.judging * 1000:.0f} ms" if tested.judging is not None else "",
+        f"judge call in {tested.judging * 1000:.0f} ms" if tested.judging is not None else "",
     ]
     return Finding("rates", "ok", ", ".join(filter(None, parts)))
 
 
 CHECKS: dict[str, Check] = {
-    "pictures": _writes,
+    "images": _writes,
     "continuation": _continues,
     "steps": _marks,
     "judging": _judges,
@@ -308,4 +363,15 @@ CHECKS: dict[str, Check] = {
     "clock": _clock,
     "rates": _rates,
 }
-_OF_TARGETS: Iterable[Check] = (_judges, _caches)
+_TARGET_CHECKS: Iterable[Check] = (_judges, _caches)
+# Subjects of "... failed: ERROR".
+_TRIED = {
+    "images": "answering a question",
+    "continuation": "continuing an answer",
+    "steps": "splitting an answer into steps",
+    "judging": "judging a step",
+    "prefix cache": "judging the same text twice",
+    "cancellation": "closing a stream early",
+    "clock": "reading the server's clock",
+    "rates": "timing an answer",
+}

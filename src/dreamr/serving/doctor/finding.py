@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""Findings of the doctor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ State: TypeAlias = Literal["ok", "degraded", "wrong", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report.
+    """One line of the doctor's report. It is understandable without the other lines.
 
-    about: the check. state: 'degraded' works, but worse than it could; 'wrong' makes answers wrong
-    or runs fail; 'unknown' could not be looked at. what: what was seen. fix: the flag or setting
-    that fixes it, None where there is nothing to fix.
+    Attributes:
+        about: Name of the check.
+        state: "ok"; "degraded" if the model works, but worse than it could; "wrong" if answers
+            would be wrong or runs would fail; "unknown" if the check was not possible.
+        what: What was tried and what was found.
+        fix: What to do, with the flag or setting to change; None if there is nothing to fix.
     """
 
     about: str

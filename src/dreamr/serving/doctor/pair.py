@@ -1,34 +1,37 @@
-"""What two models promise together."""
+"""The check of two models together."""
 
 from __future__ import annotations
 
 from dreamr.serving.doctor.checks import ModelUnderTest
 from dreamr.serving.doctor.finding import Finding
 
-_USUAL_ACCEPTANCE = 0.9
-_LEAST_WORTH = 1.2
+_ASSUMED_ACCEPTANCE = 0.9
+_MIN_USEFUL_SPEEDUP = 1.2
 
 
 def pair_checks(target: ModelUnderTest, draft: ModelUnderTest) -> Finding:
-    """What a draft of this speed can give: at equal steps about 1 / (1 - a (1 - c)).
+    """Estimate the speed-up of the pair from the decode rates of both models.
 
-    a: acceptance, here taken for 0.9; c: the time of a drafted token over that of one of the
-    target's.
+    For steps of equal length the speed-up is about 1 / (1 - a (1 - c)), where a is the acceptance,
+    assumed to be 0.9, and c is the draft's time per token divided by the target's.
+
+    Args:
+        target: Target, after `run_checks`.
+        draft: Draft, after `run_checks`.
     """
     if not target.seconds or not draft.seconds:
-        return Finding("speed", "unknown", "a model wrote too little to be timed")
-    cost = draft.seconds / target.seconds
-    gain = 1 / (1 - _USUAL_ACCEPTANCE * (1 - min(cost, 1.0)))
-    seen = f"a drafted token takes {cost:.2f} of the target's"
-    if gain < _LEAST_WORTH:
         return Finding(
-            "speed",
-            "degraded",
-            f"{seen}: there is little to gain",
-            "a smaller draft, or a device of its own for it",
+            "speed", "unknown", "no estimate: one of the models wrote too few tokens to be timed"
         )
-    return Finding(
-        "speed",
-        "ok",
-        f"{seen}: up to {gain:.1f} times as fast where nine steps of ten are accepted",
+    cost = draft.seconds / target.seconds
+    gain = 1 / (1 - _ASSUMED_ACCEPTANCE * (1 - min(cost, 1.0)))
+    seen = (
+        f"a draft token takes {cost:.2f} times as long as a target token: at "
+        f"{_ASSUMED_ACCEPTANCE:.0%} accepted steps the pair is up to {gain:.1f} times as fast as "
+        "the target alone"
     )
+    if gain < _MIN_USEFUL_SPEEDUP:
+        return Finding(
+            "speed", "degraded", seen, "use a smaller draft, or run the draft on its own device"
+        )
+    return Finding("speed", "ok", seen)

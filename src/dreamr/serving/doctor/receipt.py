@@ -1,4 +1,4 @@
-"""The image that every checked model is asked about: a receipt, drawn when it is needed."""
+"""The image of the example prompt: a receipt, drawn on demand."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dreamr.conversation import Image, read_image
 
 _SIDE = 288  # pixels
 _ROW = _SIDE // 6
-_COLUMNS = (10, 158, 205, 251)  # where good, count, sign and price begin, in pixels
+_COLUMNS = (10, 158, 205, 251)  # left edges of good, count, sign and price, in pixels
 _LINES = (("bread", 2, 7), ("tea", 3, 4), ("eggs", 6, 1), ("milk", 8, 2))
 
 
 def draw_receipt() -> Image:
-    """A shop's receipt on which tea and milk cost 28 together."""
+    """Draw a receipt of a shop. Tea and milk cost 28 together."""
     image = Pillow.new("RGB", (_SIDE, _SIDE), (253, 241, 244))
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(28)

@@ -1,4 +1,4 @@
-"""A watch over runs: whether what is accepted is still what the target would say."""
+"""Audits of accepted steps: does the target still agree with them?"""
 
 from dreamr.serving.drift.controller import Controller
 from dreamr.serving.drift.detector import Detector

@@ -1,31 +1,35 @@
-"""A threshold that follows what audits find."""
+"""A threshold that is adjusted after each audit."""
 
 from __future__ import annotations
 
-# In parts of what lies between the threshold to begin with and 1.
+# As shares of the distance from the initial threshold to 1.
 _STEP = 1 / 4
 _DOWN = 1 / 2
 _UP = 9 / 10
 
 
 class Controller:
-    """Raises a gate's threshold after disagreements, lowers it slowly otherwise, within bounds.
+    """Threshold that rises after a disagreement and falls slowly after agreements, within bounds.
 
-    After each audit it moves by step * (x - risk), x being 1 where the target disagreed: online
-    conformal inference (Gibbs and Candes, arXiv 2106.00170). Where the bounds leave it room, the
-    share of disagreements over T audits is then within 1 / (step * T) or so of `risk`, whatever the
-    problems are. A step is a quarter of what lies between the threshold and 1.
+    Online conformal inference (Gibbs and Candes, arXiv 2106.00170): each audit moves the threshold
+    by step * (x - risk), where x is 1 if the target disagreed and 0 otherwise. While the threshold
+    is inside its bounds, the share of disagreements over T audits is within about 1 / (step * T) of
+    `risk` for any sequence of problems. The step is a quarter of the distance from the initial
+    threshold to 1; the upper bound lies nine tenths of that distance above the initial threshold.
+
+    Args:
+        threshold: Initial threshold, in [0, 1].
+        risk: Largest share of audits in which the target may disagree, in (0, 1).
+        lower: Whether the threshold may fall below its initial value, by at most half its
+            distance to 1.
+
+    Attributes:
+        threshold: Current threshold.
+        low: Lower bound.
+        high: Upper bound.
     """
 
     def __init__(self, threshold: float, risk: float, *, lower: bool = False) -> None:
-        """At the threshold to begin with.
-
-        Args:
-            threshold: in [0, 1].
-            risk: the share of audits in which the target may disagree, in (0, 1).
-            lower: whether it may go below that threshold, half as far as 1 is above; up it goes
-                nine tenths of the way to 1.
-        """
         room = 1 - threshold
         self.low = max(0.0, threshold - _DOWN * room) if lower else threshold
         self.high = threshold + _UP * room
@@ -33,6 +37,6 @@ class Controller:
         self.threshold = threshold
 
     def learn(self, disagrees: bool) -> None:
-        """Take in one more audit."""
+        """Update the threshold after an audit."""
         moved = self.threshold + self._step * (disagrees - self._risk)
         self.threshold = min(self.high, max(self.low, moved))

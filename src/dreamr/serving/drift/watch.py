@@ -1,4 +1,4 @@
-"""Audits: some of the accepted steps, beside what the target writes in their place."""
+"""Audits: accepted steps are compared with the steps that the target writes itself."""
 
 from __future__ import annotations
 
@@ -25,21 +25,35 @@ LOG = logging.getLogger("dreamr.serving.drift")
 Outcome: TypeAlias = Literal["agreed", "differed", "failed", "dropped"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-_AT_ONCE = 2  # runs whose steps are audited side by side; others are not audited
-_SECONDS = 60.0  # of an audit
+_MAX_AUDITED = 2  # runs that are audited concurrently; the steps of further runs are dropped
+_SECONDS = 60.0  # time limit of an audit
 _SAME = SameGate()
 
 
 class Watch:
-    """Audits one accepted step in so many, in the background, and draws the conclusions.
+    """Run hook that audits a sample of the accepted steps in the background.
 
-    After a run, the target writes its own step behind the same text. Where that is another text, it
-    is asked whether the two mean the same; if not, it disagrees. A `Detector` raises an alarm where
-    that happens too often, and a `Controller` sets the threshold of the next runs. Steps are drawn
-    at random, so that no place in an answer goes unseen, and by a seed. Nobody waits for an audit,
-    and where there is no time for one it is dropped.
+    After a run, the target writes its own step after the same prefix. If that text differs from
+    the accepted step, the target judges whether both steps mean the same; if not, it disagrees. A
+    `Detector` raises an alarm when disagreements are too frequent, and a `Controller` sets the
+    threshold of the next runs.
 
-    counts: audits by their outcome. 'failed': an engine did, or took too long.
+    Steps are drawn at random from a seed, so that audits cover every position of an answer. Audits
+    delay no answer. They are dropped while the target is busy or other audits are running.
+
+    Args:
+        gate: Gate of the runs to watch; runs with another gate are left alone. If the gate has a
+            `strictness`, audits adjust it.
+        every: One of this many accepted steps is audited, on average.
+        risk: Largest share of audited steps with which the target may disagree, in (0, 1).
+        lower: Whether the threshold may fall below the gate's own. It then accepts wrong steps
+            that the gate would have rejected.
+        busy: Returns whether the target is too busy for an audit now.
+        seed: Seed of the random choice of steps.
+
+    Attributes:
+        counts: Audits by outcome: "agreed", "differed", "failed" (an engine error or a timeout)
+            or "dropped".
     """
 
     def __init__(
@@ -52,54 +66,43 @@ class Watch:
         busy: Callable[[], bool] = lambda: False,
         seed: int = 0,
     ) -> None:
-        """Nothing was audited yet.
-
-        Args:
-            gate: whose runs are watched. Its `strictness` is set, if it has any.
-            every: of so many accepted steps one is audited, on average.
-            risk: bound on the share of audited steps with which the target disagrees.
-            lower: whether the threshold may become lower than the gate's own, and wrong steps pass
-                that did not.
-            busy: whether the target has better things to do at the moment.
-            seed: of the draws.
-        """
         self._gate, self._every, self._busy = gate, every, busy
         self._rng = Random(seed)
         self._detector = Detector(risk)
         self._controller: Controller | None = None
         if (threshold := strictness(gate)) is not None:
             self._controller = Controller(threshold, risk, lower=lower)
-        self._under_way = 0
+        self._active = 0
         self._watched: set[RunScope] = set()
         self._ended = anyio.Event()
         self.counts: Counter[Outcome] = Counter()
 
     @property
     def gate(self) -> Gate:
-        """The gate for the next run."""
+        """Gate for the next run."""
         if self._controller is None:
             return self._gate
         return at_strictness(self._gate, self._controller.threshold)
 
     @property
     def threshold(self) -> float | None:
-        """How strict the gate of the next run is; None where it has no such number."""
+        """Threshold of the next run's gate; None if the gate has none."""
         return None if self._controller is None else self._controller.threshold
 
     @property
     def alarm(self) -> bool:
-        """Whether the target disagrees more often than it may."""
+        """Whether the target disagrees more often than `risk` allows."""
         return self._detector.alarm
 
     def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
-        """As a hook of a Reasoner: set the threshold, if this is the gate that is watched."""
+        """Set the threshold of a run that uses the watched gate."""
         if config.gate != self._gate:
             return config
         self._watched.add(run)
         return replace(config, gate=self.gate)
 
     def after_run(self, run: RunScope, result: Result | None) -> None:
-        """As a hook of a Reasoner: audit some steps of a finished run in a task of its own."""
+        """Audit some steps of a finished run in a background task."""
         watched = run in self._watched
         self._watched.discard(run)
         if result is None or run.target is None or not watched:
@@ -109,20 +112,20 @@ class Watch:
             for position, step in enumerate(result.steps)
             if step.source == "draft" and step.verdict is not None and self._draw()
         ]
-        if picked and self._under_way >= _AT_ONCE:
+        if picked and self._active >= _MAX_AUDITED:
             self.counts["dropped"] += len(picked)
         elif picked:
-            self._under_way += 1
+            self._active += 1
             steps = [step.step for step in result.steps]
             run.background.start_soon(self._audit_all, run, run.target, steps, picked)
 
     @property
     def idle(self) -> bool:
-        """Whether no audit is under way."""
-        return not self._under_way
+        """Whether no audit is running."""
+        return not self._active
 
     async def settled(self) -> None:
-        """Wait until no audit is under way."""
+        """Wait until no audit is running."""
         while not self.idle:
             await self._ended.wait()
 
@@ -138,7 +141,7 @@ class Watch:
                 outcome = await self._audit(target, run.step_format, context, steps[position])
                 self._learn(outcome)
         finally:
-            self._under_way -= 1
+            self._active -= 1
             self._ended.set()
             self._ended = anyio.Event()
 
@@ -150,8 +153,8 @@ class Watch:
         try:
             with anyio.fail_after(_SECONDS):
                 agrees = await _agrees(target, step_format, context, step)
-        except Exception as error:  # a defect of an engine must not take runs down with it
-            LOG.warning("an audit failed: %r", error)
+        except Exception as error:  # a bug in an engine must not end other runs
+            LOG.warning("Audit failed: %r", error)
             return "failed"
         return "agreed" if agrees else "differed"
 
@@ -165,15 +168,15 @@ class Watch:
             self._controller.learn(disagrees)
         if self.alarm and not before:
             LOG.warning(
-                "drift: the target disagrees with accepted steps more often than it may; "
-                "%d of %d audited so far; run dreamr calibrate on the new kind of questions",
+                "Drift alarm: the target disagrees with more accepted steps than allowed (%d of "
+                "%d audited so far); run dreamr calibrate on problems of the current kind",
                 self.counts["differed"],
                 self.counts["differed"] + self.counts["agreed"],
             )
 
 
 async def _agrees(target: Engine, step_format: StepFormat, context: Context, step: Step) -> bool:
-    """Whether the target, greedily, would go on with a step that means the same."""
+    """Return whether the target's own greedy step means the same as an accepted step."""
     own = await _next_step(target, step_format, context)
     if own is None or own.plain == step.plain:
         return own is not None
@@ -183,7 +186,7 @@ async def _agrees(target: Engine, step_format: StepFormat, context: Context, ste
 
 
 async def _next_step(target: Engine, step_format: StepFormat, context: Context) -> Step | None:
-    """What the target writes next; None where it would write no more."""
+    """Return the target's next step; None if the target ends its text here."""
     splitter = StepSplitter(step_format)
     sampling = SamplingParams(max(step_format.max_tokens, step_format.max_answer_tokens))
     async with aclosing(target.stream(context, sampling)) as chunks:

@@ -1,4 +1,4 @@
-"""The gateway: dreamr behind the API that clients know."""
+"""The gateway: dreamr as an OpenAI-compatible HTTP server."""
 
 from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.server import http_server, listen, serve

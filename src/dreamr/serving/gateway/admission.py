@@ -1,4 +1,4 @@
-"""Who may be reasoned about now: a bound on requests at once, a bounded queue, fair to clients."""
+"""Admission control: a bound on concurrent requests and a bounded queue, fair to clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import anyio
 
 from dreamr.serving.gateway.errors import ApiError
 
-_SMOOTH = 0.2  # of the mean duration, how much the newest counts
-_LONGEST_WAIT = 60
+_SMOOTH = 0.2  # weight of the newest request in the mean duration
+_MAX_RETRY_AFTER = 60  # seconds
 
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
-    """A request that waits. ready: set once it may go on, or is turned away."""
+    """A waiting request; `ready` is set when it is admitted or refused."""
 
     client: str
     ready: anyio.Event = field(default_factory=anyio.Event)
@@ -27,35 +27,42 @@ class _Ticket:
 
 
 class Admission:
-    """Lets so many requests in at once; of those that wait, the clients take turns.
+    """Fair admission of requests.
 
-    A place goes to the client with the fewest requests under way, and among equals to the one that
-    was served longest ago. Where the queue is full, the newest request of the client that has the
-    most waiting makes room for one that has fewer.
+    A free place goes to the client with the fewest running requests; ties go to the client that was
+    served least recently. If the queue is full, the newest request of the client with the most
+    waiting requests is refused in favor of a client with fewer.
+
+    Args:
+        running: Largest number of running requests.
+        waiting: Largest number of waiting requests.
     """
 
     def __init__(self, running: int, waiting: int) -> None:
         self._most_running, self._most_waiting = running, waiting
         self._running: Counter[str] = Counter()
-        self._queues: dict[str, deque[_Ticket]] = {}  # the client served longest ago comes first
+        self._queues: dict[str, deque[_Ticket]] = {}  # least recently served client first
         self._seconds = 1.0
 
     @property
     def running(self) -> int:
-        """Requests under way."""
+        """Number of running requests."""
         return self._running.total()
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
+        """Number of waiting requests."""
         return sum(map(len, self._queues.values()))
 
     @asynccontextmanager
     async def place(self, client: str) -> AsyncGenerator[None, None]:
-        """Wait for a place, and hold it.
+        """Wait for a place and hold it for the duration of the block.
+
+        Args:
+            client: Name of the client, which places are shared by.
 
         Raises:
-            ApiError: 429, there are too many already.
+            ApiError: If the queue is full (429).
         """
         await self._enter(client)
         began = anyio.current_time()
@@ -74,7 +81,7 @@ class Admission:
         self._queues.setdefault(client, deque()).append(ticket)
         try:
             await ticket.ready.wait()
-        except BaseException:  # its client left, or its deadline passed
+        except BaseException:  # the client disconnected or the deadline passed
             if ticket.admitted:
                 self._leave(client)
             elif not ticket.refused:
@@ -103,11 +110,11 @@ class Admission:
             self._admit()
 
     def _admit(self) -> None:
-        # min takes the first among equals.
+        # On a tie, min() returns the first client: the least recently served one.
         client = min(self._queues, key=lambda name: self._running[name])
         ticket = self._queues[client][0]
         self._remove(ticket)
-        if client in self._queues:  # to the end: it was served
+        if client in self._queues:  # served now: move to the end
             self._queues[client] = self._queues.pop(client)
         ticket.admitted = True
         self._running[client] += 1
@@ -121,11 +128,11 @@ class Admission:
 
     def _full(self) -> ApiError:
         rounds = (self.waiting + 1) / self._most_running
-        seconds = min(_LONGEST_WAIT, max(1, math.ceil(rounds * self._seconds)))
+        seconds = min(_MAX_RETRY_AFTER, max(1, math.ceil(rounds * self._seconds)))
         return ApiError(
             429,
-            f"{self.running} requests are under way and {self.waiting} wait: come again in "
-            f"{seconds} s",
+            f"the queue is full: {self.running} requests are running and {self.waiting} are "
+            f"waiting; retry in {seconds} s",
             "rate_limit_error",
             code="queue_full",
             headers={"Retry-After": str(seconds)},

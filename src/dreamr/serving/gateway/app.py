@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: its routes, and who may reach them."""
+"""The gateway as an ASGI application: routes and middleware."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
-from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.errors import ApiError, no_such_model
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.media import MediaFetcher
@@ -38,16 +38,16 @@ def build_app(
     media: MediaFetcher | None = None,
     load: Load | None = None,
 ) -> Starlette:
-    """The gateway over an open Reasoner.
+    """Build the gateway for a Reasoner.
 
     Args:
-        reasoner: open, and kept open by the caller.
-        options: what it allows.
-        media: reads pictures, in the place of the usual ones, for tests.
-        load: what is known about the target's pace already.
+        reasoner: An open Reasoner. The caller keeps it open while the application runs.
+        options: Access and limits.
+        media: Reads the images of requests; made from `options` by default.
+        load: Load control, with any earlier measurements of the target's speed.
 
     Raises:
-        BadOption: the file of keys cannot be read.
+        BadOption: If the file of API keys cannot be read.
     """
     options = options or ServeOptions()
     keys = ApiKeys(read_keys(options))
@@ -76,7 +76,7 @@ def build_app(
 
 @dataclass(frozen=True, slots=True)
 class _Endpoints:
-    """All endpoints but the one that reasons."""
+    """All endpoints except chat completions."""
 
     reasoner: Reasoner
     options: ServeOptions
@@ -87,7 +87,7 @@ class _Endpoints:
     watch: Watch | None
 
     def routes(self) -> list[Route]:
-        """Where they are."""
+        """Return the routes of the endpoints."""
         return [
             Route("/", _page(self.options.served_model_name)),
             Route("/health", self.health),
@@ -104,7 +104,7 @@ class _Endpoints:
         self.keys.client(request)
         name = request.path_params["name"]
         if name != self.options.served_model_name:
-            raise ApiError(404, f"there is no model {name!r}", param="model")
+            raise no_such_model(name, self.options.served_model_name)
         return JSONResponse(self._card())
 
     async def health(self, _: Request) -> Response:
@@ -147,7 +147,7 @@ def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
 def _middleware(options: ServeOptions) -> list[Middleware]:
     found = []
     if options.host in _LOOPBACK:
-        # A page of somebody else's whose name leads to our address is not let in.
+        # Against DNS rebinding: other web pages may resolve their host name to loopback.
         allowed = ["127.0.0.1", "localhost", "[::1]", "::1"]
         found.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False))
     if allowed_origins := listed(options.allowed_origins):
@@ -165,7 +165,7 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
 def _watch(
     reasoner: Reasoner, options: ServeOptions, admission: Admission, load: Load
 ) -> Watch | None:
-    """Over runs with the options' own gate; requests that want another are not audited."""
+    """Return the watch, if audits are on. It leaves requests with another gate alone."""
     if not options.audit_every:
         return None
     return Watch(

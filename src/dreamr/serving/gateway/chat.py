@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: one request, from its body to its answer."""
+"""The endpoint `POST /v1/chat/completions`."""
 
 from __future__ import annotations
 
@@ -36,18 +36,30 @@ from dreamr.trace import Event, Result, RunFinished, StepCommitted
 
 LOG = logging.getLogger("dreamr.serving.gateway")
 
-_BODY_SECONDS = 60.0  # a body must have come by then
-_STATUS_SECONDS = 1.0  # how long a failure can still become a status; then the stream begins
-_QUIET_SECONDS = 15.0  # a stream with nothing to say sends a comment, for proxies
-_COUNT_SECONDS = 5.0  # for the number of a prompt's tokens
-_CLIENT_CLOSED = 499  # as nginx has it: the client closed the request
+_BODY_SECONDS = 60.0  # time limit for the request body
+_STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
+_QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
+_COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
+_CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
 
 _Piece = Event | ApiError
 
 
 @dataclass(slots=True)
 class _Job:
-    """A request that can be answered, and what came of it so far."""
+    """A valid request and the state of its reply.
+
+    Attributes:
+        id: Id of the completion.
+        client: Name of the client.
+        parsed: The request.
+        conversation: Its messages with all images read.
+        reply: Builder of the reply.
+        began: Time of the request.
+        pieces: Events of the run, then an error if it failed.
+        over: Whether the outcome is logged.
+        first: Seconds to the first committed step.
+    """
 
     id: str
     client: str
@@ -56,21 +68,31 @@ class _Job:
     reply: Reply
     began: float
     pieces: SignalQueue[_Piece] = field(default_factory=SignalQueue)
-    over: bool = False  # whether what it gets is on its way
+    over: bool = False
     first: float | None = None
 
     def on_event(self, event: Event) -> None:
-        """An event of the run."""
+        """Queue an event of the run for the client."""
         if self.first is None and isinstance(event, StepCommitted):
             self.first = time.perf_counter() - self.began
         self.pieces.put(event)
 
 
 class Chat:
-    """The endpoint, as an ASGI application.
+    """The endpoint as an ASGI application.
 
-    The run lives in a task beside the one that speaks to the client: a client that reads slowly
-    holds no place, and one that leaves ends the run at once.
+    The run and the response are separate tasks. A client that reads slowly does not occupy a
+    place, and a client that disconnects cancels its run at once.
+
+    Args:
+        reasoner: An open Reasoner.
+        options: Access and limits.
+        keys: Accepted API keys.
+        admission: Admission control, shared by all requests.
+        load: Load control, shared by all requests.
+        metrics: Metrics of the gateway.
+        media: Reads the images of requests.
+        watch: Audits accepted steps, if configured.
     """
 
     def __init__(
@@ -92,6 +114,7 @@ class Chat:
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         request = Request(scope, receive)
         began = time.perf_counter()
         try:
@@ -117,15 +140,16 @@ class Chat:
             tasks.cancel_scope.cancel()
 
     async def _body(self, request: Request) -> bytes:
-        """The body, within its bounds.
+        """Read the request body.
 
         Raises:
-            ApiError: 408, 413, 415, or its client left.
+            ApiError: If it is too slow (408), too large (413) or not JSON (415).
+            ClientDisconnect: If the client disconnects.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            # A browser sends nothing else to other origins without asking first.
-            raise ApiError(415, "send JSON, with Content-Type: application/json")
+            # Browsers send other types across origins without a preflight request.
+            raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
         most = self._options.max_body
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
@@ -137,13 +161,17 @@ class Chat:
                 if len(body) > most:
                     raise _too_large(most)
             return bytes(body)
-        raise ApiError(408, "the request's body did not come", headers={"Connection": "close"})
+        raise ApiError(
+            408,
+            f"the request body did not arrive within {_BODY_SECONDS:g} s",
+            headers={"Connection": "close"},
+        )
 
     def _check_roles(self, parsed: ParsedRequest) -> None:
         missing = set(parsed.options.roles) - self._reasoner.models.keys()
         if missing:
             raise bad_request(
-                f"method {parsed.options.method} needs the {' and '.join(missing)}, "
+                f"method {parsed.options.method} needs the {' and the '.join(sorted(missing))}, "
                 "which this gateway has not loaded",
                 "dreamr.method",
             )
@@ -151,7 +179,7 @@ class Chat:
     async def _await_disconnect(
         self, job: _Job, receive: Receive, scope: anyio.CancelScope
     ) -> None:
-        """End everything when the client leaves."""
+        """Cancel the request when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
         if not job.over:
@@ -160,7 +188,7 @@ class Chat:
         scope.cancel()
 
     async def _run(self, job: _Job) -> None:
-        """Wait for a place, reason, and leave everything in the job's mailbox."""
+        """Wait for a place and run; events and errors go to the job's queue."""
         try:
             with anyio.fail_after(job.parsed.deadline):
                 async with self._admission.place(job.client):
@@ -201,7 +229,7 @@ class Chat:
         return [hook for hook in (self._watch, tuner) if hook is not None]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
-        """Whether window, fallback and resamples are left to us."""
+        """Return whether the tuner may set window, fallback and resamples."""
         usual = self._reasoner.options
         unchanged = all(
             getattr(options, name) == getattr(usual, name)
@@ -210,7 +238,7 @@ class Chat:
         return level is Level.FULL and unchanged
 
     async def _failed(self, job: _Job, error: RunFailed) -> ApiError:
-        """Whose fault it was: a question that does not fit is the client's."""
+        """Convert the failure of a run; a prompt that is too long is the client's error."""
         leading = self._leading
         try:
             with anyio.move_on_after(_COUNT_SECONDS):
@@ -270,7 +298,7 @@ class Chat:
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
     async def _chunks(self, job: _Job, first: _Piece | None) -> AsyncGenerator[bytes, None]:
-        """The stream; several chunks at a time where they are there."""
+        """Yield the server-sent events of a stream."""
         reply = job.reply
         yield _event([reply.opening()])
         piece = first
@@ -284,7 +312,7 @@ class Chat:
                     yield _event([error.body])
                     return
                 case RunFinished(result=result) if result.finish == "failed":
-                    pass  # what went wrong comes next
+                    pass  # the error follows
                 case RunFinished(result=result):
                     yield _event(reply.chunks(piece))
                     prompt = 0
@@ -300,15 +328,15 @@ class Chat:
             with anyio.move_on_after(_QUIET_SECONDS):
                 piece = await job.pieces.get()
             if piece is None:
-                yield b": still at it\n\n"
+                yield b": keep-alive\n\n"
 
     async def _prompt(self, job: _Job) -> int:
-        """How many tokens the conversation takes as the target's prompt."""
+        """Count the prompt tokens of the conversation; 0 if that fails."""
         try:
             with anyio.fail_after(_COUNT_SECONDS):
                 count: int = await self._leading.count(job.conversation)
-        except (DreamrError, TimeoutError) as error:  # an answer is not lost for a number
-            LOG.warning("%s: the prompt's tokens are unknown: %s", job.id, error)
+        except (DreamrError, TimeoutError) as error:  # return the answer all the same
+            LOG.warning("%s: could not count the prompt tokens: %s", job.id, error)
             return 0
         return count
 
@@ -326,12 +354,12 @@ class Chat:
         if job is not None:
             self._log(job, error.status)
         else:
-            LOG.info("refused with %d: %s", error.status, error.code or error.kind)
+            LOG.info("Request refused with %d: %s", error.status, error.code or error.kind)
         response = JSONResponse(error.body, error.status, headers=dict(error.headers))
         await response(scope, receive, send)
 
     def _log(self, job: _Job, status: int, result: Result | None = None) -> None:
-        """One line a request, at its end; of what was said only where that was asked for."""
+        """Log one line at the end of a request; texts only with --log-text."""
         job.over = True
         seconds = time.perf_counter() - job.began
         steps = 0 if result is None else len(result.steps)
@@ -340,13 +368,13 @@ class Chat:
             "%s %s %d in %.3f s, %d steps, %s", job.id, job.client, status, seconds, steps, level
         )
         if self._options.log_text:
-            LOG.info("%s asked: %r", job.id, job.conversation)
-            LOG.info("%s said: %r", job.id, None if result is None else result.text)
+            LOG.info("%s prompt: %r", job.id, job.conversation)
+            LOG.info("%s text: %r", job.id, None if result is None else result.text)
 
 
 def _too_large(most: int) -> ApiError:
     return ApiError(
-        413, f"the request has more than {most:,} bytes", headers={"Connection": "close"}
+        413, f"the request body has more than {most:,} bytes", headers={"Connection": "close"}
     )
 
 

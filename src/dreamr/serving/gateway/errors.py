@@ -1,7 +1,8 @@
-"""Errors as clients of OpenAI's API know them."""
+"""Errors in the format of OpenAI's API."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +23,16 @@ SERVER = "server_error"
 
 @dataclass
 class ApiError(DreamrError):
-    """What a request gets in the place of an answer.
+    """Error response to a request.
 
-    param: the field that is to blame. code: for programs. more: further members of the body.
+    Attributes:
+        status: HTTP status.
+        message: Message for people.
+        kind: Error type of OpenAI's API.
+        param: Field of the request that caused the error.
+        code: Stable code for programs.
+        headers: Additional HTTP headers.
+        more: Additional members of the response body.
     """
 
     status: int
@@ -40,7 +48,7 @@ class ApiError(DreamrError):
 
     @property
     def body(self) -> dict[str, Any]:
-        """OpenAI's form."""
+        """Response body in OpenAI's format."""
         error = {
             "message": self.message,
             "type": self.kind,
@@ -51,18 +59,36 @@ class ApiError(DreamrError):
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """The client has to change something."""
+    """Return a 400 error: the client must change its request."""
     return ApiError(400, message, INVALID, param, code)
 
 
+def no_such_model(name: object, served: str) -> ApiError:
+    """Return a 404 error: the gateway serves another model.
+
+    Args:
+        name: What the client sent as the name.
+        served: Name of the served model.
+    """
+    message = f"there is no model {shortened(name)}; this gateway serves {shortened(served)}"
+    return ApiError(404, message, param="model", code="model_not_found")
+
+
+def shortened(value: object) -> str:
+    """Format a value of a request as JSON, cut to 80 characters."""
+    # Lone surrogates cannot be sent back.
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def timed_out(seconds: float) -> ApiError:
-    """The deadline has passed."""
-    message = f"no answer within {seconds:g} s: ask for less, or allow more time"
+    """Return a 504 error: the deadline has passed."""
+    message = f"no answer within {seconds:g} s: lower max_tokens or set a longer deadline"
     return ApiError(504, message, SERVER, code="deadline_exceeded")
 
 
 def api_error(error: Exception) -> ApiError:
-    """The same error as clients know it. What nobody expected says no more than that."""
+    """Convert an error to a response. Unexpected errors reveal no details to clients."""
     match error:
         case ApiError():
             return error
@@ -77,4 +103,4 @@ def api_error(error: Exception) -> ApiError:
         case RunFailed() | DreamrError():
             return ApiError(502, str(error), SERVER, code="engine_failed")
         case _:
-            return ApiError(500, "internal error; the server's log says more", SERVER)
+            return ApiError(500, "internal error; see the server's log", SERVER)

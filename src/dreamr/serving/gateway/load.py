@@ -1,8 +1,8 @@
-"""How much speculation a loaded target can bear, from what runs have measured.
+"""Load control: less speculation on a busy target.
 
-Speculation spends spare capacity for latency. Where the target has none left, each token that it
-writes in vain is one that another request waits for. So as it saturates the fallback goes first,
-then the window shrinks, and where runs take longer than the target alone would, speculation stops.
+Speculation trades spare capacity for latency. On a saturated target, each discarded token delays
+another request. So the fallback is dropped first, then the window shrinks, and speculation stops
+when runs take longer than the target alone would. All decisions rest on measurements of runs.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from enum import IntEnum
 from dreamr._options import RunOptions
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
-_SMOOTH = 0.15  # of a mean, how much the newest run counts
-_FALLBACK_STRETCH = 1.15  # a target's token takes so much longer than alone: no fallback
+_SMOOTH = 0.15  # weight of the newest run in a mean
+# Time per target token, relative to an idle server, at which speculation is reduced.
+_FALLBACK_STRETCH = 1.15
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
-_STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops, and comes back
-_ENOUGH = 6  # runs that have to be measured before speculation is given up
-_PROBE = 16, 256  # runs without speculation until one looks again: at first, and at most
-_PROBE_WEIGHT = 0.5  # of one that looks
-_PLENTY = 8  # tokens: of fewer, a lane says little; they may have been foreseen
-_SPECULATES = ("fpsr",)  # the method that can be pared down; others are what somebody asked for
+_STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops and resumes
+_MIN_RUNS = 6  # measured runs before speculation may stop
+_PROBE = 16, 256  # runs without speculation before a probe: initial and largest number
+_PROBE_WEIGHT = 0.5  # weight of a probe in the mean speed-up
+_MIN_TOKENS = 8  # shorter lanes are not timed: their tokens may have been predicted
+_REDUCIBLE = ("fpsr",)  # other methods were requested explicitly
 
 
 class Level(IntEnum):
-    """How much is given up."""
+    """Reduction of speculation; each level includes the ones before it."""
 
     FULL = 0
     NO_FALLBACK = 1
@@ -37,9 +38,11 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a run shows of the target's pace; None where it had no occasion.
+    """Speed of the target in a run; None where the run did not measure it.
 
-    first: seconds until its first token behind the question. token: seconds of each further one.
+    Attributes:
+        first: Seconds to the first token after the prompt.
+        token: Seconds per further token.
     """
 
     first: float | None = None
@@ -47,13 +50,13 @@ class Pace:
 
 
 def pace_of(events: Iterable[Event]) -> Pace:
-    """The target's pace in a run, from lanes long enough to tell."""
+    """Measure the target's speed in a run from its lanes of at least eight tokens."""
     opened: dict[int, float] = {}
     idle: dict[int, float] = {}
     paused: dict[int, float] = {}
     first: float | None = None
     seconds, tokens = 0.0, 0
-    first_lane = -1  # the lane that begins behind the question
+    first_lane = -1  # the lane that starts after the prompt
     for event in events:
         match event:
             case LaneOpened(time, lane, "target", position):
@@ -66,7 +69,7 @@ def pace_of(events: Iterable[Event]) -> Pace:
             case LaneClosed(time, lane, _, written, began) if lane in opened and began is not None:
                 if lane == first_lane:
                     first = began - opened[lane]
-                if written >= _PLENTY:
+                if written >= _MIN_TOKENS:
                     idle[lane] += time - paused.pop(lane, time)
                     seconds += time - began - idle[lane]
                     tokens += written - 1
@@ -74,37 +77,39 @@ def pace_of(events: Iterable[Event]) -> Pace:
 
 
 class Load:
-    """Says how much speculation the next run should do; `learn` from each that ended.
+    """Load control of a gateway. `shape` adapts a run's options, `learn` records its latency.
 
-    Decisions come from measured latencies alone: how much longer the target's token takes than
-    where nobody else is served, and how long runs took beside what the target alone would have.
+    Decisions rest on two measurements: the time per target token relative to an idle server, and
+    the duration of runs relative to an estimate for the target alone.
+
+    Args:
+        aware: Whether to reduce speculation; if False, only measurements are kept.
     """
 
     def __init__(self, *, aware: bool = True) -> None:
-        """Of what runs are asked for; nothing is given up where the gateway is not `aware`."""
         self._aware = aware
         self._now = Pace()
-        self._quiet: float | None = None  # seconds of a token where nobody else is served
+        self._quiet: float | None = None  # seconds per target token on an idle server
         self._gain: float | None = None
-        self._speculated = 0  # runs that measured it
+        self._speculated = 0  # runs that measured the gain
         self._stopped = False
-        self._wait, self._alone = _PROBE[0], 0  # runs until one looks again, and since
+        self._wait, self._alone = _PROBE[0], 0  # runs until the next probe, and since the last
 
     @property
     def stretch(self) -> float:
-        """How much longer a token of the target takes now than where nobody else is served."""
+        """Time per target token, relative to an idle server."""
         if self._now.token is None or not self._quiet:
             return 1.0
         return max(1.0, self._now.token / self._quiet)
 
     @property
     def gain(self) -> float | None:
-        """How many times as fast runs are as the target alone would be at its present pace."""
+        """Mean speed-up over the target alone at its current speed; None if not measured."""
         return self._gain
 
     @property
     def level(self) -> Level:
-        """How much the next run should give up."""
+        """Reduction of speculation for the next run."""
         if not self._aware:
             return Level.FULL
         if self._stopped:
@@ -116,8 +121,14 @@ class Load:
         return Level.FULL
 
     def shape(self, options: RunOptions) -> tuple[RunOptions, Level]:
-        """The options for the next run, and how much they give up."""
-        if options.method not in _SPECULATES:
+        """Adapt the options of the next run to the load.
+
+        While speculation is stopped, every few runs one speculates as a probe.
+
+        Returns:
+            The options and the level that they follow.
+        """
+        if options.method not in _REDUCIBLE:
             return options, Level.FULL
         level = self.level
         if level is Level.TARGET_ALONE:
@@ -128,7 +139,11 @@ class Load:
         return _shaped(options, level), level
 
     def alone_seconds(self, result: Result) -> float | None:
-        """How long the target alone would have taken for as many tokens, now; None if unknown."""
+        """Estimate the seconds of the target alone for as many tokens, at its current speed.
+
+        Returns:
+            Seconds; None if the target was never measured.
+        """
         token = self._now.token or self._quiet
         if token is None:
             return None
@@ -136,7 +151,12 @@ class Load:
         return (self._now.first or 0.0) + max(0, tokens - 1) * max(token, self._quiet or 0.0)
 
     def learn(self, result: Result, *, alone: bool) -> None:
-        """Take in what a run has measured. alone: whether no other was under way beside it."""
+        """Record the measurements of a run.
+
+        Args:
+            result: A finished run.
+            alone: Whether no other request or audit used the target during the run.
+        """
         new = pace_of(result.events)
         self._now = Pace(_mean(self._now.first, new.first), _mean(self._now.token, new.token))
         if alone:
@@ -148,7 +168,7 @@ class Load:
     def _learn_gain(self, gain: float) -> None:
         self._speculated += 1
         self._gain = _mean(self._gain, gain, _PROBE_WEIGHT if self._stopped else _SMOOTH)
-        if self._gain is None or self._speculated < _ENOUGH:
+        if self._gain is None or self._speculated < _MIN_RUNS:
             return
         if not self._stopped:
             self._stopped = self._gain < _STOP

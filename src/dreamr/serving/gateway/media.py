@@ -1,4 +1,4 @@
-"""Pictures of requests: out of data URIs, or from hosts that were allowed by name."""
+"""Images of requests: decoded from data URIs or fetched from allowed hosts."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from dreamr.serving.options import ServeOptions
 
 _DATA = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
 _FETCH_SECONDS = 15.0
-_HOPS = 3
+_MAX_REQUESTS = 3  # the first one and two redirects
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host."""
+    """Resolve a host name to IP addresses."""
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 class MediaFetcher:
-    """Reads the pictures of requests.
+    """Reader of the images of requests.
 
-    Nothing is fetched unless its host was allowed by name. An allowed name that leads to an address
-    inside (loopback, private, link-local) is refused, and so is each hop of a redirect; the address
-    that was looked at is the one that is spoken to.
+    Only hosts in `allowed_media_domains` are contacted. A host that resolves to an internal address
+    (loopback, private, link-local) is refused; redirects are checked the same way. The connection
+    goes to the address that was checked, so a second DNS answer cannot change it.
 
     Args:
-        limits: which hosts, how large.
-        resolve, transport: in the place of the network, for tests.
+        limits: Allowed hosts and largest sizes.
+        resolve: Resolves host names; replaced in tests.
+        transport: HTTP transport; replaced in tests.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class MediaFetcher:
         self._transport = transport
 
     async def conversation(self, turns: Sequence[ParsedMessage]) -> Conversation:
-        """The turns with their pictures read.
+        """Convert messages to a conversation, with all images read.
 
         Raises:
-            ApiError: a picture cannot be had or read.
-            ConversationError: no question comes of it.
+            ApiError: If an image cannot be fetched or decoded.
+            ConversationError: If the messages are not a prompt that can be answered.
         """
         read = [
             Turn(turn.role, tuple([await self._part(part) for part in turn.parts]))
@@ -84,12 +85,12 @@ class MediaFetcher:
         if image.url[:8].lower().startswith(("http://", "https://")):
             data = await self._fetch(image)
             return await anyio.to_thread.run_sync(self._image, data)
-        raise bad_request("a picture must be a data URI, as data:image/png;base64,...", image.param)
+        raise bad_request("an image URL must start with data:, http:// or https://", image.param)
 
     def _decode(self, image: ImageUrl) -> Image:
         head = _DATA.match(image.url[:256])
         if head is None:
-            raise bad_request("this data URI has no data", image.param, "invalid_image")
+            raise bad_request("the data URI contains no data", image.param, "invalid_image")
         body = image.url[head.end() :]
         try:
             if "base64" in (head[2] or "").lower():
@@ -98,7 +99,7 @@ class MediaFetcher:
                 data = unquote_to_bytes(body)
         except (binascii.Error, ValueError) as error:
             raise bad_request(
-                "this data URI is no sound base64", image.param, "invalid_image"
+                "the data URI is not valid base64", image.param, "invalid_image"
             ) from error
         return self._image(data)
 
@@ -110,16 +111,20 @@ class MediaFetcher:
             with anyio.fail_after(_FETCH_SECONDS):
                 return await self._follow(image)
         except TimeoutError:
-            raise bad_request("the picture did not come in time", image.param) from None
+            raise bad_request(
+                f"the image could not be fetched within {_FETCH_SECONDS:g} s", image.param
+            ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-            raise bad_request("the picture cannot be fetched", image.param) from error
+            raise bad_request(
+                "the image could not be fetched; check its URL", image.param
+            ) from error
 
     async def _follow(self, image: ImageUrl) -> bytes:
         url = httpx2.URL(image.url)
         async with httpx2.AsyncClient(
             transport=self._transport, timeout=_FETCH_SECONDS, trust_env=False
         ) as client:
-            for _ in range(_HOPS):
+            for _ in range(_MAX_REQUESTS):
                 address = await self._allowed(url, image)
                 pinned = url.copy_with(host=address)
                 host = url.netloc.decode("ascii").rpartition("@")[2]
@@ -137,14 +142,14 @@ class MediaFetcher:
                     return await self._body(response, image)
                 finally:
                     await response.aclose()
-        raise bad_request("the picture's address leads on and on", image.param)
+        raise bad_request("too many redirects while fetching the image", image.param)
 
     async def _allowed(self, url: httpx2.URL, image: ImageUrl) -> str:
-        """An address of the host that may be spoken to."""
+        """Return an address of the URL's host after checking that it is allowed."""
         if url.scheme not in ("http", "https") or url.host.lower() not in self._hosts:
             raise bad_request(
-                f"pictures are not fetched from {url.host or 'there'}: send it as a data URI, or "
-                "allow the host when the gateway starts (--allowed-media-domains)",
+                f"images from {url.host or 'this URL'} are not allowed: send the image as a data "
+                "URI, or add the host to --allowed-media-domains of the gateway",
                 image.param,
                 "image_host_not_allowed",
             )
@@ -152,18 +157,21 @@ class MediaFetcher:
         addresses = await self._resolve(url.host, port)
         if not addresses or not all(map(_is_public, addresses)):
             raise bad_request(
-                f"{url.host} leads to an internal address", image.param, "image_host_not_allowed"
+                f"{url.host} resolves to an internal address", image.param, "image_host_not_allowed"
             )
         return addresses[0]
 
     async def _body(self, response: httpx2.Response, image: ImageUrl) -> bytes:
         if response.status_code != 200:
-            raise bad_request(f"the picture's host says {response.status_code}", image.param)
-        data = bytearray()
+            raise bad_request(
+                f"the image could not be fetched: its host returned status {response.status_code}",
+                image.param,
+            )
+        data, limit = bytearray(), self._limits.max_body
         async for piece in response.aiter_bytes():
             data += piece
-            if len(data) > self._limits.max_body:
-                raise bad_request("the picture is too large", image.param)
+            if len(data) > limit:
+                raise bad_request(f"the image has more than {limit:,} bytes", image.param)
         return bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus can read: names as vLLM has them, with our prefix."""
+"""Prometheus metrics: the names of vLLM where it has them, with the prefix `dreamr:`."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ _CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """A metric before it is registered: name without prefix, help text, names of its labels.
+    """A metric before it is registered.
 
-    buckets: upper bounds in seconds, for histograms.
+    Attributes:
+        name: Name without prefix.
+        help: Help text for people.
+        labels: Names of the labels.
+        buckets: Upper bounds in seconds, for histograms.
     """
 
     name: str
@@ -40,63 +44,68 @@ class _Declared:
     buckets: tuple[float, ...] = ()
 
     def register(self, kind: type[MetricT], registry: CollectorRegistry) -> MetricT:
-        """The metric in a registry."""
+        """Create the metric in a registry."""
         more: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
         return kind(f"dreamr:{self.name}", self.help, self.labels, registry=registry, **more)
 
 
 _FIRST_STEP = _Declared(
     "time_to_first_token_seconds",
-    "From the request to the first committed step.",
+    "Seconds from the request to the first committed step.",
     buckets=_SECONDS,
 )
 _LATENCY = _Declared(
     "e2e_request_latency_seconds",
-    "From the request to the end of the answer.",
+    "Seconds from the request to the end of the answer.",
     buckets=_SECONDS,
 )
-_JUDGE = _Declared("judge_seconds", "Of a judge call.", buckets=_CALL)
+_JUDGE = _Declared("judge_seconds", "Seconds per judge call.", buckets=_CALL)
 _HISTOGRAMS = (_FIRST_STEP, _LATENCY, _JUDGE)
 
-_RUNNING = _Declared("num_requests_running", "Requests that are running.")
-_WAITING = _Declared("num_requests_waiting", "Requests in the queue.")
+_RUNNING = _Declared("num_requests_running", "Number of running requests.")
+_WAITING = _Declared("num_requests_waiting", "Number of waiting requests.")
 _LEVEL = _Declared(
-    "load_level", "What is given up: 0 nothing, 1 the fallback, 2 the window, 3 speculation."
+    "load_level",
+    "Reduction of speculation because of load: 0 none, 1 no fallback, 2 no fallback and a window "
+    "of 2, 3 target alone.",
 )
 _STRETCH = _Declared(
     "target_token_stretch",
-    "Time per target token, relative to an idle server.",
+    "Time per target token, divided by that of an idle server.",
 )
 _SPEEDUP = _Declared(
     "speculation_speedup",
-    "How many times as fast runs are as the target alone would be at its present pace.",
+    "Mean speed-up of runs over the target alone at its current speed, estimated; NaN if unknown.",
 )
 _ALARM = _Declared(
-    "drift_alarm", "1: the target disagrees with accepted steps more often than it may."
+    "drift_alarm",
+    "1 while the target disagrees with more audited steps than --audit-risk allows, else 0.",
 )
-_THRESHOLD = _Declared("gate_threshold", "Of the next run, where audits set it.")
+_THRESHOLD = _Declared(
+    "gate_threshold", "Gate threshold of the next run as set by audits; NaN without audits."
+)
 _GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD)
 
 _ANSWERED = _Declared(
-    "request_success", "Requests answered, by how the answer ended.", ("finished_reason",)
+    "request_success", "Answered requests by finish reason.", ("finished_reason",)
 )
 _REFUSED = _Declared(
-    "request_failure", "Requests not answered, by the status they got.", ("status",)
+    "request_failure", "Failed requests by HTTP status; 499 if the client left.", ("status",)
 )
-_PROMPT = _Declared("prompt_tokens", "Tokens of prompts.")
-_GENERATED = _Declared("generation_tokens", "Tokens of answers, reasoning included.")
-_DRAFTED = _Declared("spec_decode_num_draft_tokens", "Drafted tokens.")
-_ACCEPTED = _Declared("spec_decode_num_accepted_tokens", "Accepted drafted tokens.")
+_PROMPT = _Declared("prompt_tokens", "Prompt tokens, counted for requests that return usage.")
+_GENERATED = _Declared("generation_tokens", "Committed tokens, reasoning included.")
+_DRAFTED = _Declared("spec_decode_num_draft_tokens", "Tokens that the draft wrote.")
+_ACCEPTED = _Declared("spec_decode_num_accepted_tokens", "Tokens of the draft that were accepted.")
 _STEPS = _Declared(
     "steps",
-    "Steps by what became of them: accepted by the target, accepted unverified, rejected, "
-    "or the target's own.",
+    "Steps by fate: accepted (by the target), unverified (accepted without the target), rejected, "
+    "or target (written by the target).",
     ("fate",),
 )
 _OPTIONS = ("window", "fallback", "resamples")
-_RUNS = _Declared("runs", "Runs of fpsr, by the settings that they had.", _OPTIONS)
+_RUNS = _Declared("runs", "Runs of method fpsr by window, fallback and resamples.", _OPTIONS)
 _AUDITS = _Declared(
-    "audits", "Accepted steps that were drawn for an audit, by what came of it.", ("outcome",)
+    "audits", "Audited steps by outcome: agreed, differed, failed or dropped.", ("outcome",)
 )
 _COUNTERS = (
     _ANSWERED,
@@ -112,30 +121,39 @@ _COUNTERS = (
 
 
 class Metrics:
-    """The gateway's own registry, so that several gateways of a process do not meet."""
+    """Metrics of one gateway, in a registry of its own: a process may run several gateways.
+
+    Args:
+        watch: Audits of the gateway's runs, if any.
+    """
 
     def __init__(self, watch: Watch | None = None) -> None:
-        """watch: over the runs, if there is one."""
         self._watch = watch
         self.registry = registry = CollectorRegistry()
         self._histograms = {one: one.register(Histogram, registry) for one in _HISTOGRAMS}
         self._gauges = {one: one.register(Gauge, registry) for one in _GAUGES}
         self._counters = {one: one.register(Counter, registry) for one in _COUNTERS}
-        self._audited = dict.fromkeys(OUTCOMES, 0)  # of each outcome, as last counted
+        self._audited = dict.fromkeys(OUTCOMES, 0)  # counts that the counter has seen
 
     def first(self, seconds: float) -> None:
-        """The first step of a request is committed."""
+        """Record the seconds from a request to its first committed step."""
         self._histograms[_FIRST_STEP].observe(seconds)
 
     def answered(self, result: Result, seconds: float, prompt: int) -> None:
-        """A request has its answer."""
+        """Record an answered request.
+
+        Args:
+            result: Its run.
+            seconds: Seconds from the request to the end of the answer.
+            prompt: Tokens of its prompt; 0 if not counted.
+        """
         self._histograms[_LATENCY].observe(seconds)
         self._counters[_ANSWERED].labels("length" if result.finish == "length" else "stop").inc()
         self._counters[_PROMPT].inc(prompt)
         self._counters[_GENERATED].inc(sum(step.step.tokens for step in result.steps))
 
     def ran(self, result: Result) -> None:
-        """A run is over, with or without an answer."""
+        """Record the tokens, steps and judge calls of a run, finished or not."""
         draft = result.usage.draft
         self._counters[_DRAFTED].inc(draft.written)
         self._counters[_ACCEPTED].inc(draft.accepted)
@@ -158,11 +176,17 @@ class Metrics:
                 self._histograms[_JUDGE].observe(time - began[call])
 
     def refused(self, status: int) -> None:
-        """A request got an error; 499: its client left."""
+        """Record a request without an answer; status 499 if its client left."""
         self._counters[_REFUSED].labels(str(status)).inc()
 
     def text(self, load: Load, running: int, waiting: int) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Render all metrics in Prometheus' text format.
+
+        Args:
+            load: Load control of the gateway.
+            running: Number of running requests.
+            waiting: Number of waiting requests.
+        """
         self._gauges[_RUNNING].set(running)
         self._gauges[_WAITING].set(waiting)
         self._gauges[_LEVEL].set(int(load.level))

@@ -1,4 +1,4 @@
-"""The live page: one file, which talks only to the gateway."""
+"""The live page: a single HTML file that connects only to the gateway."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 def read_page(model: str) -> tuple[str, Mapping[str, str]]:
-    """The page for a model of this name, and headers that let it do no more than it has to."""
+    """Return the page and its HTTP headers.
+
+    The content security policy allows the page's own script and style, and requests to the gateway.
+
+    Args:
+        model: Name under which the gateway serves the pair.
+    """
     page = files("dreamr.serving.gateway").joinpath("page.html").read_text(encoding="utf-8")
-    # Inside a script: "</" would end it.
+    # "</script>" in the name would end the script element.
     page = page.replace('"{{model}}"', json.dumps(model).replace("</", "<\\/"))
     policy = (
         f"default-src 'none'; script-src {_hashes(_SCRIPT, page)}; "

@@ -1,4 +1,4 @@
-"""The HTTP of uvicorn, but for clients that begin a request and never end its head."""
+"""HTTP protocol of uvicorn with a timeout for request headers."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-HEAD_SECONDS = 30.0  # a request's head must have come by then
+HEAD_SECONDS = 30.0  # time limit for the headers of a request
 
-_Base: Any = AutoHTTPProtocol  # one class or another: see there
+_Base: Any = AutoHTTPProtocol  # httptools or h11, whichever is installed
 
 
 class ImpatientProtocol(_Base):  # type: ignore[misc]
-    """Closes a connection on which no request has come together for a while.
+    """Protocol that closes connections whose request headers do not arrive in time.
 
-    uvicorn itself bounds only how long a connection may stay open between two requests.
+    uvicorn itself limits only the idle time between two requests.
     """
 
-    _patience: asyncio.TimerHandle | None = None
+    _head_timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """A client is there, with nothing said yet."""
+        """Start the timeout for the first request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timeout()
 
     def data_received(self, data: bytes) -> None:
-        """Something came: of a new request, or of the body of one under way."""
+        """Restart the timeout if it has expired; the data may begin a new request."""
         super().data_received(data)
-        if self._patience is None:
-            self._wait()
+        if self._head_timeout is None:
+            self._start_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """Cancel the timeout."""
         super().connection_lost(exc)
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._head_timeout is not None:
+            self._head_timeout.cancel()
 
-    def _wait(self) -> None:
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._look)
+    def _start_timeout(self) -> None:
+        self._head_timeout = self.loop.call_later(HEAD_SECONDS, self._expire)
 
-    def _look(self) -> None:
-        self._patience = None
+    def _expire(self) -> None:
+        self._head_timeout = None
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()

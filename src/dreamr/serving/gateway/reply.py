@@ -1,4 +1,4 @@
-"""From the events of a run to what clients of OpenAI's API read. No I/O."""
+"""Conversion of a run's events to chunks and bodies of OpenAI's API, without I/O."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ _FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "lengt
 
 @dataclass(slots=True)
 class Reply:
-    """What one request gets.
+    """Builder of the reply to one request.
 
-    level: what the load made the run give up. alone: estimates how long the target alone would
-    have taken.
+    Committed steps become `reasoning_content` (and `reasoning`), the answer becomes `content`. As
+    with other reasoning models, a stop sequence ends the answer, not the reasoning.
 
-    Committed steps are `reasoning_content` (and `reasoning`), the answer is `content`. A stop text
-    ends the answer, not the reasoning, as with other models that reason.
+    Attributes:
+        id: Id of the completion.
+        created: Time of the request, in seconds since 1970.
+        parsed: The request.
+        step_format: Marks of steps and answers.
+        alone: Estimates the seconds of the target alone for a result; None if unknown.
+        level: Reduction of speculation that the run was subject to.
     """
 
     id: str
@@ -33,14 +38,14 @@ class Reply:
     step_format: StepFormat
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
-    _spoken: bool = field(default=False, init=False)  # whether the answer went out
+    _spoken: bool = field(default=False, init=False)  # whether the answer was sent
 
     def opening(self) -> Json:
-        """The first chunk."""
+        """Return the first chunk of a stream."""
         return self._chunk({"role": "assistant", "content": ""})
 
     def chunks(self, event: Event) -> Iterator[Json]:
-        """The chunks of a stream that an event makes; of the last event, all but the usage."""
+        """Yield the chunks for an event; for the last event, all chunks except the usage."""
         if self.parsed.events:
             yield {**self._chunk(None), "dreamr": {"event": event_to_json(event)}}
         match event:
@@ -69,11 +74,11 @@ class Reply:
         return answer[: min(ends)] if ends else answer
 
     def usage_chunk(self, result: Result, prompt: int) -> Json:
-        """The last chunk, where the client wants to know."""
+        """Return the chunk with the token usage, which ends a stream if requested."""
         return {**self._chunk(None), "usage": usage(result, prompt)}
 
     def whole(self, result: Result, prompt: int) -> Json:
-        """The answer of a request that does not stream."""
+        """Return the response body of a request without streaming."""
         committed = _committed(result)
         reasoning = "".join(event.step.text for event in committed if not _answers(event))
         message = {
@@ -97,7 +102,7 @@ class Reply:
         }
 
     def summary(self, result: Result) -> Json:
-        """How the run went."""
+        """Return the statistics of a run: the field `dreamr` of a response."""
         return {
             "method": self.parsed.options.method,
             "level": self.level.name.lower(),
@@ -127,10 +132,10 @@ class Reply:
 
 
 def usage(result: Result, prompt: int) -> Json:
-    """Tokens as OpenAI counts them.
+    """Return the token usage in OpenAI's format.
 
-    A drafted token was accepted where it is in what was committed, and rejected where not. Tokens
-    that the models wrote in vain are no part of the completion.
+    Accepted prediction tokens are tokens of the draft in the committed text; rejected prediction
+    tokens are all its other tokens. Discarded tokens do not count as completion tokens.
     """
     committed = _committed(result)
     completion = sum(event.step.tokens for event in committed)
@@ -154,7 +159,7 @@ def _committed(result: Result) -> list[StepCommitted]:
 
 
 def _answers(event: StepCommitted) -> bool:
-    """Whether the step goes out as the answer and not as reasoning."""
+    """Return whether a step is sent as the answer rather than as reasoning."""
     return event.step.is_answer or event.last
 
 

@@ -1,4 +1,4 @@
-"""What a client asks for: one body of JSON becomes one frozen value, or one clear error."""
+"""Parsing of a request body into a frozen value, or one clear error."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
-from dreamr.serving.gateway.errors import ApiError, bad_request
+from dreamr.serving.gateway.errors import ApiError, bad_request, no_such_model, shortened
 from dreamr.serving.options import ServeOptions
 
-_MOST_STOPS = 16
+_MAX_STOPS = 16  # stop sequences per request
 
 
 class _Json(BaseModel):
@@ -75,7 +75,7 @@ class _Body(_Json):
     dreamr: _Extension | None = None
 
 
-# What would change the form of an answer, and the values at which it does not.
+# Fields that would change the format of the answer, and the values that leave it as it is.
 _FORM: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
@@ -90,7 +90,7 @@ _FORM: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"], []),
     "audio": (),
 }
-# What says who asks and what for; it changes nothing.
+# Fields that only label a request.
 _LABELS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "parallel_tool_calls", "request_id",
@@ -102,7 +102,12 @@ _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImageUrl:
-    """A picture as the client names it: a data URI, or an address."""
+    """An image of a request before it is read.
+
+    Attributes:
+        url: Data URI or HTTP URL.
+        param: Path of the field in the request, for errors.
+    """
 
     url: str
     param: str
@@ -113,7 +118,7 @@ MessagePart: TypeAlias = str | ImageUrl
 
 @dataclass(frozen=True, slots=True)
 class ParsedMessage:
-    """One turn, its pictures not read yet."""
+    """A message of a request before its images are read."""
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[MessagePart, ...]
@@ -121,10 +126,18 @@ class ParsedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request that can be answered.
+    """A valid request.
 
-    options: the server's, with what the client wants otherwise. events: whether the client wants
-    every event of the run. ignored: fields that have no effect here, which the client is told.
+    Attributes:
+        model: Name of the served model.
+        turns: Messages with content, in order.
+        options: Options of the server with the changes of the request.
+        stop: Stop sequences of the answer.
+        stream: Whether to stream the answer.
+        include_usage: Whether a stream ends with the token usage.
+        events: Whether a stream includes all events of the run.
+        deadline: Time limit in seconds, waiting included.
+        ignored: Fields without effect, reported to the client.
     """
 
     model: str
@@ -139,23 +152,22 @@ class ParsedRequest:
 
 
 def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> ParsedRequest:
-    """What the body asks for.
+    """Parse and validate the body of a chat completion request.
+
+    Args:
+        body: JSON text.
+        options: Options of the server, which the request may change.
+        limits: Limits of the gateway.
 
     Raises:
-        ApiError: it is no such request, or asks for what there is not.
+        ApiError: If the body is invalid, too large, or asks for something unsupported.
     """
     try:
         payload = _Body.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from error
     if payload.model != limits.served_model_name:
-        raise ApiError(
-            404,
-            f"there is no model {_short(payload.model)}: the one here is "
-            f"{limits.served_model_name!r}",
-            param="model",
-            code="model_not_found",
-        )
+        raise no_such_model(payload.model, limits.served_model_name)
     extra = payload.model_extra or {}
     _check_form(extra)
     turns = tuple(_turns(payload.messages, limits))
@@ -178,7 +190,7 @@ def _check_form(extra: Mapping[str, Any]) -> None:
         value = extra.get(name)
         if value is not None and value not in neutral:
             raise bad_request(
-                f"{name} = {_short(value)} is not supported here: leave it out",
+                f"{name} = {shortened(value)} is not supported here: leave it out",
                 name,
                 "unsupported_parameter",
             )
@@ -193,27 +205,29 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Parse
         if role is None:
             known = ", ".join(_ROLES)
             raise bad_request(
-                f"a message of role {_short(message.role)} cannot be answered: use {known}",
+                f"role {shortened(message.role)} is not supported: use {known}",
                 f"{where}.role",
             )
         parts = tuple(_parts(message.content, where, left))
         left -= max(1, len(parts))
         if left < 0:
-            raise bad_request(f"more than {limits.max_parts} messages and parts", "messages")
+            raise bad_request(
+                f"the request has more than {limits.max_parts} messages and parts", "messages"
+            )
         images += sum(isinstance(part, ImageUrl) for part in parts)
         if images > limits.max_images:
-            raise bad_request(f"more than {limits.max_images} pictures", "messages")
+            raise bad_request(f"the request has more than {limits.max_images} images", "messages")
         characters += sum(len(part) for part in parts if isinstance(part, str))
         if characters > limits.max_text:
             raise bad_request(
-                f"more than {limits.max_text:,} characters",
+                f"the request has more than {limits.max_text:,} characters of text",
                 "messages",
                 "context_length_exceeded",
             )
         if parts:
             yield ParsedMessage(role, parts)
         elif role == "user":
-            raise bad_request("this message is empty", where)
+            raise bad_request("a user message must not be empty", where)
 
 
 def _parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
@@ -224,11 +238,11 @@ def _parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
             yield content
         case list():
             if len(content) > most:
-                raise bad_request("too many parts", f"{where}.content")
+                raise bad_request("the message has too many parts", f"{where}.content")
             for number, part in enumerate(content):
                 yield _part(part, f"{where}.content.{number}")
         case _:
-            raise bad_request("content must be a text or a list of parts", f"{where}.content")
+            raise bad_request("content must be a string or a list of parts", f"{where}.content")
 
 
 def _part(part: Any, where: str) -> MessagePart:
@@ -242,13 +256,13 @@ def _part(part: Any, where: str) -> MessagePart:
         kind = part.get("type") if isinstance(part, dict) else part
         if error.errors()[0]["type"].startswith("union_tag"):
             raise bad_request(
-                f"a part of type {_short(kind)} cannot be read: send text and image_url", where
+                f"content part {shortened(kind)} is not supported: use text or image_url", where
             ) from error
         raise _invalid(error, where) from error
 
 
 def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunOptions:
-    """The server's options with what the client wants otherwise."""
+    """Apply the options of a request to those of the server."""
     tokens = (
         payload.max_tokens
         if payload.max_completion_tokens is None
@@ -276,24 +290,52 @@ def _seed(payload: _Body, options: RunOptions) -> int | None:
     if payload.seed is not None:
         return payload.seed % 2**63
     temperature = options.temperature if payload.temperature is None else payload.temperature
-    # Without a seed the same question is to have another answer each time.
+    # Without a seed, equal requests get different answers.
     return secrets.randbelow(2**63) if temperature > 0 else None
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if len(stops) > _MOST_STOPS:
-        raise bad_request(f"more than {_MOST_STOPS} stop texts", "stop")
+    if len(stops) > _MAX_STOPS:
+        raise bad_request(
+            f"at most {_MAX_STOPS} stop sequences are allowed, not {len(stops)}", "stop"
+        )
     return tuple(text for text in stops if text)
 
 
+# What is wrong, by the type of a validation error; fields are from its context.
+_REASONS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "extra_forbidden": "is not a known field",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be an integer",
+    "int_type": "must be an integer",
+    "json_invalid": "is not valid JSON: {error}",
+    "less_than_equal": "must be at most {le:g}",
+    "list_type": "must be a list",
+    "missing": "is required",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+    "too_short": "must not be empty",
+}
+# Types that a union adds to the path of a field.
+_TYPES = (_ImageUrl.__name__, "str", "list[str]")
+
+
+def _without_types(path: Sequence[str | int]) -> list[str | int]:
+    return [part for part in path if part not in _TYPES]
+
+
 def _invalid(error: ValidationError, where: str | None = None) -> ApiError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    """Describe the first invalid field in the terms of the request."""
+    first = error.errors(include_url=False)[0]
+    path = first["loc"] if first["type"] == "extra_forbidden" else _without_types(first["loc"])
+    place = ".".join(map(str, path))
     param = ".".join(filter(None, (where, place))) or None
-    return bad_request(f"{param}: {first['msg']}" if param else first["msg"], param)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    reason = _REASONS.get(first["type"])
+    text = f": {first['msg']}" if reason is None else " " + reason.format_map(first.get("ctx", {}))
+    return bad_request((param or "the request body") + text, param)

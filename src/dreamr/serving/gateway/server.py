@@ -1,4 +1,4 @@
-"""Serving until somebody says stop."""
+"""Running the gateway on a socket until a signal stops it."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ async def serve(
     listening: socket.socket,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve over an open Reasoner, until the process is told to stop (SIGINT, SIGTERM).
+    """Serve an open Reasoner until SIGINT or SIGTERM.
 
-    Then nothing new is taken, and what is under way has `options.grace` seconds to end.
+    The gateway then accepts no new requests, and running ones have `options.grace` seconds to
+    finish.
 
     Args:
-        reasoner: open; it is left open.
-        options: what is allowed.
-        listening: from `listen`; it is left open too.
-        ready: called with the address once requests can come.
+        reasoner: An open Reasoner; it stays open.
+        options: Access and limits.
+        listening: Socket from `listen`; it stays open.
+        ready: Called with the gateway's URL when it accepts requests.
 
     Raises:
-        BadOption: the file of keys cannot be read.
-        RunFailed: a model cannot answer.
-        Unsupported: the target cannot judge.
+        BadOption: If the file of API keys cannot be read.
+        RunFailed: If a model fails in the warm-up run.
+        Unsupported: If the target cannot judge.
     """
     load = Load(aware=options.load_aware)
     app = build_app(reasoner, options, load=load)
-    with _stopping_softly():
+    with _ignoring_repeated_signals():
         await _warm_up(reasoner, load)
         ready(_address(listening, options.host))
         await http_server(app, options).serve(sockets=[listening])
 
 
 def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
-    """What speaks HTTP for the application."""
+    """Return the HTTP server for the application."""
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -70,7 +71,7 @@ def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:
-    """See that the models work together, and how fast the target is with nobody else there."""
+    """Check that the models work together and measure the speed of the idle target."""
     if "target" in reasoner.models:
         alone = replace(reasoner.options, method="target", max_tokens=_WARM_TOKENS)
         load.learn(await reasoner.reason(_WARM_UP, options=alone), alone=True)
@@ -80,19 +81,23 @@ async def _warm_up(reasoner: Reasoner, load: Load) -> None:
 
 
 def listen(options: ServeOptions) -> socket.socket:
-    """The socket, to be had before the models take their time: a port in use is said at once.
+    """Open the listening socket.
+
+    Called before the models are loaded, so that a port in use is reported at once.
 
     Raises:
-        BadOption: the address cannot be listened on.
+        BadOption: If the address is not available.
     """
     try:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         link = socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise BadOption(
-            f"cannot listen on {options.host} port {options.port}: {error}; choose another --port"
+            f"cannot listen on {options.host} port {options.port}: "
+            f"{getattr(error, 'strerror', None) or error}; choose another --host or --port"
         ) from error
-    # What is accepted has it too. Else a step would wait for the acknowledgement of the last.
+    # Accepted connections inherit it. Nagle's algorithm would hold a step back until the client
+    # acknowledges the one before.
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link
 
@@ -103,8 +108,8 @@ def _address(listening: socket.socket, host: str) -> str:
 
 
 @contextmanager
-def _stopping_softly() -> Iterator[None]:
-    """Uvicorn raises the signals that stopped it once more when it is done: they end nothing."""
+def _ignoring_repeated_signals() -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM after the block: uvicorn raises them again when it has stopped."""
 
     def stopped(number: int, frame: FrameType | None) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Window, fallback and resamples that follow what earlier runs showed."""
+"""Choice of window, fallback and resamples by the latency of earlier runs."""
 
 from dreamr.serving.tuning.tuner import SETTINGS, RunSummary, Setting, Tuner, kind_of
 

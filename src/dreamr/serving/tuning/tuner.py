@@ -1,8 +1,8 @@
 """A small bandit over the settings of FPSR.
 
-What is best depends on how often drafted steps are accepted, on what a drafted step and a verdict
-cost, and on who else uses the hardware; all of that shows in how long runs take. So nothing is
-estimated but that, for each setting and apart for each kind of question.
+The best setting depends on the acceptance, on the costs of a drafted step and of a judge call, and
+on other load on the hardware. All of these show in the latency of runs. So the tuner models only
+latency, for each setting and each kind of prompt.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from dreamr.runner import RunConfig, RunScope
 from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Result, StepRejected
 
-_CURIOSITY = 0.06  # of the least seconds, for each unit of doubt
-_PRIOR = 3.0  # steps squared: how much the usual counts beside what a setting has shown
-_MEMORY = 500.0  # runs, after which older ones hardly count
-_WORSE = 0.85  # of the first setting's speed: behind one that reaches less, none is tried
+_EXPLORATION = 0.06  # bonus per unit of uncertainty, as a share of the lowest latency
+_PRIOR = 3.0  # weight of the costs over all settings, in squared steps
+_MEMORY = 500.0  # time constant of forgetting, in runs
+_WORSE = 0.85  # of the default's speed: a slower setting ends its ladder
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is chosen for a run; see `dreamr.schedules.ScheduleConfig`."""
+    """Values that the tuner chooses for a run; see `dreamr.schedules.ScheduleConfig`."""
 
     window: int
     fallback: Fallback = "eager"
     resamples: int = 0
 
     def applied(self, options: ScheduleConfig) -> ScheduleConfig:
-        """These options with this setting; no race where the text is to be reproducible."""
+        """Return the options with this setting.
+
+        Deterministic runs get no resamples: which step they commit depends on timing.
+        """
         resamples = 0 if options.deterministic else self.resamples
         return replace(options, window=self.window, fallback=self.fallback, resamples=resamples)
 
 
-# Ladders: each begins at the default, and goes one way.
+# Ladders: each starts at a window of 8 and varies one value.
 SETTINGS: Sequence[Sequence[Setting]] = (
     tuple(Setting(window) for window in (8, 4, 2, 1)),
     tuple(Setting(window, "on-reject") for window in (8, 4, 2, 1)),
@@ -49,7 +52,13 @@ SETTINGS: Sequence[Sequence[Setting]] = (
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run has shown: its seconds, and its steps, by whether a drafted one was refused."""
+    """Latency of a run and its numbers of steps.
+
+    Attributes:
+        seconds: Duration of the run.
+        kept: Positions at which no drafted step was rejected.
+        refused: Positions at which at least one drafted step was rejected.
+    """
 
     seconds: float
     kept: int
@@ -57,7 +66,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, result: Result) -> RunSummary | None:
-        """That of a run; None where it did not come to its end."""
+        """Summarize a run; return None if it did not finish."""
         if not result.complete or not result.steps:
             return None
         places = {event.position for event in result.events if isinstance(event, StepRejected)}
@@ -66,9 +75,9 @@ class RunSummary:
 
 @dataclass(slots=True)
 class _Seen:
-    """Runs with a setting, older ones less: sums for a fit of seconds to kept and refused steps.
+    """Sums over the runs with a setting, for a least-squares fit of seconds to kept and refused.
 
-    waiting: runs under way.
+    Older runs weigh less. `waiting` is the number of running runs.
     """
 
     weight: float = 0.0
@@ -96,9 +105,12 @@ class _Seen:
         self.refused_seconds *= share
 
     def predict(self, usual: tuple[float, float], kept: float, refused: float) -> _Guess:
-        """Seconds of a run with so many steps: least squares, drawn towards the usual costs.
+        """Predict the seconds of a run by ridge regression toward the usual costs.
 
-        usual: seconds of a kept and of a refused step.
+        Args:
+            usual: Seconds of a kept and of a refused step over all settings.
+            kept: Number of kept steps of the run.
+            refused: Number of refused steps of the run.
         """
         a, b, c = self.kept2 + _PRIOR, self.both, self.refused2 + _PRIOR
         x = self.kept_seconds + _PRIOR * usual[0]
@@ -111,14 +123,17 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """Of how long a run takes. doubt: about 1 after one run with as many steps, less after more."""
+    """Predicted seconds of a run.
+
+    `doubt` is about 1 after one run with as many steps and falls with more runs.
+    """
 
     seconds: float
     doubt: float
 
 
 class _Book:
-    """What is known of the settings for one kind of question."""
+    """Statistics of all settings for one kind of prompt."""
 
     def __init__(self) -> None:
         self.seen: dict[Setting, _Seen] = {}
@@ -137,7 +152,7 @@ class _Book:
         self._refused += shown.refused
 
     def guesses(self) -> dict[Setting, _Guess]:
-        """Of each known setting, for a run with as many kept and refused steps as usual."""
+        """Predict a run with the mean numbers of kept and refused steps, for each tried setting."""
         every = self._all
         if every.weight <= 0:
             return {}
@@ -154,36 +169,39 @@ class _Book:
 
 
 class Tuner:
-    """Chooses the setting of each run, and learns from how fast it was.
+    """Run hook that chooses the setting of each run and learns from its latency.
 
-    How long a run takes depends more on how many of its drafted steps were refused than on any
-    setting. So what is learnt of a setting is what a kept and what a refused step take with it, and
-    settings are compared at the same number of both. The choice is that of LinUCB (Li et al. 2010,
-    arXiv 1003.0146), the least seconds that are still to be believed, with forgetting, over
-    ladders: a setting is tried once the one before it has shown to be worth it. Deterministic.
+    The latency of a run depends more on its number of rejected steps than on the setting. So the
+    tuner estimates the seconds of a kept and of a refused step for each setting, and compares
+    settings at equal numbers of both. It chooses by LinUCB (Li et al. 2010, arXiv 1003.0146): the
+    setting with the lowest confidence bound on latency, with forgetting. A setting is tried only
+    after the one before it on its ladder has been fast enough. The tuner is deterministic.
+
+    Args:
+        ladders: Settings in the order in which they are tried. The first setting of the first
+            ladder is the default, which the first run of each kind gets.
     """
 
     def __init__(self, ladders: Sequence[Sequence[Setting]] = SETTINGS) -> None:
-        """Nothing is known yet; the first run of each kind gets the first setting."""
         self._ladders = ladders
         self._books: dict[Hashable, _Book] = {}
         self._chosen: dict[RunScope, Setting] = {}
 
     def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
-        """As a hook of a Reasoner: choose the setting of a run of method fpsr."""
+        """Choose the setting of a run; runs of methods other than fpsr are left alone."""
         if config.method != "fpsr":
             return config
         setting = self._chosen[run] = self.choose(kind_of(run.conversation))
         return replace(config, options=setting.applied(config.options))
 
     def after_run(self, run: RunScope, result: Result | None) -> None:
-        """As a hook of a Reasoner: learn from the run."""
+        """Learn from the latency of a finished run."""
         if (setting := self._chosen.pop(run, None)) is not None:
             summary = None if result is None else RunSummary.of(result)
             self.learn(kind_of(run.conversation), setting, summary)
 
     def choose(self, kind: Hashable = None) -> Setting:
-        """The setting for a run that begins now, on a question of that kind."""
+        """Choose the setting of a run that starts now, for a prompt of this kind."""
         book = self._books.setdefault(kind, _Book())
         guesses = book.guesses()
         setting = self._fresh(book, guesses) or self._likely(book, guesses)
@@ -191,25 +209,25 @@ class Tuner:
         return setting
 
     def learn(self, kind: Hashable, setting: Setting, shown: RunSummary | None) -> None:
-        """Such a run has ended; None where it failed."""
+        """Record a finished run; `shown` is None if it failed."""
         book = self._books[kind]
         book.seen[setting].waiting -= 1
         if shown is not None:
             book.add(setting, shown)
 
     def best(self, kind: Hashable = None) -> Setting:
-        """What has been fastest so far."""
+        """Return the setting with the lowest predicted latency; the default if none was tried."""
         book = self._books.get(kind)
         guesses = book.guesses() if book is not None else {}
         return min(guesses, key=lambda s: guesses[s].seconds, default=self._ladders[0][0])
 
     def _fresh(self, book: _Book, guesses: Mapping[Setting, _Guess]) -> Setting | None:
-        """One that was never tried, and may be worth it."""
-        # Not the best: what one ladder has found says little of how far another one climbs.
+        """Return the next untried setting of a ladder that is still fast enough, else None."""
+        # Compared with the default, not with the best: ladders say little about each other.
         first = guesses.get(self._ladders[0][0])
         usual = first.seconds if first is not None else 0.0
         for ladder in self._ladders:
-            before = usual  # seconds with the one before on the ladder
+            before = usual  # seconds with the previous setting of the ladder
             for setting in ladder:
                 seen = book.seen.get(setting)
                 if seen is None or not (seen.weight or seen.waiting):
@@ -217,7 +235,7 @@ class Tuner:
                         return setting
                     break
                 if setting not in guesses:
-                    break  # its first run is under way
+                    break  # its first run has not finished
                 before = guesses[setting].seconds
         return None
 
@@ -226,17 +244,17 @@ class Tuner:
             return self._ladders[0][0]
         least = min(guess.seconds for guess in guesses.values())
         runs = sum(seen.weight for seen in book.seen.values())
-        curiosity = _CURIOSITY * least * math.sqrt(math.log(1 + runs))
+        bonus = _EXPLORATION * least * math.sqrt(math.log(1 + runs))
 
-        def hope(setting: Setting) -> float:
+        def bound(setting: Setting) -> float:
             guess, waiting = guesses[setting], book.seen[setting].waiting
-            return guess.seconds - curiosity * guess.doubt / math.sqrt(1 + waiting)
+            return guess.seconds - bonus * guess.doubt / math.sqrt(1 + waiting)
 
-        return min(guesses, key=hope)
+        return min(guesses, key=bound)
 
 
 def kind_of(conversation: Conversation) -> Hashable:
-    """What questions have in common that take alike: pictures or none, and about how many words."""
+    """Return the kind of a prompt: with or without images, and its length on a log scale."""
     parts = [part for turn in conversation.turns for part in turn.parts]
     letters = sum(len(part.text) for part in parts if isinstance(part, Text))
     images = sum(not isinstance(part, Text) for part in parts)

@@ -1,8 +1,12 @@
+"""The pages agree with the code and with each other."""
+
 from __future__ import annotations
 
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +16,35 @@ from typer.testing import CliRunner
 from dreamr.cli.app import build_app
 
 ROOT = Path(__file__).parents[1]
-
-
-PAGES = ["README.md"] + [
-    str(p.relative_to(ROOT))
-    for p in sorted((ROOT / "docs").rglob("*.md"))
-    if "generate" not in p.parts
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    *(path.name for path in sorted(ROOT.glob("*.md"))),
+    *(str(path.relative_to(ROOT)) for path in sorted(DOCS.rglob("*.md"))),
+    "plugins/lmms-eval/README.md",
+    "testbed/src/dreamr_testbed/pair/README.md",
 ]
 WITH_COMMANDS = ("bench", "train")
 
 
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
 def blocks(language: str, page: str = "README.md") -> list[str]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", read(page), re.DOTALL)
+
+
+def without_code(text: str) -> str:
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    return re.sub(r"\]\([^)]*\)", "]", text)
+
+
+def test_the_readme_is_short_and_has_few_numerals() -> None:
+    text = without_code(README)
+    assert 600 <= len(text.split()) <= 800
+    assert len(re.findall(r"\d+(?:[.,]\d+)*", re.sub(r"`[^`]*`", "", text))) <= 20
 
 
 OURS = [(page, code) for page in PAGES for code in blocks("python", page) if "from dreamr" in code]
@@ -45,16 +65,12 @@ def test_python_in_the_pages_imports_what_exists_and_calls_it_with_known_argumen
 
 def commands(page: str) -> list[str]:
     """The commands of a page, in blocks and in sentences, each in one line."""
-    text = (ROOT / page).read_text(encoding="utf-8")
     lines = " ".join(blocks("sh", page)).replace("\\\n", " ").splitlines()
-    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", read(page))]
     return [line for line in lines if re.match(r"dreamr [a-z]", line)]
 
 
-WITH_COMMANDS_PAGES = [page for page in PAGES if commands(page)]
-
-
-@pytest.mark.parametrize("page", WITH_COMMANDS_PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
 def test_flags_in_the_pages_exist(page: str) -> None:
     for line in commands(page):
         name, *rest = line.split()[1:]
@@ -65,8 +81,57 @@ def test_flags_in_the_pages_exist(page: str) -> None:
             assert flag in shown, line
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = (re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings)
+    return {re.sub(r"\s+", "-", heading) for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-        assert ((ROOT / page).parent / link).exists(), link
+    text = re.sub(r"^ *```.*?^ *```", "", read(page), flags=re.DOTALL | re.MULTILINE)
+    for link, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)]*))?\)", text):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{link}#{anchor}"
+
+
+@pytest.mark.parametrize("name", ["results"])
+def test_a_generated_page_is_current(name: str) -> None:
+    made = subprocess.run(
+        [sys.executable, DOCS / "generate" / f"{name}.py"], capture_output=True, check=True
+    )
+    assert made.stdout.decode() == (DOCS / f"{name}.md").read_text(encoding="utf-8"), "scripts/docs"
+
+
+NUMBER = re.compile(r"(?<![\w.,:/-])\d+(?:[.,]\d+)*(?![\w.,]*\w)")
+SMALL = 20
+GUIDES = ["README.md", "docs/index.md", "docs/quickstart.md"]
+GUIDES += [page for page in PAGES if page.startswith("docs/guides/")]
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers of a text that are more than small integers."""
+    found = NUMBER.findall(re.sub(r"`[^`]*`", "", text))
+    return {number for number in found if not (number.isdigit() and int(number) <= SMALL)}
+
+
+def names_a_file(section: str) -> bool:
+    paths = re.findall(r"benchmarks/[\w./-]+", section)
+    return any((ROOT / path.rstrip("./")).exists() for path in paths)
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_number_stands_in_the_results_or_the_reference_or_names_its_file(page: str) -> None:
+    sources = [DOCS / "results.md", *(DOCS / "reference").glob("*.md")]
+    known = {n for source in sources for n in NUMBER.findall(source.read_text("utf-8"))}
+    unknown = {
+        number
+        for section in re.split(r"^#+ ", read(page), flags=re.MULTILINE)
+        if not names_a_file(section)
+        for number in numbers(without_code(section)) - known
+    }
+    assert not unknown

@@ -84,7 +84,11 @@ COLUMNS: dict[str, Callable[[Figure], str]] = {
     "difference": lambda f: (
         "" if f["method"] == "target" else interval(f["difference"], 1, 100, "+")
     ),
-    "regressions": lambda f: "" if f["method"] == "target" else percent(f.get("regressions")),
+    "regressions, %": lambda f: (
+        "" if f["method"] == "target" else interval(f.get("regressions"), 2, 100)
+    ),
+    "false accepts": lambda f: percent(f["false_accepts"]),
+    "accepted tokens": lambda f: percent(f["token_acceptance"]),
     "accepted steps": lambda f: percent(f["acceptance"]),
     "efficiency": lambda f: plain(f["efficiency"]),
     "median latency, ms": lambda f: f"{1000 * f['latency_p50']:.0f}",
@@ -317,6 +321,14 @@ GATES = (
     "fpsr-resamples-2",
     "fpsr-token-reuse-off",
 )
+RISK = (
+    "speed-up",
+    "accuracy",
+    "difference",
+    "regressions, %",
+    "accepted tokens",
+    "false accepts",
+)
 ALL = ("speed-up", "per token", "tokens", "accuracy", "difference", "accepted steps")
 
 TABLES: dict[str, Table] = {
@@ -324,11 +336,10 @@ TABLES: dict[str, Table] = {
     "suites": by_suite("aligned"),
     "xeon": bench("aligned-xeon", ("speed-up", "accuracy", "median latency, ms")),
     "accuracy": bench("accuracy", ("accuracy, %", "difference", "problems/s"), concurrency=16),
-    "gates": bench(
-        "gates", ("speed-up", "accuracy", "difference", "regressions", "accepted steps"), GATES
-    ),
+    "gates": bench("gates", RISK, GATES),
+    "gates_before": bench("gates-before", RISK),
     "fresh": bench(
-        "draft-confidence-fresh", ("accuracy, %", "difference", "regressions"), concurrency=16
+        "draft-confidence-fresh", ("accuracy, %", "difference", "regressions, %"), concurrency=16
     ),
     "windows": bench("windows", ("speed-up", "accuracy", "efficiency")),
     "fallbacks": bench("fallbacks", ("speed-up",)),

@@ -1,8 +1,7 @@
-"""docs/guides/benchmarks.md says what is there."""
+"""docs/guides/benchmarks.md names every task and its files."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from dreamr.evaluation.tasks.public.prompts import LETTER, VALUE, WORDS, request
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "guides" / "benchmarks.md").read_text(encoding="utf-8")
-
-
-def test_its_python_compiles_and_its_imports_exist() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    compile(code, "benchmarks.md", "exec")
-    exec("\n".join(line for line in code.splitlines() if line.startswith("from ")), {})
 
 
 @pytest.mark.parametrize("task", known_tasks())
@@ -35,8 +28,3 @@ def test_it_says_what_is_asked() -> None:
     assert f"> {request(LETTER)}" in PAGE
     assert f'"{VALUE}"' in PAGE
     assert f'"{WORDS}"' in PAGE
-
-
-def test_its_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", PAGE):
-        assert (ROOT / "docs" / "guides" / link).exists(), link

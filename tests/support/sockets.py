@@ -1,0 +1,56 @@
+"""A scripted server on a real socket, for commands that run in processes of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from dreamr.serving.gateway import listen
+from dreamr.serving.options import ServeOptions
+from support.served import Served
+
+
+def application(served: Served) -> Any:
+    """An ASGI application that answers as the scripted server does."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        request = httpx2.Request(
+            scope["method"], f"http://served{scope['path']}", headers=scope["headers"], content=body
+        )
+        response = await served.handle(request)
+        headers = [(k.lower(), v) for k, v in response.headers.raw if k.lower() != b"content-length"]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        async for chunk in response.stream:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+@contextmanager
+def on_socket(served: Served) -> Iterator[str]:
+    """Yield the server's base URL, without /v1."""
+    link = listen(ServeOptions(port=0))
+    server = uvicorn.Server(uvicorn.Config(application(served), lifespan="off", log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [link]}, daemon=True)
+    with link:
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{link.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()

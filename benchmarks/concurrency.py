@@ -1,12 +1,13 @@
-"""What problems side by side cost the local engine, against one at a time.
+"""Measure what the local engine gains from serving conversations concurrently.
 
-    python benchmarks/concurrency.py                    # the embedded target
-    python benchmarks/concurrency.py --model FOLDER     # any text or picture model
+    python benchmarks/concurrency.py                    # the bundled target
+    python benchmarks/concurrency.py --model FOLDER     # any text or image model
 
-For N = 1, 4 and 16 conversations: N streams served at once and one after the other, and N judge
-calls likewise, in one process on one torch thread, taking turns. The prompts are read beforehand.
-"gain" is the time one at a time over the time side by side; medians of the rounds. On a busy
-machine take --cpu-time: figures are then of the processor's time, not of the clock's.
+For N = 1, 4 and 16 conversations, it measures N streams and N judge calls, each concurrently and
+one after the other, alternately in one process on one torch thread. The prompts are prefilled
+before. "gain" is the time one after the other divided by the time of concurrent serving. All
+figures are medians of the rounds. On a busy machine, use --cpu-time: it measures processor time
+instead of wall time.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ now: Callable[[], float] = time.perf_counter
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=TARGET, help="a model folder")
+    parser.add_argument("--model", type=Path, default=TARGET, help="model folder")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cpu-time", action="store_true", help="count processor time")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="measure processor time instead of wall time"
+    )
+    parser.add_argument("--out", type=Path, help="write the figures to a JSON file")
     options = parser.parse_args()
     if options.cpu_time:
         global now
@@ -61,6 +64,7 @@ def main() -> None:
 
 
 def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the figures of each measurement."""
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
@@ -90,6 +94,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def figure(apart: list[float], together: list[float]) -> dict[str, float]:
+    """Return the median times in milliseconds, and the gain."""
     one, all_at_once = statistics.median(apart), statistics.median(together)
     return {
         "one at a time, ms": 1e3 * one,
@@ -99,23 +104,26 @@ def figure(apart: list[float], together: list[float]) -> dict[str, float]:
 
 
 class Worker:
-    """A service as it runs in the worker process, with warm conversations."""
+    """A worker's scheduler with conversations that are already prefilled."""
 
     def __init__(self, loaded: Any, questions: Any, many: int) -> None:
         from dreamr.engines.local.ipc import Remember
-        from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
+        from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
 
         options = LocalOptions(ahead=TOKENS + 1)
-        judging = judging_or_why_not(loaded, questions, options)
+        judging = judging_or_reason(loaded, questions, options)
         self._sent: list[Any] = []
-        self._service = Scheduler(loaded, judging, options, self._sent.append)
+        self._scheduler = Scheduler(loaded, judging, options, self._sent.append)
         self._calls = 0
         for key in range(many):
-            self._service.handle(Remember(key, problem(key)))
+            self._scheduler.handle(Remember(key, problem(key)))
         self.judge(many, together=True)
 
     def stream(self, many: int, together: bool) -> float:
-        """Seconds for all streams. Drawn, since greedy ones need not compute what was foreseen."""
+        """Return the seconds for all streams.
+
+        The streams sample, because greedy ones reuse tokens from judge calls.
+        """
         from dreamr.engines.local.ipc import Stream
 
         calls = [
@@ -125,7 +133,7 @@ class Worker:
         return self._time(calls, together)
 
     def judge(self, many: int, together: bool) -> float:
-        """Seconds for all judge calls, of two steps each that were not judged before."""
+        """Return the seconds for all judge calls, each about two new steps."""
         from dreamr.engines.local.ipc import JudgeRequest
 
         number = self._next()
@@ -141,9 +149,9 @@ class Worker:
         self._sent.clear()
         start = now()
         for number, call in enumerate(calls, 1):
-            self._service.handle(call)
+            self._scheduler.handle(call)
             if not together or number == len(calls):
-                while self._service.work():
+                while self._scheduler.work():
                     pass
         spent = now() - start
         ended = [m for m in self._sent if getattr(m, "finish", "judged") is not None]
@@ -152,7 +160,7 @@ class Worker:
 
 
 def problem(number: int) -> Conversation:
-    """Prompts of different lengths."""
+    """Return a conversation whose prompt length depends on its number."""
     text = f"Case {number}: " + "What do tea and milk cost together? " * (8 + number % 5)
     return Conversation((Turn("user", (Text(text),)),))
 

@@ -1,12 +1,12 @@
-"""What a token, a prompt, verdicts and eight streams cost a local engine, by each decoder.
+"""Measure the time per token, prompt and verdict of the local engine, with each decoder.
 
-    python benchmarks/decode.py                    # the embedded pair
+    python benchmarks/decode.py                    # the bundled pair
     python benchmarks/decode.py --model FOLDER     # any text or image model
 
-All figures are medians in milliseconds, on one torch thread, taken in turns; ratios are medians of
-the ratios within a turn. "generate" is transformers' own loop. "engine" is what a caller sees: the
-worker process, the socket and the event loop are in it. On a busy machine take --cpu-time: figures
-are then of the processor's time, not of the clock's, and the engine's are left out.
+All figures are medians in milliseconds, on one torch thread. The decoders are measured alternately;
+a ratio is the median of the ratios of each round. "generate" is transformers' own loop. "engine" is
+what a caller of the engine sees, including worker process, socket and event loop. On a busy
+machine, use --cpu-time: it measures processor time instead of wall time and omits the engine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
 
 TOKENS, SHARED = 96, 48
-MANY = 8  # conversations at once
+MANY = 8  # concurrent conversations
 KINDS: dict[str, Any] = {"numpy": "auto", "torch": "torch"}
 STEP = "So far that makes 4 apples and 3 pears.\n\n"
 now: Callable[[], float] = time.perf_counter
@@ -38,10 +38,12 @@ now: Callable[[], float] = time.perf_counter
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", action="append", default=[], help="a model folder")
+    parser.add_argument("--model", action="append", default=[], help="model folder; repeatable")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cpu-time", action="store_true", help="count processor time")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="measure processor time instead of wall time"
+    )
+    parser.add_argument("--out", type=Path, help="write the figures to a JSON file")
     options = parser.parse_args()
     if options.cpu_time:
         global now
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 def measure(path: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """By what was measured: milliseconds of each decoder, and their ratio."""
+    """Return, for each measurement, the milliseconds of each decoder and their ratio."""
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
@@ -104,26 +106,26 @@ def measure(path: Path, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def figures_of(times: dict[tuple[str, str], list[float]]) -> dict[str, dict[str, float]]:
-    """Medians in milliseconds, and those of the ratios within a turn."""
+    """Return medians in milliseconds, and the median of the ratios of each round."""
     found: dict[str, dict[str, float]] = {}
     for (what, name), seconds in times.items():
         found.setdefault(what, {})[name] = 1e3 * statistics.median(seconds)
     for what, costs in found.items():
         if len(costs) == 2:
-            turns = zip(times[what, "torch"], times[what, "numpy"], strict=True)
-            costs["ratio"] = statistics.median(one / other for one, other in turns)
+            pairs = zip(times[what, "torch"], times[what, "numpy"], strict=True)
+            costs["ratio"] = statistics.median(one / other for one, other in pairs)
     return found
 
 
 class Workers:
-    """What a worker does for several warm conversations at once."""
+    """A worker's scheduler with several conversations that are already prefilled."""
 
     def __init__(self, loaded: Any, questions: Any) -> None:
         from dreamr.engines.local.ipc import Remember
-        from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
+        from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
 
         options = LocalOptions(ahead=SHARED + 1, gather=0.0)
-        judging = judging_or_why_not(loaded, questions, options)
+        judging = judging_or_reason(loaded, questions, options)
         self._sent: list[Any] = []
         self._scheduler = Scheduler(loaded, judging, options, self._sent.append)
         for key in range(MANY):
@@ -131,7 +133,10 @@ class Workers:
         self.verdicts()
 
     def streams(self) -> float:
-        """Seconds for a token of each. Drawn, since greedy ones compute nothing foreseen."""
+        """Return the seconds per token of each stream.
+
+        The streams sample, because greedy ones reuse tokens from judge calls.
+        """
         from dreamr.engines.local.ipc import Stream
 
         for key in range(MANY):
@@ -145,7 +150,7 @@ class Workers:
         return (now() - start) / ((len(self._sent) - made) / MANY)
 
     def verdicts(self) -> float:
-        """Seconds for a verdict on a step of each."""
+        """Return the seconds of a judge call on one step of each conversation."""
         from dreamr.engines.local.ipc import JudgeRequest
 
         self._sent.clear()
@@ -164,6 +169,7 @@ class Workers:
 
 
 def generated(loaded: Any, talk: Conversation) -> float:
+    """Return the seconds per token of transformers' `generate`."""
     import torch
 
     ids = torch.tensor([loaded.prompter.opening(talk)])
@@ -182,6 +188,7 @@ def generated(loaded: Any, talk: Conversation) -> float:
 
 
 def streamed(loaded: Any, talk: Conversation) -> float:
+    """Return the seconds per token of a stream, without worker process."""
     from dreamr.engines.local.session import Session
     from dreamr.engines.local.stream import StreamTask
 
@@ -196,6 +203,7 @@ def streamed(loaded: Any, talk: Conversation) -> float:
 
 
 def read(loaded: Any, talk: Conversation) -> float:
+    """Return the seconds to prefill 260 tokens."""
     from dreamr.engines.local.forward_pass import alone
     from dreamr.engines.local.session import Session
 
@@ -208,6 +216,7 @@ def read(loaded: Any, talk: Conversation) -> float:
 
 
 def judged(loaded: Any, talk: Conversation, questions: Any, steps: int) -> float:
+    """Return the seconds to judge a number of steps after a prefix that is already read."""
     from dreamr.engines.local.judging import Judging
     from dreamr.engines.local.session import Session
 
@@ -221,6 +230,7 @@ def judged(loaded: Any, talk: Conversation, questions: Any, steps: int) -> float
 
 
 async def served(path: Path, talk: Conversation, options: LocalOptions) -> float:
+    """Return the seconds per token of a stream of the engine."""
     async with LocalEngine(str(path), options) as engine:
         arrivals = [
             (time.perf_counter(), chunk.tokens)
@@ -231,6 +241,7 @@ async def served(path: Path, talk: Conversation, options: LocalOptions) -> float
 
 
 def question(before: str = "", times: int = 8) -> Conversation:
+    """Return a conversation; `times` sets the length of its prompt."""
     text = before + "What do tea and milk cost together? " * times
     return Conversation((Turn("user", (Text(text),)),))
 

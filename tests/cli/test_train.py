@@ -64,7 +64,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--task", "chess"], "no task 'chess'"),
         (["--task", "vqa,vqa"], "name at least one, and each once"),
         (["--plugin", "no_such_module"], "plugin 'no_such_module' cannot be imported"),
-        (["--draft", "/nowhere"], "/nowhere is neither a folder here nor a model"),
+        (["--draft", "/nowhere"], "/nowhere is not a local folder"),
         (["--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Calls of a local model's session, as tests make them."""
+"""Calls on sessions of a local model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stream(
     sampling: SamplingParams | None = None,
     prefill: int = 512,
 ) -> list[Piece]:
-    """All pieces of a stream."""
+    """Return all pieces of a stream."""
     with torch.inference_mode():
         task = StreamTask(
             1,
@@ -46,14 +46,14 @@ def stream(
 
 
 def whole_from(session: Session, pieces: list[Piece], least: int) -> int:
-    """A cut that splits no character: the first behind at least so many pieces, or the last."""
+    """Return a number of pieces that splits no character, if possible at least `least`."""
     ends = session.root.tails[-1].generation.ends
     cuts = [n for n in range(1, len(pieces)) if pieces[n - 1].text and ends[n - 1] >= 0]
     return next((n for n in cuts if n >= least), cuts[-1])
 
 
 def count_passes(session: Session) -> list[object]:
-    """Grows by one with each pass of the session from now on."""
+    """Return a list that grows by one with each later pass of the session."""
     passes: list[object] = []
     part = session.part
     session.part = lambda *given, **named: passes.append(given) or part(*given, **named)  # type: ignore[method-assign,func-returns-value]
@@ -66,7 +66,7 @@ def session_of(loaded: Loaded, talk: Conversation) -> Session:
 
 
 def reference(loaded: Loaded, talk: Conversation, tokens: int) -> list[int]:
-    """What transformers' own processing and `generate` make of it."""
+    """Return the tokens that transformers' `generate` writes."""
     images = [part for turn in talk.turns for part in turn.parts if isinstance(part, Image)]
     text = "".join(
         part.text for turn in talk.turns for part in turn.parts if isinstance(part, Text)
@@ -82,7 +82,7 @@ def reference(loaded: Loaded, talk: Conversation, tokens: int) -> list[int]:
 
 
 def _inputs(loaded: Loaded, prompt: str, images: list[Image]) -> dict[str, Any]:
-    """Hand-made inputs: the processors of Qwen-VL need torchvision."""
+    """Build the model inputs by hand, because the processors of Qwen-VL need torchvision."""
     model = loaded.model
     found: dict[str, Any] = {}
     sizes: list[int] = []
@@ -119,19 +119,19 @@ def judge(
 
 
 def same(first: Evidence, second: Evidence) -> bool:
-    """Equal to 1e-4 of the probabilities' own size."""
+    """Check that two verdicts are equal up to a relative error of 1e-4."""
     return (first.positive, first.negative, first.logprob) == pytest.approx(
         (second.positive, second.negative, second.logprob), rel=1e-4, abs=1e-9
     ) and first.tokens == second.tokens
 
 
 def all_same(first: Sequence[Evidence], second: Sequence[Evidence]) -> bool:
-    """Whether there is evidence at all, and as much in both, and each the `same`."""
+    """Check that both hold the same, non-zero number of verdicts and all are the `same`."""
     return 0 < len(first) == len(second) and all(map(same, first, second))
 
 
 def metaspace() -> Any:
-    """A tokenizer of the sentencepiece kind: blanks as marks, unknown characters as bytes."""
+    """Return a sentencepiece-like tokenizer: spaces as marks, unknown characters as bytes."""
     letters = ["▁", *"abcdefghijklmnopqrstuvwxyz,", "th", "the", "▁the", "te", "▁te"]
     names = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
     merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("t", "e"), ("▁", "te")]

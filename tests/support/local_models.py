@@ -1,4 +1,4 @@
-"""Tiny random models of several families, saved as folders; nothing is downloaded."""
+"""Tiny random models of several families, saved as folders. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ STATEFUL = {"recurrent": _hybrid, "sliding": _sliding}
 
 
 def vary_norms(model: Any) -> None:
-    """Fresh norms are all ones, which would hide where their weights go."""
+    """Randomize the weights of norms. Initially they are ones, which hides errors in their use."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name and name.endswith("weight"):
@@ -219,7 +219,7 @@ def vary_norms(model: Any) -> None:
 
 
 def save_model(family: str, folder: Path) -> Path:
-    """A tiny random model of a family, as its users would find it on disk."""
+    """Save a tiny random model of a family like a published one."""
     tokenizer = make_tokenizer()
     ids = {name: int(tokenizer.convert_tokens_to_ids(name)) for name in SPECIAL}
     torch.manual_seed(FAMILIES.index(family))
@@ -244,7 +244,7 @@ def save_model(family: str, folder: Path) -> Path:
 
 
 def save_stateful(kind: str, folder: Path) -> Path:
-    """A text model whose layers keep a state that cannot be rewound."""
+    """Save a text model whose layers have state that cannot be rewound."""
     tokenizer = make_tokenizer()
     torch.manual_seed(3)
     model = STATEFUL[kind]()
@@ -256,7 +256,7 @@ def save_stateful(kind: str, folder: Path) -> Path:
 
 
 def load_from(folder: Path, **options: Any) -> Loaded:
-    """A model as a worker has it."""
+    """Load a model as a worker does."""
     torch.set_num_threads(1)
     with torch.inference_mode():
         return load(str(folder), LocalOptions(**options))
@@ -264,7 +264,7 @@ def load_from(folder: Path, **options: Any) -> Loaded:
 
 @contextmanager
 def counted_passes(loaded: Loaded) -> Iterator[list[int]]:
-    """The rows of each pass over the weights from now on, in whichever library it runs."""
+    """Record the number of rows of each forward pass, in either decoder."""
     rows: list[int] = []
     module = loaded.model.hf.get_decoder()
 
@@ -308,6 +308,6 @@ def conversation(question: str = "What do tea and milk cost?", *images: Image) -
 
 
 def question_for(loaded: Loaded, seed: int = 0) -> Conversation:
-    """A question, with a picture where the model takes one."""
+    """Return a question, with an image if the model accepts images."""
     images = (image(seed),) if loaded.model.takes_images else ()
     return conversation(f"What do tea and milk cost, case {seed}?", *images)

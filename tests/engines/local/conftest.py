@@ -1,4 +1,4 @@
-"""The tiny models, saved and loaded once for all tests of the local engine."""
+"""Tiny models, saved and loaded once for all tests of the local engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def torch_models(folders: dict[str, Path]) -> Models:
 def loaded_models(
     request: pytest.FixtureRequest, numpy_models: Models, torch_models: Models
 ) -> Models:
-    """All families, once with each decoder."""
+    """All families, with each of the two decoders."""
     return {"numpy": numpy_models, "torch": torch_models}[request.param]
 
 

@@ -1,4 +1,4 @@
-"""A row decoded in buffers that never move is the row that the modules give."""
+"""A row decoded in static buffers equals the row of the modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def row(model: LocalModel, token: int, store: Any) -> Part:
 
 
 def rows(model: LocalModel, tokens: list[int], store: Any) -> Part:
-    """As a guess is checked: with a mask, after what is in the store."""
+    """Return a part like that of a checked guess: with a mask, after the rows of the store."""
     start, end = store.length, store.length + len(tokens)
     mask = torch.ones((1, 1, len(tokens), end), dtype=torch.bool).tril(start)
     return Part(model.tokens(tokens), model.line(start, end), store, mask)
@@ -35,10 +35,10 @@ def static_step(model: LocalModel, capacity: int) -> StaticStep:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_steps_of_sequences_in_turns_with_rewinds_give_the_rows_of_the_modules(
+def test_interleaved_sequences_with_rewinds_give_the_rows_of_the_modules(
     torch_models: dict[str, Loaded], family: str, seed: int
 ) -> None:
-    """Passes of another kind write to the stores in between, also where a step has written."""
+    """Other passes write to the stores in between, also where a step has written."""
     model, draws = torch_models[family].model, random.Random(seed)
     with torch.inference_mode():
         step = static_step(model, 128)
@@ -72,7 +72,7 @@ def test_steps_of_sequences_in_turns_with_rewinds_give_the_rows_of_the_modules(
                             one.adopt(source, other.length)
 
 
-def test_rows_written_by_another_pass_after_a_rewind_are_taken_over(
+def test_rows_written_by_another_pass_after_a_rewind_are_copied(
     torch_models: dict[str, Loaded],
 ) -> None:
     model = torch_models["qwen3"].model
@@ -95,7 +95,7 @@ def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_keys_and_values_of_a_step_are_those_of_the_modules(
+def test_keys_and_values_of_a_step_equal_those_of_the_modules(
     torch_models: dict[str, Loaded],
 ) -> None:
     model = torch_models["qwen3"].model
@@ -110,7 +110,7 @@ def test_keys_and_values_of_a_step_are_those_of_the_modules(
     torch.testing.assert_close(kept[0], kept[1], rtol=1e-4, atol=1e-4)
 
 
-def test_a_sequence_that_goes_on_is_not_copied_again(torch_models: dict[str, Loaded]) -> None:
+def test_consecutive_steps_of_a_sequence_copy_nothing(torch_models: dict[str, Loaded]) -> None:
     model = torch_models["qwen3"].model
     with torch.inference_mode():
         step, store = static_step(model, 64), model.new_store()
@@ -126,7 +126,7 @@ def test_a_sequence_that_goes_on_is_not_copied_again(torch_models: dict[str, Loa
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_captured_graph_writes_what_the_modules_write(folders: dict[str, Path]) -> None:
+def test_a_captured_graph_writes_the_same_text_as_the_modules(folders: dict[str, Path]) -> None:
     loaded = load_from(folders["qwen3"], device="cuda", dtype="float32")
     decoder: Any = loaded.model.decoder
     texts = []

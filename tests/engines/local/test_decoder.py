@@ -1,4 +1,4 @@
-"""Both decoders give the same: rows, texts and verdicts."""
+"""Both decoders give the same rows, texts and verdicts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from support.local_models import FAMILIES, judging, load_from, question_for
 
 
 def passes(model: LocalModel) -> torch.Tensor:
-    """Hidden rows of a prompt, of a masked pass behind it, and of a token behind that.
+    """Return hidden rows of a prompt, of a masked pass after it, and of a token after that.
 
-    Then those of the last rows alone, in a prompt and in a masked pass.
+    The last two rows are those of a prompt and of a masked pass that request only the last row.
     """
     ids = [(7 * i) % 390 for i in range(30)]
     store = model.new_store()
@@ -45,8 +45,8 @@ def passes(model: LocalModel) -> torch.Tensor:
         store = model.new_store()
         alone = run(0, 12, model.line(0, 12), last=True)
         store.advance(12)
-        behind = run(12, 21, model.line(12, 21), mask[:, :, :9, :21], last=True)
-    return torch.cat([first, second, one, alone, behind])
+        masked = run(12, 21, model.line(12, 21), mask[:, :, :9, :21], last=True)
+    return torch.cat([first, second, one, alone, masked])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,7 +72,7 @@ def test_both_decoders_write_and_judge_the_same(
     assert all_same(*judged)
 
 
-def test_modules_and_loop_share_their_weights(numpy_models: dict[str, Loaded]) -> None:
+def test_the_numpy_decoder_shares_memory_with_the_modules(numpy_models: dict[str, Loaded]) -> None:
     model: Any = numpy_models["qwen3"].model
     joint = model.decoder._layers[0].qkv
     start, size = joint.data_ptr(), joint.nbytes
@@ -81,13 +81,13 @@ def test_modules_and_loop_share_their_weights(numpy_models: dict[str, Loaded]) -
         assert start <= linear.weight.data_ptr() < start + size
 
 
-def test_half_precision_is_left_to_torch(folders: dict[str, Path]) -> None:
+def test_bfloat16_models_use_the_torch_decoder(folders: dict[str, Path]) -> None:
     half = load_from(folders["qwen3"], dtype="bfloat16")
     assert half.model.hf.dtype == torch.bfloat16
     assert isinstance(half.model.decoder, TorchDecoder)
 
 
-def test_attention_that_does_not_know_of_parts_shares_no_pass(
+def test_a_model_whose_attention_ignores_parts_does_not_pack(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def whole(*given: Any, packed: Any = None, **options: Any) -> Any:
@@ -99,7 +99,7 @@ def test_attention_that_does_not_know_of_parts_shares_no_pass(
     assert not model.packs
 
 
-def test_ropes_that_change_with_the_length_are_left_to_the_modules(text_model: Loaded) -> None:
+def test_length_dependent_rope_is_not_supported_by_the_numpy_decoder(text_model: Loaded) -> None:
     module = text_model.model.hf.get_decoder()
     assert is_known(module)
     known, module.rotary_emb.rope_type = module.rotary_emb.rope_type, "dynamic"
@@ -110,7 +110,7 @@ def test_ropes_that_change_with_the_length_are_left_to_the_modules(text_model: L
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_last_row_alone_is_what_it_is_among_all(
+def test_the_last_row_alone_equals_the_last_of_all_rows(
     family: str, loaded_models: dict[str, Loaded]
 ) -> None:
     rows = passes(loaded_models[family].model)

@@ -1,4 +1,4 @@
-"""Real worker processes: what callers see, and that nothing is left behind."""
+"""Real worker processes: what callers get, and that no process is left over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; a hang is a failure."""
+    """Run a coroutine; fail if it hangs."""
 
     async def bounded() -> Any:
         async with asyncio.timeout(120):
@@ -36,7 +36,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def engine(folders: dict[str, Path]) -> Any:
-    """One worker for all tests that leave it alive; each test has an event loop of its own."""
+    """One worker for all tests that keep it alive. Each test has its own event loop."""
     engine = LocalEngine(str(folders["qwen3"]), LocalOptions(ahead=4))
     yield engine
     asyncio.run(engine.aclose())
@@ -51,7 +51,7 @@ async def texts(engine: LocalEngine, context: Context, tokens: int) -> list[str]
     return [chunk.text async for chunk in engine.stream(context, SamplingParams(tokens))]
 
 
-def test_streams_and_judging_are_those_of_the_model(
+def test_streams_and_evidence_equal_those_of_the_model(
     engine: LocalEngine, text_model: Loaded
 ) -> None:
     session = session_of(text_model, TALK)
@@ -63,9 +63,9 @@ def test_streams_and_judging_are_those_of_the_model(
             texts(engine, Context(TALK), 30), engine.judge(Context(TALK, steps[:1]), steps[1:])
         )
 
-    said, evidence = run(both())
+    pieces, evidence = run(both())
     alone = judge(judging(text_model), session_of(text_model, TALK), steps[:1], steps[1:])
-    assert "".join(said) == "".join(expected)
+    assert "".join(pieces) == "".join(expected)
     assert same(evidence[0], alone[0])
     assert engine.judge_prompt.startswith("Is the last step right?")
     assert engine.context == 640
@@ -73,11 +73,11 @@ def test_streams_and_judging_are_those_of_the_model(
     assert engine.capabilities.logprobs
 
 
-def test_a_conversation_is_as_long_as_its_prompt(engine: LocalEngine, text_model: Loaded) -> None:
+def test_count_is_the_length_of_the_prompt(engine: LocalEngine, text_model: Loaded) -> None:
     assert run(engine.count(TALK)) == len(session_of(text_model, TALK).prompt)
 
 
-def test_many_calls_at_once_each_get_their_own(engine: LocalEngine) -> None:
+def test_concurrent_calls_get_their_own_replies(engine: LocalEngine) -> None:
     contexts = [Context(conversation(f"Case {number}?")) for number in range(6)]
 
     async def together() -> list[list[str]]:
@@ -86,10 +86,12 @@ def test_many_calls_at_once_each_get_their_own(engine: LocalEngine) -> None:
     async def apart() -> list[list[str]]:
         return [await texts(engine, context, 20) for context in contexts]
 
-    assert ["".join(said) for said in run(together())] == ["".join(said) for said in run(apart())]
+    assert ["".join(pieces) for pieces in run(together())] == [
+        "".join(pieces) for pieces in run(apart())
+    ]
 
 
-def test_a_closed_stream_leaves_the_engine_ready_for_the_next(engine: LocalEngine) -> None:
+def test_an_engine_is_usable_after_a_closed_stream(engine: LocalEngine) -> None:
     async def some() -> list[str]:
         stream = engine.stream(Context(TALK), SamplingParams(500))
         async for _ in stream:
@@ -97,12 +99,12 @@ def test_a_closed_stream_leaves_the_engine_ready_for_the_next(engine: LocalEngin
         await stream.aclose()
         return await texts(engine, Context(TALK), 10)
 
-    said = run(some())
-    assert "".join(said) == "".join(run(texts(engine, Context(TALK), 10)))
+    pieces = run(some())
+    assert "".join(pieces) == "".join(run(texts(engine, Context(TALK), 10)))
     assert engine._calls == {}
 
 
-def test_a_cancelled_call_leaves_the_engine_ready_for_the_next(engine: LocalEngine) -> None:
+def test_an_engine_is_usable_after_a_canceled_call(engine: LocalEngine) -> None:
     async def cancelled() -> None:
         task = asyncio.ensure_future(engine.judge(Context(TALK), ["Tea. " * 50] * 3))
         await asyncio.sleep(0)
@@ -115,8 +117,8 @@ def test_a_cancelled_call_leaves_the_engine_ready_for_the_next(engine: LocalEngi
     assert engine._calls == {}
 
 
-def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -> None:
-    """While one consumer does not read, its stream waits; others go on."""
+def test_a_stream_stays_within_a_bound_ahead_of_its_consumer(engine: LocalEngine) -> None:
+    """While one consumer does not read, its stream waits and others continue."""
 
     async def slow() -> int:
         idle = engine.stream(Context(TALK), SamplingParams(400))
@@ -130,7 +132,7 @@ def test_the_consumer_decides_how_far_a_stream_runs_ahead(engine: LocalEngine) -
     assert run(slow()) <= 4
 
 
-def test_a_message_larger_than_the_socket_holds_arrives(engine: LocalEngine) -> None:
+def test_a_message_larger_than_the_socket_buffer_arrives(engine: LocalEngine) -> None:
     async def sent() -> None:
         talk = conversation("See?", image(1, 1500, 1000))
         with pytest.raises(Unsupported, match="text only"):
@@ -140,7 +142,7 @@ def test_a_message_larger_than_the_socket_holds_arrives(engine: LocalEngine) -> 
     run(sent())
 
 
-def test_one_event_loop_at_a_time(engine: LocalEngine) -> None:
+def test_a_second_event_loop_at_the_same_time_is_an_error(engine: LocalEngine) -> None:
     async def from_a_thread() -> None:
         stream = engine.stream(Context(TALK), SamplingParams(3))
         await anext(stream)
@@ -151,7 +153,7 @@ def test_one_event_loop_at_a_time(engine: LocalEngine) -> None:
     run(from_a_thread())
 
 
-def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
+def test_a_dead_worker_fails_all_calls_without_a_hang(
     folders: dict[str, Path],
 ) -> None:
     async def killed() -> None:
@@ -166,7 +168,7 @@ def test_a_worker_that_dies_is_an_error_for_all_and_a_hang_for_nobody(
             await expect_lost(engine.judge(Context(TALK), ["Tea."]))
             await expect_lost(anext(engine.stream(Context(TALK), SamplingParams(3))))
             await expect_lost(engine.start())
-            engine.forget(TALK)  # gone with its worker
+            engine.forget(TALK)  # no-op: the worker has died
         assert gone(engine.pid)
 
     run(killed())
@@ -182,7 +184,7 @@ async def expect_lost(call: Awaitable[Any]) -> None:
         await call
 
 
-def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_model_is_a_one_line_error(tmp_path: Path) -> None:
     async def refused() -> int:
         engine = LocalEngine(str(tmp_path / "none"))
         for _ in range(2):
@@ -197,7 +199,7 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert gone(run(refused()))
 
 
-def test_closing_ends_the_process_and_whoever_waits(folders: dict[str, Path]) -> None:
+def test_closing_ends_the_process_and_fails_waiting_calls(folders: dict[str, Path]) -> None:
     async def closed() -> int:
         engine = LocalEngine(str(folders["qwen3"]))
         waiting = asyncio.ensure_future(engine.start())
@@ -235,7 +237,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("how", ["end", "SIGINT", "SIGKILL"])
 def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> None:
-    """However it ends, in the middle of a stream or of loading; and without a word of theirs."""
+    """The parent ends during a stream or during loading. Its workers print nothing."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(folders["qwen3"]), how],
         stdout=subprocess.PIPE,
@@ -247,7 +249,7 @@ def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> No
         assert parent.stderr is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         if how != "end":
-            # As a terminal does it: to the whole group.
+            # To the whole process group, as a terminal does.
             os.killpg(parent.pid, getattr(signal, how))
         noise = parent.stderr.read()
     assert len(pids) == 2, noise
@@ -259,7 +261,7 @@ def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> No
 
 
 def wait_until_gone(pid: int) -> None:
-    """Ends when the process does; a worker that stays is a failure."""
+    """Wait until a process has ended; fail if it does not end."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

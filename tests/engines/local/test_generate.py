@@ -1,4 +1,4 @@
-"""Greedy text is what transformers' own `generate` writes, token for token."""
+"""Greedy text equals that of transformers' `generate`, token for token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.local_calls import count_passes, reference, session_of, stream
 from support.local_models import conversation, image, question_for
 
 
-def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
+def test_greedy_text_equals_that_of_generate(loaded: Loaded) -> None:
     talk = question_for(loaded)
     expected = reference(loaded, talk, 40)
     session = session_of(loaded, talk)
@@ -23,7 +23,9 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "qwen3_vl"])
-def test_several_images_of_different_sizes(family: str, loaded_models: dict[str, Loaded]) -> None:
+def test_text_about_several_images_equals_that_of_generate(
+    family: str, loaded_models: dict[str, Loaded]
+) -> None:
     loaded = loaded_models[family]
     talk = conversation("Compare.", image(1), image(2, 60, 130), image(3, 200, 40))
     expected = reference(loaded, talk, 12)
@@ -32,7 +34,7 @@ def test_several_images_of_different_sizes(family: str, loaded_models: dict[str,
     assert session.branches[0].ids[len(session.prompt) :] == expected[:11]
 
 
-def test_guessing_from_earlier_words_changes_no_greedy_text(loaded: Loaded) -> None:
+def test_prompt_lookup_does_not_change_greedy_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
     plain = stream(loaded, session_of(loaded, talk), ("Tea, tea, tea, ",), SamplingParams(60))
     session = session_of(loaded, talk)
@@ -42,7 +44,7 @@ def test_guessing_from_earlier_words_changes_no_greedy_text(loaded: Loaded) -> N
     assert [piece.text for piece in again] == [piece.text for piece in plain]
 
 
-def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -> None:
+def test_a_guess_does_not_change_greedy_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
     plain = "".join(
         p.text for p in stream(loaded, session_of(loaded, talk), (), SamplingParams(30))
@@ -53,8 +55,8 @@ def test_a_guess_at_how_a_stream_begins_changes_no_greedy_text(loaded: Loaded) -
         assert "".join(piece.text for piece in guessed) == plain
 
 
-def test_a_guess_saves_passes_unless_nothing_is_to_be_reused(text_model: Loaded) -> None:
-    talk = question_for(text_model, 1)  # whose text begins with whole characters
+def test_a_guess_saves_passes_unless_token_reuse_is_off(text_model: Loaded) -> None:
+    talk = question_for(text_model, 1)  # its text begins with whole characters
     plain = "".join(
         p.text for p in stream(text_model, session_of(text_model, talk), (), SamplingParams(30))
     )
@@ -68,7 +70,7 @@ def test_a_guess_saves_passes_unless_nothing_is_to_be_reused(text_model: Loaded)
         assert (len(passes) == len(pieces)) is not token_reuse
 
 
-def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> None:
+def test_log_probabilities_are_returned_on_request(text_model: Loaded) -> None:
     talk = question_for(text_model)
     asked = stream(text_model, session_of(text_model, talk), (), SamplingParams(5, logprobs=True))
     plain = stream(text_model, session_of(text_model, talk), (), SamplingParams(5))
@@ -77,7 +79,7 @@ def test_log_probabilities_come_where_they_are_asked_for(text_model: Loaded) -> 
     assert [piece.text for piece in plain] == [piece.text for piece in asked]
 
 
-def test_reading_a_prompt_in_parts_changes_nothing(loaded: Loaded) -> None:
+def test_chunked_prefill_does_not_change_the_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
     whole = stream(loaded, session_of(loaded, talk))
     parts = stream(loaded, session_of(loaded, talk), prefill=7)

@@ -1,4 +1,4 @@
-"""Messages arrive whole and in order, however the bytes are cut."""
+"""Messages arrive whole and in order, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MESSAGES = st.lists(
             tokens=st.just(1),
             finish=st.none(),
             logprob=st.none() | st.floats(max_value=0),
-            least=st.none() | st.floats(max_value=0),
+            min_logprob=st.none() | st.floats(max_value=0),
         ),
         st.binary(max_size=300),
     ),
@@ -27,7 +27,9 @@ MESSAGES = st.lists(
 
 @settings(deadline=None)
 @given(MESSAGES, st.lists(st.integers(1, 60)))
-def test_any_cutting_gives_the_same_messages(messages: list[object], cuts: list[int]) -> None:
+def test_any_split_of_the_bytes_gives_the_same_messages(
+    messages: list[object], cuts: list[int]
+) -> None:
     data = b"".join(map(pack, messages))
     frames, got = Frames(), []
     for cut in [*cuts, len(data)]:

@@ -1,4 +1,4 @@
-"""Judging several steps in one pass is judging them one by one."""
+"""Judging several steps in one pass gives the same evidence as judging them one by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.local_calls import (
 from support.local_models import QUESTION, judging, question_for
 
 
-def test_together_is_one_by_one(loaded: Loaded) -> None:
+def test_judging_together_equals_judging_one_by_one(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
     for place, evidence in enumerate(together):
@@ -39,7 +39,7 @@ OTHERS = ("Together: 4.65.\n\n", "A blue one, and larger.\n\n", "No.")
 
 
 @pytest.mark.parametrize("asks", ["score", "same", "agreement"])
-def test_other_questions_too_are_asked_together_as_one_by_one(loaded: Loaded, asks: Asks) -> None:
+def test_other_queries_together_equal_queries_one_by_one(loaded: Loaded, asks: Asks) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES, Query(asks, OTHERS))
     for place, evidence in enumerate(together):
@@ -52,7 +52,7 @@ def test_other_questions_too_are_asked_together_as_one_by_one(loaded: Loaded, as
         assert evidence.matched_tokens == alone.matched_tokens
 
 
-def test_a_score_is_ten_probabilities_and_a_verdict_none(text_model: Loaded) -> None:
+def test_only_score_queries_return_ten_probabilities(text_model: Loaded) -> None:
     ask, session = judging(text_model), session_of(text_model, question_for(text_model))
     (scored,) = judge(ask, session, PREFIX, CANDIDATES[:1], Query("score"))
     (judged,) = judge(ask, session, PREFIX, CANDIDATES[:1])
@@ -63,7 +63,7 @@ def test_a_score_is_ten_probabilities_and_a_verdict_none(text_model: Loaded) -> 
     assert not judged.scores
 
 
-def test_the_step_to_compare_with_matters(text_model: Loaded) -> None:
+def test_same_queries_depend_on_the_step_to_compare_with(text_model: Loaded) -> None:
     ask, session = judging(text_model), session_of(text_model, question_for(text_model))
     one, other = (
         judge(ask, session, PREFIX, CANDIDATES[:1], Query("same", (text,)))[0].ratio
@@ -74,11 +74,11 @@ def test_the_step_to_compare_with_matters(text_model: Loaded) -> None:
 
 def test_too_few_steps_to_compare_with_are_an_error(text_model: Loaded) -> None:
     ask, session = judging(text_model), session_of(text_model, question_for(text_model))
-    with pytest.raises(EngineError, match="1 steps to compare with, for 3"):
+    with pytest.raises(EngineError, match="3 candidates, but only 1 steps to compare with"):
         judge(ask, session, PREFIX, CANDIDATES, Query("same", OTHERS[:1]))
 
 
-def test_what_nobody_asks_about_is_read_and_changes_nothing_for_the_others(loaded: Loaded) -> None:
+def test_an_unasked_step_is_read_and_does_not_change_other_evidence(loaded: Loaded) -> None:
     session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
     plain = judge(ask, session_of(loaded, question_for(loaded)), PREFIX, CANDIDATES)
     found = judge(ask, session, PREFIX, CANDIDATES, Query(unasked="The blue"))
@@ -91,7 +91,7 @@ def test_what_nobody_asks_about_is_read_and_changes_nothing_for_the_others(loade
     )
 
 
-def test_judging_shows_how_the_model_itself_would_begin(loaded: Loaded) -> None:
+def test_evidence_includes_how_the_model_itself_would_begin(loaded: Loaded) -> None:
     session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
     pieces = stream(loaded, session)
     own = "".join(piece.text for piece in pieces)
@@ -101,7 +101,7 @@ def test_judging_shows_how_the_model_itself_would_begin(loaded: Loaded) -> None:
     assert own.startswith(found.target_prefix)
 
 
-def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loaded) -> None:
+def test_agreement_counts_the_tokens_that_the_model_would_write(loaded: Loaded) -> None:
     session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
     pieces = stream(loaded, session)
     cut = whole_from(session, pieces, 8)
@@ -112,7 +112,7 @@ def test_agreement_tells_how_much_of_its_own_text_a_model_is_shown(loaded: Loade
     assert other.matched_tokens < other.tokens
 
 
-def test_how_sure_a_model_is_comes_from_each_token_against_the_best_other(
+def test_margins_compare_each_token_with_the_best_other_token(
     text_model: Loaded,
 ) -> None:
     talk, ask = question_for(text_model), judging(text_model)
@@ -142,7 +142,7 @@ def test_how_sure_a_model_is_comes_from_each_token_against_the_best_other(
         assert (evidence.min_margin > 0.5) is (evidence.matched_tokens == evidence.tokens)
 
 
-def test_nothing_is_asked_about_what_the_model_is_sure_of(loaded: Loaded) -> None:
+def test_nothing_is_asked_about_steps_above_the_target_confidence(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     whole = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
     min_margin = sorted(evidence.min_margin or 0.0 for evidence in whole)
@@ -155,13 +155,13 @@ def test_nothing_is_asked_about_what_the_model_is_sure_of(loaded: Loaded) -> Non
                 assert not seen.asked
             elif (asked.min_margin or 0.0) < target_confidence * (1 - 1e-4):
                 assert same(seen, asked)
-        # The questions are forgotten, and the steps are not.
+        # The questions are discarded, and the steps are kept.
         again = judge(ask, session, (*PREFIX, CANDIDATES[0]), CANDIDATES[1:])
         assert same(again[0], whole[1])
 
 
 def passes_of(model: Loaded, call: Passes[tuple[Evidence, ...]]) -> int:
-    """How many passes a judge call wants."""
+    """Return the number of passes of a judge call."""
     count, rows = 0, None
     with torch.inference_mode():
         while True:
@@ -172,7 +172,7 @@ def passes_of(model: Loaded, call: Passes[tuple[Evidence, ...]]) -> int:
             count, rows = count + 1, model.model.run(part)
 
 
-def test_where_much_is_left_to_be_asked_it_is_asked_at_once(text_model: Loaded) -> None:
+def test_questions_join_the_first_pass_if_most_calls_need_them(text_model: Loaded) -> None:
     talk, ask = question_for(text_model), judging(text_model)
     session = session_of(text_model, talk)
     judge(ask, session, PREFIX, CANDIDATES)
@@ -181,14 +181,14 @@ def test_where_much_is_left_to_be_asked_it_is_asked_at_once(text_model: Loaded) 
         for _ in range(40)
     ]
     assert (found[0], found[-1]) == (2, 1)
-    # The answers are there all the same.
+    # The evidence still includes the answers.
     assert all(
         one.asked for one in judge(ask, session, PREFIX, CANDIDATES, Query(target_confidence=1.0))
     )
 
 
-def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
-    """The evidence from transformers' plain forward over prompt, steps and question."""
+def test_one_pass_gives_the_evidence_of_a_full_forward_pass(text_model: Loaded) -> None:
+    """The reference is transformers' plain forward pass over prompt, steps and question."""
     model, prompter = text_model.model, text_model.prompter
     ask, session = judging(text_model), session_of(text_model, question_for(text_model))
     found = judge(ask, session, PREFIX, CANDIDATES)
@@ -206,7 +206,7 @@ def test_one_pass_is_reading_the_whole_text_anew(text_model: Loaded) -> None:
         assert same(evidence, Evidence(float(positive), float(negative), float(logprob), len(own)))
 
 
-def test_judged_steps_are_not_read_again_and_questions_are_forgotten(loaded: Loaded) -> None:
+def test_judged_steps_are_kept_and_questions_are_discarded(loaded: Loaded) -> None:
     session = session_of(loaded, question_for(loaded))
     judge(judging(loaded), session, PREFIX, CANDIDATES)
     steps = session.tokens(session.walk([*PREFIX, *CANDIDATES]))
@@ -215,7 +215,7 @@ def test_judged_steps_are_not_read_again_and_questions_are_forgotten(loaded: Loa
     assert len(taken.ids) == len(steps) - 1
 
 
-def test_judging_twice_gives_the_same(loaded: Loaded) -> None:
+def test_judging_twice_gives_the_same_evidence(loaded: Loaded) -> None:
     session, ask = session_of(loaded, question_for(loaded)), judging(loaded)
     first = judge(ask, session, PREFIX, CANDIDATES)
     judge(ask, session, PREFIX[:1], CANDIDATES[1:])
@@ -223,7 +223,7 @@ def test_judging_twice_gives_the_same(loaded: Loaded) -> None:
     assert all_same(first, again)
 
 
-def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> None:
+def test_judging_does_not_change_a_concurrent_stream(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     expected = [piece.text for piece in stream(loaded, session_of(loaded, talk), PREFIX)]
     alone = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES)
@@ -236,8 +236,8 @@ def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> No
     assert made == expected
 
 
-def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
-    """A stream's texts, each with the result of a call made right after it."""
+def stream_with(loaded, session, call):  # type: ignore[no-untyped-def]
+    """Yield the texts of a stream, each with the result of a call made right after it."""
     from dreamr.engines.local.stream import StreamTask
 
     with torch.inference_mode():
@@ -247,18 +247,18 @@ def stream_with(loaded, session, beside):  # type: ignore[no-untyped-def]
         while True:
             piece = task.advance()
             if piece is not None:
-                yield piece.text, beside()
+                yield piece.text, call()
                 if piece.finish is not None:
                     return
 
 
-def test_nothing_to_judge_is_no_work(text_model: Loaded) -> None:
+def test_judging_no_candidates_does_nothing(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     assert judge(judging(text_model), session, PREFIX, ()) == ()
     assert session.branches == []
 
 
-def test_a_step_without_text_is_judged_without_a_logprob(text_model: Loaded) -> None:
+def test_an_empty_step_has_a_verdict_but_no_logprob(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     evidence = judge(judging(text_model), session, PREFIX, ("", CANDIDATES[0]))
     assert evidence[0].logprob is None
@@ -267,14 +267,14 @@ def test_a_step_without_text_is_judged_without_a_logprob(text_model: Loaded) -> 
     assert evidence[1].logprob is not None
 
 
-def test_steps_that_leave_no_room_for_the_question_are_refused(text_model: Loaded) -> None:
+def test_steps_without_room_for_the_question_are_an_error(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     with pytest.raises(ContextTooLong, match="640"):
         judge(judging(text_model), session, (), ("apple " * 300,))
     assert not any(branch.busy for branch in session.branches)
 
 
-def test_a_question_sees_its_own_step_and_those_before_and_itself() -> None:
+def test_a_question_attends_to_its_step_earlier_steps_and_itself() -> None:
     mask = block_mask(2, 3, [1, 3], [2, 2])[0, 0].int().tolist()
     assert mask == [
         [1, 1, 1, 0, 0, 0, 0, 0, 0],

@@ -28,13 +28,13 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_from(save_stateful(request.param, tmp_path_factory.mktemp("stateful")))
 
 
-def test_such_models_get_snapshots(loaded: Loaded) -> None:
+def test_models_that_cannot_rewind_use_snapshots(loaded: Loaded) -> None:
     assert isinstance(loaded.model.new_store(), SnapshotStore)
     assert not loaded.model.rewinds
     assert not loaded.model.packs
 
 
-def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
+def test_greedy_text_equals_that_of_generate(loaded: Loaded) -> None:
     talk = question_for(loaded)
     expected = reference(loaded, talk, 30)
     session = session_of(loaded, talk)
@@ -42,7 +42,7 @@ def test_greedy_text_is_that_of_generate(loaded: Loaded) -> None:
     assert session.branches[0].ids[len(session.prompt) :] == expected[:29]
 
 
-def test_a_prefix_come_back_to_goes_on_as_the_first_time(loaded: Loaded) -> None:
+def test_a_prefix_continues_with_the_same_text_each_time(loaded: Loaded) -> None:
     talk = question_for(loaded)
     session = session_of(loaded, talk)
     first = [piece.text for piece in stream(loaded, session, PREFIX)]
@@ -51,7 +51,7 @@ def test_a_prefix_come_back_to_goes_on_as_the_first_time(loaded: Loaded) -> None
         assert [piece.text for piece in stream(loaded, session, PREFIX)] == first
 
 
-def test_the_prompt_is_read_once(loaded: Loaded) -> None:
+def test_the_prompt_is_prefilled_once(loaded: Loaded) -> None:
     session = session_of(loaded, question_for(loaded))
     stream(loaded, session, PREFIX)
     longer = session.tokens(session.walk([*PREFIX, "And so?"]))
@@ -64,7 +64,7 @@ def test_the_prompt_is_read_once(loaded: Loaded) -> None:
         assert len(branch.ids) == len(session.prompt) - 1
 
 
-def test_together_is_one_by_one(loaded: Loaded) -> None:
+def test_judging_together_equals_judging_one_by_one(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     session = session_of(loaded, talk)
     together = judge(ask, session, PREFIX, CANDIDATES)
@@ -75,7 +75,7 @@ def test_together_is_one_by_one(loaded: Loaded) -> None:
         assert same(evidence, alone[0])
 
 
-def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> None:
+def test_judging_does_not_change_a_concurrent_stream(loaded: Loaded) -> None:
     talk, ask = question_for(loaded), judging(loaded)
     expected = [piece.text for piece in stream(loaded, session_of(loaded, talk), PREFIX)]
     session = session_of(loaded, talk)
@@ -86,9 +86,7 @@ def test_a_stream_goes_on_undisturbed_by_judging_beside_it(loaded: Loaded) -> No
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_stream_begins_with_what_judging_its_own_text_showed(
-    loaded: Loaded, temperature: float
-) -> None:
+def test_a_stream_reuses_the_tokens_of_a_judge_call(loaded: Loaded, temperature: float) -> None:
     talk, drawn = question_for(loaded, 1), SamplingParams(16, temperature=temperature, seed=5)
     session = session_of(loaded, talk)
     expected = stream(loaded, session, (), drawn)

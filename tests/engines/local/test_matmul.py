@@ -1,3 +1,5 @@
+"""Products of rows and matrices are the same in each library."""
+
 from __future__ import annotations
 
 import math
@@ -11,40 +13,40 @@ from dreamr.engines.local.cpu import matmul
 from dreamr.engines.local.cpu.matmul import Array, Product, Products, packing_pays
 
 
-def room(name: str, *shape: int) -> Array:
+def buffer(name: str, *shape: int) -> Array:
     return np.full(shape, math.nan, np.float32)
 
 
-def given(rows: int, turned: bool) -> tuple[Array, Array]:
+def operands(rows: int, transposed: bool) -> tuple[Array, Array]:
     draws = np.random.default_rng(rows)
     x = draws.standard_normal((rows, 48), np.float32)
     matrix = draws.standard_normal((32, 48), np.float32)
-    return x, np.asfortranarray(matrix) if turned else matrix
+    return x, np.asfortranarray(matrix) if transposed else matrix
 
 
 @pytest.mark.parametrize("packs", [True, False])
-@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 25, 26, 100])
-def test_a_product_is_the_same_by_whichever_library(
-    rows: int, turned: bool, packs: bool, monkeypatch: Any
+def test_all_libraries_give_the_same_product(
+    rows: int, transposed: bool, packs: bool, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(matmul, "packing_pays", lambda: packs)
-    x, matrix = given(rows, turned)
-    product = Products(matrix.nbytes, room).of(matrix)
+    x, matrix = operands(rows, transposed)
+    product = Products(matrix.nbytes, buffer).of(matrix)
     with torch.inference_mode():
         assert np.allclose(product(x, "any"), x @ matrix.T, atol=1e-4)
-        # As the gated rows of a feed-forward layer lie: feature by feature.
+        # Feature-major, like the gated rows of a feed-forward layer.
         assert np.allclose(product(np.asfortranarray(x), "any"), x @ matrix.T, atol=1e-4)
 
 
-def test_matrices_that_fill_the_memory_are_not_kept_twice(monkeypatch: Any) -> None:
+def test_large_matrices_are_not_packed(monkeypatch: Any) -> None:
     monkeypatch.setattr(matmul, "packing_pays", lambda: True)
     monkeypatch.setattr(matmul, "_pack", lambda matrix: pytest.fail("packed"))
-    product = Products(2**30, room).of(given(1, turned=False)[1])
+    product = Products(2**30, buffer).of(operands(1, transposed=False)[1])
     assert isinstance(product, Product)
 
 
-def test_a_torch_that_cannot_pack_does_without(monkeypatch: Any) -> None:
+def test_nothing_is_packed_if_torch_does_not_support_it(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
     packing_pays.cache_clear()
     try:
@@ -53,7 +55,7 @@ def test_a_torch_that_cannot_pack_does_without(monkeypatch: Any) -> None:
         packing_pays.cache_clear()
 
 
-def test_a_row_alone_is_not_multiplied_by_what_suits_many(monkeypatch: Any) -> None:
+def test_one_or_two_rows_do_not_use_the_packed_matrix(monkeypatch: Any) -> None:
     monkeypatch.setattr(matmul, "packing_pays", lambda: True)
     times = matmul._times_packed
     rows: list[int] = []
@@ -63,7 +65,7 @@ def test_a_row_alone_is_not_multiplied_by_what_suits_many(monkeypatch: Any) -> N
         return times(x, packed)
 
     monkeypatch.setattr(matmul, "_times_packed", counted)
-    product = Products(1, room).of(given(1, turned=False)[1])
+    product = Products(1, buffer).of(operands(1, transposed=False)[1])
     for count in (1, 2, 3, 40):
-        product(given(count, turned=False)[0], "any")
+        product(operands(count, transposed=False)[0], "any")
     assert rows == [3, 40]

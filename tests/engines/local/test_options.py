@@ -1,4 +1,4 @@
-"""What may be said about a model, by its user and by its folder."""
+"""Options of a local model, and hints from its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 
 
-def test_weights_are_computed_in_float32_on_a_cpu_unless_told_otherwise() -> None:
+def test_the_default_dtype_on_a_cpu_is_float32() -> None:
     assert LocalOptions().torch_dtype == "float32"
     assert LocalOptions(device="cuda:1").torch_dtype == "auto"
     assert LocalOptions(dtype="bfloat16").torch_dtype == "bfloat16"
@@ -25,27 +25,27 @@ def test_sizes_must_be_positive(name: str) -> None:
         LocalOptions(**{name: 0})
 
 
-def test_a_decoder_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_decoder_is_an_error() -> None:
     with pytest.raises(ValueError, match="decoder must be one of auto, torch"):
         LocalOptions(decoder="lean")  # type: ignore[arg-type]
 
 
-def test_a_folder_without_hints_says_nothing(tmp_path: Path) -> None:
+def test_a_folder_without_a_hints_file_has_no_hints(tmp_path: Path) -> None:
     assert read_hints(tmp_path) == Hints()
 
 
-def test_hints_are_read_and_unknown_keys_left_alone(tmp_path: Path) -> None:
-    said = {
+def test_hints_are_read_and_unknown_keys_ignored(tmp_path: Path) -> None:
+    hints = {
         "judge_prompt": "Right?",
         "delimiter": "\n\n",
         "answer_marker": "Answer:",
         "max_step_tokens": 64,
     }
-    (tmp_path / "dreamr.json").write_text(json.dumps(said | {"recipe": "abc"}), encoding="utf-8")
-    assert read_hints(tmp_path) == Hints(**said)
+    (tmp_path / "dreamr.json").write_text(json.dumps(hints | {"recipe": "abc"}), encoding="utf-8")
+    assert read_hints(tmp_path) == Hints(**hints)
 
 
-def test_questions_are_the_callers_then_the_folders_then_the_usual_ones() -> None:
+def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> None:
     hints = Hints(judge_prompt="Right?", same_prompt="Like {step}?")
     assert hints.questions() == Questions("Right?", Questions().score, "Like {step}?")
     assert hints.questions("Sound?").verdict == "Sound?"
@@ -56,24 +56,24 @@ def test_questions_are_the_callers_then_the_folders_then_the_usual_ones() -> Non
     "text",
     ["{", "[]", '{"max_step_tokens": "64"}', '{"max_step_tokens": true}', '{"delimiter": ""}'],
 )
-def test_unusable_hints_are_one_clear_error(tmp_path: Path, text: str) -> None:
+def test_an_invalid_hints_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "dreamr.json").write_text(text, encoding="utf-8")
     with pytest.raises(ModelNotFound, match=r"dreamr\.json"):
         read_hints(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere", "a/b/c"])
-def test_paths_that_lead_nowhere_are_not_looked_for_on_the_hub(name: str) -> None:
+def test_missing_paths_are_not_looked_up_on_the_hub(name: str) -> None:
     with pytest.raises(ModelNotFound, match="there is no model at"):
         check_path(name)
 
 
-def test_an_empty_name_is_no_model() -> None:
-    with pytest.raises(ModelNotFound, match="no model was named"):
+def test_an_empty_name_is_an_error() -> None:
+    with pytest.raises(ModelNotFound, match="the model name is empty"):
         check_path(" ")
 
 
-def test_files_and_other_folders_are_told_apart(tmp_path: Path) -> None:
+def test_files_and_folders_without_a_config_are_errors(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(ModelNotFound, match="is a file"):
         check_path(str(tmp_path / "model.safetensors"))
@@ -82,5 +82,5 @@ def test_files_and_other_folders_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-VL-8B-Instruct", "gpt2"])
-def test_hub_ids_pass(name: str) -> None:
+def test_hugging_face_ids_are_not_checked(name: str) -> None:
     check_path(name)

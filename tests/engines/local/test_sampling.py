@@ -1,4 +1,4 @@
-"""Draws depend on seed, position and distribution alone, and follow the distribution."""
+"""Draws depend only on seed, position and distribution, and follow the distribution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.local_models import question_for
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.0])
 
 
-def test_temperature_zero_takes_the_likeliest() -> None:
+def test_temperature_zero_takes_the_most_likely_token() -> None:
     token, logprob = choose(LOGITS, SamplingParams(temperature=0.0, logprobs=True), 3)
     assert token == 1
     assert logprob == pytest.approx(float(LOGITS.log_softmax(0)[1]), abs=1e-6)
@@ -31,7 +31,7 @@ def test_draws_follow_the_distribution() -> None:
     assert (counts / 4000 - expected).abs().max() < 0.025
 
 
-def test_top_p_leaves_the_unlikely_out_and_keeps_the_odds_of_the_rest() -> None:
+def test_top_p_drops_unlikely_tokens_and_keeps_the_ratios_of_the_rest() -> None:
     sampling = SamplingParams(temperature=1.0, top_p=0.8, seed=5)
     counts = torch.zeros(4)
     for position in range(4000):
@@ -47,8 +47,8 @@ def test_tiny_top_p_is_greedy() -> None:
     assert {choose(LOGITS, sampling, position)[0] for position in range(50)} == {1}
 
 
-def test_large_vocabularies_are_drawn_from_to_the_last_token() -> None:
-    """The far tail, behind what is sorted first."""
+def test_draws_reach_the_tail_of_large_vocabularies() -> None:
+    """The tail lies beyond the tokens that are sorted first."""
     flat = torch.zeros(5000)
     drawn = {choose(flat, SamplingParams(temperature=1.0), position)[0] for position in range(300)}
     assert len(drawn) > 250
@@ -61,7 +61,7 @@ def test_large_vocabularies_are_drawn_from_to_the_last_token() -> None:
 
 @settings(deadline=None)
 @given(st.integers(-(2**70), 2**70), st.integers(0, 2**40))
-def test_noise_belongs_to_seed_and_position(seed: int, position: int) -> None:
+def test_noise_depends_on_seed_and_position(seed: int, position: int) -> None:
     noise = uniform(seed, position)
     assert 0 <= noise < 1
     assert noise == uniform(seed, position)
@@ -69,7 +69,7 @@ def test_noise_belongs_to_seed_and_position(seed: int, position: int) -> None:
     assert noise != uniform(seed + 1, position)
 
 
-def test_a_stream_reopened_later_draws_what_the_first_would_have(text_model: Loaded) -> None:
+def test_a_reopened_stream_draws_the_same_tokens(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     sampling = SamplingParams(40, temperature=1.3, top_p=0.95, seed=11)
     pieces = stream(text_model, session, sampling=sampling)
@@ -79,7 +79,7 @@ def test_a_stream_reopened_later_draws_what_the_first_would_have(text_model: Loa
     assert [piece.text for piece in again][: 40 - cut] == [p.text for p in pieces[cut:]]
 
 
-def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
+def test_different_seeds_give_different_texts(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     texts = {
         "".join(
@@ -94,12 +94,14 @@ def test_other_seeds_draw_other_texts(text_model: Loaded) -> None:
     ("ids", "guessed"),
     [
         ([1, 2, 3, 9, 8, 1, 2, 3], [9, 8, 1]),  # the longest n-gram
-        ([1, 2, 7, 1, 2, 5, 1, 2], [5, 1, 2]),  # where it was last
-        ([4, 4, 4], [4]),  # up to the end
-        ([3, 7, 3, 5, 3], []),  # one token is too little
+        ([1, 2, 7, 1, 2, 5, 1, 2], [5, 1, 2]),  # the latest occurrence
+        ([4, 4, 4], [4]),  # what is left up to the end
+        ([3, 7, 3, 5, 3], []),  # one token is not looked up
         ([1, 2, 3], []),
         ([1], []),
     ],
 )
-def test_guesses_follow_the_same_tokens_earlier(ids: list[int], guessed: list[int]) -> None:
+def test_prompt_lookup_returns_what_followed_the_latest_match(
+    ids: list[int], guessed: list[int]
+) -> None:
     assert guess(ids, 3) == guessed

@@ -1,4 +1,4 @@
-"""What is kept between calls, and that conversations do not disturb each other."""
+"""State that is kept between calls, and independence of conversations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.local_calls import judge, same, session_of, stream, whole_from
 from support.local_models import conversation, image, judging, question_for
 
 
-def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> None:
+def test_interleaved_conversations_give_the_same_text_as_separate_ones(loaded: Loaded) -> None:
     talks = [
         question_for(loaded, 1),
         question_for(loaded, 2),
@@ -47,7 +47,7 @@ def test_interleaved_conversations_say_what_each_says_alone(loaded: Loaded) -> N
     assert together == alone
 
 
-def test_a_stream_taken_up_again_goes_on_as_if_never_left(loaded: Loaded) -> None:
+def test_a_reopened_stream_continues_with_the_same_text(loaded: Loaded) -> None:
     talk = question_for(loaded)
     session = session_of(loaded, talk)
     pieces = stream(loaded, session, sampling=SamplingParams(40))
@@ -60,7 +60,7 @@ def test_a_stream_taken_up_again_goes_on_as_if_never_left(loaded: Loaded) -> Non
 
 
 def test_steps_keep_the_tokens_they_were_generated_with(text_model: Loaded) -> None:
-    """Random models spell words in pieces that the tokenizer would not choose."""
+    """Random models spell words with tokens that the tokenizer would not choose."""
     session = session_of(text_model, question_for(text_model))
     pieces = stream(text_model, session, sampling=SamplingParams(60, temperature=1.5, seed=4))
     made = session.branches[0].ids[len(session.prompt) :]
@@ -73,7 +73,7 @@ def test_steps_keep_the_tokens_they_were_generated_with(text_model: Loaded) -> N
     assert session.walk([step, rest])[1].ids == made[first:cut]
 
 
-def test_a_step_that_ends_inside_a_token_is_tokenized_on_its_own(text_model: Loaded) -> None:
+def test_a_step_that_ends_within_a_token_is_tokenized_separately(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     pieces = stream(text_model, session, sampling=SamplingParams(60, temperature=1.2, seed=1))
     wide = next(n for n, piece in enumerate(pieces) if len(piece.text) > 2)
@@ -88,7 +88,7 @@ def test_tokens_of_a_step_never_change_once_used(text_model: Loaded) -> None:
     assert session.walk(["Tea costs 3.", " And more."]) == first
 
 
-def test_only_what_is_new_is_read(text_model: Loaded) -> None:
+def test_only_new_tokens_are_read(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     steps = ("Tea costs 3.20.\n\n", "Milk costs 1.45.\n\n")
     stream(text_model, session, steps[:1])
@@ -100,7 +100,7 @@ def test_only_what_is_new_is_read(text_model: Loaded) -> None:
     assert branch.store.length == len(shared)
 
 
-def test_a_branch_takes_over_what_another_has_read(text_model: Loaded) -> None:
+def test_a_branch_copies_what_another_has_read(text_model: Loaded) -> None:
     talk = question_for(text_model)
     session = session_of(text_model, talk)
     judge(judging(text_model), session, (), ("Tea costs 3.20.\n\n",))
@@ -120,22 +120,22 @@ def test_one_idle_branch_of_a_kind_is_kept(text_model: Loaded) -> None:
     assert session.branches == [branches[-1]]
 
 
-def test_images_are_looked_at_once(loaded_models: dict[str, Loaded]) -> None:
+def test_the_vision_tower_runs_once_per_conversation(loaded_models: dict[str, Loaded]) -> None:
     for family in ("llava", "qwen3_vl"):
         loaded = loaded_models[family]
         inner = loaded.model.hf.model
         tower = inner.vision_tower if family == "llava" else inner.visual
-        looks: list[int] = []
-        hook = tower.register_forward_hook(lambda *_: looks.append(1))  # noqa: B023
+        runs: list[int] = []
+        hook = tower.register_forward_hook(lambda *_: runs.append(1))  # noqa: B023
         session = session_of(loaded, question_for(loaded))
         stream(loaded, session)
         judge(judging(loaded), session, (), ("Tea.",))
         stream(loaded, session, ("Milk.",))
         hook.remove()
-        assert len(looks) == 1
+        assert len(runs) == 1
 
 
-def test_memory_given_back_is_computed_again_and_says_the_same(loaded: Loaded) -> None:
+def test_results_are_the_same_after_memory_is_freed(loaded: Loaded) -> None:
     session = session_of(loaded, question_for(loaded))
     before = [piece.text for piece in stream(loaded, session)]
     first = judge(judging(loaded), session, (), ("Tea.",))
@@ -146,19 +146,19 @@ def test_memory_given_back_is_computed_again_and_says_the_same(loaded: Loaded) -
     assert same(judge(judging(loaded), session, (), ("Tea.",))[0], first[0])
 
 
-def test_what_judging_has_shown_is_counted_as_the_memory_that_it_holds(text_model: Loaded) -> None:
+def test_judged_rows_count_as_memory(text_model: Loaded) -> None:
     session = session_of(text_model, question_for(text_model))
     judge(judging(text_model), session, (), ("Tea.", "Milk."))
     with_rows = session.nbytes
-    shown = [place.shown for place in (session.root, *session.walk(["Tea."])) if place.shown]
-    held = sum(one.rows.untyped_storage().nbytes() for one in shown)
+    judged = [place.judged for place in (session.root, *session.walk(["Tea."])) if place.judged]
+    held = sum(one.rows.untyped_storage().nbytes() for one in judged)
     assert held > 0
-    session.show_nothing()
+    session.drop_judged()
     assert with_rows - session.nbytes == held
 
 
-def test_stores_grow_without_losing_anything(text_model: Loaded) -> None:
-    """More tokens than a new store has rows, with another conversation's taken over."""
+def test_stores_keep_their_rows_when_they_grow(text_model: Loaded) -> None:
+    """More tokens than a new store has rows, and rows copied from another branch."""
     talk = question_for(text_model)
     session = session_of(text_model, talk)
     long = ("Tea costs 3.20 and milk costs 1.45. " * 12,)
@@ -169,18 +169,18 @@ def test_stores_grow_without_losing_anything(text_model: Loaded) -> None:
     assert [piece.text for piece in again] == [piece.text for piece in pieces]
 
 
-def test_a_question_longer_than_the_context_is_refused_with_sizes(text_model: Loaded) -> None:
+def test_a_prompt_longer_than_the_context_is_an_error_with_sizes(text_model: Loaded) -> None:
     with pytest.raises(ContextTooLong, match=r"needs \d+ tokens.* holds 640"):
         session_of(text_model, conversation("apple " * 700))
 
 
-def test_reasoning_that_fills_the_context_is_refused_with_sizes(text_model: Loaded) -> None:
+def test_reasoning_longer_than_the_context_is_an_error_with_sizes(text_model: Loaded) -> None:
     session = session_of(text_model, conversation())
     with pytest.raises(ContextTooLong, match=r"\d+ tokens .* 640"):
         stream(text_model, session, ("apple " * 400,))
 
 
-def test_a_stream_that_reaches_the_end_of_the_context_ends_there(text_model: Loaded) -> None:
+def test_a_stream_ends_at_the_end_of_the_context(text_model: Loaded) -> None:
     text_model = without_end(text_model)
     session = session_of(text_model, conversation())
     pieces = stream(text_model, session, sampling=SamplingParams(5000))
@@ -189,16 +189,16 @@ def test_a_stream_that_reaches_the_end_of_the_context_ends_there(text_model: Loa
 
 
 def without_end(loaded: Loaded) -> Loaded:
-    """The same model, which never ends its turn."""
+    """Return the same model with no token that ends its turn."""
     return Loaded(loaded.model, loaded.prompter, frozenset())
 
 
-def test_no_tokens_wanted_are_no_tokens_made(text_model: Loaded) -> None:
+def test_a_limit_of_zero_tokens_gives_no_tokens(text_model: Loaded) -> None:
     pieces = stream(text_model, session_of(text_model, conversation()), sampling=SamplingParams(0))
     assert [(piece.tokens, piece.finish) for piece in pieces] == [(0, "length")]
 
 
-def test_a_text_model_refuses_images(text_model: Loaded) -> None:
+def test_an_image_for_a_text_model_is_an_error(text_model: Loaded) -> None:
     with pytest.raises(Unsupported, match="text only"):
         session_of(text_model, conversation("See?", image(1)))
 
@@ -209,7 +209,7 @@ def test_placeholders_that_do_not_match_the_images_are_an_error(
     loaded = loaded_models["llava"]
     template, loaded.prompter._template = loaded.prompter._template, "no places at all"
     try:
-        with pytest.raises(EngineError, match="0 places for 1 pictures"):
+        with pytest.raises(EngineError, match="0 placeholders for 1 images"):
             session_of(loaded, conversation("See?", image(1)))
     finally:
         loaded.prompter._template = template

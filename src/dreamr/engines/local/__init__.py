@@ -1,19 +1,20 @@
-"""Models run by transformers, each in a worker process. Importing this loads no torch.
+"""Local engine: transformers models, each in its own worker process.
 
-transformers' continuous batching (5.24.0, `generation/continuous_batching`) cannot take the place
-of this engine:
+Importing this package does not import torch.
 
-- A request is a list of token ids (`add_request`). Embeddings of images cannot be given.
-- It returns generated tokens. The logits of given tokens, which judging reads, stay inside.
-- Positions count upwards and masks are causal. Several questions about a conversation cannot be
-  asked in one pass, each after a step of its own (`judging`).
-- Finished requests share keys and values by whole pages of equal prefixes. A sequence cannot be
+transformers' continuous batching (5.24.0, `generation/continuous_batching`) is not used:
+
+- A request is a list of token ids (`add_request`). Image embeddings cannot be passed.
+- It returns generated tokens. The logits of given tokens, which judging needs, are not exposed.
+- Positions are consecutive and masks are causal. Several questions, each about a different step,
+  cannot be asked in one forward pass (`judging`).
+- Finished requests share the KV cache only as whole pages of equal prefixes. A sequence cannot be
   rewound to a token and continued.
-- A request is cancelled between two passes, never within one.
+- A request is canceled between two forward passes, never within one.
 
-vLLM is not a dependency. Its server is one of those that `dreamr.engines.http` talks to. As a
-library it would leave out the same: a request has no mask and no positions of its own, so each
-judged step is a request of its own, and no pass is aborted.
+vLLM is not used as a library for similar reasons: a request has no mask and no positions of its
+own, so each judged step would be a separate request, and a forward pass cannot be aborted. vLLM
+servers are supported by `dreamr.engines.http`.
 """
 
 from dreamr.engines.local.engine import LocalEngine

@@ -1,10 +1,11 @@
-"""One row through a decoder as a captured CUDA graph.
+"""Single-row decoding as a captured CUDA graph.
 
-Launching the kernels of a single row takes longer than running them: a graph launches all at once.
-A graph reads and writes at fixed addresses, while each sequence has a store of its own. So a graph
-works on buffers of its own, which take over the keys and values of the sequence that is decoded:
-all of them when another sequence begins, none while one goes on. The new row's keys and values go
-back to the sequence's store, which stays the one that counts.
+Launching the kernels for a single row takes longer than running them. A graph launches all of them
+at once. However, a graph reads and writes fixed addresses, and each sequence has its own KV cache.
+The graph therefore works on static buffers. When it switches to another sequence, the keys and
+values of that sequence are copied into the buffers; for consecutive rows of one sequence, nothing
+is copied in. The keys and values of each new row are copied back to the KV cache of the sequence,
+which stays authoritative.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ from transformers.cache_utils import Cache
 from dreamr.engines.local.forward_pass import Part
 from dreamr.engines.local.kv_cache import KVCache, Shape
 
-_FIRST = 1024  # rows of the buffers; doubled when a sequence has more, and captured again
-_WARM_UP = 3  # runs before a capture, which let libraries allocate what they keep
+_FIRST = 1024  # initial rows of the buffers; doubled, and captured again, for longer sequences
+_WARM_UP = 3  # runs before a capture, in which libraries allocate their workspaces
 
 
 class StaticStep:
-    """One row through a decoder module, in buffers that never move. Runs on any device.
+    """One row through a decoder module, in static buffers. Runs on any device.
 
-    capacity: rows of the sequences that fit, the new one included.
+    Args:
+        module: Decoder module of a transformers model.
+        shape: Shape of the model's KV caches.
+        capacity: Longest sequence in rows, the new row included.
+        like: Part of a single row, from which the buffers take shapes and dtypes.
     """
 
     def __init__(self, module: Any, shape: Shape, capacity: int, like: Part) -> None:
         self._module = module
         self.capacity = capacity
-        # Zeros: what is masked still is multiplied, and memory as it comes may hold no numbers.
+        # Zeros, because masked rows are multiplied too, and uninitialized memory may hold NaN.
         self._rows = shape.allocate(capacity).zero_()
         self._embeds = torch.zeros_like(like.embeds)
         self._positions = torch.zeros_like(like.positions)
@@ -43,7 +48,7 @@ class StaticStep:
         self._hidden = torch.empty(0)
 
     def __call__(self, part: Part) -> torch.Tensor:
-        """The hidden row (1, width), its keys and values written to the part's store."""
+        """Return the hidden row, (1, width); write keys and values to the part's store."""
         store: Any = part.store
         self._take_over(store)
         self._embeds.copy_(part.embeds)
@@ -58,7 +63,7 @@ class StaticStep:
         return self._hidden.clone()
 
     def capture(self) -> None:
-        """Make a graph of it; later calls replay that. Needs a CUDA device."""
+        """Capture the step as a graph, which later calls replay. Requires a CUDA device."""
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
@@ -71,7 +76,7 @@ class StaticStep:
         self._graph = graph
 
     def _take_over(self, store: KVCache) -> None:
-        """Copy the rows that the buffers lack."""
+        """Copy the rows that the buffers do not hold yet."""
         held = self._holds is not None and self._holds() is store
         start = store.copied if held else 0
         if start < store.length:
@@ -93,9 +98,13 @@ class StaticStep:
 
 
 class GraphStep:
-    """A captured `StaticStep` that is made when first needed, and again for longer sequences.
+    """A `StaticStep` captured on first use, and captured again for longer sequences.
 
-    Its buffers stay at the size of the longest sequence so far; attention reads all of them.
+    The buffers keep the size of the longest sequence so far. Attention reads all of them.
+
+    Args:
+        module: Decoder module of a transformers model.
+        shape: Shape of the model's KV caches.
     """
 
     def __init__(self, module: Any, shape: Shape) -> None:
@@ -103,14 +112,14 @@ class GraphStep:
         self._step: StaticStep | None = None
 
     def __call__(self, part: Part) -> torch.Tensor:
-        """The hidden row (1, width) of a part that is a step.
+        """Return the hidden row, (1, width), of a part that is a single step.
 
         Raises:
-            RuntimeError: the module does what a graph cannot hold.
+            RuntimeError: If the module runs an operation that a graph cannot capture.
         """
         with torch.cuda.device(self._shape.device):
             if self._step is None or self._step.capacity <= part.store.length:
-                self._step = None  # its memory goes before the next one's is taken
+                self._step = None  # free its memory before allocating the next
                 self._step = self._captured(part)
             return self._step(part)
 
@@ -124,7 +133,7 @@ class GraphStep:
 
 
 class _StaticCache(Cache):  # type: ignore[misc]
-    """Keys and values at fixed addresses: a row is written where `place` says, all are returned."""
+    """Cache at fixed addresses: `update` writes one row at `place` and returns all rows."""
 
     is_compileable = False
 

@@ -1,8 +1,8 @@
-"""What the engine needs of a decoder, whichever library computes it.
+"""Interface between the engine and its two decoder implementations.
 
-Two implementations: `TorchDecoder` runs transformers' own modules on any device and in any dtype;
-`cpu.decoder.NumpyDecoder` computes the layers of Qwen- and Llama-like decoders in NumPy, for
-float32 on a CPU. Which of them runs is decided when a model is loaded. Nothing else asks for it.
+`TorchDecoder` runs transformers' modules on any device and in any dtype. `cpu.decoder.NumpyDecoder`
+computes the layers of Qwen- and Llama-like decoders in NumPy, for float32 on a CPU. The decoder is
+chosen when a model is loaded. The rest of the engine does not depend on the choice.
 """
 
 from __future__ import annotations
@@ -16,46 +16,56 @@ from dreamr.engines.local.forward_pass import Part
 
 
 class Decoder(Protocol):
-    """A model's layers, with the embedding before and the head after them."""
+    """Embedding, layers and output head of a model."""
 
     @property
     def packs(self) -> bool:
-        """Whether parts of several sequences share a pass.
+        """Whether parts of several sequences can share a forward pass.
 
-        Then the pass reads the weights once, and each part gets what it would get alone, up to
-        rounding. False for models whose layers keep a state other than keys and values of all
-        tokens (recurrent layers, sliding windows): they run one part a pass.
+        A shared pass reads the weights once. Each part gets the same result as in a pass of its
+        own, up to rounding. False for models with layers whose state is not the keys and values of
+        all tokens (recurrent layers, sliding windows); they run one part per pass.
         """
         ...
 
     def __call__(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """The normed hidden rows that each part wants: (rows, width), or (1, width) of the last.
+        """Run parts and return the hidden rows, after the final norm, that each part requests.
 
-        Keys and values of all rows are written to the parts' stores; the stores are not advanced.
-        The stores must be different ones.
+        The keys and values of all rows are written to the stores of the parts. The stores are not
+        advanced.
+
+        Args:
+            parts: Parts to run. Each must have a different store.
+
+        Returns:
+            One tensor per part, (rows, width), or (1, width) if only the last row is requested.
 
         Raises:
-            Interrupted: the function given to `watch` said so.
+            Interrupted: If the function registered with `watch` returned True.
         """
         ...
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
-        """Ask this before each layer of a pass of several rows, and stop the pass where it is true.
+        """Register a function that can abort forward passes of several rows.
 
-        Decoders that do not pack run each pass to its end: their state cannot be taken back. A GPU
-        runs after the layers have been queued, so there only what is not yet queued is saved.
+        Decoders that do not pack run each pass to its end, because their state cannot be restored.
+        On a GPU, kernels run after the layers are queued, so an abort saves only the layers that
+        are not queued yet.
+
+        Args:
+            interrupted: Called before each layer. The pass is aborted if it returns True.
         """
         ...
 
     def embed(self, ids: list[int]) -> torch.Tensor:
-        """Embedding rows of tokens: (1, n, width)."""
+        """Return the embeddings of tokens, (1, tokens, width)."""
         ...
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, vocabulary) in float32, of hidden rows (rows, width)."""
+        """Return the logits, (rows, vocabulary) in float32, of hidden rows, (rows, width)."""
         ...
 
 
 def never() -> bool:
-    """The default of `Decoder.watch`: every pass runs to its end."""
+    """Return False. As default of `Decoder.watch`, it lets every pass run to its end."""
     return False

@@ -1,13 +1,13 @@
-"""From tokens to text one token at a time, never half a character.
+"""Incremental detokenization: text token by token, never half a character.
 
-Byte-level tokenizers get a decoder of bytes: exact, and its cost does not grow with the text. All
-others are decoded in a short window (the way text-generation servers do it), because a token's
-text may depend on its neighbours there.
+Byte-level tokenizers use an incremental UTF-8 decoder. It is exact, and its cost per token is
+constant. All other tokenizers decode a short window of tokens, as text-generation servers do,
+because the text of a token may depend on its neighbors.
 
-`tokenizers.decoders.DecodeStream` (0.23.3) is not used: it holds text back for as long as the last
-bytes do not make a character, without bound, and does not tell that it does. With it two tests
-fail: that any tokens give the text of all of them, and that bytes which never make a character do
-not hold the text forever.
+`tokenizers.decoders.DecodeStream` (0.23.3) is not used. It holds back text without bound while the
+last bytes do not form a character, and does not report that it does. With it, two tests fail: that
+the pieces of any tokens add up to the whole text, and that bytes which never form a character do
+not hold back the text forever.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 import codecs
 from typing import Any, Protocol
 
-_WINDOW = 16  # tokens held back at most while their bytes do not make a character
-_CONTEXT = 6  # tokens before the first one that may change its text
+_WINDOW = 16  # most tokens held back while their bytes do not form a character
+_CONTEXT = 6  # tokens before the first new one, on which its text may depend
 _BROKEN = "\ufffd"
 
 
@@ -24,17 +24,22 @@ class Detokenizer(Protocol):
     """Text of a growing sequence of tokens."""
 
     def push(self, token: int) -> str:
-        """The text that this token makes certain; may be empty."""
+        """Append a token and return the text that has become certain; may be empty."""
         ...
 
     @property
     def pending(self) -> bool:
-        """Whether bytes of an unfinished character are held back."""
+        """Whether bytes of an incomplete character are held back."""
         ...
 
 
 class Texts:
-    """Makes detokenizers for one tokenizer (a `tokenizers.Tokenizer`)."""
+    """Factory of detokenizers for one tokenizer.
+
+    Args:
+        backend: Tokenizer, a `tokenizers.Tokenizer`.
+        special: Ids of the special tokens, which have no text.
+    """
 
     def __init__(self, backend: Any, special: frozenset[int]) -> None:
         self._backend = backend
@@ -44,17 +49,17 @@ class Texts:
 
     @property
     def byte_level(self) -> bool:
-        """Whether every token stands for bytes of its own, whatever its neighbours."""
+        """Whether each token stands for fixed bytes, independent of its neighbors."""
         return self._bytes is not None
 
     def start(self, context: list[int]) -> Detokenizer:
-        """A detokenizer for what follows these tokens."""
+        """Return a detokenizer for the tokens that follow the given ones."""
         if self.byte_level:
             return _Bytes(self)
         return _Window(self._backend, context)
 
     def bytes_of(self, token: int) -> bytes:
-        """The bytes of a token of a byte-level tokenizer; none for a special token."""
+        """Return the bytes of a token of a byte-level tokenizer; empty for a special token."""
         assert self._bytes is not None
         known = self._bytes.get(token)
         if known is None:
@@ -67,7 +72,7 @@ class Texts:
         if (added := self._added.get(token)) is not None:
             return str(added).encode()
         spelled = self._backend.id_to_token(token)
-        if spelled is None:  # rows of the output matrix that no token has
+        if spelled is None:  # padding rows of the output matrix
             return b""
         try:
             return bytes(_BYTE_OF[char] for char in spelled)
@@ -89,7 +94,7 @@ class _Bytes:
 
 
 class _Window:
-    """Decodes the last few tokens twice, with and without the new one; the rest is the text."""
+    """Decodes the last tokens with and without the new one; the difference is its text."""
 
     def __init__(self, backend: Any, context: list[int]) -> None:
         self._backend = backend
@@ -103,7 +108,7 @@ class _Window:
         held = len(self._ids) - self._read
         if text.endswith(_BROKEN) and held < _WINDOW:
             return ""
-        # What has just become text is whole characters, and so the context of what comes next.
+        # The tokens just emitted are whole characters, so they can be the next context.
         self._ids = self._ids[self._read :]
         self._read = len(self._ids)
         return text[len(before) :]
@@ -113,7 +118,7 @@ class _Window:
         return len(self._ids) > self._read
 
     def _whole(self, context: list[int]) -> list[int]:
-        """The last few tokens, from where no character is cut."""
+        """Return the last few tokens, starting where no character is split."""
         starts = range(max(0, len(context) - _CONTEXT), len(context))
         return next((ids for n in starts if _BROKEN not in self._decode(ids := context[n:])), [])
 
@@ -130,7 +135,7 @@ def _added_tokens(backend: Any) -> dict[int, Any]:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters by which byte-level tokenizers spell bytes (GPT-2's table)."""
+    """Return the byte of each character of the byte-level alphabet (GPT-2's table)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in plain]
     table = {chr(byte): byte for byte in plain}

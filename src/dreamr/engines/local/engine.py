@@ -1,4 +1,4 @@
-"""The engine's side of a worker: many calls over one socket, without blocking the event loop."""
+"""Engine that runs a model in a worker process: many calls over one non-blocking socket."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Sa
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
-_REMEMBERED = 64  # conversations that the worker knows at most
+_REMEMBERED = 64  # most conversations that the worker keeps
 _READ = 2**16
 
 
 class _Call:
-    """Answers to one call, and whoever waits for the next."""
+    """Replies to one call, and the future of the caller that waits for the next one."""
 
     __slots__ = ("_arrived", "_waiter")
 
@@ -66,16 +66,16 @@ class _Call:
 
 
 class LocalEngine(ClosingEngine):
-    """A transformers model in a worker process of its own.
+    """A transformers model in its own worker process.
 
-    The worker starts with the object, so two engines made one after the other load side by side;
-    `start` waits until the model is loaded, and every call does so by itself. Use it from one
-    asyncio event loop at a time; torch is never imported here.
+    The worker starts when the object is created, so engines created one after the other load
+    concurrently. `start` waits until the model is loaded; every call waits for that too. Use the
+    engine from one asyncio event loop at a time. The engine's own process never imports torch.
 
     Args:
-        model: a folder, or a hub id. Kinds that are known to work: LLaVA, Qwen2.5-VL, Qwen3-VL and
-            text models whose class is a decoder and a head.
-        options: how to run it.
+        model: Model folder or Hugging Face id. Supported are LLaVA, Qwen2.5-VL, Qwen3-VL and text
+            models that consist of a decoder and a head.
+        options: How to run the model.
     """
 
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
@@ -88,7 +88,7 @@ class LocalEngine(ClosingEngine):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = Frames()
         self._unsent = bytearray()
-        self._writing = False  # whether the loop calls `_flush` when there is room
+        self._writing = False  # whether the event loop calls `_flush` when the socket is writable
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
         self._known: OrderedDict[Conversation, int] = OrderedDict()
@@ -100,15 +100,15 @@ class LocalEngine(ClosingEngine):
 
     @classmethod
     async def open(cls, model: str, options: LocalOptions | None = None) -> Self:
-        """An engine whose model is loaded. Errors: `start`."""
+        """Return an engine whose model is loaded. Raises the errors of `start`."""
         return await cls(model, options).started()
 
     async def start(self) -> None:
         """Wait until the model is loaded.
 
         Raises:
-            ModelNotFound: the folder or id leads to no loadable model.
-            EngineLost: the worker died.
+            ModelNotFound: If the folder or id does not lead to a loadable model.
+            EngineLost: If the worker process died.
         """
         self._attach()
         if self._ready is None and self._lost is None:
@@ -119,37 +119,39 @@ class LocalEngine(ClosingEngine):
 
     @property
     def name(self) -> str:
+        """Model folder or Hugging Face id, as given."""
         return self._model
 
     @property
     def options(self) -> LocalOptions:
+        """Options of the worker."""
         return self._options
 
     @property
     def capabilities(self) -> Capabilities:
-        """Known after `start`; before it, what most models can do."""
+        """What the model can do. Before `start`, what most models can do."""
         if self._ready is None:
             return Capabilities(images=True, judge=True, logprobs=True)
         return Capabilities(self._ready.images, self._ready.judges, logprobs=True)
 
     @property
     def hints(self) -> Hints:
-        """What the model's folder says about using it. Known after `start`."""
+        """Hints from the model's folder. Available after `start`."""
         return self._loaded.hints
 
     @property
     def judge_prompt(self) -> str:
-        """The question after each judged step. Known after `start`."""
+        """Question that is asked about each judged step. Available after `start`."""
         return self._loaded.judge_prompt
 
     @property
     def context(self) -> int:
-        """Tokens that the model can hold. Known after `start`."""
+        """Context length of the model in tokens. Available after `start`."""
         return self._loaded.context
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """Process id of the worker."""
         return self._process.pid
 
     async def stream(
@@ -158,9 +160,9 @@ class LocalEngine(ClosingEngine):
         """Continue the prefix; see `Engine.stream`.
 
         Raises:
-            ContextTooLong: conversation and prefix leave no room.
-            Unsupported: the conversation holds what the model cannot take.
-            EngineLost: the worker died.
+            ContextTooLong: If conversation and prefix leave no room for a token.
+            Unsupported: If the model does not accept a part of the conversation.
+            EngineLost: If the worker process died.
         """
         await self.start()
         number, call = self._new_call()
@@ -176,20 +178,22 @@ class LocalEngine(ClosingEngine):
                 if taken >= batch and not finished:
                     self._send(Taken(number, taken))
                     taken = 0
-                yield Chunk(piece.text, piece.tokens, piece.finish, piece.logprob, piece.least)
+                yield Chunk(
+                    piece.text, piece.tokens, piece.finish, piece.logprob, piece.min_logprob
+                )
         finally:
-            self._end_call(number, tell=not finished)
+            self._end_call(number, cancel=not finished)
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        """Evidence for consecutive steps, all in one forward pass; see `Engine.judge`.
+        """Judge consecutive steps in one forward pass; see `Engine.judge`.
 
         Raises:
-            ContextTooLong: steps and question do not fit.
-            Unsupported: the conversation holds what the model cannot take, or its tokenizer or
-                template does not allow judging.
-            EngineLost: the worker died.
+            ContextTooLong: If prefix, steps and question exceed the context length.
+            Unsupported: If the model does not accept a part of the conversation, or if its
+                tokenizer or chat template does not allow judging.
+            EngineLost: If the worker process died.
         """
         await self.start()
         number, call = self._new_call()
@@ -202,15 +206,15 @@ class LocalEngine(ClosingEngine):
             answer = await call.get()
             return answer.evidence
         finally:
-            self._end_call(number, tell=answer is None)
+            self._end_call(number, cancel=answer is None)
 
     async def count(self, conversation: Conversation) -> int:
-        """How many tokens the conversation takes as a prompt; see `Engine.count`.
+        """Return the number of prompt tokens of a conversation; see `Engine.count`.
 
         Raises:
-            ContextTooLong: it does not fit.
-            Unsupported: it holds what the model cannot take.
-            EngineLost: the worker died.
+            ContextTooLong: If the conversation exceeds the context length.
+            Unsupported: If the model does not accept a part of the conversation.
+            EngineLost: If the worker process died.
         """
         await self.start()
         number, call = self._new_call()
@@ -219,24 +223,24 @@ class LocalEngine(ClosingEngine):
             answer: CountReply = await call.get()
             return answer.tokens
         finally:
-            self._end_call(number, tell=False)
+            self._end_call(number, cancel=False)
 
     @property
     def alive(self) -> bool:
-        """False once the worker is gone."""
+        """Whether calls can succeed: False once the worker has died or the engine is closed."""
         return self._lost is None
 
     def forget(self, conversation: Conversation) -> None:
-        """Drop keys, values and pictures of a conversation: the next call computes them anew.
+        """Drop KV cache and image features of a conversation; later calls recompute them.
 
-        Where the worker is gone, so are they.
+        No-op if the worker process has died.
         """
         key = self._known.pop(conversation, None)
         if key is not None and self._lost is None:
             self._send(Forget(key))
 
     async def aclose(self) -> None:
-        """End the worker; idempotent. Calls under way raise EngineLost."""
+        """End the worker process. Running calls raise EngineLost. Idempotent."""
         self._lose(EngineLost(f"{self._model}: the engine was closed"))
         if self._reaper.alive:
             self._reaper.detach()
@@ -250,7 +254,7 @@ class LocalEngine(ClosingEngine):
 
     def _check(self) -> None:
         if self._lost is not None:
-            # A fresh one each time: a raised error collects the traces of all who raised it.
+            # A new instance each time, because an exception collects a traceback on each raise.
             raise type(self._lost)(str(self._lost))
 
     def _new_call(self) -> tuple[int, _Call]:
@@ -262,13 +266,13 @@ class LocalEngine(ClosingEngine):
         if number in self._calls and self._lost is None:
             self._send(Extend(number, (text,)))
 
-    def _end_call(self, number: int, *, tell: bool) -> None:
-        """Forget a call; the worker is told unless it ended the call itself."""
-        if self._calls.pop(number, None) is not None and tell and self._lost is None:
+    def _end_call(self, number: int, *, cancel: bool) -> None:
+        """Remove a call, and with `cancel` tell the worker to stop it."""
+        if self._calls.pop(number, None) is not None and cancel and self._lost is None:
             self._send(Cancel(number))
 
     def _key(self, conversation: Conversation) -> int:
-        """The worker's name for a conversation, which is sent once."""
+        """Return the worker's key of a conversation; send the conversation if it is new."""
         key = self._known.get(conversation)
         if key is None:
             self._last_key += 1
@@ -280,12 +284,14 @@ class LocalEngine(ClosingEngine):
         return key
 
     def _attach(self) -> None:
-        """Let the running event loop watch the socket."""
+        """Register the socket with the running event loop."""
         loop = asyncio.get_running_loop()
         if loop is self._loop or self._lost is not None:
             return
         if self._loop is not None and self._loop.is_running():
-            raise EngineError(f"{self._model} is in use by another event loop")
+            raise EngineError(
+                f"{self._model} is in use by another event loop: open one engine per loop"
+            )
         self._loop, self._writing = loop, False
         loop.add_reader(self._link.fileno(), self._readable)
         self._flush()
@@ -305,7 +311,9 @@ class LocalEngine(ClosingEngine):
             data = b""
         if not data:
             self._lose(
-                EngineLost(f"the worker of {self._model} is gone: {self._process.epitaph()}")
+                EngineLost(
+                    f"the worker process of {self._model} ended: {self._process.exit_reason()}"
+                )
             )
             return
         for message in self._frames.feed(data):
@@ -331,7 +339,7 @@ class LocalEngine(ClosingEngine):
         self._starting.clear()
 
     def _lose(self, error: DreamrError) -> None:
-        """Nothing works from now on; everybody who waits is told."""
+        """Mark the engine as lost and fail everything that waits for the worker."""
         if self._lost is not None:
             return
         self._detach()
@@ -346,12 +354,12 @@ class LocalEngine(ClosingEngine):
         self._flush()
 
     def _flush(self) -> None:
-        """Send what the socket takes; the loop calls again for the rest."""
+        """Send as much as the socket accepts; the event loop calls again for the rest."""
         try:
             sent = self._link.send(self._unsent)
         except BlockingIOError:
             sent = 0
-        except OSError:  # the worker is gone: reading will say so
+        except OSError:  # the worker has died; the next read reports it
             sent = len(self._unsent)
         del self._unsent[:sent]
         if self._loop is None or bool(self._unsent) == self._writing:
@@ -364,7 +372,7 @@ class LocalEngine(ClosingEngine):
 
 
 def _error(kind: str, message: str) -> DreamrError:
-    """An error by its class's name, as the worker sent it."""
+    """Return an error from the class name and message that the worker sent."""
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, DreamrError):
         return known(message)

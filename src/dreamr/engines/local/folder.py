@@ -1,4 +1,4 @@
-"""A first look at what is given as a model. No torch in here: it answers before that is loaded."""
+"""Validation of model paths. It does not import torch, so errors appear without that delay."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dreamr.errors import ModelNotFound
 
 
 def check_path(name: str) -> None:
-    """Say at once what is wrong with a path; hub ids pass.
+    """Check that a path is a model folder. Hugging Face ids are not checked.
 
     Raises:
-        ModelNotFound: nothing there, or no model in there.
+        ModelNotFound: If the path does not exist or is not a model folder.
     """
     path = Path(name).expanduser()
     if not name.strip():
-        raise ModelNotFound("no model was named")
+        raise ModelNotFound("the model name is empty: give a folder or a Hugging Face id")
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ModelNotFound(f"{name} is no model folder: it has no config.json")
+            raise ModelNotFound(f"{name} is not a model folder: it has no config.json")
     elif path.exists():
         raise ModelNotFound(f"{name} is a file: give the model's folder")
     elif _looks_like_path(name):
@@ -26,5 +26,5 @@ def check_path(name: str) -> None:
 
 
 def _looks_like_path(name: str) -> bool:
-    """Hub ids are a name, or an owner and a name."""
+    """Return whether a name is a path; Hugging Face ids are `name` or `owner/name`."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1

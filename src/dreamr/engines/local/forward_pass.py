@@ -1,7 +1,7 @@
-"""What a call wants of a forward pass, said without running one.
+"""Requests for forward passes, separate from running them.
 
-A call is a generator of parts: it yields the rows that it wants to be run, is sent what became of
-them, and returns its result. Whoever drives it decides what else is in the same pass.
+A call is a generator. It yields a `Part`, the rows to run; is sent their hidden rows or logits; and
+returns its result. The code that drives the generator decides which other parts share the pass.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The next rows of one sequence; `store` is that sequence's own.
+    """The next rows of one sequence in a forward pass.
 
-    embeds: (1, rows, width). positions: (axes, 1, rows), or (1, rows) where axes is 1. mask:
-    (1, 1, rows, store length + rows), True where attention is allowed; None means causal, which is
-    enough for one row, for an empty store, and for models that do not rewind. extra: further
-    arguments of the decoder module (DeepStack). last: only the last row is wanted. head: logits are
-    wanted, (rows, vocabulary), in place of hidden rows.
+    Attributes:
+        embeds: Embeddings, (1, rows, width).
+        positions: Positions, (axes, 1, rows), or (1, rows) if there is one axis.
+        store: Keys and values of the sequence.
+        mask: (1, 1, rows, store length + rows), True where attention is allowed. None means causal,
+            which is correct for one row, for an empty store, and for models that do not rewind.
+        extra: Additional arguments of the decoder module (DeepStack).
+        last: Whether only the last row is requested.
+        head: Whether logits, (rows, vocabulary), are requested instead of hidden rows.
     """
 
     embeds: torch.Tensor
@@ -38,23 +42,24 @@ class Part:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return int(self.embeds.shape[1])
 
     @property
     def is_step(self) -> bool:
-        """Whether it is one row behind everything that is in the store, and nothing else."""
+        """Whether this is one row after all rows of the store, without mask or extras."""
         return self.mask is None and not self.extra and self.embeds.shape[1] == 1
 
 
 class Interrupted(BaseException):
-    """Nobody waits any more for any part of the pass under way; nothing of it was kept."""
+    """The forward pass was aborted because no call waits for it; no row was kept."""
 
 
 Passes = Generator[Part, torch.Tensor, T]
 
 
 def alone(passes: Passes[T], run: Callable[[Part], torch.Tensor]) -> T:
-    """Give a call its passes one after the other, with nothing else in them."""
+    """Run the forward passes of a call one after the other, each with only its own part."""
     try:
         part = next(passes)
         while True:

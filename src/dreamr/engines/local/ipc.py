@@ -1,8 +1,8 @@
-"""What an engine and its worker process say to each other, and how it travels.
+"""Messages between an engine and its worker process, and their encoding.
 
-Frames on a stream socket: four bytes of length, one for the kind, then the message. Both ends are
-ours and of one version, so pickling is safe here. The kinds that come with each token hold plain
-values only and are marshalled, which takes a tenth of the time.
+A frame on the stream socket is a length (four bytes), a kind (one byte) and the message. The engine
+starts the worker, so both ends run the same version and pickle is safe. Messages that are sent for
+each token contain only plain values and use marshal, which takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _HEAD = struct.Struct("<IB")
 
 
 class Remember(NamedTuple):
-    """A conversation, sent once; calls name it by `key`."""
+    """A conversation, sent once, and the key by which calls refer to it."""
 
     key: int
     conversation: Conversation
 
 
 class Forget(NamedTuple):
-    """No later call will name this conversation."""
+    """Key of a conversation that no later call refers to."""
 
     key: int
 
 
 class Stream(NamedTuple):
-    """Start a stream; its consumer grants `LocalOptions.ahead` tokens to begin with."""
+    """Request for a stream, which may send `LocalOptions.ahead` tokens before any `Taken`."""
 
     call: int
     key: int
@@ -44,7 +44,7 @@ class Stream(NamedTuple):
 
 
 class JudgeRequest(NamedTuple):
-    """Judge candidates after a prefix."""
+    """Request to judge candidates after a prefix."""
 
     call: int
     key: int
@@ -54,34 +54,42 @@ class JudgeRequest(NamedTuple):
 
 
 class CountRequest(NamedTuple):
-    """How many tokens does the conversation take as a prompt?"""
+    """Request for the number of prompt tokens of a conversation."""
 
     call: int
     key: int
 
 
 class Extend(NamedTuple):
-    """More candidates for a JudgeRequest that has not had its turn; else nothing."""
+    """More candidates for a JudgeRequest; ignored once it has begun."""
 
     call: int
     candidates: tuple[str, ...]
 
 
 class Taken(NamedTuple):
-    """The consumer of a stream has taken so many more tokens."""
+    """Number of further tokens that the consumer of a stream has taken."""
 
     call: int
     tokens: int
 
 
 class Cancel(NamedTuple):
-    """Nobody waits for this call any more."""
+    """Cancellation of a call."""
 
     call: int
 
 
 class Ready(NamedTuple):
-    """The model is loaded. context: tokens it can hold. judges: whether it can judge."""
+    """Reply to the start, sent when the model is loaded.
+
+    Attributes:
+        images: Whether the model accepts images.
+        judges: Whether the model can judge.
+        context: Context length in tokens.
+        judge_prompt: Question that is asked about each judged step.
+        hints: Hints from the model's folder.
+    """
 
     images: bool
     judges: bool
@@ -91,42 +99,48 @@ class Ready(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A piece of a stream, as `Chunk` has it."""
+    """A piece of a stream, with the fields of `Chunk`."""
 
     call: int
     text: str
     tokens: int
     finish: Literal["stop", "length"] | None
     logprob: float | None
-    least: float | None
+    min_logprob: float | None
 
     def followed_by(self, other: Piece) -> Piece:
-        """Both as one."""
-        logprob = least = None
+        """Return this piece and the next one merged into one."""
+        logprob = min_logprob = None
         if self.logprob is not None and other.logprob is not None:
             logprob = self.logprob + other.logprob
-        if self.least is not None and other.least is not None:
-            least = min(self.least, other.least)
+        if self.min_logprob is not None and other.min_logprob is not None:
+            min_logprob = min(self.min_logprob, other.min_logprob)
         text, tokens = self.text + other.text, self.tokens + other.tokens
-        return Piece(self.call, text, tokens, other.finish, logprob, least)
+        return Piece(self.call, text, tokens, other.finish, logprob, min_logprob)
 
 
 class JudgeReply(NamedTuple):
-    """Evidence for the candidates of a JudgeRequest and of each Extend that came in time."""
+    """Evidence for the candidates of a JudgeRequest, and of each Extend that came in time."""
 
     call: int
     evidence: tuple[Evidence, ...]
 
 
 class CountReply(NamedTuple):
-    """The answer to CountRequest."""
+    """Reply to a CountRequest."""
 
     call: int
     tokens: int
 
 
 class Failed(NamedTuple):
-    """A call failed, or the start did (call None). kind: the name of a class in dreamr.errors."""
+    """Failure of a call.
+
+    Attributes:
+        call: Number of the call; None if the start failed.
+        kind: Name of a class in `dreamr.errors`.
+        message: Error message, one line.
+    """
 
     call: int | None
     kind: str
@@ -139,7 +153,7 @@ _PICKLED = len(_PLAIN)
 
 
 def pack(message: Any) -> bytes:
-    """One frame."""
+    """Encode a message as a frame."""
     kind = _KINDS.get(type(message), _PICKLED)
     plain = kind != _PICKLED
     body = marshal.dumps(tuple(message)) if plain else pickle.dumps(message, protocol=5)
@@ -151,13 +165,13 @@ def _unpack(kind: int, body: bytes) -> Any:
 
 
 class Frames:
-    """Bytes in, messages out; a frame may come in any number of pieces."""
+    """Incremental decoder of frames, which may arrive in any number of chunks."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """The messages that these bytes complete. Exhaust it before feeding again."""
+        """Yield the messages that these bytes complete. Exhaust it before the next call."""
         buffer = self._buffer
         buffer += data
         start = 0

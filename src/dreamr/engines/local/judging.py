@@ -1,17 +1,18 @@
-"""Judging several consecutive steps in one forward pass.
+"""Judging of several consecutive steps in one forward pass.
 
-    rows      rest of prefix | c1 | c2 | c3 | Q Q Q | Q Q Q | Q Q Q
-    sees      everything before it           prefix and c1 .. ci, and its own question
-    position  goes on counting               each question stands right behind its own step
+    rows          rest of prefix | c1 | c2 | c3 | Q Q Q | Q Q Q | Q Q Q
+    attention to  everything before it           prefix and c1 .. ci, and its own question
+    position      consecutive                    each question directly follows its own step
 
-A row predicts the token behind it. So the pass also shows what the model itself would write in
-the place of a step: the step's own tokens up to the first that it would not have chosen, and that
-choice. A greedy stream from there begins with these (`Node.foreseen`) and does not compute them; a
-sampling one draws from the same rows (`Node.shown`).
+A row predicts the next token. The pass therefore also shows what the model itself would have
+written instead of a step: the step's tokens up to the first that the model would not have chosen,
+and the model's choice there. A greedy stream from that place begins with these tokens
+(`Node.greedy`) and does not compute them; a stream that samples draws from the same rows
+(`Node.judged`).
 
-Rows of questions lie behind those of the steps, so they are forgotten by not keeping them, while
-the steps' keys and values stay: an accepted step has already been read. Where nothing is asked
-about a step, its own rows are all.
+The rows of the questions come last. They are discarded by not advancing the store over them, while
+the keys and values of the steps are kept, so an accepted step need not be read again. If nothing is
+asked about a step, only its own rows are run.
 """
 
 from __future__ import annotations
@@ -26,23 +27,29 @@ from torch.nn import functional
 from dreamr.engines.local.forward_pass import Part, Passes, alone
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.prompt import label_tokens
-from dreamr.engines.local.sampling import foreseen
+from dreamr.engines.local.sampling import greedy_prefix
 from dreamr.engines.local.session import CacheBranch, Session
-from dreamr.engines.local.steps import Node, Shown
+from dreamr.engines.local.steps import JudgedRows, Node
 from dreamr.engines.prompts import Questions
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
 
-_MUCH_DOUBT = 0.5  # of the calls: more that leave a step to be asked about, and one pass is quicker
-_DOUBT_SMOOTH = 0.05  # how much the newest call counts
-_JOINT = 64  # more missing prefix than this is read by itself, without a mask for every row
+_MAX_UNCERTAIN = 0.5  # share of calls with an uncertain step above which one pass is faster
+_SMOOTHING = 0.05  # weight of the newest call
+_JOINT_PREFIX = 64  # tokens; a longer missing prefix gets its own pass, without a large mask
 
 
 class Judging:
-    """How one model judges: its questions and the tokens of its answers.
+    """Judging with one model.
+
+    Args:
+        loaded: The model.
+        questions: Judge prompts.
+        labels: Spellings of the two verdicts.
+        prefill: Most tokens per forward pass while reading a prefix.
 
     Raises:
-        EngineError: the tokenizer cannot tell the labels apart.
+        EngineError: If the tokenizer cannot distinguish the labels.
     """
 
     def __init__(self, loaded: Loaded, questions: Questions, labels: Labels, prefill: int) -> None:
@@ -56,7 +63,7 @@ class Judging:
         }
         words = self._tokens((labels.positive, labels.negative))
         self._answers: dict[Asks, list[torch.Tensor]] = {"verdict": words, "same": words}
-        self._doubt = 0.0  # share of the latest calls that leave a step to be asked about
+        self._uncertain = 0.0  # share of the latest calls with an uncertain step
 
     def judge(
         self,
@@ -65,7 +72,7 @@ class Judging:
         candidates: Sequence[str],
         query: Query = VERDICT,
     ) -> tuple[Evidence, ...]:
-        """Evidence for each candidate, after the prefix and the candidates before it."""
+        """Return evidence for each candidate, after the prefix and the candidates before it."""
         return alone(self.passes(session, prefix, candidates, query), self._model.run)
 
     def passes(
@@ -75,7 +82,7 @@ class Judging:
         candidates: Sequence[str],
         query: Query = VERDICT,
     ) -> Passes[tuple[Evidence, ...]]:
-        """The same as a call whose passes somebody else runs."""
+        """Yield the forward passes of `judge`, for a caller that runs them; return its result."""
         if not candidates:
             return ()
         nodes = session.walk([*prefix, *candidates])
@@ -97,24 +104,24 @@ class Judging:
         return [torch.tensor(tokens, device=self._model.device) for tokens in found]
 
     def _asked(self, query: Query, candidates: Sequence[str]) -> list[list[int]]:
-        """The tokens of the question behind each candidate, none where nothing is asked."""
+        """Return the question tokens after each candidate; empty if nothing is asked."""
         others, count = query.others, len(candidates)
         if query.asks == "same" and len(others) < count:
-            raise EngineError(f"{len(others)} steps to compare with, for {count} candidates")
+            raise EngineError(f"{count} candidates, but only {len(others)} steps to compare with")
         return [
             self._question(query, place) if query.concerns(candidate) else []
             for place, candidate in enumerate(candidates)
         ]
 
     def _question(self, query: Query, place: int) -> list[int]:
-        """The tokens of the question about the candidate at this place."""
+        """Return the question tokens about the candidate at this index."""
         if query.asks == "same":
             return self._prompter.question(self._questions.about(query.others[place]))
         return self._fixed[query.asks]
 
     def _catch_up(self, session: Session, branch: CacheBranch, base: list[int]) -> Passes[None]:
-        """Read most of a prefix that is new to the branch."""
-        if self._model.rewinds and len(base) - len(branch.ids) <= _JOINT:
+        """Prefill the part of the prefix that the branch lacks, unless it is short."""
+        if self._model.rewinds and len(base) - len(branch.ids) <= _JOINT_PREFIX:
             return
         while not (yield from session.approach(branch, base, self._prefill)):
             pass
@@ -128,25 +135,26 @@ class Judging:
         query: Query,
         asked: Sequence[Sequence[int]],
     ) -> Passes[tuple[Evidence, ...]]:
-        """In one; or, where mostly nothing need be asked, in one without questions and one with.
+        """Judge in one pass, or in a pass without questions and a second one for uncertain steps.
 
-        nodes: the place where the steps begin, and that after each of them.
+        The second way is faster if few calls have steps that are uncertain by `target_confidence`.
+        `nodes` holds the node where the steps begin, then the node after each step.
         """
-        late = query.target_confidence is not None and self._doubt < _MUCH_DOUBT
+        ask_late = query.target_confidence is not None and self._uncertain < _MAX_UNCERTAIN
         steps = [node.ids for node in nodes[1:]]
-        layout = _Layout(base, len(branch.ids), steps, [[]] * len(asked) if late else asked)
+        layout = _Layout(base, len(branch.ids), steps, [[]] * len(asked) if ask_late else asked)
         hidden = yield layout.part(session, branch)
         session.keep(branch, layout.tail)
         found = self._read(session, layout, hidden, nodes, query)
         if query.target_confidence is None:
             return tuple(found)
-        unsure = [i for i, one in enumerate(found) if asked[i] and not _sure(one, query)]
-        self._doubt += _DOUBT_SMOOTH * (bool(unsure) - self._doubt)
-        if late and unsure:
-            ends = [layout.start + layout.bounds[i + 1] for i in unsure]
-            questions = [asked[i] for i in unsure]
+        uncertain = [i for i, one in enumerate(found) if asked[i] and not _is_certain(one, query)]
+        self._uncertain += _SMOOTHING * (bool(uncertain) - self._uncertain)
+        if ask_late and uncertain:
+            ends = [layout.start + layout.bounds[i + 1] for i in uncertain]
+            questions = [asked[i] for i in uncertain]
             masses = yield from self._ask_late(session, branch, ends, query, questions)
-            for i, mass in zip(unsure, masses, strict=True):
+            for i, mass in zip(uncertain, masses, strict=True):
                 found[i] = _answered(found[i], mass)
         return tuple(found)
 
@@ -158,22 +166,22 @@ class Judging:
         nodes: Sequence[Node],
         query: Query,
     ) -> list[Evidence]:
-        """The evidence that a pass's rows hold; they are shown at the places of the steps."""
+        """Return the evidence from the rows of a pass, and keep the rows at their nodes."""
         answers = iter(self._masses(hidden[layout.answer_rows], query.asks))
-        # The row before a token's own is the one that predicts it.
+        # Row i predicts token i + 1.
         first = layout.bounds[0] - 1
         logprobs = self._model.logits(hidden[first : len(layout.tail)]).log_softmax(-1)
         found = []
-        session.show_nothing()
+        session.drop_judged()
         for number, (place, node) in enumerate(pairwise(nodes)):
             begin, end = layout.bounds[number] - 1, layout.bounds[number + 1]
             rows = logprobs[begin - first : end - first]
-            place.foreseen = foreseen(rows, node.ids)
-            # A copy: a part would keep the rows of the whole pass in memory.
-            session.show(place, Shown(node.ids, hidden[begin:end].clone()))
+            place.greedy = greedy_prefix(rows, node.ids)
+            # Cloned, because a view would keep the rows of the whole pass in memory.
+            session.keep_judged(place, JudgedRows(node.ids, hidden[begin:end].clone()))
             masses = next(answers) if layout.asked[number] else []
             before = layout.before(number)
-            found.append(self._evidence(masses, rows, node, place.foreseen, before))
+            found.append(self._evidence(masses, rows, node, place.greedy, before))
         return found
 
     def _ask_late(
@@ -184,9 +192,9 @@ class Judging:
         query: Query,
         asked: Sequence[Sequence[int]],
     ) -> Passes[list[list[float]]]:
-        """The masses of the answers to questions about steps that the branch holds by now.
+        """Ask about steps that the branch already holds; return the masses of the answers.
 
-        ends: how many of the branch's tokens there are up to each step's end.
+        `ends` holds, for each step, the number of tokens of the branch up to its end.
         """
         size = len(branch.ids)
         sizes = [len(question) for question in asked]
@@ -208,9 +216,9 @@ class Judging:
         query: Query,
         asked: Sequence[list[int]],
     ) -> Passes[tuple[Evidence, ...]]:
-        """For models whose state cannot be masked: ask, go back, read on."""
+        """Judge step by step: ask, rewind, read on. For models whose state cannot be masked."""
         found = []
-        session.show_nothing()
+        session.drop_judged()
         ids = list(base)
         row = yield from session.feed(branch, ids, len(ids), last=True)
         for (place, node), question in zip(pairwise(nodes), asked, strict=True):
@@ -220,11 +228,11 @@ class Judging:
                 own = yield from session.feed(branch, ids, len(node.ids))
                 hidden = torch.cat([row, own])
             logprobs = self._model.logits(hidden).log_softmax(-1)
-            place.foreseen = foreseen(logprobs, node.ids)
-            session.show(place, Shown(node.ids, hidden))
+            place.greedy = greedy_prefix(logprobs, node.ids)
+            session.keep_judged(place, JudgedRows(node.ids, hidden))
             before = ids[: len(ids) - len(node.ids)]
-            evidence = self._evidence([], logprobs, node, place.foreseen, before)
-            if not _sure(evidence, query):
+            evidence = self._evidence([], logprobs, node, place.greedy, before)
+            if not _is_certain(evidence, query):
                 masses = yield from self._ask(session, branch, ids, question, query.asks)
                 evidence = _answered(evidence, masses)
             found.append(evidence)
@@ -234,7 +242,7 @@ class Judging:
     def _ask(
         self, session: Session, branch: CacheBranch, ids: list[int], question: list[int], asks: Asks
     ) -> Passes[list[float]]:
-        """The masses of the answers to a question behind these tokens; the branch ends there."""
+        """Return the answer masses of a question after these tokens; rewind to their end."""
         if not question:
             return []
         branch.store.mark()
@@ -243,10 +251,10 @@ class Judging:
         return self._masses(answer, asks)[0]
 
     def _masses(self, hidden: torch.Tensor, asks: Asks) -> list[list[float]]:
-        """For each row (rows, width) the probability of each answer."""
+        """Return the probability of each answer, for each hidden row, (rows, width)."""
         if not len(hidden):
             return []
-        if asks not in self._answers:  # not before it is needed: not every model has digits
+        if asks not in self._answers:  # only when needed: not every model has tokens for digits
             self._answers[asks] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
         shares = self._model.logits(hidden).softmax(-1)
         sums = [shares[:, tokens].sum(-1) for tokens in self._answers[asks]]
@@ -261,7 +269,11 @@ class Judging:
         own: Sequence[tuple[int, float]],
         before: list[int],
     ) -> Evidence:
-        """masses: of the labels, of the digits, or none. logprobs, own: see `foreseen`."""
+        """Return the evidence for a step.
+
+        `masses` is empty if nothing was asked. `logprobs` and `own` are argument and result of
+        `greedy_prefix`. `before` holds the tokens before the step.
+        """
         text = self._prompter.texts.start(before)
         begun = "".join(text.push(token) for token, _ in own)
         positive, negative, scores = _answer(masses)
@@ -270,11 +282,13 @@ class Judging:
 
 
 class _Layout:
-    """The rows of a judging pass: what is missing of the prefix, the steps, their questions.
+    """Rows of a judging pass: missing prefix, steps, questions.
 
-    start: tokens in the branch. tail: rows that stay, of prefix and steps. bounds: where in the
-    tail the first step begins, and where each ends. asked: the question after each step, which may
-    be empty.
+    Attributes:
+        start: Number of tokens in the branch.
+        tail: Tokens of prefix and steps, whose rows are kept.
+        bounds: Index in the tail where the first step begins, then where each step ends.
+        asked: Question tokens after each step; may be empty.
     """
 
     def __init__(
@@ -291,17 +305,17 @@ class _Layout:
 
     @property
     def answer_rows(self) -> list[int]:
-        """The last row of each question that is asked."""
+        """Last row of each question."""
         ends = accumulate(map(len, self.asked))
         rows = [len(self.tail) - 1 + end for end in ends]
         return [row for row, question in zip(rows, self.asked, strict=True) if question]
 
     def before(self, number: int) -> list[int]:
-        """All tokens before a step."""
+        """Return all tokens before a step."""
         return [*self._read, *self.tail[: self.bounds[number]]]
 
     def part(self, session: Session, branch: CacheBranch) -> Part:
-        """The pass."""
+        """Return the part to run."""
         start, sizes = self.start, list(map(len, self.asked))
         ends = self.bounds[1:]
         places = [session.positions(start, start + len(self.tail))]
@@ -319,10 +333,16 @@ class _Layout:
 
 
 def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int]) -> torch.Tensor:
-    """What each row of a judging pass sees: (1, 1, rows, start + rows), True where it may look.
+    """Return the attention mask of a judging pass.
 
-    start: rows in the store. tail: rows that stay. ends: for each question, how many of the tail's
-    rows it sees. asked: how many tokens it has.
+    Args:
+        start: Rows in the store.
+        tail: Rows of prefix and steps.
+        ends: For each question, the number of tail rows that it attends to.
+        asked: For each question, its number of tokens.
+
+    Returns:
+        (1, 1, rows, start + rows), True where attention is allowed; rows is tail + sum(asked).
     """
     rows = tail + sum(asked)
     mask = torch.zeros((rows, start + rows), dtype=torch.bool)
@@ -336,8 +356,8 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int])
     return mask[None, None]
 
 
-def _sure(evidence: Evidence, query: Query) -> bool:
-    """Whether nothing need be asked about a step."""
+def _is_certain(evidence: Evidence, query: Query) -> bool:
+    """Return whether the model is so certain of a step that nothing is asked about it."""
     return (
         query.target_confidence is not None
         and evidence.min_margin is not None
@@ -346,7 +366,7 @@ def _sure(evidence: Evidence, query: Query) -> bool:
 
 
 def _answer(masses: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
-    """What the masses of a question's answers are: of the labels, of the digits, or of nothing."""
+    """Return the positive, negative and score masses of a question's answers."""
     if len(masses) == 2:
         return masses[0], masses[1], ()
     return 0.0, 0.0, tuple(masses)
@@ -358,11 +378,14 @@ def _answered(evidence: Evidence, masses: Sequence[float]) -> Evidence:
 
 
 def _with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int]) -> Evidence:
-    """The same with how sure the model is of the tokens, given the rows that predict them."""
+    """Return the evidence with the model's confidence in the tokens of the step.
+
+    `logprobs`, (tokens, vocabulary), are the rows that predict the tokens.
+    """
     tokens = torch.tensor(ids, device=logprobs.device)[:, None]
     own = logprobs.gather(1, tokens)[:, 0]
     best = logprobs.topk(2, 1)
-    # The best other token: the second where the step's own is the first.
+    # The best other token is the second best where the step's own token is the best.
     other = best.values[:, 0].where(best.indices[:, 0] != tokens[:, 0], best.values[:, 1])
     ratios = functional.logsigmoid(own - other)
     figures = torch.stack([own.mean(), own.min(), ratios.mean().exp(), ratios.min().exp()])

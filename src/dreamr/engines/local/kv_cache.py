@@ -1,13 +1,13 @@
-"""Stores of keys and values, one for each token sequence, that transformers' modules write to.
+"""KV caches, one per token sequence, that transformers' modules write to.
 
     rows      0 ........ length ........ capacity
-              | valid     | free, garbage |
-    a pass    writes rows length .. length + q; `advance` makes them valid, `rewind` gives back
+              | valid     | unused        |
+    a pass    writes rows length .. length + q; `advance` makes them valid, `rewind` drops rows
 
-A `KVCache` keeps all layers in one tensor: no concatenation and so no copy per token, rewinding is
-a number, and another sequence's rows are adopted in one copy. It needs full attention with the same
-shape in every layer. Everything else (sliding windows, recurrent states) goes to a
-`SnapshotStore`, which can only go back to where it was marked.
+A `KVCache` holds all layers in one tensor. A new token needs no concatenation and no copy,
+rewinding changes a number, and rows of another sequence are copied in one operation. It requires
+full attention with the same shape in every layer. Models with other layers (sliding windows,
+recurrent states) use a `SnapshotStore`, which can only rewind to marked lengths.
 """
 
 from __future__ import annotations
@@ -18,44 +18,55 @@ from typing import Any, Protocol, cast
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-_FIRST = 256  # rows of a new store; doubled when full
+_FIRST = 256  # rows of a new store, which grows by doubling
 
 
 class Store(Protocol):
-    """Keys and values of one sequence of tokens."""
+    """Keys and values of one token sequence.
+
+    Attributes:
+        length: Number of valid rows.
+    """
 
     length: int
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        ...
 
     def usable(self, length: int) -> int:
-        """The most rows, at most `length`, that can be kept."""
+        """Return how many rows, at most `length`, `rewind` can keep."""
         ...
 
     def rewind(self, length: int) -> None:
-        """Keep so many rows; `usable` said that it can."""
+        """Keep the first `length` rows, a number returned by `usable`."""
         ...
 
     def adopt(self, other: Any, length: int) -> None:
-        """Take rows up to `length` over from a store whose tokens are the same up to there."""
+        """Copy rows up to `length` from a store with the same tokens up to there."""
         ...
 
     def reserve(self, rows: int) -> None:
-        """Make room for so many rows in all."""
+        """Make room for a total number of rows."""
         ...
 
     def advance(self, rows: int) -> None:
-        """A pass has written so many rows that stay."""
+        """Make the next rows valid, which a forward pass has written."""
         ...
 
     def mark(self) -> None:
-        """Later calls will want to come back to this length."""
+        """Make it possible to rewind to the current length."""
         ...
 
 
 class Shape:
-    """Layers, key-value heads, head size, dtype and device of a model with uniform layers."""
+    """Shape, dtype and device of a KV cache with uniform layers.
+
+    Args:
+        layers: Number of layers.
+        sample: Keys of one layer, (1, kv heads, rows, size).
+    """
 
     def __init__(self, layers: int, sample: torch.Tensor) -> None:
         self.layers = layers
@@ -63,14 +74,14 @@ class Shape:
         self.dtype, self.device = sample.dtype, sample.device
 
     def allocate(self, rows: int) -> torch.Tensor:
-        """Uninitialized room: (2 * layers, 1, heads, rows, size), keys before values."""
+        """Return uninitialized memory, (2 * layers, 1, heads, rows, size), keys before values."""
         return torch.empty(
             (2 * self.layers, 1, self.heads, rows, self.size), dtype=self.dtype, device=self.device
         )
 
 
 def uniform_shape(cache: DynamicCache) -> Shape | None:
-    """The shape of a filled cache if a KVCache can take its place."""
+    """Return the shape of a filled cache; None if a `KVCache` cannot replace it."""
     layers: list[Any] = list(cache.layers)
     if not layers or any(type(layer) is not DynamicLayer for layer in layers):
         return None
@@ -79,10 +90,16 @@ def uniform_shape(cache: DynamicCache) -> Shape | None:
 
 
 class KVCache:
-    """All layers' keys and values in one tensor that grows by doubling.
+    """Keys and values of all layers in one tensor that grows by doubling.
 
-    array: the same in NumPy, (2 * layers, heads, rows, size), where it is float32 on a CPU. copied:
-    the first rows that a copy of this store (`StaticStep`) has as they are here.
+    Attributes:
+        rows: The tensor, (2 * layers, 1, heads, capacity, size), keys before values.
+        array: The same memory in NumPy, (2 * layers, heads, capacity, size); None unless it is
+            float32 on a CPU.
+        keys: Keys of each layer, views of `rows`.
+        values: Values of each layer, views of `rows`.
+        length: Number of valid rows.
+        copied: Number of leading rows of which a `StaticStep` has a current copy.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -92,20 +109,24 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
+        """Memory in bytes."""
         return self.rows.nbytes
 
     @property
     def capacity(self) -> int:
-        """Rows that fit without growing."""
+        """Number of rows that fit without growing."""
         return int(self.rows.shape[3])
 
     def usable(self, length: int) -> int:
+        """Return how many rows, at most `length`, can be kept."""
         return min(length, self.length)
 
     def rewind(self, length: int) -> None:
+        """Keep the first `length` rows."""
         self.length = length
 
     def adopt(self, other: KVCache, length: int) -> None:
+        """Copy rows up to `length` from a store with the same tokens up to there."""
         self.reserve(length)
         self.copied = min(self.copied, self.length)
         fresh = slice(self.length, length)
@@ -113,6 +134,7 @@ class KVCache:
         self.length = length
 
     def reserve(self, rows: int) -> None:
+        """Make room for a total number of rows."""
         if rows <= self.capacity:
             return
         capacity = self.capacity
@@ -123,15 +145,16 @@ class KVCache:
         self._take(grown)
 
     def advance(self, rows: int) -> None:
+        """Make the next rows valid, which a forward pass has written."""
         self.length += rows
 
     def mark(self) -> None:
-        """Any row can be come back to."""
+        """Do nothing: it can rewind to any length."""
 
     def write(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put a layer's new rows behind the valid ones; returns all of them."""
+        """Write a layer's new rows after the valid ones and return all rows."""
         start, end = self.length, self.length + keys.shape[2]
         self.copied = min(self.copied, start)
         all_keys = self.keys[layer].narrow(2, 0, end)
@@ -150,7 +173,7 @@ class KVCache:
 
 
 class SnapshotStore:
-    """transformers' own cache, and copies of it at the last marked lengths."""
+    """transformers' own cache, with copies of it at the last marked lengths."""
 
     _KEPT = 3
 
@@ -161,7 +184,7 @@ class SnapshotStore:
 
     @property
     def cache(self) -> DynamicCache:
-        """What transformers' modules write to."""
+        """Cache that transformers' modules write to."""
         return self._cache
 
     def _reset(self) -> None:
@@ -170,14 +193,17 @@ class SnapshotStore:
 
     @property
     def nbytes(self) -> int:
+        """Memory of the cache and its copies in bytes."""
         return sum(map(_cache_bytes, (self.cache, *self._marks.values())))
 
     def usable(self, length: int) -> int:
+        """Return how many rows can be kept: all, or up to the last mark within `length`."""
         if length >= self.length:
             return self.length
         return max((mark for mark in self._marks if mark <= length), default=0)
 
     def rewind(self, length: int) -> None:
+        """Keep the first `length` rows, a number returned by `usable`."""
         if length == self.length:
             return
         self._marks = {mark: kept for mark, kept in self._marks.items() if mark <= length}
@@ -187,22 +213,25 @@ class SnapshotStore:
         self._cache, self.length = copy.deepcopy(self._marks[length]), length
 
     def adopt(self, other: SnapshotStore, length: int) -> None:
+        """Copy a cache of `length` rows from a store with the same tokens up to there."""
         source = other.cache if other.length == length else other._marks[length]
         self._cache, self.length = copy.deepcopy(source), length
         self._marks = {}
         self.mark()
 
     def reserve(self, rows: int) -> None:
-        """The cache grows by itself."""
+        """Do nothing: the cache grows by itself."""
 
     def advance(self, rows: int) -> None:
+        """Count the next rows, which a forward pass has written."""
         self.length += rows
 
     def mark(self) -> None:
+        """Copy the cache, so that it can rewind to the current length."""
         if self.length in self._marks:
             return
         self._marks[self.length] = copy.deepcopy(self.cache)
-        # The shortest stays: it is the prompt, which every later call shares.
+        # Keep the shortest, which is the prompt: all later calls share it.
         while len(self._marks) > self._KEPT:
             del self._marks[sorted(self._marks)[1]]
 

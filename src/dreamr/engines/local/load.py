@@ -1,4 +1,4 @@
-"""Loading a model folder or hub id: every way to fail is one clear line."""
+"""Loading of models from folders or Hugging Face ids. Every failure is a one-line error."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ from dreamr.errors import DreamrError, ModelNotFound
 
 
 class Loaded:
-    """A model with its prompter and the tokens that end its turns."""
+    """A loaded model.
+
+    Attributes:
+        model: The model.
+        prompter: Renders its prompts.
+        ends: Ids of the tokens that end a turn.
+    """
 
     def __init__(self, model: LocalModel, prompter: Prompter, ends: frozenset[int]) -> None:
         self.model, self.prompter, self.ends = model, prompter, ends
 
 
 def resolve(name: str) -> str:
-    """The model's folder; a hub id is downloaded first.
+    """Return the folder of a model; download it first if the name is a Hugging Face id.
 
     Raises:
-        ModelNotFound: the hub does not have it, or cannot be reached.
+        ModelNotFound: If the hub does not have the model or cannot be reached.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -46,15 +52,16 @@ def resolve(name: str) -> str:
         )
     except Exception as error:
         raise ModelNotFound(
-            f"{name} is neither a folder here nor a model that the hub gave: {one_line(error)}"
+            f"{name} is not a local folder, and the Hugging Face hub does not provide it: "
+            f"{one_line(error)}"
         ) from error
 
 
 def load(folder: str, options: LocalOptions) -> Loaded:
-    """Load everything from a resolved folder.
+    """Load model, tokenizer and image processor from a folder.
 
     Raises:
-        ModelNotFound: with one line that says what is wrong.
+        ModelNotFound: If a part is missing or cannot be loaded.
     """
     quiet()
     try:
@@ -66,14 +73,14 @@ def load(folder: str, options: LocalOptions) -> Loaded:
 
 
 def quiet() -> None:
-    """A worker has no terminal to talk to."""
+    """Silence the log messages and progress bars of transformers."""
     logging: Any = transformers.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
+    """Return the first line of an error message, or the name of the error if it is empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
 
@@ -92,7 +99,10 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
         local_files_only=True,
     )
     if missing := sorted(found["missing_keys"]):
-        raise ModelNotFound(f"{folder} lacks {len(missing)} weights, the first is {missing[0]}")
+        raise ModelNotFound(
+            f"the model in {folder} is incomplete: {len(missing)} missing weights, "
+            f"first {missing[0]}"
+        )
     hf = hf.to(torch.device(options.device)).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     images = processors.from_pretrained(folder, local_files_only=True) if sees else None
@@ -101,7 +111,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
 
 
 def takes_images(config: Any) -> bool:
-    """Whether a configuration is that of a model which takes pictures beside text."""
+    """Return whether a configuration is that of a model that accepts images and text."""
     mapping = AutoModelForImageTextToText._model_mapping
     return hasattr(config, "vision_config") and type(config) in mapping
 
@@ -115,7 +125,7 @@ def _prompter(folder: str, tokenizer: Any, model: LocalModel) -> Prompter:
 
 
 def _processor_template(folder: str) -> str | None:
-    """Processors of older checkpoints keep the template in a file of their own."""
+    """Read the chat template from the separate file that older checkpoints use."""
     file = Path(folder) / "chat_template.json"
     if not file.is_file():
         return None
@@ -124,7 +134,7 @@ def _processor_template(folder: str) -> str | None:
 
 
 def _ends(hf: Any, tokenizer: Any) -> frozenset[int]:
-    """What ends a turn; transformers' generate stops at the same."""
+    """Return the tokens that end a turn, the same at which transformers' `generate` stops."""
     listed = hf.generation_config.eos_token_id
     if listed is None:
         listed = tokenizer.eos_token_id

@@ -1,7 +1,8 @@
-"""One loaded model: tokens in, hidden rows and logits out, nothing in between that can be avoided.
+"""A loaded model: from tokens to hidden rows and logits, with as little overhead as possible.
 
-The decoder is called directly, with explicit positions. Nothing is kept on the model between
-calls: Qwen-VL's own forward keeps the last conversation's rotary offset, which mixes up any two.
+The decoder is called directly, with explicit positions. No state is kept on the model between
+calls. Qwen-VL's own forward method keeps the rotary offset of the last conversation, so that
+interleaved conversations would get wrong positions.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from dreamr.errors import EngineError
 
 
 class Features:
-    """What the pictures of one conversation become. Rows are in the order of the placeholders.
+    """Image features of one conversation, with rows in the order of the placeholders.
 
-    rows: (picture tokens, width). deep: the same for each early layer that adds its own (DeepStack
-    of Qwen3-VL). counts: picture tokens of each picture. grid: (pictures, 3), patches in time,
-    height and width, for models with three-dimensional positions.
+    Attributes:
+        rows: (image tokens, width).
+        counts: Number of image tokens of each image.
+        deep: The same as `rows` for each early layer that adds image features (DeepStack of
+            Qwen3-VL).
+        grid: (images, 3), patches in time, height and width, for models with three-dimensional
+            positions.
     """
 
     def __init__(
@@ -40,16 +45,17 @@ class Features:
 
     @property
     def nbytes(self) -> int:
+        """Memory in bytes."""
         return self.rows.nbytes + sum(layer.nbytes for layer in self.deep)
 
 
 class LocalModel:
-    """A transformers model and what is needed to run it without `generate`.
+    """A transformers model, run without `generate`.
 
     Args:
-        model: in eval mode, on its device.
-        image_processor: transformers' image processor, None for text models.
-        decoder: "auto" takes the one in NumPy where it is known and gives the same.
+        model: Model in eval mode, on its device.
+        image_processor: transformers' image processor; None for text models.
+        decoder: "auto" uses the NumPy decoder if it supports the model and gives the same results.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class LocalModel:
         self.context = int(self.config.max_position_embeddings)
         self.device: torch.device = model.device
         self.image_processor = image_processor
-        # No token has number -1: text models have no place for pictures.
+        # Text models have no placeholder for images, and no token has id -1.
         self.image_token = int(getattr(model.config, "image_token_id", -1))
         inner = model.model if image_processor is not None else None
         self._rope_index = getattr(inner, "get_rope_index", None)
@@ -77,29 +83,30 @@ class LocalModel:
 
     @property
     def takes_images(self) -> bool:
+        """Whether the model accepts images."""
         return self.image_processor is not None
 
     @property
     def rewinds(self) -> bool:
-        """Whether its stores can go back anywhere, and a mask decides alone what a row sees."""
+        """Whether stores can rewind to any length and masks alone limit attention."""
         return self._shape is not None
 
     @property
     def packs(self) -> bool:
-        """Whether parts of several sequences can share a pass."""
+        """Whether parts of several sequences can share a forward pass."""
         return self.decoder.packs
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
-        """Ask this within long passes, and raise `Interrupted` where it says so: see `Decoder`."""
+        """Register a function that can abort long forward passes; see `Decoder.watch`."""
         self.decoder.watch(interrupted)
 
     def run(self, part: Part) -> torch.Tensor:
-        """What a part wants: its rows, hidden or as logits, or the last of them alone."""
+        """Run a part and return what it requests: all rows or the last, hidden or as logits."""
         (rows,) = self.decoder([part])
         return self.logits(rows) if part.head else rows
 
     def run_all(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """The same for parts of different sequences, in one pass as far as that goes."""
+        """Run parts of different sequences, in one pass if the decoder packs; see `run`."""
         if len(parts) == 1:
             return [self.run(parts[0])]
         found = self.decoder(parts)
@@ -112,30 +119,30 @@ class LocalModel:
         return found
 
     def new_store(self) -> Store:
-        """An empty store of this model's kind."""
+        """Return an empty store of the kind that the model needs."""
         return SnapshotStore(self.config) if self._shape is None else KVCache(self._shape)
 
     def tokens(self, ids: list[int]) -> torch.Tensor:
-        """Embedding rows of tokens: (1, n, width)."""
+        """Return the embeddings of tokens, (1, tokens, width)."""
         return self.decoder.embed(ids)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, vocabulary) in float32 of hidden rows (rows, width)."""
+        """Return the logits, (rows, vocabulary) in float32, of hidden rows, (rows, width)."""
         return self.decoder.logits(hidden)
 
     def line(self, start: int, stop: int) -> torch.Tensor:
-        """Plain positions start .. stop, in the shape that the decoder takes."""
+        """Return the positions start .. stop - 1, in the shape that the decoder takes."""
         if stop > self._line.shape[-1]:
             line = torch.arange(max(1024, 2 * stop), device=self.device)
             self._line = line.expand(3, 1, -1) if self.axes == 3 else line.unsqueeze(0)
             self._points = self._line.split(1, -1)
-        if stop - start == 1:  # once a token: taking a view apart costs more than looking it up
+        if stop - start == 1:  # once per token: slicing a tensor takes longer than this
             return self._points[start]
         return self._line[..., start:stop]
 
-    def look(self, pictures: list[Any]) -> Features:
-        """Run the vision tower over pictures (PIL images, RGB)."""
-        inputs = self.image_processor(images=pictures, return_tensors="pt").to(self.device)
+    def look(self, images: list[Any]) -> Features:
+        """Run the vision tower on images (PIL images, RGB)."""
+        inputs = self.image_processor(images=images, return_tensors="pt").to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.hf.dtype)
         seen = self.hf.model.get_image_features(**inputs, return_dict=True)
         rows = seen.pooler_output
@@ -145,7 +152,7 @@ class LocalModel:
         )
 
     def places(self, ids: list[int], features: Features | None) -> torch.Tensor | None:
-        """Positions of a prompt with pictures, (3, 1, n); None where they are plain."""
+        """Return the positions of a prompt, (3, 1, tokens); None if they are consecutive."""
         if features is None or self._rope_index is None:
             return None
         row = torch.tensor([ids], device=self.device)
@@ -156,20 +163,24 @@ class LocalModel:
         return torch.as_tensor(places)
 
     def _probe(self) -> Shape | None:
-        """Run one token: what its cache looks like, and that decoder and head are all there is."""
+        """Run one token to check that decoder and head are the whole model.
+
+        Returns:
+            The shape for a `KVCache`, or None if the model needs another store.
+        """
         token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         cache = DynamicCache(config=self.config)
         whole = self.hf(input_ids=token, use_cache=True, cache=cache).logits
         part = Part(self.tokens([0]), self.line(0, 1), SnapshotStore(self.config), None, head=True)
         if not torch.allclose(self.run(part), whole[0].float(), rtol=1e-3, atol=1e-3):
             raise EngineError(
-                f"models of type {self.hf.config.model_type} do more than decoder and head, "
-                "which the local engine does not know: serve this one over HTTP"
+                f"the local engine does not support models of type {self.hf.config.model_type}: "
+                "serve the model, for example with vLLM, and give the URL of the server"
             )
         return uniform_shape(cache)
 
     def _use(self, decoder: Decoder) -> None:
-        """Take it if it gives what the modules give: in a pass of many rows, and of one."""
+        """Use a decoder if it matches the modules in a pass of many rows and in one of one row."""
         weights = self.hf.get_input_embeddings().weight
         drawn = torch.Generator().manual_seed(0)
         rows = torch.randn((1, 7, weights.shape[1]), generator=drawn) * weights.std()

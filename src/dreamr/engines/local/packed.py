@@ -1,14 +1,14 @@
-"""One pass of transformers' modules over the next rows of several sequences.
+"""Forward passes of transformers' modules over the next rows of several sequences.
 
-    hidden rows   a a a | b | c c        one line of rows through norms, projections, experts
+    hidden rows   a a a | b | c c        all rows together in norms, projections, experts
     attention     a a a : store of a     each sequence over its own keys and values
                   b     : store of b
                   c c   : store of c
 
-transformers looks attention up by name and hands it the keyword arguments of the pass. So the
-parts of a pass reach a function of ours, which attends for each part by itself: without padding,
-without a mask that spans several sequences, without copying keys together. A pass over a single
-sequence goes to transformers' own attention.
+transformers looks up attention by name and passes it the keyword arguments of the forward pass. In
+this way, the parts of a pass reach `packed_attention`, which attends for each part separately:
+without padding, without a mask across sequences and without copying keys together. A pass over a
+single sequence uses transformers' own attention.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ ATTENTION = "dreamr_packed"
 
 
 class PassCache(Cache):  # type: ignore[misc]
-    """What transformers' modules write keys and values to: the stores of a pass's parts.
+    """Cache that transformers' modules write to: the stores of the parts of one pass.
 
-    Made for one pass. Kept longer, a store and its cache would hold each other in memory until a
-    full garbage collection, which a worker hardly ever sees.
+    Create one for each pass. A longer-lived cache and its store would form a reference cycle and
+    stay in memory until a full garbage collection, which is rare in a worker.
+
+    Args:
+        parts: Parts of the pass.
+        interrupted: Whether to abort the pass; called before each layer if there are several rows.
     """
 
     is_compileable = False
@@ -53,10 +57,13 @@ class PassCache(Cache):  # type: ignore[misc]
         *_: Any,
         **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write a layer's rows; returns all keys and values of one sequence, the rows of several.
+        """Write a layer's rows and return the keys and values that the module attends to.
+
+        These are all rows of the sequence if the pass has one part. If it has several, they are the
+        new rows, and `PackedPass` reads the stores instead.
 
         Raises:
-            Interrupted: the pass has become useless.
+            Interrupted: If no call waits for the pass.
         """
         if self._interrupted is not None and self._interrupted():
             raise Interrupted
@@ -70,18 +77,28 @@ class PassCache(Cache):  # type: ignore[misc]
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return the number of rows in the store of the first part."""
         return int(self._stores[0].length)
 
     def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Return the position of the first new row of the first part."""
         return int(self._stores[0].length)
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        """Return the number of keys of the first part, and their offset."""
         return int(self._stores[0].length) + query_length, 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A part's rows in a pass. end: rows of its store that they see. mask: see `_lines_mask`."""
+    """The rows of one part in a pass.
+
+    Attributes:
+        store: Store of the part.
+        rows: Number of rows.
+        end: Rows of the store that they attend to.
+        mask: See `_lines_mask`.
+    """
 
     store: Any
     rows: int
@@ -90,7 +107,7 @@ class _Segment:
 
 
 class PackedPass:
-    """The parts of a pass, for its attention."""
+    """The parts of a pass, as needed by its attention."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._segments = [
@@ -100,7 +117,16 @@ class PackedPass:
         self._sizes = [part.rows for part in parts]
 
     def attend(self, query: torch.Tensor, layer: int, scaling: float | None) -> torch.Tensor:
-        """Each part over its own store: query (1, heads, rows, size) to (1, rows, heads, size)."""
+        """Attend for each part over its own store.
+
+        Args:
+            query: (1, heads, rows, size).
+            layer: Index of the layer.
+            scaling: Factor of the attention scores; None means torch's default.
+
+        Returns:
+            (1, rows, heads, size).
+        """
         found = []
         for segment, part in zip(self._segments, query.split(self._sizes, 2), strict=True):
             keys = segment.store.keys[layer].narrow(2, 0, segment.end)
@@ -119,7 +145,10 @@ def packed_attention(
     packed: PackedPass | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Attention as transformers calls it; `packed` is there in passes over several sequences."""
+    """Compute attention with the signature that transformers expects.
+
+    `packed` is set in passes over several sequences.
+    """
     if packed is not None:
         return packed.attend(query, int(module.layer_idx), scaling), None  # type: ignore[arg-type]
     found: tuple[torch.Tensor, torch.Tensor | None]
@@ -140,13 +169,24 @@ def _attend(
     mask: torch.Tensor | None,
     scaling: float | None,
 ) -> torch.Tensor:
-    """One sequence: query (1, heads, rows, size), keys and values (1, kv heads, end, size)."""
+    """Attend in one sequence.
+
+    Args:
+        query: (1, heads, rows, size).
+        keys: (1, kv heads, end, size).
+        values: (1, kv heads, end, size).
+        mask: See `_lines_mask`.
+        scaling: Factor of the attention scores; None means torch's default.
+
+    Returns:
+        (1, heads, rows, size).
+    """
     rows, kv_heads = query.shape[2], keys.shape[1]
-    if mask is None and rows > 1:  # causal, on a store that was empty
+    if mask is None and rows > 1:  # causal, on an empty store
         return functional.scaled_dot_product_attention(
             query, keys, values, is_causal=True, scale=scaling, enable_gqa=True
         )
-    # The heads that share a key lie one under the other, as rows of one query.
+    # Stack the heads that share a key as rows of one query.
     lines = query.reshape(1, kv_heads, -1, query.shape[3])
     if mask is not None:
         mask = mask.expand(-1, -1, lines.shape[2] // rows, -1, -1).flatten(2, 3)
@@ -157,7 +197,7 @@ def _attend(
 
 
 def _lines_mask(part: Part) -> torch.Tensor | None:
-    """A part's mask as what is added to scores, (1, 1, 1, rows, end); None means causal."""
+    """Convert a part's mask to an additive one, (1, 1, 1, rows, end); None means causal."""
     if part.mask is None:
         return None
     added = torch.zeros(part.mask.shape, dtype=part.embeds.dtype, device=part.embeds.device)

@@ -1,4 +1,4 @@
-"""Starting and ending a worker process."""
+"""Start and end of a worker process."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-# Not multiprocessing: that would import the user's main module again in the worker.
+# Not multiprocessing, which would import the user's main module in the worker.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from dreamr.engines.local.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
-_PATIENCE = 2.0  # seconds
+_EXIT_TIMEOUT = 2.0  # seconds
 
 
 class WorkerProcess:
-    """A worker and our end of the socket to it.
+    """A worker process and the engine's end of its socket.
 
-    It gets a session of its own: Ctrl-C in the terminal interrupts us alone, and we end it. Its
-    standard error goes to a file without a name, for the last words of one that dies.
+    The worker runs in its own session, so Ctrl-C in the terminal reaches only the engine's process,
+    which ends the worker. The stderr of the worker goes to an unnamed file, whose last line
+    `exit_reason` reports.
     """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self.link = ours
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         root = str(Path(__file__).resolve().parents[3])
         with theirs:
             self._process = subprocess.Popen(
@@ -37,35 +38,36 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._words,
+                stderr=self._stderr,
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
+        """Process id of the worker."""
         return self._process.pid
 
     def end(self) -> None:
-        """Close the socket and see the process off; blocks for milliseconds. Idempotent."""
+        """Close the socket and kill the process. Blocks for milliseconds. Idempotent."""
         self.link.close()
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait()
-        self._words.close()
+        self._stderr.close()
 
-    def epitaph(self) -> str:
-        """How it ended, for an error message; call once its end of the socket is closed."""
+    def exit_reason(self) -> str:
+        """Describe how the process ended. Call it once the worker has closed its socket."""
         try:
-            code = self._process.wait(_PATIENCE)
+            code = self._process.wait(_EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
-            return "it closed its connection"
+            return "the connection was closed"
         if code == -signal.SIGKILL:
-            return "it was killed, perhaps because memory ran out"
+            return "killed, perhaps because memory ran out"
         if code < 0:
-            return f"it died from {signal.Signals(-code).name}"
-        return f"it ended with status {code}{self._last_words()}"
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit status {code}{self._last_line()}"
 
-    def _last_words(self) -> str:
-        self._words.seek(0)
-        lines = self._words.read().decode(errors="replace").strip().splitlines()
+    def _last_line(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f": {lines[-1].strip()[:300]}" if lines else ""

@@ -1,9 +1,10 @@
-"""Token ids of prompts, from the model's own chat template.
+"""Token ids of prompts, made with the model's own chat template.
 
-A prompt is: the conversation rendered with the assistant's turn opened, then the tokens of each
-prefix step, each tokenized on its own. A judging question is whatever the template puts behind the
-assistant's text when the user asks something next; it follows the step's own tokens, so that no
-template can drop them (those of thinking models drop the reasoning of earlier turns).
+A prompt consists of the conversation, rendered with the assistant's turn opened, and the tokens of
+each prefix step, each tokenized separately. A judge question consists of everything that the
+template writes after the assistant's text if the question is the next user turn. The step's own
+tokens precede it, so templates that drop earlier reasoning (those of thinking models) cannot drop
+the step.
 """
 
 from __future__ import annotations
@@ -17,21 +18,25 @@ from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 
 _MARK = "qzassistantqz"
-_JOINER = "\u2060"  # invisible; breaks a special token's name that the user has typed
+_JOINER = "\u2060"  # invisible; splits the names of special tokens in text
 _ANCHOR = "\n"
 
 Message = dict[str, Any]
 
 
 class Prompter:
-    """Renders conversations and steps for one tokenizer and template.
+    """Renders conversations and steps for one tokenizer and chat template.
 
-    images: whether the model takes pictures. image_token: what the template writes for one.
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        template: Chat template, in Jinja.
+        images: Whether the model accepts images.
+        image_token: Token that the template writes for an image.
     """
 
     def __init__(self, tokenizer: Any, template: str, *, images: bool, image_token: str) -> None:
         self._tokenizer = tokenizer
-        # Asked directly it takes a third of the time; then its file's limits are to be lifted here.
+        # Direct calls take a third of the time, but apply the limits in the tokenizer's file.
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -44,30 +49,30 @@ class Prompter:
         self._anchor = [] if self.texts.byte_level else self._encode(_ANCHOR)
 
     def opening(self, conversation: Conversation) -> list[int]:
-        """The conversation with the assistant's turn opened; one token for each picture.
+        """Return the conversation with the assistant's turn opened; one token per image.
 
         Raises:
-            Unsupported: a kind of content that the model cannot take.
+            Unsupported: If the model does not accept a part of the conversation.
         """
         messages = [self._message(turn) for turn in conversation.turns]
         return self._encode(self._render(messages))
 
-    def pictures(self, conversation: Conversation) -> list[Image]:
-        """All pictures of a conversation, in order."""
+    def images_in(self, conversation: Conversation) -> list[Image]:
+        """Return all images of a conversation, in order."""
         parts = [part for turn in conversation.turns for part in turn.parts]
         return [part for part in parts if isinstance(part, Image)]
 
     def step(self, text: str) -> list[int]:
-        """A step's tokens: those of its text alone, whatever stands before it."""
+        """Return the tokens of a step's text, independent of the text before it."""
         text = self._plain(text)
         ids = self._encode(_ANCHOR + text) if self._anchor else []
-        # Tokenizers that put a blank before each text must not do so in the middle of one.
+        # Some tokenizers put a space before each text, also where it continues another one.
         if ids and ids[: len(self._anchor)] == self._anchor:
             return ids[len(self._anchor) :]
         return self._encode(text)
 
     def question(self, text: str) -> list[int]:
-        """What follows the assistant's text where the user goes on with this question."""
+        """Return the tokens after the assistant's text if this question is the next user turn."""
         opening = [self._user("-")]
         rendered = self._render(
             [*opening, self._assistant(_MARK), self._user(text)], enable_thinking=False
@@ -78,7 +83,10 @@ class Prompter:
         return self._encode(closing)
 
     def _closing_by_hand(self, text: str) -> str:
-        """For templates that drop earlier answers: end the turn, then a turn as rendered alone."""
+        """Build the text for templates that drop earlier answers.
+
+        It consists of the end of the turn and a user turn that is rendered alone.
+        """
         turn = self._render([self._user(text)], enable_thinking=False)
         start = self._tokenizer.bos_token or ""
         return f"{self._tokenizer.eos_token or ''}\n{turn.removeprefix(start)}"
@@ -97,10 +105,11 @@ class Prompter:
                 return {"type": "image"}
             case Image():
                 raise Unsupported(
-                    "this model takes text only: leave the picture out or use another"
+                    "the model accepts text only: remove the image or use another model"
                 )
             case Audio() | Video() | Document():
-                raise Unsupported(f"no local model takes {type(part).__name__.lower()} yet")
+                kind = type(part).__name__.lower()
+                raise Unsupported(f"local models do not accept {kind}: use a server that does")
 
     def _user(self, text: str) -> Message:
         return self._message(Turn("user", (Text(text),)))
@@ -117,15 +126,17 @@ class Prompter:
                 add_generation_prompt=True,
                 **options,
             )
-        except Exception as error:  # templates raise what they like
-            raise EngineError(f"the model's chat template refuses this: {error}") from error
+        except Exception as error:  # templates can raise any error
+            raise EngineError(
+                f"the model's chat template rejects the conversation: {error}"
+            ) from error
         return str(rendered)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def _plain(self, text: str) -> str:
-        """The text with special tokens' names broken, so that they are read as text."""
+        """Split the names of special tokens, so that they are tokenized as text."""
         for name in self._names:
             if name in text:
                 text = text.replace(name, name[0] + _JOINER + name[1:])
@@ -133,13 +144,17 @@ class Prompter:
 
 
 def label_tokens(prompter: Prompter, labels: Sequence[Sequence[str]]) -> list[list[int]]:
-    """The tokens whose probabilities make up the mass of each label, given by its spellings.
+    """Return the tokens of each label; their probabilities add up to its mass.
 
-    Spellings of one token count; where a label has none of these, the first tokens of its
-    spellings do. A token that several labels claim, or a blank one, says nothing and is left out.
+    A label's tokens are those of its spellings that are one token. If it has none, they are the
+    first tokens of its spellings. Blank tokens and tokens of several labels are left out.
+
+    Args:
+        prompter: Tokenizes the spellings.
+        labels: Spellings of each label.
 
     Raises:
-        EngineError: nothing is left for a label.
+        EngineError: If a label has no token left.
     """
     claimed = [_first_tokens(prompter, spellings) for spellings in labels]
     claims = Counter(token for tokens in claimed for token in tokens)
@@ -147,7 +162,7 @@ def label_tokens(prompter: Prompter, labels: Sequence[Sequence[str]]) -> list[li
     for spellings, tokens in zip(labels, found, strict=True):
         if not tokens:
             raise EngineError(
-                f"the tokenizer has no token of its own for the label {spellings[0]!r}"
+                f"no token distinguishes the label {spellings[0]!r}: choose other verdict labels"
             )
     return found
 

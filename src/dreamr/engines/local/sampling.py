@@ -1,7 +1,7 @@
-"""Choosing tokens: drawing one from logits, repeatably, and guessing several.
+"""Choice of tokens: reproducible draws from logits, and guesses of several tokens.
 
-The noise is counter-based: what is drawn at a position depends only on the seed, the position in
-the assistant's text and the distribution there, never on how a stream came to that position.
+The noise is counter-based. The draw at a position depends only on the seed, the position in the
+assistant's text and the distribution there, not on how a stream reached the position.
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ import torch
 
 from dreamr.engines.protocol import SamplingParams
 
-_NGRAMS = (3, 2)  # so many tokens have to occur again before those behind them are guessed
-_HEAD = 1024  # most draws fall within the likeliest tokens; sorting the whole vocabulary is slow
+_NGRAMS = (3, 2)  # lengths of the token sequences that are looked up, in this order
+_HEAD = 1024  # tokens sorted at first; most draws are among them, and sorting all is slow
 
 
 def choose(
     logits: torch.Tensor, sampling: SamplingParams, position: int
 ) -> tuple[int, float | None]:
-    """The next token, and its log-probability (nats, before temperature and top_p) if wanted.
+    """Choose the next token.
 
-    logits: shape (vocabulary,), float32. position: in the assistant's text, in tokens.
+    Args:
+        logits: Shape (vocabulary,), float32.
+        sampling: How to choose.
+        position: Position in the assistant's text, in tokens.
+
+    Returns:
+        The token, and its log-probability (nats, before temperature and top_p) if `sampling` asks
+        for it, else None.
     """
     if sampling.temperature > 0:
         token = int(_draw(logits, sampling, position))
@@ -32,13 +39,13 @@ def choose(
 
 
 def uniform(seed: int, position: int) -> float:
-    """A number in [0, 1) that belongs to this seed and position."""
+    """Return the number in [0, 1) that belongs to a seed and a position."""
     noise = np.random.Philox(key=seed % 2**64, counter=position << 64)
     return float(np.random.Generator(noise).random())
 
 
 def _draw(logits: torch.Tensor, sampling: SamplingParams, position: int) -> torch.Tensor:
-    """Inverse of the cumulative distribution, the likeliest token first, cut at top_p."""
+    """Invert the cumulative distribution, most likely token first, cut at top_p."""
     probabilities = (logits / sampling.temperature).softmax(0)
     point = uniform(sampling.seed, position)
     token = _nucleus_draw(probabilities, min(_HEAD, len(probabilities)), sampling.top_p, point)
@@ -51,7 +58,7 @@ def _draw(logits: torch.Tensor, sampling: SamplingParams, position: int) -> torc
 def _nucleus_draw(
     probabilities: torch.Tensor, count: int, top_p: float, point: float
 ) -> torch.Tensor | None:
-    """The draw if it lies among the `count` likeliest tokens, else None."""
+    """Return the draw if it is among the `count` most likely tokens, else None."""
     likely, tokens = probabilities.topk(count)
     sums = likely.double().cumsum(0)
     whole = count == len(probabilities)
@@ -69,10 +76,14 @@ def _nucleus_draw(
     return tokens[min(place, last)]
 
 
-def foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
-    """What the model itself would write: `ids` as far as it would choose them, and one more.
+def greedy_prefix(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
+    """Return the tokens that the model itself would write, with their log-probabilities.
 
-    logprobs: of the row before the first of them, and of each.
+    These are `ids` up to the first token that the model would not choose, and its own choice there.
+
+    Args:
+        logprobs: Shape (len(ids) + 1, vocabulary); row i predicts token i.
+        ids: Tokens to compare with.
     """
     chosen, tokens = logprobs.max(-1)
     own = list(zip(tokens.tolist(), chosen.tolist(), strict=True))
@@ -84,10 +95,11 @@ def foreseen(logprobs: torch.Tensor, ids: list[int]) -> list[tuple[int, float]]:
 
 
 def guess(ids: Sequence[int], most: int) -> list[int]:
-    """Up to `most` tokens that followed the last few when these occurred before: prompt lookup.
+    """Guess up to `most` tokens by prompt lookup: what followed the last few tokens earlier.
 
-    The last three that did, or else two, where they last did; empty if none did: a pass that checks
-    a guess costs more than a token, and one token alone is followed by too many things.
+    The last three tokens are looked up, then the last two, and their latest occurrence counts.
+    Empty if there is none. A single token is not looked up, because too many tokens can follow it
+    and a pass that checks a guess costs more than a token.
     """
     size = len(ids)
     for n in (n for n in _NGRAMS if n < size):

@@ -1,14 +1,14 @@
-"""What a worker does with messages: one unit of work at a time, judging first.
+"""Scheduling of calls in a worker: one unit of work at a time, judge calls first.
 
-A unit is one forward pass, or the opening of a stream. A pass takes along everything that waits:
-judge calls, the next tokens of streams that have credit, stretches of prompts, of as many
-conversations as there are, until it has as many rows as one pass of a prompt. Streams take turns at
-the room that is left. A stream whose own conversation is being judged waits: a verdict mostly ends
-it. Where the decoder does not pack, each pass is for one call.
+A unit is one forward pass, or the opening of a stream. A pass includes everything that waits, for
+any number of conversations: judge calls, the next tokens of streams that have credit, and chunks of
+prompts. It is full when it has as many rows as one prefill pass. Streams take turns if there is not
+enough room for all. A stream waits while its own conversation is being judged, because the verdict
+usually ends the stream. If the decoder does not pack, each pass serves one call.
 
-Between two units the worker reads its messages: a cancelled call costs one more unit at most. And
-within a pass it looks whether anybody still waits for what it computes: the reading of a long
-question ends a layer or two after all who asked for its conversation have gone.
+Between two units, the worker reads its messages, so a canceled call costs at most one more unit.
+Within a pass, it checks whether any call still waits for the result. The prefill of a long prompt
+ends a layer or two after the last call of its conversation is canceled.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from dreamr.engines.prompts import Questions
 from dreamr.errors import DreamrError, EngineError, Unsupported
 from dreamr.gate import Evidence
 
-_HEED = 0.002  # seconds: an engine that has heard verdicts says within one what follows
+_VERDICT_WAIT = 0.002  # seconds in which an engine reacts to verdicts
 
 
 @dataclass(slots=True)
 class _Known:
-    """A conversation, and what has been computed for it once a call has needed that."""
+    """A conversation and its session, which is created by the first call that needs it."""
 
     conversation: Conversation
     session: Session | None = None
@@ -60,9 +60,15 @@ class _Known:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A call that has its turn. part: what it wants of the next pass, None once it is over.
+    """A call that takes part in forward passes.
 
-    done: takes its result. leave: what is to be done if it goes wrong or is cancelled.
+    Attributes:
+        call: Number of the call.
+        session: Session of its conversation.
+        passes: Generator of its passes.
+        done: Called with its result.
+        leave: Called if it fails or is canceled.
+        part: What it requests of the next pass; None once it is complete.
     """
 
     call: int
@@ -72,20 +78,22 @@ class _Job:
     leave: Callable[[], None]
     part: Part | None = None
 
-    def go_on(self, rows: torch.Tensor | None) -> None:
-        """Up to the next pass or the end. rows: what became of the last one; None to begin."""
+    def resume(self, rows: torch.Tensor | None) -> None:
+        """Run the call up to its next pass or its end.
+
+        Args:
+            rows: Result of its last pass; None to start.
+        """
         try:
-            # None begins a generator; it is not in the type.
+            # A generator is started with None, which its type does not include.
             self.part = self.passes.send(rows)  # type: ignore[arg-type]
         except StopIteration as end:
             self.part = None
             self.done(end.value)
 
 
-def judging_or_why_not(
-    loaded: Loaded, questions: Questions, options: LocalOptions
-) -> Judging | str:
-    """How the model judges, or what is in the way: drafts need not be able to."""
+def judging_or_reason(loaded: Loaded, questions: Questions, options: LocalOptions) -> Judging | str:
+    """Return the judging of a model, or why it cannot judge, which a draft need not be able to."""
     try:
         return Judging(loaded, questions, options.labels, options.prefill)
     except EngineError as error:
@@ -93,10 +101,15 @@ def judging_or_why_not(
 
 
 class Scheduler:
-    """The calls of one engine.
+    """Scheduler of the calls of one engine.
 
-    judging: how, or why the model cannot. send: takes the answers. peek: the messages that came
-    while a unit is under way; `handle` gets them afterwards.
+    Args:
+        loaded: The model.
+        judging: How the model judges, or why it cannot.
+        options: Options of the worker.
+        send: Sends a message to the engine.
+        peek: Returns the messages that arrived during the current unit. They are passed to `handle`
+            afterwards.
     """
 
     def __init__(
@@ -109,33 +122,33 @@ class Scheduler:
     ) -> None:
         self._loaded, self._judging, self._options, self._send = loaded, judging, options, send
         self._known: OrderedDict[int, _Known] = OrderedDict()
-        # With its conversation, which may be forgotten while a call waits.
+        # Each call with its conversation, which can be forgotten while the call waits.
         self._judges: deque[tuple[JudgeRequest, _Known]] = deque()
-        self._begun: list[_Job] = []  # judge calls that want another pass
+        self._begun: list[_Job] = []  # judge calls that need another pass
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
-        self._judged = False  # whether the last unit gave verdicts
+        self._judged = False  # whether the last unit sent verdicts
         self._peek = peek
-        self._running: Sequence[_Job] = ()  # in the pass under way
-        self._useless = False  # whether nobody waited for it when that was last looked at
+        self._running: Sequence[_Job] = ()  # jobs of the current pass
+        self._useless = False  # whether no call waited for it at the last check
         loaded.model.watch(self._interrupted)
 
     @property
     def patience(self) -> float:
-        """How long to wait for messages before the next unit, in seconds.
+        """Seconds to wait for messages before the next unit.
 
-        Verdicts that were just sent have mostly made an end of the stream that would be advanced
-        next. To hear of it takes less than a token.
+        Verdicts that were just sent usually end the stream that would run next. Its cancellation
+        arrives in less time than a token takes.
         """
-        return _HEED if self._judged else 0.0
+        return _VERDICT_WAIT if self._judged else 0.0
 
     @property
     def sessions(self) -> list[Session]:
-        """All conversations with something computed, the least recently used first."""
+        """Sessions of all conversations, least recently used first."""
         return [known.session for known in self._known.values() if known.session is not None]
 
     def handle(self, message: Any) -> None:
-        """Take a message; no model runs in here, but for pictures that are to be counted first."""
+        """Process a message. No model runs, except the vision tower to count image tokens."""
         match message:
             case Remember(key, conversation):
                 self._known[key] = _Known(conversation)
@@ -155,7 +168,7 @@ class Scheduler:
                 self._cancel(call)
 
     def work(self) -> bool:
-        """Do one unit; False if there is nothing to do until a message comes."""
+        """Run one unit. Return False if nothing can be done until a message arrives."""
         self._judged = False
         with torch.inference_mode():
             if self._opening and not self._judges and not self._begun:
@@ -163,13 +176,13 @@ class Scheduler:
                 self._guarded(stream.call, partial(self._open, stream, known))
                 return True
             jobs = self._gather()
-            self._run_for_somebody(jobs)
-            # A stream makes one token a pass: only judge calls want another.
+            self._run_interruptible(jobs)
+            # A stream job ends after one pass; only judge calls need another.
             self._begun = [job for job in jobs if job.part is not None]
         return bool(jobs or self._opening)
 
     def _gather(self) -> list[_Job]:
-        """Who takes part in the next pass."""
+        """Return the jobs of the next pass."""
         jobs = list(self._begun)
         while self._judges and self._has_room(jobs):
             jobs += self._ask(*self._judges.popleft())
@@ -181,19 +194,19 @@ class Scheduler:
         return jobs
 
     def _has_room(self, jobs: Sequence[_Job]) -> bool:
-        """Whether one more may come along, of whatever size."""
+        """Return whether one more job, of any size, can join the pass."""
         rows = sum(job.part.rows for job in jobs if job.part is not None)
         return not jobs or (self._loaded.model.packs and rows < self._options.prefill)
 
     def _ask(self, judge: JudgeRequest, known: _Known) -> list[_Job]:
-        """A judge call that has its turn, if it wants a pass."""
+        """Start a judge call; return its job if it needs a pass."""
         jobs: list[_Job] = []
         self._guarded(judge.call, lambda: jobs.append(self._judge(judge, known)))
         return [job for job in jobs if self._started(job)]
 
     def _judge(self, judge: JudgeRequest, known: _Known) -> _Job:
         if isinstance(self._judging, str):
-            raise Unsupported(f"this model cannot judge: {self._judging}")
+            raise Unsupported(f"the model cannot judge: {self._judging}")
         session = self._session(known)
         passes = self._judging.passes(session, judge.prefix, judge.candidates, judge.query)
         done = partial(self._give_verdicts, judge.call)
@@ -209,7 +222,10 @@ class Scheduler:
         self._trim()
 
     def _write(self, task: StreamTask) -> list[_Job]:
-        """A stream that has its turn, if it wants a pass; what is foreseen goes out before."""
+        """Advance a stream; return its job if it needs a pass.
+
+        Tokens that are already computed are sent first.
+        """
         while task in self._streams and task.credit > 0:
             self._streams.remove(task)
             self._streams.append(task)
@@ -229,12 +245,12 @@ class Scheduler:
             self._send(gathered)
 
     def _started(self, job: _Job) -> bool:
-        """Begin a call; whether it wants a pass."""
+        """Start a job and return whether it needs a pass."""
         self._step(job, lambda: None)
         return job.part is not None
 
-    def _run_for_somebody(self, jobs: Sequence[_Job]) -> None:
-        """One pass, unless all who want it go meanwhile."""
+    def _run_interruptible(self, jobs: Sequence[_Job]) -> None:
+        """Run one pass, and abort it if all its calls are canceled meanwhile."""
         self._running, self._useless = jobs, False
         try:
             self._run(jobs)
@@ -246,14 +262,15 @@ class Scheduler:
             self._running = ()
 
     def _interrupted(self) -> bool:
-        """Whether nobody waits for the pass under way, or for anything of its conversations.
+        """Return whether the current pass was useless at this check and at the one before.
 
-        Twice in a row: a caller that closes a stream to open another says so in two messages.
+        Two checks, because a caller that closes a stream and opens another sends two messages.
         """
         before, self._useless = self._useless, bool(self._running) and self._is_useless()
         return before and self._useless
 
     def _is_useless(self) -> bool:
+        """Return whether no call waits for the current pass or its conversations."""
         messages = self._peek()
         gone = {message.call for message in messages if isinstance(message, Cancel)}
         if not gone.issuperset(job.call for job in self._running):
@@ -266,7 +283,7 @@ class Scheduler:
         return not any(job.session in wanted for job in self._running)
 
     def _run(self, jobs: Sequence[_Job]) -> None:
-        """One pass for all; if that fails, one for each, so that only who is to blame fails."""
+        """Run one pass for all jobs; if it fails, one for each, so that only the cause fails."""
         model = self._loaded.model
         parts = [job.part for job in jobs if job.part is not None]
         found: Sequence[torch.Tensor | None] = [None] * len(parts)
@@ -276,17 +293,22 @@ class Scheduler:
                 found = model.run_all(parts)
             except Exception as error:
                 failure = error
-        went_on = [
+        resumed = [
             self._step(job, partial(model.run, part) if rows is None else partial(_given, rows))
             for job, part, rows in zip(jobs, parts, found, strict=True)
         ]
-        if failure is not None and all(went_on):  # nobody was to blame, so nobody is told
-            warnings.warn(f"passes are not shared: {one_line(failure)}", RuntimeWarning, 2)
+        if failure is not None and all(resumed):
+            # No single call caused it, so no caller gets an error.
+            warnings.warn(
+                f"a shared forward pass failed, ran its calls separately: {one_line(failure)}",
+                RuntimeWarning,
+                2,
+            )
 
     def _step(self, job: _Job, run: Callable[[], torch.Tensor | None]) -> bool:
-        """Run a call's pass and take it on from there; False where that failed."""
+        """Run a job's pass and resume the job; return False if that fails."""
         job.part = None
-        if self._guarded(job.call, lambda: job.go_on(run())):
+        if self._guarded(job.call, lambda: job.resume(run())):
             return True
         job.part = None
         job.leave()
@@ -315,7 +337,7 @@ class Scheduler:
         return known.session
 
     def _trim(self) -> None:
-        """Drop what was used longest ago until the rest fits; nothing that is in use."""
+        """Free least recently used sessions until the rest fits; keep what is in use."""
         sessions = self.sessions
         total = sum(session.nbytes for session in sessions)
         for session in sessions:
@@ -349,7 +371,7 @@ class Scheduler:
             task.close()
 
     def _guarded(self, call: int, unit: Callable[[], None]) -> bool:
-        """Run a unit; what goes wrong is told to its caller and hurts nobody else."""
+        """Run a function; report an error to its caller only, and return whether it succeeded."""
         try:
             unit()
         except DreamrError as error:

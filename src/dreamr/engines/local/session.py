@@ -1,9 +1,9 @@
-"""One conversation in the worker: its prompt, its pictures, and its branches of keys and values.
+"""A conversation in the worker: its prompt, its image features and the branches of its KV cache.
 
-Calls of one conversation share their beginning and then part: a stream goes on where a judging
-pass stands beside it. Each has a branch, that is a sequence of tokens with its store. A call takes
-the branch that its kind used last, keeps the longest common prefix, and adopts from its siblings
-the rows that they have and it lacks: one copy of a few rows per step, none per token.
+The calls of a conversation share a prefix and then diverge: a stream continues while a judge call
+runs. Each call has a branch, which is a token sequence with its store. A call takes the idle branch
+that the last call of its kind used, keeps the longest common prefix, and copies from other branches
+the rows that they have and it lacks. That is one copy of a few rows per step, and none per token.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from dreamr.engines.local.forward_pass import Part, Passes
 from dreamr.engines.local.kv_cache import Store
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.model import Features
-from dreamr.engines.local.steps import Node, Shown, walk
+from dreamr.engines.local.steps import JudgedRows, Node, walk
 from dreamr.errors import ContextTooLong, EngineError
 
 Kind = Literal["stream", "judge"]
 
 
 class CacheBranch:
-    """Tokens and their keys and values; `busy` while a call works on it."""
+    """A token sequence with its keys and values.
+
+    Attributes:
+        ids: The tokens.
+        store: Their keys and values.
+        kind: Kind of the calls that use the branch.
+        busy: Whether a call is using it.
+    """
 
     def __init__(self, store: Store, kind: Kind) -> None:
         self.ids: list[int] = []
@@ -39,7 +46,7 @@ class CacheBranch:
         del self.ids[length:]
 
     def common(self, ids: list[int], limit: int) -> int:
-        """How many of the first `limit` tokens of `ids` this branch can give."""
+        """Return how many of the first `limit` tokens of `ids` the branch can provide."""
         size = min(len(ids), len(self.ids), limit)
         if self.ids[:size] != ids[:size]:
             size = next(i for i in range(size) if self.ids[i] != ids[i])
@@ -50,18 +57,18 @@ class Session:
     """A conversation and everything computed for it.
 
     Raises:
-        Unsupported: it holds what the model cannot take.
-        ContextTooLong: it does not fit into the model's context.
+        Unsupported: If the model does not accept a part of the conversation.
+        ContextTooLong: If the conversation exceeds the model's context length.
     """
 
     def __init__(self, loaded: Loaded, conversation: Conversation) -> None:
         self._loaded = loaded
         self._model = loaded.model
-        self._pictures = loaded.prompter.pictures(conversation)
+        self._images = loaded.prompter.images_in(conversation)
         opening = loaded.prompter.opening(conversation)
         self._features: Features | None = None
         self._embeds: torch.Tensor | None = None
-        if self._pictures:
+        if self._images:
             opening = self._expand(opening, self._look().counts)
         self.root = Node(opening)
         self.prompt = opening
@@ -72,62 +79,63 @@ class Session:
             self._shift = int(self._places.max()) + 1 - len(opening)
         self._seen = [token == self._model.image_token for token in opening]
         self.branches: list[CacheBranch] = []
-        self._showing: list[Node] = []  # the places that the last judging pass has shown
+        self._judged: list[Node] = []  # nodes with rows of the last judge call
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys, values, picture features and what a judging pass has shown."""
+        """Memory in bytes of KV caches, image features and judged rows."""
         features = 0 if self._features is None else self._features.nbytes
         embeds = 0 if self._embeds is None else self._embeds.nbytes
-        shown = sum(int(place.shown.rows.nbytes) for place in self._showing if place.shown)
-        return features + embeds + shown + sum(branch.store.nbytes for branch in self.branches)
+        judged = sum(int(place.judged.rows.nbytes) for place in self._judged if place.judged)
+        return features + embeds + judged + sum(branch.store.nbytes for branch in self.branches)
 
     def shrink(self) -> int:
-        """Drop what no call is working on; the bytes that this freed."""
+        """Free everything that no call is using; return the number of bytes freed."""
         before = self.nbytes
         self.branches = [branch for branch in self.branches if branch.busy]
         if not self.branches:
-            # Pictures are looked at again when they are needed.
+            # Image features are computed again when needed.
             self._features = self._embeds = None
-            self.show_nothing()
+            self.drop_judged()
         return before - self.nbytes
 
     def walk(self, steps: Sequence[str]) -> list[Node]:
-        """The places after each of these steps."""
+        """Return the node after each of these steps."""
         return walk(self.root, steps, self._loaded.prompter.step)
 
     def tokens(self, nodes: Sequence[Node]) -> list[int]:
-        """The prompt's tokens and those of the steps up to these places."""
+        """Return the tokens of the prompt and of the steps up to these nodes."""
         return [*self.prompt, *(token for node in nodes for token in node.ids)]
 
-    def show(self, place: Node, shown: Shown) -> None:
-        """Keep what a judging pass has shown at a place."""
-        if place.shown is None:
-            self._showing.append(place)
-        place.shown = shown
+    def keep_judged(self, place: Node, judged: JudgedRows) -> None:
+        """Keep the rows over a judged step at the node where the step begins."""
+        if place.judged is None:
+            self._judged.append(place)
+        place.judged = judged
 
-    def show_nothing(self) -> None:
-        """Drop it everywhere: another pass begins, and its rows take memory."""
-        for place in self._showing:
-            place.shown = None
-        self._showing.clear()
+    def drop_judged(self) -> None:
+        """Drop the judged rows of all nodes, to make room for those of the next judge call."""
+        for place in self._judged:
+            place.judged = None
+        self._judged.clear()
 
     def check_room(self, tokens: int) -> None:
-        """See that so many tokens fit.
+        """Check that a number of tokens fits into the context.
 
         Raises:
-            ContextTooLong: they do not.
+            ContextTooLong: If they do not fit.
         """
         if tokens > self._model.context:
             raise ContextTooLong(
-                f"question and reasoning need {tokens} tokens ({len(self.prompt)} of them the "
-                f"question), the model's context holds {self._model.context}"
+                f"prompt and reasoning need {tokens} tokens ({len(self.prompt)} for the prompt), "
+                f"but the model's context holds {self._model.context}: shorten the prompt or use "
+                "a model with a longer context"
             )
 
     def acquire(self, kind: Kind, ids: list[int]) -> CacheBranch:
-        """A branch that holds as much as possible of `ids` before the last token.
+        """Return a branch that holds as much as possible of `ids` except the last token.
 
-        The last token is always left to be run again: its output is what the caller is after.
+        The last token is always run again, because the caller needs its output.
         """
         limit = len(ids) - 1
         branch = self._idle(kind)
@@ -144,7 +152,7 @@ class Session:
         return branch
 
     def release(self, branch: CacheBranch) -> None:
-        """The call is over; the branch stays as a cache, in place of the last of its kind."""
+        """Give a branch back. It replaces the last idle branch of its kind."""
         branch.busy = False
         self.branches = [
             other
@@ -163,13 +171,15 @@ class Session:
     ) -> Passes[torch.Tensor]:
         """Run up to `most` of the tokens of `ids` that the branch lacks.
 
-        Their hidden rows, or that of the last alone; or, with `head`, its logits.
+        Returns:
+            Their hidden rows; the last row if `last` is set; the logits of the last row if `head`
+            is set.
         """
         start = len(branch.ids)
         fresh = ids[start : start + most]
         mask = None
         if start and len(fresh) > 1 and self._model.rewinds:
-            # The other models' modules know themselves what a row sees in their own caches.
+            # Without rewinding, transformers' modules make the mask for their own cache.
             mask = causal(start, len(fresh))
         place = self.positions(start, start + len(fresh))
         rows = yield self.part(branch, fresh, place, mask, last=last or head, head=head)
@@ -177,10 +187,13 @@ class Session:
         return rows
 
     def approach(self, branch: CacheBranch, ids: list[int], most: int) -> Passes[bool]:
-        """Read on, up to `most` tokens; True once the last of `ids` is all that the branch lacks.
+        """Prefill up to `most` of the tokens that the branch lacks, except the last of `ids`.
 
-        Marks the end of the prompt and the place before the last token: stores that cannot go back
-        anywhere can go back to these, which is where later calls of the conversation begin.
+        Marks the end of the prompt and the place before the last token, where later calls of the
+        conversation begin. Stores that cannot rewind to any length can rewind to these.
+
+        Returns:
+            True once the branch lacks only the last token.
         """
         for stop in (len(self.prompt) - 1, len(ids) - 1):
             if len(branch.ids) < stop:
@@ -200,9 +213,15 @@ class Session:
         last: bool = False,
         head: bool = False,
     ) -> Part:
-        """Rows behind the branch's tokens, for a pass; nothing is kept of it yet.
+        """Return the part for rows after the branch's tokens. `keep` decides which of them stay.
 
-        last: only the last row is wanted. head: as logits.
+        Args:
+            branch: Branch to extend.
+            fresh: Tokens of the rows.
+            positions: Positions of the rows.
+            mask: See `Part`.
+            last: Whether only the last row is requested.
+            head: Whether logits are requested.
         """
         start = len(branch.ids)
         branch.store.reserve(start + len(fresh))
@@ -212,19 +231,19 @@ class Session:
         return Part(embeds, positions, branch.store, mask, extra, last, head)
 
     def keep(self, branch: CacheBranch, tokens: list[int]) -> None:
-        """The first rows of the last pass stay: they are these tokens."""
+        """Keep the first rows of the last pass, which are those of these tokens."""
         branch.store.advance(len(tokens))
         branch.ids += tokens
 
     def positions(self, start: int, stop: int) -> torch.Tensor:
-        """Positions of the tokens start .. stop of a branch."""
+        """Return the positions of the tokens start .. stop - 1 of a branch."""
         if self._places is None:
             return self._model.line(start, stop)
         size = len(self.prompt)
-        behind = self._model.line(max(start, size) + self._shift, max(stop, size) + self._shift)
+        after = self._model.line(max(start, size) + self._shift, max(stop, size) + self._shift)
         if start >= size:
-            return behind
-        return torch.cat([self._places[..., start:stop], behind], -1)
+            return after
+        return torch.cat([self._places[..., start:stop], after], -1)
 
     def _idle(self, kind: Kind) -> CacheBranch:
         for branch in self.branches:
@@ -235,9 +254,9 @@ class Session:
         return branch
 
     def _rows(self, start: int, fresh: list[int]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Embedding rows of tokens that begin at `start`, and what else the decoder takes."""
+        """Return the embeddings of tokens from index `start`, and extra decoder arguments."""
         inside = max(0, min(len(self.prompt) - start, len(fresh)))
-        if not self._pictures or not inside:
+        if not self._images or not inside:
             return self._model.tokens(fresh), {}
         rows = self._prompt_rows()[:, start : start + inside]
         if inside < len(fresh):
@@ -265,15 +284,16 @@ class Session:
 
     def _look(self) -> Features:
         if self._features is None:
-            self._features = self._model.look([to_pillow(image) for image in self._pictures])
+            self._features = self._model.look([to_pillow(image) for image in self._images])
         return self._features
 
     def _expand(self, ids: list[int], counts: list[int]) -> list[int]:
-        """One placeholder for each picture becomes one for each row of its features."""
+        """Repeat the placeholder of each image, once per row of its features."""
         token = self._model.image_token
         if ids.count(token) != len(counts):
             raise EngineError(
-                f"the chat template left {ids.count(token)} places for {len(counts)} pictures"
+                f"the model's chat template wrote {ids.count(token)} placeholders for "
+                f"{len(counts)} images"
             )
         sizes = iter(counts)
         return [i for i in ids for _ in range(next(sizes) if i == token else 1)]
@@ -281,12 +301,12 @@ class Session:
     def _check_prompt(self) -> None:
         if len(self.prompt) >= self._model.context:
             raise ContextTooLong(
-                f"the question needs {len(self.prompt)} tokens, the model's context holds "
-                f"{self._model.context}: shorten it or use fewer pictures"
+                f"the prompt needs {len(self.prompt)} tokens, but the model's context holds "
+                f"{self._model.context}: shorten it or use fewer images"
             )
 
 
 def causal(start: int, rows: int) -> torch.Tensor:
-    """Each row sees everything before it: (1, 1, rows, start + rows)."""
+    """Return a causal mask, (1, 1, rows, start + rows), for rows after `start` others."""
     mask = torch.ones((rows, start + rows), dtype=torch.bool).tril_(start)
     return mask[None, None]

@@ -1,7 +1,7 @@
-"""The tokens of a conversation's steps: fixed when first needed, and never tokenized again.
+"""Tokens of a conversation's steps, fixed on first use and never retokenized.
 
-A tree of step texts. A step that repeats what this very model generated at that place keeps the
-tokens it was generated with; any other is tokenized on its own.
+The nodes form a tree of step texts. A step that repeats what this model generated at the same place
+keeps the tokens it was generated with. All other steps are tokenized separately.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_KEPT = 4  # generated continuations remembered at one place
+_KEPT = 4  # most generations remembered per node
 
 
 @dataclass(slots=True)
 class Generation:
-    """Tokens that were generated from one place, and the text each made complete.
+    """Tokens generated from one node, and their text.
 
-    ends[i]: characters of `text` that are certain after token i, or -1 where the token leaves a
-    character unfinished.
+    Attributes:
+        ids: The tokens.
+        ends: For each token, the number of characters of `text` that are certain after it; -1 if
+            it ends within a character.
+        text: The text.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -26,7 +29,7 @@ class Generation:
     text: str = ""
 
     def push(self, token: int, text: str, *, whole: bool) -> None:
-        """One more token; `whole`: no part of a character is pending after it."""
+        """Append a token and its text; `whole` if it does not end within a character."""
         self.text += text
         self.ids.append(token)
         self.ends.append(len(self.text) if whole else -1)
@@ -34,14 +37,14 @@ class Generation:
 
 @dataclass(slots=True)
 class _Tail:
-    """A generation from one of its tokens on."""
+    """Rest of a generation, from one of its tokens on."""
 
     generation: Generation
     token: int
     char: int
 
     def match(self, step: str) -> _Tail | None:
-        """What is left behind this step, if the step is how the tail begins."""
+        """Return the rest after a step; None if the tail does not begin with it."""
         end = self.char + len(step)
         if not step or not self.generation.text.startswith(step, self.char):
             return None
@@ -52,10 +55,12 @@ class _Tail:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A step that was judged at some place, and the model's hidden rows over it.
+class JudgedRows:
+    """Hidden rows over a judged step.
 
-    rows: (len(ids) + 1, width); row i predicts token i, the last one what would follow.
+    Attributes:
+        ids: Tokens of the step.
+        rows: (len(ids) + 1, width); row i predicts token i, the last row the token after the step.
     """
 
     ids: Sequence[int]
@@ -64,25 +69,29 @@ class Shown:
 
 @dataclass(slots=True)
 class Node:
-    """A place in the assistant's text: after `ids` (of its last step), with what may follow.
+    """A place in the assistant's text: the end of a step.
 
-    foreseen: the tokens that the model itself would greedily write here, and their
-    log-probabilities, as far as a judging pass has shown them by the way. shown: what that pass
-    knows about any other draw.
+    Attributes:
+        ids: Tokens of the step.
+        children: Nodes after one more step, by the text of that step.
+        tails: Generations that continue here.
+        greedy: Tokens that the model would write here greedily, with their log-probabilities, as
+            far as a judge call has computed them.
+        judged: Rows of the last judged step that begins here, for streams that sample.
     """
 
     ids: list[int]
     children: dict[str, Node] = field(default_factory=dict)
     tails: list[_Tail] = field(default_factory=list)
-    foreseen: list[tuple[int, float]] = field(default_factory=list)
-    shown: Shown | None = None
+    greedy: list[tuple[int, float]] = field(default_factory=list)
+    judged: JudgedRows | None = None
 
     def remember(self, generation: Generation) -> None:
-        """A stream has started from here."""
+        """Add a generation that starts here."""
         self.tails = [*self.tails[1 - _KEPT :], _Tail(generation, 0, 0)]
 
     def child(self, step: str, tokenize: Callable[[str], list[int]]) -> Node:
-        """The place after one more step."""
+        """Return the node after one more step."""
         if (known := self.children.get(step)) is None:
             known = self.children[step] = self._make(step, tokenize)
         return known
@@ -102,7 +111,7 @@ class Node:
 
 
 def walk(root: Node, steps: Sequence[str], tokenize: Callable[[str], list[int]]) -> list[Node]:
-    """The places after each of these steps."""
+    """Return the node after each of these steps."""
     nodes = [root]
     for step in steps:
         nodes.append(nodes[-1].child(step, tokenize))

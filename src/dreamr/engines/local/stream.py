@@ -1,4 +1,4 @@
-"""One stream in the worker: reads its prefix, then one token for each call of `advance`."""
+"""A stream in the worker: it reads its prefix, then yields a token on each `advance`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ import torch
 from dreamr.engines.local.forward_pass import Passes, alone
 from dreamr.engines.local.ipc import Piece
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.sampling import choose, foreseen, guess
+from dreamr.engines.local.sampling import choose, greedy_prefix, guess
 from dreamr.engines.local.session import Session, causal
 from dreamr.engines.local.steps import Generation, Node
 from dreamr.engines.protocol import SamplingParams
 
 
 class StreamTask:
-    """Continues a prefix.
+    """Continuation of a prefix.
 
-    call: goes into each piece. session: of its conversation. credit: tokens that may still be sent
-    before the consumer takes some; the worker advances only streams with credit.
+    Args:
+        call: Number of the call, which each piece carries.
+        session: Session of the conversation.
+        prefix: Steps to continue.
+        sampling: How to choose tokens.
+        loaded: The model.
+        credit: Number of tokens that may be sent before the consumer takes some. The scheduler
+            advances only streams with credit.
+        prefill: Most tokens per forward pass while reading the prefix.
 
     Raises:
-        ContextTooLong: conversation and prefix leave no room for a token.
+        ContextTooLong: If conversation and prefix leave no room for a token.
     """
 
     def __init__(
@@ -50,50 +57,49 @@ class StreamTask:
         self._generation = Generation()
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
-        self._foreseen = deque(self._known_at(place) if sampling.token_reuse else ())
+        self._computed = deque(self._reusable(place) if sampling.token_reuse else ())
         checks = loaded.model.rewinds and sampling.temperature <= 0
-        self._guesses = sampling.lookup if checks else 0
-        given = checks and sampling.token_reuse and not self._foreseen and sampling.guess
-        self._given = loaded.prompter.step(sampling.guess)[: self._room] if given else []
+        self._lookup = sampling.lookup if checks else 0
+        use_hint = checks and sampling.token_reuse and not self._computed and sampling.guess
+        self._hint = loaded.prompter.step(sampling.guess)[: self._room] if use_hint else []
         self._made = 0
         self._held: Piece | None = None
-        self._sent = 0.0  # when the last piece left
-        known = [*self._ids, *(token for token, _ in self._foreseen)]
+        self._sent = 0.0  # time of the last message
+        known = [*self._ids, *(token for token, _ in self._computed)]
         self._branch = session.acquire("stream", known)
 
-    def _known_at(self, place: Node) -> Sequence[tuple[int, float | None]]:
-        """What is written here, as far as a judging pass over a drafted step has shown it.
+    def _reusable(self, place: Node) -> Sequence[tuple[int, float | None]]:
+        """Return the next tokens, as far as the pass that judged a drafted step has computed them.
 
-        A draw needs the noise of its position and the distribution there. The pass has the
-        distribution of each position behind the step's tokens before it; so draws are right up to
-        the first that is another token than the step's, that one included. The text for a seed is
-        what it would be without (up to rounding), and its distribution unchanged. A drafted token
-        is kept with the target's probability of it, as by the rule of speculative sampling
-        (arXiv 2211.17192) for a draft that writes greedily; a draft that samples with the same seed
-        shares the noise, and agrees more often.
+        A draw needs the noise of its position and the distribution there. The pass provides the
+        distribution after each token of the step. So draws are correct up to the first that differs
+        from the step's token, including it. For a given seed, the text is the same as without reuse
+        (up to rounding), and its distribution is unchanged. A drafted token is kept with the
+        target's probability of it, as in speculative sampling (arXiv 2211.17192) with a greedy
+        draft. A draft that samples with the same seed shares the noise and agrees more often.
         """
         if self._sampling.temperature <= 0:
-            return place.foreseen
-        if place.shown is None:
+            return place.greedy
+        if place.judged is None:
             return ()
-        ids, start = place.shown.ids, len(self._ids) - len(self.session.prompt)
+        ids, start = place.judged.ids, len(self._ids) - len(self.session.prompt)
         drawn: list[tuple[int, float | None]] = []
-        for place_in_step, logits in enumerate(self._loaded.model.logits(place.shown.rows)):
+        for place_in_step, logits in enumerate(self._loaded.model.logits(place.judged.rows)):
             drawn.append(choose(logits, self._sampling, start + place_in_step))
             if place_in_step == len(ids) or drawn[-1][0] != ids[place_in_step]:
                 break
         return drawn
 
     def advance(self) -> Piece | None:
-        """The next piece; None while the prefix is still being read."""
+        """Return the next piece; None while the prefix is being read."""
         return alone(self.passes(), self._loaded.model.run)
 
     def passes(self) -> Passes[Piece | None]:
-        """The same as a call whose pass, if it needs one, somebody else runs."""
+        """Yield the forward pass of `advance`, if any, for a caller that runs it."""
         if self._sampling.max_tokens < 1:
             return Piece(self.call, "", 0, "length", None, None)
-        if self._foreseen:
-            return self._known()
+        if self._computed:
+            return self._next_computed()
         branch, ids = self._branch, self._ids
         if not self._loaded.model.rewinds and len(branch.ids) < len(ids) - 1:
             yield from self.session.approach(branch, ids, self._prefill)
@@ -101,16 +107,20 @@ class StreamTask:
         missing = len(ids) - len(branch.ids)
         if (guessed := self._guess(missing)) and missing + len(guessed) <= self._prefill:
             yield from self._check(guessed)
-            return self._known()
+            return self._next_computed()
         ends = missing <= self._prefill
         rows = yield from self.session.feed(branch, ids, self._prefill, last=True, head=ends)
         return self._next(rows[0]) if ends else None
 
     def gather(self, piece: Piece, seconds: float) -> Piece | None:
-        """What is to be sent after this piece: all since the last, or nothing yet.
+        """Return what to send after this piece: everything since the last message, or None to wait.
 
-        A message for each token costs its reader more than a small model needs to make one. The
-        end of a line, or of the credit, is never held back: somebody waits for it.
+        Reading a message per token costs the engine more than a small model needs per token. The
+        end of a line or of the credit is never held back, because the consumer waits for it.
+
+        Args:
+            piece: Latest piece.
+            seconds: Shortest time between two messages.
         """
         if self._held is not None:
             piece = self._held.followed_by(piece)
@@ -123,30 +133,30 @@ class StreamTask:
         return None
 
     def close(self) -> None:
-        """Give the branch back; what it has read stays."""
+        """Release the branch, which keeps its tokens."""
         self.session.release(self._branch)
 
     @property
     def _room(self) -> int:
-        """How many tokens fit behind the last."""
+        """Number of tokens that fit after the last one."""
         return self._loaded.model.context - len(self._ids)
 
-    def _known(self) -> Piece:
-        """The next of the tokens that a pass has shown."""
-        token, logprob = self._foreseen.popleft()
+    def _next_computed(self) -> Piece:
+        """Return the next of the tokens that are already computed."""
+        token, logprob = self._computed.popleft()
         return self._piece(token, logprob if self._sampling.logprobs else None)
 
     def _guess(self, missing: int) -> list[int]:
-        """Tokens that may follow, if it is time to guess: what was given, once, or a lookup."""
-        if given := self._given:
-            self._given = []
-            return given
-        if self._guesses and missing == 1:
-            return guess(self._ids, min(self._guesses, self._room))
+        """Return tokens that may follow: the caller's guess once, otherwise a prompt lookup."""
+        if hint := self._hint:
+            self._hint = []
+            return hint
+        if self._lookup and missing == 1:
+            return guess(self._ids, min(self._lookup, self._room))
         return []
 
     def _check(self, guessed: list[int]) -> Passes[None]:
-        """See what the model writes here: of the guessed tokens those it would choose, and one."""
+        """Check guessed tokens in one pass: keep those the model would choose, and one more."""
         session, branch, start = self.session, self._branch, len(self._branch.ids)
         missing = self._ids[start:]
         rows = [*missing, *guessed]
@@ -154,9 +164,9 @@ class StreamTask:
         mask = causal(start, len(rows)) if start else None
         hidden = yield session.part(branch, rows, positions, mask)
         logits = self._loaded.model.logits(hidden[len(missing) - 1 :])
-        own = foreseen(logits.log_softmax(-1), guessed)
+        own = greedy_prefix(logits.log_softmax(-1), guessed)
         session.keep(branch, rows[: len(missing) + len(own) - 1])
-        self._foreseen.extend(own)
+        self._computed.extend(own)
 
     def _next(self, logits: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self.session.prompt)

@@ -1,8 +1,9 @@
-"""A decoder of transformers' own modules: any device, any dtype, any kind of cache.
+"""Decoder that runs transformers' modules: any device, any dtype, any kind of cache.
 
-The decoder module is called directly, with explicit positions, a prepared mask (none where plain
-causal attention does) and our store as its cache. Where its cache is keys and values of all tokens
-and its attention can be looked up by name, parts of several sequences share a pass (`packed`).
+The decoder module is called directly, with explicit positions, a prepared mask (none where causal
+attention is enough) and our own store as its cache. If its cache is the keys and values of all
+tokens and its attention can be looked up by name, parts of several sequences share a pass
+(`packed`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from dreamr.engines.local.packed import ATTENTION, PackedPass, PassCache
 
 Line: TypeAlias = Callable[[int, int], torch.Tensor]
 
-_EXACT, _ROUNDED = 1e-3, 5e-2  # of the rows' norm: what may differ in float32, in shorter dtypes
+_EXACT, _ROUNDED = 1e-3, 5e-2  # largest error relative to the rows: float32, shorter dtypes
 
 
 class TorchDecoder:
-    """A `Decoder`. model: a transformers model with a decoder, an embedding and a head."""
+    """`Decoder` of transformers' modules.
+
+    Args:
+        model: A transformers model with a decoder, an embedding and a head.
+    """
 
     def __init__(self, model: Any) -> None:
         self._module = model.get_decoder()
@@ -39,15 +44,19 @@ class TorchDecoder:
 
     @property
     def packs(self) -> bool:
+        """Whether parts of several sequences can share a forward pass."""
         return self._packs
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
+        """Register a function that can abort forward passes; see `Decoder.watch`."""
         self._interrupted = interrupted
 
     def use_kv_cache(self, shape: Shape, line: Line) -> None:
-        """From now on stores are `KVCache` of this shape; share passes if that proves right.
+        """Expect stores of type `KVCache` from now on, and share passes if a trial succeeds.
 
-        line: gives the positions from one number to another, as the module takes them.
+        Args:
+            shape: Shape of the stores.
+            line: Returns the positions from one number to another, as the module takes them.
         """
         self._uniform = True
         before = self._module.config._attn_implementation
@@ -59,15 +68,18 @@ class TorchDecoder:
             self._graph = GraphStep(self._module, shape)
 
     def __call__(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """Run parts, in one pass if they can share it; see `Decoder`."""
         if len(parts) > 1 and self._packs:
             return self._together(parts)
         return [self._alone(part) for part in parts]
 
     def embed(self, ids: list[int]) -> torch.Tensor:
+        """Return the embeddings of tokens, (1, tokens, width)."""
         rows: torch.Tensor = self._embed(torch.tensor([ids], device=self._device))
         return rows
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (rows, vocabulary) in float32, of hidden rows, (rows, width)."""
         logits: torch.Tensor = self._head(hidden)
         return logits.float()
 
@@ -75,7 +87,7 @@ class TorchDecoder:
         if self._graph is not None and part.is_step:
             try:
                 return self._graph(part)
-            except RuntimeError as error:  # what cannot be captured runs as it is
+            except RuntimeError as error:  # not capturable: run the module directly
                 self._graph = None
                 warnings.warn(f"decoding without a CUDA graph: {error}", RuntimeWarning, 2)
         store: Any = part.store
@@ -88,7 +100,7 @@ class TorchDecoder:
             torch.cat([part.embeds for part in parts], 1),
             torch.cat([part.positions for part in parts], -1),
             PassCache(parts, self._interrupted),
-            # Taken for a finished mask, so that the module makes none; attention has its own.
+            # Accepted as a finished mask, so the module makes none; `PackedPass` has its own.
             torch.ones((1, 1, 1, 1), dtype=torch.bool, device=self._device),
             packed=PackedPass(parts),
             **_joint_extra(parts),
@@ -116,12 +128,12 @@ class TorchDecoder:
         return hidden
 
     def _try_sharing(self, shape: Shape, line: Line) -> bool:
-        """Whether sequences in one pass get what each gets alone."""
+        """Return whether sequences get the same rows in a shared pass as in separate ones."""
         rows = _noise(self._embed.weight, 6)
         expected = _two_sequences(lambda parts: list(map(self._alone, parts)), rows, shape, line)
         try:
             seen = _two_sequences(self._together, rows, shape, line)
-        except (RuntimeError, TypeError, ValueError):  # it takes no arguments of ours, or no masks
+        except (RuntimeError, TypeError, ValueError):  # arguments or mask are not accepted
             return False
         bound = _EXACT if rows.dtype == torch.float32 else _ROUNDED
         return bool((seen - expected).norm() <= bound * expected.norm())
@@ -130,7 +142,7 @@ class TorchDecoder:
 def _two_sequences(
     run: Callable[[list[Part]], list[torch.Tensor]], rows: torch.Tensor, shape: Shape, line: Line
 ) -> torch.Tensor:
-    """The hidden rows of two sequences: of their first rows, then of one row after these."""
+    """Return the hidden rows of two sequences: several rows of each, then one more of each."""
     stores = [KVCache(shape), KVCache(shape)]
     found: list[torch.Tensor] = []
     for bounds in (((0, 5), (0, 3)), ((5, 6), (3, 4))):
@@ -145,13 +157,13 @@ def _two_sequences(
 
 
 def _noise(like: torch.Tensor, rows: int) -> torch.Tensor:
-    """Rows as embeddings may be, always the same: (1, rows, width)."""
+    """Return rows like embeddings, the same on each call: (1, rows, width)."""
     drawn = torch.randn((1, rows, like.shape[1]), generator=torch.Generator().manual_seed(0))
     return (drawn.to(like.device) * like.float().std()).to(like.dtype)
 
 
 def _joint_extra(parts: Sequence[Part]) -> dict[str, Any]:
-    """What parts carry beside rows (DeepStack), for the rows of all of them."""
+    """Join the additional arguments of parts (DeepStack) into those of a shared pass."""
     carrying = [part.extra for part in parts if part.extra]
     if not carrying:
         return {}

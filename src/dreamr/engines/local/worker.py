@@ -1,8 +1,8 @@
-"""The worker process: load one model, then serve its engine until that goes away.
+"""Worker process: loads one model, then serves its engine until the connection closes.
 
-Torch is imported in here only. The engine's end of the socket is all that keeps a worker alive:
-when it closes, because the engine was closed or its process died in whatever way, the worker leaves
-at once, even from the middle of a forward pass or of loading.
+Only this process imports torch. It lives as long as the engine's end of the socket is open. When
+that closes, because the engine was closed or its process died, the worker exits at once, even
+during loading or a forward pass.
 """
 
 from __future__ import annotations
@@ -18,32 +18,37 @@ from typing import Any
 from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
 from dreamr.engines.local.options import LocalOptions, read_hints
 
-_LOOK_EVERY = 2000  # milliseconds between looks at the parent's id
+_CHECK_EVERY = 2000  # milliseconds between checks of the parent's process id
 
 
 def main(descriptor: int, parent: int) -> None:
-    """Serve on an inherited stream socket. parent: the engine's process id."""
+    """Serve on an inherited stream socket.
+
+    Args:
+        descriptor: File descriptor of the socket.
+        parent: Process id of the engine.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=descriptor)
     threading.Thread(target=_watch, args=(descriptor, parent), daemon=True).start()
-    line = _Line(link)
-    name, options = line.receive_one()
+    connection = _Connection(link)
+    name, options = connection.receive_one()
     try:
-        service = _start(name, options, line)
+        scheduler = _start(name, options, connection)
     except Exception as error:
-        kind = type(error).__name__ if _ours(error) else "EngineError"
-        line.send(Failed(None, kind, " ".join(str(error).split()) or kind))
+        kind = type(error).__name__ if _is_dreamr_error(error) else "EngineError"
+        connection.send(Failed(None, kind, " ".join(str(error).split()) or kind))
         _wait_for_end()
         return
     while True:
-        line.receive(service.handle)
-        while service.work():
-            line.receive(service.handle, service.patience)
+        connection.receive(scheduler.handle)
+        while scheduler.work():
+            connection.receive(scheduler.handle, scheduler.patience)
 
 
-def _start(name: str, options: LocalOptions, line: _Line) -> Any:
+def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     if options.device == "cpu":
-        # Before torch is imported: a second thread pool would be counted from these.
+        # Before torch is imported, because a second thread pool takes its size from this.
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from pathlib import Path
@@ -56,22 +61,22 @@ def _start(name: str, options: LocalOptions, line: _Line) -> Any:
     torch.set_num_threads(options.threads)
     from dreamr.engines.local.judging import Judging
     from dreamr.engines.local.load import load, resolve
-    from dreamr.engines.local.scheduler import Scheduler, judging_or_why_not
+    from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
 
     folder = resolve(name)
     hints = read_hints(Path(folder))
     questions = hints.questions(options.judge_prompt)
     with torch.inference_mode():
         loaded = load(folder, options)
-        judging = judging_or_why_not(loaded, questions, options)
-    gc.freeze()  # what is loaded stays: the collector need not look through it again and again
+        judging = judging_or_reason(loaded, questions, options)
+    gc.freeze()  # keeps the collector from scanning the loaded objects again and again
     model = loaded.model
     judges = isinstance(judging, Judging)
-    line.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
-    return Scheduler(loaded, judging, options, line.send, line.peek)
+    connection.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
+    return Scheduler(loaded, judging, options, connection.send, connection.peek)
 
 
-class _Line:
+class _Connection:
     """The worker's end of the socket."""
 
     def __init__(self, link: socket.socket) -> None:
@@ -79,28 +84,33 @@ class _Line:
         self._frames = Frames()
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
-        self._unheard: list[Any] = []  # what came while a unit was under way
+        self._pending: list[Any] = []  # messages that arrived during the current unit
 
     def send(self, message: Any) -> None:
         self._link.sendall(pack(message))
 
     def receive_one(self) -> Any:
-        """The first message; no other may follow until it is answered."""
+        """Return the first message. The engine sends no other before the reply."""
         while True:
             for message in self._frames.feed(self._read()):
                 return message
 
     def peek(self) -> list[Any]:
-        """The messages that came since `receive`, which will hand them over."""
+        """Return the messages that came since `receive`; the next `receive` handles them."""
         while self._poll.poll(0):
-            self._unheard += self._frames.feed(self._read())
-        return self._unheard
+            self._pending += self._frames.feed(self._read())
+        return self._pending
 
     def receive(self, handle: Any, seconds: float | None = None) -> None:
-        """Hand over the messages that are there; wait for one so long, None: until one comes."""
+        """Handle the messages that are there; if there is none, wait for one.
+
+        Args:
+            handle: Called with each message.
+            seconds: Longest time to wait; None waits without limit.
+        """
         wait = None if seconds is None else 1000 * seconds
-        unheard, self._unheard = self._unheard, []
-        for message in unheard:
+        pending, self._pending = self._pending, []
+        for message in pending:
             wait = 0
             handle(message)
         while self._poll.poll(wait):
@@ -115,25 +125,25 @@ class _Line:
         return data
 
 
-def _ours(error: Exception) -> bool:
+def _is_dreamr_error(error: Exception) -> bool:
     from dreamr.errors import DreamrError
 
     return isinstance(error, DreamrError)
 
 
 def _wait_for_end() -> None:
-    """The engine reads why we failed, then closes; `_watch` ends us."""
+    """Wait until the engine has read the error and closed the socket; `_watch` then exits."""
     threading.Event().wait()
 
 
 def _watch(descriptor: int, parent: int) -> None:
-    """End this process as soon as the engine's end is gone.
+    """Exit the process as soon as the engine's end of the socket is closed.
 
-    A hang-up is seen at once. The parent's id is looked at too: a child that the parent forked may
-    hold the other end open without knowing it.
+    A hang-up is noticed at once. The parent's id is checked too, because a child that the parent
+    forked may still hold the engine's end open.
     """
     poll = select.poll()
     poll.register(descriptor, 0)
-    while not poll.poll(_LOOK_EVERY) and os.getppid() == parent:
+    while not poll.poll(_CHECK_EVERY) and os.getppid() == parent:
         pass
     os._exit(0)

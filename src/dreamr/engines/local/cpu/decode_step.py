@@ -1,8 +1,9 @@
-"""One token through a decoder's layers in NumPy, over the memory of torch's weights and caches.
+"""One row through a decoder's layers in NumPy, on the memory of torch's weights and caches.
 
-A decoded token is some twenty small operations a layer. A call into torch costs several
-microseconds, a NumPy call that writes where it is told costs one: for models of a few million
-weights that is half of the time, and for larger ones a row times a matrix is no slower.
+A decoded token takes about twenty small operations per layer. A call into torch costs several
+microseconds, a NumPy call that writes to a given array costs one. For models of a few million
+weights, that difference is half of the time. For larger models, NumPy multiplies a row with a
+matrix as fast as torch.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
-def turns(layers: Sequence[Any]) -> tuple[Array, Array]:
-    """What rotations multiply cosines and crossed sines with: (layers, heads + kv heads, 2, half).
+def rotation_factors(layers: Sequence[Any]) -> tuple[Array, Array]:
+    """Return the factors of cosines and crossed sines, (layers, heads + kv heads, 2, half).
 
-    With halves x1, x2 a rotation is x * cos + (x2, x1) * (-sin, sin); scaling x by w before it is
-    the same as scaling cos by w and the crossed sin by w with its halves swapped. So the weights of
-    the norms of queries and keys are in here. Attention scores come out scaled, since queries are
-    turned by scaled numbers; and so do the norms of heads, which then are sums of squares and not
-    means.
+    With halves x1 and x2, a rotation is x * cos + (x2, x1) * (-sin, sin). Scaling x by w before the
+    rotation equals scaling cos by w and the crossed sines by w with its halves swapped. This is why
+    the factors include the weights of the query and key norms. They also include the scaling of the
+    attention scores (in the queries) and the square root of the head size, so that the norms of
+    heads can use sums of squares instead of means.
     """
     first = layers[0]
     weights = np.stack([as_numpy(layer.head_scale) for layer in layers])
@@ -36,9 +37,13 @@ def turns(layers: Sequence[Any]) -> tuple[Array, Array]:
 
 
 def attend(query: Array, keys: Array, values: Array, seen: Array) -> None:
-    """One row's attention, into `seen`: (kv heads, group, size), as `query`, which is scaled.
+    """Compute the attention of one row.
 
-    keys: (kv heads, size, rows). values: (kv heads, rows, size).
+    Args:
+        query: Scaled query, (kv heads, group, size).
+        keys: (kv heads, size, rows).
+        values: (kv heads, rows, size).
+        seen: Output, in the shape of `query`.
     """
     scores = np.matmul(query, keys)
     scores -= np.maximum.reduce(scores, -1, keepdims=True)
@@ -48,15 +53,18 @@ def attend(query: Array, keys: Array, values: Array, seen: Array) -> None:
 
 
 def as_numpy(tensor: Any) -> Array:
-    """The same memory."""
+    """Return a tensor's memory as an array."""
     array: Array = tensor.detach().numpy()
     return array
 
 
 class DecodeStep:
-    """All layers and the last norm, for one row behind everything that a store holds.
+    """All layers and the final norm, for one row after all rows of a store.
 
-    layers, norm: of `NumpyDecoder`; their matrices are read where they lie. factors: see `turns`.
+    Args:
+        layers: Layers of a `NumpyDecoder`, whose matrices are read in place.
+        norm: Final norm of a `NumpyDecoder`.
+        factors: Result of `rotation_factors`.
     """
 
     def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:
@@ -65,10 +73,14 @@ class DecodeStep:
         self._straight, self._crossed = factors
 
     def __call__(self, x: Array, cos: Array, sin: Array, rows: Array, length: int) -> Array:
-        """The hidden row (width,), its keys and values written to the store.
+        """Return the hidden row, (width,); write its keys and values to the store.
 
-        x: embedding row (width,), left as it is. cos, sin: of its position, (size,). rows: the
-        store's keys and values, (2 * layers, kv heads, capacity, size), `length` of them valid.
+        Args:
+            x: Embedding, (width,); not modified.
+            cos: Cosines of the position, (size,).
+            sin: Sines of the position, (size,).
+            rows: Keys and values of the store, (2 * layers, kv heads, capacity, size).
+            length: Number of valid rows in the store.
         """
         wide = self._straight * cos.reshape(2, -1)
         cross = self._crossed * sin.reshape(2, -1)
@@ -83,7 +95,7 @@ class DecodeStep:
 
 
 class _RowNorm:
-    """Root-mean-square norm of one row; returns the same memory each time."""
+    """Root-mean-square norm of one row. Returns the same array on each call."""
 
     def __init__(self, norm: Any) -> None:
         self._weight = as_numpy(norm.weight)
@@ -98,7 +110,7 @@ class _RowNorm:
 
 
 class _RowLayer:
-    """One decoder layer. Whatever it works in is made once."""
+    """One decoder layer, with arrays that are allocated once."""
 
     def __init__(self, layer: Any) -> None:
         self._before, self._after = _RowNorm(layer.before), _RowNorm(layer.after)
@@ -129,10 +141,16 @@ class _RowLayer:
         self, x: Array, wide: Array, cross: Array, key: Array, value: Array, keys: Array,
         values: Array,
     ) -> Array:  # fmt: skip
-        """X after this layer.
+        """Return x after this layer.
 
-        wide, cross: (heads + kv heads, 2, half). key, value: the row's place in the store,
-        (kv heads, size). keys (kv heads, size, rows) and values (kv heads, rows, size) include it.
+        Args:
+            x: (width,).
+            wide: Scaled cosines, (heads + kv heads, 2, half).
+            cross: Scaled crossed sines, (heads + kv heads, 2, half).
+            key: Place of the row's keys in the store, (kv heads, size).
+            value: Place of the row's values in the store, (kv heads, size).
+            keys: All keys, including the row's, (kv heads, size, rows).
+            values: All values, including the row's, (kv heads, rows, size).
         """
         np.dot(self._before(x), self._qkv, self._joint)
         if self._bias is not None:
@@ -156,7 +174,7 @@ class _RowLayer:
         self._heads /= squares[:, None]
 
     def _gated(self) -> Array:
-        """silu(gate) * up. The hyperbolic tangent cannot overflow as the exponential can."""
+        """Return silu(gate) * up, computed with tanh, which cannot overflow as exp can."""
         inner = self._inner
         self._gate *= 0.5
         np.tanh(self._gate, inner)

@@ -1,13 +1,13 @@
-"""The layers of Qwen- and Llama-like decoders in our own loop, over the modules' own weights.
+"""NumPy implementation of Qwen- and Llama-like decoders, on the memory of the modules' weights.
 
-At a width of a few hundred, half of the time of a decoded token on a CPU goes into module calls and
-small operations, and most of the rest into reading weights in an order that suits many rows better
-than one. Here a token of a layer is four matrix products, one attention and some twenty small
-operations, and matrices that widen are kept column by column (same numbers, same module, other
-strides: a row times such a matrix reads memory twice as fast).
+With a width of a few hundred, half of the time per decoded token on a CPU is spent on module calls
+and small operations. Most of the rest is spent on reading weights in a memory order that suits many
+rows better than one. Here, a layer needs four matrix products, one attention and about twenty small
+operations per token. Matrices that widen are stored column by column (same numbers, same module,
+other strides), which doubles the speed at which a row times such a matrix reads memory.
 
-Only for CPUs in float32, and only where a probe gives what the modules give. Parts that carry more
-than rows (DeepStack) go to the modules.
+Only for float32 on a CPU, and only if a trial gives the same results as the modules. Parts with
+additional arguments (DeepStack) go to the modules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from dreamr.engines.local.cpu.decode_step import DecodeStep, turns
+from dreamr.engines.local.cpu.decode_step import DecodeStep, rotation_factors
 from dreamr.engines.local.cpu.forward import Block, ForwardPass
 from dreamr.engines.local.decoder import Decoder, never
 from dreamr.engines.local.forward_pass import Part
@@ -30,11 +30,11 @@ _TYPES = {
     "Qwen2_5_VLTextModel",
     "LlamaModel",
 }
-_FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # the others change with the length
+_FIXED_ROPE = {"default", "linear", "llama3", "yarn"}  # other types change with the length
 
 
 def is_known(module: Any) -> bool:
-    """Whether this decoder module is one that `NumpyDecoder` can stand in for."""
+    """Return whether `NumpyDecoder` supports a decoder module."""
     if type(module).__name__ not in _TYPES:
         return False
     layers = getattr(module.config, "layer_types", None) or ["full_attention"]
@@ -48,10 +48,12 @@ def is_known(module: Any) -> bool:
 
 
 class NumpyDecoder:
-    """A `Decoder` in NumPy, with torch's attention where a sequence has several rows.
+    """`Decoder` in NumPy, with torch's attention for sequences of several rows.
 
-    model: a transformers model whose decoder `is_known`. Its weights get another layout in memory
-    and stay the modules': both ways compute with them. modules: takes what this cannot do.
+    Args:
+        model: A transformers model whose decoder `is_known`. The memory layout of its weights
+            changes; its modules share the memory and still work.
+        modules: Decoder for everything that this one does not support.
     """
 
     packs = True
@@ -64,7 +66,7 @@ class NumpyDecoder:
         arena = _Arena(sum(map(_matrix_size, module.layers)))
         self._layers = [_Layer(layer, arena) for layer in module.layers]
         self._norm = _Norm(module.norm)
-        factors = turns(self._layers)
+        factors = rotation_factors(self._layers)
         self._row = DecodeStep(self._layers, self._norm, factors)
         self._rows = ForwardPass(self._layers, self._norm, factors)
         self._group = self._layers[0].heads // self._layers[0].kv_heads
@@ -73,15 +75,16 @@ class NumpyDecoder:
         self._tables = _tables(model)
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
+        """Register a function that can abort forward passes; see `Decoder.watch`."""
         self._interrupted = interrupted
         self._modules.watch(interrupted)
 
     def __call__(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """See `Decoder`.
+        """Run parts, in one pass if they can share it; see `Decoder`.
 
-        From a pass over several parts the numbers differ in their last places from those of each
-        alone: sums are taken in another order (float32: some 1e-6 of their size). A greedy choice
-        changes only between two tokens whose logits are as close as that.
+        In a pass over several parts, results differ by rounding from those of separate passes,
+        because sums are taken in another order (float32: relative difference of about 1e-6). A
+        greedy choice changes only between two tokens whose logits are that close.
         """
         plain = [part for part in parts if not part.extra]
         if len(plain) < len(parts):
@@ -92,11 +95,13 @@ class NumpyDecoder:
         return self._together(parts)
 
     def embed(self, ids: list[int]) -> torch.Tensor:
+        """Return the embeddings of tokens, (1, tokens, width)."""
         if self._tables is not None and len(ids) == 1:
             return torch.from_numpy(self._tables[0][None, ids[0] : ids[0] + 1])
         return self._modules.embed(ids)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (rows, vocabulary), of hidden rows, (rows, width)."""
         if self._tables is not None and len(hidden) == 1:
             return torch.from_numpy(self._tables[1] @ hidden[0].numpy())[None]
         return self._modules.logits(hidden)
@@ -114,14 +119,14 @@ class NumpyDecoder:
     def _block(self, part: Any, start: int) -> Block:
         stop, mask, rows = start + part.rows, part.mask, part.store.array
         if mask is not None:
-            # The heads that share a key lie one under the other, as rows of one query.
+            # Repeated, because the heads that share a key are stacked as rows of one query.
             mask = _additive(mask).repeat(1, 1, self._group, 1)
         pairs = rows.reshape(2, -1, *rows.shape[1:])
         first = stop - 1 if part.last else start
         return Block(pairs, part.store.length, start, stop, mask, first)
 
     def _one(self, part: Part) -> torch.Tensor:
-        """One token after everything that is in the store."""
+        """Run one row after all rows of its store."""
         store: Any = part.store
         positions = part.positions
         cos, sin = self._at(int(positions[(0,) * positions.ndim]))
@@ -129,7 +134,7 @@ class NumpyDecoder:
         return torch.from_numpy(row[None].copy())
 
     def _angles(self, positions: torch.Tensor) -> Any:
-        """Cosines and sines of positions, (2, rows, size)."""
+        """Return the cosines and sines of positions, (2, rows, size)."""
         if self._axes == 1:
             self._at(int(positions.max()))
             return self._table[:, positions[0].numpy()]
@@ -137,7 +142,7 @@ class NumpyDecoder:
         return cos[0].numpy(), sin[0].numpy()
 
     def _at(self, position: int) -> Any:
-        """Cosines and sines of one position, (2, size); the same on all axes."""
+        """Return the cosines and sines of one position, the same on all axes: (2, size)."""
         if position >= self._table.shape[1]:
             line = torch.arange(max(256, 2 * position)).expand(self._axes, 1, -1)
             cos, sin = self._rotary(torch.empty(0), line if self._axes == 3 else line[0])
@@ -146,7 +151,7 @@ class NumpyDecoder:
 
 
 class _Norm:
-    """A root-mean-square norm's weights."""
+    """Weights of a root-mean-square norm."""
 
     def __init__(self, module: Any) -> None:
         self.weight = module.weight
@@ -155,7 +160,7 @@ class _Norm:
 
 
 class _Layer:
-    """One decoder layer's matrices and numbers."""
+    """Matrices and constants of one decoder layer."""
 
     def __init__(self, module: Any, arena: _Arena) -> None:
         attention, mlp = module.self_attn, module.mlp
@@ -176,7 +181,7 @@ class _Layer:
         self.head_eps = float(attention.q_norm.variance_epsilon) if self.normed else None
 
     def _head_scale(self, attention: Any) -> torch.Tensor:
-        """The weights of the norms of queries and keys: (heads + kv heads, size)."""
+        """Return the weights of the query and key norms, (heads + kv heads, size)."""
         if not self.normed:
             return torch.ones(self.heads + self.kv_heads, self.size)
         query = attention.q_norm.weight.expand(self.heads, -1)
@@ -184,10 +189,10 @@ class _Layer:
 
 
 class _Arena:
-    """One piece of memory for all matrices, in the order in which a token needs them.
+    """One allocation for all matrices, in the order in which a token needs them.
 
-    One large allocation can sit on huge pages (the worker asks torch for them), and then streams
-    from memory faster than many small ones. The modules' weights become views of it.
+    Reading one large allocation on huge pages (which the worker requests from torch) is faster than
+    reading many small ones. The modules' weights become views of it.
     """
 
     def __init__(self, size: int) -> None:
@@ -195,9 +200,9 @@ class _Arena:
         self._used = 0
 
     def fuse(self, linears: list[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """One matrix (in, all outs) for linear modules of the same input, and their bias.
+        """Join linear modules of the same input into one matrix, (in, sum of outs), and one bias.
 
-        Stored input by input: that is how one row reads a widening matrix fastest.
+        The matrix is stored input by input, from which one row times a widening matrix is fastest.
         """
         outs = [linear.out_features for linear in linears]
         joint = self._take(linears[0].in_features, sum(outs))
@@ -208,7 +213,7 @@ class _Arena:
         return joint, torch.cat(biases) if biases else None
 
     def keep(self, linear: Any) -> torch.Tensor:
-        """The matrix (in, out) of a module, stored output by output as it was."""
+        """Return the matrix of a module, (in, out), stored output by output as before."""
         rows = self._take(linear.out_features, linear.in_features)
         rows.copy_(linear.weight)
         _set_weight(linear, rows)
@@ -220,7 +225,7 @@ class _Arena:
 
 
 def _matrix_size(layer: Any) -> int:
-    """Numbers in the matrices of a decoder layer."""
+    """Return the number of weights in the matrices of a decoder layer."""
     modules = (*layer.self_attn.children(), *layer.mlp.children())
     return sum(module.weight.numel() for module in modules if hasattr(module, "in_features"))
 
@@ -230,9 +235,9 @@ def _set_weight(linear: Any, weight: torch.Tensor) -> None:
 
 
 def _tables(model: Any) -> tuple[Any, Any] | None:
-    """Embedding and head in NumPy, where the head is no more than a matrix.
+    """Return embedding and head as arrays; None if the head has a bias.
 
-    A call of a module costs more than a row of a small model's table.
+    Calling a module costs more than using a row of a small model's table.
     """
     head = model.get_output_embeddings()
     if getattr(head, "bias", None) is not None:
@@ -242,6 +247,6 @@ def _tables(model: Any) -> tuple[Any, Any] | None:
 
 
 def _additive(mask: torch.Tensor) -> torch.Tensor:
-    """A mask of True and False as what is added to attention scores."""
+    """Convert a boolean mask to one that is added to attention scores."""
     added = torch.zeros(mask.shape)
     return added.masked_fill_(mask.logical_not(), -math.inf)

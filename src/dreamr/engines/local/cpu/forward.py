@@ -1,8 +1,7 @@
-"""Several rows through a decoder's layers in NumPy: of one sequence, or of many at once.
+"""Several rows through a decoder's layers in NumPy, of one sequence or of several.
 
-Whatever works on a row alone is done for all rows together, so that a pass reads the weights once;
-only attention goes from sequence to sequence, each over its own store. What is worked on lives in
-memory that is kept from pass to pass.
+Operations on single rows run for all rows together, so that a pass reads the weights once. Only
+attention runs sequence by sequence, each over its own store. Buffers are reused between passes.
 """
 
 from __future__ import annotations
@@ -23,12 +22,16 @@ from dreamr.engines.local.forward_pass import Interrupted
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The rows start .. stop of a pass: the next tokens of one sequence.
+    """The rows start .. stop - 1 of a pass: the next tokens of one sequence.
 
-    pairs: the sequence's keys and values, (2, layers, kv heads, capacity, size), `length` rows of
-    them valid. mask: added to attention scores, (1, 1, group * rows, length + rows), where group is
-    query heads a key head; None means causal, on an empty store, or one row. first: in the last
-    layer only rows from here on are wanted.
+    Attributes:
+        pairs: Keys and values of the sequence, (2, layers, kv heads, capacity, size).
+        length: Number of valid rows in `pairs`.
+        start: First row.
+        stop: Row after the last.
+        mask: Added to the attention scores, (1, 1, group * rows, length + rows), where group is the
+            number of query heads per key head. None means causal on an empty store, or one row.
+        first: First row that the last layer has to compute.
     """
 
     pairs: Array
@@ -40,21 +43,24 @@ class Block:
 
 
 class ForwardPass:
-    """All layers and the last norm, for the rows of several blocks.
+    """All layers and the final norm, for the rows of several blocks.
 
-    layers, norm: of `NumpyDecoder`; their matrices are read where they lie. factors: see `turns`.
+    Args:
+        layers: Layers of a `NumpyDecoder`, whose matrices are read in place.
+        norm: Final norm of a `NumpyDecoder`.
+        factors: Result of `rotation_factors`.
     """
 
     def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:
-        self._room = _Room()
+        self._buffers = _Buffers()
         total = sum(
             matrix.nbytes
             for layer in layers
             for matrix in (layer.qkv, layer.out, layer.gates, layer.down)
         )
-        products = Products(total, self._room)
-        self._layers = [_RowsLayer(layer, self._room, products) for layer in layers]
-        self._norm = _RowsNorm(norm, self._room)
+        products = Products(total, self._buffers)
+        self._layers = [_RowsLayer(layer, self._buffers, products) for layer in layers]
+        self._norm = _RowsNorm(norm, self._buffers)
         self._straight, self._crossed = factors
 
     def __call__(
@@ -65,16 +71,23 @@ class ForwardPass:
         blocks: Sequence[Block],
         interrupted: Callable[[], bool],
     ) -> Array:
-        """The wanted hidden rows (wanted, width); keys and values of all go to the stores.
+        """Return the requested hidden rows; write keys and values of all rows to the stores.
 
-        x: embedding rows (rows, width). cos, sin: of their positions, (rows, size). interrupted:
-        asked before each layer whether to go on.
+        Args:
+            x: Embeddings, (rows, width).
+            cos: Cosines of their positions, (rows, size).
+            sin: Sines of their positions, (rows, size).
+            blocks: Blocks of the pass.
+            interrupted: Called before each layer. The pass is aborted if it returns True.
+
+        Returns:
+            (requested rows, width).
 
         Raises:
-            Interrupted: not to go on.
+            Interrupted: If the pass is aborted.
         """
-        wide = self._turned("wide", self._straight, cos)
-        cross = self._turned("cross", self._crossed, sin)
+        wide = self._scaled("wide", self._straight, cos)
+        cross = self._scaled("cross", self._crossed, sin)
         top = len(self._layers) - 1
         x = x.copy()
         for number, layer in enumerate(self._layers):
@@ -83,15 +96,15 @@ class ForwardPass:
             x = layer(x, wide[number], cross[number], blocks, number, last=number == top)
         return self._norm(x).copy()
 
-    def _turned(self, name: str, factors: Array, angles: Array) -> Array:
-        """Factors of all layers times cosines or sines: (layers, rows, heads, 2, half)."""
+    def _scaled(self, name: str, factors: Array, angles: Array) -> Array:
+        """Multiply factors of all layers with cosines or sines: (layers, rows, heads, 2, half)."""
         spread = angles.reshape(len(angles), 1, 2, -1)
-        room = self._room(name, len(factors), len(angles), *factors.shape[1:])
-        return np.multiply(factors[:, None], spread, room)
+        buffer = self._buffers(name, len(factors), len(angles), *factors.shape[1:])
+        return np.multiply(factors[:, None], spread, buffer)
 
 
-class _Room:
-    """Memory by name. Fresh memory costs a page fault for every 4 KiB of it, in every layer."""
+class _Buffers:
+    """Arrays by name. New memory costs a page fault per 4 KiB, in every layer."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Array] = {}
@@ -105,36 +118,39 @@ class _Room:
 
 
 class _RowsNorm:
-    """Root-mean-square norm of rows; returns the same memory each time."""
+    """Root-mean-square norm of rows. Returns the same memory on each call."""
 
-    def __init__(self, norm: Any, room: _Room) -> None:
+    def __init__(self, norm: Any, buffers: _Buffers) -> None:
         self._weight = as_numpy(norm.weight)
         self._eps, self._size = norm.eps, norm.size
-        self._room = room
+        self._buffers = buffers
 
     def __call__(self, x: Array) -> Array:
         scale = np.vecdot(x, x)
         scale /= self._size
         scale += self._eps
         np.sqrt(scale, scale)
-        normed = np.multiply(x, self._weight, self._room("normed", *x.shape))
+        normed = np.multiply(x, self._weight, self._buffers("normed", *x.shape))
         normed /= scale[:, None]
         return normed
 
 
 class _RowsLayer:
-    """One decoder layer. x is (rows, width) throughout."""
+    """One decoder layer. In all methods, x is (rows, width)."""
 
-    def __init__(self, layer: Any, room: _Room, products: Products) -> None:
-        self._before, self._after = _RowsNorm(layer.before, room), _RowsNorm(layer.after, room)
-        # Transposed, (out, in): views of where they lie.
+    def __init__(self, layer: Any, buffers: _Buffers, products: Products) -> None:
+        self._before, self._after = (
+            _RowsNorm(layer.before, buffers),
+            _RowsNorm(layer.after, buffers),
+        )
+        # Transposed views, (out, in), of the same memory.
         matrices = (layer.qkv, layer.out, layer.gates, layer.down)
         self._qkv, self._out, self._gates, self._down = (
             products.of(as_numpy(matrix).T) for matrix in matrices
         )
         self._bias = None if layer.bias is None else as_numpy(layer.bias)
         self._eps = None if layer.head_eps is None else layer.head_eps * layer.size
-        self._room = room
+        self._buffers = buffers
         self._size, self._kv_heads = layer.size, layer.kv_heads
         self._asked = layer.heads * layer.size
         self._split = (layer.heads + layer.kv_heads) * layer.size
@@ -142,12 +158,18 @@ class _RowsLayer:
     def __call__(
         self, x: Array, wide: Array, cross: Array, blocks: Sequence[Block], number: int, last: bool
     ) -> Array:  # fmt: skip
-        """X after this layer, its keys and values written to the stores as layer `number`.
+        """Return x after this layer; write keys and values to the stores.
 
-        wide, cross: (rows, heads + kv heads, 2, half). last: only wanted rows go on.
+        Args:
+            x: Rows before this layer; modified.
+            wide: Scaled cosines, (rows, heads + kv heads, 2, half).
+            cross: Scaled crossed sines, (rows, heads + kv heads, 2, half).
+            blocks: Blocks of the pass.
+            number: Index of the layer in the stores.
+            last: Whether to drop the rows that are not requested.
         """
         joint = self._qkv(self._before(x), "joint")
-        lines = self._room("lines", *joint.shape)
+        lines = self._buffers("lines", *joint.shape)
         lines[:] = joint
         if self._bias is not None:
             lines += self._bias
@@ -161,23 +183,23 @@ class _RowsLayer:
         return x
 
     def _turn(self, halves: Array, wide: Array, cross: Array) -> None:
-        """Norm and rotate queries and keys in place: (rows, heads + kv heads, 2, half)."""
+        """Normalize and rotate queries and keys in place, (rows, heads + kv heads, 2, half)."""
         if self._eps is not None:
             heads = halves.reshape(*halves.shape[:2], -1)
             squares = np.vecdot(heads, heads)
             squares += self._eps
             halves /= np.sqrt(squares, squares)[..., None, None]
-        one = np.multiply(halves, wide, self._room("one", *wide.shape))
-        other = np.multiply(halves[:, :, ::-1], cross, self._room("other", *wide.shape))
+        one = np.multiply(halves, wide, self._buffers("one", *wide.shape))
+        other = np.multiply(halves[:, :, ::-1], cross, self._buffers("other", *wide.shape))
         np.add(one, other, halves)
 
     def _attend(self, lines: Array, blocks: Sequence[Block], number: int, *, last: bool) -> Array:
-        """Write keys and values to the stores; what rows see, (rows, heads * size)."""
+        """Write keys and values to the stores; return the attention, (rows, heads * size)."""
         rows = len(lines)
         fresh = lines[:, self._asked :].reshape(rows, 2, self._kv_heads, self._size)
         fresh = fresh.transpose(1, 2, 0, 3)
         queries = lines[:, : self._asked].reshape(rows, self._kv_heads, -1, self._size)
-        seen = self._room("seen", rows, self._asked)
+        seen = self._buffers("seen", rows, self._asked)
         split = seen.reshape(queries.shape)
         for block in blocks:
             start, stop, length = block.start, block.stop, block.length
@@ -192,7 +214,7 @@ class _RowsLayer:
         return seen
 
     def _gated(self, x: Array) -> Array:
-        """silu(gate) * up. Torch's takes a third of the time of any made of NumPy's functions."""
+        """Return silu(gate) * up. Torch's silu takes a third of the time of NumPy functions."""
         both = self._gates(x, "both").T
         gate, up = both[: len(both) // 2], both[len(both) // 2 :]
         functional.silu(torch.from_numpy(gate), inplace=True)
@@ -201,7 +223,14 @@ class _RowsLayer:
 
 
 def _attend_many(queries: Array, keys: Array, values: Array, mask: torch.Tensor | None) -> Array:
-    """Several rows of one sequence, or masked ones: queries (rows, kv heads, group, size)."""
+    """Attend for several rows of one sequence, or for masked rows.
+
+    Args:
+        queries: (rows, kv heads, group, size).
+        keys: (kv heads, end, size).
+        values: (kv heads, end, size).
+        mask: See `Block`.
+    """
     rows, kv_heads, group, size = queries.shape
     query = torch.from_numpy(queries.transpose(1, 2, 0, 3))
     key, value = torch.from_numpy(keys)[None], torch.from_numpy(values)[None]
@@ -210,8 +239,8 @@ def _attend_many(queries: Array, keys: Array, values: Array, mask: torch.Tensor 
             query.reshape(1, -1, rows, size), key, value, is_causal=True, scale=1.0, enable_gqa=True
         )
     else:
-        # The heads that share a key lie one under the other, as rows of one query. Of a last row
-        # that goes on alone, only the last line of each head's mask is left.
+        # Stack the heads that share a key as rows of one query. If only the last rows are
+        # requested, keep only their rows of each head's mask.
         mask = mask.unflatten(2, (group, -1))[:, :, :, -rows:].flatten(2, 3)
         found = functional.scaled_dot_product_attention(
             query.reshape(1, kv_heads, -1, size), key, value, attn_mask=mask, scale=1.0

@@ -1,4 +1,4 @@
-"""What a judging pass has shown by the way is what a stream would have written."""
+"""Tokens that a stream reuses from a judge call equal those that it would compute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.local_models import judging, question_for
 
 @given(seed=st.integers(0, 99), wrong=st.text("ab .", max_size=9), least=st.integers(1, 20))
 @settings(max_examples=30, deadline=None)
-def test_a_greedy_stream_begins_with_what_a_judging_pass_showed(
+def test_a_greedy_stream_with_reuse_writes_the_same_text(
     loaded_models: dict[str, Loaded], seed: int, wrong: str, least: int
 ) -> None:
     text_model = loaded_models["qwen3"]
@@ -33,16 +33,16 @@ def test_a_greedy_stream_begins_with_what_a_judging_pass_showed(
     assert [piece.logprob for piece in pieces] == pytest.approx(logprobs, abs=1e-4)
 
 
-def test_what_was_foreseen_is_not_computed_again(text_model: Loaded) -> None:
+def test_reused_tokens_need_no_pass(text_model: Loaded) -> None:
     talk = question_for(text_model)
     session = session_of(text_model, talk)
     pieces = stream(text_model, session)
     own = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 8)])
     judge(judging(text_model), session, (), (own,))
-    foreseen = len(session.root.foreseen)
-    assert foreseen > 8
+    greedy = len(session.root.greedy)
+    assert greedy > 8
     passes = count_passes(session)
-    assert len(stream(text_model, session, sampling=SamplingParams(foreseen + 3))) == foreseen + 3
+    assert len(stream(text_model, session, sampling=SamplingParams(greedy + 3))) == greedy + 3
     assert len(passes) == 3
 
 
@@ -54,7 +54,7 @@ def test_what_was_foreseen_is_not_computed_again(text_model: Loaded) -> None:
     least=st.integers(1, 9),
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
+def test_a_sampling_stream_with_reuse_writes_the_same_text(
     loaded_models: dict[str, Loaded],
     seed: int,
     temperature: float,
@@ -62,10 +62,10 @@ def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
     wrong: str,
     least: int,
 ) -> None:
-    """So its distribution is unchanged; and what agrees with the judged step is not computed.
+    """So the distribution is unchanged, and tokens that agree with the step need no pass.
 
-    Short, and always the same examples: where two tokens are as likely but for rounding, or a draw
-    falls between two, a pass over several rows may choose the other.
+    The texts are short and the examples fixed: where two tokens are equally likely up to rounding,
+    or a draw falls between two, a pass over several rows may choose the other.
     """
     text_model = loaded_models["qwen3"]
     talk = question_for(text_model, seed % 3)
@@ -84,28 +84,29 @@ def test_a_drawn_stream_is_the_same_for_its_seed_whatever_was_judged(
     assert len(passes) < len(pieces)
 
 
-def test_over_seeds_what_is_drawn_over_a_judged_step_has_the_models_own_distribution(
+def test_tokens_sampled_with_reuse_follow_the_distribution_of_the_model(
     text_model: Loaded,
 ) -> None:
-    """So a token of a greedy draft is kept with the model's probability of it."""
+    """A token of a greedy draft is kept with the model's probability of it."""
     talk, draws, warmth = question_for(text_model), 2000, 0.5
     session = session_of(text_model, talk)
     pieces = stream(text_model, session)
     drafted = "".join(piece.text for piece in pieces[: whole_from(session, pieces, 8)])
     judge(judging(text_model), session, (), (drafted,))
-    assert session.root.shown is not None
-    first = session.root.shown.ids[0]
+    assert session.root.judged is not None
+    first = session.root.judged.ids[0]
     made = []
     for seed in range(draws):
         stream(text_model, session, (), SamplingParams(2, temperature=warmth, seed=seed))
-        made.append([*session.root.tails[-1].generation.ids, -1, -1][:2])  # -1: the turn's end
+        # -1 where the turn has ended
+        made.append([*session.root.tails[-1].generation.ids, -1, -1][:2])
     kept = [second for begun, second in made if begun == first]
     for before, drawn in (([], [begun for begun, _ in made]), ([first], kept)):
         ids = torch.tensor([[*session.prompt, *before]])
         with torch.inference_mode():
             likely = (text_model.model.hf(ids).logits[0, -1] / warmth).softmax(-1)
         shares = [drawn.count(token) / len(drawn) for token in range(len(likely))]
-        # The ends' own share is what the others leave.
+        # Tokens that end the turn share what the others leave.
         others = [token for token in range(len(likely)) if token not in text_model.ends]
         expected, found = likely[others], torch.tensor(shares)[others]
         assert expected.max() > 0.1
@@ -114,7 +115,7 @@ def test_over_seeds_what_is_drawn_over_a_judged_step_has_the_models_own_distribu
     assert len(kept) > 300
 
 
-def test_a_stream_that_is_not_to_reuse_anything_computes_every_token(text_model: Loaded) -> None:
+def test_every_token_is_computed_without_token_reuse(text_model: Loaded) -> None:
     talk = question_for(text_model)
     for temperature in (0.0, 1.0):
         drawn = SamplingParams(12, temperature=temperature)
@@ -129,11 +130,11 @@ def test_a_stream_that_is_not_to_reuse_anything_computes_every_token(text_model:
             assert (len(passes) == len(pieces)) is not token_reuse
 
 
-def test_only_the_rows_of_the_last_judging_pass_are_kept(text_model: Loaded) -> None:
+def test_only_the_rows_of_the_last_judge_call_are_kept(text_model: Loaded) -> None:
     session, ask = session_of(text_model, question_for(text_model)), judging(text_model)
     judge(ask, session, (), CANDIDATES)
     root = session.root
-    assert root.shown is not None
-    assert len(root.shown.rows) == len(root.shown.ids) + 1
+    assert root.judged is not None
+    assert len(root.judged.rows) == len(root.judged.ids) + 1
     judge(ask, session, CANDIDATES[:1], CANDIDATES[1:])
-    assert root.shown is None
+    assert root.judged is None

@@ -20,7 +20,8 @@ ScoreKind: TypeAlias = Literal[
     "none",  # the step was decided without a score
 ]
 
-_PREFIXES: dict[ScoreKind, str] = {"ratio": "", "draft_probability": "draft "}
+# Names of the kinds for readers, where they differ.
+_LABELS: dict[ScoreKind, str] = {"draft_probability": "draft confidence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,10 @@ class Verdict:
 
     @property
     def score_text(self) -> str:
-        """The score for people, with its kind unless that is the ratio: "0.93", "draft 0.98"."""
+        """Score with its kind, for readers, such as "ratio 0.93" or "draft confidence 0.98"."""
         if self.kind == "none":
             return "no score"
-        return f"{_PREFIXES.get(self.kind, f'{self.kind} ')}{self.score:.2f}"
+        return f"{_LABELS.get(self.kind, self.kind)} {self.score:.2f}"
 
 
 def stricter(threshold: float, resamples: int) -> float:

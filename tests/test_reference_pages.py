@@ -43,7 +43,8 @@ EVENTS = [kind for kind in trace.Event.__subclasses__() if kind.__module__.start
 
 
 def test_the_page_about_metrics_is_current() -> None:
-    generate: Any = runpy.run_path(str(REFERENCE.parent / "generate" / "metrics.py"))["metrics_page"]
+    script = REFERENCE.parent / "generate" / "metrics.py"
+    generate: Any = runpy.run_path(str(script))["metrics_page"]
     assert generate() == METRICS, "run scripts/docs"
 
 

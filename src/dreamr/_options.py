@@ -1,7 +1,7 @@
-"""Everything that can be chosen about a run, declared once.
+"""Options of a run, declared once.
 
-The command line's flags, their help and their environment variables are made from this class, and
-the Python API takes it as it is.
+The command line makes its flags, their help and their environment variables from `RunOptions`; the
+Python API takes an instance of it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options, option_specs
+from dreamr._option_specs import (
+    Conflict,
+    OptionSpec,
+    check_options,
+    option_specs,
+)
 from dreamr.engines import ModelSource, SamplingParams
 from dreamr.gate import (
     AdaptiveGate,
@@ -31,41 +36,45 @@ _METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
 # Defaults of a run are those of its parts.
 _SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
 
-# What other options than those of a run have too.
+# Declarations that other dataclasses of options share.
 Threshold: TypeAlias = Annotated[
     float,
     OptionSpec(
-        "Least ratio at which a drafted step is accepted (the paper's alpha).", _METHOD, 0, 1
+        "Lowest score at which a drafted step is accepted, 0 to 1 (alpha in the paper).",
+        _METHOD,
+        0,
+        1,
     ),
 ]
 Target: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Folder or Hugging Face id of the target, or the address of a server, as "
-        "http://host:8000/v1.",
-        _MODELS,
-        shown="the embedded one",
+        "Target model: folder, Hugging Face ID or server URL.", _MODELS, shown="bundled model"
     ),
 ]
 TargetModel: TypeAlias = Annotated[
-    str | None, OptionSpec("The target's name at its server.", _MODELS, shown="the only one")
+    str | None,
+    OptionSpec("Name of the target at its server.", _MODELS, shown="its only model"),
 ]
 JudgePrompt: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "What the target is asked about a step; the answer begins with positive or negative.",
+        "Question to the target about a drafted step, answered by positive or negative.",
         _MODELS,
-        shown="what its folder says, or a plain one",
+        shown="from the model, or built in",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run; `dreamr._option_specs.option_specs` says what each means.
+    """Options of a run.
+
+    `dreamr run --help` describes each; `dreamr._option_specs.option_specs` returns the
+    descriptions.
 
     Raises:
-        BadOption: a value outside its bounds or its words.
+        BadOption: If a value is invalid or options contradict each other.
     """
 
     method: Annotated[
@@ -81,35 +90,28 @@ class RunOptions:
             "parse",
         ],
         OptionSpec(
-            "fpsr: draft, judge and target at the same time; sequential: one after the other; "
-            "target, draft: one model alone. For comparison, on the same models: token-sd and "
-            "prompt-lookup, speculation by tokens; specreason, lookahead and parse, other methods "
-            "by steps.",
+            "Method: fpsr, sequential, target, draft, token-sd, prompt-lookup, specreason, "
+            "lookahead or parse.",
             _METHOD,
         ),
     ] = "fpsr"
     window: Annotated[
         int,
         OptionSpec(
-            "Drafted steps that may wait for their verdicts; the depth of lookahead.", _METHOD, 1
+            "Drafted steps that may wait for verdicts; with lookahead, its depth.", _METHOD, 1
         ),
     ] = _SCHEDULE.window
     threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
         Literal["ratio", "adaptive", "cascade", "likelihood"],
         OptionSpec(
-            "What decides on a drafted step: ratio, of the target's answers; adaptive, the same, "
-            "less of it for what the target nearly would have written and more for what it hardly "
-            "would; cascade, how surely the target would write it itself, and the ratio where it "
-            "is not sure; likelihood, that alone.",
-            _METHOD,
+            "Rule that accepts drafted steps: ratio, adaptive, cascade or likelihood.", _METHOD
         ),
     ] = "ratio"
     target_confidence: Annotated[
         float,
         OptionSpec(
-            "For cascade: least probability of each token of a step, against the best other, at "
-            "which nothing is asked.",
+            "Cascade: lowest token probability by the target that skips the question, 0 to 1.",
             _METHOD,
             0,
             1,
@@ -118,136 +120,109 @@ class RunOptions:
     draft_confidence: Annotated[
         float | None,
         OptionSpec(
-            "For cascade: least probability, by the draft itself, of each token of a step at which "
-            "it is accepted without the target; 0.95 is a start, dreamr calibrate finds one that "
-            "keeps a promise.",
+            "Cascade: lowest token probability by the draft that skips verification, 0 to 1.",
             _METHOD,
             0,
             1,
-            shown="the target sees every step",
+            shown="verify all",
         ),
     ] = None
     profile: Annotated[
         str | None,
-        OptionSpec(
-            "File of dreamr calibrate; replaces --gate, --threshold and --target-confidence.",
-            _METHOD,
-        ),
+        OptionSpec("Gate profile, a file of dreamr calibrate. Replaces the gate options.", _METHOD),
     ] = None
     score: Annotated[
-        int, OptionSpec("Least score at which specreason accepts a drafted step.", _METHOD, 0, 9)
+        int, OptionSpec("Specreason: lowest rating that accepts a step, 0 to 9.", _METHOD, 0, 9)
     ] = 7
     fallback: Annotated[
         Fallback,
         OptionSpec(
-            "When the target writes its own next step beside the draft: eager, always; idle, not "
-            "while it judges; on-reject, only after a rejection.",
+            "When the target also writes the next step: eager (always), idle (no step waits) or "
+            "on-reject.",
             _METHOD,
         ),
     ] = _SCHEDULE.fallback
     final_answer: Annotated[
         FinalAnswer,
-        OptionSpec(
-            "Who writes the final answer: the target, or the draft where its answer is verified.",
-            _METHOD,
-        ),
+        OptionSpec("Who writes the final answer: the target, or the draft (judged).", _METHOD),
     ] = _SCHEDULE.final_answer
     token_reuse: Annotated[
         Literal["off", "verified", "ngram"],
         OptionSpec(
-            "What the target takes of a rejected step where the engine is local: verified, the "
-            "tokens that it would have written itself, which its judging has shown; ngram, and "
-            "guesses for the rest from the question and earlier steps; off, nothing. The text "
-            "stays the same, up to rounding.",
-            _METHOD,
+            "Tokens of rejected steps that a local target reuses: off, verified or ngram.", _METHOD
         ),
     ] = "verified"
     resamples: Annotated[
         int,
         OptionSpec(
-            "Other candidates that the draft writes for a rejected step while the target writes "
-            "its own; the first that a stricter gate accepts wins.",
-            _METHOD,
-            0,
-            8,
+            "Other candidates that the draft writes for a rejected step, 0 to 8.", _METHOD, 0, 8
         ),
     ] = _SCHEDULE.resamples
     deterministic: Annotated[
         bool,
-        OptionSpec(
-            "Always wait for the draft, so that the text does not depend on timing.", _METHOD
-        ),
+        OptionSpec("Wait for the draft, so that the text does not depend on timing.", _METHOD),
     ] = _SCHEDULE.deterministic
     target: Target = None
     draft: Annotated[
         str | None,
         OptionSpec(
-            "The same of the draft, or embedded-before-sapo.", _MODELS, shown="the embedded one"
+            "Draft model: folder, Hugging Face ID or server URL.", _MODELS, shown="bundled model"
         ),
     ] = None
     target_model: TargetModel = None
     draft_model: Annotated[
-        str | None, OptionSpec("The draft's name at its server.", _MODELS, shown="the only one")
+        str | None,
+        OptionSpec("Name of the draft at its server.", _MODELS, shown="its only model"),
     ] = None
     judge_prompt: JudgePrompt = None
     answer_marker: Annotated[
         str | None,
         OptionSpec(
-            "What the target writes in front of its final answer.",
-            _MODELS,
-            shown="what its folder says, or Answer:",
+            "Text in front of the final answer.", _MODELS, shown="from the model, or Answer:"
         ),
     ] = None
     device: Annotated[
-        str, OptionSpec("Torch device of the target: cpu, cuda, cuda:1.", _MODELS)
+        str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
     ] = "cpu"
     draft_device: Annotated[
-        str | None, OptionSpec("Torch device of the draft.", _MODELS, shown="the target's")
+        str | None,
+        OptionSpec(
+            "Torch device of the draft, such as cpu or cuda:1.", _MODELS, shown="as the target"
+        ),
     ] = None
     threads: Annotated[
         int,
-        OptionSpec(
-            "Torch threads of each model on a CPU; more than cores in all is slow.", _MODELS, 1
-        ),
+        OptionSpec("CPU threads of each local model; all together at most the cores.", _MODELS, 1),
     ] = 1
-    max_tokens: Annotated[int, OptionSpec("Bound on the tokens of a run.", _SAMPLING, 1)] = (
-        _SCHEDULE.max_tokens
-    )
-    max_steps: Annotated[int, OptionSpec("Bound on the steps of a run.", _SAMPLING, 1)] = (
-        _SCHEDULE.max_steps
-    )
-    temperature: Annotated[float, OptionSpec("0 is greedy.", _SAMPLING, 0, 100)] = (
-        _DRAWS.temperature
-    )
+    max_tokens: Annotated[
+        int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
+    ] = _SCHEDULE.max_tokens
+    max_steps: Annotated[
+        int, OptionSpec("Largest number of steps of a run, over both models.", _SAMPLING, 1)
+    ] = _SCHEDULE.max_steps
+    temperature: Annotated[
+        float, OptionSpec("Sampling temperature, 0 (greedy) to 100.", _SAMPLING, 0, 100)
+    ] = _DRAWS.temperature
     top_p: Annotated[
-        float, OptionSpec("Sample from the most likely mass only.", _SAMPLING, 0.01, 1)
+        float,
+        OptionSpec("Probability mass to sample from, 0.01 to 1.", _SAMPLING, 0.01, 1),
     ] = _DRAWS.top_p
-    seed: Annotated[int, OptionSpec("Seed of the draws.", _SAMPLING, 0, 2**63 - 1)] = _DRAWS.seed
+    seed: Annotated[
+        int, OptionSpec("Random seed of sampling, 0 or larger.", _SAMPLING, 0, 2**63 - 1)
+    ] = _DRAWS.seed
 
     def __post_init__(self) -> None:
-        check_options(self)
-        if self.method == "token-sd" and self.temperature > 0:
-            raise BadOption("token-sd is greedy: leave --temperature at 0")
-        if self.resamples and self.deterministic:
-            raise BadOption("resamples depend on timing: leave out --resamples, or --deterministic")
-        if self.draft_confidence is not None and self.profile is not None:
-            raise BadOption(
-                "a profile has its own gate: leave out --draft-confidence, or --profile"
-            )
-        if self.draft_confidence is not None and self.gate != "cascade":
-            raise BadOption(
-                "only a cascade trusts the draft: add --gate cascade to --draft-confidence"
-            )
+        check_options(self, _CONFLICTS)
 
     def run_config(self, profile: Profile | None = None) -> RunConfig:
-        """What the runner takes.
+        """Return the configuration for the runner.
 
         Args:
-            profile: the one that the options name, once it has been read; its gate decides.
+            profile: Contents of the profile that the options name. Its gate decides.
 
         Raises:
-            BadOption: the profile does not hold for these options.
-            ValueError: the options name a profile, and none is given.
+            BadOption: If the profile was made for other options.
+            ValueError: If the options name a profile and none is passed.
         """
         lookup = self.method == "prompt-lookup" or self.token_reuse == "ngram"
         return RunConfig(
@@ -285,8 +260,8 @@ class RunOptions:
     def _own_gate(self, profile: Profile | None) -> Gate:
         if self.profile is not None:
             if profile is None:
-                raise ValueError(f"the profile {self.profile} has to be read before a run")
-            if method(self.method).judges:  # one model alone decides nothing, and keeps no promise
+                raise ValueError(f"pass the contents of the profile {self.profile} to run_config()")
+            if method(self.method).judges:  # a single model has no gate that could be promised for
                 profile.check_options(asdict(self))
             return profile.gate
         match self.gate:
@@ -304,7 +279,7 @@ class RunOptions:
                 return RatioGate(self.threshold)
 
     def source(self, role: Role) -> ModelSource:
-        """Where the model of a role comes from."""
+        """Return the model of a role and how to open it."""
         target = role == "target"
         device = self.device if target or self.draft_device is None else self.draft_device
         return ModelSource(
@@ -319,11 +294,30 @@ class RunOptions:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The models that the method has use for."""
+        """Roles of the models that the method uses."""
         return method(self.method).roles
 
 
-# The options that say which models there are, and nothing of what is done with them.
+# Options that choose and open the models.
 MODEL_OPTIONS = tuple(
     name for name, (_, spec) in option_specs(RunOptions).items() if spec.group == _MODELS
+)
+
+_CONFLICTS = (
+    Conflict(
+        lambda o: o.method == "token-sd" and o.temperature > 0,
+        "token-sd is greedy: leave --temperature at 0",
+    ),
+    Conflict(
+        lambda o: o.resamples and o.deterministic,
+        "resamples depend on timing: leave out --resamples or --deterministic",
+    ),
+    Conflict(
+        lambda o: o.draft_confidence is not None and o.profile is not None,
+        "a profile has its own gate: leave out --draft-confidence or --profile",
+    ),
+    Conflict(
+        lambda o: o.draft_confidence is not None and o.gate != "cascade",
+        "--draft-confidence needs --gate cascade: add it, or leave out --draft-confidence",
+    ),
 )

@@ -1,4 +1,4 @@
-"""The application around the commands: which are loaded, and what is said without arguments."""
+"""The application around the commands: what is loaded, and messages about wrong usage."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ class _Declaration:
     name: Annotated[tuple[str, ...], OptionSpec("Names.", "Options")] = ()
 
 
-def test_a_command_loads_no_room_of_another() -> None:
+def test_a_command_imports_no_package_of_another() -> None:
     code = (
         "import sys; from dreamr.cli import main; main(['run', '--help']);"
         "others = ('dreamr.evaluation.simulator', 'dreamr.evaluation.bench', 'torch');"
@@ -46,30 +46,36 @@ def test_without_arguments_the_help_is_shown_and_nothing_else(
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("run hi --treshold 0.5", "No such option: --treshold. Did you mean --threshold?"),
-        ("run hi --alpha 0.5", "No such option: --alpha (try 'dreamr run --help')"),
-        ("run hi --hedge never", "No such option: --hedge (try 'dreamr run --help')"),
-        ("run hi --reuse off", "Did you mean --token-reuse?"),
-        ("serve --origins x", "Did you mean --allowed-origins?"),
-        ("simulate --cost 1", "Did you mean --draft-cost or --judge-cost?"),
-        ("simulate --length 9", "Did you mean --step-length or --step-length-cv?"),
-        ("bench run --out x --thread 2", "Did you mean --threads"),
-        ("doctor --answer x", "Did you mean --answer-marker?"),
-        ("train sapo --out x --max-token 1", "Did you mean --max-tokens?"),
-        ("train measure --problem 1", "Did you mean --problems?"),
-        ("calibrate --out x --confidance 0.9", "Did you mean --confidence or --target-confidence?"),
-        ("bench rum", "No such command 'rum'. Did you mean 'run'?"),
-        ("run hi --fallback never", "'never' is not one of 'eager', 'idle', 'on-reject'"),
-        ("calibrate --out x --by words", "'words' is not one of 'steps', 'answers'"),
-        ("simulate --final-answer me", "'me' is not one of 'target', 'draft'"),
+        ("run hi --treshold 0.5", "no such option: --treshold; did you mean --threshold?"),
+        ("run hi --alpha 0.5", "no such option: --alpha (try 'dreamr run --help')"),
+        ("run hi --hedge never", "no such option: --hedge (try 'dreamr run --help')"),
+        ("run hi --reuse off", "did you mean --token-reuse?"),
+        ("serve --origins x", "did you mean --allowed-origins?"),
+        ("simulate --cost 1", "did you mean --draft-cost or --judge-cost?"),
+        ("simulate --length 9", "did you mean --step-length or --step-length-cv?"),
+        ("bench run --out x --thread 2", "did you mean --threads"),
+        ("doctor --answer x", "did you mean --answer-marker?"),
+        ("train sapo --out x --max-token 1", "did you mean --max-tokens?"),
+        ("train measure --problem 1", "did you mean --problems?"),
+        ("calibrate --out x --confidance 0.9", "did you mean --confidence or --target-confidence?"),
+        ("bench rum", "no such command 'rum'; did you mean 'run'?"),
+        (
+            "run hi --fallback never",
+            "--fallback must be one of eager, idle, on-reject, not 'never'",
+        ),
+        ("calibrate --out x --by words", "--by must be one of steps, answers, not 'words'"),
+        ("simulate --final-answer me", "--final-answer must be one of target, draft, not 'me'"),
         ("run hi --threshold 2", "--threshold must be at most 1, not 2"),
         ("simulate --acceptance 1.5", "--acceptance must be at most 1, not 1.5"),
+        ("run hi --threshold much", "--threshold must be a number, not 'much'"),
+        ("run hi --window 2.5", "--window must be a whole number, not '2.5'"),
+        ("train curves x", "missing option --out"),
         ("serve --port 70000", "--port must be at most 65535, not 70000"),
         ("train record --out x --concurrency 0", "--concurrency must be at least 1, not 0"),
-        ("run", "Missing argument 'question' (try 'dreamr run --help')"),
+        ("run", "missing argument QUESTION (try 'dreamr run --help')"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_that_says_what_is_right(
+def test_a_wrong_command_line_gives_one_line_with_the_right_form(
     line: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(line.split(), open_model=Pair()) == 2

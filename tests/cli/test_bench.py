@@ -37,7 +37,7 @@ def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(tmp_path: 
     assert json.loads((tmp_path / "results.json").read_text())
 
 
-def test_reports_are_made_anew_and_benches_compared(
+def test_reports_are_rebuilt_and_benches_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench(tmp_path)
@@ -63,7 +63,7 @@ def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> Non
         (["--method", "magic"], "unknown method 'magic'; known: target, draft, token-sd"),
         (["--task", "chess"], "no task 'chess'; known: docmath, story, vqa, mathverse"),
         (["--concurrency", "many"], "is not a list of numbers"),
-        (["--source", "vqa"], "write TASK=PATH"),
+        (["--source", "vqa"], "must be TASK=PATH"),
         (["--limit", "0"], "at least 1"),
         (["--threshold", "2"], "--threshold must be at most 1, not 2"),
     ],

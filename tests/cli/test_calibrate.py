@@ -61,7 +61,7 @@ def test_a_calibration_by_answers_needs_no_labels_and_no_checker_of_steps(
     command += ["--by", "answers", "--reference", "target", "--final-answer", "draft"]
     # Both models always write the same, so each answer is that of the target alone.
     assert main([*command, "--risk", "0.2", "--out", str(out)], open_model=Pair()) == 0
-    assert "180 of 180 runs, the last: threshold 0.3" in capsys.readouterr().err
+    assert "180 of 180 runs, last: threshold 0.3" in capsys.readouterr().err
     values = json.loads(out.read_text())
     assert (values["bounds"], values["reference"]) == ("answers", "target")
     assert values["gate"] == {"kind": "ratio", "threshold": 0.3, "min_mass": 0.01}

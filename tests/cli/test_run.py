@@ -48,8 +48,8 @@ def test_the_answer_alone_goes_to_standard_output(
     assert output == "3.70\n"
     lines = [line.split() for line in shown.splitlines()]
     assert lines[:4] == [
-        ["1", "draft", "0.93", "Tea", "costs", "2.50."],
-        ["2", "rejected", "0.00", "Milk", "costs", "7.20."],
+        ["1", "draft", "ratio", "0.93", "Tea", "costs", "2.50."],
+        ["2", "rejected", "ratio", "0.00", "Milk", "costs", "7.20."],
         ["2", "target", "Milk", "costs", "1.20."],
         ["3", "target", "Answer:", "3.70"],
     ]
@@ -112,9 +112,7 @@ def test_an_unwritable_file_is_found_before_anything_is_loaded(
     assert pair.opened == {}
 
 
-def test_a_disk_that_fills_up_costs_neither_answer_nor_status(
-    pair: Pair, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_loses_no_answer(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SEQUENTIAL, "--trace", "/dev/full"], open_model=pair) == 1
     output, shown = capsys.readouterr()
     assert output == "3.70\n"
@@ -184,7 +182,7 @@ def test_characters_that_steer_terminals_are_not_passed_on(
         (["--method", "magic"], "sequential"),
         (["--window", "0"], "window"),
         (["--nonsense"], "--nonsense"),
-        (["--html", "x", "--trace", "x"], "same file"),
+        (["--html", "x", "--trace", "x"], "must name different files"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(
@@ -258,10 +256,10 @@ def test_a_defect_is_one_line_too(pair: Pair, capsys: pytest.CaptureFixture[str]
     pair.errors["target"] = ZeroDivisionError("by\nzero")
     assert main([*SEQUENTIAL], open_model=pair) == 1
     line = one_line(capsys.readouterr().err)
-    assert "internal error, ZeroDivisionError: by zero" in line
+    assert "internal error (ZeroDivisionError: by zero)" in line
 
 
-def test_the_version_and_the_help_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_and_the_help_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("dreamr 0.")
     assert main(["run", "-h"]) == 0

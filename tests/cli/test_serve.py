@@ -1,4 +1,4 @@
-"""`dreamr serve` as a process: it says where it is, answers, and stops without losing anything."""
+"""`dreamr serve` as a process: it prints its address, answers, and stops without losing work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_it_answers_until_it_is_told_to_stop() -> None:
         assert process.wait(20) == 0
 
 
-def test_what_is_under_way_when_it_stops_is_finished() -> None:
+def test_requests_that_run_when_it_stops_are_finished() -> None:
     with serving("--method", "target", token=0.05) as (process, url):
         body = {**ASKED, "stream": True}
         with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=20) as answer:
@@ -75,7 +75,7 @@ def test_a_port_in_use_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
     assert f"port {port}" in capsys.readouterr().err
 
 
-def test_a_target_that_cannot_judge_is_told_before_anybody_asks(
+def test_a_target_that_cannot_judge_is_refused_at_the_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pair = Pair(target={"capabilities": Capabilities(judge=False)})

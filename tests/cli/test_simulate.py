@@ -56,7 +56,7 @@ def test_skipped_verification_saves_judge_calls(capsys: pytest.CaptureFixture[st
     assert skipped_verification["judge busy"] < judged["judge busy"] / 2
     assert skipped_verification["closed form"] is None
     assert main(trusting) == 0
-    assert "100% of these unseen" in capsys.readouterr().out
+    assert "100% of accepted steps skip verification" in capsys.readouterr().out
 
 
 def test_a_named_pair_is_placed_on_named_devices(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,7 @@ def test_a_sweep_of_a_pair_is_one_map(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--sweep"], "--out"),
         (["--out", "maps"], "--sweep"),
         (["--replay", "nowhere"], "name the folder of a bench"),
-        (["--replay", "nowhere", "--models", "2B/32B"], "stands alone"),
+        (["--replay", "nowhere", "--models", "2B/32B"], "cannot be combined"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(

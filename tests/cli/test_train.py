@@ -1,4 +1,4 @@
-"""The commands as people type them; what a training does is tested in its room."""
+"""The commands of `dreamr train`; trainings themselves are tested in tests/training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_training_prints_the_folder_of_its_draft(
     assert train(*argv, open_model=moody) == 0
     said = capsys.readouterr()
     assert said.out == f"{out}/draft\n"
-    assert said.err.splitlines()[-1].startswith("2 of 2 steps, the last: reward")
+    assert said.err.splitlines()[-1].startswith("2 of 2 steps, last: reward")
     assert train(*argv, open_model=moody) == 0  # it is done already
     assert capsys.readouterr().out == f"{out}/draft\n"
 
@@ -58,11 +58,11 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--weights", "1:2"], "weights '1:2' are not readable: write 1:1:1"),
+        (["--weights", "1:2"], "--weights '1:2' cannot be parsed: write 1:1:1"),
         (["--weights", "beauty=1"], "unknown reward term 'beauty': choose from outcome, draft"),
-        (["--batch", "5"], "--batch must be a multiple of --group: 5 is none of 2"),
+        (["--batch", "5"], "--batch must be a multiple of --group: 5 is not one of 2"),
         (["--task", "chess"], "no task 'chess'"),
-        (["--task", "vqa,vqa"], "name at least one, and each once"),
+        (["--task", "vqa,vqa"], "must name at least one task, and each only once"),
         (["--plugin", "no_such_module"], "plugin 'no_such_module' cannot be imported"),
         (["--draft", "/nowhere"], "/nowhere is not a local folder"),
         (["--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
@@ -94,5 +94,5 @@ def test_measuring_shows_a_table_and_keeps_the_figures(
     assert train(*argv, open_model=Pair()) == 0
     said = capsys.readouterr()
     assert "acceptance" in said.out
-    assert "2 of 2 problems, the last: docmath" in said.err
+    assert "2 of 2 problems, last: docmath" in said.err
     assert json.loads(out.read_text())["figures"]["docmath"]["problems"] == 2

@@ -54,17 +54,17 @@ def test_a_rating_is_in_ninths() -> None:
 def test_a_step_that_the_target_never_saw_has_the_draft_s_probability() -> None:
     verdict = CascadeGate(draft_confidence=0.9).decide_without_target(STEP)
     assert verdict is not None
-    assert (verdict.kind, verdict.score_text) == ("draft_probability", "draft 0.98")
+    assert (verdict.kind, verdict.score_text) == ("draft_probability", "draft confidence 0.98")
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("ratio", "0.93"),
-        ("likelihood", "likelihood 0.93"),
-        ("rating", "rating 0.93"),
+        ("ratio", "judge ratio 0.93"),
+        ("likelihood", "target likelihood 0.93"),
+        ("rating", "judge rating 0.93"),
         ("none", "no score"),
     ],
 )
-def test_scores_show_their_kind_except_the_ratio(kind: ScoreKind, text: str) -> None:
+def test_a_score_is_shown_with_its_kind(kind: ScoreKind, text: str) -> None:
     assert Verdict(True, 0.93, 0.7, "", kind=kind).score_text == text

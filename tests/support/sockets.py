@@ -31,8 +31,10 @@ def application(served: Served) -> Any:
             scope["method"], f"http://served{scope['path']}", headers=scope["headers"], content=body
         )
         response = await served.handle(request)
-        headers = [(k.lower(), v) for k, v in response.headers.raw if k.lower() != b"content-length"]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        raw = ((name.lower(), value) for name, value in response.headers.raw)
+        headers = [(name, value) for name, value in raw if name != b"content-length"]
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         async for chunk in response.stream:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -175,7 +175,7 @@ def test_the_page_shows_the_run() -> None:
         assert said in page
 
 
-def test_a_score_other_than_the_ratio_has_its_kind() -> None:
+def test_a_score_is_named() -> None:
     def page(kind: ScoreKind) -> str:
         seen = verdict(0.83, kind)
         ready = StepReady(0.1, 0, "draft", 0, TEA)
@@ -183,9 +183,9 @@ def test_a_score_other_than_the_ratio_has_its_kind() -> None:
         return timeline_html([opened, ready, StepCommitted(0.2, 0, TEA, "draft", seen)])
 
     assert "ratio 0.83, threshold 0.7" in page("ratio")
-    assert "</span>0.83<" in page("ratio")
-    assert "draft 0.83, threshold 0.7" in page("draft_probability")
-    assert "</span>draft 0.83<" in page("draft_probability")
+    assert "</span>ratio 0.83<" in page("ratio")
+    assert "draft confidence 0.83, threshold 0.7" in page("draft_probability")
+    assert "</span>draft confidence 0.83<" in page("draft_probability")
     assert ">no score<" in page("none")
     assert "0.83" not in page("none")
 

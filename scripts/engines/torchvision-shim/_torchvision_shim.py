@@ -1,7 +1,7 @@
-"""Lets PyPI's torchvision, a CUDA build, be imported beside a torch for CPUs.
+"""Make PyPI's torchvision, a CUDA build, importable with a torch for CPUs.
 
-Its compiled part does not load there, and torchvision then registers operators that nobody has
-declared. They are declared here just before it is imported; using them stays an error. Pictures
+Its compiled part does not load there, and torchvision then registers operators that were never
+declared. They are declared here just before it is imported; calling them is still an error. Images
 and transforms work.
 """
 

@@ -1,4 +1,4 @@
-"""The command line: one module a command, thin."""
+"""The command line, with one module per command."""
 
 from dreamr.cli.app import main
 

@@ -1,7 +1,7 @@
-"""The application: its commands, and what becomes of errors.
+"""The application: its commands, and the handling of errors.
 
-Exit status: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted. Whatever goes
-wrong is one line on standard error.
+Exit status: 0 success, 1 failure, 2 wrong command line, 130 interrupted. Every error is one line on
+standard error.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from typer.exceptions import TyperException
 
 from dreamr._option_specs import BadOption
 from dreamr._version import __version__
+from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, epilog
 from dreamr.cli.usage import usage_message
 from dreamr.engines import OpenModel, open_model
 from dreamr.errors import DreamrError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-ENVIRONMENT = (
-    "Method, models, sampling and limits can be set in the environment too, --max-tokens as "
-    "DREAMR_MAX_TOKENS for example; a flag goes first. "
-    "Exit status: 0 done, 1 the run failed, 2 usage, 130 interrupted."
+_EPILOG = epilog(
+    'dreamr run "What do tea and milk cost together?" -a receipt.png',
+    "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
+    "dreamr doctor --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
+    notes=(ENVIRONMENT, EXIT_STATUS),
 )
 
 
 def _add_run(app: typer.Typer, open_model: OpenModel) -> None:
-    from dreamr.cli.run import run_command
+    from dreamr.cli.run import EPILOG, run_command
 
-    app.command("run", epilog=ENVIRONMENT)(run_command(open_model))
+    app.command("run", epilog=EPILOG)(run_command(open_model))
 
 
 def _add_bench(app: typer.Typer, open_model: OpenModel) -> None:
@@ -42,9 +44,9 @@ def _add_bench(app: typer.Typer, open_model: OpenModel) -> None:
 
 
 def _add_simulate(app: typer.Typer, open_model: OpenModel) -> None:
-    from dreamr.cli.simulate import simulate_command
+    from dreamr.cli.simulate import EPILOG, simulate_command
 
-    app.command("simulate")(simulate_command)
+    app.command("simulate", epilog=EPILOG)(simulate_command)
 
 
 def _add_train(app: typer.Typer, open_model: OpenModel) -> None:
@@ -54,24 +56,24 @@ def _add_train(app: typer.Typer, open_model: OpenModel) -> None:
 
 
 def _add_doctor(app: typer.Typer, open_model: OpenModel) -> None:
-    from dreamr.cli.doctor import doctor_command
+    from dreamr.cli.doctor import EPILOG, doctor_command
 
-    app.command("doctor")(doctor_command(open_model))
+    app.command("doctor", epilog=EPILOG)(doctor_command(open_model))
 
 
 def _add_calibrate(app: typer.Typer, open_model: OpenModel) -> None:
-    from dreamr.cli.calibrate import calibrate_command
+    from dreamr.cli.calibrate import EPILOG, calibrate_command
 
-    app.command("calibrate")(calibrate_command(open_model))
+    app.command("calibrate", epilog=EPILOG)(calibrate_command(open_model))
 
 
 def _add_serve(app: typer.Typer, open_model: OpenModel) -> None:
-    from dreamr.cli.serve import serve_command
+    from dreamr.cli.serve import EPILOG, serve_command
 
-    app.command("serve", epilog=ENVIRONMENT)(serve_command(open_model))
+    app.command("serve", epilog=EPILOG)(serve_command(open_model))
 
 
-# Each imports what it needs: nobody waits for the rooms of another command.
+# Each imports its command only when it is used, which keeps the start of the others fast.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "serve": _add_serve,
@@ -84,23 +86,33 @@ _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
 
 
 def build_app(open_model: OpenModel = open_model, name: str | None = None) -> typer.Typer:
-    """The command of this name, over models from `open_model`; all, if there is none such."""
+    """Return the application with the command of this name, or with all if the name is unknown.
+
+    Args:
+        open_model: Opens the models of all commands.
+        name: Name of a command.
+    """
     app = typer.Typer(
         name="dreamr",
         no_args_is_help=True,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_dreamr)
+    app.callback(epilog=_EPILOG)(_dreamr)
     for add in [_COMMANDS[name]] if name in _COMMANDS else _COMMANDS.values():
         add(app, open_model)
     return app
 
 
 def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_model) -> int:
-    """Run the command line `argv` (default: the process's) and return its exit status."""
+    """Run a command line and return its exit status.
+
+    Args:
+        argv: Arguments without the program's name. None: those of the process.
+        open_model: Opens the models of all commands.
+    """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a question mark, not a failure.
+        # Characters that the terminal cannot encode become question marks, not an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
@@ -108,10 +120,10 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_mode
         app = build_app(open_model, next((a for a in arguments if not a.startswith("-")), None))
         status = app(arguments, prog_name="dreamr", standalone_mode=False)
         sys.stdout.flush()
-        # typer turns an interrupt into a status.
+        # typer returns the status of an interrupt instead of raising.
         return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
     except TyperException as error:
-        if not error.format_message():  # a command without arguments: its help is on the screen
+        if not error.format_message():  # without arguments, typer has printed the help
             return error.exit_code
         return _fail(usage_message(error), error.exit_code)
     except BadOption as error:
@@ -121,14 +133,16 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_mode
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has left. Keep the interpreter from flushing into nowhere.
+        # The reader of the output has closed it. A flush at exit would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         if os.environ.get("DREAMR_DEBUG"):
             raise
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _fail(f"internal error, {what} (DREAMR_DEBUG=1 shows where)", FAILED)
+        return _fail(
+            f"internal error ({what}): set DREAMR_DEBUG=1 for the traceback and report it", FAILED
+        )
 
 
 def _print_version(wanted: bool) -> None:
@@ -145,7 +159,7 @@ def _dreamr(
         ),
     ] = False,
 ) -> None:
-    """Make a large multimodal model reason faster: a draft proposes steps, the target judges."""
+    """Make a large multimodal model reason faster: a draft proposes steps, a target judges them."""
 
 
 def _fail(message: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""`dreamr bench`: methods against each other on the same problems and models."""
+"""`dreamr bench`: compare methods on the same models and problems."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import anyio
 import typer
 from rich.console import Console
 
-from dreamr._option_specs import OptionSpec, option_specs
+from dreamr._option_rules import RUN_RULES
+from dreamr._option_specs import OptionRules, OptionSpec, option_specs
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._profiles import open_profile
 from dreamr._provenance import provenance, weights_hash
+from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
@@ -30,49 +32,63 @@ from dreamr.evaluation.bench import (
     Progress,
     run_bench,
 )
+from dreamr.evaluation.bench.options import BENCH_RULES, bench_cases
 
 _SHARED = [name for name in option_specs(RunOptions) if name not in SET_BY_BENCH]
+_RULES = OptionRules((*BENCH_RULES, *RUN_RULES), cases=bench_cases)
+_GUIDE = "Guide: docs/guides/benchmarks.md"
+_RUN_EPILOG = epilog(
+    "dreamr bench run --smoke --out runs/smoke",
+    "dreamr bench run --method target --method fpsr --limit 50 --out runs/b",
+    "dreamr bench run --task mathverse --source mathverse=data/ --out runs/m",
+    notes=(
+        "An interrupted bench continues if the same command is run again.",
+        _GUIDE,
+    ),
+)
+_COMPARE_EPILOG = epilog("dreamr bench compare runs/before runs/after", notes=(_GUIDE,))
+_REPORT_EPILOG = epilog("dreamr bench report runs/b", notes=(_GUIDE,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOptions:
-    """Where a bench is."""
+    """Options of the output of `bench run`."""
 
-    out: Annotated[Path, OptionSpec("Folder of the bench; one that is there goes on.", "Output")]
+    out: Annotated[Path, OptionSpec("Folder of the bench. An existing one is continued.", "Output")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """Benches that are compared."""
+    """Arguments of `bench compare`."""
 
     folders: Annotated[
         tuple[Path, ...],
-        OptionSpec("Folders of benches, the first as base.", "Arguments", positional=True),
+        OptionSpec("Folders of benches; the first is the baseline.", "Arguments", positional=True),
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneFolder:
-    """A bench that is reported."""
+    """Arguments of `bench report`."""
 
     folder: Annotated[Path, OptionSpec("Folder of a bench.", "Arguments", positional=True)]
 
 
 def bench_app(open_model: OpenModel) -> typer.Typer:
-    """The commands of `dreamr bench`."""
+    """Return the commands of `dreamr bench`."""
     app = typer.Typer(no_args_is_help=True, help="Compare methods on the same models and problems.")
     options = Declared(OutOptions), Declared(BenchOptions), run_flags(_SHARED)
-    app.command("run")(command(_run, *options, open_model=open_model))
-    app.command("compare")(command(_compare, Declared(Folders)))
-    app.command("report")(command(_report, Declared(OneFolder)))
+    run = command(_run, *options, rules=_RULES, open_model=open_model)
+    app.command("run", epilog=_RUN_EPILOG)(run)
+    app.command("compare", epilog=_COMPARE_EPILOG)(command(_compare, Declared(Folders)))
+    app.command("report", epilog=_REPORT_EPILOG)(command(_report, Declared(OneFolder)))
     return app
 
 
 def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: OpenModel) -> None:
-    """Run every method on every problem, and report what came of it.
+    """Run methods on problems and report speed and accuracy.
 
-    Methods take turns problem by problem, each from a cold start. Interrupted, the same command
-    goes on where it was.
+    Methods alternate problem by problem, each without cached text of the others.
     """
     import_plugins(options.plugin)
     plan = options.plan(run)
@@ -80,7 +96,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     profile = None
     if not place.out.exists():
         profile = open_profile(plan.options)
-        for name in plan.methods:  # what cannot run leaves no folder behind
+        for name in plan.methods:  # a bench that cannot run must not leave a folder
             PRESETS[name].options(plan.options).run_config(profile)
     with Folder(place.out, plan) as folder:
         if len(folder.done) < total:
@@ -101,14 +117,14 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
 
 
 def _compare(chosen: Folders) -> None:
-    """Show the figures of several benches side by side."""
+    """Show the results of several benches side by side."""
     from dreamr.evaluation.report import compare
 
     Console().print(compare(chosen.folders))
 
 
 def _report(chosen: OneFolder) -> None:
-    """Rebuild the figures, plots and page from the samples."""
+    """Rebuild the report of a bench from its samples."""
     _show_report(chosen.folder)
 
 
@@ -121,7 +137,7 @@ def _show_report(folder: Path) -> None:
 
 
 def _session(plan: Plan) -> dict[str, Any]:
-    """Where the samples of this session come from."""
+    """Return the provenance of the samples of this session."""
     options = plan.options
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,7 +150,7 @@ def _session(plan: Plan) -> dict[str, Any]:
 
 
 def _model(named: str | None, found: str) -> dict[str, str | None]:
-    """A model as it was named: where the embedded pair lies tells of a machine only."""
+    """Return a model by its given name: the path of the bundled one is of no use elsewhere."""
     return {"name": named or "embedded", "weights": weights_hash(Path(found))}
 
 

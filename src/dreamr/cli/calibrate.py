@@ -1,4 +1,4 @@
-"""`dreamr calibrate`: a gate for a pair and a kind of problems, with a promise."""
+"""`dreamr calibrate`: find a gate with a bounded risk for a pair of models and a task."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import anyio
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from dreamr._option_specs import OptionSpec
+from dreamr._option_rules import MODEL_RULES, is_served
+from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
+from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
@@ -25,20 +27,37 @@ from dreamr.evaluation.calibration import (
     calibrate,
     calibration_total,
 )
+from dreamr.evaluation.calibration.options import CALIBRATE_RULES
 from dreamr.gate import strictness, write_profile
+
+EPILOG = epilog(
+    "dreamr calibrate --task docmath --risk 0.003 --out profile.json",
+    "dreamr calibrate --by answers --reference target --out profile.json",
+    'dreamr run "What is the total?" -a bill.png --profile profile.json',
+    notes=(ENVIRONMENT, "Guide: docs/guides/gates.md"),
+)
+_RULES = OptionRules(
+    (
+        *CALIBRATE_RULES,
+        Unused(
+            ("target_confidence",), lambda o: is_served(o.target), "if --target is a server URL"
+        ),
+        *MODEL_RULES,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOptions:
-    """Where the profile goes."""
+    """Options of the output."""
 
-    out: Annotated[Path, OptionSpec("The profile, a JSON file.", "Output")]
+    out: Annotated[Path, OptionSpec("JSON file to write the profile to.", "Output")]
 
 
 def calibrate_command(open_model: OpenModel) -> Callable[..., None]:
-    """The command."""
+    """Return the command."""
     options = Declared(OutOptions), Declared(CalibrateOptions), run_flags(RUN_OPTIONS)
-    return command(_calibrate, *options, open_model=open_model)
+    return command(_calibrate, *options, rules=_RULES, open_model=open_model)
 
 
 def _calibrate(
@@ -46,11 +65,10 @@ def _calibrate(
 ) -> None:
     """Find the most permissive gate whose risk stays below a bound, with a stated confidence.
 
-    By steps, the draft writes, the target judges all of it, and the task's checker says what
-    was right. By answers, the target alone and then fpsr with a few gates, from the strictest
-    on, solve every problem. By learn-then-test, what is promised holds for new problems of the
-    same kind, with the stated confidence. The profile is what `--profile` of the other commands
-    takes.
+    With --by steps, the draft solves the problems, the target judges every step, and the task
+    checks the steps. With --by answers, the target alone and fpsr with several gates, the
+    strictest first, solve every problem. The bound holds for new problems of the same kind
+    (learn-then-test). Other commands take the profile as --profile.
     """
     console = stderr_console()
     unit = "problems" if options.by == "steps" else "runs"
@@ -70,7 +88,7 @@ def _calibrate(
 
 
 def _table(found: Calibrated) -> Table:
-    """The candidates that make a difference, the chosen one marked."""
+    """Return a table of the candidates with different results; the chosen one is marked."""
     table = Table("threshold", "accepted", "tokens", "errors", "risk at most", "", box=SIMPLE_HEAD)
     for column in table.columns[1:5]:
         column.justify = "right"

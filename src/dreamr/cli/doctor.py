@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dreamr._option_specs import OptionSpec
+from dreamr._option_rules import MODEL_RULES
+from dreamr._option_specs import OptionRules, OptionSpec
 from dreamr._options import MODEL_OPTIONS, RunOptions
+from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
@@ -23,31 +25,42 @@ from dreamr.steps import Role
 if TYPE_CHECKING:
     from dreamr.serving.doctor import Finding
 
+EPILOG = epilog(
+    "dreamr doctor",
+    "dreamr doctor --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
+    "dreamr doctor --target Qwen/Qwen3-VL-8B-Thinking --draft ./draft --json",
+    notes=(ENVIRONMENT, "Guide: docs/guides/engines.md"),
+)
+_RULES = OptionRules(MODEL_RULES)
 _STYLES = {"ok": "green", "degraded": "yellow", "wrong": "red", "unknown": "dim"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions:
-    """How the findings are shown."""
+    """Options of the output."""
 
     as_json: Annotated[
         bool,
-        OptionSpec("One JSON object a finding, for machines.", "Options", flags=("--json",)),
+        OptionSpec("Print one JSON object per finding.", "Options", flags=("--json",)),
     ] = False
 
 
 def doctor_command(open_model: OpenModel) -> Callable[..., None]:
-    """The command."""
+    """Return the command."""
     return command(
-        _doctor, Declared(DoctorOptions), run_flags(MODEL_OPTIONS), open_model=open_model
+        _doctor,
+        Declared(DoctorOptions),
+        run_flags(MODEL_OPTIONS),
+        rules=_RULES,
+        open_model=open_model,
     )
 
 
 def _doctor(options: DoctorOptions, run: RunOptions, open_model: OpenModel) -> None:
-    """Look at both models: what works, what works badly, what is wrong, and what fixes it.
+    """Check a draft and a target, and suggest fixes.
 
-    Continuation, steps, verdicts, prefix cache with pictures, cancellation and rates are tried
-    on a small example. The status is 1 where anything is wrong.
+    A small example tests continuation, steps, verdicts, prefix cache with images, cancellation
+    and speed. The exit status is 1 if anything is wrong.
     """
     report = _Report(options.as_json)
     anyio.run(_check_models, run, open_model, report)
@@ -56,7 +69,7 @@ def _doctor(options: DoctorOptions, run: RunOptions, open_model: OpenModel) -> N
 
 
 class _Report:
-    """Prints findings, as lines for people or as JSON, and knows whether one is wrong."""
+    """Prints findings as text or JSON, and remembers whether one of them is wrong."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -64,12 +77,12 @@ class _Report:
         self.is_wrong = False
 
     def title(self, of: str, name: str = "") -> None:
-        """What the next findings are about."""
+        """Print a heading for the next findings."""
         if not self._as_json:
             self._console.print(f"[bold]{of}[/] {escape(name)}".rstrip())
 
     def show(self, of: str, found: Finding) -> None:
-        """One finding."""
+        """Print one finding."""
         self.is_wrong |= found.state == "wrong"
         if self._as_json:
             print(json.dumps({"of": of, **asdict(found)}))

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, Signature
-from typing import Annotated, Any, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from dreamr._option_specs import OptionSpec, option_specs
+from dreamr._option_specs import OptionRules, OptionSpec, option_specs
 from dreamr._options import RunOptions
+
+CONTEXT = "context"  # the parameter that takes typer's context
+_NONE = OptionRules()
+# What the help shows for the value of a flag. Typer's own names are those of Python's types.
+_METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A dataclass of options as flags of a command.
+    """A dataclass of options whose fields are flags of a command.
 
-    environment: what a flag's environment variable begins with, before the name of the field; None
-    where there are none. A flag goes before its variable, and that before the default. only: the
-    fields that the command has; None is all, the others keep their defaults.
+    Attributes:
+        options: The dataclass.
+        environment: Prefix of the environment variables, followed by the name of the field in
+            upper case. None: no environment variables. A flag overrides its variable.
+        only: Fields that are flags; the others keep their defaults. None: all.
     """
 
     options: Callable[..., Any]
@@ -27,60 +37,114 @@ class Declared:
     only: Collection[str] | None = None
 
     def parameters(self) -> list[Parameter]:
-        """A parameter of a command for each field. Bounds are left to the dataclass."""
+        """Return a parameter of the command for each flag. The dataclass checks the bounds."""
         return [
-            _parameter(item, *option_specs(self.options)[item.name], self.environment)
-            for item in self._fields()
+            _parameter(item, *option_specs(self.options)[item.name], self.variable(item.name))
+            for item in self.flags()
         ]
 
     def read(self, values: Mapping[str, Any]) -> Any:
-        """The options with the values of a command line.
+        """Return the options with the values of a command line.
 
         Raises:
-            BadOption: a value outside its bounds or its words.
+            BadOption: If a value is invalid or options contradict each other.
         """
         specs = option_specs(self.options)
         return self.options(
-            **{i.name: _value(values[i.name], specs[i.name][0]) for i in self._fields()}
+            **{i.name: _value(values[i.name], specs[i.name][0]) for i in self.flags()}
         )
 
-    def _fields(self) -> Iterator[Field[Any]]:
+    def flags(self) -> Iterator[Field[Any]]:
+        """Yield the fields that are flags."""
         declared: Any = self.options
         return (item for item in fields(declared) if self.only is None or item.name in self.only)
 
+    def variable(self, name: str) -> str | None:
+        """Return the environment variable of a field."""
+        return None if self.environment is None else f"{self.environment}{name.upper()}"
+
 
 def run_flags(only: Collection[str] | None = None) -> Declared:
-    """The options of a run as flags, or these of them."""
+    """Return the options of a run as flags, or only some of them."""
     return Declared(RunOptions, "DREAMR_", only)
 
 
-def command(body: Callable[..., Any], *declared: Declared, **given: Any) -> Callable[..., Any]:
-    """A command as typer takes it, with the flags of all that is declared.
+def command(
+    body: Callable[..., Any], *declared: Declared, rules: OptionRules = _NONE, **given: Any
+) -> Callable[..., Any]:
+    """Return a command as typer takes it.
 
-    body: is called with the options that were read, in the order of `declared`, and with what is
-    `given`; its docstring is the command's help.
+    Args:
+        body: Called with an instance of each declared dataclass, in this order, and with `given`.
+            Its docstring is the help of the command.
+        declared: Dataclasses whose fields are flags.
+        rules: Combinations of options that are refused, or that cause a warning.
+        given: Further arguments for `body`.
     """
 
     def read_and_run(**values: Any) -> Any:
-        return body(*(one.read(values) for one in declared), **given)
+        context = values.pop(CONTEXT)
+        options = [one.read(values) for one in declared]
+        every = _values(declared, options)
+        rules.check(every)
+        for warning in _warnings(declared, rules, every, context):
+            print(f"warning: {warning}", file=sys.stderr)
+        return body(*options, **given)
 
-    read_and_run.__doc__ = body.__doc__
+    read_and_run.__doc__ = _unwrapped(body.__doc__ or "")
     parameters = [parameter for one in declared for parameter in one.parameters()]
+    parameters.append(Parameter(CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context))
     read_and_run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return read_and_run
 
 
-def _parameter(item: Field[Any], kind: Any, spec: OptionSpec, environment: str | None) -> Parameter:
+def _unwrapped(text: str) -> str:
+    """Return a docstring with each paragraph on one line: the terminal wraps it again."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _values(declared: Collection[Declared], options: Collection[Any]) -> dict[str, Any]:
+    """Return the values of all options by field; flags take precedence over fields without one."""
+    pairs = list(zip(declared, options, strict=True))
+    every = {i.name: getattr(read, i.name) for _, read in pairs for i in fields(read)}
+    flags = {i.name: getattr(read, i.name) for one, read in pairs for i in one.flags()}
+    return {**every, **flags}
+
+
+def _warnings(
+    declared: Collection[Declared], rules: OptionRules, values: Mapping[str, Any], context: Any
+) -> Iterator[str]:
+    """Yield a warning for each option that the user set without effect."""
+    sources = {}
+    for one in declared:
+        for item in one.flags():
+            source = context.get_parameter_source(item.name)
+            if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
+                variable = one.variable(item.name) if source.name == "ENVIRONMENT" else None
+                spec = option_specs(one.options)[item.name][1]
+                sources[item.name] = variable or _flag(spec, item, values[item.name])
+    for name, reason in rules.without_effect(values, sources).items():
+        yield f"{sources[name]} has no effect {reason}"
+
+
+def _flag(spec: OptionSpec, item: Field[Any], value: Any) -> str:
+    """Return the flag that gives an option its value."""
+    flag = spec.flags_of(item.name)[0]
+    return f"--no-{flag[2:]}" if item.default is True and value is False else flag
+
+
+def _parameter(item: Field[Any], kind: Any, spec: OptionSpec, variable: str | None) -> Parameter:
     default = Parameter.empty if item.default is MISSING else item.default
     annotation = kind
-    if _repeats(kind):  # typer knows lists
+    if _repeats(kind):  # typer supports lists, not tuples of any length
         annotation = list[get_args(kind)[0]]  # type: ignore[misc]
         default = Parameter.empty if default is Parameter.empty else None
         annotation = annotation if default is Parameter.empty else annotation | None
-    info = typer.Argument(help=spec.help)
+    info = typer.Argument(help=spec.help, metavar=item.name.upper())
     if not spec.positional:
         info = _option(spec, spec.flags_of(item.name), kind, default is True)
-        info.envvar = None if environment is None else f"{environment}{item.name.upper()}"
+        info.envvar = variable
     return Parameter(
         item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, info]
     )
@@ -88,16 +152,25 @@ def _parameter(item: Field[Any], kind: Any, spec: OptionSpec, environment: str |
 
 def _option(spec: OptionSpec, flags: tuple[str, ...], kind: Any, is_on: bool) -> Any:
     first, *others = flags
-    if is_on:  # there must be a way to switch it off
+    if is_on:
         first += f"/--no-{first[2:]}"
     return typer.Option(
         first,
         *others,
         help=spec.help,
-        show_envvar=False,  # one line about all of them says it better
+        metavar=_metavar(kind),
+        show_envvar=False,  # the epilog describes the variables of all options in one sentence
         rich_help_panel=spec.group,
-        show_default=spec.shown or kind is not bool,
+        show_default=spec.shown or kind is not bool or is_on,
     )
+
+
+def _metavar(kind: Any) -> str:
+    """Return the placeholder of a flag's value in the help; empty for a switch."""
+    if get_origin(kind) is Literal:
+        return "NAME"
+    kinds = [k for k in (get_args(kind) or (kind,)) if k in _METAVARS]
+    return _METAVARS[kinds[0]] if kinds else ""
 
 
 def _repeats(kind: Any) -> bool:

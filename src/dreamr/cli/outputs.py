@@ -1,4 +1,4 @@
-"""Files that a run will write: found unwritable before the run, and never half there after it."""
+"""Output files that are checked before a run and written after it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dreamr._files import unwritable, writing
 
 
 class Output:
-    """A file that is opened now and written later; what it held stays until then.
+    """A file that is opened now and written later.
 
-    With `keep` it stays for good, and what is written comes behind it. A file that was made for
-    nothing, because the run never wrote to it, is removed again.
+    Its previous content stays until the first write, and with `keep` for good: new text is
+    appended. A new file to which nothing was written is removed.
     """
 
     def __init__(self, path: Path, *, keep: bool = False) -> None:
-        """Open the file, and make it where there is none.
+        """Open the file; create it if needed.
 
         Raises:
-            Unwritable: it cannot be opened for writing.
+            Unwritable: If it cannot be opened for writing.
         """
         self.path = path
         self._is_new = not path.exists()
@@ -46,10 +46,10 @@ class Output:
             self.path.unlink(missing_ok=True)
 
     def write(self, text: str) -> None:
-        """Append to what this run wrote, and hand it to the system at once.
+        """Append to what this run wrote, and flush.
 
         Raises:
-            Unwritable: no room, for example.
+            Unwritable: If writing fails, for example because the disk is full.
         """
         with writing(self.path):
             if not (self._is_written or self._keep) and self._file.seekable():

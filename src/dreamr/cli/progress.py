@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long commands: a bar on a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
+_PLAIN_EVERY = 30.0  # seconds between lines without a terminal
 
 Show: TypeAlias = Callable[[int, str], None]
 
 
 @contextmanager
 def shown(console: Console, total: int, unit: str) -> Iterator[Show]:
-    """What to call with the number of what is done, and a few words about the last of it.
+    """Yield a function that shows progress: it takes the number done and a note on the last.
 
-    unit: what is counted, in the plural.
+    Args:
+        console: Where progress is shown.
+        total: Number that is done at the end.
+        unit: What is counted, in the plural.
     """
     if not console.is_terminal:
         yield _plain(console, total, unit)
@@ -31,7 +34,7 @@ def shown(console: Console, total: int, unit: str) -> Iterator[Show]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        row = bar.add_task("opening the models", total=total)
+        row = bar.add_task("loading the models", total=total)
 
         def show(done: int, what: str) -> None:
             bar.update(row, completed=done, description=f"{what:<36}")
@@ -46,6 +49,6 @@ def _plain(console: Console, total: int, unit: str) -> Show:
         nonlocal last
         if time.monotonic() - last > _PLAIN_EVERY or done == total:
             last = time.monotonic()
-            console.print(f"{done} of {total} {unit}, the last: {what}")
+            console.print(f"{done} of {total} {unit}, last: {what}")
 
     return show

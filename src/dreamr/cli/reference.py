@@ -1,6 +1,6 @@
-"""The page about the command line, made from the command line itself.
+"""Generator of the reference page of the command line.
 
-`scripts/docs` writes it, and a test compares it.
+`scripts/docs` writes the page, and a test checks that it is current.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from typing import Any, Literal, get_args, get_origin
 from typer.models import ArgumentInfo, ParameterInfo
 
 from dreamr.cli.app import build_app
+from dreamr.cli.flags import CONTEXT
 
-_HEAD = """# The command line
+_HEAD = """# Command line
 
-Made by `scripts/docs` from the commands themselves; do not edit.
+Generated from the code by `scripts/docs`. Do not edit.
 """
 
 
 def reference() -> str:
-    """The whole page, as Markdown."""
+    """Return the page as Markdown."""
     app = build_app()
     parts = [_HEAD]
     if app.registered_callback is not None:
-        parts.append(_command("dreamr", app.registered_callback.callback, None))
+        parts.append(
+            _command("dreamr", app.registered_callback.callback, app.registered_callback.epilog)
+        )
     groups = [("dreamr", app)]
     for group in app.registered_groups:
         if group.typer_instance is not None:
@@ -39,16 +42,25 @@ def reference() -> str:
 def _command(title: str, callback: Callable[..., Any] | None, epilog: str | None) -> str:
     assert callback is not None
     lines = [f"## {title}", "", inspect.getdoc(callback) or "", ""]
-    parameters = inspect.signature(callback, eval_str=True).parameters.values()
+    signature = inspect.signature(callback, eval_str=True)
+    parameters = [one for one in signature.parameters.values() if one.name != CONTEXT]
     for heading, rows in _groups(parameters).items():
         lines += [f"| {heading} | | default | environment |", "|---|---|---|---|", *rows, ""]
     if epilog:
-        lines += [epilog, ""]
+        lines += [_epilog(epilog), ""]
     return "\n".join(lines)
 
 
+def _epilog(text: str) -> str:
+    """Return an epilog with its examples as a code block."""
+    examples, *notes = text.split("\n\n")
+    heading, *commands = examples.splitlines()
+    block = "\n".join((heading, "", "```sh", *(line.strip() for line in commands), "```"))
+    return "\n\n".join((block, *notes))
+
+
 def _groups(parameters: Iterable[Parameter]) -> dict[str, list[str]]:
-    """A row for each parameter, under the headings that the help has."""
+    """Return a row for each parameter by its heading in the help."""
     groups: dict[str, list[str]] = {}
     for parameter in parameters:
         kind, info = get_args(parameter.annotation)
@@ -59,7 +71,7 @@ def _groups(parameters: Iterable[Parameter]) -> dict[str, list[str]]:
 
 
 def _row(parameter: Parameter, kind: Any, info: ParameterInfo) -> str:
-    # In an annotation, typer takes the first name for a default.
+    # In an annotation, typer stores the first flag as the default.
     flags = [flag for flag in (info.default, *(info.param_decls or ())) if isinstance(flag, str)]
     names = ", ".join(f"`{flag}`" for flag in flags) or f"`{parameter.name.upper()}`"
     if get_origin(kind) is Literal:

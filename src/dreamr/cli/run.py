@@ -1,4 +1,4 @@
-"""`dreamr run`: one question, shown step by step."""
+"""`dreamr run`: answer one question, step by step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import Annotated, Any
 
 import anyio
 
-from dreamr._option_specs import BadOption, OptionSpec
+from dreamr._option_rules import RUN_RULES
+from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
 from dreamr.cli.screen import Screen, printable, stderr_console
@@ -26,12 +28,29 @@ from dreamr.engines import OpenModel
 from dreamr.errors import RunFailed, Unwritable
 from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
 
+EPILOG = epilog(
+    'dreamr run "What do tea and milk cost together?" -a receipt.png',
+    'dreamr run "What is shown?" -a photo.jpg --html timeline.html',
+    'dreamr run "How many?" -a a.jpg --target http://gpu:8000/v1 --draft ./draft',
+    notes=(
+        METHODS,
+        ENVIRONMENT,
+        EXIT_STATUS,
+        "Guides: docs/guides/gates.md, docs/guides/engines.md",
+    ),
+)
 _PANEL = "Options"
+_RULES = OptionRules(
+    (
+        *RUN_RULES,
+        Unused(("seed",), lambda o: not (o.temperature or o.resamples), "with --temperature 0"),
+    )
+)
 
 
 @dataclass(slots=True)
 class _Run:
-    """What the command line asked for, and what came of it so far."""
+    """A run: what the command line asked for, and the events so far."""
 
     question: str
     images: tuple[Image, ...]
@@ -45,7 +64,7 @@ class _Run:
     unwritable: Unwritable | None = None
 
     def add(self, event: Event) -> None:
-        """Show and record the event; a full disk is told at the end, not now."""
+        """Show and record an event; an error in writing is kept for the end of the run."""
         self.events.append(event)
         self.screen.show(event)
         if self.trace is not None and self.unwritable is None:
@@ -56,24 +75,24 @@ class _Run:
 
     @property
     def result(self) -> Result | None:
-        """The result, once there is one."""
+        """Result of the run; None before its end."""
         last = self.events[-1] if self.events else None
         return last.result if isinstance(last, RunFinished) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskOptions:
-    """What is asked, and where the answer goes.
+    """Options of the question and the output.
 
     Raises:
-        BadOption: two files to write are one.
+        BadOption: If two outputs name the same file.
     """
 
-    question: Annotated[str, OptionSpec("What you want to know.", "Arguments", positional=True)]
+    question: Annotated[str, OptionSpec("Question to answer.", "Arguments", positional=True)]
     attach: Annotated[
         tuple[Path, ...],
         OptionSpec(
-            "A picture; repeat for more. - is standard input.",
+            "Image file; - reads standard input. Repeatable.",
             _PANEL,
             flags=("--attach", "-a"),
         ),
@@ -83,34 +102,40 @@ class AskOptions:
         OptionSpec("Print one JSON object instead of the answer.", _PANEL, flags=("--json",)),
     ] = False
     trace: Annotated[
-        Path | None, OptionSpec("Write every event, one JSON object a line.", _PANEL)
+        Path | None, OptionSpec("File to write every event to, one JSON object per line.", _PANEL)
     ] = None
-    html: Annotated[Path | None, OptionSpec("Write a timeline to open in a browser.", _PANEL)] = (
-        None
-    )
+    html: Annotated[
+        Path | None, OptionSpec("HTML file to write a timeline of the run to.", _PANEL)
+    ] = None
     record: Annotated[
         Path | None,
-        OptionSpec("Add the run to a file that train from-traces reads.", _PANEL),
+        OptionSpec("File to append the run to, for dreamr train from-traces.", _PANEL),
     ] = None
 
     def __post_init__(self) -> None:
-        named = [path for path in (self.trace, self.html, self.record) if path is not None]
-        if len(set(named)) < len(named):
-            raise BadOption("--trace, --html and --record: two name the same file, name another")
+        check_options(self, _CONFLICTS)
+
+
+def _share_a_file(options: AskOptions) -> bool:
+    named = [path for path in (options.trace, options.html, options.record) if path is not None]
+    return len(set(named)) < len(named)
+
+
+_CONFLICTS = (Conflict(_share_a_file, "--trace, --html and --record must name different files"),)
 
 
 def run_command(open_model: OpenModel) -> Callable[..., None]:
-    """The command: what is asked, and each option of a run."""
-    return command(_ask, Declared(AskOptions), run_flags(), open_model=open_model)
+    """Return the command."""
+    return command(_ask, Declared(AskOptions), run_flags(), rules=_RULES, open_model=open_model)
 
 
 def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
-    """Answer a question about pictures, and show the reasoning step by step.
+    """Answer a question about images, and show the reasoning step by step.
 
-    The answer alone goes to standard output, everything else to standard error.
+    Only the answer goes to standard output; everything else goes to standard error.
     """
     images = tuple(_read(path) for path in asked.attach)
-    # A bad question is found before anything is written.
+    # Checks the question before any file is written.
     Conversation.from_prompt(asked.question, *images)
     if asked.record is not None:
         from dreamr.training import repair
@@ -131,10 +156,11 @@ def _read(path: Path) -> Image:
 
 
 def _run(run: _Run, open_model: OpenModel) -> None:
-    """Reason, and leave nothing of it unsaid, whatever ends it.
+    """Reason, and write the timeline however the run ends.
 
     Raises:
-        RunFailed, Unwritable: after the answer was printed, if there is one.
+        RunFailed: If the run failed, after the answer was printed if there is one.
+        Unwritable: If the trace could not be written, likewise.
     """
     try:
         anyio.run(partial(_reason, run, open_model))
@@ -158,7 +184,7 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
                         run.add(event)
             except RunFailed as error:
                 failure = error
-        # Before the models are torn down: the answer is there, and nothing may cost it.
+        # Before the models are closed: an error in closing must not lose the answer.
         _deliver(run)
         _write_record(run, question)
         if failure is not None:
@@ -166,10 +192,10 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
 
 
 def _deliver(run: _Run) -> None:
-    """Print the answer, or what there is.
+    """Print the answer, as far as there is one.
 
     Raises:
-        RunFailed: a limit cut the run.
+        RunFailed: If a limit cut the run.
     """
     result = run.result
     if result is None:
@@ -182,7 +208,7 @@ def _deliver(run: _Run) -> None:
     sys.stdout.flush()
     if result.finish == "length":
         raise RunFailed(
-            "a limit cut the run before its end: raise --max-tokens or --max-steps", result
+            "the run reached a limit before its end: raise --max-tokens or --max-steps", result
         )
 
 

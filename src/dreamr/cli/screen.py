@@ -1,6 +1,6 @@
-"""What people see while a run goes on; all of it on standard error.
+"""Display of a run on standard error.
 
-Who wrote a step is said in words as well as in colour, for terminals and eyes without colour.
+The source of a step is a word as well as a color, for terminals and readers without color.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNWRAPPED = 2**31
 
 
 def stderr_console() -> Console:
-    """A console on standard error, as colourful as that is."""
+    """Return a console on standard error, with colors if that supports them."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
@@ -42,7 +42,7 @@ class Screen:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A spinner with a line of text, on terminals only."""
+        """Show a spinner with a line of text, on terminals only."""
         if not self._console.is_terminal:
             yield
             return
@@ -53,12 +53,14 @@ class Screen:
                 self._status = None
 
     def show(self, event: Event) -> None:
-        """Print what people should see of the event, if anything."""
+        """Print the event, if it is of interest to readers."""
         match event:
             case RunStarted():
                 self._say("thinking")
             case StepReady(role="draft") if event.position >= self._frontier:
-                self._say(f"the draft is {event.position + 1 - self._frontier} steps ahead")
+                self._say(
+                    f"the draft is {_count(event.position + 1 - self._frontier, 'step')} ahead"
+                )
             case StepCommitted():
                 self._frontier = event.position + 1
                 self._step(event.position, event.source, event.step.text, event.verdict)
@@ -68,11 +70,11 @@ class Screen:
                 self._console.print(Text(f"note: {event.message}", "yellow"))
 
     def summary(self, result: Result) -> None:
-        """One line of figures."""
+        """Print one line of statistics."""
         self._console.print(Text(_summary(result), "dim"))
 
     def line(self, text: str) -> None:
-        """A line about the run."""
+        """Print a line about the run."""
         self._console.print(Text(text, "dim"))
 
     def _say(self, what: str) -> None:
@@ -85,11 +87,11 @@ class Screen:
         line = Text.assemble(
             (f"{position + 1:>3} ", "dim"),
             (f"{who:<8} ", f"bold {color}"),
-            (f"{score:<4} ", color),
+            (f"{score:<16} ", color),
         )
         indent = line.cell_len
         style = f"strike {color}" if who == "rejected" else color
-        # Lines for files and pipes are not wrapped.
+        # Lines in files and pipes are not wrapped.
         width = self._console.width - indent if self._console.is_terminal else _UNWRAPPED
         body = Text(printable(text).strip(), style, overflow="fold")
         wrapped = body.wrap(self._console, max(width, 20))
@@ -100,7 +102,7 @@ class Screen:
 
 
 def printable(text: str) -> str:
-    """The text without characters that would steer a terminal."""
+    """Return the text with control characters of terminals replaced."""
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
@@ -114,7 +116,7 @@ def _summary(result: Result) -> str:
     parts = [f"{_count(len(result.steps), 'step')} in {result.seconds:.2f} s"]
     if usage.draft.written:
         parts.append(f"{len(drafted)} by the draft")
-    parts.append(f"{_count(kept, 'token')} committed, {lost:,} thrown away")
+    parts.append(f"{_count(kept, 'token')} committed, {lost:,} discarded")
     return ", ".join(parts)
 
 

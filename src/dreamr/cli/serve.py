@@ -1,4 +1,4 @@
-"""`dreamr serve`: the gateway."""
+"""`dreamr serve`: serve a pair of models with an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -8,28 +8,46 @@ from collections.abc import Callable
 import anyio
 from rich.console import Console
 
+from dreamr._option_rules import RUN_RULES, request_cases
+from dreamr._option_specs import OptionRules
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.errors import Unsupported
-from dreamr.serving.options import ServeOptions
+from dreamr.serving.options import SERVE_CONFLICTS, SERVE_RULES, ServeOptions
 
-_EVERYBODY = ("0.0.0.0", "::")
+EPILOG = epilog(
+    "dreamr serve",
+    "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
+    "dreamr serve --host 0.0.0.0 --keys-file keys.txt",
+    "dreamr serve --gate cascade --draft-confidence 0.95 --final-answer draft",
+    notes=(
+        METHODS,
+        f"{ENVIRONMENT} Options of the gateway have variables with DREAMR_SERVE_.",
+        EXIT_STATUS,
+        "Guides: docs/guides/serve.md, docs/guides/gates.md",
+    ),
+)
+_ALL_INTERFACES = ("0.0.0.0", "::")
+
+
+_RULES = OptionRules((*SERVE_RULES, *RUN_RULES), SERVE_CONFLICTS, request_cases)
 
 
 def serve_command(open_model: OpenModel) -> Callable[..., None]:
-    """The command."""
+    """Return the command."""
     gateway = Declared(ServeOptions, "DREAMR_SERVE_")
-    return command(_serve, gateway, run_flags(), open_model=open_model)
+    return command(_serve, gateway, run_flags(), rules=_RULES, open_model=open_model)
 
 
 def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
-    """Serve the pair under OpenAI's API, with a page to watch it work.
+    """Serve draft and target as one model with an OpenAI-compatible API, and a live page.
 
-    Clients need the address with /v1 as their base URL. Ctrl-C lets running requests
-    finish; a second Ctrl-C cancels them.
+    The base URL for clients ends in /v1. Ctrl-C lets running requests finish; a second Ctrl-C
+    cancels them.
     """
     anyio.run(_listen, gateway, options, open_model)
 
@@ -43,16 +61,17 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
         ) from error
     console = stderr_console()
-    everybody = ApiKeys(read_keys(gateway)).open
+    without_keys = ApiKeys(read_keys(gateway)).open
     _log(console)
 
     def ready(url: str) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-        console.print(f"a page to watch: {local}")
+        console.print(f"live page: {local}")
         console.print(f"for clients: base URL {local}/v1, model {gateway.served_model_name}")
-        if everybody and gateway.host in _EVERYBODY:
+        if without_keys and gateway.host in _ALL_INTERFACES:
             console.print(
-                "everybody who reaches this port is let in: set --keys-file", style="yellow"
+                "warning: other machines can use this gateway without a key: set --keys-file",
+                style="yellow",
             )
 
     with listen(gateway) as listening:

@@ -1,4 +1,4 @@
-"""`dreamr simulate`: what a machine that we do not have would do."""
+"""`dreamr simulate`: predict speed-ups on hardware that is not available."""
 
 from __future__ import annotations
 
@@ -13,21 +13,37 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dreamr._files import writing
+from dreamr._option_rules import RUN_RULES
+from dreamr._option_specs import OptionRules
 from dreamr._options import RunOptions
+from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
-from dreamr.evaluation.simulator.options import RUN_OPTIONS, SimulateOptions
+from dreamr.evaluation.simulator.options import (
+    RUN_OPTIONS,
+    SIMULATE_RULES,
+    SimulateOptions,
+    simulate_cases,
+)
 from dreamr.evaluation.simulator.scenario import Scenario
 from dreamr.evaluation.simulator.tables import Row, compared, placed_pairs, replayed
 
-_WIDTH = 120  # columns where the output is no terminal
-_PREDICTED = "A prediction, nothing measured"
+EPILOG = epilog(
+    "dreamr simulate --acceptance 0.8 --draft-cost 0.1",
+    "dreamr simulate --models 2B/32B --gpu H100 --gpu L40S",
+    "dreamr simulate --replay runs/b",
+    "dreamr simulate --sweep --out maps",
+    notes=("Guide: docs/guides/simulator.md",),
+)
+_RULES = OptionRules((*SIMULATE_RULES, *RUN_RULES), cases=simulate_cases)
+_WIDTH = 120  # columns without a terminal
+_PREDICTED = "A prediction, not a measurement"
 
 
 def _simulate(options: SimulateOptions, run: RunOptions) -> None:
-    """Predict speed-ups: the methods' own schedules in virtual time.
+    """Predict speed-ups by running the schedules of the methods in virtual time.
 
-    Without --models and --replay, time is counted in steps of the target, and the closed form
-    stands beside what the simulation gives. All of it is prediction.
+    Without --models and --replay, the unit of time is a target step, and the table also has the
+    closed form of each speed-up. All results are predictions, not measurements.
     """
     if options.replay is not None:
         rows = replayed(options.replay, options.method)
@@ -44,17 +60,19 @@ def _simulate(options: SimulateOptions, run: RunOptions) -> None:
     else:
         draft_cost, judge_cost = options.draft_cost, options.judge_cost
         rows = compared(scenario, options.methods, draft_cost, judge_cost)
-        title = f"{what.capitalize()}, drafted step {draft_cost:g}, verdict {judge_cost:g}."
+        title = f"{what.capitalize()}, draft cost {draft_cost:g}, judge cost {judge_cost:g}."
     _show(rows, f"{title} {_PREDICTED}.", options.as_json)
 
 
-simulate_command = command(_simulate, Declared(SimulateOptions), run_flags(RUN_OPTIONS))
+simulate_command = command(
+    _simulate, Declared(SimulateOptions), run_flags(RUN_OPTIONS), rules=_RULES
+)
 
 
 def _acceptance(scenario: Scenario) -> str:
     skipped = scenario.skipped_verification
-    unseen = f" ({skipped:.0%} of these unseen)" if skipped else ""
-    return f"acceptance {scenario.acceptance:g}{unseen}"
+    share = f" ({skipped:.0%} of accepted steps skip verification)" if skipped else ""
+    return f"acceptance {scenario.acceptance:g}{share}"
 
 
 def _draw(scenario: Scenario, options: SimulateOptions, out: Path) -> None:

@@ -1,11 +1,11 @@
-"""`dreamr train`: make a draft write what its target accepts, in fewer words."""
+"""`dreamr train`: train a draft to write what its target accepts, in fewer tokens."""
 
 from __future__ import annotations
 
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from dreamr._option_specs import OptionSpec
+from dreamr._option_rules import MODEL_RULES, RUN_RULES, is_served
+from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
+from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
 from dreamr.cli.progress import Show, shown
@@ -44,9 +46,63 @@ from dreamr.training import (
     measure,
     training_problems,
 )
+from dreamr.training.options import FROM_TRACES_RULES, SAPO_RULES
 
+_GUIDE = "Guide: docs/guides/training.md"
+_EPILOGS = {
+    "sapo": epilog(
+        "dreamr train sapo --task docmath,story --out runs/sapo",
+        "dreamr train sapo --draft ./draft --target ./target --out runs/sapo",
+        'dreamr run "How many?" -a photo.jpg --draft runs/sapo/draft',
+        notes=(
+            "Options have environment variables, such as DREAMR_TRAIN_STEPS for --steps.",
+            "An interrupted training continues if the same command is run again.",
+            _GUIDE,
+        ),
+    ),
+    "record": epilog(
+        "dreamr train record --task docmath --out records.jsonl",
+        "dreamr train record --method target --problems 5000 --out solutions.jsonl",
+        notes=(ENVIRONMENT, _GUIDE),
+    ),
+    "from-traces": epilog(
+        "dreamr train from-traces records.jsonl --out runs/sft",
+        "dreamr train from-traces a.jsonl b.jsonl --method dpo --out runs/dpo",
+        notes=(
+            "Options have environment variables, such as DREAMR_TRAIN_BATCH for --batch.",
+            "An interrupted training continues if the same command is run again.",
+            _GUIDE,
+        ),
+    ),
+    "measure": epilog(
+        "dreamr train measure --draft runs/sapo/draft",
+        "dreamr train measure --task docmath --problems 100 --out figures.json",
+        notes=(ENVIRONMENT, _GUIDE),
+    ),
+    "curves": epilog(
+        "dreamr train curves runs/sapo --out curves.png",
+        "dreamr train curves runs/a runs/b --out compared.png",
+        notes=(_GUIDE,),
+    ),
+}
+_RULES = {
+    "sapo": OptionRules(
+        (
+            *SAPO_RULES,
+            Unused(
+                ("target_device",), lambda o: is_served(o.target), "if --target is a server URL"
+            ),
+            *MODEL_RULES,
+        ),
+        cases=lambda values: [{**values, "method": "fpsr"}],  # the target grades
+    ),
+    "record": OptionRules(RUN_RULES),
+    "from-traces": OptionRules(FROM_TRACES_RULES),
+    "measure": OptionRules(MODEL_RULES),
+    "curves": OptionRules(),
+}
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
-# A draft that writes alone, greedily, has use for no more of the options of a run.
+# Options of a run for a draft that solves problems alone and greedily, and a target that grades.
 _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker",
     "device", "draft_device", "threads", "max_tokens", "seed",
@@ -55,54 +111,57 @@ _OF_A_DRAFT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOptions:
-    """Where a training is."""
+    """Options of the output of a training."""
 
     out: Annotated[
-        Path, OptionSpec("Folder of the training; one that was interrupted goes on.", "Output")
+        Path, OptionSpec("Folder of the training. An interrupted one is continued.", "Output")
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFiles:
-    """What a training from records reads."""
+    """Arguments of `train from-traces`."""
 
     records: Annotated[
         tuple[Path, ...],
-        OptionSpec("Files of train record or run --record.", "Arguments", positional=True),
+        OptionSpec("Files written by train record or run --record.", "Arguments", positional=True),
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesOptions:
-    """What is drawn, and where to."""
+    """Arguments of `train curves`."""
 
     folders: Annotated[
         tuple[Path, ...],
         OptionSpec("Folders of finished or running trainings.", "Arguments", positional=True),
     ]
-    out: Annotated[Path, OptionSpec("The picture, a PNG file.", "Output")]
+    out: Annotated[Path, OptionSpec("PNG file to write the plot to.", "Output")]
 
 
 def train_app(open_model: OpenModel) -> typer.Typer:
-    """The commands of `dreamr train`."""
+    """Return the commands of `dreamr train`."""
     app = typer.Typer(no_args_is_help=True, help="Train a draft to write what its target accepts.")
     out, sapo = Declared(OutOptions), Declared(SapoOptions, "DREAMR_TRAIN_")
     from_traces = Declared(RecordFiles), out, Declared(RecordsOptions, "DREAMR_TRAIN_")
     record, measure = Declared(RecordOptions), Declared(MeasureOptions)
-    app.command("sapo")(command(_sapo, out, sapo, open_model=open_model))
-    app.command("record")(command(_record, record, run_flags(), open_model=open_model))
-    app.command("from-traces")(command(_from_traces, *from_traces))
-    app.command("measure")(
-        command(_measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)
-    )
-    app.command("curves")(command(_curves, Declared(CurvesOptions)))
+
+    def add(name: str, body: Callable[..., None], *declared: Declared, **given: Any) -> None:
+        made = command(body, *declared, rules=_RULES[name], **given)
+        app.command(name, epilog=_EPILOGS[name])(made)
+
+    add("sapo", _sapo, out, sapo, open_model=open_model)
+    add("record", _record, record, run_flags(), open_model=open_model)
+    add("from-traces", _from_traces, *from_traces)
+    add("measure", _measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)
+    add("curves", _curves, Declared(CurvesOptions))
     return app
 
 
 def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> None:
-    """Run a method on the problems to train on, and keep what it leaves for from-traces.
+    """Run a method on training problems and record the runs, for dreamr train from-traces.
 
-    With --method target the records are the target's own solutions.
+    With --method target, the records are the target's own solutions.
     """
     from dreamr.training.recording import record
 
@@ -123,11 +182,10 @@ def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> N
 
 
 def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) -> None:
-    """Let a draft solve problems alone, and show how much of it the target accepts.
+    """Measure how much of a draft's own solutions the target accepts.
 
-    The problems of drawn suites are others than those to train on; those of files are the same.
-
-    Each step is judged after those before it, as in training; nothing is written in its place.
+    Each step is judged after the steps before it, as in training; rejected steps are not
+    replaced. Drawn suites give other problems than for training; files give the same ones.
     """
     import_plugins(options.plugin)
     names = task_names(options.task)
@@ -145,7 +203,7 @@ def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) ->
 
 
 def _curves(options: CurvesOptions) -> None:
-    """Draw the curves of trainings, one panel a figure, one colour a training."""
+    """Plot the logs of trainings, with a panel for each figure and a color for each training."""
     draw_curves(options.folders, options.out)
     print(options.out)
 
@@ -185,9 +243,9 @@ def _table(found: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def _from_traces(files: RecordFiles, place: OutOptions, options: RecordsOptions) -> None:
-    """Train a draft on what runs have left, without a target: overnight, on your own traffic.
+    """Train a draft on recorded runs, without a target.
 
-    sft imitates what was committed, dpo prefers the target's steps to the refused ones.
+    Method sft imitates the committed text; dpo prefers the target's steps to rejected ones.
     """
     with _quiet():
         module = _import("from_records")
@@ -197,15 +255,14 @@ def _from_traces(files: RecordFiles, place: OutOptions, options: RecordsOptions)
             model = module.train_from_records(
                 read, options, place.out, on_step=lambda step, row: show(step, _figures(row))
             )
-    _tell(model)
+    _print_path(model)
 
 
 def _sapo(place: OutOptions, options: SapoOptions, open_model: OpenModel) -> None:
-    """Train a draft by reinforcement learning (SAPO): the target grades what it writes.
+    """Train a draft by reinforcement learning (SAPO), with the target as the grader.
 
-    The reward is right answers, accepted steps and short reasoning. Interrupted, the same
-    command goes on from the last checkpoint; log.csv in the folder has a row a step. At the
-    end DIR/draft holds the trained draft.
+    The reward rates right answers, accepted steps and short reasoning. The output folder has
+    the trained draft in draft/, and log.csv with one row per step.
     """
     with _quiet():
         module = _import("sapo")
@@ -216,7 +273,7 @@ def _sapo(place: OutOptions, options: SapoOptions, open_model: OpenModel) -> Non
                 open_model=open_model,
                 on_step=lambda step, row: show(step, _figures(row)),
             )
-    _tell(model)
+    _print_path(model)
 
 
 def _import(module: str) -> Any:
@@ -229,22 +286,22 @@ def _import(module: str) -> Any:
 
 
 def _console() -> Console:
-    """Of several processes that train together, one speaks."""
-    return stderr_console() if _speaks() else Console(quiet=True)
+    """Return a console that is silent in all but the first of several training processes."""
+    return stderr_console() if _is_first() else Console(quiet=True)
 
 
-def _tell(model: Path) -> None:
-    if _speaks():
+def _print_path(model: Path) -> None:
+    if _is_first():
         print(model)
 
 
-def _speaks() -> bool:
+def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries underneath talk about themselves; people have asked about their training."""
+    """Silence progress bars and warnings of the training libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     with warnings.catch_warnings():

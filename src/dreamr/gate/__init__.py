@@ -12,10 +12,11 @@ from dreamr.gate.query import VERDICT, Asks, Query
 from dreamr.gate.ratio import RatioGate
 from dreamr.gate.registry import GATES
 from dreamr.gate.strictness import at_strictness, strictness
-from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict, stricter
+from dreamr.gate.verdict import SCORE_NAMES, Gate, ScoreKind, StepContext, Verdict, stricter
 
 __all__ = [
     "GATES",
+    "SCORE_NAMES",
     "SIGNALS",
     "VERDICT",
     "AdaptiveGate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -20,7 +21,16 @@ ScoreKind: TypeAlias = Literal[
     "none",  # decided without a score
 ]
 
-_PREFIXES: dict[ScoreKind, str] = {"ratio": "", "draft_probability": "draft "}
+SCORE_NAMES: Mapping[ScoreKind, str] = {  # for readers
+    "ratio": "judge ratio",
+    "equivalence": "equivalence ratio",
+    "likelihood": "target likelihood",
+    "draft_probability": "draft confidence",
+    "probability": "predicted correctness",
+    "rating": "judge rating",
+    "agreement": "token agreement",
+    "none": "no score",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,9 @@ class Verdict:
 
     @property
     def score_text(self) -> str:
-        """The score with its kind, for people: "draft 0.98". A ratio is shown alone: "0.93"."""
-        if self.kind == "none":
-            return "no score"
-        return f"{_PREFIXES.get(self.kind, f'{self.kind} ')}{self.score:.2f}"
+        """Score with its kind, for readers, such as "judge ratio 0.93"."""
+        name = SCORE_NAMES[self.kind]
+        return name if self.kind == "none" else f"{name} {self.score:.2f}"
 
 
 def stricter(threshold: float, resamples: int) -> float:

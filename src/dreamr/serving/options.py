@@ -1,112 +1,138 @@
-"""Everything that can be chosen about the gateway, declared once."""
+"""Options of the gateway, declared once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from dreamr._option_specs import OptionSpec, check_options
+from dreamr._option_specs import Conflict, OptionSpec, Unused, check_options
 
-_DOOR, _LIMITS = "Gateway", "Limits of the gateway"
+_GATEWAY, _LOAD, _AUDITS = "Gateway", "Load", "Audits"
+_LIMITS = "Limits of the gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """How the gateway listens and what it allows; `dreamr._option_specs.option_specs` tells of
-    each.
+    """Options of the gateway: where it listens, what it allows and how it reacts to load.
+
+    `dreamr serve --help` describes each.
 
     Raises:
-        BadOption: a value outside its bounds.
+        BadOption: If a value is invalid.
     """
 
-    host: Annotated[str, OptionSpec("Address to listen on; 0.0.0.0 lets others in.", _DOOR)] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, OptionSpec("Port to listen on; 0 takes a free one.", _DOOR, 0, 65535)] = (
-        8500
-    )
-    served_model_name: Annotated[str, OptionSpec("The model's name for clients.", _DOOR)] = "dreamr"
+    host: Annotated[
+        str,
+        OptionSpec("Address to listen on. 0.0.0.0 accepts other machines.", _GATEWAY),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, OptionSpec("Port to listen on, 0 (any free port) to 65535.", _GATEWAY, 0, 65535)
+    ] = 8500
+    served_model_name: Annotated[str, OptionSpec("Model name for clients.", _GATEWAY)] = "dreamr"
     keys_file: Annotated[
         str | None,
         OptionSpec(
-            "File of the API keys to accept, one a line; or DREAMR_SERVE_KEYS, with commas between "
-            "them.",
-            _DOOR,
-            shown="none: everybody who reaches the port",
+            "File of API keys, one per line. Alternative: DREAMR_SERVE_KEYS, comma-separated.",
+            _GATEWAY,
+            shown="no key needed",
         ),
     ] = None
     allowed_origins: Annotated[
         str | None,
         OptionSpec(
-            "Web pages of other origins that browsers may let in, with commas between them.",
-            _DOOR,
+            "Comma-separated origins of web pages that may call the gateway.",
+            _GATEWAY,
             shown="none",
         ),
     ] = None
     allowed_media_domains: Annotated[
         str | None,
         OptionSpec(
-            "Hosts that pictures may be fetched from, with commas between them. Never internal "
-            "addresses.",
-            _DOOR,
-            shown="none: pictures come in the request",
+            "Comma-separated hosts to fetch images from. Internal addresses are refused.",
+            _GATEWAY,
+            shown="none",
         ),
     ] = None
+    log_text: Annotated[bool, OptionSpec("Log questions and answers, for debugging.", _GATEWAY)] = (
+        False
+    )
     load_aware: Annotated[
         bool,
         OptionSpec(
-            "Give up the fallback, then the window, then the draft as the target saturates.", _DOOR
+            "Drop the fallback, then the window, then the draft as the target saturates.", _LOAD
         ),
     ] = True
     tune: Annotated[
         bool,
-        OptionSpec(
-            "Let window, fallback and resamples follow how fast earlier runs were with them, where "
-            "nothing has to be given up and a request does not set them.",
-            _DOOR,
-        ),
+        OptionSpec("Adapt window, fallback and resamples to measured run times.", _LOAD),
     ] = False
     audit_every: Annotated[
         int,
         OptionSpec(
-            "Of how many accepted steps one is compared, after the answer, with what the target "
-            "writes itself; 0: none.",
-            _DOOR,
+            "Audit one of this many accepted steps with the target's own; 0 disables audits.",
+            _AUDITS,
             0,
         ),
     ] = 0
     audit_risk: Annotated[
         float,
         OptionSpec(
-            "Share of these with which the target may disagree before there is an alarm.",
-            _DOOR,
+            "Share of audited steps that may differ before the alarm, 0.001 to 0.5.",
+            _AUDITS,
             0.001,
             0.5,
         ),
     ] = 0.02
     audit_lower: Annotated[
-        bool, OptionSpec("Let audits lower the gate's threshold below its own too.", _DOOR)
-    ] = False
-    log_text: Annotated[
-        bool, OptionSpec("Write questions and answers into the log, for debugging.", _DOOR)
+        bool,
+        OptionSpec("Let audits also lower the threshold below the gate's own.", _AUDITS),
     ] = False
     max_running: Annotated[
-        int, OptionSpec("Requests that are reasoned about at once; others wait.", _LIMITS, 1)
+        int, OptionSpec("Requests that run at the same time; others wait.", _LIMITS, 1)
     ] = 32
     max_waiting: Annotated[
-        int, OptionSpec("Requests that may wait; more are told to come again.", _LIMITS, 0)
+        int, OptionSpec("Requests that may wait; others get status 429.", _LIMITS, 0)
     ] = 128
     deadline: Annotated[
-        float, OptionSpec("Seconds that a request may take, waiting included.", _LIMITS, 0.001)
+        float, OptionSpec("Time limit of a request in seconds, including waiting.", _LIMITS, 0.001)
     ] = 600.0
     grace: Annotated[
-        int, OptionSpec("Seconds that running requests get when the gateway stops.", _LIMITS, 0)
+        int, OptionSpec("Seconds that running requests get at shutdown.", _LIMITS, 0)
     ] = 30
-    max_body: Annotated[int, OptionSpec("Bytes of a request.", _LIMITS, 1024)] = 32 * 2**20
-    max_parts: Annotated[int, OptionSpec("Messages and parts of them, together.", _LIMITS, 1)] = 512
-    max_images: Annotated[int, OptionSpec("Pictures of a request.", _LIMITS, 0)] = 16
-    max_pixels: Annotated[int, OptionSpec("Pixels of a picture.", _LIMITS, 1)] = 64_000_000
-    max_text: Annotated[int, OptionSpec("Characters of a request's texts.", _LIMITS, 1)] = 500_000
+    max_body: Annotated[
+        int, OptionSpec("Largest request body in bytes, at least 1024.", _LIMITS, 1024)
+    ] = 32 * 2**20
+    max_parts: Annotated[
+        int, OptionSpec("Largest number of messages and parts in a request.", _LIMITS, 1)
+    ] = 512
+    max_images: Annotated[int, OptionSpec("Largest number of images in a request.", _LIMITS, 0)] = (
+        16
+    )
+    max_pixels: Annotated[int, OptionSpec("Largest number of pixels of an image.", _LIMITS, 1)] = (
+        64_000_000
+    )
+    max_text: Annotated[
+        int, OptionSpec("Largest number of characters of text in a request.", _LIMITS, 1)
+    ] = 500_000
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+# Combinations with the options of a run, whose names are given without a prefix.
+SERVE_RULES = (
+    Unused(("audit_risk", "audit_lower"), lambda o: not o.audit_every, "without --audit-every"),
+    Unused(
+        ("audit_every", "audit_risk", "audit_lower"),
+        lambda o: o.method in ("target", "draft", "prompt-lookup"),
+        "with --method {method}",
+    ),
+    Unused(("tune", "load_aware"), lambda o: o.method != "fpsr", "with --method {method}"),
+    Unused(("window", "fallback", "resamples"), lambda o: o.tune, "with --tune"),
+)
+SERVE_CONFLICTS = (
+    Conflict(
+        lambda o: o.tune and o.deterministic,
+        "--tune follows measured times, which --deterministic rules out: leave out one of them",
+    ),
+)

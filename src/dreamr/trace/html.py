@@ -237,8 +237,7 @@ def _step(event: StepCommitted | StepRejected, kind: str, who: str, verdict: Ver
 def _score(verdict: Verdict) -> str:
     if verdict.kind == "none":
         return verdict.score_text
-    kind = "ratio " if verdict.kind == "ratio" else ""
-    return f"{kind}{verdict.score_text}, threshold {verdict.threshold:g}"
+    return f"{verdict.score_text}, threshold {verdict.threshold:g}"
 
 
 def _meter(verdict: Verdict | None) -> str:

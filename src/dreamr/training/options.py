@@ -1,4 +1,4 @@
-"""Everything that can be chosen about a training, declared once."""
+"""Options of the training commands, declared once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import JudgePrompt, RunOptions, Target, TargetModel, Threshold
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
 from dreamr.training.guards import GUARDS
@@ -15,27 +15,33 @@ from dreamr.training.rewards import TERMS, Counting, Scheme
 _MODELS, _REWARD, _TRAINING, _OUTPUT = "Models", "Reward", "Training", "Output"
 _RUN = RunOptions()
 
-# What every way to train has.
+# Declarations that several commands share.
 _Draft: TypeAlias = Annotated[
     str | None,
-    OptionSpec("Folder or Hugging Face id of the draft.", _MODELS, shown="the embedded one"),
+    OptionSpec("Draft model: folder or Hugging Face ID.", _MODELS, shown="bundled model"),
 ]
 _Lora: TypeAlias = Annotated[
-    int, OptionSpec("Rank of LoRA; 0 trains all weights. Needs peft.", _MODELS, 0, 1024)
+    int, OptionSpec("Rank of LoRA, 0 (train all weights) to 1024. Needs peft.", _MODELS, 0, 1024)
 ]
 _Graders: TypeAlias = Annotated[
-    int, OptionSpec("Copies of the target that grade side by side.", _MODELS, 1)
+    int, OptionSpec("Number of copies of the target that grade in parallel.", _MODELS, 1)
 ]
-_SaveEvery: TypeAlias = Annotated[int, OptionSpec("Steps between two checkpoints.", _TRAINING, 1)]
-_LearningRate: TypeAlias = Annotated[float, OptionSpec("Of AdamW; falls to 0.", _TRAINING, 0)]
+_SaveEvery: TypeAlias = Annotated[
+    int, OptionSpec("Optimizer steps between checkpoints.", _TRAINING, 1)
+]
+_LearningRate: TypeAlias = Annotated[
+    float, OptionSpec("Initial learning rate of AdamW; decays linearly to 0.", _TRAINING, 0)
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SapoOptions:
-    """The options of a training by SAPO; `dreamr._option_specs.option_specs` says what each means.
+    """Options of a training by SAPO.
+
+    `dreamr train sapo --help` describes each.
 
     Raises:
-        BadOption: a value outside its bounds or its words.
+        BadOption: If a value is invalid or options contradict each other.
     """
 
     task: TaskNames = None
@@ -45,75 +51,81 @@ class SapoOptions:
     target_model: TargetModel = None
     judge_prompt: JudgePrompt = None
     draft: _Draft = None
-    target_device: Annotated[str, OptionSpec("Torch device of the target.", _MODELS)] = "cpu"
+    target_device: Annotated[
+        str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
+    ] = "cpu"
     graders: _Graders = 2
     lora: _Lora = 0
     weights: Annotated[
         str,
         OptionSpec(
-            "Of outcome, draft and length, as 1:1:1; or by name, as outcome=1,draft=2. "
-            f"Known: {', '.join(TERMS)}, and what plugins add.",
+            "Weights of the reward terms outcome:draft:length, or by name: outcome=1,draft=2.",
             _REWARD,
         ),
     ] = "1:1:1"
     counting: Annotated[
         Counting,
         OptionSpec(
-            "How the draft term counts: accepted steps; the same by tokens; the ratio itself; only "
-            "steps before the first rejection. With step credit, soft or not is all that matters.",
+            "What the draft term counts: steps, tokens, soft (scores) or prefix.",
             _REWARD,
         ),
     ] = "steps"
     threshold: Threshold = _RUN.threshold
     step_credit: Annotated[
-        bool, OptionSpec("Give each step's tokens what that step has earned.", _REWARD)
+        bool, OptionSpec("Credit each step's reward to the tokens of that step.", _REWARD)
     ] = False
-    guards: Annotated[
-        bool, OptionSpec(f"Watch for what earns without reasoning: {', '.join(GUARDS)}.", _REWARD)
-    ] = True
-    steps: Annotated[int, OptionSpec("Optimizer steps.", _TRAINING, 1)] = 500
-    batch: Annotated[int, OptionSpec("Completions a step, in all processes.", _TRAINING, 2)] = 64
-    group: Annotated[int, OptionSpec("Completions of each problem.", _TRAINING, 2)] = 8
+    guards: Annotated[bool, OptionSpec(f"Detect reward hacking: {', '.join(GUARDS)}.", _REWARD)] = (
+        True
+    )
+    steps: Annotated[int, OptionSpec("Number of optimizer steps.", _TRAINING, 1)] = 500
+    batch: Annotated[
+        int,
+        OptionSpec("Completions per step over all processes; a multiple of --group.", _TRAINING, 2),
+    ] = 64
+    group: Annotated[int, OptionSpec("Completions per problem, at least 2.", _TRAINING, 2)] = 8
     micro_batch: Annotated[
         int | None,
-        OptionSpec(
-            "Completions a backward pass on each device.", _TRAINING, 1, shown="all of them"
-        ),
+        OptionSpec("Completions per backward pass and device.", _TRAINING, 1, shown="all"),
     ] = None
     learning_rate: _LearningRate = 1e-6
-    kl: Annotated[float, OptionSpec("Weight of the divergence from the start.", _TRAINING, 0)] = (
-        0.001
-    )
-    temperature: Annotated[float, OptionSpec("Of the completions.", _TRAINING, 0.01, 100)] = 1.0
-    max_tokens: Annotated[int, OptionSpec("Most tokens of a completion.", _TRAINING, 1)] = 512
+    kl: Annotated[
+        float, OptionSpec("Weight of the KL divergence from the initial draft.", _TRAINING, 0)
+    ] = 0.001
+    temperature: Annotated[
+        float, OptionSpec("Sampling temperature of completions, 0.01 to 100.", _TRAINING, 0.01, 100)
+    ] = 1.0
+    max_tokens: Annotated[
+        int, OptionSpec("Largest number of tokens of a completion.", _TRAINING, 1)
+    ] = 512
     save_every: _SaveEvery = 50
-    seed: Annotated[int, OptionSpec("Of problems, draws and weights.", _TRAINING, 0, 2**31 - 1)] = 0
+    seed: Annotated[
+        int,
+        OptionSpec("Random seed of problems, sampling and new weights.", _TRAINING, 0, 2**31 - 1),
+    ] = 0
     config: Annotated[
         str | None,
-        OptionSpec(
-            "YAML file with fields of TRL's GRPOConfig; they go before all flags.", _TRAINING
-        ),
+        OptionSpec("YAML file with fields of TRL's GRPOConfig; they override flags.", _TRAINING),
     ] = None
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.batch % self.group:
             raise BadOption(
-                f"--batch must be a multiple of --group: {self.batch} is none of {self.group}"
+                f"--batch must be a multiple of --group: {self.batch} is not one of {self.group}"
             )
 
     def scheme(self) -> Scheme:
-        """What a completion is worth.
+        """Return the reward scheme of a completion.
 
         Raises:
-            BadOption: the weights are not readable.
-            BadReward: a term that nobody has added, or no weight above 0.
+            BadOption: If the weights cannot be parsed.
+            BadReward: If a term is unknown or no weight is above 0.
         """
         guards = tuple(GUARDS) if self.guards else ()
         return Scheme(_weights(self.weights), self.counting, guards)
 
     def run_options(self) -> RunOptions:
-        """What opens the target."""
+        """Return the options that open the models."""
         return RunOptions(
             target=self.target,
             target_model=self.target_model,
@@ -123,7 +135,7 @@ class SapoOptions:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that say which training this is; how often it saves does not matter."""
+        """Return plain values that identify the training; how often it saves does not."""
         values = asdict(self) | {"task": ",".join(task_names(self.task))}
         del values["save_every"], values["graders"]
         return values
@@ -139,42 +151,48 @@ def _weights(text: str) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise BadOption(
-            f"--weights {text!r} are not readable: write 1:1:1, or outcome=1,draft=1,length=1"
+            f"--weights {text!r} cannot be parsed: write 1:1:1 or outcome=1,draft=1,length=1"
         ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordsOptions:
-    """The options of a training on records; `dreamr._option_specs.option_specs` says what each
-    means.
+    """Options of a training on records.
+
+    `dreamr train from-traces --help` describes each.
 
     Raises:
-        BadOption: a value outside its bounds or its words.
+        BadOption: If a value is invalid.
     """
 
     method: Annotated[
         Literal["sft", "dpo"],
         OptionSpec(
-            "sft: imitate what was committed; dpo: prefer the target's step to the refused one.",
+            "Method: sft (imitate committed text) or dpo (prefer the target's to rejected steps).",
             _TRAINING,
         ),
     ] = "sft"
     draft: _Draft = None
     lora: _Lora = 0
-    epochs: Annotated[int, OptionSpec("How often all records are read.", _TRAINING, 1)] = 1
-    batch: Annotated[int, OptionSpec("Examples a step, in all processes.", _TRAINING, 1)] = 32
+    epochs: Annotated[int, OptionSpec("Number of passes over the records.", _TRAINING, 1)] = 1
+    batch: Annotated[int, OptionSpec("Examples per step over all processes.", _TRAINING, 1)] = 32
     micro_batch: Annotated[
         int | None,
-        OptionSpec("Examples a backward pass on each device.", _TRAINING, 1, shown="all of them"),
+        OptionSpec("Examples per backward pass and device.", _TRAINING, 1, shown="all"),
     ] = None
     learning_rate: _LearningRate = 1e-5
-    beta: Annotated[float, OptionSpec("How closely dpo keeps to the start.", _TRAINING, 0)] = 0.1
+    beta: Annotated[
+        float,
+        OptionSpec("DPO: how closely to stay with the initial draft, 0 or more.", _TRAINING, 0),
+    ] = 0.1
     save_every: _SaveEvery = 50
-    seed: Annotated[int, OptionSpec("Of the order.", _TRAINING, 0, 2**31 - 1)] = 0
+    seed: Annotated[
+        int, OptionSpec("Random seed of the order of examples.", _TRAINING, 0, 2**31 - 1)
+    ] = 0
     config: Annotated[
         str | None,
         OptionSpec(
-            "YAML file with fields of TRL's SFTConfig or DPOConfig; they go before all flags.",
+            "YAML file with fields of TRL's SFTConfig or DPOConfig; they override flags.",
             _TRAINING,
         ),
     ] = None
@@ -183,7 +201,7 @@ class RecordsOptions:
         check_options(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that say which training this is; how often it saves does not matter."""
+        """Return plain values that identify the training; how often it saves does not."""
         values = asdict(self)
         del values["save_every"]
         return values
@@ -191,16 +209,16 @@ class RecordsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
-    """Which problems a recording runs on; `RunOptions` say how.
+    """Options of a recording: on which problems. `RunOptions` choose models and method.
 
     Raises:
-        BadOption: a value outside its bounds.
+        BadOption: If a value is invalid.
     """
 
-    out: Annotated[Path, OptionSpec("File of records; one that is there goes on.", _OUTPUT)]
+    out: Annotated[Path, OptionSpec("File of records. An existing one is continued.", _OUTPUT)]
     task: TaskNames = None
     problems: ProblemCount = 1000
-    concurrency: Annotated[int, OptionSpec("Problems side by side.", "Problems", 1)] = 8
+    concurrency: Annotated[int, OptionSpec("Problems at the same time.", "Problems", 1)] = 8
     plugin: Plugin = None
 
     def __post_init__(self) -> None:
@@ -209,19 +227,27 @@ class RecordOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """On which problems a draft is measured; `RunOptions` say with which models.
+    """Options of a measurement of a draft: on which problems. `RunOptions` choose the models.
 
     Raises:
-        BadOption: a value outside its bounds.
+        BadOption: If a value is invalid.
     """
 
     task: TaskNames = None
     problems: ProblemCount = 300
     graders: _Graders = 2
     plugin: Plugin = None
-    out: Annotated[Path | None, OptionSpec("Write the figures to this JSON file too.", _OUTPUT)] = (
-        None
-    )
+    out: Annotated[Path | None, OptionSpec("JSON file to write the figures to.", _OUTPUT)] = None
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+SAPO_RULES = (
+    Unused(
+        ("counting",),
+        lambda o: o.step_credit and o.counting != "soft",
+        "with --step-credit, except for soft",
+    ),
+)
+FROM_TRACES_RULES = (Unused(("beta",), lambda o: o.method != "dpo", "without --method dpo"),)

@@ -75,8 +75,8 @@ def test_both_models_are_closed_whatever_ends_the_calibration(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"risk": 0.0}, "--risk must lie between 0 and 1, not at 0"),
-        ({"confidence": 1.0}, "--confidence must lie between 0 and 1, not at 1"),
+        ({"risk": 0.0}, "--risk must be above 0 and below 1, not 0"),
+        ({"confidence": 1.0}, "--confidence must be above 0 and below 1, not 1"),
         ({"gate": "x"}, "--gate must be one of ratio,"),
         ({"by": "words"}, "--by must be one of steps, answers, not 'words'"),
         ({"problems": 0}, "--problems must be at least 1, not 0"),

@@ -1,4 +1,4 @@
-"""How a served model is reached."""
+"""Options of the connection to a served model."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from dreamr.gate import Labels
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """One model behind one address that speaks OpenAI's chat completions.
+    """Options of one model at a server with OpenAI's chat completions API.
 
-    url: as clients of OpenAI take it, with /v1 at its end (added where there is no path). model:
-    its name there; None where the server has one model only. api_key: sent as a bearer token and
-    never shown. judge_prompt: what is asked about a step. labels: the words of the verdict.
-    retries: how often a request is sent again that the server did not take or that broke off.
-    connect_seconds: bound on reaching the server. silent_seconds: bound on its saying nothing.
-    ahead: the most tokens one request asks for; a stream of more goes on with another request, so
-    that a server cannot run further ahead of whoever reads slowly. connections: to the server.
+    Attributes:
+        url: Base URL as OpenAI clients take it, ending in /v1, which is added if there is no path.
+        model: Name of the model at the server. None: the server's only model.
+        api_key: Sent as a bearer token. Never shown.
+        judge_prompt: Question about a drafted step.
+        labels: Words of the verdict.
+        retries: How often a request is repeated that the server refused or whose connection broke.
+        connect_seconds: Time limit for connecting.
+        silent_seconds: Time limit between two pieces of a response.
+        ahead: Largest number of tokens of one request. Longer streams are continued by further
+            requests, which limits how far a server can run ahead of a slow consumer.
+        connections: Largest number of connections to the server.
 
     Raises:
-        ModelNotFound: the address is none.
+        ModelNotFound: If the URL is not usable.
     """
 
     url: str
@@ -40,24 +45,22 @@ class HttpOptions:
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is no number, a bracket left open
+        except ValueError:  # a port that is not a number, an unclosed bracket
             known = False
         if not known:
-            raise ModelNotFound(
-                f"{self.url!r} is no address of a server: write http://host:port/v1"
-            )
+            raise ModelNotFound(f"{self.url!r} is not a server URL: write http://host:port/v1")
         if parts.username or parts.password:
             raise ModelNotFound(
-                "leave the key out of the address: put it into the environment as DREAMR_API_KEY"
+                "a server URL must not contain a key: set the environment variable DREAMR_API_KEY"
             )
 
     @property
     def base(self) -> str:
-        """The address that paths of the OpenAI API are put behind."""
+        """Base URL of the OpenAI API, to which paths are appended."""
         url = self.url.rstrip("/")
         return url if urlsplit(url).path else f"{url}/v1"
 
     @property
     def root(self) -> str:
-        """The address of the server's own paths, such as /health."""
+        """Base URL of the server's other paths, such as /health."""
         return self.base.removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""How a local model is run, and what its folder says about itself. No torch in here."""
+"""Options of a local model, and the hints in its folder. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ DecoderKind: TypeAlias = Literal["auto", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """How to run one model in its worker process.
+    """Options of one model in its worker process.
 
-    device: a torch device, 'cpu' or 'cuda:1'. dtype: a torch dtype's name, or 'auto' for the
-    checkpoint's own; None means float32 on a CPU and 'auto' elsewhere. threads: torch threads of
-    the worker on a CPU; two models with more threads than cores together slow each other down
-    many times over. cache_bytes: bound on the memory for keys, values and picture features of all
-    conversations; those in use are never dropped. judge_prompt: overrides what the model's folder
-    says. labels: the verdict words. ahead: how many tokens a stream may be ahead of its consumer.
-    gather: seconds; tokens that come within them are sent together, at most to the end of a line.
-    prefill: the most tokens one forward pass takes of a prompt. decoder: "auto" decodes in
-    NumPy where the model is known to that and checked to give the same, and in torch everywhere
-    else; "torch" always in torch.
+    Attributes:
+        device: Torch device, such as 'cpu' or 'cuda:1'.
+        dtype: Name of a torch dtype, or 'auto' for that of the checkpoint. None: float32 on a CPU,
+            'auto' elsewhere.
+        threads: Torch threads of the worker on a CPU. Models that together have more threads than
+            there are cores slow each other down many times over.
+        cache_bytes: Limit on the memory for keys, values and image features of all conversations.
+            Entries in use are never dropped.
+        judge_prompt: Question about a drafted step. Overrides the hint in the model's folder.
+        labels: Words of the verdict.
+        ahead: How many tokens a stream may be ahead of its consumer.
+        gather: Seconds during which tokens are collected before they are sent, at most up to the
+            end of a line.
+        prefill: Largest number of prompt tokens of one forward pass.
+        decoder: 'auto' decodes in NumPy if it supports the model and has been checked to give the
+            same results, else in torch; 'torch' always decodes in torch.
+
+    Raises:
+        ValueError: If a number is below 1, or the decoder is unknown.
     """
 
     device: str = "cpu"
@@ -46,23 +55,30 @@ class LocalOptions:
     def __post_init__(self) -> None:
         for name in ("threads", "cache_bytes", "ahead", "prefill"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.decoder not in get_args(DecoderKind):
-            raise ValueError(f"decoder must be one of {', '.join(get_args(DecoderKind))}")
+            known = ", ".join(get_args(DecoderKind))
+            raise ValueError(f"decoder must be one of {known}, not {self.decoder!r}")
 
     @property
     def torch_dtype(self) -> str:
-        """The dtype to load, as a name that transformers takes."""
+        """Name of the dtype to load, as transformers takes it."""
         return self.dtype or ("float32" if self.device == "cpu" else "auto")
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a model's folder says about how to use it (its optional `dreamr.json`).
+    """Hints of a model's folder on how to use the model: the optional file `dreamr.json`.
 
-    judge_prompt, score_prompt, same_prompt: what it was trained to answer about a step.
-    delimiter: what ends its steps. answer_marker: what stands before its answer. max_step_tokens:
-    no step of it is longer. None where the folder is silent.
+    A hint that the file lacks is None.
+
+    Attributes:
+        judge_prompt: Question about a step that the model was trained to answer.
+        score_prompt: Like `judge_prompt`, for a rating from 0 to 9.
+        same_prompt: Like `judge_prompt`, for whether two steps mean the same.
+        delimiter: Text at the end of each step.
+        answer_marker: Text in front of the final answer.
+        max_step_tokens: Largest number of tokens of a step.
     """
 
     judge_prompt: str | None = None
@@ -73,7 +89,7 @@ class Hints:
     max_step_tokens: int | None = None
 
     def questions(self, verdict: str | None = None) -> Questions:
-        """What to ask; `verdict` where the caller wants another question for that."""
+        """Return the questions to ask; `verdict` replaces the question about a step."""
         usual = Questions()
         return Questions(
             verdict or self.judge_prompt or usual.verdict,
@@ -86,10 +102,10 @@ _KINDS = {"max_step_tokens": int}
 
 
 def read_hints(folder: Path) -> Hints:
-    """The hints of a model folder; unknown keys are left alone.
+    """Read the hints of a model folder; unknown keys are ignored.
 
     Raises:
-        ModelNotFound: the file is there but unusable.
+        ModelNotFound: If the file exists but cannot be used.
     """
     try:
         text = (folder / HINTS_FILE).read_text(encoding="utf-8")
@@ -100,15 +116,16 @@ def read_hints(folder: Path) -> Hints:
     try:
         return _hints(json.loads(text))
     except ValueError as error:
-        raise ModelNotFound(f"{folder / HINTS_FILE} is not usable: {error}") from error
+        raise ModelNotFound(f"cannot use {folder / HINTS_FILE}: {error}") from error
 
 
 def _hints(raw: Any) -> Hints:
     if not isinstance(raw, dict):
-        raise ValueError("it must hold a JSON object")
+        raise ValueError("it must contain a JSON object")
     known = {item.name: raw[item.name] for item in fields(Hints) if raw.get(item.name) is not None}
     for name, value in known.items():
         kind = _KINDS.get(name, str)
         if type(value) is not kind or not value:
-            raise ValueError(f"{name} must be a non-empty {kind.__name__}")
+            expected = "text" if kind is str else "number"
+            raise ValueError(f"{name} must be a {expected}, and not empty")
     return Hints(**known)

@@ -1,11 +1,12 @@
-"""Everything that can be chosen about a bench, declared once."""
+"""Options of a bench, declared once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
@@ -15,55 +16,63 @@ from dreamr.evaluation.tasks.options import Plugin
 _PROBLEMS, _METHODS, _ORDER = "Problems", "Methods", "Order"
 _SMOKE = 2  # problems of each task
 
-# What a bench sets itself, method by method and problem by problem.
+# Options of a run that a bench sets for each method and problem.
 SET_BY_BENCH = ("method", "window", "score", "fallback", "deterministic", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """What is compared, and on what; `RunOptions` say with which models.
+    """Options of a bench: which methods, on which problems. `RunOptions` choose the models.
 
     Raises:
-        BadOption: a value outside its bounds.
+        BadOption: If a value is invalid.
     """
 
     task: Annotated[
         tuple[str, ...],
         OptionSpec(
-            f"Repeat for more: an installed task, {', '.join(BENCHMARKS)}, or a parquet file.",
+            f"Installed task, {', '.join(BENCHMARKS)}, or a parquet file. Repeatable.",
             _PROBLEMS,
-            shown="all that are installed",
+            shown="all installed",
         ),
     ] = ()
-    limit: Annotated[int, OptionSpec("Problems of each task.", _PROBLEMS, 1)] = 100
+    limit: Annotated[int, OptionSpec("Number of problems of each task.", _PROBLEMS, 1)] = 100
     source: Annotated[
         tuple[str, ...],
-        OptionSpec("TASK=PATH: files of a published task; else the hub.", _PROBLEMS),
+        OptionSpec(
+            "TASK=PATH: folder or file of a published task. Repeatable.",
+            _PROBLEMS,
+            shown="Hugging Face Hub",
+        ),
     ] = ()
     plugin: Plugin = None
     smoke: Annotated[
         bool,
-        OptionSpec("Two problems a task, no warm-up: does everything work?", _PROBLEMS),
+        OptionSpec("Run two problems of each task without warm-up, to test the setup.", _PROBLEMS),
     ] = False
     method: Annotated[
         tuple[str, ...],
-        OptionSpec(f"Repeat for more: {', '.join(PRESETS)}.", _METHODS, shown=", ".join(STANDARD)),
+        OptionSpec(
+            "Preset, such as fpsr-4 or token-sd; an unknown name lists all. Repeatable.",
+            _METHODS,
+            shown=", ".join(STANDARD),
+        ),
     ] = ()
     seed: Annotated[
-        int, OptionSpec("Of the problems, the turns of the methods, the draws.", _ORDER, 0)
+        int, OptionSpec("Random seed of problems, order of methods and sampling.", _ORDER, 0)
     ] = 0
     concurrency: Annotated[
-        str, OptionSpec("Problems side by side; 1,4,16 for several.", _ORDER)
+        str, OptionSpec("Problems at the same time; 1,4,16 runs all three.", _ORDER)
     ] = "1"
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def plan(self, run: RunOptions) -> Plan:
-        """The bench with models and limits of a run.
+        """Return the plan of the bench, with the models and limits of a run.
 
         Raises:
-            BadOption: numbers or sources that cannot be read; see `Plan` for the others.
+            BadOption: If numbers or sources cannot be parsed. `Plan` raises further errors.
         """
         return Plan(
             self.task or default_tasks(),
@@ -81,7 +90,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise BadOption(
-            f"--concurrency {text!r} is not a list of numbers, such as 1,4,16"
+            f"--concurrency {text!r} is not a list of numbers: write 1,4,16 for example"
         ) from None
 
 
@@ -89,6 +98,46 @@ def _source(text: str) -> tuple[str, str]:
     task, given, path = text.partition("=")
     if not given or task not in BENCHMARKS:
         raise BadOption(
-            f"--source {text!r}: write TASK=PATH, with a task of {', '.join(BENCHMARKS)}"
+            f"--source {text!r} must be TASK=PATH; known tasks: {', '.join(BENCHMARKS)}"
         )
     return task, path
+
+
+def bench_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the options of each method of a bench, given those of the command line."""
+    names = [name for name in values["method"] or STANDARD if name in PRESETS]
+    profiles = {name: values["profile"] if PRESETS[name].profiled else None for name in names}
+    return [
+        {**values, "profile": profiles[name], **PRESETS[name].values, "preset": name}
+        for name in names
+    ]
+
+
+# Options of a run that presets may set.
+_OF_PRESETS = (
+    "gate",
+    "threshold",
+    "target_confidence",
+    "draft_confidence",
+    "final_answer",
+    "token_reuse",
+    "resamples",
+)
+
+
+def _set_by_preset(name: str) -> Unused:
+    return Unused(
+        (name,), lambda o: name in PRESETS[o.preset].values, "because every chosen method sets it"
+    )
+
+
+BENCH_RULES = (
+    Unused(("limit",), lambda o: o.smoke, "with --smoke"),
+    Unused(
+        ("source",),
+        lambda o: all(source.partition("=")[0] not in o.task for source in o.source),
+        "without --task for the same task",
+    ),
+    Unused(("profile",), lambda o: o.profile is None, "without --method fpsr-profile"),
+    *map(_set_by_preset, _OF_PRESETS),
+)

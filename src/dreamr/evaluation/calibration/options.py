@@ -1,18 +1,18 @@
-"""Everything that can be chosen about a calibration, declared once."""
+"""Options of a calibration, declared once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr._option_specs import BadOption, Conflict, OptionSpec, Unused, check_options
 from dreamr.evaluation.calibration.families import KINDS
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, ProblemSeed, TaskNames
 from dreamr.gate import Bounds, Reference
 
 _PROMISE = "Promise"
 
-# The options of a run that a calibration has use for.
+# Options of a run that a calibration uses.
 RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
     "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker", "device",
@@ -22,48 +22,74 @@ RUN_OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrateOptions:
-    """What a gate is to promise, and on which problems; `RunOptions` say with which models.
+    """Options of a calibration: the bound, and on which problems. `RunOptions` choose the models.
 
     Raises:
-        BadOption: a value outside its bounds or its words, or two that do not go together.
+        BadOption: If a value is invalid or options contradict each other.
     """
 
     task: TaskNames = None
     problems: ProblemCount = 1000
     seed: ProblemSeed = 0
     plugin: Plugin = None
-    gate: Annotated[str, OptionSpec(f"One of {', '.join(KINDS)}.", _PROMISE)] = "ratio"
+    gate: Annotated[str, OptionSpec(f"Gate to calibrate: {', '.join(KINDS)}.", _PROMISE)] = "ratio"
     risk: Annotated[
         float,
-        OptionSpec("Bound on false accepts a judged step, or wrong answers a problem.", _PROMISE),
+        OptionSpec(
+            "Bound on the rate of wrong accepted steps or of wrong answers, between 0 and 1.",
+            _PROMISE,
+        ),
     ] = 0.003
-    confidence: Annotated[float, OptionSpec("With which the bound is to hold.", _PROMISE)] = 0.95
+    confidence: Annotated[
+        float,
+        OptionSpec("Probability with which the bound holds, between 0 and 1.", _PROMISE),
+    ] = 0.95
     by: Annotated[
         Bounds,
         OptionSpec(
-            "What the risk is of: steps, wrong ones that are accepted; answers, wrong ones that "
-            "the target alone would not have given.",
+            "Errors to bound: steps (wrong ones accepted) or answers (wrong unlike the target's).",
             _PROMISE,
         ),
     ] = "steps"
     reference: Annotated[
         Reference,
         OptionSpec(
-            "For answers: what says that one is wrong, the task's labels, or without labels the "
-            "target's own answer.",
+            "With --by answers: compare answers with the task's labels or the target's answers.",
             _PROMISE,
         ),
     ] = "labels"
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_options(self, _CONFLICTS)
         for name in ("risk", "confidence"):
             value = getattr(self, name)
             if not 0 < value < 1:
-                raise BadOption(f"--{name} must lie between 0 and 1, not at {value:g}")
+                raise BadOption(f"--{name} must be above 0 and below 1, not {value:g}")
         if self.gate not in KINDS:
             raise BadOption(f"--gate must be one of {', '.join(KINDS)}, not {self.gate!r}")
-        if self.by == "steps" and self.reference == "target":
-            raise BadOption("--reference target is for --by answers: steps need the task's labels")
-        if self.by == "answers" and self.gate == "learned":
-            raise BadOption("a learned gate learns from judged steps: calibrate it --by steps")
+
+
+_CONFLICTS = (
+    Conflict(
+        lambda o: o.by == "steps" and o.reference == "target",
+        "--reference target needs --by answers: steps are compared with the task's labels",
+    ),
+    Conflict(
+        lambda o: o.by == "answers" and o.gate == "learned",
+        "a learned gate is calibrated on judged steps: use --by steps",
+    ),
+)
+
+# Combinations with the options of a run.
+CALIBRATE_RULES = (
+    Unused(
+        ("target_confidence",),
+        lambda o: o.gate not in ("cascade", "draft-confidence"),
+        "without --gate cascade or draft-confidence",
+    ),
+    Unused(
+        ("window", "fallback", "final_answer", "deterministic", "max_steps"),
+        lambda o: o.by == "steps",
+        "without --by answers",
+    ),
+)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from typing import cast
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.report.aggregate import pairs
 from dreamr.evaluation.report.columns import plain, seconds
 from dreamr.evaluation.report.spans import LANES
+from dreamr.gate import SCORE_NAMES, ScoreKind
 
 ROW, GAP = 26, 8  # height of a row and of the space around a lane's rows, in pixels
 
@@ -19,17 +21,6 @@ _FATES = {
     "kept": "target's step",
     "cancelled": "discarded",
     "judging": "judge call",
-}
-# Kinds of scores; see `dreamr.gate.ScoreKind`.
-_SCORES = {
-    "ratio": "judge ratio",
-    "equivalence": "equivalence ratio",
-    "likelihood": "target likelihood",
-    "draft_probability": "draft confidence",
-    "probability": "predicted correctness",
-    "rating": "judge rating",
-    "agreement": "token agreement",
-    None: "score",  # of samples that do not record the kind
 }
 
 
@@ -181,7 +172,7 @@ def _about(span: Span) -> str:
 
 def score_name(kind: str | None) -> str:
     """Return the name of a kind of score for people, such as "judge ratio"."""
-    return _SCORES.get(kind, "score")
+    return SCORE_NAMES.get(cast("ScoreKind", kind), "score")
 
 
 def _ticks(whole: float) -> tuple[tuple[float, str], ...]:

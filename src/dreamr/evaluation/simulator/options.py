@@ -1,12 +1,20 @@
-"""Everything that can be chosen about a simulation, declared once."""
+"""Options of a simulation, declared once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from dreamr._option_specs import BadOption, OptionSpec, check_options
+from dreamr._option_specs import (
+    BadOption,
+    Conflict,
+    OptionSpec,
+    Unused,
+    check_options,
+    option_specs,
+)
 from dreamr._options import RunOptions
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
@@ -15,39 +23,41 @@ from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario
 from dreamr.evaluation.simulator.script import Lengths
 
 _MODELS, _WORK, _MACHINE, _OUTPUT = "Models", "Work", "Devices", "What to show"
-_SCENARIO, _DEVICES = Scenario(Costs.relative(1, 1)), Devices()  # whose defaults are the options'
+# Defaults of a simulation are those of its parts.
+_SCENARIO, _DEVICES = Scenario(Costs.relative(1, 1)), Devices()
 _COMPARED = ("sequential", "lookahead", "fpsr")
 _GPU = "H100"
+_GATED = ("fpsr", "sequential", "parse")  # methods that can skip verification
 
-# The options of a run that virtual time knows.
+# Options of a run that a simulation uses.
 RUN_OPTIONS = ("window", "fallback", "resamples", "final_answer", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulateOptions:
-    """What is simulated, and what is shown of it; `RunOptions` say how the schedules behave.
+    """Options of a simulation and its output. `RunOptions` configure the schedules.
 
     Raises:
-        BadOption: a value outside its bounds, or flags that do not go together.
+        BadOption: If a value is invalid or options contradict each other.
     """
 
     method: Annotated[
         tuple[str, ...],
         OptionSpec(
-            f"Repeat for more: {', '.join(STEPWISE)}. Maps take the first.",
+            f"Method: {', '.join(STEPWISE)}. Repeatable.",
             _WORK,
-            shown=f"{', '.join(_COMPARED)}; for maps fpsr",
+            shown=f"{', '.join(_COMPARED)}; maps: fpsr",
         ),
     ] = ()
-    steps: Annotated[int, OptionSpec("Steps of an answer.", _WORK, 1)] = _SCENARIO.steps
-    requests: Annotated[int, OptionSpec("How many are answered.", _WORK, 1)] = _SCENARIO.requests
-    concurrency: Annotated[int, OptionSpec("How many of them side by side.", _WORK, 1)] = (
+    steps: Annotated[int, OptionSpec("Steps of a request.", _WORK, 1)] = _SCENARIO.steps
+    requests: Annotated[int, OptionSpec("Number of requests.", _WORK, 1)] = _SCENARIO.requests
+    concurrency: Annotated[int, OptionSpec("Requests at the same time.", _WORK, 1)] = (
         _SCENARIO.concurrency
     )
     acceptance: Annotated[
         float,
         OptionSpec(
-            "Probability that a drafted step is accepted.",
+            "Probability that a drafted step is accepted, 0 to 1.",
             _MODELS,
             0,
             1,
@@ -56,16 +66,12 @@ class SimulateOptions:
     ] = _SCENARIO.acceptance
     resample_acceptance: Annotated[
         float,
-        OptionSpec(
-            "Probability that another candidate for a rejected step is accepted.", _MODELS, 0, 1
-        ),
+        OptionSpec("Probability that a resampled candidate is accepted, 0 to 1.", _MODELS, 0, 1),
     ] = _SCENARIO.resample_acceptance
     skipped_verification: Annotated[
         float,
         OptionSpec(
-            "Of the accepted steps, the share that the draft is sure of and the target need not "
-            "read, as with `dreamr run --draft-confidence`; not for methods with a gate of their "
-            "own.",
+            "Share of accepted steps that need no verification, 0 to 1.",
             _MODELS,
             0,
             1,
@@ -74,7 +80,7 @@ class SimulateOptions:
     draft_cost: Annotated[
         float,
         OptionSpec(
-            "Cost of a drafted step, in steps of the target.",
+            "Cost of a drafted step, in target steps, above 0.",
             _MODELS,
             flags=("--draft-cost", "-c"),
         ),
@@ -82,101 +88,93 @@ class SimulateOptions:
     judge_cost: Annotated[
         float,
         OptionSpec(
-            "Cost of a judge call, in steps of the target.",
+            "Cost of a judge call, in target steps.",
             _MODELS,
             0,
             flags=("--judge-cost", "-v"),
         ),
     ] = 0.05
-    step_length: Annotated[float, OptionSpec("Mean tokens of a step.", _MODELS, 1, 1e6)] = (
-        _SCENARIO.target_steps.mean
-    )
+    step_length: Annotated[
+        float, OptionSpec("Mean length of a step in tokens.", _MODELS, 1, 1e6)
+    ] = _SCENARIO.target_steps.mean
     step_length_cv: Annotated[
         float,
         OptionSpec(
-            "Coefficient of variation of the length: standard deviation over mean; 0 is always "
-            "the same.",
+            "Coefficient of variation of the step length, 0 (constant) to 3.",
             _MODELS,
             0,
             3,
         ),
     ] = 0.6
-    colocated: Annotated[bool, OptionSpec("One device for both models.", _MACHINE)] = (
+    colocated: Annotated[bool, OptionSpec("Run both models on one device.", _MACHINE)] = (
         _DEVICES.colocated
     )
     serialize: Annotated[
         bool,
         OptionSpec(
-            "A device does one thing at a time, judging first, as a local worker does.", _MACHINE
+            "Let a device do one thing at a time, judging first, like a local worker.", _MACHINE
         ),
     ] = _DEVICES.serialize
     slowdown: Annotated[
         float,
         OptionSpec(
-            "Of each further sequence beside one: 0 costs nothing, 1 takes its full time.",
+            "Cost of each further sequence in a batch, relative to the first; 0 is free.",
             _MACHINE,
             0,
         ),
     ] = _DEVICES.slowdown
-    target_devices: Annotated[
-        int, OptionSpec("Devices that the target is spread over.", _MACHINE, 1)
-    ] = _DEVICES.target
+    target_devices: Annotated[int, OptionSpec("Number of devices of the target.", _MACHINE, 1)] = (
+        _DEVICES.target
+    )
     efficiency: Annotated[
         float,
-        OptionSpec("Tensor-parallel efficiency per additional device.", _MACHINE, 0, 1),
+        OptionSpec("Tensor-parallel efficiency per additional device, 0 to 1.", _MACHINE, 0, 1),
     ] = _DEVICES.efficiency
-    replicas: Annotated[int, OptionSpec("How many such sets of devices.", _MACHINE, 1)] = (
+    replicas: Annotated[int, OptionSpec("Number of copies of draft and target.", _MACHINE, 1)] = (
         _DEVICES.replicas
     )
     models: Annotated[
         str | None,
         OptionSpec(
-            "Named models, draft and target: 2B/32B, or 2B/32B:4 for weights of 4 bits.", _MACHINE
+            "Draft and target by size: 2B/32B, or 2B/32B:4 for a target with 4-bit weights.",
+            _MACHINE,
         ),
     ] = None
     gpu: Annotated[
         tuple[str, ...],
-        OptionSpec("Named devices for --models; repeat for more.", _MACHINE, shown=_GPU),
+        OptionSpec("GPU for --models, such as H100. Repeatable.", _MACHINE, shown=_GPU),
     ] = ()
     replay: Annotated[
         Path | None,
-        OptionSpec("Folder of a bench: run its traces again in virtual time.", _OUTPUT),
+        OptionSpec("Folder of a bench to replay in virtual time.", _OUTPUT),
     ] = None
-    sweep: Annotated[bool, OptionSpec("Draw maps into --out, of --models if given.", _OUTPUT)] = (
-        False
-    )
-    out: Annotated[Path | None, OptionSpec("Folder for the maps.", _OUTPUT)] = None
+    sweep: Annotated[bool, OptionSpec("Draw maps of the speed-up into --out.", _OUTPUT)] = False
+    out: Annotated[Path | None, OptionSpec("Folder of the maps.", _OUTPUT)] = None
     as_json: Annotated[
         bool,
         OptionSpec("Print one JSON object instead of a table.", _OUTPUT, flags=("--json",)),
     ] = False
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_options(self, _CONFLICTS)
         if not self.draft_cost > 0:
             raise BadOption(f"--draft-cost must be above 0, not {self.draft_cost:g}")
         unknown = [name for name in self.method if name not in STEPWISE]
-        if unknown and self.replay is None:  # a bench has names of its own
+        if unknown and self.replay is None:  # a replay takes names of presets
             raise BadOption(
                 f"--method {unknown[0]!r} cannot be simulated; known: {', '.join(STEPWISE)}"
             )
-        if self.sweep != (self.out is not None):
-            raise BadOption("--sweep and --out go together: where are the maps to be written?")
-        if self.replay is not None and (self.sweep or self.models is not None):
-            raise BadOption("--replay stands alone: leave --sweep and --models out")
-        if self.gpu and self.models is None:
-            raise BadOption("--gpu needs --models, 2B/32B for example")
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Those that are compared; of a map the first alone is drawn."""
+        """Methods to compare; a map uses only the first."""
         return self.method or (("fpsr",) if self.sweep else _COMPARED)
 
     def scenario(self, run: RunOptions) -> Scenario:
-        """The scenario, of the first method, in units of a step of the target.
+        """Return the scenario of the first method; the unit of time is a target step.
 
         Raises:
-            BadScenario: an efficiency of 0.
+            BadScenario: If the efficiency is 0.
         """
         lengths = Lengths(self.step_length, self.step_length_cv)
         return Scenario(
@@ -204,11 +202,69 @@ class SimulateOptions:
         )
 
     def pairs(self) -> list[tuple[str, ModelPair]]:
-        """The named models on each of the named devices, by the device; none where none is named.
+        """Return the named models on each of the named GPUs, as pairs of GPU and models.
+
+        Empty without `models`.
 
         Raises:
-            BadScenario: an unknown name.
+            BadScenario: If a name is unknown.
         """
         if self.models is None:
             return []
         return [(name, named_pair(self.models, name)) for name in self.gpu or (_GPU,)]
+
+
+_CONFLICTS = (
+    Conflict(
+        lambda o: o.sweep != (o.out is not None),
+        "--sweep and --out belong together: name the folder of the maps with --out",
+    ),
+    Conflict(
+        lambda o: o.replay is not None and (o.sweep or o.models is not None),
+        "--replay cannot be combined with --sweep or --models: leave them out",
+    ),
+    Conflict(
+        lambda o: o.gpu and o.models is None,
+        "--gpu needs --models: add --models 2B/32B for example",
+    ),
+)
+
+_OF_REPLAY = ("replay", "method", "as_json")
+_OF_MACHINE = ("colocated", "serialize", "slowdown", "target_devices", "efficiency")
+_ALL = tuple(option_specs(SimulateOptions)) + RUN_OPTIONS
+
+
+def simulate_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the options of each simulated method, given those of the command line."""
+    methods = values["method"] or (("fpsr",) if values["sweep"] else _COMPARED)
+    known = [name for name in methods if name in STEPWISE]
+    if values["sweep"]:
+        known = known[:1]
+    if values["replay"] is not None:
+        return [values]
+    return [{**values, "method": name} for name in known]
+
+
+# Combinations with the options of a run. A replay is checked before all else.
+SIMULATE_RULES = (
+    Unused(
+        tuple(name for name in _ALL if name not in _OF_REPLAY),
+        lambda o: o.replay is not None,
+        "with --replay",
+    ),
+    Unused(
+        ("draft_cost", "judge_cost", *_OF_MACHINE), lambda o: o.models is not None, "with --models"
+    ),
+    Unused(("draft_cost", "requests", "as_json"), lambda o: o.sweep, "with --sweep"),
+    Unused(
+        ("acceptance",), lambda o: o.sweep and o.models is not None, "with --sweep and --models"
+    ),
+    Unused(("resample_acceptance",), lambda o: not o.resamples, "without --resamples"),
+    Unused(("skipped_verification",), lambda o: o.method not in _GATED, "with --method {method}"),
+    Unused(
+        ("acceptance", "judge_cost"),
+        lambda o: o.method in ("target", "draft"),
+        "with --method {method}",
+    ),
+    Unused(("draft_cost",), lambda o: o.method == "target", "with --method {method}"),
+)

@@ -1,4 +1,4 @@
-"""Which problems: the options that every command over tasks has, declared once."""
+"""Options that choose problems, shared by all commands that run on tasks."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ _GROUP = "Problems"
 TaskNames: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Tasks, with commas between them; also those that a plugin adds.",
+        "Comma-separated tasks, including those of plugins.",
         _GROUP,
-        shown="all that are installed",
+        shown="all installed",
     ),
 ]
 ProblemCount: TypeAlias = Annotated[
-    int, OptionSpec("Problems of each task.", _GROUP, 1, flags=("--problems", "--limit"))
+    int, OptionSpec("Number of problems of each task.", _GROUP, 1, flags=("--problems", "--limit"))
 ]
-ProblemSeed: TypeAlias = Annotated[int, OptionSpec("Of the problems.", _GROUP, 0)]
+ProblemSeed: TypeAlias = Annotated[int, OptionSpec("Random seed of the problems.", _GROUP, 0)]
 Plugin: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Python modules to import first, with commas between them; they may add tasks.", _GROUP
+        "Comma-separated Python modules or files to import first, for example to add tasks.", _GROUP
     ),
 ]
 
 
 def task_names(text: str | None) -> tuple[str, ...]:
-    """The names in a list with commas; without a list those of installed distributions.
+    """Return the names of a comma-separated list of tasks.
+
+    Args:
+        text: The list. None: the tasks of installed distributions.
 
     Raises:
-        BadOption: none, or one twice.
-        UnknownTask: no list is given, and no distribution brings a task.
+        BadOption: If the list is empty or names a task twice.
+        UnknownTask: If there is no list and no distribution has a task.
     """
     if text is None:
         return default_tasks()
     names = listed(text)
     if not names or len(set(names)) < len(names):
-        raise BadOption(f"--task {text!r}: name at least one, and each once")
+        raise BadOption(f"--task {text!r} must name at least one task, and each only once")
     return names

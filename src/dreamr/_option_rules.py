@@ -1,0 +1,110 @@
+"""Combinations of the options of a run in which some have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dreamr._option_specs import Unused
+from dreamr.engines import model_names
+from dreamr.schedules import METHODS, method
+
+_GATED = ("fpsr", "sequential", "parse")  # the other methods have a gate of their own, or none
+
+
+def is_served(name: str | None) -> bool:
+    """Return whether a model is given as the URL of a server."""
+    return name is not None and name.startswith(("http://", "https://"))
+
+
+def _local(name: str | None) -> bool:
+    """Return whether a model is known to be local; a named one may be either."""
+    return name is None or not (is_served(name) or name in model_names())
+
+
+def _reuses_nothing(o: Any) -> bool:
+    ngram_only = o.method == "target"
+    return o.method in ("draft", "prompt-lookup") or (ngram_only and o.token_reuse != "ngram")
+
+
+def _device_unused(o: Any) -> bool:
+    """Return whether no model runs on `device`: the target, and the draft without its own."""
+    roles = method(o.method).roles
+    target = "target" in roles and not is_served(o.target)
+    draft = "draft" in roles and not is_served(o.draft) and o.draft_device is None
+    return not (target or draft)
+
+
+def _threads_unused(o: Any) -> bool:
+    return all(is_served(getattr(o, role)) for role in method(o.method).roles)
+
+
+def request_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the options of all runs that requests to a gateway with these options can ask for.
+
+    A request may choose a temperature and any method whose models are loaded.
+    """
+    loaded = set(method(values["method"]).roles)
+    return [
+        {**values, "method": name, "temperature": 1.0}
+        for name in METHODS
+        if loaded.issuperset(method(name).roles)
+    ]
+
+
+# For commands that open models.
+MODEL_RULES = (
+    Unused(
+        ("target", "target_model"),
+        lambda o: "target" not in method(o.method).roles,
+        "with --method {method}",
+    ),
+    Unused(
+        ("draft", "draft_model", "draft_device"),
+        lambda o: "draft" not in method(o.method).roles,
+        "with --method {method}",
+    ),
+    Unused(("target_model",), lambda o: _local(o.target), "unless --target is a server URL"),
+    Unused(("draft_model",), lambda o: _local(o.draft), "unless --draft is a server URL"),
+    Unused(("device",), _device_unused, "on models that are served or have another device"),
+    Unused(("draft_device",), lambda o: is_served(o.draft), "if --draft is a server URL"),
+    Unused(("threads",), _threads_unused, "on served models"),
+)
+
+# For commands that take all options of a run.
+RUN_RULES = (
+    Unused(("score",), lambda o: o.method != "specreason", "without --method specreason"),
+    Unused(("window",), lambda o: o.method not in ("fpsr", "lookahead"), "with --method {method}"),
+    Unused(("fallback", "resamples"), lambda o: o.method != "fpsr", "with --method {method}"),
+    Unused(
+        ("final_answer",),
+        lambda o: o.method not in (*_GATED, "specreason"),
+        "with --method {method}",
+    ),
+    Unused(
+        (
+            "gate",
+            "threshold",
+            "target_confidence",
+            "draft_confidence",
+            "profile",
+            "judge_prompt",
+        ),
+        lambda o: o.method not in _GATED,
+        "with --method {method}",
+    ),
+    Unused(
+        ("gate", "threshold", "target_confidence"),
+        lambda o: o.profile is not None,
+        "with --profile",
+    ),
+    Unused(("target_confidence",), lambda o: o.gate != "cascade", "without --gate cascade"),
+    Unused(
+        ("target_confidence", "token_reuse"),
+        lambda o: is_served(o.target),
+        "if --target is a server URL",
+    ),
+    Unused(("token_reuse",), _reuses_nothing, "with --method {method}"),
+    Unused(("top_p",), lambda o: not (o.temperature or o.resamples), "with --temperature 0"),
+    *MODEL_RULES,
+)

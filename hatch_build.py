@@ -23,8 +23,8 @@ class Extras(MetadataHookInterface):
 
 
 class Published(BuildHookInterface[Any]):
-    """A source distribution names no folder of the machine that made it; its wheels follow it."""
+    """Archives that do not name a folder of the machine that built them."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called before the archive and its metadata are written."""
+        """Replace the folder of the test bed by its published name."""
         self.metadata.core.optional_dependencies["testbed"] = [PUBLISHED]

@@ -23,6 +23,7 @@ from dreamr import (
 )
 from dreamr.engines import Failure
 from dreamr.errors import Unsupported
+from dreamr.gate import RatioGate
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
@@ -50,6 +51,14 @@ def test_a_question_is_answered_inside_a_running_event_loop(pair: Pair) -> None:
             return reasoner.ask(QUESTION).answer
 
     assert run(cell_of_a_notebook()) == "3.70"
+
+
+def test_a_custom_gate_decides_instead_of_the_one_of_the_options(pair: Pair) -> None:
+    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+        strict = reasoner.ask(QUESTION, gate=RatioGate(threshold=0.99))
+        usual = reasoner.ask(QUESTION)
+    assert [step.source for step in strict.steps] == ["target", "target", "target"]
+    assert usual.steps[0].source == "draft"
 
 
 def test_a_tuner_chooses_the_settings_of_each_run_and_learns_from_it(pair: Pair) -> None:

@@ -35,10 +35,12 @@ class RunArguments(TypedDict, total=False):
         options: Options of this run; by default those of the Reasoner. The models and the profile
             are fixed when the Reasoner opens.
         on_event: Called with each event as it happens.
+        gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
     """
 
     options: RunOptions | None
+    gate: Gate | None
     on_event: Callable[[Event], None] | None
     hooks: Sequence[RunHook]
 
@@ -197,6 +199,8 @@ class Reasoner:
         tasks = self._check_open()
         conversation = await self._conversation(question, images)
         config = self._run_config(arguments.get("options") or self.options)
+        if (gate := arguments.get("gate")) is not None:
+            config = replace(config, gate=gate)
         target, draft = (self._models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
         scope = RunScope(conversation, self.step_format, target_engine, tasks)

@@ -10,6 +10,7 @@ class BuildWithPth(build_py):
     """Puts the .pth file beside the module."""
 
     def run(self) -> None:
+        """Build the module, and write the .pth file."""
         super().run()
         Path(self.build_lib, "torchvision_shim.pth").write_text("import _torchvision_shim\n")
 

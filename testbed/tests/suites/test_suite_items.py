@@ -63,7 +63,7 @@ def test_the_reference_is_right_step_by_step(
 
 @unhurried
 @given(suites, indices)
-def test_a_step_in_anothers_place_is_wrong(suite: str, index: int) -> None:
+def test_a_step_from_another_position_is_wrong(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
     check = item_of(problem).check
     first, second = (step.terse for step in problem.steps[:2])

@@ -137,7 +137,7 @@ def test_earlier_messages_reach_the_engine() -> None:
     ]
 
 
-# Disconnects and queueing
+# Disconnects and queuing
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -1,12 +1,17 @@
 """The scripts under benchmarks/ run; what they measure is not looked at here."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import typer
 from dreamr_testbed import PAIR
+
+from dreamr.cli.app import build_app
 
 ROOT = Path(__file__).parents[1]
 DRAFT = str(PAIR / "draft")
@@ -18,7 +23,7 @@ DRAFT = str(PAIR / "draft")
         ["decode.py", "--model", DRAFT, "--rounds", "1", "--cpu-time"],
         ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
         ["overhead.py", "--repeats", "1", "--steps", "5"],
-        ["ablations.py", "--task=vqa", "--steps=1", "--batch=8", "--limit=1", "--only", "1:2:1"],
+        ["ablations.py", "--task=vqa", "--limit=1", "--only"],  # the trainings: see below
         ["drift.py", "--usual=1", "--shifted=1"],
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],
@@ -37,3 +42,14 @@ def test_a_benchmark_writes_its_figures(command: list[str], tmp_path: Path) -> N
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures.pop("provenance")
     assert figures
+
+
+VARIANTS = runpy.run_path(str(ROOT / "benchmarks" / "ablations.py"))["VARIANTS"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_dreamr_train_accepts_the_flags_of_each_ablation(variant: Any, tmp_path: Path) -> None:
+    train = cast("Any", typer.main.get_command(build_app())).commands["train"]
+    command = train.commands["from-traces" if variant.records else "sapo"]
+    records = [str(tmp_path)] if variant.records else []
+    command.make_context(command.name, [*records, "--out", str(tmp_path), *variant.flags])

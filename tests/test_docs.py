@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     *(path.name for path in sorted(ROOT.glob("*.md"))),
-    *(str(path.relative_to(ROOT)) for path in sorted(DOCS.rglob("*.md"))),
+    *(str(p.relative_to(ROOT)) for p in sorted(DOCS.rglob("*.md")) if "generate" not in p.parts),
     "plugins/lmms-eval/README.md",
     "testbed/src/dreamr_testbed/pair/README.md",
 ]
@@ -115,7 +115,7 @@ GUIDES += [page for page in PAGES if page.startswith("docs/guides/")]
 
 def numbers(text: str) -> set[str]:
     """The numbers of a text that are more than small integers."""
-    found = NUMBER.findall(re.sub(r"`[^`]*`", "", text))
+    found = NUMBER.findall(re.sub(r"`[^`]*`|arXiv [\d.]+", "", text))
     return {number for number in found if not (number.isdigit() and int(number) <= SMALL)}
 
 

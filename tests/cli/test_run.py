@@ -48,8 +48,8 @@ def test_the_answer_alone_goes_to_standard_output(
     assert output == "3.70\n"
     lines = [line.split() for line in shown.splitlines()]
     assert lines[:4] == [
-        ["1", "draft", "ratio", "0.93", "Tea", "costs", "2.50."],
-        ["2", "rejected", "ratio", "0.00", "Milk", "costs", "7.20."],
+        ["1", "draft", "judge", "ratio", "0.93", "Tea", "costs", "2.50."],
+        ["2", "rejected", "judge", "ratio", "0.00", "Milk", "costs", "7.20."],
         ["2", "target", "Milk", "costs", "1.20."],
         ["3", "target", "Answer:", "3.70"],
     ]
@@ -204,7 +204,12 @@ def test_a_missing_question_and_an_unknown_command_are_usage_errors(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no file"), (b"", "empty"), (b"tea 2.50\n", "no picture"), (b"\x89PNG\r\n\x1a\n", "")],
+    [
+        (None, "no file"),
+        (b"", "empty"),
+        (b"tea 2.50\n", "not in a supported image format"),
+        (b"\x89PNG\r\n\x1a\n", ""),
+    ],
 )
 def test_a_bad_image_is_one_line(
     content: bytes | None,

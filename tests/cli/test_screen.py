@@ -28,14 +28,14 @@ def verdict(score: float, kind: ScoreKind = "ratio") -> Verdict:
 def test_an_accepted_draft_is_green_with_its_ratio() -> None:
     line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.93)))
     assert f"{GREEN}Tea costs 2.50." in line
-    assert f"{GREEN}ratio 0.93" in line
+    assert f"{GREEN}judge ratio 0.93" in line
 
 
 def test_a_score_is_shown_with_its_kind() -> None:
     line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.98, "draft_probability")))
     assert "draft confidence 0.98" in line
     line = shown(StepCommitted(0.0, 0, STEP, "draft", verdict(0.91, "likelihood")))
-    assert "likelihood 0.91" in line
+    assert "target likelihood 0.91" in line
     line = shown(StepRejected(0.0, 0, STEP, verdict(0.0, "none")))
     assert "no score" in line
     assert "0.00" not in line
@@ -50,7 +50,7 @@ def test_the_targets_own_step_is_blue_and_has_no_ratio() -> None:
 def test_a_rejected_draft_is_struck_out_in_red_with_its_ratio() -> None:
     line = shown(StepRejected(0.0, 1, STEP, verdict(0.2)))
     assert f"{STRUCK}{RED}Tea costs 2.50." in line
-    assert "ratio 0.20" in line
+    assert "judge ratio 0.20" in line
 
 
 def test_without_color_words_say_who_wrote_a_step() -> None:
@@ -72,7 +72,7 @@ def test_a_file_gets_long_lines_whole_and_no_codes(capsys: pytest.CaptureFixture
     long = Step("word " * 100 + "\nand a second line\n\n", 100, Ending.DELIMITER)
     Screen(stderr_console()).show(StepCommitted(0.0, 0, long, "target"))
     text = capsys.readouterr().err
-    assert [len(line) for line in text.splitlines()] == [24 + 5 * 100, 24 + 17]
+    assert [len(line) for line in text.splitlines()] == [30 + 5 * 100, 30 + 17]
     assert "\x1b" not in text
 
 
@@ -80,5 +80,5 @@ def test_a_terminal_gets_long_lines_wrapped_under_the_text() -> None:
     long = Step("word " * 20 + "\n\n", 100, Ending.DELIMITER)
     text = shown(StepCommitted(0.0, 0, long, "target"), color_system=None)
     first, *others = [line.rstrip() for line in text.splitlines()]
-    assert first == f"{'  1 target':<24}" + " ".join(["word"] * 7)
-    assert others == [" " * 24 + " ".join(["word"] * n) for n in (7, 6)]
+    assert first == f"{'  1 target':<30}" + " ".join(["word"] * 6)
+    assert others == [" " * 30 + " ".join(["word"] * n) for n in (6, 6, 2)]

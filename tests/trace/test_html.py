@@ -182,8 +182,8 @@ def test_a_score_is_named() -> None:
         opened = LaneOpened(0.0, 0, "draft", 0)
         return timeline_html([opened, ready, StepCommitted(0.2, 0, TEA, "draft", seen)])
 
-    assert "ratio 0.83, threshold 0.7" in page("ratio")
-    assert "</span>ratio 0.83<" in page("ratio")
+    assert "judge ratio 0.83, threshold 0.7" in page("ratio")
+    assert "</span>judge ratio 0.83<" in page("ratio")
     assert "draft confidence 0.83, threshold 0.7" in page("draft_probability")
     assert "</span>draft confidence 0.83<" in page("draft_probability")
     assert ">no score<" in page("none")

@@ -25,10 +25,10 @@ def show(progress: Progress) -> None:
 
 
 async def main(image: str, problems: int) -> None:
-    """Write a profile that bounds wrong accepted steps by 5 %, and use it."""
-    options = CalibrateOptions(task="docmath", problems=problems, risk=0.05, out=str(OUT))
+    """Write a profile that bounds wrong accepted steps by 20 %, and use it."""
+    options = CalibrateOptions(task="docmath", problems=problems, risk=0.2)
     calibration = await calibrate(options, on_progress=show)
-    write_profile(calibration.require_profile(), OUT)
+    write_profile(OUT, calibration.require_profile())
     print(f"\n{OUT}: {calibration.require_profile().gate}")
     async with Reasoner(RunOptions(profile=str(OUT))) as reasoner:
         result = await reasoner.reason("What do tea and milk cost together?", image)

@@ -23,7 +23,7 @@ def ask(image: str) -> None:
     for step in result.steps:
         score = step.verdict.score_text if step.verdict else "-"
         print(f"{step.source:6} {score:>6} {step.step.text.strip()}")
-    print("Tokens of the target:", result.usage.target.tokens)
+    print("Tokens written by the target:", result.usage.target.written)
 
 
 async def stream(image: str) -> None:

@@ -41,6 +41,10 @@ FENCE = re.compile(
 RUN = ("sh", "python")
 REASONS = (
     "installation",
+    "installs packages",
+    "long benchmark",
+    "long sweep",
+    "needs examples/timesheet.py",
     "long-running server",
     "long training",
     "needs a GPU",
@@ -64,9 +68,12 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     found: list[Block] = []
-    for match in FENCE.finditer((ROOT / page).read_text(encoding="utf-8")):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    end = 0
+    for match in FENCE.finditer(text):
+        follows, end = not text[end : match.start()].strip(), match.end()
         code = inspect.cleandoc("\n" + match["code"]) if match["indent"] else match["code"]
-        if match["language"] == "text" and found:
+        if match["language"] == "text" and found and follows:
             last = found[-1]
             found[-1] = Block(last.page, last.number, last.language, last.code, last.reason, code)
         elif match["language"] in RUN:
@@ -117,7 +124,8 @@ def gateway() -> Iterator[str]:
         yield match[0]
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        rest = process.communicate(timeout=30)
+        assert process.returncode == 0, rest
 
 
 def run_shell(code: str) -> str:

@@ -44,7 +44,7 @@ def test_a_run_prints_its_answer_and_its_steps(folder: Path) -> None:
 
 def test_a_custom_gate_decides(folder: Path) -> None:
     printed = run(folder, str(EXAMPLES / "custom_gate.py"))
-    assert "draft  needed 0.60  To answer" in printed
+    assert "draft  needed 0.60  Needed: tea and milk." in printed
     assert "draft  needed 0.95  Line 2: tea" in printed
 
 

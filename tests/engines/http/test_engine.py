@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import anyio
 import httpx2
+import PIL.Image
 import pytest
-from dreamr_testbed.suites import make_problem
 
 from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Chunk, Context, Model, SamplingParams
@@ -284,7 +284,7 @@ def test_a_wrong_server_clock_is_reported(ahead: float | None, state: str) -> No
 
 def test_an_image_is_sent_as_the_same_bytes_each_time() -> None:
     served = Served(script=SCRIPT)
-    image = read_image(make_problem("vqa", "test", 1).image)
+    image = read_image(PIL.Image.effect_noise((64, 48), 80).convert("RGB"))
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
@@ -325,7 +325,7 @@ def test_a_template_that_closes_think_blocks_is_bypassed_for_text() -> None:
     served = Served(script=SCRIPT, template=THINKING)
     assert text(read(served, "Two and two.\n\n")) == "That makes four.\n\nAnswer: 4"
     assert served.chats[-1]["prompt"].endswith("<think> Two and two.\n\n")
-    image = read_image(make_problem("vqa", "test", 1).image)
+    image = read_image(PIL.Image.effect_noise((64, 48), 80).convert("RGB"))
 
     async def work(engine: HttpEngine) -> None:
         assert not engine.server_info.exact

@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dreamr._option_specs import Unused
-from dreamr.engines import model_names
+from dreamr.engines import is_served, model_names
 from dreamr.schedules import METHODS, method
 
 _GATED = ("fpsr", "sequential", "parse")  # the other methods have a gate of their own, or none
-
-
-def is_served(name: str | None) -> bool:
-    """Return whether a model is given as the URL of a server."""
-    return name is not None and name.startswith(("http://", "https://"))
 
 
 def _local(name: str | None) -> bool:

@@ -12,14 +12,14 @@ import anyio
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from dreamr._option_rules import MODEL_RULES, is_served
+from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
-from dreamr.engines import OpenModel
+from dreamr.engines import OpenModel, is_served
 from dreamr.evaluation.calibration import (
     RUN_OPTIONS,
     Calibrated,

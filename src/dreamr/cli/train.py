@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from dreamr._option_rules import MODEL_RULES, RUN_RULES, is_served
+from dreamr._option_rules import MODEL_RULES, RUN_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
@@ -29,7 +29,7 @@ from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
-from dreamr.engines import Model, OpenModel
+from dreamr.engines import Model, OpenModel, is_served
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Items, load
 from dreamr.evaluation.tasks.options import task_names

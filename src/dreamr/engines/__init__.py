@@ -1,7 +1,7 @@
 """Engines: the protocol through which models are called, and its implementations."""
 
 from dreamr.engines.named import model_names
-from dreamr.engines.open import Model, ModelSource, OpenModel, open_model
+from dreamr.engines.open import Model, ModelSource, OpenModel, is_served, open_model
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, SamplingParams
 from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
@@ -17,6 +17,7 @@ __all__ = [
     "OpenModel",
     "SamplingParams",
     "ScriptedEngine",
+    "is_served",
     "model_names",
     "open_model",
     "words",

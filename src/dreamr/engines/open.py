@@ -78,6 +78,11 @@ class Model:
 OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
 
 
+def is_served(location: str | None) -> bool:
+    """Return whether a model is given as the URL of a server."""
+    return location is not None and location.startswith(("http://", "https://"))
+
+
 async def open_model(source: ModelSource) -> Model:
     """Open a model: connect to its URL, or start a worker process for it.
 
@@ -88,7 +93,7 @@ async def open_model(source: ModelSource) -> Model:
         BadOption: If the answer marker is invalid.
     """
     location = source.location
-    if location.startswith(("http://", "https://")):
+    if is_served(location):
         return await _open_served(location, source)
     return await _open_local(location, source)
 

@@ -148,7 +148,8 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_samples_is_named(tmp_path: Path) -> None:
-    assert f"{tmp_path} has no samples.jsonl" in error_of(lambda: read_samples(tmp_path))
+    said = error_of(lambda: read_samples(tmp_path))
+    assert f"{tmp_path} is not the folder of a bench (it has no samples.jsonl)" in said
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,10 @@ def read_samples(folder: Path) -> list[Sample]:
     path = folder / SAMPLES
     content = _read(path)
     if content is None:
-        raise BenchError(f"{folder} has no {SAMPLES}: name the folder of a bench")
+        raise BenchError(
+            f"{folder} is not the folder of a bench (it has no {SAMPLES}): give the --out of a "
+            "`dreamr bench run`"
+        )
     whole, last = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
     samples = _samples(path, whole)
     with suppress(ValueError):

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from dreamr._files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
-from dreamr.evaluation.bench import CONFIG, PROVENANCE, SAMPLES, Sample
+from dreamr.evaluation.bench import (
+    CONFIG,
+    PROVENANCE,
+    SAMPLES,
+    BenchError,
+    Sample,
+    read_samples,
+)
 from dreamr.evaluation.report import columns as _columns
 from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.columns import TextTable, percent, points, seconds, table, times
@@ -102,16 +109,10 @@ def load_samples(folder: Path) -> list[Sample]:
     Raises:
         ReportError: If there are no samples or a line is invalid; the message names the line.
     """
-    lines = _read(folder, SAMPLES).rstrip(b"\n").split(b"\n")
-    samples: dict[object, Sample] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            sample = Sample.from_line(line, number)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise ReportError(f"{folder / SAMPLES}: {error}; remove the line") from error
-        samples[sample.key] = sample
+    try:
+        samples = {sample.key: sample for sample in read_samples(folder)}
+    except BenchError as error:
+        raise ReportError(str(error)) from error
     if not samples:
         raise ReportError(
             f"{folder / SAMPLES} contains no samples yet: run the bench until a problem is finished"

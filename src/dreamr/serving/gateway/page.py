@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 
+from dreamr.gate import SCORE_NAMES
+
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -24,6 +26,7 @@ def read_page(model: str) -> tuple[str, Mapping[str, str]]:
     page = files("dreamr.serving.gateway").joinpath("page.html").read_text(encoding="utf-8")
     # "</script>" in the name would end the script element.
     page = page.replace('"{{model}}"', json.dumps(model).replace("</", "<\\/"))
+    page = page.replace('"{{scores}}"', json.dumps(dict(SCORE_NAMES)))
     policy = (
         f"default-src 'none'; script-src {_hashes(_SCRIPT, page)}; "
         f"style-src {_hashes(_STYLE, page)}; img-src data:; connect-src 'self'; base-uri 'none'; "

@@ -144,13 +144,7 @@ def judge_steps(
     problem: Problem,
     steps: Sequence[str],
 ) -> list[float]:
-    """Judge consecutive steps in one forward pass.
-
-    Args:
-        target: The target.
-        maker: Maker of the input.
-        problem: The problem.
-        steps: Steps from the beginning of a solution.
+    """Judge the steps of a solution, from its beginning, in one forward pass.
 
     Returns:
         Ratio of each step, in [0, 1].
@@ -165,13 +159,7 @@ def score_steps(
     problem: Problem,
     steps: Sequence[str],
 ) -> list[float]:
-    """Score consecutive steps in one forward pass.
-
-    Args:
-        target: The target.
-        maker: Maker of the input.
-        problem: The problem.
-        steps: Steps from the beginning of a solution.
+    """Score the steps of a solution, from its beginning, in one forward pass.
 
     Returns:
         Expected value of the score of each step, divided by 9, in [0, 1].

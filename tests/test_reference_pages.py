@@ -48,6 +48,12 @@ def test_the_page_about_metrics_is_current() -> None:
     assert generate() == METRICS, "run scripts/docs"
 
 
+def test_the_image_of_the_schedule_is_current() -> None:
+    drawing = runpy.run_path(str(REFERENCE.parent / "generate" / "draw_fpsr.py"))
+    committed = drawing["OUT"].read_text(encoding="utf-8")
+    assert drawing["image"]() == committed, "run scripts/docs"
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_every_event_of_a_trace_is_described_with_its_fields(event: type[Any]) -> None:
     (row,) = re.findall(rf"^\| `{event.__name__}` \|.*$", section(FILES, "Traces"), re.MULTILINE)

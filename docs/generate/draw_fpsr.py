@@ -129,8 +129,8 @@ def legend(y: float) -> Iterator[str]:
         yield f'<text x="{left + 20}" y="{y + 12}" class="lane">{text}</text>'
 
 
-def main() -> None:
-    """Write the image."""
+def image() -> str:
+    """Return the image as SVG."""
     height = TOP + (len(LANES) + 1) * ROW + 16
     parts = [part for number, panel in enumerate(PANELS) for part in drawn(panel, number * height)]
     total = len(PANELS) * height + 30
@@ -139,15 +139,12 @@ def main() -> None:
         "text{font-family:system-ui,sans-serif;font-size:12px;fill:#23272e}"
         ".title{font-size:13px;font-weight:600}.bar{fill:#fff;text-anchor:middle}"
     )
-    OUT.write_text(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">'
         f"<style>{style}</style>"
-        f'<rect width="{WIDTH}" height="{total}" rx="6" fill="#fff"/>'
-        + "".join(parts)
-        + "</svg>\n",
-        encoding="utf-8",
+        f'<rect width="{WIDTH}" height="{total}" rx="6" fill="#fff"/>' + "".join(parts) + "</svg>\n"
     )
 
 
 if __name__ == "__main__":
-    main()
+    OUT.write_text(image(), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -210,7 +211,40 @@ def test_closing_ends_the_process_and_fails_waiting_calls(folders: dict[str, Pat
             await waiting
         return engine.pid
 
-    assert gone(run(closed()))
+    pid = run(closed())
+    assert pid == 0 or gone(pid)  # 0: closed before the worker was started
+
+
+def descendants(owner: int) -> list[int]:
+    """The ids of the template processes of a process and of their workers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = entry.read_bytes().split(b"\0")
+            if b"engines.local.template" in b" ".join(command) and str(owner).encode() in command:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_engines_of_a_process_share_a_template_and_survive_its_death(
+    folders: dict[str, Path],
+) -> None:
+    async def killed() -> None:
+        async with LocalEngine(str(folders["qwen3"])) as engine:
+            async with LocalEngine(str(folders["qwen3"])) as other:
+                (template,) = {parent_of(engine.pid), parent_of(other.pid)}
+            os.kill(template, signal.SIGKILL)
+            wait_until_gone(engine.pid)
+            with pytest.raises(EngineLost):
+                await engine.judge(Context(TALK), ["Tea."])
+        async with LocalEngine(str(folders["qwen3"])) as engine:
+            assert await engine.judge(Context(TALK), ["Tea."])
+
+    run(killed())
 
 
 PARENT = """
@@ -253,7 +287,7 @@ def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> No
             os.killpg(parent.pid, getattr(signal, how))
         noise = parent.stderr.read()
     assert len(pids) == 2, noise
-    for pid in pids:
+    for pid in [*pids, *descendants(parent.pid)]:
         wait_until_gone(pid)
     assert "engines.local.worker" not in noise  # the command
     assert "engines/local/worker" not in noise  # a traceback

@@ -81,7 +81,8 @@ class LocalEngine(ClosingEngine):
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
         self._model = str(model)
         self._options = options or LocalOptions()
-        self._process = WorkerProcess()
+        on_cpu = self._options.device == "cpu"
+        self._process = WorkerProcess(self._options.threads if on_cpu else None)
         self._link = self._process.link
         self._link.setblocking(False)
         self._reaper = weakref.finalize(self, self._process.end)

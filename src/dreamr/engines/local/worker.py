@@ -26,7 +26,7 @@ def main(descriptor: int, parent: int) -> None:
 
     Args:
         descriptor: File descriptor of the socket.
-        parent: Process id of the engine.
+        parent: Process id of the template.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=descriptor)
@@ -47,10 +47,6 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
-    if options.device == "cpu":
-        # Before torch is imported, because a second thread pool takes its size from this.
-        os.environ["OMP_NUM_THREADS"] = str(options.threads)
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from pathlib import Path
 
     from dreamr.engines.local.folder import check_path
@@ -139,8 +135,8 @@ def _wait_for_end() -> None:
 def _watch(descriptor: int, parent: int) -> None:
     """Exit the process as soon as the engine's end of the socket is closed.
 
-    A hang-up is noticed at once. The parent's id is checked too, because a child that the parent
-    forked may still hold the engine's end open.
+    A hang-up is noticed at once. The parent's id is checked too, because a child that the engine's
+    process forked may still hold the engine's end open; the template exits with that process.
     """
     poll = select.poll()
     poll.register(descriptor, 0)

@@ -1,4 +1,4 @@
-"""HTTP client of one server: requests, streams, retries and error messages."""
+"""HTTP client of one server: requests and streams."""
 
 from __future__ import annotations
 
@@ -9,38 +9,22 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-import anyio
 import httpx2
 
+from dreamr.engines.http.failures import code, cut, refuse
 from dreamr.engines.http.options import HttpOptions
-from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
+from dreamr.engines.http.responses import Json, parse_json
+from dreamr.engines.http.retries import RetryPolicy, TransientError
+from dreamr.errors import EngineError, EngineLost
 
-_TOO_LONG = ("context length", "maximum model length", "context size")
-_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # worth a retry
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds between two attempts
-_SHOWN = 300  # characters of a server's error message
 _MAX_EVENT_BYTES = 16 * 2**20  # of one event of a stream
 
-Json = dict[str, Any]
 Found = TypeVar("Found")
 
 
 def _session_header(session: str | None) -> dict[str, str]:
     """Return the header that names a conversation, for routers with session affinity."""
     return {} if session is None else {"X-Session-Id": session}
-
-
-class TransientError(Exception):
-    """Failure that may go away if the request is sent again.
-
-    Attributes:
-        final: Error to raise when no retries are left.
-        wait: Seconds to wait before the next attempt, if the server gives them.
-    """
-
-    def __init__(self, final: EngineError, wait: float | None = None) -> None:
-        super().__init__(str(final))
-        self.final, self.wait = final, wait
 
 
 class Client:
@@ -72,7 +56,7 @@ class Client:
 
         Raises the errors of `again`.
         """
-        return _json(await self.text(url), url)
+        return parse_json(await self.text(url), url)
 
     async def text(self, url: str) -> str:
         """Fetch text from a URL.
@@ -103,7 +87,7 @@ class Client:
             body: Fields of the request.
             session: Name of the conversation, for routers with session affinity.
         """
-        return _json(await self.again(lambda: self._once("POST", url, body, session)), url)
+        return parse_json(await self.again(lambda: self._once("POST", url, body, session)), url)
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Call a function until it succeeds or no retries are left.
@@ -170,11 +154,11 @@ class Client:
                 parsed = json.loads(event.data)
             except ValueError as error:
                 raise EngineError(
-                    f"{url} streamed text that is not JSON: {_cut(event.data)}"
+                    f"{url} streamed text that is not JSON: {cut(event.data)}"
                 ) from error
             if isinstance(parsed, dict):
                 if parsed.get("error"):
-                    self._refuse(_code(parsed), {}, json.dumps(parsed).encode(), url)
+                    refuse(code(parsed), {}, json.dumps(parsed).encode(), url)
                 yield parsed
 
     def _failures(self, url: str) -> _Failures:
@@ -183,49 +167,12 @@ class Client:
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
         self.alive = True
         if status != 200:
-            self._refuse(status, headers, content, url)
-
-    def _refuse(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
-        message = _message(content)
-        if status in (401, 403):
-            raise EngineLost(
-                f"{url} denied access (status {status}: {message}): set the API key in the "
-                "environment variable DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
-            )
-        if status in _TRANSIENT:
-            raise TransientError(
-                EngineError(f"{url} returned status {status}: {message}"), _retry_after(headers)
-            )
-        low = message.lower()
-        if any(words in low for words in _TOO_LONG):
-            raise ContextTooLong(message)
-        if "multimodal" in low or "image input" in low or "is not a multimodal model" in low:
-            raise Unsupported(f"the model at {url} accepts text only: {message}")
-        raise EngineError(f"{url} returned status {status}: {message}")
+            refuse(status, headers, content, url)
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
         self.alive = False
         await self._http.aclose()
-
-
-class RetryPolicy:
-    """Number of retries that are left, and the growing wait between them."""
-
-    def __init__(self, most: int) -> None:
-        self._left, self._pause = most, _FIRST_WAIT
-
-    async def wait(self, error: TransientError) -> None:
-        """Wait before the next attempt.
-
-        Raises:
-            EngineError: If no retries are left.
-        """
-        if self._left <= 0:
-            raise error.final from error
-        self._left -= 1
-        await anyio.sleep(min(_LONGEST_WAIT, error.wait or self._pause))
-        self._pause *= 2
 
 
 class _Failures:
@@ -249,48 +196,9 @@ class _Failures:
                     EngineLost(f"{self._url} stopped responding: check the server's log")
                 ) from error
             case httpx2.TransportError():
-                reason = _cut(str(error))
+                reason = cut(str(error))
                 raise TransientError(
                     EngineLost(f"the connection to {self._url} was interrupted: {reason}")
                 ) from error
             case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():
                 raise EngineError(f"request to {self._url} failed: {error}") from error
-
-
-def _json(text: str, url: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise EngineError(f"{url} did not return JSON: is the address right?") from error
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds in a Retry-After header; None if it is missing or a date."""
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return None
-
-
-def _message(content: bytes) -> str:
-    """Extract the error message from a response, on one line."""
-    text = content.decode("utf-8", "replace")
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        return _cut(text)
-    for name in ("error", "message", "detail"):
-        while isinstance(parsed, dict) and name in parsed:
-            parsed = parsed[name]
-    return _cut(parsed if isinstance(parsed, str) else json.dumps(parsed))
-
-
-def _code(parsed: Json) -> int:
-    """Return the status of an error event in a stream."""
-    error = parsed.get("error")
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) else 500
-
-
-def _cut(text: str) -> str:
-    return " ".join(text.split())[:_SHOWN] or "no reason given"

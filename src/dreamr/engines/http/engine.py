@@ -14,10 +14,12 @@ import anyio
 import httpx2
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.client import Client, Json, RetryPolicy, TransientError
+from dreamr.engines.http.client import Client
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Probe, ServerInfo
-from dreamr.engines.http.sse import THINK, THOUGHT, StreamParser, masses, top_words
+from dreamr.engines.http.responses import Json, masses, top_words
+from dreamr.engines.http.retries import RetryPolicy, TransientError
+from dreamr.engines.http.sse import THINK, THOUGHT, StreamParser
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams

@@ -14,9 +14,9 @@ from typing import Any
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.options import HttpOptions
+from dreamr.engines.http.responses import top_words
 from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
 from dreamr.engines.http.servers import Server, recognize
-from dreamr.engines.http.sse import top_words
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
 _QUESTION = "qzuserqz"

@@ -1,12 +1,13 @@
-"""Parse responses: text, token counts and probabilities of words."""
+"""Parse streamed responses: text, token counts and log-probabilities."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from dreamr.engines.http.responses import Json, chosen_logprobs
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
 
@@ -14,8 +15,6 @@ THINK, THOUGHT = "<think>", "</think>"
 _ENDS: Mapping[str, Literal["stop", "length"]] = {
     "stop": "stop", "eos": "stop", "length": "length"
 }  # fmt: skip
-
-Json = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ class StreamParser:
         thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
         content = self._fresh(delta.get("content") or choice.get("text") or "")
         text = self._tagged(thought, content)
-        logprobs = self._pending + _chosen(choice.get("logprobs"))
+        logprobs = self._pending + chosen_logprobs(choice.get("logprobs"))
         self._end(choice.get("finish_reason"))
         tokens = self._count(event.get("usage"), wrote=bool(text))
         self._pending = () if text or tokens else logprobs
@@ -107,55 +106,3 @@ class StreamParser:
             self._reported = True
             return max(0, reported - self.tokens)
         return int(wrote and not self._reported)
-
-
-def _chosen(logprobs: Json | None) -> tuple[float, ...]:
-    """Return the log-probabilities of the tokens of a piece."""
-    if not logprobs:
-        return ()
-    if logprobs.get("content"):
-        return tuple(token["logprob"] for token in logprobs["content"])
-    return tuple(value for value in logprobs.get("token_logprobs") or () if value is not None)
-
-
-def top_words(answer: Json) -> dict[str, float]:
-    """Return the probabilities of the first token's most likely texts; empty if unknown."""
-    choice: Json = next(iter(answer.get("choices") or ()), {})
-    logprobs: Json = choice.get("logprobs") or {}
-    first = next(iter(logprobs.get("content") or ()), None)
-    if first is not None:
-        pairs: Iterable[tuple[str, float]] = (
-            (top["token"], top["logprob"]) for top in first.get("top_logprobs") or (first,)
-        )
-    else:
-        listed = logprobs.get("top_logprobs") or ()
-        pairs = (listed[0] or {}).items() if listed else ()
-    found: dict[str, float] = {}
-    for text, logprob in pairs:  # several tokens can have the same text
-        found[text] = found.get(text, 0.0) + math.exp(min(0.0, logprob))
-    return found
-
-
-def masses(words: Mapping[str, float], labels: Iterable[Iterable[str]]) -> list[float]:
-    """Return the probability that an answer begins with each label.
-
-    A token counts for a label if it is one of the label's spellings or a beginning of one. A token
-    that could begin several labels counts for none.
-
-    Args:
-        words: Probabilities of the first token, by its text.
-        labels: Spellings of each label.
-    """
-    spelled = [tuple(spellings) for spellings in labels]
-    found = [0.0] * len(spelled)
-    for text, probability in words.items():
-        if not text.strip():
-            continue
-        fits = [
-            place
-            for place, spellings in enumerate(spelled)
-            if any(spelling.startswith(text) for spelling in spellings)
-        ]
-        if len(fits) == 1:
-            found[fits[0]] += probability
-    return [min(1.0, mass) for mass in found]

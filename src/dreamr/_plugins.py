@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamr._messages import describe
 from dreamr._option_specs import BadOption, listed
 from dreamr.errors import DreamrError
 
@@ -69,11 +70,6 @@ class Installed:
 
 def _origins(points: list[EntryPoint]) -> str:
     return " and ".join(f"{p.dist.name if p.dist else 'unknown'} ({p.value})" for p in points)
-
-
-def describe(error: Exception) -> str:
-    """Return kind and message of an error from other people's code, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def import_plugins(names: str | None) -> None:

@@ -279,3 +279,20 @@ def read_or_refuse(data: bytes) -> None:
         message = ""
         assert len(image.pixels) == image.width * image.height * 3
     assert "\n" not in message
+
+
+def test_a_data_uri_given_as_a_path_is_refused_in_a_short_line() -> None:
+    text = "data:image/png;base64," + "iVBORw0KGgo" * 1000
+    for path in (text, Path(text)):
+        with pytest.raises(ImageMissing) as found:
+            read_image(path)
+        assert str(found.value) == (
+            "data:image/png;base64,... is not a path: save the image as a file"
+        )
+
+
+def test_a_long_path_is_shortened_in_messages() -> None:
+    for path in ("a/" * 1000 + "photo.png", "b" * 5000):
+        with pytest.raises(ConversationError) as found:
+            read_image(path)
+        assert len(str(found.value)) < 250

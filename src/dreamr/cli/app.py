@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from dreamr._messages import describe
 from dreamr._option_specs import BadOption
 from dreamr._version import __version__
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, epilog
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_mode
     except Exception as error:
         if os.environ.get("DREAMR_DEBUG"):
             raise
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        what = describe(error)
         return _fail(
             f"internal error ({what}): set DREAMR_DEBUG=1 for the traceback and report it", FAILED
         )

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import PIL.Image
 from PIL.Image import Transpose
 
+from dreamr._messages import short_path
 from dreamr.conversation.errors import (
     ImageColorsUnknown,
     ImageDamaged,
@@ -83,7 +84,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
     if isinstance(source, bytes):
         return _decode(source, max_pixels, "the image", None)
     path = Path(source)
-    return _decode(_read_bytes(path), max_pixels, _shown(str(path)), path.name)
+    return _decode(_read_bytes(path), max_pixels, short_path(path), path.name)
 
 
 def thumbnail(image: Image, *, side: int = 480) -> bytes:
@@ -96,7 +97,9 @@ def thumbnail(image: Image, *, side: int = 480) -> bytes:
 
 
 def _read_bytes(path: Path) -> bytes:
-    shown = _shown(str(path))
+    shown = short_path(path)
+    if str(path)[:5].lower() == "data:":
+        raise ImageMissing(f"{shown} is not a path: save the image as a file")
     try:
         status = path.stat()
         # Opening a pipe or a device could block, and reading it might never end.
@@ -215,8 +218,3 @@ def _quiet() -> Iterator[None]:
 
 def _damaged(shown: str) -> ImageDamaged:
     return ImageDamaged(f"{shown} is truncated or damaged: copy or save it again")
-
-
-def _shown(text: str) -> str:
-    """Return the path with control characters escaped, so that messages stay on one line."""
-    return text.encode("unicode_escape", "replace").decode() if not text.isprintable() else text

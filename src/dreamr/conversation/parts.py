@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from dreamr._messages import short_path
 from dreamr.conversation.errors import BadConversation
 from dreamr.errors import Unsupported
 
@@ -116,9 +117,9 @@ class Conversation:
         for turn in self.turns:
             for part in turn.parts:
                 if not isinstance(part, Text | Image):
-                    kind = type(part).__name__.lower()
+                    kind, path = type(part).__name__.lower(), short_path(part.path)
                     raise Unsupported(
-                        f"{kind} parts are not supported yet ({part.path}): send text and images"
+                        f"{kind} parts are not supported yet ({path}): send text and images"
                     )
         if not any(isinstance(p, Text) and p.text.strip() for p in self.turns[-1].parts):
             raise BadConversation("the question is empty: say what you want to know")

@@ -6,7 +6,8 @@ that takes a role, 'target' or 'draft', and returns a folder, a Hugging Face id 
 
 from __future__ import annotations
 
-from dreamr._plugins import Installed, describe
+from dreamr._messages import describe
+from dreamr._plugins import Installed
 from dreamr.errors import ModelNotFound
 from dreamr.steps import Role
 

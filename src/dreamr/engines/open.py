@@ -9,7 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from dreamr._api_keys import clean_key
 from dreamr._option_specs import BadOption
+from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
 from dreamr.engines.protocol import Engine
 from dreamr.errors import Unsupported
@@ -41,12 +43,14 @@ class ModelSource:
 
     @property
     def location(self) -> str:
-        """Folder, Hugging Face id or URL of the model.
+        """Folder, Hugging Face id or base URL of the model.
 
         Raises:
-            ModelNotFound: If `name` cannot be resolved; see `dreamr.engines.named.locate`.
+            ModelNotFound: If `name` cannot be resolved; see `dreamr.engines.named.locate`. If it is
+                the address of a server that cannot be used; see `parse_address`.
         """
-        return locate(self.name, self.role)
+        found = locate(self.name, self.role)
+        return parse_address(found).base if is_address(found) else found
 
     @property
     def identity(self) -> str:
@@ -79,8 +83,8 @@ OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
 
 
 def is_served(location: str | None) -> bool:
-    """Return whether a model is given as the URL of a server."""
-    return location is not None and location.startswith(("http://", "https://"))
+    """Return whether a model is given as the address of a server; see `is_address`."""
+    return location is not None and is_address(location)
 
 
 async def open_model(source: ModelSource) -> Model:
@@ -90,7 +94,7 @@ async def open_model(source: ModelSource) -> Model:
         ModelNotFound: If there is no such model or the URL is invalid.
         Unsupported: If packages that local models need are not installed.
         EngineError: If the server cannot be reached or used.
-        BadOption: If the answer marker is invalid.
+        BadOption: If the answer marker or an API key is invalid.
     """
     location = source.location
     if is_served(location):
@@ -102,16 +106,23 @@ async def _open_served(url: str, source: ModelSource) -> Model:
     # Imported here because it is slow to import and most commands do not need it.
     from dreamr.engines.http import HttpEngine, HttpOptions
 
-    key = f"DREAMR_{source.role.upper()}_API_KEY"
     engine = await HttpEngine.open(
         HttpOptions(
             url=url,
             model=source.server_model,
-            api_key=os.environ.get(key) or os.environ.get("DREAMR_API_KEY"),
+            api_key=_api_key(source.role),
             judge_prompt=source.judge_prompt,
         )
     )
     return Model(engine, _step_format(source))
+
+
+def _api_key(role: Role) -> str | None:
+    """Return the API key from the environment; None if there is none."""
+    for variable in (f"DREAMR_{role.upper()}_API_KEY", "DREAMR_API_KEY"):
+        if key := clean_key(os.environ.get(variable, ""), variable):
+            return key
+    return None
 
 
 async def _open_local(location: str, source: ModelSource) -> Model:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import anyio
 
+from dreamr._messages import describe
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.errors import DreamrError, EngineError, EngineLost
@@ -251,5 +252,5 @@ class Driver:
         name = self._engines[role].name
         if isinstance(error, TimeoutError):
             return f"{role} {name}: no output for {self._config.stall_seconds:g} s", True
-        what = str(error) if isinstance(error, DreamrError) else repr(error)
+        what = str(error) if isinstance(error, DreamrError) else describe(error)
         return f"{role} {name}: {what}", isinstance(error, EngineLost)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from dreamr.errors import ModelNotFound
+from dreamr._api_keys import clean_key
+from dreamr.engines.address import parse_address
 from dreamr.gate import Labels
 
 
@@ -15,8 +15,9 @@ class HttpOptions:
 
     Attributes:
         url: Base URL as OpenAI clients take it, ending in /v1, which is added if there is no path.
+            `dreamr.engines.address` lists the forms that are accepted.
         model: Name of the model at the server. None: the server's only model.
-        api_key: Sent as a bearer token. Never shown.
+        api_key: Sent as a bearer token. Never shown. White space around it is removed.
         judge_prompt: Question about a drafted step.
         labels: Words of the verdict.
         retries: How often a request is repeated that the server refused or whose connection broke.
@@ -28,6 +29,7 @@ class HttpOptions:
 
     Raises:
         ModelNotFound: If the URL is not usable.
+        BadOption: If the API key contains characters that a key cannot have.
     """
 
     url: str
@@ -42,25 +44,16 @@ class HttpOptions:
     connections: int = 128
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is not a number, an unclosed bracket
-            known = False
-        if not known:
-            raise ModelNotFound(f"{self.url!r} is not a server URL: write http://host:port/v1")
-        if parts.username or parts.password:
-            raise ModelNotFound(
-                "a server URL must not contain a key: set the environment variable DREAMR_API_KEY"
-            )
+        parse_address(self.url)
+        if self.api_key is not None:
+            object.__setattr__(self, "api_key", clean_key(self.api_key, "HttpOptions.api_key"))
 
     @property
     def base(self) -> str:
         """Base URL of the OpenAI API, to which paths are appended."""
-        url = self.url.rstrip("/")
-        return url if urlsplit(url).path else f"{url}/v1"
+        return parse_address(self.url).base
 
     @property
     def root(self) -> str:
         """Base URL of the server's other paths, such as /health."""
-        return self.base.removesuffix("/v1")
+        return parse_address(self.url).root

@@ -43,10 +43,12 @@ def application(served: Served) -> Any:
 
 
 @contextmanager
-def on_socket(served: Served) -> Iterator[str]:
-    """Yield the server's base URL, without /v1."""
+def on_socket(served: Served, **config: Any) -> Iterator[str]:
+    """Yield the server's base URL, without /v1; `config` goes to uvicorn."""
     link = listen(ServeOptions(port=0))
-    server = uvicorn.Server(uvicorn.Config(application(served), lifespan="off", log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(application(served), lifespan="off", log_level="error", **config)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [link]}, daemon=True)
     with link:
         thread.start()

@@ -165,7 +165,8 @@ def test_transient_failures_are_retried_up_to_a_limit(monkeypatch: Any) -> None:
     async def work(engine: HttpEngine) -> list[str]:
         served.failures[:] = [429, httpx2.ConnectError("no"), 503]
         said = [chunk.text async for chunk in engine.stream(Context(TALK), SamplingParams())]
-        assert waits == [3.0, 0.5, 3.0]
+        assert [round(pause) for pause in waits[::2]] == [3, 3]
+        assert 0.25 <= waits[1] <= 0.5
         served.failures[:] = [500] * 4
         with pytest.raises(EngineError, match="returned status 500: not now"):
             await engine.judge(Context(TALK), ["One.\n\n"])

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import httpx2
 
 from dreamr.engines.http.failures import code, cut, refuse
+from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.responses import Json, parse_json
 from dreamr.engines.http.retries import RetryPolicy, TransientError
-from dreamr.errors import EngineError, EngineLost
+from dreamr.errors import EngineError
 
+_SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
 _MAX_EVENT_BYTES = 16 * 2**20  # of one event of a stream
 
 Found = TypeVar("Found")
@@ -30,26 +32,25 @@ def _session_header(session: str | None) -> dict[str, str]:
 class Client:
     """HTTP client of one server.
 
-    Attributes:
-        alive: Whether the server could be reached at the last request.
+    Args:
+        options: Address, API key and limits.
+        transport: Replaces the network in tests.
+
+    Raises:
+        EngineError: If the environment's settings for TLS or proxies cannot be used.
     """
 
     def __init__(
         self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
     ) -> None:
-        headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
         self._options = options
-        self._http = httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(options.silent_seconds, connect=options.connect_seconds),
-            limits=httpx2.Limits(
-                max_connections=options.connections, max_keepalive_connections=options.connections
-            ),
-            transport=transport,
-            follow_redirects=False,
-            trust_env=False,
-        )
-        self.alive = True
+        self._network = Network(options, transport)
+        self._http = self._network.http
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server could be reached at the last request."""
+        return self._network.alive
 
     async def get(self, url: str) -> Any:
         """Fetch JSON from a URL.
@@ -116,7 +117,7 @@ class Client:
     async def _response(
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> httpx2.Response:
-        with self._failures(url):
+        async with self._network.reaching(url):
             headers = _session_header(session)
             response = await self._http.request(method, url, json=body, headers=headers)
             self._check(response.status_code, response.headers, response.content, url)
@@ -137,13 +138,13 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        with self._failures(url):
+        async with self._network.reaching(url):
             headers = _session_header(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if response.status_code != 200:
                     content = await response.aread()
                     self._check(response.status_code, response.headers, content, url)
-                self.alive = True
+                self._network.reached = self._network.alive = True
                 yield self._events(response, url)
 
     async def _events(self, response: httpx2.Response, url: str) -> AsyncIterator[Json]:
@@ -161,44 +162,17 @@ class Client:
                     refuse(code(parsed), {}, json.dumps(parsed).encode(), url)
                 yield parsed
 
-    def _failures(self, url: str) -> _Failures:
-        return _Failures(self, url)
-
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
-        self.alive = True
+        self._network.check(status, headers, content, url)
         if status != 200:
-            refuse(status, headers, content, url)
+            refuse(status, headers, self._redacted(content), self._network.shown(url))
+
+    def _redacted(self, content: bytes) -> bytes:
+        """Return a response without the API key, which some servers repeat in errors."""
+        key = (self._options.api_key or "").encode()
+        return content.replace(key, b"***") if len(key) >= _SHORTEST_KEY else content
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
-        self.alive = False
+        self._network.alive = False
         await self._http.aclose()
-
-
-class _Failures:
-    """Context manager that turns network errors into errors of dreamr."""
-
-    def __init__(self, client: Client, url: str) -> None:
-        self._client, self._url = client, url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        match error:
-            case httpx2.ConnectError() | httpx2.ConnectTimeout():
-                self._client.alive = False
-                raise TransientError(
-                    EngineLost(f"cannot connect to {self._url}: is the server running?")
-                ) from error
-            case httpx2.TimeoutException():
-                raise TransientError(
-                    EngineLost(f"{self._url} stopped responding: check the server's log")
-                ) from error
-            case httpx2.TransportError():
-                reason = cut(str(error))
-                raise TransientError(
-                    EngineLost(f"the connection to {self._url} was interrupted: {reason}")
-                ) from error
-            case httpx2.HTTPError() | httpx2.InvalidURL() | httpx2.SSEError():
-                raise EngineError(f"request to {self._url} failed: {error}") from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NoReturn
 
+from dreamr._messages import one_line
 from dreamr.engines.http.responses import Json
 from dreamr.engines.http.retries import TransientError, retry_after
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
@@ -71,4 +72,4 @@ def code(parsed: Json) -> int:
 
 def cut(text: str) -> str:
     """Return the text on one line, cut to the length of an error message."""
-    return " ".join(text.split())[:_SHOWN] or "no reason given"
+    return one_line(text, _SHOWN) or "no reason given"

@@ -45,6 +45,14 @@ def test_a_blank_question_is_refused(question: str) -> None:
         Conversation.from_prompt(question, DOT)
 
 
+def test_half_of_a_character_is_refused_without_showing_the_text() -> None:
+    with pytest.raises(BadConversation, match="half of a character") as found:
+        Conversation.from_prompt("s3cret \ud83d")
+    assert "s3cret" not in str(found.value)
+    with pytest.raises(BadConversation, match="half of a character"):
+        Conversation.from_prompt("What is this?", system="\udc00")
+
+
 @pytest.mark.parametrize("turns", [(), (Turn("assistant", (Text("Hello"),)),)])
 def test_the_last_turn_must_be_the_users(turns: tuple[Turn, ...]) -> None:
     with pytest.raises(ConversationError, match="user"):

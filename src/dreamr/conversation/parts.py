@@ -6,12 +6,15 @@ reading and checking.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from dreamr._messages import short_path
 from dreamr.conversation.errors import BadConversation
 from dreamr.errors import Unsupported
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ class Conversation:
         """Check that the turns form a question that engines accept.
 
         Raises:
-            BadConversation: If there is no turn, or the last turn is not the user's or has no text.
+            BadConversation: If there is no turn, or the last turn is not the user's or has no text,
+                or a text contains unpaired surrogates, which have no encoding.
             Unsupported: If there is a part that no engine accepts yet (audio, video, documents).
         """
         if not self.turns or self.turns[-1].role != "user":
@@ -120,6 +124,11 @@ class Conversation:
                     kind, path = type(part).__name__.lower(), short_path(part.path)
                     raise Unsupported(
                         f"{kind} parts are not supported yet ({path}): send text and images"
+                    )
+                if isinstance(part, Text) and _HALF.search(part.text):
+                    raise BadConversation(
+                        "the text contains half of a character (an unpaired surrogate): copy the "
+                        "text again"
                     )
         if not any(isinstance(p, Text) and p.text.strip() for p in self.turns[-1].parts):
             raise BadConversation("the question is empty: say what you want to know")

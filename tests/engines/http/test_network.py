@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.errors import EngineError, EngineLost
@@ -299,7 +299,7 @@ def test_a_key_that_the_server_repeats_is_not_shown() -> None:
 def test_a_question_that_cannot_be_sent_is_not_shown() -> None:
     async def main(url: str) -> str:
         async with await HttpEngine.open(HttpOptions(url=url)) as engine:
-            talk = Conversation.from_prompt("Half an emoji \ud83d, s3cret")
+            talk = Conversation((Turn("user", (Text("Half an emoji \ud83d, s3cret"),)),))
             with pytest.raises(EngineError) as found:
                 await engine.count(talk)
         return str(found.value)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dreamr.conversation import Audio, Conversation, Text, Turn
+from dreamr.engines.local import bounds
+from dreamr.engines.local.bounds import OverBound
 from dreamr.engines.local.prompt import Prompter, label_tokens
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Labels
@@ -127,3 +132,46 @@ def test_labels_of_several_tokens_use_their_first_token() -> None:
 def test_labels_with_the_same_first_token_are_an_error() -> None:
     with pytest.raises(EngineError, match="label 'qxq'"):
         label_texts(Labels(("qxq",), ("qyq",)))
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = (
+    "{% set n = namespace(s='x' * 9999) %}"
+    "{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (ENDLESS, "did not end within 0.2 s of processor time"),
+        ("{% for x in [1] * 10**9 %}{{ x }}{% endfor %}", "needs too much memory"),
+        ("{{ 'x' * 10**10 }}", "needs too much memory"),
+        ("{{ '%9999999999d' % 1 }}", "needs too much memory"),
+        (DOUBLING, "needs too much memory|did not end"),
+        ("{{ 'x' * 2 * 10**6 }}", "writes more than"),
+    ],
+)
+def test_a_template_without_an_end_is_stopped(
+    template: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "SECONDS", 0.2)
+    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGPROF)
+    with pytest.raises(OverBound, match=problem):
+        prompter(template).opening(conversation("Tea?"))
+    assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGPROF)) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_a_long_conversation_is_within_the_bounds() -> None:
+    talk = conversation("tea " * 200_000)
+    assert len(prompter().opening(talk)) > 200_000
+
+
+def test_what_a_template_says_is_one_short_line() -> None:
+    template = "{{ raise_exception('no\n\x1b[2J' ~ 'x' * 9999) }}"
+    with pytest.raises(EngineError, match="rejects the conversation: no ") as found:
+        prompter(template).opening(conversation("Tea?"))
+    assert str(found.value).isprintable()
+    assert len(str(found.value)) < 400

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,21 @@ from transformers import (
     AutoTokenizer,
 )
 
+from dreamr import _messages as messages
+from dreamr._files import read_json
+from dreamr._messages import short_path
+from dreamr.conversation import Conversation
+from dreamr.engines.local.bounds import OverBound
+from dreamr.engines.local.folder import check_weights
 from dreamr.engines.local.model import LocalModel
 from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.prompt import Prompter
-from dreamr.errors import DreamrError, ModelNotFound
+from dreamr.errors import DreamrError, EngineError, ModelNotFound
+
+_FILES = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]  # of a model on the hub
+# Code in a model's folder is never run, and nothing is asked on the terminal.
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_MOST_TEMPLATE = 2**20  # characters
 
 
 class Loaded:
@@ -35,11 +45,16 @@ class Loaded:
         self.model, self.prompter, self.ends = model, prompter, ends
 
 
-def resolve(name: str) -> str:
+def resolve(name: str, revision: str | None = None) -> str:
     """Return the folder of a model; download it first if the name is a Hugging Face id.
 
+    Args:
+        name: Folder or Hugging Face id.
+        revision: Branch, tag or commit on the hub; None for the default branch.
+
     Raises:
-        ModelNotFound: If the hub does not have the model or cannot be reached.
+        ModelNotFound: If the hub does not have the model or cannot be reached, or the model has no
+            usable weights.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -47,14 +62,15 @@ def resolve(name: str) -> str:
     from huggingface_hub import snapshot_download
 
     try:
-        return snapshot_download(
-            name, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
-        )
+        folder = snapshot_download(name, revision=revision, allow_patterns=_FILES)
     except Exception as error:
+        shown = short_path(name) if revision is None else f"{short_path(name)} at {revision}"
         raise ModelNotFound(
-            f"{name} is not a local folder, and the Hugging Face hub does not provide it: "
+            f"{shown} is not a local folder, and the Hugging Face hub does not provide it: "
             f"{one_line(error)}"
         ) from error
+    check_weights(Path(folder), short_path(name))
+    return folder
 
 
 def load(folder: str, options: LocalOptions) -> Loaded:
@@ -69,6 +85,11 @@ def load(folder: str, options: LocalOptions) -> Loaded:
     except DreamrError:
         raise
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ModelNotFound(
+                f"the model in {folder} needs Python code of its own, which is never run: use a "
+                "model that transformers supports, or serve it and give the URL"
+            ) from error
         raise ModelNotFound(f"cannot load the model in {folder}: {one_line(error)}") from error
 
 
@@ -81,12 +102,12 @@ def quiet() -> None:
 
 def one_line(error: BaseException) -> str:
     """Return the first line of an error message, or the name of the error if it is empty."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return messages.one_line(lines[0]) if lines else type(error).__name__
 
 
 def _load(folder: str, options: LocalOptions) -> Loaded:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, **_SAFE)
     sees = takes_images(config)
     kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     processors: Any = AutoImageProcessor
@@ -96,7 +117,8 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
         dtype=options.torch_dtype,
         attn_implementation="sdpa",
         output_loading_info=True,
-        local_files_only=True,
+        use_safetensors=True,
+        **_SAFE,
     )
     if missing := sorted(found["missing_keys"]):
         raise ModelNotFound(
@@ -104,8 +126,8 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
             f"first {missing[0]}"
         )
     hf = hf.to(torch.device(options.device)).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    images = processors.from_pretrained(folder, local_files_only=True) if sees else None
+    tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
+    images = processors.from_pretrained(folder, **_SAFE) if sees else None
     model = LocalModel(hf, images, decoder=options.decoder)
     return Loaded(model, _prompter(folder, tokenizer, model), _ends(hf, tokenizer))
 
@@ -120,8 +142,20 @@ def _prompter(folder: str, tokenizer: Any, model: LocalModel) -> Prompter:
     template = tokenizer.chat_template or _processor_template(folder)
     if not isinstance(template, str):
         raise ModelNotFound(f"{folder} has no chat template: add a chat_template.jinja")
+    if len(template) > _MOST_TEMPLATE:
+        raise ModelNotFound(
+            f"the chat template of {folder} has more than {_MOST_TEMPLATE:,} characters: use "
+            "another model"
+        )
     token = tokenizer.convert_ids_to_tokens(model.image_token) if model.takes_images else ""
-    return Prompter(tokenizer, template, images=model.takes_images, image_token=str(token))
+    prompter = Prompter(tokenizer, template, images=model.takes_images, image_token=str(token))
+    try:
+        prompter.opening(Conversation.from_prompt("-"))
+    except OverBound as error:
+        raise ModelNotFound(f"cannot use the model in {folder}: {error}") from error
+    except EngineError:  # a template may refuse this conversation and accept others
+        return prompter
+    return prompter
 
 
 def _processor_template(folder: str) -> str | None:
@@ -129,7 +163,7 @@ def _processor_template(folder: str) -> str | None:
     file = Path(folder) / "chat_template.json"
     if not file.is_file():
         return None
-    template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
+    template = read_json(file, "chat template", ModelNotFound).get("chat_template")
     return template if isinstance(template, str) else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from dreamr._messages import reason
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
@@ -22,6 +23,8 @@ class LocalOptions:
 
     Attributes:
         device: Torch device, such as 'cpu' or 'cuda:1'.
+        revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
+            branch.
         dtype: Name of a torch dtype, or 'auto' for that of the checkpoint. None: float32 on a CPU,
             'auto' elsewhere.
         threads: Torch threads of the worker on a CPU. Models that together have more threads than
@@ -42,6 +45,7 @@ class LocalOptions:
     """
 
     device: str = "cpu"
+    revision: str | None = None
     dtype: str | None = None
     threads: int = 1
     cache_bytes: int = 512 * 2**20
@@ -112,11 +116,11 @@ def read_hints(folder: Path) -> Hints:
     except FileNotFoundError:
         return Hints()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelNotFound(f"cannot read {folder / HINTS_FILE}: {error}") from error
+        raise ModelNotFound(f"cannot read {folder / HINTS_FILE}: {reason(error)}") from error
     try:
         return _hints(json.loads(text))
     except ValueError as error:
-        raise ModelNotFound(f"cannot use {folder / HINTS_FILE}: {error}") from error
+        raise ModelNotFound(f"cannot use {folder / HINTS_FILE}: {reason(error)}") from error
 
 
 def _hints(raw: Any) -> Hints:

@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from dreamr._messages import one_line
+from dreamr.engines.local.bounds import FATAL
 from dreamr.engines.local.template import REQUEST, STATUS
 from dreamr.errors import EngineError
 
@@ -87,6 +89,8 @@ class WorkerProcess:
                 return "the connection was closed"
             if code == -signal.SIGKILL:
                 return "killed, perhaps because memory ran out"
+            if code == -FATAL:
+                return "the model's chat template did not end: use another model"
             if code < 0:
                 return f"killed by {signal.Signals(-code).name}"
             return f"exit status {code}{self._last_line()}"
@@ -120,7 +124,7 @@ class WorkerProcess:
     def _last_line(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f": {lines[-1].strip()[:300]}" if lines else ""
+        return f": {one_line(lines[-1])}" if lines else ""
 
 
 class _Template:

@@ -13,13 +13,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dreamr._messages import one_line
 from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.engines.local.bounds import OverBound, bounded
 from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
 
 _MARK = "qzassistantqz"
 _JOINER = "\u2060"  # invisible; splits the names of special tokens in text
 _ANCHOR = "\n"
+_TEMPLATE = "the model's chat template"
+_MOST_OUTPUT = 2**20  # characters that a template may add to the conversation
 
 Message = dict[str, Any]
 
@@ -119,17 +123,21 @@ class Prompter:
 
     def _render(self, messages: list[Message], **options: Any) -> str:
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=True,
-                **options,
-            )
+            with bounded(_TEMPLATE):
+                rendered = self._tokenizer.apply_chat_template(
+                    messages,
+                    chat_template=self._template,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    **options,
+                )
+        except OverBound:
+            raise
         except Exception as error:  # templates can raise any error
-            raise EngineError(
-                f"the model's chat template rejects the conversation: {error}"
-            ) from error
+            raise EngineError(f"{_TEMPLATE} rejects the conversation: {one_line(error)}") from error
+        most = _MOST_OUTPUT + 4 * sum(len(str(message["content"])) for message in messages)
+        if len(rendered) > most:
+            raise OverBound(f"{_TEMPLATE} writes more than {most:,} characters: use another model")
         return str(rendered)
 
     def _encode(self, text: str) -> list[int]:

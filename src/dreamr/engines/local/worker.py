@@ -15,6 +15,7 @@ import socket
 import threading
 from typing import Any
 
+from dreamr._messages import describe
 from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
 from dreamr.engines.local.options import LocalOptions, read_hints
 
@@ -36,8 +37,9 @@ def main(descriptor: int, parent: int) -> None:
     try:
         scheduler = _start(name, options, connection)
     except Exception as error:
-        kind = type(error).__name__ if _is_dreamr_error(error) else "EngineError"
-        connection.send(Failed(None, kind, " ".join(str(error).split()) or kind))
+        ours = _is_dreamr_error(error)
+        kind = type(error).__name__ if ours else "EngineError"
+        connection.send(Failed(None, kind, str(error) if ours else describe(error)))
         _wait_for_end()
         return
     while True:
@@ -59,7 +61,7 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     from dreamr.engines.local.load import load, resolve
     from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
 
-    folder = resolve(name)
+    folder = resolve(name, options.revision)
     hints = read_hints(Path(folder))
     questions = hints.questions(options.judge_prompt)
     with torch.inference_mode():

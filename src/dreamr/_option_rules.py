@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dreamr._option_specs import Unused
@@ -15,6 +16,11 @@ _GATED = ("fpsr", "sequential", "parse")  # the other methods have a gate of the
 def _local(name: str | None) -> bool:
     """Return whether a model is known to be local; a named one may be either."""
     return name is None or not (is_served(name) or name in model_names())
+
+
+def _off_hub(name: str | None) -> bool:
+    """Return whether a model is known not to be on the hub; a named one may be."""
+    return name is None or is_served(name) or Path(name).expanduser().exists()
 
 
 def _reuses_nothing(o: Any) -> bool:
@@ -47,20 +53,26 @@ def request_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     ]
 
 
+DRAFT_REVISION_RULE = Unused(
+    ("draft_revision",), lambda o: _off_hub(o.draft), "unless --draft is a Hugging Face ID"
+)
+
 # For commands that open models.
 MODEL_RULES = (
     Unused(
-        ("target", "target_model"),
+        ("target", "target_model", "revision"),
         lambda o: "target" not in method(o.method).roles,
         "with --method {method}",
     ),
     Unused(
-        ("draft", "draft_model", "draft_device"),
+        ("draft", "draft_model", "draft_revision", "draft_device"),
         lambda o: "draft" not in method(o.method).roles,
         "with --method {method}",
     ),
     Unused(("target_model",), lambda o: _local(o.target), "unless --target is a server URL"),
     Unused(("draft_model",), lambda o: _local(o.draft), "unless --draft is a server URL"),
+    Unused(("revision",), lambda o: _off_hub(o.target), "unless --target is a Hugging Face ID"),
+    DRAFT_REVISION_RULE,
     Unused(("device",), _device_unused, "on models that are served or have another device"),
     Unused(("draft_device",), lambda o: is_served(o.draft), "if --draft is a server URL"),
     Unused(("threads",), _threads_unused, "on served models"),

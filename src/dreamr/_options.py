@@ -56,6 +56,22 @@ TargetModel: TypeAlias = Annotated[
     str | None,
     OptionSpec("Name of the target at its server.", _MODELS, shown="its only model"),
 ]
+Revision: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "Branch, tag or commit of the target on the Hugging Face hub.",
+        _MODELS,
+        shown="default branch",
+    ),
+]
+DraftRevision: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "Branch, tag or commit of the draft on the Hugging Face hub.",
+        _MODELS,
+        shown="default branch",
+    ),
+]
 JudgePrompt: TypeAlias = Annotated[
     str | None,
     OptionSpec(
@@ -174,6 +190,8 @@ class RunOptions:
         str | None,
         OptionSpec("Name of the draft at its server.", _MODELS, shown="its only model"),
     ] = None
+    revision: Revision = None
+    draft_revision: DraftRevision = None
     judge_prompt: JudgePrompt = None
     answer_marker: Annotated[
         str | None,
@@ -286,6 +304,7 @@ class RunOptions:
             role=role,
             name=self.target if target else self.draft,
             server_model=self.target_model if target else self.draft_model,
+            revision=self.revision if target else self.draft_revision,
             judge_prompt=self.judge_prompt,
             answer_marker=self.answer_marker,
             device=device,

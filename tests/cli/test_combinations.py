@@ -78,6 +78,13 @@ URL = "http://gpu1:8000/v1"
         (f"run --target {URL} --draft {URL} --threads 2", "--threads has no effect on served"),
         ("run --target-model x", "--target-model has no effect unless --target is a server URL"),
         ("run --draft ./d --draft-model x", "--draft-model has no effect unless --draft is"),
+        (
+            f"run --target {URL} --revision v2",
+            "--revision has no effect unless --target is a Hugging Face ID",
+        ),
+        ("run --draft . --draft-revision v2", "--draft-revision has no effect unless --draft is"),
+        ("run --method draft --draft a/b --revision v2", "--revision has no effect with --method"),
+        ("from-traces --draft-revision v2", "--draft-revision has no effect unless --draft is"),
         (f"run --target {URL} --token-reuse off", "--token-reuse has no effect if --target is"),
         (
             f"run --target {URL} --gate cascade --target-confidence 0.4",
@@ -151,6 +158,9 @@ def test_an_option_without_effect_gives_one_warning(
         f"run --target {URL} --device cuda --threads 2",
         f"run --target {URL} --target-model x --draft ./d --draft-device cuda",
         "run --target embedded --target-model x",  # a named model may be served
+        "run --target owner/a --revision v2 --draft owner/b --draft-revision main",
+        "run --target embedded --revision v2",  # a named model may be on the hub
+        "from-traces --draft owner/b --draft-revision main",
         "serve --audit-every 9 --audit-risk 0.1 --audit-lower --tune",
         "serve --method sequential --window 4 --top-p 0.9",  # requests may choose fpsr
         "bench --method fpsr --method fpsr-profile --profile p --threshold 0.5",

@@ -22,7 +22,7 @@ from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
-from dreamr.engines import OpenModel
+from dreamr.engines import ModelSource, OpenModel
 from dreamr.evaluation.bench import (
     PRESETS,
     SET_BY_BENCH,
@@ -143,15 +143,19 @@ def _session(plan: Plan) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
         "models": {
-            "target": _model(options.target, options.source("target").location),
-            "draft": _model(options.draft, options.source("draft").location),
+            "target": _model(options.target, options.source("target")),
+            "draft": _model(options.draft, options.source("draft")),
         },
     }
 
 
-def _model(named: str | None, found: str) -> dict[str, str | None]:
+def _model(named: str | None, source: ModelSource) -> dict[str, str | None]:
     """Return a model by its given name: the path of the bundled one is of no use elsewhere."""
-    return {"name": named or "embedded", "weights": weights_hash(Path(found))}
+    return {
+        "name": named or "embedded",
+        "revision": source.revision,
+        "weights": weights_hash(Path(source.location)),
+    }
 
 
 def _what(progress: Progress) -> str:

@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from dreamr._option_rules import MODEL_RULES, RUN_RULES
+from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
@@ -97,15 +97,15 @@ _RULES = {
         cases=lambda values: [{**values, "method": "fpsr"}],  # the target grades
     ),
     "record": OptionRules(RUN_RULES),
-    "from-traces": OptionRules(FROM_TRACES_RULES),
+    "from-traces": OptionRules((*FROM_TRACES_RULES, DRAFT_REVISION_RULE)),
     "measure": OptionRules(MODEL_RULES),
     "curves": OptionRules(),
 }
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
 # Options of a run for a draft that solves problems alone and greedily, and a target that grades.
 _OF_A_DRAFT = (
-    "threshold", "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker",
-    "device", "draft_device", "threads", "max_tokens", "seed",
+    "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
+    "judge_prompt", "answer_marker", "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ class ModelSource:
         name: Folder, Hugging Face id, server URL, or one of `dreamr.engines.model_names`. None for
             the test bed's model.
         server_model: Name of the model at its server. None if the server has only one model.
+        revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
+            branch.
         judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
         device: Torch device of a local model.
@@ -36,6 +38,7 @@ class ModelSource:
     role: Role
     name: str | None = None
     server_model: str | None = None
+    revision: str | None = None
     judge_prompt: str | None = None
     answer_marker: str | None = None
     device: str = "cpu"
@@ -63,7 +66,10 @@ class ModelSource:
         from dreamr._provenance import weights_hash
 
         location = self.location
-        return weights_hash(Path(location)) or location
+        weights = weights_hash(Path(location))
+        if weights is not None or self.revision is None or is_address(location):
+            return weights or location
+        return f"{location}@{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,10 @@ async def _open_local(location: str, source: ModelSource) -> Model:
     engine = await LocalEngine.open(
         location,
         LocalOptions(
-            device=source.device, threads=source.threads, judge_prompt=source.judge_prompt
+            device=source.device,
+            revision=source.revision,
+            threads=source.threads,
+            judge_prompt=source.judge_prompt,
         ),
     )
     hints = engine.hints

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
-from dreamr._options import JudgePrompt, RunOptions, Target, TargetModel, Threshold
+from dreamr._options import (
+    DraftRevision,
+    JudgePrompt,
+    Revision,
+    RunOptions,
+    Target,
+    TargetModel,
+    Threshold,
+)
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
 from dreamr.training.guards import GUARDS
 from dreamr.training.rewards import TERMS, Counting, Scheme
@@ -49,8 +57,10 @@ class SapoOptions:
     plugin: Plugin = None
     target: Target = None
     target_model: TargetModel = None
+    revision: Revision = None
     judge_prompt: JudgePrompt = None
     draft: _Draft = None
+    draft_revision: DraftRevision = None
     target_device: Annotated[
         str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
     ] = "cpu"
@@ -129,8 +139,10 @@ class SapoOptions:
         return RunOptions(
             target=self.target,
             target_model=self.target_model,
+            revision=self.revision,
             judge_prompt=self.judge_prompt,
             draft=self.draft,
+            draft_revision=self.draft_revision,
             device=self.target_device,
         )
 
@@ -173,6 +185,7 @@ class RecordsOptions:
         ),
     ] = "sft"
     draft: _Draft = None
+    draft_revision: DraftRevision = None
     lora: _Lora = 0
     epochs: Annotated[int, OptionSpec("Number of passes over the records.", _TRAINING, 1)] = 1
     batch: Annotated[int, OptionSpec("Examples per step over all processes.", _TRAINING, 1)] = 32

@@ -194,6 +194,11 @@ class TrainingOptions(Protocol):
         """YAML file with fields of a TRL configuration."""
         ...
 
+    @property
+    def draft_revision(self) -> str | None:
+        """Revision of a draft on the Hugging Face hub."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values that identify the training."""
         ...
@@ -232,7 +237,7 @@ def prepare(
         ModelNotFound: If there is no such draft.
         Unwritable: If the folder cannot be written.
     """
-    draft = resolve(draft)
+    draft = resolve(draft, options.draft_revision)
     given = config_file(options.config)
     made = {
         **options.to_json(),

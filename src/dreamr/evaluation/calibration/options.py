@@ -15,8 +15,8 @@ _PROMISE = "Promise"
 # Options of a run that a calibration uses.
 RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
-    "target", "draft", "target_model", "draft_model", "judge_prompt", "answer_marker", "device",
-    "draft_device", "threads", "max_tokens", "target_confidence",
+    "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
+    "answer_marker", "device", "draft_device", "threads", "max_tokens", "target_confidence",
 )  # fmt: skip
 
 

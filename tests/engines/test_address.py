@@ -138,7 +138,7 @@ def test_a_query_is_refused_with_the_address_before_it() -> None:
 
 def test_a_long_address_is_shortened_in_messages() -> None:
     with pytest.raises(ModelNotFound) as found:
-        parse_address("ftp://gpu/" + "a" * 10_000)
+        parse_address("http://gpu/" + "a" * 10_000)
     assert len(str(found.value)) < 250
 
 

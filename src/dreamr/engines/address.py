@@ -34,6 +34,7 @@ _ENDPOINT = re.compile(
     r"|^/(?:health|metrics|version|docs|openapi\.json|props|api/(?:chat|generate|tags))$"
 )
 _HUB = ("huggingface.co", "www.huggingface.co", "hf.co")
+_LONGEST = 500  # characters
 _FORM = "http://host:port/v1"
 _AROUND = " \t\r\n\v\f\ufeff\u00a0\"'<>"  # of pasted addresses
 _KEY = "set the environment variable DREAMR_API_KEY"
@@ -88,6 +89,8 @@ def parse_address(text: str) -> Address:
     given = text.strip(_AROUND)
     if "@" in given:
         raise ModelNotFound(f"a server URL must not contain a user name or a password: {_KEY}")
+    if len(given) > _LONGEST:
+        _refuse(given, f"it has more than {_LONGEST} characters")
     if not given.isprintable() or re.search(r"[\s\\\"'<>`{}|^]", given):
         _refuse(given)
     parts = _split(_with_scheme(given), given)

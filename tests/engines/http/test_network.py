@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.errors import EngineError, EngineLost
+from dreamr.errors import EngineError, EngineLost, ModelNotFound
 from support.raw_server import closed_port, raw_server, response
 from support.served import Served
 from support.sockets import on_socket
@@ -204,6 +204,18 @@ def test_a_redirect_names_the_address_to_use(status: str, location: str, advice:
         message = failure(here, retries=3)
         assert len(server.requests) == 1
     assert message == f"{here}/v1/models redirects to {advice.replace('HERE', here)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"), [("/openai", "write HERE/openai/v1"), ("/api/v1", "correct the address")]
+)
+def test_an_address_without_an_api_is_told_as_such(path: str, hint: str) -> None:
+    with raw_server(response("404 Not Found", b"<html>nothing here</html>")) as server:
+        here = f"http://localhost:{server.port}"
+        assert failure(f"{here}{path}", ModelNotFound) == (
+            f"{here}{path}/models does not exist (status 404), so {here}{path} is not the address "
+            f"of an API: {hint.replace('HERE', here)}"
+        )
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])

@@ -134,12 +134,20 @@ class Network:
 
         Raises:
             EngineLost: If the answer is a redirect, or asks for HTTPS or for the proxy's password.
+            ModelNotFound: If the address is not that of an API.
         """
         self.reached = self.alive = True
         if status in (301, 302, 303, 307, 308):
             raise EngineLost(_redirect(url, headers.get("location", ""), self._address.base))
         if status == 400 and self._address.scheme == "http" and _EXPECTS_TLS.search(content):
             raise EngineLost(self._use("https"))
+        base = self._address.base
+        if status == 404 and url == f"{base}/models":
+            hint = "correct the address" if base.endswith("/v1") else f"write {base}/v1"
+            raise ModelNotFound(
+                f"{self.shown(url)} does not exist (status 404), so {base} is not the address of "
+                f"an API: {hint}"
+            )
         if status == 407 and self._proxy is not None:
             raise EngineLost(
                 f"{self._proxy} requires a password: write http://user:password@host:port in "

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr._messages import MOST, one_line, reason, short_path
+from dreamr._messages import MOST, describe, first_line, one_line, reason, short_path
 
 
 @given(st.text())
@@ -62,3 +62,13 @@ def test_the_reason_of_an_error_is_its_text_without_what_it_quotes() -> None:
     with pytest.raises(UnicodeEncodeError) as found:
         "s3cret \ud83d".encode()
     assert "s3cret" not in reason(found.value)
+
+
+def test_a_library_that_explains_itself_on_many_lines_is_cut_to_the_first() -> None:
+    assert first_line(ValueError("\n  no such\tmodel.\n\nTry this:\n...")) == "no such model"
+    assert first_line(ValueError("\n")) == "ValueError"
+
+
+def test_an_error_of_other_peoples_code_is_described_for_its_author() -> None:
+    assert describe(ValueError("a\nb")) == "ValueError: a b"
+    assert describe(ValueError()) == "ValueError"

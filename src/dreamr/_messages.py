@@ -44,6 +44,17 @@ def reason(error: BaseException, most: int = MOST) -> str:
     return one_line(error, most) or type(error).__name__
 
 
+def first_line(error: BaseException, most: int = MOST) -> str:
+    """Return the first line of an error of a library that explains itself on many.
+
+    Args:
+        error: The exception.
+        most: Largest number of characters.
+    """
+    lines = [line for line in str(error)[:_MOST_READ].splitlines() if line.strip()]
+    return one_line(lines[0], most).rstrip(".") if lines else type(error).__name__
+
+
 def describe(error: BaseException, most: int = MOST) -> str:
     """Return kind and text of an error from code of others, for its author.
 

@@ -20,8 +20,9 @@ from transformers import (
     TrainerCallback,
 )
 
+from dreamr._messages import first_line
 from dreamr._provenance import provenance, weights_hash
-from dreamr.engines.local.load import one_line, resolve, takes_images
+from dreamr.engines.local.load import resolve, takes_images
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
@@ -62,7 +63,7 @@ def load_processor(folder: str) -> tuple[Any, bool]:
         kind: Any = AutoProcessor if sees else AutoTokenizer
         processor = kind.from_pretrained(folder, padding_side="left")
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise BadTraining(f"cannot load the draft in {folder}: {one_line(error)}") from error
+        raise BadTraining(f"cannot load the draft in {folder}: {first_line(error)}") from error
     if not processor.chat_template:
         raise BadTraining(
             f"{folder} has no chat template: add a chat_template.jinja or use an instruct model"
@@ -125,7 +126,7 @@ def trl_config(kind: type[Any], training: Training, values: Mapping[str, Any]) -
         config = kind(**{**usual, **values, **training.given, "model_init_kwargs": loading})
     except (TypeError, ValueError) as error:
         raise BadTraining(
-            f"TRL rejects this configuration: {one_line(error)}; change --config"
+            f"TRL rejects this configuration: {first_line(error)}; change --config"
         ) from error
     config._n_gpu = min(1, config.n_gpu)  # disables torch's DataParallel
     return config
@@ -144,7 +145,7 @@ def config_file(path: str | None) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadTraining(f"cannot read {path}: {one_line(error)}") from error
+        raise BadTraining(f"cannot read {path}: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise BadTraining(f"{path} must hold fields of a TRL configuration as 'name: value' lines")
     return values

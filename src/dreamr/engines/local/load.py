@@ -15,9 +15,8 @@ from transformers import (
     AutoTokenizer,
 )
 
-from dreamr import _messages as messages
 from dreamr._files import read_json
-from dreamr._messages import short_path
+from dreamr._messages import first_line, short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.local.bounds import OverBound
 from dreamr.engines.local.folder import check_weights
@@ -67,7 +66,7 @@ def resolve(name: str, revision: str | None = None) -> str:
         shown = short_path(name) if revision is None else f"{short_path(name)} at {revision}"
         raise ModelNotFound(
             f"{shown} is not a local folder, and the Hugging Face hub does not provide it: "
-            f"{one_line(error)}"
+            f"{first_line(error)}"
         ) from error
     check_weights(Path(folder), short_path(name))
     return folder
@@ -90,7 +89,7 @@ def load(folder: str, options: LocalOptions) -> Loaded:
                 f"the model in {folder} needs Python code of its own, which is never run: use a "
                 "model that transformers supports, or serve it and give the URL"
             ) from error
-        raise ModelNotFound(f"cannot load the model in {folder}: {one_line(error)}") from error
+        raise ModelNotFound(f"cannot load the model in {folder}: {first_line(error)}") from error
 
 
 def quiet() -> None:
@@ -98,12 +97,6 @@ def quiet() -> None:
     logging: Any = transformers.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of the error if it is empty."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return messages.one_line(lines[0]) if lines else type(error).__name__
 
 
 def _load(folder: str, options: LocalOptions) -> Loaded:

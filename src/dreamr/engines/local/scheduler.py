@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from dreamr._messages import first_line
 from dreamr.conversation import Conversation
 from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
 from dreamr.engines.local.ipc import (
@@ -39,7 +40,7 @@ from dreamr.engines.local.ipc import (
     Taken,
 )
 from dreamr.engines.local.judging import Judging
-from dreamr.engines.local.load import Loaded, one_line
+from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.session import Session
 from dreamr.engines.local.stream import StreamTask
@@ -97,7 +98,7 @@ def judging_or_reason(loaded: Loaded, questions: Questions, options: LocalOption
     try:
         return Judging(loaded, questions, options.labels, options.prefill)
     except EngineError as error:
-        return one_line(error)
+        return first_line(error)
 
 
 class Scheduler:
@@ -300,7 +301,7 @@ class Scheduler:
         if failure is not None and all(resumed):
             # No single call caused it, so no caller gets an error.
             warnings.warn(
-                f"a shared forward pass failed, ran its calls separately: {one_line(failure)}",
+                f"a shared forward pass failed, ran its calls separately: {first_line(failure)}",
                 RuntimeWarning,
                 2,
             )
@@ -375,10 +376,10 @@ class Scheduler:
         try:
             unit()
         except DreamrError as error:
-            self._send(Failed(call, type(error).__name__, one_line(error)))
+            self._send(Failed(call, type(error).__name__, first_line(error)))
             return False
         except Exception as error:
-            text = f"the model failed: {type(error).__name__}: {one_line(error)}"
+            text = f"the model failed: {type(error).__name__}: {first_line(error)}"
             self._send(Failed(call, "EngineError", text))
             return False
         return True

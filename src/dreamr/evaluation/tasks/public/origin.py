@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamr._messages import first_line
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks.item import NoData
 
@@ -88,7 +89,7 @@ def _fetch(origin: Origin) -> Path:
             )
         )
     except Exception as error:  # huggingface_hub's errors have no other common base class
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise NoData(
             f"{origin.repo} cannot be fetched from the Hugging Face hub ({reason}): download it "
             "on another machine and name its folder or a parquet file as the source"

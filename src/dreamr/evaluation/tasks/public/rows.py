@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from dreamr._messages import first_line
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks.item import BadData
 
@@ -96,8 +97,7 @@ class Rows:
         try:
             yield
         except (OSError, ValueError, self._pyarrow.ArrowException) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise BadData(f"{path} cannot be read as parquet: {reason}") from error
+            raise BadData(f"{path} cannot be read as parquet: {first_line(error)}") from error
 
 
 def _import_pyarrow() -> Any:

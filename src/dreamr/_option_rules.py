@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dreamr._option_specs import Unused
@@ -20,7 +20,7 @@ def _local(name: str | None) -> bool:
 
 def _off_hub(name: str | None) -> bool:
     """Return whether a model is known not to be on the hub; a named one may be."""
-    return name is None or is_served(name) or Path(name).expanduser().exists()
+    return name is None or is_served(name) or os.path.exists(os.path.expanduser(name))
 
 
 def _reuses_nothing(o: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,15 +21,15 @@ def check_path(name: str) -> None:
     Raises:
         ModelNotFound: If the path does not exist or is not a model folder with usable weights.
     """
-    path = Path(name).expanduser()
-    shown = short_path(name)
+    # Not of pathlib, which raises errors for unknown users and long names.
+    path, shown = os.path.expanduser(name), short_path(name)
     if not name.strip():
         raise ModelNotFound("the model name is empty: give a folder or a Hugging Face id")
-    if path.is_dir():
-        if not (path / "config.json").is_file():
+    if os.path.isdir(path):
+        if not os.path.isfile(os.path.join(path, "config.json")):
             raise ModelNotFound(f"{shown} is not a model folder: it has no config.json")
-        check_weights(path, shown)
-    elif path.exists():
+        check_weights(Path(path), shown)
+    elif os.path.exists(path):
         raise ModelNotFound(f"{shown} is a file: give the model's folder")
     elif _looks_like_path(name):
         raise ModelNotFound(f"there is no model at {shown}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def resolve(name: str, revision: str | None = None) -> str:
         ModelNotFound: If the hub does not have the model or cannot be reached, or the model has no
             usable weights.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path)
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        return path
     from huggingface_hub import snapshot_download
 
     try:

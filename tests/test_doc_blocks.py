@@ -157,6 +157,7 @@ def run_python(code: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks_run(
     page: str, servers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

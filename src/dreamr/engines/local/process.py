@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -156,8 +157,17 @@ class _Template:
         return True
 
     def close(self) -> None:
-        """Let the template exit."""
+        """End the template, unless it belongs to a parent that forked this process."""
         self.control.close()
+        if self.owner == os.getpid():
+            self._process.kill()
+            self._process.wait(_EXIT_TIMEOUT)
+
+
+@atexit.register
+def _close_templates() -> None:
+    for template in _templates.values():
+        template.close()
 
 
 _templates: dict[int | None, _Template] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -253,6 +254,7 @@ class PatchHead(nn.Module):
         return [first, second, places // GRID, places % GRID]
 
 
+@cache
 def patch_words(count: int = 3000) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Collect the first and second words of all patch labels from `count` problems."""
     rng = Random("words")

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dreamr.engines import ModelSource, is_served
@@ -168,6 +168,9 @@ PIECES = st.sampled_from(
 )
 
 
+@example("http/models/models")
+@example("http://gpu/docs/models")
+@example("http://gpu/models/docs")
 @given(st.lists(PIECES, max_size=9).map("".join))
 def test_any_text_is_an_address_of_a_usable_form_or_one_clear_line(text: str) -> None:
     is_address(text)
@@ -183,4 +186,4 @@ def test_any_text_is_an_address_of_a_usable_form_or_one_clear_line(text: str) ->
     assert parts.hostname
     assert parts.path.strip("/")
     assert (parts.query, parts.fragment, parts.username) == ("", "", None)
-    assert parse_address(address.base) == address
+    assert parse_address(address.base) == address, "a base URL stays as it is"

@@ -30,9 +30,12 @@ _BARE = re.compile(
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")  # IDNA names included
 # Endpoints that are pasted instead of the base URL.
 _ENDPOINT = re.compile(
-    r"/(?:chat/completions|completions|models|responses|embeddings|messages)$"
-    r"|^/(?:health|metrics|version|docs|openapi\.json|props|api/(?:chat|generate|tags))$"
+    r"(?:/(?:chat/completions|completions|models|responses|embeddings|messages))+$"
 )
+_OTHER_PATHS = (
+    "/health", "/metrics", "/version", "/docs", "/openapi.json", "/props", "/api/chat",
+    "/api/generate", "/api/tags",
+)  # fmt: skip
 _HUB = ("huggingface.co", "www.huggingface.co", "hf.co")
 _LONGEST = 500  # characters
 _FORM = "http://host:port/v1"
@@ -164,8 +167,8 @@ def _authority(parts: SplitResult, given: str) -> str:
 
 def _path(path: str) -> str:
     """Return the path of the API: without an endpoint, and /v1 if nothing is left."""
-    plain = re.sub("/+", "/", path).rstrip("/")
-    return _ENDPOINT.sub("", plain) or "/v1"
+    plain = _ENDPOINT.sub("", re.sub("/+", "/", path).rstrip("/"))
+    return "/v1" if plain in ("", *_OTHER_PATHS) else plain
 
 
 def _is_ip(host: str) -> bool:

@@ -71,7 +71,9 @@ def test_no_proxy_names_servers_domains_and_networks(entry: str, url: str, direc
     assert (chosen(url, **ALL, NO_PROXY=entry) is None) is direct
 
 
-@pytest.mark.parametrize("url", ["ftp://s3cret:1", "http://", "http://proxy:s3cret", "http://[x"])
+@pytest.mark.parametrize(
+    "url", ["ftp://s3cret:1", "http://", "http://proxy:s3cret", "http://[x", "s3cret\x01"]
+)
 def test_a_variable_that_names_no_proxy_is_told_without_its_value(url: str) -> None:
     with pytest.raises(
         EngineError, match="HTTP_PROXY does not name a proxy that can be used: w"

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
+import httpx2
+
 from dreamr.engines.address import Address, without_secrets
 from dreamr.errors import EngineError, Unsupported
 
@@ -63,8 +65,9 @@ def proxy_for(address: Address, environment: Mapping[str, str] | None = None) ->
 def _checked(proxy: Proxy) -> Proxy:
     try:
         parts = urlsplit(proxy.url)
+        httpx2.URL(proxy.url)  # is stricter
         known = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is not a number, an unclosed bracket
+    except (ValueError, httpx2.InvalidURL):  # such as a port that is not a number
         known = False
     if not known:
         raise EngineError(

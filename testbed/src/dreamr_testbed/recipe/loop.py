@@ -213,10 +213,7 @@ def _draw_drill(source: SampleSource, rng: Random) -> Example:
 
 
 def draw_problem(
-    rng: Random,
-    easy: float,
-    shares: Sequence[float] = (1, 1, 1),
-    split: Split = "train",
+    rng: Random, easy: float, shares: Sequence[float] = (1, 1, 1), split: Split = "train"
 ) -> Problem:
     """Draw a problem.
 

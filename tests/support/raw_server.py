@@ -18,10 +18,12 @@ class RawServer:
 
     Attributes:
         port: Port on the loopback addresses.
-        requests: The first bytes of each connection; empty for a failed TLS handshake.
+        connections: Number of accepted connections.
+        requests: The first bytes of each connection.
     """
 
     port: int
+    connections: int = 0
     requests: list[bytes] = field(default_factory=list)
 
 
@@ -51,11 +53,7 @@ def raw_server(
         with suppress(OSError), connection:
             connection.settimeout(30)
             if context is not None:
-                try:
-                    connection = context.wrap_socket(connection, server_side=True)
-                except OSError:
-                    seen.requests.append(b"")
-                    raise
+                connection = context.wrap_socket(connection, server_side=True)
             with connection:
                 request = connection.recv(2**16)
                 seen.requests.append(request)
@@ -68,7 +66,9 @@ def raw_server(
     def accept() -> None:
         with suppress(OSError):  # the socket is closed at the end
             while True:
-                threading.Thread(target=serve, args=link.accept()[:1], daemon=True).start()
+                connection, _ = link.accept()
+                seen.connections += 1
+                threading.Thread(target=serve, args=[connection], daemon=True).start()
 
     with link:
         threading.Thread(target=accept, daemon=True).start()

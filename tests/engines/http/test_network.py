@@ -89,7 +89,7 @@ def test_a_server_with_a_certificate_of_an_own_authority_is_used_if_it_is_named(
 def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(authority: trustme.CA) -> None:
     with raw_server(response("200 OK"), tls(authority)) as server:
         message = failure(f"https://localhost:{server.port}/v1", retries=3)
-        assert len(server.requests) == 1  # it will not be trusted the next time either
+        assert server.connections == 1  # it will not be trusted the next time either
     assert message.startswith(
         f"the certificate of https://localhost:{server.port} is not trusted "
         "(unable to get local issuer certificate): name a file with its certificate authority"

@@ -146,8 +146,12 @@ def test_a_long_stream_is_split_into_requests_of_limited_length() -> None:
     assert [body["max_tokens"] for body in served.chats if body.get("stream")] == [3, 3, 3]
 
 
-def test_an_interrupted_stream_continues_where_it_was() -> None:
-    served = Served(script=SCRIPT, breaks=[2, 3])
+@pytest.mark.parametrize(
+    "server",
+    [{}, {"owner": "llamacpp", "echoes": True}, {"template": THINKING}, {"template": FORGETFUL}],
+)
+def test_an_interrupted_stream_continues_where_it_was(server: Any) -> None:
+    served = Served(script=SCRIPT, breaks=[2, 3], **server)
     chunks = read(served)
     assert text(chunks) == SCRIPT
     assert sum(chunk.tokens for chunk in chunks) == 8

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
 
-from dreamr.engines.http.failures import code, cut, refuse
+from dreamr.engines.http.events import decode
+from dreamr.engines.http.failures import refuse, refuse_errors
+from dreamr.engines.http.fields import parse_json
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.responses import Json, parse_json
 from dreamr.engines.http.retries import RetryPolicy, TransientError
 from dreamr.errors import EngineError
 
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
-_MAX_EVENT_BYTES = 16 * 2**20  # of one event of a stream
+_MOST_BYTES = 64 * 2**20  # of one response that is not streamed
 
+Json = dict[str, Any]
 Found = TypeVar("Found")
 
 
@@ -52,33 +53,34 @@ class Client:
         """Whether the server could be reached at the last request."""
         return self._network.alive
 
-    async def get(self, url: str) -> Any:
+    async def get(self, url: str) -> object:
         """Fetch JSON from a URL.
 
         Raises the errors of `again`.
         """
-        return parse_json(await self.text(url), url)
+        return await self.again(lambda: self._json("GET", url, None))
 
     async def text(self, url: str) -> str:
         """Fetch text from a URL.
 
         Raises the errors of `again`.
         """
-        return await self.again(lambda: self._once("GET", url, None))
+        _, content = await self.again(lambda: self._response("GET", url, None))
+        return content.decode("utf-8", "replace")
 
     async def date(self, url: str) -> datetime | None:
         """Return the time on the server's clock, None if the server does not send it.
 
         Raises the errors of `again`.
         """
-        response = await self.again(lambda: self._response("GET", url, None))
-        date = response.headers.get("date")
+        headers, _ = await self.again(lambda: self._response("GET", url, None))
+        date = headers.get("date")
         try:
             return parsedate_to_datetime(date) if date else None
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
-    async def post(self, url: str, body: Json, session: str | None = None) -> Any:
+    async def post(self, url: str, body: Json, session: str | None = None) -> object:
         """Send a JSON body and return the JSON response.
 
         Raises the errors of `again`.
@@ -88,7 +90,7 @@ class Client:
             body: Fields of the request.
             session: Name of the conversation, for routers with session affinity.
         """
-        return parse_json(await self.again(lambda: self._once("POST", url, body, session)), url)
+        return await self.again(lambda: self._json("POST", url, body, session))
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Call a function until it succeeds or no retries are left.
@@ -109,25 +111,31 @@ class Client:
             except TransientError as error:
                 await retry_policy.wait(error)
 
-    async def _once(
+    async def _json(
         self, method: str, url: str, body: Json | None, session: str | None = None
-    ) -> str:
-        return (await self._response(method, url, body, session)).text
+    ) -> object:
+        _, content = await self._response(method, url, body, session)
+        value = parse_json(content, url)
+        refuse_errors(value, self._network.shown(url), hide=self._secret)
+        return value
 
     async def _response(
         self, method: str, url: str, body: Json | None, session: str | None = None
-    ) -> httpx2.Response:
+    ) -> tuple[httpx2.Headers, bytes]:
         async with self._network.reaching(url):
             headers = _session_header(session)
-            response = await self._http.request(method, url, json=body, headers=headers)
-            self._check(response.status_code, response.headers, response.content, url)
-        return response
+            async with self._http.stream(method, url, json=body, headers=headers) as response:
+                content = await _read(response, url)
+                self._check(response.status_code, response.headers, content, url)
+        return response.headers, content
 
     @asynccontextmanager
     async def events(
         self, url: str, body: Json, session: str | None = None
-    ) -> AsyncGenerator[AsyncIterator[Json]]:
-        """Stream the events of one response; leaving the block closes the connection.
+    ) -> AsyncGenerator[AsyncIterator[object]]:
+        """Stream the JSON of one response's events; leaving the block closes the connection.
+
+        The last one is `DONE` if the server sends it.
 
         Args:
             url: Address.
@@ -141,38 +149,49 @@ class Client:
         async with self._network.reaching(url):
             headers = _session_header(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
-                if response.status_code != 200:
-                    content = await response.aread()
+                if not response.is_success:
+                    content = await _read(response, url)
                     self._check(response.status_code, response.headers, content, url)
                 self._network.reached = self._network.alive = True
-                yield self._events(response, url)
+                async with aclosing(self._events(response, url)) as events:
+                    yield events
 
-    async def _events(self, response: httpx2.Response, url: str) -> AsyncIterator[Json]:
-        async for event in httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES):
-            if event.data == "[DONE]":
-                return
-            try:
-                parsed = json.loads(event.data)
-            except ValueError as error:
-                raise EngineError(
-                    f"{url} streamed text that is not JSON: {cut(event.data)}"
-                ) from error
-            if isinstance(parsed, dict):
-                if parsed.get("error"):
-                    refuse(code(parsed), {}, json.dumps(parsed).encode(), url)
-                yield parsed
+    async def _events(self, response: httpx2.Response, url: str) -> AsyncGenerator[object, None]:
+        async with aclosing(decode(response.aiter_bytes(), url)) as events:
+            async for name, value in events:
+                refuse_errors(value, self._network.shown(url), name, self._secret)
+                yield value
 
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
         self._network.check(status, headers, content, url)
-        if status != 200:
+        if not 200 <= status < 300:
             refuse(status, headers, self._redacted(content), self._network.shown(url))
 
+    @property
+    def _secret(self) -> str:
+        """API key, which some servers repeat in errors; empty if it is too short to be one."""
+        key = self._options.api_key or ""
+        return key if len(key) >= _SHORTEST_KEY else ""
+
     def _redacted(self, content: bytes) -> bytes:
-        """Return a response without the API key, which some servers repeat in errors."""
-        key = (self._options.api_key or "").encode()
-        return content.replace(key, b"***") if len(key) >= _SHORTEST_KEY else content
+        """Return a response without the API key."""
+        return content.replace(self._secret.encode(), b"***") if self._secret else content
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
         self._network.alive = False
         await self._http.aclose()
+
+
+async def _read(response: httpx2.Response, url: str) -> bytes:
+    """Return the body of a response.
+
+    Raises:
+        EngineError: If it is too large.
+    """
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > _MOST_BYTES:
+            raise EngineError(f"{url} returned more than {_MOST_BYTES >> 20} MiB")
+    return bytes(content)

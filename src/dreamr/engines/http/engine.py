@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
@@ -15,25 +15,25 @@ import httpx2
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
+from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.continuation import Continuation, EndSigns
+from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import Probe, ServerInfo
-from dreamr.engines.http.responses import Json, masses, top_words
-from dreamr.engines.http.retries import RetryPolicy, TransientError
-from dreamr.engines.http.sse import THINK, THOUGHT, StreamParser
+from dreamr.engines.http.probe import TALK, Probe, ServerInfo
+from dreamr.engines.http.retries import TransientError
+from dreamr.engines.http.sse import THINK, THOUGHT, EndSign, StreamParser
+from dreamr.engines.http.status import clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import VERDICT, Evidence, Query
 
+LOG = logging.getLogger("dreamr.engines.http")
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _ABORT_SECONDS = 2.0
+_TAIL_SECONDS = 5.0  # longest wait for the usage report after a finish reason
 _COUNTED = 1024  # conversations whose prompt lengths are kept
-_RUNNING = re.compile(
-    r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
-    r"(?:\{[^}]*\})? (\S+)",
-    re.MULTILINE,
-)
 
 
 class HttpEngine(ClosingEngine):
@@ -60,6 +60,8 @@ class HttpEngine(ClosingEngine):
         usual = Questions()
         self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
+        self._signs = EndSigns(self._sign_of_an_end, options.base)
+        self._warned = False  # whether the user knows that log-probabilities are missing
         self.prompt_tokens = 0  # of all judge calls, as reported by the server
         self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
 
@@ -127,36 +129,30 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
-        written, tokens = "", 0
-        retry_policy = RetryPolicy(self._options.retries)
-        while True:
-            most = min(sampling.max_tokens - tokens, self._options.ahead)
-            before = "".join(context.prefix) + written
-            parser = StreamParser(
-                opened=_thinks(before), echo=before if self.server_info.echoes else ""
-            )
-            try:
-                async with aclosing(self._request(context, written, sampling, most, parser)) as its:
-                    async for chunk in its:
-                        yield chunk
-            except TransientError as error:
-                written, tokens = written + parser.text, tokens + parser.tokens
-                if tokens < sampling.max_tokens:
-                    await retry_policy.wait(error)
-                    continue
-                parser.finish = "length"
-            else:
-                written, tokens = written + parser.text, tokens + parser.tokens
-            more = parser.finish == "length" and parser.tokens >= most
-            if not more or tokens >= sampling.max_tokens:
-                yield Chunk("", 0, parser.finish or "stop")
-                return
+        continuation = Continuation(
+            partial(self._request, context, sampling),
+            "".join(context.prefix),
+            sampling.max_tokens,
+            self._options.ahead,
+            self._options.retries,
+            self._signs,
+            self._parser,
+            self._url,
+        )
+        async with aclosing(continuation.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def _parser(self, before: str) -> StreamParser:
+        """Return the parser of a response that continues the assistant's text `before`."""
+        echo = before if self.server_info.echoes else ""
+        return StreamParser(opened=_thinks(before), echo=echo, url=self._url)
 
     async def _request(
         self,
         context: Context,
-        written: str,
         sampling: SamplingParams,
+        written: str,
         most: int,
         parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
@@ -182,16 +178,28 @@ class HttpEngine(ClosingEngine):
         try:
             session = self._session_of(context.conversation)
             async with self._client.events(self._url, body, session) as events:
-                async for event in events:
+                while (event := await _next(events, ended=parser.finish is not None)) is not None:
                     chunk = parser.push(event)
                     if chunk is not None:
                         yield chunk
             done = True
         finally:
+            self._note_unknown(parser.unknown)
             if parser.prompt is not None and not prefix:
                 self._keep_count(context.conversation, parser.prompt)
             if info.server.abort and not done:
                 await self._abort(info.server.abort, rid)
+
+    async def _sign_of_an_end(self) -> EndSign | None:
+        """Return how a response of one token ends, None if it has no text."""
+        parser, sampling = self._parser(""), SamplingParams(max_tokens=1)
+        try:
+            async with aclosing(self._request(Context(TALK), sampling, "", 1, parser)) as chunks:
+                async for _ in chunks:
+                    pass
+        except (TransientError, EngineError):  # the caller reports the error that it has
+            return None
+        return parser.end_sign if parser.text else None
 
     async def _abort(self, path: str, rid: str) -> None:
         """Abort a request at a server that does not notice closed connections."""
@@ -259,24 +267,35 @@ class HttpEngine(ClosingEngine):
             "max_tokens": 1,
             "temperature": 0.0,
         }
-        answer = await self._client.post(self._url, body, self._session_of(conversation))
-        words = top_words(answer)
-        if not words:
+        answer = await self._complete(body, conversation)
+        words = top_words(answer.logprobs)
+        if not words.known:
             raise Unsupported(
                 f"{self.name} returns no log-probabilities, so it cannot judge: use another server"
             )
-        self._note(answer.get("usage") or {})
+        self._note_unknown(bool(words.unknown))
+        self.prompt_tokens += answer.usage.prompt or 0
+        self.cached_tokens += answer.usage.cached or 0
         if query.asks == "score":
-            scores = masses(words, _DIGITS)
-            return Evidence(0.0, 0.0, scores=tuple(scores))
+            return Evidence(0.0, 0.0, scores=tuple(words.masses(_DIGITS, worst=0)))
         labels = self._options.labels
-        positive, negative = masses(words, (labels.positive, labels.negative))
+        positive, negative = words.masses((labels.positive, labels.negative), worst=1)
         return Evidence(positive, negative)
 
-    def _note(self, usage: Json) -> None:
-        details = usage.get("prompt_tokens_details") or {}
-        self.prompt_tokens += usage.get("prompt_tokens") or 0
-        self.cached_tokens += details.get("cached_tokens") or 0
+    async def _complete(self, body: dict[str, Any], conversation: Conversation) -> Completion:
+        """Send a request that is not streamed."""
+        answer = await self._client.post(self._url, body, self._session_of(conversation))
+        return Completion.read(answer, self._url)
+
+    def _note_unknown(self, unknown: bool) -> None:
+        """Warn once that the server sends values that are not log-probabilities."""
+        if unknown and not self._warned:
+            self._warned = True
+            LOG.warning(
+                "%s returns log-probabilities that are not finite numbers of at most 0: they count "
+                "as unknown",
+                self.name,
+            )
 
     async def count(self, conversation: Conversation) -> int:
         """Return the number of prompt tokens as the server counts them.
@@ -295,9 +314,8 @@ class HttpEngine(ClosingEngine):
                 **self.server_info.route.opened(conversation),
                 "max_tokens": 1,
             }
-            answer = await self._client.post(self._url, body, self._session_of(conversation))
-            reported = (answer.get("usage") or {}).get("prompt_tokens")
-            if not isinstance(reported, int):
+            reported = (await self._complete(body, conversation)).usage.prompt
+            if reported is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
             self._keep_count(conversation, reported)
         return self._prompts[hash(conversation)]
@@ -309,24 +327,11 @@ class HttpEngine(ClosingEngine):
 
     async def running(self) -> int | None:
         """Return the number of requests that the server runs, None if its metrics do not say."""
-        try:
-            text = await self._client.text(f"{self._options.root}/metrics")
-        except EngineError:
-            return None
-        found = _RUNNING.findall(text)
-        return round(sum(map(float, found))) if found else None
+        return await running(self._client, self._options)
 
     async def ahead(self) -> float | None:
         """Return how far the server's clock is ahead of ours (seconds), None if it is unknown."""
-        began = datetime.now(UTC)
-        reported = await self._client.date(f"{self._options.base}/models")
-        if reported is None:
-            return None
-        if reported.tzinfo is None:
-            reported = reported.replace(tzinfo=UTC)
-        # Correct for the response time; the header has whole seconds, half a second low on average.
-        middle = began + (datetime.now(UTC) - began) / 2
-        return (reported - middle).total_seconds() + 0.5
+        return await clock_offset(self._client, self._options)
 
     @property
     def _url(self) -> str:
@@ -350,6 +355,15 @@ class HttpEngine(ClosingEngine):
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
         await self._client.aclose()
+
+
+async def _next(events: AsyncIterator[object], *, ended: bool) -> object:
+    """Return the next event, None at the end; after a finish reason, do not wait long for one."""
+    if not ended:
+        return await anext(events, None)
+    with anyio.move_on_after(_TAIL_SECONDS):
+        return await anext(events, None)
+    return None
 
 
 def _thinks(text: str) -> bool:

@@ -7,20 +7,21 @@ server exposes rendered prompts, these are compared; otherwise their token count
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
+from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.fields import Field
+from dreamr.engines.http.logprobs import top_words
+from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.responses import top_words
 from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
 from dreamr.engines.http.servers import Server, recognize
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
 _QUESTION = "qzuserqz"
-_TALK = Conversation.from_prompt(_QUESTION)
+TALK = Conversation.from_prompt(_QUESTION)
 _STEP = "Two and two make four.\n\n"
 
 
@@ -69,7 +70,7 @@ class Probe:
             EngineError: If the server fails, or cannot continue a text that it did not write.
         """
         listed = await self._listed()
-        server, model = recognize(listed), str(listed["id"])
+        server, model = recognize(listed.owner), listed.name
         found = await self._rendered(server, model)
         if found is None:
             return await self._counted(server, listed)
@@ -82,23 +83,27 @@ class Probe:
             route = TextRoute(opening, _QUESTION)
         return await self._server_info(server, listed, route, inserted, shown=True)
 
-    async def _listed(self) -> Mapping[str, Any]:
+    async def _listed(self) -> Listed:
         """Return the entry of the requested model in the server's list."""
-        url = f"{self._options.base}/models"
-        answer = await self._client.get(url)
-        listed = answer.get("data") if isinstance(answer, dict) else None
-        entries = {str(one["id"]): one for one in listed or () if isinstance(one, dict)}
+        url, wanted = f"{self._options.base}/models", self._options.model
+        try:
+            entries = read_models(await self._client.get(url), url)
+        except EngineLost:
+            raise
+        except EngineError:
+            if wanted is None:
+                raise
+            return Listed(wanted)  # many proxies have no list
         if not entries:
             raise ModelNotFound(f"{url} lists no models: is this the address of a model server?")
         served = ", ".join(sorted(entries))
-        if self._options.model is None:
+        if wanted is None:
             if len(entries) > 1:
                 raise ModelNotFound(f"{url} serves several models: choose one of {served}")
             return next(iter(entries.values()))
-        if self._options.model not in entries:
-            name = self._options.model
-            raise ModelNotFound(f"{url} has no model {name!r}: choose one of {served}")
-        return entries[self._options.model]
+        if wanted not in entries:
+            raise ModelNotFound(f"{url} has no model {wanted!r}: choose one of {served}")
+        return entries[wanted]
 
     async def _rendered(self, server: Server, model: str) -> tuple[str, str, str] | None:
         """Return the rendered prompts of an opened turn, a continued turn and a judge call.
@@ -107,9 +112,9 @@ class Probe:
         """
         route = ChatRoute(server)
         bodies = (
-            {**route.opened(_TALK), "add_generation_prompt": True},
-            route.continued(_TALK, _STEP),
-            {**route.with_question(_TALK, _STEP, "?"), "add_generation_prompt": True},
+            {**route.opened(TALK), "add_generation_prompt": True},
+            route.continued(TALK, _STEP),
+            {**route.with_question(TALK, _STEP, "?"), "add_generation_prompt": True},
         )
         try:
             match server.render:
@@ -127,27 +132,28 @@ class Probe:
 
     async def _tokenized(self, model: str, body: Body) -> str:
         root = self._options.root
-        ids = await self._client.post(f"{root}/tokenize", {"model": model, **body})
-        text = await self._client.post(
-            f"{root}/detokenize", {"model": model, "tokens": ids["tokens"]}
-        )
-        return str(text["prompt"])
+        url = f"{root}/tokenize"
+        tokens = Field(await self._client.post(url, {"model": model, **body}), url).get("tokens")
+        ids = [token.value for token in tokens.items()]
+        url = f"{root}/detokenize"
+        answer = await self._client.post(url, {"model": model, "tokens": ids})
+        return _prompt(answer, url)
 
     async def _templated(self, body: Body) -> str:
-        answer = await self._client.post(f"{self._options.root}/apply-template", body)
-        return str(answer["prompt"])
+        url = f"{self._options.root}/apply-template"
+        return _prompt(await self._client.post(url, body), url)
 
-    async def _counted(self, server: Server, listed: Mapping[str, Any]) -> ServerInfo:
+    async def _counted(self, server: Server, listed: Listed) -> ServerInfo:
         """Derive the same results from the token counts of prompts."""
-        model, route = str(listed["id"]), ChatRoute(server)
+        model, route = listed.name, ChatRoute(server)
         opened, once, twice, questioned, longer = [
             await self._length(model, route, body)
             for body in (
-                route.opened(_TALK),
-                route.continued(_TALK, _STEP),
-                route.continued(_TALK, _STEP * 2),
-                route.with_question(_TALK, _STEP, "?"),
-                route.with_question(_TALK, _STEP * 2, "?"),
+                route.opened(TALK),
+                route.continued(TALK, _STEP),
+                route.continued(TALK, _STEP * 2),
+                route.with_question(TALK, _STEP, "?"),
+                route.with_question(TALK, _STEP * 2, "?"),
             )
         ]
         if twice - once != once - opened:
@@ -157,9 +163,8 @@ class Probe:
 
     async def _length(self, model: str, route: Route, body: Body) -> int:
         request = {"model": model, "max_tokens": 1, "temperature": 0, **body}
-        answer = await self._client.post(f"{self._options.base}{route.path}", request)
-        count = (answer.get("usage") or {}).get("prompt_tokens")
-        if not isinstance(count, int):
+        count = (await self._complete(route, request)).usage.prompt
+        if count is None:
             raise EngineError(
                 f"{self._options.base} does not report prompt_tokens, so dreamr cannot check that "
                 "it continues texts: use vLLM, SGLang, llama.cpp or Ollama"
@@ -169,41 +174,41 @@ class Probe:
     async def _server_info(
         self,
         server: Server,
-        listed: Mapping[str, Any],
+        listed: Listed,
         route: Route,
         inserted: str | None,
         *,
         shown: bool,
     ) -> ServerInfo:
-        model = str(listed["id"])
+        model = listed.name
         body = {
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
-            **route.with_question(_TALK, _STEP, "Is it?"),
+            **route.with_question(TALK, _STEP, "Is it?"),
             **route.tops(server.tops),
         }
         try:
-            answer = await self._client.post(f"{self._options.base}{route.path}", body)
-            judges = len(top_words(answer)) > 1
+            judges = top_words((await self._complete(route, body)).logprobs).alternatives
         except EngineLost:
             raise
         except EngineError:
             judges = False
         echoes = await self._echoes(model, route)
-        return ServerInfo(server, model, _context(listed), route, inserted, judges, shown, echoes)
+        return ServerInfo(server, model, listed.context, route, inserted, judges, shown, echoes)
 
     async def _echoes(self, model: str, route: Route) -> bool:
         request = {
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
-            **route.continued(_TALK, _STEP),
+            **route.continued(TALK, _STEP),
         }
-        answer = await self._client.post(f"{self._options.base}{route.path}", request)
-        choice: Mapping[str, Any] = next(iter(answer.get("choices") or ()), {})
-        text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
-        return str(text).startswith(_STEP)
+        return (await self._complete(route, request)).text.startswith(_STEP)
+
+    async def _complete(self, route: Route, body: Body) -> Completion:
+        url = f"{self._options.base}{route.path}"
+        return Completion.read(await self._client.post(url, body), url)
 
 
 def _inserted(opening: str, continued: str) -> str | None:
@@ -227,7 +232,13 @@ def _refusal(model: str, inserted: str) -> str:
     )
 
 
-def _context(listed: Mapping[str, Any]) -> int | None:
-    meta = listed.get("meta") or {}
-    found = listed.get("max_model_len") or meta.get("n_ctx") or meta.get("n_ctx_train")
-    return found if isinstance(found, int) else None
+def _prompt(answer: object, url: str) -> str:
+    """Return a rendered prompt.
+
+    Raises:
+        EngineError: If there is none.
+    """
+    prompt = Field(answer, url).get("prompt")
+    if not prompt.text():
+        raise prompt.unreadable("text")
+    return prompt.text()

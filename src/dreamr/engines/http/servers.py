@@ -54,7 +54,6 @@ OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST)
 SERVERS = (VLLM, SGLANG, LLAMA_CPP, OLLAMA)
 
 
-def recognize(model: Json) -> Server:
-    """Return the kind of server that lists this model, `OTHER` if unknown."""
-    owner = str(model.get("owned_by") or "")
+def recognize(owner: str) -> Server:
+    """Return the kind of server whose models have this `owned_by`, `OTHER` if unknown."""
     return next((server for server in SERVERS if server.owner == owner), OTHER)

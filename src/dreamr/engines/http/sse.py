@@ -1,20 +1,29 @@
-"""Parse streamed responses: text, token counts and log-probabilities."""
+"""Read the events of a streamed response: text, token counts, log-probabilities and its end."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from enum import IntEnum
 
-from dreamr.engines.http.responses import Json, chosen_logprobs
+from dreamr.engines.http.completions import Completion, Usage
+from dreamr.engines.http.events import DONE
+from dreamr.engines.http.fields import whole_characters
+from dreamr.engines.http.finish_reasons import read_finish
+from dreamr.engines.http.logprobs import chosen_logprobs
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
+from dreamr.steps import Finish
 
 THINK, THOUGHT = "<think>", "</think>"
-_ENDS: Mapping[str, Literal["stop", "length"]] = {
-    "stop": "stop", "eos": "stop", "length": "length"
-}  # fmt: skip
+
+
+class EndSign(IntEnum):
+    """How clearly a response says that it is complete."""
+
+    NONE = 0
+    CLOSED = 1  # [DONE] or a usage report: proxies also send these after an upstream failure
+    REASON = 2  # a finish reason
 
 
 @dataclass(slots=True)
@@ -27,45 +36,99 @@ class StreamParser:
     Attributes:
         opened: Whether the text before this response ends inside a think tag.
         echo: Text that the server repeats before its continuation, and that is removed.
+        url: Address of the server, for messages.
         text: Text so far.
         tokens: Number of tokens so far. Exact once the server has reported its usage, which may be
             at the end.
         prompt: Number of prompt tokens, None until the server has reported it.
         finish: Finish reason, None until the response has ended.
+        unknown: Whether a value was not a log-probability.
     """
 
     opened: bool = False
     echo: str = ""
+    url: str = "the server"
     text: str = ""
     tokens: int = 0
     prompt: int | None = None
-    finish: Literal["stop", "length"] | None = None
+    finish: Finish | None = None
+    unknown: bool = False
     _thinking: bool = False
     _reported: bool = False
-    _pending: tuple[float, ...] = ()  # log-probabilities of tokens whose text has not arrived
+    _choices: int = 0  # events that had a choice
+    _plain: bool = False  # whether a piece of text came without a finish reason
+    _news: bool = False  # whether the finish reason is more than a habit
+    _whole: bool = False
+    _closed: bool = False
+    _unreliable: bool = False  # whether text followed a finish reason
+    _half: str = ""  # first half of a character whose second half has not arrived
+    _said: str = ""  # content of all pieces
+    _message: str = ""  # the last content that came as a message
+    _pending: tuple[float | None, ...] = ()  # of tokens whose text has not arrived
 
-    def push(self, event: Json) -> Chunk | None:
+    @property
+    def end_sign(self) -> EndSign:
+        """How clearly the response says that it is complete.
+
+        Some servers send a reason in every event. A reason counts if an earlier piece had none, or
+        if the response is closed after it.
+        """
+        if self.finish is not None and (self._closed or self._whole or self._news):
+            return EndSign.REASON
+        return EndSign.CLOSED if self._closed else EndSign.NONE
+
+    def push(self, event: object) -> Chunk | None:
         """Return the chunk of an event, None if it has no text and no tokens.
 
         Raises:
-            EngineError: If the server ended the response for a reason other than stop or length.
+            TransientError: If the server failed and the request should be sent again.
+            EngineError: If the event cannot be read, or if a content filter ended the response.
         """
-        choice: Json = next(iter(event.get("choices") or ()), {})
-        delta: Json = choice.get("delta") or {}
-        thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
-        content = self._fresh(delta.get("content") or choice.get("text") or "")
-        text = self._tagged(thought, content)
-        logprobs = self._pending + chosen_logprobs(choice.get("logprobs"))
-        self._end(choice.get("finish_reason"))
-        tokens = self._count(event.get("usage"), wrote=bool(text))
+        if event == DONE:
+            self._closed = True
+            return None
+        read = Completion.read(event, self.url)
+        content = self._fresh(self._piece(read))
+        text = self._joined(self._tagged(read.thought, content))
+        logprobs = self._pending + chosen_logprobs(read.logprobs)
+        self._end(read, text)
+        tokens = self._count(read.usage, wrote=bool(text))
         self._pending = () if text or tokens else logprobs
         if not (text or tokens):
             return None
         self.text += text
         self.tokens += tokens
-        if not logprobs:
+        return self._chunk(text, tokens, logprobs)
+
+    def _chunk(self, text: str, tokens: int, logprobs: tuple[float | None, ...]) -> Chunk:
+        known = [value for value in logprobs if value is not None]
+        if len(known) < len(logprobs):
+            self.unknown = True
             return Chunk(text, tokens)
-        return Chunk(text, tokens, None, math.fsum(logprobs), min(logprobs))
+        if not known:
+            return Chunk(text, tokens)
+        return Chunk(text, tokens, None, math.fsum(known), min(known))
+
+    def _piece(self, read: Completion) -> str:
+        """Return what the content of an event adds.
+
+        Raises:
+            EngineError: If the event repeats earlier text.
+        """
+        text = read.text
+        if read.whole and text:
+            if self._said and not self._message:  # the whole text after its pieces
+                if not text.startswith(self._said):
+                    raise EngineError(f"{self.url} sent its answer twice, with changes")
+                text = text[len(self._said) :]
+            elif self._message.strip() and text != self._message:
+                if text.startswith(self._message):
+                    raise EngineError(f"{self.url} repeats all of its text in each event")
+                self._message = text
+            else:
+                self._message = text
+        self._said += text
+        return text
 
     def _fresh(self, content: str) -> str:
         """Remove the echo from the content."""
@@ -91,18 +154,35 @@ class StreamParser:
         self.opened = self.opened and not content
         return thought + content
 
-    def _end(self, reason: str | None) -> None:
-        if reason is None:
-            return
-        if reason not in _ENDS:
-            raise EngineError(f"the server ended the response early: {reason}")
-        self.finish = _ENDS[reason]
+    def _joined(self, text: str) -> str:
+        """Complete a character whose first half came before, and hold back the half at the end."""
+        if not (text := self._half + text):
+            return ""
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        return whole_characters(text.removesuffix(self._half))
 
-    def _count(self, usage: Json | None, *, wrote: bool) -> int:
+    def _end(self, read: Completion, text: str) -> None:
+        """Take note of signs of an end of the response."""
+        if self.finish is not None and text:
+            self.finish, self._unreliable = None, True
+        if read.chosen:
+            self._choices += 1
+            self._whole, self._closed = read.whole, False
+        elif self._choices and read.usage.completion is not None:
+            self._closed = True
+        finish = read_finish(read.reason)
+        if finish is not None and self._unreliable:
+            self._closed = True
+        elif finish is not None:
+            self.finish = finish
+            self._news = self._plain or (not text and self._choices > 1)
+        self._plain = self._plain or (bool(text) and finish is None)
+
+    def _count(self, usage: Usage, *, wrote: bool) -> int:
         """Return the number of new tokens: as reported, otherwise one per piece of text."""
-        reported = (usage or {}).get("completion_tokens")
-        self.prompt = (usage or {}).get("prompt_tokens", self.prompt)
-        if isinstance(reported, int):
+        if usage.prompt is not None:
+            self.prompt = usage.prompt
+        if usage.completion is not None:
             self._reported = True
-            return max(0, reported - self.tokens)
+            return max(0, usage.completion - self.tokens)
         return int(wrote and not self._reported)

@@ -154,14 +154,15 @@ def test_nothing_is_awaited_for_long_after_a_finish_reason(monkeypatch: pytest.M
     assert text(anyio.run(main)) == SCRIPT
 
 
-def every_reason(found: list[Json]) -> Reply:
-    for event in texts(found):
-        event["choices"][0]["finish_reason"] = "STOP"
-    return cut(5)(found)
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_finish_reason_with_every_piece_proves_nothing(count: int) -> None:
+    def every_reason(found: list[Json]) -> Reply:
+        for event in texts(found):
+            event["choices"][0]["finish_reason"] = "STOP"
+        return cut(count)(found)
 
-
-def test_a_finish_reason_with_every_piece_proves_nothing() -> None:
     assert text(read(RawServed(SCRIPT, only(every_reason, 1)))) == SCRIPT
+    assert text(read(RawServed(SCRIPT, only(every_reason, 1)), FIRST)) == SCRIPT[len(FIRST) :]
 
 
 # Servers that end every response in the same way, also the last one.

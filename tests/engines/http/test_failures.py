@@ -122,6 +122,7 @@ def test_other_limits_are_not_too_long(status: int, message: str, kind: type) ->
         (500, "image input is not supported - hint: you may need to provide the mmproj",
          Unsupported),
         (408, "timeout", TransientError),
+        (429, "too many multimodal requests", TransientError),
         (429, "slow down", TransientError),
         (429, "You have insufficient_quota: check your billing", EngineError),
         (500, "CUDA out of memory", TransientError),

@@ -43,7 +43,7 @@ HEARTBEATS = [
     b'data: {"choices": null}\n\n', b'data: {"choices": [null]}\n\n', b'data: {"error": null}\n\n',
     b'data: {"choices": [{"delta": null}]}\n\n', b'data: {"type": "ping"}\n\n', b"id: 7\n\n",
 ]  # fmt: skip
-STRUCTURE = b'{}[]:,"\n'
+STRUCTURE = b'{}[]"\n'  # bytes that are not in the text itself
 
 Events = list[Json]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 
 from dreamr._concurrency import gather_bounded
-from dreamr.engines import OpenModel, open_model
+from dreamr._options import RunOptions
+from dreamr.engines import Model, OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.bench.folder import BenchError, Folder
 from dreamr.evaluation.bench.models import Models
@@ -22,7 +23,7 @@ from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
-_ATTEMPTS = 2  # attempts per problem; models are reopened if one was lost
+_ATTEMPTS = 2  # attempts per problem
 _FAILURES = 5  # consecutive problems failed at every attempt, after which the bench is aborted
 
 
@@ -143,21 +144,19 @@ class _Bench:
         return self._sample(item, batch, result, attempt)
 
     async def _try(self, item: Item, method: str) -> Result | None:
-        """Solve one problem; return None and reopen the models if one was lost.
+        """Solve one problem; return None if a model of the method was lost meanwhile.
 
         A result without the draft or the target would not measure the method.
         """
-        generation = self._models.generation
-        try:
-            result = await self._reason(item, method)
-        except RunFailed as error:
-            if not isinstance(error.result, Result):
-                raise
-            result = error.result
-        if self._models.alive:
-            return result
-        await self._models.renew(generation)
-        return None
+        options = self._presets[method].options(self._plan.options)
+        async with self._models.lease(options.roles) as models:
+            try:
+                result = await self._reason(item, options, models)
+            except RunFailed as error:
+                if not isinstance(error.result, Result):
+                    raise
+                result = error.result
+            return result if all(model.engine.alive for model in models.values()) else None
 
     def _count_failure(self, result: Result | None) -> None:
         self._failed += 1
@@ -168,12 +167,12 @@ class _Bench:
                 "finished samples are kept"
             )
 
-    async def _reason(self, item: Item, method: str) -> Result:
+    async def _reason(
+        self, item: Item, options: RunOptions, models: Mapping[Role, Model]
+    ) -> Result:
         """Solve one problem from a cold start, without the KV caches of earlier runs."""
-        models = self._models
-        options = self._presets[method].options(self._plan.options)
-        config: RunConfig = models.run_config(options)
-        engines = {role: models[role].engine for role in options.roles}
+        config: RunConfig = self._models.run_config(options)
+        engines = {role: model.engine for role, model in models.items()}
         for engine in engines.values():
             engine.forget(item.conversation)
         return await run(

@@ -21,6 +21,7 @@ from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr.conversation import Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
+from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.gate import Gate, Profile
@@ -38,12 +39,17 @@ class RunArguments(TypedDict, total=False):
         on_event: Called with each event as it happens.
         gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
+        request_id: Id of the run for the trace and the logs of model servers.
+        cache_salt: Runs with different salts share no cached prompts, so the time of one does not
+            tell what another was asked.
     """
 
     options: RunOptions | None
     gate: Gate | None
     on_event: Callable[[Event], None] | None
     hooks: Sequence[RunHook]
+    request_id: str | None
+    cache_salt: str | None
 
 
 class Reasoner:
@@ -212,8 +218,14 @@ class Reasoner:
         conversation = await self._conversation(question, images)
         options = arguments.get("options") or self.options
         leading: Role = "target" if "target" in options.roles else "draft"
-        async with self._models.lease(self._models.keys() & {leading}) as models:
-            return await self._reason(tasks, conversation, models, options, arguments)
+        labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
+        with labeled_calls(labels):
+            async with self._models.lease(self._models.keys() & {leading}) as models:
+                try:
+                    return await self._reason(tasks, conversation, models, options, arguments)
+                except RunFailed as error:
+                    error.lost = not models[leading].engine.alive
+                    raise
 
     async def _reason(
         self,
@@ -226,6 +238,7 @@ class Reasoner:
         config = self._run_config(options)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
+        config = replace(config, request_id=arguments.get("request_id"))
         target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
         scope = RunScope(conversation, self.step_format, target_engine, tasks)

@@ -83,11 +83,13 @@ class RunFailed(DreamrError):
 
     Attributes:
         result: The `dreamr.Result` up to the failure, None if there is none.
+        lost: Whether the model that led the run is lost. The same run may succeed later.
     """
 
     def __init__(self, message: str, result: object | None = None) -> None:
         super().__init__(message)
         self.result = result
+        self.lost = False
 
 
 class Unwritable(DreamrError):

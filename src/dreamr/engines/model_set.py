@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from dreamr._plugins import describe
+from dreamr._messages import describe
 from dreamr.engines.open import Model, ModelSource, OpenModel
 from dreamr.errors import EngineError, EngineLost
 from dreamr.steps import Role

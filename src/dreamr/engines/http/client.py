@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import httpx2
 
+from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.failures import code, cut, refuse
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
@@ -25,8 +27,16 @@ Found = TypeVar("Found")
 
 
 def _session_header(session: str | None) -> dict[str, str]:
-    """Return the header that names a conversation, for routers with session affinity."""
-    return {} if session is None else {"X-Session-Id": session}
+    """Return the headers that name the conversation and the request, for routers and logs.
+
+    Args:
+        session: Name of the conversation, for routers with session affinity.
+    """
+    headers = {} if session is None else {"X-Session-Id": session}
+    if (request_id := call_labels().request_id) is not None:
+        # Servers such as vLLM fail if two requests with one id run at the same time.
+        headers["X-Request-Id"] = f"{request_id}-{token_hex(4)}"
+    return headers
 
 
 class Client:

@@ -135,7 +135,7 @@ class Admission:
         usages = [client.usage(now) for client in self._clients.values()]
         if usages:
             self._floor = max(self._floor, min(usages))
-        else:  # nobody competes: earlier usage does not matter any more
+        else:  # no client is active: earlier usage does not matter any more
             self._floor = 0.0
             self._idle.clear()
         if name not in self._clients:

@@ -185,7 +185,7 @@ class Chat:
             job.pieces.put(found)
 
     def _api_error(self, error: Exception) -> ApiError:
-        """Convert an error to a response, and log what clients are not told."""
+        """Convert an error to a response, and log the details that clients do not see."""
         found = api_error(error)
         if found is error:
             return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -16,11 +14,14 @@ from dreamr._concurrency import gather_bounded
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._provenance import memory_mb
+from dreamr.conversation import Conversation
 from dreamr.engines import Model, OpenModel
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
+from dreamr.errors import RunFailed
 from dreamr.gate import Profile
-from dreamr.runner import RunConfig
+from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
+from dreamr.trace import Result
 
 # A bench waits for a lost model: a sample without it would not measure the method.
 _POLICY = ReopenPolicy(within=0.0, patience=5)
@@ -80,15 +81,39 @@ class Models:
         finally:
             await self._models.aclose()
 
-    @asynccontextmanager
-    async def lease(self, roles: tuple[Role, ...]) -> AsyncGenerator[Mapping[Role, Model]]:
-        """Yield the models of these roles for one run, once none of them is lost.
+    async def run(self, conversation: Conversation, options: RunOptions) -> Result:
+        """Run from a cold start, without the KV caches of earlier runs.
+
+        Returns:
+            The result, also of a run that failed with all models usable.
 
         Raises:
+            RunFailed: If a model of the method was lost meanwhile (`lost` is set): a result without
+                it would not measure the method.
             EngineLost: If a model is lost and several attempts to open it again fail.
+            Unsupported: If the models cannot do what the options require.
         """
-        async with self._models.lease(roles) as models:
-            yield {role: models[role] for role in roles}
+        async with self._models.lease(options.roles) as models:
+            engines = {role: models[role].engine for role in options.roles}
+            for engine in engines.values():
+                engine.forget(conversation)
+            try:
+                result = await run(
+                    conversation,
+                    target=engines.get("target"),
+                    draft=engines.get("draft"),
+                    config=self.run_config(options),
+                )
+            except RunFailed as error:
+                if not isinstance(error.result, Result):
+                    raise
+                result = error.result
+            for role, engine in engines.items():
+                if not engine.alive:
+                    lost = RunFailed(result.error or f"the {role} was lost", result)
+                    lost.lost = True
+                    raise lost
+            return result
 
     @property
     def leading(self) -> Model:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 
 from dreamr._concurrency import gather_bounded
-from dreamr._options import RunOptions
-from dreamr.engines import Model, OpenModel, open_model
+from dreamr.engines import OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.bench.folder import BenchError, Folder
 from dreamr.evaluation.bench.models import Models
@@ -19,7 +18,6 @@ from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Profile
-from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
@@ -133,30 +131,21 @@ class _Bench:
 
     async def _solve(self, item: Item, batch: Batch) -> Sample:
         """Solve one problem, with a second attempt if the first failed."""
+        options = self._presets[batch.method].options(self._plan.options)
         attempt, result = 0, None
         while attempt < _ATTEMPTS and (result is None or result.error is not None):
             attempt += 1
-            result = await self._try(item, batch.method)
+            try:
+                result = await self._models.run(item.conversation, options)
+            except RunFailed as error:
+                if not error.lost:
+                    raise
+                result = None
         if result is None or result.error is not None:
             self._count_failure(result)
         else:
             self._failed = 0
         return self._sample(item, batch, result, attempt)
-
-    async def _try(self, item: Item, method: str) -> Result | None:
-        """Solve one problem; return None if a model of the method was lost meanwhile.
-
-        A result without the draft or the target would not measure the method.
-        """
-        options = self._presets[method].options(self._plan.options)
-        async with self._models.lease(options.roles) as models:
-            try:
-                result = await self._reason(item, options, models)
-            except RunFailed as error:
-                if not isinstance(error.result, Result):
-                    raise
-                result = error.result
-            return result if all(model.engine.alive for model in models.values()) else None
 
     def _count_failure(self, result: Result | None) -> None:
         self._failed += 1
@@ -166,21 +155,6 @@ class _Bench:
                 f"{_FAILURES} problems in a row failed, the last one with: {why}; "
                 "finished samples are kept"
             )
-
-    async def _reason(
-        self, item: Item, options: RunOptions, models: Mapping[Role, Model]
-    ) -> Result:
-        """Solve one problem from a cold start, without the KV caches of earlier runs."""
-        config: RunConfig = self._models.run_config(options)
-        engines = {role: model.engine for role, model in models.items()}
-        for engine in engines.values():
-            engine.forget(item.conversation)
-        return await run(
-            item.conversation,
-            target=engines.get("target"),
-            draft=engines.get("draft"),
-            config=config,
-        )
 
     def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:
         """Make the sample; `result` is None if a model was lost at every attempt."""

@@ -21,6 +21,8 @@ from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr.conversation import Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
+from dreamr.engines.call_labels import CallLabels, labeled_calls
+from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.gate import Gate, Profile
 from dreamr.runner import RunConfig, RunHook, RunScope, run
@@ -37,12 +39,17 @@ class RunArguments(TypedDict, total=False):
         on_event: Called with each event as it happens.
         gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
+        request_id: Id of the run for the trace and the logs of model servers.
+        cache_salt: Runs with different salts share no cached prompts, so the time of one does not
+            tell what another was asked.
     """
 
     options: RunOptions | None
     gate: Gate | None
     on_event: Callable[[Event], None] | None
     hooks: Sequence[RunHook]
+    request_id: str | None
+    cache_salt: str | None
 
 
 class Reasoner:
@@ -51,6 +58,9 @@ class Reasoner:
     Opening a Reasoner loads the models; closing it frees them. It can be reopened. A problem is a
     text with any number of images (paths, bytes, Pillow images or `Image` objects), or a
     `Conversation`. Several runs may be in progress concurrently.
+
+    A model that is lost, because its worker process has ended or its server cannot be reached, is
+    opened again in the background. Runs continue without a lost draft and wait for a lost target.
 
     Example:
         Blocking, in scripts and notebooks:
@@ -74,17 +84,23 @@ class Reasoner:
     """
 
     def __init__(
-        self, options: RunOptions | None = None, *, open_model: OpenModel = open_model
+        self,
+        options: RunOptions | None = None,
+        *,
+        open_model: OpenModel = open_model,
+        reopen: bool = True,
     ) -> None:
         """Choose models and options; models are loaded when the Reasoner is opened.
 
         Args:
             options: Models, method and limits; defaults if None.
-            open_model: Opens a model. Called once per role, for both roles concurrently.
+            open_model: Opens a model. Called for both roles concurrently, and after a loss.
+            reopen: Whether models that are lost are opened again.
         """
         self.options = options or RunOptions()
         self._open_model = open_model
-        self._models: dict[Role, Model] = {}
+        self._policy = ReopenPolicy() if reopen else None
+        self._models = ModelSet(open_model, self._policy)
         self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
         self._thread = 0  # thread of the event loop that the models run on
@@ -97,6 +113,7 @@ class Reasoner:
             raise RuntimeError("the Reasoner is already open")
         await self._open()
         self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._models.supervise)
         self._thread = threading.get_ident()
         return self
 
@@ -113,7 +130,7 @@ class Reasoner:
                 # Without the error of the block, which it would wrap in an exception group.
                 await tasks.__aexit__(None, None, None)
         finally:
-            await self._close()
+            await self._models.aclose()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -193,15 +210,36 @@ class Reasoner:
             BadOption: If the options name another profile than those of the Reasoner, or the
                 profile is not valid for them.
             Unsupported: If the models cannot do what the options require.
+            EngineLost: If the target was lost before the run and cannot be opened at present.
             RunFailed: If the target was lost, or the Reasoner was closed during the run. Its
                 `result`, if not None, is the Result so far.
         """
         tasks = self._check_open()
         conversation = await self._conversation(question, images)
-        config = self._run_config(arguments.get("options") or self.options)
+        options = arguments.get("options") or self.options
+        leading: Role = "target" if "target" in options.roles else "draft"
+        labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
+        with labeled_calls(labels):
+            async with self._models.lease(self._models.keys() & {leading}) as models:
+                try:
+                    return await self._reason(tasks, conversation, models, options, arguments)
+                except RunFailed as error:
+                    error.lost = not models[leading].engine.alive
+                    raise
+
+    async def _reason(
+        self,
+        tasks: TaskGroup,
+        conversation: Conversation,
+        models: Mapping[Role, Model],
+        options: RunOptions,
+        arguments: RunArguments,
+    ) -> Result:
+        config = self._run_config(options)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
-        target, draft = (self._models.get(role) for role in ("target", "draft"))
+        config = replace(config, request_id=arguments.get("request_id"))
+        target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
         scope = RunScope(conversation, self.step_format, target_engine, tasks)
         hooks = arguments.get("hooks", ())
@@ -277,8 +315,8 @@ class Reasoner:
         return self._run_config(self.options).gate
 
     @property
-    def models(self) -> Mapping[Role, Model]:
-        """Open models by role."""
+    def models(self) -> ModelSet:
+        """Open models by role. A lost one stays here until it is open again."""
         return self._models
 
     @property
@@ -317,8 +355,7 @@ class Reasoner:
         return replace(options.run_config(profile), step_format=self.step_format)
 
     async def _open(self) -> None:
-        async def open_one(role: Role) -> None:
-            self._models[role] = await self._open_model(self.options.source(role))
+        self._models = ModelSet(self._open_model, self._policy)
 
         async def read_profile() -> None:
             self._profile = await anyio.to_thread.run_sync(open_profile, self.options)
@@ -327,19 +364,12 @@ class Reasoner:
             async with anyio.create_task_group() as group:
                 group.start_soon(read_profile)
                 for role in self.options.roles:
-                    group.start_soon(open_one, role)
+                    group.start_soon(self._models.open, self.options.source(role))
         except BaseException as error:
-            await self._close()
+            await self._models.aclose()
             if isinstance(error, BaseExceptionGroup):
                 raise _cause(error) from None
             raise
-
-    async def _close(self) -> None:
-        models, self._models = list(self._models.values()), {}
-        with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as group:
-                for model in models:
-                    group.start_soon(model.engine.aclose)
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

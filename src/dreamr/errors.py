@@ -46,9 +46,16 @@ class EngineLost(EngineError):
     """The server or worker process of an engine can no longer be reached.
 
     Raised if a server does not answer after all retries or denies access, and if a worker process
-    has ended. Further calls fail until the server runs again; a local model must be opened again.
-    A run continues without a lost draft, but a lost target ends it with `RunFailed`.
+    has ended. An open `Reasoner` opens a lost model again; other engines stay lost. A run continues
+    without a lost draft, but a lost target ends it with `RunFailed`.
+
+    Attributes:
+        retry_after: Seconds after which the engine may be usable again, None if unknown.
     """
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ContextTooLong(EngineError):
@@ -76,11 +83,13 @@ class RunFailed(DreamrError):
 
     Attributes:
         result: The `dreamr.Result` up to the failure, None if there is none.
+        lost: Whether the model that led the run is lost. The same run may succeed later.
     """
 
     def __init__(self, message: str, result: object | None = None) -> None:
         super().__init__(message)
         self.result = result
+        self.lost = False
 
 
 class Unwritable(DreamrError):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -29,9 +32,11 @@ ASKED = {"model": "dreamr", "messages": [{"role": "user", "content": "What do th
 
 
 @contextmanager
-def serving(*flags: str, token: float = 0.0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    *flags: str, token: float = 0.0, code: str = CODE
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE.replace("TOKEN", str(token)), *flags],
+        [sys.executable, "-c", code.replace("TOKEN", str(token)), *flags],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"},
     )  # fmt: skip
@@ -49,7 +54,7 @@ def serving(*flags: str, token: float = 0.0) -> Iterator[tuple[subprocess.Popen[
 
 
 def test_it_answers_until_it_is_told_to_stop() -> None:
-    with serving("--method", "target") as (process, url):
+    with serving("--method", "target", "--drain", "0") as (process, url):
         found = httpx2.post(f"{url}/v1/chat/completions", json=ASKED, timeout=20).json()
         assert found["choices"][0]["message"]["content"] == "3.70"
         process.send_signal(signal.SIGTERM)
@@ -66,6 +71,100 @@ def test_requests_that_run_when_it_stops_are_finished() -> None:
             rest = list(lines)
         assert "data: [DONE]" in rest
         assert process.wait(20) == 0
+
+
+def chat(url: str, key: str | None = None) -> httpx2.Response:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return httpx2.post(f"{url}/v1/chat/completions", json=ASKED, headers=headers, timeout=20)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask again until a condition holds, at most 20 seconds."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_it_refuses_new_requests_before_it_stops_and_finishes_running_ones() -> None:
+    with serving("--method", "target", "--drain", "1", token=0.05) as (process, url):
+        assert httpx2.get(f"{url}/ready").json() == {"status": "ready"}
+        body = {**ASKED, "stream": True}
+        with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=20) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            until(lambda: httpx2.get(f"{url}/ready").status_code == 503)
+            refused = chat(url)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+            assert "retry-after" in refused.headers
+            rest = list(lines)
+        assert "data: [DONE]" in rest
+        assert process.wait(20) == 0
+
+
+def test_keys_are_read_again_at_a_signal(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("old\n")
+    flags = ("--method", "target", "--keys-file", str(keys), "--drain", "0")
+    with serving(*flags, token=0.05) as (process, url):
+        body, headers = {**ASKED, "stream": True}, {"Authorization": "Bearer old"}
+        with httpx2.stream(
+            "POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=20
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            keys.write_text("old running=x\n")
+            process.send_signal(signal.SIGHUP)
+            keys.write_text("new name=alice\n")
+            process.send_signal(signal.SIGHUP)
+            until(lambda: chat(url, "old").status_code == 401)
+            assert chat(url, "new").status_code == 200
+            rest = list(lines)
+        assert "data: [DONE]" in rest, "a running request was dropped"
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+        assert "1 keys read" in log
+
+
+@pytest.mark.parametrize("broken", ["", "old running=x", "two words"])
+def test_a_broken_file_of_keys_keeps_the_old_ones(tmp_path: Path, broken: str) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("old\n")
+    flags = ("--method", "target", "--keys-file", str(keys), "--drain", "0")
+    with serving(*flags) as (process, url):
+        keys.write_text(broken)
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert "the keys stay as they are" in process.stderr.readline()
+        assert chat(url, "old").status_code == 200
+
+
+def test_it_exits_when_a_model_is_lost_if_told_so() -> None:
+    lost = "Failure(EngineLost('gone'))"
+    code = CODE.replace('"token_seconds": TOKEN', f'"stream_failures": {{2: {lost}}}')
+    code = "from dreamr.engines import Failure\nfrom dreamr.errors import EngineLost\n" + code
+    with serving("--method", "target", "--on-lost", "exit", code=code) as (process, url):
+        found = chat(url)
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "engine_lost")
+        _, log = process.communicate(timeout=20)
+        assert process.returncode == 3
+    assert "stopped: the target is lost" in log
+    assert "opening the target again" not in log
+
+
+def test_lines_of_the_log_are_never_wrapped() -> None:
+    flags = ("--method", "target", "--log-text", "--log-format", "json", "--drain", "0")
+    with serving(*flags) as (process, url):
+        long = {"role": "user", "content": "\x1b[31m\n\u2028" + "word " * 999}
+        httpx2.post(f"{url}/v1/chat/completions", json={**ASKED, "messages": [long]}, timeout=20)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    lines = [line for line in log.splitlines() if line != "stopped"]
+    records = [json.loads(line) for line in lines]
+    (done,) = (record for record in records if record.get("status") == 200)
+    assert done["steps"] == 3
+    assert len({record["request_id"] for record in records if "request_id" in record}) == 1
 
 
 def test_a_port_in_use_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from dreamr import Reasoner, RunOptions
 from dreamr.serving.gateway import build_app
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass
 class Gateway:
-    app: Starlette
+    app: ASGIApp
     reasoner: Reasoner
     pair: Pair
     load: Load

@@ -10,7 +10,7 @@ import pytest
 from dreamr_testbed import RECEIPT
 
 from dreamr import Conversation, RunOptions, read_image
-from dreamr.engines import Failure
+from dreamr.engines import Failure, Model, ModelSource, OpenModel
 from dreamr.errors import EngineLost, RunFailed, Unwritable
 from dreamr.evaluation.tasks import load
 from dreamr.gate import Evidence, Verdict
@@ -29,7 +29,7 @@ def problems(count: int = 3) -> Problems:
     return Problems({"docmath": load("docmath", limit=count, split="train")})
 
 
-def records_of(out: Path, pair: Pair, method: Any = "sequential") -> list[Record]:
+def records_of(out: Path, pair: OpenModel, method: Any = "sequential") -> list[Record]:
     chosen = RunOptions(method=method)
 
     async def work() -> None:
@@ -160,6 +160,19 @@ def test_a_dead_target_ends_the_recording_with_its_error(tmp_path: Path) -> None
     failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
     with pytest.raises(RunFailed, match="unplugged"):
         records_of(tmp_path / "records.jsonl", failing)
+
+
+def test_a_target_that_is_lost_once_costs_no_record(tmp_path: Path) -> None:
+    failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
+
+    async def open_one(source: ModelSource) -> Model:
+        model = await failing(source)
+        if source.role == "target":
+            failing.target = {}
+        return model
+
+    lines = records_of(tmp_path / "records.jsonl", open_one)
+    assert lines == records_of(tmp_path / "others.jsonl", Pair())
 
 
 GOOD = Record(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import anyio
-from rich.console import Console
+import typer
 
 from dreamr._option_rules import RUN_RULES, request_cases
 from dreamr._option_specs import OptionRules
@@ -27,11 +26,12 @@ EPILOG = epilog(
     notes=(
         METHODS,
         f"{ENVIRONMENT} Options of the gateway have variables with DREAMR_SERVE_.",
-        EXIT_STATUS,
+        f"{EXIT_STATUS[:-1]}, 3 a model was lost with --on-lost exit.",
         "Guides: docs/guides/serve.md, docs/guides/gates.md",
     ),
 )
 _ALL_INTERFACES = ("0.0.0.0", "::")
+_LOST = 3  # exit status after the loss of a model
 
 
 _RULES = OptionRules((*SERVE_RULES, *RUN_RULES), SERVE_CONFLICTS, request_cases)
@@ -56,13 +56,16 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
     try:
         from dreamr.serving.gateway import listen, serve
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
+        from dreamr.serving.gateway.logs import configure_log
+        from dreamr.serving.gateway.proxies import TrustedProxies
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
         ) from error
     console = stderr_console()
     without_keys = ApiKeys(read_keys(gateway)).open
-    _log(console)
+    TrustedProxies(gateway.trusted_proxies)  # wrong ones are reported before the models are loaded
+    configure_log(gateway)
 
     def ready(url: str) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
@@ -76,15 +79,9 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
 
     with listen(gateway) as listening:
         console.print("loading the models")
-        async with Reasoner(options, open_model=open_model) as reasoner:
-            await serve(reasoner, gateway, listening, ready)
-    console.print("stopped")
-
-
-def _log(console: Console) -> None:
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
-    for loud in ("httpx2", "httpcore2", "uvicorn"):
-        logging.getLogger(loud).setLevel(logging.WARNING)
+        reopen = gateway.on_lost == "restart"
+        async with Reasoner(options, open_model=open_model, reopen=reopen) as reasoner:
+            lost = await serve(reasoner, gateway, listening, ready)
+    console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
+    if lost is not None:
+        raise typer.Exit(_LOST)

@@ -28,6 +28,7 @@ class RunConfig:
             bounded by what is left of `options.max_tokens`.
         draft_sampling: Sampling parameters of the draft, if they differ.
         stall_seconds: Seconds without output after which a busy engine counts as lost.
+        request_id: Id of the run in the trace, None if it has none.
     """
 
     method: str = "fpsr"
@@ -37,6 +38,7 @@ class RunConfig:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     draft_sampling: SamplingParams | None = None
     stall_seconds: float = 300.0
+    request_id: str | None = None
 
     @property
     def unasked(self) -> str:
@@ -73,7 +75,9 @@ class RunConfig:
     def summary(self) -> Mapping[str, Option]:
         """Return the configuration as flat values for the trace."""
         draws = self.sampling
+        known = {} if self.request_id is None else {"request_id": self.request_id}
         return {
+            **known,
             **asdict(self.options),
             "gate": repr(self.gate),
             "delimiter": self.step_format.delimiter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dreamr._option_specs import Conflict, OptionSpec, Unused, check_options
 
@@ -32,9 +32,17 @@ class ServeOptions:
     keys_file: Annotated[
         str | None,
         OptionSpec(
-            "File of API keys, one per line. Alternative: DREAMR_SERVE_KEYS, comma-separated.",
+            "File of API keys and limits, one per line. Alternative: DREAMR_SERVE_KEYS.",
             _GATEWAY,
             shown="no key needed",
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        str | None,
+        OptionSpec(
+            "Comma-separated addresses and networks of proxies that name the client's address.",
+            _GATEWAY,
+            shown="none",
         ),
     ] = None
     allowed_origins: Annotated[
@@ -53,6 +61,17 @@ class ServeOptions:
             shown="none",
         ),
     ] = None
+    on_lost: Annotated[
+        Literal["restart", "exit"],
+        OptionSpec("Restart a lost model, or exit with status 3 for a service manager.", _GATEWAY),
+    ] = "restart"
+    log_format: Annotated[
+        Literal["text", "json"], OptionSpec("Format of the log, one line per record.", _GATEWAY)
+    ] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        OptionSpec("Lowest level of records in the log.", _GATEWAY),
+    ] = "info"
     log_text: Annotated[bool, OptionSpec("Log questions and answers, for debugging.", _GATEWAY)] = (
         False
     )
@@ -96,6 +115,15 @@ class ServeOptions:
     deadline: Annotated[
         float, OptionSpec("Time limit of a request in seconds, including waiting.", _LIMITS, 0.001)
     ] = 600.0
+    drain: Annotated[
+        float,
+        OptionSpec(
+            "Seconds after SIGTERM in which new requests get status 503, before the shutdown.",
+            _LIMITS,
+            0,
+            3600,
+        ),
+    ] = 5.0
     grace: Annotated[
         int, OptionSpec("Seconds that running requests get at shutdown.", _LIMITS, 0)
     ] = 30

@@ -8,9 +8,11 @@ from pathlib import Path
 from dreamr._concurrency import gather_bounded
 from dreamr._files import writing
 from dreamr._options import RunOptions
+from dreamr.conversation import Conversation
 from dreamr.engines import OpenModel, open_model
+from dreamr.errors import RunFailed
 from dreamr.evaluation.bench import Models
-from dreamr.runner import run
+from dreamr.trace import Result
 from dreamr.training.errors import BadTraining
 from dreamr.training.problems import Problems
 from dreamr.training.records import Records, record_of, repair, to_line
@@ -38,7 +40,8 @@ async def record(
     Raises:
         BadTraining: If the file is not a file of records, or holds records of another method.
         Unwritable: If the file cannot be written.
-        RunFailed: If an engine dies.
+        EngineLost: If a model is lost and cannot be opened again.
+        RunFailed: If a run fails, or a model is lost at both attempts to solve a problem.
     """
     done = _recover(out, options.method)
     left = [number for number in range(len(problems)) if problems.name(number) not in done]
@@ -48,19 +51,10 @@ async def record(
         file = out.open("a", encoding="utf-8")
     with file:
         async with Models(options, frozenset(options.roles), open_model) as models:
-            config = models.run_config(options)
-            engines = {role: models[role].engine for role in options.roles}
 
             async def solve(number: int) -> None:
                 item, name = problems[number], problems.name(number)
-                result = await run(
-                    item.conversation,
-                    target=engines.get("target"),
-                    draft=engines.get("draft"),
-                    config=config,
-                )
-                for engine in engines.values():
-                    engine.forget(item.conversation)
+                result = await _solve(models, item.conversation, options)
                 right = item.right(result.answer)
                 file.write(to_line(record_of(name, item.conversation, result, right)) + "\n")
                 file.flush()
@@ -68,6 +62,18 @@ async def record(
                 on_done(len(done), name)
 
             await gather_bounded(left, solve, most)
+
+
+async def _solve(models: Models, conversation: Conversation, options: RunOptions) -> Result:
+    try:
+        result = await models.run(conversation, options)
+    except RunFailed as error:
+        if not error.lost:
+            raise
+        result = await models.run(conversation, options)  # with models that were opened again
+    if result.error is not None:
+        raise RunFailed(result.error, result)
+    return result
 
 
 def _recover(out: Path, method: str) -> set[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Chunk, Context, Model, SamplingParams
+from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
@@ -314,6 +315,39 @@ def test_a_forgotten_conversation_gets_a_cache_salt() -> None:
     first, second = served.chats[-2:]
     assert "cache_salt" not in first
     assert second["cache_salt"]
+
+
+def test_calls_with_different_salts_share_no_cache_of_the_server() -> None:
+    served = Served(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        for salt in ("a", "b", "a"):
+            with labeled_calls(CallLabels(cache_salt=salt)):
+                assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+                await engine.judge(Context(TALK), ["Two.\n\n"])
+
+    use(served, work)
+    salts = [body["cache_salt"] for body in served.chats[-6:]]
+    assert salts[0] == salts[1] == salts[4] == salts[5]
+    assert salts[2] == salts[3] != salts[0]
+
+
+def test_each_call_has_an_id_of_its_own_that_begins_with_that_of_the_request() -> None:
+    served = Served(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        served.headers_seen.clear()
+        with labeled_calls(CallLabels(request_id="mine")):
+            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+            await engine.judge(Context(TALK), ["Two.\n\n", "Three.\n\n"])
+        assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+
+    use(served, work)
+    *labeled, last = served.headers_seen
+    ids = [headers["x-request-id"] for headers in labeled]
+    assert len(ids) == len(set(ids)) == 3
+    assert all(one.startswith("mine-") for one in ids)
+    assert "x-request-id" not in last
 
 
 @pytest.mark.parametrize("shows", [True, False])

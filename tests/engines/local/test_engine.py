@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from dreamr.engines import Context, SamplingParams
+from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.local import LocalEngine, LocalOptions
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
@@ -173,6 +174,20 @@ def test_a_dead_worker_fails_all_calls_without_a_hang(
         assert gone(engine.pid)
 
     run(killed())
+
+
+def test_calls_with_different_salts_share_no_cached_prompt(engine: LocalEngine) -> None:
+    async def keys() -> list[int]:
+        found = []
+        for salt in ("a", "b", "a", None):
+            with labeled_calls(CallLabels(cache_salt=salt)):
+                assert await engine.count(TALK)
+                found.append(engine._key(TALK))
+        return found
+
+    first, other, again, unlabeled = run(keys())
+    assert first == again
+    assert len({first, other, unlabeled}) == 3
 
 
 async def drained(stream: Any) -> None:

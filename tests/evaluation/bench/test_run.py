@@ -18,8 +18,10 @@ from dreamr import RunOptions
 from dreamr._option_specs import BadOption
 from dreamr._profiles import model_identities, open_profile
 from dreamr.engines import Failure, Model, ModelSource, OpenModel, ScriptedEngine
+from dreamr.engines.model_set import ReopenPolicy
 from dreamr.errors import EngineLost, Unsupported, Unwritable
 from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
+from dreamr.evaluation.bench import models as models_of_benches
 from dreamr.evaluation.bench.plan import Batch, PlannedProblem
 from dreamr.evaluation.report import write_report
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
@@ -157,8 +159,42 @@ def test_after_a_lost_worker_one_problem_is_repeated(tmp_path: Path) -> None:
     assert len(found) == PLAN.samples()
     assert Counter(sample.attempt for sample in found) == {1: PLAN.samples() - 1, 2: 1}
     assert all(sample.finish == "answer" for sample in found)
-    assert [engine.name for engine in models.engines] == ["draft", "target"] * 2
+    assert [engine.name for engine in models.engines] == ["draft", "target", "target"]
     assert not any(engine.alive for engine in models.engines), "a model was left open"
+
+
+def test_problems_side_by_side_survive_a_lost_draft(tmp_path: Path) -> None:
+    opened: Counter[str] = Counter()
+
+    async def open_one(source: ModelSource) -> Model:
+        opened[source.role] += 1
+        await anyio.sleep(0)  # other problems go on while a model is opened
+        fails = source.role == "draft" and opened["draft"] == 1
+        failures = {2: Failure(EngineLost("killed"))} if fails else {}
+        return Model(ScriptedEngine(script=OWN, name=source.role, stream_failures=failures))
+
+    plan = Plan(("vqa",), ("fpsr",), limit=8, concurrency=(4,))
+    found = bench(tmp_path, plan, open_one)
+    assert len(found) == plan.samples()
+    assert all(sample.finish == "answer" for sample in found)
+    assert opened == {"draft": 2, "target": 1}
+
+
+def test_a_model_that_cannot_be_opened_again_ends_the_bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: Counter[str] = Counter()
+
+    async def open_one(source: ModelSource) -> Model:
+        opened[source.role] += 1
+        if opened["target"] > 1:
+            raise EngineLost("out of memory")
+        return Model(ScriptedEngine(script=OWN, stream_failures={3: Failure(EngineLost("killed"))}))
+
+    monkeypatch.setattr(models_of_benches, "_POLICY", ReopenPolicy(first=9.0, within=0.0))
+    with pytest.raises(EngineLost, match=r"the target is lost and not open again.*out of memory"):
+        bench(tmp_path, replace(PLAN, methods=("target",)), open_one)
+    assert len(samples(tmp_path)) == 3
 
 
 def test_five_failed_problems_in_a_row_abort_the_bench(tmp_path: Path) -> None:

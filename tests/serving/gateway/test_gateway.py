@@ -261,10 +261,15 @@ def test_a_lost_draft_does_not_lose_the_answer() -> None:
     pair = Pair(draft={"stream_failures": {0: Failure(EngineLost("gone"))}})
 
     async def work(gate: Gateway) -> None:
-        found = await gate.ask(asked())
-        assert found.json["choices"][0]["message"]["content"] == "3.70"
+        pair.errors["draft"] = EngineLost("gone for good")
+        for level in ("full", "target_alone"):
+            found = await gate.ask(asked())
+            assert found.json["choices"][0]["message"]["content"] == "3.70"
+            assert found.json["dreamr"]["level"] == level
         health = await gate.get("/health")
         assert (health.status, health.json["status"]) == (200, "degraded")
+        assert (await gate.get("/ready")).status == 200
+        assert 'dreamr:engine_up{role="draft"} 0.0' in (await gate.get("/metrics")).body.decode()
 
     use(work, pair)
 
@@ -275,17 +280,21 @@ def test_a_lost_target_is_an_error_with_the_committed_steps(stream: bool) -> Non
     pair = Pair(target={"stream_failures": {0: lost}})
 
     async def work(gate: Gateway) -> None:
+        pair.errors["target"] = EngineLost("gone for good")
         found = await gate.ask(asked(stream=stream, dreamr={"method": "target"}))
         if stream:
             assert found.said("reasoning") == RIGHT[0]
             error = found.chunks[-1]
         else:
             assert found.status == 503
+            assert found.headers["retry-after"] == "1"
             error = found.json
+        assert error["error"]["code"] == "engine_lost"
         assert "the server went away" in error["error"]["message"]
         assert [step["source"] for step in error["dreamr"]["steps"]] == ["target"]
         health = await gate.get("/health")
         assert (health.status, health.json["status"]) == (503, "lost")
+        assert (await gate.get("/ready")).status == 503
 
     use(work, pair)
 

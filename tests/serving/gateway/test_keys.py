@@ -16,7 +16,7 @@ KEYS = ("sk-alice", "sk-bob", "sk-carol", "sk-d#1")
 
 def read(path: Path, content: bytes) -> tuple[str, ...]:
     path.write_bytes(content)
-    return read_keys(ServeOptions(keys_file=str(path)))
+    return tuple(read_keys(ServeOptions(keys_file=str(path))))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -70,7 +70,7 @@ def test_a_missing_file_is_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_keys_of_the_environment_are_cleaned_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, ' sk-alice, "sk-bob",sk-alice,\n')
-    assert read_keys(ServeOptions()) == ("sk-alice", "sk-bob")
+    assert tuple(read_keys(ServeOptions())) == ("sk-alice", "sk-bob")
     monkeypatch.setenv(VARIABLE, "sk-alice,sk-s3cret ключ")
     with pytest.raises(BadOption, match=f"the API key in {VARIABLE} contains a space"):
         read_keys(ServeOptions())

@@ -89,6 +89,43 @@ def test_fields_of_other_servers_are_accepted_and_reported() -> None:
     )
 
 
+FORMS = (
+    "response_format", "structured_outputs", "structural_tag", "guided_json", "guided_regex",
+    "guided_choice", "guided_grammar", "grammar", "json_schema", "regex", "ebnf", "format",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "object"},
+        "json",
+        ["yes", "no"],
+        {"choice": ["a"]},
+        True,
+        1,
+        {"type": None, "x": {}},
+    ],
+)
+def test_a_form_of_the_answer_is_refused_in_the_words_of_any_server(name: str, value: Any) -> None:
+    for body, param in (
+        ({name: value}, name),
+        ({"extra_body": {name: value}}, f"extra_body.{name}"),
+        ({"nvext": {name: value}}, f"nvext.{name}"),
+    ):
+        error = refused(asked(**body))
+        assert (error.status, error.param, error.code) == (400, param, "unsupported_parameter")
+        assert "is not supported here: leave it out" in error.message
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("value", [None, "", [], {}, "text", {"type": "text"}, {"json": None}])
+def test_no_form_and_plain_text_are_accepted(name: str, value: Any) -> None:
+    assert name not in read(asked(**{name: value})).ignored
+    read(asked(extra_body={name: value, "top_k": 3}))
+
+
 def test_messages_without_content_are_left_out() -> None:
     messages = [
         {"role": "developer", "content": "Brief."},

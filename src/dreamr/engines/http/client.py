@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import httpx2
 
+from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.events import decode
 from dreamr.engines.http.failures import refuse, refuse_errors
 from dreamr.engines.http.fields import parse_json
@@ -25,9 +27,17 @@ Json = dict[str, Any]
 Found = TypeVar("Found")
 
 
-def _session_header(session: str | None) -> dict[str, str]:
-    """Return the header that names a conversation, for routers with session affinity."""
-    return {} if session is None else {"X-Session-Id": session}
+def _call_headers(session: str | None) -> dict[str, str]:
+    """Return the headers that name the conversation and the request, for routers and logs.
+
+    Args:
+        session: Name of the conversation, for routers with session affinity.
+    """
+    headers = {} if session is None else {"X-Session-Id": session}
+    if (request_id := call_labels().request_id) is not None:
+        # Servers such as vLLM fail if two requests with one id run at the same time.
+        headers["X-Request-Id"] = f"{request_id}-{token_hex(4)}"
+    return headers
 
 
 class Client:
@@ -123,7 +133,7 @@ class Client:
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> tuple[httpx2.Headers, bytes]:
         async with self._network.reaching(url):
-            headers = _session_header(session)
+            headers = _call_headers(session)
             async with self._http.stream(method, url, json=body, headers=headers) as response:
                 content = await _read(response, url)
                 self._check(response.status_code, response.headers, content, url)
@@ -147,7 +157,7 @@ class Client:
             EngineError: See `again`, also for other errors.
         """
         async with self._network.reaching(url):
-            headers = _session_header(session)
+            headers = _call_headers(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if not response.is_success:
                     content = await _read(response, url)

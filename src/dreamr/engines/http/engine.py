@@ -14,6 +14,7 @@ import anyio
 import httpx2
 
 from dreamr.conversation import Conversation
+from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
@@ -344,8 +345,9 @@ class HttpEngine(ClosingEngine):
     def _common(self, conversation: Conversation) -> dict[str, Any]:
         """Return the fields that every request carries."""
         body: dict[str, Any] = {"model": self.server_info.model}
-        if self.server_info.server.salted and (times := self._salts[hash(conversation)]):
-            body["cache_salt"] = f"{self._session}-{times}"
+        times, salt = self._salts[hash(conversation)], call_labels().cache_salt
+        if self.server_info.server.salted and (times or salt):
+            body["cache_salt"] = f"{salt or self._session}-{times}"
         return body
 
     def forget(self, conversation: Conversation) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from dreamr import errors
 from dreamr.conversation import Conversation
+from dreamr.engines.call_labels import call_labels
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.local.ipc import (
     Cancel,
@@ -36,6 +37,8 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _REMEMBERED = 64  # most conversations that the worker keeps
 _READ = 2**16
+
+_Cached: TypeAlias = tuple[Conversation, str | None]  # a conversation and a cache salt
 
 
 class _Call:
@@ -92,7 +95,7 @@ class LocalEngine(ClosingEngine):
         self._writing = False  # whether the event loop calls `_flush` when the socket is writable
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
-        self._known: OrderedDict[Conversation, int] = OrderedDict()
+        self._known: OrderedDict[_Cached, int] = OrderedDict()
         self._last_key = 0
         self._ready: Ready | None = None
         self._lost: DreamrError | None = None
@@ -236,7 +239,7 @@ class LocalEngine(ClosingEngine):
 
         No-op if the worker process has died.
         """
-        key = self._known.pop(conversation, None)
+        key = self._known.pop((conversation, call_labels().cache_salt), None)
         if key is not None and self._lost is None:
             self._send(Forget(key))
 
@@ -274,14 +277,15 @@ class LocalEngine(ClosingEngine):
 
     def _key(self, conversation: Conversation) -> int:
         """Return the worker's key of a conversation; send the conversation if it is new."""
-        key = self._known.get(conversation)
+        cached = (conversation, call_labels().cache_salt)
+        key = self._known.get(cached)
         if key is None:
             self._last_key += 1
-            key = self._known[conversation] = self._last_key
+            key = self._known[cached] = self._last_key
             self._send(Remember(key, conversation))
             if len(self._known) > _REMEMBERED:
                 self._send(Forget(self._known.popitem(last=False)[1]))
-        self._known.move_to_end(conversation)
+        self._known.move_to_end(cached)
         return key
 
     def _attach(self) -> None:

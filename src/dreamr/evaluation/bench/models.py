@@ -1,4 +1,4 @@
-"""The models of a bench, reopened when one is lost."""
+"""The models of a bench."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+from anyio.abc import TaskGroup
 
+from dreamr._concurrency import gather_bounded
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._provenance import memory_mb
+from dreamr.conversation import Conversation
 from dreamr.engines import Model, OpenModel
+from dreamr.engines.model_set import ModelSet, ReopenPolicy
+from dreamr.errors import RunFailed
 from dreamr.gate import Profile
-from dreamr.runner import RunConfig
+from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
+from dreamr.trace import Result
+
+# A bench waits for a lost model: a sample without it would not measure the method.
+_POLICY = ReopenPolicy(within=0.0, patience=5)
 
 
 class Models:
     """An async context manager that keeps the models open; all methods share them.
 
-    Attributes:
-        generation: How many times the models were opened.
+    A model that is lost is opened again.
     """
 
     def __init__(
@@ -40,16 +48,22 @@ class Models:
             open_model: Opens a model.
             profile: The profile that the options name, if it was already read.
         """
-        self._options, self._roles, self._open_model = options, roles, open_model
-        self._models: dict[Role, Model] = {}
+        self._options, self._roles = options, roles
+        self._models = ModelSet(open_model, _POLICY)
         self._profile = profile
-        self._renewing = anyio.Lock()
-        self.generation = 0
+        self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         if self._profile is None:
             self._profile = await anyio.to_thread.run_sync(open_profile, self._options)
-        await self._open()
+        sources = [self._options.source(role) for role in sorted(self._roles)]
+        try:
+            await gather_bounded(sources, self._models.open, most=len(sources))
+        except BaseException:
+            await self._models.aclose()
+            raise
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._models.supervise)
         return self
 
     async def __aexit__(
@@ -58,15 +72,48 @@ class Models:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._close()
+        tasks, self._tasks = self._tasks, None
+        try:
+            if tasks is not None:
+                tasks.cancel_scope.cancel()
+                # Without the error of the block, which it would wrap in an exception group.
+                await tasks.__aexit__(None, None, None)
+        finally:
+            await self._models.aclose()
 
-    def __getitem__(self, role: Role) -> Model:
-        return self._models[role]
+    async def run(self, conversation: Conversation, options: RunOptions) -> Result:
+        """Run from a cold start, without the KV caches of earlier runs.
 
-    @property
-    def alive(self) -> bool:
-        """Whether calls of all models can succeed."""
-        return all(model.engine.alive for model in self._models.values())
+        Returns:
+            The result, also of a run that failed with all models usable.
+
+        Raises:
+            RunFailed: If a model of the method was lost meanwhile (`lost` is set): a result without
+                it would not measure the method.
+            EngineLost: If a model is lost and several attempts to open it again fail.
+            Unsupported: If the models cannot do what the options require.
+        """
+        async with self._models.lease(options.roles) as models:
+            engines = {role: models[role].engine for role in options.roles}
+            for engine in engines.values():
+                engine.forget(conversation)
+            try:
+                result = await run(
+                    conversation,
+                    target=engines.get("target"),
+                    draft=engines.get("draft"),
+                    config=self.run_config(options),
+                )
+            except RunFailed as error:
+                if not isinstance(error.result, Result):
+                    raise
+                result = error.result
+            for role, engine in engines.items():
+                if not engine.alive:
+                    lost = RunFailed(result.error or f"the {role} was lost", result)
+                    lost.lost = True
+                    raise lost
+            return result
 
     @property
     def leading(self) -> Model:
@@ -83,21 +130,3 @@ class Models:
         """Memory of this process and the workers of local models in MB, None if unknown."""
         workers = [getattr(model.engine, "pid", None) for model in self._models.values()]
         return memory_mb([os.getpid(), *(pid for pid in workers if pid is not None)])
-
-    async def renew(self, generation: int) -> None:
-        """Reopen the models, unless another task already did since `generation` was read."""
-        async with self._renewing:
-            if self.generation == generation:
-                await self._close()
-                await self._open()
-
-    async def _open(self) -> None:
-        for role in sorted(self._roles):
-            self._models[role] = await self._open_model(self._options.source(role))
-        self.generation += 1
-
-    async def _close(self) -> None:
-        with anyio.CancelScope(shield=True):
-            models, self._models = self._models, {}
-            for model in models.values():
-                await model.engine.aclose()

@@ -18,11 +18,10 @@ from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Profile
-from dreamr.runner import RunConfig, run
 from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
-_ATTEMPTS = 2  # attempts per problem; models are reopened if one was lost
+_ATTEMPTS = 2  # attempts per problem
 _FAILURES = 5  # consecutive problems failed at every attempt, after which the bench is aborted
 
 
@@ -132,32 +131,21 @@ class _Bench:
 
     async def _solve(self, item: Item, batch: Batch) -> Sample:
         """Solve one problem, with a second attempt if the first failed."""
+        options = self._presets[batch.method].options(self._plan.options)
         attempt, result = 0, None
         while attempt < _ATTEMPTS and (result is None or result.error is not None):
             attempt += 1
-            result = await self._try(item, batch.method)
+            try:
+                result = await self._models.run(item.conversation, options)
+            except RunFailed as error:
+                if not error.lost:
+                    raise
+                result = None
         if result is None or result.error is not None:
             self._count_failure(result)
         else:
             self._failed = 0
         return self._sample(item, batch, result, attempt)
-
-    async def _try(self, item: Item, method: str) -> Result | None:
-        """Solve one problem; return None and reopen the models if one was lost.
-
-        A result without the draft or the target would not measure the method.
-        """
-        generation = self._models.generation
-        try:
-            result = await self._reason(item, method)
-        except RunFailed as error:
-            if not isinstance(error.result, Result):
-                raise
-            result = error.result
-        if self._models.alive:
-            return result
-        await self._models.renew(generation)
-        return None
 
     def _count_failure(self, result: Result | None) -> None:
         self._failed += 1
@@ -167,21 +155,6 @@ class _Bench:
                 f"{_FAILURES} problems in a row failed, the last one with: {why}; "
                 "finished samples are kept"
             )
-
-    async def _reason(self, item: Item, method: str) -> Result:
-        """Solve one problem from a cold start, without the KV caches of earlier runs."""
-        models = self._models
-        options = self._presets[method].options(self._plan.options)
-        config: RunConfig = models.run_config(options)
-        engines = {role: models[role].engine for role in options.roles}
-        for engine in engines.values():
-            engine.forget(item.conversation)
-        return await run(
-            item.conversation,
-            target=engines.get("target"),
-            draft=engines.get("draft"),
-            config=config,
-        )
 
     def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:
         """Make the sample; `result` is None if a model was lost at every attempt."""

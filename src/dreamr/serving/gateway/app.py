@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from dreamr._option_specs import listed
 from dreamr._reasoner import Reasoner
@@ -20,12 +21,16 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
-from dreamr.serving.gateway.errors import ApiError, no_such_model
+from dreamr.serving.gateway.draining import Draining
+from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
+from dreamr.serving.gateway.proxies import TrustedProxies
+from dreamr.serving.gateway.public_text import public_name
+from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.options import ServeOptions
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -37,7 +42,9 @@ def build_app(
     *,
     media: MediaFetcher | None = None,
     load: Load | None = None,
-) -> Starlette:
+    keys: ApiKeys | None = None,
+    draining: Draining | None = None,
+) -> ASGIApp:
     """Build the gateway for a Reasoner.
 
     Args:
@@ -45,33 +52,38 @@ def build_app(
         options: Access and limits.
         media: Reads the images of requests; made from `options` by default.
         load: Load control, with any earlier measurements of the target's speed.
+        keys: Accepted keys; read from the file or variable of `options` by default.
+        draining: Whether the gateway is about to stop.
 
     Raises:
         BadOption: If the file of API keys cannot be read.
     """
     options = options or ServeOptions()
-    keys = ApiKeys(read_keys(options))
-    admission = Admission(options.max_running, options.max_waiting)
+    found = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
+    admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
+    draining = draining or Draining()
     load = load or Load(aware=options.load_aware)
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
     chat = Chat(
         reasoner,
         options,
-        keys=keys,
+        keys=found,
         admission=admission,
         load=load,
         metrics=metrics,
         media=media or MediaFetcher(options),
+        draining=draining,
         watch=watch,
     )
 
-    endpoints = _Endpoints(reasoner, options, keys, admission, load, metrics, watch)
-    return Starlette(
+    endpoints = _Endpoints(reasoner, options, found, admission, load, metrics, draining, watch)
+    app = Starlette(
         routes=[*endpoints.routes(), Route("/v1/chat/completions", chat, methods=["POST"])],
         middleware=_middleware(options),
-        exception_handlers={ApiError: _refused, HTTPException: _not_found},
+        exception_handlers={ApiError: _refused, HTTPException: _not_found, Exception: _failed},
     )
+    return RequestIds(app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class _Endpoints:
     admission: Admission
     load: Load
     metrics: Metrics
+    draining: Draining
     watch: Watch | None
 
     def routes(self) -> list[Route]:
@@ -91,6 +104,7 @@ class _Endpoints:
         return [
             Route("/", _page(self.options.served_model_name)),
             Route("/health", self.health),
+            Route("/ready", self.ready),
             Route("/metrics", self.figures),
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.one_model),
@@ -109,13 +123,30 @@ class _Endpoints:
 
     async def health(self, _: Request) -> Response:
         models = self.reasoner.models
-        lost = [role for role, model in models.items() if not model.engine.alive]
-        if "target" in lost or len(lost) == len(models):
-            return JSONResponse({"status": "lost", "lost": lost}, 503)
-        return JSONResponse({"status": "degraded" if lost else "ok", "lost": lost})
+        lost = models.lost
+        body: dict[str, object] = {"status": "degraded" if lost else "ok", "lost": lost}
+        waits = [wait for role in lost if (wait := models.retry_after(role)) is not None]
+        if waits:
+            body["retry_after"] = round(max(waits), 1)
+        if self._usable:
+            return JSONResponse(body)
+        return JSONResponse({**body, "status": "lost"}, 503)
+
+    async def ready(self, _: Request) -> Response:
+        if self.draining.begun:
+            return JSONResponse({"status": "draining"}, 503)
+        status = "ready" if self._usable else "lost"
+        return JSONResponse({"status": status}, 200 if self._usable else 503)
+
+    @property
+    def _usable(self) -> bool:
+        """Whether requests can be answered."""
+        lost = self.reasoner.models.lost
+        return "target" not in lost and len(lost) < len(self.reasoner.models)
 
     async def figures(self, _: Request) -> Response:
-        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting)
+        up = {role: model.engine.alive for role, model in self.reasoner.models.items()}
+        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting, up)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _card(self) -> dict[str, object]:
@@ -125,7 +156,8 @@ class _Endpoints:
         }
         if self.watch is not None:
             about["drift"] = self.watch.alarm
-        about |= {role: model.engine.name for role, model in self.reasoner.models.items()}
+        models = self.reasoner.models
+        about |= {role: public_name(model.engine.name) for role, model in models.items()}
         return {
             "id": self.options.served_model_name,
             "object": "model",
@@ -156,7 +188,8 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
+                allow_headers=["authorization", "content-type", "x-request-id"],
+                expose_headers=["x-request-id", "retry-after"],
             )
         )
     return found
@@ -180,6 +213,11 @@ def _watch(
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return JSONResponse(error.body, error.status, dict(error.headers))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # The server logs the traceback.
+    return await _refused(request, api_error(error))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -18,64 +19,32 @@ from starlette.types import Receive, Scope, Send
 
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError, RunFailed
-from dreamr.runner import RunHook, SignalQueue
+from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
-from dreamr.serving.gateway.keys import ApiKeys
+from dreamr.serving.gateway.job import Job, Piece
+from dreamr.serving.gateway.keys import ApiKeys, Client
 from dreamr.serving.gateway.load import Level, Load
+from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.public_text import PublicText
+from dreamr.serving.gateway.quotas import Quota, Quotas
 from dreamr.serving.gateway.reply import Reply
 from dreamr.serving.gateway.request import ParsedRequest, read_request
+from dreamr.serving.gateway.request_ids import request_id
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
-from dreamr.trace import Event, Result, RunFinished, StepCommitted
-
-LOG = logging.getLogger("dreamr.serving.gateway")
+from dreamr.trace import Result, RunFinished, StepCommitted
 
 _BODY_SECONDS = 60.0  # time limit for the request body
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
 _CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
-
-_Piece = Event | ApiError
-
-
-@dataclass(slots=True)
-class _Job:
-    """A valid request and the state of its reply.
-
-    Attributes:
-        id: Id of the completion.
-        client: Name of the client.
-        parsed: The request.
-        conversation: Its messages with all images read.
-        reply: Builder of the reply.
-        began: Time of the request.
-        pieces: Events of the run, then an error if it failed.
-        over: Whether the outcome is logged.
-        first: Seconds to the first committed step.
-    """
-
-    id: str
-    client: str
-    parsed: ParsedRequest
-    conversation: Conversation
-    reply: Reply
-    began: float
-    pieces: SignalQueue[_Piece] = field(default_factory=SignalQueue)
-    over: bool = False
-    first: float | None = None
-
-    def on_event(self, event: Event) -> None:
-        """Queue an event of the run for the client."""
-        if self.first is None and isinstance(event, StepCommitted):
-            self.first = time.perf_counter() - self.began
-        self.pieces.put(event)
 
 
 class Chat:
@@ -92,6 +61,7 @@ class Chat:
         load: Load control, shared by all requests.
         metrics: Metrics of the gateway.
         media: Reads the images of requests.
+        draining: Whether the gateway is about to stop.
         watch: Audits accepted steps, if configured.
     """
 
@@ -105,39 +75,52 @@ class Chat:
         load: Load,
         metrics: Metrics,
         media: MediaFetcher,
+        draining: Draining,
         watch: Watch | None = None,
     ) -> None:
         self._reasoner, self._options = reasoner, options
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
-        self._media, self._watch = media, watch
+        self._media, self._draining, self._watch = media, draining, watch
+        self._quotas = Quotas()
+        self._public = PublicText(model.engine.name for model in reasoner.models.values())
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
-        began = time.perf_counter()
+        request, began = Request(scope, receive), time.perf_counter()
+        client = None
         try:
             client = self._keys.client(request)
-            body = await self._body(request)
-            parsed = read_request(body, self._reasoner.options, self._options)
-            self._check_roles(parsed)
-            conversation = await self._media.conversation(parsed.turns)
+            self._draining.check()
+            with self._quotas.request(client.name, client.limits) as quota:
+                job = await self._job(request, client, quota, began)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
+                    tasks.start_soon(self._run, job)
+                    await self._answer(job, scope, receive, send)
+                    tasks.cancel_scope.cancel()
         except ClientDisconnect:
             self._metrics.refused(_CLIENT_CLOSED)
-            return
         except DreamrError as error:
-            await self._refuse(api_error(error), scope, receive, send)
-            return
+            name = None if client is None else client.name
+            await self._refuse(self._api_error(error), scope, receive, send, client=name)
+
+    async def _job(self, request: Request, client: Client, quota: Quota, began: float) -> Job:
+        """Read and check a request.
+
+        Raises:
+            DreamrError: If the request is invalid.
+            ClientDisconnect: If the client disconnects.
+        """
+        body = await self._body(request)
+        parsed = read_request(body, self._reasoner.options, self._options)
+        self._check_roles(parsed)
+        conversation = await self._media.conversation(parsed.turns)
         name = f"chatcmpl-{uuid4().hex}"
         created, step_format = int(time.time()), self._reasoner.step_format
         reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
-        job = _Job(name, client, parsed, conversation, reply, began)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
-            tasks.start_soon(self._run, job)
-            await self._answer(job, scope, receive, send)
-            tasks.cancel_scope.cancel()
+        return Job(client, parsed, conversation, reply, began, quota, self._public)
 
     async def _body(self, request: Request) -> bytes:
         """Read the request body.
@@ -176,9 +159,7 @@ class Chat:
                 "dreamr.method",
             )
 
-    async def _await_disconnect(
-        self, job: _Job, receive: Receive, scope: anyio.CancelScope
-    ) -> None:
+    async def _await_disconnect(self, job: Job, receive: Receive, scope: anyio.CancelScope) -> None:
         """Cancel the request when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -187,24 +168,34 @@ class Chat:
             self._log(job, _CLIENT_CLOSED)
         scope.cancel()
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: Job) -> None:
         """Wait for a place and run; events and errors go to the job's queue."""
         try:
             with anyio.fail_after(job.parsed.deadline):
-                async with self._admission.place(job.client):
+                async with self._admission.place(job.client.name):
                     await self._reason(job)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
         except RunFailed as error:
             job.pieces.put(await self._failed(job, error))
         except Exception as error:
-            found = api_error(error)
+            found = self._api_error(error)
             if found.status >= 500 and not isinstance(error, DreamrError):
-                LOG.exception("%s: internal error", job.id)
+                LOG.exception("internal error")
             job.pieces.put(found)
 
-    async def _reason(self, job: _Job) -> None:
-        options, job.reply.level = self._load.shape(job.parsed.options)
+    def _api_error(self, error: Exception) -> ApiError:
+        """Convert an error to a response, and log the details that clients do not see."""
+        found = api_error(error)
+        if found is error:
+            return found
+        if found.status >= 500 and isinstance(error, DreamrError):
+            log(logging.WARNING, "request failed: %s", error)
+        return replace(found, message=self._public.text(found.message))
+
+    async def _reason(self, job: Job) -> None:
+        draft_lost = "draft" in self._reasoner.models.lost
+        options, job.reply.level = self._load.shape(job.parsed.options, draft_lost=draft_lost)
         auditing = self._watch is not None and not self._watch.idle
         alone = self._admission.running == 1 and not auditing
         result = None
@@ -214,6 +205,8 @@ class Chat:
                 options=options,
                 on_event=job.on_event,
                 hooks=self._hooks(options, job.reply.level),
+                request_id=request_id(),
+                cache_salt=job.client.cache_salt,
             )
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None
@@ -237,29 +230,34 @@ class Chat:
         )
         return level is Level.FULL and unchanged
 
-    async def _failed(self, job: _Job, error: RunFailed) -> ApiError:
+    async def _failed(self, job: Job, error: RunFailed) -> ApiError:
         """Convert the failure of a run; a prompt that is too long is the client's error."""
-        leading = self._leading
-        try:
-            with anyio.move_on_after(_COUNT_SECONDS):
-                await leading.count(job.conversation)
-        except DreamrError as cause:
-            found = api_error(cause)
-            if found.status < 500:
-                return found
-        found = api_error(error)
-        if not leading.alive:
-            found.status = 503
+        found = self._api_error(error)
+        if error.lost:
+            found.status, found.code = 503, "engine_lost"
+            found.headers = {"Retry-After": str(self._retry_after())}
+        else:
+            try:
+                with anyio.move_on_after(_COUNT_SECONDS):
+                    await self._leading.count(job.conversation)
+            except DreamrError as cause:
+                if (known := api_error(cause)).status < 500:
+                    return replace(known, message=self._public.text(known.message))
         if isinstance(error.result, Result):
             found.more = {"dreamr": job.reply.summary(error.result)}
         return found
+
+    def _retry_after(self) -> int:
+        """Return the seconds after which a lost model may be open again."""
+        models = self._reasoner.models
+        return max(1, *(math.ceil(models.retry_after(role) or 0) for role in models))
 
     @property
     def _leading(self) -> Any:
         models = self._reasoner.models
         return models["target" if "target" in models else "draft"].engine
 
-    async def _answer(self, job: _Job, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
         if job.parsed.stream:
             await self._stream(job, scope, receive, send)
             return
@@ -272,11 +270,11 @@ class Chat:
                     prompt = await self._prompt(job)
                     self._done(job, result, prompt)
                     body = job.reply.whole(result, prompt)
-                    await JSONResponse(body, headers=_headers(job))(scope, receive, send)
+                    await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
                     return
 
-    async def _stream(self, job: _Job, scope: Scope, receive: Receive, send: Send) -> None:
-        first: _Piece | None = None
+    async def _stream(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
+        first: Piece | None = None
         with anyio.move_on_after(_STATUS_SECONDS):
             first = await job.pieces.get()
             while not (isinstance(first, StepCommitted | ApiError) or job.parsed.events):
@@ -288,7 +286,7 @@ class Chat:
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-store",
             "x-accel-buffering": "no",
-            **_headers(job),
+            **job.quota.headers,
         }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
@@ -297,7 +295,7 @@ class Chat:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    async def _chunks(self, job: _Job, first: _Piece | None) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, job: Job, first: Piece | None) -> AsyncGenerator[bytes, None]:
         """Yield the server-sent events of a stream."""
         reply = job.reply
         yield _event([reply.opening()])
@@ -316,8 +314,9 @@ class Chat:
                 case RunFinished(result=result):
                     yield _event(reply.chunks(piece))
                     prompt = 0
-                    if job.parsed.include_usage:
+                    if job.parsed.include_usage or job.quota.counts_tokens:
                         prompt = await self._prompt(job)
+                    if job.parsed.include_usage:
                         yield _event([reply.usage_chunk(result, prompt)])
                     self._done(job, result, prompt)
                     return
@@ -330,17 +329,18 @@ class Chat:
             if piece is None:
                 yield b": keep-alive\n\n"
 
-    async def _prompt(self, job: _Job) -> int:
+    async def _prompt(self, job: Job) -> int:
         """Count the prompt tokens of the conversation; 0 if that fails."""
         try:
             with anyio.fail_after(_COUNT_SECONDS):
                 count: int = await self._leading.count(job.conversation)
         except (DreamrError, TimeoutError) as error:  # return the answer all the same
-            LOG.warning("%s: could not count the prompt tokens: %s", job.id, error)
+            log(logging.WARNING, "could not count the prompt tokens: %s", error)
             return 0
+        job.quota.spend(count)
         return count
 
-    def _done(self, job: _Job, result: Result, prompt: int) -> None:
+    def _done(self, job: Job, result: Result, prompt: int) -> None:
         seconds = time.perf_counter() - job.began
         if job.first is not None:
             self._metrics.first(job.first)
@@ -348,38 +348,46 @@ class Chat:
         self._log(job, 200, result)
 
     async def _refuse(
-        self, error: ApiError, scope: Scope, receive: Receive, send: Send, job: _Job | None = None
+        self,
+        error: ApiError,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        job: Job | None = None,
+        client: str | None = None,
     ) -> None:
         self._metrics.refused(error.status)
+        headers = dict(error.headers)
         if job is not None:
             self._log(job, error.status)
+            headers |= job.quota.headers
         else:
-            LOG.info("Request refused with %d: %s", error.status, error.code or error.kind)
-        response = JSONResponse(error.body, error.status, headers=dict(error.headers))
-        await response(scope, receive, send)
+            code = error.code or error.kind
+            shown = f"{client} " if client is not None else ""
+            fields = {"client": client, "status": error.status, "code": code}
+            log(logging.INFO, "%srefused with %d: %s", shown, error.status, code, **fields)
+        await JSONResponse(error.body, error.status, headers)(scope, receive, send)
 
-    def _log(self, job: _Job, status: int, result: Result | None = None) -> None:
+    def _log(self, job: Job, status: int, result: Result | None = None) -> None:
         """Log one line at the end of a request; texts only with --log-text."""
         job.over = True
-        seconds = time.perf_counter() - job.began
-        steps = 0 if result is None else len(result.steps)
-        level = job.reply.level.name.lower()
-        LOG.info(
-            "%s %s %d in %.3f s, %d steps, %s", job.id, job.client, status, seconds, steps, level
-        )
+        fields: dict[str, Any] = {
+            "client": job.client.name,
+            "status": status,
+            "seconds": round(time.perf_counter() - job.began, 3),
+            "steps": 0 if result is None else len(result.steps),
+            "level": job.reply.level.name.lower(),
+        }
+        log(logging.INFO, "%s %d in %.3f s, %d steps, %s", *fields.values(), **fields, id=job.id)
         if self._options.log_text:
-            LOG.info("%s prompt: %r", job.id, job.conversation)
-            LOG.info("%s text: %r", job.id, None if result is None else result.text)
+            log(logging.INFO, "prompt: %r", job.conversation)
+            log(logging.INFO, "text: %r", None if result is None else result.text)
 
 
 def _too_large(most: int) -> ApiError:
     return ApiError(
         413, f"the request body has more than {most:,} bytes", headers={"Connection": "close"}
     )
-
-
-def _headers(job: _Job) -> Mapping[str, str]:
-    return {"x-request-id": job.id}
 
 
 def _event(chunks: Iterable[Any]) -> bytes:

@@ -98,8 +98,9 @@ def api_error(error: Exception) -> ApiError:
             return bad_request(str(error), "messages")
         case BadOption() | Unsupported():
             return bad_request(str(error))
-        case EngineLost():
-            return ApiError(503, str(error), SERVER, code="engine_lost")
+        case EngineLost(retry_after=seconds):
+            headers = {} if seconds is None else {"Retry-After": f"{seconds:.0f}"}
+            return ApiError(503, str(error), SERVER, code="engine_lost", headers=headers)
         case RunFailed() | DreamrError():
             return ApiError(502, str(error), SERVER, code="engine_failed")
         case _:

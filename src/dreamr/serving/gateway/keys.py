@@ -6,7 +6,8 @@ import codecs
 import hmac
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,25 +17,47 @@ from dreamr._api_keys import clean_key
 from dreamr._messages import reason, short_path
 from dreamr._option_specs import BadOption, listed
 from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.proxies import TrustedProxies
+from dreamr.serving.gateway.quotas import NO_LIMITS, Limits, read_limit
 from dreamr.serving.options import ServeOptions
 
 VARIABLE = "DREAMR_SERVE_KEYS"
 _MOST_BYTES = 2**20
+_LIMITS = re.compile(r"(?:\s+[A-Za-z_]+=\S*)+\s*$")  # after a key
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COMMENT = re.compile(r"(?:^|\s)\s*#.*")  # a # inside a key does not begin a comment
 
 
-def read_keys(options: ServeOptions) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client of the gateway.
+
+    Attributes:
+        name: Name in the log: the one in the file of keys, a digest of the key, or an address.
+        limits: Limits of all its requests together.
+        cache_salt: Keeps its prompts apart from those of others in the caches of model servers.
+            None if clients have no keys.
+    """
+
+    name: str
+    limits: Limits = NO_LIMITS
+    cache_salt: str | None = None
+
+
+def read_keys(options: ServeOptions) -> Mapping[str, Client]:
     """Read the accepted API keys from the key file or the environment.
 
-    The file has one key per line. Blank lines and comments, which begin with #, are ignored. It may
-    be written on any system: as UTF-8 or UTF-16, with or without a byte order mark.
+    The file has one key per line, and after it the name of its client and limits, such as
+    `KEY name=alice running=4 requests=60 tokens=100000`. Keys of one name are one client. Blank
+    lines and comments, which begin with #, are ignored. It may be written on any system: as UTF-8
+    or UTF-16, with or without a byte order mark.
 
     Returns:
-        The keys, each once; empty if the gateway is open to all clients.
+        The clients by key; empty if the gateway is open to all clients.
 
     Raises:
-        BadOption: If the file cannot be read or contains no key, or a key has characters that a key
-            cannot have.
+        BadOption: If the file cannot be read or contains no key, a key has characters that a key
+            cannot have, or a limit is invalid.
     """
     if options.keys_file is None:
         given = listed(os.environ.get(VARIABLE))
@@ -49,10 +72,46 @@ def read_keys(options: ServeOptions) -> tuple[str, ...]:
     return keys
 
 
-def _keys(given: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the keys of places and texts, without repetitions."""
-    found = (clean_key(text, place) for place, text in given)
-    return tuple(dict.fromkeys(key for key in found if key is not None))
+def _keys(given: Iterable[tuple[str, str]]) -> Mapping[str, Client]:
+    """Return the clients by key, from places and texts."""
+    clients: dict[str, Client] = {}
+    named: dict[str, Client] = {}
+    for place, text in given:
+        limits = _LIMITS.search(text)
+        key = clean_key(text[: limits.start()] if limits else text, place)
+        if key is None:
+            continue
+        client = _client(key, limits[0].split() if limits else (), place)
+        if named.setdefault(client.name, client) != client:
+            raise BadOption(f"{place} has other limits than an earlier key of {client.name}")
+        clients[key] = client
+    return clients
+
+
+def _client(key: str, fields: Iterable[str], place: str) -> Client:
+    name, limits = _digest(key).hex()[:12], {}
+    for field in fields:
+        what, _, value = field.partition("=")
+        match what:
+            case "name" if _NAME.fullmatch(value):
+                name = value
+            case "name":
+                raise BadOption(
+                    f"the name in {place} must have 1 to 64 letters, digits and . _ - only"
+                )
+            case "running" | "requests" | "tokens":
+                limits[what] = read_limit(value, f"{what} in {place}")
+            case _:
+                raise BadOption(
+                    f"{place} has an unknown field after the key: use name, running, requests or "
+                    "tokens, such as requests=60"
+                )
+    # Known to the model servers only: clients do not learn the salt of others.
+    return Client(name, Limits(**limits), _digest(f"cache of {name}").hex()[:32])
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
 
 
 def _read_text(path: Path, name: str) -> str:
@@ -86,30 +145,43 @@ class ApiKeys:
     Only digests of the keys are kept and shown.
 
     Args:
-        keys: Accepted keys; if empty, all clients are accepted.
+        clients: The clients by key; if empty, all clients are accepted.
+        proxies: Finds the addresses of clients without keys.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [sha256(key.encode()).digest() for key in keys]
+    def __init__(
+        self, clients: Mapping[str, Client], proxies: TrustedProxies | None = None
+    ) -> None:
+        self._proxies = proxies or TrustedProxies()
+        self.replace(clients)
+
+    def replace(self, clients: Mapping[str, Client]) -> None:
+        """Accept these keys from now on."""
+        self._clients = {_digest(key): client for key, client in clients.items()}
 
     @property
     def open(self) -> bool:
         """Whether all clients are accepted."""
-        return not self._digests
+        return not self._clients
 
-    def client(self, request: Request) -> str:
-        """Return a name of the client: digest of its key, or its address without keys.
+    @property
+    def shared(self) -> bool:
+        """Whether there can be more than one client."""
+        return self.open or len({client.name for client in self._clients.values()}) > 1
+
+    def client(self, request: Request) -> Client:
+        """Return the client: that of its key, or its address without keys.
 
         Raises:
             ApiError: If the key is missing or unknown (401).
         """
         if self.open:
-            return request.client.host if request.client is not None else "local"
+            return Client(self._proxies.client(request.scope))
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        digest = sha256(key.strip().encode()).digest()
+        digest = _digest(key.strip())
         # Compare with all keys, each in constant time, so that timing reveals nothing.
-        known = [hmac.compare_digest(digest, own) for own in self._digests]
-        if scheme.lower() != "bearer" or not any(known):
+        known = [own for own in self._clients if hmac.compare_digest(digest, own)]
+        if scheme.lower() != "bearer" or not known:
             raise ApiError(
                 401,
                 "the API key is missing or unknown: send the header Authorization: Bearer KEY",
@@ -117,4 +189,4 @@ class ApiKeys:
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return digest.hex()[:12]
+        return self._clients[known[0]]

@@ -120,16 +120,22 @@ class Load:
             return Level.NO_FALLBACK
         return Level.FULL
 
-    def shape(self, options: RunOptions) -> tuple[RunOptions, Level]:
+    def shape(self, options: RunOptions, *, draft_lost: bool = False) -> tuple[RunOptions, Level]:
         """Adapt the options of the next run to the load.
 
         While speculation is stopped, every few runs one speculates as a probe.
+
+        Args:
+            options: Options of the request.
+            draft_lost: Whether the target has to do without the draft at present.
 
         Returns:
             The options and the level that they follow.
         """
         if options.method not in _REDUCIBLE:
             return options, Level.FULL
+        if draft_lost:
+            return _shaped(options, Level.TARGET_ALONE), Level.TARGET_ALONE
         level = self.level
         if level is Level.TARGET_ALONE:
             self._alone += 1

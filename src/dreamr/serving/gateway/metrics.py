@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from dreamr.gate import Verdict
 from dreamr.serving.drift import OUTCOMES, Watch
 from dreamr.serving.gateway.load import Load
+from dreamr.steps import Role
 from dreamr.trace import (
     Event,
     JudgeEnded,
@@ -84,7 +86,10 @@ _ALARM = _Declared(
 _THRESHOLD = _Declared(
     "gate_threshold", "Gate threshold of the next run as set by audits; NaN without audits."
 )
-_GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD)
+_UP = _Declared(
+    "engine_up", "1 while the model of a role can be used, 0 while it is lost.", ("role",)
+)
+_GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD, _UP)
 
 _ANSWERED = _Declared(
     "request_success", "Answered requests by finish reason.", ("finished_reason",)
@@ -179,14 +184,17 @@ class Metrics:
         """Record a request without an answer; status 499 if its client left."""
         self._counters[_REFUSED].labels(str(status)).inc()
 
-    def text(self, load: Load, running: int, waiting: int) -> bytes:
+    def text(self, load: Load, running: int, waiting: int, up: Mapping[Role, bool]) -> bytes:
         """Render all metrics in Prometheus' text format.
 
         Args:
             load: Load control of the gateway.
             running: Number of running requests.
             waiting: Number of waiting requests.
+            up: Whether the model of a role can be used, by role.
         """
+        for role, usable in up.items():
+            self._gauges[_UP].labels(role).set(usable)
         self._gauges[_RUNNING].set(running)
         self._gauges[_WAITING].set(waiting)
         self._gauges[_LEVEL].set(int(load.level))

@@ -86,10 +86,16 @@ _FORM: Mapping[str, tuple[Any, ...]] = {
     "functions": ([],),
     "tool_choice": ("none", "auto"),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"], []),
     "audio": (),
 }
+# Fields that ask for an answer in a given form, in the words of several servers.
+_OUTPUT_FORMS = (
+    "response_format", "structured_outputs", "structural_tag", "guided_json", "guided_json_object",
+    "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema", "regex", "ebnf",
+    "format", "output_format", "response_schema",
+)  # fmt: skip
+_NESTED = ("extra_body", "nvext")  # objects in which clients send fields of other servers
 # Fields that only label a request.
 _LABELS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
@@ -181,19 +187,36 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Pars
         include_usage=payload.stream_options is not None and payload.stream_options.include_usage,
         events=extension.events,
         deadline=min(limits.deadline, extension.deadline or limits.deadline),
-        ignored=tuple(sorted(extra.keys() - _FORM.keys() - _LABELS)),
+        ignored=tuple(sorted(extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS))),
     )
 
 
-def _check_form(extra: Mapping[str, Any]) -> None:
-    for name, neutral in _FORM.items():
-        value = extra.get(name)
-        if value is not None and value not in neutral:
-            raise bad_request(
-                f"{name} = {shortened(value)} is not supported here: leave it out",
-                name,
-                "unsupported_parameter",
-            )
+def _check_form(extra: Mapping[str, Any], where: str = "") -> None:
+    refused = [
+        name
+        for name, neutral in _FORM.items()
+        if (value := extra.get(name)) is not None and value not in neutral
+    ]
+    refused += [name for name in _OUTPUT_FORMS if not _is_plain(extra.get(name))]
+    if refused:
+        name = refused[0]
+        raise bad_request(
+            f"{where}{name} = {shortened(extra[name])} is not supported here: leave it out",
+            f"{where}{name}",
+            "unsupported_parameter",
+        )
+    for name in _NESTED:
+        if isinstance(inner := extra.get(name), dict):
+            _check_form(inner, f"{where}{name}.")
+
+
+def _is_plain(form: Any) -> bool:
+    """Return whether the value of an output form asks for plain text, or for nothing."""
+    if isinstance(form, dict):
+        return all(
+            value is None or (name, value) == ("type", "text") for name, value in form.items()
+        )
+    return form in (None, "", "text", False, [])
 
 
 def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:

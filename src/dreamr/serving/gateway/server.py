@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
+import anyio
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from dreamr._option_specs import BadOption
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.serving.gateway.app import build_app
+from dreamr.serving.gateway.draining import Draining
+from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Load
+from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.protocol import ImpatientProtocol
+from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.options import ServeOptions
+from dreamr.steps import Role
 
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
 _WARM_TOKENS = 48
 _BACKLOG = 2048
+_LOST_SECONDS = 2.0  # a model that is lost for so long ends the gateway with --on-lost exit
 
 
 async def serve(
@@ -30,11 +40,13 @@ async def serve(
     options: ServeOptions,
     listening: socket.socket,
     ready: Callable[[str], None] = lambda url: None,
-) -> None:
+) -> Role | None:
     """Serve an open Reasoner until SIGINT or SIGTERM.
 
-    The gateway then accepts no new requests, and running ones have `options.grace` seconds to
-    finish.
+    After SIGTERM, `/ready` has status 503 and new requests are refused for `options.drain` seconds,
+    so that load balancers notice. The gateway then accepts no connections, and running requests
+    have `options.grace` seconds to finish. SIGINT skips the first part. SIGHUP reads the file of
+    keys again.
 
     Args:
         reasoner: An open Reasoner; it stays open.
@@ -42,32 +54,86 @@ async def serve(
         listening: Socket from `listen`; it stays open.
         ready: Called with the gateway's URL when it accepts requests.
 
+    Returns:
+        The role of the lost model that ended the gateway with `--on-lost exit`, None if a signal
+        did.
+
     Raises:
         BadOption: If the file of API keys cannot be read.
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If the target cannot judge.
     """
-    load = Load(aware=options.load_aware)
-    app = build_app(reasoner, options, load=load)
-    with _ignoring_repeated_signals():
+    load, draining = Load(aware=options.load_aware), Draining()
+    keys = ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
+    app = build_app(reasoner, options, load=load, keys=keys, draining=draining)
+    server = _Server(_config(app, options), options, draining, reasoner)
+    with _ignoring_repeated_signals(), _reloading(keys, options):
         await _warm_up(reasoner, load)
         ready(_address(listening, options.host))
-        await http_server(app, options).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
+    return server.lost
 
 
-def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
+def http_server(app: ASGIApp, options: ServeOptions) -> uvicorn.Server:
     """Return the HTTP server for the application."""
-    config = uvicorn.Config(
+    return uvicorn.Server(_config(app, options))
+
+
+def _config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=ImpatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # by default, everyone on this machine may name any address
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=options.grace,
     )
-    return uvicorn.Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Server that refuses new requests for a while before it stops."""
+
+    def __init__(
+        self, config: uvicorn.Config, options: ServeOptions, draining: Draining, reasoner: Reasoner
+    ) -> None:
+        super().__init__(config)
+        self._options, self._draining, self._reasoner = options, draining, reasoner
+        self._drained: float | None = None  # time at which draining ends
+        self._lost_since: float | None = None
+        self.lost: Role | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain at the first SIGTERM; stop at once at any other signal."""
+        if sig == signal.SIGTERM and not self._draining.begun and self._options.drain > 0:
+            self._captured_signals.append(sig)
+            self._draining.begun = True
+            self._drained = time.monotonic() + self._options.drain
+            return
+        self._draining.begun = True
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop when draining is over, or when a model is lost for good."""
+        now = time.monotonic()
+        if self._drained is not None and now >= self._drained:
+            self.should_exit = True
+        if self._options.on_lost == "exit":
+            self._check_models(now)
+        return await super().on_tick(counter)
+
+    def _check_models(self, now: float) -> None:
+        lost = self._reasoner.models.lost
+        if not lost:
+            self._lost_since = None
+            return
+        self._lost_since = self._lost_since or now
+        if now - self._lost_since >= _LOST_SECONDS and self.lost is None:
+            self.lost = lost[0]
+            log(logging.ERROR, "%s lost: stopping, as --on-lost exit demands", lost[0])
+            self._draining.begun = self.should_exit = True
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:
@@ -105,6 +171,37 @@ def listen(options: ServeOptions) -> socket.socket:
 def _address(listening: socket.socket, host: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def _reloading(keys: ApiKeys, options: ServeOptions) -> Iterator[None]:
+    """Read the file of keys again at SIGHUP; an invalid one changes nothing."""
+    if options.keys_file is None:  # then a lost terminal ends the gateway, as usual
+        yield
+        return
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            clients = await anyio.to_thread.run_sync(read_keys, options, abandon_on_cancel=True)
+        except BadOption as error:
+            log(logging.ERROR, "the keys stay as they are: %s", error)
+            return
+        keys.replace(clients)
+        log(logging.INFO, "%d keys read from --keys-file %s", len(clients), options.keys_file)
+
+    def on_hangup() -> None:
+        tasks.add(task := loop.create_task(reload()))
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""A valid request and the state of its reply."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from dreamr.conversation import Conversation
+from dreamr.runner import SignalQueue
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.keys import Client
+from dreamr.serving.gateway.public_text import PublicText
+from dreamr.serving.gateway.quotas import Quota
+from dreamr.serving.gateway.reply import Reply
+from dreamr.serving.gateway.request import ParsedRequest
+from dreamr.trace import Event, StepCommitted
+
+Piece: TypeAlias = Event | ApiError
+
+
+@dataclass(slots=True)
+class Job:
+    """A valid request and the state of its reply.
+
+    Attributes:
+        client: Who sent it.
+        parsed: The request.
+        conversation: Its messages with all images read.
+        reply: Builder of the reply.
+        began: Time of the request.
+        quota: What is left to the client.
+        public: Takes the locations of models out of texts.
+        pieces: Events of the run, then an error if it failed.
+        over: Whether the outcome is logged.
+        first: Seconds to the first committed step.
+    """
+
+    client: Client
+    parsed: ParsedRequest
+    conversation: Conversation
+    reply: Reply
+    began: float
+    quota: Quota
+    public: PublicText
+    pieces: SignalQueue[Piece] = field(default_factory=SignalQueue)
+    over: bool = False
+    first: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Id of the completion."""
+        return self.reply.id
+
+    def on_event(self, event: Event) -> None:
+        """Queue an event of the run for the client."""
+        if isinstance(event, StepCommitted):
+            self.quota.spend(event.step.tokens)
+            if self.first is None:
+                self.first = time.perf_counter() - self.began
+        self.pieces.put(self.public.event(event))

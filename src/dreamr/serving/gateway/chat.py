@@ -130,8 +130,7 @@ class Chat:
             await self._refuse(api_error(error), scope, receive, send)
             return
         name = f"chatcmpl-{uuid4().hex}"
-        created, step_format = int(time.time()), self._reasoner.step_format
-        reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
+        reply = Reply(name, int(time.time()), parsed, self._load.alone_seconds)
         job = _Job(name, client, parsed, conversation, reply, began)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)

@@ -202,6 +202,8 @@ class Thoughts:
         self._part.clear()
 
     def _current(self, held: str = "") -> str:
+        if not self._part and not held:
+            return ""
         text = without_tags("".join(self._part) + held)
         return text if text.strip() else ""
 

@@ -40,7 +40,8 @@ _MOST_CHARACTERS = 20_000  # at the end of a completion that are read
 _EDGES = " \t\n*_`$\"'"
 
 _STATES = (
-    r"answer (?:is|would be|must be|should be)|(?<!不)(?:答案|选项)应?该?[是为選选]"
+    r"(?:answer|option|choice) (?:is|would be|must be|should be)"
+    r"|(?<!不)(?:答案|选项)应?该?[是为選选]"
     r"|答えは|正解は|정답은|답은|antwort (?:ist|lautet)|réponse (?:correcte )?est"
     r"|respuesta (?:correcta )?es|resposta (?:correta )?é|risposta (?:corretta )?è|ответ\s?[-—–]"  # noqa: RUF001
 )
@@ -54,18 +55,19 @@ _LONE = (
     r"(?![\w'])"
 )
 # In lower case, which is read only where a letter is expected, no letter may precede a word.
-_SMALL = rf"[a-z](?=[)\]:]|\.?[\s*_`\"']{{0,4}}(?:$|\n)|[.,;!]\s|[\s*_]{{1,4}}{_REASON})(?![\w'])"
+_SMALL = (
+    rf"[a-z](?=[)\]:]|[.!?]?[\s*_`\"']{{0,4}}(?:$|\n)|[.,;!]\s|[\s*_]{{1,4}}{_REASON})(?![\w'])"
+)
 _OPENING = r"[\s*_`\"'$(\[{]{0,6}"
 _EXPECTED = (
     rf"{_OPENING}(?:(?i:option|choice|letter|选项)[\s:]{{0,4}})?{_OPENING}"
     rf"(?<![A-Za-z'])({_LONE}|{_SMALL})"
 )
 _FIRST = re.compile(_EXPECTED)
-_STATED = re.compile(
-    rf"(?i:{_STATES}|\boption|\bchoice|(?<!不)[选選](?:择|擇|项|項)?)[\s:]{{0,4}}{_EXPECTED}"
-)
+_STATED = re.compile(rf"(?i:{_STATES}|(?<!不)[选選](?:择|擇|项|項)?)[\s:]{{0,4}}{_EXPECTED}")
 _FURTHER = re.compile(rf"[\s*_`)\]]{{0,4}}(?:[,/或和]|or\b|and\b){_EXPECTED}")
 _POINTED = (
+    re.compile(rf"\b(?i:option|choice)[\s:]{{0,4}}{_EXPECTED}"),
     re.compile(r"[(\[]([A-Z])[)\]]"),
     re.compile(r"(?<![A-Za-z'])([A-Z])(?=[.:)](?:\s|$))"),
 )
@@ -182,7 +184,7 @@ def _letters(found: re.Match[str] | None, said: str) -> Iterator[tuple[int, str]
 def _pointed(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     for pattern in _POINTED:
         for found in pattern.finditer(said):
-            yield found.start(1), found[1]
+            yield found.start(1), found[1].upper()
 
 
 def _alone(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:

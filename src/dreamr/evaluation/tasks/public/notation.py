@@ -50,6 +50,8 @@ _REWRITES = tuple(
         (r"\\(?:approx|simeq)(?![a-z])|[≈≃]", "≈"),
         (r"\\pm(?![a-z])", "±"),
         (r"\\infty(?![a-z])", "∞"),
+        (r"\\(?:emptyset|varnothing)(?![a-z])", "∅"),
+        (r"\\(?:overline|widehat|vec|overrightarrow)\s*\{([A-Za-z]+)\}", r"\1"),
         (r"\\in(?![a-z])", "∈"),
         (r"\\(?:cup|lor)(?![a-z])", "∪"),  # noqa: RUF001
         (r"\\(?:cap|land)(?![a-z])", "∩"),

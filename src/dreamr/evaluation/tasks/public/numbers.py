@@ -16,6 +16,8 @@ TOLERANCE = 1e-3  # relative; whole numbers must be equal
 MAX_LENGTH = 200  # characters; longer texts are not values
 _MAX_EXPONENT = 64  # of exact powers; others are computed as floats, which are bounded
 
+_INEXACT = 2**53  # whole floats from here on are not exact
+
 _Number = Fraction | float
 
 # Factor of each unit, by what it measures.
@@ -33,6 +35,7 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
         "second": 1, "sec": 1, "s": 1, "秒": 1,
     },
     "mass": {"kg": 1000, "kilogram": 1000, "千克": 1000, "公斤": 1000, "g": 1, "gram": 1, "克": 1},
+    "speed": {"km/h": 1 / 3.6, "kmh": 1 / 3.6, "mph": 0.44704, "m/s": 1},
     "angle": {"deg": 1, "degree": 1, "度": 1, "rad": 180 / math.pi, "radian": 180 / math.pi},
     "temperature": {"degC": 1},
     "Fahrenheit": {"degF": 1},
@@ -141,7 +144,9 @@ def number(text: str) -> float | None:
 
 
 def _close(left: _Number, right: _Number) -> bool:
-    if left == int(left) and right == int(right):
+    if left == int(left) and right == int(right) and min(abs(left), abs(right)) < _INEXACT:
+        return left == right
+    if isinstance(left, Fraction) and isinstance(right, Fraction) and left == int(left):
         return left == right
     return math.isclose(left, right, rel_tol=TOLERANCE)
 

@@ -27,6 +27,7 @@ _OPENING, _CLOSING = "([{", ")]}"
 _SEPARATOR = re.compile(r"[,;]|\s+(?:or|and)\s+|[或和∪]")  # noqa: RUF001
 _RELATION = re.compile(r"<=|>=|!=|<|>|=")
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+_NAME = re.compile(r"\s*([a-zA-Z])\s*=")
 _ELEMENT = re.compile(r"^\s*[a-zA-Z]\s*∈\s*")
 _CONCLUSION = re.compile(
     r".*(?:\b(?:so|therefore)\b|[∴⇒]|\\(?:rightarrow|implies|therefore))",
@@ -71,6 +72,9 @@ def _same(left: str, right: str, depth: int) -> bool:
     """Compare two texts in Python's notation."""
     if _squeezed(left) == _squeezed(right):
         return True
+    names = [found[1].lower() for found in map(_NAME.match, (left, right)) if found]
+    if len(set(names)) > 1:
+        return False
     if (first := quantity_in(left)) and (second := quantity_in(right)):
         return first.same(second)
     if (ours := _clock(left)) and (others := _clock(right)):

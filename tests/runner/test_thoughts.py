@@ -11,7 +11,7 @@ from dreamr.engines import ScriptedEngine
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import METHODS, ScheduleConfig
 from dreamr.steps import StepFormat
-from dreamr.trace import Result, StepCommitted, timeline_html
+from dreamr.trace import Result, RunFinished, StepCommitted, timeline_html
 from support.runs import TALK, notes
 
 THOUGHT = "Let me see.\n\nAnswer: 7 at first sight.\n\nNo, it is 5.\n"
@@ -96,3 +96,9 @@ def test_drafted_steps_of_a_thought_are_judged_even_if_they_begin_with_the_marke
 def test_a_timeline_shows_no_tags(method: str) -> None:
     page = timeline_html(go(f"<think>\n{THOUGHT}</think>{AFTER}", method).events)
     assert "think&gt;" not in page
+
+
+def test_a_timeline_says_that_the_model_stopped_after_a_thought() -> None:
+    result = go("<think>\nNo end.", "target")
+    page = timeline_html([*result.events, RunFinished(result.seconds, result)])
+    assert "The model stopped after a thought, without an answer." in page

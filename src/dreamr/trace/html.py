@@ -14,7 +14,7 @@ from math import floor, log10
 from string import Template
 
 from dreamr.gate import Verdict
-from dreamr.steps import without_tags
+from dreamr.steps import Ending, without_tags
 from dreamr.trace.events import (
     Event,
     ModelUsage,
@@ -99,7 +99,13 @@ def _answer(result: Result | None) -> str:
     if result.error is not None:
         return f'<p class="answer failed">{escape(result.error)}</p>'
     if not result.complete and not result.answer:
-        return '<p class="answer failed">The run ended without an answer.</p>'
+        thought = bool(result.steps) and result.steps[-1].step.ending is Ending.THOUGHT
+        why = (
+            "The model stopped after a thought, without an answer."
+            if thought
+            else "The run reached a limit before its answer."
+        )
+        return f'<p class="answer failed">{why}</p>'
     return f'<p class="answer">{escape(result.answer)}</p>'
 
 

@@ -144,7 +144,7 @@ def number(text: str) -> float | None:
 
 
 def _close(left: _Number, right: _Number) -> bool:
-    if left == int(left) and right == int(right) and min(abs(left), abs(right)) < _INEXACT:
+    if left == int(left) and right == int(right) and -_INEXACT < left < _INEXACT:
         return left == right
     if isinstance(left, Fraction) and isinstance(right, Fraction) and left == int(left):
         return left == right

@@ -82,3 +82,15 @@ def test_a_terminal_gets_long_lines_wrapped_under_the_text() -> None:
     first, *others = [line.rstrip() for line in text.splitlines()]
     assert first == f"{'  1 target':<30}" + " ".join(["word"] * 6)
     assert others == [" " * 30 + " ".join(["word"] * n) for n in (6, 6, 2)]
+
+
+def test_the_tags_of_thoughts_are_not_shown() -> None:
+    for text in ("<think>\nTea costs 2.50.\n\n", "Tea costs 2.50.</think>", "[/THINK]"):
+        step = Step(text, 5, Ending.DELIMITER)
+        for event in (
+            StepCommitted(0.0, 0, step, "target"),
+            StepRejected(0.0, 0, step, verdict(0)),
+        ):
+            line = shown(event)
+            assert "think" not in line.lower()
+            assert ("Tea costs 2.50." in line) == ("Tea" in text)

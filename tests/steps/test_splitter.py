@@ -205,3 +205,59 @@ def test_the_cap_is_exact_where_a_chunk_is_a_token(pieces: list[str], cap: int) 
     steps, _ = cut(pieces, StepFormat(max_tokens=cap, max_answer_tokens=cap))
     assert all(step.tokens <= cap for step in steps)
     assert all(step.tokens == cap for step in steps if step.ending is Ending.CAP)
+
+
+def endings(*chunks: str, prefix: str = "", opened: bool = False) -> list[tuple[str, Ending]]:
+    splitter = StepSplitter(StepFormat(opens_thought=opened), prefix=prefix)
+    steps = [step for chunk in chunks for step in splitter.push(chunk, 1)]
+    tail = splitter.finish()
+    return [(step.text, step.ending) for step in steps + ([tail] if tail else [])]
+
+
+STEP, ANSWER = Ending.DELIMITER, Ending.ANSWER
+
+
+def test_the_marker_inside_a_thought_begins_no_answer() -> None:
+    text = "<think>\nSee.\n\nAnswer: 7?\n\nNo.</think>\n\nAnswer: 5"
+    steps = [
+        ("<think>\nSee.\n\n", STEP),
+        ("Answer: 7?\n\n", STEP),
+        ("No.</think>", STEP),
+        ("\n\nAnswer: 5", ANSWER),
+    ]
+    assert endings(text) == endings(*text) == steps
+    assert endings("Answer: 7?\n\nNo.</think>\n\nAnswer: 5", prefix=steps[0][0]) == steps[1:]
+
+
+def test_an_answer_turns_out_to_be_in_a_thought_that_the_template_opened() -> None:
+    text = "See.\n\nAnswer: 7?\n\nNo.</think>\nAnswer: 5"
+    steps = [
+        ("See.\n\n", STEP),
+        ("Answer: 7?\n\n", STEP),
+        ("No.</think>", STEP),
+        ("\nAnswer: 5", ANSWER),
+    ]
+    for opened in (False, True):
+        assert endings(text, opened=opened) == endings(*text, opened=opened) == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "opened"),
+    [("<think>Answer: 7", False), ("Answer: 7", True), ("<think>So.</think>\n", False)],
+)
+def test_a_stream_that_ends_with_a_thought_says_so(text: str, opened: bool) -> None:
+    assert endings(text, opened=opened)[-1][1] is Ending.THOUGHT
+    assert endings("", prefix=text, opened=opened) == [("", Ending.THOUGHT)]
+
+
+def test_a_thought_after_the_answer_does_not_undo_it() -> None:
+    assert endings("Answer: 5 <think>I hope") == [("Answer: 5 <think>I hope", ANSWER)]
+    assert endings("So it is 5.\n\n<think>Yes.</think>")[-1] == ("<think>Yes.</think>", STEP)
+
+
+def test_the_tokens_of_an_answer_that_was_none_are_shared_among_its_steps() -> None:
+    splitter = StepSplitter()
+    assert splitter.push("Answer: 7?\n\nAnswer: 8?\n\n", 12) == []
+    steps = splitter.push("No.</think>\n\nAnswer: 5", 6)
+    assert [step.tokens for step in steps] == [6, 6, 3]
+    assert splitter.pending_tokens == 3

@@ -26,6 +26,7 @@ from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.conversation import Conversation, Image, read_image, thumbnail
 from dreamr.engines import OpenModel
 from dreamr.errors import RunFailed, Unwritable
+from dreamr.steps import Ending
 from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
 
 EPILOG = epilog(
@@ -195,7 +196,7 @@ def _deliver(run: _Run) -> None:
     """Print the answer, as far as there is one.
 
     Raises:
-        RunFailed: If a limit cut the run.
+        RunFailed: If a limit cut the run, or the model stopped after a thought.
     """
     result = run.result
     if result is None:
@@ -206,10 +207,15 @@ def _deliver(run: _Run) -> None:
     elif result.answer or result.complete:
         print(printable(result.answer))
     sys.stdout.flush()
-    if result.finish == "length":
+    if result.finish != "length":
+        return
+    if result.steps and result.steps[-1].step.ending is Ending.THOUGHT:
         raise RunFailed(
-            "the run reached a limit before its end: raise --max-tokens or --max-steps", result
+            "the model stopped after a thought, without an answer: raise --temperature", result
         )
+    raise RunFailed(
+        "the run reached a limit before its end: raise --max-tokens or --max-steps", result
+    )
 
 
 def _write_record(run: _Run, question: Conversation) -> None:

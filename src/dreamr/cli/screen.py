@@ -13,6 +13,7 @@ from rich.status import Status
 from rich.text import Text
 
 from dreamr.gate import Verdict
+from dreamr.steps import without_tags
 from dreamr.trace import (
     Event,
     Note,
@@ -93,7 +94,7 @@ class Screen:
         style = f"strike {color}" if who == "rejected" else color
         # Lines in files and pipes are not wrapped.
         width = self._console.width - indent if self._console.is_terminal else _UNWRAPPED
-        body = Text(printable(text).strip(), style, overflow="fold")
+        body = Text(printable(without_tags(text)).strip(), style, overflow="fold")
         wrapped = body.wrap(self._console, max(width, 20))
         for number, part in enumerate(wrapped):
             self._console.print(

@@ -120,7 +120,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             judge_prompt=source.judge_prompt,
         )
     )
-    return Model(engine, _step_format(source))
+    return Model(engine, _step_format(source, {"opens_thought": engine.server_info.opens_thought}))
 
 
 def _api_key(role: Role) -> str | None:
@@ -154,6 +154,7 @@ async def _open_local(location: str, source: ModelSource) -> Model:
         "delimiter": hints.delimiter,
         "answer_marker": hints.answer_marker,
         "max_tokens": hints.max_step_tokens,
+        "opens_thought": engine.opens_thought,
     }
     return Model(engine, _step_format(source, marks))
 

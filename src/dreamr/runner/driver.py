@@ -123,7 +123,9 @@ class Driver:
     def judge(self, command: Judge) -> None:
         """Start the task of a judge call."""
         config = self._config
-        query = replace(config.gate.query, others=command.others, unasked=config.unasked)
+        in_thought = config.step_format.ends_inside("".join(command.prefix))
+        unasked = "" if in_thought else config.unasked  # in a thought, the marker means nothing
+        query = replace(config.gate.query, others=command.others, unasked=unasked)
         if command.resamples:  # the stricter gate needs the question for every resampled step
             query = replace(query, target_confidence=None)
         call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)
@@ -190,7 +192,8 @@ class Driver:
         # Some gates decide by the draft's log-probabilities alone.
         logprobs = lane.role == "draft" and engine.capabilities.logprobs
         sampling = config.draws(command, logprobs=logprobs)
-        stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun)
+        prefix = "".join(command.prefix)
+        stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun, prefix)
         return await stream.run(engine.stream(context, sampling))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:

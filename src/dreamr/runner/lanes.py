@@ -110,6 +110,7 @@ class StepStream:
             stream ends without another step, called with None and the finish.
         on_pause: Called with True when the lane pauses and with False when it resumes.
         begun: Text in front of the stream that belongs to its first step; its tokens do not count.
+        prefix: The assistant's text before that.
     """
 
     lane: Lane
@@ -117,6 +118,7 @@ class StepStream:
     on_step: Callable[[Step | None, Finish | None], None]
     on_pause: Callable[[bool], None]
     begun: str = ""
+    prefix: str = ""
 
     async def run(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
         """Consume the stream to its end and return its finish; always closes the stream.
@@ -131,7 +133,7 @@ class StepStream:
                 await stream.aclose()
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
-        lane, splitter = self.lane, StepSplitter(self.step_format)
+        lane, splitter = self.lane, StepSplitter(self.step_format, prefix=self.prefix)
         if lane.credit <= 0:
             await self._wait_for_credit()
         if steps := splitter.push(self.begun, 0):

@@ -85,12 +85,19 @@ class Recorder:
     def _answer(self, finished: Finished, step_format: StepFormat) -> str:
         """Return the marked answer, even if cut; otherwise the last step of a complete run.
 
-        The whole text is split again, because some methods commit pieces of steps.
+        Only the last text outside a thought counts. It is split again, because some methods commit
+        pieces of steps.
         """
+        said = step_format.conclusion("".join(step.step.text for step in self._steps))
         splitter = StepSplitter(
-            replace(step_format, max_tokens=sys.maxsize, max_answer_tokens=sys.maxsize)
+            replace(
+                step_format,
+                max_tokens=sys.maxsize,
+                max_answer_tokens=sys.maxsize,
+                opens_thought=False,
+            )
         )
-        steps = splitter.push("".join(committed.step.text for committed in self._steps), 0)
+        steps = splitter.push(said, 0)
         if (tail := splitter.finish()) is not None:
             steps.append(tail)
         last = steps[-1].text if steps else ""

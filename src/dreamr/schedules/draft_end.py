@@ -17,12 +17,17 @@ def ends_reasoning(step: Step) -> bool:
     return step.ending in (Ending.ANSWER, Ending.END)
 
 
+def ends_in_thought(step: Step | None) -> bool:
+    """Check whether the stream ended with a thought, so that there is no answer."""
+    return step is not None and step.ending is Ending.THOUGHT
+
+
 def is_draft_end(step: Step, final_answer: FinalAnswer) -> bool:
     """Check whether the step ends the draft's reasoning, and the target writes the end instead.
 
-    Such a step needs no verdict.
+    Such a step needs no verdict. An end without an answer is always the target's to write.
     """
-    return final_answer == "target" and ends_reasoning(step)
+    return ends_in_thought(step) or (final_answer == "target" and ends_reasoning(step))
 
 
 def judge_failed(message: str) -> Verdict:

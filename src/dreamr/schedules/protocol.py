@@ -226,7 +226,8 @@ class Finished:
 
     Attributes:
         finish: 'answer' or 'stop' if the reasoning is complete, with or without a marked answer;
-            'length' if a limit on steps or tokens ended it; 'failed' if the target was lost.
+            'length' if a limit on steps or tokens ended it, or the target stopped after a thought
+            without an answer; 'failed' if the target was lost.
         error: The error if `finish` is 'failed', else None.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import ends_reasoning
+from dreamr.schedules.draft_end import ends_in_thought, ends_reasoning
 from dreamr.schedules.protocol import (
     CancelJudge,
     CloseLane,
@@ -182,9 +182,12 @@ class RunState:
             How the run ends with this step, None if it continues.
         """
         if step is not None:
-            self._commit(step, role, None, last=step.is_answer or finish == "stop")
+            stops = finish == "stop" and not ends_in_thought(step)
+            self._commit(step, role, None, last=step.is_answer or stops)
             if step.is_answer:
                 return "answer"
+            if ends_in_thought(step):
+                return self._without_answer(role)
         if finish == "length":
             self.warn(f"the {role} reached its token limit")
         elif step is not None and step.ending is Ending.CAP:
@@ -194,7 +197,11 @@ class RunState:
     def commit_piece(self, step: Step) -> RunEnd | None:
         """Commit text of the target, a whole step or a part; return how the run ends, or None."""
         self._commit(step, "target", None, last=False)
-        return self._limit()
+        return self._without_answer("target") if ends_in_thought(step) else self._limit()
+
+    def _without_answer(self, role: Role) -> RunEnd:
+        self.warn(f"the {role} stopped after a thought, without an answer")
+        return "length"
 
     def _commit(self, step: Step, source: Role, verdict: Verdict | None, *, last: bool) -> None:
         self._commands.append(Commit(self.position, step, source, verdict, last))

@@ -1,6 +1,29 @@
-"""Steps, and the splitting of a stream into steps."""
+"""Steps, the splitting of a stream into steps, and thoughts of reasoning models."""
 
 from dreamr.steps.splitter import StepFormat, StepSplitter
 from dreamr.steps.step import Ending, Finish, Role, Step
+from dreamr.steps.thoughts import (
+    THINK,
+    THOUGHT,
+    TagFilter,
+    conclusion,
+    ends_inside,
+    opens_thought,
+    without_tags,
+)
 
-__all__ = ["Ending", "Finish", "Role", "Step", "StepFormat", "StepSplitter"]
+__all__ = [
+    "THINK",
+    "THOUGHT",
+    "Ending",
+    "Finish",
+    "Role",
+    "Step",
+    "StepFormat",
+    "StepSplitter",
+    "TagFilter",
+    "conclusion",
+    "ends_inside",
+    "opens_thought",
+    "without_tags",
+]

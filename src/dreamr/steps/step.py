@@ -17,6 +17,7 @@ class Ending(Enum):
     CAP = "cap"  # cut by the length cap; rejected by every gate that judges its content
     ANSWER = "answer"  # the stream ended inside a step that begins with the answer marker
     END = "end"  # the stream ended without a delimiter
+    THOUGHT = "thought"  # the stream ended inside or right after a thought, without an answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,13 +249,15 @@ class Result:
     """The result of a run.
 
     Attributes:
-        answer: The final answer without its marker. If the target ended without a marker, the last
-            step; empty if the run was cut before its answer.
+        answer: The final answer without its marker, from the last text outside a thought. If the
+            target ended without a marker, the last step there; empty if the run was cut before its
+            answer or has only thoughts.
         steps: The committed steps.
         usage: Number of tokens and judge calls.
         seconds: Wall-clock time.
         finish: 'answer' or 'stop' if the reasoning is complete, with or without an answer marker;
-            'length' if a limit on steps or tokens ended it; 'failed' if the target was lost.
+            'length' if a limit on steps or tokens ended it, or the target stopped after a thought
+            without an answer; 'failed' if the target was lost.
         error: The error if the run failed, else None.
         events: All events before `RunFinished`, in order.
     """
@@ -275,7 +277,7 @@ class Result:
 
     @property
     def text(self) -> str:
-        """Text of the whole reasoning: the committed steps, joined."""
+        """Text of the whole reasoning: the committed steps, joined, with the tags of thoughts."""
         return "".join(committed.step.text for committed in self.steps)
 
 

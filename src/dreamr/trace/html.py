@@ -14,6 +14,7 @@ from math import floor, log10
 from string import Template
 
 from dreamr.gate import Verdict
+from dreamr.steps import Ending, without_tags
 from dreamr.trace.events import (
     Event,
     ModelUsage,
@@ -98,7 +99,13 @@ def _answer(result: Result | None) -> str:
     if result.error is not None:
         return f'<p class="answer failed">{escape(result.error)}</p>'
     if not result.complete and not result.answer:
-        return '<p class="answer failed">The run reached a limit before its answer.</p>'
+        thought = bool(result.steps) and result.steps[-1].step.ending is Ending.THOUGHT
+        why = (
+            "The model stopped after a thought, without an answer."
+            if thought
+            else "The run reached a limit before its answer."
+        )
+        return f'<p class="answer failed">{why}</p>'
     return f'<p class="answer">{escape(result.answer)}</p>'
 
 
@@ -162,7 +169,7 @@ def _bar(bar: Bar, seconds: float) -> str:
     where = _numbers(bar.positions)
     head = f"Step {where}: {_HEAD[bar.fate]}"
     facts = _facts(bar)
-    text = bar.text.strip() or "\n".join(
+    text = without_tags(bar.text).strip() or "\n".join(
         f"step {at + 1}: {verdict.score_text} {'accepted' if verdict.accepted else 'rejected'}"
         for at, verdict in zip(bar.positions, bar.verdicts, strict=False)
     )
@@ -230,7 +237,7 @@ def _step(event: StepCommitted | StepRejected, kind: str, who: str, verdict: Ver
         f'<tr class="{kind}"><td class="n">{event.position + 1}</td>'
         f'<td class="who">{who}</td><td class="n">{_meter(verdict)}</td>'
         f'<td class="n">{event.step.tokens}</td>'
-        f'<td class="text">{escape(event.step.text.strip())}</td></tr>\n'
+        f'<td class="text">{escape(without_tags(event.step.text).strip())}</td></tr>\n'
     )
 
 

@@ -17,7 +17,7 @@ from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
-from support.served import FORGETFUL, THINKING, Served
+from support.served import FORGETFUL, PLAIN, THINKING, Served
 
 TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
@@ -385,6 +385,38 @@ def test_reasoning_in_a_separate_field_gets_its_tags_back(field_name: str) -> No
     served = Served(parsed=True, field_name=field_name, said=lambda body: "So it is. </think> Four")
     chunks = read(served)
     assert text(chunks) == "<think>\nSo it is. \n</think>\n\nFour"
+
+
+def test_a_thought_that_ends_at_the_prefix_gets_its_closing_tag() -> None:
+    """A server that parses reasoning removes the tag, which comes first here."""
+    replies = iter(["So it is.\n\n </think> Four", "Four"])
+    served = Served(parsed=True, said=lambda body: next(replies))
+
+    async def work(engine: HttpEngine) -> None:
+        stream = engine.stream(Context(TALK), SamplingParams())
+        assert "".join([chunk.text async for chunk in stream]).startswith("<think>\nSo it is.")
+        context = Context(TALK, ("<think>\nSo it is.\n\n",))
+        stream = engine.stream(context, SamplingParams())
+        assert "".join([chunk.text async for chunk in stream]) == "\n</think>\n\nFour"
+
+    use(served, work)
+
+
+@pytest.mark.parametrize("prefix", ["<think>\nSo.\n</think>\n\n", "One and one.\n\n"])
+def test_an_answer_that_the_server_takes_for_reasoning_gets_no_tag(prefix: str) -> None:
+    """Some servers do not see that the prefix ends outside a thought."""
+    served = Served(parsed=True, said=lambda body: "Four. </think>")
+    assert text(read(served, prefix)) == "Four. "
+
+
+@pytest.mark.parametrize(("template", "opens"), [(THINKING, True), (PLAIN, False)])
+def test_the_probe_sees_whether_the_template_opens_a_thought(template: str, opens: bool) -> None:
+    served = Served(script=SCRIPT, template=template)
+
+    async def work(engine: HttpEngine) -> None:
+        assert engine.server_info.opens_thought is opens
+
+    use(served, work)
 
 
 def test_an_unknown_model_is_refused_with_the_known_names() -> None:

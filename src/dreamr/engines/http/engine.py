@@ -22,13 +22,14 @@ from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import TALK, Probe, ServerInfo
 from dreamr.engines.http.retries import TransientError
-from dreamr.engines.http.sse import THINK, THOUGHT, EndSign, StreamParser
+from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import VERDICT, Evidence, Query
+from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
@@ -62,6 +63,7 @@ class HttpEngine(ClosingEngine):
         self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self._signs = EndSigns(self._sign_of_an_end, options.base)
+        self._parses = False  # whether the server has sent parsed reasoning
         self._warned = False  # whether the user knows that log-probabilities are missing
         self.prompt_tokens = 0  # of all judge calls, as reported by the server
         self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
@@ -146,8 +148,15 @@ class HttpEngine(ClosingEngine):
 
     def _parser(self, before: str) -> StreamParser:
         """Return the parser of a response that continues the assistant's text `before`."""
-        echo = before if self.server_info.echoes else ""
-        return StreamParser(opened=_thinks(before), echo=echo, url=self._url)
+        info = self.server_info
+        inside = ends_inside(before, opened=info.opens_thought)
+        return StreamParser(
+            opened=inside,
+            outside=bool(before.strip()) and not inside,
+            parses=self._parses,
+            echo=before if info.echoes else "",
+            url=self._url,
+        )
 
     async def _request(
         self,
@@ -186,6 +195,7 @@ class HttpEngine(ClosingEngine):
             done = True
         finally:
             self._note_unknown(parser.unknown)
+            self._parses = self._parses or parser.parses
             if parser.prompt is not None and not prefix:
                 self._keep_count(context.conversation, parser.prompt)
             if info.server.abort and not done:
@@ -366,8 +376,3 @@ async def _next(events: AsyncIterator[object], *, ended: bool) -> object:
     with anyio.move_on_after(_TAIL_SECONDS):
         return await anext(events, None)
     return None
-
-
-def _thinks(text: str) -> bool:
-    """Check whether a text ends inside a think tag."""
-    return text.rfind(THINK) > text.rfind(THOUGHT)

@@ -7,7 +7,7 @@ server exposes rendered prompts, these are compared; otherwise their token count
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
@@ -19,6 +19,7 @@ from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
 from dreamr.engines.http.servers import Server, recognize
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
+from dreamr.steps import opens_thought
 
 _QUESTION = "qzuserqz"
 TALK = Conversation.from_prompt(_QUESTION)
@@ -39,6 +40,7 @@ class ServerInfo:
         judges: Whether the server returns probabilities of alternative first tokens.
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
+        opens_thought: Whether the chat template opens a thought; False if unknown.
     """
 
     server: Server
@@ -49,6 +51,7 @@ class ServerInfo:
     judges: bool
     shown: bool
     echoes: bool = False
+    opens_thought: bool = False
 
     @property
     def exact(self) -> bool:
@@ -81,7 +84,8 @@ class Probe:
             if opening.count(_QUESTION) != 1:
                 raise EngineError(_refusal(model, inserted))
             route = TextRoute(opening, _QUESTION)
-        return await self._server_info(server, listed, route, inserted, shown=True)
+        info = await self._server_info(server, listed, route, inserted, shown=True)
+        return replace(info, opens_thought=opens_thought(opening))
 
     async def _listed(self) -> Listed:
         """Return the entry of the requested model in the server's list."""

@@ -13,9 +13,7 @@ from dreamr.engines.http.finish_reasons import read_finish
 from dreamr.engines.http.logprobs import chosen_logprobs
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
-from dreamr.steps import Finish
-
-THINK, THOUGHT = "<think>", "</think>"
+from dreamr.steps import THINK, THOUGHT, Finish
 
 
 class EndSign(IntEnum):
@@ -34,7 +32,10 @@ class StreamParser:
     The tags are restored, so that the text can be continued.
 
     Attributes:
-        opened: Whether the text before this response ends inside a think tag.
+        opened: Whether the text before this response ends inside a thought.
+        outside: Whether there is text before this response and it ends outside a thought. Servers
+            that do not look there send its continuation as reasoning, which then gets no tag.
+        parses: Whether the server is known to parse reasoning.
         echo: Text that the server repeats before its continuation, and that is removed.
         url: Address of the server, for messages.
         text: Text so far.
@@ -46,6 +47,8 @@ class StreamParser:
     """
 
     opened: bool = False
+    outside: bool = False
+    parses: bool = False
     echo: str = ""
     url: str = "the server"
     text: str = ""
@@ -146,9 +149,10 @@ class StreamParser:
         )
 
     def _tagged(self, thought: str, content: str) -> str:
-        if thought and not (self._thinking or self.opened):
+        self.parses = self.parses or bool(thought)
+        if thought and not (self._thinking or self.opened or self.outside):
             thought = f"{THINK}\n{thought}"
-        if content and (thought or self._thinking):
+        if content and (thought or self._thinking or (self.opened and self.parses)):
             content = f"\n{THOUGHT}\n\n{content}"
         self._thinking = not content and bool(thought or self._thinking)
         self.opened = self.opened and not content

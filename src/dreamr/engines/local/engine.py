@@ -144,6 +144,11 @@ class LocalEngine(ClosingEngine):
         return self._loaded.hints
 
     @property
+    def opens_thought(self) -> bool:
+        """Whether the chat template opens a thought. Available after `start`."""
+        return self._loaded.opens_thought
+
+    @property
     def judge_prompt(self) -> str:
         """Question that is asked about each judged step. Available after `start`."""
         return self._loaded.judge_prompt

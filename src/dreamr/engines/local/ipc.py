@@ -89,6 +89,7 @@ class Ready(NamedTuple):
         context: Context length in tokens.
         judge_prompt: Question that is asked about each judged step.
         hints: Hints from the model's folder.
+        opens_thought: Whether the chat template opens a thought.
     """
 
     images: bool
@@ -96,6 +97,7 @@ class Ready(NamedTuple):
     context: int
     judge_prompt: str
     hints: Hints
+    opens_thought: bool
 
 
 class Piece(NamedTuple):

@@ -18,6 +18,7 @@ from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text
 from dreamr.engines.local.bounds import OverBound, bounded
 from dreamr.engines.local.detokenize import Texts
 from dreamr.errors import EngineError, Unsupported
+from dreamr.steps import opens_thought
 
 _MARK = "qzassistantqz"
 _JOINER = "\u2060"  # invisible; splits the names of special tokens in text
@@ -60,6 +61,13 @@ class Prompter:
         """
         messages = [self._message(turn) for turn in conversation.turns]
         return self._encode(self._render(messages))
+
+    def opens_thought(self) -> bool:
+        """Check whether the chat template opens a thought in the assistant's turn."""
+        try:
+            return opens_thought(self._render([self._user("-")]))
+        except EngineError:  # each conversation meets the same error
+            return False
 
     def images_in(self, conversation: Conversation) -> list[Image]:
         """Return all images of a conversation, in order."""

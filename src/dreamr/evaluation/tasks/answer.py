@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dreamr.steps import conclusion
+
 MARKER = "Answer:"
 
 
 def extract_answer(text: str) -> str | None:
-    """Return the rest of the line after the last `MARKER`, or None without a marker."""
-    _, marker, rest = text.rpartition(MARKER)
+    """Return the rest of the line after the last `MARKER` outside thoughts, or None."""
+    _, marker, rest = conclusion(text).rpartition(MARKER)
     return rest.strip().split("\n")[0] if marker else None

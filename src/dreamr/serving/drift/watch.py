@@ -187,7 +187,7 @@ async def _agrees(target: Engine, step_format: StepFormat, context: Context, ste
 
 async def _next_step(target: Engine, step_format: StepFormat, context: Context) -> Step | None:
     """Return the target's next step; None if the target ends its text here."""
-    splitter = StepSplitter(step_format)
+    splitter = StepSplitter(step_format, prefix="".join(context.prefix))
     sampling = SamplingParams(max(step_format.max_tokens, step_format.max_answer_tokens))
     async with aclosing(target.stream(context, sampling)) as chunks:
         async for chunk in chunks:

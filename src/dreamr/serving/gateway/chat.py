@@ -118,8 +118,7 @@ class Chat:
         self._check_roles(parsed)
         conversation = await self._media.conversation(parsed.turns)
         name = f"chatcmpl-{uuid4().hex}"
-        created, step_format = int(time.time()), self._reasoner.step_format
-        reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
+        reply = Reply(name, int(time.time()), parsed, self._load.alone_seconds)
         return Job(client, parsed, conversation, reply, began, quota, self._public)
 
     async def _body(self, request: Request) -> bytes:

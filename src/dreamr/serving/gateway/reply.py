@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dreamr.serving.gateway.load import Level
 from dreamr.serving.gateway.request import ParsedRequest
-from dreamr.steps import StepFormat
-from dreamr.trace import Event, Result, RunFinished, StepCommitted, event_to_json
+from dreamr.steps import Step, TagFilter, without_tags
+from dreamr.trace import (
+    Event,
+    Result,
+    RunFinished,
+    StepCommitted,
+    StepDiscarded,
+    StepReady,
+    StepRejected,
+    event_to_json,
+)
 
 Json = dict[str, Any]
 
@@ -20,14 +29,14 @@ _FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "lengt
 class Reply:
     """Builder of the reply to one request.
 
-    Committed steps become `reasoning_content` (and `reasoning`), the answer becomes `content`. As
-    with other reasoning models, a stop sequence ends the answer, not the reasoning.
+    Committed steps become `reasoning_content` (and `reasoning`), the answer becomes `content`, both
+    without the tags of thoughts. As with other reasoning models, a stop sequence ends the answer,
+    not the reasoning.
 
     Attributes:
         id: Id of the completion.
         created: Time of the request, in seconds since 1970.
         parsed: The request.
-        step_format: Marks of steps and answers.
         alone: Estimates the seconds of the target alone for a result; None if unknown.
         level: Reduction of speculation that the run was subject to.
     """
@@ -35,10 +44,10 @@ class Reply:
     id: str
     created: int
     parsed: ParsedRequest
-    step_format: StepFormat
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
-    _spoken: bool = field(default=False, init=False)  # whether the answer was sent
+    _reasoning: TagFilter = field(default_factory=TagFilter, init=False)
+    _last: StepCommitted | None = field(default=None, init=False)  # the answer, until it is sent
 
     def opening(self) -> Json:
         """Return the first chunk of a stream."""
@@ -47,27 +56,25 @@ class Reply:
     def chunks(self, event: Event) -> Iterator[Json]:
         """Yield the chunks for an event; for the last event, all chunks except the usage."""
         if self.parsed.events:
-            yield {**self._chunk(None), "dreamr": {"event": event_to_json(event)}}
+            yield {**self._chunk(None), "dreamr": {"event": event_to_json(_shown(event))}}
         match event:
+            case StepCommitted() if _answers(event):
+                self._last = event
             case StepCommitted():
-                yield self._step(event)
+                yield self._step(event, _thinking(self._reasoning.push(event.step.text)))
             case RunFinished(result=result):
-                if not self._spoken and result.answer:
-                    yield self._chunk({"content": self._content(result.answer)})
+                if held := self._reasoning.close():
+                    yield self._chunk(_thinking(held))
+                if self._last is not None or result.answer:
+                    yield self._step(self._last, {"content": self._content(result.answer)})
                 yield {
                     **self._chunk({}, _FINISH.get(result.finish, "stop")),
                     "dreamr": self.summary(result),
                 }
 
-    def _step(self, event: StepCommitted) -> Json:
-        text = event.step.text
-        if _answers(event):
-            self._spoken = True
-            answer = self.step_format.answer(text)
-            delta = {"content": self._content(text.strip() if answer is None else answer)}
-        else:
-            delta = {"reasoning_content": text, "reasoning": text}
-        return {**self._chunk(delta), "dreamr": {"step": _step(event)}}
+    def _step(self, event: StepCommitted | None, delta: Json) -> Json:
+        chunk = self._chunk(delta)
+        return chunk if event is None else {**chunk, "dreamr": {"step": _step(event)}}
 
     def _content(self, answer: str) -> str:
         ends = [place for stop in self.parsed.stop if (place := answer.find(stop)) >= 0]
@@ -80,12 +87,11 @@ class Reply:
     def whole(self, result: Result, prompt: int) -> Json:
         """Return the response body of a request without streaming."""
         committed = _committed(result)
-        reasoning = "".join(event.step.text for event in committed if not _answers(event))
+        steps = (event.step.text for event in committed if not _answers(event))
         message = {
             "role": "assistant",
             "content": self._content(result.answer),
-            "reasoning_content": reasoning,
-            "reasoning": reasoning,
+            **_thinking(without_tags("".join(steps))),
             "refusal": None,
         }
         choice = {
@@ -152,6 +158,25 @@ def usage(result: Result, prompt: int) -> Json:
         "total_tokens": prompt + completion,
         "completion_tokens_details": details,
     }
+
+
+def _thinking(text: str) -> Json:
+    return {"reasoning_content": text, "reasoning": text}
+
+
+def _shown(event: Event) -> Event:
+    """Return an event as it is shown to users, without the tags of thoughts."""
+    match event:
+        case StepReady() | StepCommitted() | StepRejected() | StepDiscarded():
+            return replace(event, step=_shown_step(event.step))
+        case RunFinished(result=result):
+            steps = tuple(replace(one, step=_shown_step(one.step)) for one in result.steps)
+            return replace(event, result=replace(result, steps=steps))
+    return event
+
+
+def _shown_step(step: Step) -> Step:
+    return replace(step, text=without_tags(step.text))
 
 
 def _committed(result: Result) -> list[StepCommitted]:

@@ -1,8 +1,17 @@
-"""Extraction of answers from completions by rules, without a judging model.
+r"""Extraction of answers from completions by rules, without a judging model.
 
 The rules for letters combine the rules of MMBench (arXiv 2307.06281, `can_infer` in VLMEvalKit)
 and MMMU (arXiv 2311.16502, `parse_multi_choice_response`) that apply before any model or random
 guess. All functions are pure.
+
+Deliberate deviations from both, for forms that they do not read or read as another letter:
+
+- Thoughts are not read (`dreamr.steps.conclusion`).
+- A letter that a phrase states ("the answer is B", "option b", "故选B") counts before letters
+  elsewhere in the text.
+- Full-width letters, lower case after such a phrase or a marker, and markers in other languages
+  count. "A" and "I" must not be words.
+- A letter that is ruled out ("not B", "excluding B") does not count.
 """
 
 from __future__ import annotations
@@ -11,55 +20,119 @@ import re
 from collections.abc import Iterator, Mapping
 
 from dreamr.evaluation.tasks.answer import MARKER
+from dreamr.evaluation.tasks.public.notation import half_width, unwrapped
+from dreamr.steps import conclusion
 
-_MARKER = re.compile(re.escape(MARKER.rstrip(":")) + r"\s*\**\s*:", re.IGNORECASE)
+_ANSWER = (  # in several languages
+    rf"{re.escape(MARKER.rstrip(':'))}|答案|解答|答え|答|정답|답|antwort|lösung|réponse|respuesta|"
+    "resposta|risposta|ответ|jawaban|đáp án|odpowiedź|cevap|antwoord|svar"
+)
+# All repetitions are bounded, so that hostile texts are read in linear time.
+_MARKER = re.compile(
+    rf"(?:{_ANSWER})[*_\])\s]{{0,4}}:"
+    rf"|^[#*_ ]{{0,9}}(?:(?:the|final|correct) ){{0,2}}(?:{_ANSWER})[*_ ]{{0,9}}\n"
+    r"|\[答案\]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_TAGGED = re.compile(r"<answer>([^<]{0,500})</answer>", re.IGNORECASE)
+_BOX = re.compile(r"\\f?box(?:ed)?\s{0,4}\{")
+_MOST_CHARACTERS = 20_000  # at the end of a completion that are read
 _EDGES = " \t\n*_`$\"'"
+
+_STATES = (
+    r"(?:answer|option|choice) (?:is|would be|must be|should be)"
+    r"|(?<!不)(?:答案|选项)应?该?[是为選选]"
+    r"|答えは|正解は|정답은|답은|antwort (?:ist|lautet)|réponse (?:correcte )?est"
+    r"|respuesta (?:correcta )?es|resposta (?:correta )?é|risposta (?:corretta )?è|ответ\s?[-—–]"  # noqa: RUF001
+)
+_PHRASE = re.compile(rf"(?:{_STATES})[\s:]{{0,4}}", re.IGNORECASE)
 
 # A letter that is not part of a word. A and I can be words themselves: A counts as one at the
 # beginning of a sentence ("A dog", but not "A or B"), I before any word.
+_REASON = r"(?:or|and|is|because|since|as|for|but)\b"
 _LONE = (
-    r"(?:[B-HJ-Z]|(?<=[a-z,:] )A|A(?!\s+(?!(?:or|and|is)\b)[a-z])|I(?!\s+[a-z]))"
+    rf"(?:[B-HJ-Z]|(?<=[a-z,:] )A|A(?!\s{{1,9}}(?!{_REASON})[a-z])|I(?!\s{{1,9}}[a-z]))"
     r"(?![\w'])"
 )
+# In lower case, which is read only where a letter is expected, no letter may precede a word.
+_SMALL = (
+    rf"[a-z](?=[)\]:]|[.!?]?[\s*_`\"']{{0,4}}(?:$|\n)|[.,;!]\s|[\s*_]{{1,4}}{_REASON})(?![\w'])"
+)
+_OPENING = r"[\s*_`\"'$(\[{]{0,6}"
+_EXPECTED = (
+    rf"{_OPENING}(?:(?i:option|choice|letter|选项)[\s:]{{0,4}})?{_OPENING}"
+    rf"(?<![A-Za-z'])({_LONE}|{_SMALL})"
+)
+_FIRST = re.compile(_EXPECTED)
+_STATED = re.compile(rf"(?i:{_STATES}|(?<!不)[选選](?:择|擇|项|項)?)[\s:]{{0,4}}{_EXPECTED}")
+_FURTHER = re.compile(rf"[\s*_`)\]]{{0,4}}(?:[,/或和]|or\b|and\b){_EXPECTED}")
 _POINTED = (
-    re.compile(r"\(([A-Z])\)"),
+    re.compile(rf"\b(?i:option|choice)[\s:]{{0,4}}{_EXPECTED}"),
+    re.compile(r"[(\[]([A-Z])[)\]]"),
     re.compile(r"(?<![A-Za-z'])([A-Z])(?=[.:)](?:\s|$))"),
-    re.compile(rf"(?i:option|choice|answer is)\s+\**({_LONE})"),
 )
 _ALONE = re.compile(rf"(?<![\w']){_LONE}")
+_RULED_OUT = re.compile(
+    r"(?i:(?:\bnot|n't|\bnor|\bneither|\bexcept|\bexclud(?:e|es|ing)|\beliminat(?:e|es|ing)"
+    r"|\brul(?:e|es|ing) out|不是|不选|排除)"
+    rf"(?:\s{{0,4}}(?:\b(?:the|option|choice|answer|be)\b|选项)){{0,3}}){_OPENING}([A-Z])(?![\w'])"
+    r"|(?<![\w'])([A-Z])[)\]*]{0,3} (?i:(?:is|was|can be) (?:excluded|eliminated|ruled out))"
+)
+_CJK = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+_BESIDE_CJK = re.compile(
+    rf"(?<={_CJK})(?=[A-Za-z](?![A-Za-z0-9]))|(?<![A-Za-z0-9][A-Za-z])(?<=[A-Za-z])(?={_CJK})"
+)
 
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
-def stated(text: str) -> str:
-    r"""Return the answer that a completion states.
+def stated(text: str, *, phrases: bool = False) -> str:
+    r"""Return the answer that a completion states outside thoughts.
 
     This is the first line after the last marker; without a marker, the content of the last
     `\boxed{}`; without a box, the whole text. Emphasis and a final period are removed.
+
+    Args:
+        text: The completion.
+        phrases: Whether a phrase such as "the answer is" counts like a marker, if there is neither
+            a marker nor a box.
     """
-    marked = list(_MARKER.finditer(text))
-    if marked:
-        text = text[marked[-1].end() :].strip(_EDGES).split("\n")[0]
-    return (boxed(text) or text).strip(_EDGES).rstrip(". ").strip(_EDGES)
+    return _found(text, phrases=phrases)[0]
+
+
+def _found(text: str, *, phrases: bool = False) -> tuple[str, bool]:
+    """Return the stated answer, and whether a marker or a box introduces it."""
+    text = half_width(conclusion(text)[-_MOST_CHARACTERS:])
+    places = [found.end() for found in _MARKER.finditer(text)]
+    tagged = _TAGGED.findall(text)
+    if tagged:
+        text = tagged[-1]
+    elif places:
+        text = text[places[-1] :].strip(_EDGES).split("\n")[0]
+    box = boxed(text)
+    introduced = bool(tagged or places or box)
+    if phrases and not introduced and (stating := list(_PHRASE.finditer(text))):
+        text = text[stating[-1].end() :].split("\n")[0]
+    return (box or text).strip(_EDGES).rstrip(". ").strip(_EDGES), introduced
 
 
 def boxed(text: str) -> str | None:
     r"""Return the content of the last `\boxed{}`, or None if there is none or it is not closed."""
-    _, found, rest = text.rpartition("\\boxed{")
+    start = max((found.end() for found in _BOX.finditer(text)), default=len(text))
     depth = 1
-    for place, sign in enumerate(rest if found else ""):
-        depth += {"{": 1, "}": -1}.get(sign, 0)
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return rest[:place]
+            return text[start:place]
     return None
 
 
 def letter(text: str, choices: Mapping[str, str], *, last: bool = False) -> str | None:
     """Return the letter that a completion chooses, or None if the rules find none.
 
-    The rules, in order: the stated answer is a single letter or the text of a choice; letters in
-    parentheses, before punctuation or after "option"; isolated letters; the text of a choice within
-    the answer.
+    The rules, in order: the stated answer is a single letter or the text of a choice; a letter at
+    its beginning; letters after a phrase such as "the answer is"; letters in parentheses or before
+    punctuation; isolated letters; the text of a choice within the answer.
 
     Args:
         text: The completion.
@@ -67,24 +140,51 @@ def letter(text: str, choices: Mapping[str, str], *, last: bool = False) -> str 
         last: If a rule finds several letters, return the last (as MMMU does) instead of None (as
             MMBench does).
     """
-    said = stated(text)
-    bare = said.strip(" .()").upper()
+    said, introduced = _found(text)
+    said = _BESIDE_CJK.sub(" ", unwrapped(said)).strip()
+    bare = said.strip(" .,:;!()[]{}*_`$\"'").upper()
     if bare in choices:
         return bare
     whole = [name for name, words in choices.items() if said and folded(words) == folded(said)]
     if len(whole) == 1:
         return whole[0]
-    for rule in (_pointed, _alone, _worded):
-        places = {name: place for place, name in sorted(rule(said, choices)) if name in choices}
+    denied = {found.start(found.lastindex or 0) for found in _RULED_OUT.finditer(said)}
+    for rule in (_first, _stated, _pointed, _alone, _worded)[0 if introduced else 1 :]:
+        expected = rule in (_first, _stated)
+        excluded = set() if expected or rule is _worded else {said[place] for place in denied}
+        places = {
+            name: place
+            for place, name in sorted(rule(said, choices))
+            if name in choices and place not in denied and name not in excluded
+        }
         if len(places) == 1 or (places and last):
             return max(places, key=lambda name: places[name])
+        if places and expected:
+            return None
     return None
+
+
+def _first(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    if found := _FIRST.match(said):
+        yield from _letters(found, said)
+
+
+def _stated(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    for found in _STATED.finditer(said):
+        yield from _letters(found, said)
+
+
+def _letters(found: re.Match[str] | None, said: str) -> Iterator[tuple[int, str]]:
+    """Yield the letter that a pattern has found, and further ones after "or"."""
+    while found is not None:
+        yield found.start(1), found[1].upper()
+        found = _FURTHER.match(said, found.end())
 
 
 def _pointed(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     for pattern in _POINTED:
         for found in pattern.finditer(said):
-            yield found.start(1), found[1]
+            yield found.start(1), found[1].upper()
 
 
 def _alone(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
@@ -101,8 +201,8 @@ def _worded(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
 
 
 def folded(text: str) -> str:
-    """Normalize whitespace and case and remove a final period."""
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
+    """Normalize whitespace, width and case, and remove a final period."""
+    return re.sub(r"\s+", " ", half_width(text)).strip().rstrip(".").casefold()
 
 
 def digits(text: str) -> str:

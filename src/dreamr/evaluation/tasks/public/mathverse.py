@@ -68,11 +68,11 @@ def _chooses(choices: dict[str, str], answer: str, text: str) -> bool:
 
 
 def _value(text: str) -> str | None:
-    return stated(text) or None
+    return stated(text, phrases=True) or None
 
 
 def _gives(answer: str, text: str) -> bool:
-    return same_value(stated(text), answer)
+    return same_value(stated(text, phrases=True), answer)
 
 
 BENCHMARK = Benchmark(

@@ -47,12 +47,12 @@ def _item(path: str, row: Row, entry: Entry) -> Item:
 
 def said(text: str) -> str | None:
     """Return the answer that a completion states, or None if it is empty."""
-    return stated(text) or None
+    return stated(text, phrases=True) or None
 
 
 def says(answer: str, text: str) -> bool:
     """Check for the same words or the same number, in digits or as a word up to ten."""
-    given, wanted = (digits(folded(each)) for each in (stated(text), answer))
+    given, wanted = (digits(folded(each)) for each in (stated(text, phrases=True), answer))
     if given == wanted:
         return True
     value = number(given)

@@ -1,128 +1,168 @@
-"""Mathematical values: enough LaTeX to compare numbers."""
+"""Mathematical values: enough LaTeX to compare numbers, lists, intervals and relations.
+
+What these rules leave open is compared as a formula by math-verify, if it is installed
+(`dreamr.evaluation.tasks.public.formulas`).
+
+Published protocols judge such answers with a language model, which also accepts paraphrases. Forms
+that they read differently: a bare number counts for one with a unit, and the other way around; a
+proper fraction after a whole number is a mixed number.
+"""
 
 from __future__ import annotations
 
-import ast
-import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from dreamr.evaluation.tasks.public import formulas
 from dreamr.evaluation.tasks.public.answers import folded
+from dreamr.evaluation.tasks.public.notation import half_width, latex, plain
+from dreamr.evaluation.tasks.public.numbers import MAX_LENGTH, after_equals, number, quantity_in
 
-TOLERANCE = 1e-3  # relative; whole numbers must be equal
-_MAX_LENGTH = 200  # characters; longer texts are not values
+__all__ = ["number", "same_value"]
 
-_REWRITES = tuple(
-    (re.compile(pattern), into)
-    for pattern, into in (
-        (r"\\(?:left|right|displaystyle|[,;!: ])", ""),
-        (r"\\(?:text|mathrm|mbox|textbf|mathbf|operatorname)\s*\{([^{}]*)\}", r" \1"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree|°", ""),
-        (r"\\(?:angle|triangle)|∠|△", ""),
-        (r"\\%", "%"),
-        (r"\\pi|π", "pi"),
-        (r"\\times|\\cdot|[×·]", "*"),  # noqa: RUF001
-        (r"\\div|÷", "/"),
-        ("[−–]", "-"),  # noqa: RUF001
-        (r"√\s*(\d+(?:\.\d+)?)", r"sqrt(\1)"),
-        (r"√", "sqrt"),
-        (r"(?<=\d),(?=\d{3}(?!\d))", ""),
-        (r"(?<![\d.])0+(?=\d)", ""),
-    )
+_DEPTH = 3  # most lists inside one another
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\b\.?)?", re.IGNORECASE)
+_OPENING, _CLOSING = "([{", ")]}"
+_SEPARATOR = re.compile(r"[,;]|\s+(?:or|and)\s+|[或和∪]")  # noqa: RUF001
+_RELATION = re.compile(r"<=|>=|!=|<|>|=")
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+_NAME = re.compile(r"\s*([a-zA-Z])\s*=")
+_ELEMENT = re.compile(r"^\s*[a-zA-Z]\s*∈\s*")
+_CONCLUSION = re.compile(
+    r".*(?:\b(?:so|therefore)\b|[∴⇒]|\\(?:rightarrow|implies|therefore))",
+    re.DOTALL | re.IGNORECASE,
 )
-_NESTED = tuple(
-    (re.compile(pattern), into)
-    for pattern, into in (
-        (r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))"),
-        (r"\\sqrt\s*\{([^{}]*)\}", r"sqrt(\1)"),
-        (r"\^\s*\{([^{}]*)\}", r"**(\1)"),
-    )
-)
-_UNIT = re.compile(
-    r"(?<=[\d)i])\s*(?:(?:square|sq\.?|cubic)\s*)?"
-    r"(?:units?|degrees?|deg|radians?|rad|[kcdm]?m|meters?|metres?|feet|foot|ft|inch(?:es)?|in|"
-    r"miles?|hours?|h|minutes?|min|seconds?|s|dollars?|%)\.?\s*(?:\*\*\(?[23]\)?|[²³])?$"
-)
-# Other texts are not parsed, because the parser warns about some of them.
-_FORMULA = re.compile(r"(?:[\d.+\-*/() ]|pi|sqrt|(?<=\d)[eE](?=[+-]?\d))+")
-_PRODUCT = re.compile(r"(?<=[\d)])\s*(?!e[+-]?\d)(?=[a-z(])|(?<=pi)\s*(?=\()")
-
-_OPERATORS: Mapping[type, Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
 
 
 def same_value(given: str, wanted: str) -> bool:
     """Check whether two texts have the same value.
 
-    Numbers may be decimals, fractions, roots, powers and multiples of pi, in plain text or in
-    LaTeX, optionally after a name and "=" and before a common unit. They must agree to a relative
-    `TOLERANCE`, whole numbers exactly. Other texts must be equal except for whitespace and case.
+    Numbers may be decimals, fractions, mixed numbers, roots, powers and multiples of pi, in plain
+    text or in LaTeX, optionally after a name and "=" and with a common unit. They must agree to a
+    relative `TOLERANCE`, whole numbers exactly. Tuples and intervals are compared in order, sets
+    and lists in any order. Other texts must be equal except for whitespace, case and notation.
     """
-    left, right = number(given), number(wanted)
-    if left is not None and right is not None:
-        if left.is_integer() and right.is_integer():
-            return left == right
-        return math.isclose(left, right, rel_tol=TOLERANCE)
-    return _text(given) == _text(wanted) or _text(_side(given)) == _text(_side(wanted)) != ""
+    if max(len(given), len(wanted)) > MAX_LENGTH:
+        return _squeezed(given) == _squeezed(wanted)
+    left, right = plain(given), plain(wanted)
+    if any(_same(a, b, _DEPTH) for a in _sides(left) for b in _sides(right)):
+        return True
+    return _undecided(left, right) and formulas.equal(latex(given), latex(wanted))
 
 
-def number(text: str) -> float | None:
-    """Return the number that a text denotes, or None."""
-    if len(text) > _MAX_LENGTH:
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", folded(half_width(text)))
+
+
+def _sides(text: str) -> Sequence[str]:
+    """Return what a text gives: the value after "so", or each side of an approximation."""
+    text = _CONCLUSION.sub("", text).lstrip(" ,:")
+    return [side for side in text.split("≈") if side.strip()] or [text]
+
+
+def _undecided(left: str, right: str) -> bool:
+    """Check whether the comparison is left to `formulas`: not both are numbers or lists."""
+    return not all(
+        quantity_in(text) or _clock(text) or _listed(text).kind for text in (left, right)
+    )
+
+
+def _same(left: str, right: str, depth: int) -> bool:
+    """Compare two texts in Python's notation."""
+    if _squeezed(left) == _squeezed(right):
+        return True
+    names = [found[1].lower() for found in map(_NAME.match, (left, right)) if found]
+    if len(set(names)) > 1:
+        return False
+    if (first := quantity_in(left)) and (second := quantity_in(right)):
+        return first.same(second)
+    if (ours := _clock(left)) and (others := _clock(right)):
+        return ours == others
+    if depth and _same_lists(_listed(left), _listed(right), depth):
+        return True
+    return _same_relations(left, right, depth) or (
+        _squeezed(after_equals(left)) == _squeezed(after_equals(right)) != ""
+    )
+
+
+def _clock(text: str) -> tuple[int, ...] | None:
+    """Return a time of day in seconds since midnight, or None."""
+    found = _CLOCK.fullmatch(text.strip())
+    if not found:
         return None
-    formula = _PRODUCT.sub("*", _UNIT.sub("", _side(_plain(text)).strip(" .")))
-    if not _FORMULA.fullmatch(formula):
-        return None
-    try:
-        value = _evaluate(ast.parse(formula.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
-        return None
-    return value if math.isfinite(value) else None
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()[:3])
+    if half := (found[4] or "").lower():
+        hours = hours % 12 + (12 if half == "p" else 0)
+    return (hours, minutes, seconds)
 
 
-def _evaluate(node: ast.expr) -> float:
-    match node:
-        case ast.Constant(int() | float() as value) if not isinstance(value, bool):
-            return float(value)  # unlike powers of int, powers of float are bounded
-        case ast.Name("pi"):
-            return math.pi
-        case ast.UnaryOp(ast.USub(), operand):
-            return -_evaluate(operand)
-        case ast.UnaryOp(ast.UAdd(), operand):
-            return _evaluate(operand)
-        case ast.Call(ast.Name("sqrt"), [operand], []):
-            return math.sqrt(_evaluate(operand))
-        case ast.BinOp(left, sign, right) if type(sign) in _OPERATORS:
-            value = _OPERATORS[type(sign)](_evaluate(left), _evaluate(right))
-            if isinstance(value, complex):
-                raise ValueError("a power of a negative number")
-            return value
-    raise ValueError("not a number")
+@dataclass(frozen=True, slots=True)
+class _List:
+    """Parts of a text.
+
+    Attributes:
+        kind: Brackets of a tuple or an interval, "{}" for a set, "," for a list without brackets,
+            "U" for a union, "" for a text that is none of these.
+        parts: The parts.
+    """
+
+    kind: str
+    parts: Sequence[str]
 
 
-def _plain(text: str) -> str:
-    """Convert LaTeX and typographic signs to a formula in Python notation."""
-    plain = text.replace("$", "").strip(" .")
-    for pattern, into in _REWRITES:
-        plain = pattern.sub(into, plain)
-    before = ""
-    while plain != before:  # from the innermost braces outward
-        before = plain
-        for pattern, into in _NESTED:
-            plain = pattern.sub(into, plain)
-    return plain.replace("^", "**")
+def _listed(text: str) -> _List:
+    text = _ELEMENT.sub("", text.strip()).replace("\\{", "{").replace("\\}", "}")
+    if text.count("±") == 1:
+        return _List(",", [text.replace("±", "+").lstrip("+"), text.replace("±", "-")])
+    parts, separators = _parts(text)
+    if len(parts) > 1:
+        return _List("U" if "∪" in separators else ",", parts)  # noqa: RUF001
+    if text[:1] in tuple(_OPENING) and text[-1:] in tuple(_CLOSING):
+        parts, _ = _parts(text[1:-1])
+        if len(parts) > 1 or text[0] == "{":
+            return _List(text[0] + text[-1], parts)
+    return _List("", [text])
 
 
-def _side(text: str) -> str:
-    """Return the text after the last equals sign."""
-    return text.rpartition("=")[2]
+def _parts(text: str) -> tuple[list[str], set[str]]:
+    """Split a text at the separators outside brackets; return the parts and the separators."""
+    depth, start, parts, separators = 0, 0, [], set()
+    places = {found.start(): found for found in _SEPARATOR.finditer(text)}
+    for place, sign in enumerate(text):
+        depth += (sign in _OPENING) - (sign in _CLOSING)
+        if depth == 0 and place in places and place >= start:
+            parts.append(text[start:place])
+            separators.add(places[place][0].strip())
+            start = places[place].end()
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()], separators
 
 
-def _text(text: str) -> str:
-    return re.sub(r"\s+", "", folded(_plain(text)))
+def _same_lists(left: _List, right: _List, depth: int) -> bool:
+    if not left.kind or not right.kind or len(left.parts) != len(right.parts):
+        return False
+    if left.kind != right.kind and not {left.kind, right.kind} <= {"{}", ","}:
+        return False
+    if left.kind not in ("{}", ",", "U"):
+        return all(_same(a, b, depth - 1) for a, b in zip(left.parts, right.parts, strict=True))
+    remaining = list(right.parts)
+    for part in left.parts:
+        found = next((other for other in remaining if _same(part, other, depth - 1)), None)
+        if found is None:
+            return False
+        remaining.remove(found)
+    return True
+
+
+def _same_relations(left: str, right: str, depth: int) -> bool:
+    """Compare relations such as "x <= 3" and "3 >= x", or "1 < x < 2"."""
+    ours, others = _RELATION.findall(left), _RELATION.findall(right)
+    if not ours or len(ours) != len(others) or depth == 0:
+        return False
+    sides, other_sides = _RELATION.split(left), _RELATION.split(right)
+    flipped = [_FLIPPED[relation] for relation in reversed(others)]
+    return any(
+        ours == relations and all(_same(a, b, 0) for a, b in zip(sides, ends, strict=True))
+        for relations, ends in ((others, other_sides), (flipped, other_sides[::-1]))
+    )

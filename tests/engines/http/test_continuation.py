@@ -307,6 +307,9 @@ def test_a_server_without_a_list_of_models_is_used_by_name() -> None:
     assert text(read(served, options={"model": "tiny"})) == SCRIPT
     with pytest.raises(ModelNotFound, match="choose one of tiny"):
         read(RawServed(SCRIPT), options={"model": "huge"})
+    served.answer = lambda found: {"error": {"message": "elsewhere", "code": 404}}
+    with pytest.raises(EngineError, match="no such route"):
+        read(served, options={"model": "tiny"})
 
 
 def test_an_error_in_a_judge_response_is_sent_again() -> None:

@@ -17,8 +17,8 @@ from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
-from dreamr.engines.http.servers import Server, recognize
-from dreamr.errors import EngineError, EngineLost, ModelNotFound
+from dreamr.engines.http.servers import OTHER, Server, recognize
+from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.steps import opens_thought
 
 _QUESTION = "qzuserqz"
@@ -94,9 +94,9 @@ class Probe:
             entries = read_models(await self._client.get(url), url)
         except EngineLost:
             raise
-        except EngineError:
-            if wanted is None:
-                raise
+        except EngineError as error:
+            if wanted is None or not await self._completes(wanted):
+                raise error from None  # the address can be wrong
             return Listed(wanted)  # many proxies have no list
         if not entries:
             raise ModelNotFound(f"{url} lists no models: is this the address of a model server?")
@@ -108,6 +108,17 @@ class Probe:
         if wanted not in entries:
             raise ModelNotFound(f"{url} has no model {wanted!r}: choose one of {served}")
         return entries[wanted]
+
+    async def _completes(self, model: str) -> bool:
+        """Check whether a server without a list of models has this model."""
+        route = ChatRoute(OTHER)
+        try:
+            await self._complete(route, {"model": model, "max_tokens": 1, **route.opened(TALK)})
+        except EngineLost:
+            raise
+        except (EngineError, Unsupported):
+            return False
+        return True
 
     async def _rendered(self, server: Server, model: str) -> tuple[str, str, str] | None:
         """Return the rendered prompts of an opened turn, a continued turn and a judge call.

@@ -14,6 +14,7 @@ from dreamr.conversation import Conversation, Image, Text
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
 from dreamr.serving.options import ServeOptions
 
@@ -32,8 +33,16 @@ def data(content: bytes, head: str = "data:image/png;base64,") -> str:
 
 def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
     turns = [ParsedMessage("user", (ImageUrl(url, "messages.0.content.0"), "What is it?"))]
-    media = MediaFetcher(limits or ServeOptions(), **network)
-    return anyio.run(media.conversation, turns)
+    return anyio.run(conversation, turns, limits or ServeOptions(), network)
+
+
+async def conversation(
+    turns: list[ParsedMessage], limits: ServeOptions, network: dict[str, Any]
+) -> Conversation:
+    media = MediaFetcher(limits, **network)
+    memory = Memory(body_bytes=2**20, body_most=2**20, pixels=limits.max_total_pixels)
+    with memory.lease("client") as lease:
+        return await media.decode(await media.receive(turns, lease))
 
 
 def refused(url: str, limits: ServeOptions | None = None, **network: Any) -> ApiError:
@@ -72,7 +81,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
 
 def test_a_conversation_without_a_prompt_is_refused() -> None:
     with pytest.raises(DreamrError):
-        anyio.run(MediaFetcher(ServeOptions()).conversation, [ParsedMessage("assistant", ("no",))])
+        anyio.run(conversation, [ParsedMessage("assistant", ("no",))], ServeOptions(), {})
 
 
 class Network:
@@ -94,6 +103,10 @@ class Network:
         return {"resolve": self.resolve, "transport": httpx2.MockTransport(self.answer)}
 
 
+def found(content: bytes) -> httpx2.Response:
+    return httpx2.Response(200, stream=httpx2.ByteStream(content))
+
+
 ALLOWED = ServeOptions(allowed_media_domains="pics.example, inside.example")
 
 
@@ -107,7 +120,7 @@ def test_images_are_fetched_only_from_allowed_hosts() -> None:
 
 
 def test_an_allowed_host_is_contacted_at_the_checked_address() -> None:
-    network = Network({"pics.example/a.png": httpx2.Response(200, content=png())})
+    network = Network({"pics.example/a.png": found(png())})
     [turn] = read("https://pics.example/a.png", ALLOWED, **network.use()).turns
     assert isinstance(turn.parts[0], Image)
     assert network.asked == [(PUBLIC, "pics.example", "pics.example")]
@@ -141,7 +154,7 @@ def test_a_redirect_is_checked_like_the_first_url(location: str) -> None:
 
 def test_redirects_to_allowed_hosts_are_followed_up_to_a_limit() -> None:
     turn = httpx2.Response(302, headers={"location": "/b.png"})
-    image = httpx2.Response(200, content=png())
+    image = found(png())
     network = Network({"pics.example/a.png": turn, "pics.example/b.png": image})
     assert read("https://pics.example/a.png", ALLOWED, **network.use()).images
     round_ = Network({"pics.example/b.png": turn})
@@ -155,8 +168,8 @@ def test_redirects_to_allowed_hosts_are_followed_up_to_a_limit() -> None:
     "answer",
     [
         httpx2.Response(404),
-        httpx2.Response(200, content=b"x" * 5000),
-        httpx2.Response(200, content=b"x"),
+        found(b"x" * 5000),
+        found(b"x"),
     ],
 )
 def test_a_response_that_is_not_an_image_is_refused(answer: httpx2.Response) -> None:

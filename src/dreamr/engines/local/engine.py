@@ -35,6 +35,7 @@ from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
 _REMEMBERED = 64  # most conversations that the worker keeps
+_REMEMBERED_BYTES = 256 * 2**20  # most bytes of their images
 _READ = 2**16
 
 
@@ -133,7 +134,8 @@ class LocalEngine(ClosingEngine):
         """What the model can do. Before `start`, what most models can do."""
         if self._ready is None:
             return Capabilities(images=True, judge=True, logprobs=True)
-        return Capabilities(self._ready.images, self._ready.judges, logprobs=True)
+        ready = self._ready
+        return Capabilities(ready.images, ready.judges, True, ready.image_pixels)
 
     @property
     def hints(self) -> Hints:
@@ -279,10 +281,15 @@ class LocalEngine(ClosingEngine):
             self._last_key += 1
             key = self._known[conversation] = self._last_key
             self._send(Remember(key, conversation))
-            if len(self._known) > _REMEMBERED:
+            while len(self._known) > 1 and self._remembers_too_much():
                 self._send(Forget(self._known.popitem(last=False)[1]))
         self._known.move_to_end(conversation)
         return key
+
+    def _remembers_too_much(self) -> bool:
+        images = (image for known in self._known for image in known.images)
+        size = sum(len(image.pixels) for image in images)
+        return len(self._known) > _REMEMBERED or size > _REMEMBERED_BYTES
 
     def _attach(self) -> None:
         """Register the socket with the running event loop."""

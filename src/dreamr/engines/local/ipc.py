@@ -89,6 +89,7 @@ class Ready(NamedTuple):
         context: Context length in tokens.
         judge_prompt: Question that is asked about each judged step.
         hints: Hints from the model's folder.
+        image_pixels: See `Capabilities`.
     """
 
     images: bool
@@ -96,6 +97,7 @@ class Ready(NamedTuple):
     context: int
     judge_prompt: str
     hints: Hints
+    image_pixels: int | None = None
 
 
 class Piece(NamedTuple):

@@ -70,7 +70,16 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     gc.freeze()  # keeps the collector from scanning the loaded objects again and again
     model = loaded.model
     judges = isinstance(judging, Judging)
-    connection.send(Ready(model.takes_images, judges, model.context, questions.verdict, hints))
+    connection.send(
+        Ready(
+            model.takes_images,
+            judges,
+            model.context,
+            questions.verdict,
+            hints,
+            image_pixels=model.image_pixels,
+        )
+    )
     return Scheduler(loaded, judging, options, connection.send, connection.peek)
 
 

@@ -23,20 +23,21 @@ from dreamr.errors import DreamrError, RunFailed
 from dreamr.runner import RunHook, SignalQueue
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
-from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
+from dreamr.serving.gateway.errors import ApiError, api_error, timed_out
 from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.load import Level, Load
-from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
+from dreamr.serving.gateway.memory import Lease, Memory, Retention
 from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.reply import Reply
-from dreamr.serving.gateway.request import ParsedRequest, read_request
+from dreamr.serving.gateway.request import ParsedRequest
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
 from dreamr.trace import Event, Result, RunFinished, StepCommitted
 
 LOG = logging.getLogger("dreamr.serving.gateway")
 
-_BODY_SECONDS = 60.0  # time limit for the request body
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
@@ -53,9 +54,11 @@ class _Job:
         id: Id of the completion.
         client: Name of the client.
         parsed: The request.
-        conversation: Its messages with all images read.
+        messages: Its messages with all images received; none once they are decoded.
+        lease: What it holds of the memory that all requests share.
         reply: Builder of the reply.
         began: Time of the request.
+        conversation: Its messages with all images decoded, which happens after admission.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
         first: Seconds to the first committed step.
@@ -64,9 +67,11 @@ class _Job:
     id: str
     client: str
     parsed: ParsedRequest
-    conversation: Conversation
+    messages: tuple[ReceivedMessage, ...]
+    lease: Lease
     reply: Reply
     began: float
+    conversation: Conversation | None = None
     pieces: SignalQueue[_Piece] = field(default_factory=SignalQueue)
     over: bool = False
     first: float | None = None
@@ -111,70 +116,43 @@ class Chat:
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
         self._media, self._watch = media, watch
+        self._memory = Memory(
+            body_bytes=options.max_total_body,
+            body_most=options.max_body,
+            pixels=options.max_total_pixels,
+        )
+        self._retention = Retention(reasoner)
+        self._receiver = Receiver(reasoner, options, media)
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        began = time.perf_counter()
+        began = request.scope.get("state", {}).get("began") or time.perf_counter()
         try:
             client = self._keys.client(request)
-            body = await self._body(request)
-            parsed = read_request(body, self._reasoner.options, self._options)
-            self._check_roles(parsed)
-            conversation = await self._media.conversation(parsed.turns)
-        except ClientDisconnect:
-            self._metrics.refused(_CLIENT_CLOSED)
-            return
         except DreamrError as error:
             await self._refuse(api_error(error), scope, receive, send)
             return
-        name = f"chatcmpl-{uuid4().hex}"
-        created, step_format = int(time.time()), self._reasoner.step_format
-        reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
-        job = _Job(name, client, parsed, conversation, reply, began)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
-            tasks.start_soon(self._run, job)
-            await self._answer(job, scope, receive, send)
-            tasks.cancel_scope.cancel()
-
-    async def _body(self, request: Request) -> bytes:
-        """Read the request body.
-
-        Raises:
-            ApiError: If it is too slow (408), too large (413) or not JSON (415).
-            ClientDisconnect: If the client disconnects.
-        """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            # Browsers send other types across origins without a preflight request.
-            raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
-        most = self._options.max_body
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
-        body = bytearray()
-        with anyio.move_on_after(_BODY_SECONDS):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > most:
-                    raise _too_large(most)
-            return bytes(body)
-        raise ApiError(
-            408,
-            f"the request body did not arrive within {_BODY_SECONDS:g} s",
-            headers={"Connection": "close"},
-        )
-
-    def _check_roles(self, parsed: ParsedRequest) -> None:
-        missing = set(parsed.options.roles) - self._reasoner.models.keys()
-        if missing:
-            raise bad_request(
-                f"method {parsed.options.method} needs the {' and the '.join(sorted(missing))}, "
-                "which this gateway has not loaded",
-                "dreamr.method",
-            )
+        with self._memory.lease(client) as lease:
+            try:
+                deadline = began + self._options.deadline
+                parsed, messages = await self._receiver.receive(request, lease, deadline)
+            except ClientDisconnect:
+                self._metrics.refused(_CLIENT_CLOSED)
+                return
+            except DreamrError as error:
+                await self._refuse(api_error(error), scope, receive, send)
+                return
+            name = f"chatcmpl-{uuid4().hex}"
+            created, step_format = int(time.time()), self._reasoner.step_format
+            reply = Reply(name, created, parsed, step_format, self._load.alone_seconds)
+            job = _Job(name, client, parsed, messages, lease, reply, began)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
+                tasks.start_soon(self._run, job)
+                await self._answer(job, scope, receive, send)
+                tasks.cancel_scope.cancel()
 
     async def _await_disconnect(
         self, job: _Job, receive: Receive, scope: anyio.CancelScope
@@ -190,9 +168,12 @@ class Chat:
     async def _run(self, job: _Job) -> None:
         """Wait for a place and run; events and errors go to the job's queue."""
         try:
-            with anyio.fail_after(job.parsed.deadline):
+            left = job.began + job.parsed.deadline - time.perf_counter()
+            with anyio.fail_after(max(0.0, left)):
                 async with self._admission.place(job.client):
-                    await self._reason(job)
+                    conversation = await self._decode(job)
+                    with self._retention.running(conversation):
+                        await self._reason(job, conversation)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
         except RunFailed as error:
@@ -203,14 +184,22 @@ class Chat:
                 LOG.exception("%s: internal error", job.id)
             job.pieces.put(found)
 
-    async def _reason(self, job: _Job) -> None:
+    async def _decode(self, job: _Job) -> Conversation:
+        """Decode the images of an admitted request, and free what they came in."""
+        await job.lease.take_pixels(self._media.pixels(job.messages))
+        job.conversation = await self._media.decode(job.messages)
+        job.messages = ()
+        job.lease.give_body()
+        return job.conversation
+
+    async def _reason(self, job: _Job, conversation: Conversation) -> None:
         options, job.reply.level = self._load.shape(job.parsed.options)
         auditing = self._watch is not None and not self._watch.idle
         alone = self._admission.running == 1 and not auditing
         result = None
         try:
             result = await self._reasoner.reason(
-                job.conversation,
+                conversation,
                 options=options,
                 on_event=job.on_event,
                 hooks=self._hooks(options, job.reply.level),
@@ -242,7 +231,8 @@ class Chat:
         leading = self._leading
         try:
             with anyio.move_on_after(_COUNT_SECONDS):
-                await leading.count(job.conversation)
+                if job.conversation is not None:
+                    await leading.count(job.conversation)
         except DreamrError as cause:
             found = api_error(cause)
             if found.status < 500:
@@ -332,6 +322,8 @@ class Chat:
 
     async def _prompt(self, job: _Job) -> int:
         """Count the prompt tokens of the conversation; 0 if that fails."""
+        if job.conversation is None:
+            return 0
         try:
             with anyio.fail_after(_COUNT_SECONDS):
                 count: int = await self._leading.count(job.conversation)
@@ -370,12 +362,6 @@ class Chat:
         if self._options.log_text:
             LOG.info("%s prompt: %r", job.id, job.conversation)
             LOG.info("%s text: %r", job.id, None if result is None else result.text)
-
-
-def _too_large(most: int) -> ApiError:
-    return ApiError(
-        413, f"the request body has more than {most:,} bytes", headers={"Connection": "close"}
-    )
 
 
 def _headers(job: _Job) -> Mapping[str, str]:

@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -21,15 +20,15 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
-from dreamr.serving.gateway.errors import ApiError, no_such_model
+from dreamr.serving.gateway.drain import DrainBody
+from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Level, Load
+from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
 from dreamr.serving.options import ServeOptions
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def build_app(
@@ -71,7 +70,7 @@ def build_app(
     return Starlette(
         routes=[*endpoints.routes(), Route("/v1/chat/completions", chat, methods=["POST"])],
         middleware=_middleware(options),
-        exception_handlers={ApiError: _refused, HTTPException: _not_found},
+        exception_handlers={ApiError: _refused, HTTPException: _not_found, Exception: _failed},
     )
 
 
@@ -155,11 +154,9 @@ def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:
-    found = []
-    if options.host in _LOOPBACK:
-        # Against DNS rebinding: other web pages may resolve their host name to loopback.
-        allowed = ["127.0.0.1", "localhost", "[::1]", "::1"]
-        found.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False))
+    found = [Middleware(DrainBody), Middleware(OriginForm)]
+    if names_loopback(f"[{options.host}]" if ":" in options.host else options.host):
+        found.append(Middleware(LocalHostsOnly))
     if allowed_origins := listed(options.allowed_origins):
         found.append(
             Middleware(
@@ -194,5 +191,17 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    found = ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+    path = shortened(request.url.path)
+    match error.status_code:
+        case 404:
+            message = f"there is nothing at {path}: the API is at /v1/chat/completions"
+        case 405:
+            message = f"{request.method} is not allowed at {path}"
+        case _:
+            message = str(error.detail)
+    found = ApiError(error.status_code, message, headers=error.headers or {})
     return await _refused(request, found)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return await _refused(request, api_error(error))

@@ -162,7 +162,7 @@ class Retention:
     of bytes.
 
     Args:
-        reasoner: An open Reasoner, whose engines are told what to forget.
+        reasoner: An open Reasoner, whose engines forget what is not kept.
         most: Bytes of the pixels that are kept.
     """
 

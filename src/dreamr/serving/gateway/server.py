@@ -17,7 +17,7 @@ from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.load import Load
-from dreamr.serving.gateway.protocol import ImpatientProtocol
+from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.options import ServeOptions
 
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
@@ -59,7 +59,8 @@ def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
     """Return the HTTP server for the application."""
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=protocol_class(options.max_connections),
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,

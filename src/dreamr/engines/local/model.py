@@ -21,7 +21,6 @@ from dreamr.engines.local.options import DecoderKind
 from dreamr.engines.local.torch_decoder import TorchDecoder
 from dreamr.errors import EngineError
 
-_PIXELS_NOT_EDGE = 2**15  # processors of Qwen-VL give numbers of pixels as the longest edge
 _LEAST_PIXELS = 2**20
 _SPARE = 16
 
@@ -94,9 +93,8 @@ class LocalModel:
     def image_pixels(self) -> int | None:
         """Number of pixels above which images are only scaled down; None if unknown."""
         size = getattr(self.image_processor, "size", None)
-        longest = _entry(size, "longest_edge") or 0
-        if longest >= _PIXELS_NOT_EDGE:
-            return longest
+        if hasattr(self.image_processor, "merge_size"):  # of Qwen-VL: the "edge" is an area
+            return _entry(size, "longest_edge")
         edges = _entry(size, "height"), _entry(size, "width")
         width, height = edges if all(edges) else (_entry(size, "shortest_edge"),) * 2
         if not width or not height:

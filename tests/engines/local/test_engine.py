@@ -16,7 +16,7 @@ import pytest
 
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
-from dreamr.engines.local import engine as _engine
+from dreamr.engines.local import remembered as _remembered
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from support.local_calls import judge, same, session_of, stream
@@ -48,7 +48,7 @@ def engine(folders: dict[str, Path]) -> Any:
 def test_conversations_are_remembered_up_to_a_number_of_bytes(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_engine, "_REMEMBERED_BYTES", 2 * len(image(0).pixels))
+    monkeypatch.setattr(_remembered, "MOST_BYTES", 2 * len(image(0).pixels))
 
     async def remember() -> list[bool]:
         await engine.start()
@@ -56,7 +56,7 @@ def test_conversations_are_remembered_up_to_a_number_of_bytes(
         for talk in talks:
             with contextlib.suppress(Unsupported):  # the model accepts text only
                 await engine.count(talk)
-        return [talk in engine._known for talk in talks]
+        return [talk in engine._remembered for talk in talks]
 
     assert run(remember()) == [False, False, True, True]
 

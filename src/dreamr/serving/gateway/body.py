@@ -89,9 +89,11 @@ async def read_body(
     if kind != "application/json":
         # Browsers send other types across origins without a preflight request.
         raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > options.max_body:
+    header = request.headers.get("content-length", "")
+    length = int(header) if header.isascii() and header.isdecimal() else 0
+    if length > options.max_body:
         raise _too_large(options.max_body)
+    lease.take_body(length)  # all of it: bodies that grow together would refuse each other
     scanner = JsonScanner(
         _VALUES_PER_PART * options.max_parts + _MORE_VALUES, 2 * options.max_text + _MORE_VALUES
     )
@@ -102,7 +104,8 @@ async def read_body(
         size += len(data)
         if size > options.max_body:
             raise _too_large(options.max_body)
-        lease.take_body(len(data))
+        if not length:
+            lease.take_body(len(data))
         for piece in _slices(data):
             body += scanner.feed(piece)
             await checkpoint()

@@ -177,9 +177,11 @@ class MediaFetcher:
                 )
             await self._decoding.wait(pixels)
             try:
-                return await read_image_isolated(image.data, max_pixels=most, fit=fit)
+                decoded = await read_image_isolated(image.data, max_pixels=most, fit=fit)
             finally:
                 self._decoding.give(pixels)
+            await self._in_thread(hash, decoded)  # Python keeps the hash of bytes
+            return decoded
         except ImageError as error:
             raise bad_request(str(error), image.param, "invalid_image") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ from dreamr.serving.options import ServeOptions
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
 _WARM_TOKENS = 48
 _BACKLOG = 2048
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_LARGE_BLOCK = 2**20  # bytes
 
 
 async def serve(
@@ -47,6 +51,7 @@ async def serve(
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If the target cannot judge.
     """
+    _return_large_blocks()
     load = Load(aware=options.load_aware)
     app = build_app(reasoner, options, load=load)
     with _ignoring_repeated_signals():
@@ -69,6 +74,15 @@ def http_server(app: Starlette, options: ServeOptions) -> uvicorn.Server:
         timeout_graceful_shutdown=options.grace,
     )
     return uvicorn.Server(config)
+
+
+def _return_large_blocks() -> None:
+    """Have the allocator of glibc return large blocks to the system when they are freed.
+
+    By default, it keeps blocks of up to 32 MB once it has seen one, which adds up with fragments.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:

@@ -27,7 +27,7 @@ _BOOT = (
     "from dreamr.conversation.isolated import main; main(*map(int, sys.argv[2:]))"
 )
 _SECONDS = 60  # time limit of one image
-_BASE_BYTES = 1 << 30  # address space besides the pixels
+_BASE_BYTES = 1 << 30  # address space in addition to the pixels
 _BYTES_PER_PIXEL = 24  # the most that a decoder needs: animated WebP, converted to RGB
 _SIZE = struct.Struct(">II")
 _FAILED = 3  # exit status after an error that is reported on standard output

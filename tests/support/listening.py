@@ -26,7 +26,7 @@ def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
     async def main() -> None:
         nonlocal server
         async with gateway(pair, **limits) as gate:
-            server = http_server(gate.app, ServeOptions())
+            server = http_server(gate.app, ServeOptions(**limits))
             ready.set()
             await server.serve(sockets=[link])
 

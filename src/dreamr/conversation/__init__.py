@@ -15,12 +15,16 @@ from dreamr.conversation.errors import (
 )
 from dreamr.conversation.images import (
     MAX_PIXELS,
+    ImageHeader,
     ImageSource,
+    read_header,
     read_image,
     thumbnail,
     to_pillow,
 )
+from dreamr.conversation.isolated import read_image_isolated
 from dreamr.conversation.parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.conversation.shrinking import fitting_size
 
 __all__ = [
     "MAX_PIXELS",
@@ -34,6 +38,7 @@ __all__ = [
     "ImageEmpty",
     "ImageError",
     "ImageFileTooLarge",
+    "ImageHeader",
     "ImageMissing",
     "ImageNotAFile",
     "ImageSource",
@@ -44,7 +49,10 @@ __all__ = [
     "Text",
     "Turn",
     "Video",
+    "fitting_size",
+    "read_header",
     "read_image",
+    "read_image_isolated",
     "thumbnail",
     "to_pillow",
 ]

@@ -13,6 +13,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,6 +33,7 @@ from dreamr.conversation.errors import (
     NotAnImage,
 )
 from dreamr.conversation.parts import Image
+from dreamr.conversation.shrinking import fitting_size, shrink
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | PIL.Image.Image | Image
 
@@ -51,7 +53,24 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What the header of an image file says.
+
+    Attributes:
+        format: Name of the format, as Pillow gives it.
+        width: Width in pixels, before any rotation.
+        height: Height in pixels.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+def read_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, fit: int | None = None
+) -> Image:
     """Read one image as upright RGB.
 
     The EXIF orientation is applied. The first frame of an animation or multi-page file is read.
@@ -64,6 +83,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
             modified. An `Image` is checked against `max_pixels` and returned.
         max_pixels: Limit on width * height, checked before decoding. Pillow's own limit of about
             179 million pixels applies as well.
+        fit: Number of pixels to which a larger image is shrunk while it is decoded. None: images
+            keep their size.
 
     Raises:
         ImageMissing: If the file does not exist.
@@ -80,11 +101,26 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
         _check_pixels(source.width, source.height, max_pixels, source.name or "the image")
         return source
     if isinstance(source, PIL.Image.Image):
-        return _finish(source, max_pixels, "the image", None)
+        return _finish(source, max_pixels, fit, "the image", None)
     if isinstance(source, bytes):
-        return _decode(source, max_pixels, "the image", None)
+        return _decode(source, max_pixels, fit, "the image", None)
     path = Path(source)
-    return _decode(_read_bytes(path), max_pixels, short_path(path), path.name)
+    return _decode(_read_bytes(path), max_pixels, fit, short_path(path), path.name)
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """Check the header of an image file without decoding its pixels.
+
+    Args:
+        data: The bytes of the file.
+        max_pixels: Limit on width * height.
+
+    Raises:
+        ImageError: As `read_image`, apart from damage after the header.
+    """
+    with _quiet(), _open(data, "the image") as opened:
+        _check_pixels(opened.width, opened.height, max_pixels, "the image")
+        return ImageHeader(opened.format or "", opened.width, opened.height)
 
 
 def thumbnail(image: Image, *, side: int = 480) -> bytes:
@@ -123,19 +159,20 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def _decode(data: bytes, max_pixels: int, shown: str, name: str | None) -> Image:
-    if not data:
-        raise ImageEmpty(f"{shown} is empty: pass an image file with content")
-    if len(data) > MAX_BYTES:
-        raise ImageFileTooLarge(f"{shown} has more than {MAX_BYTES:,} bytes: save a smaller copy")
-    with _quiet():
-        opened = _open(data, shown)
-        with opened:
-            return _finish(opened, max_pixels, shown, name)
+def _decode(data: bytes, max_pixels: int, fit: int | None, shown: str, name: str | None) -> Image:
+    with _quiet(), _open(data, shown) as opened:
+        _check_pixels(opened.width, opened.height, max_pixels, shown)
+        # Decoders of JPEG can leave out detail that will not be used.
+        opened.draft(None, fitting_size(*opened.size, fit or max_pixels))
+        return _finish(opened, max_pixels, fit, shown, name)
 
 
 def _open(data: bytes, shown: str) -> PIL.Image.Image:
     """Parse the header without decoding pixels."""
+    if not data:
+        raise ImageEmpty(f"{shown} is empty: pass an image file with content")
+    if len(data) > MAX_BYTES:
+        raise ImageFileTooLarge(f"{shown} has more than {MAX_BYTES:,} bytes: save a smaller copy")
     try:
         return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.Image.DecompressionBombError as error:
@@ -147,15 +184,24 @@ def _open(data: bytes, shown: str) -> PIL.Image.Image:
         raise _damaged(shown) from error
 
 
-def _finish(pillow: PIL.Image.Image, max_pixels: int, shown: str, name: str | None) -> Image:
+def _finish(
+    pillow: PIL.Image.Image, max_pixels: int, fit: int | None, shown: str, name: str | None
+) -> Image:
     _check_pixels(pillow.width, pillow.height, max_pixels, shown)
+    size = fitting_size(*pillow.size, fit or max_pixels)
+    shrinks = size != pillow.size
     with _quiet():
         try:
             pillow.load()
         except Exception as error:  # as above
             raise _damaged(shown) from error
         try:
-            rgb = _to_rgb(_upright(pillow))
+            if shrinks:
+                # The stretch of a range needs the extremes of the whole image.
+                gray = _stretch(pillow) if pillow.mode in ("I", "F") else pillow
+                rgb = _turned(shrink(gray, size, _to_rgb), pillow)
+            else:
+                rgb = _to_rgb(_turned(pillow, pillow))
         except ValueError as error:
             raise ImageColorsUnknown(
                 f"{shown} has color mode {pillow.mode}, which cannot be converted to RGB: "
@@ -174,9 +220,10 @@ def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
         )
 
 
-def _upright(pillow: PIL.Image.Image) -> PIL.Image.Image:
+def _turned(pillow: PIL.Image.Image, original: PIL.Image.Image) -> PIL.Image.Image:
+    """Return the image upright, as the metadata of the original says."""
     try:
-        orientation = pillow.getexif().get(_ORIENTATION_TAG)
+        orientation = original.getexif().get(_ORIENTATION_TAG)
     except Exception:  # the pixels are usable even if the metadata is broken
         return pillow
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None

@@ -99,11 +99,14 @@ class Capabilities:
         images: Whether prompts may contain images.
         judge: Whether the engine can judge.
         logprobs: Whether chunks can carry log-probabilities.
+        image_pixels: Number of pixels above which a larger image gives no better results. None:
+            unknown.
     """
 
     images: bool = True
     judge: bool = True
     logprobs: bool = False
+    image_pixels: int | None = None
 
 
 class Candidates(Sequence[str]):

@@ -56,7 +56,7 @@ class ServeOptions:
     allowed_media_domains: Annotated[
         str | None,
         OptionSpec(
-            "Comma-separated hosts to fetch images from. Internal addresses are refused.",
+            "Comma-separated hosts (HOST or HOST:PORT) to fetch images from.",
             _GATEWAY,
             shown="none",
         ),
@@ -142,6 +142,27 @@ class ServeOptions:
     max_text: Annotated[
         int, OptionSpec("Largest number of characters of text in a request.", _LIMITS, 1)
     ] = 500_000
+    image_pixels: Annotated[
+        int,
+        OptionSpec(
+            "Pixels to which larger images are shrunk, unless the models use fewer.", _LIMITS, 1024
+        ),
+    ] = 4 * 2**20
+    max_total_pixels: Annotated[
+        int,
+        OptionSpec("Pixels of the images of all running requests; others wait.", _LIMITS, 1024),
+    ] = 64 * 2**20
+    max_total_body: Annotated[
+        int,
+        OptionSpec(
+            "Bytes of all large bodies in memory, at least 1024; others get status 503.",
+            _LIMITS,
+            1024,
+        ),
+    ] = 128 * 2**20
+    max_connections: Annotated[
+        int, OptionSpec("Connections at the same time; others get status 503.", _LIMITS, 1)
+    ] = 512
 
     def __post_init__(self) -> None:
         check_options(self)

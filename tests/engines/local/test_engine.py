@@ -17,6 +17,7 @@ import pytest
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.local import LocalEngine, LocalOptions
+from dreamr.engines.local import remembered as _remembered
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from support.local_calls import judge, same, session_of, stream
@@ -43,6 +44,22 @@ def engine(folders: dict[str, Path]) -> Any:
     yield engine
     asyncio.run(engine.aclose())
     assert gone(engine.pid)
+
+
+def test_conversations_are_remembered_up_to_a_number_of_bytes(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_remembered, "MOST_BYTES", 2 * len(image(0).pixels))
+
+    async def remember() -> list[bool]:
+        await engine.start()
+        talks = [conversation("What is it?", image(number)) for number in range(4)]
+        for talk in talks:
+            with contextlib.suppress(Unsupported):  # the model accepts text only
+                await engine.count(talk)
+        return [(talk, None) in engine._remembered for talk in talks]
+
+    assert run(remember()) == [False, False, True, True]
 
 
 def gone(pid: int) -> bool:

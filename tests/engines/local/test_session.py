@@ -213,3 +213,11 @@ def test_placeholders_that_do_not_match_the_images_are_an_error(
             session_of(loaded, conversation("See?", image(1)))
     finally:
         loaded.prompter._template = template
+
+
+def test_models_say_how_many_pixels_of_an_image_they_use(torch_models: dict[str, Loaded]) -> None:
+    used = {family: one.model.image_pixels for family, one in torch_models.items()}
+    assert used["qwen3"] is None  # text only
+    assert used["qwen3_vl"] == used["qwen2_5_vl"] == 128 * 128
+    assert used["llava"] is not None
+    assert used["llava"] >= 2**20

@@ -12,7 +12,7 @@ from dreamr import RunOptions
 from dreamr.conversation import Text
 from dreamr.engines import Context, Failure
 from dreamr.errors import ContextTooLong, EngineLost
-from dreamr.serving.gateway import chat as _chat
+from dreamr.serving.gateway import body as _body
 from dreamr.serving.gateway.errors import api_error
 from support.gateways import QUESTION, Answer, Gateway, answer, asked, use
 from support.pairs import RIGHT, WRONG, Pair
@@ -364,7 +364,7 @@ def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
 
 
 def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_chat, "_BODY_SECONDS", 0.01)
+    monkeypatch.setattr(_body, "BODY_SECONDS", 0.01)
 
     async def nothing() -> Any:
         await anyio.sleep_forever()

@@ -19,6 +19,7 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.logprobs import top_words
+from dreamr.engines.http.messages import encode_images
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import TALK, Probe, ServerInfo
 from dreamr.engines.http.retries import TransientError
@@ -132,6 +133,7 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
+        await encode_images(context.conversation)
         continuation = Continuation(
             partial(self._request, context, sampling),
             "".join(context.prefix),
@@ -232,6 +234,7 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
+        await encode_images(context.conversation)
         if query.asks == "agreement":
             raise Unsupported(
                 "token-sd compares each token with the target's own choice, which servers do not "
@@ -320,6 +323,7 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         if hash(conversation) not in self._prompts:
+            await encode_images(conversation)
             body = {
                 **self._common(conversation),
                 **self.server_info.route.opened(conversation),
@@ -363,6 +367,8 @@ class HttpEngine(ClosingEngine):
     def forget(self, conversation: Conversation) -> None:
         """Make the server compute the conversation again, if its cache supports salts."""
         self._salts[hash(conversation)] += 1
+        if len(self._salts) > _COUNTED:
+            del self._salts[next(iter(self._salts))]
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
@@ -18,27 +18,24 @@ from dreamr.engines.local.ipc import (
     CountRequest,
     Extend,
     Failed,
-    Forget,
     Frames,
     JudgeReply,
     JudgeRequest,
     Piece,
     Ready,
-    Remember,
     Stream,
     Taken,
-    pack,
+    pieces,
 )
 from dreamr.engines.local.options import Hints, LocalOptions
 from dreamr.engines.local.process import WorkerProcess
+from dreamr.engines.local.remembered import Remembered
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
 
-_REMEMBERED = 64  # most conversations that the worker keeps
 _READ = 2**16
-
-_Cached: TypeAlias = tuple[Conversation, str | None]  # a conversation and a cache salt
+_SENDS = 8  # most pieces sent before the event loop has its turn
 
 
 class _Call:
@@ -91,12 +88,11 @@ class LocalEngine(ClosingEngine):
         self._reaper = weakref.finalize(self, self._process.end)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = Frames()
-        self._unsent = bytearray()
+        self._unsent: deque[memoryview] = deque()
         self._writing = False  # whether the event loop calls `_flush` when the socket is writable
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
-        self._known: OrderedDict[_Cached, int] = OrderedDict()
-        self._last_key = 0
+        self._remembered = Remembered()
         self._ready: Ready | None = None
         self._lost: DreamrError | None = None
         self._starting: list[_Call] = []
@@ -136,7 +132,8 @@ class LocalEngine(ClosingEngine):
         """What the model can do. Before `start`, what most models can do."""
         if self._ready is None:
             return Capabilities(images=True, judge=True, logprobs=True)
-        return Capabilities(self._ready.images, self._ready.judges, logprobs=True)
+        ready = self._ready
+        return Capabilities(ready.images, ready.judges, True, ready.image_pixels)
 
     @property
     def hints(self) -> Hints:
@@ -244,9 +241,9 @@ class LocalEngine(ClosingEngine):
 
         No-op if the worker process has died.
         """
-        key = self._known.pop((conversation, call_labels().cache_salt), None)
-        if key is not None and self._lost is None:
-            self._send(Forget(key))
+        message = self._remembered.forget((conversation, call_labels().cache_salt))
+        if message is not None and self._lost is None:
+            self._send(message)
 
     async def aclose(self) -> None:
         """End the worker process. Running calls raise EngineLost. Idempotent."""
@@ -282,15 +279,9 @@ class LocalEngine(ClosingEngine):
 
     def _key(self, conversation: Conversation) -> int:
         """Return the worker's key of a conversation; send the conversation if it is new."""
-        cached = (conversation, call_labels().cache_salt)
-        key = self._known.get(cached)
-        if key is None:
-            self._last_key += 1
-            key = self._known[cached] = self._last_key
-            self._send(Remember(key, conversation))
-            if len(self._known) > _REMEMBERED:
-                self._send(Forget(self._known.popitem(last=False)[1]))
-        self._known.move_to_end(cached)
+        key, news = self._remembered.key((conversation, call_labels().cache_salt))
+        for message in news:
+            self._send(message)
         return key
 
     def _attach(self) -> None:
@@ -360,18 +351,21 @@ class LocalEngine(ClosingEngine):
 
     def _send(self, message: Any) -> None:
         self._check()
-        self._unsent += pack(message)
+        self._unsent.extend(map(memoryview, pieces(message)))
         self._flush()
 
     def _flush(self) -> None:
         """Send as much as the socket accepts; the event loop calls again for the rest."""
         try:
-            sent = self._link.send(self._unsent)
+            for _ in range(min(_SENDS, len(self._unsent))):
+                sent = self._link.send(self._unsent[0])
+                self._unsent[0] = self._unsent[0][sent:]
+                if not self._unsent[0]:
+                    self._unsent.popleft()
         except BlockingIOError:
-            sent = 0
+            pass  # the rest later
         except OSError:  # the worker has died; the next read reports it
-            sent = len(self._unsent)
-        del self._unsent[:sent]
+            self._unsent.clear()
         if self._loop is None or bool(self._unsent) == self._writing:
             return
         self._writing = bool(self._unsent)

@@ -90,6 +90,7 @@ class Ready(NamedTuple):
         judge_prompt: Question that is asked about each judged step.
         hints: Hints from the model's folder.
         opens_thought: Whether the chat template opens a thought.
+        image_pixels: See `Capabilities`.
     """
 
     images: bool
@@ -98,6 +99,7 @@ class Ready(NamedTuple):
     judge_prompt: str
     hints: Hints
     opens_thought: bool
+    image_pixels: int | None = None
 
 
 class Piece(NamedTuple):
@@ -156,10 +158,28 @@ _PICKLED = len(_PLAIN)
 
 def pack(message: Any) -> bytes:
     """Encode a message as a frame."""
+    return b"".join(pieces(message))
+
+
+def pieces(message: Any) -> list[bytes]:
+    """Encode a message as the pieces of a frame. The pixels of images are not copied."""
     kind = _KINDS.get(type(message), _PICKLED)
-    plain = kind != _PICKLED
-    body = marshal.dumps(tuple(message)) if plain else pickle.dumps(message, protocol=5)
-    return _HEAD.pack(len(body), kind) + body
+    if kind != _PICKLED:
+        body = marshal.dumps(tuple(message))
+        return [_HEAD.pack(len(body), kind) + body]
+    file = _Pieces()
+    pickle.Pickler(file, protocol=5).dump(message)
+    return [_HEAD.pack(sum(map(len, file.found)), kind), *file.found]
+
+
+class _Pieces:
+    """File for a pickler, which writes long bytes as they are."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.found.append(data)
 
 
 def _unpack(kind: int, body: bytes) -> Any:

@@ -21,6 +21,9 @@ from dreamr.engines.local.options import DecoderKind
 from dreamr.engines.local.torch_decoder import TorchDecoder
 from dreamr.errors import EngineError
 
+_LEAST_PIXELS = 2**20
+_SPARE = 16
+
 
 class Features:
     """Image features of one conversation, with rows in the order of the placeholders.
@@ -85,6 +88,19 @@ class LocalModel:
     def takes_images(self) -> bool:
         """Whether the model accepts images."""
         return self.image_processor is not None
+
+    @property
+    def image_pixels(self) -> int | None:
+        """Number of pixels above which images are only scaled down; None if unknown."""
+        size = getattr(self.image_processor, "size", None)
+        if hasattr(self.image_processor, "merge_size"):  # of Qwen-VL: the "edge" is an area
+            return _entry(size, "longest_edge")
+        edges = _entry(size, "height"), _entry(size, "width")
+        width, height = edges if all(edges) else (_entry(size, "shortest_edge"),) * 2
+        if not width or not height:
+            return None
+        # Of an elongated image, the shorter edge counts; and scaling twice costs some sharpness.
+        return max(_LEAST_PIXELS, _SPARE * width * height)
 
     @property
     def rewinds(self) -> bool:
@@ -196,3 +212,9 @@ class LocalModel:
         store.advance(count)
         last = decoder([Part(rows[:, count:], self.line(count, count + 1), store, None)])
         return torch.cat(first + last)
+
+
+def _entry(size: Any, name: str) -> int | None:
+    """Return an entry of the size that an image processor is configured with."""
+    value = size.get(name) if isinstance(size, dict) else getattr(size, name, None)
+    return int(value) if value else None

@@ -78,6 +78,7 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
             questions.verdict,
             hints,
             loaded.prompter.opens_thought(),
+            image_pixels=model.image_pixels,
         )
     )
     return Scheduler(loaded, judging, options, connection.send, connection.peek)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -21,10 +21,12 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
+from dreamr.serving.gateway.drain import DrainBody
 from dreamr.serving.gateway.draining import Draining
-from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model
+from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Level, Load
+from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
@@ -32,8 +34,6 @@ from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import public_name
 from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.options import ServeOptions
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def build_app(
@@ -72,7 +72,7 @@ def build_app(
         admission=admission,
         load=load,
         metrics=metrics,
-        media=media or MediaFetcher(options),
+        media=media or MediaFetcher(options, fit=partial(_image_pixels, reasoner, options)),
         draining=draining,
         watch=watch,
     )
@@ -167,6 +167,15 @@ class _Endpoints:
         }
 
 
+def _image_pixels(reasoner: Reasoner, options: ServeOptions) -> int:
+    """Return the pixels of an image that the models can use, as far as that is known."""
+    used = [model.engine.capabilities.image_pixels for model in reasoner.models.values()]
+    known = [pixels for pixels in used if pixels is not None]
+    return (
+        min(options.image_pixels, max(known)) if len(known) == len(used) else options.image_pixels
+    )
+
+
 def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
     text, headers = read_page(model)
 
@@ -177,11 +186,9 @@ def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:
-    found = []
-    if options.host in _LOOPBACK:
-        # Against DNS rebinding: other web pages may resolve their host name to loopback.
-        allowed = ["127.0.0.1", "localhost", "[::1]", "::1"]
-        found.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False))
+    found = [Middleware(DrainBody), Middleware(OriginForm)]
+    if names_loopback(f"[{options.host}]" if ":" in options.host else options.host):
+        found.append(Middleware(LocalHostsOnly))
     if allowed_origins := listed(options.allowed_origins):
         found.append(
             Middleware(
@@ -222,5 +229,13 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    found = ApiError(error.status_code, str(error.detail), headers=error.headers or {})
+    path = shortened(request.url.path)
+    match error.status_code:
+        case 404:
+            message = f"there is nothing at {path}: the API is at /v1/chat/completions"
+        case 405:
+            message = f"{request.method} is not allowed at {path}"
+        case _:
+            message = str(error.detail)
+    found = ApiError(error.status_code, message, headers=error.headers or {})
     return await _refused(request, found)

@@ -19,28 +19,29 @@ from starlette.types import Receive, Scope, Send
 
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.draining import Draining
-from dreamr.serving.gateway.errors import ApiError, api_error, bad_request, timed_out
+from dreamr.serving.gateway.errors import ApiError, api_error, timed_out
 from dreamr.serving.gateway.job import Job, Piece
 from dreamr.serving.gateway.keys import ApiKeys, Client
 from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.memory import Lease, Memory, Retention
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota, Quotas
+from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.reply import Reply
-from dreamr.serving.gateway.request import ParsedRequest, read_request
 from dreamr.serving.gateway.request_ids import request_id
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
 from dreamr.trace import Result, RunFinished, StepCommitted
 
-_BODY_SECONDS = 60.0  # time limit for the request body
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
@@ -82,19 +83,30 @@ class Chat:
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
         self._media, self._draining, self._watch = media, draining, watch
+        self._memory = Memory(
+            body_bytes=options.max_total_body,
+            body_most=options.max_body,
+            pixels=options.max_total_pixels,
+        )
+        self._retention = Retention(reasoner)
+        self._receiver = Receiver(reasoner, options, media)
         self._quotas = Quotas()
         self._public = PublicText(model.engine.name for model in reasoner.models.values())
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request, began = Request(scope, receive), time.perf_counter()
+        request = Request(scope, receive)
+        began = request.scope.get("state", {}).get("began") or time.perf_counter()
         client = None
         try:
             client = self._keys.client(request)
             self._draining.check()
-            with self._quotas.request(client.name, client.limits) as quota:
-                job = await self._job(request, client, quota, began)
+            with (
+                self._quotas.request(client.name, client.limits) as quota,
+                self._memory.lease(client.name) as lease,
+            ):
+                job = await self._job(request, client, quota, lease, began)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
                     tasks.start_soon(self._run, job)
@@ -106,57 +118,20 @@ class Chat:
             name = None if client is None else client.name
             await self._refuse(self._api_error(error), scope, receive, send, client=name)
 
-    async def _job(self, request: Request, client: Client, quota: Quota, began: float) -> Job:
+    async def _job(
+        self, request: Request, client: Client, quota: Quota, lease: Lease, began: float
+    ) -> Job:
         """Read and check a request.
 
         Raises:
             DreamrError: If the request is invalid.
             ClientDisconnect: If the client disconnects.
         """
-        body = await self._body(request)
-        parsed = read_request(body, self._reasoner.options, self._options)
-        self._check_roles(parsed)
-        conversation = await self._media.conversation(parsed.turns)
+        deadline = began + self._options.deadline
+        parsed, messages = await self._receiver.receive(request, lease, deadline)
         name = f"chatcmpl-{uuid4().hex}"
         reply = Reply(name, int(time.time()), parsed, self._load.alone_seconds)
-        return Job(client, parsed, conversation, reply, began, quota, self._public)
-
-    async def _body(self, request: Request) -> bytes:
-        """Read the request body.
-
-        Raises:
-            ApiError: If it is too slow (408), too large (413) or not JSON (415).
-            ClientDisconnect: If the client disconnects.
-        """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            # Browsers send other types across origins without a preflight request.
-            raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
-        most = self._options.max_body
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
-        body = bytearray()
-        with anyio.move_on_after(_BODY_SECONDS):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > most:
-                    raise _too_large(most)
-            return bytes(body)
-        raise ApiError(
-            408,
-            f"the request body did not arrive within {_BODY_SECONDS:g} s",
-            headers={"Connection": "close"},
-        )
-
-    def _check_roles(self, parsed: ParsedRequest) -> None:
-        missing = set(parsed.options.roles) - self._reasoner.models.keys()
-        if missing:
-            raise bad_request(
-                f"method {parsed.options.method} needs the {' and the '.join(sorted(missing))}, "
-                "which this gateway has not loaded",
-                "dreamr.method",
-            )
+        return Job(client, parsed, messages, lease, reply, began, quota, self._public)
 
     async def _await_disconnect(self, job: Job, receive: Receive, scope: anyio.CancelScope) -> None:
         """Cancel the request when the client disconnects."""
@@ -170,9 +145,12 @@ class Chat:
     async def _run(self, job: Job) -> None:
         """Wait for a place and run; events and errors go to the job's queue."""
         try:
-            with anyio.fail_after(job.parsed.deadline):
+            left = job.began + job.parsed.deadline - time.perf_counter()
+            with anyio.fail_after(max(0.0, left)):
                 async with self._admission.place(job.client.name):
-                    await self._reason(job)
+                    conversation = await self._decode(job)
+                    with self._retention.running(conversation):
+                        await self._reason(job, conversation)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
         except RunFailed as error:
@@ -192,7 +170,15 @@ class Chat:
             log(logging.WARNING, "request failed: %s", error)
         return replace(found, message=self._public.text(found.message))
 
-    async def _reason(self, job: Job) -> None:
+    async def _decode(self, job: Job) -> Conversation:
+        """Decode the images of an admitted request, and free what they came in."""
+        await job.lease.take_pixels(self._media.pixels(job.messages))
+        job.conversation = await self._media.decode(job.messages)
+        job.messages = ()
+        job.lease.give_body()
+        return job.conversation
+
+    async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost
         options, job.reply.level = self._load.shape(job.parsed.options, draft_lost=draft_lost)
         auditing = self._watch is not None and not self._watch.idle
@@ -200,7 +186,7 @@ class Chat:
         result = None
         try:
             result = await self._reasoner.reason(
-                job.conversation,
+                conversation,
                 options=options,
                 on_event=job.on_event,
                 hooks=self._hooks(options, job.reply.level),
@@ -235,7 +221,7 @@ class Chat:
         if error.lost:
             found.status, found.code = 503, "engine_lost"
             found.headers = {"Retry-After": str(self._retry_after())}
-        else:
+        elif job.conversation is not None:
             try:
                 with anyio.move_on_after(_COUNT_SECONDS):
                     await self._leading.count(job.conversation)
@@ -330,6 +316,8 @@ class Chat:
 
     async def _prompt(self, job: Job) -> int:
         """Count the prompt tokens of the conversation; 0 if that fails."""
+        if job.conversation is None:
+            return 0
         try:
             with anyio.fail_after(_COUNT_SECONDS):
                 count: int = await self._leading.count(job.conversation)
@@ -381,12 +369,6 @@ class Chat:
         if self._options.log_text:
             log(logging.INFO, "prompt: %r", job.conversation)
             log(logging.INFO, "text: %r", None if result is None else result.text)
-
-
-def _too_large(most: int) -> ApiError:
-    return ApiError(
-        413, f"the request body has more than {most:,} bytes", headers={"Connection": "close"}
-    )
 
 
 def _event(chunks: Iterable[Any]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from dreamr._option_specs import BadOption
@@ -19,6 +20,7 @@ from dreamr.errors import (
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
+_SHOWN = 80  # characters of a value in a message
 
 
 @dataclass
@@ -77,8 +79,26 @@ def no_such_model(name: object, served: str) -> ApiError:
 def shortened(value: object) -> str:
     """Format a value of a request as JSON, cut to 80 characters."""
     # Lone surrogates cannot be sent back.
-    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return text if len(text) <= 80 else text[:77] + "..."
+    text = json.dumps(_cut(value), ensure_ascii=False).encode("utf-8", "replace").decode()
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _cut(value: Any) -> Any:
+    """Leave out what would not be shown anyway, since values can be megabytes long."""
+    match value:
+        case str():
+            return value[:_SHOWN]
+        case list():
+            return [_cut(item) for item in value[:_SHOWN]]
+        case dict():
+            return {name[:_SHOWN]: _cut(item) for name, item in islice(value.items(), _SHOWN)}
+        case _:
+            return value
+
+
+def shortened_name(name: str) -> str:
+    """Return the name of a field, cut to 80 characters."""
+    return shortened(name)[1:-1] if len(name) > _SHOWN else name
 
 
 def timed_out(seconds: float) -> ApiError:

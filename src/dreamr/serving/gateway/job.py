@@ -10,6 +10,8 @@ from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
+from dreamr.serving.gateway.media import ReceivedMessage
+from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.reply import Reply
@@ -26,11 +28,13 @@ class Job:
     Attributes:
         client: Who sent it.
         parsed: The request.
-        conversation: Its messages with all images read.
+        messages: Its messages with all images received; none once they are decoded.
+        lease: What it holds of the memory that all requests share.
         reply: Builder of the reply.
         began: Time of the request.
         quota: What is left to the client.
         public: Takes the locations of models out of texts.
+        conversation: Its messages with all images decoded, which happens after admission.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
         first: Seconds to the first committed step.
@@ -38,11 +42,13 @@ class Job:
 
     client: Client
     parsed: ParsedRequest
-    conversation: Conversation
+    messages: tuple[ReceivedMessage, ...]
+    lease: Lease
     reply: Reply
     began: float
     quota: Quota
     public: PublicText
+    conversation: Conversation | None = None
     pieces: SignalQueue[Piece] = field(default_factory=SignalQueue)
     over: bool = False
     first: float | None = None

@@ -1,35 +1,68 @@
-"""Images of requests: decoded from data URIs or fetched from allowed hosts."""
+"""Images of requests: taken from data URIs or fetched, checked, and decoded after admission."""
 
 from __future__ import annotations
 
-import binascii
-import ipaddress
-import re
-import socket
-from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import unquote_to_bytes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
 import anyio
+import anyio.to_thread
 import httpx2
 
 from dreamr._option_specs import listed
-from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
-from dreamr.serving.gateway.errors import bad_request
+from dreamr.conversation import (
+    Conversation,
+    Image,
+    ImageError,
+    ImageHeader,
+    Text,
+    Turn,
+    fitting_size,
+    read_header,
+    read_image,
+    read_image_isolated,
+)
+from dreamr.serving.gateway.data_uri import BadDataUri, is_data_uri, read_data_uri
+from dreamr.serving.gateway.errors import bad_request, shortened
+from dreamr.serving.gateway.image_hosts import ImageHosts, Resolve, is_public, resolve_host
+from dreamr.serving.gateway.memory import Budget, Lease
 from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
 from dreamr.serving.options import ServeOptions
 
-_DATA = re.compile(r"data:([^,;]*)(;[^,]*)?,", re.IGNORECASE)
+Found = TypeVar("Found")
+
 _FETCH_SECONDS = 15.0
 _MAX_REQUESTS = 3  # the first one and two redirects
+# Smaller images of these formats are decoded in milliseconds, which is faster than in a process.
+_SMALL_PIXELS = 2**20
+_QUICK_FORMATS = ("PNG", "JPEG")
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+@dataclass(frozen=True, slots=True)
+class ReceivedImage:
+    """An image file whose header is checked.
+
+    Attributes:
+        data: The bytes of the file.
+        header: Format and size.
+        param: Path of the field in the request, for errors.
+    """
+
+    data: bytes
+    header: ImageHeader
+    param: str
 
 
-async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """Resolve a host name to IP addresses."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+ReceivedPart: TypeAlias = str | ReceivedImage
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message whose images are received but not decoded."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[ReceivedPart, ...]
 
 
 class MediaFetcher:
@@ -37,10 +70,12 @@ class MediaFetcher:
 
     Only hosts in `allowed_media_domains` are contacted. A host that resolves to an internal address
     (loopback, private, link-local) is refused; redirects are checked the same way. The connection
-    goes to the address that was checked, so a second DNS answer cannot change it.
+    goes to an address that was checked, so a second DNS answer cannot change it.
 
     Args:
         limits: Allowed hosts and largest sizes.
+        fit: Returns the number of pixels to which larger images are shrunk; `limits.image_pixels`
+            by default.
         resolve: Resolves host names; replaced in tests.
         transport: HTTP transport; replaced in tests.
     """
@@ -48,135 +83,195 @@ class MediaFetcher:
     def __init__(
         self,
         limits: ServeOptions,
+        *,
+        fit: Callable[[], int] | None = None,
         resolve: Resolve = resolve_host,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._limits = limits
-        self._hosts = frozenset(host.lower() for host in listed(limits.allowed_media_domains))
-        self._resolve = resolve
-        self._transport = transport
+        self._limits, self._fit = limits, fit or (lambda: limits.image_pixels)
+        self._hosts = ImageHosts.parse(listed(limits.allowed_media_domains))
+        self._resolve, self._transport = resolve, transport
+        self._decoding = Budget(limits.max_pixels)
+        # One thread at a time, which leaves the interpreter's lock to the event loop.
+        self._thread = anyio.CapacityLimiter(1)
 
-    async def conversation(self, turns: Sequence[ParsedMessage]) -> Conversation:
-        """Convert messages to a conversation, with all images read.
+    async def receive(
+        self, messages: Sequence[ParsedMessage], lease: Lease
+    ) -> tuple[ReceivedMessage, ...]:
+        """Take all images from data URIs or from their hosts, and check their headers.
+
+        Args:
+            messages: Messages of a request.
+            lease: Takes the bytes of images that are fetched.
 
         Raises:
-            ApiError: If an image cannot be fetched or decoded.
+            ApiError: If an image cannot be fetched or has a bad header.
             ConversationError: If the messages are not a prompt that can be answered.
         """
-        read = [
-            Turn(turn.role, tuple([await self._part(part) for part in turn.parts]))
-            for turn in turns
+        texts = [
+            Turn(message.role, tuple(Text(p) for p in message.parts if isinstance(p, str)))
+            for message in messages
         ]
-        conversation = Conversation(tuple(read))
-        conversation.check()
-        return conversation
+        Conversation(tuple(texts)).check()
+        return tuple(
+            [
+                ReceivedMessage(
+                    message.role,
+                    tuple([await self._received(part, lease) for part in message.parts]),
+                )
+                for message in messages
+            ]
+        )
 
-    async def _part(self, part: str | ImageUrl) -> Part:
+    def pixels(self, messages: Sequence[ReceivedMessage]) -> int:
+        """Return the pixels of all images after shrinking."""
+        images = [p for message in messages for p in message.parts if isinstance(p, ReceivedImage)]
+        fit = self._fit()
+        sizes = [fitting_size(i.header.width, i.header.height, fit) for i in images]
+        return sum(width * height for width, height in sizes)
+
+    async def decode(self, messages: Sequence[ReceivedMessage]) -> Conversation:
+        """Convert messages to a conversation, with all images decoded and shrunk.
+
+        Raises:
+            ApiError: If an image cannot be decoded.
+        """
+        turns = [
+            Turn(
+                message.role,
+                tuple(
+                    [
+                        Text(part) if isinstance(part, str) else await self._decoded(part)
+                        for part in message.parts
+                    ]
+                ),
+            )
+            for message in messages
+        ]
+        return Conversation(tuple(turns))
+
+    async def _received(self, part: str | ImageUrl, lease: Lease) -> ReceivedPart:
         if isinstance(part, str):
-            return Text(part)
+            return part
+        url = part.url
+        if not is_data_uri(url) and not url[:8].lower().startswith(("http://", "https://")):
+            raise bad_request("an image URL must start with data:, http:// or https://", part.param)
         try:
-            return await self._read(part)
-        except ImageError as error:
-            raise bad_request(str(error), part.param, "invalid_image") from error
-
-    async def _read(self, image: ImageUrl) -> Image:
-        if image.url[:5].lower() == "data:":
-            return await anyio.to_thread.run_sync(self._decode, image)
-        if image.url[:8].lower().startswith(("http://", "https://")):
-            data = await self._fetch(image)
-            return await anyio.to_thread.run_sync(self._image, data)
-        raise bad_request("an image URL must start with data:, http:// or https://", image.param)
-
-    def _decode(self, image: ImageUrl) -> Image:
-        head = _DATA.match(image.url[:256])
-        if head is None:
-            raise bad_request("the data URI contains no data", image.param, "invalid_image")
-        body = image.url[head.end() :]
-        try:
-            if "base64" in (head[2] or "").lower():
-                data = b64decode("".join(body.split()), validate=True)
+            if is_data_uri(url):
+                data = await self._in_thread(read_data_uri, url)
             else:
-                data = unquote_to_bytes(body)
-        except (binascii.Error, ValueError) as error:
-            raise bad_request(
-                "the data URI is not valid base64", image.param, "invalid_image"
-            ) from error
-        return self._image(data)
+                data = await self._fetch(part, lease)
+            most = self._limits.max_pixels
+            header = await self._in_thread(lambda: read_header(data, max_pixels=most))
+        except (ImageError, BadDataUri) as error:
+            raise bad_request(str(error), part.param, "invalid_image") from error
+        return ReceivedImage(data, header, part.param)
 
-    def _image(self, data: bytes) -> Image:
-        return read_image(data, max_pixels=self._limits.max_pixels)
+    async def _decoded(self, image: ReceivedImage) -> Image:
+        header, most, fit = image.header, self._limits.max_pixels, self._fit()
+        pixels = header.width * header.height
+        try:
+            if pixels <= _SMALL_PIXELS and header.format in _QUICK_FORMATS:
+                return await self._in_thread(
+                    lambda: read_image(image.data, max_pixels=most, fit=fit)
+                )
+            await self._decoding.wait(pixels)
+            try:
+                decoded = await read_image_isolated(image.data, max_pixels=most, fit=fit)
+            finally:
+                self._decoding.give(pixels)
+            await self._in_thread(hash, decoded)  # Python keeps the hash of bytes
+            return decoded
+        except ImageError as error:
+            raise bad_request(str(error), image.param, "invalid_image") from error
 
-    async def _fetch(self, image: ImageUrl) -> bytes:
+    async def _in_thread(self, work: Callable[..., Found], *arguments: object) -> Found:
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._thread)
+
+    async def _fetch(self, image: ImageUrl, lease: Lease) -> bytes:
         try:
             with anyio.fail_after(_FETCH_SECONDS):
-                return await self._follow(image)
+                return await self._follow(image, lease)
         except TimeoutError:
             raise bad_request(
                 f"the image could not be fetched within {_FETCH_SECONDS:g} s", image.param
             ) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise bad_request(
                 "the image could not be fetched; check its URL", image.param
             ) from error
 
-    async def _follow(self, image: ImageUrl) -> bytes:
+    async def _follow(self, image: ImageUrl, lease: Lease) -> bytes:
         url = httpx2.URL(image.url)
         async with httpx2.AsyncClient(
             transport=self._transport, timeout=_FETCH_SECONDS, trust_env=False
         ) as client:
             for _ in range(_MAX_REQUESTS):
-                address = await self._allowed(url, image)
-                pinned = url.copy_with(host=address)
-                host = url.netloc.decode("ascii").rpartition("@")[2]
-                request = client.build_request(
-                    "GET",
-                    pinned,
-                    headers={"Host": host, "Accept": "image/*"},
-                    extensions={"sni_hostname": url.host},
-                )
-                response = await client.send(request, stream=True)
+                response = await self._get(client, url, await self._allowed(url, image))
                 try:
                     if response.has_redirect_location:
                         url = url.join(response.headers["location"])
                         continue
-                    return await self._body(response, image)
+                    return await self._body(response, image, lease)
                 finally:
                     await response.aclose()
         raise bad_request("too many redirects while fetching the image", image.param)
 
-    async def _allowed(self, url: httpx2.URL, image: ImageUrl) -> str:
-        """Return an address of the URL's host after checking that it is allowed."""
-        if url.scheme not in ("http", "https") or url.host.lower() not in self._hosts:
+    async def _get(
+        self, client: httpx2.AsyncClient, url: httpx2.URL, addresses: Sequence[str]
+    ) -> httpx2.Response:
+        """Send a request to the first address that accepts a connection."""
+        host = url.netloc.decode("ascii").rpartition("@")[2]
+        for left, address in reversed(list(enumerate(reversed(addresses)))):
+            request = client.build_request(
+                "GET",
+                url.copy_with(host=address),
+                headers={"Host": host, "Accept": "image/*", "Accept-Encoding": "identity"},
+                extensions={"sni_hostname": url.host},
+            )
+            # The time is shared, so that one silent address does not use up all of it.
+            request.extensions["timeout"]["connect"] = _FETCH_SECONDS / 2 / (left + 1)
+            try:
+                return await client.send(request, stream=True)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                if not left:
+                    raise
+        raise AssertionError("addresses are checked to be some")
+
+    async def _allowed(self, url: httpx2.URL, image: ImageUrl) -> Sequence[str]:
+        """Return the addresses of the URL's host after checking that all are allowed."""
+        usual = 443 if url.scheme == "https" else 80
+        port = usual if url.port is None else url.port
+        if url.scheme not in ("http", "https") or not self._hosts.allow(url.host, port):
+            shown = _shown_host(url)
             raise bad_request(
-                f"images from {url.host or 'this URL'} are not allowed: send the image as a data "
-                "URI, or add the host to --allowed-media-domains of the gateway",
+                f"images from {shown} are not allowed: send the image as a data URI, or add the "
+                "host to --allowed-media-domains of the gateway",
                 image.param,
                 "image_host_not_allowed",
             )
-        port = url.port or (443 if url.scheme == "https" else 80)
         addresses = await self._resolve(url.host, port)
-        if not addresses or not all(map(_is_public, addresses)):
+        if not addresses or not all(map(is_public, addresses)):
             raise bad_request(
                 f"{url.host} resolves to an internal address", image.param, "image_host_not_allowed"
             )
-        return addresses[0]
+        return addresses
 
-    async def _body(self, response: httpx2.Response, image: ImageUrl) -> bytes:
+    async def _body(self, response: httpx2.Response, image: ImageUrl, lease: Lease) -> bytes:
         if response.status_code != 200:
             raise bad_request(
                 f"the image could not be fetched: its host returned status {response.status_code}",
                 image.param,
             )
         data, limit = bytearray(), self._limits.max_body
-        async for piece in response.aiter_bytes():
+        async for piece in response.aiter_raw():  # compressed, it might grow a thousandfold
             data += piece
             if len(data) > limit:
                 raise bad_request(f"the image has more than {limit:,} bytes", image.param)
+            lease.take_body(len(piece))
         return bytes(data)
 
 
-def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return found.is_global and not found.is_multicast
+def _shown_host(url: httpx2.URL) -> str:
+    host = url.netloc.decode("ascii", "replace").rpartition("@")[2]
+    return shortened(host)[1:-1] if host else "this URL"

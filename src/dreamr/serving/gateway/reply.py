@@ -118,6 +118,7 @@ class Reply:
             "usage": asdict(result.usage),
             "finish": result.finish,
             "ignored": list(self.parsed.ignored),
+            "ignored_count": self.parsed.ignored_count,
         }
 
     def _head(self, kind: str) -> Json:

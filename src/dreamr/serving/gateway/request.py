@@ -5,16 +5,24 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
-from dreamr.serving.gateway.errors import ApiError, bad_request, no_such_model, shortened
+from dreamr.serving.gateway.errors import (
+    ApiError,
+    bad_request,
+    no_such_model,
+    shortened,
+    shortened_name,
+)
 from dreamr.serving.options import ServeOptions
 
 _MAX_STOPS = 16  # stop sequences per request
+_MAX_NAMED = 20  # names of fields without effect
 
 
 class _Json(BaseModel):
@@ -63,7 +71,7 @@ class _Extension(_Json):
 
 class _Body(_Json):
     model: str
-    messages: Annotated[list[_Message], Field(min_length=1)]
+    messages: Annotated[list[_Message], Field(min_length=1, fail_fast=True)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -71,7 +79,7 @@ class _Body(_Json):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
     dreamr: _Extension | None = None
 
 
@@ -143,7 +151,8 @@ class ParsedRequest:
         include_usage: Whether a stream ends with the token usage.
         events: Whether a stream includes all events of the run.
         deadline: Time limit in seconds, waiting included.
-        ignored: Fields without effect, reported to the client.
+        ignored: Fields without effect, reported to the client; the first 20 of them.
+        ignored_count: Number of fields without effect.
     """
 
     model: str
@@ -155,9 +164,12 @@ class ParsedRequest:
     events: bool
     deadline: float
     ignored: tuple[str, ...]
+    ignored_count: int = 0
 
 
-def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> ParsedRequest:
+def read_request(
+    body: bytes | bytearray, options: RunOptions, limits: ServeOptions
+) -> ParsedRequest:
     """Parse and validate the body of a chat completion request.
 
     Args:
@@ -177,6 +189,7 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Pars
     extra = payload.model_extra or {}
     _check_form(extra)
     turns = tuple(_turns(payload.messages, limits))
+    ignored = extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS)
     extension = payload.dreamr or _Extension()
     return ParsedRequest(
         model=payload.model,
@@ -187,7 +200,8 @@ def read_request(body: bytes, options: RunOptions, limits: ServeOptions) -> Pars
         include_usage=payload.stream_options is not None and payload.stream_options.include_usage,
         events=extension.events,
         deadline=min(limits.deadline, extension.deadline or limits.deadline),
-        ignored=tuple(sorted(extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS))),
+        ignored=tuple(map(shortened_name, nsmallest(_MAX_NAMED, ignored))),
+        ignored_count=len(ignored),
     )
 
 
@@ -355,9 +369,9 @@ def _without_types(path: Sequence[str | int]) -> list[str | int]:
 
 def _invalid(error: ValidationError, where: str | None = None) -> ApiError:
     """Describe the first invalid field in the terms of the request."""
-    first = error.errors(include_url=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     path = first["loc"] if first["type"] == "extra_forbidden" else _without_types(first["loc"])
-    place = ".".join(map(str, path))
+    place = ".".join(shortened_name(str(part)) for part in path)
     param = ".".join(filter(None, (where, place))) or None
     reason = _REASONS.get(first["type"])
     text = f": {first['msg']}" if reason is None else " " + reason.format_map(first.get("ctx", {}))

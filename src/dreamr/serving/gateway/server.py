@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import logging
 import signal
 import socket
@@ -24,7 +26,7 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.load import Load
 from dreamr.serving.gateway.logs import log
-from dreamr.serving.gateway.protocol import ImpatientProtocol
+from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.options import ServeOptions
 from dreamr.steps import Role
@@ -33,6 +35,8 @@ _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
 _WARM_TOKENS = 48
 _BACKLOG = 2048
 _LOST_SECONDS = 2.0  # a model that is lost for so long ends the gateway with --on-lost exit
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_LARGE_BLOCK = 2**20  # bytes
 
 
 async def serve(
@@ -63,6 +67,7 @@ async def serve(
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If the target cannot judge.
     """
+    _return_large_blocks()
     load, draining = Load(aware=options.load_aware), Draining()
     keys = ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     app = build_app(reasoner, options, load=load, keys=keys, draining=draining)
@@ -82,7 +87,8 @@ def http_server(app: ASGIApp, options: ServeOptions) -> uvicorn.Server:
 def _config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=protocol_class(options.max_connections),
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -134,6 +140,15 @@ class _Server(uvicorn.Server):
             self.lost = lost[0]
             log(logging.ERROR, "%s lost: stopping, as --on-lost exit demands", lost[0])
             self._draining.begun = self.should_exit = True
+
+
+def _return_large_blocks() -> None:
+    """Have the allocator of glibc return large blocks to the system when they are freed.
+
+    By default, it keeps blocks of up to 32 MB once it has seen one, which adds up with fragments.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 async def _warm_up(reasoner: Reasoner, load: Load) -> None:

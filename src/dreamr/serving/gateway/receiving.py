@@ -1,0 +1,73 @@
+"""From the bytes of a request to a checked value, without holding up other requests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+
+from dreamr._reasoner import Reasoner
+from dreamr.serving.gateway.body import read_body
+from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
+from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.gateway.request import ParsedRequest, read_request
+from dreamr.serving.options import ServeOptions
+
+_QUICK_BYTES = 2**18  # bodies up to this size are parsed in the event loop
+
+
+class Receiver:
+    """Reads chat completion requests.
+
+    Args:
+        reasoner: An open Reasoner.
+        options: Limits of the gateway.
+        media: Takes the images of requests.
+    """
+
+    def __init__(self, reasoner: Reasoner, options: ServeOptions, media: MediaFetcher) -> None:
+        self._reasoner, self._options, self._media = reasoner, options, media
+        # One thread at a time, which leaves the interpreter's lock to the event loop.
+        self._thread = anyio.CapacityLimiter(1)
+
+    async def receive(
+        self, request: Request, lease: Lease, deadline: float
+    ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
+        """Read and check a request.
+
+        Args:
+            request: The request.
+            lease: Takes the memory that is needed.
+            deadline: Time (`time.perf_counter`) by which the body must be complete.
+
+        Returns:
+            The request without its messages, and the messages, which hold images as files.
+
+        Raises:
+            DreamrError: If the request is refused.
+            ClientDisconnect: If the client disconnects.
+        """
+        body = await read_body(request, self._options, lease, deadline)
+        if len(body) <= _QUICK_BYTES:
+            parsed = self._parse(body)
+        else:
+            parsed = await anyio.to_thread.run_sync(self._parse, body, limiter=self._thread)
+        body.clear()
+        self._check_roles(parsed)
+        messages = await self._media.receive(parsed.turns, lease)
+        return replace(parsed, turns=()), messages
+
+    def _parse(self, body: bytearray) -> ParsedRequest:
+        return read_request(body, self._reasoner.options, self._options)
+
+    def _check_roles(self, parsed: ParsedRequest) -> None:
+        missing = set(parsed.options.roles) - self._reasoner.models.keys()
+        if missing:
+            raise bad_request(
+                f"method {parsed.options.method} needs the {' and the '.join(sorted(missing))}, "
+                "which this gateway has not loaded",
+                "dreamr.method",
+            )

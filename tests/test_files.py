@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr._files import read_json, replace_file, writing
+from dreamr._files import read_json
+from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError, Unwritable
 
 

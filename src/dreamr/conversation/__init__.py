@@ -14,15 +14,17 @@ from dreamr.conversation.errors import (
     NotAnImage,
 )
 from dreamr.conversation.images import (
+    MAX_BYTES,
     MAX_PIXELS,
-    ImageSource,
     read_image,
     thumbnail,
     to_pillow,
 )
 from dreamr.conversation.parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.conversation.sources import ImageSource
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "Audio",
     "BadConversation",

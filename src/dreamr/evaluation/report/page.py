@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr._files import replace_file, writing
+from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import (
     CONFIG,

@@ -110,7 +110,12 @@ def from_array(source: ArrayLike) -> PIL.Image.Image:
 
 def _grays(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return grays as 16 bits or floating-point values, whose range is found later."""
-    return values if values.dtype == "uint16" else values.astype("float32")
+    import numpy as np
+
+    if values.dtype == np.uint16:
+        return values
+    with np.errstate(over="ignore"):  # what is beyond becomes infinite
+        return values.astype(np.float32)
 
 
 def _colors(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -145,7 +145,7 @@ class OutputFile:
         _write_all(self._file, content)
 
     def close(self) -> None:
-        """Put the file in the place of its target.
+        """Replace the target by this file.
 
         Raises:
             OSError: If that fails; the target stays as it was and the temporary file is removed.
@@ -224,8 +224,13 @@ def open_direct(path: Path) -> FileIO | None:
         return None
     if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
         return None
-    # Without O_NONBLOCK, opening a pipe that nobody reads would block for good.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    # Without O_NONBLOCK, opening a pipe without a reader would block for good.
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO and stat.S_ISFIFO(mode):
+            raise OSError(errno.ENXIO, "it is a pipe that no process reads") from error
+        raise
     os.set_blocking(descriptor, True)
     return FileIO(descriptor, "w")
 

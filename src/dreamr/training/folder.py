@@ -121,7 +121,7 @@ def _line_of(error: Exception) -> int:
 def is_whole(checkpoint: Path) -> bool:
     """Check whether a checkpoint is complete; trainer_state.json is written last."""
     try:
-        return bool(json.loads((checkpoint / "trainer_state.json").read_text()))
+        return bool(json.loads(read_bytes(checkpoint / "trainer_state.json")))
     except (OSError, ValueError):
         return False
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from dreamr import BadOption, RunOptions
@@ -35,6 +38,63 @@ def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
 def test_a_wrong_value_is_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(BadOption, match=message):
         RunOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"window": "3"}, "--window must be a whole number, not '3'"),
+        ({"window": 2.5}, "--window must be a whole number, not 2.5"),
+        ({"window": None}, "--window must be a whole number, not None"),
+        ({"window": True}, "--window must be a whole number, not True"),
+        ({"window": [3]}, "--window must be a whole number, not a list"),
+        ({"threshold": "0.5"}, "--threshold must be a number, not '0.5'"),
+        ({"threshold": 1j}, "--threshold must be a number, not a complex"),
+        ({"deterministic": "no"}, "--deterministic must be True or False, not 'no'"),
+        ({"method": 3}, "--method must be one of fpsr, sequential, target"),
+        ({"method": ["fpsr"]}, "not a list"),
+        ({"target": 3}, "--target must be text, not 3"),
+        ({"profile": b"a"}, "--profile must be text, not a bytes"),
+        ({"seed": "x" * 500}, "--seed must be a whole number"),
+        ({"treshold": 0.5}, "RunOptions has no option treshold; did you mean threshold?"),
+        ({"zzz": 1}, "RunOptions has no option zzz; the options are method, window"),
+    ],
+)
+def test_a_value_of_another_type_is_one_line_that_says_what_is_taken(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadOption) as caught:
+        RunOptions(**wrong)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_options_are_given_by_name() -> None:
+    with pytest.raises(BadOption, match=r"takes its options by name, as in method=\.\.\."):
+        RunOptions("fpsr")  # type: ignore[misc]
+    with pytest.raises(BadOption, match="did you mean window"):
+        dataclasses.replace(RunOptions(), windows=3)  # type: ignore[call-arg]
+
+
+def test_values_of_other_libraries_become_plain_ones() -> None:
+    given: Any = {
+        "window": np.int64(3),
+        "threshold": np.float32(0.5),
+        "deterministic": np.bool_(True),
+        "target": Path("folder"),
+    }
+    options = RunOptions(**given)
+    plain = RunOptions(window=3, threshold=0.5, deterministic=True, target="folder")
+    assert options == plain
+    assert hash(options) == hash(plain)
+    kinds = {type(value) for value in options.to_json().values()}
+    assert kinds <= {str, int, float, bool, type(None)}
+
+
+def test_options_come_back_from_json() -> None:
+    options = RunOptions(window=3, target="folder", draft_confidence=0.5, gate="cascade")
+    assert RunOptions(**json.loads(json.dumps(options.to_json()))) == options
 
 
 def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -12,8 +13,10 @@ import PIL.Image
 import pytest
 
 from dreamr import (
+    BadOption,
     Conversation,
     ConversationError,
+    DreamrError,
     EngineLost,
     Event,
     ModelNotFound,
@@ -247,7 +250,7 @@ def test_after_an_invalid_problem_the_reasoner_continues(pair: Pair) -> None:
             reasoner.ask(QUESTION, b"no picture")
         with pytest.raises(ConversationError):
             reasoner.ask("  ")
-        with pytest.raises(TypeError, match="already contains its images"):
+        with pytest.raises(ConversationError, match="already contains its images"):
             reasoner.ask(Conversation.from_prompt(QUESTION), b"")
         assert reasoner.ask(QUESTION).answer == "3.70"
 
@@ -309,3 +312,57 @@ def test_a_missing_package_of_local_models_is_named(monkeypatch: Any) -> None:
     monkeypatch.setattr("dreamr.engines.open.find_spec", lambda name: None)
     with pytest.raises(Unsupported, match=r"dreamr\[local\]"), Reasoner():
         pass
+
+
+WRONG_CALLS: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+    ((None,), {}, "the question must be text or a Conversation, not None"),
+    ((3,), {}, "the question must be text or a Conversation, not a value of type int"),
+    (([],), {}, "the question must be text or a Conversation, not a value of type list"),
+    ((b"What?",), {}, "the question must be text or a Conversation, not a value of type bytes"),
+    ((QUESTION, None), {}, "cannot read an image from None: pass a path"),
+    ((QUESTION, 3), {}, "cannot read an image from a value of type int"),
+    ((QUESTION, [["a.png"]]), {}, "cannot read an image from a value of type list"),
+    ((QUESTION,), {"options": {"window": 3}}, "options must be RunOptions, not a dict: pass"),
+    ((QUESTION,), {"window": 3}, "window is an option: pass options=RunOptions(window=...)"),
+    ((QUESTION,), {"option": None}, "a run has no argument option; did you mean options?"),
+    ((QUESTION,), {"images": ["a.png"]}, "images follow the question without a name"),
+    ((QUESTION,), {"on_event": 3}, "on_event must be a function, not 3"),
+    ((QUESTION,), {"hooks": 3}, "hooks must be a list of hooks, not 3"),
+    ((QUESTION,), {"gate": 0.7}, "gate must be a gate, such as RatioGate(0.7), not 0.7"),
+]
+
+
+@pytest.mark.parametrize(("given", "named", "says"), WRONG_CALLS)
+def test_arguments_of_other_types_are_one_line_that_says_what_is_taken(
+    given: tuple[Any, ...], named: dict[str, Any], says: str, pair: Pair
+) -> None:
+    with Reasoner(open_model=pair) as reasoner, pytest.raises(DreamrError) as caught:
+        reasoner.ask(*given, **named)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_options_of_another_type_are_refused_when_a_reasoner_is_made() -> None:
+    with pytest.raises(BadOption, match="options must be RunOptions, not 'fast'"):
+        Reasoner("fast")  # type: ignore[arg-type]
+
+
+def test_several_images_may_be_given_as_a_list(pair: Pair, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in paths:
+        PIL.Image.new("RGB", (4, 4)).save(path)
+    with Reasoner(open_model=pair) as reasoner, paths[1].open("rb") as opened:
+        for images in (paths, tuple(paths), [str(paths[0]), opened]):
+            assert reasoner.ask(QUESTION, images).answer == "3.70"
+
+
+def test_results_become_json_and_can_be_hashed(pair: Pair) -> None:
+    with Reasoner(RunOptions(method="sequential"), open_model=pair) as reasoner:
+        result = reasoner.ask(QUESTION)
+    found = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert found["answer"] == "3.70"
+    assert [step["source"] for step in found["steps"]] == ["draft", "target", "target"]
+    assert json.loads(json.dumps(result.steps[0].step.to_json()))["ending"] == "delimiter"
+    assert len({result, result}) == 1
+    assert len(set(result.events)) == len(result.events)

@@ -7,13 +7,21 @@ option has no effect.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from types import SimpleNamespace
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from difflib import get_close_matches
+from functools import cache, wraps
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from dreamr.errors import DreamrError
+
+Options = TypeVar("Options")
+
+_MOST_SHOWN = 60  # characters of a value in a message
 
 
 class BadOption(DreamrError):
@@ -33,6 +41,9 @@ class OptionSpec:
         flags: Flags on the command line, if they differ from the field's name. Messages use the
             first.
         positional: Whether the value is given without a flag.
+        reads: Of a value that names inputs, the pattern of the files that are read if it is a
+            folder. None: the value names no input.
+        writes: Whether the value names a file to write.
     """
 
     help: str
@@ -42,6 +53,8 @@ class OptionSpec:
     shown: str | None = None
     flags: tuple[str, ...] = ()
     positional: bool = False
+    reads: str | None = None
+    writes: bool = False
 
     def flags_of(self, name: str) -> tuple[str, ...]:
         """Return the flags of a field of this name."""
@@ -134,8 +147,30 @@ def option_specs(options: Callable[..., Any]) -> dict[str, tuple[Any, OptionSpec
     return {item.name: get_args(hints[item.name]) for item in fields(cast("Any", options))}
 
 
+def known_names(options: type[Options]) -> type[Options]:
+    """Make a dataclass of options name the nearest option where an unknown one is given."""
+    create = options.__init__
+
+    @wraps(create)
+    def create_checked(self: Options, *given: Any, **named: Any) -> None:
+        known, kind = option_specs(cast("Any", options)), options.__name__
+        if given:
+            example = next(iter(known))
+            raise BadOption(f"{kind} takes its options by name, as in {example}=...")
+        for name in named.keys() - known.keys():
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise BadOption(f"{kind} has no option {name}; {hint}")
+        create(self, **named)
+
+    options.__init__ = create_checked  # type: ignore[method-assign,assignment]
+    return options
+
+
 def check_options(options: object, conflicts: Sequence[Conflict] = ()) -> None:
-    """Check that every field is within its bounds and has one of its literal values.
+    """Check that every field has its type, is within its bounds and has one of its literal values.
+
+    Numbers of NumPy, paths and lists become the plain values of their fields.
 
     Args:
         options: Instance of a dataclass of options.
@@ -147,7 +182,11 @@ def check_options(options: object, conflicts: Sequence[Conflict] = ()) -> None:
     """
     declared: Any = type(options)
     for name, (kind, spec) in option_specs(declared).items():
-        _check(spec.flags_of(name)[0], getattr(options, name), kind, spec)
+        given, flag = getattr(options, name), spec.flags_of(name)[0]
+        value = plain_value(flag, given, kind)
+        if value is not given:
+            object.__setattr__(options, name, value)
+        _check(flag, value, kind, spec)
     check_conflicts(options, conflicts)
 
 
@@ -162,11 +201,59 @@ def check_conflicts(options: object, conflicts: Sequence[Conflict]) -> None:
             raise BadOption(conflict.message)
 
 
+def plain_value(flag: str, value: Any, kind: Any) -> Any:
+    """Return the value of an option as its declared type, if it is one of that kind.
+
+    Raises:
+        BadOption: If it is not; the message says what is taken.
+    """
+    if get_origin(kind) in (Union, UnionType):
+        if value is None and NoneType in get_args(kind):
+            return None
+        kind = next(one for one in get_args(kind) if one is not NoneType)
+    if get_origin(kind) is Literal:
+        return value
+    if get_origin(kind) is tuple:
+        if isinstance(value, tuple | list):
+            made = tuple(plain_value(flag, one, get_args(kind)[0]) for one in value)
+            return value if made == value else made
+        raise BadOption(f"{flag} must be a list, not {shown_value(value)}")
+    expected, accepts, convert = _KINDS.get(kind, ("", object, lambda value: value))
+    if kind is bool and type(value).__name__ == "bool":  # of NumPy too
+        return bool(value)
+    if not isinstance(value, accepts) or (isinstance(value, bool) and kind in (int, float)):
+        raise BadOption(f"{flag} must be {expected}, not {shown_value(value)}")
+    return value if isinstance(value, kind) else convert(value)
+
+
+# By the type of a field: what it takes in the words of messages, the types that are taken, and
+# how they become the type of the field.
+_KINDS: Mapping[Any, tuple[str, Any, Callable[[Any], Any]]] = {
+    bool: ("True or False", bool, bool),
+    int: ("a whole number", Integral, int),
+    float: ("a number", Real, float),
+    str: ("text", str | os.PathLike, lambda value: os.fsdecode(os.fspath(value))),
+    Path: ("a path", str | os.PathLike, lambda value: Path(os.fsdecode(os.fspath(value)))),
+}
+
+
+def shown_value(value: object) -> str:
+    """Return how messages show a value that is not taken: its kind, and itself if it is short."""
+    if value is None or isinstance(value, bool | int | float | str):
+        text = repr(value)
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return f"{_article(type(value).__name__)} {type(value).__name__}"
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeiou" else "a"
+
+
 def _check(flag: str, value: Any, kind: Any, spec: OptionSpec) -> None:
-    if get_origin(kind) is Literal and value not in get_args(kind):
+    if get_origin(kind) is Literal and (not isinstance(value, str) or value not in get_args(kind)):
         known = ", ".join(get_args(kind))
-        raise BadOption(f"{flag} must be one of {known}, not {value!r}")
-    if value is None:
+        raise BadOption(f"{flag} must be one of {known}, not {shown_value(value)}")
+    if value is None or not isinstance(value, int | float):
         return
     # `not >=` instead of `<`: a NaN is out of bounds.
     if spec.minimum is not None and not value >= spec.minimum:

@@ -7,12 +7,13 @@ Python API takes an instance of it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._option_specs import (
     Conflict,
     OptionSpec,
     check_options,
+    known_names,
     option_specs,
 )
 from dreamr.engines import ModelSource, SamplingParams
@@ -49,7 +50,10 @@ Threshold: TypeAlias = Annotated[
 Target: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Target model: folder, Hugging Face ID or server URL.", _MODELS, shown="bundled model"
+        "Target model: folder, Hugging Face ID or server URL.",
+        _MODELS,
+        shown="bundled model",
+        reads="*",
     ),
 ]
 TargetModel: TypeAlias = Annotated[
@@ -82,6 +86,7 @@ JudgePrompt: TypeAlias = Annotated[
 ]
 
 
+@known_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """Options of a run.
@@ -145,7 +150,11 @@ class RunOptions:
     ] = None
     profile: Annotated[
         str | None,
-        OptionSpec("Gate profile, a file of dreamr calibrate. Replaces the gate options.", _METHOD),
+        OptionSpec(
+            "Gate profile, a file of dreamr calibrate. Replaces the gate options.",
+            _METHOD,
+            reads="*",
+        ),
     ] = None
     score: Annotated[
         int, OptionSpec("Specreason: lowest rating that accepts a step, 0 to 9.", _METHOD, 0, 9)
@@ -182,7 +191,10 @@ class RunOptions:
     draft: Annotated[
         str | None,
         OptionSpec(
-            "Draft model: folder, Hugging Face ID or server URL.", _MODELS, shown="bundled model"
+            "Draft model: folder, Hugging Face ID or server URL.",
+            _MODELS,
+            shown="bundled model",
+            reads="*",
         ),
     ] = None
     target_model: TargetModel = None
@@ -231,6 +243,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_options(self, _CONFLICTS)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as JSON values, by name; `RunOptions(**values)` reads them back."""
+        return asdict(self)
 
     def run_config(self, profile: Profile | None = None) -> RunConfig:
         """Return the configuration for the runner.

@@ -57,7 +57,8 @@ class Installed:
             )
         try:
             return points[0].load()
-        except Exception as error:  # code of another distribution: anything can be raised
+        # Other people's code: anything can be raised.
+        except (Exception, SystemExit) as error:
             raise self.error(
                 f"{self.what} {name!r} of {_origins(points)} cannot be imported: {describe(error)}"
             ) from error
@@ -83,7 +84,7 @@ def import_plugins(names: str | None) -> None:
             _import_file(Path(name)) if name.endswith(".py") else import_module(name)
         except DreamrError:
             raise
-        except Exception as error:  # other people's code: anything can be raised
+        except (Exception, SystemExit) as error:  # as above
             raise BadOption(f"plugin {name!r} cannot be imported: {describe(error)}") from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,44 +19,23 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
-from dreamr.conversation import Conversation, ImageSource, read_image
+from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, flat_images
+from dreamr.conversation import BadConversation, Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.gate import Gate, Profile
-from dreamr.runner import RunConfig, RunHook, RunScope, run
+from dreamr.runner import RunConfig, RunScope, run
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Event, Result
-
-
-class RunArguments(TypedDict, total=False):
-    """Keyword arguments of a run.
-
-    Attributes:
-        options: Options of this run; by default those of the Reasoner. The models and the profile
-            are fixed when the Reasoner opens.
-        on_event: Called with each event as it happens.
-        gate: Gate that decides about drafted steps, instead of the one of options and method.
-        hooks: Hooks called before and after the run, in this order.
-        request_id: Id of the run for the trace and the logs of model servers.
-        cache_salt: Runs with different salts share no cached prompts, so the time of one does not
-            tell what another was asked.
-    """
-
-    options: RunOptions | None
-    gate: Gate | None
-    on_event: Callable[[Event], None] | None
-    hooks: Sequence[RunHook]
-    request_id: str | None
-    cache_salt: str | None
 
 
 class Reasoner:
     """A pair of target and draft models that solves problems by speculative reasoning.
 
     Opening a Reasoner loads the models; closing it frees them. It can be reopened. A problem is a
-    text with any number of images (paths, bytes, Pillow images or `Image` objects), or a
+    text with any number of images (see `dreamr.conversation.read_image` for what is taken), or a
     `Conversation`. Several runs may be in progress concurrently.
 
     A model that is lost, because its worker process has ended or its server cannot be reached, is
@@ -97,7 +76,7 @@ class Reasoner:
             open_model: Opens a model. Called for both roles concurrently, and after a loss.
             reopen: Whether models that are lost are opened again.
         """
-        self.options = options or RunOptions()
+        self.options = check_run_options(options) or RunOptions()
         self._open_model = open_model
         self._policy = ReopenPolicy() if reopen else None
         self._models = ModelSet(open_model, self._policy)
@@ -155,7 +134,7 @@ class Reasoner:
     def ask(
         self,
         question: str | Conversation,
-        *images: ImageSource,
+        *images: ImageSource | Sequence[ImageSource],
         **arguments: Unpack[RunArguments],
     ) -> Result:
         """Run to the end and return the result; the blocking form of `reason`.
@@ -172,6 +151,7 @@ class Reasoner:
             RuntimeError: If the Reasoner was not opened with `with`.
             DreamrError: The errors of `reason`.
         """
+        check_arguments(arguments)
         portal = self._portal
         if portal is None:
             raise RuntimeError(
@@ -193,7 +173,7 @@ class Reasoner:
     async def reason(
         self,
         question: str | Conversation,
-        *images: ImageSource,
+        *images: ImageSource | Sequence[ImageSource],
         **arguments: Unpack[RunArguments],
     ) -> Result:
         """Run to the end and return the result.
@@ -214,8 +194,9 @@ class Reasoner:
             RunFailed: If the target was lost, or the Reasoner was closed during the run. Its
                 `result`, if not None, is the Result so far.
         """
+        check_arguments(arguments)
         tasks = self._check_open()
-        conversation = await self._conversation(question, images)
+        conversation = await self._conversation(question, flat_images(images))
         options = arguments.get("options") or self.options
         leading: Role = "target" if "target" in options.roles else "draft"
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
@@ -242,7 +223,7 @@ class Reasoner:
         target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
         scope = RunScope(conversation, self.step_format, target_engine, tasks)
-        hooks = arguments.get("hooks", ())
+        hooks = arguments.get("hooks") or ()
         for hook in hooks:
             config = hook.before_run(scope, config)
         result = None
@@ -262,7 +243,7 @@ class Reasoner:
     async def stream(
         self,
         question: str | Conversation,
-        *images: ImageSource,
+        *images: ImageSource | Sequence[ImageSource],
         **arguments: Unpack[RunArguments],
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is `RunFinished`.
@@ -277,6 +258,7 @@ class Reasoner:
         Raises:
             DreamrError: The errors of `reason`; `RunFailed` is raised after the last event.
         """
+        check_arguments(arguments)
         tasks = self._check_open()
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         on_event = arguments.get("on_event")
@@ -335,15 +317,18 @@ class Reasoner:
         return self._tasks
 
     async def _conversation(
-        self, question: str | Conversation, images: tuple[ImageSource, ...]
+        self, question: str | Conversation, images: Sequence[ImageSource]
     ) -> Conversation:
-        if isinstance(question, str):
-            read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
-            return Conversation.from_prompt(question, *read)
-        if images:
-            raise TypeError("a Conversation already contains its images: pass no further images")
-        question.check()
-        return question
+        if isinstance(question, Conversation):
+            if images:
+                raise BadConversation(
+                    "a Conversation already contains its images: pass no further images"
+                )
+            question.check()
+            return question
+        Conversation.from_prompt(question)  # before the images, whose reading takes time
+        read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
+        return Conversation.from_prompt(question, *read)
 
     def _run_config(self, options: RunOptions) -> RunConfig:
         profile = self._profile if options.profile == self.options.profile else None

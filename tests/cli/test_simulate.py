@@ -151,7 +151,7 @@ def test_a_sweep_of_a_pair_is_one_map(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--gpu", "H100"], "--gpu needs --models"),
         (["--sweep"], "--out"),
         (["--out", "maps"], "--sweep"),
-        (["--replay", "nowhere"], "name the folder of a bench"),
+        (["--replay", "nowhere"], "nowhere is not the folder of a bench"),
         (["--replay", "nowhere", "--models", "2B/32B"], "cannot be combined"),
     ],
 )

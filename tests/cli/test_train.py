@@ -65,7 +65,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--task", "vqa,vqa"], "must name at least one task, and each only once"),
         (["--plugin", "no_such_module"], "plugin 'no_such_module' cannot be imported"),
         (["--draft", "/nowhere"], "/nowhere is not a local folder"),
-        (["--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
+        (["--config", "/nowhere.yaml"], "cannot read configuration /nowhere.yaml"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

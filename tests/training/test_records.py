@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ from dreamr_testbed import RECEIPT
 
 from dreamr import Conversation, RunOptions, read_image
 from dreamr.engines import Failure, Model, ModelSource, OpenModel
-from dreamr.errors import EngineLost, RunFailed, Unwritable
+from dreamr.errors import EngineLost, RunFailed
 from dreamr.evaluation.tasks import load
 from dreamr.gate import Evidence, Verdict
 from dreamr.runner import run
 from dreamr.steps import Ending, Step
 from dreamr.trace import Result, StepRejected, Usage
-from dreamr.training import BadTraining, Problems, Record, Records, repair, to_line
+from dreamr.training import BadTraining, Problems, Record, Records, to_line
 from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
 from support.pairs import RIGHT, WRONG, Pair
@@ -127,35 +126,6 @@ def test_only_steps_that_the_target_judged_count_as_rejected(
     assert not record_of("x", talk, result(bad, ending)).rejected
 
 
-def test_repair_removes_a_truncated_last_line(tmp_path: Path) -> None:
-    file = tmp_path / "records.jsonl"
-    for end in ("", "{", '{"ver', '{"version": 1, "na'):
-        file.write_text(f"complete\n{end}")
-        repair(file)
-        assert file.read_text() == "complete\n"
-    repair(tmp_path / "none")
-
-
-def test_repair_of_a_file_that_cannot_be_written_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (file := tmp_path / "records.jsonl").write_text("complete\n")
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refuse)  # permissions do not bind root
-    with pytest.raises(Unwritable, match=r"cannot write .*records\.jsonl: Permission denied"):
-        repair(file)
-
-
-def test_repair_leaves_a_file_alone_whose_last_line_is_not_a_record(tmp_path: Path) -> None:
-    (file := tmp_path / "notes.txt").write_text("complete\nimportant")
-    with pytest.raises(BadTraining, match=r"notes\.txt, line 2 is not a record: name another"):
-        repair(file)
-    assert file.read_text() == "complete\nimportant"
-
-
 def test_a_dead_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:
     failing = Pair(target={"judge_failures": {0: Failure(EngineLost("unplugged"))}})
     with pytest.raises(RunFailed, match="unplugged"):
@@ -261,7 +231,7 @@ def test_recording_into_a_file_that_is_not_a_file_of_records_is_refused(
 ) -> None:
     for text in ("important\n", "important"):
         (file := tmp_path / "notes.txt").write_text(text)
-        with pytest.raises(BadTraining, match=r"notes\.txt, line 1 is not a record"):
+        with pytest.raises(BadTraining, match=r"notes\.txt holds other text"):
             records_of(file, pair)
         assert file.read_text() == text
     assert not pair.opened

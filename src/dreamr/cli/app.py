@@ -1,7 +1,6 @@
 """The application: its commands, and the handling of errors.
 
-Exit status: 0 success, 1 failure, 2 wrong command line, 130 interrupted. Every error is one line on
-standard error.
+Every error is one line on standard error. `EXIT_STATUS` describes the exit status.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ from typer.exceptions import TyperException
 from dreamr._messages import describe
 from dreamr._option_specs import BadOption
 from dreamr._version import __version__
+from dreamr.cli import interrupts, streams
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, epilog
 from dreamr.cli.usage import usage_message
 from dreamr.engines import OpenModel, open_model
-from dreamr.errors import DreamrError
+from dreamr.errors import DreamrError, Unwritable
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_open_model = open_model
 _EPILOG = epilog(
     'dreamr run "What do tea and milk cost together?" -a receipt.png',
     "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
@@ -105,45 +106,78 @@ def build_app(open_model: OpenModel = open_model, name: str | None = None) -> ty
     return app
 
 
-def main(argv: Sequence[str] | None = None, *, open_model: OpenModel = open_model) -> int:
-    """Run a command line and return its exit status.
-
-    Args:
-        argv: Arguments without the program's name. None: those of the process.
-        open_model: Opens the models of all commands.
-    """
+def run_app(argv: Sequence[str] | None, open_model: OpenModel | None) -> int:
+    """Run a command line and return its exit status; see `dreamr.cli.main`."""
+    if argv is None:
+        streams.prepare()
+        interrupts.started()
+        status = _status(sys.argv[1:], open_model or _open_model)
+        return _closed(status)
     for stream in (sys.stdout, sys.stderr):
-        # Characters that the terminal cannot encode become question marks, not an error.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")
+    return _status(list(argv), open_model or _open_model)
+
+
+def _status(arguments: Sequence[str], open_model: OpenModel) -> int:
+    """Run the command and report its error in one line."""
     try:
-        arguments = sys.argv[1:] if argv is None else list(argv)
         app = build_app(open_model, next((a for a in arguments if not a.startswith("-")), None))
         status = app(arguments, prog_name="dreamr", standalone_mode=False)
         sys.stdout.flush()
         # typer returns the status of an interrupt instead of raising.
-        return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
+        is_interrupted = status == INTERRUPTED or interrupts.exit_status() is not None
+        return _interrupted() if is_interrupted else status or 0
     except TyperException as error:
         if not error.format_message():  # without arguments, typer has printed the help
             return error.exit_code
         return _fail(usage_message(error), error.exit_code)
-    except BadOption as error:
-        return _fail(str(error), USAGE)
-    except DreamrError as error:
-        return _fail(str(error), FAILED)
+    except Unwritable as error:
+        return _fail(str(error), interrupts.exit_status() or FAILED)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of the output has closed it. A flush at exit would raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception as error:
-        if os.environ.get("DREAMR_DEBUG"):
-            raise
-        what = describe(error)
-        return _fail(
-            f"internal error ({what}): set DREAMR_DEBUG=1 for the traceback and report it", FAILED
-        )
+        return _interrupted()
+    except streams.ReaderGone:
+        return streams.READER_GONE
+    except (Exception, SystemExit) as error:
+        # What fails while a command is interrupted is a consequence.
+        return _interrupted() if interrupts.exit_status() else _failed(error)
+
+
+def _failed(error: Exception | SystemExit) -> int:
+    match error:
+        case BadOption():
+            return _fail(str(error), USAGE)
+        case streams.LostOutput():
+            return _fail(str(error), streams.LOST)
+        case DreamrError():
+            return _fail(str(error), FAILED)
+        case SystemExit():
+            return _fail(
+                f"code outside of dreamr called sys.exit({error.code}), such as a plugin: let it "
+                "raise an error instead",
+                FAILED,
+            )
+    if os.environ.get("DREAMR_DEBUG"):
+        raise error
+    return _fail(
+        f"internal error ({describe(error)}): set DREAMR_DEBUG=1 for the traceback and report it",
+        FAILED,
+    )
+
+
+def _interrupted() -> int:
+    return _fail("interrupted", interrupts.exit_status() or INTERRUPTED)
+
+
+def _closed(status: int) -> int:
+    """Flush standard output, whose last failure would otherwise be reported by the interpreter."""
+    try:
+        sys.stdout.flush()
+    except streams.ReaderGone:
+        return status or streams.READER_GONE
+    except streams.LostOutput as error:
+        return status or _fail(str(error), streams.LOST)
+    return status
 
 
 def _print_version(wanted: bool) -> None:

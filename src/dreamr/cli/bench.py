@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 import typer
 from rich.console import Console
 
@@ -18,6 +17,7 @@ from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._profiles import open_profile
 from dreamr._provenance import provenance, weights_hash
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
@@ -102,7 +102,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
         if len(folder.done) < total:
             folder.begin_session(_session(plan))
         with shown(stderr_console(), total, "samples") as show:
-            anyio.run(
+            interrupts.run(
                 partial(
                     run_bench,
                     plan,

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
@@ -51,7 +51,7 @@ _RULES = OptionRules(
 class OutOptions:
     """Options of the output."""
 
-    out: Annotated[Path, OptionSpec("JSON file to write the profile to.", "Output")]
+    out: Annotated[Path, OptionSpec("JSON file to write the profile to.", "Output", writes=True)]
 
 
 def calibrate_command(open_model: OpenModel) -> Callable[..., None]:
@@ -73,7 +73,7 @@ def _calibrate(
     console = stderr_console()
     unit = "problems" if options.by == "steps" else "runs"
     with shown(console, calibration_total(options), unit) as show:
-        found = anyio.run(
+        found = interrupts.run(
             partial(
                 calibrate,
                 options,

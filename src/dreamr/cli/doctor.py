@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +15,7 @@ from rich.markup import escape
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec
 from dreamr._options import MODEL_OPTIONS, RunOptions
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.engines import OpenModel
@@ -63,7 +63,7 @@ def _doctor(options: DoctorOptions, run: RunOptions, open_model: OpenModel) -> N
     and speed. The exit status is 1 if anything is wrong.
     """
     report = _Report(options.as_json)
-    anyio.run(_check_models, run, open_model, report)
+    interrupts.run(_check_models, run, open_model, report)
     if report.is_wrong:
         raise typer.Exit(1)
 

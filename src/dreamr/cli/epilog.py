@@ -11,7 +11,10 @@ METHODS = (
     "Methods: fpsr overlaps drafting, judging and writing; sequential does one after the other; "
     "target and draft run one model alone; the others are for comparison."
 )
-EXIT_STATUS = "Exit status: 0 success, 1 failure, 2 wrong command line, 130 interrupted."
+EXIT_STATUS = (
+    "Exit status: 0 success, 1 failure, 2 wrong command line, 74 standard output cannot be "
+    "written, 141 its reader is gone, 130, 143 or 129 ended by Ctrl-C, SIGTERM or SIGHUP."
+)
 
 
 def epilog(*examples: str, notes: tuple[str, ...] = ()) -> str:

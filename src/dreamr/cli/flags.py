@@ -14,6 +14,7 @@ import typer
 
 from dreamr._option_specs import OptionRules, OptionSpec, option_specs
 from dreamr._options import RunOptions
+from dreamr.cli.file_checks import check_files
 
 CONTEXT = "context"  # the parameter that takes typer's context
 _NONE = OptionRules()
@@ -87,6 +88,7 @@ def command(
         options = [one.read(values) for one in declared]
         every = _values(declared, options)
         rules.check(every)
+        check_files(_files(declared, options))
         for warning in _warnings(declared, rules, every, context):
             print(f"warning: {warning}", file=sys.stderr)
         return body(*options, **given)
@@ -110,6 +112,20 @@ def _values(declared: Collection[Declared], options: Collection[Any]) -> dict[st
     every = {i.name: getattr(read, i.name) for _, read in pairs for i in fields(read)}
     flags = {i.name: getattr(read, i.name) for one, read in pairs for i in one.flags()}
     return {**every, **flags}
+
+
+def _files(
+    declared: Collection[Declared], options: Collection[Any]
+) -> dict[str, tuple[OptionSpec, Any]]:
+    """Return declaration and value of each flag."""
+    found = {}
+    for one, read in zip(declared, options, strict=True):
+        specs = option_specs(one.options)
+        for item in one.flags():
+            spec = specs[item.name][1]
+            name = item.name.upper() if spec.positional else spec.flags_of(item.name)[0]
+            found[name] = spec, getattr(read, item.name)
+    return found
 
 
 def _warnings(

@@ -1,34 +1,81 @@
-"""Output files that are checked before a run and written after it."""
+"""Output files that are opened before a run and written after it, or during it."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dreamr._files import unwritable, writing
+from dreamr._output_files import OutputFile, append_line, open_output, unwritable, writing
 
 
 class Output:
-    """A file that is opened now and written later.
+    """A file that is checked now and written later.
 
-    Its previous content stays until the first write, and with `keep` for good: new text is
-    appended. A new file to which nothing was written is removed.
+    Its previous content stays until the new content is complete, and for good if nothing is
+    written or writing fails.
     """
 
-    def __init__(self, path: Path, *, keep: bool = False) -> None:
-        """Open the file; create it if needed.
+    def __init__(self, path: Path) -> None:
+        """Check that the file can be written.
 
         Raises:
-            Unwritable: If it cannot be opened for writing.
+            Unwritable: If it cannot.
         """
         self.path = path
-        self._is_new = not path.exists()
+        with writing(path):
+            self._file: OutputFile | None = open_output(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.discard()
+
+    def write(self, text: str) -> None:
+        """Write the whole content, once.
+
+        Raises:
+            Unwritable: If that fails, for example because the disk is full.
+        """
+        file, self._file = self._file, None
+        assert file is not None
+        with writing(self.path), file:
+            file.write(text.encode("utf-8", "replace"))
+
+
+class LiveOutput:
+    """A file of lines that are written as they come.
+
+    A new file can be read while it grows. One that is there is replaced at the end, and stays as
+    it was if a line cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            Unwritable: If it cannot be written.
+        """
+        self.path = path
         self._is_written = False
-        self._keep = keep
+        self._target: OutputFile | None = None
         try:
-            self._file = path.open("a", encoding="utf-8", errors="replace")
-        except (OSError, ValueError) as error:
+            self._is_new = not os.path.lexists(path)
+            if self._is_new:
+                self._file = FileIO(path, "x")
+            else:
+                self._target = open_output(path)
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte
             raise unwritable(path, error) from error
 
     def __enter__(self) -> Self:
@@ -40,20 +87,37 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with writing(self.path):
-            self._file.close()
-        if self._is_new and not self._is_written:
-            self.path.unlink(missing_ok=True)
+        self.close()
 
-    def write(self, text: str) -> None:
-        """Append to what this run wrote, and flush.
+    def write(self, line: str) -> None:
+        """Write a line.
 
         Raises:
-            Unwritable: If writing fails, for example because the disk is full.
+            Unwritable: If that fails, for example because the disk is full.
         """
-        with writing(self.path):
-            if not (self._is_written or self._keep) and self._file.seekable():
-                self._file.truncate(0)
-            self._is_written = True
-            self._file.write(text)
-            self._file.flush()
+        content = line.encode("utf-8", "replace")
+        try:
+            if self._target is None:
+                append_line(self._file, content, sync=False)
+            else:
+                self._target.write(content)
+        except OSError as error:
+            if self._target is not None:
+                self._target.discard()
+            raise unwritable(self.path, error) from error
+        self._is_written = True
+
+    def close(self) -> None:
+        """Put the lines in place; a file to which nothing was written stays as it was.
+
+        Raises:
+            Unwritable: If that fails.
+        """
+        if self._target is not None:
+            with writing(self.path):
+                self._target.close() if self._is_written else self._target.discard()
+            return
+        self._file.close()
+        if self._is_new and not self._is_written:
+            with suppress(OSError):  # someone else may have removed it
+                self.path.unlink(missing_ok=True)

@@ -7,27 +7,30 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack, aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import anyio
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dreamr._option_rules import RUN_RULES
 from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
-from dreamr.cli.outputs import Output
+from dreamr.cli.outputs import LiveOutput, Output
 from dreamr.cli.screen import Screen, printable, stderr_console
-from dreamr.conversation import Conversation, Image, read_image, thumbnail
+from dreamr.cli.streams import LostOutput, stdin_bytes, text_of
+from dreamr.conversation import MAX_BYTES, Conversation, Image, read_image, thumbnail
 from dreamr.engines import OpenModel
 from dreamr.errors import RunFailed, Unwritable
 from dreamr.steps import Ending
 from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
+
+if TYPE_CHECKING:
+    from dreamr.training import RecordFile
 
 EPILOG = epilog(
     'dreamr run "What do tea and milk cost together?" -a receipt.png',
@@ -57,9 +60,9 @@ class _Run:
     images: tuple[Image, ...]
     options: RunOptions
     as_json: bool
-    trace: Output | None
+    trace: LiveOutput | None
     html: Output | None
-    record: Output | None
+    record: RecordFile | None
     screen: Screen
     events: list[Event] = field(default_factory=list)
     unwritable: Unwritable | None = None
@@ -86,7 +89,7 @@ class AskOptions:
     """Options of the question and the output.
 
     Raises:
-        BadOption: If two outputs name the same file.
+        BadOption: If two images are to be read from standard input.
     """
 
     question: Annotated[str, OptionSpec("Question to answer.", "Arguments", positional=True)]
@@ -96,6 +99,7 @@ class AskOptions:
             "Image file; - reads standard input. Repeatable.",
             _PANEL,
             flags=("--attach", "-a"),
+            reads="*",
         ),
     ] = ()
     as_json: Annotated[
@@ -103,26 +107,28 @@ class AskOptions:
         OptionSpec("Print one JSON object instead of the answer.", _PANEL, flags=("--json",)),
     ] = False
     trace: Annotated[
-        Path | None, OptionSpec("File to write every event to, one JSON object per line.", _PANEL)
+        Path | None,
+        OptionSpec("File to write every event to, one JSON object per line.", _PANEL, writes=True),
     ] = None
     html: Annotated[
-        Path | None, OptionSpec("HTML file to write a timeline of the run to.", _PANEL)
+        Path | None, OptionSpec("HTML file to write a timeline of the run to.", _PANEL, writes=True)
     ] = None
     record: Annotated[
         Path | None,
-        OptionSpec("File to append the run to, for dreamr train from-traces.", _PANEL),
+        OptionSpec("File to append the run to, for dreamr train from-traces.", _PANEL, writes=True),
     ] = None
 
     def __post_init__(self) -> None:
         check_options(self, _CONFLICTS)
 
 
-def _share_a_file(options: AskOptions) -> bool:
-    named = [path for path in (options.trace, options.html, options.record) if path is not None]
-    return len(set(named)) < len(named)
-
-
-_CONFLICTS = (Conflict(_share_a_file, "--trace, --html and --record must name different files"),)
+_STDIN = Path("-")
+_CONFLICTS = (
+    Conflict(
+        lambda o: o.attach.count(_STDIN) > 1,
+        "standard input holds one image: give -a - once, and name the files of the others",
+    ),
+)
 
 
 def run_command(open_model: OpenModel) -> Callable[..., None]:
@@ -137,23 +143,30 @@ def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
     """
     images = tuple(_read(path) for path in asked.attach)
     # Checks the question before any file is written.
-    Conversation.from_prompt(asked.question, *images)
-    if asked.record is not None:
-        from dreamr.training import repair
-
-        repair(asked.record)
+    question = text_of(asked.question)
+    Conversation.from_prompt(question, *images)
     with ExitStack() as stack:
-        trace, html, record = (
-            None if path is None else stack.enter_context(Output(path, keep=path == asked.record))
-            for path in (asked.trace, asked.html, asked.record)
+        run = _Run(
+            question,
+            images,
+            options,
+            asked.as_json,
+            None if asked.trace is None else stack.enter_context(LiveOutput(asked.trace)),
+            None if asked.html is None else stack.enter_context(Output(asked.html)),
+            None if asked.record is None else stack.enter_context(_record_file(asked.record)),
+            Screen(stderr_console()),
         )
-        screen = Screen(stderr_console())
-        run = _Run(asked.question, images, options, asked.as_json, trace, html, record, screen)
         _run(run, open_model)
 
 
 def _read(path: Path) -> Image:
-    return read_image(sys.stdin.buffer.read() if str(path) == "-" else path)
+    return read_image(stdin_bytes(MAX_BYTES) if path == _STDIN else path)
+
+
+def _record_file(path: Path) -> RecordFile:
+    from dreamr.training import RecordFile  # only this option needs it
+
+    return RecordFile(path)
 
 
 def _run(run: _Run, open_model: OpenModel) -> None:
@@ -164,10 +177,11 @@ def _run(run: _Run, open_model: OpenModel) -> None:
         Unwritable: If the trace could not be written, likewise.
     """
     try:
-        anyio.run(partial(_reason, run, open_model))
+        interrupts.run(partial(_reason, run, open_model))
     finally:
         if run.events:
-            _write_timeline(run)
+            with interrupts.deferred():
+                _write_timeline(run)
     if run.unwritable is not None:
         raise run.unwritable
 
@@ -186,8 +200,10 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
             except RunFailed as error:
                 failure = error
         # Before the models are closed: an error in closing must not lose the answer.
-        _deliver(run)
-        _write_record(run, question)
+        try:
+            _deliver(run)
+        finally:
+            _write_record(run, question)
         if failure is not None:
             raise failure
 
@@ -196,17 +212,21 @@ def _deliver(run: _Run) -> None:
     """Print the answer, as far as there is one.
 
     Raises:
+        LostOutput: If standard output cannot be written.
         RunFailed: If a limit cut the run, or the model stopped after a thought.
     """
     result = run.result
     if result is None:
         return
     run.screen.summary(result)
-    if run.as_json:
-        print(json.dumps(_as_json(run, result), ensure_ascii=False))
-    elif result.answer or result.complete:
-        print(printable(result.answer))
-    sys.stdout.flush()
+    try:
+        if run.as_json:
+            print(json.dumps(_as_json(run, result), ensure_ascii=False))
+        elif result.answer or result.complete:
+            print(printable(result.answer))
+        sys.stdout.flush()
+    except LostOutput as error:
+        raise LostOutput(f"cannot write the answer: {error.reason}", error.reason) from error
     if result.finish != "length":
         return
     if result.steps and result.steps[-1].step.ending is Ending.THOUGHT:
@@ -221,34 +241,14 @@ def _deliver(run: _Run) -> None:
 def _write_record(run: _Run, question: Conversation) -> None:
     if run.record is None or run.result is None:
         return
-    from dreamr.training import record_of, to_line
+    from dreamr.training import record_of
 
     name = datetime.now(UTC).isoformat(timespec="milliseconds")
-    run.record.write(to_line(record_of(name, question, run.result)) + "\n")
+    run.record.add(record_of(name, question, run.result))
 
 
 def _as_json(run: _Run, result: Result) -> dict[str, Any]:
-    steps = [
-        {
-            "text": step.step.text,
-            "source": step.source,
-            "tokens": step.step.tokens,
-            "score": None if step.verdict is None else step.verdict.score,
-            "kind": None if step.verdict is None else step.verdict.kind,
-        }
-        for step in result.steps
-    ]
-    return {
-        "question": run.question,
-        "answer": result.answer,
-        "finish": result.finish,
-        "complete": result.complete,
-        "error": result.error,
-        "seconds": result.seconds,
-        "steps": steps,
-        "usage": asdict(result.usage),
-        "options": asdict(run.options),
-    }
+    return {"question": run.question, **result.to_json(), "options": run.options.to_json()}
 
 
 def _write_timeline(run: _Run) -> None:
@@ -257,6 +257,7 @@ def _write_timeline(run: _Run) -> None:
         run.html.write(timeline_html(run.events, question=run.question, images=images))
         run.screen.line(f"timeline: {run.html.path}")
     if run.trace is not None and run.unwritable is None:
+        run.trace.close()
         run.screen.line(f"trace: {run.trace.path}")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import anyio
 import typer
 
 from dreamr._option_rules import RUN_RULES, request_cases
 from dreamr._option_specs import OptionRules
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.screen import stderr_console
@@ -49,7 +49,7 @@ def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) ->
     The base URL for clients ends in /v1. Ctrl-C lets running requests finish; a second Ctrl-C
     cancels them.
     """
-    anyio.run(_listen, gateway, options, open_model)
+    interrupts.run(_listen, gateway, options, open_model)
 
 
 async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:

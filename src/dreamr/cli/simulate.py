@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dreamr._files import writing
 from dreamr._option_rules import RUN_RULES
 from dreamr._option_specs import OptionRules
 from dreamr._options import RunOptions
+from dreamr._output_files import writing
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.evaluation.simulator.options import (

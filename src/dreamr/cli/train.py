@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,6 +23,7 @@ from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
+from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
@@ -124,7 +124,12 @@ class RecordFiles:
 
     records: Annotated[
         tuple[Path, ...],
-        OptionSpec("Files written by train record or run --record.", "Arguments", positional=True),
+        OptionSpec(
+            "Files written by train record or run --record.",
+            "Arguments",
+            positional=True,
+            reads="*",
+        ),
     ]
 
 
@@ -134,9 +139,14 @@ class CurvesOptions:
 
     folders: Annotated[
         tuple[Path, ...],
-        OptionSpec("Folders of finished or running trainings.", "Arguments", positional=True),
+        OptionSpec(
+            "Folders of finished or running trainings.",
+            "Arguments",
+            positional=True,
+            reads="[cl]o*",
+        ),
     ]
-    out: Annotated[Path, OptionSpec("PNG file to write the plot to.", "Output")]
+    out: Annotated[Path, OptionSpec("PNG file to write the plot to.", "Output", writes=True)]
 
 
 def train_app(open_model: OpenModel) -> typer.Typer:
@@ -168,7 +178,7 @@ def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> N
     names = task_names(options.task)
     given = training_problems(names, options.problems, run.seed, options.plugin)
     with shown(stderr_console(), len(given), "problems") as show:
-        anyio.run(
+        interrupts.run(
             partial(
                 record,
                 given,
@@ -195,7 +205,7 @@ def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) ->
         file = None if out is None else stack.enter_context(Output(out))
         total = sum(map(len, tasks.values()))
         show = stack.enter_context(shown(stderr_console(), total, "problems"))
-        found = anyio.run(_measured, tasks, run, options.graders, open_model, show)
+        found = interrupts.run(_measured, tasks, run, options.graders, open_model, show)
         if file is not None:
             text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
             file.write(text + "\n")

@@ -14,9 +14,9 @@ from dreamr.conversation.errors import (
     NotAnImage,
 )
 from dreamr.conversation.images import (
+    MAX_BYTES,
     MAX_PIXELS,
     ImageHeader,
-    ImageSource,
     read_header,
     read_image,
     thumbnail,
@@ -25,8 +25,10 @@ from dreamr.conversation.images import (
 from dreamr.conversation.isolated import read_image_isolated
 from dreamr.conversation.parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 from dreamr.conversation.shrinking import fitting_size
+from dreamr.conversation.sources import ImageSource
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "Audio",
     "BadConversation",

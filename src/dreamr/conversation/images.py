@@ -7,20 +7,21 @@ which excludes PostScript and WMF.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import cast
 
 import PIL.Image
 from PIL.Image import Transpose
 
-from dreamr._messages import short_path
+from dreamr._files import read_bytes
+from dreamr._messages import reason, short_path
 from dreamr.conversation.errors import (
     ImageColorsUnknown,
     ImageDamaged,
@@ -34,13 +35,13 @@ from dreamr.conversation.errors import (
 )
 from dreamr.conversation.parts import Image
 from dreamr.conversation.shrinking import fitting_size, shrink
-
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | PIL.Image.Image | Image
+from dreamr.conversation.sources import TAKEN, ArrayLike, ImageSource, from_array, read_file_object
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 64_000_000  # above a 50-megapixel phone camera; 192 MB decoded
 MAX_BYTES = 256 * 1024 * 1024
 
+_ONE_FILE = "pass the path of one image file"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -76,11 +77,13 @@ def read_image(
     The EXIF orientation is applied. The first frame of an animation or multi-page file is read.
     Transparency is blended with white; CMYK, palettes and grays become RGB; 16 bits per channel
     become 8. Integer and floating-point grays without a fixed range are stretched from their
-    darkest to their brightest value.
+    darkest to their brightest value; pixels that are not finite numbers become the nearest of the
+    two, or the darkest.
 
     Args:
-        source: A path (str or PathLike), the bytes of a file, or a Pillow image, which is not
-            modified. An `Image` is checked against `max_pixels` and returned.
+        source: A path (str or PathLike), the bytes of a file, a file opened in binary mode, which
+            is read to its end, an array of pixels, or a Pillow image, which is not modified. An
+            `Image` is checked against `max_pixels` and returned.
         max_pixels: Limit on width * height, checked before decoding. Pillow's own limit of about
             179 million pixels applies as well.
         fit: Number of pixels to which a larger image is shrunk while it is decoded. None: images
@@ -92,7 +95,7 @@ def read_image(
         ImageUnreadable: If the operating system denies access.
         ImageEmpty: If there are no bytes.
         ImageFileTooLarge: If there are more than `MAX_BYTES` bytes.
-        NotAnImage: If the format is not supported.
+        NotAnImage: If the format is not supported, or the source is none of the above.
         ImageTooManyPixels: If a pixel limit is exceeded.
         ImageDamaged: If the image cannot be decoded.
         ImageColorsUnknown: If the color mode cannot be converted to RGB.
@@ -102,10 +105,17 @@ def read_image(
         return source
     if isinstance(source, PIL.Image.Image):
         return _finish(source, max_pixels, fit, "the image", None)
-    if isinstance(source, bytes):
-        return _decode(source, max_pixels, fit, "the image", None)
-    path = Path(source)
-    return _decode(_read_bytes(path), max_pixels, fit, short_path(path), path.name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(bytes(source), max_pixels, fit, "the image", None)
+    if isinstance(source, str | os.PathLike):
+        path = Path(os.fsdecode(source))
+        return _decode(_read_bytes(path), max_pixels, fit, short_path(path), path.name)
+    if hasattr(source, "__array__"):
+        return _finish(from_array(cast("ArrayLike", source)), max_pixels, fit, "the array", None)
+    if callable(getattr(source, "read", None)):
+        return _decode(read_file_object(source, MAX_BYTES), max_pixels, fit, "the open file", None)
+    kind = "None" if source is None else f"a value of type {type(source).__name__}"
+    raise NotAnImage(f"cannot read an image from {kind}: pass {TAKEN}")
 
 
 def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
@@ -137,25 +147,24 @@ def _read_bytes(path: Path) -> bytes:
     if str(path)[:5].lower() == "data:":
         raise ImageMissing(f"{shown} is not a path: save the image as a file")
     try:
-        status = path.stat()
-        # Opening a pipe or a device could block, and reading it might never end.
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise ImageNotAFile(f"{shown} is {kind}: pass the path of one image file")
-        if status.st_size > MAX_BYTES:
-            raise ImageFileTooLarge(
-                f"{shown} has {status.st_size:,} bytes, above the limit of {MAX_BYTES:,}: "
-                "save a smaller copy"
-            )
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL byte
+        return read_bytes(path, most=MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as error:
         hint = "download it first" if "://" in shown or ":/" in shown else "check the path"
         raise ImageMissing(f"there is no file {shown}: {hint}") from error
     except OSError as error:
-        reason = error.strerror or "unknown reason"
+        match error.errno:
+            case errno.EISDIR:
+                raise ImageNotAFile(f"{shown} is a directory: {_ONE_FILE}") from error
+            case errno.EFBIG:
+                raise ImageFileTooLarge(
+                    f"{shown} has {reason(error)}: save a smaller copy"
+                ) from error
+            case errno.EINVAL if "regular" in reason(error):
+                raise ImageNotAFile(f"{shown} is not a regular file: {_ONE_FILE}") from error
+            case errno.EINVAL | errno.ENAMETOOLONG:
+                raise ImageMissing(f"there is no file {shown}: check the path") from error
         raise ImageUnreadable(
-            f"cannot read {shown} ({reason}): check the file's permissions"
+            f"cannot read {shown} ({reason(error)}): check the file's permissions"
         ) from error
 
 
@@ -249,10 +258,15 @@ def to_pillow(image: Image) -> PIL.Image.Image:
 
 
 def _stretch(pillow: PIL.Image.Image) -> PIL.Image.Image:
-    low, high = (float(bound) for bound in pillow.convert("F").getextrema())  # type: ignore[arg-type]
+    """Map the range of the finite grays to that of 8 bits; the others come out at its ends."""
+    import numpy as np  # slow to import, and rarely needed
+
+    values = np.array(pillow.convert("F"), np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     scale = 255 / (high - low) if high > low else 0.0
-    offset = -low * scale
-    return pillow.convert("F").point(lambda value: value * scale + offset).convert("L")
+    return PIL.Image.fromarray(np.rint((values - low) * scale).astype(np.uint8))
 
 
 @contextmanager

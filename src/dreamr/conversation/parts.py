@@ -96,8 +96,11 @@ class Conversation:
         The images precede the text of the question.
 
         Raises:
-            BadConversation: If the question is blank.
+            BadConversation: If the question is blank or not text, or an image was not read.
         """
+        if not isinstance(question, str):
+            kind = "None" if question is None else f"a value of type {type(question).__name__}"
+            raise BadConversation(f"the question must be text or a Conversation, not {kind}")
         head = (Turn("system", (Text(system),)),) if system else ()
         asked = cls((*head, Turn("user", (*images, Text(question)))))
         asked.check()
@@ -112,19 +115,28 @@ class Conversation:
         """Check that the turns form a question that engines accept.
 
         Raises:
-            BadConversation: If there is no turn, or the last turn is not the user's or has no text,
-                or a text contains unpaired surrogates, which have no encoding.
+            BadConversation: If there is no turn, the last turn is not the user's or has no text, a
+                part is not one, or a text contains unpaired surrogates, which have no encoding.
             Unsupported: If there is a part that no engine accepts yet (audio, video, documents).
         """
         if not self.turns or self.turns[-1].role != "user":
             raise BadConversation("the last turn must be the user's: end with a question")
         for turn in self.turns:
             for part in turn.parts:
+                if not isinstance(part, Part):
+                    kind = type(part).__name__
+                    raise BadConversation(
+                        f"a value of type {kind} is not a part of a conversation: "
+                        "use Text(...), and read_image(...) for an image"
+                    )
                 if not isinstance(part, Text | Image):
                     kind, path = type(part).__name__.lower(), short_path(part.path)
                     raise Unsupported(
                         f"{kind} parts are not supported yet ({path}): send text and images"
                     )
+                if isinstance(part, Text) and not isinstance(part.text, str):
+                    kind = type(part.text).__name__
+                    raise BadConversation(f"a text of a conversation is of type {kind}, not str")
                 if isinstance(part, Text) and _HALF.search(part.text):
                     raise BadConversation(
                         "the text contains half of a character (an unpaired surrogate): copy the "

@@ -9,8 +9,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
-from dreamr._files import read_json, shown, writing
+from dreamr._files import read_json, shown
 from dreamr._option_specs import BadOption
+from dreamr._output_files import replace_file, writing
 from dreamr.gate.registry import GATES
 from dreamr.gate.verdict import Gate
 
@@ -90,7 +91,7 @@ def write_profile(path: Path, profile: Profile) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(profile.to_json(), indent=2) + "\n", encoding="utf-8")
+        replace_file(path, (json.dumps(profile.to_json(), indent=2) + "\n").encode())
 
 
 def read_profile(path: Path) -> Profile:

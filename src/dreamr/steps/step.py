@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["draft", "target"]
 Finish: TypeAlias = Literal["stop", "length"]  # how a model's stream ended
@@ -38,6 +38,10 @@ class Step:
     ending: Ending
     logprob: float | None = None
     min_logprob: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON values."""
+        return {**asdict(self), "ending": self.ending.value}
 
     @property
     def is_answer(self) -> bool:

@@ -8,8 +8,8 @@ were opened. Usage and timeline are computed from the events alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from dreamr.gate import Verdict
 from dreamr.schedules import RunEnd
@@ -43,7 +43,7 @@ class RunStarted(Event):
     method: str
     draft: str | None
     target: str | None
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +243,22 @@ class CommittedStep:
     source: Role
     verdict: Verdict | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON values: its text, who wrote it, tokens, score and its kind."""
+        return {
+            "text": self.step.text,
+            "source": self.source,
+            "tokens": self.step.tokens,
+            "score": None if self.verdict is None else self.verdict.score,
+            "kind": None if self.verdict is None else self.verdict.kind,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """The result of a run.
+
+    `json.dumps(result.to_json())` makes it JSON; results can be compared and hashed.
 
     Attributes:
         answer: The final answer without its marker, from the last text outside a thought. If the
@@ -279,6 +291,21 @@ class Result:
     def text(self) -> str:
         """Text of the whole reasoning: the committed steps, joined, with the tags of thoughts."""
         return "".join(committed.step.text for committed in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values, as `dreamr run --json` prints them.
+
+        The events are left out; `dreamr.trace.write_trace` writes them.
+        """
+        return {
+            "answer": self.answer,
+            "finish": self.finish,
+            "complete": self.complete,
+            "error": self.error,
+            "seconds": self.seconds,
+            "steps": [step.to_json() for step in self.steps],
+            "usage": asdict(self.usage),
+        }
 
 
 @dataclass(frozen=True, slots=True)

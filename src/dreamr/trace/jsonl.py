@@ -9,6 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from dreamr._files import open_binary
+from dreamr._messages import reason
+from dreamr._output_files import open_output
 from dreamr.errors import DreamrError
 from dreamr.gate import Evidence, Verdict
 from dreamr.steps import Ending, Step
@@ -54,16 +57,15 @@ def event_from_json(values: Mapping[str, Any]) -> Event:
 
 
 def write_trace(path: str | Path, events: Iterable[Event]) -> None:
-    """Write events to a file, one per line.
-
-    Each line is flushed at once, so that an interrupted run leaves a readable trace.
+    """Write events to a file, one per line, replacing it when all of them are written.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written; the old one is then left as it is.
     """
-    with open(path, "w", encoding="utf-8", buffering=1) as file:
+    with open_output(Path(path)) as file:
         for event in events:
-            file.write(json.dumps(event_to_json(event), ensure_ascii=False) + "\n")
+            line = json.dumps(event_to_json(event), ensure_ascii=False) + "\n"
+            file.write(line.encode("utf-8", "replace"))
 
 
 def read_trace(path: str | Path) -> list[Event]:
@@ -89,9 +91,10 @@ def read_trace(path: str | Path) -> list[Event]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028
+        with open_binary(path) as file:
+            lines = file.read().decode().split("\n")  # splitlines would cut at U+2028
     except OSError as error:
-        raise TraceError(f"cannot read {path}: {error.strerror or error}") from error
+        raise TraceError(f"cannot read {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise TraceError(f"{path}, line {number}: not UTF-8 text") from error

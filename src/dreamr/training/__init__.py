@@ -11,7 +11,8 @@ from dreamr.training.guards import GUARDS
 from dreamr.training.measurement import measure
 from dreamr.training.options import MeasureOptions, RecordOptions, RecordsOptions, SapoOptions
 from dreamr.training.problems import Problems, training_problems
-from dreamr.training.records import Record, Records, record_of, repair, to_line
+from dreamr.training.record_file import RecordFile
+from dreamr.training.records import Record, Records, record_of, to_line
 from dreamr.training.rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.training.rollout import Group, Reference, Rollout, figures
 
@@ -27,6 +28,7 @@ __all__ = [
     "MeasureOptions",
     "Problems",
     "Record",
+    "RecordFile",
     "RecordOptions",
     "Records",
     "RecordsOptions",
@@ -39,7 +41,6 @@ __all__ = [
     "figures",
     "measure",
     "record_of",
-    "repair",
     "to_line",
     "training_problems",
     "write",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamr._files import writing
+from dreamr._output_files import replace_file, writing
 from dreamr.errors import Unsupported
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log
@@ -52,7 +53,9 @@ def draw_curves(folders: Sequence[Path], out: Path) -> None:
         if place == 0 and len(logs) > 1:
             axes.legend(frameon=False, fontsize=8)
     with writing(out):
-        figure.savefig(out, format="png", dpi=_DOTS)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=_DOTS)
+        replace_file(out, drawn.getvalue())
 
 
 def _columns(folder: Path) -> dict[str, tuple[list[int], list[float]]]:

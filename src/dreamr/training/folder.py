@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from dreamr._files import replace_file, writing
+from dreamr._files import open_binary, read_bytes
+from dreamr._locks import LOCK
+from dreamr._messages import reason
+from dreamr._output_files import append_line, replace_file, writing
 from dreamr.training.errors import BadTraining
 
 CONFIG, LOG, CHECKPOINTS, MODEL = "config.json", "log.csv", "checkpoints", "draft"
@@ -55,7 +59,7 @@ class RunFolder:
                 f"{self.path} holds a training with another configuration (changed: "
                 f"{', '.join(other)}; see its {CONFIG}): name another folder"
             )
-        if there is None and self.path.exists() and any(self.path.iterdir()):
+        if there is None and any(file.name != LOCK for file in _entries(self.path)):
             raise BadTraining(f"{self.path} holds other files: name an empty or a new folder")
         if self._writes and there != config:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -76,6 +80,10 @@ class RunFolder:
         return steps[max(steps)] if steps else None
 
 
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.exists() else []
+
+
 def _read(file: Path) -> dict[str, Any] | None:
     """Read config.json; None if there is no such file.
 
@@ -85,10 +93,10 @@ def _read(file: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        values = json.loads(file.read_bytes())
+        values = json.loads(read_bytes(file))
     except OSError as error:
         raise BadTraining(
-            f"cannot read {file}: {error.strerror}; change its permissions or name another folder"
+            f"cannot read {file}: {reason(error)}; change its permissions or name another folder"
         ) from error
     except (ValueError, RecursionError) as error:
         raise BadTraining(
@@ -113,7 +121,7 @@ def _line_of(error: Exception) -> int:
 def is_whole(checkpoint: Path) -> bool:
     """Check whether a checkpoint is complete; trainer_state.json is written last."""
     try:
-        return bool(json.loads((checkpoint / "trainer_state.json").read_text()))
+        return bool(json.loads(read_bytes(checkpoint / "trainer_state.json")))
     except (OSError, ValueError):
         return False
 
@@ -135,18 +143,25 @@ class Log:
 
         Raises:
             BadTraining: If the existing log is broken.
+            Unwritable: If the log cannot be written.
         """
         rows = [row for row in self.rows() if int(row["step"]) <= step]
         lines = [",".join(self._columns)]
         lines += [",".join(row.get(name, "") for name in self._columns) for row in rows]
-        replace_file(self._path, ("\n".join(lines) + "\n").encode())
+        with writing(self._path):
+            replace_file(self._path, ("\n".join(lines) + "\n").encode())
 
     def add(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Append a row; missing values are left empty."""
+        """Append a row; missing values are left empty.
+
+        Raises:
+            Unwritable: If it cannot be written, for example on a full disk.
+        """
         known = {name: values.get(name) for name in self._columns[1:]}
         cells = ["" if value is None else f"{value:.6g}" for value in known.values()]
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(",".join([str(step), *cells]) + "\n")
+        line = ",".join([str(step), *cells]) + "\n"
+        with writing(self._path), FileIO(self._path, "a") as file:
+            append_line(file, line.encode(), sync=False)
 
     def rows(self) -> list[dict[str, str]]:
         """Return all rows as text by column, without a truncated last line.
@@ -170,10 +185,11 @@ class Log:
         if not self._path.exists():
             return ""
         try:
-            content = self._path.read_bytes()
+            with open_binary(self._path) as file:
+                content = file.read()
             return content[: content.rfind(b"\n") + 1].decode()
         except OSError as error:
-            raise BadTraining(f"cannot read {self._path}: {error.strerror}") from error
+            raise BadTraining(f"cannot read {self._path}: {reason(error)}") from error
         except UnicodeDecodeError as error:
             raise self._broken(_line_of(error)) from error
 

@@ -28,7 +28,7 @@ from dreamr.training.trl import (
     batching,
     load_processor,
     lora,
-    prepare,
+    prepared,
     train,
     trl_config,
 )
@@ -80,25 +80,25 @@ def train_from_records(
     disable_progress_bars()
     chosen = examples(records, options)
     draft = RunOptions(draft=options.draft).source("draft").location
-    training = prepare(options, out, draft, {"records": records.digest})
-    if training.folder.done:
-        return training.folder.model
-    processor, sees = load_processor(training.draft)
-    if options.method == "dpo" and not sees:
-        # For text-only models, TRL appends an end-of-turn token to each step, so the draft would
-        # learn to stop after one step.
-        raise BadTraining("--method dpo needs a draft that takes images: use --method sft")
-    kind = {"sft": _SftTrainer, "dpo": _DpoTrainer}[options.method]
-    columns = {**_COLUMNS[options.method], **_ALWAYS}
-    trainer: Any = kind(
-        model=training.draft,
-        args=_config(options, training),
-        train_dataset=_dataset(records, chosen, processor, sees=sees),
-        processing_class=processor,
-        peft_config=lora(options.lora),
-        callbacks=[LogRows(training.folder, columns, options.batch, on_step)],
-    )
-    return train(trainer, training, options.method)
+    with prepared(options, out, draft, {"records": records.digest}) as training:
+        if training.folder.done:
+            return training.folder.model
+        processor, sees = load_processor(training.draft)
+        if options.method == "dpo" and not sees:
+            # For text-only models, TRL appends an end-of-turn token to each step, so the draft
+            # would learn to stop after one step.
+            raise BadTraining("--method dpo needs a draft that takes images: use --method sft")
+        kind = {"sft": _SftTrainer, "dpo": _DpoTrainer}[options.method]
+        columns = {**_COLUMNS[options.method], **_ALWAYS}
+        trainer: Any = kind(
+            model=training.draft,
+            args=_config(options, training),
+            train_dataset=_dataset(records, chosen, processor, sees=sees),
+            processing_class=processor,
+            peft_config=lora(options.lora),
+            callbacks=[LogRows(training.folder, columns, options.batch, on_step)],
+        )
+        return train(trainer, training, options.method)
 
 
 def steps_of(examples: int, options: RecordsOptions) -> int:

@@ -26,7 +26,9 @@ _RUN = RunOptions()
 # Declarations that several commands share.
 _Draft: TypeAlias = Annotated[
     str | None,
-    OptionSpec("Draft model: folder or Hugging Face ID.", _MODELS, shown="bundled model"),
+    OptionSpec(
+        "Draft model: folder or Hugging Face ID.", _MODELS, shown="bundled model", reads="*"
+    ),
 ]
 _Lora: TypeAlias = Annotated[
     int, OptionSpec("Rank of LoRA, 0 (train all weights) to 1024. Needs peft.", _MODELS, 0, 1024)
@@ -114,7 +116,9 @@ class SapoOptions:
     ] = 0
     config: Annotated[
         str | None,
-        OptionSpec("YAML file with fields of TRL's GRPOConfig; they override flags.", _TRAINING),
+        OptionSpec(
+            "YAML file with fields of TRL's GRPOConfig; they override flags.", _TRAINING, reads="*"
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -207,6 +211,7 @@ class RecordsOptions:
         OptionSpec(
             "YAML file with fields of TRL's SFTConfig or DPOConfig; they override flags.",
             _TRAINING,
+            reads="*",
         ),
     ] = None
 
@@ -228,7 +233,9 @@ class RecordOptions:
         BadOption: If a value is invalid.
     """
 
-    out: Annotated[Path, OptionSpec("File of records. An existing one is continued.", _OUTPUT)]
+    out: Annotated[
+        Path, OptionSpec("File of records. An existing one is continued.", _OUTPUT, writes=True)
+    ]
     task: TaskNames = None
     problems: ProblemCount = 1000
     concurrency: Annotated[int, OptionSpec("Problems at the same time.", "Problems", 1)] = 8
@@ -250,7 +257,9 @@ class MeasureOptions:
     problems: ProblemCount = 300
     graders: _Graders = 2
     plugin: Plugin = None
-    out: Annotated[Path | None, OptionSpec("JSON file to write the figures to.", _OUTPUT)] = None
+    out: Annotated[
+        Path | None, OptionSpec("JSON file to write the figures to.", _OUTPUT, writes=True)
+    ] = None
 
     def __post_init__(self) -> None:
         check_options(self)

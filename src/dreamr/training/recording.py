@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dreamr._concurrency import gather_bounded
-from dreamr._files import writing
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation
 from dreamr.engines import OpenModel, open_model
@@ -15,7 +14,8 @@ from dreamr.evaluation.bench import Models
 from dreamr.trace import Result
 from dreamr.training.errors import BadTraining
 from dreamr.training.problems import Problems
-from dreamr.training.records import Records, record_of, repair, to_line
+from dreamr.training.record_file import RecordFile
+from dreamr.training.records import Records, record_of
 
 
 async def record(
@@ -43,21 +43,18 @@ async def record(
         EngineLost: If a model is lost and cannot be opened again.
         RunFailed: If a run fails, or a model is lost at both attempts to solve a problem.
     """
-    done = _recover(out, options.method)
-    left = [number for number in range(len(problems)) if problems.name(number) not in done]
-    if not left:
-        return
-    with writing(out):
-        file = out.open("a", encoding="utf-8")
-    with file:
+    with RecordFile(out, alone=True) as file:
+        done = _recorded(out, options.method)
+        left = [number for number in range(len(problems)) if problems.name(number) not in done]
+        if not left:
+            return
         async with Models(options, frozenset(options.roles), open_model) as models:
 
             async def solve(number: int) -> None:
                 item, name = problems[number], problems.name(number)
                 result = await _solve(models, item.conversation, options)
                 right = item.right(result.answer)
-                file.write(to_line(record_of(name, item.conversation, result, right)) + "\n")
-                file.flush()
+                file.add(record_of(name, item.conversation, result, right))
                 done.add(name)
                 on_done(len(done), name)
 
@@ -76,19 +73,17 @@ async def _solve(models: Models, conversation: Conversation, options: RunOptions
     return result
 
 
-def _recover(out: Path, method: str) -> set[str]:
-    """Return the names of the records in a file and remove a truncated last line.
+def _recorded(out: Path, method: str) -> set[str]:
+    """Return the names of the records in a file.
 
     Raises:
         BadTraining: If a line is not a record, or is of another method.
-        Unwritable: If the truncated line cannot be removed.
     """
-    if not out.exists():
-        return set()
-    names = set()
+    names: set[str] = set()
+    if not out.is_file():  # a pipe or a device
+        return names
     for one in Records([out]):
         names.add(one.name)
         if one.method != method:
             raise BadTraining(f"{out} holds records of method {one.method}: name another file")
-    repair(out)
     return names

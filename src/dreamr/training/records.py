@@ -9,13 +9,14 @@ import io
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, overload
 
-from dreamr._files import writing
+from dreamr._files import open_binary
+from dreamr._messages import reason
 from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image, to_pillow
 from dreamr.errors import ConversationError
 from dreamr.steps import Ending, Role
@@ -23,7 +24,7 @@ from dreamr.trace import Result, RunStarted, StepRejected
 from dreamr.training.errors import BadTraining
 
 _VERSION = 1
-_BEGINNING = b'{"version": '  # of each line
+BEGINNING = b'{"version": 1, "name": "'  # of each line
 _MOST_SHOWN = 40  # characters of a value in a message
 
 
@@ -162,7 +163,7 @@ class Records(Sequence[Record]):
         digest = sha256()
         for path in paths:
             try:
-                with path.open("rb") as file:
+                with open_binary(path) as file:
                     start = 0
                     for number, line in enumerate(file, 1):
                         if line.endswith(b"\n"):
@@ -187,7 +188,7 @@ class Records(Sequence[Record]):
             return [self[at] for at in range(len(self))[place]]
         path, start, number = self._places[place]
         try:
-            with path.open("rb") as file:
+            with open_binary(path) as file:
                 file.seek(start)
                 line = file.readline()
         except OSError as error:
@@ -201,25 +202,19 @@ class Records(Sequence[Record]):
 
 
 def _unreadable(path: Path, error: OSError) -> BadTraining:
-    return BadTraining(f"cannot read the records in {path}: {error.strerror or error}")
+    return BadTraining(f"cannot read the records in {path}: {reason(error)}")
 
 
-def repair(path: Path) -> None:
-    """Remove a truncated last line, so that more records can be appended.
-
-    Raises:
-        BadTraining: If the last line is not the beginning of a record.
-        Unwritable: If the file cannot be written.
-    """
-    if not path.is_file():
-        return
-    with writing(path), path.open("rb+") as file:
-        content = file.read()
-        end = content.rfind(b"\n") + 1
-        if not (content[end:].startswith(_BEGINNING) or _BEGINNING.startswith(content[end:])):
-            number = content.count(b"\n") + 1
-            raise BadTraining(f"{path}, line {number} is not a record: name another file")
-        file.truncate(end)
+def is_record(line: bytes) -> bool:
+    """Check whether a line has the version and the keys of a record; values are not checked."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    needed = {item.name for item in fields(Record)} - {"conversation"} | {"version", "turns"}
+    return needed <= values.keys() and bool(values["version"] == _VERSION)
 
 
 def _from_line(line: bytes) -> Record:

@@ -29,7 +29,7 @@ from dreamr.training.trl import (
     batching,
     load_processor,
     lora,
-    prepare,
+    prepared,
     train,
     trl_config,
 )
@@ -86,29 +86,28 @@ def train_sapo(
     scheme = options.scheme()
     run_options = options.run_options()
     target = weights_hash(Path(run_options.source("target").location))
-    training = prepare(
-        options, out, run_options.source("draft").location, {"target_weights": target}
-    )
-    if training.folder.done:
-        return training.folder.model
-    processor, sees = load_processor(training.draft)
-    rows = options.steps * options.batch // options.group
-    with _graders(options, open_model) as (portal, models):
-        trainer = SapoTrainer(
-            problems=problems,
-            grade=_grade(options, portal, models),
-            scheme=scheme,
-            texts=_texts(processor),
-            step_format=models[0].step_format,
-            step_credit=options.step_credit,
-            model=training.draft,
-            args=_config(options, training),
-            train_dataset=problems.dataset(rows, options.seed, sees=sees),
-            processing_class=processor,
-            peft_config=lora(options.lora),
-            callbacks=[LogRows(training.folder, _columns(scheme), options.batch, on_step)],
-        )
-        return train(trainer, training, "sapo")
+    sources = {"target_weights": target}
+    with prepared(options, out, run_options.source("draft").location, sources) as training:
+        if training.folder.done:
+            return training.folder.model
+        processor, sees = load_processor(training.draft)
+        rows = options.steps * options.batch // options.group
+        with _graders(options, open_model) as (portal, models):
+            trainer = SapoTrainer(
+                problems=problems,
+                grade=_grade(options, portal, models),
+                scheme=scheme,
+                texts=_texts(processor),
+                step_format=models[0].step_format,
+                step_credit=options.step_credit,
+                model=training.draft,
+                args=_config(options, training),
+                train_dataset=problems.dataset(rows, options.seed, sees=sees),
+                processing_class=processor,
+                peft_config=lora(options.lora),
+                callbacks=[LogRows(training.folder, _columns(scheme), options.batch, on_step)],
+            )
+            return train(trainer, training, "sapo")
 
 
 def _grade(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -20,7 +21,10 @@ from transformers import (
     TrainerCallback,
 )
 
+from dreamr._files import read_text
+from dreamr._locks import FolderLock
 from dreamr._messages import first_line
+from dreamr._output_files import replace_file
 from dreamr._provenance import provenance, weights_hash
 from dreamr.engines.local.load import resolve, takes_images
 from dreamr.training.errors import BadTraining
@@ -143,8 +147,8 @@ def config_file(path: str | None) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = yaml.safe_load(read_text(Path(path), "configuration", BadTraining, pipes=True))
+    except yaml.YAMLError as error:
         raise BadTraining(f"cannot read {path}: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise BadTraining(f"{path} must hold fields of a TRL configuration as 'name: value' lines")
@@ -222,10 +226,11 @@ class Training:
     given: Mapping[str, Any]
 
 
-def prepare(
+@contextmanager
+def prepared(
     options: TrainingOptions, out: Path, draft: str, sources: Mapping[str, Any]
-) -> Training:
-    """Prepare a training: find the draft, read the YAML file and open the folder.
+) -> Iterator[Training]:
+    """Prepare a training: find the draft, read the YAML file, lock and open the folder.
 
     Args:
         options: Options of the training.
@@ -234,7 +239,8 @@ def prepare(
         sources: Other inputs of the training, such as hashes, by their names in config.json.
 
     Raises:
-        BadTraining: If the folder holds another training or the YAML file cannot be used.
+        BadTraining: If the folder holds another training, another process trains in it, or the
+            YAML file cannot be used.
         ModelNotFound: If there is no such draft.
         Unwritable: If the folder cannot be written.
     """
@@ -246,7 +252,9 @@ def prepare(
         **sources,
         "config": given,
     }
-    return Training(draft, open_folder(out, made), made, given)
+    is_main = bool(PartialState().is_main_process)
+    with FolderLock(out, BadTraining) if is_main else nullcontext():
+        yield Training(draft, open_folder(out, made), made, given)
 
 
 def train(trainer: Any, training: Training, method: str) -> Path:
@@ -285,7 +293,7 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
         if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
             shutil.copy(file, part)
     text = json.dumps({**made, "provenance": provenance()}, indent=2)
-    (part / "training.json").write_text(text + "\n")
+    replace_file(part / "training.json", (text + "\n").encode())
     part.rename(folder.model)
 
 

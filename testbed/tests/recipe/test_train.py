@@ -98,6 +98,49 @@ def test_invalid_worker_options_are_refused_in_one_line(tmp_path, capsys, argume
     assert not (tmp_path / "run").exists()
 
 
+def no_tensors(path):
+    torch.save({"stage": 1}, path)
+
+
+DAMAGED = {
+    "a line that is cut": (
+        "mistakes.jsonl",
+        b'{"suite": "docmath", "ind',
+        "line 1 is not a mistake",
+    ),
+    "a line of another kind": ("mistakes.jsonl", b"[1]\n", "line 1 is not a mistake"),
+    "bytes in a pool": ("mistakes.jsonl", b"\xff\n", "line 1: not UTF-8 text"),
+    "an empty checkpoint": ("checkpoint.pt", b"", "delete it to train from the start"),
+    "text in a checkpoint": ("checkpoint.pt", b"checkpoint\n", "delete it to train from the start"),
+    "another file of torch": ("checkpoint.pt", no_tensors, "is not a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("name", "content", "says"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_file_of_an_earlier_run_is_one_line(
+    tmp_path, tokenizer, capsys, name, content, says, workers
+):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    path = tmp_path / name
+    content(path) if callable(content) else path.write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        train.main(["target", "--out", str(tmp_path), "--workers", workers])
+    shown = capsys.readouterr().err
+    assert (stopped.value.code, shown.count("\n")) == (1, 1)
+    assert says in shown
+    assert str(path) in shown
+
+
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path, tokenizer, capsys):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    saved = {"stage": 0, "step": 0, "layers": 1, "model": {}, "state": {}}
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    with pytest.raises(SystemExit):
+        train.main(["target", "--out", str(tmp_path)])
+    assert "holds the weights of another model" in capsys.readouterr().err
+
+
 def test_the_hash_of_a_recipe_depends_on_every_part():
     before = train.fingerprint(RECIPE)
     slower = replace(RECIPE, stages=(SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,26 @@ def folder(tmp_path: Path) -> Path:
         for sample in SAMPLES:
             opened.add(sample)
     return path
+
+
+def test_a_bench_has_its_folder_alone(tmp_path: Path) -> None:
+    with Folder(tmp_path / "bench", PLAN) as opened:
+        opened.add(SAMPLES[0])
+        message = error_of(lambda: Folder(tmp_path / "bench", PLAN))
+    assert message.startswith(f"{tmp_path / 'bench'} is in use by process {os.getpid()}: wait")
+    with Folder(tmp_path / "bench", PLAN) as opened:
+        opened.add(SAMPLES[1])
+    assert read_samples(tmp_path / "bench") == SAMPLES[:2]
+    assert {path.name for path in (tmp_path / "bench").iterdir()} == {
+        "config.yaml",
+        "samples.jsonl",
+    }
+
+
+def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:
+    other = Plan(("vqa",), ("draft",), limit=3)
+    for _ in range(2):
+        assert "another configuration" in error_of(lambda: Folder(folder, other))
 
 
 def replace_line(folder: Path, number: int, line: bytes) -> None:

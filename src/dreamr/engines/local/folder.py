@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamr._files import read_json
-from dreamr._messages import short_path
+from dreamr._files import open_binary, read_json
+from dreamr._messages import reason, short_path
 from dreamr.errors import ModelNotFound
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
@@ -49,18 +49,25 @@ def check_weights(folder: Path, name: str) -> None:
     if not files:
         raise ModelNotFound(f"{name} {_other_weights(folder)}")
     for file in files:
-        with file.open("rb") as opened:
-            if opened.read(len(_POINTER)) == _POINTER:
-                raise ModelNotFound(
-                    f"{name} is incomplete: {file.name} is a pointer of Git LFS; run git lfs pull "
-                    "in the folder"
-                )
+        if _beginning(file) == _POINTER:
+            raise ModelNotFound(
+                f"{name} is incomplete: {file.name} is a pointer of Git LFS; run git lfs pull "
+                "in the folder"
+            )
     missing = [file for file in _indexed(folder) if not (folder / file).is_file()]
     if missing:
         raise ModelNotFound(
             f"{name} is incomplete: {len(missing)} files with weights are missing, first "
             f"{short_path(missing[0])}; download it again"
         )
+
+
+def _beginning(file: Path) -> bytes:
+    try:
+        with open_binary(file) as opened:
+            return opened.read(len(_POINTER))
+    except OSError as error:
+        raise ModelNotFound(f"cannot read {short_path(file)}: {reason(error)}") from error
 
 
 def _indexed(folder: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from dreamr._files import read_bytes
 from dreamr._messages import reason
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
@@ -112,7 +113,7 @@ def read_hints(folder: Path) -> Hints:
         ModelNotFound: If the file exists but cannot be used.
     """
     try:
-        text = (folder / HINTS_FILE).read_text(encoding="utf-8")
+        text = read_bytes(folder / HINTS_FILE).decode("utf-8-sig")
     except FileNotFoundError:
         return Hints()
     except (OSError, UnicodeDecodeError) as error:

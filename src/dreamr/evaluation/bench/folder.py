@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dreamr._files import replace_file, writing
+from dreamr._files import open_binary
+from dreamr._locks import FolderLock
+from dreamr._messages import reason
+from dreamr._output_files import append_line, replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench.plan import Key, Plan
 from dreamr.evaluation.bench.sample import Sample
@@ -26,8 +30,9 @@ class BenchError(DreamrError):
 class Folder:
     """The folder of a bench, open for more samples.
 
-    samples.jsonl has one sample per line, flushed before the next problem begins. An incomplete
-    last line, left by a killed process, is removed. The other files are replaced atomically.
+    samples.jsonl has one sample per line, on the disk before the next problem begins. An incomplete
+    last line, left by a killed process, is removed. The other files are replaced atomically. The
+    folder is locked while it is open.
 
     Attributes:
         path: Path of the folder.
@@ -38,18 +43,20 @@ class Folder:
         """Open the folder, or create it.
 
         Raises:
-            BenchError: If the folder has a bench of another configuration, or a broken file; the
-                message names the file and the line.
+            BenchError: If another process runs a bench in the folder, the folder has a bench of
+                another configuration, or a file is broken; the message names the process, or the
+                file and the line.
             Unwritable: If the folder cannot be written.
         """
         self.path = path
         if path.is_file():
             raise BenchError(f"{path} is a file: name a folder")
-        with writing(path, _ADVICE):
-            path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack, writing(path, _ADVICE):
+            stack.enter_context(FolderLock(path, BenchError))
             self._claim(plan)
             self.done = self._recover()
-            self._file = (path / SAMPLES).open("ab", buffering=0)
+            self._file = stack.enter_context(FileIO(path / SAMPLES, "a"))
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +67,7 @@ class Folder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._open.close()
 
     def add(self, sample: Sample) -> None:
         """Append one sample to samples.jsonl.
@@ -70,12 +77,8 @@ class Folder:
                 samples are intact.
         """
         line = json.dumps(sample.to_json(), ensure_ascii=False).encode() + b"\n"
-        start = self._file.tell()
         with writing(self.path, _ADVICE):
-            written = self._file.write(line)
-            if written != len(line):  # a full disk can write a part without an error
-                self._file.truncate(start)
-                raise OSError("no space left on the device")
+            append_line(self._file, line)
         self.done.add(sample.key)
 
     def begin_session(self, session: Mapping[str, Any]) -> None:
@@ -215,11 +218,12 @@ def _read(path: Path) -> bytes | None:
         BenchError: If it cannot be read.
     """
     try:
-        return path.read_bytes()
+        with open_binary(path) as file:
+            return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BenchError(f"cannot read {path}: {error.strerror or error}") from error
+        raise BenchError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _samples(path: Path, content: bytes) -> list[Sample]:

@@ -43,6 +43,7 @@ class BenchOptions:
             "TASK=PATH: folder or file of a published task. Repeatable.",
             _PROBLEMS,
             shown="Hugging Face Hub",
+            reads="*",
         ),
     ] = ()
     plugin: Plugin = None

@@ -12,7 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamr._files import replace_file, writing
+from dreamr._files import read_bytes
+from dreamr._messages import reason
+from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import (
     CONFIG,
@@ -317,7 +319,7 @@ def _data_uri(plot: bytes) -> str:
 
 def _read(folder: Path, name: str, missing: bytes | None = None) -> bytes:
     try:
-        return (folder / name).read_bytes()
+        return read_bytes(folder / name)
     except FileNotFoundError as error:
         if missing is not None:
             return missing
@@ -326,7 +328,7 @@ def _read(folder: Path, name: str, missing: bytes | None = None) -> bytes:
             "`dreamr bench run`"
         ) from error
     except OSError as error:
-        raise ReportError(f"cannot read {folder / name}: {error.strerror or error}") from error
+        raise ReportError(f"cannot read {folder / name}: {reason(error)}") from error
 
 
 def _read_json(folder: Path, name: str, missing: bytes | None = None) -> Any:

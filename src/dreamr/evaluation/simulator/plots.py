@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamr._output_files import replace_file
 from dreamr.errors import Unsupported
 from dreamr.evaluation.simulator.sweep import PAIR_ACCEPTANCES, WINDOWS, Map, PairRow
 
@@ -49,7 +51,7 @@ def draw_speedup(found: Map, path: Path, title: str, note: str) -> None:
     bar = figure.colorbar(filled, ax=axes, pad=0.02, ticks=levels)
     bar.ax.set_yticklabels([f"{level:g}x" for level in levels])
     bar.set_label("Speed-up over the target alone")
-    figure.savefig(path, dpi=_DOTS)
+    _save(figure, path)
 
 
 def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
@@ -77,7 +79,7 @@ def draw_windows(found: Map, path: Path, title: str, note: str) -> None:
     _log_axis(axes, "y", found.ys)
     axes.set_xlabel("Cost of a drafted step (target step = 1)")
     axes.set_ylabel("Cost of a judge call (target step = 1)")
-    figure.savefig(path, dpi=_DOTS)
+    _save(figure, path)
 
 
 def draw_pair(rows: Sequence[PairRow], path: Path, title: str, note: str) -> None:
@@ -102,7 +104,13 @@ def draw_pair(rows: Sequence[PairRow], path: Path, title: str, note: str) -> Non
     axes.set_yticks(range(len(rows)), [f"{row.gpu}, {row.placement}" for row in rows])
     axes.tick_params(length=0)
     axes.set_xlabel("Acceptance of a drafted step")
-    figure.savefig(path, dpi=_DOTS)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DOTS)
+    replace_file(path, drawn.getvalue())
 
 
 def _figure(title: str, note: str, height: float = 4.9) -> tuple[Figure, Axes]:

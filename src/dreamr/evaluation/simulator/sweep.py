@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dreamr._output_files import replace_file
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.machines import ModelPair
@@ -45,11 +47,12 @@ class Map:
 
     def write_csv(self, path: Path) -> None:
         """Write one row per cell."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([self.x, self.y, self.value])
-            for y, row in zip(self.ys, self.values, strict=True):
-                writer.writerows((x, y, round(v, 4)) for x, v in zip(self.xs, row, strict=True))
+        rows = [
+            (x, y, round(value, 4))
+            for y, row in zip(self.ys, self.values, strict=True)
+            for x, value in zip(self.xs, row, strict=True)
+        ]
+        _write_csv(path, [(self.x, self.y, self.value), *rows])
 
 
 def speedup_map(base: Scenario, verdict: float, on_cell: OnCell = lambda: None) -> Map:
@@ -153,10 +156,18 @@ def pair_rows(
 
 def write_pair_csv(rows: Sequence[PairRow], path: Path) -> None:
     """Write one row per cell."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["gpu", "placement", "acceptance", "speed-up", "on equal devices"])
-        for row in rows:
-            columns = zip(PAIR_ACCEPTANCES, row.speedups, row.equal_devices, strict=True)
-            for a, speedup, equal in columns:
-                writer.writerow([row.gpu, row.placement, a, round(speedup, 4), round(equal, 4)])
+    cells = [
+        (row.gpu, row.placement, acceptance, round(speedup, 4), round(equal, 4))
+        for row in rows
+        for acceptance, speedup, equal in zip(
+            PAIR_ACCEPTANCES, row.speedups, row.equal_devices, strict=True
+        )
+    ]
+    heads = ("gpu", "placement", "acceptance", "speed-up", "on equal devices")
+    _write_csv(path, [heads, *cells])
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[str | float]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    replace_file(path, text.getvalue().encode())

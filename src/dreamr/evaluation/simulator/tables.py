@@ -174,22 +174,12 @@ def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 
 def _samples(folder: Path) -> list[Sample]:
-    from dreamr.evaluation.bench import SAMPLES, Sample  # only replays need it
+    from dreamr.evaluation.bench import BenchError, read_samples  # only replays need it
 
-    path = folder / SAMPLES
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise BadScenario(f"cannot read {path} ({reason}): name the folder of a bench") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                found.append(Sample.from_line(line, number))
-            except ValueError as error:
-                raise BadScenario(f"{path}, {error}") from error
-    return found
+        return read_samples(folder)
+    except BenchError as error:
+        raise BadScenario(str(error)) from error
 
 
 def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:

@@ -24,7 +24,9 @@ ProblemSeed: TypeAlias = Annotated[int, OptionSpec("Random seed of the problems.
 Plugin: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Comma-separated Python modules or files to import first, for example to add tasks.", _GROUP
+        "Comma-separated Python modules or files to import first, for example to add tasks.",
+        _GROUP,
+        reads="*",
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import hmac
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from dreamr._api_keys import clean_key
+from dreamr._files import read_bytes
 from dreamr._messages import reason, short_path
 from dreamr._option_specs import BadOption, listed
 from dreamr.serving.gateway.errors import ApiError
@@ -116,12 +118,11 @@ def _digest(text: str) -> bytes:
 
 def _read_text(path: Path, name: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise BadOption(f"cannot read {name}: {reason(error)}") from error
-    if len(content) > _MOST_BYTES:
-        raise BadOption(f"cannot read {name}: it is larger than {_MOST_BYTES // 2**20} MB")
+        content = read_bytes(path, most=_MOST_BYTES, pipes=True)
+    except OSError as error:
+        too_large = f"it is larger than {_MOST_BYTES // 2**20} MB"
+        why = too_large if error.errno == errno.EFBIG else reason(error)
+        raise BadOption(f"cannot read {name}: {why}") from error
     try:
         return content.decode(_encoding(content))
     except UnicodeDecodeError as error:

@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from dreamr._files import read_text
+from dreamr.training import BadTraining
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import first_wrong, solve
 from dreamr_testbed.recipe.models import load_model
@@ -90,9 +92,27 @@ def write(path: Path, mistakes: Iterator[Mistake]) -> int:
 
 
 def read(path: Path) -> list[Mistake]:
-    """Read a pool."""
-    rows = (json.loads(line) for line in path.read_text().splitlines())
-    return [Mistake(**{**row, "styles": tuple(row["styles"])}) for row in rows]
+    """Read a pool; it is empty if there is no file.
+
+    Raises:
+        BadTraining: If it cannot be read, or a line is not a mistake; the message names the line.
+    """
+    if not path.exists():
+        return []
+    lines = read_text(path, "pool of mistakes", BadTraining).splitlines()
+    return [_mistake(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _mistake(path: Path, number: int, line: str) -> Mistake:
+    try:
+        row = json.loads(line)
+        found = Mistake(**{**row, "styles": tuple(row["styles"])})
+        correct = found.suite in SUITES and found.level in LEVELS
+        if not (correct and isinstance(found.index, int) and isinstance(found.text, str)):
+            raise ValueError("a field has another value than those that are written")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BadTraining(f"{path}, line {number} is not a mistake: delete the line") from error
+    return found
 
 
 def main() -> None:

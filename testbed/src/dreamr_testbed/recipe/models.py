@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -170,3 +172,16 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def load_model(path: Path) -> LlavaForConditionalGeneration:
     """Load a saved model in float32."""
     return LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
+
+
+def rename_tower(path: Path) -> None:
+    """Rename the tower's weights as vLLM expects them; transformers loads both names.
+
+    A model that was loaded with such names is saved with them and needs no renaming.
+    """
+    deeper = re.compile(r"vision_tower\.(?!vision_model\.)")
+    weights = {
+        deeper.sub("vision_tower.vision_model.", name, count=1): tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(weights, path, metadata={"format": "pt"})

@@ -13,8 +13,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,14 +22,27 @@ from random import Random
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from dreamr.evaluation.tasks import MARKER
+from dreamr.training import BadTraining
 from dreamr_testbed.recipe import loop, mistakes
+from dreamr_testbed.recipe.checkpoint import (
+    CHECKPOINT,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from dreamr_testbed.recipe.comparer import compare
 from dreamr_testbed.recipe.examples import ExampleMaker
-from dreamr_testbed.recipe.models import Size, build_model, build_processor, grow, load_model
+from dreamr_testbed.recipe.models import (
+    Size,
+    build_model,
+    build_processor,
+    grow,
+    load_model,
+    rename_tower,
+)
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
 from dreamr_testbed.recipe.tokens import (
@@ -54,6 +65,7 @@ QUESTIONS = {
     "score_prompt": SCORE_QUESTION,
     "same_prompt": SAME_QUESTION,
 }
+POOL = "mistakes.jsonl"
 
 
 def corpus(count: int = 2000) -> list[str]:
@@ -91,8 +103,7 @@ class Training:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
         self.maker = ExampleMaker(self.tokenizer)
-        pool = out / "mistakes.jsonl"
-        self.mistakes = mistakes.read(pool) if pool.exists() else []
+        self.mistakes = mistakes.read(out / POOL)
         self.stage, self.step = 0, 0
         self.model = self._fresh(recipe.stages[0].layers)
         self.state: dict[str, Any] = {}
@@ -113,15 +124,15 @@ class Training:
         return "eager" if plain else "sdpa"
 
     def _load(self) -> None:
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
+        path = self.out / CHECKPOINT
+        saved = read_checkpoint(path, self.device)
+        if saved is None:
             return
-        saved = torch.load(path, map_location=self.device, weights_only=True)
         self.stage, self.step = saved["stage"], saved["step"]
         layers = saved["layers"]
         if layers != self.model.config.text_config.num_hidden_layers:
             self.model = self._fresh(layers)
-        self.model.load_state_dict(saved["model"])
+        load_weights(self.model, saved, path)
         self.state = saved["state"]
 
     def begin_at(self, stage: str, folder: Path) -> None:
@@ -134,7 +145,7 @@ class Training:
         Raises:
             SystemExit: If the recipe has no such stage.
         """
-        if (self.out / "checkpoint.pt").exists():
+        if (self.out / CHECKPOINT).exists():
             return
         names = [known.name for known in self.recipe.stages]
         if stage not in names:
@@ -155,9 +166,7 @@ class Training:
             "model": self.model.state_dict(),
             "state": state if optimizers else {},
         }
-        part = self.out / "checkpoint.part"
-        torch.save(saved, part)
-        os.replace(part, self.out / "checkpoint.pt")
+        write_checkpoint(self.out / CHECKPOINT, saved)
 
     def run(self) -> None:
         """Run the remaining stages and export the model."""
@@ -306,23 +315,10 @@ class Training:
         self.model.config.dreamr_recipe = fingerprint(self.recipe)
         self.model.half().save_pretrained(path)
         self.model.float()
-        _as_vllm_names_it(path / "model.safetensors")
+        rename_tower(path / "model.safetensors")
         build_processor(self.tokenizer).save_pretrained(path)
         words = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER}
         (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
-
-
-def _as_vllm_names_it(path: Path) -> None:
-    """Rename the tower's weights as vLLM expects them; transformers loads both names.
-
-    A model that was loaded with such names is saved with them and needs no renaming.
-    """
-    deeper = re.compile(r"vision_tower\.(?!vision_model\.)")
-    weights = {
-        deeper.sub("vision_tower.vision_model.", name, count=1): tensor
-        for name, tensor in load_file(path).items()
-    }
-    save_file(weights, path, metadata={"format": "pt"})
 
 
 def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
@@ -383,7 +379,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     _make_tokenizer(options.out / "tokenizer", options.start)
-    run_team(options.workers, partial(_train, recipe, options))
+    try:
+        # Read here too, before several processes fail on them.
+        mistakes.read(options.out / POOL)
+        read_checkpoint(options.out / CHECKPOINT, torch.device("meta"))
+        run_team(options.workers, partial(_train, recipe, options))
+    except BadTraining as error:
+        parser.exit(1, f"{error}\n")
 
 
 def _train(recipe: Recipe, options: argparse.Namespace, team: Team) -> None:

@@ -1,0 +1,87 @@
+"""The arguments of a run, checked before anything depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from dreamr._option_specs import BadOption, option_specs, shown_value
+from dreamr._options import RunOptions
+from dreamr.conversation import ImageSource
+from dreamr.gate import Gate
+from dreamr.runner import RunHook
+from dreamr.trace import Event
+
+
+class RunArguments(TypedDict, total=False):
+    """Keyword arguments of a run.
+
+    Attributes:
+        options: Options of this run; by default those of the Reasoner. The models and the profile
+            are fixed when the Reasoner opens.
+        on_event: Called with each event as it happens.
+        gate: Gate that decides about drafted steps, instead of the one of options and method.
+        hooks: Hooks called before and after the run, in this order.
+        request_id: Id of the run for the trace and the logs of model servers.
+        cache_salt: Runs with different salts share no cached prompts, so the time of one does not
+            tell what another was asked.
+    """
+
+    options: RunOptions | None
+    gate: Gate | None
+    on_event: Callable[[Event], None] | None
+    hooks: Sequence[RunHook]
+    request_id: str | None
+    cache_salt: str | None
+
+
+def flat_images(images: Sequence[ImageSource | Sequence[ImageSource]]) -> list[ImageSource]:
+    """Return the images, of which several may be given as one list."""
+    found: list[ImageSource] = []
+    for image in images:
+        if isinstance(image, list | tuple):
+            found += image
+        else:
+            found.append(image)  # type: ignore[arg-type]
+    return found
+
+
+def check_run_options(options: object) -> RunOptions | None:
+    """Return the options of a run, or None.
+
+    Raises:
+        BadOption: If they are anything else.
+    """
+    if options is None or isinstance(options, RunOptions):
+        return options
+    raise BadOption(
+        f"options must be RunOptions, not {shown_value(options)}: pass RunOptions(window=8), for "
+        "example"
+    )
+
+
+def check_arguments(arguments: RunArguments) -> None:
+    """Check the names of the arguments of a run, and those that would fail only later.
+
+    Raises:
+        BadOption: If one is unknown or cannot be used.
+    """
+    known = RunArguments.__annotations__
+    for name in arguments.keys() - known.keys():
+        if name in option_specs(RunOptions):
+            raise BadOption(f"{name} is an option: pass options=RunOptions({name}=...)")
+        if name in ("image", "images"):
+            raise BadOption("images follow the question without a name, as in ask(question, image)")
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the arguments are {', '.join(known)}"
+        raise BadOption(f"a run has no argument {name}; {hint}")
+    check_run_options(arguments.get("options"))
+    on_event: Any = arguments.get("on_event")
+    if on_event is not None and not callable(on_event):
+        raise BadOption(f"on_event must be a function, not {shown_value(on_event)}")
+    hooks, gate = arguments.get("hooks") or (), arguments.get("gate")
+    if not isinstance(hooks, list | tuple) or not all(hasattr(h, "before_run") for h in hooks):
+        raise BadOption(f"hooks must be a list of hooks, not {shown_value(hooks)}")
+    if gate is not None and not hasattr(gate, "decide"):
+        raise BadOption(f"gate must be a gate, such as RatioGate(0.7), not {shown_value(gate)}")

@@ -1,0 +1,52 @@
+"""The command line as a process of its own, on scripted models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HEAD = """
+import sys
+from support.pairs import Pair
+from dreamr.cli import main
+"""
+ANSWERING = HEAD + "sys.exit(main(open_model=Pair()))\n"
+# The target commits one step and then writes nothing more.
+HANGING = HEAD + 'sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))\n'
+QUESTION = "What do tea and milk cost together?"
+SEQUENTIAL = ("run", QUESTION, "--method", "sequential")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return an environment in which output is buffered, as it is for users."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONUNBUFFERED": "",
+        **variables,
+    }
+
+
+def start(code: str, *arguments: str | Path, **given: Any) -> subprocess.Popen[str]:
+    """Start a command; standard error is a pipe unless another is given."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    options = {**streams, "text": True, "env": environment(), **given}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **options)
+
+
+def shell(
+    script: str, *arguments: str | Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which "$@" is `dreamr run` on scripted models."""
+    command = [sys.executable, "-c", ANSWERING, *SEQUENTIAL, *map(str, arguments)]
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(**variables),
+        timeout=60,
+    )

@@ -25,8 +25,9 @@ from dreamr.steps import conclusion
 
 _ANSWER = (  # in several languages
     rf"{re.escape(MARKER.rstrip(':'))}|答案|解答|答え|答|정답|답|antwort|lösung|réponse|respuesta|"
-    "resposta|risposta|ответ|jawaban|đáp án|odpowiedź|cevap|antwoord|svar"
+    r"resposta|risposta|ответ|jawaban|đáp án|odpowiedź|cevap|antwoord|svar|\bans\.?"
 )
+_MAX_LENGTH = 20_000  # characters at the end of a completion that are read
 # All repetitions are bounded, so that hostile texts are read in linear time.
 _MARKER = re.compile(
     rf"(?:{_ANSWER})[*_\])\s]{{0,4}}:"
@@ -36,11 +37,10 @@ _MARKER = re.compile(
 )
 _TAGGED = re.compile(r"<answer>([^<]{0,500})</answer>", re.IGNORECASE)
 _BOX = re.compile(r"\\f?box(?:ed)?\s{0,4}\{")
-_MOST_CHARACTERS = 20_000  # at the end of a completion that are read
 _EDGES = " \t\n*_`$\"'"
 
 _STATES = (
-    r"(?:answer|option|choice) (?:is|would be|must be|should be)"
+    r"(?:answer|correct (?:option|choice|letter))(?:'s| is| would be| must be| should be)"
     r"|(?<!不)(?:答案|选项)应?该?[是为選选]"
     r"|答えは|正解は|정답은|답은|antwort (?:ist|lautet)|réponse (?:correcte )?est"
     r"|respuesta (?:correcta )?es|resposta (?:correta )?é|risposta (?:corretta )?è|ответ\s?[-—–]"  # noqa: RUF001
@@ -64,8 +64,15 @@ _EXPECTED = (
     rf"(?<![A-Za-z'])({_LONE}|{_SMALL})"
 )
 _FIRST = re.compile(_EXPECTED)
-_STATED = re.compile(rf"(?i:{_STATES}|(?<!不)[选選](?:择|擇|项|項)?)[\s:]{{0,4}}{_EXPECTED}")
-_FURTHER = re.compile(rf"[\s*_`)\]]{{0,4}}(?:[,/或和]|or\b|and\b){_EXPECTED}")
+_STATED = re.compile(
+    rf"(?i:{_STATES}|\b(?:choose|pick|select)|(?<!不)[选選](?:择|擇|项|項)?)"
+    rf"[\s:]{{0,4}}{_EXPECTED}"
+)
+# After a comma, another letter may begin a new clause: "A, B is wrong".
+_NO_CLAUSE = r"(?=[\s*_`)\]]{0,4}(?:$|[\n.,;!/或和]|or\b|and\b))"
+_FURTHER = re.compile(
+    rf"[\s*_`)\]]{{0,4}}(?:(?:[/或和]|or\b|and\b){_EXPECTED}|,{_EXPECTED}{_NO_CLAUSE})"
+)
 _POINTED = (
     re.compile(rf"\b(?i:option|choice)[\s:]{{0,4}}{_EXPECTED}"),
     re.compile(r"[(\[]([A-Z])[)\]]"),
@@ -102,7 +109,7 @@ def stated(text: str, *, phrases: bool = False) -> str:
 
 def _found(text: str, *, phrases: bool = False) -> tuple[str, bool]:
     """Return the stated answer, and whether a marker or a box introduces it."""
-    text = half_width(conclusion(text)[-_MOST_CHARACTERS:])
+    text = half_width(conclusion(text)[-_MAX_LENGTH:])
     places = [found.end() for found in _MARKER.finditer(text)]
     tagged = _TAGGED.findall(text)
     if tagged:
@@ -177,7 +184,8 @@ def _stated(said: str, choices: Mapping[str, str]) -> Iterator[tuple[int, str]]:
 def _letters(found: re.Match[str] | None, said: str) -> Iterator[tuple[int, str]]:
     """Yield the letter that a pattern has found, and further ones after "or"."""
     while found is not None:
-        yield found.start(1), found[1].upper()
+        group = found.lastindex or 1
+        yield found.start(group), found[group].upper()
         found = _FURTHER.match(said, found.end())
 
 

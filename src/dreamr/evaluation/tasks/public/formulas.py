@@ -17,11 +17,13 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
+from itertools import accumulate
 
 _SECONDS = 5.0  # for one pair of formulas
 _STARTING_SECONDS = 60.0  # for the import of sympy
 _MEMORY = 4 * 2**30  # bytes of address space
 _MAX_LENGTH = 120  # characters
+_MAX_DEPTH = 8  # brackets inside one another
 _NAMES = (
     "frac|sqrt|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|lg|exp|pi|infty|theta|alpha|beta"
 )
@@ -32,6 +34,7 @@ _FORMULA = re.compile(
     r"|(?<![a-zA-Z])[a-zA-Z]{1,2}(?![a-zA-Z])|(?<=\d)[a-zA-Z]{1,2}(?![a-zA-Z])"
     r"|[\d\s+\-*/^=<>!()\[\]{},.;|&_∞∪∩±])+"  # noqa: RUF001
 )
+_DEGREES = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc))\s*(\d+(?:\.\d+)?)\s*deg(?![a-zA-Z])\s?")
 _LATEX = {
     "<=": r"\leq ", ">=": r"\geq ", "!=": r"\neq ", "∞": r"\infty ", "∪": r"\cup ",  # noqa: RUF001
     "∩": r"\cap ", "±": r"\pm ", "*": r"\cdot ",
@@ -43,6 +46,7 @@ def equal(given: str, wanted: str) -> bool:
 
     False if one is not a formula, the comparison takes too long, or math-verify is not installed.
     """
+    given, wanted = (_DEGREES.sub(r"\1(\\frac{\2\\pi}{180})", text) for text in (given, wanted))
     if not all(_is_formula(text) for text in (given, wanted)):
         return False
     if _variables(given) != _variables(wanted) or not _installed():
@@ -51,7 +55,11 @@ def equal(given: str, wanted: str) -> bool:
 
 
 def _is_formula(text: str) -> bool:
-    return len(text) <= _MAX_LENGTH and _FORMULA.fullmatch(text) is not None
+    """Check for a formula. Letters alone are a word or the name of a line."""
+    if len(text) > _MAX_LENGTH or text.isalpha() or not _FORMULA.fullmatch(text):
+        return False
+    depths = list(accumulate((sign in "([{") - (sign in ")]}") for sign in text))
+    return not depths or (min(depths) >= 0 and max(depths) <= _MAX_DEPTH)
 
 
 def _variables(text: str) -> set[str]:

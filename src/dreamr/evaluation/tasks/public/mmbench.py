@@ -6,9 +6,8 @@ The hub's file contains the rotated rows, with indices 10^6 apart. If a file has
 rows, they are rotated here.
 
 Published protocol: rules find the letter. If they fail, a language model matches the completion
-with the choices, and if that fails, a letter is drawn at random. Here, only rules are used, with
-more forms (listed in `dreamr.evaluation.tasks.public.answers`), and a completion without a letter
-is wrong.
+with the choices, and if that fails, a letter is drawn at random. Here, only rules are used (with a
+few more, see `dreamr.evaluation.tasks.public.answers`), and a completion without a letter is wrong.
 Scores are comparable with published ones only if a letter was found in all completions
 (`Item.read`). Otherwise they are usually lower.
 """

@@ -7,11 +7,10 @@ Published protocol: rules alone, for letters and for open questions
 (https://github.com/MMMU-Benchmark/MMMU, `eval_utils.py`). If they find no letter, one is drawn at
 random, which is right in one of four cases. Here, such a completion has no answer (`Item.read`
 returns None, so that it can be counted separately) and is wrong. On the other hand, more forms of a
-letter are read ("A)", "A:", "**A**", the text of a choice in a short answer, and those listed in
-`dreamr.evaluation.tasks.public.answers`). After a marker, only the text that follows it counts, and
-a letter that a phrase states or rules out is read so, where the published rule takes the last one
-of all. Both protocols agree on completions in the requested format, so accuracies are comparable
-with published ones for prompts that ask for reasoning.
+letter are read ("A)", "A:", "**A**", "故选A", the text of a choice in a short answer; see
+`dreamr.evaluation.tasks.public.answers`), and after a marker, only the text that follows it counts.
+Both protocols agree on completions in the requested format,
+so accuracies are comparable with published ones for prompts that ask for reasoning.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("\N{NARROW NO-BREAK SPACE}"): " ",
     ord("\N{THIN SPACE}"): " ",
 }
-_NESTING = 4  # most commands inside one another
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_DEPTH = 5  # most commands inside one another that are removed
 _WRAPPERS = "text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mbox|operatorname|bm|boldsymbol"
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS})\s*\{{([^{{}}]*)\}}")
 _SIGN = r"(\\pi|[\dA-Za-z])"  # an argument without braces
@@ -33,14 +33,19 @@ _REWRITES = tuple(
         (r"\\q?quad(?![a-zA-Z])|\\ |~", " "),
         (r"\{,\}", ","),
         (r"\\[()\[\]$]|[$€£¥₩₹]|(?i:US(?=\s*\$)|\b(?:USD|EUR|GBP|RMB)\b)", ""),
-        (r"\^\s*\{?\s*(?:\\circ|\\degree|°)\s*\}?|\\circ(?![a-z])|\\degree|[°º]", " deg "),
+        (r"\^\s*\{?\s*(?:\\circ|\\degree|°)\s*\}?|\\circ(?![a-z])|\\degree|[°º˚]", " deg "),
         (r" deg\s+([CFK])(?![a-zA-Z])", r" deg\1"),
         (r"\\(?:angle|triangle)(?![a-z])|[∠△]", ""),
         (r"\\%|٪", "%"),
         (r"\\pi(?![a-z])|π", r"\\pi "),
         (r"\\(?:times|cdot|ast)(?![a-z])|[×·⋅∙]", "*"),  # noqa: RUF001
         (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", "*"),
-        (r"\\div(?![a-z])|÷", "/"),
+        (r"\\div(?![a-z])|[÷∕⁄]", "/"),  # noqa: RUF001
+        ("∶", ":"),  # noqa: RUF001
+        (r"\\Omega(?![a-z])|\N{OHM SIGN}", "Ω"),
+        (r"\\(?:emptyset|varnothing)(?![a-z])", "∅"),
+        (r"(?i:\b(?:approximately|approx\.?|about|roughly))\s+(?=[\d.$\\])|[约約](?=\s*\d)", "≈"),
+        (r"(?<=\d)['’](?=\d{3}(?!\d))", ""),  # noqa: RUF001
         ("[−–‒﹣]", "-"),  # noqa: RUF001
         (r"\\(?:leq?slant|leq?)(?![a-z])|≤|≦|⩽|=<", "<="),
         (r"\\(?:geq?slant|geq?)(?![a-z])|≥|≧|⩾|=>", ">="),
@@ -50,7 +55,6 @@ _REWRITES = tuple(
         (r"\\(?:approx|simeq)(?![a-z])|[≈≃]", "≈"),
         (r"\\pm(?![a-z])", "±"),
         (r"\\infty(?![a-z])", "∞"),
-        (r"\\(?:emptyset|varnothing)(?![a-z])", "∅"),
         (r"\\(?:overline|widehat|vec|overrightarrow)\s*\{([A-Za-z]+)\}", r"\1"),
         (r"\\in(?![a-z])", "∈"),
         (r"\\(?:cup|lor)(?![a-z])", "∪"),  # noqa: RUF001
@@ -59,6 +63,9 @@ _REWRITES = tuple(
         (rf"\\frac\s*{_SIGN}\s*{_SIGN}", r"\\frac{\1}{\2}"),
         (rf"\\frac\s*{_SIGN}\s*(?=\{{)", r"\\frac{\1}"),
         (rf"\\frac\s*(\{{[^{{}}]*\}})\s*{_SIGN}", r"\\frac\1{\2}"),
+        (r"\\sqrt\s*(\\frac\{[^{}]*\}\{[^{}]*\})", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*\[\s*(\d+)\s*\]\s*(\d+)", r"\\sqrt[\1]{\2}"),
+        (r"(?<![\\a-z])sqrt\s*(\d+)", r"\\sqrt{\1}"),
         (r"√\s*(\d+(?:\.\d+)?|[a-z])", r"\\sqrt{\1}"),
         (r"√\s*(?=\{)", r"\\sqrt"),
         (r"√\s*(?=\()", "sqrt"),
@@ -95,14 +102,14 @@ def half_width(text: str) -> str:
 
 def unwrapped(text: str) -> str:
     r"""Return a text without the commands of LaTeX that set words, such as `\text{}`."""
-    for _ in range(_NESTING):
+    for _ in range(_DEPTH):
         text = _WRAPPED.sub(r" \1", text)
     return text
 
 
 def latex(text: str) -> str:
     """Return a mathematical text in one notation, with roots, fractions and powers in LaTeX."""
-    text = unwrapped(half_width(text).replace("\\$", "$")).strip().rstrip(" .")
+    text = unwrapped(half_width(text).replace("\\$", "$")).strip().rstrip(" .,;")
     text = _VULGAR.sub(_vulgar, text)
     text = _SUPERSCRIPT.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
     for pattern, into in _REWRITES:

@@ -72,8 +72,7 @@ def _same(left: str, right: str, depth: int) -> bool:
     """Compare two texts in Python's notation."""
     if _squeezed(left) == _squeezed(right):
         return True
-    names = [found[1].lower() for found in map(_NAME.match, (left, right)) if found]
-    if len(set(names)) > 1:
+    if len({name for name in map(_name, (left, right)) if name}) > 1:
         return False
     if (first := quantity_in(left)) and (second := quantity_in(right)):
         return first.same(second)
@@ -153,6 +152,12 @@ def _same_lists(left: _List, right: _List, depth: int) -> bool:
             return False
         remaining.remove(found)
     return True
+
+
+def _name(text: str) -> str:
+    """Return the letter that a text gives a value to, such as x in "x = 2"; empty if none."""
+    found = _NAME.match(text)
+    return found[1].lower() if found and _RELATION.findall(text) == ["="] else ""
 
 
 def _same_relations(left: str, right: str, depth: int) -> bool:

@@ -125,7 +125,10 @@ def test_a_question_that_is_not_text_is_one_line() -> None:
     line: list[str | bytes] = [sys.executable, "-c", ANSWERING, "run", b"\xff\xfe\x80"]
     done = subprocess.run(line, capture_output=True, text=True, env=environment(), timeout=60)
     assert done.returncode == 1
-    assert done.stderr == "dreamr: the conversation holds text that is not valid Unicode\n"
+    assert done.stderr == (
+        "dreamr: the text contains half of a character (an unpaired surrogate): copy the text "
+        "again\n"
+    )
 
 
 def test_standard_input_holds_one_image() -> None:

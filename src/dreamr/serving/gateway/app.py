@@ -21,7 +21,6 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
-from dreamr.serving.gateway.drain import DrainBody
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
@@ -33,6 +32,7 @@ from dreamr.serving.gateway.page import read_page
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import public_name
 from dreamr.serving.gateway.request_ids import RequestIds
+from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
 
 

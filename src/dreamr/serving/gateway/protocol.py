@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from dreamr.serving.gateway.drain import DrainBody
 from dreamr.serving.gateway.errors import SERVER, ApiError
+from dreamr.serving.gateway.unread_body import DrainBody
 
 HEAD_SECONDS = 30.0  # time limit for the headers of a request
 HEAD_BYTES = 2**16  # most bytes of the headers

@@ -13,6 +13,7 @@ from uuid import uuid4
 import anyio
 import httpx2
 
+from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.client import Client
@@ -105,7 +106,7 @@ class HttpEngine(ClosingEngine):
     def name(self) -> str:
         """Name and address of the model."""
         model = self._server_info.model if self._server_info else self._options.model or "the model"
-        return f"{model} at {self._options.base}"
+        return f"{short_path(model)} at {self._options.base}"
 
     @property
     def capabilities(self) -> Capabilities:

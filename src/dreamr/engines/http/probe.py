@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
@@ -100,7 +101,7 @@ class Probe:
             return Listed(wanted)  # many proxies have no list
         if not entries:
             raise ModelNotFound(f"{url} lists no models: is this the address of a model server?")
-        served = ", ".join(sorted(entries))
+        served = one_line(", ".join(sorted(entries)))
         if wanted is None:
             if len(entries) > 1:
                 raise ModelNotFound(f"{url} serves several models: choose one of {served}")
@@ -241,9 +242,9 @@ def _inserted(opening: str, continued: str) -> str | None:
 
 def _refusal(model: str, inserted: str) -> str:
     return (
-        f"the chat template of {model} does not continue the assistant's text unchanged (it adds "
-        f"{inserted!r}): serve an instruct model, such as Qwen3-VL-Instruct, or start the server "
-        "with another --chat-template"
+        f"the chat template of {short_path(model)} does not continue the assistant's text "
+        f"unchanged (it adds {one_line(inserted)!r}): serve an instruct model, such as "
+        "Qwen3-VL-Instruct, or start the server with another --chat-template"
     )
 
 

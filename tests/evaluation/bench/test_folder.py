@@ -54,6 +54,17 @@ def test_a_bench_has_its_folder_alone(tmp_path: Path) -> None:
     }
 
 
+def test_a_bench_of_a_version_without_an_option_continues(folder: Path) -> None:
+    config = folder / "config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    assert any("revision:" in line for line in lines)
+    config.write_text("".join(line for line in lines if "revision:" not in line))
+    with Folder(folder, PLAN) as opened:
+        assert opened.done == {sample.key for sample in SAMPLES}
+    config.write_text("".join(line for line in lines if "revision:" not in line) + "  window: 3\n")
+    assert "another configuration" in error_of(lambda: Folder(folder, PLAN))
+
+
 def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:
     other = Plan(("vqa",), ("draft",), limit=3)
     for _ in range(2):

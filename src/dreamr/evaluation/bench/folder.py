@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Any, Self
 from dreamr._files import open_binary
 from dreamr._locks import FolderLock
 from dreamr._messages import reason
+from dreamr._options import RunOptions
 from dreamr._output_files import append_line, replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench.plan import Key, Plan
@@ -111,6 +113,9 @@ class Folder:
             if (self.path / SAMPLES).exists():
                 raise BenchError(f"{self.path} has samples but no {CONFIG}: name another folder")
         else:
+            if isinstance(options := there.get("options"), dict):
+                # A version of dreamr without an option did what its default does.
+                there = {**there, "options": asdict(RunOptions()) | options}
             other = [name for name in own if own[name] != there.get(name) and name != "limit"]
             if other:
                 raise BenchError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -171,6 +171,19 @@ def test_a_failure_comes_after_its_last_event() -> None:
 def test_a_hanging_judge_ends_the_run() -> None:
     with pytest.raises(RunFailed, match="no output for"):
         go(target(judge_seconds=INF), draft(), "sequential", stall_seconds=0.01)
+
+
+@pytest.mark.parametrize("seconds", [{"judge_seconds": INF}, {"token_seconds": INF}])
+def test_an_engine_learns_that_its_call_stalled(seconds: dict[str, float]) -> None:
+    class Noting(ScriptedEngine):
+        stalls: ClassVar[list[float]] = []
+
+        def note_stall(self, seconds: float) -> None:
+            self.stalls.append(seconds)
+
+    with pytest.raises(RunFailed, match="no output for"):
+        go(Noting(script=TARGET, **seconds), draft(), "sequential", stall_seconds=0.01)
+    assert Noting.stalls == [0.01]
 
 
 def test_a_draft_without_delimiters_costs_no_more_than_its_cap() -> None:

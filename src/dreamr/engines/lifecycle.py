@@ -26,6 +26,14 @@ class ClosingEngine(ABC):
     async def aclose(self) -> None:
         """Close the engine and free its resources; idempotent."""
 
+    def note_stall(self, seconds: float) -> None:
+        """Note that a call had no output for this many seconds and was canceled.
+
+        An engine that did not respond to any other call meanwhile is then not `alive` any more. The
+        default does nothing.
+        """
+        return
+
     async def started(self) -> Self:
         """Start the engine and return it.
 

@@ -193,6 +193,13 @@ class Engine(Protocol):
         """Whether calls can succeed; False once the engine is lost or closed."""
         ...
 
+    def note_stall(self, seconds: float) -> None:
+        """Note that a call had no output for this many seconds and was canceled.
+
+        An engine that did not respond to any other call meanwhile is then not `alive` any more.
+        """
+        ...
+
     def forget(self, conversation: Conversation) -> None:
         """Discard what is cached for a conversation, unless a call for it is running."""
         ...

@@ -160,6 +160,7 @@ class Driver:
             with lane.scope:
                 reason = await self._stream(lane, command)
             if lane.stalled:
+                self._engines[lane.role].note_stall(self._config.stall_seconds)
                 raise TimeoutError
         except Exception as error:  # a bug in one engine must not end the run of the other
             reason = "failed"
@@ -224,6 +225,7 @@ class Driver:
                 verdicts = await self._verdicts(call)
                 self._signal(Judged(call.number, verdicts))
             if call.stalled and not verdicts:
+                self._engines["target"].note_stall(self._config.stall_seconds)
                 raise TimeoutError
         except Exception as error:  # the schedule treats a failed call as a rejection
             message, lost = self._describe("target", error)

@@ -279,6 +279,22 @@ def test_engines_of_a_process_share_a_template_and_survive_its_death(
     run(killed())
 
 
+def test_a_worker_from_which_nothing_comes_is_lost_after_a_stall(folders: dict[str, Path]) -> None:
+    async def hung() -> int:
+        async with LocalEngine(str(folders["qwen3"])) as engine:
+            pid = engine.pid
+            engine.note_stall(3600.0)
+            assert engine.alive  # it has responded to other calls
+            os.kill(pid, signal.SIGSTOP)
+            engine.note_stall(0.0)
+            assert not engine.alive
+            with pytest.raises(EngineLost, match="stopped responding"):
+                await engine.judge(Context(TALK), ["Tea."])
+        return pid
+
+    wait_until_gone(run(hung()))
+
+
 PARENT = """
 import asyncio, sys
 from dreamr.engines import Context, SamplingParams

@@ -63,6 +63,10 @@ class Client:
         """Whether the server could be reached at the last request."""
         return self._network.alive
 
+    def note_stall(self) -> None:
+        """Count the server as unreachable until its next response."""
+        self._network.alive = False
+
     async def get(self, url: str) -> object:
         """Fetch JSON from a URL.
 

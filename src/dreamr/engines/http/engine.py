@@ -123,6 +123,10 @@ class HttpEngine(ClosingEngine):
         """Whether the server could be reached at the last request; it may come back."""
         return self._client.alive
 
+    def note_stall(self, seconds: float) -> None:
+        """Count the server as unreachable until its next response; see `Engine.note_stall`."""
+        self._client.note_stall()
+
     async def stream(
         self, context: Context, sampling: SamplingParams
     ) -> AsyncGenerator[Chunk, None]:

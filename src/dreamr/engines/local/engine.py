@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -93,6 +94,7 @@ class LocalEngine(ClosingEngine):
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
         self._remembered = Remembered()
+        self._heard = time.monotonic()  # time of the worker's last message
         self._ready: Ready | None = None
         self._lost: DreamrError | None = None
         self._starting: list[_Call] = []
@@ -236,6 +238,11 @@ class LocalEngine(ClosingEngine):
         """Whether calls can succeed: False once the worker has died or the engine is closed."""
         return self._lost is None
 
+    def note_stall(self, seconds: float) -> None:
+        """Count the worker as lost if nothing came from it; see `Engine.note_stall`."""
+        if time.monotonic() - self._heard >= seconds:
+            self._lose(EngineLost(f"the worker process of {self._model} stopped responding"))
+
     def forget(self, conversation: Conversation) -> None:
         """Drop KV cache and image features of a conversation; later calls recompute them.
 
@@ -317,6 +324,7 @@ class LocalEngine(ClosingEngine):
                 )
             )
             return
+        self._heard = time.monotonic()
         for message in self._frames.feed(data):
             self._deliver(message)
 

@@ -186,7 +186,7 @@ def screen_of(controller: int, until: bytes = b"") -> bytes:
         if select.select([controller], [], [], 1)[0]:
             try:
                 found += os.read(controller, 65536)
-            except OSError:  # EIO: nobody has the terminal open any more
+            except OSError:  # EIO: the other end of the terminal is closed
                 break
     return found
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 import httpx2
 import pytest
 
-from dreamr.conversation import Conversation
 from dreamr.engines import Chunk, Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions, continuation
 from dreamr.errors import ContextTooLong, EngineError, ModelNotFound
 from support.raw_served import DONE, Json, RawServed, Reply, events, good, lines
+from support.served_calls import TALK, read, text, use
 
 SCRIPT = "Two and two.\n\nThat makes 4 €.\n\nAnswer: 4"
 FIRST = "Two and two.\n\n"
-TALK = Conversation.from_prompt("What is 2 + 2?")
-Found = TypeVar("Found")
 
 
 @pytest.fixture(autouse=True)
@@ -28,27 +26,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr("anyio.sleep", sleep)
-
-
-def use(served: RawServed, work: Callable[[HttpEngine], Awaitable[Found]], **options: Any) -> Found:
-    async def main() -> Found:
-        given = HttpOptions(url="http://here", **options)
-        async with await HttpEngine.open(given, served.transport) as engine:
-            return await work(engine)
-
-    return anyio.run(main)
-
-
-def read(served: RawServed, *prefix: str, options: Any = None, **sampling: Any) -> list[Chunk]:
-    async def work(engine: HttpEngine) -> list[Chunk]:
-        stream = engine.stream(Context(TALK, prefix), SamplingParams(**sampling))
-        return [chunk async for chunk in stream]
-
-    return use(served, work, **(options or {}))
-
-
-def text(chunks: list[Chunk]) -> str:
-    return "".join(chunk.text for chunk in chunks)
 
 
 def texts(found: list[Json]) -> list[Json]:

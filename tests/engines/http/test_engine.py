@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import httpx2
@@ -10,7 +9,7 @@ import PIL.Image
 import pytest
 
 from dreamr.conversation import Conversation, read_image
-from dreamr.engines import Chunk, Context, Model, SamplingParams
+from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
@@ -18,31 +17,9 @@ from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound
 from dreamr.gate import Evidence, Query
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
 from support.served import FORGETFUL, PLAIN, THINKING, Served
+from support.served_calls import TALK, read, text, use
 
-TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
-Found = TypeVar("Found")
-
-
-def use(served: Served, work: Callable[[HttpEngine], Awaitable[Found]], **options: Any) -> Found:
-    async def main() -> Found:
-        engine = await HttpEngine.open(HttpOptions(url="http://here", **options), served.transport)
-        async with engine:
-            return await work(engine)
-
-    return anyio.run(main)
-
-
-def read(served: Served, *prefix: str, options: Any = None, **sampling: Any) -> list[Chunk]:
-    async def work(engine: HttpEngine) -> list[Chunk]:
-        stream = engine.stream(Context(TALK, prefix), SamplingParams(**sampling))
-        return [chunk async for chunk in stream]
-
-    return use(served, work, **(options or {}))
-
-
-def text(chunks: list[Chunk]) -> str:
-    return "".join(chunk.text for chunk in chunks)
 
 
 def judge(

@@ -63,15 +63,15 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
         ) from error
     console = stderr_console()
-    without_keys = ApiKeys(read_keys(gateway)).open
-    TrustedProxies(gateway.trusted_proxies)  # wrong ones are reported before the models are loaded
+    # Read before the models are loaded, so that errors are reported at once.
+    keys = ApiKeys(read_keys(gateway), TrustedProxies(gateway.trusted_proxies))
     configure_log(gateway)
 
     def ready(url: str) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         console.print(f"live page: {local}")
         console.print(f"for clients: base URL {local}/v1, model {gateway.served_model_name}")
-        if without_keys and gateway.host in _ALL_INTERFACES:
+        if keys.open and gateway.host in _ALL_INTERFACES:
             console.print(
                 "warning: other machines can use this gateway without a key: set --keys-file",
                 style="yellow",
@@ -81,7 +81,7 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
         console.print("loading the models")
         reopen = gateway.on_lost == "restart"
         async with Reasoner(options, open_model=open_model, reopen=reopen) as reasoner:
-            lost = await serve(reasoner, gateway, listening, ready)
+            lost = await serve(reasoner, gateway, listening, ready, keys)
     console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
     if lost is not None:
         raise typer.Exit(_LOST)

@@ -44,6 +44,7 @@ async def serve(
     options: ServeOptions,
     listening: socket.socket,
     ready: Callable[[str], None] = lambda url: None,
+    keys: ApiKeys | None = None,
 ) -> Role | None:
     """Serve an open Reasoner until SIGINT or SIGTERM.
 
@@ -57,6 +58,7 @@ async def serve(
         options: Access and limits.
         listening: Socket from `listen`; it stays open.
         ready: Called with the gateway's URL when it accepts requests.
+        keys: Accepted keys; read from the file or variable of `options` by default.
 
     Returns:
         The role of the lost model that ended the gateway with `--on-lost exit`, None if a signal
@@ -69,7 +71,7 @@ async def serve(
     """
     _return_large_blocks()
     load, draining = Load(aware=options.load_aware), Draining()
-    keys = ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
+    keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     app = build_app(reasoner, options, load=load, keys=keys, draining=draining)
     server = _Server(_config(app, options), options, draining, reasoner)
     with _ignoring_repeated_signals(), _reloading(keys, options):

@@ -82,7 +82,11 @@ MODEL_RULES = (
 RUN_RULES = (
     Unused(("score",), lambda o: o.method != "specreason", "without --method specreason"),
     Unused(("window",), lambda o: o.method not in ("fpsr", "lookahead"), "with --method {method}"),
-    Unused(("fallback", "resamples"), lambda o: o.method != "fpsr", "with --method {method}"),
+    Unused(
+        ("fallback", "resamples", "judge_batch"),
+        lambda o: o.method != "fpsr",
+        "with --method {method}",
+    ),
     Unused(
         ("final_answer",),
         lambda o: o.method not in (*_GATED, "specreason"),

@@ -29,7 +29,7 @@ from dreamr.gate import (
     ScoreGate,
 )
 from dreamr.runner import RunConfig
-from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig, method
+from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, method
 from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
@@ -171,6 +171,13 @@ class RunOptions:
         FinalAnswer,
         OptionSpec("Who writes the final answer: the target, or the draft (judged).", _METHOD),
     ] = _SCHEDULE.final_answer
+    judge_batch: Annotated[
+        JudgeBatch,
+        OptionSpec(
+            "What a judge call is about: auto, window (all waiting steps) or step (each alone).",
+            _METHOD,
+        ),
+    ] = _SCHEDULE.judge_batch
     token_reuse: Annotated[
         Literal["off", "verified", "ngram"],
         OptionSpec(
@@ -266,6 +273,7 @@ class RunOptions:
                 fallback=self.fallback,
                 deterministic=self.deterministic,
                 final_answer=self.final_answer,
+                judge_batch=self.judge_batch,
                 resamples=self.resamples,
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,

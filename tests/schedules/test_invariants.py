@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ OPTIONS = st.builds(
     resamples=st.integers(0, 3),
     deterministic=st.booleans(),
     final_answer=st.sampled_from(["target", "draft"]),
+    judge_batch=st.sampled_from(["window", "step"]),
     max_steps=st.integers(1, 12),
     max_tokens=st.integers(1, 60),
 )
@@ -57,7 +59,10 @@ def drive(
 ) -> Outcome:
     schedule = by_name(method, options)
     ahead, whole = method == "lookahead", method == "parse"
-    return Adversary(schedule, world, options, pace, seed, failures, fragile, ahead, whole).run()
+    alone = method == "fpsr" and options.judge_batch == "step"
+    return Adversary(
+        schedule, world, options, pace, seed, failures, fragile, ahead, whole, alone
+    ).run()
 
 
 @settings(max_examples=1000, deadline=None)
@@ -86,6 +91,16 @@ def test_the_invariants_hold(
         assert outcome.finished.error
     else:
         assert outcome.finished.error is None
+
+
+@settings(max_examples=400, deadline=None)
+@given(WORLDS, OPTIONS, PACES, SEEDS, st.sampled_from([0.0, 0.1]))
+def test_the_invariants_hold_if_steps_are_judged_alone(
+    world: World, options: ScheduleConfig, pace: Pace, seed: int, failures: float
+) -> None:
+    alone = replace(options, judge_batch="step")
+    outcome = drive("fpsr", world, alone, pace, seed, failures, ["draft", "target"])
+    assert failures or outcome.finished.error is None
 
 
 @settings(max_examples=300, deadline=None)

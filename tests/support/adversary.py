@@ -61,7 +61,8 @@ class Adversary:
 
     failures: how likely each lane and call of the fragile models is to fail at each moment, half
     of them for good. ahead: whether the target may write behind drafted steps. whole: whether the
-    draft may write to its end before it is judged.
+    draft may write to its end before it is judged. alone: whether each step has a judge call of its
+    own, and the target may write behind drafted steps.
     """
 
     schedule: Schedule
@@ -73,6 +74,7 @@ class Adversary:
     fragile: Sequence[str] = ("draft", "target")
     ahead: bool = False
     whole: bool = False
+    alone: bool = False
 
     def __post_init__(self) -> None:
         self.luck = random.Random(self.seed)
@@ -134,7 +136,8 @@ class Adversary:
             self.carry_out(self.schedule.handle(signal))
             most = self.options.max_steps if self.whole else self.options.window
             assert len(self.waiting) <= most, "more than a window waits"
-            assert len(self.own) <= (self.options.window if self.ahead else 1)
+            many = self.options.window + 1 if self.alone else self.options.window
+            assert len(self.own) <= (many if self.ahead or self.alone else 1)
 
     # Engines
 
@@ -237,7 +240,7 @@ class Adversary:
     def obey_judging(self, command: Judge | ExtendJudge | CancelJudge) -> None:
         match command:
             case Judge(call, _, _, others):
-                assert not self.calls, "two judge calls at once"
+                assert self.alone or not self.calls, "two judge calls at once"
                 if self.ahead:
                     places = dict(self.own)
                     first = len(self.commits)
@@ -259,7 +262,7 @@ class Adversary:
         assert credit >= 1
         drafted = len(prefix) - len(self.text)
         assert command.max_tokens == self.room(drafted)
-        if not (self.ahead and role == "target"):
+        if not ((self.ahead or self.alone) and role == "target"):
             assert drafted == 0, "a lane must begin at the frontier"
             others = [lane for lane in self.lanes.values() if lane.role == role]
             assert all(resample and lane.resample for lane in others), "two at once"
@@ -280,7 +283,7 @@ class Adversary:
     def discard(self, command: Discard) -> None:
         position, step = command.position, command.step
         if command.source == "target":
-            assert self.ahead or position == len(self.commits)
+            assert self.ahead or self.alone or position == len(self.commits)
             self.own.remove((position, step))
         elif not self.forget_candidate(step):
             self.waiting.remove((position, step))
@@ -288,6 +291,14 @@ class Adversary:
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""
         candidates = list(judge.candidates)
+        if self.alone and not judge.resamples:
+            drafted = len(judge.prefix) - len(self.text)
+            before = [step.text for _, step in self.waiting[:drafted]]
+            assert list(judge.prefix) == self.text + before
+            assert candidates == [self.waiting[drafted][1]]
+            assert all(known.prefix != judge.prefix for known in self.calls.values()), "asked twice"
+            self.calls[judge.call] = judge
+            return
         assert list(judge.prefix) == self.text
         if judge.resamples:
             assert candidates == [self.candidates[judge.resamples]]

@@ -101,12 +101,15 @@ class Capabilities:
         logprobs: Whether chunks can carry log-probabilities.
         image_pixels: Number of pixels above which a larger image gives no better results. None:
             unknown.
+        independent: Whether judge calls are served independently of each other, so that several
+            small ones are answered sooner than one large one.
     """
 
     images: bool = True
     judge: bool = True
     logprobs: bool = False
     image_pixels: int | None = None
+    independent: bool = False
 
 
 class Candidates(Sequence[str]):

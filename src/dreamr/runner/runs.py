@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -51,8 +52,9 @@ async def open_run(
             cannot judge although the method needs it.
     """
     config = config or RunConfig()
-    schedule = by_name(config.method, config.options)
     engines = _engines(target, draft, config.method)
+    config = _for_engines(config, engines)
+    schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
     driver = Driver(conversation, engines, schedule, config, queue.put)
     failure: Exception | None = None
@@ -107,6 +109,15 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
             if result.error is not None:
                 raise RunFailed(result.error, result)
             return
+
+
+def _for_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> RunConfig:
+    """Return the configuration with the options that depend on the engines."""
+    if config.options.judge_batch != "auto" or "target" not in engines:
+        return config
+    independent = engines["target"].capabilities.independent
+    options = replace(config.options, judge_batch="step" if independent else "window")
+    return replace(config, options=options)
 
 
 def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Role, Engine]:

@@ -45,10 +45,25 @@ from dreamr.steps import Finish, Step
 
 @dataclass(frozen=True, slots=True)
 class _TargetStep:
-    """The target's step at the frontier; `step` is None if its stream ended without one."""
+    """A complete step of the target; `step` is None if its stream ended without one."""
 
     step: Step | None
     finish: Finish | None
+
+
+@dataclass(slots=True)
+class _TargetWork:
+    """The target's work on its own step at one position.
+
+    Attributes:
+        lane: Number of its lane; None once the stream has ended.
+        written: The complete step, None before.
+        continues: Whether the lane stays open after each step.
+    """
+
+    lane: int | None
+    written: _TargetStep | None = None
+    continues: bool = False
 
 
 class Fpsr(OverlappedSchedule):
@@ -61,9 +76,7 @@ class Fpsr(OverlappedSchedule):
 
     def __init__(self, config: ScheduleConfig) -> None:
         super().__init__(config, config.final_answer)
-        self._target: int | None = None  # the target's lane
-        self._target_continues = False  # whether the target's lane stays open after each step
-        self._target_step: _TargetStep | None = None
+        self._targets: dict[int, _TargetWork] = {}  # by position, from the frontier on
         self._predicting = False  # whether waiting[0] is a prediction of the target's step
         self._resampling: Resampling | None = None
         self._draft_end = ""  # text of the draft's end at the frontier, after it was discarded
@@ -75,9 +88,16 @@ class Fpsr(OverlappedSchedule):
             super()._note(signal)
 
     def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
-        self._target_step = _TargetStep(step, finish)
+        work = next(work for work in self._targets.values() if work.lane == lane)
+        work.written = _TargetStep(step, finish)
         if finish is not None:
-            self._target = None
+            work.lane = None
+
+    @property
+    def _target_step(self) -> _TargetStep | None:
+        """The target's complete step at the frontier."""
+        work = self._targets.get(self._state.position)
+        return None if work is None else work.written
 
     # Decide at the frontier
 
@@ -110,8 +130,7 @@ class Fpsr(OverlappedSchedule):
             self._use_draft_after_rejection(step, verdict)
 
     def _commit_drafted(self, step: Step, verdict: Verdict) -> None:
-        self._discard_target_step("drafted step accepted")
-        self._close_target()
+        self._drop_target(self._state.position, "drafted step accepted")
         resampled = self._end_resampling("resample accepted")
         if (end := self._state.commit_drafted(step, verdict)) is not None:
             self._finish(end)
@@ -132,14 +151,16 @@ class Fpsr(OverlappedSchedule):
             self._predicting = True
 
     def _commit_target_step(self, written: _TargetStep) -> None:
-        self._target_step = None
+        work = self._targets.pop(self._state.position)
         self._end_resampling("target step completed first")
         predicted = self._check_prediction(written)
         if (end := self._state.commit_unjudged(written.step, written.finish)) is not None:
             self._finish(end)
             return
-        if not self._target_continues:
-            self._close_target()
+        if work.continues:
+            self._targets[self._state.position] = _TargetWork(work.lane, continues=True)
+        else:
+            self._state.close(work.lane)
         if predicted:
             self._state.grant(self._draft)
         else:
@@ -172,35 +193,72 @@ class Fpsr(OverlappedSchedule):
         super()._restart_draft()
 
     def _judge_waiting(self) -> None:
-        """Judge all waiting steps in one call, the draft's end included.
+        """Judge the waiting steps, the draft's end included.
 
-        Steps that already have a verdict are included too: the judge must read them to judge the
-        steps after them.
+        In one call, steps that already have a verdict are included too: the judge must read them to
+        judge the steps after them.
         """
-        if not self._predicting and any(not waiting.decided for waiting in self._waiting):
-            self._state.judge(w.step for w in self._waiting if w.verdict is not CUT)
+        if self._predicting:
+            return
+        waiting = [waiting for waiting in self._waiting if waiting.verdict is not CUT]
+        if self._config.judge_batch == "step":
+            for number, one in enumerate(waiting):
+                if not one.decided and one.call is None:
+                    before = (earlier.step for earlier in waiting[:number])
+                    one.call = self._state.judge_alone(one.step, before)
+        elif any(not one.decided for one in waiting):
+            call = self._state.judge(one.step for one in waiting)
+            for one in waiting:
+                one.call = call
 
     def _start_target(self) -> None:
         """Open the fallback: the target's own step at the frontier."""
-        if self._target is not None or self._target_step is not None:
-            return
         needed = self._predicting or (self._draft is None and not self._waiting)
         wanted = {"eager": True, "idle": not self._waiting, "on-reject": False}
         if needed or wanted[self._config.fallback]:
-            self._target_continues = needed and self._state.draft_lost
-            credit = self._config.max_steps if self._target_continues else 1
-            self._target = self._state.open("target", credit, guess=self._draft_end)
+            self._open_target(0, self._draft_end, continues=needed and self._state.draft_lost)
+        if self._config.judge_batch == "step" and not self._predicting:
+            self._start_target_ahead()
+
+    def _start_target_ahead(self) -> None:
+        """Open the target's step after all drafted steps that may still be committed.
+
+        The steps before the draft's end, or before a rejected step, are not decided yet. If they
+        are accepted, the target's step is needed and already begun.
+        """
+        for number, waiting in enumerate(self._waiting):
+            rejected = waiting.verdict is not None and not waiting.verdict.accepted
+            if rejected:
+                self._close_draft()
+                first = self._state.position + number + 1
+                self._discard_waiting(first, "followed a rejected step", keep=number + 1)
+            if rejected or waiting.is_draft_end:
+                self._open_target(number, waiting.step.text if waiting.is_draft_end else "")
+                return
+
+    def _open_target(self, after: int, guess: str, *, continues: bool = False) -> None:
+        """Open a lane of the target after some of the waiting steps, if it is not open yet."""
+        position = self._state.position + after
+        if position not in self._targets:
+            drafted = [waiting.step for waiting in list(self._waiting)[:after]]
+            credit = self._config.max_steps if continues else 1
+            lane = self._state.open("target", credit, drafted, guess=guess)
+            self._targets[position] = _TargetWork(lane, continues=continues)
 
     # Stop and discard
 
-    def _close_target(self) -> None:
-        self._state.close(self._target)
-        self._target = None
+    def _drop_target(self, position: int, why: str) -> None:
+        """Close the target's work at a position, and discard its step if it is complete."""
+        if (work := self._targets.pop(position, None)) is None:
+            return
+        if work.written is not None and work.written.step is not None:
+            self._state.discard(position, work.written.step, "target", why)
+        self._state.close(work.lane)
 
-    def _discard_target_step(self, why: str) -> None:
-        if self._target_step is not None and self._target_step.step is not None:
-            self._state.discard(self._state.position, self._target_step.step, "target", why)
-        self._target_step = None
+    def _discard_waiting(self, first: int, why: str, keep: int = 0) -> None:
+        super()._discard_waiting(first, why, keep)
+        for position in [position for position in self._targets if position > first - 1]:
+            self._drop_target(position, why)
 
     def _end_resampling(self, why: str) -> bool:
         """Stop resampling; return whether it was running."""
@@ -211,4 +269,5 @@ class Fpsr(OverlappedSchedule):
 
     def _discard_target_steps(self) -> None:
         self._end_resampling("run ended")
-        self._discard_target_step("run ended")
+        for position in list(self._targets):
+            self._drop_target(position, "run ended")

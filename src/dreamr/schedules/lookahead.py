@@ -130,7 +130,9 @@ class Lookahead(OverlappedSchedule):
             asked = number if drafted.verdict is None else asked
         steps = [written for _, (written, _) in pairs[:asked] if written is not None]
         if steps:
-            self._state.judge((drafted.step for drafted, _ in pairs[:asked]), steps)
+            call = self._state.judge((drafted.step for drafted, _ in pairs[:asked]), steps)
+            for drafted, _ in pairs[:asked]:
+                drafted.call = call
 
     def _start_target_lanes(self) -> None:
         """Open a target lane at the frontier and after each drafted step within the window."""

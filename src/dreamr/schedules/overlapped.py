@@ -40,11 +40,13 @@ class WaitingStep:
         is_draft_end: Whether it ends the draft's reasoning while the target writes the end; it is
             then discarded without a verdict.
         verdict: The verdict, None until it is known.
+        call: Number of the judge call about the step, None before there is one.
     """
 
     step: Step
     is_draft_end: bool = False
     verdict: Verdict | None = None
+    call: int | None = None
 
     @property
     def decided(self) -> bool:
@@ -112,14 +114,18 @@ class OverlappedSchedule(ABC):
                 self._on_target(lane, step, finish)
             case LaneEnded(lane, finish):
                 self._on_target(lane, None, finish)
-            case Judged(_, verdicts):
-                for waiting, verdict in zip(self._waiting, verdicts, strict=False):
+            case Judged(call, verdicts):
+                for waiting, verdict in zip(self._asked(call), verdicts, strict=False):
                     waiting.verdict = waiting.verdict or verdict
-            case JudgeFailed(_, message, lost=False):
+            case JudgeFailed(call, message, lost=False):
                 self._state.warn(f"judge call failed: {message}")
-                self._waiting[0].verdict = judge_failed(message)
+                self._asked(call)[0].verdict = judge_failed(message)
             case LaneFailed(_, message) | JudgeFailed(_, message):
                 self._finish("failed", message)
+
+    def _asked(self, call: int) -> list[WaitingStep]:
+        """Return the waiting steps that a judge call is about."""
+        return [waiting for waiting in self._waiting if waiting.call == call]
 
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
@@ -147,10 +153,19 @@ class OverlappedSchedule(ABC):
         self._state.close(self._draft)
         self._draft = None
 
-    def _discard_waiting(self, first: int, why: str) -> None:
-        """Discard all waiting steps; the first one is at position `first`."""
-        self._state.discard_drafted(first, (waiting.step for waiting in self._waiting), why)
-        self._waiting.clear()
+    def _discard_waiting(self, first: int, why: str, keep: int = 0) -> None:
+        """Discard waiting steps and cancel their judge calls.
+
+        Args:
+            first: Position of the first discarded step.
+            why: Shown to users.
+            keep: Number of waiting steps that are kept.
+        """
+        dropped = [self._waiting.pop() for _ in range(len(self._waiting) - keep)][::-1]
+        self._state.discard_drafted(first, (waiting.step for waiting in dropped), why)
+        for waiting in dropped:
+            if not waiting.decided:
+                self._state.cancel_call(waiting.call)
 
     def _finish(self, end: RunEnd, error: str | None = None) -> None:
         self._discard_target_steps()

@@ -267,6 +267,7 @@ class Schedule(Protocol):
 
 
 Fallback: TypeAlias = Literal["eager", "idle", "on-reject"]
+JudgeBatch: TypeAlias = Literal["auto", "window", "step"]
 FinalAnswer: TypeAlias = Literal["target", "draft"]
 
 
@@ -285,6 +286,11 @@ class ScheduleConfig:
             timing.
         final_answer: 'target': the draft's end is discarded and the target writes the answer.
             'draft': the draft's end is judged like any other step, and ends the run if accepted.
+        judge_batch: What a judge call is about. 'window': all waiting steps, for engines whose
+            calls share forward passes. 'step': one step, as soon as it is complete, for servers
+            that serve calls independently. The target then also begins its own step after the
+            draft's end, and at a rejected step, before the steps ahead of it are decided. 'auto':
+            as the target's engine serves its calls.
         resamples: Number of further candidates that the draft writes for a rejected step while the
             target writes its own. The gate gets stricter with each candidate; the first accepted
             one is committed. Must be 0 with `deterministic`.
@@ -300,6 +306,7 @@ class ScheduleConfig:
     fallback: Fallback = "eager"
     deterministic: bool = False
     final_answer: FinalAnswer = "target"
+    judge_batch: JudgeBatch = "auto"
     resamples: int = 0
     max_steps: int = 256
     max_tokens: int = 4096
@@ -316,5 +323,7 @@ class ScheduleConfig:
             )
         if self.fallback not in ("eager", "idle", "on-reject"):
             raise ValueError(f"fallback must be eager, idle or on-reject, not {self.fallback!r}")
+        if self.judge_batch not in ("auto", "window", "step"):
+            raise ValueError(f"judge_batch must be auto, window or step, not {self.judge_batch!r}")
         if self.final_answer not in ("target", "draft"):
             raise ValueError(f"final_answer must be target or draft, not {self.final_answer!r}")

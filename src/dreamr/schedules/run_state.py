@@ -53,7 +53,8 @@ class RunState:
         self.draft_lost = False
         self._tokens = 0
         self._lanes: set[int] = set()
-        self._call: int | None = None
+        self._calls: set[int] = set()  # open judge calls
+        self._call: int | None = None  # the one of them that grows
         self._judged = 0  # number of candidates in that call
         self._next_lane = 0
         self._next_call = 0
@@ -81,8 +82,8 @@ class RunState:
                 known = lane in self._lanes
                 self._lanes.discard(lane)
             case Judged(call) | JudgeFailed(call):
-                known = call == self._call
-                self._call = None if known else self._call
+                known = call in self._calls
+                self._forget_call(call)
         return known
 
     @property
@@ -93,7 +94,7 @@ class RunState:
     @property
     def judging(self) -> bool:
         """Whether a judge call is open."""
-        return self._call is not None
+        return bool(self._calls)
 
     def open(
         self,
@@ -142,7 +143,7 @@ class RunState:
 
     def judge(
         self, candidates: Iterable[Step], others: Iterable[Step] = (), resamples: int = 0
-    ) -> None:
+    ) -> int:
         """Judge candidates at the frontier; if a call is open, extend it by the new ones.
 
         Args:
@@ -150,15 +151,40 @@ class RunState:
             others: The target's own steps to compare with; a call with `others` must not be
                 extended.
             resamples: Number of the candidate for a rejected step; 0 for an ordinary call.
+
+        Returns:
+            The number of the call.
         """
         steps = tuple(candidates)
         if self._call is None:
-            self._call, self._next_call = self._next_call, self._next_call + 1
+            self._call = self._new_call()
             texts = tuple(step.text for step in others)
             self._commands.append(Judge(self._call, tuple(self.prefix), steps, texts, resamples))
         elif len(steps) > self._judged:
             self._commands.append(ExtendJudge(self._call, steps[self._judged :]))
         self._judged = len(steps)
+        return self._call
+
+    def judge_alone(self, step: Step, drafted: Iterable[Step]) -> int:
+        """Judge one step after undecided drafted steps, in a call of its own.
+
+        Returns:
+            The number of the call.
+        """
+        call = self._new_call()
+        prefix = (*self.prefix, *(before.text for before in drafted))
+        self._commands.append(Judge(call, prefix, (step,)))
+        return call
+
+    def _new_call(self) -> int:
+        call, self._next_call = self._next_call, self._next_call + 1
+        self._calls.add(call)
+        return call
+
+    def _forget_call(self, call: int) -> None:
+        self._calls.discard(call)
+        if call == self._call:
+            self._call = None
 
     def commit_drafted(self, step: Step, verdict: Verdict) -> RunEnd | None:
         """Commit an accepted drafted step; return how the run ends, None if it continues."""
@@ -241,11 +267,16 @@ class RunState:
         else:
             self.warn(f"the draft failed, the target writes this step: {failure.message}")
 
+    def cancel_call(self, call: int | None) -> None:
+        """Cancel a judge call; no-op for None and for a call that has ended."""
+        if call in self._calls:
+            self._commands.append(CancelJudge(call))
+            self._forget_call(call)
+
     def cancel_judging(self) -> None:
-        """Cancel the judge call if one is open."""
-        if self._call is not None:
-            self._commands.append(CancelJudge(self._call))
-            self._call = None
+        """Cancel all open judge calls."""
+        for call in sorted(self._calls):
+            self.cancel_call(call)
 
     def finish(self, finish: RunEnd, error: str | None = None) -> None:
         """Close all lanes and judge calls, and end the run."""

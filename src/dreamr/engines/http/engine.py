@@ -116,7 +116,8 @@ class HttpEngine(ClosingEngine):
         """
         if self._server_info is None:
             return Capabilities()
-        return Capabilities(judge=self._server_info.judges, logprobs=self._server_info.judges)
+        judges = self._server_info.judges
+        return Capabilities(judge=judges, logprobs=judges, independent=True)
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,156 @@
+"""Model families: what is known about a model from its name.
+
+The facts are in `_families.toml`, each recommendation with its source. A server or a model's folder
+may know better: what is measured there, such as whether the template opens a thought, comes first.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from dreamr._files import read_json
+from dreamr.errors import ModelNotFound
+
+Thinks = Literal["never", "always", "default", "optional"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorSampling:
+    """Sampling that a vendor recommends. None: the vendor does not say.
+
+    Attributes:
+        source: Where the vendor says so, such as the name of a model card.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Probability mass from which tokens are drawn.
+        top_k: Number of likeliest tokens from which one is drawn.
+        min_p: Lowest probability of a drawn token, relative to the likeliest.
+        presence_penalty: Subtracted from the logits of tokens in the text so far.
+        frequency_penalty: The same, times the number of their occurrences.
+        repetition_penalty: Factor that weakens the logits of tokens in prompt and text.
+    """
+
+    source: str
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What the vendor says, by the name of the parameter."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        del given["source"]
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        name: Name, for messages; 'unknown' for a model that is not in the table.
+        hybrid: Whether servers reuse a prefix only in blocks of hundreds of tokens, or not at all,
+            since some layers are recurrent.
+        thinks: Whether the models think: 'never', 'always', 'default' (unless it is switched off)
+            or 'optional' (if it is switched on). None: unknown.
+        think_tags: Marks around a thought. None: the family has none, or they are unknown.
+        thinking: Template variables that switch thinking on.
+        no_thinking: Template variables that switch thinking off.
+        delimiter: End of a step. None: a blank line.
+        min_step_tokens: Steps shorter than this are joined with the next one. None: the default.
+        thinking_sampling: Recommended sampling with a thought; None if there is none.
+        sampling: Recommended sampling without a thought; None if there is none.
+    """
+
+    name: str = "unknown"
+    hybrid: bool = False
+    thinks: Thinks | None = None
+    think_tags: tuple[str, str] | None = None
+    thinking: Mapping[str, Any] = field(default_factory=dict)
+    no_thinking: Mapping[str, Any] = field(default_factory=dict)
+    delimiter: str | None = None
+    min_step_tokens: int | None = None
+    thinking_sampling: VendorSampling | None = None
+    sampling: VendorSampling | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the model is in the table."""
+        return self != UNKNOWN
+
+    def recommended(self, thinking: bool | None = None) -> VendorSampling | None:
+        """Return the recommended sampling.
+
+        Args:
+            thinking: Whether the model writes a thought. None: as the family does by default.
+        """
+        if thinking is None:
+            thinking = self.thinks in ("always", "default")
+        return self.thinking_sampling if thinking else self.sampling
+
+
+UNKNOWN = Family()
+
+
+def recognize(name: str | None, model_type: str | None = None) -> Family:
+    """Return the family of a model.
+
+    Args:
+        name: Hub ID, served name, path or file name. None: the bundled pair.
+        model_type: `model_type` of its config.json, which decides if the name says nothing.
+
+    Returns:
+        The family; `UNKNOWN` if neither the name nor the type is in the table.
+    """
+    if name is None:
+        name = "embedded"
+    # From the last part on: a folder may lie in one that is named after another model, and in the
+    # cache of the hub, the last part is the hash of a revision.
+    for part in reversed(re.split(r"[/\\]", name.lower())):
+        for family, ids, _ in _table():
+            if any(pattern.search(part) for pattern in ids):
+                return family
+    return next((family for family, _, types in _table() if model_type in types), UNKNOWN)
+
+
+def recognize_folder(folder: Path) -> Family:
+    """Return the family of a model in a folder, by its name and its config.json.
+
+    Raises:
+        ModelNotFound: If there is a config.json that cannot be read.
+    """
+    config = folder / "config.json"
+    model_type = None
+    if config.is_file():
+        model_type = read_json(config, "configuration", ModelNotFound).get("model_type")
+    return recognize(str(folder), model_type if isinstance(model_type, str) else None)
+
+
+@cache
+def _table() -> tuple[tuple[Family, tuple[re.Pattern[str], ...], frozenset[str]], ...]:
+    text = files("dreamr").joinpath("_families.toml").read_text(encoding="utf-8")
+    return tuple(_entries(tomllib.loads(text)["family"]))
+
+
+def _entries(
+    rows: list[dict[str, Any]],
+) -> Iterator[tuple[Family, tuple[re.Pattern[str], ...], frozenset[str]]]:
+    for row in rows:
+        ids = tuple(re.compile(pattern) for pattern in row.pop("ids"))
+        types = frozenset(row.pop("model_types", ()))
+        for mode in ("thinking_sampling", "sampling"):
+            if mode in row:
+                row[mode] = VendorSampling(**row[mode])
+        if "think_tags" in row:
+            row["think_tags"] = tuple(row["think_tags"])
+        yield Family(**row), ids, types

@@ -138,6 +138,7 @@ def write_tower(folder: Path, config: Any, weights: dict[str, Any], path: Path) 
 
 
 def close(writer: GGUFWriter) -> None:
+    """Write what was added."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -145,6 +146,7 @@ def close(writer: GGUFWriter) -> None:
 
 
 def main() -> None:
+    """Convert one model."""
     folder, decoder, tower = (Path(argument) for argument in sys.argv[1:])
     config = json.loads((folder / "config.json").read_text())
     weights = load_file(folder / "model.safetensors")

@@ -166,7 +166,7 @@ class HttpEngine(ClosingEngine):
             parses=self._parses,
             echo=before if info.echoes else "",
             url=route.url(self._options),
-            read=route.read,
+            read=route.reader(),
         )
 
     async def _request(

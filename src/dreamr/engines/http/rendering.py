@@ -7,10 +7,11 @@ server exposes rendered prompts, these are compared; otherwise their token count
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Image
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.options import HttpOptions
@@ -19,6 +20,7 @@ from dreamr.errors import EngineError
 
 QUESTION = "qzuserqz"
 TALK = Conversation.from_prompt(QUESTION)
+SEEN = Conversation.from_prompt(QUESTION, Image(bytes([128]) * 64 * 64 * 3, 64, 64))
 STEP = "Two and two make four.\n\n"
 
 
@@ -79,12 +81,33 @@ class RenderedPrompts:
         if self.render == "apply-template":
             url = f"{self.options.root}/apply-template"
             return _prompt(await self.client.post(url, body), url)
+        return await self.decoded(await self.tokens(body))
+
+    async def tokens(self, body: Body) -> list[object]:
+        """Return the ids of the tokens of a request's prompt.
+
+        Raises:
+            EngineError: If the server does not expose them.
+        """
         url = f"{self.options.root}/tokenize"
         answer = await self.client.post(url, {"model": self.model, **body})
-        ids = [token.value for token in Field(answer, url).get("tokens").items()]
+        return [token.value for token in Field(answer, url).get("tokens").items()]
+
+    async def decoded(self, tokens: Sequence[object]) -> str:
+        """Return the text of tokens, special ones included.
+
+        Raises:
+            EngineError: If the server does not expose it.
+        """
         url = f"{self.options.root}/detokenize"
-        answer = await self.client.post(url, {"model": self.model, "tokens": ids})
-        return _prompt(answer, url)
+        # By default, SGLang leaves special tokens out.
+        body = {"model": self.model, "tokens": list(tokens), "skip_special_tokens": False}
+        return _prompt(await self.client.post(url, body), url)
+
+    @property
+    def counted(self) -> CountedPrompts:
+        """The same prompts by their lengths, which also count the tokens of images."""
+        return CountedPrompts(self.client, self.options, self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +176,7 @@ def _prompt(answer: object, url: str) -> str:
     Raises:
         EngineError: If there is none.
     """
-    prompt = Field(answer, url).get("prompt")
+    prompt = Field(answer, url).get("prompt", "text")  # the latter is SGLang's
     if not prompt.text():
         raise prompt.unreadable("text")
     return prompt.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from dreamr.conversation import Conversation
@@ -10,6 +11,7 @@ from dreamr.engines.http.options import HttpOptions
 
 Body: TypeAlias = dict[str, Any]
 Asking: TypeAlias = Literal["turn", "inside"]
+Reader: TypeAlias = Callable[[object, str], Completion]
 
 
 class Route(Protocol):
@@ -51,7 +53,11 @@ class Route(Protocol):
         ...
 
     def read(self, value: object, url: str) -> Completion:
-        """Read a response, or one event of a stream."""
+        """Read a response that is not streamed."""
+        ...
+
+    def reader(self) -> Reader:
+        """Return the function that reads the events of one stream, in order."""
         ...
 
 
@@ -74,8 +80,12 @@ class OpenAiRoute:
         return body
 
     def read(self, value: object, url: str) -> Completion:
-        """Read a response, or one event of a stream."""
+        """Read a response that is not streamed."""
         return Completion.read(value, url)
+
+    def reader(self) -> Reader:
+        """Return the function that reads the events of one stream, in order."""
+        return Completion.read
 
 
 def inside(text: str, question: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from dreamr._messages import one_line, short_path
@@ -14,10 +15,11 @@ from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Body, ChatRoute, Route
-from dreamr.engines.http.servers import OTHER, Server, recognize
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server, recognize
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.steps import opens_thought
 
+LOG = logging.getLogger("dreamr.engines.http")
 _KINDS = (TALK,)  # of conversations that the routes should take
 
 
@@ -87,7 +89,37 @@ class Probe:
             ModelNotFound: If the server does not have the model.
             EngineError: If the server fails, or cannot continue a text that it did not write.
         """
-        listed = await self._listed()
+        return await self._info(await self._listed())
+
+    async def again(self, before: ServerInfo) -> ServerInfo:
+        """Probe a server again that may have been restarted.
+
+        Raises:
+            EngineLost: If it has another model, or cannot be reached.
+            EngineError: If the server fails, or cannot continue a text that it did not write.
+        """
+        base = self._options.base
+        try:
+            listed = await self._listed()
+        except ModelNotFound as error:
+            raise EngineLost(f"{short_path(before.model)} is gone: {error}") from error
+        if listed.name != before.model:
+            raise EngineLost(
+                f"{base} serves {one_line(short_path(listed.name))} now instead of "
+                f"{short_path(before.model)}: serve the same model again"
+            )
+        server, context = recognize(listed.owner), listed.context
+        # llama.cpp draws a new marker for images when it starts.
+        if (server, context) == (before.server, before.context) and server is not LLAMA_CPP:
+            return before
+        if context != before.context:
+            LOG.warning(
+                "%s now has a context of %s tokens instead of %s", base, context, before.context
+            )
+        return await self._info(listed)
+
+    async def _info(self, listed: Listed) -> ServerInfo:
+        """Probe how a server treats the prompts of a listed model."""
         server, model = recognize(listed.owner), listed.name
         prompts = await self._prompts(server, model)
         routes, inserted = await self._routes(server, model, prompts)

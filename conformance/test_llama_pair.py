@@ -183,3 +183,24 @@ def test_runs_give_the_answers_of_the_target(llama_pair_url: str) -> None:
                 assert any(step.source == "draft" for step in result.steps)
 
     anyio.run(work)
+
+
+def test_speculative_decoding_is_seen_and_its_tokens_have_no_log_probabilities(
+    llama_speculating_url: str, llama_pair_url: str
+) -> None:
+    async def work() -> None:
+        async with await opened(llama_pair_url) as plain:
+            assert plain.server_info.speculates is False
+            assert plain.capabilities.logprobs
+        async with await opened(llama_speculating_url) as engine:
+            assert engine.server_info.speculates
+            assert not engine.capabilities.logprobs
+            assert engine.capabilities.judge  # the first token is never guessed
+            [item] = load("vqa", limit=1, seed=SEED)
+            sampling = SamplingParams(max_tokens=20, logprobs=True)
+            stream = engine.stream(Context(item.conversation), sampling)
+            found = [chunk.logprob async for chunk in stream if chunk.tokens]
+            assert 0.0 not in found
+            assert None in found
+
+    anyio.run(work)

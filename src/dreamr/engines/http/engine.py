@@ -21,7 +21,7 @@ from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import Probe, ServerInfo
+from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
@@ -67,7 +67,7 @@ class HttpEngine(ClosingEngine):
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
-        self._warned = False  # whether the user knows that log-probabilities are missing
+        self._warned: set[str] = set()
         self.prompt_tokens = 0  # of all judge calls, as reported by the server
         self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
 
@@ -127,8 +127,13 @@ class HttpEngine(ClosingEngine):
         """
         if self._server_info is None:
             return Capabilities()
-        judges = self._server_info.judges
-        return Capabilities(judge=judges, logprobs=judges, independent=True)
+        info = self._server_info
+        return Capabilities(
+            judge=info.judges,
+            logprobs=info.judges and not info.speculates,
+            independent=True,
+            judge_problem=info.judge_problem,
+        )
 
     @property
     def alive(self) -> bool:
@@ -304,10 +309,16 @@ class HttpEngine(ClosingEngine):
         answer = await self._complete(route, body, conversation)
         words = top_words(answer.logprobs)
         if not words.known:
-            raise Unsupported(
-                f"{self.name} returns no log-probabilities, so it cannot judge: use another server"
+            why = (
+                CERTAIN if words.certain else "it returns no log-probabilities: use another server"
             )
+            raise Unsupported(f"{self.name} cannot judge: {why}")
         self._note_unknown(bool(words.unknown))
+        if answer.usage.impossible:
+            self._warn_once(
+                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
+                "ignored"
+            )
         self.prompt_tokens += answer.usage.prompt or 0
         self.cached_tokens += answer.usage.cached or 0
         if query.asks == "score":
@@ -323,13 +334,17 @@ class HttpEngine(ClosingEngine):
 
     def _note_unknown(self, unknown: bool) -> None:
         """Warn once that the server sends values that are not log-probabilities."""
-        if unknown and not self._warned:
-            self._warned = True
-            LOG.warning(
-                "%s returns log-probabilities that are not finite numbers of at most 0: they count "
-                "as unknown",
-                self.name,
+        if unknown:
+            self._warn_once(
+                "returns log-probabilities that are not finite numbers of at most 0: they count as "
+                "unknown"
             )
+
+    def _warn_once(self, message: str) -> None:
+        """Log a warning about the model if it is new."""
+        if message not in self._warned:
+            self._warned.add(message)
+            LOG.warning("%s %s", self.name, message)
 
     async def count(self, conversation: Conversation) -> int:
         """Return the number of prompt tokens as the server counts them.

@@ -30,7 +30,7 @@ def read_llama(value: object, url: str) -> Completion:
         whole=False,
         reason=Field(reason, url, "stop_type", answer),
         logprobs=probabilities,
-        usage=Usage(
+        usage=Usage.checked(
             answer.get("tokens_evaluated").count(), answer.get("tokens_predicted").count(), cached
         ),
         chosen=True,
@@ -70,7 +70,7 @@ class SglangReader:
             whole=False,
             reason=meta.get("finish_reason"),
             logprobs=Field(logprobs or None, url, "output_token_logprobs", meta),
-            usage=Usage(
+            usage=Usage.checked(
                 meta.get("prompt_tokens").count(), tokens, meta.get("cached_tokens").count()
             ),
             chosen=True,

@@ -10,6 +10,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines.http.candidates import Rejected, candidates
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.fields import Field
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
@@ -20,6 +21,10 @@ from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.steps import opens_thought
 
 LOG = logging.getLogger("dreamr.engines.http")
+CERTAIN = (
+    "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
+    "without speculative decoding"
+)
 _KINDS = (TALK,)  # of conversations that the routes should take
 
 
@@ -38,6 +43,9 @@ class ServerInfo:
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
         opens_thought: Whether the chat template opens a thought; False if unknown.
+        judge_problem: Why the model cannot judge, empty if it can.
+        speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
+            guessed tokens, so the draft's confidence is unknown. None for other servers.
     """
 
     server: Server
@@ -49,6 +57,8 @@ class ServerInfo:
     shown: bool
     echoes: bool = False
     opens_thought: bool = False
+    judge_problem: str = ""
+    speculates: bool | None = None
 
     @property
     def exact(self) -> bool:
@@ -128,16 +138,19 @@ class Probe:
             await prompts.opening(ChatRoute(server))
         )
         route = routes[0]
+        problem = await self._judge_problem(server, model, route)
         return ServerInfo(
             server,
             model,
             listed.context,
             routes,
             inserted,
-            judges=await self._judges(server, model, route),
+            judges=not problem,
             shown=shown,
             echoes=await self._echoes(model, route),
             opens_thought=opens,
+            judge_problem=problem,
+            speculates=await self._speculates(server),
         )
 
     async def _prompts(self, server: Server, model: str) -> Prompts:
@@ -211,8 +224,8 @@ class Probe:
             return False
         return True
 
-    async def _judges(self, server: Server, model: str, route: Route) -> bool:
-        """Check whether the server returns probabilities of alternative first tokens."""
+    async def _judge_problem(self, server: Server, model: str, route: Route) -> str:
+        """Return why the model cannot judge, empty if it can."""
         body = {
             "model": model,
             "max_tokens": 1,
@@ -221,11 +234,27 @@ class Probe:
             **route.tops(server.tops),
         }
         try:
-            return top_words((await self._complete(route, body)).logprobs).alternatives
+            words = top_words((await self._complete(route, body)).logprobs)
         except EngineLost:
             raise
-        except EngineError:
-            return False
+        except (EngineError, Unsupported) as error:
+            return one_line(error)
+        if words.certain:
+            return CERTAIN
+        return "" if words.alternatives else "it returns no log-probabilities of other tokens"
+
+    async def _speculates(self, server: Server) -> bool | None:
+        """Check whether llama.cpp decodes speculatively; None if the server does not tell."""
+        if server is not LLAMA_CPP:
+            return None
+        url = f"{self._options.root}/slots"
+        try:
+            speculative = Field(await self._client.get(url), url).first().get("speculative").value
+        except EngineLost:
+            raise
+        except (EngineError, Unsupported):  # started with --no-slots, or a router
+            return None
+        return speculative if isinstance(speculative, bool) else None
 
     async def _echoes(self, model: str, route: Route) -> bool:
         """Check whether the server repeats the prefix before its continuation."""

@@ -193,6 +193,7 @@ class HttpEngine(ClosingEngine):
         parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one streamed response."""
+        await self._client.identity.ensure()  # another server can have another route
         info = self.server_info
         route = info.route_for(context.conversation)
         prefix = "".join(context.prefix) + written

@@ -87,14 +87,46 @@ def draft_url(logs: Path) -> Iterator[str]:
         yield root
 
 
+def llama(model: Path, port: int, *flags: str) -> list[str]:
+    command = [str(ENGINES / "llama" / "llama-server"), "--model", str(model), *flags]
+    return [
+        *command, "--host", "127.0.0.1", "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size",
+        "4096", "--parallel", "4", "--metrics", "--jinja",
+    ]  # fmt: skip
+
+
+@contextmanager
+def llama_pair(log: Path, *flags: str) -> Iterator[str]:
+    """Serve the target of the embedded pair, which sees, by llama.cpp."""
+    folder, port = ENGINES / "pair-gguf", free_port()
+    tower = ("--mmproj", str(folder / "target-tower.gguf"))
+    with serving(llama(folder / "target.gguf", port, *tower, *flags), port, log) as root:
+        yield root
+
+
 @pytest.fixture(scope="session")
 def llama_url(logs: Path) -> Iterator[str]:
     port = free_port()
-    folder = ENGINES / "llama"
-    command = [
-        str(folder / "llama-server"), "--model", str(folder / "model.gguf"), "--host",
-        "127.0.0.1", "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size", "4096", "--parallel",
-        "4", "--metrics", "--jinja",
-    ]  # fmt: skip
+    command = llama(ENGINES / "llama" / "model.gguf", port)
     with serving(command, port, logs / "llama.log") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def llama_pair_url(logs: Path) -> Iterator[str]:
+    with llama_pair(logs / "llama-pair.log") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def llama_thinking_url(logs: Path) -> Iterator[str]:
+    template = ("--chat-template-file", str(Path(__file__).parent / "thinking.jinja"))
+    with llama_pair(logs / "llama-thinking.log", *template) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def llama_speculating_url(logs: Path) -> Iterator[str]:
+    draft = ("--spec-draft-model", str(ENGINES / "pair-gguf" / "draft.gguf"))
+    with llama_pair(logs / "llama-spec.log", "--spec-type", "draft-simple", *draft) as root:
         yield root

@@ -40,6 +40,9 @@ class Served:
         echoes: Whether the prefix is repeated before its continuation, as llama.cpp does.
         sureness: Probability of each token.
         prompt_tokens: Prompt length that streams report; None if they do not.
+        answers_as: Model that responses name; None if they name none.
+        context: Context length in the list of models, None if it has none.
+        cached: Number of cached tokens that responses report, None if they do not.
     """
 
     owner: str = "vllm"
@@ -58,6 +61,9 @@ class Served:
     echoes: bool = False
     sureness: float = 1.0
     prompt_tokens: int | None = None
+    answers_as: str | None = None
+    context: int | None = None
+    cached: int | None = None
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []
@@ -80,7 +86,8 @@ class Served:
         self.headers_seen.append(dict(request.headers))
         match path:
             case "/v1/models":
-                listed = [{"id": model, "owned_by": self.owner} for model in self.models]
+                entry = {"owned_by": self.owner, "max_model_len": self.context}
+                listed = [{"id": model, **entry} for model in self.models]
                 return _json({"data": listed}, headers=self._date())
             case "/tokenize" if self.shows:
                 return _json({"tokens": [self._id(word) for word in words(self.render(body))]})
@@ -110,10 +117,14 @@ class Served:
         if "prompt" in body:
             logprobs = {"top_logprobs": [{top["token"]: top["logprob"] for top in tops}]}
         text = self._prefix(body) + "x" if self.echoes else "x"
-        usage = {"prompt_tokens": len(list(words(self.render(body)))), "completion_tokens": 1}
-        return _json(
-            {"choices": [{"message": {"content": text}, "logprobs": logprobs}], "usage": usage}
-        )
+        usage: Json = {"prompt_tokens": len(list(words(self.render(body)))), "completion_tokens": 1}
+        if self.cached is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+        choice = {"message": {"content": text}, "logprobs": logprobs}
+        return _json({**self._named(), "choices": [choice], "usage": usage})
+
+    def _named(self) -> Json:
+        return {} if self.answers_as is None else {"model": self.answers_as}
 
     def render(self, body: Json) -> str:
         if "prompt" in body:
@@ -180,7 +191,7 @@ class Served:
                 choice["logprobs"] = {"content": content}
                 if "prompt" in body:
                     choice["logprobs"] = {"token_logprobs": [math.log(self.sureness)]}
-            event: Json = {"choices": [choice]}
+            event: Json = {**self._named(), "choices": [choice]}
             if counted:
                 event["usage"] = {
                     "completion_tokens": number,

@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 import uvicorn
 
 from dreamr.serving.gateway import listen
 from dreamr.serving.options import ServeOptions
-from support.served import Served
 
 
-def application(served: Served) -> Any:
+class Handler(Protocol):
+    """A scripted server."""
+
+    async def handle(self, request: httpx2.Request) -> httpx2.Response: ...
+
+
+def application(served: Handler) -> Any:
     """An ASGI application that answers as the scripted server does."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -43,7 +48,7 @@ def application(served: Served) -> Any:
 
 
 @contextmanager
-def on_socket(served: Served, **config: Any) -> Iterator[str]:
+def on_socket(served: Handler, **config: Any) -> Iterator[str]:
     """Yield the server's base URL, without /v1; `config` goes to uvicorn."""
     link = listen(ServeOptions(port=0))
     server = uvicorn.Server(

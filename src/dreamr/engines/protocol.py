@@ -103,6 +103,7 @@ class Capabilities:
             unknown.
         independent: Whether judge calls are served independently of each other, so that several
             small ones are answered sooner than one large one.
+        judge_problem: Why the engine cannot judge; empty if it can, or if that is unknown.
     """
 
     images: bool = True
@@ -110,6 +111,7 @@ class Capabilities:
     logprobs: bool = False
     image_pixels: int | None = None
     independent: bool = False
+    judge_problem: str = ""
 
 
 class Candidates(Sequence[str]):

@@ -131,5 +131,9 @@ def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Rol
         engines[role] = engine
     if used.judges and not engines["target"].capabilities.judge:
         model = engines["target"].name
-        raise Unsupported(f"the target {model} cannot judge drafted steps; use method 'target'")
+        why = engines["target"].capabilities.judge_problem
+        because = f" ({why})" if why else ""
+        raise Unsupported(
+            f"the target {model} cannot judge drafted steps{because}; use method 'target'"
+        )
     return engines

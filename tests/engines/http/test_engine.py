@@ -15,6 +15,7 @@ from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.gate import Evidence, Query
+from dreamr.runner import run
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
 from support.served import FORGETFUL, PLAIN, THINKING, Served
 from support.served_calls import TALK, read, text, use
@@ -414,3 +415,30 @@ def test_an_address_without_a_path_gets_v1() -> None:
     for url in ("http://x:1", "http://x:1/", "http://x:1/v1", "http://x:1/v1/"):
         options = HttpOptions(url=url)
         assert (options.base, options.root) == ("http://x:1/v1", "http://x:1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({"positive": 1.0}, "log-probability 0 for every token, as llama.cpp does with --spec-ty"),
+        ({"positive": 0.9}, "no log-probabilities of other tokens"),
+    ],
+)
+def test_a_target_that_cannot_judge_is_refused_with_the_reason(labels: Any, why: str) -> None:
+    async def work(engine: HttpEngine) -> None:
+        await run(TALK, target=engine, draft=engine)
+
+    with pytest.raises(Unsupported, match=rf"cannot judge drafted steps \(.*{why}.*use method"):
+        use(Served(labels=labels), work)
+
+
+def test_false_counts_of_cached_tokens_are_ignored_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(engine: HttpEngine) -> None:
+        for _ in range(2):
+            await engine.judge(Context(TALK), ["Two.\n\n"])
+        assert engine.cached_tokens == 0
+
+    use(Served(cached=10_000), work)
+    assert caplog.text.count("reports more cached tokens than prompt tokens") == 1

@@ -99,3 +99,23 @@ def test_a_piece_with_an_unknown_value_has_no_log_probability() -> None:
     chunk = parser.push(event("b", -0.5))
     assert chunk is not None
     assert chunk.logprob == -0.5
+
+
+@pytest.mark.parametrize("tops", [[], [("positive", 0.0)], [("positive", 0.0), ("negative", 0)]])
+def test_a_token_reported_as_certain_is_unknown(tops: list[tuple[str, float]]) -> None:
+    """llama.cpp reports 0 for each token that speculative decoding guessed."""
+    listed = [{"token": text, "logprob": value} for text, value in tops]
+    content = [{"token": "positive", "logprob": 0.0, "top_logprobs": listed}]
+    words = top_words(Field({"content": content}, "http://x"))
+    assert words.certain
+    assert not words.known
+    assert not words.alternatives
+
+
+def test_chosen_tokens_without_alternatives_and_doubt_are_unknown() -> None:
+    def token(value: float, *tops: float) -> dict[str, object]:
+        return {"token": "a", "logprob": value, "top_logprobs": [{"logprob": top} for top in tops]}
+
+    found = chosen_logprobs(Field([token(0.0), token(0.0, 0.0), token(-0.5)], "http://x"))
+    assert found == (None, 0.0, -0.5)
+    assert chosen_logprobs(Field([{"token": "a", "logprob": 0.0}], "http://x")) == (0.0,)

@@ -15,6 +15,7 @@ from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.events import decode
 from dreamr.engines.http.failures import refuse, refuse_errors
 from dreamr.engines.http.fields import parse_json
+from dreamr.engines.http.identity import Identity
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.retries import RetryPolicy, TransientError
@@ -47,6 +48,9 @@ class Client:
         options: Address, API key and limits.
         transport: Replaces the network in tests.
 
+    Attributes:
+        identity: Whether the server is still the one that was probed.
+
     Raises:
         EngineError: If the environment's settings for TLS or proxies cannot be used.
     """
@@ -55,13 +59,14 @@ class Client:
         self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
     ) -> None:
         self._options = options
-        self._network = Network(options, transport)
+        self.identity = Identity()
+        self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
 
     @property
     def alive(self) -> bool:
-        """Whether the server could be reached at the last request."""
-        return self._network.alive
+        """Whether the server could be reached at the last request, and is the one probed."""
+        return self._network.alive and self.identity.same
 
     def note_stall(self) -> None:
         """Count the server as unreachable until its next response."""
@@ -121,6 +126,7 @@ class Client:
         retry_policy = RetryPolicy(self._options.retries)
         while True:
             try:
+                await self.identity.ensure()
                 return await attempt()
             except TransientError as error:
                 await retry_policy.wait(error)
@@ -131,6 +137,8 @@ class Client:
         _, content = await self._response(method, url, body, session)
         value = parse_json(content, url)
         refuse_errors(value, self._network.shown(url), hide=self._secret)
+        if method == "POST":
+            self.identity.note(value, url)
         return value
 
     async def _response(
@@ -160,6 +168,7 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
+        await self.identity.ensure()
         async with self._network.reaching(url):
             headers = _call_headers(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
@@ -174,6 +183,7 @@ class Client:
         async with aclosing(decode(response.aiter_bytes(), url)) as events:
             async for name, value in events:
                 refuse_errors(value, self._network.shown(url), name, self._secret)
+                self.identity.note(value, url)
                 yield value
 
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:

@@ -23,11 +23,21 @@ class Usage:
         prompt: Tokens of the prompt.
         completion: Tokens of the completion so far.
         cached: Tokens of the prompt that came from the prefix cache.
+        impossible: Whether more tokens were reported as cached than the prompt has; they do not
+            count.
     """
 
     prompt: int | None = None
     completion: int | None = None
     cached: int | None = None
+    impossible: bool = False
+
+    @classmethod
+    def checked(cls, prompt: int | None, completion: int | None, cached: int | None) -> Usage:
+        """Return counts without a number of cached tokens that cannot be true."""
+        if cached is not None and prompt is not None and cached > prompt:
+            return cls(prompt, completion, None, impossible=True)
+        return cls(prompt, completion, cached)
 
 
 _NO_USAGE = Usage()
@@ -133,7 +143,9 @@ def _usage(usage: Field) -> Usage:
         return _NO_USAGE
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens").count() if isinstance(details.value, dict) else None
-    return Usage(usage.get("prompt_tokens").count(), usage.get("completion_tokens").count(), cached)
+    return Usage.checked(
+        usage.get("prompt_tokens").count(), usage.get("completion_tokens").count(), cached
+    )
 
 
 def _check_misplaced(answer: Field, choice: Field, delta: Field) -> None:

@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import anyio
@@ -20,10 +20,11 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.logprobs import top_words
-from dreamr.engines.http.messages import encode_images
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import TALK, Probe, ServerInfo
+from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
+from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
+from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
@@ -66,7 +67,7 @@ class HttpEngine(ClosingEngine):
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
-        self._warned = False  # whether the user knows that log-probabilities are missing
+        self._warned: set[str] = set()
         self.prompt_tokens = 0  # of all judge calls, as reported by the server
         self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
 
@@ -90,6 +91,16 @@ class HttpEngine(ClosingEngine):
         """
         if self._server_info is None:
             self._server_info = await Probe(self._client, self._options).run()
+            self._client.identity.settle(self._compare)
+
+    async def _compare(self) -> None:
+        """Compare the server with what the probe found, after a sign that it is another one.
+
+        Raises:
+            EngineLost: If it has another model, or cannot be reached.
+            EngineError: If it cannot continue a text any more.
+        """
+        self._server_info = await Probe(self._client, self._options).again(self.server_info)
 
     @property
     def server_info(self) -> ServerInfo:
@@ -116,8 +127,13 @@ class HttpEngine(ClosingEngine):
         """
         if self._server_info is None:
             return Capabilities()
-        judges = self._server_info.judges
-        return Capabilities(judge=judges, logprobs=judges, independent=True)
+        info = self._server_info
+        return Capabilities(
+            judge=info.judges,
+            logprobs=info.judges and not info.speculates,
+            independent=True,
+            judge_problem=info.judge_problem,
+        )
 
     @property
     def alive(self) -> bool:
@@ -139,7 +155,7 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
-        await encode_images(context.conversation)
+        route = self.server_info.route_for(context.conversation)
         continuation = Continuation(
             partial(self._request, context, sampling),
             "".join(context.prefix),
@@ -147,23 +163,25 @@ class HttpEngine(ClosingEngine):
             self._options.ahead,
             self._options.retries,
             self._signs,
-            self._parser,
-            self._url,
+            partial(self._parser, context.conversation),
+            route.url(self._options),
         )
         async with aclosing(continuation.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def _parser(self, before: str) -> StreamParser:
+    def _parser(self, conversation: Conversation, before: str) -> StreamParser:
         """Return the parser of a response that continues the assistant's text `before`."""
         info = self.server_info
+        route = info.route_for(conversation)
         inside = ends_inside(before, opened=info.opens_thought)
         return StreamParser(
             opened=inside,
             outside=bool(before.strip()) and not inside,
             parses=self._parses,
             echo=before if info.echoes else "",
-            url=self._url,
+            url=route.url(self._options),
+            read=route.reader(),
         )
 
     async def _request(
@@ -175,11 +193,13 @@ class HttpEngine(ClosingEngine):
         parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one streamed response."""
+        await self._client.identity.ensure()  # another server can have another route
         info = self.server_info
+        route = info.route_for(context.conversation)
         prefix = "".join(context.prefix) + written
         body = {
             **self._common(context.conversation),
-            **info.route.continued(context.conversation, prefix),
+            **await route.continued(context.conversation, prefix),
             "stream": True,
             **info.server.streaming,
             "max_tokens": most,
@@ -188,14 +208,15 @@ class HttpEngine(ClosingEngine):
             "seed": sampling.seed,
         }
         if sampling.logprobs:
-            body |= info.route.tops(1)
+            body |= route.tops(1)
         rid = uuid4().hex
         if info.server.abort:
             body["rid"] = rid
         done = False
         try:
             session = self._session_of(context.conversation)
-            async with self._client.events(self._url, body, session) as events:
+            url = route.url(self._options)
+            async with self._client.events(url, route.form(body), session) as events:
                 while (event := await _next(events, ended=parser.finish is not None)) is not None:
                     chunk = parser.push(event)
                     if chunk is not None:
@@ -211,7 +232,7 @@ class HttpEngine(ClosingEngine):
 
     async def _sign_of_an_end(self) -> EndSign | None:
         """Return how a response of one token ends, None if it has no text."""
-        parser, sampling = self._parser(""), SamplingParams(max_tokens=1)
+        parser, sampling = self._parser(TALK, ""), SamplingParams(max_tokens=1)
         try:
             async with aclosing(self._request(Context(TALK), sampling, "", 1, parser)) as chunks:
                 async for _ in chunks:
@@ -240,7 +261,6 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
-        await encode_images(context.conversation)
         if query.asks == "agreement":
             raise Unsupported(
                 "token-sd compares each token with the target's own choice, which servers do not "
@@ -272,7 +292,7 @@ class HttpEngine(ClosingEngine):
         self, conversation: Conversation, text: str, query: Query, place: int
     ) -> Evidence:
         """Request one token in answer to the judge prompt and return its evidence."""
-        info = self.server_info
+        info, route = self.server_info, self.server_info.route_for(conversation)
         match query.asks:
             case "score":
                 question = self._questions.score
@@ -282,18 +302,24 @@ class HttpEngine(ClosingEngine):
                 question = self._questions.verdict
         body = {
             **self._common(conversation),
-            **info.route.with_question(conversation, text, question),
-            **info.route.tops(info.server.tops),
+            **await route.with_question(conversation, text, question),
+            **route.tops(info.server.tops),
             "max_tokens": 1,
             "temperature": 0.0,
         }
-        answer = await self._complete(body, conversation)
+        answer = await self._complete(route, body, conversation)
         words = top_words(answer.logprobs)
         if not words.known:
-            raise Unsupported(
-                f"{self.name} returns no log-probabilities, so it cannot judge: use another server"
+            why = (
+                CERTAIN if words.certain else "it returns no log-probabilities: use another server"
             )
+            raise Unsupported(f"{self.name} cannot judge: {why}")
         self._note_unknown(bool(words.unknown))
+        if answer.usage.impossible:
+            self._warn_once(
+                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
+                "ignored"
+            )
         self.prompt_tokens += answer.usage.prompt or 0
         self.cached_tokens += answer.usage.cached or 0
         if query.asks == "score":
@@ -302,20 +328,24 @@ class HttpEngine(ClosingEngine):
         positive, negative = words.masses((labels.positive, labels.negative), worst=1)
         return Evidence(positive, negative)
 
-    async def _complete(self, body: dict[str, Any], conversation: Conversation) -> Completion:
+    async def _complete(self, route: Route, body: Body, conversation: Conversation) -> Completion:
         """Send a request that is not streamed."""
-        answer = await self._client.post(self._url, body, self._session_of(conversation))
-        return Completion.read(answer, self._url)
+        url, session = route.url(self._options), self._session_of(conversation)
+        return route.read(await self._client.post(url, route.form(body), session), url)
 
     def _note_unknown(self, unknown: bool) -> None:
         """Warn once that the server sends values that are not log-probabilities."""
-        if unknown and not self._warned:
-            self._warned = True
-            LOG.warning(
-                "%s returns log-probabilities that are not finite numbers of at most 0: they count "
-                "as unknown",
-                self.name,
+        if unknown:
+            self._warn_once(
+                "returns log-probabilities that are not finite numbers of at most 0: they count as "
+                "unknown"
             )
+
+    def _warn_once(self, message: str) -> None:
+        """Log a warning about the model if it is new."""
+        if message not in self._warned:
+            self._warned.add(message)
+            LOG.warning("%s %s", self.name, message)
 
     async def count(self, conversation: Conversation) -> int:
         """Return the number of prompt tokens as the server counts them.
@@ -329,13 +359,13 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         if hash(conversation) not in self._prompts:
-            await encode_images(conversation)
+            route = self.server_info.route_for(conversation)
             body = {
                 **self._common(conversation),
-                **self.server_info.route.opened(conversation),
+                **await route.opened(conversation),
                 "max_tokens": 1,
             }
-            reported = (await self._complete(body, conversation)).usage.prompt
+            reported = (await self._complete(route, body, conversation)).usage.prompt
             if reported is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
             self._keep_count(conversation, reported)
@@ -354,17 +384,13 @@ class HttpEngine(ClosingEngine):
         """Return how far the server's clock is ahead of ours (seconds), None if it is unknown."""
         return await clock_offset(self._client, self._options)
 
-    @property
-    def _url(self) -> str:
-        return f"{self._options.base}{self.server_info.route.path}"
-
     def _session_of(self, conversation: Conversation) -> str:
         """Return a name for the conversation that all its requests share."""
         return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
 
-    def _common(self, conversation: Conversation) -> dict[str, Any]:
+    def _common(self, conversation: Conversation) -> Body:
         """Return the fields that every request carries."""
-        body: dict[str, Any] = {"model": self.server_info.model}
+        body: Body = {"model": self.server_info.model}
         times, salt = self._salts[hash(conversation)], call_labels().cache_salt
         if self.server_info.server.salted and (times or salt):
             body["cache_salt"] = f"{salt or self._session}-{times}"

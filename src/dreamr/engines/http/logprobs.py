@@ -20,10 +20,13 @@ class TopWords:
     Attributes:
         known: Their probabilities.
         unknown: Texts whose value is not a log-probability.
+        certain: Whether every text was reported as certain, as llama.cpp does for tokens that
+            speculative decoding guessed. They count as unknown.
     """
 
     known: Mapping[str, float] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    certain: bool = False
 
     @property
     def alternatives(self) -> bool:
@@ -81,10 +84,19 @@ def chosen_logprobs(logprobs: Field) -> tuple[float | None, ...]:
     try:
         tokens = _tokens(logprobs)
         if tokens or isinstance(logprobs.value, list):
-            return tuple(read_logprob(token.get("logprob")) for token in tokens)
+            return tuple(_chosen(token) for token in tokens)
         return tuple(read_logprob(value) for value in logprobs.get("token_logprobs").items())
     except EngineError:  # of another form; the text itself is readable
         return (None,)
+
+
+def _chosen(token: Field) -> float | None:
+    """Return the log-probability of a chosen token, None if it is unknown.
+
+    llama.cpp reports 0 and no alternatives for tokens that speculative decoding guessed.
+    """
+    value = read_logprob(token.get("logprob"))
+    return None if value == 0 and token.get("top_logprobs").value == [] else value
 
 
 def _tokens(logprobs: Field) -> tuple[Field, ...]:
@@ -106,6 +118,8 @@ def top_words(logprobs: Field) -> TopWords:
             unknown.add(text)
         else:
             known[text] = known.get(text, 0.0) + math.exp(logprob)
+    if known and all(probability >= 1 for probability in known.values()):
+        return TopWords({}, frozenset({*unknown, *known}), certain=True)
     return TopWords(known, frozenset(unknown))
 
 

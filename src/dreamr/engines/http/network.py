@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -43,6 +43,7 @@ class Network:
     Args:
         options: Address and limits.
         transport: Replaces the network in tests.
+        on_break: Called when a connection breaks or cannot be opened.
 
     Attributes:
         http: The HTTP client.
@@ -54,7 +55,13 @@ class Network:
         Unsupported: If the package for SOCKS proxies is not installed.
     """
 
-    def __init__(self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self,
+        options: HttpOptions,
+        transport: httpx2.AsyncBaseTransport | None,
+        on_break: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_break = on_break
         self._address = parse_address(options.url)
         self._connect_seconds = options.connect_seconds
         self._proxy = proxy_for(self._address) if transport is None else None
@@ -101,6 +108,7 @@ class Network:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             self.alive = False
+            self._on_break()
             raise self._unreachable(url, error) from error
         except httpx2.ProxyError as error:
             self.alive = False
@@ -120,6 +128,7 @@ class Network:
         except httpx2.TransportError as error:
             if await self._expects_tls():
                 raise EngineLost(self._use("https")) from error
+            self._on_break()
             why = _reason(error)
             raise TransientError(
                 EngineLost(f"the connection to {self.shown(url)} was interrupted: {why}")

@@ -1,30 +1,31 @@
-"""Probe a server on first contact: does it do what the engine relies on?
-
-How a chat template continues a known prefix is tested, not assumed. Templates of reasoning models
-insert a closed think block before the continuation, or drop the text of earlier turns. If the
-server exposes rendered prompts, these are compared; otherwise their token counts are.
-"""
+"""Probe a server on first contact: which model it has, and which routes continue texts exactly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import dataclass
 
 from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
+from dreamr.engines.http.candidates import Rejected, candidates
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.route import Asking, Body, ChatRoute, Route, TextRoute
-from dreamr.engines.http.servers import OTHER, Server, recognize
+from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
+from dreamr.engines.http.routes import Body, ChatRoute, Route
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server, recognize
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.steps import opens_thought
 
-_QUESTION = "qzuserqz"
-TALK = Conversation.from_prompt(_QUESTION)
-_STEP = "Two and two make four.\n\n"
+LOG = logging.getLogger("dreamr.engines.http")
+CERTAIN = (
+    "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
+    "without speculative decoding"
+)
+_KINDS = (TALK,)  # of conversations that the routes should take
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +36,54 @@ class ServerInfo:
         server: Kind of server.
         model: Name of the model on the server.
         context: Context length in tokens, None if unknown.
-        route: How requests are built.
+        routes: How requests are built, in order of preference.
         inserted: Text that the chat template inserts between the opening of the assistant's turn
-            and a continued prefix; None if prefixes are continued exactly.
+            and a continued prefix in chat; None if prefixes are continued exactly.
         judges: Whether the server returns probabilities of alternative first tokens.
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
         opens_thought: Whether the chat template opens a thought; False if unknown.
+        judge_problem: Why the model cannot judge, empty if it can.
+        speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
+            guessed tokens, so the draft's confidence is unknown. None for other servers.
     """
 
     server: Server
     model: str
     context: int | None
-    route: Route
+    routes: tuple[Route, ...]
     inserted: str | None
     judges: bool
     shown: bool
     echoes: bool = False
     opens_thought: bool = False
+    judge_problem: str = ""
+    speculates: bool | None = None
 
     @property
     def exact(self) -> bool:
         """Whether the chat template continues a prefix unchanged."""
         return self.inserted is None
+
+    @property
+    def route(self) -> Route:
+        """The preferred route."""
+        return self.routes[0]
+
+    def route_for(self, conversation: Conversation) -> Route:
+        """Return the preferred route of those that take a conversation.
+
+        Raises:
+            Unsupported: If none does.
+        """
+        for route in self.routes:
+            if route.takes(conversation):
+                return route
+        raise Unsupported(
+            "the model's chat template changes the assistant's text when it is continued, so only "
+            "single questions without images can be asked: serve an instruct model, such as "
+            "Qwen3-VL-Instruct"
+        )
 
 
 class Probe:
@@ -73,20 +99,95 @@ class Probe:
             ModelNotFound: If the server does not have the model.
             EngineError: If the server fails, or cannot continue a text that it did not write.
         """
-        listed = await self._listed()
+        return await self._info(await self._listed())
+
+    async def again(self, before: ServerInfo) -> ServerInfo:
+        """Probe a server again that may have been restarted.
+
+        Raises:
+            EngineLost: If it has another model, or cannot be reached.
+            EngineError: If the server fails, or cannot continue a text that it did not write.
+        """
+        base = self._options.base
+        try:
+            listed = await self._listed()
+        except ModelNotFound as error:
+            raise EngineLost(f"{short_path(before.model)} is gone: {error}") from error
+        if listed.name != before.model:
+            raise EngineLost(
+                f"{base} serves {one_line(short_path(listed.name))} now instead of "
+                f"{short_path(before.model)}: serve the same model again"
+            )
+        server, context = recognize(listed.owner), listed.context
+        # llama.cpp draws a new marker for images when it starts.
+        if (server, context) == (before.server, before.context) and server is not LLAMA_CPP:
+            return before
+        if context != before.context:
+            LOG.warning(
+                "%s now has a context of %s tokens instead of %s", base, context, before.context
+            )
+        return await self._info(listed)
+
+    async def _info(self, listed: Listed) -> ServerInfo:
+        """Probe how a server treats the prompts of a listed model."""
         server, model = recognize(listed.owner), listed.name
-        found = await self._rendered(server, model)
-        if found is None:
-            return await self._counted(server, listed)
-        opening, continued, questioned = found
-        inserted = _inserted(opening, continued)
-        route: Route = ChatRoute(server, "turn" if _STEP.strip() in questioned else "inside")
-        if inserted is not None:
-            if opening.count(_QUESTION) != 1:
-                raise EngineError(_refusal(model, inserted))
-            route = TextRoute(opening, _QUESTION)
-        info = await self._server_info(server, listed, route, inserted, shown=True)
-        return replace(info, opens_thought=opens_thought(opening))
+        prompts = await self._prompts(server, model)
+        routes, inserted = await self._routes(server, model, prompts)
+        shown = isinstance(prompts, RenderedPrompts)
+        opens = isinstance(prompts, RenderedPrompts) and opens_thought(
+            await prompts.opening(ChatRoute(server))
+        )
+        route = routes[0]
+        problem = await self._judge_problem(server, model, route)
+        return ServerInfo(
+            server,
+            model,
+            listed.context,
+            routes,
+            inserted,
+            judges=not problem,
+            shown=shown,
+            echoes=await self._echoes(model, route),
+            opens_thought=opens,
+            judge_problem=problem,
+            speculates=await self._speculates(server),
+        )
+
+    async def _prompts(self, server: Server, model: str) -> Prompts:
+        """Return how the server's prompts are seen."""
+        if server.render is not None:
+            shown = RenderedPrompts(self._client, self._options, model, server.render)
+            try:
+                await shown.opening(ChatRoute(server))
+            except EngineLost:
+                raise
+            except EngineError:  # an older version, or the endpoint is disabled
+                pass
+            else:
+                return shown
+        return CountedPrompts(self._client, self._options, model)
+
+    async def _routes(
+        self, server: Server, model: str, prompts: Prompts
+    ) -> tuple[tuple[Route, ...], str | None]:
+        """Return the routes that continue texts exactly, and what chat inserts.
+
+        Raises:
+            EngineError: If there is none.
+        """
+        found: list[Route] = []
+        inserted = None
+        for candidate in candidates(server):
+            match await candidate(server, prompts):
+                case Rejected(reason):
+                    inserted = inserted or reason
+                case route:
+                    found.append(route)
+            if all(any(route.takes(kind) for route in found) for kind in _KINDS):
+                break
+        if not found:
+            raise EngineError(_refusal(model, inserted or "unknown text"))
+        return tuple(found), inserted
 
     async def _listed(self) -> Listed:
         """Return the entry of the requested model in the server's list."""
@@ -114,130 +215,60 @@ class Probe:
         """Check whether a server without a list of models has this model."""
         route = ChatRoute(OTHER)
         try:
-            await self._complete(route, {"model": model, "max_tokens": 1, **route.opened(TALK)})
+            await self._complete(
+                route, {"model": model, "max_tokens": 1, **await route.opened(TALK)}
+            )
         except EngineLost:
             raise
         except (EngineError, Unsupported):
             return False
         return True
 
-    async def _rendered(self, server: Server, model: str) -> tuple[str, str, str] | None:
-        """Return the rendered prompts of an opened turn, a continued turn and a judge call.
-
-        None if the server does not expose them.
-        """
-        route = ChatRoute(server)
-        bodies = (
-            {**route.opened(TALK), "add_generation_prompt": True},
-            route.continued(TALK, _STEP),
-            {**route.with_question(TALK, _STEP, "?"), "add_generation_prompt": True},
-        )
-        try:
-            match server.render:
-                case "tokenize":
-                    shown = [await self._tokenized(model, body) for body in bodies]
-                case "apply-template":
-                    shown = [await self._templated(body) for body in bodies]
-                case None:
-                    return None
-        except EngineLost:
-            raise
-        except EngineError:  # an older version, or the endpoint is disabled
-            return None
-        return shown[0], shown[1], shown[2]
-
-    async def _tokenized(self, model: str, body: Body) -> str:
-        root = self._options.root
-        url = f"{root}/tokenize"
-        tokens = Field(await self._client.post(url, {"model": model, **body}), url).get("tokens")
-        ids = [token.value for token in tokens.items()]
-        url = f"{root}/detokenize"
-        answer = await self._client.post(url, {"model": model, "tokens": ids})
-        return _prompt(answer, url)
-
-    async def _templated(self, body: Body) -> str:
-        url = f"{self._options.root}/apply-template"
-        return _prompt(await self._client.post(url, body), url)
-
-    async def _counted(self, server: Server, listed: Listed) -> ServerInfo:
-        """Derive the same results from the token counts of prompts."""
-        model, route = listed.name, ChatRoute(server)
-        opened, once, twice, questioned, longer = [
-            await self._length(model, route, body)
-            for body in (
-                route.opened(TALK),
-                route.continued(TALK, _STEP),
-                route.continued(TALK, _STEP * 2),
-                route.with_question(TALK, _STEP, "?"),
-                route.with_question(TALK, _STEP * 2, "?"),
-            )
-        ]
-        if twice - once != once - opened:
-            raise EngineError(_refusal(model, f"{once - opened - (twice - once):+d} tokens"))
-        asking: Asking = "turn" if longer - questioned == twice - once else "inside"
-        return await self._server_info(server, listed, ChatRoute(server, asking), None, shown=False)
-
-    async def _length(self, model: str, route: Route, body: Body) -> int:
-        request = {"model": model, "max_tokens": 1, "temperature": 0, **body}
-        count = (await self._complete(route, request)).usage.prompt
-        if count is None:
-            raise EngineError(
-                f"{self._options.base} does not report prompt_tokens, so dreamr cannot check that "
-                "it continues texts: use vLLM, SGLang, llama.cpp or Ollama"
-            )
-        return count
-
-    async def _server_info(
-        self,
-        server: Server,
-        listed: Listed,
-        route: Route,
-        inserted: str | None,
-        *,
-        shown: bool,
-    ) -> ServerInfo:
-        model = listed.name
+    async def _judge_problem(self, server: Server, model: str, route: Route) -> str:
+        """Return why the model cannot judge, empty if it can."""
         body = {
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
-            **route.with_question(TALK, _STEP, "Is it?"),
+            **await route.with_question(TALK, STEP, "Is it?"),
             **route.tops(server.tops),
         }
         try:
-            judges = top_words((await self._complete(route, body)).logprobs).alternatives
+            words = top_words((await self._complete(route, body)).logprobs)
         except EngineLost:
             raise
-        except EngineError:
-            judges = False
-        echoes = await self._echoes(model, route)
-        return ServerInfo(server, model, listed.context, route, inserted, judges, shown, echoes)
+        except (EngineError, Unsupported) as error:
+            return one_line(error)
+        if words.certain:
+            return CERTAIN
+        return "" if words.alternatives else "it returns no log-probabilities of other tokens"
+
+    async def _speculates(self, server: Server) -> bool | None:
+        """Check whether llama.cpp decodes speculatively; None if the server does not tell."""
+        if server is not LLAMA_CPP:
+            return None
+        url = f"{self._options.root}/slots"
+        try:
+            speculative = Field(await self._client.get(url), url).first().get("speculative").value
+        except EngineLost:
+            raise
+        except (EngineError, Unsupported):  # started with --no-slots, or a router
+            return None
+        return speculative if isinstance(speculative, bool) else None
 
     async def _echoes(self, model: str, route: Route) -> bool:
+        """Check whether the server repeats the prefix before its continuation."""
         request = {
             "model": model,
             "max_tokens": 1,
             "temperature": 0,
-            **route.continued(TALK, _STEP),
+            **await route.continued(TALK, STEP),
         }
-        return (await self._complete(route, request)).text.startswith(_STEP)
+        return (await self._complete(route, request)).text.startswith(STEP)
 
     async def _complete(self, route: Route, body: Body) -> Completion:
-        url = f"{self._options.base}{route.path}"
-        return Completion.read(await self._client.post(url, body), url)
-
-
-def _inserted(opening: str, continued: str) -> str | None:
-    """Return the text between the opened turn and the prefix, None if there is none.
-
-    If the template changed the end of the opening, the changed text is included.
-    """
-    if continued == opening + _STEP:
-        return None
-    shared = 0
-    while shared < min(len(opening), len(continued)) and opening[shared] == continued[shared]:
-        shared += 1
-    return continued[shared:]
+        url = route.url(self._options)
+        return route.read(await self._client.post(url, route.form(body)), url)
 
 
 def _refusal(model: str, inserted: str) -> str:
@@ -246,15 +277,3 @@ def _refusal(model: str, inserted: str) -> str:
         f"unchanged (it adds {one_line(inserted)!r}): serve an instruct model, such as "
         "Qwen3-VL-Instruct, or start the server with another --chat-template"
     )
-
-
-def _prompt(answer: object, url: str) -> str:
-    """Return a rendered prompt.
-
-    Raises:
-        EngineError: If there is none.
-    """
-    prompt = Field(answer, url).get("prompt")
-    if not prompt.text():
-        raise prompt.unreadable("text")
-    return prompt.text()

@@ -44,7 +44,7 @@ _COUNTED_LAST = {"stream_options": {"include_usage": True}}
 VLLM = Server("vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True)
 SGLANG = Server(
     "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN,
-    abort="/abort_request",
+    render="tokenize", abort="/abort_request",
 )  # fmt: skip
 LLAMA_CPP = Server("llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template")
 OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -38,6 +39,7 @@ class StreamParser:
         parses: Whether the server is known to parse reasoning.
         echo: Text that the server repeats before its continuation, and that is removed.
         url: Address of the server, for messages.
+        read: Reads the fields of an event.
         text: Text so far.
         tokens: Number of tokens so far. Exact once the server has reported its usage, which may be
             at the end.
@@ -51,6 +53,7 @@ class StreamParser:
     parses: bool = False
     echo: str = ""
     url: str = "the server"
+    read: Callable[[object, str], Completion] = Completion.read
     text: str = ""
     tokens: int = 0
     prompt: int | None = None
@@ -90,7 +93,7 @@ class StreamParser:
         if event == DONE:
             self._closed = True
             return None
-        read = Completion.read(event, self.url)
+        read = self.read(event, self.url)
         content = self._fresh(self._piece(read))
         text = self._joined(self._tagged(read.thought, content))
         logprobs = self._pending + chosen_logprobs(read.logprobs)

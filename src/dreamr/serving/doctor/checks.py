@@ -15,7 +15,7 @@ import anyio
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine
-from dreamr.engines.http.route import TextRoute
+from dreamr.engines.http.routes import TextRoute
 from dreamr.errors import DreamrError
 from dreamr.serving.doctor.finding import Finding
 from dreamr.serving.doctor.receipt import draw_receipt

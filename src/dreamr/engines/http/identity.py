@@ -1,0 +1,86 @@
+"""Whether a server is still the one that was probed.
+
+Servers restart with other options, and a router can put another model behind an address. Signs of
+that are a connection that broke and a response that names a model not seen before. After a sign,
+nothing is sent until the server has been compared with what the probe found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from dreamr._messages import one_line, short_path
+from dreamr.engines.http.retries import TransientError
+from dreamr.errors import EngineError
+
+Check = Callable[[], Awaitable[None]]
+
+
+class Identity:
+    """Models that a server answers as, and signs that it is another server.
+
+    Attributes:
+        same: Whether the server was the one that was probed at the last comparison.
+    """
+
+    def __init__(self) -> None:
+        self.same = True
+        self._names: set[str] = set()
+        self._sign = False
+        self._new: str | None = None
+        self._check: Check | None = None
+        self._checking = anyio.Lock()
+        self._checker: int | None = None  # task that compares; its own requests pass
+
+    def settle(self, check: Check) -> None:
+        """Begin to look for signs, after the probe.
+
+        Args:
+            check: Compares the server with what the probe found; raises an error if it differs.
+        """
+        self._check = check
+
+    def doubt(self) -> None:
+        """Note a connection that broke."""
+        self._sign = True
+
+    def note(self, answer: object, url: str) -> None:
+        """Note the model that a response names; until the probe has ended, every one is known.
+
+        Raises:
+            TransientError: If it is not known. The request is repeated after the comparison.
+        """
+        name = answer.get("model") if isinstance(answer, dict) else None
+        if not isinstance(name, str) or not name or name in self._names:
+            return
+        if self._check is None:
+            self._names.add(name)
+        elif self._checker is None or name != self._new:
+            self._sign, self._new = True, name
+            shown = one_line(short_path(name))
+            error = EngineError(f"{url} answered as {shown}: does it serve another model now?")
+            raise TransientError(error)
+
+    async def ensure(self) -> None:
+        """Compare the server with what the probe found if there was a sign.
+
+        Raises:
+            EngineError: If the server is another one, or cannot be reached.
+        """
+        task = anyio.get_current_task().id
+        if not self._sign or self._check is None or task == self._checker:
+            return
+        async with self._checking:
+            if not self._sign:  # another task has compared
+                return
+            self._checker, passed = task, False
+            try:
+                await self._check()
+                passed = True
+            finally:
+                self._checker, self._sign, self.same = None, not passed, passed
+            if self._new is not None:  # the same model under another name
+                self._names.add(self._new)
+                self._new = None

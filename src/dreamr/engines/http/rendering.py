@@ -1,0 +1,182 @@
+"""How a server's prompts are seen: as rendered text, or only as token counts.
+
+How a chat template continues a known prefix is tested, not assumed. Templates of reasoning models
+insert a closed think block before the continuation, or drop the text of earlier turns. If the
+server exposes rendered prompts, these are compared; otherwise their token counts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dreamr.conversation import Conversation, Image
+from dreamr.engines.http.client import Client
+from dreamr.engines.http.fields import Field
+from dreamr.engines.http.options import HttpOptions
+from dreamr.engines.http.routes import Body, Route
+from dreamr.errors import EngineError
+
+QUESTION = "qzuserqz"
+TALK = Conversation.from_prompt(QUESTION)
+SEEN = Conversation.from_prompt(QUESTION, Image(bytes([128]) * 64 * 64 * 3, 64, 64))
+STEP = "Two and two make four.\n\n"
+
+
+class Prompts(Protocol):
+    """Compares the prompts that a server makes of a route's requests."""
+
+    async def inserted(self, route: Route) -> str | None:
+        """Return what the server inserts between an opened turn and a prefix; None if nothing."""
+        ...
+
+    async def keeps(self, route: Route) -> bool:
+        """Check whether a prompt that asks about a step contains the step."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompts:
+    """Prompts of a server that exposes them as text.
+
+    Attributes:
+        client: Client of the server.
+        options: Its address.
+        model: Name of the model.
+        render: Endpoint that returns rendered prompts.
+    """
+
+    client: Client
+    options: HttpOptions
+    model: str
+    render: str
+
+    async def opening(self, route: Route) -> str:
+        """Return the prompt of an opened turn.
+
+        Raises:
+            EngineError: If the server does not expose it.
+        """
+        return await self.text({**await route.opened(TALK), "add_generation_prompt": True})
+
+    async def inserted(self, route: Route) -> str | None:
+        """Return what the server inserts between an opened turn and a prefix; None if nothing."""
+        opening = await self.opening(route)
+        return _inserted(opening, await self.text(await route.continued(TALK, STEP)))
+
+    async def keeps(self, route: Route) -> bool:
+        """Check whether a prompt that asks about a step contains the step."""
+        body = await route.with_question(TALK, STEP, "?")
+        return STEP.strip() in await self.text({"add_generation_prompt": True, **body})
+
+    async def text(self, body: Body) -> str:
+        """Return the prompt that the server makes of a request.
+
+        Raises:
+            EngineError: If the server does not expose it: it is old, or the endpoint is disabled.
+        """
+        if isinstance(prompt := body.get("prompt"), str):
+            return prompt
+        if self.render == "apply-template":
+            url = f"{self.options.root}/apply-template"
+            return _prompt(await self.client.post(url, body), url)
+        return await self.decoded(await self.tokens(body))
+
+    async def tokens(self, body: Body) -> list[object]:
+        """Return the ids of the tokens of a request's prompt.
+
+        Raises:
+            EngineError: If the server does not expose them.
+        """
+        url = f"{self.options.root}/tokenize"
+        answer = await self.client.post(url, {"model": self.model, **body})
+        return [token.value for token in Field(answer, url).get("tokens").items()]
+
+    async def decoded(self, tokens: Sequence[object]) -> str:
+        """Return the text of tokens, special ones included.
+
+        Raises:
+            EngineError: If the server does not expose it.
+        """
+        url = f"{self.options.root}/detokenize"
+        # By default, SGLang leaves special tokens out.
+        body = {"model": self.model, "tokens": list(tokens), "skip_special_tokens": False}
+        return _prompt(await self.client.post(url, body), url)
+
+    @property
+    def counted(self) -> CountedPrompts:
+        """The same prompts by their lengths, which also count the tokens of images."""
+        return CountedPrompts(self.client, self.options, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedPrompts:
+    """Prompts of a server that only reports their length.
+
+    Attributes:
+        client: Client of the server.
+        options: Its address.
+        model: Name of the model.
+    """
+
+    client: Client
+    options: HttpOptions
+    model: str
+
+    async def inserted(self, route: Route) -> str | None:
+        """Return what the server inserts, as a number of tokens; None if it inserts nothing."""
+        opened = await self.length(route, await route.opened(TALK))
+        once = await self.length(route, await route.continued(TALK, STEP))
+        twice = await self.length(route, await route.continued(TALK, STEP * 2))
+        more = once - opened - (twice - once)
+        return f"{more:+d} tokens" if more else None
+
+    async def keeps(self, route: Route) -> bool:
+        """Check whether a prompt that asks about a step contains the step."""
+        once = await self.length(route, await route.continued(TALK, STEP))
+        twice = await self.length(route, await route.continued(TALK, STEP * 2))
+        asked = await self.length(route, await route.with_question(TALK, STEP, "?"))
+        longer = await self.length(route, await route.with_question(TALK, STEP * 2, "?"))
+        return longer - asked == twice - once
+
+    async def length(self, route: Route, body: Body) -> int:
+        """Return the length of a request's prompt in tokens.
+
+        Raises:
+            EngineError: If the server does not report it.
+        """
+        url = route.url(self.options)
+        request = {"model": self.model, "max_tokens": 1, "temperature": 0, **body}
+        count = route.read(await self.client.post(url, route.form(request)), url).usage.prompt
+        if count is None:
+            raise EngineError(
+                f"{self.options.base} does not report prompt_tokens, so dreamr cannot check that "
+                "it continues texts: use vLLM, SGLang, llama.cpp or Ollama"
+            )
+        return count
+
+
+def _inserted(opening: str, continued: str) -> str | None:
+    """Return the text between the opened turn and the prefix, None if there is none.
+
+    If the template changed the end of the opening, the changed text is included.
+    """
+    if continued == opening + STEP:
+        return None
+    shared = 0
+    while shared < min(len(opening), len(continued)) and opening[shared] == continued[shared]:
+        shared += 1
+    return continued[shared:]
+
+
+def _prompt(answer: object, url: str) -> str:
+    """Return a rendered prompt.
+
+    Raises:
+        EngineError: If there is none.
+    """
+    prompt = Field(answer, url).get("prompt", "text")  # the latter is SGLang's
+    if not prompt.text():
+        raise prompt.unreadable("text")
+    return prompt.text()

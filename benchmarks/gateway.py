@@ -35,11 +35,11 @@ import httpx2
 import numpy as np
 
 from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from dreamr.serving.gateway import build_app, http_server, listen
-from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions
 from dreamr.trace import Event, StepCommitted
 

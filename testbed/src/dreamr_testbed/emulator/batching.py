@@ -51,14 +51,14 @@ class _Sequence:
         tokens: Prompt, and what has been written.
         rest: What will be written.
         salt: Keeps its blocks apart in the prefix cache.
-        unread: Tokens of the prompt that are not computed yet.
+        unread: Tokens of the prompt that are not computed yet; None before its first pass.
         written: Tokens for the client; None at the end.
     """
 
     tokens: list[str]
     rest: list[str]
     salt: str
-    unread: int
+    unread: int | None = None
     written: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
 
 
@@ -96,8 +96,7 @@ class Batching:
             return
         if self._loop is None:
             self._loop = asyncio.create_task(self._work())
-        unread = len(prompt) - self._cache.cached(prompt, salt)
-        sequence = _Sequence(list(prompt), list(text), salt, unread)
+        sequence = _Sequence(list(prompt), list(text), salt)
         self._running.append(sequence)
         self._arrived.set()
         try:
@@ -129,20 +128,28 @@ class Batching:
                     self._advance(sequence, count)
 
     def _plan(self) -> dict[_Sequence, int]:
-        """Return the number of tokens of each sequence in the next pass."""
+        """Return the number of tokens of each sequence in the next pass.
+
+        As in vLLM, the blocks of a prompt are in the prefix cache from the pass that computes them:
+        prompts with the same beginning in one pass compute it once.
+        """
         room = self._rates.chunk
         reads = {}
         for sequence in self._running:
+            tokens, salt = sequence.tokens, sequence.salt
+            if sequence.unread is None:
+                sequence.unread = len(tokens) - self._cache.cached(tokens, salt)
             reads[sequence] = max(1, min(sequence.unread, room))
             room = max(1, room - reads[sequence])
+            if 0 < sequence.unread <= reads[sequence]:
+                self._cache.add(tokens, salt)
         return reads
 
     def _advance(self, sequence: _Sequence, count: int) -> None:
-        if sequence.unread > 0:
+        if sequence.unread:
             sequence.unread -= count
             if sequence.unread > 0:
                 return
-            self._cache.add(sequence.tokens, sequence.salt)
         token = sequence.rest.pop(0)
         sequence.tokens.append(token)
         sequence.written.put_nowait(token)
@@ -152,5 +159,5 @@ class Batching:
 
     def _end(self, sequence: _Sequence) -> None:
         self._running.remove(sequence)
-        if sequence.unread <= 0:
+        if sequence.unread == 0:
             self._cache.add(sequence.tokens, sequence.salt)

@@ -119,7 +119,8 @@ def test_an_option_has_one_default_wherever_it_stands() -> None:
     run = RunOptions()
     for part in (ScheduleConfig(), SamplingParams()):
         for field in dataclasses.fields(part):
-            if hasattr(run, field.name) and field.name != "token_reuse":  # there a switch
+            # There a switch, and a choice by measured costs.
+            if hasattr(run, field.name) and field.name not in ("token_reuse", "resamples"):
                 assert getattr(part, field.name) == getattr(run, field.name), field.name
     assert RatioGate().threshold == run.threshold
 
@@ -154,6 +155,7 @@ def test_every_option_reaches_the_runner() -> None:
         "fallback": "idle",
         "deterministic": True,
         "final_answer": "draft",
+        "judge_batch": "auto",
         "resamples": 0,
         "max_steps": 9,
         "max_tokens": 77,

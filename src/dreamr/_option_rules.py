@@ -83,7 +83,7 @@ RUN_RULES = (
     Unused(("score",), lambda o: o.method != "specreason", "without --method specreason"),
     Unused(("window",), lambda o: o.method not in ("fpsr", "lookahead"), "with --method {method}"),
     Unused(
-        ("fallback", "resamples", "judge_batch"),
+        ("fallback", "resamples", "judge_batch", "load_aware"),
         lambda o: o.method != "fpsr",
         "with --method {method}",
     ),

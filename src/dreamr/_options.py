@@ -33,7 +33,7 @@ from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, 
 from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
-_METHOD, _MODELS, _SAMPLING = "Method", "Models", "Sampling and limits"
+_METHOD, _MODELS, _SAMPLING, _LOAD = "Method", "Models", "Sampling and limits", "Load"
 # Defaults of a run are those of its parts.
 _SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
 
@@ -162,8 +162,7 @@ class RunOptions:
     fallback: Annotated[
         Fallback,
         OptionSpec(
-            "When the target also writes the next step: eager (always), idle (no step waits) or "
-            "on-reject.",
+            "When the target writes too: auto (in doubt), eager, idle or on-reject.",
             _METHOD,
         ),
     ] = _SCHEDULE.fallback
@@ -174,7 +173,7 @@ class RunOptions:
     judge_batch: Annotated[
         JudgeBatch,
         OptionSpec(
-            "What a judge call is about: auto, window (all waiting steps) or step (each alone).",
+            "Steps of a judge call: auto, window (all that wait) or step (one).",
             _METHOD,
         ),
     ] = _SCHEDULE.judge_batch
@@ -185,15 +184,25 @@ class RunOptions:
         ),
     ] = "verified"
     resamples: Annotated[
-        int,
+        int | None,
         OptionSpec(
-            "Other candidates that the draft writes for a rejected step, 0 to 8.", _METHOD, 0, 8
+            "Other candidates of the draft for a rejected step, 0 to 8; by default what pays.",
+            _METHOD,
+            0,
+            8,
         ),
-    ] = _SCHEDULE.resamples
+    ] = None
     deterministic: Annotated[
         bool,
         OptionSpec("Wait for the draft, so that the text does not depend on timing.", _METHOD),
     ] = _SCHEDULE.deterministic
+    load_aware: Annotated[
+        bool,
+        OptionSpec(
+            "Drop the fallback, then the window, then the draft as the target saturates.",
+            _LOAD,
+        ),
+    ] = True
     target: Target = None
     draft: Annotated[
         str | None,
@@ -274,7 +283,7 @@ class RunOptions:
                 deterministic=self.deterministic,
                 final_answer=self.final_answer,
                 judge_batch=self.judge_batch,
-                resamples=self.resamples,
+                resamples=self.resamples or 0,
                 max_steps=self.max_steps,
                 max_tokens=self.max_tokens,
             ),

@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from dreamr._load import PairLoad
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
@@ -80,6 +81,7 @@ class Reasoner:
         self._open_model = open_model
         self._policy = ReopenPolicy() if reopen else None
         self._models = ModelSet(open_model, self._policy)
+        self._load = PairLoad()
         self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
         self._thread = 0  # thread of the event loop that the models run on
@@ -203,7 +205,12 @@ class Reasoner:
         with labeled_calls(labels):
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 try:
-                    return await self._reason(tasks, conversation, models, options, arguments)
+                    with self._load.run(options) as shaped:
+                        result = await self._reason(
+                            tasks, conversation, models, shaped.options, arguments
+                        )
+                        shaped.learn(result)
+                        return result
                 except RunFailed as error:
                     error.lost = not models[leading].engine.alive
                     raise

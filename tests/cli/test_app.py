@@ -61,7 +61,7 @@ def test_without_arguments_the_help_is_shown_and_nothing_else(
         ("bench rum", "no such command 'rum'; did you mean 'run'?"),
         (
             "run hi --fallback never",
-            "--fallback must be one of eager, idle, on-reject, not 'never'",
+            "--fallback must be one of auto, eager, idle, on-reject, not 'never'",
         ),
         ("calibrate --out x --by words", "--by must be one of steps, answers, not 'words'"),
         ("simulate --final-answer me", "--final-answer must be one of target, draft, not 'me'"),

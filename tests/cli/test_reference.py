@@ -16,5 +16,5 @@ def test_the_page_about_the_command_line_is_up_to_date() -> None:
 def test_the_page_names_every_option() -> None:
     page = reference()
     for name in option_specs(RunOptions):
-        assert f"`--{name.replace('_', '-')}`" in page
+        assert f"`--{name.replace('_', '-')}" in page
         assert f"`DREAMR_{name.upper()}`" in page

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from dreamr.schedules import (
@@ -9,13 +12,17 @@ from dreamr.schedules import (
     CloseLane,
     Commit,
     Discard,
+    Finished,
     Judge,
     Judged,
     JudgeFailed,
+    LaneFailed,
     OpenLane,
     Reject,
+    StepDone,
 )
-from support.fpsr_talk import ANSWER, C1, NO, OWN, YES, A, B, Talk
+from dreamr.steps import Ending
+from support.fpsr_talk import ANSWER, C1, NO, OWN, YES, A, B, Talk, step
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_the_step_of_the_target_at_a_rejected_step_is_ready_when_it_is_needed(ta
     assert talk.only(Reject).step == B
 
 
-def test_the_answer_is_begun_behind_the_drafted_steps(talk: Talk) -> None:
+def test_the_answer_is_begun_after_the_drafted_steps(talk: Talk) -> None:
     talk.writes("draft", A)
     talk.writes("draft", ANSWER, "stop")
     opened = talk.only(OpenLane)
@@ -73,7 +80,7 @@ def test_the_answer_is_begun_behind_the_drafted_steps(talk: Talk) -> None:
     assert not talk.all(OpenLane)
 
 
-def test_an_answer_begun_behind_a_rejected_step_is_dropped(talk: Talk) -> None:
+def test_an_answer_begun_after_a_rejected_step_is_dropped(talk: Talk) -> None:
     talk.writes("draft", A)
     talk.writes("draft", ANSWER, "stop")
     answer = talk.lanes["target"]
@@ -88,3 +95,62 @@ def test_a_failed_call_rejects_its_step_alone(talk: Talk) -> None:
     talk.tell(Judged(0, (YES,)))
     assert talk.only(Commit).step == A
     assert talk.only(Reject).step == B
+
+
+def test_a_step_that_is_unlikely_to_be_needed_waits_for_earlier_verdicts(talk: Talk) -> None:
+    steps = [step(f"{number}\n\n") for number in range(5)]
+    judged = [command for drafted in steps for command in talk.writes("draft", drafted)]
+    assert [call.candidates[0] for call in judged if isinstance(call, Judge)] == steps[:3]
+    talk.tell(Judged(0, (YES,)))
+    assert [call.candidates[0] for call in talk.all(Judge)] == steps[3:]
+
+
+def test_candidates_for_a_rejected_step_are_judged_side_by_side() -> None:
+    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+    talk.writes("draft", A)
+    talk.tell(Judged(0, (NO,)))
+    first, second = (lane.lane for lane in talk.all(OpenLane) if lane.role == "draft")
+    assert talk.tell(StepDone(first, B, None))[-1] == Judge(1, (), (B,), resamples=1)
+    assert talk.tell(StepDone(second, C1, None))[-1] == Judge(2, (), (C1,), resamples=2)
+    talk.tell(Judged(2, (YES,)))
+    assert talk.only(Commit).step == C1
+    assert talk.only(CancelJudge) == CancelJudge(1)
+    assert talk.only(Discard).step == B
+
+
+def test_the_target_computes_the_prompt_while_the_draft_writes() -> None:
+    talk = Talk(judge_batch="step", fallback="auto")
+    warming = next(lane for lane in talk.all(OpenLane) if lane.role == "target")
+    assert (warming.prefix, warming.max_tokens) == ((), 1)
+    piece = step("o", Ending.END)
+    assert talk.tell(StepDone(warming.lane, piece, "length")) == [
+        Discard(0, piece, "target", "written to compute the prompt")
+    ]
+    talk.writes("draft", A)
+    talk.tell(Judged(0, (YES,)))
+    assert talk.only(Commit).step == A
+
+
+def test_a_target_that_fails_to_compute_the_prompt_ends_the_run() -> None:
+    talk = Talk(judge_batch="step", fallback="auto")
+    talk.tell(LaneFailed(talk.lanes["target"], "connection refused", lost=True))
+    assert talk.only(Finished) == Finished("failed", "connection refused")
+
+
+@pytest.mark.parametrize(("probability", "opens"), [(0.2, True), (0.9, False)])
+def test_the_fallback_opens_beside_the_judge_call_of_a_step_in_doubt(
+    probability: float, opens: bool
+) -> None:
+    talk = Talk(judge_batch="step", fallback="auto")
+    commands = talk.writes("draft", replace(A, min_logprob=math.log(probability)))
+    opened = [command for command in commands if isinstance(command, OpenLane)]
+    assert [lane.role for lane in opened] == (["target"] if opens else [])
+
+
+def test_the_fallback_opens_at_once_after_many_rejections() -> None:
+    talk = Talk(judge_batch="step", fallback="auto")
+    for _ in range(4):
+        talk.writes("draft", A)
+        talk.judges(NO)
+        talk.writes("target", OWN)
+    assert {lane.role for lane in talk.all(OpenLane)} == {"draft", "target"}

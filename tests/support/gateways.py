@@ -12,8 +12,8 @@ import anyio
 from starlette.types import ASGIApp
 
 from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
 from dreamr.serving.gateway import build_app
-from dreamr.serving.gateway.load import Load
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.options import ServeOptions
 from support.pairs import Pair

@@ -33,14 +33,22 @@ If the target then writes the same step, the draft is steps ahead; otherwise it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
+from dreamr.schedules.acceptance import Acceptance
 from dreamr.schedules.draft_end import CUT, DRAFT_END, PREDICTED
 from dreamr.schedules.overlapped import OverlappedSchedule, WaitingStep
-from dreamr.schedules.protocol import ScheduleConfig, Signal
+from dreamr.schedules.protocol import Command, ScheduleConfig, Signal
 from dreamr.schedules.resampling import Resampling
 from dreamr.steps import Finish, Step
+
+# Chance of acceptance below which 'auto' opens the fallback beside the judge call.
+_FALLBACK_CHANCE = 0.6
+# Chance that a step is needed, below which its judge call waits for earlier verdicts.
+_JUDGE_CHANCE = 0.5
+_WARMED = "written to compute the prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,14 @@ class Fpsr(OverlappedSchedule):
         self._predicting = False  # whether waiting[0] is a prediction of the target's step
         self._resampling: Resampling | None = None
         self._draft_end = ""  # text of the draft's end at the frontier, after it was discarded
+        self._acceptance = Acceptance()
+        self._warming: int | None = None  # lane that has the target compute the prompt
+
+    def start(self) -> Sequence[Command]:
+        """Start the draft; over a server with `auto`, have the target compute the prompt too."""
+        if self._config.judge_batch == "step" and self._config.fallback == "auto":
+            self._warming = self._state.open("target", 1, max_tokens=1)
+        return super().start()
 
     def _note(self, signal: Signal) -> None:
         if self._resampling is not None and self._resampling.concerns(signal):
@@ -88,6 +104,11 @@ class Fpsr(OverlappedSchedule):
             super()._note(signal)
 
     def _on_target(self, lane: int, step: Step | None, finish: Finish | None) -> None:
+        if lane == self._warming:
+            self._warming = None
+            if step is not None:
+                self._state.discard(0, step, "target", _WARMED)
+            return
         work = next(work for work in self._targets.values() if work.lane == lane)
         work.written = _TargetStep(step, finish)
         if finish is not None:
@@ -122,8 +143,10 @@ class Fpsr(OverlappedSchedule):
             state.discard(state.position, step, "draft", DRAFT_END)
             self._draft_end = step.text
         elif verdict.accepted:
+            self._acceptance.note(step, accepted=True)
             self._commit_drafted(step, verdict)
         else:
+            self._acceptance.note(step, accepted=False)
             state.reject(step, verdict)
             self._discard_waiting(state.position + 1, "followed a rejected step")
             self._close_draft()
@@ -202,23 +225,44 @@ class Fpsr(OverlappedSchedule):
             return
         waiting = [waiting for waiting in self._waiting if waiting.verdict is not CUT]
         if self._config.judge_batch == "step":
-            for number, one in enumerate(waiting):
-                if not one.decided and one.call is None:
-                    before = (earlier.step for earlier in waiting[:number])
-                    one.call = self._state.judge_alone(one.step, before)
+            self._judge_each(waiting)
         elif any(not one.decided for one in waiting):
             call = self._state.judge(one.step for one in waiting)
             for one in waiting:
                 one.call = call
 
+    def _judge_each(self, waiting: Sequence[WaitingStep]) -> None:
+        """Judge each step in a call of its own, as long as it is likely to be needed."""
+        needed = 1.0  # probability that all steps before are accepted
+        for number, one in enumerate(waiting):
+            if not one.decided:
+                if one.call is None and needed >= _JUDGE_CHANCE:
+                    before = (earlier.step for earlier in waiting[:number])
+                    one.call = self._state.judge_alone(one.step, before)
+                needed *= self._acceptance.chance(one.step)
+
     def _start_target(self) -> None:
         """Open the fallback: the target's own step at the frontier."""
         needed = self._predicting or (self._draft is None and not self._waiting)
-        wanted = {"eager": True, "idle": not self._waiting, "on-reject": False}
-        if needed or wanted[self._config.fallback]:
+        if needed or self._speculate():
             self._open_target(0, self._draft_end, continues=needed and self._state.draft_lost)
         if self._config.judge_batch == "step" and not self._predicting:
             self._start_target_ahead()
+
+    def _speculate(self) -> bool:
+        """Return whether the target writes beside the draft or its judge call."""
+        match self._config.fallback:
+            case "eager":
+                return True
+            case "idle":
+                return not self._waiting
+            case "auto" if self._config.judge_batch != "step":
+                return True
+            case "auto":
+                first = self._waiting[0].step if self._waiting else None
+                return self._acceptance.chance(first) < _FALLBACK_CHANCE
+            case "on-reject":
+                return False
 
     def _start_target_ahead(self) -> None:
         """Open the target's step after all drafted steps that may still be committed.
@@ -268,6 +312,7 @@ class Fpsr(OverlappedSchedule):
         return resampling is not None
 
     def _discard_target_steps(self) -> None:
+        self._state.close(self._warming)
         self._end_resampling("run ended")
         for position in list(self._targets):
             self._drop_target(position, "run ended")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from dreamr.gate import Verdict
 from dreamr.steps import Finish, Role, Step
@@ -266,7 +266,7 @@ class Schedule(Protocol):
         ...
 
 
-Fallback: TypeAlias = Literal["eager", "idle", "on-reject"]
+Fallback: TypeAlias = Literal["auto", "eager", "idle", "on-reject"]
 JudgeBatch: TypeAlias = Literal["auto", "window", "step"]
 FinalAnswer: TypeAlias = Literal["target", "draft"]
 
@@ -281,7 +281,9 @@ class ScheduleConfig:
             depth.
         fallback: When the target writes its own step in parallel. 'eager': always. 'idle':
             not while a drafted step waits for its verdict; for targets that judge and write on the
-            same processor. 'on-reject': only after a rejection.
+            same processor. 'on-reject': only after a rejection. 'auto': always with `judge_batch`
+            'window'. With 'step', after a rejection, and while the step at the frontier is likely
+            to be rejected, by the draft's confidence and the verdicts of the run.
         deterministic: Whether to always wait for the draft, so that the text does not depend on
             timing.
         final_answer: 'target': the draft's end is discarded and the target writes the answer.
@@ -303,7 +305,7 @@ class ScheduleConfig:
     """
 
     window: int = 8
-    fallback: Fallback = "eager"
+    fallback: Fallback = "auto"
     deterministic: bool = False
     final_answer: FinalAnswer = "target"
     judge_batch: JudgeBatch = "auto"
@@ -321,8 +323,10 @@ class ScheduleConfig:
             raise ValueError(
                 "resamples and deterministic cannot be combined, since resampling depends on timing"
             )
-        if self.fallback not in ("eager", "idle", "on-reject"):
-            raise ValueError(f"fallback must be eager, idle or on-reject, not {self.fallback!r}")
+        if self.fallback not in get_args(Fallback):
+            raise ValueError(
+                f"fallback must be auto, eager, idle or on-reject, not {self.fallback!r}"
+            )
         if self.judge_batch not in ("auto", "window", "step"):
             raise ValueError(f"judge_batch must be auto, window or step, not {self.judge_batch!r}")
         if self.final_answer not in ("target", "draft"):

@@ -1,18 +1,19 @@
 """Resampling: further candidates for a rejected step, while the target writes its own.
 
     committed | rejected
-              | candidate 1, candidate 2, ... (each one step of the draft; judged one at a time)
+              | candidate 1, candidate 2, ...  (each one step of the draft)
               | target step
 
-The first candidate that the gate accepts is committed and the target's lane is closed. The gate
-requires a higher score of each further candidate (`StepContext.resamples`). Resampling never delays
-the target: if its own step is complete before a candidate is accepted, that step is committed.
+Candidates are judged one at a time, or side by side over servers that serve judge calls
+independently (`judge_batch`). The first candidate that the gate accepts is committed and the
+target's lane is closed. The gate requires a higher score of each further candidate
+(`StepContext.resamples`). Resampling never delays the target: if its own step is complete before a
+candidate is accepted, that step is committed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from dreamr.gate import Verdict
 from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end, judge_failed
@@ -49,7 +50,7 @@ class Resampling:
         self._state = state
         self._lanes = {state.open("draft", 1, resample=n): n for n in range(1, resamples + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
-        self._judged: tuple[Step, int] | None = None  # candidate of the open judge call
+        self._judged: dict[int, tuple[Step, int]] = {}  # candidates by their open judge call
         self._seen = {rejected.text}
 
     def concerns(self, signal: Signal) -> bool:
@@ -57,8 +58,8 @@ class Resampling:
         match signal:
             case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane):
                 return lane in self._lanes
-            case Judged() | JudgeFailed(lost=False):
-                return self._judged is not None
+            case Judged(call) | JudgeFailed(call, lost=False):
+                return call in self._judged
         return False
 
     def note(self, signal: Signal) -> None:
@@ -74,30 +75,30 @@ class Resampling:
             case LaneFailed(lane):
                 del self._lanes[lane]
                 self._state.draft_failed(signal)
-            case Judged(_, verdicts):
-                self._on_verdicts(verdicts)
-            case JudgeFailed(_, message):
+            case Judged(call, verdicts):
+                self._on_verdict(call, verdicts[0])
+            case JudgeFailed(call, message):
                 self._state.warn(f"judge call failed: {message}")
-                self._on_verdicts([judge_failed(message)])
+                self._on_verdict(call, judge_failed(message))
 
     def judge(self) -> None:
-        """Judge the next complete candidate, unless a judge call is open."""
-        if self._ready and self._judged is None and not self._state.judging:
-            self._judged = self._ready.popleft()
-            step, number = self._judged
-            self._state.judge([step], resamples=number)
+        """Judge the complete candidates: all of them, or the next if no judge call is open."""
+        alone = self._state.config.judge_batch == "step"
+        while self._ready and (alone or not self._state.judging):
+            step, number = self._ready.popleft()
+            call = self._state.judge_alone(step, (), resamples=number)
+            self._judged[call] = step, number
 
     def end(self, why: str) -> None:
         """Close the lanes and the judge call, and discard the undecided candidates."""
         state = self._state
         for lane in self._lanes:
             state.close(lane)
-        if self._judged is not None:
-            state.cancel_judging()
-            self._ready.appendleft(self._judged)
-        for step, _ in self._ready:
+        for call in self._judged:
+            state.cancel_call(call)
+        for step, _ in (*self._judged.values(), *self._ready):
             state.discard(state.position, step, "draft", why)
-        self._lanes, self._judged = {}, None
+        self._lanes, self._judged = {}, {}
         self._ready.clear()
 
     def _on_candidate(self, step: Step, number: int) -> None:
@@ -114,10 +115,8 @@ class Resampling:
             return
         state.discard(state.position, step, "draft", why)
 
-    def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        assert self._judged is not None
-        (step, _), self._judged = self._judged, None
-        verdict = verdicts[0]
+    def _on_verdict(self, call: int, verdict: Verdict) -> None:
+        step, _ = self._judged.pop(call)
         if verdict.accepted:
             self.accepted = step, verdict
         else:

@@ -141,16 +141,13 @@ class RunState:
             self._lanes.discard(lane)
             self._commands.append(CloseLane(lane))
 
-    def judge(
-        self, candidates: Iterable[Step], others: Iterable[Step] = (), resamples: int = 0
-    ) -> int:
+    def judge(self, candidates: Iterable[Step], others: Iterable[Step] = ()) -> int:
         """Judge candidates at the frontier; if a call is open, extend it by the new ones.
 
         Args:
             candidates: Consecutive drafted steps, from the frontier on.
             others: The target's own steps to compare with; a call with `others` must not be
                 extended.
-            resamples: Number of the candidate for a rejected step; 0 for an ordinary call.
 
         Returns:
             The number of the call.
@@ -159,21 +156,26 @@ class RunState:
         if self._call is None:
             self._call = self._new_call()
             texts = tuple(step.text for step in others)
-            self._commands.append(Judge(self._call, tuple(self.prefix), steps, texts, resamples))
+            self._commands.append(Judge(self._call, tuple(self.prefix), steps, texts))
         elif len(steps) > self._judged:
             self._commands.append(ExtendJudge(self._call, steps[self._judged :]))
         self._judged = len(steps)
         return self._call
 
-    def judge_alone(self, step: Step, drafted: Iterable[Step]) -> int:
+    def judge_alone(self, step: Step, drafted: Iterable[Step], resamples: int = 0) -> int:
         """Judge one step after undecided drafted steps, in a call of its own.
+
+        Args:
+            step: The step.
+            drafted: Undecided drafted steps between the frontier and the step.
+            resamples: Number of the candidate for a rejected step; 0 for an ordinary call.
 
         Returns:
             The number of the call.
         """
         call = self._new_call()
         prefix = (*self.prefix, *(before.text for before in drafted))
-        self._commands.append(Judge(call, prefix, (step,)))
+        self._commands.append(Judge(call, prefix, (step,), resamples=resamples))
         return call
 
     def _new_call(self) -> int:

@@ -75,12 +75,6 @@ class ServeOptions:
     log_text: Annotated[bool, OptionSpec("Log questions and answers, for debugging.", _GATEWAY)] = (
         False
     )
-    load_aware: Annotated[
-        bool,
-        OptionSpec(
-            "Drop the fallback, then the window, then the draft as the target saturates.", _LOAD
-        ),
-    ] = True
     tune: Annotated[
         bool,
         OptionSpec("Adapt window, fallback and resamples to measured run times.", _LOAD),
@@ -176,7 +170,7 @@ SERVE_RULES = (
         lambda o: o.method in ("target", "draft", "prompt-lookup"),
         "with --method {method}",
     ),
-    Unused(("tune", "load_aware"), lambda o: o.method != "fpsr", "with --method {method}"),
+    Unused(("tune",), lambda o: o.method != "fpsr", "with --method {method}"),
     Unused(("window", "fallback", "resamples"), lambda o: o.tune, "with --tune"),
 )
 SERVE_CONFLICTS = (

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dreamr import BadOption, RunOptions
-from dreamr.serving.gateway.load import Load
+from dreamr._load import Load
 from support.gateways import Gateway, asked, use
 from support.pairs import WRONG
 from support.straying import Straying

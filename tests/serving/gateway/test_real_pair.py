@@ -10,10 +10,10 @@ import pytest
 from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
 from dreamr.conversation import Image, Text, thumbnail
 from dreamr.evaluation.tasks import Item, load
 from dreamr.serving.gateway import build_app
-from dreamr.serving.gateway.load import Load
 from dreamr.serving.options import ServeOptions
 from support.gateways import CHAT, Answer, Gateway
 

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dreamr._concurrency import gather_bounded
+from dreamr._load import PairLoad
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._provenance import memory_mb
@@ -50,6 +51,7 @@ class Models:
         """
         self._options, self._roles = options, roles
         self._models = ModelSet(open_model, _POLICY)
+        self._load = PairLoad()
         self._profile = profile
         self._tasks: TaskGroup | None = None
 
@@ -98,12 +100,14 @@ class Models:
             for engine in engines.values():
                 engine.forget(conversation)
             try:
-                result = await run(
-                    conversation,
-                    target=engines.get("target"),
-                    draft=engines.get("draft"),
-                    config=self.run_config(options),
-                )
+                with self._load.run(options) as shaped:
+                    result = await run(
+                        conversation,
+                        target=engines.get("target"),
+                        draft=engines.get("draft"),
+                        config=self.run_config(shaped.options),
+                    )
+                    shaped.learn(result)
             except RunFailed as error:
                 if not isinstance(error.result, Result):
                     raise

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from dreamr._load import Level, Load
 from dreamr._option_specs import listed
 from dreamr._reasoner import Reasoner
 from dreamr._version import __version__
@@ -24,7 +25,6 @@ from dreamr.serving.gateway.chat import Chat
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
-from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
@@ -62,7 +62,7 @@ def build_app(
     found = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
     draining = draining or Draining()
-    load = load or Load(aware=options.load_aware)
+    load = load or Load(aware=reasoner.options.load_aware)
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
     chat = Chat(

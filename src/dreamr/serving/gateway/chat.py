@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from dreamr._load import Level, Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
@@ -28,7 +29,6 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, timed_out
 from dreamr.serving.gateway.job import Job, Piece
 from dreamr.serving.gateway.keys import ApiKeys, Client
-from dreamr.serving.gateway.load import Level, Load
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Lease, Memory, Retention
@@ -180,16 +180,17 @@ class Chat:
 
     async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost
-        options, job.reply.level = self._load.shape(job.parsed.options, draft_lost=draft_lost)
+        usual = job.parsed.options
+        options, job.reply.level = self._load.shape(usual, draft_lost=draft_lost)
         auditing = self._watch is not None and not self._watch.idle
         alone = self._admission.running == 1 and not auditing
         result = None
         try:
             result = await self._reasoner.reason(
                 conversation,
-                options=options,
+                options=replace(options, load_aware=False),  # shaped here, by the load of all
                 on_event=job.on_event,
-                hooks=self._hooks(options, job.reply.level),
+                hooks=self._hooks(usual, job.reply.level),
                 request_id=request_id(),
                 cache_salt=job.client.cache_salt,
             )

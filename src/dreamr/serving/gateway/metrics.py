@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from dreamr._load import Load
 from dreamr.gate import Verdict
 from dreamr.serving.drift import OUTCOMES, Watch
-from dreamr.serving.gateway.load import Load
 from dreamr.steps import Role
 from dreamr.trace import (
     Event,

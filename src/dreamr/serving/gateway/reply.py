@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from dreamr.serving.gateway.load import Level
+from dreamr._load import Level
 from dreamr.serving.gateway.request import ParsedRequest
 from dreamr.steps import Step, TagFilter, without_tags
 from dreamr.trace import (

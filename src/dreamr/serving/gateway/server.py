@@ -18,13 +18,13 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
+from dreamr._load import Load
 from dreamr._option_specs import BadOption
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
-from dreamr.serving.gateway.load import Load
 from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
@@ -70,7 +70,7 @@ async def serve(
         Unsupported: If the target cannot judge.
     """
     _return_large_blocks()
-    load, draining = Load(aware=options.load_aware), Draining()
+    load, draining = Load(aware=reasoner.options.load_aware), Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     app = build_app(reasoner, options, load=load, keys=keys, draining=draining)
     server = _Server(_config(app, options), options, draining, reasoner)

@@ -1,17 +1,22 @@
-"""Load control: less speculation on a busy target.
+"""Load control: less speculation on a busy target, and as much as pays on another.
 
 Speculation trades spare capacity for latency. On a saturated target, each discarded token delays
 another request. So the fallback is dropped first, then the window shrinks, and speculation stops
-when runs take longer than the target alone would. All decisions rest on measurements of runs.
+when runs take longer than the target alone would. The number of resamples over HTTP follows the
+measured costs of the pair. All decisions rest on measurements of runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from dreamr._costs import Costs, RunCosts
 from dreamr._options import RunOptions
+from dreamr.engines import is_served
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
 _SMOOTH = 0.15  # weight of the newest run in a mean
@@ -24,6 +29,7 @@ _MIN_RUNS = 6  # measured runs before speculation may stop
 _PROBE = 16, 256  # runs without speculation before a probe: initial and largest number
 _PROBE_WEIGHT = 0.5  # weight of a probe in the mean speed-up
 _MIN_TOKENS = 8  # shorter lanes are not timed: their tokens may have been predicted
+_MOST_LOADS = 64  # sets of options whose measurements are kept
 _REDUCIBLE = ("fpsr",)  # other methods were requested explicitly
 
 
@@ -77,16 +83,20 @@ def pace_of(events: Iterable[Event]) -> Pace:
 
 
 class Load:
-    """Load control of a gateway. `shape` adapts a run's options, `learn` records its latency.
+    """Load control of a pair. `shape` adapts a run's options, `learn` records its latency.
 
-    Decisions rest on two measurements: the time per target token relative to an idle server, and
-    the duration of runs relative to an estimate for the target alone.
+    Decisions rest on three measurements: the time per target token, relative to an idle server, the
+    duration of runs relative to an estimate for the target alone, and the costs of steps.
+
+    Attributes:
+        costs: Measured costs of the pair.
 
     Args:
         aware: Whether to reduce speculation; if False, only measurements are kept.
     """
 
     def __init__(self, *, aware: bool = True) -> None:
+        self.costs = Costs()
         self._aware = aware
         self._now = Pace()
         self._quiet: float | None = None  # seconds per target token on an idle server
@@ -120,14 +130,18 @@ class Load:
             return Level.NO_FALLBACK
         return Level.FULL
 
-    def shape(self, options: RunOptions, *, draft_lost: bool = False) -> tuple[RunOptions, Level]:
-        """Adapt the options of the next run to the load.
+    def shape(
+        self, options: RunOptions, *, draft_lost: bool = False, only: bool = False
+    ) -> tuple[RunOptions, Level]:
+        """Adapt the options of the next run to the load and the costs.
 
-        While speculation is stopped, every few runs one speculates as a probe.
+        While speculation is stopped, every few runs one speculates as a probe. Deterministic runs
+        are left alone: their text must not depend on timing.
 
         Args:
             options: Options of the request.
             draft_lost: Whether the target has to do without the draft at present.
+            only: Whether this is the only run: speculation then takes nothing from others.
 
         Returns:
             The options and the level that they follow.
@@ -136,6 +150,12 @@ class Load:
             return options, Level.FULL
         if draft_lost:
             return _shaped(options, Level.TARGET_ALONE), Level.TARGET_ALONE
+        if options.deterministic:
+            return options, Level.FULL
+        if options.resamples is None and is_served(options.target):
+            options = replace(options, resamples=self.costs.resamples)
+        if only:
+            return options, Level.FULL
         level = self.level
         if level is Level.TARGET_ALONE:
             self._alone += 1
@@ -163,6 +183,7 @@ class Load:
             result: A finished run.
             alone: Whether no other request or audit used the target during the run.
         """
+        self.costs = self.costs.after(RunCosts.of(result.events))
         new = pace_of(result.events)
         self._now = Pace(_mean(self._now.first, new.first), _mean(self._now.token, new.token))
         if alone:
@@ -184,6 +205,59 @@ class Load:
             self._wait = min(_PROBE[1], 2 * self._wait)
 
 
+class Shaped:
+    """A run whose options were adapted to the load.
+
+    Attributes:
+        options: The adapted options.
+    """
+
+    def __init__(self, options: RunOptions, load: Load | None, pair: PairLoad) -> None:
+        self.options = options
+        self._load, self._pair = load, pair
+        self._alone = pair.running == 1
+
+    def learn(self, result: Result) -> None:
+        """Record the measurements of the run."""
+        if self._load is not None and result.complete:
+            self._load.learn(result, alone=self._alone and self._pair.running == 1)
+
+
+class PairLoad:
+    """Load control of all runs in this process on one pair, for each set of options apart.
+
+    Attributes:
+        running: Number of open runs.
+    """
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._loads: OrderedDict[RunOptions, Load] = OrderedDict()
+
+    @contextmanager
+    def run(self, options: RunOptions) -> Iterator[Shaped]:
+        """Count a run as open inside the block, and adapt its options to the load."""
+        self.running += 1
+        try:
+            load = self._load(options)
+            if load is None:
+                yield Shaped(options, None, self)
+            else:
+                shaped, _ = load.shape(options, only=self.running == 1)
+                yield Shaped(shaped, load, self)
+        finally:
+            self.running -= 1
+
+    def _load(self, options: RunOptions) -> Load | None:
+        if not options.load_aware or options.method not in _REDUCIBLE:
+            return None
+        load = self._loads.setdefault(options, Load())
+        self._loads.move_to_end(options)
+        if len(self._loads) > _MOST_LOADS:
+            self._loads.popitem(last=False)
+        return load
+
+
 def _mean(old: float | None, new: float | None, weight: float = _SMOOTH) -> float | None:
     if old is None or new is None:
         return old if new is None else new
@@ -197,6 +271,9 @@ def _shaped(options: RunOptions, level: Level) -> RunOptions:
         case Level.NO_FALLBACK:
             return replace(options, fallback="on-reject")
         case Level.SMALL_WINDOW:
-            return replace(options, fallback="on-reject", window=min(options.window, _SMALL_WINDOW))
+            # Over HTTP, steps that are unlikely to be needed are not judged ahead anyway.
+            window = options.window if is_served(options.target) else _SMALL_WINDOW
+            window = min(options.window, window)
+            return replace(options, fallback="on-reject", window=window)
         case Level.TARGET_ALONE:
             return replace(options, method="target")

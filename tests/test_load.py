@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from dreamr import RunOptions
-from dreamr.serving.gateway.load import Level, Load, Pace, pace_of
+from dreamr._costs import Costs
+from dreamr._load import Level, Load, Pace, PairLoad, pace_of
 from dreamr.steps import Ending, Step
 from dreamr.trace import (
     CommittedStep,
@@ -141,3 +143,66 @@ def test_a_gateway_without_load_control_keeps_all_speculation() -> None:
     levels(load, 40, 0.05, 99.0)
     assert load.shape(RunOptions()) == (RunOptions(), Level.FULL)
     assert load.level is Level.FULL
+
+
+SERVED = RunOptions(target="http://target/v1", draft="http://draft/v1")
+RESAMPLING = Costs(draft_step=0.1, target_step=1.0, judge=0.05)
+
+
+def test_resamples_follow_the_costs_of_served_models_only() -> None:
+    load = quiet()
+    load.costs = RESAMPLING
+    assert load.shape(SERVED)[0].resamples == RESAMPLING.resamples > 0
+    assert load.shape(replace(SERVED, resamples=1))[0].resamples == 1
+    assert load.shape(RunOptions())[0].resamples is None
+
+
+def test_deterministic_runs_are_left_alone() -> None:
+    load = quiet()
+    load.costs = RESAMPLING
+    levels(load, 40, 0.05, 99.0)
+    options = replace(SERVED, deterministic=True)
+    assert load.shape(options) == (options, Level.FULL)
+
+
+def test_a_run_without_others_keeps_all_speculation() -> None:
+    pair, options = PairLoad(), RunOptions()
+    for _ in range(20):
+        with pair.run(options) as shaped:
+            assert shaped.options == options
+            shaped.learn(run(0.05, 99.0))
+
+
+def test_concurrent_runs_give_up_speculation_that_does_not_pay() -> None:
+    pair, options = PairLoad(), RunOptions()
+    with pair.run(replace(options, method="target")):  # keeps the pair busy
+        methods = []
+        for _ in range(20):
+            with pair.run(options) as shaped:
+                methods.append(shaped.options.method)
+                if shaped.options.method == "fpsr":
+                    shaped.learn(run(0.05, 99.0))
+    assert methods[0] == "fpsr"
+    assert methods[-5:] == ["target"] * 5
+
+
+def test_options_are_measured_apart() -> None:
+    pair, options = PairLoad(), RunOptions()
+    other = replace(options, window=2)
+    with pair.run(options):
+        for _ in range(20):
+            with pair.run(options) as shaped:
+                shaped.learn(run(0.05, 99.0))
+        with pair.run(other) as shaped:
+            assert shaped.options == other
+        with pair.run(options) as shaped:
+            assert shaped.options.method == "target"
+
+
+def test_without_load_control_runs_keep_their_options() -> None:
+    pair, options = PairLoad(), RunOptions(load_aware=False)
+    with pair.run(options):
+        for _ in range(20):
+            with pair.run(options) as shaped:
+                assert shaped.options == options
+                shaped.learn(run(0.05, 99.0))

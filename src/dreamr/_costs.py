@@ -1,0 +1,153 @@
+"""Costs of a draft and a target over HTTP, measured in runs, and what they suggest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from dreamr.steps import Role
+from dreamr.trace import (
+    Event,
+    JudgeEnded,
+    JudgeStarted,
+    LaneClosed,
+    LaneOpened,
+    LanePaused,
+    StepCommitted,
+    StepReady,
+)
+
+_SMOOTH = 0.15  # weight of the newest run in a mean
+_FADE = 0.98  # of the counts of resamples with each run, so that the prior returns
+_RESAMPLED = (1.2, 2.8)  # accepted and rejected candidates that the estimate begins with
+_MOST_RESAMPLES = 3
+_LEAST_GAIN = 0.08  # share of a target step that a further candidate must save
+
+
+@dataclass(frozen=True, slots=True)
+class RunCosts:
+    """Mean costs in one run, in seconds; None where the run did not measure them.
+
+    Attributes:
+        draft_step: Seconds of a drafted step, while the draft writes.
+        target_step: Seconds of a step of the target, from the request to its end.
+        judge: Seconds of a judge call.
+        resampled: Positions at which the draft wrote further candidates.
+        accepted: Those of them at which one was committed.
+        candidates: Number of these candidates.
+    """
+
+    draft_step: float | None = None
+    target_step: float | None = None
+    judge: float | None = None
+    resampled: int = 0
+    accepted: int = 0
+    candidates: int = 0
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> RunCosts:
+        """Measure the costs in the events of a run."""
+        watch = _Watch()
+        for event in events:
+            watch.see(event)
+        return cls(
+            _mean_of(watch.steps["draft"]),
+            _mean_of(watch.steps["target"]),
+            _mean_of(watch.judged),
+            len(watch.resampled),
+            len(watch.resampled & watch.drafted),
+            watch.candidates,
+        )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is known while the events of a run are read."""
+
+    steps: dict[Role, list[float]] = field(default_factory=lambda: {"draft": [], "target": []})
+    judged: list[float] = field(default_factory=list)
+    resampled: set[int] = field(default_factory=set)
+    drafted: set[int] = field(default_factory=set)
+    candidates: int = 0
+    _since: dict[int, float] = field(default_factory=dict)  # by lane: end of the step before
+    _calls: dict[int, float] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        match event:
+            case LaneOpened(time, lane, _, position, resample):
+                self._since[lane] = time
+                if resample:
+                    self.resampled.add(position)
+                    self.candidates += 1
+            case StepReady(time, lane, role) if lane in self._since:
+                self.steps[role].append(time - self._since[lane])
+                self._since[lane] = time
+            case LanePaused(_, lane) | LaneClosed(_, lane):
+                # After a pause the next step was received meanwhile: its time is unknown.
+                self._since.pop(lane, None)
+            case JudgeStarted(time, call):
+                self._calls[call] = time
+            case JudgeEnded(time, call, _, verdicts) if verdicts and call in self._calls:
+                self.judged.append(time - self._calls.pop(call))
+            case StepCommitted(_, position, _, "draft"):
+                self.drafted.add(position)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Costs of a pair, smoothed over its runs; None until they are measured.
+
+    Attributes:
+        draft_step: Seconds of a drafted step.
+        target_step: Seconds of a step of the target.
+        judge: Seconds of a judge call.
+        accepted: Accepted candidates for rejected steps, older ones counted less.
+        rejected: Rejected candidates, likewise.
+    """
+
+    draft_step: float | None = None
+    target_step: float | None = None
+    judge: float | None = None
+    accepted: float = _RESAMPLED[0]
+    rejected: float = _RESAMPLED[1]
+
+    def after(self, run: RunCosts) -> Costs:
+        """Return the costs after one more run."""
+        accepted, rejected = (
+            before + _FADE * (now - before)
+            for before, now in zip(_RESAMPLED, (self.accepted, self.rejected), strict=True)
+        )
+        return Costs(
+            _smooth(self.draft_step, run.draft_step),
+            _smooth(self.target_step, run.target_step),
+            _smooth(self.judge, run.judge),
+            accepted + run.accepted,
+            rejected + run.candidates - run.accepted,
+        )
+
+    @property
+    def resamples(self) -> int:
+        """The number of candidates for a rejected step that saves time; 0 if nothing is known.
+
+        The candidates are written and judged side by side while the target writes its own step.
+        Each further one must save a share of the target's step: it takes capacity from others.
+        """
+        if self.draft_step is None or self.target_step is None or self.judge is None:
+            return 0
+        saved = 1 - (self.draft_step + self.judge) / self.target_step  # if one is accepted
+        missed = self.rejected / (self.accepted + self.rejected)
+        count = 0
+        while count < _MOST_RESAMPLES and saved * missed**count * (1 - missed) >= _LEAST_GAIN:
+            count += 1
+        return count
+
+
+def _mean_of(seconds: list[float]) -> float | None:
+    return fmean(seconds) if seconds else None
+
+
+def _smooth(old: float | None, new: float | None) -> float | None:
+    if old is None or new is None:
+        return old if new is None else new
+    return old + _SMOOTH * (new - old)

@@ -65,7 +65,7 @@ async def carried(trial: Trial) -> Route | Rejected:
 
 
 async def carried_before(trial: Trial) -> Route | Rejected:
-    """Return the route by the user's message, with its images behind the text."""
+    """Return the route by the user's message, with its images after the text."""
     base = await _carrying(trial)
     if isinstance(base, Rejected) or not isinstance(trial.prompts, RenderedPrompts):
         return Rejected()

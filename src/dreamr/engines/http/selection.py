@@ -78,7 +78,7 @@ class Selection:
         return {"chat_template_kwargs": dict(known) or {"enable_thinking": on}}
 
     def _check(self, selected: Selected, family: Family) -> None:
-        """Warn if the model thinks whatever it is told."""
+        """Warn if thinking cannot be switched off."""
         always = family.thinks == "always" or any(route.opens for route in selected.routes)
         if self.thinking == "off" and always:
             LOG.warning(

@@ -1,8 +1,8 @@
 """Route by the chat completions endpoint, with the assistant's text in the user's message.
 
 vLLM continues the last message of a chat, also one of a user. Templates of reasoning models change
-an assistant's text, but hardly a user's. The last question is therefore followed by what the template
-writes between a question and the assistant's text (the bridge), and by that text.
+an assistant's text, but hardly a user's. The last question is therefore followed by what the
+template writes between a question and the assistant's text (the bridge), and by that text.
 """
 
 from __future__ import annotations

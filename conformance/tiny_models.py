@@ -59,7 +59,7 @@ class Vocabulary:
         bpe = Tokenizer(models.BPE())
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         bpe.decoder = decoders.ByteLevel()
-        breaks = ["\n\n", "\n\n\n", "\n\n\n\n"] if "<start_of_image>" in names else []
+        breaks = ["\n" * count for count in range(1, 5)] if "<start_of_image>" in names else []
         trainer = trainers.BpeTrainer(
             vocab_size=420 + len(names),
             special_tokens=names,

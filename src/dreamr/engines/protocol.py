@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Literal, Protocol, TypeAlias, overload
 
 from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
+
+Thinking: TypeAlias = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,14 @@ async def carried(trial: Trial) -> Route | Rejected:
     return base if isinstance(base, Rejected) else await _verified(trial, base, trial.seen)
 
 
+async def carried_joined(trial: Trial) -> Route | Rejected:
+    """Return the route by the user's message, with the text joined to its last text."""
+    base = await _carrying(trial)
+    if isinstance(base, Rejected):
+        return base
+    return await _verified(trial, replace(base, joined=True), trial.seen)
+
+
 async def carried_before(trial: Trial) -> Route | Rejected:
     """Return the route by the user's message, with its images after the text."""
     base = await _carrying(trial)
@@ -113,7 +121,7 @@ async def _verified(
 
 _ORDER: tuple[Candidate, ...] = (chat, text)
 _ORDERS: Mapping[str, tuple[Candidate, ...]] = {  # of servers with endpoints of their own
-    VLLM.name: (chat, tokens, text, carried, carried_before),
+    VLLM.name: (chat, tokens, text, carried, carried_joined, carried_before),
     SGLANG.name: (chat, generate, text),
     LLAMA_CPP.name: (chat, completion, text),
 }

@@ -155,6 +155,11 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         route = self.server_info.route_for(context.conversation)
+        if self.server_info.quiet_about_images and context.conversation.images:
+            self._warn_once(
+                "does not think about images, where it answers better without: set --thinking on "
+                "to let it think"
+            )
         continuation = Continuation(
             partial(self._request, context, sampling),
             "".join(context.prefix),
@@ -413,6 +418,10 @@ class HttpEngine(ClosingEngine):
         if self.server_info.server.salted and salt is not None:
             body["cache_salt"] = salt
         return body
+
+    def opens_thought(self, conversation: Conversation) -> bool:
+        """Return whether the assistant's turn of a conversation is opened inside a thought."""
+        return self.server_info.opens(conversation)
 
     def forget(self, conversation: Conversation) -> None:
         """Make the server compute the conversation again, if its cache supports salts."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 from dreamr._api_keys import clean_key
 from dreamr.engines.address import parse_address
+from dreamr.engines.protocol import Thinking
 from dreamr.gate import Labels
-
-Thinking: TypeAlias = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class ServerInfo:
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
         sees: Whether the model takes images; None if this was not tried.
+        quiet_about_images: Whether the model thinks, but not about images.
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
@@ -58,6 +59,7 @@ class ServerInfo:
     judge_problem: str = ""
     speculates: bool | None = None
     sees: bool | None = None
+    quiet_about_images: bool = False
 
     @property
     def exact(self) -> bool:
@@ -81,6 +83,11 @@ class ServerInfo:
         if self.sees is False:
             raise Unsupported(f"{short_path(self.model)} accepts text only: remove the images")
         raise Unsupported(refusal(self.model, self.inserted or "unknown text", " around images"))
+
+    def opens(self, conversation: Conversation) -> bool:
+        """Return whether the assistant's turn of a conversation is opened inside a thought."""
+        taking = (route for route in self.routes if route.takes(conversation))
+        return next(taking, self.route).opens
 
     @property
     def opens_thought(self) -> bool:
@@ -149,6 +156,7 @@ class Probe:
             shown=isinstance(prompts, RenderedPrompts),
             echoes=await self._echoes(model, route),
             sees=found.sees,
+            quiet_about_images=found.quiet_about_images,
             judge_problem=problem,
             speculates=await self._speculates(server),
         )

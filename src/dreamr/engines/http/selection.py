@@ -11,11 +11,11 @@ from dreamr._families import Family, recognize
 from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines.http.candidates import candidates
-from dreamr.engines.http.options import Thinking
 from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Route
 from dreamr.engines.http.servers import Json, Server
 from dreamr.engines.http.trials import Rejected, Trial
+from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, Unsupported
 
 LOG = logging.getLogger("dreamr.engines.http")
@@ -29,11 +29,13 @@ class Selected:
         routes: Routes in order of preference; none if no route continues a text.
         inserted: What the chat template inserts before a continued prefix; None if nothing.
         sees: Whether the model takes images; None if this was not tried.
+        quiet_about_images: Whether the model thinks, but not about images.
     """
 
     routes: tuple[Route, ...]
     inserted: str | None
     sees: bool | None
+    quiet_about_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Selection:
             images = await self._select(plain)
             text = await self._select(replace(trial, kind="text", seen=seen))
             routes = (*text.routes, *images.routes)
-            return Selected(routes, text.inserted or images.inserted, True)
+            return Selected(routes, text.inserted or images.inserted, True, True)
         return await self._select(trial)
 
     def _flags(self, known: Json, *, on: bool) -> Json:

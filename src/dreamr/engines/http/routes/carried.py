@@ -29,6 +29,8 @@ class CarriedRoute(OpenAiRoute):
             the message, and the images come last, because templates that trim a message then keep
             the white space at the end of the text. Needs an image in the last message. None: the
             images keep their places.
+        joined: Whether the text joins the last text of the message, for templates that show the
+            images of a message before its texts.
         strips: Whether the template trims the questions of users.
         trims: Whether the template removes white space at the end of a continued text.
         opens: Whether the template opens the assistant's turn inside a thought.
@@ -40,6 +42,7 @@ class CarriedRoute(OpenAiRoute):
     bridge: str
     flags: Json = field(default_factory=dict)
     placeholder: str | None = None
+    joined: bool = False
     strips: bool = False
     trims: bool = False
     opens: bool = False
@@ -68,11 +71,13 @@ class CarriedRoute(OpenAiRoute):
         if isinstance(content, str):
             return (content.strip() if self.strips else content) + text
         if self.placeholder is None:
-            *parts, last = content
-            if last["type"] == "text":  # templates may separate two texts
-                said = last["text"].rstrip() if self.strips else last["text"]
-                return [*parts, {"type": "text", "text": said + text}]
-            return [*content, {"type": "text", "text": text}]
+            texts = [place for place, part in enumerate(content) if part["type"] == "text"]
+            if not (self.joined or texts[-1:] == [len(content) - 1]):
+                return [*content, {"type": "text", "text": text}]
+            place = texts[-1]  # templates may separate two texts
+            said = content[place]["text"].rstrip() if self.strips else content[place]["text"]
+            carrying = {"type": "text", "text": said + text}
+            return [*content[:place], carrying, *content[place + 1 :]]
         said = "".join(
             part["text"] if part["type"] == "text" else self.placeholder for part in content
         )

@@ -18,7 +18,7 @@ import httpx2
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tests.support.served import Json, Served
+from support.served import Json, Served
 
 FOLDER = Path(__file__).parent / "templates"
 FAMILIES = tuple(sorted(path.stem for path in FOLDER.glob("*.jinja")))

@@ -8,8 +8,8 @@ from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.errors import EngineError, Unsupported
-from tests.support.served_calls import use
-from tests.support.templated import FAMILIES, TEXT_ONLY, Templated
+from support.served_calls import use
+from support.templated import FAMILIES, TEXT_ONLY, Templated
 
 IMAGE = Image(bytes(range(192)), 8, 8)
 STEPS = ("First, count the circles.\n\n", "There are four of them.\n\n")

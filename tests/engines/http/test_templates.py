@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Context, SamplingParams
-from dreamr.engines.http import HttpEngine
+from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.errors import EngineError, Unsupported
+from dreamr.runner import run
+from dreamr.trace import Result, RunStarted
 from support.served_calls import use
 from support.templated import FAMILIES, TEXT_ONLY, Templated
 
@@ -176,3 +179,22 @@ def test_a_template_that_no_route_continues_is_refused() -> None:
 
     with pytest.raises(EngineError, match="does not continue the assistant's text unchanged"):
         use(Odd(family="qwen3_vl_thinking"), work)
+
+
+def test_the_trace_names_the_route_of_each_model() -> None:
+    script = "Four.\n\nAnswer: 4"
+    small = Templated(script=script, family="qwen3_vl_instruct")
+    large = Templated(script=script, family="qwen3_vl_thinking")
+
+    async def work() -> Result:
+        options = HttpOptions(url="http://here")
+        async with (
+            await HttpEngine.open(options, small.transport) as draft,
+            await HttpEngine.open(options, large.transport) as target,
+        ):
+            return await run(TALKS["image"], target=target, draft=draft)
+
+    started = anyio.run(work).events[0]
+    assert isinstance(started, RunStarted)
+    assert started.options["draft_route"] == "chat"
+    assert started.options["target_route"] == "carried"

@@ -421,7 +421,11 @@ class HttpEngine(ClosingEngine):
 
     def opens_thought(self, conversation: Conversation) -> bool:
         """Return whether the assistant's turn of a conversation is opened inside a thought."""
-        return self.server_info.opens(conversation)
+        return self.server_info.taking(conversation).opens
+
+    def route_name(self, conversation: Conversation) -> str:
+        """Return the name of the route that a conversation takes."""
+        return self.server_info.taking(conversation).name
 
     def forget(self, conversation: Conversation) -> None:
         """Make the server compute the conversation again, if its cache supports salts."""

@@ -84,10 +84,10 @@ class ServerInfo:
             raise Unsupported(f"{short_path(self.model)} accepts text only: remove the images")
         raise Unsupported(refusal(self.model, self.inserted or "unknown text", " around images"))
 
-    def opens(self, conversation: Conversation) -> bool:
-        """Return whether the assistant's turn of a conversation is opened inside a thought."""
+    def taking(self, conversation: Conversation) -> Route:
+        """Return the route that takes a conversation, the preferred one if none does."""
         taking = (route for route in self.routes if route.takes(conversation))
-        return next(taking, self.route).opens
+        return next(taking, self.route)
 
     @property
     def opens_thought(self) -> bool:

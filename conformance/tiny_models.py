@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 import transformers as hf
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEMPLATES = Path(__file__).parents[1] / "tests" / "support" / "templates"
@@ -377,6 +379,16 @@ def _speak_words(model: Any, tokenizer: Any) -> None:
         weight[silent] = 0.0
 
 
+def _name_as_published(file: Path) -> None:
+    """Rename the weights of a SigLIP tower: vLLM knows them by their published names only."""
+    weights = {}
+    with safe_open(file, "pt") as found:
+        for name in found.keys():  # noqa: SIM118
+            published = name.replace("vision_tower.", "vision_tower.vision_model.")
+            weights[published] = found.get_tensor(name)
+    save_file(weights, file, {"format": "pt"})
+
+
 def build(family: str, folder: Path) -> None:
     """Save a model of a family."""
     template = (TEMPLATES / f"{family}.jinja").read_text()
@@ -387,6 +399,8 @@ def build(family: str, folder: Path) -> None:
     model.generation_config.eos_token_id = words.tokenizer.eos_token_id
     model.generation_config.pad_token_id = words.tokenizer.pad_token_id
     model.save_pretrained(folder)
+    if family in ("gemma3", "llava_onevision"):
+        _name_as_published(folder / "model.safetensors")
     (processor or words.tokenizer).save_pretrained(folder)
     words.tokenizer.save_pretrained(folder)
 

@@ -130,3 +130,16 @@ def llama_speculating_url(logs: Path) -> Iterator[str]:
     draft = ("--spec-draft-model", str(ENGINES / "pair-gguf" / "draft.gguf"))
     with llama_pair(logs / "llama-spec.log", "--spec-type", "draft-simple", *draft) as root:
         yield root
+
+
+@pytest.fixture(scope="module")
+def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, str]]:
+    """Name and address of a small random model of a family, built on first use."""
+    name, port, folder = request.param, free_port(), ENGINES / "tiny" / request.param
+    if not (folder / "config.json").is_file():
+        script = Path(__file__).with_name("tiny_models.py")
+        python = ENGINES / "vllm" / "bin" / "python"
+        subprocess.run([python, script, name, folder], check=True, timeout=300)
+    flags = ["--dtype", "bfloat16"] if name == "qwen3_5" else []  # float32 is not supported there
+    with serving([*vllm(folder, 0, port), *flags], port, logs / f"{name}.log") as root:
+        yield name, root

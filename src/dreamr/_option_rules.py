@@ -40,6 +40,10 @@ def _threads_unused(o: Any) -> bool:
     return all(is_served(getattr(o, role)) for role in method(o.method).roles)
 
 
+def _any_served(o: Any) -> bool:
+    return any(is_served(getattr(o, role)) for role in method(o.method).roles)
+
+
 def request_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the options of all runs that requests to a gateway with these options can ask for.
 
@@ -75,6 +79,9 @@ MODEL_RULES = (
     DRAFT_REVISION_RULE,
     Unused(("device",), _device_unused, "on models that are served or have another device"),
     Unused(("draft_device",), lambda o: is_served(o.draft), "if --draft is a server URL"),
+    Unused(
+        ("thinking",), lambda o: not _any_served(o), "unless --target or --draft is a server URL"
+    ),
     Unused(("threads",), _threads_unused, "on served models"),
 )
 

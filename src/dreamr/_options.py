@@ -17,6 +17,7 @@ from dreamr._option_specs import (
     option_specs,
 )
 from dreamr.engines import ModelSource, SamplingParams
+from dreamr.engines.protocol import Thinking as ThinkingMode
 from dreamr.gate import (
     AdaptiveGate,
     AgreementGate,
@@ -45,6 +46,13 @@ Threshold: TypeAlias = Annotated[
         _METHOD,
         0,
         1,
+    ),
+]
+Thinking: TypeAlias = Annotated[
+    ThinkingMode,
+    OptionSpec(
+        "Whether served models think: on, off, or auto (their default; Qwen: off for images).",
+        _MODELS,
     ),
 ]
 Target: TypeAlias = Annotated[
@@ -221,6 +229,7 @@ class RunOptions:
     revision: Revision = None
     draft_revision: DraftRevision = None
     judge_prompt: JudgePrompt = None
+    thinking: Thinking = "auto"
     answer_marker: Annotated[
         str | None,
         OptionSpec(
@@ -339,6 +348,7 @@ class RunOptions:
             server_model=self.target_model if target else self.draft_model,
             revision=self.revision if target else self.draft_revision,
             judge_prompt=self.judge_prompt,
+            thinking=self.thinking,
             answer_marker=self.answer_marker,
             device=device,
             threads=self.threads,

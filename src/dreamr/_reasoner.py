@@ -223,13 +223,14 @@ class Reasoner:
         options: RunOptions,
         arguments: RunArguments,
     ) -> Result:
-        config = self._run_config(options)
+        step_format = self._leading.format_of(conversation)
+        config = replace(self._run_config(options), step_format=step_format)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
         config = replace(config, request_id=arguments.get("request_id"))
         target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
-        scope = RunScope(conversation, self.step_format, target_engine, tasks)
+        scope = RunScope(conversation, step_format, target_engine, tasks)
         hooks = arguments.get("hooks") or ()
         for hook in hooks:
             config = hook.before_run(scope, config)
@@ -311,7 +312,11 @@ class Reasoner:
     @property
     def step_format(self) -> StepFormat:
         """How steps end and answers are marked: by the target, or by the draft if it is alone."""
-        return self._models["target" if "target" in self._models else "draft"].step_format
+        return self._leading.step_format
+
+    @property
+    def _leading(self) -> Model:
+        return self._models["target" if "target" in self._models else "draft"]
 
     def _check_open(self) -> TaskGroup:
         if self._tasks is None:
@@ -344,7 +349,7 @@ class Reasoner:
                 f"the profile {options.profile} is not the one that the Reasoner was opened with: "
                 "pass it to Reasoner(RunOptions(profile=...))"
             )
-        return replace(options.run_config(profile), step_format=self.step_format)
+        return options.run_config(profile)
 
     async def _open(self) -> None:
         self._models = ModelSet(self._open_model, self._policy)

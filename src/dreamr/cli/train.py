@@ -105,7 +105,8 @@ _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred
 # Options of a run for a draft that solves problems alone and greedily, and a target that grades.
 _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
-    "judge_prompt", "answer_marker", "device", "draft_device", "threads", "max_tokens", "seed",
+    "judge_prompt", "thinking",
+    "answer_marker", "device", "draft_device", "threads", "max_tokens", "seed",
 )  # fmt: skip
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from dreamr._api_keys import clean_key
 from dreamr._option_specs import BadOption
+from dreamr.conversation import Conversation
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
-from dreamr.engines.protocol import Engine
+from dreamr.engines.protocol import Engine, Thinking
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
@@ -30,6 +31,7 @@ class ModelSource:
         revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
             branch.
         judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
+        thinking: Whether a served model thinks before its answer; see `HttpOptions`.
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
         device: Torch device of a local model.
         threads: Torch threads of a local model on a CPU.
@@ -40,6 +42,7 @@ class ModelSource:
     server_model: str | None = None
     revision: str | None = None
     judge_prompt: str | None = None
+    thinking: Thinking = "auto"
     answer_marker: str | None = None
     device: str = "cpu"
     threads: int = 1
@@ -79,10 +82,19 @@ class Model:
     Attributes:
         engine: The model's engine.
         step_format: How the model marks steps and its final answer.
+        opens_thought: Tells whether the assistant's turn of a conversation is opened inside a
+            thought. None: this does not depend on the conversation.
     """
 
     engine: Engine
     step_format: StepFormat = field(default_factory=StepFormat)
+    opens_thought: Callable[[Conversation], bool] | None = None
+
+    def format_of(self, conversation: Conversation) -> StepFormat:
+        """Return how the model marks steps and its final answer in a conversation."""
+        if self.opens_thought is None:
+            return self.step_format
+        return replace(self.step_format, opens_thought=self.opens_thought(conversation))
 
 
 OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
@@ -118,9 +130,11 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             model=source.server_model,
             api_key=_api_key(source.role),
             judge_prompt=source.judge_prompt,
+            thinking=source.thinking,
         )
     )
-    return Model(engine, _step_format(source, {"opens_thought": engine.server_info.opens_thought}))
+    marks = {"opens_thought": engine.server_info.opens_thought}
+    return Model(engine, _step_format(source, marks), engine.opens_thought)
 
 
 def _api_key(role: Role) -> str | None:

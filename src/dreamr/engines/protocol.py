@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Literal, Protocol, TypeAlias, overload, runtime_checkable
 
 from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
+
+Thinking: TypeAlias = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,15 @@ class Candidates(Sequence[str]):
             listener: Receives the text of the step. It must neither block nor raise.
         """
         self._listener = listener
+
+
+@runtime_checkable
+class Routed(Protocol):
+    """An engine that has several ways to continue a text."""
+
+    def route_name(self, conversation: Conversation) -> str:
+        """Return the name of the way that a conversation takes."""
+        ...
 
 
 class Engine(Protocol):

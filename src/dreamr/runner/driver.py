@@ -10,6 +10,7 @@ import anyio
 from dreamr._messages import describe
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
+from dreamr.engines.protocol import Routed
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
@@ -97,8 +98,16 @@ class Driver:
             config.method,
             draft.name if draft is not None else None,
             target.name if target is not None else None,
-            config.summary(),
+            {**config.summary(), **self._routes()},
         )
+
+    def _routes(self) -> dict[str, str]:
+        """Return how servers continue the texts of this conversation, by role, for the trace."""
+        return {
+            f"{role}_route": engine.route_name(self._conversation)
+            for role, engine in self._engines.items()
+            if isinstance(engine, Routed)
+        }
 
     # Commands
 

@@ -113,7 +113,7 @@ def test_nothing_is_awaited_for_long_after_a_finish_reason(monkeypatch: pytest.M
                 yield piece
             await anyio.sleep_forever()
 
-    monkeypatch.setattr("dreamr.engines.http.engine._TAIL_SECONDS", 0.0)
+    monkeypatch.setattr("dreamr.engines.http.events._TAIL_SECONDS", 0.0)
     served = RawServed(SCRIPT, lambda number, found: with_reason(found))
 
     async def handle(request: httpx2.Request) -> httpx2.Response:

@@ -1,133 +1,130 @@
 """Routes that a server may have, in the order in which they are tried.
 
-A candidate builds its route and verifies it. To add one: a function here, and its place in `_ORDER`
-or in the list of its server.
+A candidate builds its route and verifies it. To add one: a function here or in a module of its own,
+and its place in the order of its server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from dreamr.engines.http.fields import Field
-from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
-from dreamr.engines.http.routes import (
-    ChatRoute,
-    CompletionRoute,
-    GenerateRoute,
-    Route,
-    TextRoute,
-)
-from dreamr.engines.http.servers import LLAMA_CPP, SGLANG, Server
+from dreamr.conversation import Conversation
+from dreamr.engines.http.native_candidates import completion, generate
+from dreamr.engines.http.rendering import QUESTION, TALK, RenderedPrompts
+from dreamr.engines.http.routes import CarriedRoute, Route, TextRoute, TokensRoute
+from dreamr.engines.http.servers import LLAMA_CPP, SGLANG, VLLM, Server
+from dreamr.engines.http.trials import Candidate, Rejected, Trial
 from dreamr.errors import EngineError, EngineLost, Unsupported
+from dreamr.steps import opens_thought
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A route that a server or its chat template does not allow.
-
-    Attributes:
-        inserted: What the server inserts before a continued prefix; None if the route is rejected
-            for another reason.
-    """
-
-    inserted: str | None = None
-
-
-Candidate: TypeAlias = Callable[[Server, Prompts], Awaitable[Route | Rejected]]
+async def chat(trial: Trial) -> Route | Rejected:
+    """Return the route by chat completions if the template continues prefixes."""
+    route = trial.chat
+    match = await trial.prompts.match(route, trial.talk)
+    if match.inserted is not None:
+        return Rejected(match.inserted)
+    route = replace(route, trims=match.trims, opens=await trial.opens())
+    if await trial.prompts.keeps(route, trial.talk):
+        return route
+    return replace(route, asking="inside")
 
 
-async def chat(server: Server, prompts: Prompts) -> Route | Rejected:
-    """Return the route by chat completions if the template continues prefixes exactly."""
-    route = ChatRoute(server)
-    inserted = await prompts.inserted(route)
-    if inserted is not None:
-        return Rejected(inserted)
-    return route if await prompts.keeps(route) else ChatRoute(server, "inside")
-
-
-async def text(server: Server, prompts: Prompts) -> Route | Rejected:
-    """Return the route by text completions if the rendered prompt can be read."""
-    if not isinstance(prompts, RenderedPrompts):
+async def tokens(trial: Trial) -> Route | Rejected:
+    """Return the route by prompts of tokens if the server has it."""
+    if not isinstance(trial.prompts, RenderedPrompts) or trial.kind != "any":
         return Rejected()
-    opening = await prompts.opening(ChatRoute(server))
+    prompts = trial.prompts
+    route = TokensRoute(
+        prompts.client, prompts.options, prompts.model, trial.flags, await trial.opens()
+    )
+    try:
+        if not (await prompts.match(route)).exact:
+            return Rejected()
+        await prompts.send(route, await route.continued(TALK, "So"))
+    except (EngineError, Unsupported):  # no such endpoint, or it is disabled: status 403
+        return Rejected()
+    return route
+
+
+async def text(trial: Trial) -> Route | Rejected:
+    """Return the route by text completions if the rendered prompt can be read."""
+    if not isinstance(trial.prompts, RenderedPrompts) or trial.kind == "images":
+        return Rejected()
+    opening = await trial.prompts.opening(trial.chat)
     if opening.count(QUESTION) != 1:
         return Rejected()
-    return TextRoute(opening, QUESTION)
+    return TextRoute(opening, QUESTION, trial.prompts.text, trial.flags, await trial.opens())
 
 
-async def completion(server: Server, prompts: Prompts) -> Route | Rejected:
-    """Return the route by llama.cpp's /completion if it sees the prompts that chat sees."""
-    if not isinstance(prompts, RenderedPrompts):
+async def carried(trial: Trial) -> Route | Rejected:
+    """Return the route by the user's message, with images where they are."""
+    base = await _carrying(trial)
+    return base if isinstance(base, Rejected) else await _verified(trial, base, trial.seen)
+
+
+async def carried_joined(trial: Trial) -> Route | Rejected:
+    """Return the route by the user's message, with the text joined to its last text."""
+    base = await _carrying(trial)
+    if isinstance(base, Rejected):
+        return base
+    return await _verified(trial, replace(base, joined=True), trial.seen)
+
+
+async def carried_before(trial: Trial) -> Route | Rejected:
+    """Return the route by the user's message, with its images after the text."""
+    base = await _carrying(trial)
+    if isinstance(base, Rejected) or not isinstance(trial.prompts, RenderedPrompts):
         return Rejected()
-    url = f"{prompts.options.root}/props"
-    props = Field(await prompts.client.get(url), url)
-    marker = props.get("media_marker").text() or _OLD_MARKER
-    kinds = props.get("modalities")
-    sees = isinstance(kinds.value, dict) and kinds.get("vision").value is True
-    chat = ChatRoute(server)
-    route = CompletionRoute(chat, prompts.text, marker)
-    return route if await _same_lengths(route, chat, prompts, sees=sees) else Rejected()
-
-
-async def generate(server: Server, prompts: Prompts) -> Route | Rejected:
-    """Return the route by SGLang's /generate if it sees the prompts that chat sees."""
-    if not isinstance(prompts, RenderedPrompts):
+    placeholder = await trial.prompts.placeholder(trial.chat, trial.seen[-1])
+    if placeholder is None:
         return Rejected()
-    chat = ChatRoute(server)
-    tokens = await prompts.tokens({**await chat.opened(TALK), "add_generation_prompt": True})
-    opening = await prompts.decoded(tokens)
-    # Texts get the token that begins prompts, which the chat template has written already.
-    doubled = await prompts.tokens({"prompt": opening}) == [*tokens[:1], *tokens]
-    begins = await prompts.decoded(tokens[:1]) if doubled else ""
-    route = GenerateRoute(chat, prompts.text, begins, await _label_tokens(prompts))
-    # The list of models does not tell whether the model sees.
-    sees = await _sees(chat, prompts)
-    return route if await _same_lengths(route, chat, prompts, sees=sees) else Rejected()
+    route = replace(base, placeholder=placeholder)
+    return await _verified(trial, route, [talk for talk in trial.seen if route.takes(talk)])
 
 
-async def _label_tokens(prompts: RenderedPrompts) -> list[int]:
-    """Return the first token of each spelling of the labels."""
-    labels = prompts.options.labels
-    bodies = [
-        {"prompt": spelling, "add_special_tokens": False}
-        for spelling in (*labels.positive, *labels.negative)
-    ]
-    found = {token for body in bodies for token in (await prompts.tokens(body))[:1]}
-    return sorted(token for token in found if isinstance(token, int))
+async def _carrying(trial: Trial) -> CarriedRoute | Rejected:
+    """Return the route by the user's message, for images, not verified."""
+    if not isinstance(trial.prompts, RenderedPrompts) or trial.kind == "text" or not trial.seen:
+        return Rejected()
+    opening = await trial.prompts.opening(trial.chat)
+    if opening.count(QUESTION) != 1:
+        return Rejected()
+    bridge = opening.partition(QUESTION)[2]
+    padded = await trial.prompts.opening(trial.chat, Conversation.from_prompt(f"{QUESTION} \n"))
+    return CarriedRoute(
+        bridge,
+        trial.flags,
+        strips=QUESTION + bridge in padded,
+        opens=opens_thought(opening),
+    )
 
 
-async def _same_lengths(
-    route: Route, chat: ChatRoute, prompts: RenderedPrompts, *, sees: bool
-) -> bool:
-    """Check that prompts of a route have as many tokens as in chat, images included."""
-    lengths = prompts.counted
-    for talk in (TALK, *([SEEN] if sees else ())):
-        own = await lengths.length(route, await route.opened(talk))
-        if own != await lengths.length(chat, await chat.opened(talk)):
-            return False
-    return True
-
-
-async def _sees(chat: ChatRoute, prompts: RenderedPrompts) -> bool:
-    """Check whether the model accepts an image in chat."""
-    try:
-        await prompts.counted.length(chat, await chat.opened(SEEN))
-    except EngineLost:
-        raise
-    except (EngineError, Unsupported):
-        return False
-    return True
+async def _verified(
+    trial: Trial, route: CarriedRoute, talks: Iterable[Conversation]
+) -> Route | Rejected:
+    """Return the route if the server continues all these conversations by it."""
+    trims = False
+    for talk in talks:
+        try:
+            match = await trial.prompts.match(route, talk)
+        except EngineLost:
+            raise
+        except (EngineError, Unsupported):  # the server does not continue a user's message
+            return Rejected()
+        if match.inserted is not None:
+            return Rejected(match.inserted)
+        trims = trims or match.trims
+    return replace(route, trims=trims)
 
 
 _ORDER: tuple[Candidate, ...] = (chat, text)
-# Of servers with endpoints of their own.
-_ORDERS: Mapping[str, tuple[Candidate, ...]] = {
-    LLAMA_CPP.name: (chat, completion, text),
+_ORDERS: Mapping[str, tuple[Candidate, ...]] = {  # of servers with endpoints of their own
+    VLLM.name: (chat, tokens, text, carried, carried_joined, carried_before),
     SGLANG.name: (chat, generate, text),
+    LLAMA_CPP.name: (chat, completion, text),
 }
-_OLD_MARKER = "<__media__>"  # of llama.cpp before it drew one
 
 
 def candidates(server: Server) -> tuple[Candidate, ...]:

@@ -109,7 +109,16 @@ class Client:
             body: Fields of the request.
             session: Name of the conversation, for routers with session affinity.
         """
-        return await self.again(lambda: self._json("POST", url, body, session))
+        return await self.again(lambda: self.post_once(url, body, session))
+
+    async def post_once(self, url: str, body: Json, session: str | None = None) -> object:
+        """Send a JSON body and return the JSON response, without retries; see `post`.
+
+        Raises:
+            TransientError: If the request should be sent again.
+            EngineError: See `again`, also for other errors.
+        """
+        return await self._json("POST", url, body, session)
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Call a function until it succeeds or no retries are left.

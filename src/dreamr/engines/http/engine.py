@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Self
@@ -15,16 +15,17 @@ import httpx2
 
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
-from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
+from dreamr.engines.http.events import next_event
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
+from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
@@ -37,7 +38,6 @@ from dreamr.steps import ends_inside
 LOG = logging.getLogger("dreamr.engines.http")
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _ABORT_SECONDS = 2.0
-_TAIL_SECONDS = 5.0  # longest wait for the usage report after a finish reason
 _COUNTED = 1024  # conversations whose prompt lengths are kept
 
 
@@ -60,8 +60,7 @@ class HttpEngine(ClosingEngine):
         self._options = options
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
-        self._salts: Counter[int] = Counter()  # times forgotten, by a conversation's hash
-        self._session = uuid4().hex
+        self._sessions = Sessions()
         usual = Questions()
         self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
@@ -156,6 +155,11 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         route = self.server_info.route_for(context.conversation)
+        if self.server_info.quiet_about_images and context.conversation.images:
+            self._warn_once(
+                "does not think about images, where it answers better without: set --thinking on "
+                "to let it think"
+            )
         continuation = Continuation(
             partial(self._request, context, sampling),
             "".join(context.prefix),
@@ -174,12 +178,13 @@ class HttpEngine(ClosingEngine):
         """Return the parser of a response that continues the assistant's text `before`."""
         info = self.server_info
         route = info.route_for(conversation)
-        inside = ends_inside(before, opened=info.opens_thought)
+        inside = ends_inside(before, opened=route.opens)
         return StreamParser(
             opened=inside,
             outside=bool(before.strip()) and not inside,
             parses=self._parses,
             echo=before if info.echoes else "",
+            trimmed=before[len(before.rstrip()) :] if route.trims else "",
             url=route.url(self._options),
             read=route.reader(),
         )
@@ -214,15 +219,22 @@ class HttpEngine(ClosingEngine):
             body["rid"] = rid
         done = False
         try:
-            session = self._session_of(context.conversation)
+            session = self._sessions.name(context.conversation)
             url = route.url(self._options)
             async with self._client.events(url, route.form(body), session) as events:
-                while (event := await _next(events, ended=parser.finish is not None)) is not None:
+                while (
+                    event := await next_event(events, ended=parser.finish is not None)
+                ) is not None:
                     chunk = parser.push(event)
                     if chunk is not None:
                         yield chunk
             done = True
+        except (TransientError, EngineError):
+            route.note(context.conversation, answered=False)
+            raise
         finally:
+            if parser.text:
+                route.note(context.conversation, answered=True)
             self._note_unknown(parser.unknown)
             self._parses = self._parses or parser.parses
             if parser.prompt is not None and not prefix:
@@ -300,13 +312,16 @@ class HttpEngine(ClosingEngine):
                 question = self._questions.about(query.others[place])
             case _:
                 question = self._questions.verdict
-        body = {
-            **self._common(conversation),
-            **await route.with_question(conversation, text, question),
-            **route.tops(info.server.tops),
-            "max_tokens": 1,
-            "temperature": 0.0,
-        }
+
+        async def body() -> Body:
+            return {
+                **self._common(conversation),
+                **await route.with_question(conversation, text, question),
+                **route.tops(info.server.tops),
+                "max_tokens": 1,
+                "temperature": 0.0,
+            }
+
         answer = await self._complete(route, body, conversation)
         words = top_words(answer.logprobs)
         if not words.known:
@@ -328,10 +343,22 @@ class HttpEngine(ClosingEngine):
         positive, negative = words.masses((labels.positive, labels.negative), worst=1)
         return Evidence(positive, negative)
 
-    async def _complete(self, route: Route, body: Body, conversation: Conversation) -> Completion:
-        """Send a request that is not streamed."""
-        url, session = route.url(self._options), self._session_of(conversation)
-        return route.read(await self._client.post(url, route.form(body), session), url)
+    async def _complete(
+        self, route: Route, body: Callable[[], Awaitable[Body]], conversation: Conversation
+    ) -> Completion:
+        """Send a request that is not streamed; its body is made again for each retry."""
+        url, session = route.url(self._options), self._sessions.name(conversation)
+
+        async def attempt() -> object:
+            try:
+                answer = await self._client.post_once(url, route.form(await body()), session)
+            except (TransientError, EngineError):
+                route.note(conversation, answered=False)
+                raise
+            route.note(conversation, answered=True)
+            return answer
+
+        return route.read(await self._client.again(attempt), url)
 
     def _note_unknown(self, unknown: bool) -> None:
         """Warn once that the server sends values that are not log-probabilities."""
@@ -360,11 +387,11 @@ class HttpEngine(ClosingEngine):
         await self.start()
         if hash(conversation) not in self._prompts:
             route = self.server_info.route_for(conversation)
-            body = {
-                **self._common(conversation),
-                **await route.opened(conversation),
-                "max_tokens": 1,
-            }
+
+            async def body() -> Body:
+                opened = await route.opened(conversation)
+                return {**self._common(conversation), **opened, "max_tokens": 1}
+
             reported = (await self._complete(route, body, conversation)).usage.prompt
             if reported is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
@@ -384,33 +411,26 @@ class HttpEngine(ClosingEngine):
         """Return how far the server's clock is ahead of ours (seconds), None if it is unknown."""
         return await clock_offset(self._client, self._options)
 
-    def _session_of(self, conversation: Conversation) -> str:
-        """Return a name for the conversation that all its requests share."""
-        return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
-
     def _common(self, conversation: Conversation) -> Body:
         """Return the fields that every request carries."""
         body: Body = {"model": self.server_info.model}
-        times, salt = self._salts[hash(conversation)], call_labels().cache_salt
-        if self.server_info.server.salted and (times or salt):
-            body["cache_salt"] = f"{salt or self._session}-{times}"
+        salt = self._sessions.salt(conversation)
+        if self.server_info.server.salted and salt is not None:
+            body["cache_salt"] = salt
         return body
+
+    def opens_thought(self, conversation: Conversation) -> bool:
+        """Return whether the assistant's turn of a conversation is opened inside a thought."""
+        return self.server_info.taking(conversation).opens
+
+    def route_name(self, conversation: Conversation) -> str:
+        """Return the name of the route that a conversation takes."""
+        return self.server_info.taking(conversation).name
 
     def forget(self, conversation: Conversation) -> None:
         """Make the server compute the conversation again, if its cache supports salts."""
-        self._salts[hash(conversation)] += 1
-        if len(self._salts) > _COUNTED:
-            del self._salts[next(iter(self._salts))]
+        self._sessions.forget(conversation)
 
     async def aclose(self) -> None:
         """Close all connections; idempotent."""
         await self._client.aclose()
-
-
-async def _next(events: AsyncIterator[object], *, ended: bool) -> object:
-    """Return the next event, None at the end; after a finish reason, do not wait long for one."""
-    if not ended:
-        return await anext(events, None)
-    with anyio.move_on_after(_TAIL_SECONDS):
-        return await anext(events, None)
-    return None

@@ -11,6 +11,8 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
+import anyio
+
 from dreamr.engines.http.failures import cut
 from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineError
@@ -18,6 +20,7 @@ from dreamr.errors import EngineError
 DONE = "[DONE]"
 _FIELDS = ("", "data", "event", "id", "retry", "error")  # a line without a name is a comment
 _BOM = b"\xef\xbb\xbf"
+_TAIL_SECONDS = 5.0  # longest wait for the usage report after a finish reason
 _MOST_BYTES = 16 * 2**20  # of one event, or of a body without events
 _SHOWN_BYTES = 2000  # of a body without events that an error message may show
 
@@ -208,3 +211,12 @@ def _error(data: str) -> object:
         return json.loads(data)
     except (ValueError, RecursionError):
         return data
+
+
+async def next_event(events: AsyncIterator[object], *, ended: bool) -> object:
+    """Return the next event, None at the end; after a finish reason, do not wait long for one."""
+    if not ended:
+        return await anext(events, None)
+    with anyio.move_on_after(_TAIL_SECONDS):
+        return await anext(events, None)
+    return None

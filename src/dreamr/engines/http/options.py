@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dreamr._api_keys import clean_key
 from dreamr.engines.address import parse_address
+from dreamr.engines.protocol import Thinking
 from dreamr.gate import Labels
 
 
@@ -20,6 +21,9 @@ class HttpOptions:
         api_key: Sent as a bearer token. Never shown. White space around it is removed.
         judge_prompt: Question about a drafted step.
         labels: Words of the verdict.
+        thinking: Whether the model thinks before its answer: 'on', 'off', or 'auto', which leaves
+            it to the model's chat template, except that hybrid Qwen models do not think about
+            images.
         retries: How often a request is repeated that the server refused or whose connection broke.
         connect_seconds: Time limit for connecting.
         silent_seconds: Time limit between two pieces of a response.
@@ -37,6 +41,7 @@ class HttpOptions:
     api_key: str | None = field(default=None, repr=False)
     judge_prompt: str | None = None
     labels: Labels = field(default_factory=Labels)
+    thinking: Thinking = "auto"
     retries: int = 3
     connect_seconds: float = 10.0
     silent_seconds: float = 120.0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
-from dreamr.engines.http.candidates import Rejected, candidates
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.fields import Field
@@ -16,16 +15,16 @@ from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Body, ChatRoute, Route
-from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server, recognize
+from dreamr.engines.http.selection import Selection, refusal
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server
+from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
-from dreamr.steps import opens_thought
 
 LOG = logging.getLogger("dreamr.engines.http")
 CERTAIN = (
     "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
     "without speculative decoding"
 )
-_KINDS = (TALK,)  # of conversations that the routes should take
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,8 @@ class ServerInfo:
         judges: Whether the server returns probabilities of alternative first tokens.
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
-        opens_thought: Whether the chat template opens a thought; False if unknown.
+        sees: Whether the model takes images; None if this was not tried.
+        quiet_about_images: Whether the model thinks, but not about images.
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
@@ -56,9 +56,10 @@ class ServerInfo:
     judges: bool
     shown: bool
     echoes: bool = False
-    opens_thought: bool = False
     judge_problem: str = ""
     speculates: bool | None = None
+    sees: bool | None = None
+    quiet_about_images: bool = False
 
     @property
     def exact(self) -> bool:
@@ -79,11 +80,19 @@ class ServerInfo:
         for route in self.routes:
             if route.takes(conversation):
                 return route
-        raise Unsupported(
-            "the model's chat template changes the assistant's text when it is continued, so only "
-            "single questions without images can be asked: serve an instruct model, such as "
-            "Qwen3-VL-Instruct"
-        )
+        if self.sees is False:
+            raise Unsupported(f"{short_path(self.model)} accepts text only: remove the images")
+        raise Unsupported(refusal(self.model, self.inserted or "unknown text", " around images"))
+
+    def taking(self, conversation: Conversation) -> Route:
+        """Return the route that takes a conversation, the preferred one if none does."""
+        taking = (route for route in self.routes if route.takes(conversation))
+        return next(taking, self.route)
+
+    @property
+    def opens_thought(self) -> bool:
+        """Whether the chat template opens a thought; False if unknown."""
+        return self.route.opens
 
 
 class Probe:
@@ -118,7 +127,7 @@ class Probe:
                 f"{base} serves {one_line(short_path(listed.name))} now instead of "
                 f"{short_path(before.model)}: serve the same model again"
             )
-        server, context = recognize(listed.owner), listed.context
+        server, context = recognize_server(listed.owner), listed.context
         # llama.cpp draws a new marker for images when it starts.
         if (server, context) == (before.server, before.context) and server is not LLAMA_CPP:
             return before
@@ -130,25 +139,24 @@ class Probe:
 
     async def _info(self, listed: Listed) -> ServerInfo:
         """Probe how a server treats the prompts of a listed model."""
-        server, model = recognize(listed.owner), listed.name
+        server, model = recognize_server(listed.owner), listed.name
         prompts = await self._prompts(server, model)
-        routes, inserted = await self._routes(server, model, prompts)
-        shown = isinstance(prompts, RenderedPrompts)
-        opens = isinstance(prompts, RenderedPrompts) and opens_thought(
-            await prompts.opening(ChatRoute(server))
-        )
-        route = routes[0]
+        found = await Selection(server, model, prompts, self._options.thinking).run()
+        if not found.routes:
+            raise EngineError(refusal(model, found.inserted or "unknown text"))
+        route = found.routes[0]
         problem = await self._judge_problem(server, model, route)
         return ServerInfo(
             server,
             model,
             listed.context,
-            routes,
-            inserted,
+            found.routes,
+            found.inserted,
             judges=not problem,
-            shown=shown,
+            shown=isinstance(prompts, RenderedPrompts),
             echoes=await self._echoes(model, route),
-            opens_thought=opens,
+            sees=found.sees,
+            quiet_about_images=found.quiet_about_images,
             judge_problem=problem,
             speculates=await self._speculates(server),
         )
@@ -166,28 +174,6 @@ class Probe:
             else:
                 return shown
         return CountedPrompts(self._client, self._options, model)
-
-    async def _routes(
-        self, server: Server, model: str, prompts: Prompts
-    ) -> tuple[tuple[Route, ...], str | None]:
-        """Return the routes that continue texts exactly, and what chat inserts.
-
-        Raises:
-            EngineError: If there is none.
-        """
-        found: list[Route] = []
-        inserted = None
-        for candidate in candidates(server):
-            match await candidate(server, prompts):
-                case Rejected(reason):
-                    inserted = inserted or reason
-                case route:
-                    found.append(route)
-            if all(any(route.takes(kind) for route in found) for kind in _KINDS):
-                break
-        if not found:
-            raise EngineError(_refusal(model, inserted or "unknown text"))
-        return tuple(found), inserted
 
     async def _listed(self) -> Listed:
         """Return the entry of the requested model in the server's list."""
@@ -269,11 +255,3 @@ class Probe:
     async def _complete(self, route: Route, body: Body) -> Completion:
         url = route.url(self._options)
         return route.read(await self._client.post(url, route.form(body)), url)
-
-
-def _refusal(model: str, inserted: str) -> str:
-    return (
-        f"the chat template of {short_path(model)} does not continue the assistant's text "
-        f"unchanged (it adds {one_line(inserted)!r}): serve an instruct model, such as "
-        "Qwen3-VL-Instruct, or start the server with another --chat-template"
-    )

@@ -38,6 +38,8 @@ class StreamParser:
             that do not look there send its continuation as reasoning, which then gets no tag.
         parses: Whether the server is known to parse reasoning.
         echo: Text that the server repeats before its continuation, and that is removed.
+        trimmed: White space at the end of the text before this response that the server has not
+            seen. The model begins with it, and it is removed.
         url: Address of the server, for messages.
         read: Reads the fields of an event.
         text: Text so far.
@@ -52,6 +54,7 @@ class StreamParser:
     outside: bool = False
     parses: bool = False
     echo: str = ""
+    trimmed: str = ""
     url: str = "the server"
     read: Callable[[object, str], Completion] = Completion.read
     text: str = ""
@@ -95,7 +98,8 @@ class StreamParser:
             return None
         read = self.read(event, self.url)
         content = self._fresh(self._piece(read))
-        text = self._joined(self._tagged(read.thought, content))
+        thought = self._behind_trimmed(read.thought)
+        text = self._joined(self._tagged(thought, content))
         logprobs = self._pending + chosen_logprobs(read.logprobs)
         self._end(read, text)
         tokens = self._count(read.usage, wrote=bool(text))
@@ -139,7 +143,7 @@ class StreamParser:
     def _fresh(self, content: str) -> str:
         """Remove the echo from the content."""
         if not (self.echo and content):
-            return content
+            return self._behind_trimmed(content)
         if content.startswith(self.echo):
             content, self.echo = content[len(self.echo) :], ""
             return content
@@ -150,6 +154,15 @@ class StreamParser:
             "the server repeats the prefix with changes, so its text cannot be continued: use "
             "another server"
         )
+
+    def _behind_trimmed(self, text: str) -> str:
+        """Remove white space that the text before this response has already."""
+        while text and self.trimmed:
+            if text[0] != self.trimmed[0]:
+                self.trimmed = ""
+                break
+            text, self.trimmed = text[1:], self.trimmed[1:]
+        return text
 
     def _tagged(self, thought: str, content: str) -> str:
         self.parses = self.parses or bool(thought)

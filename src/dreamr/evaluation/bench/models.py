@@ -105,7 +105,7 @@ class Models:
                         conversation,
                         target=engines.get("target"),
                         draft=engines.get("draft"),
-                        config=self.run_config(shaped.options),
+                        config=self.run_config(shaped.options, conversation),
                     )
                     shaped.learn(result)
             except RunFailed as error:
@@ -124,10 +124,10 @@ class Models:
         """Model that decides how steps and answers are marked: the target if there is one."""
         return self._models["target" if "target" in self._models else "draft"]
 
-    def run_config(self, options: RunOptions) -> RunConfig:
+    def run_config(self, options: RunOptions, conversation: Conversation) -> RunConfig:
         """Return the configuration of a run with these options on these models."""
         config = options.run_config(self._profile)
-        return replace(config, step_format=self.leading.step_format)
+        return replace(config, step_format=self.leading.format_of(conversation))
 
     @property
     def memory_mb(self) -> int | None:

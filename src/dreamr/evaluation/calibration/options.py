@@ -16,7 +16,8 @@ _PROMISE = "Promise"
 RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
-    "answer_marker", "device", "draft_device", "threads", "max_tokens", "target_confidence",
+    "thinking", "answer_marker", "device", "draft_device", "threads", "max_tokens",
+    "target_confidence",
 )  # fmt: skip
 
 

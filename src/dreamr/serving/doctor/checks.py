@@ -15,7 +15,7 @@ import anyio
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.http import HttpEngine
-from dreamr.engines.http.routes import TextRoute
+from dreamr.engines.http.selection import image_conversations
 from dreamr.errors import DreamrError
 from dreamr.serving.doctor.finding import Finding
 from dreamr.serving.doctor.receipt import draw_receipt
@@ -128,7 +128,7 @@ async def _continues(tested: ModelUnderTest) -> Finding:
     about = "continuation"
     if (engine := tested.http) is not None:
         info = engine.server_info
-        if isinstance(info.route, TextRoute):
+        if not any(route.takes(talk) for talk in image_conversations() for route in info.routes):
             return Finding(
                 about,
                 "degraded",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.messages import encode_images, messages, text_message
-from dreamr.engines.http.routes.route import Asking, Body, OpenAiRoute, inside
-from dreamr.engines.http.servers import Server
+from dreamr.engines.http.routes.route import Asking, Body, Kind, OpenAiRoute, inside
+from dreamr.engines.http.servers import Json, Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,12 @@ class ChatRoute(OpenAiRoute):
         asking: Place of the judge prompt. 'turn': the user's next turn. 'inside': within the
             assistant's turn, for templates that drop earlier assistant turns, as those of
             reasoning models do.
+        flags: Fields of every request that switch thinking on or off.
+        judging: Fields of a judge prompt in the user's next turn, which keep the model from
+            thinking before its verdict.
+        kind: Kind of conversations that the route takes.
+        trims: Whether the template removes white space at the end of a continued text.
+        opens: Whether the template opens the assistant's turn inside a thought.
     """
 
     name: ClassVar[str] = "chat"
@@ -27,11 +33,20 @@ class ChatRoute(OpenAiRoute):
 
     server: Server
     asking: Asking = "turn"
+    flags: Json = field(default_factory=dict)
+    judging: Json = field(default_factory=dict)
+    kind: Kind = "any"
+    trims: bool = False
+    opens: bool = False
+
+    def takes(self, conversation: Conversation) -> bool:
+        """Check whether the conversation is of the route's kind."""
+        return self.kind == "any" or (self.kind == "images") == bool(conversation.images)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
         await encode_images(conversation)
-        return {"messages": messages(conversation)}
+        return {"messages": messages(conversation), **self.flags}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:
         """Return the body of a request that continues the assistant's turn after the prefix."""
@@ -39,7 +54,7 @@ class ChatRoute(OpenAiRoute):
         if not prefix:
             return body
         turns = [*body["messages"], text_message("assistant", prefix)]
-        return {"messages": turns, **self.server.continuing}
+        return {**body, "messages": turns, **self.server.continuing}
 
     async def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
         """Return the body of a request that asks about the end of the assistant's text."""
@@ -51,7 +66,7 @@ class ChatRoute(OpenAiRoute):
             text_message("assistant", text),
             text_message("user", question),
         ]
-        return {"messages": turns, **self.server.plain}
+        return {**body, "messages": turns, **self.judging}
 
     def tops(self, count: int) -> Body:
         """Return the fields that ask for the most probable tokens."""

@@ -39,7 +39,21 @@ class PromptRoute(ABC):
 
     def takes(self, conversation: Conversation) -> bool:
         """Check whether conversations of this kind can be continued by this route."""
-        return True
+        return self._chat.takes(conversation)
+
+    @property
+    def trims(self) -> bool:
+        """Whether the server removes white space at the end of a continued text: it does not."""
+        return False
+
+    @property
+    def opens(self) -> bool:
+        """Whether the assistant's turn is opened inside a thought."""
+        return self._chat.opens
+
+    def note(self, conversation: Conversation, *, answered: bool) -> None:
+        """Ignore whether the server answered: the endpoint keeps no state of a conversation."""
+        del conversation, answered
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""

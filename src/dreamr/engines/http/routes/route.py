@@ -12,6 +12,7 @@ from dreamr.engines.http.options import HttpOptions
 Body: TypeAlias = dict[str, Any]
 Asking: TypeAlias = Literal["turn", "inside"]
 Reader: TypeAlias = Callable[[object, str], Completion]
+Kind: TypeAlias = Literal["any", "text", "images"]  # of conversations
 
 
 class Route(Protocol):
@@ -22,7 +23,17 @@ class Route(Protocol):
     for endpoints that name them differently.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # for traces and reports
+
+    @property
+    def trims(self) -> bool:
+        """Whether the server removes white space at the end of a continued text."""
+        ...
+
+    @property
+    def opens(self) -> bool:
+        """Whether the assistant's turn is opened inside a thought."""
+        ...
 
     def url(self, options: HttpOptions) -> str:
         """Return the address of the endpoint."""
@@ -42,6 +53,10 @@ class Route(Protocol):
 
     async def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
         """Return the body of a request that asks about the end of the assistant's text."""
+        ...
+
+    def note(self, conversation: Conversation, *, answered: bool) -> None:
+        """Note whether the server answered a request about a conversation."""
         ...
 
     def tops(self, count: int) -> Body:
@@ -65,6 +80,7 @@ class OpenAiRoute:
     """Base of routes to endpoints that have OpenAI's names of fields and form of responses."""
 
     __slots__ = ()
+
     path: ClassVar[str]  # below the API's base URL
 
     def url(self, options: HttpOptions) -> str:
@@ -74,6 +90,9 @@ class OpenAiRoute:
     def takes(self, conversation: Conversation) -> bool:
         """Check whether conversations of this kind can be continued by this route."""
         return True
+
+    def note(self, conversation: Conversation, *, answered: bool) -> None:
+        """Ignore whether the server answered: the endpoint keeps no state of a conversation."""
 
     def form(self, body: Body) -> Body:
         """Return a body with the names of fields that the endpoint has: it is unchanged."""

@@ -1,6 +1,6 @@
 """Whether a server is still the one that was probed.
 
-Servers restart with other options, and a router can put another model at an address. Signs of
+Servers restart with other options, and a router can move an address to another model. Signs of
 that are a connection that broke and a response that names a model not seen before. After a sign,
 nothing is sent until the server has been compared with what the probe found.
 """

@@ -70,6 +70,10 @@ def test_a_restarted_server_gets_its_new_marker() -> None:
         server.marker = "<__media_2__>"
         server.failures.append(httpx2.ReadError("gone"))
         assert await written(engine, TALK, "Two and two.\n\n") == SCRIPT[14:]
+        server.marker = "<__media_3__>"
+        server.failures.append(httpx2.ConnectError("gone"))
+        [found] = await engine.judge(Context(TALK), ["Two and two.\n\n"])
+        assert found.positive > 0.8
 
     use(server, work)
 

@@ -120,7 +120,8 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        return await self._json("POST", url, body, session)
+        async with self.identity.watching():
+            return await self._json("POST", url, body, session)
 
     async def abort(self, url: str, rid: str) -> None:
         """Abort a request at a server that does not notice closed connections."""
@@ -187,8 +188,7 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        await self.identity.ensure()
-        async with self._network.reaching(url):
+        async with self.identity.watching(), self._network.reaching(url):
             headers = _call_headers(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if not response.is_success:

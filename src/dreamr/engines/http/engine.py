@@ -91,14 +91,16 @@ class HttpEngine(ClosingEngine):
             self._server_info = await Probe(self._client, self._options).run()
             self._client.identity.settle(self._compare)
 
-    async def _compare(self) -> None:
-        """Compare the server with what the probe found, after a sign that it is another one.
+    async def _compare(self) -> bool:
+        """Return whether the server has other options than the probe found.
 
         Raises:
             EngineLost: If it has another model, or cannot be reached.
             EngineError: If it cannot continue a text any more.
         """
-        self._server_info = await Probe(self._client, self._options).again(self.server_info)
+        before = self.server_info
+        self._server_info = await Probe(self._client, self._options).again(before)
+        return self._server_info is not before
 
     @property
     def server_info(self) -> ServerInfo:

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Self
 from uuid import uuid4
 
-import anyio
 import httpx2
 
+from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
@@ -273,26 +273,14 @@ class HttpEngine(ClosingEngine):
                 "return efficiently: use fpsr"
             )
         steps = tuple(candidates)
-        found: dict[int, Evidence] = {}
-        failures: list[Exception] = []
 
-        async def ask(place: int) -> None:
+        async def ask(place: int) -> Evidence:
+            if not query.concerns(steps[place]):
+                return Evidence(0.0, 0.0)
             text = "".join((*context.prefix, *steps[: place + 1]))
-            try:
-                found[place] = await self._verdict(context.conversation, text, query, place)
-            except Exception as error:  # the task group would wrap it in an exception group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+            return await self._verdict(context.conversation, text, query, place)
 
-        async with anyio.create_task_group() as tasks:
-            for place, step in enumerate(steps):
-                if query.concerns(step):
-                    tasks.start_soon(ask, place)
-                else:
-                    found[place] = Evidence(0.0, 0.0)
-        if failures:
-            raise failures[0]
-        return tuple(found[place] for place in range(len(steps)))
+        return tuple(await gather_bounded(range(len(steps)), ask, len(steps)))
 
     async def _verdict(
         self, conversation: Conversation, text: str, query: Query, place: int

@@ -21,7 +21,7 @@ from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.logprobs import UNKNOWN, top_words
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
+from dreamr.engines.http.probe import CERTAIN, NONE, Probe, ServerInfo
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
@@ -98,8 +98,8 @@ class HttpEngine(ClosingEngine):
             EngineLost: If it has another model, or cannot be reached.
             EngineError: If it cannot continue a text any more.
         """
-        before = self.server_info
-        self._server_info = await Probe(self._client, self._options).again(before)
+        before, probe = self.server_info, Probe(self._client, self._options)
+        self._server_info = await probe.again(before)
         return self._server_info is not before
 
     @property
@@ -301,8 +301,7 @@ class HttpEngine(ClosingEngine):
         answer = await self._complete(body, conversation)
         words = top_words(answer.logprobs)
         if not words.known:
-            why = CERTAIN if words.certain else "it returns no log-probabilities"
-            raise Unsupported(f"{self.name} cannot judge: {why}")
+            raise Unsupported(f"{self.name} cannot judge: {CERTAIN if words.certain else NONE}")
         if words.unknown:
             self._warn_once(UNKNOWN)
         if answer.usage.impossible:

@@ -21,6 +21,7 @@ from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 LOG = logging.getLogger("dreamr.engines.http")
+NONE = "it returns no log-probabilities"
 CERTAIN = (
     "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
     "without speculative decoding"

@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -88,17 +88,17 @@ def draft_url(logs: Path) -> Iterator[str]:
 
 
 def llama(model: Path, port: int, *flags: str) -> list[str]:
-    command = [str(ENGINES / "llama" / "llama-server"), "--model", str(model), *flags]
     return [
-        *command, "--host", "127.0.0.1", "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size",
-        "4096", "--parallel", "4", "--metrics", "--jinja",
+        str(ENGINES / "llama" / "llama-server"), "--model", str(model), "--host", "127.0.0.1",
+        "--port", str(port), "-t", "1", "-tb", "1", "--ctx-size", "4096", "--parallel", "4",
+        "--metrics", "--jinja", *flags,
     ]  # fmt: skip
 
 
 @contextmanager
-def llama_pair(log: Path, *flags: str) -> Iterator[str]:
+def llama_pair(log: Path, *flags: str, port: int | None = None) -> Iterator[str]:
     """Serve the target of the embedded pair, which sees, by llama.cpp."""
-    folder, port = ENGINES / "pair-gguf", free_port()
+    folder, port = ENGINES / "pair-gguf", port or free_port()
     tower = ("--mmproj", str(folder / "target-tower.gguf"))
     with serving(llama(folder / "target.gguf", port, *tower, *flags), port, log) as root:
         yield root
@@ -118,11 +118,24 @@ def llama_pair_url(logs: Path) -> Iterator[str]:
         yield root
 
 
+THINKING = ("--chat-template-file", str(Path(__file__).parent / "thinking.jinja"))
+
+
 @pytest.fixture(scope="session")
 def llama_thinking_url(logs: Path) -> Iterator[str]:
-    template = ("--chat-template-file", str(Path(__file__).parent / "thinking.jinja"))
-    with llama_pair(logs / "llama-thinking.log", *template) as root:
+    with llama_pair(logs / "llama-thinking.log", *THINKING) as root:
         yield root
+
+
+@pytest.fixture
+def restarting(logs: Path) -> Callable[..., AbstractContextManager[str]]:
+    """A function that serves the pair with a thinking template, always on the same port."""
+    port = free_port()
+
+    def start(*flags: str) -> AbstractContextManager[str]:
+        return llama_pair(logs / "llama-restarted.log", *THINKING, *flags, port=port)
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import anyio
 import pytest
 from dreamr_testbed.suites import SUITES
@@ -11,6 +14,7 @@ from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, SamplingParams, open_model
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.servers import LLAMA_CPP
+from dreamr.errors import EngineLost
 from dreamr.evaluation.tasks import Item, load
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
@@ -204,3 +208,24 @@ def test_speculative_decoding_is_seen_and_its_tokens_have_no_log_probabilities(
             assert None in found
 
     anyio.run(work)
+
+
+def test_a_server_that_restarted_is_probed_again(
+    restarting: Callable[..., AbstractContextManager[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        [item] = load("vqa", limit=1, seed=SEED)
+        with restarting() as url:
+            engine = await opened(url)
+            text = await written(engine, item.conversation, most=20)
+        async with engine:
+            with pytest.raises(EngineLost, match="connection refused"):
+                await written(engine, item.conversation)
+            with restarting("--ctx-size", "2048"):  # with another marker for images
+                assert await written(engine, item.conversation, most=20) == text
+            with restarting("--ctx-size", "2048"):
+                await engine.judge(Context(item.conversation), ["It is so.\n\n"])
+            assert engine.server_info.context == 512
+
+    anyio.run(work)
+    assert "now has a context of 512 tokens instead of 1024" in caplog.text

@@ -70,6 +70,16 @@ def test_a_restarted_server_gets_its_new_marker() -> None:
         server.marker = "<__media_2__>"
         server.failures.append(httpx2.ReadError("gone"))
         assert await written(engine, TALK, "Two and two.\n\n") == SCRIPT[14:]
+        server.marker = "<__media_3__>"
+        server.failures.append(httpx2.ConnectError("gone"))
+        [found] = await engine.judge(Context(TALK), ["Two and two.\n\n"])
+        assert found.positive > 0.8
+        for number in (4, 5):  # while no request was sent: the new connection shows nothing
+            server.marker = f"<__media_{number}__>"
+            if number == 4:
+                assert await written(engine, TALK, "Two and two.\n\n") == SCRIPT[14:]
+            else:
+                await engine.judge(Context(TALK), ["Two and two.\n\n"] * 3)
 
     use(server, work)
 

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from secrets import token_hex
 from typing import Any, TypeVar
 
+import anyio
 import httpx2
 
 from dreamr.engines.call_labels import call_labels
@@ -19,8 +20,9 @@ from dreamr.engines.http.identity import Identity
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.retries import RetryPolicy, TransientError
-from dreamr.errors import EngineError
+from dreamr.errors import EngineError, Unsupported
 
+_ABORT_SECONDS = 2.0
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
 _MOST_BYTES = 64 * 2**20  # of one response that is not streamed
 
@@ -118,7 +120,16 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        return await self._json("POST", url, body, session)
+        async with self.identity.watching():
+            return await self._json("POST", url, body, session)
+
+    async def abort(self, url: str, rid: str) -> None:
+        """Abort a request at a server that does not notice closed connections."""
+        with anyio.move_on_after(_ABORT_SECONDS, shield=True):
+            try:
+                await self.post(url, {"rid": rid})
+            except (EngineError, Unsupported):
+                return  # aborting only saves the server work; the connection is closed anyway
 
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Call a function until it succeeds or no retries are left.
@@ -177,8 +188,7 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        await self.identity.ensure()
-        async with self._network.reaching(url):
+        async with self.identity.watching(), self._network.reaching(url):
             headers = _call_headers(session)
             async with self._http.stream("POST", url, json=body, headers=headers) as response:
                 if not response.is_success:

@@ -10,18 +10,18 @@ from functools import partial
 from typing import Self
 from uuid import uuid4
 
-import anyio
 import httpx2
 
+from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.events import next_event
-from dreamr.engines.http.logprobs import top_words
+from dreamr.engines.http.logprobs import UNKNOWN, top_words
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
+from dreamr.engines.http.probe import CERTAIN, NONE, Probe, ServerInfo
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
@@ -37,7 +37,6 @@ from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
-_ABORT_SECONDS = 2.0
 _COUNTED = 1024  # conversations whose prompt lengths are kept
 
 
@@ -92,14 +91,16 @@ class HttpEngine(ClosingEngine):
             self._server_info = await Probe(self._client, self._options).run()
             self._client.identity.settle(self._compare)
 
-    async def _compare(self) -> None:
-        """Compare the server with what the probe found, after a sign that it is another one.
+    async def _compare(self) -> bool:
+        """Return whether the server has other options than the probe found.
 
         Raises:
             EngineLost: If it has another model, or cannot be reached.
             EngineError: If it cannot continue a text any more.
         """
-        self._server_info = await Probe(self._client, self._options).again(self.server_info)
+        before, probe = self.server_info, Probe(self._client, self._options)
+        self._server_info = await probe.again(before)
+        return self._server_info is not before
 
     @property
     def server_info(self) -> ServerInfo:
@@ -186,7 +187,6 @@ class HttpEngine(ClosingEngine):
             echo=before if info.echoes else "",
             trimmed=before[len(before.rstrip()) :] if route.trims else "",
             url=route.url(self._options),
-            read=route.reader(),
         )
 
     async def _request(
@@ -201,6 +201,7 @@ class HttpEngine(ClosingEngine):
         await self._client.identity.ensure()  # another server can have another route
         info = self.server_info
         route = info.route_for(context.conversation)
+        parser.read = route.reader()
         prefix = "".join(context.prefix) + written
         body = {
             **self._common(context.conversation),
@@ -235,12 +236,13 @@ class HttpEngine(ClosingEngine):
         finally:
             if parser.text:
                 route.note(context.conversation, answered=True)
-            self._note_unknown(parser.unknown)
+            if parser.unknown:
+                self._warn_once(UNKNOWN)
             self._parses = self._parses or parser.parses
             if parser.prompt is not None and not prefix:
                 self._keep_count(context.conversation, parser.prompt)
             if info.server.abort and not done:
-                await self._abort(info.server.abort, rid)
+                await self._client.abort(f"{self._options.root}{info.server.abort}", rid)
 
     async def _sign_of_an_end(self) -> EndSign | None:
         """Return how a response of one token ends, None if it has no text."""
@@ -252,14 +254,6 @@ class HttpEngine(ClosingEngine):
         except (TransientError, EngineError):  # the caller reports the error that it has
             return None
         return parser.end_sign if parser.text else None
-
-    async def _abort(self, path: str, rid: str) -> None:
-        """Abort a request at a server that does not notice closed connections."""
-        with anyio.move_on_after(_ABORT_SECONDS, shield=True):
-            try:
-                await self._client.post(f"{self._options.root}{path}", {"rid": rid})
-            except (EngineError, Unsupported):
-                return  # aborting only saves the server work; the connection is closed anyway
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
@@ -279,32 +273,19 @@ class HttpEngine(ClosingEngine):
                 "return efficiently: use fpsr"
             )
         steps = tuple(candidates)
-        found: dict[int, Evidence] = {}
-        failures: list[Exception] = []
 
-        async def ask(place: int) -> None:
+        async def ask(place: int) -> Evidence:
+            if not query.concerns(steps[place]):
+                return Evidence(0.0, 0.0)
             text = "".join((*context.prefix, *steps[: place + 1]))
-            try:
-                found[place] = await self._verdict(context.conversation, text, query, place)
-            except Exception as error:  # the task group would wrap it in an exception group
-                failures.append(error)
-                tasks.cancel_scope.cancel()
+            return await self._verdict(context.conversation, text, query, place)
 
-        async with anyio.create_task_group() as tasks:
-            for place, step in enumerate(steps):
-                if query.concerns(step):
-                    tasks.start_soon(ask, place)
-                else:
-                    found[place] = Evidence(0.0, 0.0)
-        if failures:
-            raise failures[0]
-        return tuple(found[place] for place in range(len(steps)))
+        return tuple(await gather_bounded(range(len(steps)), ask, len(steps)))
 
     async def _verdict(
         self, conversation: Conversation, text: str, query: Query, place: int
     ) -> Evidence:
         """Request one token in answer to the judge prompt and return its evidence."""
-        info, route = self.server_info, self.server_info.route_for(conversation)
         match query.asks:
             case "score":
                 question = self._questions.score
@@ -313,23 +294,16 @@ class HttpEngine(ClosingEngine):
             case _:
                 question = self._questions.verdict
 
-        async def body() -> Body:
-            return {
-                **self._common(conversation),
-                **await route.with_question(conversation, text, question),
-                **route.tops(info.server.tops),
-                "max_tokens": 1,
-                "temperature": 0.0,
-            }
+        async def body(route: Route) -> Body:
+            asked = await route.with_question(conversation, text, question)
+            return {**asked, **route.tops(self.server_info.server.tops), "temperature": 0.0}
 
-        answer = await self._complete(route, body, conversation)
+        answer = await self._complete(body, conversation)
         words = top_words(answer.logprobs)
         if not words.known:
-            why = (
-                CERTAIN if words.certain else "it returns no log-probabilities: use another server"
-            )
-            raise Unsupported(f"{self.name} cannot judge: {why}")
-        self._note_unknown(bool(words.unknown))
+            raise Unsupported(f"{self.name} cannot judge: {CERTAIN if words.certain else NONE}")
+        if words.unknown:
+            self._warn_once(UNKNOWN)
         if answer.usage.impossible:
             self._warn_once(
                 "reports more cached tokens than prompt tokens: its counts of cached tokens are "
@@ -344,29 +318,24 @@ class HttpEngine(ClosingEngine):
         return Evidence(positive, negative)
 
     async def _complete(
-        self, route: Route, body: Callable[[], Awaitable[Body]], conversation: Conversation
+        self, body: Callable[[Route], Awaitable[Body]], conversation: Conversation
     ) -> Completion:
-        """Send a request that is not streamed; its body is made again for each retry."""
-        url, session = route.url(self._options), self._sessions.name(conversation)
+        """Send a request for one token; it is made again for each retry, maybe for a new route."""
+        session = self._sessions.name(conversation)
 
-        async def attempt() -> object:
+        async def attempt() -> Completion:
+            route = self.server_info.route_for(conversation)
+            url = route.url(self._options)
             try:
-                answer = await self._client.post_once(url, route.form(await body()), session)
+                request = {**self._common(conversation), "max_tokens": 1, **await body(route)}
+                answer = await self._client.post_once(url, route.form(request), session)
             except (TransientError, EngineError):
                 route.note(conversation, answered=False)
                 raise
             route.note(conversation, answered=True)
-            return answer
+            return route.read(answer, url)
 
-        return route.read(await self._client.again(attempt), url)
-
-    def _note_unknown(self, unknown: bool) -> None:
-        """Warn once that the server sends values that are not log-probabilities."""
-        if unknown:
-            self._warn_once(
-                "returns log-probabilities that are not finite numbers of at most 0: they count as "
-                "unknown"
-            )
+        return await self._client.again(attempt)
 
     def _warn_once(self, message: str) -> None:
         """Log a warning about the model if it is new."""
@@ -386,13 +355,8 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         if hash(conversation) not in self._prompts:
-            route = self.server_info.route_for(conversation)
-
-            async def body() -> Body:
-                opened = await route.opened(conversation)
-                return {**self._common(conversation), **opened, "max_tokens": 1}
-
-            reported = (await self._complete(route, body, conversation)).usage.prompt
+            answer = await self._complete(lambda route: route.opened(conversation), conversation)
+            reported = answer.usage.prompt
             if reported is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
             self._keep_count(conversation, reported)

@@ -1,21 +1,22 @@
 """Whether a server is still the one that was probed.
 
-Servers restart with other options, and a router can put another model at an address. Signs of
-that are a connection that broke and a response that names a model not seen before. After a sign,
-nothing is sent until the server has been compared with what the probe found.
+Servers restart with other options, and a router can move an address to another model. Signs of
+that are a connection that broke, a refused request and a response that names a model not seen
+before. After a sign, nothing is sent until the server has been compared with what the probe found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 
 from dreamr._messages import one_line, short_path
 from dreamr.engines.http.retries import TransientError
-from dreamr.errors import EngineError
+from dreamr.errors import EngineError, EngineLost
 
-Check = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[bool]]
 
 
 class Identity:
@@ -31,6 +32,7 @@ class Identity:
         self._sign = False
         self._new: str | None = None
         self._check: Check | None = None
+        self._changes = 0  # of options
         self._checking = anyio.Lock()
         self._checker: int | None = None  # task that compares; its own requests pass
 
@@ -38,7 +40,8 @@ class Identity:
         """Begin to look for signs, after the probe.
 
         Args:
-            check: Compares the server with what the probe found; raises an error if it differs.
+            check: Compares the server with what the probe found, and returns whether its options
+                differ. Raises an error if it cannot be used any more.
         """
         self._check = check
 
@@ -63,6 +66,28 @@ class Identity:
             error = EngineError(f"{url} answered as {shown}: does it serve another model now?")
             raise TransientError(error)
 
+    @asynccontextmanager
+    async def watching(self) -> AsyncGenerator[None]:
+        """Look for signs during a request.
+
+        Raises:
+            TransientError: If a server with other options refused it.
+            EngineError: See `ensure`.
+        """
+        await self.ensure()
+        before = self._changes
+        try:
+            yield
+        except EngineLost:
+            raise
+        except EngineError as error:
+            if self._changes == before:
+                self._sign = True
+                await self.ensure()
+            if self._changes != before:
+                raise TransientError(error) from error
+            raise
+
     async def ensure(self) -> None:
         """Compare the server with what the probe found if there was a sign.
 
@@ -77,7 +102,7 @@ class Identity:
                 return
             self._checker, passed = task, False
             try:
-                await self._check()
+                self._changes += await self._check()
                 passed = True
             finally:
                 self._checker, self._sign, self.same = None, not passed, passed

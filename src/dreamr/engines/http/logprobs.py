@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from dreamr.engines.http.fields import Field
 from dreamr.errors import EngineError
 
+UNKNOWN = (
+    "returns log-probabilities that are not finite numbers of at most 0: they count as unknown"
+)
 _ROUNDING = 1e-4  # log-probabilities of almost certain tokens are rounded to just above 0
 _SPACES = str.maketrans("Ġ▁", "  ")  # spaces in vocabularies, which some servers pass on
 

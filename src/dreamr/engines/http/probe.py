@@ -21,6 +21,7 @@ from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 LOG = logging.getLogger("dreamr.engines.http")
+NONE = "it returns no log-probabilities"
 CERTAIN = (
     "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
     "without speculative decoding"
@@ -46,6 +47,7 @@ class ServerInfo:
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
+        marker: Text that stands for an image at llama.cpp, another one after each start.
     """
 
     server: Server
@@ -58,6 +60,7 @@ class ServerInfo:
     echoes: bool = False
     judge_problem: str = ""
     speculates: bool | None = None
+    marker: str = ""
     sees: bool | None = None
     quiet_about_images: bool = False
 
@@ -128,8 +131,8 @@ class Probe:
                 f"{short_path(before.model)}: serve the same model again"
             )
         server, context = recognize_server(listed.owner), listed.context
-        # llama.cpp draws a new marker for images when it starts.
-        if (server, context) == (before.server, before.context) and server is not LLAMA_CPP:
+        marker = await self._marker(server)
+        if (server, context, marker) == (before.server, before.context, before.marker):
             return before
         if context != before.context:
             LOG.warning(
@@ -159,6 +162,7 @@ class Probe:
             quiet_about_images=found.quiet_about_images,
             judge_problem=problem,
             speculates=await self._speculates(server),
+            marker=await self._marker(server),
         )
 
     async def _prompts(self, server: Server, model: str) -> Prompts:
@@ -228,6 +232,19 @@ class Probe:
         if words.certain:
             return CERTAIN
         return "" if words.alternatives else "it returns no log-probabilities of other tokens"
+
+    async def _marker(self, server: Server) -> str:
+        """Return the marker for images that llama.cpp draws when it starts, empty without one."""
+        if server is not LLAMA_CPP:
+            return ""
+        url = f"{self._options.root}/props"
+        try:
+            marker = Field(await self._client.get(url), url).get("media_marker").value
+        except EngineLost:
+            raise
+        except (EngineError, Unsupported):  # a router, or an older version
+            return ""
+        return marker if isinstance(marker, str) else ""
 
     async def _speculates(self, server: Server) -> bool | None:
         """Check whether llama.cpp decodes speculatively; None if the server does not tell."""

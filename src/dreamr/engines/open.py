@@ -13,7 +13,7 @@ from dreamr._api_keys import clean_key
 from dreamr._option_specs import BadOption
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
-from dreamr.engines.protocol import Engine
+from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Engine
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
@@ -33,6 +33,7 @@ class ModelSource:
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
         device: Torch device of a local model.
         threads: Torch threads of a local model on a CPU.
+        max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
     """
 
     role: Role
@@ -43,6 +44,7 @@ class ModelSource:
     answer_marker: str | None = None
     device: str = "cpu"
     threads: int = 1
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     @property
     def location(self) -> str:
@@ -118,6 +120,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             model=source.server_model,
             api_key=_api_key(source.role),
             judge_prompt=source.judge_prompt,
+            max_pixels=source.max_pixels,
         )
     )
     return Model(engine, _step_format(source, {"opens_thought": engine.server_info.opens_thought}))

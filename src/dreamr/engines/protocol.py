@@ -15,6 +15,8 @@ from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
 
+MAX_IMAGE_PIXELS = 2**20  # of an image for a server, unless the user says otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.messages import encode_images, messages, text_message
+from dreamr.engines.http.messages import messages, text_message
 from dreamr.engines.http.routes.route import Asking, Body, OpenAiRoute, inside
 from dreamr.engines.http.servers import Server
 
@@ -30,7 +30,6 @@ class ChatRoute(OpenAiRoute):
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        await encode_images(conversation)
         return {"messages": messages(conversation)}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:

@@ -36,7 +36,7 @@ class ImageReference:
     form: Literal["part", "uri", "base64"] = "part"
 
     def to_json(self, file: ImageFile, route: ImageRoute, *, omitted: bool = False) -> bytes:
-        """Return the JSON of the value; with an id, also that of the field behind it.
+        """Return the JSON of the value; with an id, also that of the field that follows.
 
         Args:
             file: File of the image.

@@ -26,7 +26,7 @@ def image(number: int) -> Image:
 FILE = ImageFiles().of(image(1), ANY)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXTS | st.just(ImageReference(image(1), True)),
+    st.none() | st.booleans() | st.integers() | TEXTS | st.just(ImageReference(image(1), "base64")),
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
 )
 

@@ -44,6 +44,16 @@ def _any_served(o: Any) -> bool:
     return any(is_served(getattr(o, role)) for role in method(o.method).roles)
 
 
+def _max_pixels_unused(o: Any) -> bool:
+    """Return whether no server has the limit: the target's, and the draft's without its own."""
+    return not _served(o, "target") and not (_served(o, "draft") and o.draft_max_pixels is None)
+
+
+def _served(o: Any, role: str) -> bool:
+    """Return whether the method uses this model, and it may be at a server."""
+    return role in method(o.method).roles and not _local(getattr(o, role))
+
+
 def request_cases(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the options of all runs that requests to a gateway with these options can ask for.
 
@@ -83,6 +93,10 @@ MODEL_RULES = (
         ("thinking",), lambda o: not _any_served(o), "unless --target or --draft is a server URL"
     ),
     Unused(("threads",), _threads_unused, "on served models"),
+    Unused(("max_pixels",), _max_pixels_unused, "on local models, which shrink images themselves"),
+    Unused(
+        ("draft_max_pixels",), lambda o: not _served(o, "draft"), "unless --draft is a server URL"
+    ),
 )
 
 # For commands that take all options of a run.

@@ -16,7 +16,7 @@ from dreamr._option_specs import (
     known_names,
     option_specs,
 )
-from dreamr.engines import ModelSource, SamplingParams
+from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
 from dreamr.engines.protocol import Thinking as ThinkingMode
 from dreamr.gate import (
     AdaptiveGate,
@@ -249,6 +249,23 @@ class RunOptions:
         int,
         OptionSpec("CPU threads of each local model; all together at most the cores.", _MODELS, 1),
     ] = 1
+    max_pixels: Annotated[
+        int,
+        OptionSpec(
+            "Pixels to which larger images are shrunk for models at servers; 0 keeps all.",
+            _MODELS,
+            0,
+        ),
+    ] = MAX_IMAGE_PIXELS
+    draft_max_pixels: Annotated[
+        int | None,
+        OptionSpec(
+            "Pixels to which larger images are shrunk for a draft at a server; 0 keeps all.",
+            _MODELS,
+            0,
+            shown="as the target",
+        ),
+    ] = None
     max_tokens: Annotated[
         int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_tokens
@@ -342,6 +359,7 @@ class RunOptions:
         """Return the model of a role and how to open it."""
         target = role == "target"
         device = self.device if target or self.draft_device is None else self.draft_device
+        pixels = None if target else self.draft_max_pixels
         return ModelSource(
             role=role,
             name=self.target if target else self.draft,
@@ -352,6 +370,7 @@ class RunOptions:
             answer_marker=self.answer_marker,
             device=device,
             threads=self.threads,
+            max_pixels=self.max_pixels if pixels is None else pixels,
         )
 
     @property

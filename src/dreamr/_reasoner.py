@@ -339,7 +339,8 @@ class Reasoner:
             question.check()
             return question
         Conversation.from_prompt(question)  # before the images, whose reading takes time
-        read = [await anyio.to_thread.run_sync(read_image, image) for image in images]
+        read_fitting = partial(read_image, fit=self._models.image_pixels)
+        read = [await anyio.to_thread.run_sync(read_fitting, image) for image in images]
         return Conversation.from_prompt(question, *read)
 
     def _run_config(self, options: RunOptions) -> RunConfig:

@@ -76,6 +76,13 @@ URL = "http://gpu1:8000/v1"
         (f"run --target {URL} --draft {URL} --device cuda", "--device has no effect on models"),
         (f"run --draft {URL} --draft-device cuda", "--draft-device has no effect if --draft is"),
         (f"run --target {URL} --draft {URL} --threads 2", "--threads has no effect on served"),
+        ("run --max-pixels 9", "--max-pixels has no effect on local models"),
+        (
+            f"run --draft {URL} --max-pixels 9 --draft-max-pixels 9",
+            "--max-pixels has no effect on local models",
+        ),
+        (f"run --method draft --target {URL} --max-pixels 9", "--max-pixels has no effect on"),
+        (f"run --target {URL} --draft-max-pixels 9", "--draft-max-pixels has no effect unless"),
         ("run --target-model x", "--target-model has no effect unless --target is a server URL"),
         ("run --draft ./d --draft-model x", "--draft-model has no effect unless --draft is"),
         (
@@ -156,6 +163,9 @@ def test_an_option_without_effect_gives_one_warning(
         "run --temperature 1 --top-p 0.9 --seed 3",
         "run --resamples 2 --seed 3",
         f"run --target {URL} --device cuda --threads 2",
+        f"run --target {URL} --max-pixels 0",
+        f"run --draft {URL} --max-pixels 500000",
+        f"run --target {URL} --draft {URL} --max-pixels 9 --draft-max-pixels 9",
         f"run --target {URL} --target-model x --draft ./d --draft-device cuda",
         "run --target embedded --target-model x",  # a named model may be served
         "run --target owner/a --revision v2 --draft owner/b --draft-revision main",

@@ -53,7 +53,8 @@ def test_the_same_image_comes_from_a_path_bytes_and_pillow(tmp_path: Path) -> No
     path = tmp_path / "pair.png"
     path.write_bytes(data)
     images = [read_image(s) for s in (path, str(path), data, two_pixels())]
-    assert set(images) == {Image(bytes(RED + BLUE), 2, 1)}
+    assert {(one.pixels, one.width, one.height) for one in images} == {(bytes(RED + BLUE), 2, 1)}
+    assert len({*images[:3]}) == 1  # of one file
     assert [image.name for image in images] == ["pair.png", "pair.png", None, None]
 
 
@@ -241,7 +242,7 @@ def test_a_decompression_bomb_is_refused_without_a_warning(side: int) -> None:
 
 
 def test_a_thumbnail_keeps_the_shape_and_never_grows() -> None:
-    assert read_image(thumbnail(read_image(two_pixels()))) == read_image(two_pixels())
+    assert read_image(thumbnail(read_image(two_pixels()))).pixels == bytes(RED + BLUE)
     large = read_image(PIL.Image.new("RGB", (300, 100), RED))
     small = read_image(thumbnail(large, side=60))
     assert (small.width, small.height, pixel(small, 30, 10)) == (60, 20, RED)

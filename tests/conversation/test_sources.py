@@ -54,14 +54,15 @@ TAKEN = {
 
 @pytest.mark.parametrize("made", TAKEN.values(), ids=TAKEN.keys())
 def test_the_same_image_comes_from_all_forms(made: Any) -> None:
-    assert read_image(made()) == EXPECTED
+    image = read_image(made())
+    assert (image.pixels, image.width, image.height) == (EXPECTED.pixels, 2, 1)
 
 
 def test_an_open_file_is_read_and_stays_open() -> None:
     with tempfile.SpooledTemporaryFile() as file:
         file.write(png())
         file.seek(0)
-        assert read_image(file) == EXPECTED
+        assert read_image(file).pixels == EXPECTED.pixels
         assert not file.closed
 
 

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from dreamr.engines import Model, ModelSource, ScriptedEngine
+from dreamr.engines import Capabilities, Model, ModelSource, ScriptedEngine
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import EngineLost
 from dreamr.steps import Role
@@ -237,3 +237,29 @@ def test_without_supervision_a_lost_model_fails_at_once() -> None:
         assert await models.lose() == "target"
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("target", "draft", "found"),
+    [(5, 9, 9), (9, 5, 9), (None, 5, None), (5, None, None), (None, None, None)],
+)
+def test_images_are_as_large_as_the_more_demanding_model_needs(
+    target: int | None, draft: int | None, found: int | None
+) -> None:
+    pixels = {"target": target, "draft": draft}
+
+    async def opener(source: ModelSource) -> Model:
+        capabilities = Capabilities(image_pixels=pixels[source.role])
+        return Model(ScriptedEngine(name=source.role, capabilities=capabilities))
+
+    async def main() -> int | None:
+        models = ModelSet(opener, None)
+        assert models.image_pixels is None
+        for role in ("target", "draft"):
+            await models.open(ModelSource(role=role))
+        try:
+            return models.image_pixels
+        finally:
+            await models.aclose()
+
+    assert anyio.run(main) == found

@@ -9,6 +9,7 @@ import pytest
 from dreamr_testbed import RECEIPT
 
 from dreamr import Conversation, RunOptions, read_image
+from dreamr.conversation import as_file
 from dreamr.engines import Failure, Model, ModelSource, OpenModel
 from dreamr.errors import EngineLost, RunFailed
 from dreamr.evaluation.tasks import load
@@ -21,7 +22,7 @@ from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
 from support.pairs import RIGHT, WRONG, Pair
 
-IMAGE = read_image(RECEIPT)
+IMAGE = as_file(read_image(RECEIPT))  # as it is read again
 
 
 def problems(count: int = 3) -> Problems:

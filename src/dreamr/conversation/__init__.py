@@ -1,5 +1,6 @@
 """Conversations: turns with typed, immutable content parts, and the reading of images."""
 
+from dreamr.conversation.encoding import FILE_FORMATS, as_file
 from dreamr.conversation.errors import (
     BadConversation,
     ImageColorsUnknown,
@@ -23,11 +24,22 @@ from dreamr.conversation.images import (
     to_pillow,
 )
 from dreamr.conversation.isolated import read_image_isolated
-from dreamr.conversation.parts import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.conversation.parts import (
+    Audio,
+    Conversation,
+    Document,
+    Image,
+    ImageFormat,
+    Part,
+    Text,
+    Turn,
+    Video,
+)
 from dreamr.conversation.shrinking import fitting_size
 from dreamr.conversation.sources import ImageSource
 
 __all__ = [
+    "FILE_FORMATS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "Audio",
@@ -40,6 +52,7 @@ __all__ = [
     "ImageEmpty",
     "ImageError",
     "ImageFileTooLarge",
+    "ImageFormat",
     "ImageHeader",
     "ImageMissing",
     "ImageNotAFile",
@@ -51,6 +64,7 @@ __all__ = [
     "Text",
     "Turn",
     "Video",
+    "as_file",
     "fitting_size",
     "read_header",
     "read_image",

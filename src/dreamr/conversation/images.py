@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +33,23 @@ from dreamr.conversation.errors import (
     ImageUnreadable,
     NotAnImage,
 )
-from dreamr.conversation.parts import Image
-from dreamr.conversation.shrinking import fitting_size, shrink
+from dreamr.conversation.parts import Image, ImageFormat
+from dreamr.conversation.shrinking import fitting_size, shrink, use_less_detail
 from dreamr.conversation.sources import TAKEN, ArrayLike, ImageSource, from_array, read_file_object
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 64_000_000  # above a 50-megapixel phone camera; 192 MB decoded
 MAX_BYTES = 256 * 1024 * 1024
+
+# Files that are kept as they are, by Pillow's name; MPO is JPEG with more images after the first.
+_KEPT: Mapping[str | None, ImageFormat] = {
+    "JPEG": "JPEG",
+    "MPO": "JPEG",
+    "PNG": "PNG",
+    "WEBP": "WEBP",
+}
+_MORE_BYTES = 2**16  # of a file that is kept, beyond those of its pixels
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
 
 _ONE_FILE = "pass the path of one image file"
 _ORIENTATION_TAG = 0x0112
@@ -74,11 +84,12 @@ def read_image(
 ) -> Image:
     """Read one image as upright RGB.
 
-    The EXIF orientation is applied. The first frame of an animation or multi-page file is read.
-    Transparency is blended with white; CMYK, palettes and grays become RGB; 16 bits per channel
-    become 8. Integer and floating-point grays without a fixed range are stretched from their
-    darkest to their brightest value; pixels that are not finite numbers become the nearest of the
-    two, or the darkest.
+    The bytes of a JPEG, PNG or WebP file that holds an upright RGB image are kept, once they have
+    been decoded without an error. Other images become pixels. The EXIF orientation is applied. The
+    first frame of an animation or multi-page file is read. Transparency is blended with white;
+    CMYK, palettes and grays become RGB; 16 bits per channel become 8. Integer and floating-point
+    grays without a fixed range are stretched from their darkest to their brightest value; pixels
+    that are not finite numbers become the nearest of the two, or the darkest.
 
     Args:
         source: A path (str or PathLike), the bytes of a file, a file opened in binary mode, which
@@ -171,9 +182,8 @@ def _read_bytes(path: Path) -> bytes:
 def _decode(data: bytes, max_pixels: int, fit: int | None, shown: str, name: str | None) -> Image:
     with _quiet(), _open(data, shown) as opened:
         _check_pixels(opened.width, opened.height, max_pixels, shown)
-        # Decoders of JPEG can leave out detail that will not be used.
-        opened.draft(None, fitting_size(*opened.size, fit or max_pixels))
-        return _finish(opened, max_pixels, fit, shown, name)
+        use_less_detail(opened, fitting_size(*opened.size, fit or max_pixels))
+        return _finish(opened, max_pixels, fit, shown, name, data)
 
 
 def _open(data: bytes, shown: str) -> PIL.Image.Image:
@@ -194,16 +204,33 @@ def _open(data: bytes, shown: str) -> PIL.Image.Image:
 
 
 def _finish(
-    pillow: PIL.Image.Image, max_pixels: int, fit: int | None, shown: str, name: str | None
+    pillow: PIL.Image.Image,
+    max_pixels: int,
+    fit: int | None,
+    shown: str,
+    name: str | None,
+    data: bytes | None = None,
 ) -> Image:
+    """Decode an opened image, and return it in the requested size.
+
+    Args:
+        pillow: The image.
+        max_pixels: See `read_image`.
+        fit: See `read_image`.
+        shown: The image in messages.
+        name: File name of the image.
+        data: The bytes of the file, which are kept if nothing in it has to be changed.
+    """
     _check_pixels(pillow.width, pillow.height, max_pixels, shown)
     size = fitting_size(*pillow.size, fit or max_pixels)
-    shrinks = size != pillow.size
+    shrinks, lossy = size != pillow.size, pillow.format in _LOSSY
     with _quiet():
         try:
             pillow.load()
         except Exception as error:  # as above
             raise _damaged(shown) from error
+        if data is not None and not shrinks and _is_plain(pillow, data):
+            return Image(data, *pillow.size, name, _KEPT[pillow.format], lossy)
         try:
             if shrinks:
                 # The stretch of a range needs the extremes of the whole image.
@@ -216,7 +243,20 @@ def _finish(
                 f"{shown} has color mode {pillow.mode}, which cannot be converted to RGB: "
                 "save it as PNG"
             ) from error
-    return Image(rgb.tobytes(), rgb.width, rgb.height, name)
+    return Image(rgb.tobytes(), rgb.width, rgb.height, name, lossy=lossy)
+
+
+def _is_plain(pillow: PIL.Image.Image, data: bytes) -> bool:
+    """Return whether the file of a decoded image can be sent on as it is."""
+    return (
+        pillow.format in _KEPT
+        and pillow.mode == "RGB"
+        and not pillow.has_transparency_data
+        and (pillow.format == "MPO" or not getattr(pillow, "is_animated", False))
+        and _turn(pillow) is None
+        # Cameras append films to photographs, and some files are mostly metadata.
+        and len(data) <= 3 * pillow.width * pillow.height + _MORE_BYTES
+    )
 
 
 def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
@@ -231,12 +271,17 @@ def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:
 
 def _turned(pillow: PIL.Image.Image, original: PIL.Image.Image) -> PIL.Image.Image:
     """Return the image upright, as the metadata of the original says."""
-    try:
-        orientation = original.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # the pixels are usable even if the metadata is broken
-        return pillow
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    turn = _turn(original)
     return pillow if turn is None else pillow.transpose(turn)
+
+
+def _turn(pillow: PIL.Image.Image) -> Transpose | None:
+    """Return what makes an image upright, None if it is."""
+    try:
+        orientation = pillow.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # the pixels are usable even if the metadata is broken
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(pillow: PIL.Image.Image) -> PIL.Image.Image:
@@ -252,9 +297,20 @@ def _to_rgb(pillow: PIL.Image.Image) -> PIL.Image.Image:
     return pillow.convert("RGB")
 
 
-def to_pillow(image: Image) -> PIL.Image.Image:
-    """Convert the image to a Pillow image."""
-    return PIL.Image.frombytes("RGB", (image.width, image.height), image.pixels)
+def to_pillow(image: Image, within: tuple[int, int] | None = None) -> PIL.Image.Image:
+    """Convert the image to a Pillow image.
+
+    Args:
+        image: The image.
+        within: Width and height to which it will be shrunk. A JPEG file is then decoded with less
+            detail, which is faster.
+    """
+    if image.format == "RGB":
+        return PIL.Image.frombytes("RGB", (image.width, image.height), image.data)
+    with PIL.Image.open(io.BytesIO(image.data), formats=[image.format]) as opened:
+        if within is not None:
+            use_less_detail(opened, within)
+        return opened.convert("RGB")
 
 
 def _stretch(pillow: PIL.Image.Image) -> PIL.Image.Image:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from dreamr.conversation import errors
 from dreamr.conversation.errors import ImageDamaged, ImageError, ImageTooManyPixels
@@ -29,7 +29,6 @@ _BOOT = (
 _SECONDS = 60  # time limit of one image
 _BASE_BYTES = 1 << 30  # address space in addition to the pixels
 _BYTES_PER_PIXEL = 24  # the most that a decoder needs: animated WebP, converted to RGB
-_SIZE = struct.Struct(">II")
 _FAILED = 3  # exit status after an error that is reported on standard output
 
 
@@ -56,30 +55,38 @@ async def read_image_isolated(data: bytes, *, max_pixels: int, fit: int | None =
             check=False,
             start_new_session=True,
         )
-        return _result(done.returncode, done.stdout)
+        return await anyio.to_thread.run_sync(_result, done.returncode, done.stdout, data)
     raise ImageDamaged(f"the image was not decoded within {_SECONDS} s: save a smaller copy")
 
 
-def _result(status: int, output: bytes) -> Image:
-    if status == 0 and len(output) > _SIZE.size:
-        width, height = _SIZE.unpack_from(output)
-        if len(output) == _SIZE.size + 3 * width * height:
-            return Image(output[_SIZE.size :], width, height)
+def _result(status: int, output: bytes, file: bytes) -> Image:
+    """Return the image that a process has described on one line, followed by its data."""
+    line, _, data = output.partition(b"\n")
+    if status == 0:
+        with contextlib.suppress(ValueError, TypeError):  # the output is not ours, or was cut off
+            kept, *fields = json.loads(line)
+            return Image(file if kept else data, *fields)
     if status == _FAILED:
-        kind, message = json.loads(output)
+        kind, message = json.loads(line)
         raise getattr(errors, kind, ImageError)(message)
     raise ImageDamaged("the image cannot be decoded: save it again, for example as PNG")
 
 
 def main(max_pixels: int, fit: int) -> None:
-    """Read an image from standard input; write its size and pixels to standard output."""
+    """Read an image from standard input; write it to standard output.
+
+    A file that is kept is not repeated.
+    """
     _limit(max_pixels)
     output: Any = sys.stdout.buffer
     status = 0
     try:
-        image = read_image(sys.stdin.buffer.read(), max_pixels=max_pixels, fit=fit)
-        output.write(_SIZE.pack(image.width, image.height))
-        output.write(image.pixels)
+        file = sys.stdin.buffer.read()
+        image = read_image(file, max_pixels=max_pixels, fit=fit)
+        kept = image.format != "RGB"
+        fields = [kept, image.width, image.height, image.name, image.format, image.lossy]
+        output.write(json.dumps(fields).encode() + b"\n")
+        output.write(b"" if kept else image.data)
     except MemoryError:
         status = _report(ImageTooManyPixels("the image takes too much memory: save a smaller copy"))
     except ImageError as error:

@@ -1,14 +1,18 @@
 """Immutable, comparable content parts of a conversation.
 
-`Image` holds the pixels of an image that has been checked; `dreamr.conversation.images` does the
-reading and checking.
+`Image` holds an image that has been checked; `dreamr.conversation.images` does the reading and
+checking.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+import PIL.Image
 
 from dreamr._messages import short_path
 from dreamr.conversation.errors import BadConversation
@@ -24,31 +28,60 @@ class Text:
     text: str
 
 
+ImageFormat: TypeAlias = Literal["RGB", "JPEG", "PNG", "WEBP"]
+_DIGEST_BYTES = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A checked, upright RGB image. Images with the same pixels are equal.
+    """A checked, upright RGB image: the bytes of an image file, or pixels.
+
+    Images are equal if they hold the same data.
 
     Attributes:
-        pixels: RGB bytes in row-major order, height * width * 3 in number.
+        data: The bytes of an image file; with the format RGB, the pixels in row-major order, three
+            bytes each.
         width: Width in pixels.
         height: Height in pixels.
-        name: File name for messages, ignored by comparisons.
+        name: File name for messages.
+        format: Format of the data.
+        lossy: Whether pixels come from a file that was compressed with loss, such as JPEG. They can
+            then be compressed in the same way again.
+        digest: Digest of the data with its format and size, in hexadecimal digits.
 
     Raises:
-        ValueError: If the number of bytes does not match width and height.
+        ValueError: If the number of bytes does not match the size.
     """
 
-    pixels: bytes = field(repr=False)
-    width: int
-    height: int
+    data: bytes = field(repr=False, compare=False)
+    width: int = field(compare=False)
+    height: int = field(compare=False)
     name: str | None = field(default=None, compare=False)
+    format: ImageFormat = field(default="RGB", compare=False)
+    lossy: bool = field(default=False, repr=False, compare=False)
+    digest: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height) < 1 or len(self.pixels) != self.width * self.height * 3:
+        size = self.width * self.height * 3
+        matches = len(self.data) == size if self.format == "RGB" else len(self.data) > 0
+        if min(self.width, self.height) < 1 or not matches:
             raise ValueError(
-                f"{len(self.pixels)} bytes do not match an RGB image of {self.width} x "
+                f"{len(self.data)} bytes do not match an {self.format} image of {self.width} x "
                 f"{self.height} pixels"
             )
+        digest = hashlib.blake2b(
+            f"{self.format} {self.width} {self.height} ".encode(), digest_size=_DIGEST_BYTES
+        )
+        digest.update(self.data)
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    @property
+    def pixels(self) -> bytes:
+        """RGB bytes in row-major order, height * width * 3 in number; decoded on each access."""
+        if self.format == "RGB":
+            return self.data
+        with PIL.Image.open(io.BytesIO(self.data), formats=[self.format]) as opened:
+            return opened.convert("RGB").tobytes()
 
 
 @dataclass(frozen=True, slots=True)

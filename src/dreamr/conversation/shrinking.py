@@ -8,6 +8,7 @@ from collections.abc import Callable
 import PIL.Image
 
 _STRIP = 1_000_000  # pixels of a strip, about
+_GAP = 1.5  # how much larger than the result an image is that is resampled, at least
 
 
 def fitting_size(width: int, height: int, most: int) -> tuple[int, int]:
@@ -22,6 +23,11 @@ def fitting_size(width: int, height: int, most: int) -> tuple[int, int]:
     return min(wide, most // high or 1), min(high, most // wide or 1)
 
 
+def use_less_detail(pillow: PIL.Image.Image, size: tuple[int, int]) -> None:
+    """Let the decoder of an opened JPEG leave out detail that a smaller size does not need."""
+    pillow.draft(None, (math.ceil(_GAP * size[0]), math.ceil(_GAP * size[1])))
+
+
 def shrink(
     pillow: PIL.Image.Image,
     size: tuple[int, int],
@@ -29,7 +35,8 @@ def shrink(
 ) -> PIL.Image.Image:
     """Return a loaded image as RGB in a smaller size.
 
-    Whole factors are averaged strip by strip; the rest is resampled.
+    Whole factors are averaged strip by strip, as long as the rest, which is resampled with a filter
+    of Lanczos, is still a good deal larger than the result.
 
     Args:
         pillow: The image, in any mode that `to_rgb` takes.
@@ -37,7 +44,7 @@ def shrink(
         to_rgb: Converts a strip of the image to RGB.
     """
     width, height = pillow.size
-    across, down = max(1, width // size[0]), max(1, height // size[1])
+    across, down = max(1, int(width / size[0] / _GAP)), max(1, int(height / size[1] / _GAP))
     small = PIL.Image.new("RGB", (-(-width // across), -(-height // down)))
     rows = down * max(1, _STRIP // (width * down))
     for top in range(0, height, rows):

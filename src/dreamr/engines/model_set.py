@@ -140,6 +140,13 @@ class ModelSet(Mapping[Role, Model]):
             return None
         return 0.0 if slot.resumes is None else max(0.0, slot.resumes - anyio.current_time())
 
+    @property
+    def image_pixels(self) -> int | None:
+        """Number of pixels of an image that is enough for all models; None if it is unknown."""
+        used = [slot.model.engine.capabilities.image_pixels for slot in self._slots.values()]
+        known = [pixels for pixels in used if pixels is not None]
+        return max(known) if known and len(known) == len(used) else None
+
     async def open(self, source: ModelSource) -> None:
         """Open the model of a role. Raises the errors of the function that opens models."""
         self._slots[source.role] = _Slot(source, _Opened(await self._open_model(source)))

@@ -14,7 +14,7 @@ from dreamr._option_specs import BadOption
 from dreamr.conversation import Conversation
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
-from dreamr.engines.protocol import Engine, Thinking
+from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Engine, Thinking
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
@@ -35,6 +35,7 @@ class ModelSource:
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
         device: Torch device of a local model.
         threads: Torch threads of a local model on a CPU.
+        max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
     """
 
     role: Role
@@ -46,6 +47,7 @@ class ModelSource:
     answer_marker: str | None = None
     device: str = "cpu"
     threads: int = 1
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     @property
     def location(self) -> str:
@@ -131,6 +133,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             api_key=_api_key(source.role),
             judge_prompt=source.judge_prompt,
             thinking=source.thinking,
+            max_pixels=source.max_pixels,
         )
     )
     marks = {"opens_thought": engine.server_info.opens_thought}

@@ -16,6 +16,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
 
 Thinking: TypeAlias = Literal["auto", "on", "off"]
+MAX_IMAGE_PIXELS = 2**20  # of an image for a server, unless the user says otherwise
 
 
 @dataclass(frozen=True, slots=True)

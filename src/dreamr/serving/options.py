@@ -130,18 +130,12 @@ class ServeOptions:
     max_images: Annotated[int, OptionSpec("Largest number of images in a request.", _LIMITS, 0)] = (
         16
     )
-    max_pixels: Annotated[int, OptionSpec("Largest number of pixels of an image.", _LIMITS, 1)] = (
-        64_000_000
-    )
+    max_upload_pixels: Annotated[
+        int, OptionSpec("Largest number of pixels of an image in a request.", _LIMITS, 1)
+    ] = 64_000_000
     max_text: Annotated[
         int, OptionSpec("Largest number of characters of text in a request.", _LIMITS, 1)
     ] = 500_000
-    image_pixels: Annotated[
-        int,
-        OptionSpec(
-            "Pixels to which larger images are shrunk, unless the models use fewer.", _LIMITS, 1024
-        ),
-    ] = 4 * 2**20
     max_total_pixels: Annotated[
         int,
         OptionSpec("Pixels of the images of all running requests; others wait.", _LIMITS, 1024),

@@ -5,7 +5,6 @@ A file of records is in JSON Lines format. Images are embedded as base64-encoded
 
 from __future__ import annotations
 
-import io
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +16,7 @@ from typing import Any, Literal, get_args, overload
 
 from dreamr._files import open_binary
 from dreamr._messages import reason
-from dreamr.conversation import Conversation, Image, Part, Text, Turn, read_image, to_pillow
+from dreamr.conversation import Conversation, Image, Part, Text, Turn, as_file, read_image
 from dreamr.errors import ConversationError
 from dreamr.steps import Ending, Role
 from dreamr.trace import Result, RunStarted, StepRejected
@@ -292,9 +291,7 @@ def _part_to_json(part: Part) -> dict[Literal["text", "image"], str]:
         case Text(text):
             return {"text": text}
         case Image():
-            file = io.BytesIO()
-            to_pillow(part).save(file, "PNG")
-            return {"image": b64encode(file.getvalue()).decode()}
+            return {"image": b64encode(as_file(part).data).decode()}
         case _:
             kind = type(part).__name__.lower()
             raise BadTraining(f"records support text and images only, not {kind}")

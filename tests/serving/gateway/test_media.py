@@ -77,7 +77,7 @@ def test_an_invalid_image_is_refused_in_one_line(url: str) -> None:
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
-    assert "pixels" in refused(data(png(50, 50)), ServeOptions(max_pixels=100)).message
+    assert "pixels" in refused(data(png(50, 50)), ServeOptions(max_upload_pixels=100)).message
 
 
 def test_a_conversation_without_a_prompt_is_refused() -> None:
@@ -255,7 +255,7 @@ def test_a_compressed_response_is_not_expanded() -> None:
 def test_a_large_image_is_shrunk_to_what_models_use(kind: str) -> None:
     file = io.BytesIO()
     PIL.Image.new("RGB", (1600, 1200), "red").save(file, kind)
-    [image] = read(data(file.getvalue()), ServeOptions(image_pixels=30_000)).images
+    [image] = read(data(file.getvalue()), fit=lambda: 30_000).images
     assert (image.width, image.height) == (200, 150)
     assert image.pixels[0] > 250
     assert image.pixels[1] < 5
@@ -265,6 +265,6 @@ def test_images_that_are_damaged_after_the_header_are_refused_when_they_are_deco
     for side in (60, 2000):  # in a thread, in a process
         file = io.BytesIO()
         PIL.Image.effect_noise((side, side), 90).save(file, "PNG")
-        error = refused(data(file.getvalue()[:-1000]), ServeOptions(image_pixels=30_000))
+        error = refused(data(file.getvalue()[:-1000]), fit=lambda: 30_000)
         assert error.code == "invalid_image"
         assert "damaged" in error.message

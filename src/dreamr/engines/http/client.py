@@ -17,14 +17,16 @@ from dreamr.engines.http.events import decode
 from dreamr.engines.http.failures import refuse, refuse_errors
 from dreamr.engines.http.fields import parse_json
 from dreamr.engines.http.identity import Identity
+from dreamr.engines.http.image_sender import ImageSender, Outgoing
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.retries import RetryPolicy, TransientError
-from dreamr.errors import EngineError, Unsupported
+from dreamr.errors import ContextTooLong, EngineError, Unsupported
 
 _ABORT_SECONDS = 2.0
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
 _MOST_BYTES = 64 * 2**20  # of one response that is not streamed
+_UNREAD = (400, 422)  # statuses of servers that do not have an image, among other reasons
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -52,6 +54,7 @@ class Client:
 
     Attributes:
         identity: Whether the server is still the one that was probed.
+        images: Puts images into the bodies of requests.
 
     Raises:
         EngineError: If the environment's settings for TLS or proxies cannot be used.
@@ -64,6 +67,7 @@ class Client:
         self.identity = Identity()
         self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
+        self.images = ImageSender()
 
     @property
     def alive(self) -> bool:
@@ -154,9 +158,9 @@ class Client:
     async def _json(
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> object:
-        _, content = await self._response(method, url, body, session)
-        value = parse_json(content, url)
-        refuse_errors(value, self._network.shown(url), hide=self._secret)
+        async with self._answer(method, url, body, session) as (response, request):
+            value = parse_json(await _read(response, url), url)
+            self._refuse_errors(value, url, request)
         if method == "POST":
             self.identity.note(value, url)
         return value
@@ -164,12 +168,8 @@ class Client:
     async def _response(
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> tuple[httpx2.Headers, bytes]:
-        async with self._network.reaching(url):
-            headers = _call_headers(session)
-            async with self._http.stream(method, url, json=body, headers=headers) as response:
-                content = await _read(response, url)
-                self._check(response.status_code, response.headers, content, url)
-        return response.headers, content
+        async with self._answer(method, url, body, session) as (response, _):
+            return response.headers, await _read(response, url)
 
     @asynccontextmanager
     async def events(
@@ -188,27 +188,82 @@ class Client:
             TransientError: If the request should be sent again.
             EngineError: See `again`, also for other errors.
         """
-        async with self.identity.watching(), self._network.reaching(url):
-            headers = _call_headers(session)
-            async with self._http.stream("POST", url, json=body, headers=headers) as response:
-                if not response.is_success:
-                    content = await _read(response, url)
-                    self._check(response.status_code, response.headers, content, url)
-                self._network.reached = self._network.alive = True
-                async with aclosing(self._events(response, url)) as events:
-                    yield events
+        async with (
+            self.identity.watching(),
+            self._answer("POST", url, body, session) as (response, request),
+            aclosing(self._events(response, url, request)) as events,
+        ):
+            yield events
 
-    async def _events(self, response: httpx2.Response, url: str) -> AsyncGenerator[object, None]:
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, url: str, body: Json | None, session: str | None
+    ) -> AsyncGenerator[tuple[httpx2.Response, Outgoing]]:
+        """Send a request and yield the response, which is successful.
+
+        A server that may have lost an image that was omitted gets the whole request once more.
+        """
+        missed: frozenset[str] = frozenset()
+        while True:
+            async with self._network.reaching(url), self._images_of(body, missed) as request:
+                headers = _call_headers(session)
+                if request.content:
+                    headers["Content-Type"] = "application/json"
+                async with self._http.stream(
+                    method, url, content=request.content or None, headers=headers
+                ) as response:
+                    if response.is_success:
+                        self._network.reached = self._network.alive = True
+                        self.images.arrived(request)
+                        yield response, request
+                        return
+                    content = await _read(response, url)
+                if response.status_code not in _UNREAD or not request.omitted:
+                    if response.status_code >= 500:
+                        self.images.doubt(request)
+                    self._check(response.status_code, response.headers, content, url)
+                missed = request.omitted
+
+    @asynccontextmanager
+    async def _images_of(
+        self, body: Json | None, missed: frozenset[str]
+    ) -> AsyncGenerator[Outgoing]:
+        """Yield the request with a body; an error about its length names images that cause it."""
+        if body is None:
+            yield Outgoing(b"")
+            return
+        async with self.images.outgoing(body, missed) as request:
+            try:
+                yield request
+            except ContextTooLong as error:
+                raise request.explained(error, self.images.limits.pixels) from error
+
+    async def _events(
+        self, response: httpx2.Response, url: str, request: Outgoing
+    ) -> AsyncGenerator[object, None]:
         async with aclosing(decode(response.aiter_bytes(), url)) as events:
             async for name, value in events:
-                refuse_errors(value, self._network.shown(url), name, self._secret)
+                self._refuse_errors(value, url, request, name)
                 self.identity.note(value, url)
                 yield value
 
+    def _refuse_errors(self, value: object, url: str, request: Outgoing, event: str = "") -> None:
+        """Raise the error in the body of a successful response, if there is one.
+
+        Raises:
+            TransientError: Also if the server may have lost an image that was omitted.
+        """
+        try:
+            refuse_errors(value, self._network.shown(url), event, self._secret)
+        except (EngineError, TransientError) as error:
+            self.images.doubt(request)
+            if type(error) is EngineError and request.omitted:
+                raise TransientError(error) from error
+            raise
+
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
         self._network.check(status, headers, content, url)
-        if not 200 <= status < 300:
-            refuse(status, headers, self._redacted(content), self._network.shown(url))
+        refuse(status, headers, self._redacted(content), self._network.shown(url))
 
     @property
     def _secret(self) -> str:

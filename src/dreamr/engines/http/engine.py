@@ -19,6 +19,8 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.events import next_event
+from dreamr.engines.http.image_check import open_image_sender
+from dreamr.engines.http.image_parts import ImageRoute
 from dreamr.engines.http.logprobs import UNKNOWN, top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import CERTAIN, NONE, Probe, ServerInfo
@@ -89,6 +91,7 @@ class HttpEngine(ClosingEngine):
         """
         if self._server_info is None:
             self._server_info = await Probe(self._client, self._options).run()
+            self._client.images = open_image_sender(self._client, self._options, self._server_info)
             self._client.identity.settle(self._compare)
 
     async def _compare(self) -> bool:
@@ -101,6 +104,11 @@ class HttpEngine(ClosingEngine):
         before, probe = self.server_info, Probe(self._client, self._options)
         self._server_info = await probe.again(before)
         return self._server_info is not before
+
+    @property
+    def image_route(self) -> ImageRoute | None:
+        """How the server takes images; None before the first one."""
+        return self._client.images.route
 
     @property
     def server_info(self) -> ServerInfo:
@@ -125,12 +133,14 @@ class HttpEngine(ClosingEngine):
 
         Images count as supported until the server refuses one.
         """
+        pixels = self._options.image_pixels
         if self._server_info is None:
-            return Capabilities()
+            return Capabilities(image_pixels=pixels)
         info = self._server_info
         return Capabilities(
             judge=info.judges,
             logprobs=info.judges and not info.speculates,
+            image_pixels=pixels,
             independent=True,
             judge_problem=info.judge_problem,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dreamr._api_keys import clean_key
 from dreamr.engines.address import parse_address
-from dreamr.engines.protocol import Thinking
+from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Thinking
 from dreamr.gate import Labels
 
 
@@ -30,6 +30,7 @@ class HttpOptions:
         ahead: Largest number of tokens of one request. Longer streams are continued by further
             requests, which limits how far a server can run ahead of a slow consumer.
         connections: Largest number of connections to the server.
+        max_pixels: Number of pixels to which larger images are shrunk; 0 keeps all.
 
     Raises:
         ModelNotFound: If the URL is not usable.
@@ -47,6 +48,7 @@ class HttpOptions:
     silent_seconds: float = 120.0
     ahead: int = 512
     connections: int = 128
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
         parse_address(self.url)
@@ -57,6 +59,11 @@ class HttpOptions:
     def base(self) -> str:
         """Base URL of the OpenAI API, to which paths are appended."""
         return parse_address(self.url).base
+
+    @property
+    def image_pixels(self) -> int | None:
+        """Number of pixels to which larger images are shrunk; None keeps all."""
+        return self.max_pixels or None
 
     @property
     def root(self) -> str:

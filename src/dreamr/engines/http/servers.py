@@ -23,6 +23,9 @@ class Server:
         render: Endpoint that returns rendered prompts; None if there is none.
         abort: Path that aborts a request by its `rid`; None if closing the connection aborts it.
         salted: Whether requests can be separated in the prefix cache by a salt.
+        image_ids: Field by which requests name an image. 'uuid': of the content part, checked
+            before it is used. 'content_hash': of the image's address. None: there is none.
+        webp: Whether images in the format WebP are read.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Server:
     render: Literal["tokenize", "apply-template"] | None = None
     abort: str | None = None
     salted: bool = False
+    image_ids: Literal["uuid", "content_hash"] | None = None
+    webp: bool = False
 
 
 _GOING_ON = {"continue_final_message": True, "add_generation_prompt": False}
@@ -41,10 +46,13 @@ _PLAIN = {"chat_template_kwargs": {"enable_thinking": False}}
 _COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _COUNTED_LAST = {"stream_options": {"include_usage": True}}
 
-VLLM = Server("vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True)
+VLLM = Server(
+    "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True,
+    image_ids="uuid", webp=True,
+)  # fmt: skip
 SGLANG = Server(
     "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN,
-    render="tokenize", abort="/abort_request",
+    render="tokenize", abort="/abort_request", image_ids="content_hash", webp=True,
 )  # fmt: skip
 LLAMA_CPP = Server("llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template")
 OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST)

@@ -44,4 +44,4 @@ class Remembered:
 
     def _too_much(self) -> bool:
         images = (image for conversation, _ in self._keys for image in conversation.images)
-        return len(self._keys) > MOST or sum(len(image.pixels) for image in images) > MOST_BYTES
+        return len(self._keys) > MOST or sum(len(image.data) for image in images) > MOST_BYTES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -72,7 +71,7 @@ def build_app(
         admission=admission,
         load=load,
         metrics=metrics,
-        media=media or MediaFetcher(options, fit=partial(_image_pixels, reasoner, options)),
+        media=media or MediaFetcher(options, fit=lambda: reasoner.models.image_pixels),
         draining=draining,
         watch=watch,
     )
@@ -165,15 +164,6 @@ class _Endpoints:
             "owned_by": "dreamr",
             "dreamr": about,
         }
-
-
-def _image_pixels(reasoner: Reasoner, options: ServeOptions) -> int:
-    """Return the pixels of an image that the models can use, as far as that is known."""
-    used = [model.engine.capabilities.image_pixels for model in reasoner.models.values()]
-    known = [pixels for pixels in used if pixels is not None]
-    return (
-        min(options.image_pixels, max(known)) if len(known) == len(used) else options.image_pixels
-    )
 
 
 def _page(model: str) -> Callable[[Request], Awaitable[Response]]:

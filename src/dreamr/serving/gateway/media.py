@@ -74,8 +74,8 @@ class MediaFetcher:
 
     Args:
         limits: Allowed hosts and largest sizes.
-        fit: Returns the number of pixels to which larger images are shrunk; `limits.image_pixels`
-            by default.
+        fit: Returns the number of pixels to which larger images are shrunk; None if they keep
+            their size, as by default.
         resolve: Resolves host names; replaced in tests.
         transport: HTTP transport; replaced in tests.
     """
@@ -84,14 +84,14 @@ class MediaFetcher:
         self,
         limits: ServeOptions,
         *,
-        fit: Callable[[], int] | None = None,
+        fit: Callable[[], int | None] = lambda: None,
         resolve: Resolve = resolve_host,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._limits, self._fit = limits, fit or (lambda: limits.image_pixels)
+        self._limits, self._fit = limits, fit
         self._hosts = ImageHosts.parse(listed(limits.allowed_media_domains))
         self._resolve, self._transport = resolve, transport
-        self._decoding = Budget(limits.max_pixels)
+        self._decoding = Budget(limits.max_upload_pixels)
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
 
@@ -126,7 +126,7 @@ class MediaFetcher:
     def pixels(self, messages: Sequence[ReceivedMessage]) -> int:
         """Return the pixels of all images after shrinking."""
         images = [p for message in messages for p in message.parts if isinstance(p, ReceivedImage)]
-        fit = self._fit()
+        fit = self._fit() or self._limits.max_upload_pixels
         sizes = [fitting_size(i.header.width, i.header.height, fit) for i in images]
         return sum(width * height for width, height in sizes)
 
@@ -161,14 +161,14 @@ class MediaFetcher:
                 data = await self._in_thread(read_data_uri, url)
             else:
                 data = await self._fetch(part, lease)
-            most = self._limits.max_pixels
+            most = self._limits.max_upload_pixels
             header = await self._in_thread(lambda: read_header(data, max_pixels=most))
         except (ImageError, BadDataUri) as error:
             raise bad_request(str(error), part.param, "invalid_image") from error
         return ReceivedImage(data, header, part.param)
 
     async def _decoded(self, image: ReceivedImage) -> Image:
-        header, most, fit = image.header, self._limits.max_pixels, self._fit()
+        header, most, fit = image.header, self._limits.max_upload_pixels, self._fit()
         pixels = header.width * header.height
         try:
             if pixels <= _SMALL_PIXELS and header.format in _QUICK_FORMATS:
@@ -177,11 +177,9 @@ class MediaFetcher:
                 )
             await self._decoding.wait(pixels)
             try:
-                decoded = await read_image_isolated(image.data, max_pixels=most, fit=fit)
+                return await read_image_isolated(image.data, max_pixels=most, fit=fit)
             finally:
                 self._decoding.give(pixels)
-            await self._in_thread(hash, decoded)  # Python keeps the hash of bytes
-            return decoded
         except ImageError as error:
             raise bad_request(str(error), image.param, "invalid_image") from error
 

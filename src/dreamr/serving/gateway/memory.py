@@ -163,7 +163,7 @@ class Retention:
 
     Args:
         reasoner: An open Reasoner, whose engines forget what is not kept.
-        most: Bytes of the pixels that are kept.
+        most: Bytes of the images that are kept.
     """
 
     def __init__(self, reasoner: Reasoner, most: int = _IDLE_BYTES) -> None:
@@ -174,7 +174,7 @@ class Retention:
     @contextmanager
     def running(self, conversation: Conversation) -> Iterator[None]:
         """Keep everything about a conversation during the block."""
-        size = sum(len(image.pixels) for image in conversation.images)
+        size = sum(len(image.data) for image in conversation.images)
         if not size:
             yield
             return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.messages import encode_images, messages
+from dreamr.engines.http.messages import messages
 from dreamr.engines.http.routes.route import Body, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json
 
@@ -54,7 +54,6 @@ class CarriedRoute(OpenAiRoute):
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        await encode_images(conversation)
         return {"messages": messages(conversation), **self.flags}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dreamr.conversation import Conversation
-from dreamr.engines.http.messages import encode_images, messages, text_message
+from dreamr.engines.http.messages import messages, text_message
 from dreamr.engines.http.routes.route import Asking, Body, Kind, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json, Server
 
@@ -45,7 +45,6 @@ class ChatRoute(OpenAiRoute):
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        await encode_images(conversation)
         return {"messages": messages(conversation), **self.flags}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.image_parts import ImageReference
 from dreamr.engines.http.native import read_llama
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.routes.chat import ChatRoute
@@ -47,7 +49,7 @@ class CompletionRoute(PromptRoute):
         """Read a response, or one event of a stream."""
         return read_llama(value, url)
 
-    def _body(self, prompt: str, images: Sequence[str]) -> Body:
+    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
         """Return the body of a request for the continuation of a prompt.
 
         Raises:
@@ -60,5 +62,5 @@ class CompletionRoute(PromptRoute):
             )
         if not images:
             return {"prompt": prompt}
-        data = [uri.partition(",")[2] for uri in images]
+        data = [replace(image, form="base64") for image in images]
         return {"prompt": {"prompt_string": prompt, "multimodal_data": data}}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.image_parts import ImageReference
 from dreamr.engines.http.native import SglangReader
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.routes.chat import ChatRoute
@@ -71,7 +73,8 @@ class GenerateRoute(PromptRoute):
         """Return the function that reads the events of one stream, in order."""
         return SglangReader()
 
-    def _body(self, prompt: str, images: Sequence[str]) -> Body:
+    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
         """Return the body of a request for the continuation of a prompt."""
         text = prompt.removeprefix(self._begins)
-        return {"text": text, "image_data": list(images)} if images else {"text": text}
+        data = [replace(image, form="uri") for image in images]
+        return {"text": text, "image_data": data} if images else {"text": text}

@@ -9,6 +9,7 @@ from typing import Any
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.image_parts import ImageReference
 from dreamr.engines.http.messages import Message
 from dreamr.engines.http.routes.chat import ChatRoute
 from dreamr.engines.http.routes.route import Body, Reader, inside
@@ -62,7 +63,7 @@ class PromptRoute(ABC):
     async def continued(self, conversation: Conversation, prefix: str) -> Body:
         """Return the body of a request that continues the assistant's turn after the prefix."""
         body = await self._chat.opened(conversation)
-        images = [part["image_url"]["url"] for part in _image_parts(body["messages"])]
+        images = [part["image_url"] for part in _image_parts(body["messages"])]
         key = hash(conversation)
         if key not in self._known:
             turns = [_blanked(message) for message in body["messages"]]
@@ -85,12 +86,12 @@ class PromptRoute(ABC):
         """Read a response."""
 
     @abstractmethod
-    def _body(self, prompt: str, images: Sequence[str]) -> Body:
+    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
         """Return the body of a request for the continuation of a prompt.
 
         Args:
             prompt: Rendered prompt, with a placeholder for each image.
-            images: Data URIs.
+            images: The images.
         """
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.fields import Field
-from dreamr.engines.http.messages import encode_images, messages
+from dreamr.engines.http.messages import messages
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.routes.route import Body, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json
@@ -88,7 +88,6 @@ class TokensRoute(OpenAiRoute):
     async def _opening(self, conversation: Conversation) -> _Opening:
         if (known := self._openings.get(conversation)) is not None:
             return known
-        await encode_images(conversation)
         url = f"{self.options.base}/chat/completions/render"
         body = {"model": self.model, "messages": messages(conversation), **self.flags}
         answer = Field(await self.client.post(url, body), url)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from dreamr._option_rules import RUN_RULES
+from dreamr._option_rules import RUN_RULES, greedy
 from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
@@ -47,7 +47,7 @@ _PANEL = "Options"
 _RULES = OptionRules(
     (
         *RUN_RULES,
-        Unused(("seed",), lambda o: not (o.temperature or o.resamples), "with --temperature 0"),
+        Unused(("seed",), greedy, "with greedy decoding"),
     )
 )
 

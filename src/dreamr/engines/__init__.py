@@ -2,10 +2,19 @@
 
 from dreamr.engines.named import model_names
 from dreamr.engines.open import Model, ModelSource, OpenModel, is_served, open_model
-from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, Engine, SamplingParams
+from dreamr.engines.protocol import (
+    NEUTRAL,
+    Candidates,
+    Capabilities,
+    Chunk,
+    Context,
+    Engine,
+    SamplingParams,
+)
 from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
 __all__ = [
+    "NEUTRAL",
     "Candidates",
     "Capabilities",
     "Chunk",

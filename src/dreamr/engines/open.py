@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dreamr._api_keys import clean_key
+from dreamr._families import UNKNOWN, Family, VendorSampling, recognize, recognize_folder
 from dreamr._option_specs import BadOption
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
@@ -79,10 +80,17 @@ class Model:
     Attributes:
         engine: The model's engine.
         step_format: How the model marks steps and its final answer.
+        family: Family of the model.
     """
 
     engine: Engine
     step_format: StepFormat = field(default_factory=StepFormat)
+    family: Family = UNKNOWN
+
+    @property
+    def vendor_sampling(self) -> VendorSampling | None:
+        """Sampling that the model's vendor recommends, None if there is no recommendation."""
+        return self.family.recommended(True if self.step_format.opens_thought else None)
 
 
 OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
@@ -120,7 +128,9 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             judge_prompt=source.judge_prompt,
         )
     )
-    return Model(engine, _step_format(source, {"opens_thought": engine.server_info.opens_thought}))
+    info = engine.server_info
+    step_format = _step_format(source, {"opens_thought": info.opens_thought})
+    return Model(engine, step_format, recognize(info.model))
 
 
 def _api_key(role: Role) -> str | None:
@@ -156,7 +166,12 @@ async def _open_local(location: str, source: ModelSource) -> Model:
         "max_tokens": hints.max_step_tokens,
         "opens_thought": engine.opens_thought,
     }
-    return Model(engine, _step_format(source, marks))
+    return Model(engine, _step_format(source, marks), _local_family(location))
+
+
+def _local_family(location: str) -> Family:
+    folder = Path(location).expanduser()
+    return recognize_folder(folder) if folder.is_dir() else recognize(location)
 
 
 def _step_format(source: ModelSource, marks: Mapping[str, Any] | None = None) -> StepFormat:

@@ -28,6 +28,7 @@ from dreamr.schedules import (
     Schedule,
     Signal,
     StepDone,
+    Warn,
     execute,
 )
 from dreamr.steps import Finish, Role, Step
@@ -99,6 +100,8 @@ class Driver:
             target.name if target is not None else None,
             config.summary(),
         )
+        for note in config.notes:
+            self._recorder.decide(Warn(note))
 
     # Commands
 

@@ -19,6 +19,7 @@ from dreamr.engines.call_labels import call_labels
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
+from dreamr.engines.http.draws import drawn, undrawn
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import CERTAIN, Probe, ServerInfo
@@ -133,6 +134,8 @@ class HttpEngine(ClosingEngine):
             logprobs=info.judges and not info.speculates,
             independent=True,
             judge_problem=info.judge_problem,
+            sampling=frozenset(info.server.sampling),
+            context=info.context,
         )
 
     @property
@@ -203,9 +206,7 @@ class HttpEngine(ClosingEngine):
             "stream": True,
             **info.server.streaming,
             "max_tokens": most,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sampling.seed,
+            **drawn(sampling, info.server),
         }
         if sampling.logprobs:
             body |= route.tops(1)
@@ -305,7 +306,7 @@ class HttpEngine(ClosingEngine):
             **await route.with_question(conversation, text, question),
             **route.tops(info.server.tops),
             "max_tokens": 1,
-            "temperature": 0.0,
+            **undrawn(info.server),
         }
         answer = await self._complete(route, body, conversation)
         words = top_words(answer.logprobs)

@@ -135,7 +135,9 @@ class LocalEngine(ClosingEngine):
         if self._ready is None:
             return Capabilities(images=True, judge=True, logprobs=True)
         ready = self._ready
-        return Capabilities(ready.images, ready.judges, True, ready.image_pixels)
+        return Capabilities(
+            ready.images, ready.judges, True, ready.image_pixels, context=ready.context
+        )
 
     @property
     def hints(self) -> Hints:

@@ -16,6 +16,7 @@ from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
 from dreamr.runner.signal_queue import SignalQueue
+from dreamr.runner.stopping import StopSearch, until_stop
 from dreamr.schedules import (
     Decision,
     Finished,
@@ -198,7 +199,15 @@ class Driver:
         sampling = config.draws(command, logprobs=logprobs)
         prefix = "".join(command.prefix)
         stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun, prefix)
-        return await stream.run(engine.stream(context, sampling))
+        if not config.stop:
+            return await stream.run(engine.stream(context, sampling))
+        search = StopSearch(
+            config.stop, "".join(context.prefix), opened=config.step_format.opens_thought
+        )
+        finish = await stream.run(until_stop(engine.stream(context, sampling), search))
+        if lane.role == "target" or "target" not in self._engines:
+            self._recorder.note_overlap(prefix, search.overlap)
+        return finish
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """Return the verdict on a drafted step if the gate needs no target for it."""

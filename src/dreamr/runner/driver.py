@@ -10,7 +10,7 @@ import anyio
 from dreamr._messages import describe
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
-from dreamr.errors import DreamrError, EngineError, EngineLost
+from dreamr.errors import ContextTooLong, DreamrError, EngineError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
@@ -18,6 +18,7 @@ from dreamr.runner.recorder import Recorder
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.runner.stopping import StopSearch, until_stop
 from dreamr.schedules import (
+    CONTEXT_FULL,
     Decision,
     Finished,
     Judge,
@@ -169,7 +170,8 @@ class Driver:
         except Exception as error:  # a bug in one engine must not end the run of the other
             reason = "failed"
             message, lost = self._describe(lane.role, error)
-            self._signal(LaneFailed(lane.number, message, lost))
+            full = isinstance(error, ContextTooLong)
+            self._signal(LaneFailed(lane.number, message, lost, full))
         finally:
             began = None if lane.began is None else self._recorder.at(lane.began)
             self._recorder.add(LaneClosed, lane.number, reason, lane.tokens, began)
@@ -180,6 +182,8 @@ class Driver:
         self._check_images(engine)
 
         def on_step(step: Step | None, finish: Finish | None) -> None:
+            if finish == "length" and lane.role == "target":
+                self._note_full(engine, lane, step, sampling.max_tokens)
             if step is not None:
                 self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
                 self._signal(
@@ -208,6 +212,16 @@ class Driver:
         if lane.role == "target" or "target" not in self._engines:
             self._recorder.note_overlap(prefix, search.overlap)
         return finish
+
+    def _note_full(self, engine: Engine, lane: Lane, step: Step | None, most: int) -> None:
+        """Note that the target's context is full: it ended before its limit of tokens.
+
+        Only for engines that know their context: others may not count tokens exactly.
+        """
+        context, cap = engine.capabilities.context, self._config.step_format.max_tokens
+        capped = step is not None and step.tokens >= cap
+        if context is not None and lane.tokens < most and not capped:
+            self._recorder.decide(Warn(f"{CONTEXT_FULL} ({context} tokens)"))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """Return the verdict on a drafted step if the gate needs no target for it."""

@@ -163,7 +163,7 @@ class HttpEngine(ClosingEngine):
             partial(self._request, context, sampling),
             "".join(context.prefix),
             sampling.max_tokens,
-            self._options.ahead,
+            self._most_at_once,
             self._options.retries,
             self._signs,
             partial(self._parser, context.conversation),
@@ -172,6 +172,12 @@ class HttpEngine(ClosingEngine):
         async with aclosing(continuation.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    @property
+    def _most_at_once(self) -> int:
+        """Most tokens of one request; servers refuse more than the model's context."""
+        context = self.server_info.context
+        return self._options.ahead if context is None else max(1, min(self._options.ahead, context))
 
     def _parser(self, conversation: Conversation, before: str) -> StreamParser:
         """Return the parser of a response that continues the assistant's text `before`."""

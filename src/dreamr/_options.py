@@ -238,8 +238,8 @@ class RunOptions:
         ),
     ] = None
     device: Annotated[
-        str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
-    ] = "cpu"
+        str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", _MODELS)
+    ] = "auto"
     draft_device: Annotated[
         str | None,
         OptionSpec(

@@ -32,7 +32,7 @@ class ModelSource:
             branch.
         judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
-        device: Torch device of a local model.
+        device: Torch device of a local model; 'auto' for CUDA where there is one.
         threads: Torch threads of a local model on a CPU.
     """
 
@@ -42,7 +42,7 @@ class ModelSource:
     revision: str | None = None
     judge_prompt: str | None = None
     answer_marker: str | None = None
-    device: str = "cpu"
+    device: str = "auto"
     threads: int = 1
 
     @property

@@ -82,7 +82,7 @@ class LocalEngine(ClosingEngine):
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
         self._model = str(model)
         self._options = options or LocalOptions()
-        on_cpu = self._options.device == "cpu"
+        on_cpu = self._options.device in ("cpu", "auto")
         self._process = WorkerProcess(self._options.threads if on_cpu else None)
         self._link = self._process.link
         self._link.setblocking(False)

@@ -89,7 +89,7 @@ def test_values_of_other_libraries_become_plain_ones() -> None:
     assert options == plain
     assert hash(options) == hash(plain)
     kinds = {type(value) for value in options.to_json().values()}
-    assert kinds <= {str, int, float, bool, type(None)}
+    assert kinds <= {str, int, float, bool, list, type(None)}
 
 
 def test_options_come_back_from_json() -> None:
@@ -119,8 +119,10 @@ def test_an_option_has_one_default_wherever_it_stands() -> None:
     run = RunOptions()
     for part in (ScheduleConfig(), SamplingParams()):
         for field in dataclasses.fields(part):
-            # There a switch, and a choice by measured costs.
-            if hasattr(run, field.name) and field.name not in ("token_reuse", "resamples"):
+            # A switch, None: not set, and a choice by measured costs.
+            if field.name in ("token_reuse", "temperature", "resamples"):
+                continue
+            if hasattr(run, field.name):
                 assert getattr(part, field.name) == getattr(run, field.name), field.name
     assert RatioGate().threshold == run.threshold
 
@@ -146,6 +148,13 @@ def test_every_option_reaches_the_runner() -> None:
         max_steps=9,
         temperature=0.8,
         top_p=0.9,
+        top_k=20,
+        min_p=0.1,
+        presence_penalty=1.5,
+        frequency_penalty=0.5,
+        repetition_penalty=1.1,
+        logit_bias={5: -100, 7: 2.5},  # type: ignore[arg-type]
+        stop=["END"],  # type: ignore[arg-type]
         seed=5,
     )
     settings = options.run_config()
@@ -163,6 +172,16 @@ def test_every_option_reaches_the_runner() -> None:
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5
     sampling = settings.sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.8, 0.9, 5)
+    assert {name: getattr(sampling, name) for name in sampling.used} == {
+        "top_k": 20,
+        "min_p": 0.1,
+        "presence_penalty": 1.5,
+        "frequency_penalty": 0.5,
+        "repetition_penalty": 1.1,
+        "logit_bias": ((5, -100.0), (7, 2.5)),
+    }
+    assert settings.stop == ("END",)
+    assert settings.draft_sampling is None
 
 
 def test_only_the_models_that_a_method_uses_are_needed() -> None:

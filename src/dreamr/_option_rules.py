@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dreamr._option_specs import Unused
+from dreamr._sampling import is_set, may_sample
 from dreamr.engines import is_served, model_names
 from dreamr.schedules import METHODS, method
 
@@ -26,6 +27,11 @@ def _off_hub(name: str | None) -> bool:
 def _reuses_nothing(o: Any) -> bool:
     ngram_only = o.method == "target"
     return o.method in ("draft", "prompt-lookup") or (ngram_only and o.token_reuse != "ngram")
+
+
+def greedy(o: Any) -> bool:
+    """Return whether runs with these options are known to draw nothing at random."""
+    return not (may_sample(o) or o.resamples)
 
 
 def _device_unused(o: Any) -> bool:
@@ -137,6 +143,15 @@ RUN_RULES = (
         "if --target is a server URL",
     ),
     Unused(("token_reuse",), _reuses_nothing, "with --method {method}"),
-    Unused(("top_p",), lambda o: not (o.temperature or o.resamples), "with --temperature 0"),
+    Unused(
+        ("top_p", "top_k", "min_p"),
+        lambda o: not (o.temperature or o.resamples),
+        "without a --temperature above 0",
+    ),
+    Unused(
+        ("model_defaults",),
+        lambda o: not o.model_defaults and is_set(o),
+        "if an option of sampling is set",
+    ),
     *MODEL_RULES,
 )

@@ -6,15 +6,34 @@ Python API takes an instance of it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
+from dreamr._families import VendorSampling
 from dreamr._option_specs import (
     Conflict,
     OptionSpec,
     check_options,
     known_names,
     option_specs,
+)
+from dreamr._sampling import (
+    NO_VENDORS,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    ModelDefaults,
+    PresencePenalty,
+    RepetitionPenalty,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    as_biases,
+    check_sampling,
+    chosen,
+    recommended,
 )
 from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
 from dreamr.engines.protocol import Thinking as ThinkingMode
@@ -237,8 +256,8 @@ class RunOptions:
         ),
     ] = None
     device: Annotated[
-        str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
-    ] = "cpu"
+        str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", _MODELS)
+    ] = "auto"
     draft_device: Annotated[
         str | None,
         OptionSpec(
@@ -272,35 +291,49 @@ class RunOptions:
     max_steps: Annotated[
         int, OptionSpec("Largest number of steps of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_steps
-    temperature: Annotated[
-        float, OptionSpec("Sampling temperature, 0 (greedy) to 100.", _SAMPLING, 0, 100)
-    ] = _DRAWS.temperature
-    top_p: Annotated[
-        float,
-        OptionSpec("Probability mass to sample from, 0.01 to 1.", _SAMPLING, 0.01, 1),
-    ] = _DRAWS.top_p
+    temperature: Temperature = None
+    top_p: TopP = _DRAWS.top_p
+    top_k: TopK = _DRAWS.top_k
+    min_p: MinP = _DRAWS.min_p
+    presence_penalty: PresencePenalty = _DRAWS.presence_penalty
+    frequency_penalty: FrequencyPenalty = _DRAWS.frequency_penalty
+    repetition_penalty: RepetitionPenalty = _DRAWS.repetition_penalty
+    stop: Stop = ()
+    logit_bias: LogitBias = ()
+    model_defaults: ModelDefaults = True
     seed: Annotated[
         int, OptionSpec("Random seed of sampling, 0 or larger.", _SAMPLING, 0, 2**63 - 1)
     ] = _DRAWS.seed
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "logit_bias", as_biases(self.logit_bias))
         check_options(self, _CONFLICTS)
+        check_sampling(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON values, by name; `RunOptions(**values)` reads them back."""
-        return asdict(self)
+        values = asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
-    def run_config(self, profile: Profile | None = None) -> RunConfig:
+    def run_config(
+        self, profile: Profile | None = None, vendors: Mapping[Role, VendorSampling] = NO_VENDORS
+    ) -> RunConfig:
         """Return the configuration for the runner.
 
         Args:
             profile: Contents of the profile that the options name. Its gate decides.
+            vendors: Sampling that the vendors of the models recommend, where it applies.
 
         Raises:
             BadOption: If the profile was made for other options.
             ValueError: If the options name a profile and none is passed.
         """
         lookup = self.method == "prompt-lookup" or self.token_reuse == "ngram"
+        sampling = replace(
+            chosen(self),
+            lookup=_LOOKUP if lookup else 0,
+            token_reuse=self.token_reuse != "off",
+        )
         return RunConfig(
             method=self.method,
             options=ScheduleConfig(
@@ -314,13 +347,9 @@ class RunOptions:
                 max_tokens=self.max_tokens,
             ),
             gate=self._gate(profile),
-            sampling=SamplingParams(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                seed=self.seed,
-                lookup=_LOOKUP if lookup else 0,
-                token_reuse=self.token_reuse != "off",
-            ),
+            sampling=recommended(sampling, vendors.get("target")),
+            draft_sampling=recommended(sampling, vendors.get("draft")) if vendors else None,
+            stop=self.stop,
         )
 
     def _gate(self, profile: Profile | None) -> Gate:
@@ -339,7 +368,7 @@ class RunOptions:
             if profile is None:
                 raise ValueError(f"pass the contents of the profile {self.profile} to run_config()")
             if method(self.method).judges:  # a single model has no gate that could be promised for
-                profile.check_options(asdict(self))
+                profile.check_options({**asdict(self), "temperature": self.temperature or 0.0})
             return profile.gate
         match self.gate:
             case "adaptive":
@@ -386,8 +415,12 @@ MODEL_OPTIONS = tuple(
 
 _CONFLICTS = (
     Conflict(
-        lambda o: o.method == "token-sd" and o.temperature > 0,
+        lambda o: o.method == "token-sd" and (o.temperature or 0) > 0,
         "token-sd is greedy: leave --temperature at 0",
+    ),
+    Conflict(
+        lambda o: o.method == "token-sd" and chosen(o).adjusts,
+        "token-sd compares the models' own choices: leave out penalties and --logit-bias",
     ),
     Conflict(
         lambda o: o.resamples and o.deterministic,

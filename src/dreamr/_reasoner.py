@@ -21,6 +21,7 @@ from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, flat_images
+from dreamr._sampling import vendor_notes, vendors
 from dreamr.conversation import BadConversation, Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
@@ -350,7 +351,10 @@ class Reasoner:
                 f"the profile {options.profile} is not the one that the Reasoner was opened with: "
                 "pass it to Reasoner(RunOptions(profile=...))"
             )
-        return options.run_config(profile)
+        applied = vendors(options, self._models)
+        return replace(
+            options.run_config(profile, applied), notes=vendor_notes(applied, self._models)
+        )
 
     async def _open(self) -> None:
         self._models = ModelSet(self._open_model, self._policy)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dreamr.engines import Context, Failure, SamplingParams, ScriptedEngine
-from dreamr.errors import ContextTooLong, EngineError, EngineLost, RunFailed
+from dreamr.errors import EngineError, EngineLost, RunFailed
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import StepFormat
@@ -131,7 +131,7 @@ def test_a_wrong_number_of_results_is_a_failed_judge_call() -> None:
 
 
 @pytest.mark.parametrize("method", ["target", *METHODS])
-@pytest.mark.parametrize("error", [EngineLost("gone"), ContextTooLong("full")])
+@pytest.mark.parametrize("error", [EngineLost("gone"), EngineError("broken")])
 def test_a_failed_target_ends_the_run_with_the_steps_so_far(method: str, error: Exception) -> None:
     big = target(stream_failures={call: Failure(error, 1) for call in range(9)})
     with pytest.raises(RunFailed, match=f"target big: {error}") as failed:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from dreamr._option_rules import RUN_RULES
+from dreamr._option_rules import RUN_RULES, greedy
 from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
@@ -26,8 +26,9 @@ from dreamr.cli.streams import LostOutput, stdin_bytes, text_of
 from dreamr.conversation import MAX_BYTES, Conversation, Image, read_image, thumbnail
 from dreamr.engines import OpenModel
 from dreamr.errors import RunFailed, Unwritable
+from dreamr.schedules import CONTEXT_FULL
 from dreamr.steps import Ending
-from dreamr.trace import Event, Result, RunFinished, event_to_json, timeline_html
+from dreamr.trace import Event, Note, Result, RunFinished, event_to_json, timeline_html
 
 if TYPE_CHECKING:
     from dreamr.training import RecordFile
@@ -47,7 +48,7 @@ _PANEL = "Options"
 _RULES = OptionRules(
     (
         *RUN_RULES,
-        Unused(("seed",), lambda o: not (o.temperature or o.resamples), "with --temperature 0"),
+        Unused(("seed",), greedy, "with greedy decoding"),
     )
 )
 
@@ -233,6 +234,9 @@ def _deliver(run: _Run) -> None:
         raise RunFailed(
             "the model stopped after a thought, without an answer: raise --temperature", result
         )
+    notes = [event.message for event in run.events if isinstance(event, Note)]
+    if full := next((note for note in notes if note.startswith(CONTEXT_FULL)), None):
+        raise RunFailed(f"{full}: shorten the prompt or use a longer context", result)
     raise RunFailed(
         "the run reached a limit before its end: raise --max-tokens or --max-steps", result
     )

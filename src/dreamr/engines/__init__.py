@@ -4,6 +4,7 @@ from dreamr.engines.named import model_names
 from dreamr.engines.open import Model, ModelSource, OpenModel, is_served, open_model
 from dreamr.engines.protocol import (
     MAX_IMAGE_PIXELS,
+    NEUTRAL,
     Candidates,
     Capabilities,
     Chunk,
@@ -15,6 +16,7 @@ from dreamr.engines.scripted import Failure, ScriptedEngine, words
 
 __all__ = [
     "MAX_IMAGE_PIXELS",
+    "NEUTRAL",
     "Candidates",
     "Capabilities",
     "Chunk",

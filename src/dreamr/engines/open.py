@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dreamr._api_keys import clean_key
+from dreamr._families import UNKNOWN, Family, VendorSampling, recognize, recognize_folder
 from dreamr._option_specs import BadOption
 from dreamr.conversation import Conversation
 from dreamr.engines.address import is_address, parse_address
@@ -33,7 +34,7 @@ class ModelSource:
         judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
         thinking: Whether a served model thinks before its answer; see `HttpOptions`.
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
-        device: Torch device of a local model.
+        device: Torch device of a local model; 'auto' for CUDA where there is one.
         threads: Torch threads of a local model on a CPU.
         max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
     """
@@ -45,7 +46,7 @@ class ModelSource:
     judge_prompt: str | None = None
     thinking: Thinking = "auto"
     answer_marker: str | None = None
-    device: str = "cpu"
+    device: str = "auto"
     threads: int = 1
     max_pixels: int = MAX_IMAGE_PIXELS
 
@@ -86,17 +87,24 @@ class Model:
         step_format: How the model marks steps and its final answer.
         opens_thought: Tells whether the assistant's turn of a conversation is opened inside a
             thought. None: this does not depend on the conversation.
+        family: Family of the model.
     """
 
     engine: Engine
     step_format: StepFormat = field(default_factory=StepFormat)
     opens_thought: Callable[[Conversation], bool] | None = None
+    family: Family = UNKNOWN
 
     def format_of(self, conversation: Conversation) -> StepFormat:
         """Return how the model marks steps and its final answer in a conversation."""
         if self.opens_thought is None:
             return self.step_format
         return replace(self.step_format, opens_thought=self.opens_thought(conversation))
+
+    @property
+    def vendor_sampling(self) -> VendorSampling | None:
+        """Sampling that the model's vendor recommends, None if there is no recommendation."""
+        return self.family.recommended(True if self.step_format.opens_thought else None)
 
 
 OpenModel: TypeAlias = Callable[[ModelSource], Awaitable[Model]]
@@ -136,8 +144,9 @@ async def _open_served(url: str, source: ModelSource) -> Model:
             max_pixels=source.max_pixels,
         )
     )
-    marks = {"opens_thought": engine.server_info.opens_thought}
-    return Model(engine, _step_format(source, marks), engine.opens_thought)
+    info = engine.server_info
+    step_format = _step_format(source, {"opens_thought": info.opens_thought})
+    return Model(engine, step_format, engine.opens_thought, recognize(info.model))
 
 
 def _api_key(role: Role) -> str | None:
@@ -173,7 +182,12 @@ async def _open_local(location: str, source: ModelSource) -> Model:
         "max_tokens": hints.max_step_tokens,
         "opens_thought": engine.opens_thought,
     }
-    return Model(engine, _step_format(source, marks))
+    return Model(engine, _step_format(source, marks), family=_local_family(location))
+
+
+def _local_family(location: str) -> Family:
+    folder = Path(location).expanduser()
+    return recognize_folder(folder) if folder.is_dir() else recognize(location)
 
 
 def _step_format(source: ModelSource, marks: Mapping[str, Any] | None = None) -> StepFormat:

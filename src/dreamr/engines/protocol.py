@@ -7,9 +7,9 @@ conversation or for different ones.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, overload, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, overload, runtime_checkable
 
 from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
@@ -48,6 +48,14 @@ class SamplingParams:
         max_tokens: Maximum number of tokens.
         temperature: Sampling temperature; 0 is greedy.
         top_p: Probability mass from which tokens are drawn, in (0, 1].
+        top_k: Number of likeliest tokens from which one is drawn; 0 for all.
+        min_p: Lowest probability of a drawn token, relative to that of the likeliest.
+        presence_penalty: Subtracted from the logits of tokens that are in the assistant's text.
+        frequency_penalty: Subtracted from the logits of tokens in the assistant's text, once for
+            each occurrence.
+        repetition_penalty: Divides positive logits of tokens in the prompt and the text, and
+            multiplies negative ones; 1 for none.
+        logit_bias: Token ids, each with the number that is added to its logit.
         seed: Seed of the draws.
         logprobs: Whether chunks carry log-probabilities, which cost a pass over the vocabulary per
             token.
@@ -64,11 +72,42 @@ class SamplingParams:
     max_tokens: int = 4096
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int = 0
     logprobs: bool = False
     lookup: int = 0
     guess: str = ""
     token_reuse: bool = True
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether penalties or biases change the logits, so that greedy text changes too."""
+        return bool(
+            self.presence_penalty
+            or self.frequency_penalty
+            or self.repetition_penalty != 1
+            or self.logit_bias
+        )
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Names of the parameters that have an effect and that not every engine takes."""
+        return tuple(name for name, neutral in NEUTRAL.items() if getattr(self, name) != neutral)
+
+
+# Parameters that not every engine takes, with the values that have no effect.
+NEUTRAL: Mapping[str, Any] = {
+    name: getattr(SamplingParams(), name)
+    for name in (
+        "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
+        "logit_bias",
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +146,8 @@ class Capabilities:
         independent: Whether judge calls are served independently of each other, so that several
             small ones are answered sooner than one large one.
         judge_problem: Why the engine cannot judge; empty if it can, or if that is unknown.
+        sampling: Names of the parameters of `NEUTRAL` that the engine takes.
+        context: Length of the model's context in tokens, None if unknown.
     """
 
     images: bool = True
@@ -115,6 +156,8 @@ class Capabilities:
     image_pixels: int | None = None
     independent: bool = False
     judge_problem: str = ""
+    sampling: frozenset[str] = frozenset(NEUTRAL)
+    context: int | None = None
 
 
 class Candidates(Sequence[str]):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from dreamr.engines import SamplingParams
 from dreamr.gate import Gate, RatioGate
 from dreamr.schedules import OpenLane, ScheduleConfig
-from dreamr.steps import StepFormat
+from dreamr.steps import Role, StepFormat
 from dreamr.trace import Option
 
 # Lowest temperature of resampling; a greedy draft would repeat the rejected step.
@@ -27,6 +27,8 @@ class RunConfig:
         sampling: Sampling parameters of both models. `max_tokens` is ignored here: a stream is
             bounded by what is left of `options.max_tokens`.
         draft_sampling: Sampling parameters of the draft, if they differ.
+        stop: Texts that end the run where they appear outside a thought.
+        notes: Notes for the user, which the trace begins with.
         stall_seconds: Seconds without output after which a busy engine counts as lost.
         request_id: Id of the run in the trace, None if it has none.
     """
@@ -37,6 +39,8 @@ class RunConfig:
     step_format: StepFormat = field(default_factory=StepFormat)
     sampling: SamplingParams = field(default_factory=SamplingParams)
     draft_sampling: SamplingParams | None = None
+    stop: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stall_seconds: float = 300.0
     request_id: str | None = None
 
@@ -50,6 +54,10 @@ class RunConfig:
             (self.step_format.answer_marker or "") if self.options.final_answer == "target" else ""
         )
 
+    def sampling_of(self, role: Role) -> SamplingParams:
+        """Return the sampling parameters of a role."""
+        return (self.draft_sampling if role == "draft" else None) or self.sampling
+
     def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
         """Return the sampling parameters of a lane.
 
@@ -60,7 +68,7 @@ class RunConfig:
             lane: Command that opens the lane.
             logprobs: Whether to request log-probabilities even if the configuration does not.
         """
-        sampling = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
+        sampling = self.sampling_of(lane.role)
         if lane.resample:
             warm = max(sampling.temperature, _RESAMPLE_TEMPERATURE)
             sampling = replace(sampling, temperature=warm, seed=sampling.seed ^ lane.resample << 48)
@@ -85,6 +93,7 @@ class RunConfig:
             "step_tokens": self.step_format.max_tokens,
             "temperature": draws.temperature,
             "top_p": draws.top_p,
+            **{name: getattr(draws, name) for name in draws.used if name != "logit_bias"},
             "seed": draws.seed,
             "token_reuse": draws.token_reuse,
             "lookup": draws.lookup,

@@ -11,13 +11,15 @@ from dreamr._messages import describe
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.engines.protocol import Routed
-from dreamr.errors import DreamrError, EngineError, EngineLost
+from dreamr.errors import ContextTooLong, DreamrError, EngineError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
 from dreamr.runner.signal_queue import SignalQueue
+from dreamr.runner.stopping import StopSearch, until_stop
 from dreamr.schedules import (
+    CONTEXT_FULL,
     Decision,
     Finished,
     Judge,
@@ -29,6 +31,7 @@ from dreamr.schedules import (
     Schedule,
     Signal,
     StepDone,
+    Warn,
     execute,
 )
 from dreamr.steps import Finish, Role, Step
@@ -100,6 +103,8 @@ class Driver:
             target.name if target is not None else None,
             {**config.summary(), **self._routes()},
         )
+        for note in config.notes:
+            self._recorder.decide(Warn(note))
 
     def _routes(self) -> dict[str, str]:
         """Return how servers continue the texts of this conversation, by role, for the trace."""
@@ -174,7 +179,8 @@ class Driver:
         except Exception as error:  # a bug in one engine must not end the run of the other
             reason = "failed"
             message, lost = self._describe(lane.role, error)
-            self._signal(LaneFailed(lane.number, message, lost))
+            full = isinstance(error, ContextTooLong)
+            self._signal(LaneFailed(lane.number, message, lost, full))
         finally:
             began = None if lane.began is None else self._recorder.at(lane.began)
             self._recorder.add(LaneClosed, lane.number, reason, lane.tokens, began)
@@ -185,6 +191,8 @@ class Driver:
         self._check_images(engine)
 
         def on_step(step: Step | None, finish: Finish | None) -> None:
+            if finish == "length" and lane.role == "target":
+                self._note_full(engine, lane, step, sampling.max_tokens)
             if step is not None:
                 self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
                 self._signal(
@@ -204,7 +212,25 @@ class Driver:
         sampling = config.draws(command, logprobs=logprobs)
         prefix = "".join(command.prefix)
         stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun, prefix)
-        return await stream.run(engine.stream(context, sampling))
+        if not config.stop:
+            return await stream.run(engine.stream(context, sampling))
+        search = StopSearch(
+            config.stop, "".join(context.prefix), opened=config.step_format.opens_thought
+        )
+        finish = await stream.run(until_stop(engine.stream(context, sampling), search))
+        if lane.role == "target" or "target" not in self._engines:
+            self._recorder.note_overlap(prefix, search.overlap)
+        return finish
+
+    def _note_full(self, engine: Engine, lane: Lane, step: Step | None, most: int) -> None:
+        """Note that the target's context is full: it ended before its limit of tokens.
+
+        Only for engines that know their context: others may not count tokens exactly.
+        """
+        context, cap = engine.capabilities.context, self._config.step_format.max_tokens
+        capped = step is not None and step.tokens >= cap
+        if context is not None and lane.tokens < most and not capped:
+            self._recorder.decide(Warn(f"{CONTEXT_FULL} ({context} tokens)"))
 
     def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
         """Return the verdict on a drafted step if the gate needs no target for it."""

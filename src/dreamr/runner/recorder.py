@@ -45,6 +45,7 @@ class Recorder:
         self._emit = emit
         self._events: list[Event] = []
         self._steps: list[CommittedStep] = []
+        self._overlap: dict[str, int] = {}
         self._started = time.perf_counter()
 
     def add(self, kind: type[Event], *values: Any) -> None:
@@ -56,6 +57,20 @@ class Recorder:
         self._keep(event_of(decision, self._seconds()))
         if isinstance(decision, Commit):
             self._steps.append(CommittedStep(decision.step, decision.source, decision.verdict))
+
+    def note_overlap(self, text: str, overlap: int) -> None:
+        """Note how many characters at the end of a text are the beginning of a stop text."""
+        self._overlap[text] = overlap
+
+    def _cut(self) -> None:
+        """Remove the beginning of a stop text from the end of the committed text."""
+        rest = self._overlap.get("".join(one.step.text for one in self._steps), 0)
+        while rest and self._steps:
+            last = self._steps.pop()
+            text = last.step.text[: max(0, len(last.step.text) - rest)]
+            rest -= len(last.step.text) - len(text)
+            if text:
+                self._steps.append(replace(last, step=replace(last.step, text=text)))
 
     def _keep(self, event: Event) -> None:
         self._events.append(event)
@@ -70,6 +85,7 @@ class Recorder:
 
     def finish(self, finished: Finished, step_format: StepFormat) -> Result:
         """Record the last event and return the result."""
+        self._cut()
         result = Result(
             answer=self._answer(finished, step_format),
             steps=tuple(self._steps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -113,11 +113,21 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
 
 def _for_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> RunConfig:
     """Return the configuration with the options that depend on the engines."""
+    config = replace(config, notes=(*config.notes, *_unused_sampling(config, engines)))
     if config.options.judge_batch != "auto" or "target" not in engines:
         return config
     independent = engines["target"].capabilities.independent
     options = replace(config.options, judge_batch="step" if independent else "window")
     return replace(config, options=options)
+
+
+def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:
+    """Yield a note for each engine that does not take a parameter of its sampling."""
+    for role, engine in engines.items():
+        taken = engine.capabilities.sampling
+        unused = [name for name in config.sampling_of(role).used if name not in taken]
+        if unused:
+            yield f"{', '.join(unused)} without effect: not taken by the {role} {engine.name}"
 
 
 def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Role, Engine]:

@@ -28,8 +28,10 @@ from dreamr.schedules.protocol import (
     Warn,
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
+from dreamr.schedules.run_state import CONTEXT_FULL
 
 __all__ = [
+    "CONTEXT_FULL",
     "METHODS",
     "CancelJudge",
     "CloseLane",

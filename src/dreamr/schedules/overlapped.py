@@ -120,8 +120,8 @@ class OverlappedSchedule(ABC):
             case JudgeFailed(call, message, lost=False):
                 self._state.warn(f"judge call failed: {message}")
                 self._asked(call)[0].verdict = judge_failed(message)
-            case LaneFailed(_, message) | JudgeFailed(_, message):
-                self._finish("failed", message)
+            case LaneFailed() | JudgeFailed():
+                self._finish(*self._state.target_failed(signal))
 
     def _asked(self, call: int) -> list[WaitingStep]:
         """Return the waiting steps that a judge call is about."""

@@ -55,11 +55,13 @@ class LaneFailed:
         lane: Number of the lane.
         message: The error, with the name of the engine.
         lost: Whether the engine itself is lost, so that no further call can succeed.
+        full: Whether the model's context has no room for the text.
     """
 
     lane: int
     message: str
     lost: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

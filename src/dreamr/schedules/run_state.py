@@ -30,6 +30,7 @@ from dreamr.schedules.protocol import (
 )
 from dreamr.steps import Ending, Finish, Role, Step
 
+CONTEXT_FULL = "the context of the target is full"  # beginning of the note that says so
 _DRAFT_FAILURES = 3  # failures of the draft in one run after which the target continues alone
 
 
@@ -217,7 +218,7 @@ class RunState:
             if ends_in_thought(step):
                 return self._without_answer(role)
         if finish == "length":
-            self.warn(f"the {role} reached its token limit")
+            self.warn(f"the {role} reached a limit of tokens")
         elif step is not None and step.ending is Ending.CAP:
             self.warn(f"step {self.position}, written by the {role}, was cut by the length cap")
         return finish or self._limit()
@@ -263,11 +264,26 @@ class RunState:
     def draft_failed(self, failure: LaneFailed) -> None:
         """Count a failure of the draft; mark the draft as lost after the last allowed one."""
         self._failures += 1
-        if failure.lost or self._failures >= _DRAFT_FAILURES:
+        if failure.full:
+            self.draft_lost = True
+            self.warn(
+                f"the context of the draft is full, the target continues alone: {failure.message}"
+            )
+        elif failure.lost or self._failures >= _DRAFT_FAILURES:
             self.draft_lost = True
             self.warn(f"the draft was lost, the target continues alone: {failure.message}")
         else:
             self.warn(f"the draft failed, the target writes this step: {failure.message}")
+
+    def target_failed(self, failure: LaneFailed | JudgeFailed) -> tuple[RunEnd, str | None]:
+        """Return how a failure of the target ends the run, and the error.
+
+        A context that is full ends it like another limit, if there is any text.
+        """
+        if isinstance(failure, LaneFailed) and failure.full and self.prefix:
+            self.warn(f"{CONTEXT_FULL}: {failure.message}")
+            return "length", None
+        return "failed", failure.message
 
     def cancel_call(self, call: int | None) -> None:
         """Cancel a judge call; no-op for None and for a call that has ended."""

@@ -44,9 +44,9 @@ class SingleModel:
                 end = state.commit_unjudged(step, finish, self._role)
             case LaneEnded(_, finish):
                 end = state.commit_unjudged(None, finish, self._role)
-            case LaneFailed(_, message):
+            case LaneFailed():
                 end = None
-                state.finish("failed", message)
+                state.finish(*state.target_failed(signal))
         if end is not None:
             state.finish(end)
         return state.take_commands()

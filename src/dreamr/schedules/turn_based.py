@@ -56,10 +56,11 @@ class TurnBasedSchedule(ABC):
                 self._on_verdicts(verdicts)
             case JudgeFailed(_, message, lost=False):
                 self._on_judge_failure(message)
-            case LaneFailed(_, message) | JudgeFailed(_, message):
+            case LaneFailed() | JudgeFailed():
                 state = self._state
+                end, error = state.target_failed(signal)
                 state.discard_drafted(state.position, self._undecided(), "target lost")
-                state.finish("failed", message)
+                state.finish(end, error)
 
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:

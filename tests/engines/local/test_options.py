@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dreamr.engines.local.folder import check_path
-from dreamr.engines.local.options import Hints, LocalOptions, read_hints
+from dreamr.engines.local.options import Hints, LocalOptions, placed, read_hints
 from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 
@@ -17,6 +17,28 @@ def test_the_default_dtype_on_a_cpu_is_float32() -> None:
     assert LocalOptions().torch_dtype == "float32"
     assert LocalOptions(device="cuda:1").torch_dtype == "auto"
     assert LocalOptions(dtype="bfloat16").torch_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("device", "cuda", "weights", "found"),
+    [
+        ("auto", True, 2**30, ("cuda", "bfloat16")),
+        ("auto", True, 2**20, ("cpu", "float32")),  # faster there
+        ("auto", False, 2**30, ("cpu", "float32")),
+        ("cpu", True, 2**30, ("cpu", "float32")),
+        ("cuda:1", True, 2**20, ("cuda:1", "auto")),
+    ],
+)
+def test_auto_is_cuda_in_bfloat16_where_there_is_one(
+    device: str, cuda: bool, weights: int, found: tuple[str, str]
+) -> None:
+    options = placed(LocalOptions(device=device), cuda=cuda, weights=weights)
+    assert (options.device, options.torch_dtype) == found
+
+
+def test_a_dtype_that_is_given_is_kept() -> None:
+    options = placed(LocalOptions(device="auto", dtype="float16"), cuda=True, weights=2**30)
+    assert options.torch_dtype == "float16"
 
 
 @pytest.mark.parametrize("name", ["threads", "cache_bytes", "ahead", "prefill"])

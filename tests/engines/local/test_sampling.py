@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.sampling import choose, guess, uniform
+from dreamr.errors import Unsupported
 from support.local_calls import session_of, stream, whole_from
 from support.local_models import question_for
 
@@ -45,6 +48,51 @@ def test_top_p_drops_unlikely_tokens_and_keeps_the_ratios_of_the_rest() -> None:
 def test_tiny_top_p_is_greedy() -> None:
     sampling = SamplingParams(temperature=5.0, top_p=1e-9)
     assert {choose(LOGITS, sampling, position)[0] for position in range(50)} == {1}
+
+
+def shares(sampling: SamplingParams, ids: list[int] | None = None) -> list[float]:
+    counts = torch.zeros(4)
+    for position in range(2000):
+        text = [0] * position if ids is None else (ids * 2000)[:position]
+        counts[choose(LOGITS, sampling, position, text)[0]] += 1
+    return [float(share) for share in counts / 2000]
+
+
+def test_top_k_and_min_p_drop_unlikely_tokens() -> None:
+    assert shares(SamplingParams(temperature=1.0, top_k=2))[::2] == [0.0, 0.0]
+    # The likeliest token has e times the probability of the next one.
+    assert shares(SamplingParams(temperature=1.0, min_p=0.5)) == [0.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("penalty", "ids", "position", "token"),
+    [
+        ({"presence_penalty": 1.5}, [1], 1, 3),
+        ({"presence_penalty": 1.5}, [1], 0, 1),  # in the prompt, not in the text
+        ({"presence_penalty": 0.9}, [1, 1, 1], 3, 1),
+        ({"frequency_penalty": 0.9}, [1, 1, 1], 3, 3),
+        ({"repetition_penalty": 3.0}, [1], 0, 3),  # in the prompt
+        ({"logit_bias": ((1, -100.0),)}, [], 0, 3),
+        ({"logit_bias": ((2, 100.0),)}, [], 0, 2),
+    ],
+)
+def test_penalties_and_biases_change_the_greedy_choice(
+    penalty: dict[str, Any], ids: list[int], position: int, token: int
+) -> None:
+    assert choose(LOGITS, SamplingParams(**penalty), position, ids)[0] == token
+    assert LOGITS.tolist() == [0.5, 2.0, -1.0, 1.0]
+
+
+def test_log_probabilities_are_those_before_penalties() -> None:
+    sampling = SamplingParams(logit_bias=((2, 100.0),), logprobs=True)
+    token, logprob = choose(LOGITS, sampling, 0)
+    assert token == 2
+    assert logprob == pytest.approx(float(LOGITS.log_softmax(0)[2]))
+
+
+def test_a_biased_token_outside_the_vocabulary_is_an_error() -> None:
+    with pytest.raises(Unsupported, match="token 9 of logit_bias is not among"):
+        choose(LOGITS, SamplingParams(logit_bias=((9, 1.0),)), 0)
 
 
 def test_draws_reach_the_tail_of_large_vocabularies() -> None:

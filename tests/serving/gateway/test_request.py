@@ -84,9 +84,34 @@ def test_fields_of_other_servers_are_accepted_and_reported() -> None:
             top_k=20, chat_template_kwargs={"enable_thinking": True}, temprature=3,
         )
     )  # fmt: skip
-    assert " ".join(found.ignored) == (
-        "chat_template_kwargs frequency_penalty logit_bias temprature top_k"
-    )
+    assert " ".join(found.ignored) == ("chat_template_kwargs temprature")
+
+
+def test_sampling_fields_of_vllm_become_options() -> None:
+    found = read(
+        asked(
+            top_k=-1, min_p=0.1, presence_penalty=1.5, frequency_penalty=0.5,
+            repetition_penalty=1.1, logit_bias={"7": -100},
+        )
+    ).options  # fmt: skip
+    assert (found.top_k, found.min_p, found.presence_penalty) == (0, 0.1, 1.5)
+    assert (found.frequency_penalty, found.repetition_penalty) == (0.5, 1.1)
+    assert found.logit_bias == ("7=-100",)
+
+
+@pytest.mark.parametrize(
+    "biases", [{"x": 1}, {"7": 200}, {"7": "1"}, {str(n): 1 for n in range(2000)}]
+)
+def test_biases_that_cannot_be_read_are_refused(biases: dict[str, float]) -> None:
+    with pytest.raises(ApiError, match=r"logit[-_]bias"):
+        read(asked(logit_bias=biases))
+
+
+def test_requests_that_the_vendors_sampling_may_apply_to_have_seeds_of_their_own() -> None:
+    served = {"target": "http://a:1/v1", "draft": "http://b:1/v1"}
+    first, second = (read(asked(), **served).options for _ in range(2))
+    assert first.temperature is None
+    assert first.seed != second.seed
 
 
 FORMS = (

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from dreamr.engines.http.retries import RetryPolicy, TransientError
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.protocol import Chunk
-from dreamr.errors import EngineError, EngineLost
+from dreamr.errors import ContextTooLong, EngineError, EngineLost
 from dreamr.steps import Finish
 
 LOG = logging.getLogger("dreamr.engines.http")
@@ -103,6 +103,11 @@ class Continuation:
                         yield chunk
             except TransientError as error:
                 failure = error
+            except ContextTooLong:
+                if not self._written:
+                    raise
+                yield Chunk("", 0, "length")  # what was written is kept
+                return
             self._written += parser.text
             self._tokens += parser.tokens
             outcome = self._outcome(parser, most, failure)

@@ -18,6 +18,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
+from dreamr.engines.http.draws import drawn, undrawn
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.image_check import open_image_sender
 from dreamr.engines.http.image_parts import ImageRoute
@@ -143,6 +144,8 @@ class HttpEngine(ClosingEngine):
             image_pixels=pixels,
             independent=True,
             judge_problem=info.judge_problem,
+            sampling=frozenset(info.server.sampling),
+            context=info.context,
         )
 
     @property
@@ -175,7 +178,7 @@ class HttpEngine(ClosingEngine):
             partial(self._request, context, sampling),
             "".join(context.prefix),
             sampling.max_tokens,
-            self._options.ahead,
+            self._most_at_once,
             self._options.retries,
             self._signs,
             partial(self._parser, context.conversation),
@@ -184,6 +187,12 @@ class HttpEngine(ClosingEngine):
         async with aclosing(continuation.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    @property
+    def _most_at_once(self) -> int:
+        """Most tokens of one request; servers refuse more than the model's context."""
+        context = self.server_info.context
+        return self._options.ahead if context is None else max(1, min(self._options.ahead, context))
 
     def _parser(self, conversation: Conversation, before: str) -> StreamParser:
         """Return the parser of a response that continues the assistant's text `before`."""
@@ -219,9 +228,7 @@ class HttpEngine(ClosingEngine):
             "stream": True,
             **info.server.streaming,
             "max_tokens": most,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sampling.seed,
+            **drawn(sampling, info.server),
         }
         if sampling.logprobs:
             body |= route.tops(1)
@@ -306,7 +313,8 @@ class HttpEngine(ClosingEngine):
 
         async def body(route: Route) -> Body:
             asked = await route.with_question(conversation, text, question)
-            return {**asked, **route.tops(self.server_info.server.tops), "temperature": 0.0}
+            server = self.server_info.server
+            return {**asked, **route.tops(server.tops), **undrawn(server)}
 
         answer = await self._complete(body, conversation)
         words = top_words(answer.logprobs)

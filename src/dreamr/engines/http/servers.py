@@ -26,6 +26,11 @@ class Server:
         image_ids: Field by which requests name an image. 'uuid': of the content part, checked
             before it is used. 'content_hash': of the image's address. None: there is none.
         webp: Whether images in the format WebP are read.
+        sampling: Names of the fields of sampling parameters; those that are missing, the server
+            does not take.
+        neutral: Fields that switch off the defaults of sampling that a server may have, such as
+            those of a model's generation_config.json.
+        penalizing: Fields of a request with penalties.
     """
 
     name: str
@@ -39,6 +44,9 @@ class Server:
     salted: bool = False
     image_ids: Literal["uuid", "content_hash"] | None = None
     webp: bool = False
+    sampling: Mapping[str, str] = field(default_factory=dict)
+    neutral: Json = field(default_factory=dict)
+    penalizing: Json = field(default_factory=dict)
 
 
 _GOING_ON = {"continue_final_message": True, "add_generation_prompt": False}
@@ -46,18 +54,31 @@ _PLAIN = {"chat_template_kwargs": {"enable_thinking": False}}
 _COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _COUNTED_LAST = {"stream_options": {"include_usage": True}}
 
+# Sampling parameters, by the names of their fields: those of OpenAI, and those of vLLM.
+_PENALTIES = {name: name for name in ("presence_penalty", "frequency_penalty")}
+_OPENAI = {**_PENALTIES, "logit_bias": "logit_bias"}
+_FULL = {**_OPENAI, **{name: name for name in ("top_k", "min_p", "repetition_penalty")}}
+_UNPENALIZED = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+_NEUTRAL = {**_UNPENALIZED, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+
 VLLM = Server(
     "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True,
-    image_ids="uuid", webp=True,
+    image_ids="uuid", webp=True, sampling=_FULL, neutral=_NEUTRAL,
 )  # fmt: skip
 SGLANG = Server(
     "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN,
     render="tokenize", abort="/abort_request", image_ids="content_hash", webp=True,
+    sampling=_FULL, neutral={**_NEUTRAL, "top_k": -1},
 )  # fmt: skip
-LLAMA_CPP = Server("llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template")
-OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST)
+LLAMA_CPP = Server(
+    "llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template",
+    sampling={**_FULL, "repetition_penalty": "repeat_penalty"},
+    neutral={**_UNPENALIZED, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+    penalizing={"repeat_last_n": -1},  # the whole text, not its last 64 tokens
+)  # fmt: skip
+OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST, sampling=_PENALTIES)
 # Fields that most servers support; the probe checks their effect.
-OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST)
+OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST, sampling=_OPENAI)
 
 SERVERS = (VLLM, SGLANG, LLAMA_CPP, OLLAMA)
 

@@ -82,7 +82,7 @@ class LocalEngine(ClosingEngine):
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
         self._model = str(model)
         self._options = options or LocalOptions()
-        on_cpu = self._options.device == "cpu"
+        on_cpu = self._options.device in ("cpu", "auto")
         self._process = WorkerProcess(self._options.threads if on_cpu else None)
         self._link = self._process.link
         self._link.setblocking(False)
@@ -135,7 +135,9 @@ class LocalEngine(ClosingEngine):
         if self._ready is None:
             return Capabilities(images=True, judge=True, logprobs=True)
         ready = self._ready
-        return Capabilities(ready.images, ready.judges, True, ready.image_pixels)
+        return Capabilities(
+            ready.images, ready.judges, True, ready.image_pixels, context=ready.context
+        )
 
     @property
     def hints(self) -> Hints:

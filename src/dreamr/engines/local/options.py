@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,6 +13,7 @@ from dreamr.engines.prompts import Questions
 from dreamr.errors import ModelNotFound
 from dreamr.gate import Labels
 
+_SMALL = 64 * 2**20  # bytes of weights below which a model stays on the CPU
 HINTS_FILE = "dreamr.json"
 
 DecoderKind: TypeAlias = Literal["auto", "torch"]
@@ -23,7 +24,7 @@ class LocalOptions:
     """Options of one model in its worker process.
 
     Attributes:
-        device: Torch device, such as 'cpu' or 'cuda:1'.
+        device: Torch device, such as 'cpu' or 'cuda:1'; 'auto' is decided by `placed`.
         revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
             branch.
         dtype: Name of a torch dtype, or 'auto' for that of the checkpoint. None: float32 on a CPU,
@@ -69,6 +70,24 @@ class LocalOptions:
     def torch_dtype(self) -> str:
         """Name of the dtype to load, as transformers takes it."""
         return self.dtype or ("float32" if self.device == "cpu" else "auto")
+
+
+def placed(options: LocalOptions, *, cuda: bool, weights: int) -> LocalOptions:
+    """Return the options with the device and dtype that 'auto' stands for.
+
+    CUDA in bfloat16 where there is a device, else the CPU in float32. Small models stay on the
+    CPU: a pass of some kernels takes longer to start on CUDA than the whole pass takes there.
+
+    Args:
+        options: The options.
+        cuda: Whether there is a CUDA device.
+        weights: Bytes of the model's weights.
+    """
+    if options.device != "auto":
+        return options
+    if cuda and weights >= _SMALL:
+        return replace(options, device="cuda", dtype=options.dtype or "bfloat16")
+    return replace(options, device="cpu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,25 @@ assistant's text and the distribution there, not on how a stream reached the pos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+)
 
 from dreamr.engines.protocol import SamplingParams
+from dreamr.errors import Unsupported
 
 _NGRAMS = (3, 2)  # lengths of the token sequences that are looked up, in this order
 _HEAD = 1024  # tokens sorted at first; most draws are among them, and sorting all is slow
 
 
 def choose(
-    logits: torch.Tensor, sampling: SamplingParams, position: int
+    logits: torch.Tensor, sampling: SamplingParams, position: int, ids: Sequence[int] = ()
 ) -> tuple[int, float | None]:
     """Choose the next token.
 
@@ -26,15 +33,21 @@ def choose(
         logits: Shape (vocabulary,), float32.
         sampling: How to choose.
         position: Position in the assistant's text, in tokens.
+        ids: Tokens so far; the last `position` of them are the assistant's. Only needed for
+            penalties.
 
     Returns:
-        The token, and its log-probability (nats, before temperature and top_p) if `sampling` asks
-        for it, else None.
+        The token, and its log-probability (nats, before penalties, temperature and top_p) if
+        `sampling` asks for it, else None.
+
+    Raises:
+        Unsupported: If a biased token is not in the vocabulary.
     """
+    scores = _adjusted(logits, sampling, position, ids) if sampling.adjusts else logits
     if sampling.temperature > 0:
-        token = int(_draw(logits, sampling, position))
+        token = int(_draw(scores, sampling, position))
     else:
-        token = int(logits.argmax())
+        token = int(scores.argmax())
     return token, float(logits.log_softmax(0)[token]) if sampling.logprobs else None
 
 
@@ -44,9 +57,42 @@ def uniform(seed: int, position: int) -> float:
     return float(np.random.Generator(noise).random())
 
 
+def _adjusted(
+    logits: torch.Tensor, sampling: SamplingParams, position: int, ids: Sequence[int]
+) -> torch.Tensor:
+    """Return the logits with biases and penalties.
+
+    As in vLLM, the penalty of repetition counts the prompt too. The others count the assistant's
+    text, which includes what other models wrote.
+    """
+    scores = logits.clone()
+    for token, bias in sampling.logit_bias:
+        if not 0 <= token < len(scores):
+            raise Unsupported(
+                f"token {token} of logit_bias is not among the model's {len(scores)} tokens"
+            )
+        scores[token] += bias
+    if ids and sampling.repetition_penalty != 1:
+        seen = torch.tensor([list(ids)], device=scores.device)
+        penalty = RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)
+        scores = penalty(seen, scores[None])[0]
+    if position and (sampling.presence_penalty or sampling.frequency_penalty):
+        text = torch.tensor(list(ids[len(ids) - position :]), device=scores.device)
+        counts = torch.bincount(text, minlength=len(scores))
+        scores = scores - sampling.frequency_penalty * counts
+        scores = scores - sampling.presence_penalty * (counts > 0)
+    return scores
+
+
 def _draw(logits: torch.Tensor, sampling: SamplingParams, position: int) -> torch.Tensor:
     """Invert the cumulative distribution, most likely token first, cut at top_p."""
-    probabilities = (logits / sampling.temperature).softmax(0)
+    scores = (logits / sampling.temperature)[None]
+    none: Any = None  # these warpers do not look at the tokens
+    if sampling.top_k:
+        scores = TopKLogitsWarper(sampling.top_k)(none, scores)
+    if sampling.min_p:
+        scores = MinPLogitsWarper(sampling.min_p)(none, scores)
+    probabilities = scores[0].softmax(0)
     point = uniform(sampling.seed, position)
     token = _nucleus_draw(probabilities, min(_HEAD, len(probabilities)), sampling.top_p, point)
     if token is None:

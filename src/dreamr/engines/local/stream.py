@@ -58,7 +58,7 @@ class StreamTask:
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
         self._computed = deque(self._reusable(place) if sampling.token_reuse else ())
-        checks = loaded.model.rewinds and sampling.temperature <= 0
+        checks = loaded.model.rewinds and sampling.temperature <= 0 and not sampling.adjusts
         self._lookup = sampling.lookup if checks else 0
         use_hint = checks and sampling.token_reuse and not self._computed and sampling.guess
         self._hint = loaded.prompter.step(sampling.guess)[: self._room] if use_hint else []
@@ -78,14 +78,15 @@ class StreamTask:
         target's probability of it, as in speculative sampling (arXiv 2211.17192) with a greedy
         draft. A draft that samples with the same seed shares the noise and agrees more often.
         """
-        if self._sampling.temperature <= 0:
+        if self._sampling.temperature <= 0 and not self._sampling.adjusts:
             return place.greedy
         if place.judged is None:
             return ()
         ids, start = place.judged.ids, len(self._ids) - len(self.session.prompt)
         drawn: list[tuple[int, float | None]] = []
         for place_in_step, logits in enumerate(self._loaded.model.logits(place.judged.rows)):
-            drawn.append(choose(logits, self._sampling, start + place_in_step))
+            known = [*self._ids, *ids[:place_in_step]]
+            drawn.append(choose(logits, self._sampling, start + place_in_step, known))
             if place_in_step == len(ids) or drawn[-1][0] != ids[place_in_step]:
                 break
         return drawn
@@ -170,7 +171,7 @@ class StreamTask:
 
     def _next(self, logits: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self.session.prompt)
-        return self._piece(*choose(logits, self._sampling, place))
+        return self._piece(*choose(logits, self._sampling, place, self._ids))
 
     def _piece(self, token: int, logprob: float | None) -> Piece:
         self._made += 1

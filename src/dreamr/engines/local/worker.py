@@ -17,7 +17,7 @@ from typing import Any
 
 from dreamr._messages import describe
 from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
-from dreamr.engines.local.options import LocalOptions, read_hints
+from dreamr.engines.local.options import LocalOptions, placed, read_hints
 
 _CHECK_EVERY = 2000  # milliseconds between checks of the parent's process id
 
@@ -62,6 +62,8 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
 
     folder = resolve(name, options.revision)
+    weights = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+    options = placed(options, cuda=torch.cuda.is_available(), weights=weights)
     hints = read_hints(Path(folder))
     questions = hints.questions(options.judge_prompt)
     with torch.inference_mode():

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -115,7 +114,7 @@ class Folder:
         else:
             if isinstance(options := there.get("options"), dict):
                 # A version of dreamr without an option did what its default does.
-                there = {**there, "options": asdict(RunOptions()) | options}
+                there = {**there, "options": RunOptions().to_json() | options}
             other = [name for name in own if own[name] != there.get(name) and name != "limit"]
             if other:
                 raise BenchError(

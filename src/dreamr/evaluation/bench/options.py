@@ -17,7 +17,9 @@ _PROBLEMS, _METHODS, _ORDER = "Problems", "Methods", "Order"
 _SMOKE = 2  # problems of each task
 
 # Options of a run that a bench sets for each method and problem.
-SET_BY_BENCH = ("method", "window", "score", "fallback", "deterministic", "seed")
+SET_BY_BENCH = (
+    "method", "window", "score", "fallback", "deterministic", "seed", "model_defaults",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,8 @@ class BenchOptions:
             _SMOKE if self.smoke else self.limit,
             self.seed,
             _numbers(self.concurrency),
-            replace(run, seed=self.seed),
+            # Greedy unless asked: results depend on what a family of models recommends otherwise.
+            replace(run, seed=self.seed, temperature=run.temperature or 0.0),
             dict(map(_source, self.source)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from random import Random
@@ -126,7 +126,7 @@ class Plan:
             "seed": self.seed,
             "concurrency": list(self.concurrency),
             "sources": dict(self.sources),
-            "options": asdict(self.options),
+            "options": self.options.to_json(),
         }
 
 

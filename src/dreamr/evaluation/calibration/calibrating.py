@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamr._options import RunOptions
@@ -115,6 +115,7 @@ async def calibrate(
         RunFailed: If an engine is lost during a run.
     """
     run = run or RunOptions()
+    run = replace(run, temperature=run.temperature or 0.0)  # as in the runs of the profile
     import_plugins(options.plugin)
     names = task_names(options.task)
     items = [

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
+from dreamr._sampling import may_sample
 from dreamr.serving.gateway.errors import (
     ApiError,
     bad_request,
@@ -22,6 +23,7 @@ from dreamr.serving.gateway.errors import (
 from dreamr.serving.options import ServeOptions
 
 _MAX_STOPS = 16  # stop sequences per request
+_MAX_BIASES = 1024  # as in vLLM
 _MAX_NAMED = 20  # names of fields without effect
 
 
@@ -78,6 +80,12 @@ class _Body(_Json):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=_MAX_BIASES)] | None = None
     seed: int | None = None
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
     dreamr: _Extension | None = None
@@ -315,20 +323,23 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         "max_tokens": tokens,
         "temperature": payload.temperature,
         "top_p": None if payload.top_p is None else max(0.01, payload.top_p),
-        "seed": _seed(payload, options),
+        "top_k": None if payload.top_k is None else max(0, payload.top_k),
+        "min_p": payload.min_p,
+        "presence_penalty": payload.presence_penalty,
+        "frequency_penalty": payload.frequency_penalty,
+        "repetition_penalty": payload.repetition_penalty,
+        "logit_bias": payload.logit_bias,
+        "seed": None if payload.seed is None else payload.seed % 2**63,
     }
+    known = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return replace(options, **{k: value for k, value in overrides.items() if value is not None})
+        asked = replace(options, **known)
     except BadOption as error:
         raise bad_request(str(error).removeprefix("--"), "dreamr") from error
-
-
-def _seed(payload: _Body, options: RunOptions) -> int | None:
-    if payload.seed is not None:
-        return payload.seed % 2**63
-    temperature = options.temperature if payload.temperature is None else payload.temperature
-    # Without a seed, equal requests get different answers.
-    return secrets.randbelow(2**63) if temperature > 0 else None
+    if payload.seed is None and may_sample(asked):
+        # Without a seed, equal requests get different answers.
+        return replace(asked, seed=secrets.randbelow(2**63))
+    return asked
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
@@ -357,6 +368,7 @@ _REASONS = {
     "missing": "is required",
     "model_type": "must be an object",
     "string_type": "must be a string",
+    "too_long": "must have at most {max_length} entries",
     "too_short": "must not be empty",
 }
 # Types that a union adds to the path of a field.

@@ -1,0 +1,125 @@
+"""Stop texts end a run, whichever model writes them, and are not part of its text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import anyio
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dreamr.conversation import Conversation
+from dreamr.engines import Chunk, Context, ScriptedEngine
+from dreamr.runner import RunConfig, run
+from dreamr.runner.stopping import StopSearch, until_stop
+from dreamr.schedules import METHODS, ScheduleConfig
+from dreamr.steps import StepFormat
+from dreamr.trace import Result
+
+TALK = Conversation.from_prompt("?")
+STEPS = ["One and one.\n\n", "Two and END three.\n\n", "Answer: 3"]
+
+
+def result_of(stop: tuple[str, ...], method: str = "fpsr", **more: object) -> Result:
+    text = more.pop("text", STEPS)
+    config = RunConfig(method=method, stop=stop, **more)  # type: ignore[arg-type]
+    engines = [ScriptedEngine(script=text, name=name) for name in "td"]  # type: ignore[arg-type]
+
+    async def main() -> Result:
+        return await run(TALK, target=engines[0], draft=engines[1], config=config)
+
+    return anyio.run(main)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        (" END", "One and one.\n\nTwo and"),
+        ("one.\n\nTwo", "One and "),  # begins in one step and ends in the next
+        ("\n\nTwo and", "One and one."),
+        ("One", ""),
+        ("NEVER", "".join(STEPS)),
+    ],
+)
+def test_a_stop_text_ends_every_method(method: str, stop: str, text: str) -> None:
+    result = result_of((stop,), method, text="".join(STEPS))
+    assert result.text == text
+    marked = stop == "NEVER" and method != "token-sd"  # which commits pieces of steps
+    assert result.finish == ("answer" if marked else "stop")
+    assert result.error is None
+
+
+def test_a_stop_text_in_the_answer_ends_the_answer() -> None:
+    result = result_of((" or",), text=["Answer: 3 or 4"])
+    assert result.answer == "3"
+    assert result.finish == "answer"
+
+
+def test_a_stop_text_inside_a_thought_has_no_effect() -> None:
+    text = "<think>\nIt may END here.\n</think>\n\nIt does END here."
+    result = result_of(("END",), text=text)
+    assert result.text == text.rpartition("END")[0]
+    opened = text.removeprefix("<think>\n")
+    step_format = StepFormat(opens_thought=True)
+    assert result_of(("END",), text=opened, step_format=step_format).text.endswith("It does ")
+
+
+def test_a_stop_text_in_a_rejected_step_has_no_effect() -> None:
+    target = ScriptedEngine(script=["One.\n\n", "Answer: 1"], opinion=0.0)
+    draft = ScriptedEngine(script=["One END two.\n\n", "Answer: 2"])
+    config = RunConfig(stop=("END",), options=ScheduleConfig(deterministic=True))
+
+    async def main() -> Result:
+        return await run(TALK, target=target, draft=draft, config=config)
+
+    assert anyio.run(main).text == "One.\n\nAnswer: 1"
+
+
+@given(
+    st.text("ab<", max_size=12),
+    st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=3),
+    st.lists(st.text("ab<", max_size=4), max_size=8),
+)
+@example("a", ["ab"], ["", "b"])
+def test_the_text_before_the_first_stop_text_is_kept_however_it_arrives(
+    before: str, stops: list[str], pieces: list[str]
+) -> None:
+    async def stream() -> AsyncGenerator[Chunk, None]:
+        for piece in pieces:
+            yield Chunk(piece, 1)
+        yield Chunk("", 0, "length")
+
+    async def main() -> tuple[str, str | None, int, int]:
+        search = StopSearch(tuple(stops), before, opened=False)
+        chunks = [chunk async for chunk in until_stop(stream(), search)]
+        tokens = sum(chunk.tokens for chunk in chunks)
+        return "".join(c.text for c in chunks), chunks[-1].finish, search.overlap, tokens
+
+    text, finish, overlap, tokens = anyio.run(main)
+    whole = before + "".join(pieces)
+    # Those that end before the stream were committed on purpose.
+    places = [
+        place
+        for stop in stops
+        for place in range(max(0, len(before) - len(stop) + 1), len(whole))
+        if whole.startswith(stop, place) and place + len(stop) > len(before)
+    ]
+    assert tokens <= len(pieces)
+    if not places:
+        assert (text, finish, tokens) == ("".join(pieces), "length", len(pieces))
+        return
+    assert finish == "stop"
+    assert (before + text)[: len(before) + len(text) - overlap] in {whole[:p] for p in places}
+
+
+def test_the_context_of_a_stream_is_the_whole_text_before_it() -> None:
+    seen: list[Context] = []
+
+    def script(context: Context) -> str:
+        seen.append(context)
+        return "".join(STEPS)[len("".join(context.prefix)) :]
+
+    assert result_of(("NEVER",), text=script).text == "".join(STEPS)
+    assert seen

@@ -87,6 +87,25 @@ class Client:
         _, content = await self.again(lambda: self._response("GET", url, None))
         return content.decode("utf-8", "replace")
 
+    async def once(self, url: str) -> tuple[int, bytes]:
+        """Fetch a URL without retries and return status and body of the response.
+
+        A response with a server error does not make a server `alive` that could not be reached
+        before.
+
+        Raises:
+            EngineLost: If the server cannot be reached.
+            EngineError: If the response is too large.
+        """
+        try:
+            async with self._network.reaching(url), self._http.stream("GET", url) as response:
+                content = await _read(response, url)
+        except TransientError as error:
+            raise error.final from error
+        if response.status_code < 500:
+            self._network.reached = self._network.alive = True
+        return response.status_code, content
+
     async def date(self, url: str) -> datetime | None:
         """Return the time on the server's clock, None if the server does not send it.
 

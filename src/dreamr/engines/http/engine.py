@@ -26,7 +26,7 @@ from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.sse import EndSign, StreamParser
-from dreamr.engines.http.status import clock_offset, running
+from dreamr.engines.http.status import check_server, clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
@@ -139,6 +139,11 @@ class HttpEngine(ClosingEngine):
     def alive(self) -> bool:
         """Whether the server could be reached at the last request; it may come back."""
         return self._client.alive
+
+    async def check(self) -> None:
+        """Check that the server works and still has the model; see `Engine.check`."""
+        await check_server(self._client, self._options, self.server_info.model)
+        await self._client.identity.ensure()
 
     def note_stall(self, seconds: float) -> None:
         """Count the server as unreachable until its next response; see `Engine.note_stall`."""

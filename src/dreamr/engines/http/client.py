@@ -50,6 +50,7 @@ class Client:
 
     Attributes:
         identity: Whether the server is still the one that was probed.
+        sent_bytes: Bytes of the bodies of all requests so far.
 
     Raises:
         EngineError: If the environment's settings for TLS or proxies cannot be used.
@@ -62,11 +63,16 @@ class Client:
         self.identity = Identity()
         self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
+        self.sent_bytes = 0
+        self._http.event_hooks["request"].append(self._count_bytes)
 
     @property
     def alive(self) -> bool:
         """Whether the server could be reached at the last request, and is the one probed."""
         return self._network.alive and self.identity.same
+
+    async def _count_bytes(self, request: httpx2.Request) -> None:
+        self.sent_bytes += int(request.headers.get("content-length", 0))
 
     def note_stall(self) -> None:
         """Count the server as unreachable until its next response."""

@@ -381,6 +381,11 @@ class HttpEngine(ClosingEngine):
         if len(self._prompts) > _COUNTED:
             self._prompts.popitem(last=False)
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the bodies of all requests so far."""
+        return self._client.sent_bytes
+
     async def running(self) -> int | None:
         """Return the number of requests that the server runs, None if its metrics do not say."""
         return await running(self._client, self._options)

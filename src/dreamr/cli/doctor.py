@@ -14,6 +14,8 @@ import anyio
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec
@@ -125,11 +127,25 @@ class _Report:
             print(json.dumps({"of": of, **asdict(found)}))
             return
         self.ended()
-        style = _STYLES[found.state]
-        what = escape(" ".join(found.what.split()))
-        self._console.print(f"  [{style}]{found.state:<9}[/] {found.about:<{_WIDTH}} {what}")
-        if found.fix is not None and found.state != "ok":
-            self._console.print(f"{'':<{_WIDTH + 13}}[bold]try[/] {escape(found.fix)}")
+        style, what = _STYLES[found.state], " ".join(found.what.split())
+        fix = found.fix if found.state != "ok" else None
+        if self._console.is_terminal:
+            self._console.print(_row(found, style, what, fix))
+            return
+        print(f"  {found.state:<9} {found.about:<{_WIDTH}} {what}")
+        if fix is not None:
+            print(f"{'':<{_WIDTH + 13}}try {fix}")
+
+
+def _row(found: Finding, style: str, what: str, fix: str | None) -> Table:
+    """Return a finding for a terminal, with the text in a column of its own."""
+    table = Table.grid(padding=(0, 1))
+    for width in (1, 9, _WIDTH, None):
+        table.add_column(width=width)
+    table.add_row("", Text(found.state, style), found.about, Text(what))
+    if fix is not None:
+        table.add_row("", "", "", Text.assemble(("try ", "bold"), fix))
+    return table
 
 
 async def _check_models(

@@ -98,9 +98,9 @@ def test_a_good_server_has_no_faults() -> None:
     states = {about: one.state for about, one in found.items() if about not in timed_or_scripted}
     assert set(states.values()) <= {"ok", "unknown"}, found
     assert found["cached answers"].values == {"compared": 10, "differing": 0}
-    assert found["cache blocks"].values == {"block_tokens": 4}
+    assert found["cache blocks"].values["block_tokens"] % 4 == 0  # type: ignore[operator]
     assert found["image cost"].values["sent_bytes"] > 1000  # type: ignore[operator]
-    assert "vLLM" in found["route"].what
+    assert found["route"].values["images"] == "chat"
 
 
 def test_coarse_blocks_are_read_off_growing_prompts() -> None:

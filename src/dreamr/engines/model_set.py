@@ -234,10 +234,12 @@ class ModelSet(Mapping[Role, Model]):
                 await slot.noticed.wait()
             slot.noticed = anyio.Event()
             if not slot.alive:
-                why = f" ({slot.error})" if slot.error else ""
-                LOG.warning("%s lost: %s%s", slot.source.role, slot.model.engine.name, why)
+                role, again = slot.source.role, ""
+                if not isinstance(slot.model.engine, UnopenedEngine):
+                    why, again = f" ({slot.error})" if slot.error else "", " again"
+                    LOG.warning("%s lost: %s%s", role, slot.model.engine.name, why)
                 await self._reopen(slot, policy)
-                LOG.warning("%s is available again", slot.source.role)
+                LOG.warning("%s is available%s", role, again)
 
     async def _reopen(self, slot: _Slot, policy: ReopenPolicy) -> None:
         slot.failures, lost = 0, slot.opened
@@ -249,7 +251,8 @@ class ModelSet(Mapping[Role, Model]):
             try:
                 await self._replace(slot)
             except Exception as error:  # code of other distributions too: the next attempt may work
-                slot.failures, slot.error = number, describe(error)
+                text = reason(error) if isinstance(error, EngineError) else describe(error)
+                slot.failures, slot.error = number, text
                 LOG.warning("attempt %d to open the %s failed: %s", number, role, slot.error)
             else:
                 slot.error = None

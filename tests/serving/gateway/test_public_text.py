@@ -165,7 +165,7 @@ def test_no_response_names_a_location(text: str, caplog: pytest.LogCaptureFixtur
         bodies += [(await gate.get(path)).body for path in paths]
         bodies.append((await gate.ask(asked(dreamr={"method": "target"}))).body)
         for body in bodies:
-            for secret in (b"/srv", b"secret", b"10.1.2.3", b"8000", b"hunter2", b"gpu9", b"fd00"):
+            for secret in (b"/srv", b"secret", b"10.1.2.3", b":8000", b"hunter2", b"gpu9", b"fd00"):
                 assert secret not in body
 
     with caplog.at_level(logging.INFO):

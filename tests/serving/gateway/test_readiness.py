@@ -99,7 +99,9 @@ def test_a_draft_that_stops_degrades_and_returns_by_itself() -> None:
             assert (await gate.get("/ready")).json["status"] == "ready"
             await draft.stop()
             models = await until(gate, "degraded", target=True, draft=False)
-            assert "connection refused" in models["draft"]["reason"]
+            assert models["draft"]["reason"] == (
+                "cannot connect to its server (connection refused): is the server running?"
+            )
             assert str(draft.port) not in str(models)
             assert (await gate.get("/ready")).status == 200
             text = (await gate.get("/metrics")).body.decode()

@@ -243,7 +243,7 @@ async def _compare(tested: ModelUnderTest) -> tuple[int, list[Conversation]]:
 async def _uncached_differences(tested: ModelUnderTest, prompts: list[Conversation]) -> int | None:
     """Return how many answers differ if both are written without the cache.
 
-    None if the server cannot be told to leave its cache alone.
+    None if the server has no option to leave its cache alone.
     """
     engine = tested.http
     if engine is None or not engine.server_info.server.salted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -62,20 +62,19 @@ class PublicText:
     def text(self, text: str) -> str:
         """Return a text about a failure with names instead of locations."""
         known = dict(self._locations())
-        servers = tuple(location for location in known if _URL.fullmatch(location))
+        servers = {_origin(location) for location in known if _URL.fullmatch(location)}
 
         def quoted(found: re.Match[str]) -> str:
             mark, path = found.group(1), found.group()[1:-1]
             return f"{mark}{known.get(path, _PATH)}{mark}"
 
         def server(found: re.Match[str]) -> str:
-            return "its server" if found.group().startswith(servers) else _ADDRESS
+            return "its server" if _origin(found.group()) in servers else _ADDRESS
 
         text = _QUOTED_PATH.sub(quoted, text)
-        for location in sorted(known.keys() - set(servers), key=len, reverse=True):
-            whole = re.compile(rf"(?<!\w){re.escape(location)}(?![\w/\\])")
-            text = whole.sub(known[location].replace("\\", r"\\"), text)
+        text = _replace(text, {name: shown for name, shown in known.items() if " at " in name})
         text = _USER_AT_HOST.sub(_ADDRESS, _URL.sub(server, _KEYS.sub("***", text)))
+        text = _replace(text, known)
         text = _IPV6.sub(_without_ipv6, _ANY_PATH.sub(_PATH, text))
         for pattern in (_IPV4, _HOST_AND_PORT, _HOST):
             text = pattern.sub(_ADDRESS, text)
@@ -133,6 +132,19 @@ def _location(given: str) -> Iterable[tuple[str, str]]:
     yield parts.netloc, _ADDRESS
     if parts.hostname and len(parts.hostname) >= _SHORTEST_HOST:
         yield parts.hostname, _ADDRESS
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL."""
+    return "/".join(url.split("/", 3)[:3]).lower()
+
+
+def _replace(text: str, known: Mapping[str, str]) -> str:
+    """Replace whole locations in a text, the longest first."""
+    for location in sorted(known, key=len, reverse=True):
+        whole = re.compile(rf"(?<!\w){re.escape(location)}(?![\w/\\])")
+        text = whole.sub(known[location].replace("\\", r"\\"), text)
+    return text
 
 
 def _without_ipv6(found: re.Match[str]) -> str:

@@ -384,10 +384,10 @@ async def recovered(gate: Gateway) -> float:
         base_url=gate.url, headers={"Authorization": "Bearer usual"}, timeout=60
     ) as client:
         while time.monotonic() - began < RECOVERY:
-            health = (await client.get("/health")).json()
+            ready = (await client.get("/ready")).json()
             body, _ = request("plain", random.Random(0))
             answer = await client.post("/v1/chat/completions", json=body)
-            if health["status"] == "ok" and answer.status_code == 200:
+            if ready["status"] == "ready" and answer.status_code == 200:
                 return time.monotonic() - began
             await anyio.sleep(0.5)
     gate.faults.append(f"not well again within {RECOVERY:g} s")

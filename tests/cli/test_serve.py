@@ -20,11 +20,15 @@ import pytest
 from dreamr.cli import main
 from dreamr.engines import Capabilities
 from support.pairs import Pair
+from support.processes import start
+from support.raw_server import closed_port
 
 CODE = """
 import sys
 from dreamr.cli import main
 from support.pairs import Pair
+from support.processes import start
+from support.raw_server import closed_port
 pair = Pair(target={"token_seconds": TOKEN})
 sys.exit(main(["serve", "--port", "0", *sys.argv[1:]], open_model=pair))
 """
@@ -88,7 +92,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_it_refuses_new_requests_before_it_stops_and_finishes_running_ones() -> None:
     with serving("--method", "target", "--drain", "1", token=0.05) as (process, url):
-        assert httpx2.get(f"{url}/ready").json() == {"status": "ready"}
+        assert httpx2.get(f"{url}/ready").json()["status"] == "ready"
         body = {**ASKED, "stream": True}
         with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=20) as answer:
             lines = answer.iter_lines()
@@ -185,3 +189,35 @@ def test_a_target_that_cannot_judge_is_refused_at_the_start(
 def test_a_file_of_keys_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--keys-file", "/no/such"], open_model=Pair()) == 2
     assert "keys-file" in capsys.readouterr().err
+
+
+SERVED = """
+import sys
+from dreamr.cli import main
+sys.exit(main(["serve", "--port", "0", *sys.argv[1:]]))
+"""
+
+
+def test_a_signal_ends_the_wait_for_a_server_at_once() -> None:
+    nowhere = f"http://127.0.0.1:{closed_port()}/v1"
+    flags = ("--target", nowhere, "--draft", nowhere, "--wait", "3600")
+    process = start(SERVED, *flags)
+    assert process.stderr is not None
+    lines = iter(process.stderr)
+    assert any("waiting for the" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert "interrupted" in "".join(lines)
+    process.communicate(timeout=20)
+
+
+def test_without_a_wait_an_unreachable_server_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = f"http://127.0.0.1:{closed_port()}/v1"
+    flags = ["--method", "target", "--target", nowhere, "--port", "0"]
+    assert main(["serve", *flags]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if "dreamr:" in line]
+    assert len(errors) == 1
+    assert "connection refused" in errors[0]
+    assert "--wait SECONDS" in errors[0]

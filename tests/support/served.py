@@ -39,6 +39,7 @@ class Served:
         ahead: Seconds that the server's clock is ahead; None if it sends no date.
         echoes: Whether the prefix is repeated before its continuation, as llama.cpp does.
         sureness: Probability of each token.
+        list_status: Status of the list of models.
         prompt_tokens: Prompt length that streams report; None if they do not.
         answers_as: Model that responses name; None if they name none.
         context: Context length in the list of models, None if it has none.
@@ -64,6 +65,7 @@ class Served:
     answers_as: str | None = None
     context: int | None = None
     cached: int | None = None
+    list_status: int = 200
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []
@@ -88,7 +90,7 @@ class Served:
             case "/v1/models":
                 entry = {"owned_by": self.owner, "max_model_len": self.context}
                 listed = [{"id": model, **entry} for model in self.models]
-                return _json({"data": listed}, headers=self._date())
+                return _json({"data": listed}, self.list_status, headers=self._date())
             case "/tokenize" if self.shows:
                 return _json({"tokens": [self._id(word) for word in words(self.render(body))]})
             case "/detokenize" if self.shows:

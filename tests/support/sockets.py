@@ -48,9 +48,9 @@ def application(served: Handler) -> Any:
 
 
 @contextmanager
-def on_socket(served: Handler, **config: Any) -> Iterator[str]:
+def on_socket(served: Handler, port: int = 0, **config: Any) -> Iterator[str]:
     """Yield the server's base URL, without /v1; `config` goes to uvicorn."""
-    link = listen(ServeOptions(port=0))
+    link = listen(ServeOptions(port=port))
     server = uvicorn.Server(
         uvicorn.Config(application(served), lifespan="off", log_level="error", **config)
     )

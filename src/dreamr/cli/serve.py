@@ -15,12 +15,15 @@ from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
+from dreamr.engines.waiting import WaitingOpener
 from dreamr.errors import Unsupported
 from dreamr.serving.options import SERVE_CONFLICTS, SERVE_RULES, ServeOptions
+from dreamr.steps import Role
 
 EPILOG = epilog(
     "dreamr serve",
     "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
+    "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1 --wait 600",
     "dreamr serve --host 0.0.0.0 --keys-file keys.txt",
     "dreamr serve --gate cascade --draft-confidence 0.95 --final-answer draft",
     notes=(
@@ -67,6 +70,9 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
     keys = ApiKeys(read_keys(gateway), TrustedProxies(gateway.trusted_proxies))
     configure_log(gateway)
 
+    def show(line: str) -> None:
+        console.print(line)
+
     def ready(url: str) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         console.print(f"live page: {local}")
@@ -80,7 +86,9 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
     with listen(gateway) as listening:
         console.print("loading the models")
         reopen = gateway.on_lost == "restart"
-        async with Reasoner(options, open_model=open_model, reopen=reopen) as reasoner:
+        late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
+        opener = WaitingOpener(open_model, gateway.wait, late, show)
+        async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
             lost = await serve(reasoner, gateway, listening, ready, keys)
     console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
     if lost is not None:

@@ -8,12 +8,24 @@ from typing import Self
 
 import anyio
 
+from dreamr.errors import EngineLost
+
 
 class ClosingEngine(ABC):
     """Base of engines that are asynchronous context managers.
 
     Entering starts the engine, leaving closes it. An engine that fails to start is closed.
     """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The model's path or id, for messages."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether calls can succeed; see `Engine.alive`."""
 
     async def start(self) -> None:
         """Start the engine; idempotent.
@@ -25,6 +37,17 @@ class ClosingEngine(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the engine and free its resources; idempotent."""
+
+    async def check(self) -> None:
+        """Check that the model can be used, without work for the model itself; see `Engine.check`.
+
+        The default checks only whether the engine is `alive`.
+
+        Raises:
+            EngineLost: If it is not.
+        """
+        if not self.alive:
+            raise EngineLost(f"{self.name} is lost")
 
     def note_stall(self, seconds: float) -> None:
         """Note that a call had no output for this many seconds and was canceled.

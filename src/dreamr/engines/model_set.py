@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from dreamr._messages import describe
+from dreamr._messages import describe, reason
 from dreamr.engines.open import Model, ModelSource, OpenModel
+from dreamr.engines.unopened import UnopenedEngine
 from dreamr.errors import EngineError, EngineLost
 from dreamr.steps import Role
 
@@ -21,6 +22,7 @@ LOG = logging.getLogger("dreamr.engines")
 LOG.addHandler(logging.NullHandler())  # programs that configure no log stay silent
 
 _CHECK_SECONDS = 0.5  # between two looks at idle models; a call that meets a loss is faster
+_START_PAUSE = 5.0  # longest pause before an attempt to open a model for the first time
 _SHORT_PAUSE = 2.0  # calls wait for the end of shorter pauses, in seconds
 
 
@@ -72,8 +74,9 @@ class _Slot:
         failures: Attempts that failed since the loss.
         attempts: Times of the last attempts.
         resumes: Time of the next attempt; None if no pause is in progress.
-        error: What the last attempt failed with.
+        error: What the last check or attempt failed with.
         noticed: Set by a call that meets a loss.
+        answered: Set by a check that a lost model answers: the pause ends.
         changed: Set and replaced whenever an attempt begins or ends, and when a pause begins.
     """
 
@@ -84,6 +87,7 @@ class _Slot:
     resumes: float | None = None
     error: str | None = None
     noticed: anyio.Event = field(default_factory=anyio.Event)
+    answered: anyio.Event = field(default_factory=anyio.Event)
     changed: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -146,6 +150,30 @@ class ModelSet(Mapping[Role, Model]):
         used = [slot.model.engine.capabilities.image_pixels for slot in self._slots.values()]
         known = [pixels for pixels in used if pixels is not None]
         return max(known) if known and len(known) == len(used) else None
+
+    async def check(self, role: Role) -> None:
+        """Check that a model can be used; one that was lost and answers is opened again at once.
+
+        Raises:
+            EngineError: If the check fails.
+        """
+        slot = self._slots[role]
+        model, was_lost = slot.model, not slot.alive
+        try:
+            await model.engine.check()
+        except EngineError as error:
+            if slot.model is model and not was_lost:
+                slot.error = reason(error)
+            raise
+        finally:
+            if not slot.alive:
+                slot.noticed.set()
+        if was_lost:
+            slot.answered.set()
+
+    def failure(self, role: Role) -> str | None:
+        """Return why a lost model is lost or cannot be opened; None if that is unknown."""
+        return self._slots[role].error
 
     async def open(self, source: ModelSource) -> None:
         """Open the model of a role. Raises the errors of the function that opens models."""
@@ -213,30 +241,34 @@ class ModelSet(Mapping[Role, Model]):
                 await slot.noticed.wait()
             slot.noticed = anyio.Event()
             if not slot.alive:
-                LOG.warning("%s lost: %s", slot.source.role, slot.model.engine.name)
+                role, again = slot.source.role, ""
+                if not isinstance(slot.model.engine, UnopenedEngine):
+                    why, again = f" ({slot.error})" if slot.error else "", " again"
+                    LOG.warning("%s lost: %s%s", role, slot.model.engine.name, why)
                 await self._reopen(slot, policy)
-                LOG.warning("%s is available again", slot.source.role)
+                LOG.warning("%s is available%s", role, again)
 
     async def _reopen(self, slot: _Slot, policy: ReopenPolicy) -> None:
-        slot.failures, slot.error = 0, None
-        while not slot.alive:
+        slot.failures, lost = 0, slot.opened
+        while slot.opened is lost:  # also if it answers again: its server may have been restarted
             await _pause(slot, policy)
-            if slot.alive:  # a server that a run in progress has reached again
-                break
             role, number = slot.source.role, slot.failures + 1
             LOG.info("opening the %s again, attempt %d", role, number)
             slot.attempts.append(anyio.current_time())
             try:
                 await self._replace(slot)
             except Exception as error:  # code of other distributions too: the next attempt may work
-                slot.failures, slot.error = number, describe(error)
+                text = reason(error) if isinstance(error, EngineError) else describe(error)
+                slot.failures, slot.error = number, text
                 LOG.warning("attempt %d to open the %s failed: %s", number, role, slot.error)
+            else:
+                slot.error = None
         slot.change()
 
     async def _replace(self, slot: _Slot) -> None:
         new = await self._open_model(slot.source)
         before, after = slot.model.engine.name, new.engine.name
-        if before != after:
+        if before != after and not isinstance(slot.model.engine, UnopenedEngine):
             with anyio.CancelScope(shield=True):
                 await new.engine.aclose()
             raise EngineError(f"found {after} instead of {before}: serve the same model again")
@@ -274,9 +306,13 @@ async def _pause(slot: _Slot, policy: ReopenPolicy) -> None:
     now = anyio.current_time()
     recent = sum(time > now - policy.within for time in slot.attempts)
     seconds = policy.pause(max(slot.failures, recent))
+    if isinstance(slot.model.engine, UnopenedEngine):  # its server is starting
+        seconds = min(seconds, _START_PAUSE)
     if seconds > 0:
         slot.resumes = now + seconds
         slot.change()
-        await anyio.sleep(seconds)
+        with anyio.move_on_after(seconds):
+            await slot.answered.wait()
         slot.resumes = None
+    slot.answered = anyio.Event()
     slot.change()

@@ -253,6 +253,17 @@ class Engine(Protocol):
         """Whether calls can succeed; False once the engine is lost or closed."""
         ...
 
+    async def check(self) -> None:
+        """Check that the model can be used, without work for the model itself.
+
+        An engine that is found to be unusable is not `alive` any more, and one that is found to
+        be usable again is.
+
+        Raises:
+            EngineError: If the check fails. The engine may be `alive` all the same.
+        """
+        ...
+
     def note_stall(self, seconds: float) -> None:
         """Note that a call had no output for this many seconds and was canceled.
 

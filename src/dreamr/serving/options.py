@@ -65,6 +65,24 @@ class ServeOptions:
         Literal["restart", "exit"],
         OptionSpec("Restart a lost model, or exit with status 3 for a service manager.", _GATEWAY),
     ] = "restart"
+    wait: Annotated[
+        float,
+        OptionSpec(
+            "Seconds to wait for servers that are still starting. A late draft can join later.",
+            _GATEWAY,
+            0,
+            86400,
+        ),
+    ] = 0.0
+    ready_interval: Annotated[
+        float,
+        OptionSpec(
+            "Seconds between checks of each model; /ready needs an answer to one of the last 3.",
+            _GATEWAY,
+            0.1,
+            3600,
+        ),
+    ] = 5.0
     log_format: Annotated[
         Literal["text", "json"], OptionSpec("Format of the log, one line per record.", _GATEWAY)
     ] = "text"

@@ -55,6 +55,7 @@ class Client:
     Attributes:
         identity: Whether the server is still the one that was probed.
         images: Puts images into the bodies of requests.
+        sent_bytes: Bytes of the bodies of all requests so far.
 
     Raises:
         EngineError: If the environment's settings for TLS or proxies cannot be used.
@@ -68,11 +69,16 @@ class Client:
         self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
         self.images = ImageSender()
+        self.sent_bytes = 0
+        self._http.event_hooks["request"].append(self._count_bytes)
 
     @property
     def alive(self) -> bool:
         """Whether the server could be reached at the last request, and is the one probed."""
         return self._network.alive and self.identity.same
+
+    async def _count_bytes(self, request: httpx2.Request) -> None:
+        self.sent_bytes += int(request.headers.get("content-length", 0))
 
     def note_stall(self) -> None:
         """Count the server as unreachable until its next response."""
@@ -92,6 +98,25 @@ class Client:
         """
         _, content = await self.again(lambda: self._response("GET", url, None))
         return content.decode("utf-8", "replace")
+
+    async def once(self, url: str) -> tuple[int, bytes]:
+        """Fetch a URL without retries and return status and body of the response.
+
+        A response with a server error does not make a server `alive` that could not be reached
+        before.
+
+        Raises:
+            EngineLost: If the server cannot be reached.
+            EngineError: If the response is too large.
+        """
+        try:
+            async with self._network.reaching(url), self._http.stream("GET", url) as response:
+                content = await _read(response, url)
+        except TransientError as error:
+            raise error.final from error
+        if response.status_code < 500:
+            self._network.reached = self._network.alive = True
+        return response.status_code, content
 
     async def date(self, url: str) -> datetime | None:
         """Return the time on the server's clock, None if the server does not send it.

@@ -30,7 +30,7 @@ from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import EndSign, StreamParser
-from dreamr.engines.http.status import clock_offset, running
+from dreamr.engines.http.status import check_server, clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
@@ -152,6 +152,11 @@ class HttpEngine(ClosingEngine):
     def alive(self) -> bool:
         """Whether the server could be reached at the last request; it may come back."""
         return self._client.alive
+
+    async def check(self) -> None:
+        """Check that the server works and still has the model; see `Engine.check`."""
+        await check_server(self._client, self._options, self.server_info.model)
+        await self._client.identity.ensure()
 
     def note_stall(self, seconds: float) -> None:
         """Count the server as unreachable until its next response; see `Engine.note_stall`."""
@@ -384,6 +389,11 @@ class HttpEngine(ClosingEngine):
         self._prompts[hash(conversation)] = tokens
         if len(self._prompts) > _COUNTED:
             self._prompts.popitem(last=False)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the bodies of all requests so far."""
+        return self._client.sent_bytes
 
     async def running(self) -> int | None:
         """Return the number of requests that the server runs, None if its metrics do not say."""

@@ -49,6 +49,10 @@ class Identity:
         """Note a connection that broke."""
         self._sign = True
 
+    def deny(self) -> None:
+        """Note that the server does not have the model any more."""
+        self.same, self._sign = False, True
+
     def note(self, answer: object, url: str) -> None:
         """Note the model that a response names; until the probe has ended, every one is known.
 

@@ -188,7 +188,7 @@ class Probe:
             raise
         except EngineError as error:
             if wanted is None or not await self._completes(wanted):
-                raise error from None  # the address can be wrong
+                raise error from error.__cause__  # the address can be wrong
             return Listed(wanted)  # many proxies have no list
         if not entries:
             raise ModelNotFound(f"{url} lists no models: is this the address of a model server?")

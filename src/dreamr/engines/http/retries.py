@@ -30,6 +30,11 @@ class TransientError(Exception):
         self.final, self.wait = final, wait
 
 
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error ended the retries of a request that may succeed later."""
+    return isinstance(error.__cause__, TransientError)
+
+
 class RetryPolicy:
     """Number of retries that are left, and the growing pause between them.
 

@@ -1,19 +1,53 @@
-"""State of a server: its load and its clock."""
+"""State of a server: whether it can work, its load and its clock."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 
+from dreamr._messages import one_line, short_path
 from dreamr.engines.http.client import Client
+from dreamr.engines.http.fields import parse_json
+from dreamr.engines.http.models import read_models
 from dreamr.engines.http.options import HttpOptions
-from dreamr.errors import EngineError, Unsupported
+from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 _RUNNING = re.compile(
     r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)"
     r"(?:\{[^}\n]*\})? (\d{1,9})(?:\.0*)?(?:\s|$)",
     re.MULTILINE,
 )
+
+
+async def check_server(client: Client, options: HttpOptions, model: str) -> None:
+    """Check that a server is able to work and lists a model.
+
+    `/health`, where a server has it, reports whether its engine works. A server without a list of
+    models only has to answer.
+
+    Raises:
+        ModelNotFound: If the server lists other models.
+        EngineLost: If the server cannot be reached, denies access or serves another model.
+        EngineError: If the server reports that it is not able to work.
+    """
+    for url in (f"{options.root}/health", f"{options.base}/models"):
+        status, content = await client.once(url)
+        if status >= 500:
+            raise EngineError(f"{url} returned status {status}: is the server still starting?")
+    if status in (401, 403):
+        raise EngineLost(f"{url} denied access (status {status}): check the API key")
+    if status != 200:
+        return
+    try:
+        listed = read_models(parse_json(content, url), url)
+    except EngineError:  # many proxies have no list
+        return
+    if listed and model not in listed:
+        client.identity.deny()
+        raise ModelNotFound(
+            f"{options.base} serves {one_line(', '.join(sorted(listed)))} now, not "
+            f"{short_path(model)}: serve the same model again"
+        )
 
 
 async def running(client: Client, options: HttpOptions) -> int | None:

@@ -29,7 +29,8 @@ from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
 from dreamr.serving.gateway.proxies import TrustedProxies
-from dreamr.serving.gateway.public_text import public_name
+from dreamr.serving.gateway.public_text import PublicText, public_name
+from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
@@ -43,6 +44,7 @@ def build_app(
     load: Load | None = None,
     keys: ApiKeys | None = None,
     draining: Draining | None = None,
+    readiness: Readiness | None = None,
 ) -> ASGIApp:
     """Build the gateway for a Reasoner.
 
@@ -53,6 +55,8 @@ def build_app(
         load: Load control, with any earlier measurements of the target's speed.
         keys: Accepted keys; read from the file or variable of `options` by default.
         draining: Whether the gateway is about to stop.
+        readiness: Answers of the models to checks, which the caller runs; without checks by
+            default.
 
     Raises:
         BadOption: If the file of API keys cannot be read.
@@ -64,6 +68,7 @@ def build_app(
     load = load or Load(aware=reasoner.options.load_aware)
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
+    readiness = readiness or Readiness(reasoner, options.ready_interval)
     chat = Chat(
         reasoner,
         options,
@@ -76,7 +81,9 @@ def build_app(
         watch=watch,
     )
 
-    endpoints = _Endpoints(reasoner, options, found, admission, load, metrics, draining, watch)
+    endpoints = _Endpoints(
+        reasoner, options, found, admission, load, metrics, draining, readiness, watch
+    )
     app = Starlette(
         routes=[*endpoints.routes(), Route("/v1/chat/completions", chat, methods=["POST"])],
         middleware=_middleware(options),
@@ -96,6 +103,7 @@ class _Endpoints:
     load: Load
     metrics: Metrics
     draining: Draining
+    readiness: Readiness
     watch: Watch | None
 
     def routes(self) -> list[Route]:
@@ -121,31 +129,17 @@ class _Endpoints:
         return JSONResponse(self._card())
 
     async def health(self, _: Request) -> Response:
-        models = self.reasoner.models
-        lost = models.lost
-        body: dict[str, object] = {"status": "degraded" if lost else "ok", "lost": lost}
-        waits = [wait for role in lost if (wait := models.retry_after(role)) is not None]
-        if waits:
-            body["retry_after"] = round(max(waits), 1)
-        if self._usable:
-            return JSONResponse(body)
-        return JSONResponse({**body, "status": "lost"}, 503)
+        return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        if self.draining.begun:
-            return JSONResponse({"status": "draining"}, 503)
-        status = "ready" if self._usable else "lost"
-        return JSONResponse({"status": status}, 200 if self._usable else 503)
-
-    @property
-    def _usable(self) -> bool:
-        """Whether requests can be answered."""
-        lost = self.reasoner.models.lost
-        return "target" not in lost and len(lost) < len(self.reasoner.models)
+        readiness = self.readiness
+        status = "draining" if self.draining.begun else readiness.status
+        body = {"status": status, "models": readiness.models(PublicText.of(self.reasoner))}
+        return JSONResponse(body, 200 if status in ("ready", "degraded") else 503)
 
     async def figures(self, _: Request) -> Response:
-        up = {role: model.engine.alive for role, model in self.reasoner.models.items()}
-        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting, up)
+        self.metrics.set_readiness(self.readiness, self.reasoner.models)
+        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _card(self) -> dict[str, object]:

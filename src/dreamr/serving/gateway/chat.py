@@ -91,7 +91,7 @@ class Chat:
         self._retention = Retention(reasoner)
         self._receiver = Receiver(reasoner, options, media)
         self._quotas = Quotas()
-        self._public = PublicText(model.engine.name for model in reasoner.models.values())
+        self._public = PublicText.of(reasoner)
         self._tuner = Tuner() if options.tune else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,9 +166,10 @@ class Chat:
         found = api_error(error)
         if found is error:
             return found
-        if found.status >= 500 and isinstance(error, DreamrError):
+        message = self._public.text(found.message)
+        if isinstance(error, DreamrError) and (found.status >= 500 or message != found.message):
             log(logging.WARNING, "request failed: %s", error)
-        return replace(found, message=self._public.text(found.message))
+        return replace(found, message=message)
 
     async def _decode(self, job: Job) -> Conversation:
         """Decode the images of an admitted request, and free what they came in."""
@@ -227,8 +228,8 @@ class Chat:
                 with anyio.move_on_after(_COUNT_SECONDS):
                     await self._leading.count(job.conversation)
             except DreamrError as cause:
-                if (known := api_error(cause)).status < 500:
-                    return replace(known, message=self._public.text(known.message))
+                if (known := self._api_error(cause)).status < 500:
+                    return known
         if isinstance(error.result, Result):
             found.more = {"dreamr": job.reply.summary(error.result)}
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -10,13 +11,14 @@ from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
+from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.media import ReceivedMessage
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.reply import Reply
 from dreamr.serving.gateway.request import ParsedRequest
-from dreamr.trace import Event, StepCommitted
+from dreamr.trace import Event, JudgeEnded, Note, StepCommitted
 
 Piece: TypeAlias = Event | ApiError
 
@@ -64,4 +66,7 @@ class Job:
             self.quota.spend(event.step.tokens)
             if self.first is None:
                 self.first = time.perf_counter() - self.began
+        if isinstance(event, Note) or (isinstance(event, JudgeEnded) and event.error):
+            text = event.message if isinstance(event, Note) else event.error
+            log(logging.INFO, "note of a run: %s", text)  # clients do not see locations
         self.pieces.put(self.public.event(event))

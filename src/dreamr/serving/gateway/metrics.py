@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from dreamr._load import Load
 from dreamr.gate import Verdict
 from dreamr.serving.drift import OUTCOMES, Watch
+from dreamr.serving.gateway.readiness import Readiness
 from dreamr.steps import Role
 from dreamr.trace import (
     Event,
@@ -89,7 +90,13 @@ _THRESHOLD = _Declared(
 _UP = _Declared(
     "engine_up", "1 while the model of a role can be used, 0 while it is lost.", ("role",)
 )
-_GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD, _UP)
+_AGE = _Declared(
+    "engine_answer_age_seconds",
+    "Seconds since the model of a role last answered a check; NaN if it never did.",
+    ("role",),
+)
+_READY = _Declared("ready", "1 while /ready reports that requests can be answered, else 0.")
+_GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD, _UP, _AGE, _READY)
 
 _ANSWERED = _Declared(
     "request_success", "Answered requests by finish reason.", ("finished_reason",)
@@ -184,17 +191,22 @@ class Metrics:
         """Record a request without an answer; status 499 if its client left."""
         self._counters[_REFUSED].labels(str(status)).inc()
 
-    def text(self, load: Load, running: int, waiting: int, up: Mapping[Role, bool]) -> bytes:
+    def set_readiness(self, readiness: Readiness, roles: Iterable[Role]) -> None:
+        """Set the gauges about the models of these roles."""
+        for role in roles:
+            age = readiness.age(role)
+            self._gauges[_UP].labels(role).set(readiness.is_ready(role))
+            self._gauges[_AGE].labels(role).set(math.nan if age is None else age)
+        self._gauges[_READY].set(readiness.usable)
+
+    def text(self, load: Load, running: int, waiting: int) -> bytes:
         """Render all metrics in Prometheus' text format.
 
         Args:
             load: Load control of the gateway.
             running: Number of running requests.
             waiting: Number of waiting requests.
-            up: Whether the model of a role can be used, by role.
         """
-        for role, usable in up.items():
-            self._gauges[_UP].labels(role).set(usable)
         self._gauges[_RUNNING].set(running)
         self._gauges[_WAITING].set(waiting)
         self._gauges[_LEVEL].set(int(load.level))

@@ -28,6 +28,7 @@ from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
+from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.options import ServeOptions
 from dreamr.steps import Role
 
@@ -72,12 +73,16 @@ async def serve(
     _return_large_blocks()
     load, draining = Load(aware=reasoner.options.load_aware), Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
-    app = build_app(reasoner, options, load=load, keys=keys, draining=draining)
+    readiness = Readiness(reasoner, options.ready_interval)
+    app = build_app(reasoner, options, load=load, keys=keys, draining=draining, readiness=readiness)
     server = _Server(_config(app, options), options, draining, reasoner)
     with _ignoring_repeated_signals(), _reloading(keys, options):
         await _warm_up(reasoner, load)
         ready(_address(listening, options.host))
-        await server.serve(sockets=[listening])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(readiness.watch)
+            await server.serve(sockets=[listening])
+            tasks.cancel_scope.cancel()
     return server.lost
 
 

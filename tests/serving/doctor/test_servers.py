@@ -1,0 +1,158 @@
+"""The doctor on servers: caches that lie, answers that change, images that fail."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from dreamr.engines import Model, words
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.serving.doctor import Finding, ModelUnderTest, fixes, run_checks
+from dreamr.serving.doctor.caching import CacheTimes, cache_finding
+from support.served import Json, Served
+from support.sockets import on_socket
+
+SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
+
+
+@dataclass
+class Shop(Served):
+    """A server that answers the doctor's questions, with a prefix cache.
+
+    Attributes:
+        block: Tokens of a block of its cache.
+        reports: Whether it reports cached tokens.
+        spoils: Whether answers from its cache differ.
+        noisy: Whether all answers differ.
+        image_error: Status and message for requests with an image.
+    """
+
+    script: str = SCRIPT
+    sureness: float = 0.5
+    block: int = 4
+    reports: bool = True
+    spoils: bool = False
+    noisy: bool = False
+    image_error: tuple[int, str] | None = None
+    _seen: list[list[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.said = self._say
+        self._writes = 0
+
+    def _say(self, body: Json) -> str:
+        self._writes += 1
+        salt = body.get("cache_salt", "")
+        prompt = [salt, *words(self.render(body))]
+        cached = prompt in self._seen
+        self._seen.append(prompt)
+        prefix = self._prefix(body)
+        if self.noisy or (self.spoils and cached and not prefix):
+            return f"No {self._writes}.\n\nAnswer: 0"
+        return SCRIPT.removeprefix(prefix)
+
+    async def handle(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content) if request.content else {}
+        if self.image_error and "image_url" in json.dumps(body.get("messages", "")):
+            status, message = self.image_error
+            return httpx2.Response(status, json={"error": {"message": message}})
+        found = await super().handle(request)
+        if self.reports and request.url.path.endswith("completions") and not body.get("stream"):
+            value = json.loads(found.content)
+            value["usage"]["prompt_tokens_details"] = {"cached_tokens": self._cached(body)}
+            return httpx2.Response(200, json=value)
+        return found
+
+    def _cached(self, body: Json) -> int:
+        prompt = list(words(self.render(body)))
+        shared = [
+            next((i for i, (a, b) in enumerate(zip(prompt, one, strict=False)) if a != b), len(one))
+            for one in self._seen
+        ]
+        self._seen.append(prompt)
+        return max(shared, default=0) // self.block * self.block
+
+
+def examined(role: Any = "target", **served: Any) -> dict[str, Finding]:
+    async def main(url: str) -> list[Finding]:
+        engine = await HttpEngine.open(HttpOptions(url, retries=0))
+        try:
+            with anyio.fail_after(60):
+                return [one async for one in run_checks(ModelUnderTest(role, Model(engine)))]
+        finally:
+            await engine.aclose()
+
+    with on_socket(Shop(**served)) as url:
+        return {one.about: one for one in anyio.run(main, url)}
+
+
+def test_a_good_server_has_no_faults() -> None:
+    found = examined()
+    timed_or_scripted = ("judging", "prefix cache")
+    states = {about: one.state for about, one in found.items() if about not in timed_or_scripted}
+    assert set(states.values()) <= {"ok", "unknown"}, found
+    assert found["cached answers"].values == {"compared": 10, "differing": 0}
+    assert found["cache blocks"].values["block_tokens"] % 4 == 0  # type: ignore[operator]
+    assert found["image cost"].values["sent_bytes"] > 1000  # type: ignore[operator]
+    assert found["route"].values["images"] == "chat"
+
+
+def test_coarse_blocks_are_read_off_growing_prompts() -> None:
+    one = examined(block=264)["cache blocks"]
+    assert (one.state, one.values) == ("degraded", {"block_tokens": 264})
+
+
+def test_blocks_that_no_prompt_fills_are_unknown() -> None:
+    assert examined(block=10_000)["cache blocks"].state == "unknown"
+    assert examined(reports=False)["cache blocks"].state == "unknown"
+
+
+def test_answers_that_only_the_cache_changes_are_wrong() -> None:
+    one = examined(spoils=True)["cached answers"]
+    assert (one.state, one.fix) == ("wrong", fixes.DISABLE_CACHE)
+
+
+def test_answers_that_always_change_are_not_blamed_on_the_cache() -> None:
+    one = examined(noisy=True)["cached answers"]
+    assert (one.state, one.fix) == ("degraded", fixes.FULL_PRECISION)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "fix"),
+    [
+        (400, "tiny is not a multimodal model", fixes.ENABLE_VISION),
+        (400, "prompt of 5000 tokens exceeds the maximum context length", fixes.SHRINK_IMAGES),
+        (400, "failed to load the image: decoder is out of date", fixes.READ_LOG),
+        (500, "CUDA out of memory", fixes.READ_LOG),
+        (400, "At most 0 image(s) may be provided in one prompt", fixes.ENABLE_VISION),
+    ],
+)
+def test_a_model_that_may_see_is_not_called_blind(status: int, message: str, fix: str) -> None:
+    one = examined(image_error=(status, message))["images"]
+    assert one.state == "degraded"
+    assert one.fix == fix
+
+
+MS = 0.001
+
+
+@pytest.mark.parametrize(
+    ("times", "state", "words"),
+    [
+        (CacheTimes(30 * MS, 300 * MS, 50 * MS, 800, 0.9), "ok", "saves 83%"),
+        (CacheTimes(30 * MS, 300 * MS, 298 * MS, 800, 0.98), "degraded", "the times do not show"),
+        (CacheTimes(30 * MS, 300 * MS, 320 * MS, 800, None), "degraded", "saves no time"),
+        (CacheTimes(30 * MS, 33 * MS, 32 * MS, 800, None), "ok", "nothing to save"),
+        (CacheTimes(1 * MS, 9 * MS, 9 * MS, 800, None), "ok", "nothing to save"),
+    ],
+)
+def test_the_times_decide_and_not_the_counts(times: CacheTimes, state: str, words: str) -> None:
+    one = cache_finding(times)
+    assert one.state == state
+    assert words in one.what

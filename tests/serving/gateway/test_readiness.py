@@ -1,0 +1,216 @@
+"""Readiness, over servers on real sockets that stop, come back, or come back as another model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from dreamr.serving.gateway.load import Load
+
+from dreamr import Reasoner, RunOptions
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.open import open_model
+from dreamr.engines.waiting import WaitingOpener
+from dreamr.errors import EngineError, EngineLost, ModelNotFound
+from dreamr.serving.gateway import build_app
+from dreamr.serving.gateway.readiness import Readiness
+from support.gateways import Gateway
+from support.pairs import Pair
+from support.raw_server import closed_port
+from support.served import Served
+from support.sockets import on_socket
+
+INTERVAL = 0.1
+
+
+class Host:
+    """A port on which a server can be started and stopped."""
+
+    def __init__(self, **served: Any) -> None:
+        self.port = closed_port()
+        self.served = Served(script="Tea.\n\nAnswer: 3", **served)
+        self._stack = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def start(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.served, name, value)
+        enter = self._stack.enter_context
+        await anyio.to_thread.run_sync(enter, on_socket(self.served, port=self.port))
+
+    async def start_again_as(self, model: str) -> None:
+        await self.stop()
+        await self.start(models=(model,))
+
+    async def stop(self) -> None:
+        await anyio.to_thread.run_sync(self._stack.close)
+
+
+@asynccontextmanager
+async def watched(target: Host, draft: Host, wait: float = 0) -> AsyncIterator[Gateway]:
+    options = RunOptions(target=target.url, draft=draft.url)
+    opener = WaitingOpener(open_model, wait, ("draft",))
+    async with Reasoner(options, open_model=opener) as reasoner:
+        readiness = Readiness(reasoner, INTERVAL)
+        app = build_app(reasoner, load=Load(aware=False), readiness=readiness)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(readiness.watch)
+            yield Gateway(app, reasoner, Pair(), Load(aware=False))
+            tasks.cancel_scope.cancel()
+
+
+async def until(gate: Gateway, status: str, **ready: bool) -> dict[str, Any]:
+    """Ask until /ready has a status, and return its models."""
+    while True:
+        body = (await gate.get("/ready")).json
+        models: dict[str, Any] = body["models"]
+        states = {role: model["ready"] for role, model in models.items()}
+        if body["status"] == status and states == {**states, **ready}:
+            return models
+        await anyio.sleep(0.02)
+
+
+def use(work: Callable[[Host, Host], Awaitable[None]]) -> None:
+    async def main() -> None:
+        target, draft = Host(), Host()
+        try:
+            with anyio.fail_after(60):
+                await work(target, draft)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await target.stop()
+                await draft.stop()
+
+    anyio.run(main)
+
+
+def test_a_draft_that_stops_degrades_and_returns_by_itself() -> None:
+    async def work(target: Host, draft: Host) -> None:
+        await target.start()
+        await draft.start()
+        async with watched(target, draft) as gate:
+            assert (await gate.get("/ready")).json["status"] == "ready"
+            await draft.stop()
+            models = await until(gate, "degraded", target=True, draft=False)
+            assert models["draft"]["reason"] == (
+                "cannot connect to its server (connection refused): is the server running?"
+            )
+            assert str(draft.port) not in str(models)
+            assert (await gate.get("/ready")).status == 200
+            text = (await gate.get("/metrics")).body.decode()
+            assert 'dreamr:engine_up{role="draft"} 0.0' in text
+            assert "dreamr:ready 1.0" in text
+            await draft.start()
+            await until(gate, "ready")
+
+    use(work)
+
+
+def test_without_the_target_the_gateway_lives_but_is_not_ready() -> None:
+    async def work(target: Host, draft: Host) -> None:
+        await target.start()
+        await draft.start()
+        async with watched(target, draft) as gate:
+            await target.stop()
+            await until(gate, "lost", target=False, draft=True)
+            assert (await gate.get("/ready")).status == 503
+            asked = len(draft.served.requests)
+            assert (await gate.get("/health")).json == {"status": "ok"}
+            assert "dreamr:ready 0.0" in (await gate.get("/metrics")).body.decode()
+            assert asked <= len(draft.served.requests)
+
+    use(work)
+
+
+def test_a_server_that_comes_back_with_another_model_is_named_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(target: Host, draft: Host) -> None:
+        await target.start()
+        await draft.start()
+        async with watched(target, draft) as gate:
+            await target.start_again_as("other")
+            models = await until(gate, "lost", target=False)
+            while "other" not in models["target"].get("reason", ""):
+                models = await until(gate, "lost", target=False)
+            assert "serve the same model again" in models["target"]["reason"]
+            found = await gate.ask({"model": "dreamr", "messages": [
+                {"role": "user", "content": "What?"}]})  # fmt: skip
+            assert found.status == 503
+            await target.start_again_as("tiny")
+            await until(gate, "ready")
+
+    with caplog.at_level(logging.INFO):
+        use(work)
+    assert "other" in caplog.text
+
+
+def test_a_late_draft_joins_when_it_is_there() -> None:
+    async def work(target: Host, draft: Host) -> None:
+        await target.start()
+        async with watched(target, draft, wait=2) as gate:
+            models = await until(gate, "degraded", target=True, draft=False)
+            assert models["draft"]["answered"] is None
+            assert str(draft.port) not in str(models)
+            await draft.start()
+            await until(gate, "ready")
+
+    use(work)
+
+
+def test_requests_for_readiness_ask_no_engine() -> None:
+    async def work(target: Host, draft: Host) -> None:
+        await target.start()
+        await draft.start()
+        async with Reasoner(RunOptions(target=target.url, draft=draft.url)) as reasoner:
+            gate = Gateway(build_app(reasoner), reasoner, Pair(), Load(aware=False))
+            before = len(target.served.requests), len(draft.served.requests)
+            for path in ("/health", "/ready", "/metrics"):
+                assert (await gate.get(path)).status == 200
+            assert (len(target.served.requests), len(draft.served.requests)) == before
+
+    use(work)
+
+
+# The check of one server
+
+
+def checked(**served: Any) -> HttpEngine:
+    """Open an engine, change its server, check it and return it."""
+    before = Served()
+
+    async def main() -> HttpEngine:
+        engine = await HttpEngine.open(HttpOptions("http://host/v1"), before.transport)
+        for name, value in served.items():
+            setattr(before, name, value)
+        try:
+            await engine.check()
+        finally:
+            await engine.aclose()
+        return engine
+
+    return anyio.run(main)
+
+
+def test_a_check_notices_another_model() -> None:
+    with pytest.raises(ModelNotFound, match="serves other now, not tiny: serve the same model"):
+        checked(models=("other",))
+    checked(models=("other", "tiny"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, EngineError), (503, EngineError), (401, EngineLost), (404, None)]
+)
+def test_a_check_reads_the_status_of_the_list(status: int, error: type[Exception] | None) -> None:
+    if error is None:
+        checked(list_status=status)
+    else:
+        with pytest.raises(error, match=str(status)):
+            checked(list_status=status)

@@ -1,7 +1,8 @@
 """Steps, the splitting of a stream into steps, and thoughts of reasoning models."""
 
-from dreamr.steps.splitter import StepFormat, StepSplitter
+from dreamr.steps.splitter import StepSplitter
 from dreamr.steps.step import Ending, Finish, Role, Step
+from dreamr.steps.step_format import StepFormat
 from dreamr.steps.thoughts import (
     THINK,
     THOUGHT,

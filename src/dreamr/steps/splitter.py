@@ -2,70 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-
+from dreamr.steps.parts import PartSplitter
 from dreamr.steps.step import Ending, Step
-from dreamr.steps.thoughts import Thoughts, conclusion, ends_inside
-
-
-@dataclass(frozen=True, slots=True)
-class StepFormat:
-    r"""How steps and the final answer are marked.
-
-    A step consists of optional white space, some other text, and everything up to and including the
-    delimiter. Leading blank lines therefore belong to the step that follows, and a third newline
-    after "\n\n" begins the next step. A step that begins with the answer marker is the final answer
-    and extends to the end of the stream.
-
-    Attributes:
-        delimiter: Text that ends a step.
-        answer_marker: Text that begins the final answer; None if answers are not marked.
-        max_tokens: Length at which a step is cut, with `Ending.CAP`. Only a cut step can consist of
-            white space alone.
-        max_answer_tokens: Length at which the final answer is cut.
-        opens_thought: Whether the chat template opens a thought, so that the assistant's text
-            begins inside it.
-
-    Raises:
-        ValueError: If the delimiter or marker is empty, the marker contains the delimiter, or a
-            length is below 1.
-    """
-
-    delimiter: str = "\n\n"
-    answer_marker: str | None = "Answer:"
-    max_tokens: int = 256
-    max_answer_tokens: int = 1024
-    opens_thought: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.delimiter:
-            raise ValueError("the delimiter must not be empty")
-        if self.answer_marker is not None:
-            self._check_marker(self.answer_marker)
-        if min(self.max_tokens, self.max_answer_tokens) < 1:
-            raise ValueError("the maximum length of a step must be at least one token")
-
-    def _check_marker(self, marker: str) -> None:
-        if not marker or marker[0].isspace():
-            raise ValueError("the answer marker must not be empty or begin with white space")
-        if self.delimiter in marker:
-            raise ValueError("the answer marker must not contain the delimiter")
-
-    def answer(self, text: str) -> str | None:
-        """Return the stripped text after the answer marker; None if the text lacks the marker."""
-        marker, text = self.answer_marker, text.lstrip()
-        if marker is None or not text.startswith(marker):
-            return None
-        return text[len(marker) :].strip()
-
-    def conclusion(self, text: str) -> str:
-        """Return the assistant's last text outside a thought, which has the answer."""
-        return conclusion(text, opened=self.opens_thought)
-
-    def ends_inside(self, text: str) -> bool:
-        """Check whether the assistant's text ends inside a thought."""
-        return ends_inside(text, opened=self.opens_thought)
+from dreamr.steps.step_format import StepFormat, length
 
 
 class StepSplitter:
@@ -76,6 +15,9 @@ class StepSplitter:
     `pending_tokens`. Steps depend on the text only, not on how it was divided into chunks. The
     exception is the length cap: it is checked after each chunk, and is therefore exact if each
     chunk is one token.
+
+    A step shorter than `StepFormat.min_tokens` is held back and joined with the step that follows.
+    It stays alone before the final answer, at the end of a thought and at the end of the stream.
 
     If what seemed to be the final answer turns out to be part of a thought, because a tag ends the
     thought there, it is split into steps after all.
@@ -94,40 +36,23 @@ class StepSplitter:
             prefix: The assistant's text before the stream.
         """
         self._step_format = step_format or StepFormat()
-        self._delimiter = self._step_format.delimiter
-        self._overlap = len(self._delimiter) - 1  # characters of an incomplete delimiter
-        self._thoughts = Thoughts(opened=self._step_format.opens_thought)
-        self._thoughts.push(prefix)
-        self._start = len(prefix)  # of the current step, in the assistant's text
-        self._tags: deque[tuple[int, bool]] = deque()  # those after the start: see `Thoughts.push`
-        self._inside = self._thoughts.inside  # whether the start is inside a thought
-        self._begin()
-        self._text = ""
-        self._tokens = 0
-        self._logprob: float | None = 0.0
-        self._least: float | None = 0.0
-        self._done = False
-
-    def _begin(self) -> None:
-        self._content = -1  # index of the first character that is not white space, -1: none yet
-        self._searched = 0  # no delimiter begins before this index
-        self._is_answer: bool | None = None  # None: not enough text to decide
-        self._cap = self._step_format.max_tokens
+        self._parts = PartSplitter(self._step_format, prefix=prefix)
+        self._short: Step | None = None  # waits for the step that follows
 
     @property
     def pending(self) -> str:
         """Text that is not part of a step yet."""
-        return self._text
+        return ("" if self._short is None else self._short.text) + self._parts.pending
 
     @property
     def pending_tokens(self) -> int:
         """Tokens that are not part of a step yet."""
-        return self._tokens
+        return (0 if self._short is None else self._short.tokens) + self._parts.pending_tokens
 
     @property
     def done(self) -> bool:
         """Whether no further step can come: `finish` was called, or the final answer was cut."""
-        return self._done
+        return self._parts.done
 
     def push(
         self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
@@ -140,43 +65,14 @@ class StepSplitter:
             logprob: Sum of their log-probabilities (nats), None if unknown.
             least: Lowest of their log-probabilities (nats), None if unknown.
         """
-        boundary = len(self._text)
-        self._text += text
-        tags = self._thoughts.push(text)
-        if text or tokens:
-            self._weigh(logprob, least)
-        if (  # fast path: nearly every token is inside a step
-            self._is_answer is False
-            and not tags
-            and self._tokens + tokens < self._cap
-            and self._text.find(self._delimiter, self._searched) < 0
-        ):
-            self._tokens += tokens
-            if (searched := boundary + len(text) - self._overlap) > self._searched:
-                self._searched = searched
+        parts = self._parts.push(text, tokens, logprob, least)
+        if not parts and self._short is None:  # nearly every token
             return []
-        self._tags += tags
-        steps: list[Step] = []
-        share = _Share(boundary, self._tokens, len(text), tokens)
-        while not self._done and (end := self._end_of_step()) is not None:
-            self._tokens = share.take(end)
-            steps.append(self._cut(end, Ending.DELIMITER))
-            if self._text:
-                self._weigh(None if logprob is None else 0.0, least)
-        self._tokens = share.rest
-        if not self._done and self._tokens >= self._cap:
-            self._done = bool(self._is_answer)
-            steps.append(self._cut(len(self._text), Ending.CAP))
+        steps = [step for part in parts for step in self._join(part)]
+        if self._short is not None and self._is_marked(self._parts.pending):
+            steps.append(self._short)
+            self._short = None
         return steps
-
-    def _weigh(self, logprob: float | None, least: float | None) -> None:
-        """Add a chunk's log-probabilities to the current step; unknown ones make it unknown."""
-        if logprob is None or least is None or self._logprob is None or self._least is None:
-            self._logprob = self._least = None
-            return
-        self._logprob += logprob
-        if not least >= self._least:  # written so that a NaN is kept
-            self._least = least
 
     def finish(self, *, truncated: bool = False) -> Step | None:
         """End the stream and return the last step, if there is one.
@@ -190,89 +86,48 @@ class StepSplitter:
             thoughts alone or ends inside one, a step that says so, which may be empty. Otherwise
             None.
         """
-        if self._done:
-            return None
-        self._done = True
-        if truncated:
-            return self._cut(len(self._text), Ending.CAP) if self._text else None
-        if not self._is_answer and self._thoughts.unanswered:
-            return self._cut(len(self._text), Ending.THOUGHT)
-        if self._content < 0:
-            return None
-        return self._cut(len(self._text), Ending.ANSWER if self._is_answer else Ending.END)
+        last = self._parts.finish(truncated=truncated)
+        short, self._short = self._short, None
+        return last if short is None else short if last is None else _joined(short, last)
 
-    def _cut(self, end: int, ending: Ending) -> Step:
-        step = Step(self._text[:end], self._tokens, ending, self._logprob, self._least)
-        self._text = self._text[end:]
-        self._tokens = 0
-        self._logprob = self._least = 0.0
-        self._start += end
-        while self._tags and self._tags[0][0] <= self._start:
-            _, self._inside = self._tags.popleft()
-        self._begin()
-        return step
-
-    def _end_of_step(self) -> int | None:
-        """Return where the current step ends, None if it is incomplete; search new text only."""
-        if self._content < 0 and not self._find_content():
-            return None
-        thought_end = next((end - self._start for end, inside in self._tags if not inside), None)
-        if self._is_answer and thought_end is not None:
-            self._searched = self._content + 1
-            self._is_answer, self._cap = False, self._step_format.max_tokens
-        if self._is_answer is None:
-            self._look_for_marker(in_thought=self._inside or thought_end is not None)
-        if self._is_answer:
-            return None
-        found = self._text.find(self._delimiter, self._searched)
-        if found >= 0:
-            found += len(self._delimiter)
-            return found if thought_end is None else min(found, thought_end)
-        self._searched = max(self._searched, len(self._text) - self._overlap)
-        return thought_end
-
-    def _find_content(self) -> bool:
-        rest = self._text[self._searched :].lstrip()
-        self._searched = len(self._text) - len(rest)
-        if rest:
-            self._content = self._searched
-            self._searched += 1  # a step has content before its delimiter
-        return bool(rest)
-
-    def _look_for_marker(self, *, in_thought: bool) -> None:
-        marker = self._step_format.answer_marker
-        if marker is None or in_thought:
-            self._is_answer = False
-            return
-        seen = self._text[self._content : self._content + len(marker)]
-        if seen == marker:
-            self._is_answer = True
-            self._cap = self._step_format.max_answer_tokens
-        elif not marker.startswith(seen):
-            self._is_answer = False
-
-
-class _Share:
-    """Shares the tokens of the text so far and of a new chunk among the steps that end in them."""
-
-    def __init__(self, before: int, tokens_before: int, length: int, tokens: int) -> None:
-        self._before, self._tokens_before = before, tokens_before
-        self._length, self._tokens = length, tokens
-        self._place = self._spent = 0
-
-    def take(self, characters: int) -> int:
-        """Return the number of tokens of the next characters."""
-        self._place += characters
-        if self._place < self._before:
-            until = -(-self._tokens_before * self._place // self._before)  # rounded up
+    def _join(self, part: Step) -> list[Step]:
+        """Return the steps that a part completes, and hold it back if it is short."""
+        steps = []
+        if self._short is not None:
+            if self._is_marked(part.text):
+                steps.append(self._short)
+            else:
+                part = _joined(self._short, part)
+            self._short = None
+        if self._is_short(part):
+            self._short = part
         else:
-            used = self._place - self._before
-            more = -(-self._tokens * used // self._length) if used else 0
-            until = self._tokens_before + more
-        share, self._spent = until - self._spent, until
-        return share
+            steps.append(part)
+        return steps
 
-    @property
-    def rest(self) -> int:
-        """Number of tokens that are left."""
-        return self._tokens_before + self._tokens - self._spent
+    def _is_marked(self, text: str) -> bool:
+        """Check whether a text begins like the final answer, even if it is part of a thought."""
+        marker = self._step_format.answer_marker
+        return marker is not None and text.lstrip().startswith(marker)
+
+    def _is_short(self, part: Step) -> bool:
+        step_format = self._step_format
+        return (
+            step_format.min_tokens > 1
+            and part.ending is Ending.DELIMITER
+            and part.text.endswith(step_format.delimiter)  # else it ends at the end of a thought
+            and length(part.text) < step_format.min_tokens
+        )
+
+
+def _joined(first: Step, second: Step) -> Step:
+    logprob = minimum = None
+    if first.logprob is not None and second.logprob is not None:
+        logprob = first.logprob + second.logprob
+    if first.min_logprob is not None and second.min_logprob is not None:
+        # In this order a NaN of either is kept.
+        first_least, second_least = first.min_logprob, second.min_logprob
+        minimum = first_least if not first_least >= second_least else second_least
+    return Step(
+        first.text + second.text, first.tokens + second.tokens, second.ending, logprob, minimum
+    )

@@ -11,6 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamr._families import VendorSampling
+from dreamr._model_options import (
+    MODELS,
+    DraftRevision,
+    JudgePrompt,
+    Revision,
+    Target,
+    TargetModel,
+    Thinking,
+)
 from dreamr._option_specs import (
     Conflict,
     OptionSpec,
@@ -36,7 +45,6 @@ from dreamr._sampling import (
     recommended,
 )
 from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
-from dreamr.engines.protocol import Thinking as ThinkingMode
 from dreamr.gate import (
     AdaptiveGate,
     AgreementGate,
@@ -53,7 +61,7 @@ from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, 
 from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
-_METHOD, _MODELS, _SAMPLING, _LOAD = "Method", "Models", "Sampling and limits", "Load"
+_METHOD, _SAMPLING, _LOAD = "Method", "Sampling and limits", "Load"
 # Defaults of a run are those of its parts.
 _SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
 
@@ -65,50 +73,6 @@ Threshold: TypeAlias = Annotated[
         _METHOD,
         0,
         1,
-    ),
-]
-Thinking: TypeAlias = Annotated[
-    ThinkingMode,
-    OptionSpec(
-        "Whether served models think: on, off, or auto (their default; Qwen: off for images).",
-        _MODELS,
-    ),
-]
-Target: TypeAlias = Annotated[
-    str | None,
-    OptionSpec(
-        "Target model: folder, Hugging Face ID or server URL.",
-        _MODELS,
-        shown="bundled model",
-        reads="*",
-    ),
-]
-TargetModel: TypeAlias = Annotated[
-    str | None,
-    OptionSpec("Name of the target at its server.", _MODELS, shown="its only model"),
-]
-Revision: TypeAlias = Annotated[
-    str | None,
-    OptionSpec(
-        "Branch, tag or commit of the target on the Hugging Face hub.",
-        _MODELS,
-        shown="default branch",
-    ),
-]
-DraftRevision: TypeAlias = Annotated[
-    str | None,
-    OptionSpec(
-        "Branch, tag or commit of the draft on the Hugging Face hub.",
-        _MODELS,
-        shown="default branch",
-    ),
-]
-JudgePrompt: TypeAlias = Annotated[
-    str | None,
-    OptionSpec(
-        "Question to the target about a drafted step, answered by positive or negative.",
-        _MODELS,
-        shown="from the model, or built in",
     ),
 ]
 
@@ -235,7 +199,7 @@ class RunOptions:
         str | None,
         OptionSpec(
             "Draft model: folder, Hugging Face ID or server URL.",
-            _MODELS,
+            MODELS,
             shown="bundled model",
             reads="*",
         ),
@@ -243,7 +207,7 @@ class RunOptions:
     target_model: TargetModel = None
     draft_model: Annotated[
         str | None,
-        OptionSpec("Name of the draft at its server.", _MODELS, shown="its only model"),
+        OptionSpec("Name of the draft at its server.", MODELS, shown="its only model"),
     ] = None
     revision: Revision = None
     draft_revision: DraftRevision = None
@@ -252,27 +216,27 @@ class RunOptions:
     answer_marker: Annotated[
         str | None,
         OptionSpec(
-            "Text in front of the final answer.", _MODELS, shown="from the model, or Answer:"
+            "Text in front of the final answer.", MODELS, shown="from the model, or Answer:"
         ),
     ] = None
     device: Annotated[
-        str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", _MODELS)
+        str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", MODELS)
     ] = "auto"
     draft_device: Annotated[
         str | None,
         OptionSpec(
-            "Torch device of the draft, such as cpu or cuda:1.", _MODELS, shown="as the target"
+            "Torch device of the draft, such as cpu or cuda:1.", MODELS, shown="as the target"
         ),
     ] = None
     threads: Annotated[
         int,
-        OptionSpec("CPU threads of each local model; all together at most the cores.", _MODELS, 1),
+        OptionSpec("CPU threads of each local model; all together at most the cores.", MODELS, 1),
     ] = 1
     max_pixels: Annotated[
         int,
         OptionSpec(
             "Pixels to which larger images are shrunk for models at servers; 0 keeps all.",
-            _MODELS,
+            MODELS,
             0,
         ),
     ] = MAX_IMAGE_PIXELS
@@ -280,7 +244,7 @@ class RunOptions:
         int | None,
         OptionSpec(
             "Pixels to which larger images are shrunk for a draft at a server; 0 keeps all.",
-            _MODELS,
+            MODELS,
             0,
             shown="as the target",
         ),
@@ -410,7 +374,7 @@ class RunOptions:
 
 # Options that choose and open the models.
 MODEL_OPTIONS = tuple(
-    name for name, (_, spec) in option_specs(RunOptions).items() if spec.group == _MODELS
+    name for name, (_, spec) in option_specs(RunOptions).items() if spec.group == MODELS
 )
 
 _CONFLICTS = (

@@ -6,16 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+from dreamr._model_options import DraftRevision, JudgePrompt, Revision, Target, TargetModel
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
-from dreamr._options import (
-    DraftRevision,
-    JudgePrompt,
-    Revision,
-    RunOptions,
-    Target,
-    TargetModel,
-    Threshold,
-)
+from dreamr._options import RunOptions, Threshold
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
 from dreamr.training.guards import GUARDS
 from dreamr.training.rewards import TERMS, Counting, Scheme

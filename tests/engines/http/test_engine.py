@@ -259,7 +259,7 @@ def test_all_requests_of_a_conversation_name_the_same_session() -> None:
 )
 def test_a_wrong_server_clock_is_reported(ahead: float | None, state: str) -> None:
     async def work(engine: HttpEngine) -> str:
-        found = await CHECKS["clock"](ModelUnderTest("target", Model(engine)))
+        found = await CHECKS["clock"].work(ModelUnderTest("target", Model(engine)))
         assert (ahead is None or ahead <= 2) or "90 s ahead of" in found.what
         return found.state
 

@@ -11,9 +11,9 @@ import anyio
 import anyio.from_thread
 import PIL.Image
 import pytest
-from dreamr.serving.gateway.load import Load
 
 from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
 from dreamr.engines import Model, ModelSource
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.serving.gateway import build_app

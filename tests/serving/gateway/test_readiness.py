@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 import pytest
-from dreamr.serving.gateway.load import Load
 
 from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.open import open_model
 from dreamr.engines.waiting import WaitingOpener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,6 +35,8 @@ from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
+
+_IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they use
 
 
 def build_app(
@@ -76,7 +79,7 @@ def build_app(
         admission=admission,
         load=load,
         metrics=metrics,
-        media=media or MediaFetcher(options, fit=lambda: reasoner.models.image_pixels),
+        media=media or MediaFetcher(options, fit=partial(_image_pixels, reasoner)),
         draining=draining,
         watch=watch,
     )
@@ -184,6 +187,11 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
             )
         )
     return found
+
+
+def _image_pixels(reasoner: Reasoner) -> int:
+    """Return the number of pixels to which larger images are shrunk."""
+    return reasoner.models.image_pixels or _IMAGE_PIXELS
 
 
 def _watch(

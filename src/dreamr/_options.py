@@ -19,15 +19,13 @@ from dreamr._option_specs import (
 from dreamr.engines import ModelSource, SamplingParams
 from dreamr.engines.protocol import Thinking as ThinkingMode
 from dreamr.gate import (
-    AdaptiveGate,
     AgreementGate,
     CascadeGate,
     Gate,
-    LikelihoodGate,
     Profile,
-    RatioGate,
     SameGate,
     ScoreGate,
+    make_gate,
 )
 from dreamr.runner import RunConfig
 from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, method
@@ -132,11 +130,33 @@ class RunOptions:
     ] = _SCHEDULE.window
     threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
-        Literal["ratio", "adaptive", "cascade", "likelihood"],
+        Literal[
+            "ratio",
+            "adaptive",
+            "cascade",
+            "likelihood",
+            "word",
+            "entropy",
+            "draft-first",
+            "two-questions",
+            "tolerant",
+        ],
         OptionSpec(
-            "Rule that accepts drafted steps: ratio, adaptive, cascade or likelihood.", _METHOD
+            "Rule that accepts drafted steps: ratio, adaptive, cascade, likelihood, word, entropy, "
+            "draft-first, two-questions or tolerant.",
+            _METHOD,
         ),
     ] = "ratio"
+    min_label_mass: Annotated[
+        float | None,
+        OptionSpec(
+            "Lowest total probability of the verdict's labels that counts as an answer, 0 to 1.",
+            _METHOD,
+            0,
+            1,
+            shown="0.5 for servers, 0.01 for local models",
+        ),
+    ] = None
     target_confidence: Annotated[
         float,
         OptionSpec(
@@ -149,11 +169,11 @@ class RunOptions:
     draft_confidence: Annotated[
         float | None,
         OptionSpec(
-            "Cascade: lowest token probability by the draft that skips verification, 0 to 1.",
+            "Lowest confidence of the draft that skips verification, 0 to 1: cascade, draft-first.",
             _METHOD,
             0,
             1,
-            shown="verify all",
+            shown="cascade: verify all; draft-first: 0.95",
         ),
     ] = None
     profile: Annotated[
@@ -311,7 +331,7 @@ class RunOptions:
             case "specreason":
                 return ScoreGate(self.score)
             case "lookahead":
-                return SameGate()
+                return SameGate(min_mass=self.min_label_mass)
             case "token-sd":
                 return AgreementGate()
             case _:
@@ -324,19 +344,7 @@ class RunOptions:
             if method(self.method).judges:  # a single model has no gate that could be promised for
                 profile.check_options(asdict(self))
             return profile.gate
-        match self.gate:
-            case "adaptive":
-                return AdaptiveGate(self.threshold)
-            case "cascade":
-                return CascadeGate(
-                    self.threshold,
-                    target_confidence=self.target_confidence,
-                    draft_confidence=self.draft_confidence,
-                )
-            case "likelihood":
-                return LikelihoodGate(self.threshold)
-            case "ratio":
-                return RatioGate(self.threshold)
+        return make_gate(self.gate, {**asdict(self), "min_mass": self.min_label_mass})
 
     def source(self, role: Role) -> ModelSource:
         """Return the model of a role and how to open it."""
@@ -379,7 +387,8 @@ _CONFLICTS = (
         "a profile has its own gate: leave out --draft-confidence or --profile",
     ),
     Conflict(
-        lambda o: o.draft_confidence is not None and o.gate != "cascade",
-        "--draft-confidence needs --gate cascade: add it, or leave out --draft-confidence",
+        lambda o: o.draft_confidence is not None and o.gate not in ("cascade", "draft-first"),
+        "--draft-confidence needs --gate cascade or draft-first: add it, or leave out "
+        "--draft-confidence",
     ),
 )

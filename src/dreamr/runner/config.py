@@ -50,7 +50,9 @@ class RunConfig:
             (self.step_format.answer_marker or "") if self.options.final_answer == "target" else ""
         )
 
-    def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
+    def draws(
+        self, lane: OpenLane, *, logprobs: bool = False, entropy: bool = False
+    ) -> SamplingParams:
         """Return the sampling parameters of a lane.
 
         The number of tokens is bounded by the lane. Each candidate for a rejected step has its own
@@ -59,6 +61,7 @@ class RunConfig:
         Args:
             lane: Command that opens the lane.
             logprobs: Whether to request log-probabilities even if the configuration does not.
+            entropy: Whether to request entropies even if the configuration does not.
         """
         sampling = (self.draft_sampling if lane.role == "draft" else None) or self.sampling
         if lane.resample:
@@ -70,6 +73,7 @@ class RunConfig:
             guess=lane.guess,
             lookup=sampling.lookup if lane.role == "target" else 0,
             logprobs=logprobs or sampling.logprobs,
+            entropy=entropy or sampling.entropy,
         )
 
     def summary(self) -> Mapping[str, Option]:

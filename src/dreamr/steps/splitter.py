@@ -83,7 +83,8 @@ class StepSplitter:
     If a step ends inside a chunk, the chunk's tokens are shared in proportion to characters,
     rounded up: a token across the boundary belongs to the step that it ends. The chunk's
     log-probability goes to that step too. The chunk's lowest log-probability counts for every step
-    that contains part of the chunk.
+    that contains part of the chunk. Its entropy, of its first token, is that of the step in which
+    the chunk begins, if it is the step's first.
     """
 
     def __init__(self, step_format: StepFormat | None = None, *, prefix: str = "") -> None:
@@ -106,6 +107,8 @@ class StepSplitter:
         self._tokens = 0
         self._logprob: float | None = 0.0
         self._least: float | None = 0.0
+        self._entropy: float | None = None
+        self._opened = False  # whether a token has begun inside the current step
         self._done = False
 
     def _begin(self) -> None:
@@ -130,7 +133,12 @@ class StepSplitter:
         return self._done
 
     def push(
-        self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
+        self,
+        text: str,
+        tokens: int,
+        logprob: float | None = None,
+        least: float | None = None,
+        entropy: float | None = None,
     ) -> list[Step]:
         """Add the next chunk and return the steps that it completes.
 
@@ -139,7 +147,10 @@ class StepSplitter:
             tokens: Number of its tokens.
             logprob: Sum of their log-probabilities (nats), None if unknown.
             least: Lowest of their log-probabilities (nats), None if unknown.
+            entropy: Entropy (nats) at the first of them, None if unknown.
         """
+        if tokens and not self._opened:
+            self._opened, self._entropy = True, entropy
         boundary = len(self._text)
         self._text += text
         tags = self._thoughts.push(text)
@@ -202,10 +213,13 @@ class StepSplitter:
         return self._cut(len(self._text), Ending.ANSWER if self._is_answer else Ending.END)
 
     def _cut(self, end: int, ending: Ending) -> Step:
-        step = Step(self._text[:end], self._tokens, ending, self._logprob, self._least)
+        step = Step(
+            self._text[:end], self._tokens, ending, self._logprob, self._least, self._entropy
+        )
         self._text = self._text[end:]
         self._tokens = 0
         self._logprob = self._least = 0.0
+        self._opened, self._entropy = False, None
         self._start += end
         while self._tags and self._tags[0][0] <= self._start:
             _, self._inside = self._tags.popleft()

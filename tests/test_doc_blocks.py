@@ -45,7 +45,7 @@ SKIPPED = {
     "long benchmark": 1,
     "long sweep": 1,
     "long training": 1,
-    "long-running server": 8,
+    "long-running server": 9,
     "needs a GPU": 10,
     "needs examples/timesheet.py of a checkout": 1,
     "needs the Hugging Face hub": 1,

@@ -53,3 +53,27 @@ JudgePrompt: TypeAlias = Annotated[
         shown="from the model, or built in",
     ),
 ]
+Device: TypeAlias = Annotated[
+    str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", MODELS)
+]
+DraftDevice: TypeAlias = Annotated[
+    str | None,
+    OptionSpec("Torch device of the draft, such as cpu or cuda:1.", MODELS, shown="as the target"),
+]
+MaxPixels: TypeAlias = Annotated[
+    int,
+    OptionSpec(
+        "Pixels to which larger images are shrunk for models at servers; 0 keeps all.",
+        MODELS,
+        0,
+    ),
+]
+DraftMaxPixels: TypeAlias = Annotated[
+    int | None,
+    OptionSpec(
+        "Pixels to which larger images are shrunk for a draft at a server; 0 keeps all.",
+        MODELS,
+        0,
+        shown="as the target",
+    ),
+]

@@ -14,6 +14,9 @@ from dreamr.schedules import METHODS, method
 _GATED = ("fpsr", "sequential", "parse")  # the other methods have a gate of their own, or none
 
 
+_LABELED = ("ratio", "adaptive", "cascade", "draft-first", "two-questions")
+
+
 def _local(name: str | None) -> bool:
     """Return whether a model is known to be local; a named one may be either."""
     return name is None or not (is_served(name) or name in model_names())
@@ -138,9 +141,21 @@ RUN_RULES = (
     ),
     Unused(("target_confidence",), lambda o: o.gate != "cascade", "without --gate cascade"),
     Unused(
-        ("target_confidence", "token_reuse"),
-        lambda o: is_served(o.target),
-        "if --target is a server URL",
+        ("target_confidence",),
+        lambda o: is_served(o.target) and o.draft_confidence is not None,
+        "with --draft-confidence if --target is a server URL",
+    ),
+    Unused(("token_reuse",), lambda o: is_served(o.target), "if --target is a server URL"),
+    Unused(("threshold",), lambda o: o.gate == "word", "with --gate word"),
+    Unused(
+        ("min_label_mass",),
+        lambda o: o.method not in (*_GATED, "lookahead"),
+        "with --method {method}",
+    ),
+    Unused(
+        ("min_label_mass",),
+        lambda o: o.method != "lookahead" and (o.gate not in _LABELED or o.profile is not None),
+        "without a gate that reads the verdict's labels",
     ),
     Unused(("token_reuse",), _reuses_nothing, "with --method {method}"),
     Unused(

@@ -13,8 +13,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from dreamr._families import VendorSampling
 from dreamr._model_options import (
     MODELS,
+    Device,
+    DraftDevice,
+    DraftMaxPixels,
     DraftRevision,
     JudgePrompt,
+    MaxPixels,
     Revision,
     Target,
     TargetModel,
@@ -46,15 +50,13 @@ from dreamr._sampling import (
 )
 from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
 from dreamr.gate import (
-    AdaptiveGate,
     AgreementGate,
     CascadeGate,
     Gate,
-    LikelihoodGate,
     Profile,
-    RatioGate,
     SameGate,
     ScoreGate,
+    make_gate,
 )
 from dreamr.runner import RunConfig
 from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, method
@@ -115,11 +117,33 @@ class RunOptions:
     ] = _SCHEDULE.window
     threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
-        Literal["ratio", "adaptive", "cascade", "likelihood"],
+        Literal[
+            "ratio",
+            "adaptive",
+            "cascade",
+            "likelihood",
+            "word",
+            "entropy",
+            "draft-first",
+            "two-questions",
+            "tolerant",
+        ],
         OptionSpec(
-            "Rule that accepts drafted steps: ratio, adaptive, cascade or likelihood.", _METHOD
+            "Rule that accepts drafted steps: ratio, adaptive, cascade, likelihood, word, entropy, "
+            "draft-first, two-questions or tolerant.",
+            _METHOD,
         ),
     ] = "ratio"
+    min_label_mass: Annotated[
+        float | None,
+        OptionSpec(
+            "Lowest total probability of the verdict's labels that counts as an answer, 0 to 1.",
+            _METHOD,
+            0,
+            1,
+            shown="0.5 for servers, 0.01 for local models",
+        ),
+    ] = None
     target_confidence: Annotated[
         float,
         OptionSpec(
@@ -132,11 +156,11 @@ class RunOptions:
     draft_confidence: Annotated[
         float | None,
         OptionSpec(
-            "Cascade: lowest token probability by the draft that skips verification, 0 to 1.",
+            "Lowest confidence of the draft that skips verification, 0 to 1: cascade, draft-first.",
             _METHOD,
             0,
             1,
-            shown="verify all",
+            shown="cascade: verify all; draft-first: 0.95",
         ),
     ] = None
     profile: Annotated[
@@ -219,36 +243,14 @@ class RunOptions:
             "Text in front of the final answer.", MODELS, shown="from the model, or Answer:"
         ),
     ] = None
-    device: Annotated[
-        str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", MODELS)
-    ] = "auto"
-    draft_device: Annotated[
-        str | None,
-        OptionSpec(
-            "Torch device of the draft, such as cpu or cuda:1.", MODELS, shown="as the target"
-        ),
-    ] = None
+    device: Device = "auto"
+    draft_device: DraftDevice = None
     threads: Annotated[
         int,
         OptionSpec("CPU threads of each local model; all together at most the cores.", MODELS, 1),
     ] = 1
-    max_pixels: Annotated[
-        int,
-        OptionSpec(
-            "Pixels to which larger images are shrunk for models at servers; 0 keeps all.",
-            MODELS,
-            0,
-        ),
-    ] = MAX_IMAGE_PIXELS
-    draft_max_pixels: Annotated[
-        int | None,
-        OptionSpec(
-            "Pixels to which larger images are shrunk for a draft at a server; 0 keeps all.",
-            MODELS,
-            0,
-            shown="as the target",
-        ),
-    ] = None
+    max_pixels: MaxPixels = MAX_IMAGE_PIXELS
+    draft_max_pixels: DraftMaxPixels = None
     max_tokens: Annotated[
         int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_tokens
@@ -321,7 +323,7 @@ class RunOptions:
             case "specreason":
                 return ScoreGate(self.score)
             case "lookahead":
-                return SameGate()
+                return SameGate(min_mass=self.min_label_mass)
             case "token-sd":
                 return AgreementGate()
             case _:
@@ -334,19 +336,7 @@ class RunOptions:
             if method(self.method).judges:  # a single model has no gate that could be promised for
                 profile.check_options({**asdict(self), "temperature": self.temperature or 0.0})
             return profile.gate
-        match self.gate:
-            case "adaptive":
-                return AdaptiveGate(self.threshold)
-            case "cascade":
-                return CascadeGate(
-                    self.threshold,
-                    target_confidence=self.target_confidence,
-                    draft_confidence=self.draft_confidence,
-                )
-            case "likelihood":
-                return LikelihoodGate(self.threshold)
-            case "ratio":
-                return RatioGate(self.threshold)
+        return make_gate(self.gate, {**asdict(self), "min_mass": self.min_label_mass})
 
     def source(self, role: Role) -> ModelSource:
         """Return the model of a role and how to open it."""
@@ -395,7 +385,8 @@ _CONFLICTS = (
         "a profile has its own gate: leave out --draft-confidence or --profile",
     ),
     Conflict(
-        lambda o: o.draft_confidence is not None and o.gate != "cascade",
-        "--draft-confidence needs --gate cascade: add it, or leave out --draft-confidence",
+        lambda o: o.draft_confidence is not None and o.gate not in ("cascade", "draft-first"),
+        "--draft-confidence needs --gate cascade or draft-first: add it, or leave out "
+        "--draft-confidence",
     ),
 )

@@ -28,7 +28,7 @@ from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.gate import Gate, Profile
-from dreamr.runner import RunConfig, RunScope, run
+from dreamr.runner import RunConfig, RunScope, check_engines, run
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Event, Result
 
@@ -367,6 +367,8 @@ class Reasoner:
                 group.start_soon(read_profile)
                 for role in self.options.roles:
                     group.start_soon(self._models.open, self.options.source(role))
+            engines = {role: self._models[role].engine for role in self.options.roles}
+            check_engines(self._run_config(self.options), engines)
         except BaseException as error:
             await self._models.aclose()
             if isinstance(error, BaseExceptionGroup):

@@ -183,7 +183,7 @@ def test_a_target_that_cannot_judge_is_refused_at_the_start(
 ) -> None:
     pair = Pair(target={"capabilities": Capabilities(judge=False)})
     assert main(["serve", "--port", "0"], open_model=pair) == 1
-    assert "cannot judge" in capsys.readouterr().err
+    assert "gate ratio needs" in capsys.readouterr().err
 
 
 def test_a_file_of_keys_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from dreamr.gate import (
     AdaptiveGate,
     AgreementGate,
     CascadeGate,
+    DraftFirstGate,
+    EntropyGate,
     Evidence,
     Gate,
     LearnedGate,
@@ -20,12 +22,19 @@ from dreamr.gate import (
     ScoreGate,
     ScoreKind,
     StepContext,
+    TolerantGate,
+    TwoQuestionsGate,
     Verdict,
+    WordGate,
 )
 from dreamr.steps import Ending, Step
 
-STEP = StepContext(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER, -0.1, math.log(0.98)), 0)
-SEEN = Evidence(0.9, 0.1, tokens=5, matched_tokens=4, mean_margin=0.8, min_margin=0.1)
+STEP = StepContext(
+    Step("Tea costs 12.\n\n", 5, Ending.DELIMITER, -0.1, math.log(0.98), math.log(2)), 0
+)
+SEEN = Evidence(
+    0.9, 0.1, tokens=5, matched_tokens=4, mean_margin=0.8, min_margin=0.1, surest_mismatch=0.25
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,11 @@ SEEN = Evidence(0.9, 0.1, tokens=5, matched_tokens=4, mean_margin=0.8, min_margi
         (LearnedGate((0.0,) * len(SIGNALS), 0.0), "probability", 0.5),
         (SameGate(), "equivalence", 0.9),
         (AgreementGate(), "agreement", 0.8),
+        (WordGate(), "word", 1.0),
+        (DraftFirstGate(), "ratio", 0.9),
+        (TwoQuestionsGate(), "ratio", 0.9),
+        (TolerantGate(), "tolerance", 0.75),
+        (EntropyGate(), "draft_certainty", 0.5),
     ],
 )
 def test_the_score_is_of_the_stated_kind(gate: Gate, kind: ScoreKind, score: float) -> None:

@@ -34,6 +34,21 @@ def test_low_mass_is_missing_evidence(evidence: Evidence) -> None:
     verdict = RatioGate().decide(evidence, CONTEXT)
     assert not verdict.accepted
     assert "no evidence" in verdict.reason
+    assert verdict.unanswered
+
+
+def test_a_floor_of_mass_separates_an_answer_from_noise() -> None:
+    noise = Evidence(0.3, 0.01)
+    verdict = RatioGate(min_mass=0.5).decide(noise, CONTEXT)
+    assert (verdict.accepted, verdict.unanswered) == (False, True)
+    assert verdict.reason == "no evidence: label mass 0.31 below 0.5"
+    assert RatioGate().decide(noise, CONTEXT).accepted
+
+
+def test_a_verdict_carries_the_label_mass_if_the_target_was_asked() -> None:
+    assert RatioGate().decide(Evidence(0.5, 0.25), CONTEXT).label_mass == 0.75
+    assert RatioGate().decide(Evidence(0.0, 0.0, top_label=False), CONTEXT).label_mass == 0.0
+    assert RatioGate().decide(Evidence(0.0, 0.0), CONTEXT).label_mass is None
 
 
 def test_zero_mass_is_rejected_even_without_a_minimum() -> None:

@@ -229,7 +229,7 @@ def test_a_resample_wins_over_a_slow_target() -> None:
 def test_steps_without_log_probabilities_are_judged() -> None:
     result = go(
         target(opinion=1.0),
-        draft(sureness=lambda token: 1.0),
+        draft(capabilities=Capabilities(logprobs=True)),
         gate=CascadeGate(draft_confidence=0.9),
     )
     drafted = [step for step in result.steps if step.source == "draft"]
@@ -254,7 +254,7 @@ def test_a_stream_that_forgets_to_finish_has_ended() -> None:
 def test_missing_capabilities_are_reported_before_the_run() -> None:
     with pytest.raises(Unsupported, match="needs a draft"):
         go(target())
-    with pytest.raises(Unsupported, match="cannot judge"):
+    with pytest.raises(Unsupported, match="use --gate word"):
         go(target(capabilities=Capabilities(judge=False)), draft())
     with pytest.raises(Unsupported, match="unknown method"):
         go(target(), draft(), "magic")

@@ -74,6 +74,19 @@ def test_one_unknown_log_probability_makes_the_sum_unknown() -> None:
     assert (step.logprob, step.min_logprob) == (-1.0, -1.0)
 
 
+def test_a_step_has_the_entropy_of_its_first_token() -> None:
+    splitter = StepSplitter()
+    chunks = [("Tea", 0.5), (" is", 2.0), (".\n\nMilk", 3.0), (" is", 0.25), (".\n\n", 9.0)]
+    found = [
+        step for text, entropy in chunks for step in splitter.push(text, 1, None, None, entropy)
+    ]
+    assert [step.entropy for step in found] == [0.5, 0.25]  # no token begins with "Milk"
+    splitter.push("Rest", 1, -1.0, -1.0)
+    last = splitter.finish()
+    assert last is not None
+    assert last.entropy is None
+
+
 def test_white_space_at_the_end_makes_no_step() -> None:
     steps, splitter = cut(["one\n\n", "\n", " "])
     assert [step.text for step in steps] == ["one\n\n"]

@@ -14,6 +14,8 @@ class Questions:
         score: Asks for a rating of the last step from 0 to 9; for SpecReason.
         same: Asks whether the last step is equivalent to the step at `{step}`; for Lookahead
             Reasoning.
+        seen: Asks whether what the last step reads from its sources is there; for two questions.
+        follows: Asks whether the last step follows from those before it; for two questions.
     """
 
     verdict: str = "Is the last step right? Answer positive or negative."
@@ -23,6 +25,14 @@ class Questions:
     )
     same: str = (
         "Does the last step say and compute the same as this one, style aside?\n\n{step}\n\n"
+        "Answer positive or negative."
+    )
+    seen: str = (
+        "Is everything that the last step reads from the image or the question really there? "
+        "Answer positive or negative."
+    )
+    follows: str = (
+        "Does the last step follow from what comes before it, without an error? "
         "Answer positive or negative."
     )
 

@@ -59,6 +59,7 @@ class SamplingParams:
         seed: Seed of the draws.
         logprobs: Whether chunks carry log-probabilities, which cost a pass over the vocabulary per
             token.
+        entropy: Whether chunks carry entropies, at the same cost.
         lookup: Maximum number of tokens that the engine may guess at once from what follows the
             same words earlier in the text, and check in one forward pass (prompt lookup). Greedy
             streams only; does not change their text. 0 disables it. Ignored by engines that
@@ -80,6 +81,7 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int = 0
     logprobs: bool = False
+    entropy: bool = False
     lookup: int = 0
     guess: str = ""
     token_reuse: bool = True
@@ -122,6 +124,9 @@ class Chunk:
         logprob: Sum of the log-probabilities of the tokens (nats). None if unknown or not
             requested.
         min_logprob: Lowest log-probability of the tokens (nats). None if unknown or not requested.
+        entropy: Entropy (nats) of the model's distribution of the first of the tokens, before
+            temperature and top_p. Over HTTP, of the most likely ones that the server lists, with
+            the rest counted as one. None if unknown or not requested.
     """
 
     text: str
@@ -129,6 +134,7 @@ class Chunk:
     finish: Finish | None = None
     logprob: float | None = None
     min_logprob: float | None = None
+    entropy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class Capabilities:
 
     Attributes:
         images: Whether prompts may contain images.
-        judge: Whether the engine can judge.
+        judge: Whether the engine can judge with the probabilities of labels.
         logprobs: Whether chunks can carry log-probabilities.
         image_pixels: Number of pixels above which a larger image gives no better results. None:
             unknown.
@@ -148,6 +154,12 @@ class Capabilities:
         judge_problem: Why the engine cannot judge; empty if it can, or if that is unknown.
         sampling: Names of the parameters of `NEUTRAL` that the engine takes.
         context: Length of the model's context in tokens, None if unknown.
+        words: Whether the engine can answer a judge prompt in words.
+        margins: Whether judge calls can report the margins of the steps' tokens.
+        entropy: Whether chunks can carry entropies.
+        min_label_mass: Smallest label mass that counts as an answer to the judge prompt, for gates
+            that do not set their own.
+        kind: Kind of engine, for messages, such as 'vLLM'; empty if it has none.
     """
 
     images: bool = True
@@ -158,6 +170,11 @@ class Capabilities:
     judge_problem: str = ""
     sampling: frozenset[str] = frozenset(NEUTRAL)
     context: int | None = None
+    words: bool = True
+    margins: bool = True
+    entropy: bool = False
+    min_label_mass: float = 0.01
+    kind: str = ""
 
 
 class Candidates(Sequence[str]):

@@ -114,7 +114,7 @@ class ScriptedEngine(ClosingEngine):
                 finish: Finish | None = "length" if number == sampling.max_tokens else None
                 finish = "stop" if upcoming is None else finish
                 sure = self._logprob(token) if sampling.logprobs else None
-                yield Chunk(token, 1, finish, sure, sure)
+                yield Chunk(token, 1, finish, sure, sure, self._entropy(token, sampling))
             await self._work(0.0, failure, number)
             if number == 0:
                 yield Chunk("", 0, "stop")
@@ -198,6 +198,13 @@ class ScriptedEngine(ClosingEngine):
 
     def _logprob(self, token: str) -> float | None:
         return None if self.sureness is None else math.log(self.sureness(token))
+
+    def _entropy(self, token: str, sampling: SamplingParams) -> float | None:
+        """Return the entropy of a choice between the token and one other."""
+        if self.sureness is None or not sampling.entropy:
+            return None
+        sure = self.sureness(token)
+        return -sum(share * math.log(share) for share in (sure, 1 - sure) if share > 0)
 
     def _agreement(self, context: Context, candidate: str) -> Evidence:
         """Count the tokens at the candidate's beginning that the script has too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dreamr.gate.evidence import Evidence
+from dreamr.gate.query import Query
 from dreamr.gate.ratio import RatioGate
 
 _EASIEST, _HARDEST = 2.0, 0.25
@@ -20,6 +21,11 @@ class AdaptiveGate(RatioGate):
     w = 1/2 needs 0.7, and one with w at most 1/8 needs 0.925. If the engine does not report the
     margin, the threshold stays as it is.
     """
+
+    @property
+    def query(self) -> Query:
+        """Query for a verdict in the labels' words, and for margins."""
+        return Query(self.asks, margins=True)
 
     def needed(self, evidence: Evidence) -> float:
         """Return the lowest ratio at which this step is accepted."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Query
+from dreamr.gate.query import Need, Query
 from dreamr.gate.ratio import RatioGate
 from dreamr.gate.verdict import StepContext, Verdict, stricter
 from dreamr.steps import Ending
@@ -45,8 +45,21 @@ class CascadeGate(RatioGate):
 
     @property
     def query(self) -> Query:
-        """Query about steps of which the target is not confident."""
-        return Query(self.asks, target_confidence=self.target_confidence)
+        """Query about steps of which the target is not confident.
+
+        With a draft confidence, margins are used only where they are free: on a server they cost
+        more than the question that they save.
+        """
+        margins = self.draft_confidence is None
+        return Query(self.asks, target_confidence=self.target_confidence, margins=margins)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the engines must report for the gate to work."""
+        draft: set[Need] = set()
+        if self.draft_confidence is not None:
+            draft.add("the draft's log-probabilities")
+        return self.query.needs | draft
 
     def decide_without_target(self, context: StepContext) -> Verdict | None:
         """Accept a step of which the draft is confident; return None for any other step."""

@@ -28,6 +28,12 @@ class Evidence:
         mean_margin: Geometric mean of the margins, in [0, 1]. None if unknown.
         min_margin: Lowest margin, in [0, 1]. Above one half if the target would write the step
             itself, greedily. None if unknown.
+        surest_mismatch: Highest probability that the target gives its own choice where the step has
+            another token. 0 if the step has the target's choice everywhere; None if unknown.
+        top_label: Whether the most likely token of the target's answer is a label. None if nothing
+            was asked or it is unknown.
+        answer: The target's answer in words, if the query asked for words and the engine generates
+            it; otherwise empty.
     """
 
     positive: float
@@ -40,11 +46,14 @@ class Evidence:
     min_logprob: float | None = None
     mean_margin: float | None = None
     min_margin: float | None = None
+    surest_mismatch: float | None = None
+    top_label: bool | None = None
+    answer: str = ""
 
     @property
     def asked(self) -> bool:
         """Whether the target was given the judge prompt."""
-        return self.mass > 0 or bool(self.scores)
+        return self.mass > 0 or bool(self.scores) or self.top_label is not None
 
     @property
     def mass(self) -> float:

@@ -35,7 +35,7 @@ class LikelihoodGate(Gate):
     @property
     def query(self) -> Query:
         """Query without a judge prompt."""
-        return Query(self.asks)
+        return Query(self.asks, margins=True)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the likelihood of the others with the threshold."""

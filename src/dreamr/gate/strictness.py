@@ -30,3 +30,8 @@ def _name(gate: Gate) -> str | None:
         return "draft_confidence"
     known = {field.name for field in fields(cast("Any", gate))}
     return "threshold" if "threshold" in known else None
+
+
+def has_threshold(kind: type[Any]) -> bool:
+    """Check whether gates of a class have a number that decides how much they accept."""
+    return any(item.name in ("threshold", "draft_confidence") for item in fields(kind))

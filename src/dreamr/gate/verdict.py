@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Query
+from dreamr.gate.query import Need, Query
 from dreamr.steps import Step
 
 ScoreKind: TypeAlias = Literal[
@@ -18,6 +18,10 @@ ScoreKind: TypeAlias = Literal[
     "probability",  # that the step is right, estimated by the learned gate
     "rating",  # the target's rating from 0 to 9, divided by 9
     "agreement",  # share of tokens, from the first, that the target would write itself
+    "word",  # 1 if the target's answer begins with the positive label, else 0
+    "draft_ratio",  # s+ / (s+ + s-) of the draft about its own step
+    "draft_certainty",  # exp(-entropy) of the draft at the first token of the step
+    "tolerance",  # 1 - `Evidence.surest_mismatch`
     "none",  # decided without a score
 ]
 
@@ -29,6 +33,10 @@ SCORE_NAMES: Mapping[ScoreKind, str] = {  # for readers
     "probability": "predicted correctness",
     "rating": "judge rating",
     "agreement": "token agreement",
+    "word": "verdict word (weak)",
+    "draft_ratio": "draft's own ratio",
+    "draft_certainty": "draft certainty",
+    "tolerance": "target's doubt",
     "none": "no score",
 }
 
@@ -41,11 +49,16 @@ class StepContext:
         step: The drafted step.
         position: Number of the step in the assistant's text, from 0.
         resamples: Number of candidates for this position that were rejected before.
+        draft_evidence: The draft's own view of the step, if the gate has a `draft_query` and the
+            draft has answered it.
+        further: Evidence of the gate's `further_queries`, in their order.
     """
 
     step: Step
     position: int
     resamples: int = 0
+    draft_evidence: Evidence | None = None
+    further: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,8 @@ class Verdict:
         threshold: Lowest score that would have been accepted.
         reason: Short explanation for people.
         evidence: Evidence of the judge call. None if the target did not judge the step.
+        unanswered: Whether the step was rejected because the target did not answer the judge
+            prompt with a label.
         kind: What the score measures.
     """
 
@@ -66,13 +81,23 @@ class Verdict:
     threshold: float
     reason: str
     evidence: Evidence | None = None
+    unanswered: bool = False
     kind: ScoreKind = field(kw_only=True)
 
     @property
     def score_text(self) -> str:
         """Score with its kind, for readers, such as "judge ratio 0.93"."""
         name = SCORE_NAMES[self.kind]
+        if self.kind == "word":
+            word = "positive" if self.score else "negative"
+            return f"{name} {'missing' if self.unanswered else word}"
         return name if self.kind == "none" else f"{name} {self.score:.2f}"
+
+    @property
+    def label_mass(self) -> float | None:
+        """Probability that the target answers the judge prompt with a label; None if not asked."""
+        evidence = self.evidence
+        return evidence.mass if evidence is not None and evidence.asked else None
 
 
 def stricter(threshold: float, resamples: int) -> float:
@@ -92,6 +117,21 @@ class Gate(Protocol):
     def query(self) -> Query:
         """Query whose evidence the gate needs."""
         ...
+
+    @property
+    def further_queries(self) -> tuple[Query, ...]:
+        """Further queries to the target about the same steps; see `StepContext.further`."""
+        return ()
+
+    @property
+    def draft_query(self) -> Query | None:
+        """Query to the draft about its own steps, before the target; None if there is none."""
+        return None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the engines must report for the gate to work."""
+        return self.query.needs.union(*(query.needs for query in self.further_queries))
 
     def decide_without_target(self, context: StepContext) -> Verdict | None:
         """Return the verdict if the target need not judge the step; None if it must."""

@@ -58,7 +58,9 @@ class RunConfig:
         """Return the sampling parameters of a role."""
         return (self.draft_sampling if role == "draft" else None) or self.sampling
 
-    def draws(self, lane: OpenLane, *, logprobs: bool = False) -> SamplingParams:
+    def draws(
+        self, lane: OpenLane, *, logprobs: bool = False, entropy: bool = False
+    ) -> SamplingParams:
         """Return the sampling parameters of a lane.
 
         The number of tokens is bounded by the lane. Each candidate for a rejected step has its own
@@ -67,6 +69,7 @@ class RunConfig:
         Args:
             lane: Command that opens the lane.
             logprobs: Whether to request log-probabilities even if the configuration does not.
+            entropy: Whether to request entropies even if the configuration does not.
         """
         sampling = self.sampling_of(lane.role)
         if lane.resample:
@@ -78,6 +81,7 @@ class RunConfig:
             guess=lane.guess,
             lookup=sampling.lookup if lane.role == "target" else 0,
             logprobs=logprobs or sampling.logprobs,
+            entropy=entropy or sampling.entropy,
         )
 
     def summary(self) -> Mapping[str, Option]:

@@ -11,12 +11,13 @@ from dreamr._messages import describe
 from dreamr.conversation import Conversation, Image
 from dreamr.engines import Context, Engine
 from dreamr.engines.protocol import Routed
-from dreamr.errors import ContextTooLong, DreamrError, EngineError, EngineLost
+from dreamr.errors import ContextTooLong, DreamrError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
 from dreamr.runner.signal_queue import SignalQueue
+from dreamr.runner.step_judge import StepJudge
 from dreamr.runner.stopping import StopSearch, until_stop
 from dreamr.schedules import (
     CONTEXT_FULL,
@@ -77,6 +78,8 @@ class Driver:
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
+        self._step_judge = StepJudge(conversation, engines, config.gate)
+        self._warned = False  # whether the user knows that the target does not answer
         self._finished: Finished | None = None
 
     async def drive(self) -> Result:
@@ -207,9 +210,13 @@ class Driver:
 
         begun = (command.begun,) if command.begun else ()
         context = Context(self._conversation, command.prefix + begun)
-        # Some gates decide by the draft's log-probabilities alone.
-        logprobs = lane.role == "draft" and engine.capabilities.logprobs
-        sampling = config.draws(command, logprobs=logprobs)
+        # Some gates decide by what the draft reports alone.
+        drafts, able = lane.role == "draft", engine.capabilities
+        sampling = config.draws(
+            command,
+            logprobs=drafts and able.logprobs,
+            entropy=drafts and able.entropy and "the draft's entropy" in config.gate.needs,
+        )
         prefix = "".join(command.prefix)
         stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun, prefix)
         if not config.stop:
@@ -257,7 +264,8 @@ class Driver:
         message = None
         try:
             with call.scope:
-                verdicts = await self._verdicts(call)
+                verdicts = await self._step_judge.verdicts(call)
+                self._warn_unanswered(verdicts)
                 self._signal(Judged(call.number, verdicts))
             if call.stalled and not verdicts:
                 self._engines["target"].note_stall(self._config.stall_seconds)
@@ -270,16 +278,17 @@ class Driver:
             self._recorder.add(JudgeEnded, call.number, positions, verdicts, message)
             del self._calls[call.number]
 
-    async def _verdicts(self, call: JudgeCall) -> tuple[Verdict, ...]:
-        context = Context(self._conversation, call.prefix)
-        least = len(call.steps)
-        found = await self._engines["target"].judge(context, call.candidates, call.query)
-        if not least <= len(found) <= len(call.steps):
-            raise EngineError(f"the judge call returned {len(found)} results for {least} steps")
-        decide, first = self._config.gate.decide, len(call.prefix)
-        return tuple(
-            decide(evidence, StepContext(step, first + i, call.resamples))
-            for i, (evidence, step) in enumerate(zip(found, call.steps, strict=False))
+    def _warn_unanswered(self, verdicts: tuple[Verdict, ...]) -> None:
+        """Warn once in a run if the target does not answer the judge prompt."""
+        missing = next((verdict for verdict in verdicts if verdict.unanswered), None)
+        if missing is None or self._warned:
+            return
+        self._warned = True
+        self._recorder.decide(
+            Warn(
+                f"the target did not answer the judge prompt ({missing.reason}), so steps are "
+                "rejected: try another --judge-prompt, or run dreamr doctor"
+            )
         )
 
     def _check_images(self, engine: Engine) -> None:

@@ -143,7 +143,9 @@ class StepStream:
             if lane.began is None:
                 lane.began = lane.since
             lane.tokens += chunk.tokens
-            steps = splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+            steps = splitter.push(
+                chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob, chunk.entropy
+            )
             if chunk.finish is not None:
                 return await self._end(splitter, steps, chunk.finish)
             if steps:

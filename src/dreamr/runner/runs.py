@@ -11,8 +11,10 @@ import anyio
 from dreamr.conversation import Conversation
 from dreamr.engines import Engine
 from dreamr.errors import RunFailed, Unsupported
+from dreamr.gate import with_min_mass
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
+from dreamr.runner.requirements import check_engines
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import by_name, method
 from dreamr.steps import Role
@@ -48,11 +50,12 @@ async def open_run(
     Raises:
         RunFailed: If the target was lost or stalled. Raised by the iterator after `RunFinished`;
             its `result` is the Result so far.
-        Unsupported: If the method is unknown, a model that it needs is missing, or the target
-            cannot judge although the method needs it.
+        Unsupported: If the method is unknown, a model that it needs is missing, or a model does not
+            report what the gate needs.
     """
     config = config or RunConfig()
     engines = _engines(target, draft, config.method)
+    check_engines(config, engines)
     config = _for_engines(config, engines)
     schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
@@ -114,11 +117,15 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
 def _for_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> RunConfig:
     """Return the configuration with the options that depend on the engines."""
     config = replace(config, notes=(*config.notes, *_unused_sampling(config, engines)))
-    if config.options.judge_batch != "auto" or "target" not in engines:
+    if "target" not in engines:
         return config
-    independent = engines["target"].capabilities.independent
-    options = replace(config.options, judge_batch="step" if independent else "window")
-    return replace(config, options=options)
+    able, options = engines["target"].capabilities, config.options
+    if options.judge_batch == "auto":
+        # Margins of a window cost as much as those of one step: the prompt is read again.
+        alone = able.independent and not config.gate.query.margins
+        options = replace(options, judge_batch="step" if alone else "window")
+    gate = with_min_mass(config.gate, able.min_label_mass)
+    return replace(config, options=options, gate=gate)
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:
@@ -139,11 +146,4 @@ def _engines(target: Engine | None, draft: Engine | None, name: str) -> dict[Rol
         if (engine := given[role]) is None:
             raise Unsupported(f"method {name!r} needs a {role} model")
         engines[role] = engine
-    if used.judges and not engines["target"].capabilities.judge:
-        model = engines["target"].name
-        why = engines["target"].capabilities.judge_problem
-        because = f" ({why})" if why else ""
-        raise Unsupported(
-            f"the target {model} cannot judge drafted steps{because}; use method 'target'"
-        )
     return engines

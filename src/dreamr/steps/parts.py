@@ -47,6 +47,8 @@ class PartSplitter:
         self._tokens = 0
         self._logprob: float | None = 0.0
         self._least: float | None = 0.0
+        self._entropy: float | None = None
+        self._opened = False  # whether a token has begun inside the current step
         self._done = False
 
     def _begin(self) -> None:
@@ -71,7 +73,12 @@ class PartSplitter:
         return self._done
 
     def push(
-        self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
+        self,
+        text: str,
+        tokens: int,
+        logprob: float | None = None,
+        least: float | None = None,
+        entropy: float | None = None,
     ) -> list[Step]:
         """Add the next chunk and return the steps that it completes.
 
@@ -80,7 +87,10 @@ class PartSplitter:
             tokens: Number of its tokens.
             logprob: Sum of their log-probabilities (nats), None if unknown.
             least: Lowest of their log-probabilities (nats), None if unknown.
+            entropy: Entropy (nats) at the first of them, None if unknown.
         """
+        if tokens and not self._opened:
+            self._opened, self._entropy = True, entropy
         boundary = len(self._text)
         self._text += text
         tags = self._thoughts.push(text)
@@ -143,10 +153,13 @@ class PartSplitter:
         return self._cut(len(self._text), Ending.ANSWER if self._is_answer else Ending.END)
 
     def _cut(self, end: int, ending: Ending) -> Step:
-        step = Step(self._text[:end], self._tokens, ending, self._logprob, self._least)
+        step = Step(
+            self._text[:end], self._tokens, ending, self._logprob, self._least, self._entropy
+        )
         self._text = self._text[end:]
         self._tokens = 0
         self._logprob = self._least = 0.0
+        self._opened, self._entropy = False, None
         self._start += end
         while self._tags and self._tags[0][0] <= self._start:
             _, self._inside = self._tags.popleft()

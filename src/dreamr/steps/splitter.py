@@ -55,7 +55,12 @@ class StepSplitter:
         return self._parts.done
 
     def push(
-        self, text: str, tokens: int, logprob: float | None = None, least: float | None = None
+        self,
+        text: str,
+        tokens: int,
+        logprob: float | None = None,
+        least: float | None = None,
+        entropy: float | None = None,
     ) -> list[Step]:
         """Add the next chunk and return the steps that it completes.
 
@@ -64,8 +69,9 @@ class StepSplitter:
             tokens: Number of its tokens.
             logprob: Sum of their log-probabilities (nats), None if unknown.
             least: Lowest of their log-probabilities (nats), None if unknown.
+            entropy: Entropy (nats) at the first of them, None if unknown.
         """
-        parts = self._parts.push(text, tokens, logprob, least)
+        parts = self._parts.push(text, tokens, logprob, least, entropy)
         if not parts and self._short is None:  # nearly every token
             return []
         steps = [step for part in parts for step in self._join(part)]
@@ -128,6 +134,5 @@ def _joined(first: Step, second: Step) -> Step:
         # In this order a NaN of either is kept.
         first_least, second_least = first.min_logprob, second.min_logprob
         minimum = first_least if not first_least >= second_least else second_least
-    return Step(
-        first.text + second.text, first.tokens + second.tokens, second.ending, logprob, minimum
-    )
+    text, tokens = first.text + second.text, first.tokens + second.tokens
+    return Step(text, tokens, second.ending, logprob, minimum, first.entropy)

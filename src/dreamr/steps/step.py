@@ -31,6 +31,8 @@ class Step:
         logprob: Sum of the log-probabilities (nats) that the writing model gave the tokens. None if
             one is unknown.
         min_logprob: Lowest of these log-probabilities (nats). None if one is unknown.
+        entropy: Entropy (nats) of the writing model's distribution of the first token. None if
+            unknown or not requested.
     """
 
     text: str
@@ -38,6 +40,7 @@ class Step:
     ending: Ending
     logprob: float | None = None
     min_logprob: float | None = None
+    entropy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON values."""

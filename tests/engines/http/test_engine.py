@@ -215,7 +215,7 @@ def test_a_step_without_judge_prompt_costs_no_request() -> None:
     found = judge(served, "Two.\n\n", "Answer: 4", query=Query(unasked="Answer:"))
     assert found[1] == Evidence(0.0, 0.0)
     asked = [body for body in served.chats if body.get("logprobs")]
-    assert len(asked) == 2  # the probe's and one
+    assert len(asked) == 3  # the probe's two and one
 
 
 def test_queries_of_other_methods_have_their_own_prompts() -> None:
@@ -428,7 +428,7 @@ def test_a_target_that_cannot_judge_is_refused_with_the_reason(labels: Any, why:
     async def work(engine: HttpEngine) -> None:
         await run(TALK, target=engine, draft=engine)
 
-    with pytest.raises(Unsupported, match=rf"cannot judge drafted steps \(.*{why}.*use method"):
+    with pytest.raises(Unsupported, match=rf"does not report \(.*{why}.*use --gate word"):
         use(Served(labels=labels), work)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamr.engines.http.fields import Field
-from dreamr.engines.http.logprobs import chosen_logprobs, read_logprob, top_words
+from dreamr.engines.http.logprobs import chosen_logprobs, first_entropy, read_logprob, top_words
 from dreamr.engines.http.sse import StreamParser
 
 LABELS = (("positive", " positive"), ("negative", " negative"))
@@ -119,3 +119,39 @@ def test_chosen_tokens_without_alternatives_and_doubt_are_unknown() -> None:
     found = chosen_logprobs(Field([token(0.0), token(0.0, 0.0), token(-0.5)], "http://x"))
     assert found == (None, 0.0, -0.5)
     assert chosen_logprobs(Field([{"token": "a", "logprob": 0.0}], "http://x")) == (0.0,)
+
+
+def tops(*shares: float) -> Any:
+    listed = [{"token": str(n), "logprob": math.log(share)} for n, share in enumerate(shares)]
+    return {"content": [{"token": "0", "logprob": listed[0]["logprob"], "top_logprobs": listed}]}
+
+
+@pytest.mark.parametrize(
+    ("shares", "entropy"),
+    [
+        ((0.5, 0.5), math.log(2)),
+        ((0.5, 0.25), 1.5 * math.log(2)),  # the rest counts as one token
+        ((0.25,) * 4, math.log(4)),
+    ],
+)
+def test_the_entropy_is_that_of_the_listed_tokens(shares: Any, entropy: float) -> None:
+    assert first_entropy(field(tops(*shares))) == pytest.approx(entropy)
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, tops(0.9), {"content": "x"}])
+def test_without_alternatives_the_entropy_is_unknown(logprobs: Any) -> None:
+    assert first_entropy(field(logprobs)) is None
+
+
+def test_chunks_carry_the_entropy_of_their_first_token_on_request() -> None:
+    def event(text: str, *shares: float) -> Any:
+        return {"choices": [{"delta": {"content": text}, "logprobs": tops(*shares)}]}
+
+    parser = StreamParser(entropies=True)
+    assert parser.push(event("", 0.5, 0.5)) is None  # the first half of a character
+    chunk = parser.push(event("é", 0.9, 0.1))
+    assert chunk is not None
+    assert chunk.entropy == pytest.approx(math.log(2))
+    plain = StreamParser().push(event("é", 0.5, 0.5))
+    assert plain is not None
+    assert plain.entropy is None

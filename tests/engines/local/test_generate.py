@@ -87,3 +87,12 @@ def test_chunked_prefill_does_not_change_the_text(loaded: Loaded) -> None:
     assert [piece.logprob for piece in parts] == pytest.approx(
         [piece.logprob for piece in whole], abs=1e-4
     )
+
+
+def test_entropies_do_not_change_the_text(loaded: Loaded) -> None:
+    talk = question_for(loaded)
+    plain = stream(loaded, session_of(loaded, talk), sampling=SamplingParams(8))
+    known = stream(loaded, session_of(loaded, talk), sampling=SamplingParams(8, entropy=True))
+    assert [piece.text for piece in known] == [piece.text for piece in plain]
+    assert {piece.entropy for piece in plain} == {None}
+    assert all(piece.entropy is not None and piece.entropy > 0 for piece in known)

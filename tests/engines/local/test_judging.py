@@ -127,10 +127,12 @@ def test_margins_compare_each_token_with_the_best_other_token(
         shares = text_model.model.logits(rows).softmax(-1)
     end = len(session.tokens(nodes[: len(PREFIX)]))
     for node, evidence in zip(nodes[len(PREFIX) :], found, strict=True):
-        ratios, logs = [], []
+        ratios, logs, missed = [], [], [0.0]
         for token in node.ids:
             row = shares[end - 1].clone()
             mine = float(row[token])
+            if int(row.argmax()) != token:
+                missed.append(float(row.max()))
             row[token] = 0
             ratios.append(mine / (mine + float(row.max())))
             logs.append(math.log(mine))
@@ -139,7 +141,24 @@ def test_margins_compare_each_token_with_the_best_other_token(
         assert evidence.mean_margin == pytest.approx(mean, rel=1e-3)
         assert evidence.min_margin == pytest.approx(min(ratios), rel=1e-3)
         assert evidence.min_logprob == pytest.approx(min(logs), rel=1e-3)
+        assert evidence.surest_mismatch == pytest.approx(max(missed), rel=1e-3)
         assert (evidence.min_margin > 0.5) is (evidence.matched_tokens == evidence.tokens)
+
+
+def test_evidence_tells_whether_the_likeliest_token_is_a_label(text_model: Loaded) -> None:
+    session, ask = session_of(text_model, question_for(text_model)), judging(text_model)
+    (found,) = judge(ask, session, (), CANDIDATES[:1], Query("word"))
+    # Random weights: the labels are two tokens of many.
+    assert found.top_label is (max(found.positive, found.negative) > 0.5)
+    (read,) = judge(ask, session, (), CANDIDATES[:1], Query("agreement"))
+    assert read.top_label is None
+
+
+def test_two_questions_have_prompts_of_their_own(text_model: Loaded) -> None:
+    session, ask = session_of(text_model, question_for(text_model)), judging(text_model)
+    kinds: tuple[Asks, ...] = ("verdict", "seen", "follows")
+    found = [judge(ask, session, (), CANDIDATES[:1], Query(asks))[0].ratio for asks in kinds]
+    assert len(set(found)) == 3
 
 
 def test_nothing_is_asked_about_steps_above_the_target_confidence(loaded: Loaded) -> None:

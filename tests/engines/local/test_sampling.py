@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.sampling import choose, guess, uniform
+from dreamr.engines.local.sampling import choose, entropy_of, guess, uniform
 from dreamr.errors import Unsupported
 from support.local_calls import session_of, stream, whole_from
 from support.local_models import question_for
@@ -153,3 +154,10 @@ def test_prompt_lookup_returns_what_followed_the_latest_match(
     ids: list[int], guessed: list[int]
 ) -> None:
     assert guess(ids, 3) == guessed
+
+
+def test_the_entropy_is_that_of_the_whole_distribution() -> None:
+    assert entropy_of(torch.zeros(8)) == pytest.approx(math.log(8))
+    certain = torch.full((8,), -torch.inf)
+    certain[3] = 0.0
+    assert entropy_of(certain) == 0.0

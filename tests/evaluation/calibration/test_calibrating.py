@@ -39,7 +39,7 @@ def test_one_call_turns_options_into_a_profile() -> None:
     found = calibrated(OPTIONS, Pair(), seen)
     # Both models always write the same, so each answer is that of the target alone.
     profile = found.require_profile()
-    assert profile.gate == RatioGate(0.3)
+    assert profile.gate == RatioGate(0.3, min_mass=0.01)
     assert (profile.bounds, profile.reference, profile.risk) == ("answers", "target", 0.2)
     assert profile.data["tasks"] == ["timesheet"]
     assert profile.data["window"] == 3
@@ -53,7 +53,7 @@ def test_one_call_turns_options_into_a_profile() -> None:
 def test_if_no_gate_keeps_the_bound_the_error_says_how_far_the_strictest_is() -> None:
     found = calibrated(replace(OPTIONS, risk=0.01), Pair(), [])
     assert found.profile is None
-    assert found.tested.candidates[0].gate == RatioGate(0.99)
+    assert found.tested.candidates[0].gate == RatioGate(0.99, min_mass=0.01)
     with pytest.raises(RunFailed, match=r"0 errors in 20 problems.*--problems"):
         found.require_profile()
 

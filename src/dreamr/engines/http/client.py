@@ -160,6 +160,18 @@ class Client:
             except (EngineError, Unsupported):
                 return  # aborting only saves the server work; the connection is closed anyway
 
+    async def try_post(self, url: str, body: Json) -> object:
+        """Send a JSON body without retries: for requests that a server may be unable to answer.
+
+        Raises:
+            EngineError: If it fails for any reason.
+            Unsupported: If the model accepts text only.
+        """
+        try:
+            return await self._json("POST", url, body)
+        except TransientError as error:
+            raise error.final from error
+
     async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
         """Call a function until it succeeds or no retries are left.
 

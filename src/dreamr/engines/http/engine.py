@@ -12,19 +12,18 @@ from uuid import uuid4
 
 import httpx2
 
-from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
-from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.continuation import Continuation, EndSigns
-from dreamr.engines.http.draws import drawn, undrawn
+from dreamr.engines.http.draws import drawn
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.image_check import open_image_sender
 from dreamr.engines.http.image_parts import ImageRoute
-from dreamr.engines.http.logprobs import UNKNOWN, top_words
+from dreamr.engines.http.judging import HttpJudge
+from dreamr.engines.http.logprobs import UNKNOWN
 from dreamr.engines.http.options import HttpOptions
-from dreamr.engines.http.probe import CERTAIN, NONE, Probe, ServerInfo
+from dreamr.engines.http.probe import Probe, ServerInfo
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
@@ -32,14 +31,15 @@ from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import check_server, clock_offset, running
 from dreamr.engines.lifecycle import ClosingEngine
-from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
-from dreamr.errors import EngineError, Unsupported
+from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
-_DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
+# Smallest label mass that counts as an answer. Many models that are served were never trained on
+# the judge prompt; if they answer something else, what is left on the labels is noise.
+_MIN_LABEL_MASS = 0.5
 _COUNTED = 1024  # conversations whose prompt lengths are kept
 
 
@@ -63,14 +63,13 @@ class HttpEngine(ClosingEngine):
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
         self._sessions = Sessions()
-        usual = Questions()
-        self._questions = Questions(options.judge_prompt or usual.verdict)
         self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
         self._warned: set[str] = set()
-        self.prompt_tokens = 0  # of all judge calls, as reported by the server
-        self.cached_tokens = 0  # of these, from its prefix cache, if the server reports it
+        self._judge = HttpJudge(
+            options, lambda: self.server_info, self._send, self.count, self._warn_once
+        )
 
     @classmethod
     async def open(
@@ -146,6 +145,10 @@ class HttpEngine(ClosingEngine):
             judge_problem=info.judge_problem,
             sampling=frozenset(info.server.sampling),
             context=info.context,
+            margins=info.margins,
+            entropy=info.judges and not info.speculates,
+            min_label_mass=_MIN_LABEL_MASS,
+            kind=info.server.name,
         )
 
     @property
@@ -235,8 +238,9 @@ class HttpEngine(ClosingEngine):
             "max_tokens": most,
             **drawn(sampling, info.server),
         }
-        if sampling.logprobs:
-            body |= route.tops(1)
+        if sampling.logprobs or sampling.entropy:
+            body |= route.tops(info.server.tops if sampling.entropy else 1)
+        parser.entropies = sampling.entropy
         rid = uuid4().hex
         if info.server.abort:
             body["rid"] = rid
@@ -284,79 +288,43 @@ class HttpEngine(ClosingEngine):
 
         Raises:
             ContextTooLong: If steps and judge prompt do not fit into the model's context.
-            Unsupported: If the server does not return log-probabilities, or for `token-sd`, which
-                needs those of given texts.
+            Unsupported: If the server does not report what the query needs.
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
-        if query.asks == "agreement":
-            raise Unsupported(
-                "token-sd compares each token with the target's own choice, which servers do not "
-                "return efficiently: use fpsr"
-            )
-        steps = tuple(candidates)
+        return await self._judge.judge(context, candidates, query)
 
-        async def ask(place: int) -> Evidence:
-            if not query.concerns(steps[place]):
-                return Evidence(0.0, 0.0)
-            text = "".join((*context.prefix, *steps[: place + 1]))
-            return await self._verdict(context.conversation, text, query, place)
+    @property
+    def prompt_tokens(self) -> int:
+        """Prompt tokens of all judge calls, as reported by the server."""
+        return self._judge.prompt_tokens
 
-        return tuple(await gather_bounded(range(len(steps)), ask, len(steps)))
+    @property
+    def cached_tokens(self) -> int:
+        """Those of `prompt_tokens` that came from the prefix cache, if the server reports it."""
+        return self._judge.cached_tokens
 
-    async def _verdict(
-        self, conversation: Conversation, text: str, query: Query, place: int
-    ) -> Evidence:
-        """Request one token in answer to the judge prompt and return its evidence."""
-        match query.asks:
-            case "score":
-                question = self._questions.score
-            case "same":
-                question = self._questions.about(query.others[place])
-            case _:
-                question = self._questions.verdict
-
-        async def body(route: Route) -> Body:
-            asked = await route.with_question(conversation, text, question)
-            server = self.server_info.server
-            return {**asked, **route.tops(server.tops), **undrawn(server)}
-
-        answer = await self._complete(body, conversation)
-        words = top_words(answer.logprobs)
-        if not words.known:
-            raise Unsupported(f"{self.name} cannot judge: {CERTAIN if words.certain else NONE}")
-        if words.unknown:
-            self._warn_once(UNKNOWN)
-        if answer.usage.impossible:
-            self._warn_once(
-                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
-                "ignored"
-            )
-        self.prompt_tokens += answer.usage.prompt or 0
-        self.cached_tokens += answer.usage.cached or 0
-        if query.asks == "score":
-            return Evidence(0.0, 0.0, scores=tuple(words.masses(_DIGITS, worst=0)))
-        labels = self._options.labels
-        positive, negative = words.masses((labels.positive, labels.negative), worst=1)
-        return Evidence(positive, negative)
-
-    async def _complete(
+    async def _send(
         self, body: Callable[[Route], Awaitable[Body]], conversation: Conversation
-    ) -> Completion:
-        """Send a request for one token; it is made again for each retry, maybe for a new route."""
+    ) -> tuple[object, Route]:
+        """Send a request; it is made again for each retry, maybe for a new route.
+
+        Returns:
+            The JSON of the response, and the route that reads it.
+        """
         session = self._sessions.name(conversation)
 
-        async def attempt() -> Completion:
+        async def attempt() -> tuple[object, Route]:
             route = self.server_info.route_for(conversation)
-            url = route.url(self._options)
             try:
                 request = {**self._common(conversation), "max_tokens": 1, **await body(route)}
+                url = route.url(self._options)
                 answer = await self._client.post_once(url, route.form(request), session)
             except (TransientError, EngineError):
                 route.note(conversation, answered=False)
                 raise
             route.note(conversation, answered=True)
-            return route.read(answer, url)
+            return answer, route
 
         return await self._client.again(attempt)
 
@@ -378,8 +346,8 @@ class HttpEngine(ClosingEngine):
         """
         await self.start()
         if hash(conversation) not in self._prompts:
-            answer = await self._complete(lambda route: route.opened(conversation), conversation)
-            reported = answer.usage.prompt
+            answer, route = await self._send(lambda one: one.opened(conversation), conversation)
+            reported = route.read(answer, route.url(self._options)).usage.prompt
             if reported is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
             self._keep_count(conversation, reported)

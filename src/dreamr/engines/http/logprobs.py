@@ -13,6 +13,7 @@ UNKNOWN = (
     "returns log-probabilities that are not finite numbers of at most 0: they count as unknown"
 )
 _ROUNDING = 1e-4  # log-probabilities of almost certain tokens are rounded to just above 0
+_FLOAT32 = 1e-3  # rounding error of a sum of probabilities
 _SPACES = str.maketrans("Ġ▁", "  ")  # spaces in vocabularies, which some servers pass on
 
 
@@ -57,6 +58,13 @@ class TopWords:
         if missing or not self.alternatives:
             found[worst] += max(0.0, 1.0 - math.fsum(self.known.values()))
         return [min(1.0, mass) for mass in found]
+
+    def top_is_label(self, labels: Iterable[Iterable[str]]) -> bool | None:
+        """Return whether the most likely token is of a label; None if that is unknown."""
+        if not self.known or self.unknown:
+            return None
+        top = max(self.known, key=lambda text: self.known[text])
+        return _label(top, [tuple(spellings) for spellings in labels]) is not None
 
 
 def _label(text: str, spelled: list[tuple[str, ...]]) -> int | None:
@@ -151,3 +159,21 @@ def _token(token: Field) -> str:
 
 def _spelled(text: str) -> str:
     return text.translate(_SPACES)
+
+
+def first_entropy(logprobs: Field) -> float | None:
+    """Return the entropy (nats) at the first token of a piece; None if it is unknown.
+
+    What the listed tokens leave counts as one more token.
+    """
+    if logprobs.value is None:
+        return None
+    try:
+        words = top_words(logprobs)
+    except EngineError:  # of another form; the text itself is readable
+        return None
+    if not words.alternatives or words.unknown:
+        return None
+    rest = 1.0 - math.fsum(words.known.values())
+    shares = [*words.known.values(), rest if rest > _FLOAT32 else 0.0]
+    return max(0.0, -math.fsum(share * math.log(share) for share in shares if share > 0))

@@ -9,8 +9,8 @@ from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
+from dreamr.engines.http.evidence_probe import EvidenceProbe
 from dreamr.engines.http.fields import Field
-from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
@@ -21,11 +21,6 @@ from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 LOG = logging.getLogger("dreamr.engines.http")
-NONE = "it returns no log-probabilities"
-CERTAIN = (
-    "it reports log-probability 0 for every token, as llama.cpp does with --spec-type: start it "
-    "without speculative decoding"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +42,9 @@ class ServerInfo:
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
+        margins: Whether the server reports the probabilities of given tokens.
+        label_tokens: Tokens of the verdict's labels, if the server reports the probabilities of
+            chosen tokens; empty if only those of the most likely ones can be asked for.
         marker: Text that stands for an image at llama.cpp, another one after each start.
     """
 
@@ -60,6 +58,8 @@ class ServerInfo:
     echoes: bool = False
     judge_problem: str = ""
     speculates: bool | None = None
+    margins: bool = False
+    label_tokens: tuple[int, ...] = ()
     marker: str = ""
     sees: bool | None = None
     quiet_about_images: bool = False
@@ -148,7 +148,9 @@ class Probe:
         if not found.routes:
             raise EngineError(refusal(model, found.inserted or "unknown text"))
         route = found.routes[0]
-        problem = await self._judge_problem(server, model, route)
+        evidence = EvidenceProbe(self._client, self._options, server, route, model)
+        label_tokens = await evidence.label_tokens()
+        problem = "" if label_tokens else await evidence.judge_problem()
         return ServerInfo(
             server,
             model,
@@ -162,6 +164,8 @@ class Probe:
             quiet_about_images=found.quiet_about_images,
             judge_problem=problem,
             speculates=await self._speculates(server),
+            margins=await evidence.margins(),
+            label_tokens=label_tokens,
             marker=await self._marker(server),
         )
 
@@ -213,25 +217,6 @@ class Probe:
         except (EngineError, Unsupported):
             return False
         return True
-
-    async def _judge_problem(self, server: Server, model: str, route: Route) -> str:
-        """Return why the model cannot judge, empty if it can."""
-        body = {
-            "model": model,
-            "max_tokens": 1,
-            "temperature": 0,
-            **await route.with_question(TALK, STEP, "Is it?"),
-            **route.tops(server.tops),
-        }
-        try:
-            words = top_words((await self._complete(route, body)).logprobs)
-        except EngineLost:
-            raise
-        except (EngineError, Unsupported) as error:
-            return one_line(error)
-        if words.certain:
-            return CERTAIN
-        return "" if words.alternatives else "it returns no log-probabilities of other tokens"
 
     async def _marker(self, server: Server) -> str:
         """Return the marker for images that llama.cpp draws when it starts, empty without one."""

@@ -11,7 +11,7 @@ from dreamr.engines.http.completions import Completion, Usage
 from dreamr.engines.http.events import DONE
 from dreamr.engines.http.fields import whole_characters
 from dreamr.engines.http.finish_reasons import read_finish
-from dreamr.engines.http.logprobs import chosen_logprobs
+from dreamr.engines.http.logprobs import chosen_logprobs, first_entropy
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
 from dreamr.steps import THINK, THOUGHT, Finish
@@ -37,6 +37,7 @@ class StreamParser:
         outside: Whether there is text before this response and it ends outside a thought. Servers
             that do not look there send its continuation as reasoning, which then gets no tag.
         parses: Whether the server is known to parse reasoning.
+        entropies: Whether chunks get entropies.
         echo: Text that the server repeats before its continuation, and that is removed.
         trimmed: White space at the end of the text before this response that the server has not
             seen. The model begins with it, and it is removed.
@@ -53,6 +54,7 @@ class StreamParser:
     opened: bool = False
     outside: bool = False
     parses: bool = False
+    entropies: bool = False
     echo: str = ""
     trimmed: str = ""
     url: str = "the server"
@@ -74,6 +76,7 @@ class StreamParser:
     _said: str = ""  # content of all pieces
     _message: str = ""  # the last content that came as a message
     _pending: tuple[float | None, ...] = ()  # of tokens whose text has not arrived
+    _entropy: float | None = None  # at the first token that is in no chunk yet
 
     @property
     def end_sign(self) -> EndSign:
@@ -100,6 +103,8 @@ class StreamParser:
         content = self._fresh(self._piece(read))
         thought = self._behind_trimmed(read.thought)
         text = self._joined(self._tagged(thought, content))
+        if self.entropies and not self._pending:
+            self._entropy = first_entropy(read.logprobs)
         logprobs = self._pending + chosen_logprobs(read.logprobs)
         self._end(read, text)
         tokens = self._count(read.usage, wrote=bool(text))
@@ -117,7 +122,7 @@ class StreamParser:
             return Chunk(text, tokens)
         if not known:
             return Chunk(text, tokens)
-        return Chunk(text, tokens, None, math.fsum(known), min(known))
+        return Chunk(text, tokens, None, math.fsum(known), min(known), self._entropy)
 
     def _piece(self, read: Completion) -> str:
         """Return what the content of an event adds.

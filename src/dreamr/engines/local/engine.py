@@ -133,10 +133,16 @@ class LocalEngine(ClosingEngine):
     def capabilities(self) -> Capabilities:
         """What the model can do. Before `start`, what most models can do."""
         if self._ready is None:
-            return Capabilities(images=True, judge=True, logprobs=True)
+            return Capabilities(images=True, judge=True, logprobs=True, entropy=True)
         ready = self._ready
         return Capabilities(
-            ready.images, ready.judges, True, ready.image_pixels, context=ready.context
+            ready.images,
+            ready.judges,
+            True,
+            ready.image_pixels,
+            words=ready.judges,
+            entropy=True,
+            context=ready.context,
         )
 
     @property
@@ -188,9 +194,7 @@ class LocalEngine(ClosingEngine):
                 if taken >= batch and not finished:
                     self._send(Taken(number, taken))
                     taken = 0
-                yield Chunk(
-                    piece.text, piece.tokens, piece.finish, piece.logprob, piece.min_logprob
-                )
+                yield Chunk(*piece[1:])  # has the same fields
         finally:
             self._end_call(number, cancel=not finished)
 

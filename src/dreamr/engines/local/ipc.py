@@ -111,6 +111,7 @@ class Piece(NamedTuple):
     finish: Literal["stop", "length"] | None
     logprob: float | None
     min_logprob: float | None
+    entropy: float | None = None
 
     def followed_by(self, other: Piece) -> Piece:
         """Return this piece and the next one merged into one."""
@@ -120,7 +121,7 @@ class Piece(NamedTuple):
         if self.min_logprob is not None and other.min_logprob is not None:
             min_logprob = min(self.min_logprob, other.min_logprob)
         text, tokens = self.text + other.text, self.tokens + other.tokens
-        return Piece(self.call, text, tokens, other.finish, logprob, min_logprob)
+        return Piece(self.call, text, tokens, other.finish, logprob, min_logprob, self.entropy)
 
 
 class JudgeReply(NamedTuple):

@@ -18,12 +18,18 @@ asked about a step, only its own rows are run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate, chain, pairwise
 
 import torch
-from torch.nn import functional
 
+from dreamr.engines.local.evidence import (
+    NO_ANSWER,
+    Answer,
+    answered,
+    is_certain,
+    read_answers,
+    with_confidence,
+)
 from dreamr.engines.local.forward_pass import Part, Passes, alone
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.prompt import label_tokens
@@ -59,10 +65,14 @@ class Judging:
         self._questions = questions
         self._fixed: dict[Asks, list[int]] = {
             "verdict": loaded.prompter.question(questions.verdict),
+            "word": loaded.prompter.question(questions.verdict),
+            "seen": loaded.prompter.question(questions.seen),
+            "follows": loaded.prompter.question(questions.follows),
             "score": loaded.prompter.question(questions.score),
         }
         words = self._tokens((labels.positive, labels.negative))
-        self._answers: dict[Asks, list[torch.Tensor]] = {"verdict": words, "same": words}
+        of_labels: tuple[Asks, ...] = ("verdict", "word", "seen", "follows", "same")
+        self._answers: dict[Asks, list[torch.Tensor]] = dict.fromkeys(of_labels, words)
         self._uncertain = 0.0  # share of the latest calls with an uncertain step
 
     def judge(
@@ -148,14 +158,14 @@ class Judging:
         found = self._read(session, layout, hidden, nodes, query)
         if query.target_confidence is None:
             return tuple(found)
-        uncertain = [i for i, one in enumerate(found) if asked[i] and not _is_certain(one, query)]
+        uncertain = [i for i, one in enumerate(found) if asked[i] and not is_certain(one, query)]
         self._uncertain += _SMOOTHING * (bool(uncertain) - self._uncertain)
         if ask_late and uncertain:
             ends = [layout.start + layout.bounds[i + 1] for i in uncertain]
             questions = [asked[i] for i in uncertain]
-            masses = yield from self._ask_late(session, branch, ends, query, questions)
-            for i, mass in zip(uncertain, masses, strict=True):
-                found[i] = _answered(found[i], mass)
+            answers = yield from self._ask_late(session, branch, ends, query, questions)
+            for i, answer in zip(uncertain, answers, strict=True):
+                found[i] = answered(found[i], answer)
         return tuple(found)
 
     def _read(
@@ -167,7 +177,7 @@ class Judging:
         query: Query,
     ) -> list[Evidence]:
         """Return the evidence from the rows of a pass, and keep the rows at their nodes."""
-        answers = iter(self._masses(hidden[layout.answer_rows], query.asks))
+        answers = iter(self._read_answers(hidden[layout.answer_rows], query.asks))
         # Row i predicts token i + 1.
         first = layout.bounds[0] - 1
         logprobs = self._model.logits(hidden[first : len(layout.tail)]).log_softmax(-1)
@@ -179,9 +189,9 @@ class Judging:
             place.greedy = greedy_prefix(rows, node.ids)
             # Cloned, because a view would keep the rows of the whole pass in memory.
             session.keep_judged(place, JudgedRows(node.ids, hidden[begin:end].clone()))
-            masses = next(answers) if layout.asked[number] else []
+            answer = next(answers) if layout.asked[number] else NO_ANSWER
             before = layout.before(number)
-            found.append(self._evidence(masses, rows, node, place.greedy, before))
+            found.append(self._evidence(answer, rows, node, place.greedy, before))
         return found
 
     def _ask_late(
@@ -191,8 +201,8 @@ class Judging:
         ends: Sequence[int],
         query: Query,
         asked: Sequence[Sequence[int]],
-    ) -> Passes[list[list[float]]]:
-        """Ask about steps that the branch already holds; return the masses of the answers.
+    ) -> Passes[list[Answer]]:
+        """Ask about steps that the branch already holds; return the answers.
 
         `ends` holds, for each step, the number of tokens of the branch up to its end.
         """
@@ -205,7 +215,7 @@ class Judging:
             torch.cat(places, -1),
             block_mask(size, 0, [end - size for end in ends], sizes),
         )
-        return self._masses(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
+        return self._read_answers(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
 
     def _one_by_one(
         self,
@@ -231,39 +241,36 @@ class Judging:
             place.greedy = greedy_prefix(logprobs, node.ids)
             session.keep_judged(place, JudgedRows(node.ids, hidden))
             before = ids[: len(ids) - len(node.ids)]
-            evidence = self._evidence([], logprobs, node, place.greedy, before)
-            if not _is_certain(evidence, query):
-                masses = yield from self._ask(session, branch, ids, question, query.asks)
-                evidence = _answered(evidence, masses)
+            evidence = self._evidence(NO_ANSWER, logprobs, node, place.greedy, before)
+            if not is_certain(evidence, query):
+                answer = yield from self._ask(session, branch, ids, question, query.asks)
+                evidence = answered(evidence, answer)
             found.append(evidence)
             row = hidden[-1:]
         return tuple(found)
 
     def _ask(
         self, session: Session, branch: CacheBranch, ids: list[int], question: list[int], asks: Asks
-    ) -> Passes[list[float]]:
-        """Return the answer masses of a question after these tokens; rewind to their end."""
+    ) -> Passes[Answer]:
+        """Return the answer to a question after these tokens; rewind to their end."""
         if not question:
-            return []
+            return NO_ANSWER
         branch.store.mark()
-        answer = yield from session.feed(branch, [*ids, *question], len(question), last=True)
+        row = yield from session.feed(branch, [*ids, *question], len(question), last=True)
         branch.cut(len(ids))
-        return self._masses(answer, asks)[0]
+        return self._read_answers(row, asks)[0]
 
-    def _masses(self, hidden: torch.Tensor, asks: Asks) -> list[list[float]]:
-        """Return the probability of each answer, for each hidden row, (rows, width)."""
+    def _read_answers(self, hidden: torch.Tensor, asks: Asks) -> list[Answer]:
+        """Return the answer of each hidden row, (rows, width)."""
         if not len(hidden):
             return []
         if asks not in self._answers:  # only when needed: not every model has tokens for digits
             self._answers[asks] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
-        shares = self._model.logits(hidden).softmax(-1)
-        sums = [shares[:, tokens].sum(-1) for tokens in self._answers[asks]]
-        masses: list[list[float]] = torch.stack(sums, -1).tolist()
-        return masses
+        return read_answers(self._model.logits(hidden).softmax(-1), self._answers[asks])
 
     def _evidence(
         self,
-        masses: Sequence[float],
+        answer: Answer,
         logprobs: torch.Tensor,
         step: Node,
         own: Sequence[tuple[int, float]],
@@ -271,14 +278,16 @@ class Judging:
     ) -> Evidence:
         """Return the evidence for a step.
 
-        `masses` is empty if nothing was asked. `logprobs` and `own` are argument and result of
+        `logprobs` and `own` are argument and result of
         `greedy_prefix`. `before` holds the tokens before the step.
         """
         text = self._prompter.texts.start(before)
         begun = "".join(text.push(token) for token, _ in own)
-        positive, negative, scores = _answer(masses)
-        known = Evidence(positive, negative, None, len(step.ids), len(own) - 1, scores, begun)
-        return _with_confidence(known, logprobs[:-1], step.ids) if step.ids else known
+        known = Evidence(
+            0.0, 0.0, tokens=len(step.ids), matched_tokens=len(own) - 1, target_prefix=begun
+        )
+        known = answered(known, answer)
+        return with_confidence(known, logprobs[:-1], step.ids) if step.ids else known
 
 
 class _Layout:
@@ -354,42 +363,3 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int])
         block[:, start + first : start + first + size].fill_(True).tril_()
         first += size
     return mask[None, None]
-
-
-def _is_certain(evidence: Evidence, query: Query) -> bool:
-    """Return whether the model is so certain of a step that nothing is asked about it."""
-    return (
-        query.target_confidence is not None
-        and evidence.min_margin is not None
-        and evidence.min_margin >= query.target_confidence
-    )
-
-
-def _answer(masses: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
-    """Return the positive, negative and score masses of a question's answers."""
-    if len(masses) == 2:
-        return masses[0], masses[1], ()
-    return 0.0, 0.0, tuple(masses)
-
-
-def _answered(evidence: Evidence, masses: Sequence[float]) -> Evidence:
-    positive, negative, scores = _answer(masses)
-    return replace(evidence, positive=positive, negative=negative, scores=scores)
-
-
-def _with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int]) -> Evidence:
-    """Return the evidence with the model's confidence in the tokens of the step.
-
-    `logprobs`, (tokens, vocabulary), are the rows that predict the tokens.
-    """
-    tokens = torch.tensor(ids, device=logprobs.device)[:, None]
-    own = logprobs.gather(1, tokens)[:, 0]
-    best = logprobs.topk(2, 1)
-    # The best other token is the second best where the step's own token is the best.
-    other = best.values[:, 0].where(best.indices[:, 0] != tokens[:, 0], best.values[:, 1])
-    ratios = functional.logsigmoid(own - other)
-    figures = torch.stack([own.mean(), own.min(), ratios.mean().exp(), ratios.min().exp()])
-    mean, least, mean_margin, min_margin = figures.tolist()
-    return replace(
-        evidence, logprob=mean, min_logprob=least, mean_margin=mean_margin, min_margin=min_margin
-    )

@@ -51,6 +51,12 @@ def choose(
     return token, float(logits.log_softmax(0)[token]) if sampling.logprobs else None
 
 
+def entropy_of(logits: torch.Tensor) -> float:
+    """Return the entropy (nats) of the distribution with these logits, shape (vocabulary,)."""
+    logprobs = logits.log_softmax(0)
+    return float(-(logprobs.exp() * logprobs).nan_to_num().sum())  # 0 log 0 is 0
+
+
 def uniform(seed: int, position: int) -> float:
     """Return the number in [0, 1) that belongs to a seed and a position."""
     noise = np.random.Philox(key=seed % 2**64, counter=position << 64)

@@ -11,10 +11,11 @@ import torch
 from dreamr.engines.local.forward_pass import Passes, alone
 from dreamr.engines.local.ipc import Piece
 from dreamr.engines.local.load import Loaded
-from dreamr.engines.local.sampling import choose, greedy_prefix, guess
+from dreamr.engines.local.sampling import choose, entropy_of, greedy_prefix, guess
 from dreamr.engines.local.session import Session, causal
 from dreamr.engines.local.steps import Generation, Node
 from dreamr.engines.protocol import SamplingParams
+from dreamr.steps import Finish
 
 
 class StreamTask:
@@ -57,10 +58,13 @@ class StreamTask:
         self._generation = Generation()
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
-        self._computed = deque(self._reusable(place) if sampling.token_reuse else ())
-        checks = loaded.model.rewinds and sampling.temperature <= 0 and not sampling.adjusts
+        # Tokens that are known without their distributions have no entropy.
+        reuses = sampling.token_reuse and not sampling.entropy
+        self._computed = deque(self._reusable(place) if reuses else ())
+        greedy = sampling.temperature <= 0 and not sampling.adjusts
+        checks = loaded.model.rewinds and greedy and not sampling.entropy
         self._lookup = sampling.lookup if checks else 0
-        use_hint = checks and sampling.token_reuse and not self._computed and sampling.guess
+        use_hint = checks and reuses and not self._computed and sampling.guess
         self._hint = loaded.prompter.step(sampling.guess)[: self._room] if use_hint else []
         self._made = 0
         self._held: Piece | None = None
@@ -171,16 +175,18 @@ class StreamTask:
 
     def _next(self, logits: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self.session.prompt)
-        return self._piece(*choose(logits, self._sampling, place, self._ids))
+        entropy = entropy_of(logits) if self._sampling.entropy else None
+        return self._piece(*choose(logits, self._sampling, place, self._ids), entropy)
 
-    def _piece(self, token: int, logprob: float | None) -> Piece:
+    def _piece(self, token: int, logprob: float | None, entropy: float | None = None) -> Piece:
         self._made += 1
         if token in self._loaded.ends:
-            return Piece(self.call, "", 1, "stop", logprob, logprob)
+            return Piece(self.call, "", 1, "stop", logprob, logprob, entropy)
         text = self._texts.push(token)
         self._generation.push(token, text, whole=not self._texts.pending)
         self._ids.append(token)
-        return Piece(self.call, text, 1, "length" if self._full() else None, logprob, logprob)
+        finish: Finish | None = "length" if self._full() else None
+        return Piece(self.call, text, 1, finish, logprob, logprob, entropy)
 
     def _full(self) -> bool:
         spent = self._made >= self._sampling.max_tokens

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreamr._concurrency import gather_bounded
-from dreamr.engines import Context, Model, SamplingParams
+from dreamr.engines import Context, Engine, Model, SamplingParams
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item
-from dreamr.gate import Evidence, Gate, StepContext
-from dreamr.steps import StepSplitter
+from dreamr.gate import Evidence, Gate, Query, RatioGate, StepContext
+from dreamr.runner import RunConfig, check_engines
+from dreamr.steps import Step, StepFormat, StepSplitter
 
 _CONCURRENCY = 8
 
@@ -21,8 +22,8 @@ class JudgedStep:
 
     Attributes:
         task: Name of the task.
-        evidence: The target's evidence from a judge call that includes the judge prompt.
-        situation: The step and its position.
+        evidence: The target's evidence.
+        situation: The step, its position and further evidence that the gate asks for.
         right: Whether the step is right by the task's checker.
     """
 
@@ -45,6 +46,7 @@ async def judged_steps(
     items: Sequence[Item],
     *,
     most_tokens: int,
+    gate: Gate | None = None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[JudgedStep]:
     """Return the draft's greedy steps for each problem, up to and including the first wrong one.
@@ -57,19 +59,21 @@ async def judged_steps(
         draft: The draft, opened.
         items: The problems.
         most_tokens: Limit on the draft's tokens per problem.
+        gate: Gate that says what the models are asked; the ratio gate if None. The judge prompt is
+            asked about every step.
         on_done: Called with the number of completed problems.
 
     Raises:
-        Unsupported: If a task cannot check steps or the target cannot judge.
+        Unsupported: If a task cannot check steps or a model does not report what the gate needs.
         EngineError: If an engine fails.
     """
-    if not target.engine.capabilities.judge:
-        raise Unsupported(f"{target.engine.name} cannot judge: choose another target")
+    gate = gate or RatioGate()
+    check_engines(RunConfig(gate=gate), {"target": target.engine, "draft": draft.engine})
     done = 0
 
     async def one(item: Item) -> list[JudgedStep]:
         nonlocal done
-        found = await _judged(target, draft, item, most_tokens)
+        found = await _judged(target, draft, item, most_tokens, gate)
         done += 1
         on_done(done)
         return found
@@ -77,12 +81,53 @@ async def judged_steps(
     return [step for steps in await gather_bounded(items, one, _CONCURRENCY) for step in steps]
 
 
-async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> list[JudgedStep]:
-    splitter = StepSplitter(target.step_format)
+async def _judged(
+    target: Model, draft: Model, item: Item, most_tokens: int, gate: Gate
+) -> list[JudgedStep]:
+    reasoning = await _checked(draft, target.step_format, item, most_tokens, gate)
+    if not reasoning:
+        return []
+    context, texts = Context(item.conversation), [step.text for step, _ in reasoning]
+
+    async def asked(engine: Engine, query: Query | None) -> tuple[Evidence, ...]:
+        if query is None or not query.needs:
+            return (Evidence(0.0, 0.0),) * len(texts)
+        return await engine.judge(context, texts, replace(query, target_confidence=None))
+
+    evidence = await asked(target.engine, gate.query)
+    further = [await asked(target.engine, query) for query in gate.further_queries]
+    own = await asked(draft.engine, gate.draft_query)
+    for model in (target, draft):
+        model.engine.forget(item.conversation)
+    return [
+        JudgedStep(
+            item.task,
+            evidence[position],
+            StepContext(
+                step,
+                position,
+                draft_evidence=own[position] if gate.draft_query is not None else None,
+                further=tuple(one[position] for one in further),
+            ),
+            right,
+        )
+        for position, (step, right) in enumerate(reasoning)
+    ]
+
+
+async def _checked(
+    draft: Model, step_format: StepFormat, item: Item, most_tokens: int, gate: Gate
+) -> list[tuple[Step, bool]]:
+    """Return the draft's steps up to and including the first wrong one, each with its check."""
+    splitter = StepSplitter(step_format)
     steps = []
-    sampling = SamplingParams(most_tokens, logprobs=draft.engine.capabilities.logprobs)
+    able = draft.engine.capabilities
+    entropy = able.entropy and "the draft's entropy" in gate.needs
+    sampling = SamplingParams(most_tokens, logprobs=able.logprobs, entropy=entropy)
     async for chunk in draft.engine.stream(Context(item.conversation), sampling):
-        steps += splitter.push(chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob)
+        steps += splitter.push(
+            chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob, chunk.entropy
+        )
     reasoning = []
     for position, step in enumerate(steps):
         right = item.check(position, step.text)
@@ -94,14 +139,4 @@ async def _judged(target: Model, draft: Model, item: Item, most_tokens: int) -> 
         reasoning.append((step, right))
         if not right:
             break
-    if not reasoning:
-        return []
-    evidence = await target.engine.judge(
-        Context(item.conversation), [step.text for step, _ in reasoning]
-    )
-    for model in (target, draft):
-        model.engine.forget(item.conversation)
-    return [
-        JudgedStep(item.task, each, StepContext(step, position), right)
-        for position, (each, (step, right)) in enumerate(zip(evidence, reasoning, strict=True))
-    ]
+    return reasoning

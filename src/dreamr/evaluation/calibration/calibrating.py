@@ -18,6 +18,7 @@ from dreamr.evaluation.calibration.families import (
     FEW_THRESHOLDS,
     Calibrated,
     Candidate,
+    asking_gate,
     calibrate_steps,
     family,
 )
@@ -165,17 +166,26 @@ async def _by_steps(
     draft: Model,
     on_progress: Callable[[Progress], None],
 ) -> Calibrated:
+    settings = _settings(run, target)
     steps = await judged_steps(
         target,
         draft,
         items,
         most_tokens=run.max_tokens,
+        gate=asking_gate(options.gate, **settings),
         on_done=lambda count: on_progress(Progress(count, len(items), items[count - 1].task)),
     )
     # The learned gate is trained on one half of the steps and tested on the other.
     training, tested = (steps[::2], steps[1::2]) if options.gate == "learned" else ([], steps)
-    gates = family(options.gate, training, target_confidence=run.target_confidence)
+    gates = family(options.gate, training, **settings)
     return calibrate_steps(gates, tested, options.risk, options.confidence)
+
+
+def _settings(run: RunOptions, target: Model) -> dict[str, float]:
+    """Return the settings of the gates that are not calibrated."""
+    floor = run.min_label_mass
+    floor = target.engine.capabilities.min_label_mass if floor is None else floor
+    return {"target_confidence": run.target_confidence, "min_mass": floor}
 
 
 async def _by_answers(
@@ -186,7 +196,7 @@ async def _by_answers(
     draft: Model,
     on_progress: Callable[[Progress], None],
 ) -> Calibrated:
-    gates = family(options.gate, [], target_confidence=run.target_confidence)
+    gates = family(options.gate, [], **_settings(run, target))
     total = len(items) * _max_runs(options)
 
     def on_done(count: int) -> None:

@@ -9,7 +9,16 @@ from functools import partial
 from dreamr.errors import Unsupported
 from dreamr.evaluation.calibration.bounds import Tested, last_permitted
 from dreamr.evaluation.calibration.by_steps import JudgedStep
-from dreamr.gate import GATES, SIGNALS, CascadeGate, Gate, LearnedGate, at_strictness, signals
+from dreamr.gate import (
+    GATES,
+    SIGNALS,
+    Gate,
+    LearnedGate,
+    at_strictness,
+    has_threshold,
+    make_gate,
+    signals,
+)
 
 # Chosen before any data are seen. Finer near 1, where most scores are.
 THRESHOLDS = (
@@ -19,7 +28,8 @@ THRESHOLDS = (
 # Fewer for a calibration by answers, where each threshold costs a run of all problems.
 FEW_THRESHOLDS = (0.99, 0.97, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 # "draft-confidence" is a cascade whose threshold applies to the draft's confidence.
-KINDS = (*GATES, "draft-confidence")
+# A gate without a threshold, such as "word", cannot be calibrated.
+KINDS = (*(kind for kind, made in GATES.items() if has_threshold(made)), "draft-confidence")
 
 Family = Callable[[float], Gate]
 
@@ -54,30 +64,47 @@ class Calibrated:
     chosen: Candidate | None
 
 
-def family(kind: str, steps: Sequence[JudgedStep], *, target_confidence: float) -> Family:
+def asking_gate(kind: str, *, target_confidence: float, min_mass: float | None = None) -> Gate:
+    """Return a gate that asks the models what the gates of a family ask.
+
+    Args:
+        kind: One of `KINDS`.
+        target_confidence: Confidence of the target from which a cascade accepts a step without the
+            judge prompt.
+        min_mass: Smallest label mass that counts as an answer. None: the gates' default.
+
+    Raises:
+        Unsupported: If the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise Unsupported(f"unknown gate {kind!r}; known: {', '.join(KINDS)}")
+    settings = {"target_confidence": target_confidence, "min_mass": min_mass}
+    if kind == "draft-confidence":
+        return make_gate("cascade", {**settings, "draft_confidence": 1.0})
+    # The learned gate asks what the ratio gate asks; it has no weights yet.
+    return make_gate("ratio" if kind == "learned" else kind, settings)
+
+
+def family(
+    kind: str,
+    steps: Sequence[JudgedStep],
+    *,
+    target_confidence: float,
+    min_mass: float | None = None,
+) -> Family:
     """Return a family of gates as a function of their threshold.
 
     Args:
         kind: One of `KINDS`.
         steps: Training data for the learned gate; must not be tested on.
-        target_confidence: Confidence of the target from which a cascade accepts a step without the
-            judge prompt.
+        target_confidence: See `asking_gate`.
+        min_mass: See `asking_gate`.
 
     Raises:
         Unsupported: If the kind is unknown, or if the training data lack right or wrong steps.
     """
-    match kind:
-        case "cascade":
-            base: Gate = CascadeGate(target_confidence=target_confidence)
-        case "draft-confidence":
-            base = CascadeGate(target_confidence=target_confidence, draft_confidence=1.0)
-        case "learned":
-            base = _learn(steps)
-        case _ if kind in GATES:
-            base = GATES[kind]()
-        case _:
-            raise Unsupported(f"unknown gate {kind!r}; known: {', '.join(KINDS)}")
-    return partial(at_strictness, base)
+    base = asking_gate(kind, target_confidence=target_confidence, min_mass=min_mass)
+    return partial(at_strictness, _learn(steps) if kind == "learned" else base)
 
 
 def calibrate_steps(

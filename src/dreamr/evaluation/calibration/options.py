@@ -17,7 +17,7 @@ RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
     "thinking", "answer_marker", "device", "draft_device", "threads", "max_tokens",
-    "target_confidence",
+    "target_confidence", "min_label_mass",
 )  # fmt: skip
 
 
@@ -87,6 +87,11 @@ CALIBRATE_RULES = (
         ("target_confidence",),
         lambda o: o.gate not in ("cascade", "draft-confidence"),
         "without --gate cascade or draft-confidence",
+    ),
+    Unused(
+        ("min_label_mass",),
+        lambda o: o.gate in ("likelihood", "learned", "entropy", "tolerant"),
+        "without a gate that reads the verdict's labels",
     ),
     Unused(
         ("window", "fallback", "final_answer", "deterministic", "max_steps"),

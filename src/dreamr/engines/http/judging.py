@@ -1,0 +1,236 @@
+"""Judge calls to one server: one concurrent request per step, or one for the tokens of all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from dreamr._concurrency import gather_bounded
+from dreamr._messages import short_path
+from dreamr.conversation import Conversation
+from dreamr.engines.http.draws import undrawn
+from dreamr.engines.http.evidence_probe import CERTAIN, NONE, chosen_tokens, takes_chosen_tokens
+from dreamr.engines.http.fields import Field
+from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, share_out
+from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
+from dreamr.engines.http.options import HttpOptions
+from dreamr.engines.http.probe import ServerInfo
+from dreamr.engines.http.routes import Body, Route
+from dreamr.engines.prompts import Questions
+from dreamr.engines.protocol import Context
+from dreamr.errors import EngineError, Unsupported
+from dreamr.gate import VERDICT, Evidence, Query
+
+_DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
+_WORD_TOKENS = 6  # of an answer in words: a label, perhaps after a quotation mark
+_AROUND_WORDS = " \t\r\n*_`\"'#>(:-"  # what models put in front of a word
+# Tokens above which a question decides instead of margins. A server reads the whole prompt again
+# for margins, without its prefix cache. Measured at 265 tokens with the bundled pair on a core:
+# 126 ms for a window, where eight questions over the cached prefix took 52 ms.
+_MOST_MARGIN_TOKENS = 1024
+_MARGINS = -1  # in a list of the steps' places: the request for the margins of all steps
+_CHARACTERS_PER_TOKEN = 4  # a rough estimate is enough for the limit
+
+Send: TypeAlias = Callable[
+    [Callable[[Route], Awaitable[Body]], Conversation], Awaitable[tuple[object, Route]]
+]
+
+
+class HttpJudge:
+    """Judge calls to one server.
+
+    Args:
+        options: Address, judge prompt and labels.
+        info: Returns the latest results of the probe.
+        send: Sends a request about a conversation, made for a route; returns the JSON of the
+            response and the route.
+        count: Returns the number of tokens of a conversation.
+        warn: Warns once about the model; takes the message after its name.
+
+    Attributes:
+        prompt_tokens: Prompt tokens of all calls, as reported by the server.
+        cached_tokens: Those of `prompt_tokens` that came from the prefix cache.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        info: Callable[[], ServerInfo],
+        send: Send,
+        count: Callable[[Conversation], Awaitable[int]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._options, self._info = options, info
+        self._send, self._count, self._warn = send, count, warn
+        usual = Questions()
+        self._questions = replace(usual, verdict=options.judge_prompt or usual.verdict)
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+
+    async def judge(
+        self, context: Context, candidates: Sequence[str], query: Query = VERDICT
+    ) -> tuple[Evidence, ...]:
+        """Judge consecutive steps; see `Engine.judge`.
+
+        Raises:
+            ContextTooLong: If steps and judge prompt do not fit into the model's context.
+            Unsupported: If the server does not report what the query needs.
+            EngineLost: If the server cannot be reached and no retries are left.
+        """
+        if query.asks == "agreement" and not query.margins:
+            raise Unsupported(
+                "token-sd compares each token with the target's own choice, which servers do not "
+                "return efficiently: use fpsr"
+            )
+        steps = tuple(candidates)
+        found = [Evidence(0.0, 0.0) for _ in steps]
+        asked = [place for place, step in enumerate(steps) if query.concerns(step)]
+
+        answers: dict[int, Evidence] = {}
+
+        async def work(place: int) -> None:
+            if place != _MARGINS:
+                text = "".join((*context.prefix, *steps[: place + 1]))
+                answers[place] = await self._answer(context.conversation, text, query, place)
+            elif await self._reads_margins(context, steps, query):
+                found[:] = await self._margins(context, steps)
+
+        first = [_MARGINS] if query.margins else []
+        if query.target_confidence is not None:  # the margins decide which steps are asked about
+            await gather_bounded(first, work, 1)
+            asked, first = [at for at in asked if not _is_certain(found[at], query)], []
+        await gather_bounded([*first, *asked], work, len(steps) + 1)
+        return tuple(
+            _merged(one, answers[place]) if place in answers else one
+            for place, one in enumerate(found)
+        )
+
+    # Margins
+
+    async def _reads_margins(self, context: Context, steps: Sequence[str], query: Query) -> bool:
+        """Return whether margins pay for a query that needs them."""
+        if not self._info().margins:
+            raise Unsupported(
+                f"{self._name} does not report the probabilities of given tokens: use --gate ratio"
+            )
+        if query.asks == "agreement":  # there is no question that could decide instead
+            return True
+        characters = sum(map(len, (*context.prefix, *steps)))
+        tokens = await self._count(context.conversation) + characters // _CHARACTERS_PER_TOKEN
+        if tokens <= _MOST_MARGIN_TOKENS:
+            return True
+        self._warn(
+            "reads the whole prompt again for the probabilities of given tokens: prompts above "
+            f"{_MOST_MARGIN_TOKENS:,} tokens are decided by the ratio"
+        )
+        return False
+
+    async def _margins(self, context: Context, steps: Sequence[str]) -> list[Evidence]:
+        """Return the evidence of the steps' own tokens, from one request."""
+        text = "".join((*context.prefix, *steps))
+
+        async def body(route: Route) -> Body:
+            return {**await route.continued(context.conversation, text), **ASK_MARGINS}
+
+        answer, route = await self._send(body, context.conversation)
+        url = route.url(self._options)
+        tokens = share_out(read_given(Field(answer, url)), steps)
+        if tokens is None:
+            raise EngineError(f"{url} returned tokens that do not spell the drafted steps")
+        return [margins(one) for one in tokens]
+
+    # Questions
+
+    async def _answer(
+        self, conversation: Conversation, text: str, query: Query, place: int
+    ) -> Evidence:
+        """Send the judge prompt about a step and return the evidence of its answer."""
+        in_words = query.asks == "word"
+
+        async def body(route: Route) -> Body:
+            asked = await route.with_question(conversation, text, self._question(query, place))
+            if in_words:
+                return {**asked, "max_tokens": _WORD_TOKENS, **undrawn(self._info().server)}
+            return {**asked, **self._tops(route, query), **undrawn(self._info().server)}
+
+        sent, route = await self._send(body, conversation)
+        answer = route.read(sent, route.url(self._options))
+        if answer.usage.impossible:
+            self._warn(
+                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
+                "ignored"
+            )
+        self.prompt_tokens += answer.usage.prompt or 0
+        self.cached_tokens += answer.usage.cached or 0
+        if in_words:
+            return self._read_word(answer.text)
+        words = top_words(answer.logprobs)
+        if not words.known:
+            why = CERTAIN if words.certain else f"{NONE}: use --gate word"
+            raise Unsupported(f"{self._name} cannot judge: {why}")
+        if words.unknown:
+            self._warn(UNKNOWN)
+        return self._read(words, query)
+
+    def _question(self, query: Query, place: int) -> str:
+        questions = self._questions
+        match query.asks:
+            case "score":
+                return questions.score
+            case "seen":
+                return questions.seen
+            case "follows":
+                return questions.follows
+            case "same":
+                return questions.about(query.others[place])
+            case _:
+                return questions.verdict
+
+    def _tops(self, route: Route, query: Query) -> Body:
+        """Return the fields that ask for the probabilities of the answers."""
+        info = self._info()
+        if info.label_tokens and query.asks != "score" and takes_chosen_tokens(route):
+            return chosen_tokens(info.label_tokens)
+        return route.tops(info.server.tops)
+
+    def _read(self, words: TopWords, query: Query) -> Evidence:
+        if query.asks == "score":
+            return Evidence(0.0, 0.0, scores=tuple(words.masses(_DIGITS, worst=0)))
+        labels = self._options.labels
+        spelled = (labels.positive, labels.negative)
+        positive, negative = words.masses(spelled, worst=1)
+        return Evidence(positive, negative, top_label=words.top_is_label(spelled))
+
+    def _read_word(self, text: str) -> Evidence:
+        """Return the evidence of an answer in words."""
+        word = text.lstrip(_AROUND_WORDS).lower()
+        labels = self._options.labels
+        positive, negative = (
+            word.startswith(tuple(spelling.strip().lower() for spelling in spellings))
+            for spellings in (labels.positive, labels.negative)
+        )
+        known = positive != negative
+        shares = (float(positive), float(negative)) if known else (0.0, 0.0)
+        return Evidence(*shares, top_label=known, answer=text.strip())
+
+    @property
+    def _name(self) -> str:
+        return f"{short_path(self._info().model)} at {self._options.base}"
+
+
+def _is_certain(evidence: Evidence, query: Query) -> bool:
+    least, needed = evidence.min_margin, query.target_confidence
+    return least is not None and needed is not None and least >= needed
+
+
+def _merged(margins: Evidence, answer: Evidence) -> Evidence:
+    """Return the evidence of an answer with what is known of the step's own tokens."""
+    return replace(
+        margins,
+        positive=answer.positive,
+        negative=answer.negative,
+        scores=answer.scores,
+        top_label=answer.top_label,
+        answer=answer.answer,
+    )

@@ -1,0 +1,65 @@
+"""A gate that routes steps by the draft's uncertainty about their first token."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dreamr.gate.evidence import Evidence
+from dreamr.gate.query import Need, Query
+from dreamr.gate.verdict import Gate, StepContext, Verdict, stricter
+from dreamr.steps import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class EntropyGate(Gate):
+    """Gate that accepts steps whose first token the draft was certain of (GlimpRouter).
+
+    After arXiv 2601.05110: the entropy of a step's first token says how hard the step is. Easy
+    steps are the small model's; hard ones are written by the large one, which judges nothing. The
+    score is exp(-entropy): 1 for a single possible token, 1/n for n equally likely ones.
+
+    Different from the paper: the draft writes hard steps too, since it writes ahead; the target's
+    own step replaces them.
+
+    Attributes:
+        threshold: Lowest score that is accepted, in [0, 1].
+
+    Raises:
+        ValueError: If the threshold is outside [0, 1].
+    """
+
+    threshold: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
+
+    @property
+    def query(self) -> Query:
+        """Query without a judge prompt: the target judges nothing."""
+        return Query("agreement")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the engines must report for the gate to work."""
+        return frozenset({"the draft's entropy"})
+
+    def decide_without_target(self, context: StepContext) -> Verdict:
+        """Compare the draft's certainty at the first token with the threshold."""
+        entropy = context.step.entropy
+        needed = stricter(self.threshold, context.resamples)
+        certainty = 0.0 if entropy is None else math.exp(-entropy)
+        accepted = False
+        if context.step.ending is Ending.CAP:
+            reason = "cut by the length cap"
+        elif entropy is None:
+            reason = "the draft's engine does not report the entropy"
+        else:
+            accepted = certainty >= needed
+            reason = f"the draft is {'certain' if accepted else 'uncertain'} at the first token"
+        return Verdict(accepted, certainty, needed, reason, kind="draft_certainty")
+
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
+        """Decide as without the target."""
+        return self.decide_without_target(context)

@@ -1,0 +1,58 @@
+"""A gate that forgives other words where the target itself is unsure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dreamr.gate.evidence import Evidence
+from dreamr.gate.query import Asks, Query
+from dreamr.gate.verdict import Gate, StepContext, Verdict, stricter
+from dreamr.steps import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class TolerantGate(Gate):
+    """Gate that accepts steps that differ from the target's only where it is unsure (FLy).
+
+    After arXiv 2511.22972: a token that is not the target's choice is an error only if the target
+    is sure of its choice. The score is 1 - `Evidence.surest_mismatch`: 1 if the step has the
+    target's choice everywhere. The judge prompt is never used.
+
+    Different from the paper: uncertainty is the probability of the target's choice, not its
+    entropy, and tokens after a forgiven one need not agree for a number of tokens.
+
+    Attributes:
+        threshold: Lowest score that is accepted, in [0, 1].
+
+    Raises:
+        ValueError: If the threshold is outside [0, 1].
+    """
+
+    asks: ClassVar[Asks] = "agreement"
+    threshold: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
+
+    @property
+    def query(self) -> Query:
+        """Query without a judge prompt."""
+        return Query(self.asks, margins=True)
+
+    def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
+        """Reject cut steps; compare the target's doubt at mismatches with the threshold."""
+        mismatch = evidence.surest_mismatch
+        needed = stricter(self.threshold, context.resamples)
+        doubt = 0.0 if mismatch is None else 1.0 - mismatch
+        accepted = False
+        if context.step.ending is Ending.CAP:
+            reason = "cut by the length cap"
+        elif mismatch is None:
+            reason = "the engine does not report the target's choices"
+        else:
+            accepted = doubt >= needed
+            what = "is unsure" if accepted else "is sure of another token"
+            reason = "the target would write the same" if mismatch == 0 else f"the target {what}"
+        return Verdict(accepted, doubt, needed, reason, evidence, kind="tolerance")

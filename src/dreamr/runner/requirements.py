@@ -1,0 +1,89 @@
+"""What a gate needs of the engines, checked before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dreamr.engines import Engine
+from dreamr.engines.protocol import Capabilities
+from dreamr.errors import Unsupported
+from dreamr.gate import GATES, Need, gate_name
+from dreamr.runner.config import RunConfig
+from dreamr.schedules import method
+from dreamr.steps import Role
+
+
+@dataclass(frozen=True, slots=True)
+class _Requirement:
+    """How a need of a gate is checked.
+
+    Attributes:
+        role: Role of the model that must meet it.
+        capability: Name of the capability.
+        advice: What to do instead.
+    """
+
+    role: Role
+    capability: str
+    advice: str
+
+
+_OTHER_DRAFT = "use --gate ratio, or another draft"
+_REQUIREMENTS: Mapping[Need, _Requirement] = {
+    "probabilities of the verdict's labels": _Requirement(
+        "target",
+        "judge",
+        "use --gate word, which reads the word of the verdict (weaker evidence), or --method "
+        "target",
+    ),
+    "verdicts in words": _Requirement("target", "words", "use --gate ratio, or --method target"),
+    "probabilities of given tokens": _Requirement(
+        "target", "margins", "use --gate ratio, or serve the target with vLLM"
+    ),
+    "the draft's log-probabilities": _Requirement("draft", "logprobs", _OTHER_DRAFT),
+    "the draft's entropy": _Requirement("draft", "entropy", _OTHER_DRAFT),
+    "the draft's verdicts": _Requirement("draft", "judge", _OTHER_DRAFT),
+}
+
+
+def check_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
+    """Check that the engines report what the gate of a run needs.
+
+    Raises:
+        Unsupported: If one does not. The message names the gate, the model and its server.
+    """
+    used = config.gate.needs if method(config.method).judges else frozenset[Need]()
+    for need in sorted(used):
+        wanted = _REQUIREMENTS[need]
+        engine = engines[wanted.role]
+        found = engine.capabilities
+        if not getattr(found, wanted.capability):
+            what = need.removeprefix("the draft's ")
+            raise Unsupported(
+                f"{_subject(config)} needs {what}, which the {wanted.role} {engine.name} "
+                f"{_kind(found)}does not report{_why(found, wanted)}: {_advice(config, wanted)}"
+            )
+
+
+def _chosen(config: RunConfig) -> bool:
+    """Return whether users choose the gate; other gates belong to a method."""
+    return type(config.gate) in GATES.values()
+
+
+def _subject(config: RunConfig) -> str:
+    name = gate_name(config.gate)
+    return f"gate {name}" if _chosen(config) else f"method {config.method} ({name})"
+
+
+def _advice(config: RunConfig, wanted: _Requirement) -> str:
+    return wanted.advice if _chosen(config) else "use --method fpsr with --gate word, or target"
+
+
+def _why(capabilities: Capabilities, wanted: _Requirement) -> str:
+    known = capabilities.judge_problem if wanted.capability == "judge" else ""
+    return f" ({known})" if known else ""
+
+
+def _kind(capabilities: Capabilities) -> str:
+    return f"({capabilities.kind}) " if capabilities.kind else ""

@@ -1,0 +1,88 @@
+"""What a gate needs is checked before a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr import Reasoner, RunOptions
+from dreamr.engines import Capabilities, Model, ModelSource
+from dreamr.errors import Unsupported
+from dreamr.gate import (
+    GATES,
+    CascadeGate,
+    EntropyGate,
+    Evidence,
+    LikelihoodGate,
+    RatioGate,
+    ScoreGate,
+    WordGate,
+)
+from support.runs import draft, go, notes, target
+
+MUTE = Capabilities(judge=False, margins=False, kind="Ollama")
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        (RatioGate(), r"gate ratio needs .*labels, which the target big \(Ollama\) .*--gate word"),
+        (LikelihoodGate(), r"gate likelihood needs probabilities of given tokens.*--gate ratio"),
+        (CascadeGate(), r"gate cascade needs probabilities of"),
+        (CascadeGate(draft_confidence=0.9), r"gate cascade needs .*labels"),
+        (GATES["adaptive"](), "gate adaptive needs"),
+        (GATES["tolerant"](), "gate tolerant needs"),
+        (GATES["two-questions"](), "gate two-questions needs"),
+        (EntropyGate(), "gate entropy needs entropy, which the draft small does not report"),
+    ],
+)
+def test_a_run_whose_gate_cannot_work_is_refused(gate: Any, message: str) -> None:
+    with pytest.raises(Unsupported, match=message):
+        go(target(capabilities=MUTE), draft(), gate=gate)
+
+
+def test_a_method_with_a_gate_of_its_own_is_named() -> None:
+    with pytest.raises(Unsupported, match=r"method specreason \(ScoreGate\) needs .*--method fpsr"):
+        go(target(capabilities=MUTE), draft(), "specreason", gate=ScoreGate())
+
+
+def test_a_draft_confidence_needs_the_draft_s_log_probabilities() -> None:
+    with pytest.raises(Unsupported, match="needs log-probabilities, which the draft small"):
+        go(target(), draft(), gate=CascadeGate(draft_confidence=0.9))
+
+
+def test_a_method_without_a_gate_needs_nothing() -> None:
+    assert go(target(capabilities=MUTE), method="target").answer == "3"
+
+
+def test_words_are_enough_for_the_word_gate() -> None:
+    result = go(target(capabilities=MUTE), draft(), gate=WordGate())
+    assert {step.verdict.kind for step in result.steps if step.verdict} == {"word"}
+
+
+def test_a_reasoner_is_refused_when_it_opens() -> None:
+    async def opened(source: ModelSource) -> Model:
+        return Model(target(capabilities=MUTE) if source.role == "target" else draft())
+
+    async def main() -> None:
+        with pytest.raises(Unsupported, match="--gate word"):
+            async with Reasoner(open_model=opened):
+                pass
+        async with Reasoner(RunOptions(gate="word"), open_model=opened) as reasoner:
+            assert (await reasoner.reason("2 + 2?")).complete
+
+    anyio.run(main)
+
+
+def test_a_target_that_does_not_answer_the_judge_prompt_is_reported_once() -> None:
+    silent = target(
+        opinion=lambda context, step: Evidence(0.2, 0.0),
+        capabilities=Capabilities(min_label_mass=0.5),
+    )
+    result = go(silent, draft())
+    assert notes(result).count("did not answer the judge prompt") == 1
+    assert "label mass 0.2 below 0.5" in notes(result)
+    assert all(step.source == "target" for step in result.steps)
+    assert any(s.source == "draft" for s in go(silent, draft(), gate=RatioGate(0.7, 0.1)).steps)

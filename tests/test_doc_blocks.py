@@ -47,6 +47,7 @@ SKIPPED = {
     "long training": 1,
     "long-running server": 9,
     "needs a GPU": 10,
+    "needs a server": 1,
     "needs examples/timesheet.py of a checkout": 1,
     "needs the Hugging Face hub": 1,
     "not tried": 4,

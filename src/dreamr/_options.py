@@ -53,6 +53,7 @@ from dreamr.gate import (
     AgreementGate,
     CascadeGate,
     Gate,
+    GateName,
     Profile,
     SameGate,
     ScoreGate,
@@ -117,22 +118,8 @@ class RunOptions:
     ] = _SCHEDULE.window
     threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
-        Literal[
-            "ratio",
-            "adaptive",
-            "cascade",
-            "likelihood",
-            "word",
-            "entropy",
-            "draft-first",
-            "two-questions",
-            "tolerant",
-        ],
-        OptionSpec(
-            "Rule that accepts drafted steps: ratio, adaptive, cascade, likelihood, word, entropy, "
-            "draft-first, two-questions or tolerant.",
-            _METHOD,
-        ),
+        GateName,
+        OptionSpec("Rule that accepts drafted steps; see the guide on gates.", _METHOD),
     ] = "ratio"
     min_label_mass: Annotated[
         float | None,

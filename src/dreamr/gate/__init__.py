@@ -12,7 +12,7 @@ from dreamr.gate.peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate.profile import Bounds, Profile, Reference, read_profile, write_profile
 from dreamr.gate.query import VERDICT, Asks, Need, Query
 from dreamr.gate.ratio import RatioGate, with_min_mass
-from dreamr.gate.registry import GATES, gate_name, make_gate
+from dreamr.gate.registry import GATES, GateName, gate_name, make_gate
 from dreamr.gate.strictness import at_strictness, has_threshold, strictness
 from dreamr.gate.tolerant import TolerantGate
 from dreamr.gate.two_questions import TwoQuestionsGate
@@ -33,6 +33,7 @@ __all__ = [
     "EntropyGate",
     "Evidence",
     "Gate",
+    "GateName",
     "Labels",
     "LearnedGate",
     "LikelihoodGate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from dreamr.gate.adaptive import AdaptiveGate
 from dreamr.gate.cascade import CascadeGate
@@ -17,6 +17,18 @@ from dreamr.gate.tolerant import TolerantGate
 from dreamr.gate.two_questions import TwoQuestionsGate
 from dreamr.gate.verdict import Gate
 from dreamr.gate.word import WordGate
+
+GateName: TypeAlias = Literal[
+    "ratio",
+    "adaptive",
+    "cascade",
+    "likelihood",
+    "word",
+    "entropy",
+    "draft-first",
+    "two-questions",
+    "tolerant",
+]  # those that need no training
 
 GATES: Mapping[str, type[Any]] = {
     "ratio": RatioGate,

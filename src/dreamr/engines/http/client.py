@@ -160,7 +160,7 @@ class Client:
             except (EngineError, Unsupported):
                 return  # aborting only saves the server work; the connection is closed anyway
 
-    async def try_post(self, url: str, body: Json) -> object:
+    async def post_final(self, url: str, body: Json) -> object:
         """Send a JSON body without retries: for requests that a server may be unable to answer.
 
         Raises:
@@ -168,7 +168,7 @@ class Client:
             Unsupported: If the model accepts text only.
         """
         try:
-            return await self._json("POST", url, body)
+            return await self.post_once(url, body)
         except TransientError as error:
             raise error.final from error
 

@@ -14,7 +14,7 @@ from dreamr.engines.http.given_tokens import ASK_MARGINS, read_given, share_out
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK
-from dreamr.engines.http.routes import Body, CarriedRoute, ChatRoute, OpenAiRoute, Route
+from dreamr.engines.http.routes import Body, CarriedRoute, ChatRoute, Route, TextRoute
 from dreamr.engines.http.servers import OTHER, VLLM, Server
 from dreamr.errors import EngineError, EngineLost, Unsupported
 
@@ -29,6 +29,11 @@ CERTAIN = (
 def takes_chosen_tokens(route: Route) -> bool:
     """Check whether a route leads to vLLM's endpoint that reports chosen tokens."""
     return isinstance(route, ChatRoute | CarriedRoute)
+
+
+def reports_given_tokens(route: Route) -> bool:
+    """Check whether a route leads to an endpoint of vLLM that reports the tokens of a prompt."""
+    return isinstance(route, ChatRoute | CarriedRoute | TextRoute)
 
 
 def chosen_tokens(tokens: Iterable[int]) -> Body:
@@ -82,7 +87,7 @@ class EvidenceProbe:
             found = [await self._tokens(one) for one in (labels.positive, labels.negative)]
             chosen = tuple(sorted(found[0] ^ found[1]))
             body = {**self._common, **await self._asking(), **chosen_tokens(chosen)}
-            answer = Completion.read(await self.client.try_post(self._url, body), self._url)
+            answer = Completion.read(await self.client.post_final(self._url, body), self._url)
             words = top_words(answer.logprobs)
         except EngineLost:
             raise
@@ -97,7 +102,7 @@ class EvidenceProbe:
 
         async def tokenized(text: str) -> list[int]:
             body = {"model": self.model, "prompt": text, "add_special_tokens": False}
-            ids = Field(await self.client.try_post(url, body), url).get("tokens").items()
+            ids = Field(await self.client.post_final(url, body), url).get("tokens").items()
             return [one.value for one in ids if isinstance(one.value, int)]
 
         encoded = await gather_bounded(spellings, tokenized, _CONCURRENCY)
@@ -106,12 +111,12 @@ class EvidenceProbe:
 
     async def margins(self) -> bool:
         """Return whether the server reports the probabilities of given tokens."""
-        if self.server not in (VLLM, OTHER) or not isinstance(self.route, OpenAiRoute):
+        if self.server not in (VLLM, OTHER) or not reports_given_tokens(self.route):
             return False  # the others have no such field
         url = self.route.url(self.options)
         try:
             body = {**self._common, **await self.route.continued(TALK, STEP), **ASK_MARGINS}
-            answer = await self.client.try_post(url, self.route.form(body))
+            answer = await self.client.post_final(url, self.route.form(body))
             return share_out(read_given(Field(answer, url)), [STEP]) is not None
         except EngineLost:
             raise

@@ -10,7 +10,13 @@ from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.draws import undrawn
-from dreamr.engines.http.evidence_probe import CERTAIN, NONE, chosen_tokens, takes_chosen_tokens
+from dreamr.engines.http.evidence_probe import (
+    CERTAIN,
+    NONE,
+    chosen_tokens,
+    reports_given_tokens,
+    takes_chosen_tokens,
+)
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, share_out
 from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
@@ -26,8 +32,9 @@ _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _WORD_TOKENS = 6  # of an answer in words: a label, perhaps after a quotation mark
 _AROUND_WORDS = " \t\r\n*_`\"'#>(:-"  # what models put in front of a word
 # Tokens above which a question decides instead of margins. A server reads the whole prompt again
-# for margins, without its prefix cache. Measured at 265 tokens with the bundled pair on a core:
-# 126 ms for a window, where eight questions over the cached prefix took 52 ms.
+# for margins, without its prefix cache, so their cost grows with the prompt and that of a question
+# hardly does: on vLLM's V1 engine on a CPU, a window took 126 ms and eight questions over a cached
+# prefix 52 ms. Where the two meet depends on model and device; this bound is chosen, not measured.
 _MOST_MARGIN_TOKENS = 1024
 _MARGINS = -1  # in a list of the steps' places: the request for the margins of all steps
 _CHARACTERS_PER_TOKEN = 4  # a rough estimate is enough for the limit
@@ -131,6 +138,11 @@ class HttpJudge:
         text = "".join((*context.prefix, *steps))
 
         async def body(route: Route) -> Body:
+            if not reports_given_tokens(route):
+                raise Unsupported(
+                    f"{self._name} does not report the probabilities of given tokens by the route "
+                    f"{route.name}: use --gate ratio"
+                )
             return {**await route.continued(context.conversation, text), **ASK_MARGINS}
 
         answer, route = await self._send(body, context.conversation)

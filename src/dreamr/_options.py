@@ -143,11 +143,11 @@ class RunOptions:
     draft_confidence: Annotated[
         float | None,
         OptionSpec(
-            "Lowest confidence of the draft that skips verification, 0 to 1: cascade, draft-first.",
+            "Lowest confidence of the draft that skips verification, 0 to 1.",
             _METHOD,
             0,
             1,
-            shown="cascade: verify all; draft-first: 0.95",
+            shown="by gate",
         ),
     ] = None
     profile: Annotated[

@@ -23,7 +23,7 @@ from dreamr.steps import Role
 EPILOG = epilog(
     "dreamr serve",
     "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
-    "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1 --wait 600",
+    "dreamr serve --target http://gpu1:8000 --draft http://gpu2:8000 --wait 600",
     "dreamr serve --host 0.0.0.0 --keys-file keys.txt",
     "dreamr serve --gate cascade --draft-confidence 0.95 --final-answer draft",
     notes=(

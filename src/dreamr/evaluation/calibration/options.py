@@ -33,7 +33,9 @@ class CalibrateOptions:
     problems: ProblemCount = 1000
     seed: ProblemSeed = 0
     plugin: Plugin = None
-    gate: Annotated[str, OptionSpec(f"Gate to calibrate: {', '.join(KINDS)}.", _PROMISE)] = "ratio"
+    gate: Annotated[
+        str, OptionSpec("Gate to calibrate, by name; see the guide on gates.", _PROMISE)
+    ] = "ratio"
     risk: Annotated[
         float,
         OptionSpec(

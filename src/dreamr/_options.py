@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from dreamr._families import VendorSampling
 from dreamr._model_options import (
@@ -119,7 +119,7 @@ class RunOptions:
     threshold: Threshold = _CASCADE.threshold
     gate: Annotated[
         GateName,
-        OptionSpec("Rule that accepts drafted steps; see the guide on gates.", _METHOD),
+        OptionSpec(f"Gate: {', '.join(get_args(GateName))}.", _METHOD),
     ] = "ratio"
     min_label_mass: Annotated[
         float | None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import anyio
 
@@ -17,6 +18,9 @@ from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineError, EngineLost
 
 Check = Callable[[], Awaitable[bool]]
+
+# Servers that the current task compares, also for those that it has started: their requests pass.
+_COMPARED: ContextVar[frozenset[Identity]] = ContextVar("compared", default=frozenset())
 
 
 class Identity:
@@ -34,7 +38,7 @@ class Identity:
         self._check: Check | None = None
         self._changes = 0  # of options
         self._checking = anyio.Lock()
-        self._checker: int | None = None  # task that compares; its own requests pass
+        self._comparing = False
 
     def settle(self, check: Check) -> None:
         """Begin to look for signs, after the probe.
@@ -64,7 +68,7 @@ class Identity:
             return
         if self._check is None:
             self._names.add(name)
-        elif self._checker is None or name != self._new:
+        elif not self._comparing or name != self._new:
             self._sign, self._new = True, name
             shown = one_line(short_path(name))
             error = EngineError(f"{url} answered as {shown}: does it serve another model now?")
@@ -98,18 +102,19 @@ class Identity:
         Raises:
             EngineError: If the server is another one, or cannot be reached.
         """
-        task = anyio.get_current_task().id
-        if not self._sign or self._check is None or task == self._checker:
+        if not self._sign or self._check is None or self in _COMPARED.get():
             return
         async with self._checking:
             if not self._sign:  # another task has compared
                 return
-            self._checker, passed = task, False
+            self._comparing, passed = True, False
+            token = _COMPARED.set(_COMPARED.get() | {self})
             try:
                 self._changes += await self._check()
                 passed = True
             finally:
-                self._checker, self._sign, self.same = None, not passed, passed
+                _COMPARED.reset(token)
+                self._comparing, self._sign, self.same = False, not passed, passed
             if self._new is not None:  # the same model under another name
                 self._names.add(self._new)
                 self._new = None

@@ -93,10 +93,6 @@ URL = "http://gpu1:8000/v1"
         ("run --method draft --draft a/b --revision v2", "--revision has no effect with --method"),
         ("from-traces --draft-revision v2", "--draft-revision has no effect unless --draft is"),
         (f"run --target {URL} --token-reuse off", "--token-reuse has no effect if --target is"),
-        (
-            f"run --target {URL} --gate cascade --target-confidence 0.4",
-            "--target-confidence has no effect if --target is a server URL",
-        ),
         ("run --top-p 0.9", "--top-p has no effect without a --temperature above 0"),
         ("run --seed 3", "--seed has no effect with greedy decoding"),
         (f"run --target {URL} --temperature 0 --seed 3", "--seed has no effect with greedy"),

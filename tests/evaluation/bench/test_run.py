@@ -17,7 +17,7 @@ import pytest
 from dreamr import RunOptions
 from dreamr._option_specs import BadOption
 from dreamr._profiles import model_identities, open_profile
-from dreamr.engines import Failure, Model, ModelSource, OpenModel, ScriptedEngine
+from dreamr.engines import Capabilities, Failure, Model, ModelSource, OpenModel, ScriptedEngine
 from dreamr.engines.model_set import ReopenPolicy
 from dreamr.errors import EngineLost, Unsupported, Unwritable
 from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
@@ -41,7 +41,9 @@ class ScriptedModels:
     async def __call__(self, source: ModelSource) -> Model:
         number = sum(engine.name == source.role for engine in self.engines)
         more = self.values[number] if source.role == "target" and number < len(self.values) else {}
-        engine = ScriptedEngine(**{"script": OWN, "name": source.role, **more})
+        usual: dict[str, Any] = {"script": OWN, "name": source.role, "sureness": lambda _: 0.99}
+        usual["capabilities"] = Capabilities(logprobs=True)
+        engine = ScriptedEngine(**{**usual, **more})
         self.engines.append(engine)
         return Model(engine)
 

@@ -75,7 +75,8 @@ class _Model:
         return PlainTextResponse(f"vllm:num_requests_running {self._batching.running}\n")
 
     async def _tokenize(self, request: Request) -> Response:
-        tokens = _prompt(await request.json())
+        body = await request.json()
+        tokens = split_tokens(body["prompt"]) if "prompt" in body else _prompt(body)
         return JSONResponse({"tokens": [self._vocabulary.number(token) for token in tokens]})
 
     async def _detokenize(self, request: Request) -> Response:

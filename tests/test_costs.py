@@ -47,7 +47,7 @@ def test_costs_are_read_from_the_events_of_a_run() -> None:
     assert costs.draft_step == pytest.approx((0.5 + 0.3 + 0.4) / 3)
     assert costs.target_step == pytest.approx(2.0)
     assert costs.judge == pytest.approx((0.2 + 0.4) / 2)
-    assert (costs.resampled, costs.accepted, costs.candidates) == (1, 1, 2)
+    assert (costs.candidates, costs.accepted) == (2, 1)
 
 
 def test_nothing_is_resampled_before_all_costs_are_known() -> None:
@@ -63,7 +63,7 @@ def test_cheap_drafts_and_judge_calls_make_resamples_pay() -> None:
 def test_candidates_that_are_never_accepted_are_given_up_and_tried_again_later() -> None:
     costs = Costs(draft_step=0.1, target_step=1.0, judge=0.05)
     for _ in range(30):
-        costs = costs.after(RunCosts(candidates=2, resampled=1))
+        costs = costs.after(RunCosts(candidates=2))
     assert costs.resamples == 0
     for _ in range(300):
         costs = costs.after(RunCosts())

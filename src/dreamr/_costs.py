@@ -33,17 +33,15 @@ class RunCosts:
         draft_step: Seconds of a drafted step, while the draft writes.
         target_step: Seconds of a step of the target, from the request to its end.
         judge: Seconds of a judge call.
-        resampled: Positions at which the draft wrote further candidates.
-        accepted: Those of them at which one was committed.
-        candidates: Number of these candidates.
+        candidates: Number of candidates that the draft wrote for rejected steps.
+        accepted: Number of them that were committed.
     """
 
     draft_step: float | None = None
     target_step: float | None = None
     judge: float | None = None
-    resampled: int = 0
-    accepted: int = 0
     candidates: int = 0
+    accepted: int = 0
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> RunCosts:
@@ -55,9 +53,8 @@ class RunCosts:
             _mean_of(watch.steps["draft"]),
             _mean_of(watch.steps["target"]),
             _mean_of(watch.judged),
-            len(watch.resampled),
-            len(watch.resampled & watch.drafted),
             watch.candidates,
+            len(watch.resampled & watch.drafted),
         )
 
 

@@ -12,19 +12,8 @@ from dreamr.steps.thoughts import Thoughts
 class PartSplitter:
     """Splits one stream at each delimiter, however short the steps; see `StepSplitter`.
 
-    The texts of the steps concatenate to the pushed text, and their token counts add up to the
-    pushed tokens. White space that makes no step at the end stays in `pending` and
-    `pending_tokens`. Steps depend on the text only, not on how it was divided into chunks. The
-    exception is the length cap: it is checked after each chunk, and is therefore exact if each
-    chunk is one token.
-
-    If what seemed to be the final answer turns out to be part of a thought, because a tag ends the
-    thought there, it is split into steps after all.
-
-    If a step ends inside a chunk, the chunk's tokens are shared in proportion to characters,
-    rounded up: a token across the boundary belongs to the step that it ends. The chunk's
-    log-probability goes to that step too. The chunk's lowest log-probability counts for every step
-    that contains part of the chunk.
+    Its rules are those of `StepSplitter`, but for joining: texts, tokens and log-probabilities are
+    shared among the steps, and white space stays pending, as described there.
     """
 
     def __init__(self, step_format: StepFormat | None = None, *, prefix: str = "") -> None:

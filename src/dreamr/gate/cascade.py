@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Need, Query
 from dreamr.gate.ratio import RatioGate
-from dreamr.gate.verdict import StepContext, Verdict, stricter
+from dreamr.gate.verdict import StepContext, Verdict, check_shares, stricter
 from dreamr.steps import Ending
 
 
@@ -38,10 +38,7 @@ class CascadeGate(RatioGate):
 
     def __post_init__(self) -> None:
         RatioGate.__post_init__(self)
-        for name in ("target_confidence", "draft_confidence"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must be between 0 and 1, not {value}")
+        check_shares(self, "target_confidence", "draft_confidence")
 
     @property
     def query(self) -> Query:

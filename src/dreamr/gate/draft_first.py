@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dreamr.gate.query import Need, Query
 from dreamr.gate.ratio import RatioGate
-from dreamr.gate.verdict import StepContext, Verdict, stricter
+from dreamr.gate.verdict import StepContext, Verdict, check_shares, stricter
 from dreamr.steps import Ending
 
 
@@ -30,10 +30,7 @@ class DraftFirstGate(RatioGate):
 
     def __post_init__(self) -> None:
         RatioGate.__post_init__(self)
-        if not 0.0 <= self.draft_confidence <= 1.0:
-            raise ValueError(
-                f"draft_confidence must be between 0 and 1, not {self.draft_confidence}"
-            )
+        check_shares(self, "draft_confidence")
 
     @property
     def draft_query(self) -> Query:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, stricter
+from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
 from dreamr.steps import Ending
 
 SIGNALS = (
@@ -74,8 +74,7 @@ class LearnedGate(Gate):
     def __post_init__(self) -> None:
         if len(self.weights) != len(SIGNALS):
             raise ValueError(f"weights must be {len(SIGNALS)} numbers, not {len(self.weights)}")
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
+        check_shares(self, "threshold")
 
     @property
     def query(self) -> Query:

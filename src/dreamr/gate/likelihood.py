@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, stricter
+from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
 from dreamr.steps import Ending
 
 
@@ -29,8 +29,7 @@ class LikelihoodGate(Gate):
     threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
+        check_shares(self, "threshold")
 
     @property
     def query(self) -> Query:

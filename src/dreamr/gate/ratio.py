@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict, stricter
+from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict, check_shares, stricter
 from dreamr.steps import Ending
 
 _MIN_MASS = 0.01
@@ -33,10 +33,7 @@ class RatioGate(Gate):
     min_mass: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "min_mass"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must be between 0 and 1, not {value}")
+        check_shares(self, "threshold", "min_mass")
 
     @property
     def query(self) -> Query:

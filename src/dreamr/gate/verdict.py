@@ -100,6 +100,18 @@ class Verdict:
         return evidence.mass if evidence is not None and evidence.asked else None
 
 
+def check_shares(gate: object, *names: str) -> None:
+    """Check that the named fields of a gate are shares or None.
+
+    Raises:
+        ValueError: If one is outside [0, 1].
+    """
+    for name in names:
+        value = getattr(gate, name)
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} must be between 0 and 1, not {value}")
+
+
 def stricter(threshold: float, resamples: int) -> float:
     """Return the threshold for a resampled step.
 

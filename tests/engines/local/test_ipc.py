@@ -18,6 +18,7 @@ MESSAGES = st.lists(
             finish=st.none(),
             logprob=st.none() | st.floats(max_value=0),
             min_logprob=st.none() | st.floats(max_value=0),
+            entropy=st.none() | st.floats(min_value=0),
         ),
         st.binary(max_size=300),
     ),

@@ -1,4 +1,4 @@
-"""Real servers for the whole test session, one core each.
+"""Real servers for the whole test session, one thread each.
 
 They are stopped at its end, whatever the outcome.
 """
@@ -62,9 +62,9 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"the server did not start:\n{tail}")
 
 
-def vllm(model: Path, core: int, port: int) -> list[str]:
+def vllm(model: Path, port: int) -> list[str]:
     script = ROOT / "scripts" / "engines" / "serve-vllm"
-    return [str(script), str(ENGINES / "vllm"), str(model), str(port), str(core)]
+    return [str(script), str(ENGINES / "vllm"), str(model), str(port)]
 
 
 @pytest.fixture(scope="session")
@@ -75,15 +75,14 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def target_url(logs: Path) -> Iterator[str]:
     port = free_port()
-    with serving(vllm(PAIR / "target", 0, port), port, logs / "target.log") as root:
+    with serving(vllm(PAIR / "target", port), port, logs / "target.log") as root:
         yield root
 
 
 @pytest.fixture(scope="session")
 def draft_url(logs: Path) -> Iterator[str]:
     port = free_port()
-    core = min(1, (os.cpu_count() or 1) - 1)
-    with serving(vllm(PAIR / "draft", core, port), port, logs / "draft.log") as root:
+    with serving(vllm(PAIR / "draft", port), port, logs / "draft.log") as root:
         yield root
 
 
@@ -154,5 +153,5 @@ def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, st
         python = ENGINES / "vllm" / "bin" / "python"
         subprocess.run([python, script, name, folder], check=True, timeout=300)
     flags = ["--dtype", "bfloat16"] if name == "qwen3_5" else []  # float32 is not supported there
-    with serving([*vllm(folder, 0, port), *flags], port, logs / f"{name}.log") as root:
+    with serving([*vllm(folder, port), *flags], port, logs / f"{name}.log") as root:
         yield name, root

@@ -304,3 +304,20 @@ def test_only_the_target_uses_prompt_lookup() -> None:
         sampling=SamplingParams(lookup=10),
     )
     assert seen == {"big": 10, "small": 0}
+
+
+@pytest.mark.parametrize(
+    ("length", "side", "computes"), [(40, 1, False), (2000, 1, True), (40, 600, True)]
+)
+def test_a_server_computes_a_long_prompt_while_the_draft_writes(
+    length: int, side: int, computes: bool
+) -> None:
+    image = Image(bytes(3 * side * side), side, side)
+    conversation = Conversation((Turn("user", (image, Text("a" * length))),))
+    big = target(capabilities=Capabilities(independent=True, images=True))
+    small = draft(capabilities=Capabilities(images=True))
+    result = go(big, small, conversation=conversation, options=ScheduleConfig())
+    first = next(event for event in result.events if isinstance(event, JudgeEnded))
+    before = [event for event in result.events if event.time <= first.time]
+    lanes = [event.role for event in before if isinstance(event, LaneOpened)]
+    assert ("target" in lanes[:2]) is computes

@@ -131,6 +131,11 @@ def test_the_target_computes_the_prompt_while_the_draft_writes() -> None:
     assert talk.only(Commit).step == A
 
 
+def test_the_target_does_not_compute_a_short_prompt_ahead() -> None:
+    talk = Talk(judge_batch="step", fallback="auto", prefill=False)
+    assert {lane.role for lane in talk.all(OpenLane)} == {"draft"}
+
+
 def test_a_target_that_fails_to_compute_the_prompt_ends_the_run() -> None:
     talk = Talk(judge_batch="step", fallback="auto")
     talk.tell(LaneFailed(talk.lanes["target"], "connection refused", lost=True))

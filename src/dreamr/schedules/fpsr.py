@@ -93,7 +93,8 @@ class Fpsr(OverlappedSchedule):
 
     def start(self) -> Sequence[Command]:
         """Start the draft; over a server with `auto`, have the target compute the prompt too."""
-        if self._config.judge_batch == "step" and self._config.fallback == "auto":
+        config = self._config
+        if config.prefill and config.judge_batch == "step" and config.fallback == "auto":
             self._warming = self._state.open("target", 1, max_tokens=1)
         return super().start()
 

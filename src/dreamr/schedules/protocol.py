@@ -298,6 +298,8 @@ class ScheduleConfig:
         resamples: Number of further candidates that the draft writes for a rejected step while the
             target writes its own. The gate gets stricter with each candidate; the first accepted
             one is committed. Must be 0 with `deterministic`.
+        prefill: Whether the target computes the prompt while the draft writes its first step, with
+            `judge_batch` 'step' and `fallback` 'auto'.
         max_steps: Largest number of committed steps, of both models together.
         max_tokens: Largest number of committed tokens, of both models together.
 
@@ -312,6 +314,7 @@ class ScheduleConfig:
     final_answer: FinalAnswer = "target"
     judge_batch: JudgeBatch = "auto"
     resamples: int = 0
+    prefill: bool = True
     max_steps: int = 256
     max_tokens: int = 4096
 

@@ -33,14 +33,16 @@ from typing import Any
 
 import anyio
 import httpx2
-from dreamr_testbed.emulator import Chain, Chains, Rates, build_app, load_chains
+from dreamr_testbed.emulator import Chain, Chains, Rates, build_app, load_chains, split_tokens
 from dreamr_testbed.emulator.virtual import VirtualTransport, run_virtual
 
 from dreamr import RunOptions
 from dreamr._load import PairLoad
 from dreamr._provenance import provenance
+from dreamr.conversation import Text
 from dreamr.engines import Engine
 from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.prompts import Questions
 from dreamr.evaluation.simulator import Costs, Devices, run_scripts
 from dreamr.evaluation.simulator.script import DraftedStep, Script, TargetStep
 from dreamr.evaluation.tasks import Item
@@ -53,6 +55,7 @@ ACCEPTANCES = (0.3, 0.5, 0.65, 0.8, 0.9, 0.98)
 CLIENTS = (1, 4, 32)
 LATENCY = 0.0005  # seconds from client to server, one way, in virtual time
 WARM_UP = 3
+TURN = 2  # tokens that open and end a turn
 PORTS = {"draft": 8471, "target": 8472}
 
 
@@ -188,22 +191,32 @@ def measure(point: Point, *, http: bool = False) -> dict[str, Any]:
 
 
 def ideal(pair: Pair, acceptance: float, problems: int) -> float:
-    """Return the mean seconds of FPSR in the simulator, with ideal costs, on the same problems."""
+    """Return the mean seconds of FPSR in the simulator, with ideal costs, on the same problems.
+
+    Judge calls and prompts are read at the rates of the models, and nothing else takes time: no
+    messages, no opening of lanes, no waiting for a pass to end.
+    """
     chains = Chains(acceptance)
+    items = load_chains(chains, problems, 0, "test")
+    question = len(split_tokens(Questions().verdict)) + TURN
+    prompt = round(fmean(len(split_tokens(_text(item))) for item in items)) + TURN
     draft, target = (Rates.named(model, "H100") for model in (pair.draft, pair.target))
     costs = Costs(
         draft.token,
         target.token,
-        judge=target.token,
+        judge=target.token + target.reading * (question + pair.block / 2),
         judge_token=target.reading,
-        prompt_draft=draft.token,
-        prompt_target=target.token,
+        prompt_draft=draft.token + draft.reading * prompt,
+        prompt_target=target.token + target.reading * prompt,
     )
-    items = load_chains(chains, problems, 0, "test")
     scripts = [_script(Chain(int(item.id), chains)) for item in items]
     options = ScheduleConfig(resamples=3, judge_batch="step")
-    found = run_scripts(scripts, "fpsr", options, costs, Devices())
-    return found.latency
+    return run_scripts(scripts, "fpsr", options, costs, Devices()).latency
+
+
+def _text(item: Item) -> str:
+    parts = (part for turn in item.conversation.turns for part in turn.parts)
+    return " ".join(part.text for part in parts if isinstance(part, Text))
 
 
 def _script(chain: Chain) -> Script:

@@ -18,6 +18,7 @@ from dreamr.trace import (
     LanePaused,
     StepCommitted,
     StepReady,
+    StepRejected,
 )
 
 STEP = Step("a step\n\n", 5, Ending.DELIMITER)
@@ -29,6 +30,7 @@ RUN: list[Event] = [
     StepReady(0.8, 0, "draft", 1, STEP),
     LanePaused(0.8, 0),
     JudgeEnded(0.7, 0, (0,), (NO,)),
+    StepRejected(0.7, 0, STEP, NO),
     StepReady(3.0, 0, "draft", 2, STEP),  # received while the lane was paused
     LaneClosed(3.0, 0, "cancelled", 15, 0.1),
     LaneOpened(1.0, 1, "target", 0),
@@ -48,6 +50,12 @@ def test_costs_are_read_from_the_events_of_a_run() -> None:
     assert costs.target_step == pytest.approx(2.0)
     assert costs.judge == pytest.approx((0.2 + 0.4) / 2)
     assert (costs.candidates, costs.accepted) == (2, 1)
+
+
+def test_candidates_for_a_step_that_is_accepted_say_nothing_about_resampling() -> None:
+    accepted = [event for event in RUN if not isinstance(event, StepRejected)]
+    costs = RunCosts.of(accepted)
+    assert (costs.candidates, costs.accepted) == (0, 0)
 
 
 def test_nothing_is_resampled_before_all_costs_are_known() -> None:

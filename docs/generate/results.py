@@ -136,6 +136,55 @@ def side_by_side(file: str, counts: Sequence[int]) -> Table:
     return table
 
 
+def served() -> Iterable[str]:
+    """Yield the figures of methods over model servers, with their requests and bytes a run."""
+    found, traffic = means("http"), load("traffic.json")["rows"]
+    columns = ("speed-up", "per token", "tokens", "accuracy", "accepted steps")
+    rows = []
+    for method, figure in found.items():
+        runs = [row for row in traffic if row["method"] == method]
+        cells = []
+        for what, scale in (("requests", 1), ("bytes", 1000)):
+            means_of = [row[f"target {what}"] + row[f"draft {what}"] for row in runs]
+            cells.append(f"{sum(means_of) / len(means_of) / scale:.1f}" if runs else "")
+        rows.append([method, *(COLUMNS[c](figure) for c in columns), *cells])
+    return grid(["method", *columns, "requests", "kB sent"], rows)
+
+
+def speculating() -> Iterable[str]:
+    """Yield speed-ups with token-level speculation in the servers, over the plain target."""
+    plain_servers, ngram = means("http-plain"), means("http-ngram")
+    base = plain_servers["target"]["throughput"]
+    rows = (
+        [method, *(plain(found[method]["throughput"] / base) for found in (plain_servers, ngram))]
+        for method in plain_servers
+    )
+    return grid(["method", "plain servers", "servers with n-gram speculation"], rows)
+
+
+def emulated(clients: int) -> Table:
+    """Return a table of requests a second over the target alone, on emulated servers."""
+
+    def table() -> Iterable[str]:
+        found: dict[tuple[str, float], dict[str, float]] = {}
+        content = load("emulated.json")
+        for row in content["rows"]:
+            if row["clients"] == clients:
+                point = found.setdefault((row["pair"], row["acceptance"]), {})
+                point[row["method"]] = row["requests a second"]
+        others = [m for m in next(iter(found.values())) if m not in ("target", "fpsr")]
+        ideals = {(row["pair"], row["acceptance"]): row["seconds"] for row in content["ideal"]}
+        rows = []
+        for (pair, acceptance), rates in found.items():
+            cells = [plain(rates[method] / rates["target"]) for method in (*others, "fpsr")]
+            tail = [plain(rates["fpsr"] * ideals[pair, acceptance])] if clients == 1 else []
+            rows.append([pair, f"{acceptance:g}", *cells, *tail])
+        head = ["pair", "acceptance", *others, "fpsr"]
+        return grid(head + (["fpsr / ideal"] if clients == 1 else []), rows)
+
+    return table
+
+
 def sapo() -> Iterable[str]:
     """Yield the draft's figures before and after training."""
     rows = []
@@ -348,6 +397,14 @@ TABLES: dict[str, Table] = {
     "concurrency": side_by_side("concurrency", (1, 4, 16)),
     "side_by_side": side_by_side("draft-confidence-side-by-side", (1, 16)),
     "before": bench("peers", ALL),
+    "served": served,
+    "served_suites": by_suite("http"),
+    "served_8": bench("http-8", ("problems/s", "accuracy", "difference"), concurrency=8),
+    "served_before": bench("http-before", ("speed-up", "accuracy", "accepted steps")),
+    "speculating": speculating,
+    "emulated_1": emulated(1),
+    "emulated_4": emulated(4),
+    "emulated_32": emulated(32),
     "sapo": sapo,
     "ablation_new": ablation("ablations-timesheet.json"),
     "ablation_known": ablation("ablations.json"),

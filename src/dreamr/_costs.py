@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -16,6 +17,7 @@ from dreamr.trace import (
     LanePaused,
     StepCommitted,
     StepReady,
+    StepRejected,
 )
 
 _SMOOTH = 0.15  # weight of the newest run in a mean
@@ -53,8 +55,8 @@ class RunCosts:
             _mean_of(watch.steps["draft"]),
             _mean_of(watch.steps["target"]),
             _mean_of(watch.judged),
-            watch.candidates,
-            len(watch.resampled & watch.drafted),
+            sum(watch.candidates[position] for position in watch.rejected),
+            len(watch.rejected & watch.drafted & watch.candidates.keys()),
         )
 
 
@@ -64,9 +66,9 @@ class _Watch:
 
     steps: dict[Role, list[float]] = field(default_factory=lambda: {"draft": [], "target": []})
     judged: list[float] = field(default_factory=list)
-    resampled: set[int] = field(default_factory=set)
-    drafted: set[int] = field(default_factory=set)
-    candidates: int = 0
+    candidates: Counter[int] = field(default_factory=Counter)  # by position
+    rejected: set[int] = field(default_factory=set)  # positions of rejected steps
+    drafted: set[int] = field(default_factory=set)  # positions of committed drafted steps
     _since: dict[int, float] = field(default_factory=dict)  # by lane: end of the step before
     _calls: dict[int, float] = field(default_factory=dict)
 
@@ -75,8 +77,7 @@ class _Watch:
             case LaneOpened(time, lane, _, position, resample):
                 self._since[lane] = time
                 if resample:
-                    self.resampled.add(position)
-                    self.candidates += 1
+                    self.candidates[position] += 1
             case StepReady(time, lane, role) if lane in self._since:
                 self.steps[role].append(time - self._since[lane])
                 self._since[lane] = time
@@ -87,6 +88,8 @@ class _Watch:
                 self._calls[call] = time
             case JudgeEnded(time, call, _, verdicts) if verdicts and call in self._calls:
                 self.judged.append(time - self._calls.pop(call))
+            case StepRejected(_, position):
+                self.rejected.add(position)
             case StepCommitted(_, position, _, "draft"):
                 self.drafted.add(position)
 

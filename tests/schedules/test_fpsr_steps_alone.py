@@ -110,12 +110,67 @@ def test_candidates_for_a_rejected_step_are_judged_side_by_side() -> None:
     talk.writes("draft", A)
     talk.tell(Judged(0, (NO,)))
     first, second = (lane.lane for lane in talk.all(OpenLane) if lane.role == "draft")
-    assert talk.tell(StepDone(first, B, None))[-1] == Judge(1, (), (B,), resamples=1)
-    assert talk.tell(StepDone(second, C1, None))[-1] == Judge(2, (), (C1,), resamples=2)
+    assert Judge(1, (), (B,), resamples=1) in talk.tell(StepDone(first, B, None))
+    assert Judge(2, (), (C1,), resamples=2) in talk.tell(StepDone(second, C1, None))
     talk.tell(Judged(2, (YES,)))
     assert talk.only(Commit).step == C1
     assert talk.only(CancelJudge) == CancelJudge(1)
     assert talk.only(Discard).step == B
+
+
+def resampled(*, accepted: bool) -> Talk:
+    """Return a talk with a candidate, two steps after it, and the verdict on the candidate."""
+    talk = Talk(judge_batch="step", resamples=1, fallback="on-reject")
+    talk.writes("draft", A)
+    talk.tell(Judged(0, (NO,)))
+    candidate = talk.lanes["draft"]
+    [after] = [
+        lane for lane in talk.tell(StepDone(candidate, B, None)) if isinstance(lane, OpenLane)
+    ]
+    assert (after.role, after.prefix) == ("draft", (B.text,))
+    for following in (C1, A):
+        talk.tell(StepDone(after.lane, following, None))
+    talk.tell(Judged(1, (YES,) if accepted else (NO,)))
+    return talk
+
+
+def test_what_the_draft_writes_after_an_accepted_candidate_is_judged() -> None:
+    talk = resampled(accepted=True)
+    assert talk.only(Commit).step == B
+    assert [call.candidates for call in talk.all(Judge)] == [(C1,), (A,)]
+    assert talk.all(OpenLane) == []
+
+
+def test_what_the_draft_writes_after_a_rejected_candidate_is_discarded() -> None:
+    talk = resampled(accepted=False)
+    assert [step.step for step in talk.all(Discard)] == [C1, A]
+    assert len(talk.all(CloseLane)) == 1
+
+
+def test_candidates_are_written_while_a_step_in_doubt_is_judged() -> None:
+    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+    doubtful = replace(A, min_logprob=math.log(0.2))
+    opened = [lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)]
+    assert [lane.resample for lane in opened] == [1, 2]
+    talk.tell(Judged(0, (NO,)))
+    talk.tell(StepDone(opened[0].lane, B, None))
+    talk.tell(Judged(1, (YES,)))
+    assert talk.only(Commit).step == B
+
+
+def test_candidates_for_a_step_in_doubt_are_discarded_if_it_is_accepted() -> None:
+    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+    doubtful = replace(A, min_logprob=math.log(0.2))
+    first, second = (
+        lane.lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)
+    )
+    talk.tell(StepDone(first, B, None))
+    talk.tell(Judged(1, (YES,)))
+    assert talk.all(Commit) == []
+    talk.tell(Judged(0, (YES,)))
+    assert talk.only(Commit).step == doubtful
+    assert talk.only(Discard).step == B
+    assert {closed.lane for closed in talk.all(CloseLane)} >= {second}
 
 
 def test_the_target_computes_the_prompt_while_the_draft_writes() -> None:

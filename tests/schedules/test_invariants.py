@@ -32,7 +32,7 @@ PACES = st.builds(
     judge=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
     jitter=st.sampled_from([0.0, 1.0]),
 )
-FALLBACKS = st.sampled_from(["eager", "idle", "on-reject"])
+FALLBACKS = st.sampled_from(["auto", "eager", "idle", "on-reject"])
 OPTIONS = st.builds(
     lambda resamples, deterministic, **rest: ScheduleConfig(
         resamples=0 if deterministic else resamples, deterministic=deterministic, **rest

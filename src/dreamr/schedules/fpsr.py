@@ -28,7 +28,8 @@ prediction:
               | target step
 
 If the target then writes the same step, the draft is steps ahead; otherwise it restarts. With
-`resamples` the draft writes other candidates for the rejected step instead (`Resampling`).
+`resamples` the draft writes other candidates for the rejected step instead (`Resampling`); over a
+server, it already begins while a step in doubt is judged.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from dreamr.schedules.acceptance import Acceptance
 from dreamr.schedules.draft_end import CUT, DRAFT_END, PREDICTED
 from dreamr.schedules.overlapped import OverlappedSchedule, WaitingStep
 from dreamr.schedules.protocol import Command, ScheduleConfig, Signal
-from dreamr.schedules.resampling import Resampling
+from dreamr.schedules.resampling import Accepted, Resampling
 from dreamr.steps import Finish, Step
 
 # Chance of acceptance below which 'auto' opens the fallback beside the judge call.
@@ -130,7 +131,7 @@ class Fpsr(OverlappedSchedule):
             self._decide_drafted(self._waiting.popleft())
             return True
         if self._resampling is not None and self._resampling.accepted is not None:
-            self._commit_drafted(*self._resampling.accepted)
+            self._commit_resample(self._resampling.take())
             return True
         waits_for_draft = self._config.deterministic and self._draft is not None
         if self._target_step is not None and not waits_for_draft:
@@ -155,13 +156,25 @@ class Fpsr(OverlappedSchedule):
 
     def _commit_drafted(self, step: Step, verdict: Verdict) -> None:
         self._drop_target(self._state.position, "drafted step accepted")
-        resampled = self._end_resampling("resample accepted")
+        self._end_resampling("drafted step accepted")
         if (end := self._state.commit_drafted(step, verdict)) is not None:
             self._finish(end)
-        elif resampled:
-            self._restart_draft()
         else:
             self._state.grant(self._draft)
+
+    def _commit_resample(self, accepted: Accepted) -> None:
+        """Commit a candidate; the draft goes on after it."""
+        self._drop_target(self._state.position, "drafted step accepted")
+        self._end_resampling("resample accepted")
+        after = accepted.after
+        if (end := self._state.commit_drafted(accepted.step, accepted.verdict)) is not None:
+            self._finish(end)
+        elif after is None:
+            self._restart_draft()
+        else:
+            self._draft, self._draft_end = after.lane, ""
+            for signal in after.signals:
+                self._on_draft(signal)
 
     def _use_draft_after_rejection(self, rejected: Step, verdict: Verdict) -> None:
         """Resample or predict, unless the target's step is already complete."""
@@ -169,7 +182,8 @@ class Fpsr(OverlappedSchedule):
         if self._target_step is not None or state.draft_lost or config.deterministic:
             return
         if config.resamples:
-            self._resampling = Resampling(state, config.resamples, rejected)
+            if self._resampling is None:
+                self._resampling = Resampling(state, config.resamples, rejected)
         elif begun := verdict.evidence.target_prefix if verdict.evidence is not None else "":
             self._draft = state.open("draft", config.window, begun=begun)
             self._predicting = True
@@ -210,7 +224,17 @@ class Fpsr(OverlappedSchedule):
         if self._resampling is not None:
             self._resampling.judge()
         self._judge_waiting()
+        if self._config.resamples and self._resampling is None and self._in_doubt():
+            first = self._waiting[0].step
+            self._resampling = Resampling(self._state, self._config.resamples, first)
         self._start_target()
+
+    def _in_doubt(self) -> bool:
+        """Return whether the judge call of the step at the frontier is likely to reject it."""
+        if self._config.judge_batch != "step" or self._predicting or self._state.draft_lost:
+            return False
+        asked = self._waiting and not self._waiting[0].decided
+        return bool(asked) and self._acceptance.chance(self._waiting[0].step) < _FALLBACK_CHANCE
 
     def _restart_draft(self) -> None:
         self._draft_end = ""
@@ -305,12 +329,10 @@ class Fpsr(OverlappedSchedule):
         for position in [position for position in self._targets if position > first - 1]:
             self._drop_target(position, why)
 
-    def _end_resampling(self, why: str) -> bool:
-        """Stop resampling; return whether it was running."""
+    def _end_resampling(self, why: str) -> None:
         resampling, self._resampling = self._resampling, None
         if resampling is not None:
             resampling.end(why)
-        return resampling is not None
 
     def _discard_target_steps(self) -> None:
         self._state.close(self._warming)

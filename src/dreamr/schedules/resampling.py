@@ -5,8 +5,8 @@
               | target step
 
 Candidates are judged one at a time, or side by side over servers that serve judge calls
-independently (`judge_batch`). The first candidate that the gate accepts is committed and the
-target's lane is closed. The gate requires a higher score of each further candidate
+independently (`judge_batch`). There, the draft also writes on after each candidate while it is
+judged. The first candidate that the gate accepts is committed and the target's lane is closed. The gate requires a higher score of each further candidate
 (`StepContext.resamples`). Resampling never delays the target: if its own step is complete before a
 candidate is accepted, that step is committed.
 """
@@ -14,9 +14,16 @@ candidate is accepted, that step is committed.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end, judge_failed
+from dreamr.schedules.draft_end import (
+    CUT,
+    DRAFT_END,
+    ends_reasoning,
+    is_draft_end,
+    judge_failed,
+)
 from dreamr.schedules.protocol import (
     Judged,
     JudgeFailed,
@@ -29,35 +36,66 @@ from dreamr.schedules.run_state import RunState
 from dreamr.steps import Ending, Step
 
 _DUPLICATE = "same text as an earlier candidate"
+_FOLLOWED = "followed a candidate that was not committed"
+
+
+@dataclass(slots=True)
+class DraftAfter:
+    """The draft's work after a candidate that is not decided yet.
+
+    Attributes:
+        lane: Number of its lane.
+        signals: What the lane has signaled.
+    """
+
+    lane: int
+    signals: list[StepDone | LaneEnded | LaneFailed] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted candidate.
+
+    Attributes:
+        step: The candidate.
+        verdict: Its verdict.
+        after: The draft's work after it, None if there is none.
+    """
+
+    step: Step
+    verdict: Verdict
+    after: DraftAfter | None
 
 
 class Resampling:
-    """The lanes and judge calls of the candidates for one rejected step.
+    """The lanes and judge calls of the candidates for one step.
 
     Attributes:
-        accepted: The first accepted candidate with its verdict, None until there is one.
+        accepted: The first accepted candidate, None until there is one.
     """
 
-    def __init__(self, state: RunState, resamples: int, rejected: Step) -> None:
+    def __init__(self, state: RunState, resamples: int, first: Step) -> None:
         """Open a lane for each candidate.
 
         Args:
             state: State of the run.
             resamples: Number of candidates.
-            rejected: The step that the gate rejected.
+            first: The step that the gate has rejected, or may reject.
         """
-        self.accepted: tuple[Step, Verdict] | None = None
+        self.accepted: Accepted | None = None
         self._state = state
+        self._alone = state.config.judge_batch == "step"
+        self._after: dict[int, DraftAfter] = {}  # by the number of the candidate
         self._lanes = {state.open("draft", 1, resample=n): n for n in range(1, resamples + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
         self._judged: dict[int, tuple[Step, int]] = {}  # candidates by their open judge call
-        self._seen = {rejected.text}
+        self._seen = {first.text}
 
     def concerns(self, signal: Signal) -> bool:
         """Check whether the signal is from a candidate's lane or judge call."""
         match signal:
             case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane):
-                return lane in self._lanes
+                return lane in self._lanes or self._draft_after(lane) is not None
             case Judged(call) | JudgeFailed(call, lost=False):
                 return call in self._judged
         return False
@@ -65,6 +103,10 @@ class Resampling:
     def note(self, signal: Signal) -> None:
         """Note a signal for which `concerns` is true."""
         match signal:
+            case StepDone(lane) | LaneEnded(lane) | LaneFailed(lane) if lane not in self._lanes:
+                after = self._draft_after(lane)
+                assert after is not None  # `concerns` has found it
+                after.signals.append(signal)
             case StepDone(lane, step, finish):
                 number = self._lanes.pop(lane)
                 if finish is None:
@@ -83,22 +125,35 @@ class Resampling:
 
     def judge(self) -> None:
         """Judge the complete candidates: all of them, or the next if no judge call is open."""
-        alone = self._state.config.judge_batch == "step"
-        while self._ready and (alone or not self._state.judging):
+        while self._ready and (self._alone or not self._state.judging):
             step, number = self._ready.popleft()
             call = self._state.judge_alone(step, (), resamples=number)
             self._judged[call] = step, number
+            if self._alone and not ends_reasoning(step):
+                lane = self._state.open("draft", self._state.config.window, [step])
+                self._after[number] = DraftAfter(lane)
+
+    def take(self) -> Accepted:
+        """Return the accepted candidate, to be committed; `end` no longer discards it."""
+        accepted, self.accepted = self.accepted, None
+        assert accepted is not None  # for mypy: callers have checked
+        return accepted
 
     def end(self, why: str) -> None:
-        """Close the lanes and the judge call, and discard the undecided candidates."""
+        """Close the lanes and judge calls, and discard the candidates that are left."""
         state = self._state
+        if (accepted := self.accepted) is not None:
+            state.discard(state.position, accepted.step, "draft", why)
+            self._drop(accepted.after)
+        for after in self._after.values():
+            self._drop(after)
         for lane in self._lanes:
             state.close(lane)
         for call in self._judged:
             state.cancel_call(call)
         for step, _ in (*self._judged.values(), *self._ready):
             state.discard(state.position, step, "draft", why)
-        self._lanes, self._judged = {}, {}
+        self._lanes, self._judged, self._after = {}, {}, {}
         self._ready.clear()
 
     def _on_candidate(self, step: Step, number: int) -> None:
@@ -116,8 +171,20 @@ class Resampling:
         state.discard(state.position, step, "draft", why)
 
     def _on_verdict(self, call: int, verdict: Verdict) -> None:
-        step, _ = self._judged.pop(call)
-        if verdict.accepted:
-            self.accepted = step, verdict
+        step, number = self._judged.pop(call)
+        if verdict.accepted and self.accepted is None:
+            self.accepted = Accepted(step, verdict, self._after.pop(number, None))
         else:
             self._state.reject(step, verdict)
+            self._drop(self._after.pop(number, None))
+
+    def _draft_after(self, lane: int) -> DraftAfter | None:
+        return next((after for after in self._after.values() if after.lane == lane), None)
+
+    def _drop(self, after: DraftAfter | None) -> None:
+        """Close the lane after a candidate and discard its steps."""
+        if after is None:
+            return
+        self._state.close(after.lane)
+        steps = [signal.step for signal in after.signals if isinstance(signal, StepDone)]
+        self._state.discard_drafted(self._state.position + 1, steps, _FOLLOWED)

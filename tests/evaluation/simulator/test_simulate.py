@@ -23,7 +23,7 @@ from dreamr.evaluation.simulator import (
     speedup,
 )
 from dreamr.evaluation.simulator.script import DraftedStep, TargetStep
-from dreamr.schedules import Fallback, FinalAnswer, ScheduleConfig
+from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig
 from dreamr.trace import Event, usage_of
 
 COSTS = Costs.relative(0.125, 0.05, 24, 24)
@@ -38,6 +38,7 @@ BASE = Scenario(COSTS, steps=12, requests=6)
     acceptance=st.floats(0, 1),
     skipped_verification=st.sampled_from([0.0, 0.5, 1.0]),
     answer=st.sampled_from(["target", "draft"]),
+    judge_batch=st.sampled_from(["auto", "step", "window"]),
     devices=st.builds(
         Devices,
         colocated=st.booleans(),
@@ -57,6 +58,7 @@ def test_every_request_ends_and_everything_is_counted_once(
     acceptance: float,
     skipped_verification: float,
     answer: FinalAnswer,
+    judge_batch: JudgeBatch,
     devices: Devices,
     message: float,
     ahead: int,
@@ -66,7 +68,9 @@ def test_every_request_ends_and_everything_is_counted_once(
         BASE,
         costs=replace(COSTS, message=message, ahead=ahead, prompt_target=0.5, judge_token=1e-3),
         method=method,
-        options=ScheduleConfig(window=window, resamples=resamples, final_answer=answer),
+        options=ScheduleConfig(
+            window=window, resamples=resamples, final_answer=answer, judge_batch=judge_batch
+        ),
         acceptance=acceptance,
         resample_acceptance=0.5,
         skipped_verification=skipped_verification,

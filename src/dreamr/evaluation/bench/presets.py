@@ -71,7 +71,8 @@ def _gates() -> dict[str, Preset]:
         values = {**_gated("likelihood"), "threshold": threshold / 100}
         presets[f"fpsr-likelihood-{threshold}"] = Preset(values)
     presets["fpsr-profile"] = Preset({"method": "fpsr"}, profiled=True)
-    presets["fpsr-adaptive"] = Preset(_gated("adaptive"))
+    for gate in ("adaptive", "word", "entropy", "draft-first", "two-questions", "tolerant"):
+        presets[f"fpsr-{gate}"] = Preset(_gated(gate))
     for threshold in (30, 50, 90):
         presets[f"fpsr-ratio-{threshold}"] = Preset(
             {**_gated("ratio"), "threshold": threshold / 100}

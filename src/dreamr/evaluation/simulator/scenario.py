@@ -219,9 +219,12 @@ def _numbered(emit: Callable[[int, Event], None], number: int) -> Callable[[Even
 
 
 def _limits(options: ScheduleConfig, script: Script) -> ScheduleConfig:
-    """Return the options with the script's number of steps as the only limit."""
+    """Return the options with the script's number of steps as the only limit.
+
+    Prompts are computed from the start of a run, without a request of the schedule.
+    """
     most = len(script) + (1 if script.ends else 0)
-    return replace(options, max_steps=most, max_tokens=_UNLIMITED)
+    return replace(options, prefill=False, max_steps=most, max_tokens=_UNLIMITED)
 
 
 def _replica(clock: Clock, devices: Devices) -> dict[Role, Device]:

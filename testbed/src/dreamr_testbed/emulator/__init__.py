@@ -6,8 +6,17 @@ that size would take. Two of them compare schedules over real HTTP without the m
 """
 
 from dreamr_testbed.emulator.batching import Batching, Rates
-from dreamr_testbed.emulator.chains import Chain, Chains, load_chains
+from dreamr_testbed.emulator.chains import Chain, Chains, load_chains, split_tokens
 from dreamr_testbed.emulator.prefix_cache import PrefixCache
 from dreamr_testbed.emulator.server import build_app
 
-__all__ = ["Batching", "Chain", "Chains", "PrefixCache", "Rates", "build_app", "load_chains"]
+__all__ = [
+    "Batching",
+    "Chain",
+    "Chains",
+    "PrefixCache",
+    "Rates",
+    "build_app",
+    "load_chains",
+    "split_tokens",
+]

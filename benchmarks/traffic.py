@@ -42,11 +42,13 @@ class Counting(httpx2.AsyncBaseTransport):
     sent: int = 0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Count a request and send it."""
         self.requests += 1
         self.sent += int(request.headers.get("Content-Length", 0))
         return await self.inner.handle_async_request(request)
 
     async def aclose(self) -> None:
+        """Close the transport that sends."""
         await self.inner.aclose()
 
     def take(self) -> tuple[int, int]:

@@ -43,6 +43,7 @@ OPTIONS = st.builds(
     deterministic=st.booleans(),
     final_answer=st.sampled_from(["target", "draft"]),
     judge_batch=st.sampled_from(["window", "step"]),
+    prefill=st.booleans(),
     max_steps=st.integers(1, 12),
     max_tokens=st.integers(1, 60),
 )

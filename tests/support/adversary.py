@@ -42,6 +42,7 @@ class _Lane:
     credit: int
     begun: str = ""
     resample: int = 0
+    after: int = 0  # number of the undecided candidate that it writes after
     busy: bool = False
 
 
@@ -62,7 +63,8 @@ class Adversary:
     failures: how likely each lane and call of the fragile models is to fail at each moment, half
     of them for good. ahead: whether the target may write behind drafted steps. whole: whether the
     draft may write to its end before it is judged. alone: whether each step has a judge call of its
-    own, and the target may write behind drafted steps.
+    own, the target may write behind drafted steps, the draft may write behind candidates, and
+    these may be written while a step is judged.
     """
 
     schedule: Schedule
@@ -87,6 +89,7 @@ class Adversary:
         self.waiting: list[tuple[int, Step]] = []
         self.own: list[tuple[int, Step]] = []
         self.candidates: dict[int, Step] = {}  # after a rejection, by their numbers
+        self.after: dict[int, list[tuple[int, Step]]] = {}  # what the draft wrote after them
         self.resampled = 0  # lanes opened for them
         self.commits: list[Commit] = []
         self.reports: list[str] = []
@@ -118,6 +121,7 @@ class Adversary:
         assert not self.waiting, "drafted steps were forgotten"
         assert not self.own, "a step of the target was forgotten"
         assert not self.candidates, "a resampled candidate was forgotten"
+        assert not any(self.after.values()), "a step after a candidate was forgotten"
         assert len(self.commits) <= self.options.max_steps
         late = StepDone(0, Step("late\n\n", 1, Ending.DELIMITER))
         assert not list(self.schedule.handle(late)), "something happened after the end"
@@ -166,7 +170,8 @@ class Adversary:
             assert lane.prefix == self.text, "a resample for what is decided"
             self.candidates[lane.resample] = step
         elif lane.role == "draft":
-            self.waiting.append((len(lane.prefix), step))
+            steps = self.after[lane.after] if lane.after else self.waiting
+            steps.append((len(lane.prefix), step))
         else:
             self.own.append((len(lane.prefix), step))
         target_confidence = lane.role == "draft" and not lane.resample
@@ -261,11 +266,16 @@ class Adversary:
         credit, begun, resample = command.credit, command.begun, command.resample
         assert credit >= 1
         drafted = len(prefix) - len(self.text)
-        assert command.max_tokens == self.room(drafted)
+        others = [lane for lane in self.lanes.values() if lane.role == role]
+        if self.alone and role == "draft" and drafted == 1:
+            self.open_after_candidate(command)
+            return
+        prefills = self.alone and role == "target" and self.options.prefill and not self.commits
+        assert command.max_tokens in (self.room(drafted), 1 if prefills else None)
         if not ((self.ahead or self.alone) and role == "target"):
             assert drafted == 0, "a lane must begin at the frontier"
-            others = [lane for lane in self.lanes.values() if lane.role == role]
-            assert all(resample and lane.resample for lane in others), "two at once"
+            if not (self.alone and resample):
+                assert all(resample and lane.resample for lane in others), "two at once"
         assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
         if begun:
             assert role == "draft"
@@ -273,20 +283,35 @@ class Adversary:
             assert own is not None
             assert own.text.startswith(begun)
         if resample:
-            self.resampled = self.resampled + 1 if others else 1
+            first = not any(lane.resample for lane in others)
+            self.resampled = 1 if first else self.resampled + 1
             assert (role, resample, credit) == ("draft", self.resampled, 1)
             assert resample <= self.options.resamples, "more resamples than were allowed"
-            assert not self.waiting, "resampling while drafted steps wait"
+            assert self.alone or not self.waiting, "resampling while drafted steps wait"
         self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
         self.keep_busy(number)
+
+    def open_after_candidate(self, command: OpenLane) -> None:
+        [number] = [n for n, step in self.candidates.items() if step.text == command.prefix[-1]]
+        candidate = self.candidates[number]
+        assert command.max_tokens == max(1, self.room(0) - candidate.tokens)
+        assert list(command.prefix) == [*self.text, candidate.text]
+        assert not self.after.get(number), "two lanes after one candidate"
+        lane = _Lane("draft", list(command.prefix), command.credit, after=number)
+        self.lanes[command.lane], self.after[number] = lane, []
+        self.keep_busy(command.lane)
 
     def discard(self, command: Discard) -> None:
         position, step = command.position, command.step
         if command.source == "target":
             assert self.ahead or self.alone or position == len(self.commits)
             self.own.remove((position, step))
-        elif not self.forget_candidate(step):
-            self.waiting.remove((position, step))
+        elif position != len(self.commits) or not self.forget_candidate(step):
+            for steps in (self.waiting, *self.after.values()):
+                if (position, step) in steps:
+                    steps.remove((position, step))
+                    return
+            raise AssertionError("a step that nobody wrote is discarded")
 
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""
@@ -325,12 +350,16 @@ class Adversary:
     def commit(self, command: Commit) -> None:
         assert command.position == len(self.commits)
         step = command.step
-        if command.source == "draft" and (number := self.forget_candidate(step)):
+        fresh = command.source == "draft" and not self.waiting
+        if fresh and (number := self.forget_candidate(step)):
             assert self.world.resample(self.text, number)[0] == step
             assert command.verdict == self.world.verdict(self.text, step, number)
             assert command.verdict.accepted
             assert not any(lane.resample for lane in self.lanes.values()), "resampling goes on"
             self.commits.append(command)
+            self.waiting = self.after.pop(number, [])
+            for lane in self.lanes.values():
+                lane.after = 0 if lane.after == number else lane.after
             return
         if command.source == "draft":
             assert (command.position, step) == self.waiting.pop(0)

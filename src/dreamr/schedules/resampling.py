@@ -6,9 +6,15 @@
 
 Candidates are judged one at a time, or side by side over servers that serve judge calls
 independently (`judge_batch`). There, the draft also writes on after each candidate while it is
-judged. The first candidate that the gate accepts is committed and the target's lane is closed. The gate requires a higher score of each further candidate
-(`StepContext.resamples`). Resampling never delays the target: if its own step is complete before a
-candidate is accepted, that step is committed.
+judged:
+
+    committed | (step that may be rejected)
+              | candidate 1 | (step that the draft is writing)
+              | target step
+
+The first candidate that the gate accepts is committed and the target's lane is closed. The gate
+requires a higher score of each further candidate (`StepContext.resamples`). Resampling never delays
+the target: if its own step is complete before a candidate is accepted, that step is committed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class ScriptedModels:
         number = sum(engine.name == source.role for engine in self.engines)
         more = self.values[number] if source.role == "target" and number < len(self.values) else {}
         usual: dict[str, Any] = {"script": OWN, "name": source.role, "sureness": lambda _: 0.99}
-        usual["capabilities"] = Capabilities(logprobs=True)
+        usual["capabilities"] = Capabilities(logprobs=True, entropy=True)
         engine = ScriptedEngine(**{**usual, **more})
         self.engines.append(engine)
         return Model(engine)

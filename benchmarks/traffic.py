@@ -3,13 +3,15 @@
     python benchmarks/traffic.py --target http://gpu:8000/v1 --draft http://gpu:8001/v1
 
 Each method solves the same problems of the installed suites, one at a time. Counted are the HTTP
-requests of a run and the bytes of their bodies. The requests of each server's probe are not.
+requests of a run and the bytes of their bodies, without the requests of each server's probe. The
+clients of a method have sent no image before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ import httpx2
 from dreamr import RunOptions
 from dreamr._provenance import provenance
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.evaluation.bench import presets
+from dreamr.evaluation.bench import PRESETS
+from dreamr.evaluation.bench.presets import Preset
 from dreamr.evaluation.tasks import Item, installed_tasks, load
 from dreamr.runner import run
 
@@ -51,40 +54,35 @@ class Counting(httpx2.AsyncBaseTransport):
         """Close the transport that sends."""
         await self.inner.aclose()
 
-    def take(self) -> tuple[int, int]:
-        """Return what was counted since the last call."""
-        found = self.requests, self.sent
-        self.requests = self.sent = 0
-        return found
 
-
-async def count(urls: dict[str, str], methods: list[str], limit: int) -> list[dict[str, Any]]:
-    """Return the mean requests and bytes of a run, for each suite and method."""
+async def count(
+    urls: dict[str, str], items: Sequence[Item], preset: Preset
+) -> dict[str, tuple[int, int]]:
+    """Return the requests and bytes to each server for all items, over new clients."""
     transports = {role: Counting(httpx2.AsyncHTTPTransport()) for role in urls}
-    rows = []
+    config = preset.options(RunOptions(**urls)).run_config()
     async with (
         HttpEngine(HttpOptions(urls["draft"]), transports["draft"]) as draft,
         HttpEngine(HttpOptions(urls["target"]), transports["target"]) as target,
     ):
-
-        async def solve(item: Item, options: RunOptions) -> None:
-            config = options.run_config()
+        for transport in transports.values():
+            transport.requests = transport.sent = 0
+        for item in items:
             await run(item.conversation, target=target, draft=draft, config=config)
+        return {role: (counted.requests, counted.sent) for role, counted in transports.items()}
 
-        for task in installed_tasks():
-            items = list(load(task, limit=limit))
-            for name, preset in presets(methods).items():
-                options = preset.options(RunOptions(**urls))
-                for transport in transports.values():
-                    transport.take()
-                for item in items:
-                    await solve(item, options)
-                row: dict[str, Any] = {"task": task, "method": name, "problems": len(items)}
-                for role, transport in transports.items():
-                    requests, sent = transport.take()
-                    row[f"{role} requests"] = requests / len(items)
-                    row[f"{role} bytes"] = sent / len(items)
-                rows.append(row)
+
+def measure(urls: dict[str, str], methods: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    """Return the mean requests and bytes of a run, for each suite and method."""
+    rows = []
+    for task in installed_tasks():
+        items = list(load(task, limit=limit))
+        for method in methods:
+            row: dict[str, Any] = {"task": task, "method": method, "problems": len(items)}
+            for role, (requests, sent) in anyio.run(count, urls, items, PRESETS[method]).items():
+                row[f"{role} requests"] = requests / len(items)
+                row[f"{role} bytes"] = sent / len(items)
+            rows.append(row)
     return rows
 
 
@@ -97,7 +95,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures to a JSON file")
     options = parser.parse_args()
     urls = {"target": options.target, "draft": options.draft}
-    rows = anyio.run(count, urls, options.method or list(METHODS), options.limit)
+    rows = measure(urls, options.method or METHODS, options.limit)
     for row in rows:
         print(
             f"{row['task']:10}{row['method']:14}target {row['target requests']:5.1f} requests "

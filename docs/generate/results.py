@@ -151,40 +151,6 @@ def served() -> Iterable[str]:
     return grid(["method", *columns, "requests", "kB sent"], rows)
 
 
-def speculating() -> Iterable[str]:
-    """Yield speed-ups with token-level speculation in the servers, over the plain target."""
-    plain_servers, ngram = means("http-plain"), means("http-ngram")
-    base = plain_servers["target"]["throughput"]
-    rows = (
-        [method, *(plain(found[method]["throughput"] / base) for found in (plain_servers, ngram))]
-        for method in plain_servers
-    )
-    return grid(["method", "plain servers", "servers with n-gram speculation"], rows)
-
-
-def emulated(clients: int) -> Table:
-    """Return a table of requests a second over the target alone, on emulated servers."""
-
-    def table() -> Iterable[str]:
-        found: dict[tuple[str, float], dict[str, float]] = {}
-        content = load("emulated.json")
-        for row in content["rows"]:
-            if row["clients"] == clients:
-                point = found.setdefault((row["pair"], row["acceptance"]), {})
-                point[row["method"]] = row["requests a second"]
-        others = [m for m in next(iter(found.values())) if m not in ("target", "fpsr")]
-        ideals = {(row["pair"], row["acceptance"]): row["seconds"] for row in content["ideal"]}
-        rows = []
-        for (pair, acceptance), rates in found.items():
-            cells = [plain(rates[method] / rates["target"]) for method in (*others, "fpsr")]
-            tail = [plain(rates["fpsr"] * ideals[pair, acceptance])] if clients == 1 else []
-            rows.append([pair, f"{acceptance:g}", *cells, *tail])
-        head = ["pair", "acceptance", *others, "fpsr"]
-        return grid(head + (["fpsr / ideal"] if clients == 1 else []), rows)
-
-    return table
-
-
 def sapo() -> Iterable[str]:
     """Yield the draft's figures before and after training."""
     rows = []
@@ -401,10 +367,6 @@ TABLES: dict[str, Table] = {
     "served_suites": by_suite("http"),
     "served_8": bench("http-8", ("problems/s", "accuracy", "difference"), concurrency=8),
     "served_before": bench("http-before", ("speed-up", "accuracy", "accepted steps")),
-    "speculating": speculating,
-    "emulated_1": emulated(1),
-    "emulated_4": emulated(4),
-    "emulated_32": emulated(32),
     "sapo": sapo,
     "ablation_new": ablation("ablations-timesheet.json"),
     "ablation_known": ablation("ablations.json"),

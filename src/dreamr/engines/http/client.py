@@ -153,11 +153,14 @@ class Client:
             return await self._json("POST", url, body, session)
 
     async def abort(self, url: str, rid: str) -> None:
-        """Abort a request at a server that does not notice closed connections."""
+        """Abort a request at a server that does not notice closed connections.
+
+        A failure says nothing about the model: some versions answer without JSON.
+        """
         with anyio.move_on_after(_ABORT_SECONDS, shield=True):
             try:
-                await self.post(url, {"rid": rid})
-            except (EngineError, Unsupported):
+                await self._response("POST", url, {"rid": rid})
+            except (EngineError, TransientError, Unsupported):
                 return  # aborting only saves the server work; the connection is closed anyway
 
     async def post_final(self, url: str, body: Json) -> object:

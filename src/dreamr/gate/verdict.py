@@ -70,7 +70,8 @@ class Verdict:
         score: Measured value in [0, 1], 0 without evidence.
         threshold: Lowest score that would have been accepted.
         reason: Short explanation for people.
-        evidence: Evidence of the judge call. None if the target did not judge the step.
+        evidence: Evidence of the judge call; the draft's if the kind is 'draft_ratio'. None if no
+            model judged the step.
         unanswered: Whether the step was rejected because the target did not answer the judge
             prompt with a label.
         kind: What the score measures.
@@ -94,9 +95,14 @@ class Verdict:
         return name if self.kind == "none" else f"{name} {self.score:.2f}"
 
     @property
+    def by_target(self) -> bool:
+        """Whether the target judged the step."""
+        return self.evidence is not None and self.kind != "draft_ratio"
+
+    @property
     def label_mass(self) -> float | None:
         """Probability that the target answers the judge prompt with a label; None if not asked."""
-        evidence = self.evidence
+        evidence = self.evidence if self.by_target else None
         return evidence.mass if evidence is not None and evidence.asked else None
 
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
-from dreamr.steps import Ending
+from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,13 @@ class TolerantGate(Gate):
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the target's doubt at mismatches with the threshold."""
         mismatch = evidence.surest_mismatch
-        needed = stricter(self.threshold, context.resamples)
-        doubt = 0.0 if mismatch is None else 1.0 - mismatch
-        accepted = False
-        if context.step.ending is Ending.CAP:
-            reason = "cut by the length cap"
-        elif mismatch is None:
-            reason = "the engine does not report the target's choices"
-        else:
-            accepted = doubt >= needed
-            what = "is unsure" if accepted else "is sure of another token"
-            reason = "the target would write the same" if mismatch == 0 else f"the target {what}"
-        return Verdict(accepted, doubt, needed, reason, evidence, kind="tolerance")
+        return compared(
+            None if mismatch is None else 1.0 - mismatch,
+            self.threshold,
+            context,
+            "tolerance",
+            evidence=evidence,
+            accepted="the target is unsure" if mismatch else "the target would write the same",
+            rejected="the target is sure of another token",
+            unknown="the engine does not report the target's choices",
+        )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, compared
+from dreamr.gate.likelihood import LikelihoodGate
+from dreamr.gate.verdict import StepContext, Verdict, compared
 
 
 @dataclass(frozen=True, slots=True)
-class TolerantGate(Gate):
+class TolerantGate(LikelihoodGate):
     """Gate that accepts steps that differ from the target's only where it is unsure (FLy).
 
     After arXiv 2511.22972: a token that is not the target's choice is an error only if the target
@@ -28,16 +27,7 @@ class TolerantGate(Gate):
         ValueError: If the threshold is outside [0, 1].
     """
 
-    asks: ClassVar[Asks] = "agreement"
     threshold: float = 0.7
-
-    def __post_init__(self) -> None:
-        check_shares(self, "threshold")
-
-    @property
-    def query(self) -> Query:
-        """Query without a judge prompt."""
-        return Query(self.asks, margins=True)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the target's doubt at mismatches with the threshold."""

@@ -199,6 +199,16 @@ def test_options_are_measured_apart() -> None:
             assert shaped.options.method == "target"
 
 
+def test_runs_with_other_seeds_share_their_measurements() -> None:
+    pair, options = PairLoad(), RunOptions(temperature=0.5)
+    with pair.run(options):
+        for seed in range(20):
+            with pair.run(replace(options, seed=seed)) as shaped:
+                shaped.learn(run(0.05, 99.0))
+    with pair.run(options), pair.run(replace(options, seed=99)) as shaped:
+        assert shaped.options == replace(options, seed=99, method="target")
+
+
 def test_without_load_control_runs_keep_their_options() -> None:
     pair, options = PairLoad(), RunOptions(load_aware=False)
     with pair.run(options):

@@ -165,6 +165,7 @@ def test_every_option_reaches_the_runner() -> None:
         "deterministic": True,
         "final_answer": "draft",
         "judge_batch": "auto",
+        "prefill": True,
         "resamples": 0,
         "max_steps": 9,
         "max_tokens": 77,

@@ -11,7 +11,7 @@ from dreamr._families import UNKNOWN, Family, recognize
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr._sampling import vendors
+from dreamr._sampling import read_biases, vendors
 from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.evaluation.bench.options import BenchOptions
 from dreamr.steps import Role, StepFormat
@@ -112,6 +112,18 @@ def test_a_bench_is_greedy_whatever_vendors_recommend() -> None:
 def test_a_bias_that_cannot_be_read_is_refused_by_name(texts: tuple[str, ...], named: str) -> None:
     with pytest.raises(BadOption, match=named):
         RunOptions(logit_bias=texts)
+
+
+@pytest.mark.parametrize("bias", [-100, 0.00001, 12.345678, -1e-7, 0.0])
+def test_biases_of_any_size_are_read(bias: float) -> None:
+    options = RunOptions(logit_bias={5: bias})  # type: ignore[arg-type]
+    assert read_biases(options.logit_bias) == ((5, bias),)
+
+
+@pytest.mark.parametrize("bias", [None, "much", float("inf")])
+def test_a_bias_that_is_no_number_is_refused_by_name(bias: object) -> None:
+    with pytest.raises(BadOption, match="--logit-bias '5="):
+        RunOptions(logit_bias={5: bias})  # type: ignore[arg-type]
 
 
 def test_an_empty_stop_text_is_refused() -> None:

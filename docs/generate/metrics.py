@@ -27,7 +27,7 @@ _NOTES = (
 _VALUES = {
     "finished_reason": "`stop`, or `length` if a limit ended the run",
     "status": "HTTP status; `499` if the client disconnected first",
-    "fate": "`accepted`, `unverified` (accepted by the draft's confidence alone), `rejected`, "
+    "fate": "`accepted`, `unverified` (accepted without the target), `rejected`, "
     "`target` (written by the target)",
     "outcome": ", ".join(f"`{outcome}`" for outcome in OUTCOMES),
     "window": "`--window` of the run",

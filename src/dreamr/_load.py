@@ -251,8 +251,9 @@ class PairLoad:
     def _load(self, options: RunOptions) -> Load | None:
         if not options.load_aware or options.method not in _REDUCIBLE:
             return None
-        load = self._loads.setdefault(options, Load())
-        self._loads.move_to_end(options)
+        key = replace(options, seed=0)  # runs that differ in their seeds cost the same
+        load = self._loads.setdefault(key, Load())
+        self._loads.move_to_end(key)
         if len(self._loads) > _MOST_LOADS:
             self._loads.popitem(last=False)
         return load

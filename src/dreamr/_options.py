@@ -164,7 +164,7 @@ class RunOptions:
     fallback: Annotated[
         Fallback,
         OptionSpec(
-            "When the target writes too: auto (in doubt), eager, idle or on-reject.",
+            "When the target also writes the next step: auto, eager (always), idle or on-reject.",
             _METHOD,
         ),
     ] = _SCHEDULE.fallback

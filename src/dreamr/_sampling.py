@@ -13,7 +13,7 @@ from dreamr.engines import NEUTRAL, Model, SamplingParams
 from dreamr.steps import Role
 
 _SAMPLING = "Sampling and limits"
-_BIAS = re.compile(r"(\d{1,9})=([-+]?[\d.]+)")
+_BIAS = re.compile(r"([0-9]{1,9})=([-+]?[0-9.]+(?:e[-+]?[0-9]{1,3})?)")
 _MOST_BIAS = 100.0
 
 Temperature: TypeAlias = Annotated[
@@ -76,7 +76,7 @@ _GREEDY = ("token-sd", "prompt-lookup")  # methods that other sampling would mak
 def as_biases(given: Any) -> Any:
     """Return a mapping of token ids to biases in the form of the option; others unchanged."""
     if isinstance(given, Mapping):
-        return tuple(f"{token}={bias:g}" for token, bias in given.items())
+        return tuple(f"{token}={bias}".removesuffix(".0") for token, bias in given.items())
     return given
 
 

@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
+from dreamr._option_specs import BadOption
 from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.waiting import WaitingOpener
-from dreamr.errors import EngineError, EngineLost, ModelNotFound
+from dreamr.errors import DreamrError, EngineError, EngineLost, ModelNotFound, Unsupported
+from dreamr.gate import CascadeGate, DraftFirstGate, EntropyGate, Gate
+from dreamr.runner import RunConfig, check_engines
 from dreamr.steps import Role
 
 URL = "http://gpu1:8000/v1"
@@ -86,9 +89,10 @@ def test_the_wait_for_a_target_is_bounded(outcomes: list[Exception | None]) -> N
 
 
 @pytest.mark.parametrize("seconds", [0.0, 60.0])
-def test_what_time_does_not_cure_fails_at_once(seconds: float) -> None:
-    with pytest.raises(ModelNotFound, match=r"^no such model$"):
-        opened(server(ModelNotFound("no such model")), seconds)
+@pytest.mark.parametrize("kind", [ModelNotFound, Unsupported, BadOption])
+def test_what_time_does_not_cure_fails_at_once(kind: type[DreamrError], seconds: float) -> None:
+    with pytest.raises(kind, match=r"^no such model$"):
+        opened(server(kind("no such model")), seconds)
 
 
 def test_a_late_draft_counts_as_lost() -> None:
@@ -102,6 +106,14 @@ def test_a_late_draft_counts_as_lost() -> None:
             await model.engine.check()
 
     anyio.run(call)
+
+
+@pytest.mark.parametrize(
+    "gate", [EntropyGate(), DraftFirstGate(), CascadeGate(draft_confidence=0.9)]
+)
+def test_a_late_draft_does_not_keep_a_gate_from_starting(gate: Gate) -> None:
+    draft, _ = opened(server(*[starting()] * 10_000), 0.05, role="draft")
+    check_engines(RunConfig(gate=gate), {"target": ScriptedEngine(), "draft": draft.engine})
 
 
 def test_local_models_are_not_waited_for() -> None:

@@ -47,3 +47,12 @@ def test_both_models_are_asked() -> None:
 def test_a_confidence_outside_the_unit_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="draft_confidence must be between 0 and 1"):
         DraftFirstGate(draft_confidence=-0.1)
+
+
+def test_what_the_draft_would_write_does_not_count_as_the_target_s() -> None:
+    evidence = Evidence(0.01, 0.99, target_prefix="Tea")
+    verdict = GATE.decide_without_target(replace(STEP, draft_evidence=evidence))
+    assert verdict is not None
+    assert verdict.evidence == Evidence(0.01, 0.99)
+    assert not verdict.by_target
+    assert verdict.label_mass is None

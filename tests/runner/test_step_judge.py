@@ -5,22 +5,24 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dreamr.engines import Capabilities, ScriptedEngine
-from dreamr.errors import EngineError
+from dreamr.engines import Capabilities, Failure, ScriptedEngine
+from dreamr.errors import EngineError, EngineLost
 from dreamr.gate import DraftFirstGate, EntropyGate, Evidence, Gate, TwoQuestionsGate, Verdict
 from dreamr.runner.lanes import JudgeCall
 from dreamr.runner.step_judge import StepJudge
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import Ending, Step
-from support.runs import DRAFT, TALK, draft, go, target, texts
+from support.runs import DRAFT, INF, TALK, draft, go, notes, target, texts
 
 STEPS = [Step(f"step {number}\n\n", 2, Ending.DELIMITER) for number in range(5)]
 
 
 def verdicts(gate: Gate, **engines: ScriptedEngine) -> tuple[Verdict, ...]:
     async def main() -> tuple[Verdict, ...]:
-        judge = StepJudge(TALK, engines, gate)  # type: ignore[arg-type]
+        judge = StepJudge(TALK, engines, gate, 60.0, failures.append)  # type: ignore[arg-type]
         return await judge.verdicts(JudgeCall(0, ("before\n\n",), STEPS, gate.query))
+
+    failures: list[Exception] = []
 
     return anyio.run(main)
 
@@ -78,6 +80,24 @@ def test_a_wrong_number_of_results_is_an_error(gate: Gate) -> None:
 
     with pytest.raises(EngineError, match="returned 1 results for 5 steps"):
         verdicts(gate, draft=Short(), target=Short())
+
+
+@pytest.mark.parametrize("error", [EngineError("busy"), EngineLost("gone"), RuntimeError("bug")])
+def test_the_target_judges_alone_if_the_draft_cannot_judge(error: Exception) -> None:
+    small, big = draft(judge_failures={0: Failure(error)}), target()
+    result = go(big, small, gate=DraftFirstGate())
+    assert result.complete
+    assert texts(result)[0] == DRAFT[0]
+    assert "the target judges the steps of the draft alone: draft small: " in notes(result)
+    assert str(error) in notes(result)
+    assert small.judgments == 1
+
+
+def test_the_target_judges_alone_if_the_draft_hangs() -> None:
+    small = draft(judge_seconds=INF)
+    result = go(target(), small, gate=DraftFirstGate(), stall_seconds=0.05)
+    assert result.complete
+    assert "draft alone: draft small: no output for 0.05 s" in notes(result)
 
 
 @pytest.mark.parametrize("method", ["fpsr", "sequential", "parse"])

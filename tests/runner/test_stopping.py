@@ -114,6 +114,20 @@ def test_the_text_before_the_first_stop_text_is_kept_however_it_arrives(
     assert (before + text)[: len(before) + len(text) - overlap] in {whole[:p] for p in places}
 
 
+def test_a_chunk_keeps_all_that_is_known_of_its_tokens() -> None:
+    async def stream() -> AsyncGenerator[Chunk, None]:
+        for number, piece in enumerate(["One ", "E", "N", "d"]):
+            yield Chunk(piece, 1, None, -1.0 - number, -1.0 - number, entropy=0.1 * number)
+
+    async def main() -> list[Chunk]:
+        search = StopSearch(("END",), "", opened=False)
+        return [chunk async for chunk in until_stop(stream(), search)]
+
+    first, second = anyio.run(main)
+    assert first == Chunk("One ", 1, None, -1.0, -1.0, 0.0)
+    assert second == Chunk("ENd", 3, None, -9.0, -4.0, 0.1)
+
+
 def test_the_context_of_a_stream_is_the_whole_text_before_it() -> None:
     seen: list[Context] = []
 

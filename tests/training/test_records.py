@@ -125,6 +125,8 @@ def test_only_steps_that_the_target_judged_count_as_rejected(
     assert record_of("x", talk, result(good, Ending.DELIMITER)).rejected
     bad = Verdict(False, 0.0, 0.7, "no judge", evidence, kind="none")
     assert not record_of("x", talk, result(bad, ending)).rejected
+    own = Verdict(False, 0.1, 0.7, "the draft is sure", Evidence(0.1, 0.9), kind="draft_ratio")
+    assert not record_of("x", talk, result(own, Ending.DELIMITER)).rejected
 
 
 def test_a_dead_target_ends_the_recording_with_its_error(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ class UnopenedEngine(ClosingEngine):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Capabilities of a model of which nothing is known."""
-        return Capabilities()
+        """All capabilities: what the model lacks is found when it is open."""
+        return Capabilities(logprobs=True, entropy=True)
 
     @property
     def alive(self) -> bool:

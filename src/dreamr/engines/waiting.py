@@ -10,7 +10,7 @@ import anyio
 from dreamr.engines.http.retries import TransientError, is_transient
 from dreamr.engines.open import Model, ModelSource, OpenModel, is_served
 from dreamr.engines.unopened import UnopenedEngine
-from dreamr.errors import EngineError, EngineLost
+from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.steps import Role
 
 _PAUSE = 1.0  # seconds between two attempts
@@ -101,12 +101,12 @@ class WaitingOpener:
 
     async def _waited(self, wait: _Wait) -> Model:
         found: list[Model] = []
-        failures: list[EngineError] = []
+        failures: list[DreamrError] = []
 
         async def attempts() -> None:
             try:
                 found.append(await self._attempts(wait))
-            except EngineError as error:  # the task group would wrap it in an exception group
+            except DreamrError as error:  # the task group would wrap it in an exception group
                 failures.append(error)
 
         async with anyio.create_task_group() as tasks:

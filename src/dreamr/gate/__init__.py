@@ -16,10 +16,19 @@ from dreamr.gate.registry import GATES, GateName, gate_name, make_gate
 from dreamr.gate.strictness import at_strictness, has_threshold, strictness
 from dreamr.gate.tolerant import TolerantGate
 from dreamr.gate.two_questions import TwoQuestionsGate
-from dreamr.gate.verdict import SCORE_NAMES, Gate, ScoreKind, StepContext, Verdict, stricter
+from dreamr.gate.verdict import (
+    CUT_REASON,
+    SCORE_NAMES,
+    Gate,
+    ScoreKind,
+    StepContext,
+    Verdict,
+    stricter,
+)
 from dreamr.gate.word import WordGate
 
 __all__ = [
+    "CUT_REASON",
     "GATES",
     "SCORE_NAMES",
     "SIGNALS",

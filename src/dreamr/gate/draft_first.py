@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreamr.gate.query import Need, Query
 from dreamr.gate.ratio import RatioGate
@@ -54,4 +54,6 @@ class DraftFirstGate(RatioGate):
             return None
         accepted = own.ratio >= needed
         reason = f"the draft is sure that its step is {'right' if accepted else 'wrong'}"
-        return Verdict(accepted, own.ratio, needed, reason, own, kind="draft_ratio")
+        # How the draft would begin the step says nothing of the target.
+        evidence = replace(own, target_prefix="")
+        return Verdict(accepted, own.ratio, needed, reason, evidence, kind="draft_ratio")

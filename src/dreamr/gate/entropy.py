@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Need, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
-from dreamr.steps import Ending
+from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +46,15 @@ class EntropyGate(Gate):
     def decide_without_target(self, context: StepContext) -> Verdict:
         """Compare the draft's certainty at the first token with the threshold."""
         entropy = context.step.entropy
-        needed = stricter(self.threshold, context.resamples)
-        certainty = 0.0 if entropy is None else math.exp(-entropy)
-        accepted = False
-        if context.step.ending is Ending.CAP:
-            reason = "cut by the length cap"
-        elif entropy is None:
-            reason = "the draft's engine does not report the entropy"
-        else:
-            accepted = certainty >= needed
-            reason = f"the draft is {'certain' if accepted else 'uncertain'} at the first token"
-        return Verdict(accepted, certainty, needed, reason, kind="draft_certainty")
+        return compared(
+            None if entropy is None else math.exp(-entropy),
+            self.threshold,
+            context,
+            "draft_certainty",
+            accepted="the draft is certain at the first token",
+            rejected="the draft is uncertain at the first token",
+            unknown="the draft's engine does not report the entropy",
+        )
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Decide as without the target."""

@@ -9,7 +9,14 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
+from dreamr.gate.verdict import (
+    CUT_REASON,
+    Gate,
+    StepContext,
+    Verdict,
+    check_shares,
+    stricter,
+)
 from dreamr.steps import Ending
 
 SIGNALS = (
@@ -92,7 +99,7 @@ class LearnedGate(Gate):
         chance = self.probability(evidence, context)
         needed = stricter(self.threshold, context.resamples)
         if context.step.ending is Ending.CAP:
-            accepted, reason = False, "cut by the length cap"
+            accepted, reason = False, CUT_REASON
         elif not evidence.mass > 0.0:
             accepted, reason = False, "no evidence: no mass on the labels"
         else:

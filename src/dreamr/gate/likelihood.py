@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
-from dreamr.steps import Ending
+from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,13 @@ class LikelihoodGate(Gate):
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the likelihood of the others with the threshold."""
-        likelihood = evidence.mean_margin
-        needed = stricter(self.threshold, context.resamples)
-        if context.step.ending is Ending.CAP:
-            accepted, reason = False, "cut by the length cap"
-        elif likelihood is None:
-            accepted, reason = False, "the engine does not report the likelihood"
-        else:
-            accepted = likelihood >= needed
-            reason = f"likelihood {'reaches' if accepted else 'below'} the threshold"
-        return Verdict(accepted, likelihood or 0.0, needed, reason, evidence, kind="likelihood")
+        return compared(
+            evidence.mean_margin,
+            self.threshold,
+            context,
+            "likelihood",
+            evidence=evidence,
+            accepted="likelihood reaches the threshold",
+            rejected="likelihood below the threshold",
+            unknown="the engine does not report the likelihood",
+        )

@@ -8,7 +8,7 @@ from typing import ClassVar
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
 from dreamr.gate.ratio import RatioGate
-from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict
+from dreamr.gate.verdict import CUT_REASON, Gate, ScoreKind, StepContext, Verdict
 from dreamr.steps import Ending
 
 
@@ -50,7 +50,7 @@ class ScoreGate(Gate):
         if mass > 0.0:
             score = sum(digit * share for digit, share in enumerate(evidence.scores)) / mass
         if context.step.ending is Ending.CAP:
-            accepted, reason = False, "cut by the length cap"
+            accepted, reason = False, CUT_REASON
         elif not (mass > 0.0 and mass >= self.min_mass):
             accepted, reason = False, f"no score: mass {mass:.2g} on the digits"
         else:

@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, ScoreKind, StepContext, Verdict, check_shares, stricter
+from dreamr.gate.verdict import (
+    CUT_REASON,
+    Gate,
+    ScoreKind,
+    StepContext,
+    Verdict,
+    check_shares,
+    stricter,
+)
 from dreamr.steps import Ending
 
 _MIN_MASS = 0.01
@@ -46,7 +54,7 @@ class RatioGate(Gate):
         cut = context.step.ending is Ending.CAP
         missing = None if cut else _missing(evidence, self.min_mass)
         if cut or missing:
-            accepted, reason = False, missing or "cut by the length cap"
+            accepted, reason = False, missing or CUT_REASON
         else:
             accepted = evidence.ratio >= needed
             reason = f"ratio {'reaches' if accepted else 'below'} the threshold"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, stricter
-from dreamr.steps import Ending
+from dreamr.gate.likelihood import LikelihoodGate
+from dreamr.gate.verdict import StepContext, Verdict, compared
 
 
 @dataclass(frozen=True, slots=True)
-class TolerantGate(Gate):
+class TolerantGate(LikelihoodGate):
     """Gate that accepts steps that differ from the target's only where it is unsure (FLy).
 
     After arXiv 2511.22972: a token that is not the target's choice is an error only if the target
@@ -29,29 +27,18 @@ class TolerantGate(Gate):
         ValueError: If the threshold is outside [0, 1].
     """
 
-    asks: ClassVar[Asks] = "agreement"
     threshold: float = 0.7
-
-    def __post_init__(self) -> None:
-        check_shares(self, "threshold")
-
-    @property
-    def query(self) -> Query:
-        """Query without a judge prompt."""
-        return Query(self.asks, margins=True)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the target's doubt at mismatches with the threshold."""
         mismatch = evidence.surest_mismatch
-        needed = stricter(self.threshold, context.resamples)
-        doubt = 0.0 if mismatch is None else 1.0 - mismatch
-        accepted = False
-        if context.step.ending is Ending.CAP:
-            reason = "cut by the length cap"
-        elif mismatch is None:
-            reason = "the engine does not report the target's choices"
-        else:
-            accepted = doubt >= needed
-            what = "is unsure" if accepted else "is sure of another token"
-            reason = "the target would write the same" if mismatch == 0 else f"the target {what}"
-        return Verdict(accepted, doubt, needed, reason, evidence, kind="tolerance")
+        return compared(
+            None if mismatch is None else 1.0 - mismatch,
+            self.threshold,
+            context,
+            "tolerance",
+            evidence=evidence,
+            accepted="the target is unsure" if mismatch else "the target would write the same",
+            rejected="the target is sure of another token",
+            unknown="the engine does not report the target's choices",
+        )

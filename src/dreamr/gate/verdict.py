@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Need, Query
-from dreamr.steps import Step
+from dreamr.steps import Ending, Step
 
 ScoreKind: TypeAlias = Literal[
     "ratio",  # s+ / (s+ + s-) of the two labels, as in the paper
@@ -24,6 +24,8 @@ ScoreKind: TypeAlias = Literal[
     "tolerance",  # 1 - `Evidence.surest_mismatch`
     "none",  # decided without a score
 ]
+
+CUT_REASON = "cut by the length cap"
 
 SCORE_NAMES: Mapping[ScoreKind, str] = {  # for readers
     "ratio": "judge ratio",
@@ -70,7 +72,8 @@ class Verdict:
         score: Measured value in [0, 1], 0 without evidence.
         threshold: Lowest score that would have been accepted.
         reason: Short explanation for people.
-        evidence: Evidence of the judge call. None if the target did not judge the step.
+        evidence: Evidence of the judge call; the draft's if the kind is 'draft_ratio'. None if no
+            model judged the step.
         unanswered: Whether the step was rejected because the target did not answer the judge
             prompt with a label.
         kind: What the score measures.
@@ -94,9 +97,14 @@ class Verdict:
         return name if self.kind == "none" else f"{name} {self.score:.2f}"
 
     @property
+    def by_target(self) -> bool:
+        """Whether the target judged the step."""
+        return self.evidence is not None and self.kind != "draft_ratio"
+
+    @property
     def label_mass(self) -> float | None:
         """Probability that the target answers the judge prompt with a label; None if not asked."""
-        evidence = self.evidence
+        evidence = self.evidence if self.by_target else None
         return evidence.mass if evidence is not None and evidence.asked else None
 
 
@@ -120,6 +128,41 @@ def stricter(threshold: float, resamples: int) -> float:
     candidate becomes 0.85 for the second and 0.9 for the third.
     """
     return threshold + (1 - threshold) * resamples / (1 + resamples)
+
+
+def compared(
+    score: float | None,
+    threshold: float,
+    context: StepContext,
+    kind: ScoreKind,
+    *,
+    evidence: Evidence | None = None,
+    accepted: str,
+    rejected: str,
+    unknown: str,
+) -> Verdict:
+    """Return the verdict of a gate that compares a score with a threshold, and asks nothing.
+
+    Args:
+        score: The score; None rejects the step.
+        threshold: Lowest score that is accepted; stricter for a resampled step.
+        context: The step. One that was cut is rejected.
+        kind: What the score measures.
+        evidence: Evidence of the judge call; None if there was none.
+        accepted: Reason of an accepting verdict.
+        rejected: Reason of a rejecting one.
+        unknown: Reason without a score.
+    """
+    needed = stricter(threshold, context.resamples)
+    passes = False
+    if context.step.ending is Ending.CAP:
+        reason = CUT_REASON
+    elif score is None:
+        reason = unknown
+    else:
+        passes = score >= needed
+        reason = accepted if passes else rejected
+    return Verdict(passes, score or 0.0, needed, reason, evidence, kind=kind)
 
 
 class Gate(Protocol):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
 from dreamr.gate.query import Asks, Query
-from dreamr.gate.verdict import Gate, StepContext, Verdict
+from dreamr.gate.verdict import CUT_REASON, Gate, StepContext, Verdict
 from dreamr.steps import Ending
 
 
@@ -33,7 +33,7 @@ class WordGate(Gate):
         positive = answered and evidence.positive > evidence.negative
         accepted = positive and context.step.ending is not Ending.CAP
         if context.step.ending is Ending.CAP:
-            reason = "cut by the length cap"
+            reason = CUT_REASON
         elif not answered:
             shown = f": {evidence.answer!r}" if evidence.answer else ""
             reason = f"no evidence: the answer begins with neither label{shown}"

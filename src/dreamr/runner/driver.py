@@ -78,7 +78,9 @@ class Driver:
         self._lanes: dict[int, Lane] = {}
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
-        self._step_judge = StepJudge(conversation, engines, config.gate)
+        self._step_judge = StepJudge(
+            conversation, engines, config.gate, config.stall_seconds, self._on_draft_failure
+        )
         self._warned = False  # whether the user knows that the target does not answer
         self._finished: Finished | None = None
 
@@ -277,6 +279,13 @@ class Driver:
             positions = call.positions(len(verdicts))
             self._recorder.add(JudgeEnded, call.number, positions, verdicts, message)
             del self._calls[call.number]
+
+    def _on_draft_failure(self, error: Exception) -> None:
+        """Warn that the draft did not judge its own steps."""
+        if isinstance(error, TimeoutError):
+            self._engines["draft"].note_stall(self._config.stall_seconds)
+        message, _ = self._describe("draft", error)
+        self._recorder.decide(Warn(f"the target judges the steps of the draft alone: {message}"))
 
     def _warn_unanswered(self, verdicts: tuple[Verdict, ...]) -> None:
         """Warn once in a run if the target does not answer the judge prompt."""

@@ -60,7 +60,10 @@ class Recorder:
 
     def note_overlap(self, text: str, overlap: int) -> None:
         """Note how many characters at the end of a text are the beginning of a stop text."""
-        self._overlap[text] = overlap
+        if overlap:
+            self._overlap[text] = overlap
+        else:  # most texts, which need not be kept
+            self._overlap.pop(text, None)
 
     def _cut(self) -> None:
         """Remove the beginning of a stop text from the end of the committed text."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+
+import anyio
 
 from dreamr._concurrency import gather_bounded
 from dreamr.conversation import Conversation
@@ -15,7 +18,7 @@ from dreamr.runner.lanes import JudgeCall
 from dreamr.steps import Role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepJudge:
     """Asks the models about drafted steps and lets the gate decide.
 
@@ -23,11 +26,17 @@ class StepJudge:
         conversation: The problem.
         engines: Engines by role.
         gate: The gate.
+        stall_seconds: Longest time that the draft has to judge its own steps.
+        on_draft_failure: Called with the error if the draft fails to. The target then decides on
+            all steps, for the rest of the run.
     """
 
     conversation: Conversation
     engines: Mapping[Role, Engine]
     gate: Gate
+    stall_seconds: float
+    on_draft_failure: Callable[[Exception], None]
+    _draft_judges: bool = field(default=True, init=False)
 
     async def verdicts(self, call: JudgeCall) -> tuple[Verdict, ...]:
         """Return the verdicts on all steps that the call has when the target's engine begins.
@@ -36,7 +45,7 @@ class StepJudge:
         call later are left for the next one.
 
         Raises:
-            EngineError: If an engine fails, or returns another number of results than of steps.
+            EngineError: If the target fails, or returns another number of results than of steps.
         """
         if self.gate.draft_query is None and not self.gate.further_queries:
             least = len(call.steps)
@@ -49,14 +58,28 @@ class StepJudge:
                 for one, context in zip(found, self._contexts(call), strict=False)
             )
         contexts = self._contexts(call)
-        if self.gate.draft_query is not None:
-            query = replace(self.gate.draft_query, unasked=call.query.unasked)
-            own = await self._ask("draft", call.prefix, contexts, query)
-            contexts = [
-                replace(context, draft_evidence=one)
-                for context, one in zip(contexts, own, strict=True)
-            ]
+        if self.gate.draft_query is not None and self._draft_judges:
+            contexts = await self._ask_draft(self.gate.draft_query, call, contexts)
         return tuple(await self._decide(call, contexts))
+
+    async def _ask_draft(
+        self, query: Query, call: JudgeCall, contexts: list[StepContext]
+    ) -> list[StepContext]:
+        """Return the contexts with the draft's own evidence, or unchanged if the draft fails."""
+        query = replace(query, unasked=call.query.unasked)
+        call.since = None  # the target has not stalled if the draft hangs
+        try:
+            with anyio.fail_after(self.stall_seconds):
+                own = await self._ask("draft", call.prefix, contexts, query)
+        except Exception as error:  # a bug in one engine must not end the run of the other
+            self._draft_judges = False
+            self.on_draft_failure(error)
+            return contexts
+        finally:
+            call.since = time.monotonic()
+        return [
+            replace(context, draft_evidence=one) for context, one in zip(contexts, own, strict=True)
+        ]
 
     def _contexts(self, call: JudgeCall) -> list[StepContext]:
         first = len(call.prefix)

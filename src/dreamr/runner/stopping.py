@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from dreamr.engines import Chunk
 from dreamr.steps import ends_inside
@@ -83,7 +84,7 @@ async def until_stop(
                 text += search.close()
             merged = _merged(waiting, chunk, text)
             if stopped:
-                yield Chunk(text, merged.tokens, "stop", merged.logprob, merged.min_logprob)
+                yield replace(merged, finish="stop")
                 return
             if text or chunk.finish is not None:
                 waiting = None
@@ -91,18 +92,19 @@ async def until_stop(
             else:
                 waiting = merged
     if waiting is not None:  # the engine ended without a finish
-        yield Chunk(search.close(), waiting.tokens, None, waiting.logprob, waiting.min_logprob)
+        yield replace(waiting, text=search.close())
 
 
 def _merged(waiting: Chunk | None, chunk: Chunk, text: str) -> Chunk:
     if waiting is None:
-        return Chunk(text, chunk.tokens, chunk.finish, chunk.logprob, chunk.min_logprob)
+        return replace(chunk, text=text)
     logprob = low = None
     if waiting.logprob is not None and chunk.logprob is not None:
         logprob = waiting.logprob + chunk.logprob
     if waiting.min_logprob is not None and chunk.min_logprob is not None:
         low = min(waiting.min_logprob, chunk.min_logprob)
-    return Chunk(text, waiting.tokens + chunk.tokens, chunk.finish, logprob, low)
+    # The entropy is that of the first token.
+    return Chunk(text, waiting.tokens + chunk.tokens, chunk.finish, logprob, low, waiting.entropy)
 
 
 def _occurrences(text: str, stop: str, start: int) -> list[int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dreamr.gate import Verdict
+from dreamr.gate import CUT_REASON, Verdict
 from dreamr.schedules.protocol import FinalAnswer
 from dreamr.steps import Ending, Step
 
 # Reasons that traces and timelines show.
 DRAFT_END = "the target writes the end of the reasoning"
 PREDICTED = "the target wrote the same step"
-CUT = Verdict(False, 0.0, 1.0, "cut by the length cap", kind="none")
+CUT = Verdict(False, 0.0, 1.0, CUT_REASON, kind="none")
 
 
 def ends_reasoning(step: Step) -> bool:

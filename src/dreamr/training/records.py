@@ -113,7 +113,7 @@ def record_of(
             Rejected(event.position, event.step.text)
             for event in result.events
             if isinstance(event, StepRejected)
-            and event.verdict.evidence is not None
+            and event.verdict.by_target
             and event.step.ending is not Ending.CAP
         ),
         result.complete,

@@ -109,6 +109,22 @@ def test_threads_that_need_the_same_file_make_it_once(monkeypatch: pytest.Monkey
     assert len({id(file) for file in found}) == 2
 
 
+def test_nothing_is_kept_about_files_that_are_made_or_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = ImageFiles()
+    for _ in range(2):
+        kept.of(image(0), ANY)
+
+    def fail(*_: Any) -> Image:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(image_files, "as_file", fail)
+    with pytest.raises(OSError, match="no memory"):
+        kept.of(image(1), ANY)
+    assert not kept._making
+
+
 def test_servers_with_other_limits_get_other_files() -> None:
     kept = ImageFiles()
     whole, small = kept.of(image(0), ANY), kept.of(image(0), SMALL)

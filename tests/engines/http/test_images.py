@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import anyio
+import httpx2
 import PIL.Image
 import pytest
 
@@ -21,6 +22,7 @@ from dreamr.engines.http.image_memory import MOST_MISSES
 from dreamr.engines.http.image_parts import ImageReference
 from dreamr.errors import ContextTooLong, EngineError, EngineLost
 from support.image_served import ImageServed
+from support.served import Json
 from support.served_calls import use
 from support.sockets import on_socket
 
@@ -230,6 +232,24 @@ def test_images_are_omitted_only_if_the_server_is_seen_to_find_them(served: Imag
     assert hashes == ({SMALL.digest} if served.owner == "sglang" else {None})
 
 
+def test_images_are_not_omitted_if_the_server_counts_no_tokens() -> None:
+    class Uncounted(ImageServed):
+        def _answer(self, body: Json) -> httpx2.Response:
+            answer = super()._answer(body)
+            values = {name: one for name, one in answer.json().items() if name != "usage"}
+            return httpx2.Response(answer.status_code, json=values)
+
+    served = Uncounted(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        await judge(engine)
+        await judge(engine)
+        assert engine.image_route == "data"
+
+    use(served, work)
+    assert served.omitted == 0
+
+
 def test_a_server_that_is_lost_during_the_check_is_an_error() -> None:
     served = ImageServed(script=SCRIPT)
 
@@ -239,6 +259,19 @@ def test_a_server_that_is_lost_during_the_check_is_an_error() -> None:
             await judge(engine)
         await judge(engine)
         assert engine.image_route == "uuid"
+
+    use(served, work)
+
+
+def test_another_kind_of_server_at_the_address_is_checked_again() -> None:
+    served = ImageServed(script=SCRIPT)
+
+    async def work(engine: HttpEngine) -> None:
+        await judge(engine)
+        assert engine.image_route == "uuid"
+        served.owner, served.failures = "llamacpp", [httpx2.ReadError("gone")]
+        await judge(engine)
+        assert engine.image_route == "data"
 
     use(served, work)
 

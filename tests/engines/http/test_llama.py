@@ -42,6 +42,22 @@ def test_a_thought_about_images_is_continued_by_its_own_endpoint() -> None:
     assert "max_tokens" not in sent
 
 
+def test_an_endpoint_that_fails_leaves_the_next_route() -> None:
+    class Router(Llama):
+        async def handle(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path == "/props":
+                return httpx2.Response(501, json={"error": {"message": "not in router mode"}})
+            if request.url.path == "/v1/completions":
+                choice = {"text": "x", "finish_reason": "length"}
+                return httpx2.Response(200, json={"choices": [choice]})
+            return await super().handle(request)
+
+    async def work(engine: HttpEngine) -> None:
+        assert engine.server_info.route.name == "text"
+
+    use(Router(SCRIPT), work)
+
+
 def test_a_step_is_judged_inside_the_thought() -> None:
     async def work(engine: HttpEngine) -> None:
         [found] = await engine.judge(Context(TALK), ["Two and two.\n\n"])

@@ -66,6 +66,19 @@ def test_events_of_sglang_that_repeat_the_text_add_the_rest() -> None:
     assert [reader(event, URL).text for event in events] == ["", "So", " it", ""]
 
 
+def test_a_text_of_sglang_that_is_repeated_with_less_adds_nothing() -> None:
+    reader = SglangReader()
+    events = [generation(text, n) for n, text in enumerate(["So it", "So", "So it is"])]
+    assert [reader(event, URL).text for event in events] == ["So it", "", " is"]
+
+
+def test_a_text_of_sglang_that_is_repeated_with_changes_is_an_error() -> None:
+    reader = SglangReader()
+    reader(generation("So it", 2), URL)
+    with pytest.raises(EngineError, match="repeated its text with changes"):
+        reader(generation("So is it", 3), URL)
+
+
 def test_an_aborted_request_of_sglang_is_sent_again() -> None:
     reason = {"type": "abort", "message": "out of memory", "status_code": 503}
     found = SglangReader()(generation("So", 1, finish_reason=reason), URL)

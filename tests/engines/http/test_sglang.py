@@ -107,6 +107,8 @@ def test_a_stream_that_is_closed_is_aborted(template: str) -> None:
         assert len(server.running) == 1
         await stream.aclose()
         assert not server.running
+        path, _ = server.requests[-1]
+        assert path == "/abort_request"  # its empty answer is no sign of another server
 
     use(server, work)
 

@@ -451,6 +451,15 @@ def test_the_model_is_listed_with_its_pair() -> None:
     use(work, served_model_name="mine")
 
 
+def test_metrics_count_steps_that_the_draft_judged_itself_as_unverified() -> None:
+    async def work(gate: Gateway) -> str:
+        await gate.ask(asked())
+        return (await gate.get("/metrics")).body.decode()
+
+    options = RunOptions(gate="draft-first", draft_confidence=0.9, deterministic=True)
+    assert 'dreamr:steps_total{fate="unverified"}' in use(work, options=options)
+
+
 def test_metrics_count_tokens_and_steps_by_fate() -> None:
     async def work(gate: Gateway) -> str:
         await gate.ask(asked())

@@ -179,6 +179,26 @@ def test_requests_for_readiness_ask_no_engine() -> None:
     use(work)
 
 
+def test_a_check_that_fails_in_code_of_others_is_a_model_that_does_not_answer() -> None:
+    async def work() -> None:
+        async with Reasoner(RunOptions(), open_model=Pair()) as reasoner:
+            readiness = Readiness(reasoner, INTERVAL)
+
+            async def fail() -> None:
+                raise ValueError("a defect")
+
+            reasoner.models["draft"].engine.check = fail  # type: ignore[method-assign]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(readiness.watch)
+                with anyio.fail_after(60):
+                    while readiness.is_ready("draft"):
+                        await anyio.sleep(0.02)
+                assert readiness.status == "degraded"
+                tasks.cancel_scope.cancel()
+
+    anyio.run(work)
+
+
 # The check of one server
 
 

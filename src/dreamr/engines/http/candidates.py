@@ -15,7 +15,7 @@ from dreamr.engines.http.rendering import QUESTION, TALK, RenderedPrompts
 from dreamr.engines.http.routes import CarriedRoute, Route, TextRoute, TokensRoute
 from dreamr.engines.http.servers import LLAMA_CPP, SGLANG, VLLM, Server
 from dreamr.engines.http.trials import Candidate, Rejected, Trial
-from dreamr.errors import EngineError, EngineLost, Unsupported
+from dreamr.errors import EngineError, Unsupported
 from dreamr.steps import opens_thought
 
 
@@ -43,7 +43,7 @@ async def tokens(trial: Trial) -> Route | Rejected:
         if not (await prompts.match(route)).exact:
             return Rejected()
         await prompts.send(route, await route.continued(TALK, "So"))
-    except (EngineError, Unsupported):  # no such endpoint, or it is disabled: status 403
+    except (EngineError, Unsupported):  # EngineLost too: disabled endpoints have status 403
         return Rejected()
     return route
 
@@ -107,12 +107,7 @@ async def _verified(
     """Return the route if the server continues all these conversations by it."""
     trims = False
     for talk in talks:
-        try:
-            match = await trial.prompts.match(route, talk)
-        except EngineLost:
-            raise
-        except (EngineError, Unsupported):  # the server does not continue a user's message
-            return Rejected()
+        match = await trial.prompts.match(route, talk)  # fails if a user's message is not continued
         if match.inserted is not None:
             return Rejected(match.inserted)
         trims = trims or match.trims

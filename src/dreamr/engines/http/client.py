@@ -153,11 +153,14 @@ class Client:
             return await self._json("POST", url, body, session)
 
     async def abort(self, url: str, rid: str) -> None:
-        """Abort a request at a server that does not notice closed connections."""
+        """Abort a request at a server that does not notice closed connections.
+
+        A failure says nothing about the model: some versions answer without JSON.
+        """
         with anyio.move_on_after(_ABORT_SECONDS, shield=True):
             try:
-                await self.post(url, {"rid": rid})
-            except (EngineError, Unsupported):
+                await self._response("POST", url, {"rid": rid})
+            except (EngineError, TransientError, Unsupported):
                 return  # aborting only saves the server work; the connection is closed anyway
 
     async def post_final(self, url: str, body: Json) -> object:
@@ -241,8 +244,9 @@ class Client:
         A server that may have lost an image that was omitted gets the whole request once more.
         """
         missed: frozenset[str] = frozenset()
+        images = self.images  # the same for the whole request; a comparison can replace it
         while True:
-            async with self._network.reaching(url), self._images_of(body, missed) as request:
+            async with self._network.reaching(url), _with_images(images, body, missed) as request:
                 headers = _call_headers(session)
                 if request.content:
                     headers["Content-Type"] = "application/json"
@@ -251,29 +255,15 @@ class Client:
                 ) as response:
                     if response.is_success:
                         self._network.reached = self._network.alive = True
-                        self.images.arrived(request)
+                        images.arrived(request)
                         yield response, request
                         return
                     content = await _read(response, url)
                 if response.status_code not in _UNREAD or not request.omitted:
                     if response.status_code >= 500:
-                        self.images.doubt(request)
+                        images.doubt(request)
                     self._check(response.status_code, response.headers, content, url)
                 missed = request.omitted
-
-    @asynccontextmanager
-    async def _images_of(
-        self, body: Json | None, missed: frozenset[str]
-    ) -> AsyncGenerator[Outgoing]:
-        """Yield the request with a body; an error about its length names images that cause it."""
-        if body is None:
-            yield Outgoing(b"")
-            return
-        async with self.images.outgoing(body, missed) as request:
-            try:
-                yield request
-            except ContextTooLong as error:
-                raise request.explained(error, self.images.limits.pixels) from error
 
     async def _events(
         self, response: httpx2.Response, url: str, request: Outgoing
@@ -316,6 +306,21 @@ class Client:
         """Close all connections; idempotent."""
         self._network.alive = False
         await self._http.aclose()
+
+
+@asynccontextmanager
+async def _with_images(
+    images: ImageSender, body: Json | None, missed: frozenset[str]
+) -> AsyncGenerator[Outgoing]:
+    """Yield the request with a body; an error about its length names images that cause it."""
+    if body is None:
+        yield Outgoing(b"")
+        return
+    async with images.outgoing(body, missed) as request:
+        try:
+            yield request
+        except ContextTooLong as error:
+            raise request.explained(error, images.limits.pixels) from error
 
 
 async def _read(response: httpx2.Response, url: str) -> bytes:

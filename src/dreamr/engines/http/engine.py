@@ -90,9 +90,14 @@ class HttpEngine(ClosingEngine):
             EngineError: If the server cannot continue a given text.
         """
         if self._server_info is None:
-            self._server_info = await Probe(self._client, self._options).run()
-            self._client.images = open_image_sender(self._client, self._options, self._server_info)
+            self._use(await Probe(self._client, self._options).run())
             self._client.identity.settle(self._compare)
+
+    def _use(self, info: ServerInfo) -> None:
+        """Use the results of a probe, and nothing that was known of the server before."""
+        self._server_info = info
+        self._prompts.clear()
+        self._client.images = open_image_sender(self._client, self._options, info)
 
     async def _compare(self) -> bool:
         """Return whether the server has other options than the probe found.
@@ -102,8 +107,9 @@ class HttpEngine(ClosingEngine):
             EngineError: If it cannot continue a text any more.
         """
         before, probe = self.server_info, Probe(self._client, self._options)
-        self._server_info = await probe.again(before)
-        return self._server_info is not before
+        if (found := await probe.again(before)) is not before:
+            self._use(found)
+        return found is not before
 
     @property
     def image_route(self) -> ImageRoute | None:
@@ -286,10 +292,7 @@ class HttpEngine(ClosingEngine):
     ) -> tuple[Evidence, ...]:
         """Judge consecutive steps, with one concurrent request per step; see `Engine.judge`.
 
-        Raises:
-            ContextTooLong: If steps and judge prompt do not fit into the model's context.
-            Unsupported: If the server does not report what the query needs.
-            EngineLost: If the server cannot be reached and no retries are left.
+        Raises the errors of `HttpJudge.judge`.
         """
         await self.start()
         return await self._judge.judge(context, candidates, query)

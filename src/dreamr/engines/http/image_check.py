@@ -60,7 +60,7 @@ async def find_image_route(client: Client, url: str, model: str) -> ImageRoute:
     known = {"type": "image_url", "image_url": {"url": _data_uri(color)}, "uuid": uuid}
 
     async def count(part: dict[str, Any]) -> int | None:
-        """Return the prompt's tokens; -1 if the request is refused."""
+        """Return the prompt's tokens, None if they are unknown; -1 if the request is refused."""
         body = {
             "model": model,
             "max_tokens": 1,
@@ -78,7 +78,9 @@ async def find_image_route(client: Client, url: str, model: str) -> ImageRoute:
     if await count(null) != -1:
         return "data"
     carried = await count(known)
-    return "uuid" if carried != -1 and await count(null) == carried else "data"
+    if carried in (None, -1):  # without counts, an image that is ignored would not be noticed
+        return "data"
+    return "uuid" if await count(null) == carried else "data"
 
 
 def _data_uri(color: tuple[int, ...]) -> str:

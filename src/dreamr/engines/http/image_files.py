@@ -86,18 +86,23 @@ class ImageFiles:
         key = image.digest, limits
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
-        with making:  # of several threads that need it, one makes it
-            found = self.get(image, limits)
-            if found is None:
-                found = _file(image, limits)
-                self._keep(key, found)
+        try:
+            with making:  # of several threads that need it, one makes it
+                found = self.get(image, limits)
+                if found is None:
+                    found = _file(image, limits)
+                    self._keep(key, found)
+        finally:
+            with self._lock:
+                self._making.pop(key, None)
         return found
 
     def _keep(self, key: _Key, file: ImageFile) -> None:
         with self._lock:
+            if (before := self._known.get(key)) is not None:
+                self._size -= len(before.base64)
             self._known[key] = file
             self._size += len(file.base64)
-            self._making.pop(key, None)
             while self._size > self._most and len(self._known) > 1:
                 self._size -= len(self._known.popitem(last=False)[1].base64)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dreamr.engines.http.completions import Completion, Usage
 from dreamr.engines.http.fields import Field
+from dreamr.errors import EngineError
 
 _LLAMA_FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
 
@@ -60,8 +61,7 @@ class SglangReader:
         tokens = meta.get("completion_tokens").count()
         text, logprobs = answer.get("text").piece(), self._logprobs(meta)
         if self._repeats(answer, tokens):
-            text = text.removeprefix(self._text)
-            logprobs = logprobs[self._tokens :]
+            text, logprobs = self._added(text, url), logprobs[self._tokens :]
         self._text += text
         self._tokens = tokens if tokens is not None else self._tokens + len(logprobs)
         return Completion(
@@ -75,6 +75,16 @@ class SglangReader:
             ),
             chosen=True,
         )
+
+    def _added(self, text: str, url: str) -> str:
+        """Return what a repeated text adds; nothing if its end was taken back.
+
+        Raises:
+            EngineError: If the text has changed.
+        """
+        if not (text.startswith(self._text) or self._text.startswith(text)):
+            raise EngineError(f"{url} repeated its text with changes")
+        return text[len(self._text) :]
 
     def _repeats(self, answer: Field, tokens: int | None) -> bool:
         """Check whether an event repeats what earlier events had."""

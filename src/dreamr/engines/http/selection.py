@@ -14,7 +14,7 @@ from dreamr.engines.http.candidates import candidates
 from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Route
 from dreamr.engines.http.servers import Json, Server
-from dreamr.engines.http.trials import Rejected, Trial
+from dreamr.engines.http.trials import Candidate, Rejected, Trial
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, Unsupported
 
@@ -97,7 +97,7 @@ class Selection:
             if number == 1 and not trial.seen:  # only now, as chat is exact in most cases
                 trial = replace(trial, seen=await self._seen(trial))
                 sees = bool(trial.seen)
-            match await candidate(trial):
+            match await (_tried(candidate, trial) if number else candidate(trial)):
                 case Rejected(reason):
                     inserted = inserted or reason
                 case route:
@@ -117,6 +117,20 @@ class Selection:
         except (EngineError, Unsupported):
             return ()
         return image_conversations()
+
+
+async def _tried(candidate: Candidate, trial: Trial) -> Route | Rejected:
+    """Return what comes of a trial; a route whose requests the server refuses is rejected.
+
+    Not for the first route: if the server refuses chat, that is the error to report.
+    """
+    try:
+        return await candidate(trial)
+    except EngineLost:
+        raise
+    except (EngineError, Unsupported) as error:
+        LOG.debug("%s does not work: %s", candidate.__name__, error)
+        return Rejected()
 
 
 def _blinded_by_thinking(family: Family) -> bool:

@@ -228,4 +228,4 @@ class Metrics:
 def _fate(verdict: Verdict | None) -> str:
     if verdict is None:
         return "target"
-    return "unverified" if verdict.evidence is None else "accepted"
+    return "accepted" if verdict.by_target else "unverified"

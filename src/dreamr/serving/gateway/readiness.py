@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 
+from dreamr._messages import describe
 from dreamr._reasoner import Reasoner
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.public_text import PublicText
@@ -57,6 +58,8 @@ class Readiness:
                 failure = ""
             except DreamrError as error:
                 failure = str(error)
+            except Exception as error:  # an engine of another distribution must not end the gateway
+                failure = describe(error)
         self._failed[role] = failure
         if not failure:
             self._answered[role] = anyio.current_time()

@@ -10,14 +10,14 @@ from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
-from dreamr.engines.http.evidence_probe import EvidenceProbe
+from dreamr.engines.http.evidence_probe import EvidenceProbe, takes_chosen_tokens
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Body, ChatRoute, Route
 from dreamr.engines.http.selection import Selection, refusal
-from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Server
 from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
@@ -72,6 +72,12 @@ class ServerInfo:
     def exact(self) -> bool:
         """Whether the chat template continues a prefix unchanged."""
         return self.inserted is None
+
+    @property
+    def refuses_chosen_tokens(self) -> bool:
+        """Whether the server does not report chosen tokens where others of its kind do."""
+        takes = self.server is VLLM and takes_chosen_tokens(self.route)
+        return takes and self.judges and not self.label_tokens
 
     @property
     def route(self) -> Route:

@@ -48,16 +48,26 @@ async def check_judging(tested: ModelUnderTest) -> Finding:
     [right] = await engine.judge(context, [own])
     [wrong] = await engine.judge(context, [_other_numbers(own)])
     tested.judging = await _call_seconds(tested)
-    return _judged(about, right, wrong)
+    return _judged(about, right, wrong, _reading(tested))
 
 
-def _judged(about: str, right: Evidence, wrong: Evidence) -> Finding:
+def _reading(tested: ModelUnderTest) -> str:
+    """Return a remark if a label that is not among the most likely tokens counts as impossible."""
+    if tested.http is None or not (info := tested.http.server_info).refuses_chosen_tokens:
+        return ""
+    return (
+        f"; labels are read from the {info.server.tops} most likely tokens, since the server "
+        "refuses chosen ones, as vLLM does with n-gram speculation"
+    )
+
+
+def _judged(about: str, right: Evidence, wrong: Evidence, reading: str) -> Finding:
     mass = min(right.mass, wrong.mass)
     tops = {right.top_label, wrong.top_label}
     likeliest = None if None in tops else tops == {True}
     seen = (
         f"judge ratio {right.ratio:.2f} for the model's own step, {wrong.ratio:.2f} for the same "
-        f"step with other numbers; {mass:.0%} of the probability on the labels"
+        f"step with other numbers; {mass:.0%} of the probability on the labels{reading}"
     )
     values = {
         "right": right.ratio,

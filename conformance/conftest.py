@@ -62,7 +62,13 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"the server did not start:\n{tail}")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="try every family of models")
+
+
 def vllm(model: Path, port: int) -> list[str]:
+    if not (ENGINES / "vllm").is_dir():
+        pytest.skip("vLLM is not installed")
     script = ROOT / "scripts" / "engines" / "serve-vllm"
     return [str(script), str(ENGINES / "vllm"), str(model), str(port)]
 
@@ -146,12 +152,19 @@ def llama_speculating_url(logs: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, str]]:
-    """Name and address of a small random model of a family, built on first use."""
-    name, port, folder = request.param, free_port(), ENGINES / "tiny" / request.param
+    """A family, with the server's flags if there are any, and the address of a small random model.
+
+    The model is built on first use. The server keeps one megabyte of images, so that tests can push
+    an image out.
+    """
+    name, *flags = request.param.split()
+    port, folder = free_port(), ENGINES / "tiny" / name
+    if name == "qwen3_5":
+        flags += ["--dtype", "bfloat16"]  # vLLM does not support float32 there
+    command = [*vllm(folder, port), "--mm-processor-cache-gb", "0.001", *flags]
     if not (folder / "config.json").is_file():
         script = Path(__file__).with_name("tiny_models.py")
         python = ENGINES / "vllm" / "bin" / "python"
         subprocess.run([python, script, name, folder], check=True, timeout=300)
-    flags = ["--dtype", "bfloat16"] if name == "qwen3_5" else []  # float32 is not supported there
-    with serving([*vllm(folder, port), *flags], port, logs / f"{name}.log") as root:
-        yield name, root
+    with serving(command, port, logs / f"{name}.log") as root:
+        yield request.param, root

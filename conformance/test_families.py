@@ -1,10 +1,12 @@
 """Small random models of several families on a real vLLM, with templates like the published ones.
 
 Each text is continued and judged after exactly the prompt that wrote it: as rendered by the server,
-and as counted by it. One server runs at a time.
+and as counted by it. One of these servers runs at a time.
 """
 
 from __future__ import annotations
+
+import random
 
 import anyio
 import pytest
@@ -15,15 +17,28 @@ from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.rendering import RenderedPrompts
 
-FAMILIES = (
-    "qwen3_vl_instruct", "qwen3_vl_thinking", "qwen3_5", "qwen2_5_vl", "internvl", "mistral3",
-    "idefics3", "glm4v",
-)  # fmt: skip
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.parametrize("family", FAMILIES, indirect=True, scope="module"),
-]
-IMAGE = Image(bytes(range(256)) * 48, 64, 64)
+# Families, with flags of the server, and the routes of conversations without and with images.
+ROUTES = {
+    "qwen3_vl_thinking": ("text", "carried"),
+    "qwen3_vl_thinking --enable-scale-out": ("tokens", "tokens"),
+    "qwen3_5": ("text", "carried"),
+    "qwen3_vl_instruct": ("chat", "chat"),
+    "qwen2_5_vl": ("chat", "chat"),
+    "internvl": ("chat", "chat"),
+    "mistral3": ("chat", "chat"),
+    "idefics3": ("text", "carried"),
+    "glm4v": ("text", "carried"),
+}
+USUAL = 3  # of these are tried without --all: together they take each route
+SIDE = 128  # pixels
+OTHERS = 40  # images that do not fit into the server's cache together
+
+
+def noise(seed: int) -> Image:
+    return Image(random.Random(seed).randbytes(3 * SIDE * SIDE), SIDE, SIDE)
+
+
+IMAGE = noise(0)
 STEPS = ("First, count the circles.\n\n", "There are four of them.\n\n")
 HELLO = (Turn("user", (Text("Hello"),)), Turn("assistant", (Text("Hello to you"),)))
 SEEN = (Turn("user", (IMAGE, Text("What is it?"))), Turn("assistant", (Text("A circle"),)))
@@ -36,53 +51,100 @@ TALKS = {
     "image last": Conversation((Turn("user", (Text("How many?"), IMAGE)),)),
     "image before": Conversation((*SEEN, ASKED)),
 }
+pytestmark = pytest.mark.server
+Served = tuple[str, str]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    families = list(ROUTES)[: None if metafunc.config.getoption("--all") else USUAL]
+    metafunc.parametrize("family", families, indirect=True, scope="module")
 
 
 @pytest.mark.parametrize("thinking", ["auto", "on", "off"])
-@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS)
 def test_a_text_is_continued_and_judged_after_the_prompt_that_wrote_it(
-    family: tuple[str, str], talk: Conversation, thinking: str
+    family: Served, thinking: str
 ) -> None:
     _, url = family
 
     async def work() -> None:
         options = HttpOptions(url=url, thinking=thinking)  # type: ignore[arg-type]
         async with await HttpEngine.open(options) as engine:
-            info, client = engine.server_info, Client(options)
-            prompts = RenderedPrompts(client, options, info.model, "tokenize")
-            route, text = info.route_for(talk), "".join(STEPS)
-            kept = text.rstrip() if route.trims else text
-            opened = {"add_generation_prompt": True, **await route.opened(talk)}
-            continued = await route.continued(talk, text)
-            first = await prompts.text(opened)
-            assert await prompts.text(continued) == first + kept
-            asked = {
-                "add_generation_prompt": True,
-                **await route.with_question(talk, text, "Is it right?"),
-            }
-            assert (await prompts.text(asked)).startswith(first + text.rstrip())
-            counted = prompts.counted
-            before = await counted.length(route, await route.opened(talk))
-            own = await prompts.tokens({"prompt": kept, "add_special_tokens": False})
-            assert await counted.length(route, continued) == before + len(own)
-            await engine.judge(Context(talk, STEPS[:1]), STEPS[1:])
+            client = Client(options)
+            prompts = RenderedPrompts(client, options, engine.server_info.model, "tokenize")
+            for about, talk in TALKS.items():
+                await check(engine, prompts, talk, about)
             await client.aclose()
 
     anyio.run(work)
 
 
-def test_a_text_in_two_requests_is_that_of_one(family: tuple[str, str]) -> None:
+async def check(
+    engine: HttpEngine, prompts: RenderedPrompts, talk: Conversation, about: str
+) -> None:
+    route, text = engine.server_info.route_for(talk), "".join(STEPS)
+    kept = text.rstrip() if route.trims else text
+    opened = {"add_generation_prompt": True, **await route.opened(talk)}
+    continued = await route.continued(talk, text)
+    first = await prompts.text(opened)
+    assert await prompts.text(continued) == first + kept, about
+    question = await route.with_question(talk, text, "Is it right?")
+    asked = {"add_generation_prompt": True, **question}
+    assert (await prompts.text(asked)).startswith(first + text.rstrip()), about
+    before = await prompts.counted.length(route, await route.opened(talk))
+    own = await prompts.tokens({"prompt": kept, "add_special_tokens": False})
+    assert await prompts.counted.length(route, continued) == before + len(own), about
+    await engine.judge(Context(talk, STEPS[:1]), STEPS[1:])
+
+
+def test_the_routes_are_those_of_the_documentation(family: Served) -> None:
+    name, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            found = [engine.route_name(TALKS[about]) for about in ("question", "image")]
+            assert tuple(found) == ROUTES[name]
+
+    anyio.run(work)
+
+
+def test_a_text_in_two_requests_is_that_of_one(family: Served) -> None:
     name, url = family
     if name == "qwen3_5":
         pytest.skip("random models drift in bfloat16")
 
     async def work() -> None:
         async with await HttpEngine.open(HttpOptions(url=url)) as engine:
-            for talk in TALKS.values():
+            for about, talk in TALKS.items():
                 whole = await written(engine, Context(talk), 24)
                 begun = await written(engine, Context(talk), 8)
                 rest = await written(engine, Context(talk, (begun,)), 16)
-                assert begun + rest == whole
+                assert begun + rest == whole, about
+
+    anyio.run(work)
+
+
+def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Served) -> None:
+    _, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            talk = Conversation.from_prompt("How many?", noise(1))
+
+            async def sent(about: Conversation) -> tuple[str, int]:
+                before = engine.sent_bytes
+                return await written(engine, Context(about), 8), engine.sent_bytes - before
+
+            text, _ = await sent(talk)  # with the requests that find out how images are sent
+            assert engine.image_route == "uuid"
+            again, named = await sent(talk)
+            assert again == text
+            assert named < 3 * SIDE * SIDE / 4
+            for seed in range(2, OTHERS):
+                await sent(Conversation.from_prompt("How many?", noise(seed)))
+            again, healed = await sent(talk)
+            assert again == text
+            assert healed > 3 * SIDE * SIDE > named
+            assert (await sent(talk))[1] == named
 
     anyio.run(work)
 

@@ -194,6 +194,44 @@ def gemma3(template: str) -> Built:
     return hf.Gemma3ForConditionalGeneration(config), processor, words
 
 
+def gemma4(template: str) -> Built:
+    special = (
+        "<pad> <bos> <eos> <|turn> <turn|> <|channel> <channel|> <|think|> <|image> <image|> "
+        "<|image|> <|audio> <audio|> <|audio|> <|video|>"
+    )
+    words = Vocabulary(
+        special, end="<turn|>", start="<bos>", boi_token="<|image>", eoi_token="<image|>",
+        image_token="<|image|>", boa_token="<|audio>", eoa_token="<audio|>",
+        audio_token="<|audio|>",
+    )  # fmt: skip
+    config = hf.Gemma4Config(
+        text_config={
+            **words.text,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "global_head_dim": 32,
+            "vocab_size_per_layer_input": words.text["vocab_size"],
+            "hidden_size_per_layer_input": 0,
+        },
+        vision_config={**VISION, "num_key_value_heads": 2, "head_dim": 32},
+        audio_config=None,
+        boi_token_id=words["<|image>"],
+        eoi_token_id=words["<image|>"],
+        image_token_id=words["<|image|>"],
+        video_token_id=words["<|video|>"],
+        tie_word_embeddings=False,
+    )
+    frames = {"patch_size": 16, "pooling_kernel_size": 3}
+    processor = hf.Gemma4Processor(
+        feature_extractor=hf.Gemma4AudioFeatureExtractor(),
+        image_processor=hf.Gemma4ImageProcessor(**frames, max_soft_tokens=70),
+        tokenizer=words.tokenizer,
+        video_processor=hf.Gemma4VideoProcessor(**frames),
+        chat_template=template,
+        image_seq_length=70,
+    )
+    return hf.Gemma4ForConditionalGeneration(config), processor, words
+
+
 def internvl(template: str) -> Built:
     special = "<|endoftext|> <|im_start|> <|im_end|> <img> </img> <IMG_CONTEXT> <video>"
     words = Vocabulary(
@@ -353,6 +391,7 @@ def glm4v(template: str) -> Built:
 
 FAMILIES: dict[str, Callable[[str], Built]] = {
     "gemma3": gemma3,
+    "gemma4": gemma4,
     "glm4v": glm4v,
     "idefics3": idefics3,
     "internvl": internvl,

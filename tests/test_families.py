@@ -26,7 +26,8 @@ from dreamr.errors import ModelNotFound
         ("Qwen/Qwen3-30B-A3B-Thinking-2507", "Qwen3 Thinking"),
         ("Qwen/Qwen3-4B-Instruct-2507", "Qwen3 Instruct"),
         ("Qwen/Qwen3.5-4B", "Qwen3.5"),
-        ("Qwen/Qwen3.6-35B-A3B", "Qwen3.6"),
+        ("Qwen/Qwen3.6-35B-A3B", "Qwen3.6 A3B"),
+        ("Qwen/Qwen3.6-27B-FP8", "Qwen3.6"),
         ("qwen3.8:27b", "Qwen3.6"),
         ("qwen3_6-27b", "Qwen3.6"),
         ("Qwen/Qwen3-Embedding-8B", "unknown"),
@@ -40,8 +41,9 @@ from dreamr.errors import ModelNotFound
         ("mistralai/Ministral-3-8B-Reasoning-2512", "Magistral and Ministral Reasoning"),
         ("mistralai/Magistral-Small-2509", "Magistral and Ministral Reasoning"),
         ("mistralai/Mistral-Medium-3.5-128B", "Mistral Medium 3.5 and Small 4"),
-        ("zai-org/GLM-4.1V-9B-Thinking", "GLM-V"),
-        ("zai-org/GLM-4.6V-Flash", "GLM-V"),
+        ("zai-org/GLM-4.1V-9B-Thinking", "GLM-4.1V"),
+        ("zai-org/GLM-4.5V-FP8", "GLM-4.5V"),
+        ("zai-org/GLM-4.6V-Flash", "GLM-4.6V"),
         ("zai-org/GLM-4.6", "unknown"),
         ("OpenGVLab/InternVL3_5-38B", "InternVL"),
         ("llava-hf/llava-onevision-qwen2-7b-ov-hf", "LLaVA"),
@@ -75,7 +77,7 @@ def test_the_model_type_decides_where_the_name_says_nothing() -> None:
 
 def test_a_folder_is_recognized_by_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "glm4v_moe"}))
-    assert recognize_folder(tmp_path).name == "GLM-V"
+    assert recognize_folder(tmp_path).name == "GLM-4.5V"
 
 
 def test_a_folder_without_a_type_is_unknown(tmp_path: Path) -> None:
@@ -102,6 +104,11 @@ def test_a_family_that_thinks_by_default_has_two_recommendations() -> None:
     assert family.recommended(thinking=False) is family.sampling
     assert family.hybrid
     assert family.no_thinking == {"enable_thinking": False}
+
+
+def test_a_family_that_always_thinks_has_one_recommendation() -> None:
+    family = recognize("Qwen/Qwen3-VL-8B-Thinking")
+    assert family.recommended(thinking=False) is family.thinking_sampling
 
 
 @pytest.mark.parametrize("family", [row[0] for row in _table()], ids=lambda family: family.name)

@@ -24,7 +24,7 @@ from dreamr import (
     RunFailed,
     RunOptions,
 )
-from dreamr.engines import Failure
+from dreamr.engines import Capabilities, Failure
 from dreamr.errors import Unsupported
 from dreamr.gate import RatioGate
 from dreamr.schedules import ScheduleConfig
@@ -366,3 +366,18 @@ def test_results_become_json_and_can_be_hashed(pair: Pair) -> None:
     assert json.loads(json.dumps(result.steps[0].step.to_json()))["ending"] == "delimiter"
     assert len({result, result}) == 1
     assert len(set(result.events)) == len(result.events)
+
+
+@pytest.mark.parametrize(
+    ("devices", "advised"), [(("cuda", "cuda:1"), True), (("cuda", ""), False), (("", ""), False)]
+)
+def test_two_local_models_on_cuda_are_better_served_and_this_is_said_once(
+    devices: tuple[str, str], advised: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    target, draft = ({"capabilities": Capabilities(device=device)} for device in devices)
+    with Reasoner(SEQUENTIAL, open_model=Pair(target, draft)) as reasoner:
+        for _ in range(2):
+            reasoner.ask(QUESTION)
+    assert [message.startswith("local models on CUDA") for message in caplog.messages] == (
+        [True] if advised else []
+    )

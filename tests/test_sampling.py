@@ -11,7 +11,8 @@ from dreamr._families import UNKNOWN, Family, recognize
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr._sampling import read_biases, vendors
+from dreamr._sampling import PLAIN, read_biases, vendors
+from dreamr.conversation import Conversation, Image
 from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.evaluation.bench.options import BenchOptions
 from dreamr.steps import Role, StepFormat
@@ -27,6 +28,10 @@ def opener(target: Family, draft: Family, step_format: StepFormat | None = None)
         return Model(engine, step_format or StepFormat(), family=family)
 
     return opened
+
+
+async def ready(model: Model) -> Model:
+    return model
 
 
 def begun(options: RunOptions, open_model: Any) -> tuple[RunStarted, list[str]]:
@@ -92,7 +97,23 @@ def test_each_model_of_a_pair_has_its_own_recommendation() -> None:
 
 def test_a_template_that_opens_a_thought_decides_which_recommendation_applies() -> None:
     thinking = Model(ScriptedEngine(), StepFormat(opens_thought=True), family=VL)
-    assert thinking.vendor_sampling is VL.thinking_sampling
+    assert thinking.vendor_sampling(PLAIN) is VL.thinking_sampling
+
+
+def test_a_model_that_thinks_about_text_only_is_sampled_otherwise_about_images() -> None:
+    family = recognize("Qwen/Qwen3.6-27B")
+
+    def opened(source: ModelSource) -> Any:
+        engine = ScriptedEngine(script=["One.\n\n", "Answer: 1"])
+        return ready(Model(engine, family=family, thinks_about=lambda talk: not talk.images))
+
+    with Reasoner(RunOptions(), open_model=opened) as reasoner:
+        image = Image(bytes(12), 2, 2)
+        started = [
+            next(event for event in reasoner.ask(*asked).events if isinstance(event, RunStarted))
+            for asked in (("One?",), (Conversation.from_prompt("One?", image),))
+        ]
+    assert [one.options["temperature"] for one in started] == [1.0, 0.7]
 
 
 def test_a_bench_is_greedy_whatever_vendors_recommend() -> None:

@@ -68,6 +68,8 @@ class Family:
         no_thinking: Template variables that switch thinking off.
         delimiter: End of a step. None: a blank line.
         min_step_tokens: Steps shorter than this are joined with the next one. None: the default.
+        prompts: Judge prompts that the models were trained on, by the name of the question in
+            `dreamr.engines.prompts.Questions`.
         thinking_sampling: Recommended sampling with a thought; None if there is none.
         sampling: Recommended sampling without a thought; None if there is none.
     """
@@ -80,6 +82,7 @@ class Family:
     no_thinking: Mapping[str, Any] = field(default_factory=dict)
     delimiter: str | None = None
     min_step_tokens: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
     thinking_sampling: VendorSampling | None = None
     sampling: VendorSampling | None = None
 
@@ -93,8 +96,9 @@ class Family:
 
         Args:
             thinking: Whether the model writes a thought. None: as the family does by default.
+                Families that always think do so in any case.
         """
-        if thinking is None:
+        if thinking is None or self.thinks == "always":
             thinking = self.thinks in ("always", "default")
         return self.thinking_sampling if thinking else self.sampling
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -21,7 +22,7 @@ from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, flat_images
-from dreamr._sampling import vendor_notes, vendors
+from dreamr._sampling import PLAIN, vendor_notes, vendors
 from dreamr.conversation import BadConversation, Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
@@ -29,8 +30,11 @@ from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.gate import Gate, Profile
 from dreamr.runner import RunConfig, RunScope, check_engines, run
+from dreamr.runner.requirements import server_advice
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Event, Result
+
+LOG = logging.getLogger("dreamr")
 
 
 class Reasoner:
@@ -225,7 +229,7 @@ class Reasoner:
         arguments: RunArguments,
     ) -> Result:
         step_format = self._leading.format_of(conversation)
-        config = replace(self._run_config(options), step_format=step_format)
+        config = replace(self._run_config(options, conversation), step_format=step_format)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
         config = replace(config, request_id=arguments.get("request_id"))
@@ -344,14 +348,14 @@ class Reasoner:
         read = [await anyio.to_thread.run_sync(read_fitting, image) for image in images]
         return Conversation.from_prompt(question, *read)
 
-    def _run_config(self, options: RunOptions) -> RunConfig:
+    def _run_config(self, options: RunOptions, conversation: Conversation = PLAIN) -> RunConfig:
         profile = self._profile if options.profile == self.options.profile else None
         if options.profile is not None and profile is None:
             raise BadOption(
                 f"the profile {options.profile} is not the one that the Reasoner was opened with: "
                 "pass it to Reasoner(RunOptions(profile=...))"
             )
-        applied = vendors(options, self._models)
+        applied = vendors(options, self._models, conversation)
         return replace(
             options.run_config(profile, applied), notes=vendor_notes(applied, self._models)
         )
@@ -369,6 +373,8 @@ class Reasoner:
                     group.start_soon(self._models.open, self.options.source(role))
             engines = {role: self._models[role].engine for role in self.options.roles}
             check_engines(self._run_config(self.options), engines)
+            if advice := server_advice(engines.values()):
+                LOG.warning(advice)
         except BaseException as error:
             await self._models.aclose()
             if isinstance(error, BaseExceptionGroup):

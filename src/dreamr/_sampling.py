@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from dreamr._families import Family, VendorSampling
 from dreamr._option_specs import BadOption, OptionSpec
+from dreamr.conversation import Conversation
 from dreamr.engines import NEUTRAL, Model, SamplingParams
 from dreamr.steps import Role
 
@@ -70,6 +71,7 @@ ModelDefaults: TypeAlias = Annotated[
 
 
 NO_VENDORS: Mapping[Role, VendorSampling] = {}
+PLAIN = Conversation.from_prompt("?")  # of text, for options that are checked before any run
 _GREEDY = ("token-sd", "prompt-lookup")  # methods that other sampling would make pointless
 
 
@@ -141,10 +143,13 @@ def check_sampling(options: Any) -> None:
         raise BadOption("--stop must not be empty")
 
 
-def vendors(options: Any, models: Mapping[Role, Model]) -> Mapping[Role, VendorSampling]:
+def vendors(
+    options: Any, models: Mapping[Role, Model], conversation: Conversation = PLAIN
+) -> Mapping[Role, VendorSampling]:
     """Return what the models' vendors recommend, if it applies to a run with these options.
 
-    It does not if the user has set an option of sampling, in methods that are greedy, and with a
+    Models that think recommend other sampling than without, and some think about text only. It
+    does not apply if the user has set an option of sampling, in methods that are greedy, and with a
     profile, whose bound was measured without.
     """
     if is_set(options) or not options.model_defaults:
@@ -155,7 +160,7 @@ def vendors(options: Any, models: Mapping[Role, Model]) -> Mapping[Role, VendorS
     found = {
         role: vendor
         for role in options.roles
-        if role in models and (vendor := models[role].vendor_sampling) is not None
+        if role in models and (vendor := models[role].vendor_sampling(conversation)) is not None
     }
     if all(recommended(greedy, vendor) == greedy for vendor in found.values()):
         return NO_VENDORS

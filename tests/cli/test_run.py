@@ -100,6 +100,30 @@ def test_records_of_several_runs_gather_in_one_file(
     assert len(first.conversation.images) == 1
 
 
+SERVED = ("--target", "http://one:8000/v1", "--draft", "http://two:8000/v1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "pixels"),
+    [
+        ((), 64),
+        ((*SERVED, "--max-pixels", "16"), 16),
+        ((*SERVED, "--max-pixels", "16", "--draft-max-pixels", "36"), 36),
+        ((*SERVED, "--max-pixels", "0"), 64),
+        ((*SERVED[:2], "--max-pixels", "16"), 64),
+    ],
+)
+def test_a_large_image_is_read_in_the_size_that_servers_get(
+    flags: tuple[str, ...], pixels: int, pair: Pair, image: Path, tmp_path: Path
+) -> None:
+    records = tmp_path / "records.jsonl"
+    command = [*SEQUENTIAL, *flags, "-a", str(image), "--record", str(records)]
+    assert main(command, open_model=pair) == 0
+    [record] = Records([records])
+    [read] = record.conversation.images
+    assert read.width * read.height == pixels
+
+
 @pytest.mark.parametrize("flag", ["--html", "--trace", "--record"])
 def test_an_unwritable_file_is_found_before_anything_is_loaded(
     flag: str, pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 from rich.console import Console
@@ -94,3 +95,14 @@ def test_the_tags_of_thoughts_are_not_shown() -> None:
             line = shown(event)
             assert "think" not in line.lower()
             assert ("Tea costs 2.50." in line) == ("Tea" in text)
+
+
+def test_warnings_of_engines_are_shown_as_notes_until_the_run_ends() -> None:
+    file = io.StringIO()
+    logger = logging.getLogger("dreamr.engines.http")
+    with Screen(Console(file=file, width=60)).warnings():
+        logger.warning("%s does not think about \x1b[31mimages", "tiny")
+        logger.info("connected")
+    logger.warning("too late")
+    shown = "note: tiny does not think about \N{REPLACEMENT CHARACTER}[31mimages\n"
+    assert file.getvalue() == shown

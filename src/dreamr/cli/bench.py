@@ -30,6 +30,7 @@ from dreamr.evaluation.bench import (
     Folder,
     Plan,
     Progress,
+    read_config,
     run_bench,
 )
 from dreamr.evaluation.bench.options import BENCH_RULES, bench_cases
@@ -92,6 +93,8 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     """
     import_plugins(options.plugin)
     plan = options.plan(run)
+    if place.out.is_dir():
+        plan = plan.on_devices_of(read_config(place.out) or {})
     total = plan.samples()
     profile = None
     if not place.out.exists():

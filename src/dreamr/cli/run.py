@@ -24,7 +24,7 @@ from dreamr.cli.outputs import LiveOutput, Output
 from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.cli.streams import LostOutput, stdin_bytes, text_of
 from dreamr.conversation import MAX_BYTES, Conversation, Image, read_image, thumbnail
-from dreamr.engines import OpenModel
+from dreamr.engines import OpenModel, is_served
 from dreamr.errors import RunFailed, Unwritable
 from dreamr.schedules import CONTEXT_FULL
 from dreamr.steps import Ending
@@ -142,7 +142,8 @@ def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
 
     Only the answer goes to standard output; everything else goes to standard error.
     """
-    images = tuple(_read(path) for path in asked.attach)
+    fit = _needed_pixels(options)
+    images = tuple(_read(path, fit) for path in asked.attach)
     # Checks the question before any file is written.
     question = text_of(asked.question)
     Conversation.from_prompt(question, *images)
@@ -157,11 +158,24 @@ def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
             None if asked.record is None else stack.enter_context(_record_file(asked.record)),
             Screen(stderr_console()),
         )
+        stack.enter_context(run.screen.warnings())
         _run(run, open_model)
 
 
-def _read(path: Path) -> Image:
-    return read_image(stdin_bytes(MAX_BYTES) if path == _STDIN else path)
+def _needed_pixels(options: RunOptions) -> int | None:
+    """Return the number of pixels above which no model gets more of an image.
+
+    Images are then decoded once, in that size. None if it is unknown: models that are opened here
+    decide about the size.
+    """
+    sources = [options.source(role) for role in options.roles]
+    if not all(is_served(source.name) and source.max_pixels for source in sources):
+        return None
+    return max(source.max_pixels for source in sources)
+
+
+def _read(path: Path, fit: int | None) -> Image:
+    return read_image(stdin_bytes(MAX_BYTES) if path == _STDIN else path, fit=fit)
 
 
 def _record_file(path: Path) -> RecordFile:

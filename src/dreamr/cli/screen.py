@@ -5,6 +5,7 @@ The source of a step is a word as well as a color, for terminals and readers wit
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,18 @@ _UNWRAPPED = 2**31
 def stderr_console() -> Console:
     """Return a console on standard error, with colors if that supports them."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+class _NoteHandler(logging.Handler):
+    """Prints log records as notes."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self._console.print(Text(f"note: {printable(record.getMessage())}", "yellow"))
 
 
 class Screen:
@@ -73,6 +86,16 @@ class Screen:
     def summary(self, result: Result) -> None:
         """Print one line of statistics."""
         self._console.print(Text(_summary(result), "dim"))
+
+    @contextmanager
+    def warnings(self) -> Iterator[None]:
+        """Show what the engines warn of, such as a server's odd responses, as notes."""
+        handler, logger = _NoteHandler(self._console), logging.getLogger("dreamr")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     def line(self, text: str) -> None:
         """Print a line about the run."""

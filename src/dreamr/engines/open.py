@@ -88,12 +88,15 @@ class Model:
         opens_thought: Tells whether the assistant's turn of a conversation is opened inside a
             thought. None: this does not depend on the conversation.
         family: Family of the model.
+        thinks_about: Tells whether the model thinks about a conversation, None if its family
+            decides. None: as `step_format` says.
     """
 
     engine: Engine
     step_format: StepFormat = field(default_factory=StepFormat)
     opens_thought: Callable[[Conversation], bool] | None = None
     family: Family = UNKNOWN
+    thinks_about: Callable[[Conversation], bool | None] | None = None
 
     def format_of(self, conversation: Conversation) -> StepFormat:
         """Return how the model marks steps and its final answer in a conversation."""
@@ -101,9 +104,10 @@ class Model:
             return self.step_format
         return replace(self.step_format, opens_thought=self.opens_thought(conversation))
 
-    @property
-    def vendor_sampling(self) -> VendorSampling | None:
-        """Sampling that the model's vendor recommends, None if there is no recommendation."""
+    def vendor_sampling(self, conversation: Conversation) -> VendorSampling | None:
+        """Return the sampling that the model's vendor recommends for a conversation, if any."""
+        if self.thinks_about is not None:
+            return self.family.recommended(self.thinks_about(conversation))
         return self.family.recommended(True if self.step_format.opens_thought else None)
 
 
@@ -146,7 +150,11 @@ async def _open_served(url: str, source: ModelSource) -> Model:
     )
     info = engine.server_info
     step_format = _step_format(source, {"opens_thought": info.opens_thought})
-    return Model(engine, step_format, engine.opens_thought, recognize(info.model))
+
+    def thinks_about(conversation: Conversation) -> bool | None:
+        return engine.server_info.thinks_about(conversation)  # another probe may replace it
+
+    return Model(engine, step_format, engine.opens_thought, recognize(info.model), thinks_about)
 
 
 def _api_key(role: Role) -> str | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+
+from dreamr._families import recognize
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +42,18 @@ class Questions:
     def about(self, step: str) -> str:
         """Return the prompt that asks whether the last step is equivalent to a given step."""
         return self.same.replace("{step}", step.strip())
+
+
+@cache
+def questions_for(model: str, verdict: str | None = None) -> Questions:
+    """Return the judge prompts for a model that is known by its name only, as at a server.
+
+    Args:
+        model: Name of the model.
+        verdict: Prompt that replaces the question about a step; None for the family's own one, or
+            the default.
+    """
+    known = dict(recognize(model).prompts)
+    if verdict is not None:
+        known["verdict"] = verdict
+    return Questions(**known)

@@ -160,6 +160,7 @@ class Capabilities:
         min_label_mass: Smallest label mass that counts as an answer to the judge prompt, for gates
             that do not set their own.
         kind: Kind of engine, for messages, such as 'vLLM'; empty if it has none.
+        device: Torch device of a local model; empty for others.
     """
 
     images: bool = True
@@ -175,6 +176,7 @@ class Capabilities:
     entropy: bool = False
     min_label_mass: float = 0.01
     kind: str = ""
+    device: str = ""
 
 
 class Candidates(Sequence[str]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dreamr.engines import Engine
@@ -64,6 +64,20 @@ def check_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
                 f"{_subject(config)} needs {what}, which the {wanted.role} {engine.name} "
                 f"{_kind(found)}does not report{_why(found, wanted)}: {_advice(config, wanted)}"
             )
+
+
+def server_advice(engines: Iterable[Engine]) -> str:
+    """Return the advice to serve models that are slow here; empty if there is none.
+
+    Decoding in the process runs in eager mode. On CUDA, a token then takes as long for a small
+    model as for a large one, so speculation gains nothing.
+    """
+    if all(engine.capabilities.device.startswith("cuda") for engine in engines):
+        return (
+            "local models on CUDA decode a token about as slowly whatever their size: serve them, "
+            "for example with vLLM, and pass the URLs as --target and --draft"
+        )
+    return ""
 
 
 def _chosen(config: RunConfig) -> bool:

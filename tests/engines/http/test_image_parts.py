@@ -130,3 +130,11 @@ def test_servers_with_other_limits_get_other_files() -> None:
     whole, small = kept.of(image(0), ANY), kept.of(image(0), SMALL)
     assert (whole.width, small.width, small.height) == (10, 2, 2)
     assert whole.digest != small.digest
+
+
+def test_a_whole_image_is_never_left_out() -> None:
+    talk = Conversation.from_prompt("Which color?", image(1))
+    template = Template.of({"messages": messages(talk, whole_images=True)})
+    parts = [one.to_json(FILE, "uuid", omitted=True) for one in template.images]
+    [sent, _] = json.loads(b"".join(template.filled(parts)))["messages"][0]["content"]
+    assert sent == {"type": "image_url", "image_url": {"url": FILE.data_uri.decode()}}

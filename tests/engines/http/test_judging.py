@@ -130,6 +130,13 @@ def test_the_most_likely_tokens_are_asked_for_where_chosen_ones_are_refused(chos
     assert found.ratio == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("asks", "prompt"), [("verdict", "Judge"), ("score", "Judge 9")])
+def test_a_family_is_asked_the_prompts_that_it_was_trained_on(asks: Any, prompt: str) -> None:
+    served = Served(models=("/srv/dreamr_testbed/pair/target",))
+    judge(served, Query(asks), STEPS[:1])
+    assert served.chats[0]["messages"][-1]["content"] == prompt
+
+
 @pytest.mark.parametrize(("top", "known"), [("positive", True), ("Sure", False)])
 def test_evidence_tells_whether_the_likeliest_token_is_a_label(top: str, known: bool) -> None:
     served = Served(labels={top: 0.8, "negative": 0.1})

@@ -116,6 +116,29 @@ def test_a_hybrid_qwen_thinks_about_texts_but_not_about_images(
     assert "--thinking on" in warning
 
 
+@pytest.mark.parametrize(
+    ("family", "thinking", "text", "images"),
+    [
+        ("qwen3_5", "auto", True, False),
+        ("qwen3_5", "on", True, True),
+        ("qwen3_5", "off", False, False),
+        ("gemma4", "auto", None, None),
+        ("gemma4", "on", True, True),
+        ("qwen3_vl_instruct", "on", None, None),
+        ("qwen3_vl_thinking", "off", True, True),
+    ],
+)
+def test_it_is_known_whether_a_model_thinks_about_a_conversation(
+    family: str, thinking: str, text: bool | None, images: bool | None
+) -> None:
+    async def work(engine: HttpEngine) -> None:
+        known = engine.server_info.thinks_about
+        assert known(TALKS["question"]) is text
+        assert known(TALKS["image"]) is images
+
+    use(Templated(script="Four", family=family), work, thinking=thinking)
+
+
 def test_a_model_that_always_thinks_cannot_be_kept_from_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

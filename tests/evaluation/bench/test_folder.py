@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dreamr import RunOptions
 from dreamr.evaluation.bench import (
     BenchError,
     Folder,
@@ -63,6 +65,24 @@ def test_a_bench_of_a_version_without_an_option_continues(folder: Path) -> None:
         assert opened.done == {sample.key for sample in SAMPLES}
     config.write_text("".join(line for line in lines if "revision:" not in line) + "  window: 3\n")
     assert "another configuration" in error_of(lambda: Folder(folder, PLAN))
+
+
+def test_a_bench_continues_on_its_device_unless_another_one_is_named(folder: Path) -> None:
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("device: auto", "device: cpu", 1))
+    stored = read_config(folder) or {}
+    plan = PLAN.on_devices_of(stored)
+    assert plan.options == RunOptions(device="cpu")
+    with Folder(folder, plan) as opened:
+        assert opened.done == {sample.key for sample in SAMPLES}
+    other = replace(PLAN, options=RunOptions(device="cuda:1"))
+    assert other.on_devices_of(stored) == other
+    assert "another configuration" in error_of(lambda: Folder(folder, other))
+
+
+@pytest.mark.parametrize("config", [{}, {"options": None}, {"options": {"device": 3}}])
+def test_a_configuration_without_a_device_changes_nothing(config: dict[str, Any]) -> None:
+    assert PLAN.on_devices_of(config) == PLAN
 
 
 def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from dreamr import RunOptions
 from dreamr._option_specs import option_specs
 from dreamr.cli.doctor import DoctorOptions
 from dreamr.engines import Capabilities, Context, Failure, Model, ScriptedEngine
+from dreamr.engines.http.evidence_probe import CERTAIN
 from dreamr.errors import EngineLost
 from dreamr.gate import Evidence
 from dreamr.serving.doctor import (
@@ -77,6 +79,18 @@ def test_a_draft_is_not_asked_to_judge() -> None:
         ),
         ("log-probabilities", "unknown", None, {"capabilities": Capabilities(logprobs=False)}),
         ("judging", "degraded", "larger target", {"opinion": 0.9}),
+        (
+            "judging",
+            "degraded",
+            "--judge-prompt",
+            {"opinion": lambda c, s: replace(knows(c, s), top_label=False)},
+        ),
+        (
+            "judging",
+            "wrong",
+            "--spec-type",
+            {"capabilities": Capabilities(judge=False, judge_problem=CERTAIN)},
+        ),
         ("judging", "wrong", "--method target", {"capabilities": Capabilities(judge=False)}),
         ("steps", "degraded", "blank lines", {"script": "It is 28 then"}),
         ("steps", "degraded", "--answer-marker", {"script": "It is 28.\n\nSo be it"}),
@@ -89,6 +103,17 @@ def test_a_problem_is_reported_with_its_fix(
     one = found(ScriptedEngine(**{"script": SCRIPT, "opinion": knows, **engine}))[about]
     assert one.state == state
     assert (one.fix is None) if fix is None else fix in (one.fix or "")
+
+
+@pytest.mark.parametrize(("top", "known"), [(True, True), (None, None)])
+def test_the_evidence_tells_whether_the_likeliest_token_is_a_label(
+    top: bool | None, known: bool | None
+) -> None:
+    engine = ScriptedEngine(script=SCRIPT, opinion=lambda c, s: replace(knows(c, s), top_label=top))
+    one = found(engine)["judging"]
+    assert one.state == "ok"
+    assert one.values["likeliest_is_label"] is known
+    assert ("the likeliest token is a label" in one.what) is bool(known)
 
 
 def test_a_different_continuation_is_degraded() -> None:

@@ -103,6 +103,11 @@ def test_a_good_server_has_no_faults() -> None:
     assert found["route"].values["images"] == "chat"
 
 
+def test_a_server_that_refuses_chosen_tokens_is_named() -> None:
+    one = examined()["judging"]  # the scripted server has no such field
+    assert "labels are read from the 20 most likely tokens" in one.what
+
+
 def test_coarse_blocks_are_read_off_growing_prompts() -> None:
     one = examined(block=264)["cache blocks"]
     assert (one.state, one.values) == ("degraded", {"block_tokens": 264})

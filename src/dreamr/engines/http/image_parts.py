@@ -57,9 +57,15 @@ class ImageReference:
                 return b'{"url":"%b"},"uuid":"%b"' % (file.data_uri, file.uuid)
 
 
-def image_part(image: Image) -> dict[str, Any]:
-    """Return the content part of an image."""
-    return {"type": "image_url", "image_url": ImageReference(image)}
+def image_part(image: Image, *, whole: bool = False) -> dict[str, Any]:
+    """Return the content part of an image.
+
+    Args:
+        image: The image.
+        whole: Whether the image is sent in any case, rather than an id where the server has it.
+    """
+    url = {"url": ImageReference(image, "uri")} if whole else ImageReference(image)
+    return {"type": "image_url", "image_url": url}
 
 
 @dataclass(frozen=True, slots=True)

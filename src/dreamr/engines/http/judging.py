@@ -23,7 +23,7 @@ from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.routes import Body, Route
-from dreamr.engines.prompts import Questions
+from dreamr.engines.prompts import questions_for
 from dreamr.engines.protocol import Context
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import VERDICT, Evidence, Query
@@ -70,8 +70,6 @@ class HttpJudge:
     ) -> None:
         self._options, self._info = options, info
         self._send, self._count, self._warn = send, count, warn
-        usual = Questions()
-        self._questions = replace(usual, verdict=options.judge_prompt or usual.verdict)
         self.prompt_tokens = 0
         self.cached_tokens = 0
 
@@ -186,7 +184,7 @@ class HttpJudge:
         return self._read(words, query)
 
     def _question(self, query: Query, place: int) -> str:
-        questions = self._questions
+        questions = questions_for(self._info().model, self._options.judge_prompt)
         match query.asks:
             case "score":
                 return questions.score

@@ -20,15 +20,20 @@ from dreamr.errors import Unsupported
 Message = dict[str, Any]
 
 
-def messages(conversation: Conversation) -> list[Message]:
+def messages(conversation: Conversation, *, whole_images: bool = False) -> list[Message]:
     """Convert each turn of a conversation to a message.
 
     The content of a text-only turn is a string, which some servers require.
 
+    Args:
+        conversation: The conversation.
+        whole_images: Whether images are sent in any case, for endpoints that do not find them by
+            an id.
+
     Raises:
         Unsupported: If a part is neither text nor image.
     """
-    return [_message(turn) for turn in conversation.turns]
+    return [_message(turn, whole_images) for turn in conversation.turns]
 
 
 def text_message(role: str, text: str) -> Message:
@@ -36,19 +41,19 @@ def text_message(role: str, text: str) -> Message:
     return {"role": role, "content": text}
 
 
-def _message(turn: Turn) -> Message:
-    parts = [_part(part) for part in turn.parts]
+def _message(turn: Turn, whole_images: bool) -> Message:
+    parts = [_part(part, whole_images) for part in turn.parts]
     if all(part["type"] == "text" for part in parts):
         return text_message(turn.role, "".join(part["text"] for part in parts))
     return {"role": turn.role, "content": parts}
 
 
-def _part(part: Part) -> Message:
+def _part(part: Part, whole_images: bool) -> Message:
     match part:
         case Text(text):
             return {"type": "text", "text": text}
         case Image():
-            return image_part(part)
+            return image_part(part, whole=whole_images)
         case Audio() | Video() | Document():
             kind = type(part).__name__.lower()
             raise Unsupported(f"{kind} parts are not supported yet: send text and images")

@@ -19,7 +19,8 @@ class HttpOptions:
             `dreamr.engines.address` lists the forms that are accepted.
         model: Name of the model at the server. None: the server's only model.
         api_key: Sent as a bearer token. Never shown. White space around it is removed.
-        judge_prompt: Question about a drafted step.
+        judge_prompt: Question about a drafted step. None: the one that the model's family was
+            trained on, or the default.
         labels: Words of the verdict.
         thinking: Whether the model thinks before its answer: 'on', 'off', or 'auto', which leaves
             it to the model's chat template, except that hybrid Qwen models do not think about

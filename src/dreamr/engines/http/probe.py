@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from dreamr._families import recognize
 from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
-from dreamr.engines.http.evidence_probe import EvidenceProbe
+from dreamr.engines.http.evidence_probe import EvidenceProbe, takes_chosen_tokens
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.models import Listed, read_models
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Body, ChatRoute, Route
 from dreamr.engines.http.selection import Selection, refusal
-from dreamr.engines.http.servers import LLAMA_CPP, OTHER, Server
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Server
 from dreamr.engines.http.servers import recognize as recognize_server
+from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
 LOG = logging.getLogger("dreamr.engines.http")
@@ -39,6 +41,7 @@ class ServerInfo:
         echoes: Whether the server repeats the prefix before its continuation.
         sees: Whether the model takes images; None if this was not tried.
         quiet_about_images: Whether the model thinks, but not about images.
+        thinking: Whether thinking was switched on or off in the chat template; 'auto' if neither.
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
@@ -63,11 +66,18 @@ class ServerInfo:
     marker: str = ""
     sees: bool | None = None
     quiet_about_images: bool = False
+    thinking: Thinking = "auto"
 
     @property
     def exact(self) -> bool:
         """Whether the chat template continues a prefix unchanged."""
         return self.inserted is None
+
+    @property
+    def refuses_chosen_tokens(self) -> bool:
+        """Whether the server does not report chosen tokens where others of its kind do."""
+        takes = self.server is VLLM and takes_chosen_tokens(self.route)
+        return takes and self.judges and not self.label_tokens
 
     @property
     def route(self) -> Route:
@@ -91,6 +101,15 @@ class ServerInfo:
         """Return the route that takes a conversation, the preferred one if none does."""
         taking = (route for route in self.routes if route.takes(conversation))
         return next(taking, self.route)
+
+    def thinks_about(self, conversation: Conversation) -> bool | None:
+        """Return whether the model thinks about a conversation, None if its family decides."""
+        if self.taking(conversation).opens:
+            return True
+        if self.thinking == "off" or (self.quiet_about_images and conversation.images):
+            return False
+        switched_on = self.thinking == "on" and recognize(self.model).thinks != "never"
+        return True if switched_on else None
 
     @property
     def opens_thought(self) -> bool:
@@ -162,6 +181,7 @@ class Probe:
             echoes=await self._echoes(model, route),
             sees=found.sees,
             quiet_about_images=found.quiet_about_images,
+            thinking=self._options.thinking if server.plain else "auto",
             judge_problem=problem,
             speculates=await self._speculates(server),
             margins=await evidence.margins(),

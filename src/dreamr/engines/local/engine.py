@@ -143,6 +143,7 @@ class LocalEngine(ClosingEngine):
             words=ready.judges,
             entropy=True,
             context=ready.context,
+            device=ready.device,
         )
 
     @property

@@ -91,6 +91,7 @@ class Ready(NamedTuple):
         hints: Hints from the model's folder.
         opens_thought: Whether the chat template opens a thought.
         image_pixels: See `Capabilities`.
+        device: Torch device of the model.
     """
 
     images: bool
@@ -100,6 +101,7 @@ class Ready(NamedTuple):
     hints: Hints
     opens_thought: bool
     image_pixels: int | None = None
+    device: str = ""
 
 
 class Piece(NamedTuple):

@@ -81,6 +81,7 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
             hints,
             loaded.prompter.opens_thought(),
             image_pixels=model.image_pixels,
+            device=options.device,
         )
     )
     return Scheduler(loaded, judging, options, connection.send, connection.peek)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from random import Random
@@ -88,6 +88,23 @@ class Plan:
                 raise Unsupported(f"{name}: {', '.join(map(str, values))} contains duplicates")
         if self.limit < 1 or min(self.concurrency) < 1:
             raise Unsupported("limit and concurrency must be at least 1")
+
+    def on_devices_of(self, config: Mapping[str, Any]) -> Plan:
+        """Return the plan on the devices of a bench that it continues, where it leaves them open.
+
+        All samples of a bench come from the same devices.
+
+        Args:
+            config: Configuration of that bench, as `to_json` returns it; empty if there is none.
+        """
+        stored = config.get("options")
+        options = stored if isinstance(stored, dict) else {}
+        devices = {
+            name: options[name]
+            for name in ("device", "draft_device")
+            if getattr(self.options, name) == "auto" and isinstance(options.get(name), str)
+        }
+        return replace(self, options=replace(self.options, **devices))
 
     def batches(self) -> Iterator[Batch]:
         """Yield all batches; the methods alternate in an order that is drawn for each batch.

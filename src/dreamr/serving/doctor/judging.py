@@ -9,6 +9,7 @@ from random import Random
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, SamplingParams
+from dreamr.engines.http.evidence_probe import CERTAIN
 from dreamr.gate import Evidence
 from dreamr.serving.doctor import fixes
 from dreamr.serving.doctor.finding import Finding
@@ -25,12 +26,12 @@ async def check_judging(tested: ModelUnderTest) -> Finding:
     """Judge one of the model's own steps, and the same step with other numbers."""
     about, engine = "judging", tested.model.engine
     if not engine.capabilities.judge:
+        problem = engine.capabilities.judge_problem
         return Finding(
             about,
             "wrong",
-            "the model cannot judge: "
-            + (engine.capabilities.judge_problem or "the server returns no token probabilities"),
-            fixes.USE_JUDGING_SERVER,
+            f"the model cannot judge: {problem or 'the server returns no token probabilities'}",
+            fixes.NO_SPECULATION if problem == CERTAIN else fixes.USE_JUDGING_SERVER,
         )
     number = next(
         (i for i, step in enumerate(tested.steps[:-1]) if re.search(r"\d", step.text)), None
@@ -47,15 +48,26 @@ async def check_judging(tested: ModelUnderTest) -> Finding:
     [right] = await engine.judge(context, [own])
     [wrong] = await engine.judge(context, [_other_numbers(own)])
     tested.judging = await _call_seconds(tested)
-    return _judged(about, right, wrong)
+    return _judged(about, right, wrong, _reading(tested))
 
 
-def _judged(about: str, right: Evidence, wrong: Evidence) -> Finding:
+def _reading(tested: ModelUnderTest) -> str:
+    """Return a remark if a label that is not among the most likely tokens counts as impossible."""
+    if tested.http is None or not (info := tested.http.server_info).refuses_chosen_tokens:
+        return ""
+    return (
+        f"; labels are read from the {info.server.tops} most likely tokens, since the server "
+        "refuses chosen ones, as vLLM does with n-gram speculation"
+    )
+
+
+def _judged(about: str, right: Evidence, wrong: Evidence, reading: str) -> Finding:
     mass = min(right.mass, wrong.mass)
-    likeliest = all(max(one.positive, one.negative) > 1 - one.mass for one in (right, wrong))
+    tops = {right.top_label, wrong.top_label}
+    likeliest = None if None in tops else tops == {True}
     seen = (
         f"judge ratio {right.ratio:.2f} for the model's own step, {wrong.ratio:.2f} for the same "
-        f"step with other numbers; {mass:.0%} of the probability on the labels"
+        f"step with other numbers; {mass:.0%} of the probability on the labels{reading}"
     )
     values = {
         "right": right.ratio,
@@ -69,6 +81,14 @@ def _judged(about: str, right: Evidence, wrong: Evidence) -> Finding:
             "degraded",
             f"{seen}: the model would rather answer something else, and steps with so little count "
             "as rejected",
+            fixes.OTHER_PROMPT,
+            values,
+        )
+    if likeliest is False:
+        return Finding(
+            about,
+            "degraded",
+            f"{seen}, but the most likely token is not a label",
             fixes.OTHER_PROMPT,
             values,
         )

@@ -42,7 +42,7 @@ def _image_fix(tested: ModelUnderTest, error: DreamrError) -> str:
     """
     engine = tested.http
     if engine is not None and _route(engine, _WITH_IMAGE) is None:
-        return fixes.ROUTE_WITHOUT_IMAGES
+        return _no_route(engine)
     if isinstance(error, ContextTooLong):
         return fixes.SHRINK_IMAGES
     if isinstance(error, Unsupported) or _NO_IMAGES in str(error):
@@ -52,7 +52,7 @@ def _image_fix(tested: ModelUnderTest, error: DreamrError) -> str:
 
 async def write_answer(tested: ModelUnderTest) -> None:
     """Write the answer to the example conversation, and note its steps and times."""
-    splitter = StepSplitter(tested.model.step_format)
+    splitter = StepSplitter(tested.model.format_of(tested.talk))
     steps: list[Step] = []
     text, finish, since = "", None, time.perf_counter()
     sampling = SamplingParams(max_tokens=MAX_TOKENS)
@@ -112,6 +112,8 @@ async def check_route(tested: ModelUnderTest) -> Finding:
         f"route for text: {names['text'] or 'none'}, with images: {names['images'] or 'none'}",
         "the chat template opens a thought" if info.opens_thought else "no thought is opened",
     ]
+    if info.quiet_about_images:
+        what.append("the model thinks about text, and not about images")
     if isinstance(text, ChatRoute):
         inside = text.asking == "inside"
         what.append(
@@ -121,7 +123,7 @@ async def check_route(tested: ModelUnderTest) -> Finding:
         what.append(f"in chat the template inserts {info.inserted!r} before a continued answer")
     values = {**names, "thinking": info.opens_thought, "context": info.context}
     if image is None:
-        return Finding(about, "degraded", "; ".join(what), fixes.ROUTE_WITHOUT_IMAGES, values)
+        return Finding(about, "degraded", "; ".join(what), _no_route(engine), values)
     return Finding(about, "ok", "; ".join(what), None, values)
 
 
@@ -131,6 +133,12 @@ def _route(engine: HttpEngine, conversation: Conversation) -> Route | None:
         return engine.server_info.route_for(conversation)
     except Unsupported:
         return None
+
+
+def _no_route(engine: HttpEngine) -> str:
+    """Return the advice for a server that no route leads to with an image."""
+    blind = engine.server_info.sees is False
+    return fixes.ENABLE_VISION if blind else fixes.ROUTE_WITHOUT_IMAGES
 
 
 def _name(route: Route | None) -> str | None:

@@ -89,7 +89,9 @@ class TokensRoute(OpenAiRoute):
         if (known := self._openings.get(conversation)) is not None:
             return known
         url = f"{self.options.base}/chat/completions/render"
-        body = {"model": self.model, "messages": messages(conversation), **self.flags}
+        # Rendering goes around the cache of images.
+        turns = messages(conversation, whole_images=True)
+        body = {"model": self.model, "messages": turns, **self.flags}
         answer = Field(await self.client.post(url, body), url)
         tokens = [token.value for token in answer.get("token_ids").items()]
         if not tokens:

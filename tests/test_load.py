@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from dreamr import RunOptions
 from dreamr._costs import Costs
-from dreamr._load import Level, Load, Pace, PairLoad, pace_of
+from dreamr._load import JudgeTimes, Level, Load, Pace, PairLoad, pace_of
+from dreamr.runner import RunConfig
 from dreamr.steps import Ending, Step
 from dreamr.trace import (
     CommittedStep,
@@ -216,3 +218,12 @@ def test_without_load_control_runs_keep_their_options() -> None:
             with pair.run(options) as shaped:
                 assert shaped.options == options
                 shaped.learn(run(0.05, 99.0))
+
+
+def test_runs_learn_how_long_a_judge_call_usually_takes() -> None:
+    load, config = Load(), RunConfig()
+    assert load.timed(config).usual_judge_seconds is None
+    load.costs = Costs(judge=0.25)
+    assert load.timed(config).usual_judge_seconds == 0.25
+    scope: Any = None
+    assert JudgeTimes(load).before_run(scope, config).usual_judge_seconds == 0.25

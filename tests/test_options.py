@@ -167,6 +167,8 @@ def test_every_option_reaches_the_runner() -> None:
         "judge_batch": "auto",
         "prefill": True,
         "resamples": 0,
+        "independent": False,
+        "prefill": True,
         "max_steps": 9,
         "max_tokens": 77,
     }

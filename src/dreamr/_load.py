@@ -17,6 +17,7 @@ from enum import IntEnum
 from dreamr._costs import Costs, RunCosts
 from dreamr._options import RunOptions
 from dreamr.engines import is_served
+from dreamr.runner import RunConfig, RunScope
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
 _SMOOTH = 0.15  # weight of the newest run in a mean
@@ -192,6 +193,10 @@ class Load:
         if result.usage.judge_calls and alone_seconds is not None and result.seconds > 0:
             self._learn_gain(alone_seconds / result.seconds)
 
+    def timed(self, config: RunConfig) -> RunConfig:
+        """Return the configuration of a run with the usual duration of a judge call."""
+        return replace(config, usual_judge_seconds=self.costs.judge)
+
     def _learn_gain(self, gain: float) -> None:
         self._speculated += 1
         self._gain = _mean(self._gain, gain, _PROBE_WEIGHT if self._stopped else _SMOOTH)
@@ -205,6 +210,24 @@ class Load:
             self._wait = min(_PROBE[1], 2 * self._wait)
 
 
+@dataclass(frozen=True, slots=True)
+class JudgeTimes:
+    """A `RunHook` that tells runs how long a judge call usually takes.
+
+    Attributes:
+        load: Load control that has measured it.
+    """
+
+    load: Load
+
+    def before_run(self, run: RunScope, config: RunConfig) -> RunConfig:
+        """Return the configuration for the run."""
+        return self.load.timed(config)
+
+    def after_run(self, run: RunScope, result: Result | None) -> None:
+        """No-op: the load learns from runs by itself."""
+
+
 class Shaped:
     """A run whose options were adapted to the load.
 
@@ -216,6 +239,10 @@ class Shaped:
         self.options = options
         self._load, self._pair = load, pair
         self._alone = pair.running == 1
+
+    def timed(self, config: RunConfig) -> RunConfig:
+        """Return the configuration of the run with the usual duration of a judge call."""
+        return config if self._load is None else self._load.timed(config)
 
     def learn(self, result: Result) -> None:
         """Record the measurements of the run."""

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from dreamr._load import PairLoad
+from dreamr._load import PairLoad, Shaped
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
@@ -211,9 +211,7 @@ class Reasoner:
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 try:
                     with self._load.run(options) as shaped:
-                        result = await self._reason(
-                            tasks, conversation, models, shaped.options, arguments
-                        )
+                        result = await self._reason(tasks, conversation, models, shaped, arguments)
                         shaped.learn(result)
                         return result
                 except RunFailed as error:
@@ -225,11 +223,12 @@ class Reasoner:
         tasks: TaskGroup,
         conversation: Conversation,
         models: Mapping[Role, Model],
-        options: RunOptions,
+        shaped: Shaped,
         arguments: RunArguments,
     ) -> Result:
         step_format = self._leading.format_of(conversation)
-        config = replace(self._run_config(options, conversation), step_format=step_format)
+        config = replace(self._run_config(shaped.options, conversation), step_format=step_format)
+        config = shaped.timed(config)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
         config = replace(config, request_id=arguments.get("request_id"))

@@ -16,6 +16,7 @@ from dreamr.schedules import (
     Judge,
     Judged,
     JudgeFailed,
+    JudgeLate,
     LaneFailed,
     OpenLane,
     Reject,
@@ -214,3 +215,48 @@ def test_the_fallback_opens_at_once_after_many_rejections() -> None:
         talk.judges(NO)
         talk.writes("target", OWN)
     assert {lane.role for lane in talk.all(OpenLane)} == {"draft", "target"}
+
+
+@pytest.mark.parametrize("judge_batch", ["step", "window"])
+def test_the_fallback_opens_beside_a_judge_call_that_is_late(judge_batch: str) -> None:
+    talk = Talk(judge_batch=judge_batch, independent=True, prefill=False)
+    talk.writes("draft", A)
+    assert {
+        lane.role for lane in talk.tell(JudgeLate(talk.call)) if isinstance(lane, OpenLane)
+    } == {"target"}
+    assert talk.tell(JudgeLate(talk.call)) == []
+    talk.judges(YES)
+    assert talk.only(Commit).step == A
+    assert talk.only(CloseLane).lane == 1
+
+
+def test_a_late_verdict_on_a_later_step_opens_nothing() -> None:
+    talk = Talk(judge_batch="step", prefill=False)
+    for drafted in (A, B):
+        talk.writes("draft", drafted)
+    assert talk.tell(JudgeLate(1)) == []
+    talk.tell(Judged(0, (YES,)))
+    assert [lane.role for lane in talk.all(OpenLane)] == ["target"]
+
+
+@pytest.mark.parametrize("fallback", ["on-reject", "idle"])
+def test_a_late_verdict_changes_nothing_for_other_fallbacks(fallback: str) -> None:
+    talk = Talk(judge_batch="step", fallback=fallback)
+    talk.writes("draft", A)
+    assert talk.tell(JudgeLate(talk.call)) == []
+
+
+def test_a_signal_about_a_judge_call_that_has_ended_is_ignored() -> None:
+    talk = Talk(judge_batch="step", prefill=False)
+    talk.writes("draft", A)
+    talk.judges(YES)
+    assert talk.tell(JudgeLate(0)) == []
+
+
+def test_a_window_that_a_server_judges_at_once_leaves_the_fallback_closed() -> None:
+    talk = Talk(judge_batch="window", independent=True, prefill=False)
+    assert {lane.role for lane in talk.all(OpenLane)} == {"draft"}
+    assert talk.writes("draft", A) == [Judge(0, (), (A,))]
+    talk.writes("draft", B)
+    talk.writes("draft", ANSWER, "stop")
+    assert talk.only(OpenLane).prefix == (A.text, B.text)

@@ -39,6 +39,9 @@ class Query:
             about every step.
         margins: Whether the evidence must have the margins of the step's tokens. Engines that read
             them from the same forward pass report them anyway; for others they cost a request.
+        window: Whether an engine whose judge calls are independent requests may put the questions
+            about all candidates into one (`Capabilities.windows`). Each verdict then also depends
+            on the questions before it.
     """
 
     asks: Asks = "verdict"
@@ -46,6 +49,7 @@ class Query:
     unasked: str = ""
     target_confidence: float | None = None
     margins: bool = False
+    window: bool = False
 
     @property
     def needs(self) -> frozenset[Need]:

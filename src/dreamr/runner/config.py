@@ -30,6 +30,8 @@ class RunConfig:
         stop: Texts that end the run where they appear outside a thought.
         notes: Notes for the user, which the trace begins with.
         stall_seconds: Seconds without output after which a busy engine counts as lost.
+        usual_judge_seconds: Usual duration of a judge call, after twice of which its verdicts count
+            as late. None if it is unknown.
         request_id: Id of the run in the trace, None if it has none.
     """
 
@@ -42,6 +44,7 @@ class RunConfig:
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stall_seconds: float = 300.0
+    usual_judge_seconds: float | None = None
     request_id: str | None = None
 
     @property

@@ -26,6 +26,7 @@ from dreamr.schedules import (
     Judge,
     Judged,
     JudgeFailed,
+    JudgeLate,
     LaneEnded,
     LaneFailed,
     OpenLane,
@@ -48,6 +49,8 @@ from dreamr.trace import (
     RunStarted,
     StepReady,
 )
+
+_LATE = 2.0  # times its usual duration after which a judge call is late
 
 
 class Driver:
@@ -144,13 +147,17 @@ class Driver:
         config = self._config
         in_thought = config.step_format.ends_inside("".join(command.prefix))
         unasked = "" if in_thought else config.unasked  # in a thought, the marker means nothing
-        query = replace(config.gate.query, others=command.others, unasked=unasked)
+        window = config.options.judge_batch == "window"
+        query = replace(config.gate.query, others=command.others, unasked=unasked, window=window)
         if command.resamples:  # the stricter gate needs the question for every resampled step
             query = replace(query, target_confidence=None)
         call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)
         self._calls[call.number] = call
         self._recorder.add(JudgeStarted, call.number, call.positions())
         self._tasks.start_soon(self._judge, call)
+        usual, options = config.usual_judge_seconds, config.options
+        if usual is not None and options.independent and options.fallback == "auto":
+            self._tasks.start_soon(self._notice_late, call, _LATE * usual)
 
     def extend_judge(self, call: int, candidates: tuple[Step, ...]) -> None:
         """Append candidates to a judge call, unless its engine has already begun."""
@@ -279,6 +286,14 @@ class Driver:
             positions = call.positions(len(verdicts))
             self._recorder.add(JudgeEnded, call.number, positions, verdicts, message)
             del self._calls[call.number]
+            call.ended.set()
+
+    async def _notice_late(self, call: JudgeCall, seconds: float) -> None:
+        """Tell the schedule if a judge call takes longer than this."""
+        with anyio.move_on_after(seconds):
+            await call.ended.wait()
+            return
+        self._signal(JudgeLate(call.number))
 
     def _on_draft_failure(self, error: Exception) -> None:
         """Warn that the draft did not judge its own steps."""

@@ -38,7 +38,11 @@ class Work:
 
 
 class JudgeCall(Work):
-    """An open judge call; candidates can be appended until the engine begins."""
+    """An open judge call; candidates can be appended until the engine begins.
+
+    Attributes:
+        ended: Set when the call has ended, also if it failed or was canceled.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class JudgeCall(Work):
         resamples: int = 0,
     ) -> None:
         super().__init__()
+        self.ended = anyio.Event()
         self.resamples = resamples
         self.query = query
         self.number = number

@@ -95,7 +95,7 @@ class Fpsr(OverlappedSchedule):
     def start(self) -> Sequence[Command]:
         """Start the draft; over a server with `auto`, have the target compute the prompt too."""
         config = self._config
-        if config.prefill and config.judge_batch == "step" and config.fallback == "auto":
+        if config.prefill and config.independent and config.fallback == "auto":
             self._warming = self._state.open("target", 1, max_tokens=1)
         return super().start()
 
@@ -271,7 +271,7 @@ class Fpsr(OverlappedSchedule):
         needed = self._predicting or (self._draft is None and not self._waiting)
         if needed or self._speculate():
             self._open_target(0, self._draft_end, continues=needed and self._state.draft_lost)
-        if self._config.judge_batch == "step" and not self._predicting:
+        if self._config.independent and not self._predicting:
             self._start_target_ahead()
 
     def _speculate(self) -> bool:
@@ -281,11 +281,14 @@ class Fpsr(OverlappedSchedule):
                 return True
             case "idle":
                 return not self._waiting
-            case "auto" if self._config.judge_batch != "step":
+            case "auto" if not self._config.independent:
                 return True
             case "auto":
-                first = self._waiting[0].step if self._waiting else None
-                return self._acceptance.chance(first) < _FALLBACK_CHANCE
+                first = self._waiting[0] if self._waiting else None
+                if first is not None and first.late:
+                    return True
+                chance = self._acceptance.chance(first.step if first is not None else None)
+                return chance < _FALLBACK_CHANCE
             case "on-reject":
                 return False
 

@@ -20,6 +20,7 @@ from dreamr.schedules.protocol import (
     FinalAnswer,
     Judged,
     JudgeFailed,
+    JudgeLate,
     LaneEnded,
     LaneFailed,
     RunEnd,
@@ -41,12 +42,14 @@ class WaitingStep:
             then discarded without a verdict.
         verdict: The verdict, None until it is known.
         call: Number of the judge call about the step, None before there is one.
+        late: Whether that call takes much longer than usual.
     """
 
     step: Step
     is_draft_end: bool = False
     verdict: Verdict | None = None
     call: int | None = None
+    late: bool = False
 
     @property
     def decided(self) -> bool:
@@ -117,6 +120,9 @@ class OverlappedSchedule(ABC):
             case Judged(call, verdicts):
                 for waiting, verdict in zip(self._asked(call), verdicts, strict=False):
                     waiting.verdict = waiting.verdict or verdict
+            case JudgeLate(call):
+                for waiting in self._asked(call):
+                    waiting.late = True
             case JudgeFailed(call, message, lost=False):
                 self._state.warn(f"judge call failed: {message}")
                 self._asked(call)[0].verdict = judge_failed(message)

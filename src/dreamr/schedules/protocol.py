@@ -93,7 +93,14 @@ class JudgeFailed:
     lost: bool = False
 
 
-Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed
+@dataclass(frozen=True, slots=True)
+class JudgeLate:
+    """A judge call takes much longer than usual; its verdicts are still to come."""
+
+    call: int
+
+
+Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed | JudgeLate
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,23 +290,27 @@ class ScheduleConfig:
             depth.
         fallback: When the target writes its own step in parallel. 'eager': always. 'idle':
             not while a drafted step waits for its verdict; for targets that judge and write on the
-            same processor. 'on-reject': only after a rejection. 'auto': always with `judge_batch`
-            'window'. With 'step', after a rejection, and while the step at the frontier is likely
-            to be rejected, by the draft's confidence and the verdicts of the run.
+            same processor. 'on-reject': only after a rejection. 'auto': always, unless calls are
+            `independent`. Then after a rejection, and while the step at the frontier is in doubt:
+            likely to be rejected, by the draft's confidence and the verdicts of the run, or its
+            verdict is late.
         deterministic: Whether to always wait for the draft, so that the text does not depend on
             timing.
         final_answer: 'target': the draft's end is discarded and the target writes the answer.
             'draft': the draft's end is judged like any other step, and ends the run if accepted.
         judge_batch: What a judge call is about. 'window': all waiting steps, for engines whose
-            calls share forward passes. 'step': one step, as soon as it is complete, for servers
-            that serve calls independently. The target then also begins its own step after the
-            draft's end, and at a rejected step, before the steps ahead of it are decided. 'auto':
-            as the target's engine serves its calls.
+            calls share forward passes, or that judge a window in one request. 'step': one step, as
+            soon as it is complete, for servers that serve calls independently. 'auto': as the
+            target's engine serves its calls. With independent calls, the target also begins its own
+            step after the draft's end, and at a rejected step, before the steps ahead of it are
+            decided.
         resamples: Number of further candidates that the draft writes for a rejected step while the
             target writes its own. The gate gets stricter with each candidate; the first accepted
             one is committed. Must be 0 with `deterministic`.
+        independent: Whether the target's server serves its calls independently of each other.
+            Always with `judge_batch` 'step'.
         prefill: Whether the target computes the prompt while the draft writes its first step, with
-            `judge_batch` 'step' and `fallback` 'auto'.
+            `independent` calls and `fallback` 'auto'.
         max_steps: Largest number of committed steps, of both models together.
         max_tokens: Largest number of committed tokens, of both models together.
 
@@ -314,11 +325,13 @@ class ScheduleConfig:
     final_answer: FinalAnswer = "target"
     judge_batch: JudgeBatch = "auto"
     resamples: int = 0
+    independent: bool = False
     prefill: bool = True
     max_steps: int = 256
     max_tokens: int = 4096
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "independent", self.independent or self.judge_batch == "step")
         for name in ("window", "max_steps", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

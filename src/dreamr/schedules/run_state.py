@@ -18,6 +18,7 @@ from dreamr.schedules.protocol import (
     Judge,
     Judged,
     JudgeFailed,
+    JudgeLate,
     LaneEnded,
     LaneFailed,
     OpenLane,
@@ -85,6 +86,8 @@ class RunState:
             case Judged(call) | JudgeFailed(call):
                 known = call in self._calls
                 self._forget_call(call)
+            case JudgeLate(call):
+                known = call in self._calls
         return known
 
     @property

@@ -105,7 +105,7 @@ class Models:
                         conversation,
                         target=engines.get("target"),
                         draft=engines.get("draft"),
-                        config=self.run_config(shaped.options, conversation),
+                        config=shaped.timed(self.run_config(shaped.options, conversation)),
                     )
                     shaped.learn(result)
             except RunFailed as error:

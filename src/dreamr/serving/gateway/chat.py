@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from dreamr._load import Level, Load
+from dreamr._load import JudgeTimes, Level, Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
@@ -206,7 +206,8 @@ class Chat:
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self._tuner if self._may_tune(options, level) else None
-        return [hook for hook in (self._watch, tuner) if hook is not None]
+        hooks = (self._watch, tuner, JudgeTimes(self._load))
+        return [hook for hook in hooks if hook is not None]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
         """Return whether the tuner may set window, fallback and resamples."""

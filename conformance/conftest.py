@@ -81,7 +81,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def target_url(logs: Path) -> Iterator[str]:
     port = free_port()
-    with serving(vllm(PAIR / "target", port), port, logs / "target.log") as root:
+    command = [*vllm(PAIR / "target", port), "--enable-scale-out"]
+    with serving(command, port, logs / "target.log") as root:
         yield root
 
 

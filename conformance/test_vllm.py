@@ -19,7 +19,7 @@ from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, Engine, SamplingParams, open_model
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.evaluation.tasks import Item, load
-from dreamr.gate import CascadeGate, RatioGate, StepContext
+from dreamr.gate import CascadeGate, Query, RatioGate, StepContext
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import Step, StepFormat, StepSplitter
@@ -242,3 +242,27 @@ def test_the_doctor_finds_nothing_wrong(
     lines = capsys.readouterr().out.splitlines()  # type: ignore[attr-defined]
     findings = [json.loads(line) for line in lines]
     assert {one["state"] for one in findings} == {"ok"}
+
+
+def test_a_window_is_refused_by_the_v1_runner_which_lives_on(target_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as engine:
+            able = engine.capabilities
+            assert "V2 model runner" in able.window_problem
+            assert not able.windows
+            [item] = load("docmath", limit=1, seed=SEED)
+            steps = [step.text for step in steps_of(await written(engine, item.conversation))[:-1]]
+            context = Context(item.conversation)
+            together = await engine.judge(context, steps, Query(window=True))
+            assert together == await engine.judge(context, steps)
+            await engine.check()
+
+    anyio.run(work)
+
+
+def test_the_block_of_the_prefix_cache_is_read_from_the_metrics(target_url: str) -> None:
+    async def work() -> None:
+        async with served(target_url) as engine:
+            assert engine.capabilities.cache_block == 32  # as scripts/engines/serve-vllm sets it
+
+    anyio.run(work)

@@ -168,7 +168,6 @@ def test_every_option_reaches_the_runner() -> None:
         "prefill": True,
         "resamples": 0,
         "independent": False,
-        "prefill": True,
         "max_steps": 9,
         "max_tokens": 77,
     }

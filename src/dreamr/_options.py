@@ -175,7 +175,7 @@ class RunOptions:
     judge_batch: Annotated[
         JudgeBatch,
         OptionSpec(
-            "Steps of a judge call: auto, window (all that wait) or step (one).",
+            "Steps of a judge call: auto, window (all that wait, in one request) or step (one).",
             _METHOD,
         ),
     ] = _SCHEDULE.judge_batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from dreamr.gate import (
     ScoreGate,
     WordGate,
 )
+from dreamr.schedules import ScheduleConfig
 from support.runs import draft, go, notes, target
 
 MUTE = Capabilities(judge=False, margins=False, kind="Ollama")
@@ -86,3 +88,24 @@ def test_a_target_that_does_not_answer_the_judge_prompt_is_reported_once() -> No
     assert "label mass 0.2 below 0.5" in notes(result)
     assert all(step.source == "target" for step in result.steps)
     assert any(s.source == "draft" for s in go(silent, draft(), gate=RatioGate(0.7, 0.1)).steps)
+
+
+APART = Capabilities(independent=True, kind="vLLM", window_problem="it returned status 400")
+
+
+def test_windows_need_a_server_that_judges_them_in_one_request() -> None:
+    message = (
+        r"^--judge-batch window needs a target that judges a window in one request, which big "
+        r"\(vLLM\) cannot \(it returned status 400\): use --judge-batch step or auto$"
+    )
+    options = ScheduleConfig(judge_batch="window")
+    with pytest.raises(Unsupported, match=message):
+        go(target(capabilities=APART), draft(), options=options)
+    for able in (Capabilities(), replace(APART, windows=True)):
+        assert go(target(capabilities=able), draft(), options=options).complete
+    assert go(target(capabilities=APART), draft(), "sequential", options=options).complete
+
+
+def test_a_gate_that_reads_given_tokens_judges_windows_in_one_request() -> None:
+    options = ScheduleConfig(judge_batch="window")
+    assert go(target(capabilities=APART), draft(), options=options, gate=LikelihoodGate()).complete

@@ -14,7 +14,7 @@ import pytest
 from dreamr.conversation import Conversation, Image, Text, Turn
 from dreamr.engines import Capabilities, Chunk, Context, SamplingParams, ScriptedEngine
 from dreamr.errors import RunFailed, Unsupported
-from dreamr.gate import CascadeGate
+from dreamr.gate import CascadeGate, Evidence
 from dreamr.runner import RunConfig, open_run, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import (
@@ -31,7 +31,7 @@ from dreamr.trace import (
     StepRejected,
     usage_of,
 )
-from support.runs import DRAFT, INF, METHODS, TALK, TARGET, draft, go, notes, target, texts
+from support.runs import DRAFT, INF, METHODS, OPINION, TALK, TARGET, draft, go, notes, target, texts
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -321,3 +321,50 @@ def test_a_server_computes_a_long_prompt_while_the_draft_writes(
     before = [event for event in result.events if event.time <= first.time]
     lanes = [event.role for event in before if isinstance(event, LaneOpened)]
     assert ("target" in lanes[:2]) is computes
+
+
+@pytest.mark.parametrize(
+    ("able", "length", "batch"),
+    [
+        (Capabilities(), 40, "window"),
+        (Capabilities(independent=True), 40, "step"),
+        (Capabilities(independent=True, windows=True), 40, "step"),
+        (Capabilities(independent=True, windows=True, cache_block=16), 40, "step"),
+        (Capabilities(independent=True, windows=True, cache_block=528), 40, "window"),
+        (Capabilities(independent=True, windows=True, cache_block=528), 5000, "step"),
+        (Capabilities(independent=True, windows=True, cache_block=0), 5000, "window"),
+        (Capabilities(independent=True, cache_block=528), 40, "step"),
+    ],
+)
+def test_windows_are_judged_at_once_where_that_reads_less(
+    able: Capabilities, length: int, batch: str
+) -> None:
+    conversation = Conversation((Turn("user", (Text("word" * length),)),))
+    big = target(capabilities=able)
+    result = go(big, draft(), conversation=conversation, options=ScheduleConfig())
+    started = next(event for event in result.events if isinstance(event, RunStarted))
+    assert started.options["judge_batch"] == batch
+    assert started.options["independent"] is able.independent
+
+
+def test_the_target_writes_beside_a_judge_call_that_takes_longer_than_usual() -> None:
+    """The call only ends when the target writes, so without its lane the run would hang."""
+    writes = anyio.Event()
+
+    class Waiting(ScriptedEngine):
+        async def stream(self, context: Context, sampling: SamplingParams) -> Any:
+            if sampling.max_tokens > 1:
+                writes.set()
+            async for chunk in super().stream(context, sampling):
+                yield chunk
+
+        async def judge(self, *args: Any) -> tuple[Evidence, ...]:
+            await writes.wait()
+            return await super().judge(*args)
+
+    able = Capabilities(independent=True)
+    big = Waiting(script=TARGET, opinion=OPINION, name="big", capabilities=able)
+    options = ScheduleConfig(window=1, prefill=False)  # the draft waits before it ends
+    result = go(big, draft(), options=options, usual_judge_seconds=0.0)
+    assert result.complete
+    assert writes.is_set()

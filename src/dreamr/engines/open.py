@@ -19,6 +19,8 @@ from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Engine, Thinking
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
+_COARSE_STEP_TOKENS = 32  # least tokens of a step where prefixes are reused in large blocks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
@@ -149,7 +151,13 @@ async def _open_served(url: str, source: ModelSource) -> Model:
         )
     )
     info = engine.server_info
-    step_format = _step_format(source, {"opens_thought": info.opens_thought})
+    # Each verdict costs much of a prompt there, so steps are longer and verdicts fewer.
+    longer = source.role == "target" and engine.capabilities.coarse_cache
+    marks = {
+        "opens_thought": info.opens_thought,
+        "min_tokens": _COARSE_STEP_TOKENS if longer else None,
+    }
+    step_format = _step_format(source, marks)
 
     def thinks_about(conversation: Conversation) -> bool | None:
         return engine.server_info.thinks_about(conversation)  # another probe may replace it

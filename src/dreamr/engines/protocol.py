@@ -16,6 +16,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
 
 Thinking: TypeAlias = Literal["auto", "on", "off"]
+_COARSE_BLOCK = 256  # tokens of a block of a prefix cache from which steps are read again
 MAX_IMAGE_PIXELS = 2**20  # of an image for a server, unless the user says otherwise
 
 
@@ -159,6 +160,10 @@ class Capabilities:
         entropy: Whether chunks can carry entropies.
         min_label_mass: Smallest label mass that counts as an answer to the judge prompt, for gates
             that do not set their own.
+        cache_block: Tokens of a block of the prefix cache: a prefix is reused in whole blocks only.
+            0 if there is no such cache, None if this is unknown.
+        windows: Whether one request can ask about several steps (see `Query.window`).
+        window_problem: Why it cannot; empty if it can, or if that is unknown.
         kind: Kind of engine, for messages, such as 'vLLM'; empty if it has none.
         device: Torch device of a local model; empty for others.
     """
@@ -175,8 +180,21 @@ class Capabilities:
     margins: bool = True
     entropy: bool = False
     min_label_mass: float = 0.01
+    cache_block: int | None = None
+    windows: bool = False
+    window_problem: str = ""
     kind: str = ""
     device: str = ""
+
+    @property
+    def coarse_cache(self) -> bool:
+        """Whether judge calls read much of a prompt again: the cache has large blocks, or none.
+
+        Hybrid models with recurrent layers have blocks of hundreds of tokens.
+        """
+        return self.cache_block is not None and (
+            not self.cache_block or self.cache_block >= _COARSE_BLOCK
+        )
 
 
 class Candidates(Sequence[str]):

@@ -48,11 +48,12 @@ _REQUIREMENTS: Mapping[Need, _Requirement] = {
 
 
 def check_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
-    """Check that the engines report what the gate of a run needs.
+    """Check that the engines can do what the gate and the options of a run need.
 
     Raises:
-        Unsupported: If one does not. The message names the gate, the model and its server.
+        Unsupported: If one cannot. The message names the gate or option, the model and its server.
     """
+    _check_judge_batch(config, engines)
     used = config.gate.needs if method(config.method).judges else frozenset[Need]()
     for need in sorted(used):
         wanted = _REQUIREMENTS[need]
@@ -78,6 +79,20 @@ def server_advice(engines: Iterable[Engine]) -> str:
             "for example with vLLM, and pass the URLs as --target and --draft"
         )
     return ""
+
+
+def _check_judge_batch(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
+    if config.method != "fpsr" or config.options.judge_batch != "window":
+        return
+    target = engines["target"]
+    able = target.capabilities
+    if not able.independent or able.windows or config.gate.query.margins:
+        return
+    why = f" ({able.window_problem})" if able.window_problem else ""
+    raise Unsupported(
+        f"--judge-batch window needs a target that judges a window in one request, which "
+        f"{target.name} {_kind(able)}cannot{why}: use --judge-batch step or auto"
+    )
 
 
 def _chosen(config: RunConfig) -> bool:

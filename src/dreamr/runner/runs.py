@@ -9,14 +9,14 @@ from dataclasses import replace
 import anyio
 
 from dreamr.conversation import Conversation, Text
-from dreamr.engines import Engine
+from dreamr.engines import Capabilities, Engine
 from dreamr.errors import RunFailed, Unsupported
-from dreamr.gate import with_min_mass
+from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import check_engines
 from dreamr.runner.signal_queue import SignalQueue
-from dreamr.schedules import by_name, method
+from dreamr.schedules import JudgeBatch, by_name, method
 from dreamr.steps import Role
 from dreamr.trace import Event, Result, RunFinished
 
@@ -24,6 +24,7 @@ from dreamr.trace import Event, Result, RunFinished
 # request of its own before the first judge call.
 _LONG_PROMPT = 256
 _CHARACTERS, _PIXELS = 4, 1024  # of a token, about
+_WINDOW_STEPS = 4  # steps that usually wait for verdicts
 
 
 @asynccontextmanager
@@ -61,7 +62,7 @@ async def open_run(
     config = config or RunConfig()
     engines = _engines(target, draft, config.method)
     check_engines(config, engines)
-    config = _for_prompt(_for_engines(config, engines), conversation)
+    config = _for_engines(config, engines, _prompt_tokens(conversation))
     schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
     driver = Driver(conversation, engines, schedule, config, queue.put)
@@ -119,27 +120,45 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
             return
 
 
-def _for_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> RunConfig:
-    """Return the configuration with the options that depend on the engines."""
-    config = replace(config, notes=(*config.notes, *_unused_sampling(config, engines)))
+def _for_engines(config: RunConfig, engines: Mapping[Role, Engine], prompt: float) -> RunConfig:
+    """Return the configuration with the options that depend on the engines and the prompt.
+
+    Args:
+        config: Configuration of the run.
+        engines: Engines by role.
+        prompt: Estimated number of tokens of the prompt.
+    """
+    options = replace(config.options, prefill=config.options.prefill and prompt >= _LONG_PROMPT)
+    config = replace(
+        config, options=options, notes=(*config.notes, *_unused_sampling(config, engines))
+    )
     if "target" not in engines:
         return config
-    able, options = engines["target"].capabilities, config.options
+    able = engines["target"].capabilities
+    options = replace(options, independent=able.independent)
     if options.judge_batch == "auto":
-        # Margins of a window cost as much as those of one step: the prompt is read again.
-        alone = able.independent and not config.gate.query.margins
-        options = replace(options, judge_batch="step" if alone else "window")
+        options = replace(options, judge_batch=_judge_batch(able, config.gate, prompt))
     gate = with_min_mass(config.gate, able.min_label_mass)
     return replace(config, options=options, gate=gate)
 
 
-def _for_prompt(config: RunConfig, conversation: Conversation) -> RunConfig:
-    """Return the configuration with the options that depend on the length of the prompt."""
+def _judge_batch(able: Capabilities, gate: Gate, prompt: float) -> JudgeBatch:
+    """Return what a judge call is about, for 'auto'."""
+    # Margins of a window cost as much as those of one step: the prompt is read again.
+    if not able.independent or gate.query.margins:
+        return "window"
+    if not (able.windows and able.coarse_cache):
+        return "step"
+    # The request about a window reads the whole prompt, one about a step on average half a block.
+    cheaper = not able.cache_block or prompt <= _WINDOW_STEPS / 2 * able.cache_block
+    return "window" if cheaper else "step"
+
+
+def _prompt_tokens(conversation: Conversation) -> float:
+    """Estimate the number of tokens of a conversation."""
     texts = (p.text for turn in conversation.turns for p in turn.parts if isinstance(p, Text))
     pixels = sum(image.width * image.height for image in conversation.images)
-    tokens = sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS
-    prefill = config.options.prefill and tokens >= _LONG_PROMPT
-    return replace(config, options=replace(config.options, prefill=prefill))
+    return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:

@@ -97,7 +97,11 @@ class StepJudge:
         async def ask(places: Sequence[int]) -> None:
             prefix = (*call.prefix, *texts[: places[0]])
             asked = [contexts[place] for place in places]
-            further = (replace(q, unasked=call.query.unasked) for q in self.gate.further_queries)
+            asks = call.query
+            further = (
+                replace(query, unasked=asks.unasked, window=asks.window)
+                for query in self.gate.further_queries
+            )
             queries = (_part(call.query, places), *further)
             answers = await gather_bounded(
                 queries, lambda query: self._ask("target", prefix, asked, query), len(queries)

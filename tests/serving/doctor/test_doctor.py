@@ -33,7 +33,7 @@ OF_SERVERS = {
     "--mmproj", "--language-model-only", "--chat-template", "--spec-type", "--cache-reuse",
     "--no-enable-prefix-caching", "--disable-radix-cache", "--block-size", "--metrics",
     "--enable-metrics", "--enable-prompt-tokens-details", "--enable-cache-report",
-    "--speculative-config",
+    "--speculative-config", "--enable-scale-out",
 }  # fmt: skip
 LOST = Failure(EngineLost("gone"))
 

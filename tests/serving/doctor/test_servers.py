@@ -12,10 +12,11 @@ import pytest
 
 from dreamr.engines import Model, words
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.serving.doctor import Finding, ModelUnderTest, fixes, run_checks
+from dreamr.serving.doctor import CHECKS, Finding, ModelUnderTest, fixes, run_checks
 from dreamr.serving.doctor.caching import CacheTimes, cache_finding
 from support.served import Json, Served
 from support.sockets import on_socket
+from support.window_served import WindowServed, repeats_itself
 
 SCRIPT = "Tea costs 12.\n\nMilk costs 16.\n\nAnswer: 28"
 
@@ -161,3 +162,61 @@ def test_the_times_decide_and_not_the_counts(times: CacheTimes, state: str, word
     one = cache_finding(times)
     assert one.state == state
     assert words in one.what
+
+
+def examined_windows(**served: Any) -> dict[str, Finding]:
+    """Findings about windows and blocks on a vLLM with `--enable-scale-out`."""
+
+    async def main(url: str) -> dict[str, Finding]:
+        engine = await HttpEngine.open(HttpOptions(url, retries=0))
+        tested = ModelUnderTest("target", Model(engine))
+        try:
+            checks = (CHECKS["window"], CHECKS["cache blocks"])
+            found = [await check.work(tested) for check in checks]
+            return {one.about: one for one in found}
+        finally:
+            await engine.aclose()
+
+    with on_socket(WindowServed(script=SCRIPT, **served)) as url:
+        return anyio.run(main, url)
+
+
+def blocks(size: int) -> str:
+    return f'vllm:cache_config_info{{block_size="{size}"}} 1.0\n'
+
+
+@pytest.mark.parametrize(
+    ("served", "state", "words", "fix"),
+    [
+        ({}, "ok", "differ by at most 0.00", None),
+        ({"scores": "refused"}, "ok", "V2 model runner", None),
+        ({"tokens": False}, "ok", "--enable-scale-out", None),
+        ({"share": repeats_itself}, "ok", "differ by up to 0.82", None),
+        ({"tokens": False, "metrics": blocks(528)}, "degraded", "own", fixes.COARSE_BLOCKS),
+        (
+            {"share": repeats_itself, "metrics": blocks(528)},
+            "degraded",
+            "differ by up to 0.82",
+            fixes.OTHER_TARGET_FOR_WINDOWS,
+        ),
+    ],
+)
+def test_the_doctor_says_how_windows_are_judged(
+    served: dict[str, Any], state: str, words: str, fix: str | None
+) -> None:
+    one = examined_windows(**served)["window"]
+    assert (one.state, one.fix) == (state, fix)
+    assert words in one.what
+
+
+@pytest.mark.parametrize(("size", "state"), [(16, "ok"), (1056, "degraded")])
+def test_blocks_that_the_server_reports_are_not_measured(size: int, state: str) -> None:
+    one = examined_windows(metrics=blocks(size))["cache blocks"]
+    assert (one.state, one.values) == (state, {"block_tokens": size})
+    assert one.what.startswith("the server reports that the prefix cache works in blocks of")
+
+
+def test_a_prefix_cache_that_is_off_is_reported() -> None:
+    metrics = 'vllm:cache_config_info{enable_prefix_caching="False"} 1.0\n'
+    one = examined_windows(metrics=metrics)["cache blocks"]
+    assert (one.state, one.fix) == ("degraded", fixes.ENABLE_CACHE)

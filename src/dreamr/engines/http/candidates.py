@@ -36,16 +36,14 @@ async def tokens(trial: Trial) -> Route | Rejected:
     if not isinstance(trial.prompts, RenderedPrompts) or trial.kind != "any":
         return Rejected()
     prompts = trial.prompts
-    route = TokensRoute(
-        prompts.client, prompts.options, prompts.model, trial.flags, await trial.opens()
-    )
+    route = TokensRoute(prompts.client, prompts.options, prompts.model, trial.flags)
     try:
         if not (await prompts.match(route)).exact:
             return Rejected()
         await prompts.send(route, await route.continued(TALK, "So"))
     except (EngineError, Unsupported):  # EngineLost too: disabled endpoints have status 403
         return Rejected()
-    return route
+    return replace(route, opens=await trial.opens())
 
 
 async def text(trial: Trial) -> Route | Rejected:

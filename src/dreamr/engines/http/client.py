@@ -166,12 +166,15 @@ class Client:
     async def post_final(self, url: str, body: Json) -> object:
         """Send a JSON body without retries: for requests that a server may be unable to answer.
 
+        A refusal does not count as a sign of another server.
+
         Raises:
             EngineError: If it fails for any reason.
             Unsupported: If the model accepts text only.
         """
         try:
-            return await self.post_once(url, body)
+            await self.identity.ensure()
+            return await self._json("POST", url, body)
         except TransientError as error:
             raise error.final from error
 

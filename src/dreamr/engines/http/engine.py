@@ -14,13 +14,14 @@ import httpx2
 
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
+from dreamr.engines.http.abilities import capabilities
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.draws import drawn
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.image_check import open_image_sender
 from dreamr.engines.http.image_parts import ImageRoute
-from dreamr.engines.http.judging import HttpJudge
+from dreamr.engines.http.judging import HttpJudge, Send
 from dreamr.engines.http.logprobs import UNKNOWN
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Probe, ServerInfo
@@ -30,6 +31,7 @@ from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import check_server, clock_offset, running
+from dreamr.engines.http.window_probe import WindowProbe
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError
@@ -37,9 +39,6 @@ from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
-# Smallest label mass that counts as an answer. Many models that are served were never trained on
-# the judge prompt; if they answer something else, what is left on the labels is noise.
-_MIN_LABEL_MASS = 0.5
 _COUNTED = 1024  # conversations whose prompt lengths are kept
 
 
@@ -67,9 +66,10 @@ class HttpEngine(ClosingEngine):
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
         self._warned: set[str] = set()
-        self._judge = HttpJudge(
-            options, lambda: self.server_info, self._send, self.count, self._warn_once
-        )
+        self._judge = self._make_judge(lambda: self.server_info, self._send)
+
+    def _make_judge(self, info: Callable[[], ServerInfo], send: Send) -> HttpJudge:
+        return HttpJudge(self._options, info, send, self.count, self._warn_once)
 
     @classmethod
     async def open(
@@ -90,7 +90,8 @@ class HttpEngine(ClosingEngine):
             EngineError: If the server cannot continue a given text.
         """
         if self._server_info is None:
-            self._use(await Probe(self._client, self._options).run())
+            found = await Probe(self._client, self._options).run()
+            self._use(await self._with_window(found))
             self._client.identity.settle(self._compare)
 
     def _use(self, info: ServerInfo) -> None:
@@ -108,8 +109,12 @@ class HttpEngine(ClosingEngine):
         """
         before, probe = self.server_info, Probe(self._client, self._options)
         if (found := await probe.again(before)) is not before:
-            self._use(found)
+            self._use(await self._with_window(found))
         return found is not before
+
+    async def _with_window(self, info: ServerInfo) -> ServerInfo:
+        """Return the results of a probe, with whether a window can be judged in one request."""
+        return await WindowProbe(self._client, self._options, info, self._make_judge).run()
 
     @property
     def image_route(self) -> ImageRoute | None:
@@ -142,20 +147,7 @@ class HttpEngine(ClosingEngine):
         pixels = self._options.image_pixels
         if self._server_info is None:
             return Capabilities(image_pixels=pixels)
-        info = self._server_info
-        return Capabilities(
-            judge=info.judges,
-            logprobs=info.judges and not info.speculates,
-            image_pixels=pixels,
-            independent=True,
-            judge_problem=info.judge_problem,
-            sampling=frozenset(info.server.sampling),
-            context=info.context,
-            margins=info.margins,
-            entropy=info.judges and not info.speculates,
-            min_label_mass=_MIN_LABEL_MASS,
-            kind=info.server.name,
-        )
+        return capabilities(self._server_info, pixels)
 
     @property
     def alive(self) -> bool:
@@ -308,26 +300,25 @@ class HttpEngine(ClosingEngine):
         return self._judge.cached_tokens
 
     async def _send(
-        self, body: Callable[[Route], Awaitable[Body]], conversation: Conversation
+        self,
+        body: Callable[[Route], Awaitable[Body]],
+        conversation: Conversation,
+        route: Route | None = None,
     ) -> tuple[object, Route]:
-        """Send a request; it is made again for each retry, maybe for a new route.
-
-        Returns:
-            The JSON of the response, and the route that reads it.
-        """
+        """Send a request; it is made again for each retry, maybe for a new route; see `Send`."""
         session = self._sessions.name(conversation)
 
         async def attempt() -> tuple[object, Route]:
-            route = self.server_info.route_for(conversation)
+            via = route or self.server_info.route_for(conversation)
             try:
-                request = {**self._common(conversation), "max_tokens": 1, **await body(route)}
-                url = route.url(self._options)
-                answer = await self._client.post_once(url, route.form(request), session)
+                request = {**self._common(conversation), "max_tokens": 1, **await body(via)}
+                url = via.url(self._options)
+                answer = await self._client.post_once(url, via.form(request), session)
             except (TransientError, EngineError):
-                route.note(conversation, answered=False)
+                via.note(conversation, answered=False)
                 raise
-            route.note(conversation, answered=True)
-            return answer, route
+            via.note(conversation, answered=True)
+            return answer, via
 
         return await self._client.again(attempt)
 

@@ -82,10 +82,9 @@ class EvidenceProbe:
         """
         if self.server is not VLLM or not takes_chosen_tokens(self.route):
             return ()
-        labels = self.options.labels
         try:
-            found = [await self._tokens(one) for one in (labels.positive, labels.negative)]
-            chosen = tuple(sorted(found[0] ^ found[1]))
+            positive, negative = await self.label_sets()
+            chosen = tuple(sorted(positive | negative))
             body = {**self._common, **await self._asking(), **chosen_tokens(chosen)}
             answer = Completion.read(await self.client.post_final(self._url, body), self._url)
             words = top_words(answer.logprobs)
@@ -94,7 +93,20 @@ class EvidenceProbe:
         except (EngineError, Unsupported):  # an older version, or n-gram speculation
             return ()
         whole = len(words.known) >= len(chosen) and not words.unknown
-        return chosen if found[0] - found[1] and found[1] - found[0] and whole else ()
+        return chosen if positive and negative and whole else ()
+
+    async def label_sets(self) -> tuple[set[int], set[int]]:
+        """Return the tokens of the positive label and of the negative one, without those of both.
+
+        Raises:
+            EngineError: If the server does not tokenize texts.
+        """
+        labels = self.options.labels
+        positive, negative = (
+            await self._tokens(labels.positive),
+            await self._tokens(labels.negative),
+        )
+        return positive - negative, negative - positive
 
     async def _tokens(self, spellings: Iterable[str]) -> set[int]:
         """Return the tokens of a label, as `dreamr.engines.local` chooses them."""

@@ -1,14 +1,15 @@
-"""Judge calls to one server: one concurrent request per step, or one for the tokens of all."""
+"""Judge calls to one server: one concurrent request per step, or one about all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Protocol
 
 from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
+from dreamr.engines.http.completions import Usage
 from dreamr.engines.http.draws import undrawn
 from dreamr.engines.http.evidence_probe import (
     CERTAIN,
@@ -23,9 +24,10 @@ from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.routes import Body, Route
+from dreamr.engines.http.window import WindowForm
 from dreamr.engines.prompts import questions_for
 from dreamr.engines.protocol import Context
-from dreamr.errors import EngineError, Unsupported
+from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
 from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
@@ -39,9 +41,29 @@ _MOST_MARGIN_TOKENS = 1024
 _MARGINS = -1  # in a list of the steps' places: the request for the margins of all steps
 _CHARACTERS_PER_TOKEN = 4  # a rough estimate is enough for the limit
 
-Send: TypeAlias = Callable[
-    [Callable[[Route], Awaitable[Body]], Conversation], Awaitable[tuple[object, Route]]
-]
+_IN_WINDOW = ("verdict", "seen", "follows")  # questions that are the same for every step
+
+
+class Send(Protocol):
+    """A way to send requests to a server."""
+
+    async def __call__(
+        self,
+        body: Callable[[Route], Awaitable[Body]],
+        conversation: Conversation,
+        route: Route | None = None,
+    ) -> tuple[object, Route]:
+        """Send a request about a conversation.
+
+        Args:
+            body: Makes the request for a route.
+            conversation: The conversation.
+            route: Route of the request; None for that of the conversation.
+
+        Returns:
+            The JSON of the response, and the route that reads it.
+        """
+        ...
 
 
 class HttpJudge:
@@ -50,8 +72,7 @@ class HttpJudge:
     Args:
         options: Address, judge prompt and labels.
         info: Returns the latest results of the probe.
-        send: Sends a request about a conversation, made for a route; returns the JSON of the
-            response and the route.
+        send: Sends requests.
         count: Returns the number of tokens of a conversation.
         warn: Warns once about the model; takes the message after its name.
 
@@ -70,6 +91,7 @@ class HttpJudge:
     ) -> None:
         self._options, self._info = options, info
         self._send, self._count, self._warn = send, count, warn
+        self._failing: WindowForm | None = None  # how a window could not be judged
         self.prompt_tokens = 0
         self.cached_tokens = 0
 
@@ -92,6 +114,9 @@ class HttpJudge:
         found = [Evidence(0.0, 0.0) for _ in steps]
         asked = [place for place, step in enumerate(steps) if query.concerns(step)]
 
+        if (whole := await self._in_one(context, steps, asked, query)) is not None:
+            return whole
+
         answers: dict[int, Evidence] = {}
 
         async def work(place: int) -> None:
@@ -109,6 +134,61 @@ class HttpJudge:
         return tuple(
             _merged(one, answers[place]) if place in answers else one
             for place, one in enumerate(found)
+        )
+
+    # A window in one request
+
+    async def _in_one(
+        self, context: Context, steps: Sequence[str], asked: Sequence[int], query: Query
+    ) -> tuple[Evidence, ...] | None:
+        """Judge by one request if the query allows it and the server can; None otherwise.
+
+        After a failure, the server is asked about single steps until it is probed again.
+        """
+        info = self._info()
+        if info.window is None or info.window is self._failing or len(asked) < 2:
+            return None
+        if not query.window or query.asks not in _IN_WINDOW or query.margins:
+            return None
+        if info.taking(context.conversation) is not info.route:  # the form is that of this route
+            return None
+        try:
+            return await self.together(context, steps, query)
+        except EngineLost:
+            raise
+        except ContextTooLong:  # prompts about single steps are shorter
+            return None
+        except (EngineError, Unsupported) as error:
+            self._failing = info.window
+            self._warn(f"judges steps one by one now, a request about a window failed: {error}")
+            return None
+
+    async def together(
+        self, context: Context, steps: Sequence[str], query: Query
+    ) -> tuple[Evidence, ...]:
+        """Judge consecutive steps by one request.
+
+        Raises:
+            EngineError: If the server does not score them.
+        """
+        form = self._info().window
+        if form is None:
+            raise Unsupported(f"{self._name} does not judge a window in one request")
+        asked = [place for place, step in enumerate(steps) if query.concerns(step)]
+        request: Body = {}
+
+        async def body(_: Route) -> Body:
+            nonlocal request
+            prefix, question = "".join(context.prefix), self._question(query, 0)
+            request = await form.request(context.conversation, prefix, steps, asked, question)
+            return {**request, **undrawn(self._info().server)}
+
+        sent, route = await self._send(body, context.conversation, form.route)
+        url = route.url(self._options)
+        self._note_usage(route.read(sent, url).usage)
+        evidence = iter(form.read(Field(sent, url), request))
+        return tuple(
+            next(evidence) if place in asked else Evidence(0.0, 0.0) for place in range(len(steps))
         )
 
     # Margins
@@ -166,13 +246,7 @@ class HttpJudge:
 
         sent, route = await self._send(body, conversation)
         answer = route.read(sent, route.url(self._options))
-        if answer.usage.impossible:
-            self._warn(
-                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
-                "ignored"
-            )
-        self.prompt_tokens += answer.usage.prompt or 0
-        self.cached_tokens += answer.usage.cached or 0
+        self._note_usage(answer.usage)
         if in_words:
             return self._read_word(answer.text)
         words = top_words(answer.logprobs)
@@ -182,6 +256,15 @@ class HttpJudge:
         if words.unknown:
             self._warn(UNKNOWN)
         return self._read(words, query)
+
+    def _note_usage(self, usage: Usage) -> None:
+        if usage.impossible:
+            self._warn(
+                "reports more cached tokens than prompt tokens: its counts of cached tokens are "
+                "ignored"
+            )
+        self.prompt_tokens += usage.prompt or 0
+        self.cached_tokens += usage.cached or 0
 
     def _question(self, query: Query, place: int) -> str:
         questions = questions_for(self._info().model, self._options.judge_prompt)

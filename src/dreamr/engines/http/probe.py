@@ -19,6 +19,8 @@ from dreamr.engines.http.routes import Body, ChatRoute, Route
 from dreamr.engines.http.selection import Selection, refusal
 from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Server
 from dreamr.engines.http.servers import recognize as recognize_server
+from dreamr.engines.http.status import cache_block
+from dreamr.engines.http.window import WindowForm
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
 
@@ -42,6 +44,12 @@ class ServerInfo:
         sees: Whether the model takes images; None if this was not tried.
         quiet_about_images: Whether the model thinks, but not about images.
         thinking: Whether thinking was switched on or off in the chat template; 'auto' if neither.
+        cache_block: Tokens of a block of the prefix cache, as the server reports them; 0 if there
+            is no cache, None if it does not tell.
+        window: How a window is judged in one request, None if it cannot be.
+        window_problem: Why not, empty if it can be or this was not tried.
+        window_difference: Largest difference between verdicts of a window and of single requests;
+            None if they were not compared.
         judge_problem: Why the model cannot judge, empty if it can.
         speculates: Whether llama.cpp decodes speculatively. It then reports no log-probabilities of
             guessed tokens, so the draft's confidence is unknown. None for other servers.
@@ -67,6 +75,10 @@ class ServerInfo:
     sees: bool | None = None
     quiet_about_images: bool = False
     thinking: Thinking = "auto"
+    cache_block: int | None = None
+    window: WindowForm | None = None
+    window_problem: str = ""
+    window_difference: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -187,7 +199,11 @@ class Probe:
             margins=await evidence.margins(),
             label_tokens=label_tokens,
             marker=await self._marker(server),
+            cache_block=await self._cache_block(server),
         )
+
+    async def _cache_block(self, server: Server) -> int | None:
+        return await cache_block(self._client, self._options) if server is VLLM else None
 
     async def _prompts(self, server: Server, model: str) -> Prompts:
         """Return how the server's prompts are seen."""

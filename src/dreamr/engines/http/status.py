@@ -18,6 +18,10 @@ _RUNNING = re.compile(
     re.MULTILINE,
 )
 
+_CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)
+_MOST_DIGITS = 9
+_LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\.)*)"')
+
 
 async def check_server(client: Client, options: HttpOptions, model: str) -> None:
     """Check that a server is able to work and lists a model.
@@ -58,6 +62,33 @@ async def running(client: Client, options: HttpOptions) -> int | None:
         return None
     found = [int(number) for number in _RUNNING.findall(text)]
     return sum(found) if found else None
+
+
+async def cache_block(client: Client, options: HttpOptions) -> int | None:
+    """Return the tokens of a block of vLLM's prefix cache, as its metrics tell them.
+
+    Returns:
+        0 if the cache is off, None if the metrics do not tell.
+
+    Raises:
+        EngineLost: If the server cannot be reached.
+    """
+    try:
+        status, content = await client.once(f"{options.root}/metrics")
+    except EngineLost:
+        raise
+    except EngineError:  # too long
+        return None
+    found = _CACHE.search(content.decode("utf-8", "replace")) if status == 200 else None
+    if found is None:
+        return None
+    labels = dict(_LABEL.findall(found[1]))
+    if labels.get("enable_prefix_caching") == "False":
+        return 0
+    # The first is where reuse ends; where it is not set, whole blocks are reused.
+    sizes = (labels.get(name, "") for name in ("cache_hit_alignment_tokens", "block_size"))
+    known = [int(size) for size in sizes if size.isdecimal() and len(size) < _MOST_DIGITS]
+    return known[0] if known and known[0] else None
 
 
 async def clock_offset(client: Client, options: HttpOptions) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import anyio
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Context
+from dreamr.engines import Capabilities, Context
 from dreamr.engines.http import HttpEngine
 from dreamr.errors import ContextTooLong
 from dreamr.serving.doctor import fixes
@@ -30,7 +30,6 @@ _LEAST_SAVED = 0.15  # share of the time
 _LEAST_PREFILL = 1.3  # first request with a long prompt / request with a short one
 _NEGLIGIBLE = 0.02  # seconds; a prompt that is read faster needs no cache
 _CLAIMED = 0.5  # share of cached tokens that a server claims
-_COARSE = 256  # tokens of a block from which steps are read again
 _GROWTHS, _GROWTH = 8, 6  # prompts of growing lengths, sentences between two
 _ANSWERS, _ANSWER_TOKENS = 10, 32
 _MOST_ROUNDED = 2  # answers that may differ by rounding
@@ -141,10 +140,12 @@ async def _fitting(tested: ModelUnderTest) -> int:
 
 
 async def check_blocks(tested: ModelUnderTest) -> Finding:
-    """Read the block size of the prefix cache off prompts of growing lengths."""
+    """Return the block size of the prefix cache, measured unless the server reports it."""
     about, engine = "cache blocks", tested.http
     if engine is None:
         return Finding(about, "ok", "not tried: the local engine caches single tokens")
+    if (known := engine.server_info.cache_block) is not None:
+        return block_finding(known, "the server reports that ")
     prompt, counts = fresh_prompt(_GROWTH), []
     longest = 0
     for _ in range(_GROWTHS):
@@ -165,19 +166,26 @@ async def check_blocks(tested: ModelUnderTest) -> Finding:
             "server reports no cached tokens, so its blocks are longer, or it does not count",
             fixes.REPORT_CACHED,
         )
-    block = math.gcd(*hits)
-    seen = f"the prefix cache works in blocks of {block} tokens"
+    return block_finding(math.gcd(*hits))
+
+
+def block_finding(block: int, source: str = "") -> Finding:
+    """Return the finding about the blocks of a prefix cache.
+
+    Args:
+        block: Tokens of a block; 0 if there is no cache.
+        source: Beginning of the text that says where the number comes from.
+    """
+    about, values = "cache blocks", {"block_tokens": block}
+    if block == 0:
+        what = f"{source}its prefix cache is off: each judge call reads the whole prompt"
+        return Finding(about, "degraded", what, fixes.ENABLE_CACHE, values)
+    seen = f"{source}the prefix cache works in blocks of {block} tokens"
     if block == 1:
-        seen = "the prefix cache keeps prompts token by token"
-    values = {"block_tokens": block}
-    if block >= _COARSE:
-        return Finding(
-            about,
-            "degraded",
-            f"{seen}: a judge call reads up to {block} tokens again",
-            fixes.COARSE_BLOCKS,
-            values,
-        )
+        seen = f"{source}the prefix cache keeps prompts token by token"
+    if Capabilities(cache_block=block).coarse_cache:
+        what = f"{seen}: a judge call reads up to {block} tokens again"
+        return Finding(about, "degraded", what, fixes.COARSE_BLOCKS, values)
     return Finding(about, "ok", seen, values=values)
 
 

@@ -12,7 +12,7 @@ from dreamr.errors import DreamrError
 from dreamr.serving.doctor import fixes
 from dreamr.serving.doctor.caching import check_answers, check_blocks, check_cache
 from dreamr.serving.doctor.finding import Finding
-from dreamr.serving.doctor.judging import check_judging, check_logprobs
+from dreamr.serving.doctor.judging import check_judging, check_logprobs, check_window
 from dreamr.serving.doctor.model import ModelUnderTest
 from dreamr.serving.doctor.timing import check_cancellation, check_clock, check_rates
 from dreamr.serving.doctor.writing import (
@@ -49,6 +49,7 @@ CHECKS: dict[str, Check] = {
     "continuation": Check(check_continuation, "continuing an answer"),
     "steps": Check(check_steps, "splitting an answer into steps"),
     "judging": Check(check_judging, "judging a step", target_only=True),
+    "window": Check(check_window, "reading how windows are judged", target_only=True),
     "log-probabilities": Check(check_logprobs, "drawing words at random"),
     "image cost": Check(check_image_cost, "timing requests with an image", slow=True),
     "prefix cache": Check(check_cache, "timing repeated requests"),

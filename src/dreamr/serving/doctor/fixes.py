@@ -32,12 +32,15 @@ NO_SPECULATION = (
 ENABLE_CACHE = (
     "enable the prefix cache (vLLM: no --no-enable-prefix-caching; SGLang: no "
     "--disable-radix-cache; llama.cpp: --cache-reuse, one slot for each run); if it is on, the "
-    "model or its images cannot use it: set --judge-batch window, or use a target with full "
-    "attention"
+    "model or its images cannot use it: use a target with full attention"
 )
 COARSE_BLOCKS = (
-    "set --judge-batch window and let the model write long steps; where it is a choice, use a "
-    "target with full attention, or a smaller --block-size"
+    "start vLLM with --enable-scale-out on a GPU, so that a window can be judged in one request; "
+    "where it is a choice, use a target with full attention, or a smaller --block-size"
+)
+OTHER_TARGET_FOR_WINDOWS = (
+    "leave --judge-batch at auto, or set another --judge-prompt; where it is a choice, use a "
+    "target with full attention"
 )
 REPORT_CACHED = "start vLLM with --enable-prompt-tokens-details, SGLang with --enable-cache-report"
 DISABLE_CACHE = (

@@ -125,6 +125,28 @@ def _other_numbers(text: str) -> str:
     return re.sub(r"\d", other, text)
 
 
+async def check_window(tested: ModelUnderTest) -> Finding:
+    """Report whether a window is judged in one request, which the first contact has tried."""
+    about, engine = "window", tested.http
+    if engine is None:
+        return Finding(about, "ok", "not tried: the local engine judges a window in one pass")
+    info, able = engine.server_info, engine.capabilities
+    values = {"difference": info.window_difference}
+    if info.window is not None:
+        what = (
+            "several steps can be judged in one request; its verdicts differ by at most "
+            f"{info.window_difference or 0:.2f} from those of single requests"
+        )
+        return Finding(about, "ok", what, values=values)
+    why = f": {info.window_problem}" if info.window_problem else ""
+    what = f"each step is judged by a request of its own{why}"
+    if not able.coarse_cache:  # nothing is lost
+        return Finding(about, "ok", what, values=values)
+    compared = info.window_difference is not None
+    fix = fixes.OTHER_TARGET_FOR_WINDOWS if compared else fixes.COARSE_BLOCKS
+    return Finding(about, "degraded", what, fix, values)
+
+
 async def check_logprobs(tested: ModelUnderTest) -> Finding:
     """Read the log-probabilities of sampled tokens: not all of them can be certain."""
     about, engine = "log-probabilities", tested.model.engine

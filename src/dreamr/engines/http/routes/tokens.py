@@ -8,9 +8,11 @@ first request of a conversation; later ones name it by its hash.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dreamr._concurrency import gather_bounded
 from dreamr.conversation import Conversation
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.fields import Field
@@ -21,6 +23,7 @@ from dreamr.engines.http.servers import Json
 
 _KEPT = 256  # rendered conversations
 _TEXTS = 1024  # tokenized texts
+_AT_ONCE = 16  # texts that are tokenized side by side
 _OUTSIDE = frozenset({"model", "stream", "stream_options", "cache_salt", "token_ids", "features"})
 _DATA = ("kwargs_data", "mm_metadata")
 
@@ -80,6 +83,21 @@ class TokensRoute(OpenAiRoute):
         if opening.features is not None:
             body["features"] = {**opening.features, **(opening.data or {})}
         return body
+
+    async def in_pieces(
+        self, conversation: Conversation, texts: Sequence[str]
+    ) -> tuple[Body, list[int]]:
+        """Return a request that continues the assistant's turn, with its text in pieces.
+
+        Returns:
+            The body of the request, and the number of tokens up to the end of each piece.
+        """
+        opened = await self.opened(conversation)
+        prompt, ends = list(opened["token_ids"]), []
+        for piece in await gather_bounded(texts, self._tokens, _AT_ONCE):
+            prompt += piece
+            ends.append(len(prompt))
+        return {**opened, "token_ids": prompt}, ends
 
     async def with_question(self, conversation: Conversation, text: str, question: str) -> Body:
         """Return the body of a request that asks about the end of the assistant's text."""

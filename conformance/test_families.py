@@ -28,8 +28,11 @@ ROUTES = {
     "mistral3": ("chat", "chat"),
     "idefics3": ("text", "carried"),
     "glm4v": ("text", "carried"),
+    "gemma4": ("text", "carried"),
 }
 USUAL = 3  # of these are tried without --all: together they take each route
+# vLLM 0.32 answers with status 500 where it should find an image of theirs by its id.
+WHOLE_IMAGES = ("gemma4",)
 SIDE = 128  # pixels
 OTHERS = 40  # images that do not fit into the server's cache together
 
@@ -124,7 +127,7 @@ def test_a_text_in_two_requests_is_that_of_one(family: Served) -> None:
 
 
 def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Served) -> None:
-    _, url = family
+    name, url = family
 
     async def work() -> None:
         async with await HttpEngine.open(HttpOptions(url=url)) as engine:
@@ -135,7 +138,9 @@ def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Se
                 return await written(engine, Context(about), 8), engine.sent_bytes - before
 
             text, _ = await sent(talk)  # with the requests that find out how images are sent
-            assert engine.image_route == "uuid"
+            assert engine.image_route == ("data" if name in WHOLE_IMAGES else "uuid")
+            if name in WHOLE_IMAGES:
+                return
             again, named = await sent(talk)
             assert again == text
             assert named < 3 * SIDE * SIDE / 4

@@ -212,7 +212,13 @@ def gemma4(template: str) -> Built:
             "vocab_size_per_layer_input": words.text["vocab_size"],
             "hidden_size_per_layer_input": 0,
         },
-        vision_config={**VISION, "num_key_value_heads": 2, "head_dim": 32},
+        # vLLM reads the length, which the class does not declare, from published files.
+        vision_config={
+            **VISION,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "default_output_length": 70,
+        },
         audio_config=None,
         boi_token_id=words["<|image>"],
         eoi_token_id=words["<image|>"],

@@ -16,7 +16,7 @@ from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import check_engines
 from dreamr.runner.signal_queue import SignalQueue
-from dreamr.schedules import by_name, method
+from dreamr.schedules import TextLimits, by_name, method
 from dreamr.steps import Role
 from dreamr.trace import Event, Result, RunFinished
 
@@ -61,7 +61,7 @@ async def open_run(
     config = config or RunConfig()
     engines = _engines(target, draft, config.method)
     check_engines(config, engines)
-    config = _for_prompt(_for_engines(config, engines), conversation)
+    config = _with_text_limits(_for_prompt(_for_engines(config, engines), conversation))
     schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
     driver = Driver(conversation, engines, schedule, config, queue.put)
@@ -140,6 +140,13 @@ def _for_prompt(config: RunConfig, conversation: Conversation) -> RunConfig:
     tokens = sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS
     prefill = config.options.prefill and tokens >= _LONG_PROMPT
     return replace(config, options=replace(config.options, prefill=prefill))
+
+
+def _with_text_limits(config: RunConfig) -> RunConfig:
+    """Return the configuration with the limits of thoughts and of repetition."""
+    marks = config.step_format
+    text = TextLimits(config.thinking_budget, marks.opens_thought, marks.closing)
+    return replace(config, options=replace(config.options, text=text))
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:

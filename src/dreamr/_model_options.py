@@ -127,8 +127,7 @@ def read_delimiter(text: str | None) -> str | None:
     def character(escape: re.Match[str]) -> str:
         if escape[1] not in _ESCAPES:
             raise BadOption(
-                f"--delimiter {text!r}: {escape[0]} is not known: use \\n, \\t, \\r, or \\\\ for a "
-                "backslash"
+                f"--delimiter: {escape[0]} is not known: use \\n, \\t, \\r, or \\\\ for a backslash"
             )
         return _ESCAPES[escape[1]]
 

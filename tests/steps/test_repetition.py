@@ -44,9 +44,17 @@ def test_steps_that_count_something_are_new() -> None:
     assert repeated(*panels) is None
 
 
-def test_steps_in_which_another_number_changes_with_the_counter_are_not() -> None:
-    rows = [f"Try {n}: the sum of both of them is {n * n} dollars." for n in range(1, 4)]
-    assert repeated(*rows) == 2
+def test_other_numbers_may_change_with_the_counter() -> None:
+    rows = [f"Panel {n}: red gives green 1, so it has {9 - n}." for n in range(1, 4)]
+    assert repeated(*rows) is None
+
+
+def test_a_counter_may_go_on_after_other_steps() -> None:
+    one, two, three, four, five = (f"Panel {n}: there is nothing new in it." for n in range(1, 6))
+    assert repeated(one, two, LONG, LONG, five) is None
+    assert repeated(one, two, five) == 2
+    assert repeated(one, three, two) == 2
+    assert repeated(one, two, four) == 2
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ class StepHistory:
     """The steps of a text, to find the one that a further step repeats.
 
     A step repeats an earlier one if both have the same text, up to white space and tags. It also
-    does if two earlier steps have the same text but for the numbers, unless the last of them
-    differs in one number alone, which is smaller by one: such steps count something.
+    does if two earlier steps have the same text but for the numbers, unless the first number
+    counts: it goes up, by no more than the number of steps since the last of them.
 
     Steps of fewer than 8 tokens and steps without letters, such as rows of a table, never repeat
     anything.
@@ -91,19 +91,18 @@ class StepHistory:
         if form.text in self._texts:
             return self._texts[form.text]
         alike = self._shapes.get(form.shape, [])
-        if len(alike) < 2 or _counts(alike[-1][1], form.numbers):
+        if len(alike) < 2:
             return None
-        return alike[-1][0]
+        number, numbers = alike[-1]
+        between = self._count + 1 - number
+        return None if _counts(numbers[0], form.numbers[0], between) else number
 
 
-def _counts(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
-    """Return whether one number alone changes, and goes up by one."""
-    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
-    if len(changed) != 1:
+def _counts(before: str, after: str, steps: int) -> bool:
+    """Return whether a number goes up, by at most the number of steps between both."""
+    if max(len(before), len(after)) > _LARGEST_COUNTER:
         return False
-    one, next_one = changed[0]
-    short = max(len(one), len(next_one)) <= _LARGEST_COUNTER
-    return short and one.isdecimal() and next_one.isdecimal() and int(next_one) == int(one) + 1
+    return before.isdecimal() and after.isdecimal() and 0 < int(after) - int(before) <= steps
 
 
 class LoopSearch:

@@ -171,7 +171,6 @@ def test_every_option_reaches_the_runner() -> None:
         "resamples": 0,
         "max_steps": 9,
         "max_tokens": 77,
-        "prefill": True,
         "text": None,
     }
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5

@@ -83,7 +83,7 @@ MinStepTokens: TypeAlias = Annotated[
 ThinkingBudget: TypeAlias = Annotated[
     int | None,
     OptionSpec(
-        "Tokens of thoughts after which the thought is closed and the target answers.",
+        "Tokens of thoughts after which the target answers.",
         "Sampling and limits",
         1,
         shown="no limit",

@@ -49,7 +49,7 @@ class TextWatch:
 
     @property
     def problem(self) -> str | None:
-        """Why the text must not go on as it does; None if it may."""
+        """Why the text has reached a limit; None if it has not."""
         budget = self._limits.thinking_budget
         if self.inside and budget is not None and self._spent >= budget:
             return f"the thinking budget of {budget} tokens is spent, after {self._spent}"

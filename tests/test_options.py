@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -67,7 +68,7 @@ def test_a_value_of_another_type_is_one_line_that_says_what_is_taken(
         RunOptions(**wrong)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
+    assert len(str(caught.value)) < 700
 
 
 def test_options_are_given_by_name() -> None:
@@ -155,6 +156,7 @@ def test_every_option_reaches_the_runner() -> None:
         repetition_penalty=1.1,
         logit_bias={5: -100, 7: 2.5},  # type: ignore[arg-type]
         stop=["END"],  # type: ignore[arg-type]
+        thinking_budget=50,
         seed=5,
     )
     settings = options.run_config()
@@ -170,6 +172,7 @@ def test_every_option_reaches_the_runner() -> None:
         "independent": False,
         "max_steps": 9,
         "max_tokens": 77,
+        "text": None,
     }
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5
     sampling = settings.sampling
@@ -183,6 +186,7 @@ def test_every_option_reaches_the_runner() -> None:
         "logit_bias": ((5, -100.0), (7, 2.5)),
     }
     assert settings.stop == ("END",)
+    assert settings.thinking_budget == 50
     assert settings.draft_sampling is None
 
 
@@ -204,3 +208,35 @@ def test_each_method_has_its_own_gate() -> None:
 def test_speculation_by_tokens_is_greedy() -> None:
     with pytest.raises(BadOption, match="token-sd is greedy"):
         RunOptions(method="token-sd", temperature=0.5)
+
+
+@pytest.mark.parametrize(("budget", "most"), [(4096, 4096), (8000, 4096), (10, 10)])
+def test_a_thinking_budget_leaves_tokens_for_the_answer(budget: int, most: int) -> None:
+    with pytest.raises(BadOption, match="--thinking-budget must be smaller than --max-tokens"):
+        RunOptions(thinking_budget=budget, max_tokens=most)
+    assert RunOptions(thinking_budget=budget, max_tokens=budget + 1).thinking_budget == budget
+
+
+@pytest.mark.parametrize(
+    ("given", "delimiter"),
+    [
+        ("\\n\\n", "\n\n"),
+        ("\n", "\n"),
+        ("\\t;\\r", "\t;\r"),
+        ("\\\\n", "\\n"),
+        ("###", "###"),
+        (None, None),
+    ],
+)
+def test_a_delimiter_may_have_escapes(given: str | None, delimiter: str | None) -> None:
+    source = RunOptions(delimiter=given, min_step_tokens=5).source("target")
+    assert (source.delimiter, source.min_step_tokens) == (delimiter, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("", "--delimiter must not be empty"), ("\\q", "\\q is not known"), ("a\\", "is not known")],
+)
+def test_a_delimiter_that_cannot_be_read_is_named(given: str, message: str) -> None:
+    with pytest.raises(BadOption, match=re.escape(message)):
+        RunOptions(delimiter=given)

@@ -66,8 +66,10 @@ class Family:
         think_tags: Marks around a thought. None: the family has none, or they are unknown.
         thinking: Template variables that switch thinking on.
         no_thinking: Template variables that switch thinking off.
+        closing: Text that closes a thought early, as the vendor documents it. None: the tag alone.
         delimiter: End of a step. None: a blank line.
-        min_step_tokens: Steps shorter than this are joined with the next one. None: the default.
+        min_step_tokens: Steps shorter than this are joined with the next one. None: 8 for models
+            that may think, else 1.
         prompts: Judge prompts that the models were trained on, by the name of the question in
             `dreamr.engines.prompts.Questions`.
         thinking_sampling: Recommended sampling with a thought; None if there is none.
@@ -80,6 +82,7 @@ class Family:
     think_tags: tuple[str, str] | None = None
     thinking: Mapping[str, Any] = field(default_factory=dict)
     no_thinking: Mapping[str, Any] = field(default_factory=dict)
+    closing: str | None = None
     delimiter: str | None = None
     min_step_tokens: int | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,11 @@ class Family:
     def known(self) -> bool:
         """Whether the model is in the table."""
         return self != UNKNOWN
+
+    @property
+    def may_think(self) -> bool:
+        """Whether the models may write a thought."""
+        return self.thinks in ("always", "default", "optional")
 
     def recommended(self, thinking: bool | None = None) -> VendorSampling | None:
         """Return the recommended sampling.

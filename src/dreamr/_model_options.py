@@ -1,13 +1,19 @@
-"""Options that choose and open the models; several dataclasses of options share them."""
+"""Options that choose and open the models; several dataclasses of options share them.
+
+Also those that say how the models' texts are read.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, TypeAlias
 
-from dreamr._option_specs import OptionSpec
+from dreamr._option_specs import BadOption, OptionSpec
 from dreamr.engines.protocol import Thinking as ThinkingMode
 
 MODELS = "Models"
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 Thinking: TypeAlias = Annotated[
     ThinkingMode,
@@ -53,6 +59,36 @@ JudgePrompt: TypeAlias = Annotated[
         shown="from the model, or built in",
     ),
 ]
+AnswerMarker: TypeAlias = Annotated[
+    str | None,
+    OptionSpec("Text in front of the final answer.", MODELS, shown="from the model, or Answer:"),
+]
+Delimiter: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        r"Text that ends a step, with \n for a line break.",
+        MODELS,
+        shown="from the model, or a blank line",
+    ),
+]
+MinStepTokens: TypeAlias = Annotated[
+    int | None,
+    OptionSpec(
+        "Steps shorter than this, such as headings, are joined with the next one.",
+        MODELS,
+        1,
+        shown="8 for models that may think, else 1",
+    ),
+]
+ThinkingBudget: TypeAlias = Annotated[
+    int | None,
+    OptionSpec(
+        "Tokens of thoughts after which the target answers.",
+        "Sampling and limits",
+        1,
+        shown="no limit",
+    ),
+]
 Device: TypeAlias = Annotated[
     str, OptionSpec("Torch device of the target: auto, cpu or cuda:1, for example.", MODELS)
 ]
@@ -77,3 +113,22 @@ DraftMaxPixels: TypeAlias = Annotated[
         shown="as the target",
     ),
 ]
+
+
+def read_delimiter(text: str | None) -> str | None:
+    r"""Return a delimiter with its escapes, such as \n, as the characters that they stand for.
+
+    Raises:
+        BadOption: If it is empty, or an escape is unknown.
+    """
+    if text == "":
+        raise BadOption("--delimiter must not be empty")
+
+    def character(escape: re.Match[str]) -> str:
+        if escape[1] not in _ESCAPES:
+            raise BadOption(
+                f"--delimiter: {escape[0]} is not known: use \\n, \\t, \\r, or \\\\ for a backslash"
+            )
+        return _ESCAPES[escape[1]]
+
+    return None if text is None else _ESCAPE.sub(character, text)

@@ -13,16 +13,21 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from dreamr._families import VendorSampling
 from dreamr._model_options import (
     MODELS,
+    AnswerMarker,
+    Delimiter,
     Device,
     DraftDevice,
     DraftMaxPixels,
     DraftRevision,
     JudgePrompt,
     MaxPixels,
+    MinStepTokens,
     Revision,
     Target,
     TargetModel,
     Thinking,
+    ThinkingBudget,
+    read_delimiter,
 )
 from dreamr._option_specs import (
     Conflict,
@@ -224,12 +229,9 @@ class RunOptions:
     draft_revision: DraftRevision = None
     judge_prompt: JudgePrompt = None
     thinking: Thinking = "auto"
-    answer_marker: Annotated[
-        str | None,
-        OptionSpec(
-            "Text in front of the final answer.", MODELS, shown="from the model, or Answer:"
-        ),
-    ] = None
+    answer_marker: AnswerMarker = None
+    delimiter: Delimiter = None
+    min_step_tokens: MinStepTokens = None
     device: Device = "auto"
     draft_device: DraftDevice = None
     threads: Annotated[
@@ -244,6 +246,7 @@ class RunOptions:
     max_steps: Annotated[
         int, OptionSpec("Largest number of steps of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_steps
+    thinking_budget: ThinkingBudget = None
     temperature: Temperature = None
     top_p: TopP = _DRAWS.top_p
     top_k: TopK = _DRAWS.top_k
@@ -262,6 +265,7 @@ class RunOptions:
         object.__setattr__(self, "logit_bias", as_biases(self.logit_bias))
         check_options(self, _CONFLICTS)
         check_sampling(self)
+        read_delimiter(self.delimiter)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON values, by name; `RunOptions(**values)` reads them back."""
@@ -303,6 +307,7 @@ class RunOptions:
             sampling=recommended(sampling, vendors.get("target")),
             draft_sampling=recommended(sampling, vendors.get("draft")) if vendors else None,
             stop=self.stop,
+            thinking_budget=self.thinking_budget,
         )
 
     def _gate(self, profile: Profile | None) -> Gate:
@@ -338,6 +343,8 @@ class RunOptions:
             judge_prompt=self.judge_prompt,
             thinking=self.thinking,
             answer_marker=self.answer_marker,
+            delimiter=read_delimiter(self.delimiter),
+            min_step_tokens=self.min_step_tokens,
             device=device,
             threads=self.threads,
             max_pixels=self.max_pixels if pixels is None else pixels,
@@ -355,6 +362,10 @@ MODEL_OPTIONS = tuple(
 )
 
 _CONFLICTS = (
+    Conflict(
+        lambda o: o.thinking_budget is not None and o.thinking_budget >= o.max_tokens,
+        "--thinking-budget must be smaller than --max-tokens, which holds the answer too",
+    ),
     Conflict(
         lambda o: o.method == "token-sd" and (o.temperature or 0) > 0,
         "token-sd is greedy: leave --temperature at 0",

@@ -350,6 +350,11 @@ class Adversary:
     def commit(self, command: Commit) -> None:
         assert command.position == len(self.commits)
         step = command.step
+        if not step.tokens:  # closes a thought
+            open_work = self.lanes, self.calls, self.waiting, self.own, self.candidates
+            assert not any(open_work)
+            self.commits.append(command)
+            return
         fresh = command.source == "draft" and not self.waiting
         if fresh and (number := self.forget_candidate(step)):
             assert self.world.resample(self.text, number)[0] == step

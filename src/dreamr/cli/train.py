@@ -106,7 +106,8 @@ _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred
 _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
     "judge_prompt", "thinking",
-    "answer_marker", "device", "draft_device", "threads", "max_tokens", "seed",
+    "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "threads",
+    "max_tokens", "seed",
 )  # fmt: skip
 
 

@@ -19,7 +19,11 @@ from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Engine, Thinking
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
-_COARSE_STEP_TOKENS = 32  # least tokens of a step where prefixes are reused in large blocks
+# Shortest step of models that may think: their headings say nothing that could be judged.
+_MIN_TOKENS = 8
+# The same where prefixes are reused in large blocks: each verdict costs much of a prompt there, so
+# steps are longer and verdicts fewer.
+_COARSE_STEP_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,9 @@ class ModelSource:
         judge_prompt: Prompt of judge calls. None to use the one in the model's folder.
         thinking: Whether a served model thinks before its answer; see `HttpOptions`.
         answer_marker: Text that begins the final answer. None to use the one in the model's folder.
+        delimiter: Text that ends a step. None: from the model's folder, or that of its family.
+        min_step_tokens: Steps shorter than this are joined with the next one. None: 8 for a model
+            that may think, else 1.
         device: Torch device of a local model; 'auto' for CUDA where there is one.
         threads: Torch threads of a local model on a CPU.
         max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
@@ -48,6 +55,8 @@ class ModelSource:
     judge_prompt: str | None = None
     thinking: Thinking = "auto"
     answer_marker: str | None = None
+    delimiter: str | None = None
+    min_step_tokens: int | None = None
     device: str = "auto"
     threads: int = 1
     max_pixels: int = MAX_IMAGE_PIXELS
@@ -151,18 +160,18 @@ async def _open_served(url: str, source: ModelSource) -> Model:
         )
     )
     info = engine.server_info
-    # Each verdict costs much of a prompt there, so steps are longer and verdicts fewer.
     longer = source.role == "target" and engine.capabilities.coarse_cache
     marks = {
         "opens_thought": info.opens_thought,
         "min_tokens": _COARSE_STEP_TOKENS if longer else None,
     }
-    step_format = _step_format(source, marks)
+    family = recognize(info.model)
+    step_format = _step_format(source, family, marks)
 
     def thinks_about(conversation: Conversation) -> bool | None:
         return engine.server_info.thinks_about(conversation)  # another probe may replace it
 
-    return Model(engine, step_format, engine.opens_thought, recognize(info.model), thinks_about)
+    return Model(engine, step_format, engine.opens_thought, family, thinks_about)
 
 
 def _api_key(role: Role) -> str | None:
@@ -198,7 +207,8 @@ async def _open_local(location: str, source: ModelSource) -> Model:
         "max_tokens": hints.max_step_tokens,
         "opens_thought": engine.opens_thought,
     }
-    return Model(engine, _step_format(source, marks), family=_local_family(location))
+    family = _local_family(location)
+    return Model(engine, _step_format(source, family, marks), family=family)
 
 
 def _local_family(location: str) -> Family:
@@ -206,12 +216,31 @@ def _local_family(location: str) -> Family:
     return recognize_folder(folder) if folder.is_dir() else recognize(location)
 
 
-def _step_format(source: ModelSource, marks: Mapping[str, Any] | None = None) -> StepFormat:
-    """Merge the answer marker of the source with the marks of the model's folder."""
-    known = {name: mark for name, mark in (marks or {}).items() if mark is not None}
-    if source.answer_marker is not None:
-        known["answer_marker"] = source.answer_marker
+def _step_format(source: ModelSource, family: Family, marks: Mapping[str, Any]) -> StepFormat:
+    """Return how the model marks steps and its final answer.
+
+    Options of the source come before marks of the model's folder or template, which come before
+    what is usual in its family.
+    """
+    thinks = family.may_think or marks.get("opens_thought")
+    usual: dict[str, Any] = {
+        "delimiter": family.delimiter,
+        "min_tokens": family.min_step_tokens or (_MIN_TOKENS if thinks else 1),
+        "closing": family.closing,
+    }
+    given: dict[str, Any] = {
+        "answer_marker": source.answer_marker,
+        "delimiter": source.delimiter,
+        "min_tokens": source.min_step_tokens,
+    }
+    known: dict[str, Any] = {
+        name: mark
+        for some in (usual, marks, given)
+        for name, mark in some.items()
+        if mark is not None
+    }
     try:
         return StepFormat(**known)
     except ValueError as error:
-        raise BadOption(f"--answer-marker: {error}") from error
+        flag = "--answer-marker" if source.delimiter is None else "--delimiter, --answer-marker"
+        raise BadOption(f"{flag}: {error}") from error

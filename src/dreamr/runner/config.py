@@ -27,6 +27,8 @@ class RunConfig:
         sampling: Sampling parameters of both models. `max_tokens` is ignored here: a stream is
             bounded by what is left of `options.max_tokens`.
         draft_sampling: Sampling parameters of the draft, if they differ.
+        thinking_budget: Number of tokens of thoughts after which an open thought is closed and the
+            target answers. None: a thought is only closed if it repeats itself.
         stop: Texts that end the run where they appear outside a thought.
         notes: Notes for the user, which the trace begins with.
         stall_seconds: Seconds without output after which a busy engine counts as lost.
@@ -41,6 +43,7 @@ class RunConfig:
     step_format: StepFormat = field(default_factory=StepFormat)
     sampling: SamplingParams = field(default_factory=SamplingParams)
     draft_sampling: SamplingParams | None = None
+    thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stall_seconds: float = 300.0
@@ -91,12 +94,16 @@ class RunConfig:
         """Return the configuration as flat values for the trace."""
         draws = self.sampling
         known = {} if self.request_id is None else {"request_id": self.request_id}
+        schedule = asdict(replace(self.options, text=None))
+        del schedule["text"]  # made from what follows
         return {
             **known,
-            **asdict(self.options),
+            **schedule,
+            "thinking_budget": self.thinking_budget,
             "gate": repr(self.gate),
             "delimiter": self.step_format.delimiter,
             "answer_marker": self.step_format.answer_marker,
+            "min_step_tokens": self.step_format.min_tokens,
             "step_tokens": self.step_format.max_tokens,
             "temperature": draws.temperature,
             "top_p": draws.top_p,

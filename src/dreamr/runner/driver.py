@@ -36,7 +36,7 @@ from dreamr.schedules import (
     Warn,
     execute,
 )
-from dreamr.steps import Finish, Role, Step
+from dreamr.steps import Finish, Role, Step, StepHistory
 from dreamr.trace import (
     Event,
     JudgeEnded,
@@ -207,9 +207,11 @@ class Driver:
                 self._note_full(engine, lane, step, sampling.max_tokens)
             if step is not None:
                 self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
-                self._signal(
-                    StepDone(lane.number, step, finish, self._decide_without_target(lane, step))
-                )
+                predicted = command.begun and lane.position == len(command.prefix)
+                judged = lane.role == "draft" and not predicted
+                verdict = self._decide_without_target(lane, step, history) if judged else None
+                history.add(step.text)
+                self._signal(StepDone(lane.number, step, finish, verdict))
                 lane.position += 1
             elif finish is not None:
                 self._signal(LaneEnded(lane.number, finish))
@@ -221,6 +223,7 @@ class Driver:
         context = Context(self._conversation, command.prefix + begun)
         # Some gates decide by what the draft reports alone.
         drafts, able = lane.role == "draft", engine.capabilities
+        history = StepHistory(command.prefix)
         sampling = config.draws(
             command,
             logprobs=drafts and able.logprobs,
@@ -248,10 +251,18 @@ class Driver:
         if context is not None and lane.tokens < most and not capped:
             self._recorder.decide(Warn(f"{CONTEXT_FULL} ({context} tokens)"))
 
-    def _decide_without_target(self, lane: Lane, step: Step) -> Verdict | None:
-        """Return the verdict on a drafted step if the gate needs no target for it."""
-        if lane.role != "draft":
-            return None
+    def _decide_without_target(
+        self, lane: Lane, step: Step, history: StepHistory
+    ) -> Verdict | None:
+        """Return the verdict on a drafted step if the target need not judge it.
+
+        Args:
+            lane: Lane that wrote the step.
+            step: The step.
+            history: The steps before it.
+        """
+        if (repeated := history.repeated(step.text)) is not None:
+            return Verdict(False, 0.0, 1.0, f"repeats step {repeated}", kind="none")
         return self._config.gate.decide_without_target(
             StepContext(step, lane.position, lane.resample)
         )

@@ -16,7 +16,7 @@ from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import check_engines
 from dreamr.runner.signal_queue import SignalQueue
-from dreamr.schedules import JudgeBatch, by_name, method
+from dreamr.schedules import JudgeBatch, TextLimits, by_name, method
 from dreamr.steps import Role
 from dreamr.trace import Event, Result, RunFinished
 
@@ -63,6 +63,7 @@ async def open_run(
     engines = _engines(target, draft, config.method)
     check_engines(config, engines)
     config = _for_engines(config, engines, _prompt_tokens(conversation))
+    config = _with_text_limits(config)
     schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
     driver = Driver(conversation, engines, schedule, config, queue.put)
@@ -159,6 +160,13 @@ def _prompt_tokens(conversation: Conversation) -> float:
     texts = (p.text for turn in conversation.turns for p in turn.parts if isinstance(p, Text))
     pixels = sum(image.width * image.height for image in conversation.images)
     return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS
+
+
+def _with_text_limits(config: RunConfig) -> RunConfig:
+    """Return the configuration with the limits of thoughts and of repetition."""
+    marks = config.step_format
+    text = TextLimits(config.thinking_budget, marks.opens_thought, marks.closing)
+    return replace(config, options=replace(config.options, text=text))
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:

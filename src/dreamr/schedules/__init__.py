@@ -30,6 +30,7 @@ from dreamr.schedules.protocol import (
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
 from dreamr.schedules.run_state import CONTEXT_FULL
+from dreamr.schedules.text_watch import TextLimits
 
 __all__ = [
     "CONTEXT_FULL",
@@ -61,6 +62,7 @@ __all__ = [
     "ScheduleConfig",
     "Signal",
     "StepDone",
+    "TextLimits",
     "Warn",
     "by_name",
     "execute",

@@ -9,7 +9,20 @@ from dreamr.steps import Ending, Step
 # Reasons that traces and timelines show.
 DRAFT_END = "the target writes the end of the reasoning"
 PREDICTED = "the target wrote the same step"
+RUN_ENDED = "run ended"
 CUT = Verdict(False, 0.0, 1.0, CUT_REASON, kind="none")
+
+
+def refused(step: Step, verdict: Verdict | None) -> Verdict | None:
+    """Return the verdict on a drafted step that is rejected before it is judged, else None.
+
+    Args:
+        step: The step, which may be cut.
+        verdict: Verdict of the gate without the target, None if there is none.
+    """
+    if step.ending is Ending.CAP:
+        return CUT
+    return None if verdict is None or verdict.accepted else verdict
 
 
 def ends_reasoning(step: Step) -> bool:

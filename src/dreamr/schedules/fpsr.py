@@ -36,10 +36,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from dreamr.gate import Verdict
 from dreamr.schedules.acceptance import Acceptance
-from dreamr.schedules.draft_end import CUT, DRAFT_END, PREDICTED
+from dreamr.schedules.draft_end import DRAFT_END, PREDICTED, RUN_ENDED
 from dreamr.schedules.overlapped import OverlappedSchedule, WaitingStep
 from dreamr.schedules.protocol import Command, ScheduleConfig, Signal
 from dreamr.schedules.resampling import Accepted, Resampling
@@ -241,14 +242,14 @@ class Fpsr(OverlappedSchedule):
         super()._restart_draft()
 
     def _judge_waiting(self) -> None:
-        """Judge the waiting steps, the draft's end included.
+        """Judge the waiting steps before a rejected one, the draft's end included.
 
         In one call, steps that already have a verdict are included too: the judge must read them to
         judge the steps after them.
         """
         if self._predicting:
             return
-        waiting = [waiting for waiting in self._waiting if waiting.verdict is not CUT]
+        waiting = list(takewhile(lambda waiting: not waiting.rejected, self._waiting))
         if self._config.judge_batch == "step":
             self._judge_each(waiting)
         elif any(not one.decided for one in waiting):
@@ -299,12 +300,11 @@ class Fpsr(OverlappedSchedule):
         are accepted, the target's step is needed and already begun.
         """
         for number, waiting in enumerate(self._waiting):
-            rejected = waiting.verdict is not None and not waiting.verdict.accepted
-            if rejected:
+            if waiting.rejected:
                 self._close_draft()
                 first = self._state.position + number + 1
                 self._discard_waiting(first, "followed a rejected step", keep=number + 1)
-            if rejected or waiting.is_draft_end:
+            if waiting.rejected or waiting.is_draft_end:
                 self._open_target(number, waiting.step.text if waiting.is_draft_end else "")
                 return
 
@@ -339,6 +339,6 @@ class Fpsr(OverlappedSchedule):
 
     def _discard_target_steps(self) -> None:
         self._state.close(self._warming)
-        self._end_resampling("run ended")
+        self._end_resampling(RUN_ENDED)
         for position in list(self._targets):
-            self._drop_target(position, "run ended")
+            self._drop_target(position, RUN_ENDED)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import DRAFT_END, PREDICTED
+from dreamr.schedules.draft_end import DRAFT_END, PREDICTED, RUN_ENDED
 from dreamr.schedules.overlapped import OverlappedSchedule, WaitingStep
 from dreamr.schedules.protocol import ScheduleConfig
 from dreamr.steps import Ending, Finish, Step
@@ -123,9 +123,7 @@ class Lookahead(OverlappedSchedule):
             return
         pairs, asked = list(self._pairs()), 0
         for number, (drafted, _) in enumerate(pairs, 1):
-            if drafted.is_draft_end or (
-                drafted.verdict is not None and not drafted.verdict.accepted
-            ):
+            if drafted.is_draft_end or drafted.rejected:
                 break
             asked = number if drafted.verdict is None else asked
         steps = [written for _, (written, _) in pairs[:asked] if written is not None]
@@ -145,8 +143,7 @@ class Lookahead(OverlappedSchedule):
                 self._lanes[position] = self._state.open("target", 1, before)
             if number < len(self._waiting):
                 drafted = self._waiting[number]
-                rejected = drafted.verdict is not None and not drafted.verdict.accepted
-                if drafted.is_draft_end or rejected:
+                if drafted.is_draft_end or drafted.rejected:
                     return
                 before.append(drafted.step)
 
@@ -164,7 +161,7 @@ class Lookahead(OverlappedSchedule):
         self._lanes.clear()
 
     def _discard_target_steps(self) -> None:
-        self._discard_target_work("run ended")
+        self._discard_target_work(RUN_ENDED)
 
 
 def _tokens(steps: Sequence[Step]) -> int:

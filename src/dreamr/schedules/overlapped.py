@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CUT, is_draft_end, judge_failed
+from dreamr.schedules.draft_end import RUN_ENDED, is_draft_end, judge_failed, refused
 from dreamr.schedules.protocol import (
     Command,
     FinalAnswer,
@@ -29,7 +29,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
-from dreamr.steps import Ending, Finish, Step
+from dreamr.steps import Finish, Step
 
 
 @dataclass(slots=True)
@@ -55,6 +55,11 @@ class WaitingStep:
     def decided(self) -> bool:
         """Whether the step can be decided now."""
         return self.is_draft_end or self.verdict is not None
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the verdict is known and rejects the step."""
+        return self.verdict is not None and not self.verdict.accepted
 
 
 class OverlappedSchedule(ABC):
@@ -136,12 +141,12 @@ class OverlappedSchedule(ABC):
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:
             case StepDone(_, step, finish, verdict):
-                cut = step.ending is Ending.CAP
+                rejected = refused(step, verdict)
                 draft_end = is_draft_end(step, self._final_answer)
-                self._waiting.append(WaitingStep(step, draft_end, CUT if cut else verdict))
+                self._waiting.append(WaitingStep(step, draft_end, rejected or verdict))
                 if finish is not None:
                     self._draft = None
-                elif cut:  # a cut step is rejected, so no step after it can be committed
+                elif rejected is not None:  # no step after it can be committed
                     self._close_draft()
             case LaneFailed():
                 self._draft = None
@@ -175,5 +180,5 @@ class OverlappedSchedule(ABC):
 
     def _finish(self, end: RunEnd, error: str | None = None) -> None:
         self._discard_target_steps()
-        self._discard_waiting(self._state.position, "run ended")
+        self._discard_waiting(self._state.position, RUN_ENDED)
         self._state.finish(end, error)

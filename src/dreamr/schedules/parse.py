@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import CUT, DRAFT_END, is_draft_end
+from dreamr.schedules.draft_end import DRAFT_END, RUN_ENDED, is_draft_end, refused
 from dreamr.schedules.protocol import ScheduleConfig, StepDone
 from dreamr.schedules.turn_based import TurnBasedSchedule
-from dreamr.steps import Ending, Step
+from dreamr.steps import Step
 
 
 class Parse(TurnBasedSchedule):
@@ -30,6 +30,7 @@ class Parse(TurnBasedSchedule):
         super().__init__(config)
         self._credit = 0
         self._waiting: list[Step] = []
+        self._refused: Verdict | None = None  # verdict on the last of them, if it is not judged
 
     def _start_draft(self) -> None:
         if self._state.draft_lost:
@@ -40,37 +41,38 @@ class Parse(TurnBasedSchedule):
 
     def _on_drafted(self, done: StepDone) -> None:
         self._waiting.append(done.step)
-        cut = done.step.ending is Ending.CAP
-        if done.finish is not None or cut or len(self._waiting) == self._credit:
+        self._refused = refused(done.step, done.verdict)
+        complete = done.finish is not None or len(self._waiting) == self._credit
+        if complete or self._refused is not None:
             self._on_draft_end()
 
     def _on_draft_end(self) -> None:
         """Judge the draft, which ended or reached a step after which none can be committed."""
         self._state.close(self._draft)
         self._draft = None
-        if self._waiting and not self._ends_draft(self._waiting[0]):
+        judged = len(self._waiting) - (self._refused is not None)
+        if judged and not is_draft_end(self._waiting[0], self._config.final_answer):
             self._state.judge(self._waiting)
         else:
             self._on_verdicts([])
 
-    def _ends_draft(self, step: Step) -> bool:
-        return step.ending is Ending.CAP or is_draft_end(step, self._config.final_answer)
-
     def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Commit the steps before the first one that is rejected, cut or the draft's end."""
         waiting, self._waiting = self._waiting, []
+        last, self._refused = self._refused, None
         for place, step in enumerate(waiting):
             if is_draft_end(step, self._config.final_answer):
                 self._state.discard(self._state.position, step, "draft", DRAFT_END)
                 break
-            verdict = CUT if step.ending is Ending.CAP else verdicts[place]
+            refused_here = last if place == len(waiting) - 1 else None
+            verdict = refused_here or verdicts[place]
             if not verdict.accepted:
                 self._state.reject(step, verdict)
                 rest, first = waiting[place + 1 :], self._state.position + 1
                 self._state.discard_drafted(first, rest, "followed a rejected step")
                 break
             if (end := self._state.commit_drafted(step, verdict)) is not None:
-                self._state.discard_drafted(self._state.position, waiting[place + 1 :], "run ended")
+                self._state.discard_drafted(self._state.position, waiting[place + 1 :], RUN_ENDED)
                 self._state.finish(end)
                 return
         self._fall_back()

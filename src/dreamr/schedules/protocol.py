@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from dreamr.gate import Verdict
+from dreamr.schedules.text_watch import TextLimits
 from dreamr.steps import Finish, Role, Step
 
 RunEnd: TypeAlias = Literal["answer", "stop", "length", "failed"]
@@ -235,13 +236,16 @@ class Finished:
 
     Attributes:
         finish: 'answer' or 'stop' if the reasoning is complete, with or without a marked answer;
-            'length' if a limit on steps or tokens ended it, or the target stopped after a thought
-            without an answer; 'failed' if the target was lost.
+            'length' if a limit on steps or tokens ended it, the text repeated itself, or the
+            target stopped after a thought without an answer; 'failed' if the target was lost.
         error: The error if `finish` is 'failed', else None.
+        open_thought: Why the run ended inside a thought, if it can go on once that is closed; see
+            `ThoughtCloser`. Otherwise None.
     """
 
     finish: RunEnd
     error: str | None = None
+    open_thought: str | None = None
 
 
 Command: TypeAlias = (
@@ -313,6 +317,7 @@ class ScheduleConfig:
             `independent` calls and `fallback` 'auto'.
         max_steps: Largest number of committed steps, of both models together.
         max_tokens: Largest number of committed tokens, of both models together.
+        text: Limits of thoughts and of repetition. None: the texts mean nothing, as in simulations.
 
     Raises:
         ValueError: If a number is below 1 (`resamples`: below 0), a choice is unknown, or
@@ -329,6 +334,7 @@ class ScheduleConfig:
     prefill: bool = True
     max_steps: int = 256
     max_tokens: int = 4096
+    text: TextLimits | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "independent", self.independent or self.judge_batch == "step")

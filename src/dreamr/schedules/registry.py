@@ -13,6 +13,7 @@ from dreamr.schedules.parse import Parse
 from dreamr.schedules.protocol import Schedule, ScheduleConfig
 from dreamr.schedules.sequential import Sequential
 from dreamr.schedules.single_model import SingleModel
+from dreamr.schedules.thought_closer import ThoughtCloser
 from dreamr.schedules.token_speculation import TokenSpeculation
 from dreamr.steps import Role
 
@@ -64,6 +65,9 @@ def method(name: str) -> Method:
 def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
     """Create a schedule for one run.
 
+    If the options limit what the run may write, a thought that reaches a limit is closed, and the
+    target answers: the draft if it is alone.
+
     Args:
         name: One of `METHODS`.
         options: Options of the schedule; defaults if None.
@@ -71,4 +75,8 @@ def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
     Raises:
         Unsupported: If the name is unknown.
     """
-    return method(name).schedule(options or ScheduleConfig())
+    found, options = method(name), options or ScheduleConfig()
+    schedule = found.schedule(options)
+    if options.text is None:
+        return schedule
+    return ThoughtCloser(schedule, options, "target" if "target" in found.roles else "draft")

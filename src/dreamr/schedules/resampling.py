@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 
 from dreamr.gate import Verdict
 from dreamr.schedules.draft_end import (
-    CUT,
     DRAFT_END,
     ends_reasoning,
     is_draft_end,
     judge_failed,
+    refused,
 )
 from dreamr.schedules.protocol import (
     Judged,
@@ -39,7 +39,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
-from dreamr.steps import Ending, Step
+from dreamr.steps import Step
 
 _DUPLICATE = "same text as an earlier candidate"
 _FOLLOWED = "followed a candidate that was not committed"
@@ -113,11 +113,11 @@ class Resampling:
                 after = self._draft_after(lane)
                 assert after is not None  # `concerns` has found it
                 after.signals.append(signal)
-            case StepDone(lane, step, finish):
+            case StepDone(lane, step, finish, verdict):
                 number = self._lanes.pop(lane)
                 if finish is None:
                     self._state.close(lane)
-                self._on_candidate(step, number)
+                self._on_candidate(step, number, refused(step, verdict))
             case LaneEnded(lane):
                 del self._lanes[lane]
             case LaneFailed(lane):
@@ -162,10 +162,10 @@ class Resampling:
         self._lanes, self._judged, self._after = {}, {}, {}
         self._ready.clear()
 
-    def _on_candidate(self, step: Step, number: int) -> None:
+    def _on_candidate(self, step: Step, number: int, rejected: Verdict | None) -> None:
         state = self._state
-        if step.ending is Ending.CAP:
-            why = CUT.reason
+        if rejected is not None:
+            why = rejected.reason
         elif is_draft_end(step, state.config.final_answer):
             why = DRAFT_END
         elif step.text in self._seen:

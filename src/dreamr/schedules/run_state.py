@@ -29,6 +29,7 @@ from dreamr.schedules.protocol import (
     StepDone,
     Warn,
 )
+from dreamr.schedules.text_watch import TextWatch
 from dreamr.steps import Ending, Finish, Role, Step
 
 CONTEXT_FULL = "the context of the target is full"  # beginning of the note that says so
@@ -53,6 +54,8 @@ class RunState:
         self.prefix: list[str] = []
         self.finished = False
         self.draft_lost = False
+        self._watch = None if config.text is None else TextWatch(config.text)
+        self._open_thought: str | None = None  # why the run ends inside a thought
         self._tokens = 0
         self._lanes: set[int] = set()
         self._calls: set[int] = set()  # open judge calls
@@ -62,6 +65,17 @@ class RunState:
         self._next_call = 0
         self._failures = 0
         self._commands: list[Command] = []
+
+    def resume(self, steps: Iterable[Step], lane: int) -> None:
+        """Continue a text that another schedule committed.
+
+        Args:
+            steps: The committed steps.
+            lane: Number of the first new lane.
+        """
+        for step in steps:
+            self._note(step)
+        self._next_lane = lane
 
     @property
     def position(self) -> int:
@@ -237,14 +251,26 @@ class RunState:
 
     def _commit(self, step: Step, source: Role, verdict: Verdict | None, *, last: bool) -> None:
         self._commands.append(Commit(self.position, step, source, verdict, last))
+        self._note(step)
+
+    def _note(self, step: Step) -> None:
         self.prefix.append(step.text)
         self._tokens += step.tokens
+        if self._watch is not None:
+            self._watch.add(step)
 
     def _limit(self) -> RunEnd | None:
         config = self.config
-        if self.position < config.max_steps and self._tokens < config.max_tokens:
+        if self.position >= config.max_steps or self._tokens >= config.max_tokens:
+            self.warn(f"limit reached after {self.position} steps and {self._tokens} tokens")
+            return "length"
+        if self._watch is None or (problem := self._watch.problem) is None:
             return None
-        self.warn(f"limit reached after {self.position} steps and {self._tokens} tokens")
+        # Closing the thought takes a step, and answering at least one.
+        if self._watch.inside and self.position + 2 <= config.max_steps:
+            self._open_thought = problem
+        else:
+            self.warn(f"{problem}: the run ends")
         return "length"
 
     def reject(self, step: Step, verdict: Verdict) -> None:
@@ -305,4 +331,4 @@ class RunState:
             self.close(lane)
         self.cancel_judging()
         self.finished = True
-        self._commands.append(Finished(finish, error))
+        self._commands.append(Finished(finish, error, self._open_thought))

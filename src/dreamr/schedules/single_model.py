@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dreamr.schedules.protocol import (
     Command,
@@ -13,7 +13,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
-from dreamr.steps import Role
+from dreamr.steps import Role, Step
 
 
 class SingleModel:
@@ -28,6 +28,10 @@ class SingleModel:
     def __init__(self, config: ScheduleConfig, role: Role) -> None:
         self._state = RunState(config)
         self._role: Role = role
+
+    def resume(self, steps: Iterable[Step], lane: int) -> None:
+        """Continue a text that another schedule committed; see `RunState.resume`."""
+        self._state.resume(steps, lane)
 
     def start(self) -> Sequence[Command]:
         """Open the lane."""

@@ -1,5 +1,6 @@
 """Steps, the splitting of a stream into steps, and thoughts of reasoning models."""
 
+from dreamr.steps.repetition import LoopSearch, StepHistory
 from dreamr.steps.splitter import StepSplitter
 from dreamr.steps.step import Ending, Finish, Role, Step
 from dreamr.steps.step_format import StepFormat
@@ -7,6 +8,7 @@ from dreamr.steps.thoughts import (
     THINK,
     THOUGHT,
     TagFilter,
+    Thoughts,
     conclusion,
     ends_inside,
     opens_thought,
@@ -18,11 +20,14 @@ __all__ = [
     "THOUGHT",
     "Ending",
     "Finish",
+    "LoopSearch",
     "Role",
     "Step",
     "StepFormat",
+    "StepHistory",
     "StepSplitter",
     "TagFilter",
+    "Thoughts",
     "conclusion",
     "ends_inside",
     "opens_thought",

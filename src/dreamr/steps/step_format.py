@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dreamr.steps.thoughts import THOUGHT, conclusion, ends_inside
+from dreamr.steps.thoughts import conclusion, ends_inside
 
 # What counts as a token: an ideograph or Kana or Hangul syllable, a word, a digit, or a run of one
 # sign. Close to what tokenizers do, and the same for draft and target.
@@ -38,7 +38,8 @@ class StepFormat:
         max_answer_tokens: Length at which the final answer is cut.
         opens_thought: Whether the chat template opens a thought, so that the assistant's text
             begins inside it.
-        closing_tag: Tag that closes a thought which the template opened.
+        closing: Text that closes a thought early. None: the tag that belongs to the one that opened
+            the thought.
 
     Raises:
         ValueError: If the delimiter or marker is empty, the marker contains the delimiter, or a
@@ -51,7 +52,7 @@ class StepFormat:
     max_tokens: int = 256
     max_answer_tokens: int = 1024
     opens_thought: bool = False
-    closing_tag: str = THOUGHT
+    closing: str | None = None
 
     def __post_init__(self) -> None:
         if not self.delimiter:

@@ -47,6 +47,7 @@ _KINDS: dict[str, TagKind] = {
     **{closing.lower(): "close" for _, closing in TAGS},
     **dict.fromkeys(_OTHER, "other"),
 }
+_CLOSING = {opening.lower(): closing for opening, closing in TAGS}
 _TAG = re.compile("|".join(map(re.escape, _KINDS)), re.IGNORECASE | re.ASCII)
 _BEGINNINGS = frozenset(tag[:length] for tag in _KINDS for length in range(1, len(tag)))
 _FIRST = re.compile("[" + re.escape("".join(sorted({tag[0] for tag in _KINDS}))) + "]")
@@ -137,6 +138,7 @@ class Thoughts:
         """
         self.inside = opened
         self._depth = int(opened)  # tags that open a thought minus those that close it
+        self._opening = ""  # the last tag that opened a thought
         self._seen = opened
         self._scanner = TagScanner()
         self._length = 0  # characters of the text that were scanned
@@ -159,7 +161,7 @@ class Thoughts:
             self._length += len(piece.text)
             match piece.kind:
                 case "open":
-                    self._open()
+                    self._open(piece.text)
                 case "close":
                     self._close()
                 case "other":
@@ -175,6 +177,11 @@ class Thoughts:
         return self._current(held) or self._earlier
 
     @property
+    def closing_tag(self) -> str:
+        """Tag that closes the open thought; `</think>` if the chat template opened it."""
+        return _CLOSING.get(self._opening.lower(), THOUGHT)
+
+    @property
     def unanswered(self) -> bool:
         """Whether the text ends inside a thought, or consists of thoughts alone."""
         return self.inside or (self._seen and not self.conclusion)
@@ -183,8 +190,9 @@ class Thoughts:
         if not self.inside:
             self._part.append(text)
 
-    def _open(self) -> None:
+    def _open(self, tag: str) -> None:
         self._keep()
+        self._opening = tag
         self._depth += 1
         self._seen = self.inside = True
 

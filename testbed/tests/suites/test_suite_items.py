@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from dreamr_testbed.suites import FIRST, SUITES, item_of, load_suite, load_vqa, make_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dreamr.steps import StepHistory
 
 suites = st.sampled_from(sorted(SUITES))
 indices = st.integers(0, 10**6)
@@ -77,3 +80,14 @@ def test_an_item_can_have_a_custom_check() -> None:
     item = item_of(problem, lambda problem, position, text: None if position else True)
     assert item.check(0, "whatever") is True
     assert item.check(1, "whatever") is None
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_no_step_of_a_reference_counts_as_repeated(suite: str) -> None:
+    for index in range(100):
+        steps = make_problem(suite, "test", index).steps
+        for style in range(2):
+            history = StepHistory()
+            for step in (step.renderings[style] for step in steps):
+                assert history.repeated(step) is None, step
+                history.add(step)

@@ -270,3 +270,17 @@ def test_any_json_is_read_or_refused_and_nothing_else(change: dict[str, Any]) ->
 
 def test_an_option_out_of_bounds_is_named_as_the_request_names_it() -> None:
     assert refused(asked(dreamr={"threshold": 2.0})).message == "threshold must be at most 1, not 2"
+
+
+def test_a_request_may_set_the_thinking_budget() -> None:
+    assert read(asked(dreamr={"thinking_budget": 9})).options.thinking_budget == 9
+    error = refused(asked(max_tokens=9, dreamr={"thinking_budget": 9}))
+    assert "thinking-budget must be smaller than --max-tokens" in error.message
+
+
+@pytest.mark.parametrize(("most", "budget"), [(101, 100), (100, 50), (7, 3), (1, None)])
+def test_the_servers_thinking_budget_leaves_room_for_the_answer(
+    most: int, budget: int | None
+) -> None:
+    found = read(asked(max_tokens=most), thinking_budget=100)
+    assert found.options.thinking_budget == budget

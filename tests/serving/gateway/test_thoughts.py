@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr import RunOptions
+from dreamr.engines import Context
 from dreamr.steps.thoughts import TAGS
 from support.gateways import Answer, Gateway, asked, use
 from support.pairs import Pair
@@ -83,3 +84,36 @@ def test_no_reply_contains_a_tag_and_a_stream_says_the_same(pieces: list[str], m
     shown = json.dumps([message, whole.json, stream.chunks], ensure_ascii=False).lower()
     if method != "token-sd":  # its events hold pieces of tags
         assert not any(tag.lower() in shown for pair in TAGS for tag in pair)
+
+
+SENTENCE = "Idea {} makes me look at both of the prices again.\n\n"
+
+
+def unending(context: Context) -> str:
+    """Think without end; answer once the thought is closed."""
+    said = "".join(context.prefix)
+    if "</think>" in said:
+        return "Answer: 5"
+    text = "<think>\n" + "".join(SENTENCE.format(chr(97 + number)) for number in range(26))
+    return text[len(said) :]
+
+
+@pytest.mark.parametrize("method", ["fpsr", "target", "sequential"])
+def test_a_thinking_budget_ends_the_reasoning_and_the_answer_follows(method: str) -> None:
+    pair = Pair(target={"script": unending}, draft={"script": unending, "name": "small"})
+    found: list[Answer] = []
+
+    async def work(gateway: Gateway) -> None:
+        for stream in (False, True):
+            extension = {"thinking_budget": 20, "events": stream}
+            found.append(await gateway.ask(asked(stream=stream, dreamr=extension)))
+
+    use(work, pair, options=RunOptions(method=method, deterministic=True))
+    whole, stream = found
+    message = whole.json["choices"][0]["message"]
+    thought = "".join(SENTENCE.format(letter) for letter in "ab")
+    assert (message["content"], message["reasoning"].strip()) == ("5", thought.strip())
+    assert (stream.said("content"), stream.said("reasoning")) == ("5", message["reasoning"])
+    assert whole.json["choices"][0]["finish_reason"] == "stop"
+    usage = whole.json["usage"]
+    assert usage["completion_tokens"] == usage["completion_tokens_details"]["reasoning_tokens"] + 2

@@ -16,7 +16,8 @@ _PROMISE = "Promise"
 RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
-    "thinking", "answer_marker", "device", "draft_device", "threads", "max_tokens",
+    "thinking", "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device",
+    "threads", "max_tokens",
     "target_confidence", "min_label_mass",
 )  # fmt: skip
 

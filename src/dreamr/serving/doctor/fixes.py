@@ -5,7 +5,10 @@ Each text stands alone, and holds only for what its name says was found.
 
 from __future__ import annotations
 
-ASK_FOR_STEPS = "ask for steps separated by blank lines in a system message"
+ASK_FOR_STEPS = (
+    "ask for steps separated by blank lines in a system message, or set --delimiter to what the "
+    "model writes between steps"
+)
 SET_MARKER = "set --answer-marker to the text that the model writes before its answer"
 USE_JUDGING_SERVER = (
     "use a server that supports top_logprobs (vLLM, SGLang, llama.cpp), or --method target"

@@ -14,12 +14,12 @@ from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._sampling import may_sample
 from dreamr.serving.gateway.errors import (
-    ApiError,
     bad_request,
     no_such_model,
     shortened,
     shortened_name,
 )
+from dreamr.serving.gateway.field_errors import invalid_field
 from dreamr.serving.options import ServeOptions
 
 _MAX_STOPS = 16  # stop sequences per request
@@ -66,6 +66,7 @@ class _Extension(_Json):
     threshold: float | None = None
     fallback: str | None = None
     final_answer: str | None = None
+    thinking_budget: int | None = None
     deterministic: bool | None = None
     deadline: Annotated[float, Field(gt=0)] | None = None
     events: bool = False
@@ -191,7 +192,7 @@ def read_request(
     try:
         payload = _Body.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid_field(error) from error
     if payload.model != limits.served_model_name:
         raise no_such_model(payload.model, limits.served_model_name)
     extra = payload.model_extra or {}
@@ -303,7 +304,7 @@ def _part(part: Any, where: str) -> MessagePart:
             raise bad_request(
                 f"content part {shortened(kind)} is not supported: use text or image_url", where
             ) from error
-        raise _invalid(error, where) from error
+        raise invalid_field(error, where) from error
 
 
 def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunOptions:
@@ -319,6 +320,7 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         "threshold": extension.threshold,
         "fallback": extension.fallback,
         "final_answer": extension.final_answer,
+        "thinking_budget": extension.thinking_budget,
         "deterministic": extension.deterministic,
         "max_tokens": tokens,
         "temperature": payload.temperature,
@@ -332,6 +334,8 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         "seed": None if payload.seed is None else payload.seed % 2**63,
     }
     known = {name: value for name, value in overrides.items() if value is not None}
+    if tokens is not None and extension.thinking_budget is None:
+        known["thinking_budget"] = _budget_within(options.thinking_budget, tokens)
     try:
         asked = replace(options, **known)
     except BadOption as error:
@@ -342,6 +346,16 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
     return asked
 
 
+def _budget_within(budget: int | None, tokens: int) -> int | None:
+    """Return the thinking budget of the server for a request with a limit on its tokens.
+
+    If the budget would leave nothing for the answer, half of the tokens are for the thought.
+    """
+    if budget is None or budget < tokens:
+        return budget
+    return tokens // 2 or None
+
+
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > _MAX_STOPS:
@@ -349,42 +363,3 @@ def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
             f"at most {_MAX_STOPS} stop sequences are allowed, not {len(stops)}", "stop"
         )
     return tuple(text for text in stops if text)
-
-
-# What is wrong, by the type of a validation error; fields are from its context.
-_REASONS = {
-    "bool_type": "must be true or false",
-    "dict_type": "must be an object",
-    "extra_forbidden": "is not a known field",
-    "finite_number": "must be a finite number",
-    "float_type": "must be a number",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "int_from_float": "must be an integer",
-    "int_type": "must be an integer",
-    "json_invalid": "is not valid JSON: {error}",
-    "less_than_equal": "must be at most {le:g}",
-    "list_type": "must be a list",
-    "missing": "is required",
-    "model_type": "must be an object",
-    "string_type": "must be a string",
-    "too_long": "must have at most {max_length} entries",
-    "too_short": "must not be empty",
-}
-# Types that a union adds to the path of a field.
-_TYPES = (_ImageUrl.__name__, "str", "list[str]")
-
-
-def _without_types(path: Sequence[str | int]) -> list[str | int]:
-    return [part for part in path if part not in _TYPES]
-
-
-def _invalid(error: ValidationError, where: str | None = None) -> ApiError:
-    """Describe the first invalid field in the terms of the request."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    path = first["loc"] if first["type"] == "extra_forbidden" else _without_types(first["loc"])
-    place = ".".join(shortened_name(str(part)) for part in path)
-    param = ".".join(filter(None, (where, place))) or None
-    reason = _REASONS.get(first["type"])
-    text = f": {first['msg']}" if reason is None else " " + reason.format_map(first.get("ctx", {}))
-    return bad_request((param or "the request body") + text, param)

@@ -1,0 +1,52 @@
+"""Messages about invalid fields of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from dreamr.serving.gateway.errors import ApiError, bad_request, shortened_name
+
+# What is wrong, by the type of a validation error; fields are from its context.
+_REASONS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "extra_forbidden": "is not a known field",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be an integer",
+    "int_type": "must be an integer",
+    "json_invalid": "is not valid JSON: {error}",
+    "less_than_equal": "must be at most {le:g}",
+    "list_type": "must be a list",
+    "missing": "is required",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must not be empty",
+}
+# Types of fields that pydantic adds to the path of a union.
+_TYPES = ("_ImageUrl", "str", "list[str]")
+
+
+def _without_types(path: Sequence[str | int]) -> list[str | int]:
+    return [part for part in path if part not in _TYPES]
+
+
+def invalid_field(error: ValidationError, where: str | None = None) -> ApiError:
+    """Describe the first invalid field in the terms of the request.
+
+    Args:
+        error: What is wrong with the body, or with a part of it.
+        where: Path of that part; None for the body.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = first["loc"] if first["type"] == "extra_forbidden" else _without_types(first["loc"])
+    place = ".".join(shortened_name(str(part)) for part in path)
+    param = ".".join(filter(None, (where, place))) or None
+    reason = _REASONS.get(first["type"])
+    text = f": {first['msg']}" if reason is None else " " + reason.format_map(first.get("ctx", {}))
+    return bad_request((param or "the request body") + text, param)

@@ -22,6 +22,7 @@ from dreamr.gate import (
     WordGate,
 )
 from dreamr.schedules import ScheduleConfig
+from dreamr.trace import JudgeEnded
 from support.runs import draft, go, notes, target
 
 MUTE = Capabilities(judge=False, margins=False, kind="Ollama")
@@ -109,3 +110,12 @@ def test_windows_need_a_server_that_judges_them_in_one_request() -> None:
 def test_a_gate_that_reads_given_tokens_judges_windows_in_one_request() -> None:
     options = ScheduleConfig(judge_batch="window")
     assert go(target(capabilities=APART), draft(), options=options, gate=LikelihoodGate()).complete
+
+
+def test_the_end_of_the_draft_is_not_reported_as_an_unanswered_judge_prompt() -> None:
+    """It is read in a judge call without a question."""
+    big = target(opinion=0.9, judge_seconds=0.001)
+    result = go(big, draft(), options=ScheduleConfig(window=8, fallback="on-reject"))
+    judged = [event for event in result.events if isinstance(event, JudgeEnded)]
+    assert any(verdict.unanswered for event in judged for verdict in event.verdicts)
+    assert "did not answer" not in notes(result)

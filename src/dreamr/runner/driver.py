@@ -285,7 +285,7 @@ class Driver:
         try:
             with call.scope:
                 verdicts = await self._step_judge.verdicts(call)
-                self._warn_unanswered(verdicts)
+                self._warn_unanswered(call, verdicts)
                 self._signal(Judged(call.number, verdicts))
             if call.stalled and not verdicts:
                 self._engines["target"].note_stall(self._config.stall_seconds)
@@ -313,9 +313,14 @@ class Driver:
         message, _ = self._describe("draft", error)
         self._recorder.decide(Warn(f"the target judges the steps of the draft alone: {message}"))
 
-    def _warn_unanswered(self, verdicts: tuple[Verdict, ...]) -> None:
-        """Warn once in a run if the target does not answer the judge prompt."""
-        missing = next((verdict for verdict in verdicts if verdict.unanswered), None)
+    def _warn_unanswered(self, call: JudgeCall, verdicts: tuple[Verdict, ...]) -> None:
+        """Warn once in a run if the target does not answer the judge prompt.
+
+        Nothing is asked about the draft's end.
+        """
+        judged = zip(call.steps, verdicts, strict=False)
+        asked = (verdict for step, verdict in judged if call.query.concerns(step.text))
+        missing = next((verdict for verdict in asked if verdict.unanswered), None)
         if missing is None or self._warned:
             return
         self._warned = True

@@ -167,15 +167,15 @@ class Fpsr(OverlappedSchedule):
         """Commit a candidate; the draft goes on after it."""
         self._drop_target(self._state.position, "drafted step accepted")
         self._end_resampling("resample accepted")
-        after = accepted.after
-        if (end := self._state.commit_drafted(accepted.step, accepted.verdict)) is not None:
-            self._finish(end)
-        elif after is None:
-            self._restart_draft()
-        else:
+        end = self._state.commit_drafted(accepted.step, accepted.verdict)
+        if (after := accepted.after) is not None:
             self._draft, self._draft_end = after.lane, ""
             for signal in after.signals:
                 self._on_draft(signal)
+        if end is not None:
+            self._finish(end)
+        elif after is None:
+            self._restart_draft()
 
     def _use_draft_after_rejection(self, rejected: Step, verdict: Verdict) -> None:
         """Resample or predict, unless the target's step is already complete."""

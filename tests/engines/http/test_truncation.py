@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import anyio
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dreamr.conversation import Conversation
@@ -69,6 +69,7 @@ async def ask(method: str, cuts: list[Cut], *, again: bool) -> Result:
 
 @pytest.mark.parametrize("method", ["target", "fpsr"])
 @given(cuts=st.lists(CUTS, min_size=1, max_size=6), again=st.booleans())
+@example(cuts=[(0.5, "closed"), *[(0.0, "closed")] * 3, (0.75, "event")], again=True)
 @settings(max_examples=60, deadline=None)
 def test_no_run_reports_success_on_a_truncated_stream(
     method: str, cuts: list[Cut], again: bool

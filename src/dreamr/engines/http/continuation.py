@@ -153,7 +153,7 @@ class Continuation:
             await self._policy.wait(problem)
         except EngineError:
             # Servers without finish reasons add nothing to a complete text, however often asked.
-            silent = failure is None and not parser.text and self._usable
+            silent = failure is None and not parser.empty and not parser.text and self._usable
             if silent and await self.signs.usual() == parser.end_sign:
                 return "stop"
             raise

@@ -79,6 +79,11 @@ class StreamParser:
     _entropy: float | None = None  # at the first token that is in no chunk yet
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing of a response has arrived."""
+        return not (self._choices or self._closed)
+
+    @property
     def end_sign(self) -> EndSign:
         """How clearly the response says that it is complete.
 

@@ -21,6 +21,8 @@ from support.gateways import asked
 from support.listening import listening
 from support.pairs import Pair
 
+# Different in each step, so that the text does not loop.
+WORDS = [first + second for first in "abcdefgh" for second in "mnopqrst"][:60]
 HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 )
@@ -82,7 +84,7 @@ def test_headers_that_never_end_time_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_client_that_reads_nothing_does_not_block_a_lane() -> None:
-    script = ["word " * 60_000 + "\n\n"] * 20 + ["Answer: 4"]
+    script = [f"{word} " * 60_000 + "\n\n" for word in WORDS[:20]] + ["Answer: 4"]
     pair = Pair(target={"script": script, "tokenize": lambda text: [text]})
     with listening(pair) as url, connect(url) as link:
         body = json.dumps(asked(stream=True, dreamr={"method": "target"})).encode()
@@ -188,7 +190,7 @@ def test_many_connections_beyond_the_limit_are_closed_at_once() -> None:
 
 def test_a_client_that_reads_nothing_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_protocol, "WRITE_SECONDS", 0.2)
-    script = ["word " * 60_000 + "\n\n"] * 60 + ["Answer: 4"]
+    script = [f"{word} " * 60_000 + "\n\n" for word in WORDS] + ["Answer: 4"]
     pair = Pair(target={"script": script, "tokenize": lambda text: [text]})
     with listening(pair) as url, connect(url) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

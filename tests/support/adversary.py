@@ -311,7 +311,7 @@ class Adversary:
                 if (position, step) in steps:
                     steps.remove((position, step))
                     return
-            raise AssertionError("a step that nobody wrote is discarded")
+            raise AssertionError("no model wrote the discarded step")
 
     def ask(self, judge: Judge) -> None:
         """A new call, or one that has grown."""

@@ -1,5 +1,8 @@
 """A gate of your own: steps with numbers need a higher ratio than other steps.
 
+With `deterministic`, the target writes no step that the draft could have written, so every step
+that the draft completes is judged.
+
 python examples/custom_gate.py receipt.png
 """
 
@@ -9,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass
 
-from dreamr import Reasoner
+from dreamr import Reasoner, RunOptions
 from dreamr.gate import Evidence, RatioGate, StepContext, Verdict
 
 
@@ -33,7 +36,7 @@ class NumberGate(RatioGate):
 
 if __name__ == "__main__":
     image = sys.argv[1] if len(sys.argv) > 1 else "receipt.png"
-    with Reasoner() as reasoner:
+    with Reasoner(RunOptions(deterministic=True)) as reasoner:
         result = reasoner.ask(
             "What do tea and milk cost together?", image, gate=NumberGate(threshold=0.6)
         )

@@ -25,11 +25,13 @@ class Scoring(Served):
             `prompt_logprobs`. The best other token has what is left.
         chosen: Whether the probabilities of chosen tokens are reported; a status otherwise.
         answer: What a request for words is answered with.
+        ranks: Whether given tokens have ranks.
     """
 
     given: Callable[[str], float] | None = None
     chosen: bool | int = True
     answer: str = "positive"
+    ranks: bool = True
 
     def _answer(self, body: Json) -> httpx2.Response:
         assert "skip_reading_prefix_cache" not in body  # ends a real server
@@ -49,13 +51,19 @@ class Scoring(Served):
         if "prompt_logprobs" in body and self.given is not None:
             texts = list(words(self.render(body)))
             found["prompt_token_ids"] = [self._id(text) for text in texts]
-            found["prompt_logprobs"] = [None, *(self._scored(text) for text in texts[1:])]
+            others = body["prompt_logprobs"] > 0
+            found["prompt_logprobs"] = [
+                None, *(self._scored(text, others=others) for text in texts[1:])
+            ]  # fmt: skip
+            following = list(words(self.script.removeprefix(self._prefix(body))))
+            choice["message"]["content"] = following[0] if following else ""
+            choice["finish_reason"] = "length" if following else "stop"
         return httpx2.Response(200, json=found)
 
-    def _scored(self, text: str) -> Json:
+    def _scored(self, text: str, *, others: bool = True) -> Json:
         assert self.given is not None
         share = self.given(text)
-        return {
-            str(self._id(text)): {"logprob": math.log(share), "decoded_token": text},
-            "999999": {"logprob": math.log(1 - share), "decoded_token": "else"},
-        }
+        rank = {"rank": 1 if share > 0.5 else 2} if self.ranks else {}
+        given = {"logprob": math.log(share), "decoded_token": text, **rank}
+        other = {"logprob": math.log(1 - share), "decoded_token": "else"}
+        return {str(self._id(text)): given} | ({"999999": other} if others else {})

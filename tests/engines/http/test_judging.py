@@ -99,8 +99,8 @@ def test_a_server_that_ignores_the_field_has_no_margins(owner: str) -> None:
 
 def test_tokens_that_do_not_spell_the_steps_are_an_error() -> None:
     class Straying(Scoring):
-        def _scored(self, text: str) -> dict[str, Any]:
-            found = super()._scored(text)
+        def _scored(self, text: str, *, others: bool = True) -> dict[str, Any]:
+            found = super()._scored(text, others=others)
             strays = self.requests[-1][1]["messages"][-1]["content"].startswith("One.")
             for entry in found.values():
                 entry["decoded_token"] = "stray" if strays else entry["decoded_token"]

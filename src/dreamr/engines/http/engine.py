@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Self
 from uuid import uuid4
@@ -19,12 +19,14 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.draws import drawn
 from dreamr.engines.http.events import next_event
+from dreamr.engines.http.guess_check import GuessCheck
 from dreamr.engines.http.image_check import open_image_sender
 from dreamr.engines.http.image_parts import ImageRoute
 from dreamr.engines.http.judging import HttpJudge, Send
 from dreamr.engines.http.logprobs import UNKNOWN
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Probe, ServerInfo
+from dreamr.engines.http.prompt_counts import PromptCounts
 from dreamr.engines.http.rendering import TALK
 from dreamr.engines.http.retries import TransientError
 from dreamr.engines.http.routes import Body, Route
@@ -39,7 +41,6 @@ from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
-_COUNTED = 1024  # conversations whose prompt lengths are kept
 
 
 class HttpEngine(ClosingEngine):
@@ -62,11 +63,14 @@ class HttpEngine(ClosingEngine):
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
         self._sessions = Sessions()
-        self._prompts: OrderedDict[int, int] = OrderedDict()  # tokens, by a conversation's hash
+        self._prompts = PromptCounts()
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
         self._warned: set[str] = set()
         self._judge = self._make_judge(lambda: self.server_info, self._send)
+        self._guesses = GuessCheck(
+            options, lambda: self.server_info, self._send, self._judge.prompts.get, self._warn_once
+        )
 
     def _make_judge(self, info: Callable[[], ServerInfo], send: Send) -> HttpJudge:
         return HttpJudge(self._options, info, send, self.count, self._warn_once)
@@ -180,6 +184,13 @@ class HttpEngine(ClosingEngine):
                 "does not think about images, where it answers better without: set --thinking on "
                 "to let it think"
             )
+        if (checked := await self._guesses.check(context, sampling)) is not None:
+            yield Chunk(checked.text, checked.tokens)
+            if checked.ended or checked.tokens >= sampling.max_tokens:
+                yield Chunk("", 0, "stop" if checked.ended else "length")
+                return
+            context = replace(context, prefix=(*context.prefix, checked.text))
+            sampling = replace(sampling, max_tokens=sampling.max_tokens - checked.tokens)
         continuation = Continuation(
             partial(self._request, context, sampling),
             "".join(context.prefix),
@@ -190,7 +201,7 @@ class HttpEngine(ClosingEngine):
             partial(self._parser, context.conversation),
             route.url(self._options),
         )
-        async with aclosing(continuation.chunks()) as chunks:
+        async with aclosing(self._guesses.timed(continuation.chunks())) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -264,7 +275,7 @@ class HttpEngine(ClosingEngine):
                 self._warn_once(UNKNOWN)
             self._parses = self._parses or parser.parses
             if parser.prompt is not None and not prefix:
-                self._keep_count(context.conversation, parser.prompt)
+                self._prompts.keep(context.conversation, parser.prompt)
             if info.server.abort and not done:
                 await self._client.abort(f"{self._options.root}{info.server.abort}", rid)
 
@@ -339,18 +350,14 @@ class HttpEngine(ClosingEngine):
             EngineLost: If the server cannot be reached and no retries are left.
         """
         await self.start()
-        if hash(conversation) not in self._prompts:
+        counted = self._prompts.get(conversation)
+        if counted is None:
             answer, route = await self._send(lambda one: one.opened(conversation), conversation)
-            reported = route.read(answer, route.url(self._options)).usage.prompt
-            if reported is None:
+            counted = route.read(answer, route.url(self._options)).usage.prompt
+            if counted is None:
                 raise EngineError(f"{self.name} does not report the number of prompt tokens")
-            self._keep_count(conversation, reported)
-        return self._prompts[hash(conversation)]
-
-    def _keep_count(self, conversation: Conversation, tokens: int) -> None:
-        self._prompts[hash(conversation)] = tokens
-        if len(self._prompts) > _COUNTED:
-            self._prompts.popitem(last=False)
+            self._prompts.keep(conversation, counted)
+        return counted
 
     @property
     def sent_bytes(self) -> int:

@@ -23,6 +23,8 @@ ASK_MARGINS = {
     "max_tokens": 1,
     "temperature": 0.0,
 }
+# The rank of each given token is reported whether or not others are asked for.
+ASK_RANKS = {**ASK_MARGINS, "prompt_logprobs": 0}
 _HALF = "\ufffd"  # a token that ends inside a character
 
 
@@ -33,16 +35,22 @@ class GivenToken:
     Attributes:
         text: Its text.
         logprob: Its log-probability (nats).
-        other: Log-probability of the most likely other token.
+        other: Log-probability of the most likely other token; -inf if none was asked for.
+        rank: 1 if no other token is likelier; None if the server does not tell.
     """
 
     text: str
     logprob: float
     other: float
+    rank: int | None = None
 
 
-def read_given(answer: Field) -> list[GivenToken | None]:
+def read_given(answer: Field, *, alternatives: bool = True) -> list[GivenToken | None]:
     """Return the tokens of the prompt; None for those without probabilities, as the first.
+
+    Args:
+        answer: The response.
+        alternatives: Whether other tokens were asked for.
 
     Raises:
         EngineError: If a field cannot be read.
@@ -56,10 +64,11 @@ def read_given(answer: Field) -> list[GivenToken | None]:
     entries = listed.items()
     if len(known) != len(entries):
         known = [None] * len(entries)
-    return [_given(entry, token) for entry, token in zip(entries, known, strict=True)]
+    places = zip(entries, known, strict=True)
+    return [_given(entry, token, alternatives=alternatives) for entry, token in places]
 
 
-def _given(entry: Field, token: object) -> GivenToken | None:
+def _given(entry: Field, token: object, *, alternatives: bool) -> GivenToken | None:
     """Return a token of the prompt from the probabilities at its place, by token id."""
     found = entry.fields()
     # The given token comes first if the ids of the prompt are unknown.
@@ -69,9 +78,11 @@ def _given(entry: Field, token: object) -> GivenToken | None:
     values = {one: read_logprob(entry.get(one).get("logprob")) for one in found}
     logprob = values.pop(name)
     others = [value for value in values.values() if value is not None]
-    if logprob is None or not others:
+    if logprob is None or (alternatives and not others):
         return None
-    return GivenToken(entry.get(name).get("decoded_token").text(), logprob, max(others))
+    given = entry.get(name)
+    text, rank = given.get("decoded_token").text(), given.get("rank").count()
+    return GivenToken(text, logprob, max(others, default=-math.inf), rank)
 
 
 def share_out(
@@ -100,6 +111,13 @@ def share_out(
         shares[number].append(token)
         left = rest
     return None
+
+
+def text_before(text: str, tokens: Sequence[GivenToken]) -> str:
+    """Return the part of a text before the tokens at its end."""
+    for token in reversed(tokens):
+        text = _without(text, token.text) or ""
+    return text
 
 
 def _without(text: str, token: str) -> str | None:

@@ -23,6 +23,7 @@ from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, s
 from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
+from dreamr.engines.http.prompt_counts import PromptCounts
 from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.window import WindowForm
 from dreamr.engines.prompts import questions_for
@@ -77,6 +78,7 @@ class HttpJudge:
         warn: Warns once about the model; takes the message after its name.
 
     Attributes:
+        prompts: Prompt tokens of the latest request about each conversation.
         prompt_tokens: Prompt tokens of all calls, as reported by the server.
         cached_tokens: Those of `prompt_tokens` that came from the prefix cache.
     """
@@ -92,6 +94,7 @@ class HttpJudge:
         self._options, self._info = options, info
         self._send, self._count, self._warn = send, count, warn
         self._failing: WindowForm | None = None  # how a window could not be judged
+        self.prompts = PromptCounts()
         self.prompt_tokens = 0
         self.cached_tokens = 0
 
@@ -185,7 +188,7 @@ class HttpJudge:
 
         sent, route = await self._send(body, context.conversation, form.route)
         url = route.url(self._options)
-        self._note_usage(route.read(sent, url).usage)
+        self._note_usage(context.conversation, route.read(sent, url).usage)
         evidence = iter(form.read(Field(sent, url), request))
         return tuple(
             next(evidence) if place in asked else Evidence(0.0, 0.0) for place in range(len(steps))
@@ -246,7 +249,7 @@ class HttpJudge:
 
         sent, route = await self._send(body, conversation)
         answer = route.read(sent, route.url(self._options))
-        self._note_usage(answer.usage)
+        self._note_usage(conversation, answer.usage)
         if in_words:
             return self._read_word(answer.text)
         words = top_words(answer.logprobs)
@@ -257,12 +260,14 @@ class HttpJudge:
             self._warn(UNKNOWN)
         return self._read(words, query)
 
-    def _note_usage(self, usage: Usage) -> None:
+    def _note_usage(self, conversation: Conversation, usage: Usage) -> None:
         if usage.impossible:
             self._warn(
                 "reports more cached tokens than prompt tokens: its counts of cached tokens are "
                 "ignored"
             )
+        if usage.prompt is not None:
+            self.prompts.keep(conversation, usage.prompt)
         self.prompt_tokens += usage.prompt or 0
         self.cached_tokens += usage.cached or 0
 

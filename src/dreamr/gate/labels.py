@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_AROUND_WORDS = " \t\r\n*_`\"'#>(:-"  # what models put in front of a word
+_MORE = r"[-_'\u2019]?[^\W_]"  # the rest of a longer word
 
 
 def _spellings(word: str) -> tuple[str, ...]:
@@ -38,7 +42,28 @@ class Labels:
         if shared := set(self.positive) & set(self.negative):
             raise ValueError(f"both labels have the spelling {sorted(shared)[0]!r}")
 
+    def read(self, answer: str) -> bool | None:
+        """Return which label an answer in words begins with: whether it is the positive one.
+
+        Letter case and marks in front of the word do not matter, and small models repeat it without
+        a space. None if the answer begins with neither label, or with a longer word.
+        """
+        words = answer.lstrip(_AROUND_WORDS).lower()
+        positive, negative = (
+            any(_begins(words, spelling.strip().lower()) for spelling in spellings)
+            for spellings in (self.positive, self.negative)
+        )
+        return positive if positive != negative else None
+
     @classmethod
     def of(cls, positive: str, negative: str) -> Labels:
         """Create labels from two words, each also capitalized, in upper case and after a space."""
         return cls(_spellings(positive), _spellings(negative))
+
+
+def _begins(text: str, word: str) -> bool:
+    """Check whether a text in lower case begins with a whole word."""
+    if not word.isascii() and word.upper() == word:
+        # Scripts without letter case, such as Chinese, often have no spaces between words either.
+        return text.startswith(word)
+    return re.match(rf"(?:{re.escape(word)})+(?!{_MORE})", text) is not None

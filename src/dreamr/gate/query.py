@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dreamr.gate.evidence import Evidence
+
 Asks: TypeAlias = Literal["verdict", "word", "seen", "follows", "score", "same", "agreement"]
 
 # What engines must report for a gate, in the words of error messages.
@@ -65,6 +67,11 @@ class Query:
         """Check whether the judge prompt applies to this candidate."""
         silent = self.unasked and candidate.lstrip().startswith(self.unasked)
         return self.asks != "agreement" and not silent
+
+    def skips(self, evidence: Evidence) -> bool:
+        """Check whether the margins of a step are so high that nothing is asked about it."""
+        least, needed = evidence.min_margin, self.target_confidence
+        return least is not None and needed is not None and least >= needed
 
 
 VERDICT = Query()

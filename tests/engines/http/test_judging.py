@@ -152,6 +152,7 @@ def test_evidence_tells_whether_the_likeliest_token_is_a_label(top: str, known: 
         ('**"Positive"**', (1.0, 0.0), True),
         ("positivepositive", (1.0, 0.0), True),
         ("The step", (0.0, 0.0), False),
+        ("Negatively", (0.0, 0.0), False),
         ("", (0.0, 0.0), False),
     ],
 )

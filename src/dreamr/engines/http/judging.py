@@ -33,7 +33,6 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _WORD_TOKENS = 6  # of an answer in words: a label, perhaps after a quotation mark
-_AROUND_WORDS = " \t\r\n*_`\"'#>(:-"  # what models put in front of a word
 # Tokens above which a question decides instead of margins. A server reads the whole prompt again
 # for margins, without its prefix cache, so their cost grows with the prompt and that of a question
 # hardly does: on vLLM's V1 engine on a CPU, a window took 126 ms and eight questions over a cached
@@ -132,7 +131,7 @@ class HttpJudge:
         first = [_MARGINS] if query.margins else []
         if query.target_confidence is not None:  # the margins decide which steps are asked about
             await gather_bounded(first, work, 1)
-            asked, first = [at for at in asked if not _is_certain(found[at], query)], []
+            asked, first = [at for at in asked if not query.skips(found[at])], []
         await gather_bounded([*first, *asked], work, len(steps) + 1)
         return tuple(
             _merged(one, answers[place]) if place in answers else one
@@ -302,24 +301,13 @@ class HttpJudge:
 
     def _read_word(self, text: str) -> Evidence:
         """Return the evidence of an answer in words."""
-        word = text.lstrip(_AROUND_WORDS).lower()
-        labels = self._options.labels
-        positive, negative = (
-            word.startswith(tuple(spelling.strip().lower() for spelling in spellings))
-            for spellings in (labels.positive, labels.negative)
-        )
-        known = positive != negative
-        shares = (float(positive), float(negative)) if known else (0.0, 0.0)
-        return Evidence(*shares, top_label=known, answer=text.strip())
+        label = self._options.labels.read(text)
+        shares = (0.0, 0.0) if label is None else (float(label), float(not label))
+        return Evidence(*shares, top_label=label is not None, answer=text.strip())
 
     @property
     def _name(self) -> str:
         return f"{short_path(self._info().model)} at {self._options.base}"
-
-
-def _is_certain(evidence: Evidence, query: Query) -> bool:
-    least, needed = evidence.min_margin, query.target_confidence
-    return least is not None and needed is not None and least >= needed
 
 
 def _merged(margins: Evidence, answer: Evidence) -> Evidence:

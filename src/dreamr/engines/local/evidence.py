@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from dreamr.gate import Evidence, Query
+from dreamr.gate import Evidence
 
 _LABELS = 2  # answers of a question about a verdict; ratings have ten
 
@@ -47,15 +47,6 @@ def answered(evidence: Evidence, answer: Answer) -> Evidence:
         positive, negative = answer.masses
         return replace(evidence, positive=positive, negative=negative, top_label=answer.top)
     return replace(evidence, scores=tuple(answer.masses))
-
-
-def is_certain(evidence: Evidence, query: Query) -> bool:
-    """Check whether the model is so certain of a step that nothing is asked about it."""
-    return (
-        query.target_confidence is not None
-        and evidence.min_margin is not None
-        and evidence.min_margin >= query.target_confidence
-    )
 
 
 def with_confidence(evidence: Evidence, logprobs: torch.Tensor, ids: list[int]) -> Evidence:

@@ -26,7 +26,6 @@ from dreamr.engines.local.evidence import (
     NO_ANSWER,
     Answer,
     answered,
-    is_certain,
     read_answers,
     with_confidence,
 )
@@ -158,7 +157,7 @@ class Judging:
         found = self._read(session, layout, hidden, nodes, query)
         if query.target_confidence is None:
             return tuple(found)
-        uncertain = [i for i, one in enumerate(found) if asked[i] and not is_certain(one, query)]
+        uncertain = [i for i, one in enumerate(found) if asked[i] and not query.skips(one)]
         self._uncertain += _SMOOTHING * (bool(uncertain) - self._uncertain)
         if ask_late and uncertain:
             ends = [layout.start + layout.bounds[i + 1] for i in uncertain]
@@ -242,7 +241,7 @@ class Judging:
             session.keep_judged(place, JudgedRows(node.ids, hidden))
             before = ids[: len(ids) - len(node.ids)]
             evidence = self._evidence(NO_ANSWER, logprobs, node, place.greedy, before)
-            if not is_certain(evidence, query):
+            if not query.skips(evidence):
                 answer = yield from self._ask(session, branch, ids, question, query.asks)
                 evidence = answered(evidence, answer)
             found.append(evidence)

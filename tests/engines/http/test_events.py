@@ -18,13 +18,13 @@ LINE_A, LINE_B = (json.dumps(one, ensure_ascii=False) for one in (A, B))
 PRETTY = json.dumps(A, indent=2, ensure_ascii=False)
 
 
-def read(*pieces: bytes) -> list[tuple[str, object]]:
+def read(*pieces: bytes, hide: str = "") -> list[tuple[str, object]]:
     async def body() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
     async def main() -> list[tuple[str, object]]:
-        return [event async for event in decode(body(), "http://here")]
+        return [event async for event in decode(body(), "http://here", hide)]
 
     return anyio.run(main)
 
@@ -109,6 +109,24 @@ def test_events_before_a_damaged_one_arrive() -> None:
 def test_a_damaged_body_is_a_failure_that_names_the_server(body: bytes, message: str) -> None:
     with pytest.raises(TransientError, match=f"http://here .*{message}"):
         read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Bad token: KEY</html>",
+        b"x " * 130 + b"KEY",  # cut inside the key otherwise
+        b'data: {"a": "KEY\n\n',
+        b'{"a": "KEY',
+        b'data: {}\n\ndata/ "KEY"\n\n',
+    ],
+)
+def test_a_key_that_a_damaged_body_repeats_is_not_shown(body: bytes) -> None:
+    key = "sk-" + "s3cret" * 10
+    with pytest.raises(TransientError) as found:
+        read(body.replace(b"KEY", key.encode()), hide=key)
+    assert "***" in str(found.value.final)
+    assert "s3cret" not in str(found.value.final)
 
 
 def test_an_event_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

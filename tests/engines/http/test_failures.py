@@ -209,6 +209,15 @@ def test_other_values_are_not_errors(value: Any) -> None:
     refuse_errors(value, URL)
 
 
+@pytest.mark.parametrize("before", ["no access with ", "x " * 140])
+@pytest.mark.parametrize("key", ["sk-s3cret-key", "s3cret-" * 30])
+def test_a_key_that_an_error_repeats_is_not_shown(before: str, key: str) -> None:
+    with pytest.raises(EngineError) as found:
+        refuse_errors({"error": {"message": before + key, "code": 400}}, URL, hide=key)
+    assert "***" in str(found.value)
+    assert "s3cret" not in str(found.value)
+
+
 def test_a_message_is_one_printable_line() -> None:
     error = refused(400, {"error": {"message": "a\n" + "b " * 500 + "\ud83c"}})
     assert "\n" not in str(error)

@@ -8,6 +8,8 @@ import pytest
 
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.http.identity import Identity
+from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineLost, RunFailed
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
@@ -83,6 +85,25 @@ def test_another_name_of_the_same_model_is_accepted() -> None:
         assert len(listed) == 3  # the probe's and one for each new name
 
     use(served, work)
+
+
+def test_the_names_that_are_kept_have_a_bound() -> None:
+    async def same() -> bool:
+        return False
+
+    async def main() -> None:
+        identity, url = Identity(), "http://here"
+        names = [f"tiny-{number}" for number in range(1000)]
+        for name in names:
+            identity.note({"model": name}, url)
+        identity.settle(same)
+        identity.note({"model": names[-1]}, url)
+        with pytest.raises(TransientError, match="answered as tiny-0"):
+            identity.note({"model": names[0]}, url)
+        await identity.ensure()
+        identity.note({"model": names[0]}, url)
+
+    anyio.run(main)
 
 
 def test_a_server_that_comes_back_is_looked_at_again(caplog: pytest.LogCaptureFixture) -> None:

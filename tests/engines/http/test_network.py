@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 import trustme
 from cryptography import x509
@@ -306,6 +307,18 @@ def test_a_key_that_the_server_repeats_is_not_shown() -> None:
         assert b"Bearer sk-s3cret-key\r\n" in server.requests[0]
     assert "bad request" in message
     assert "s3cret" not in message
+
+
+def test_a_key_in_an_answer_that_is_not_a_stream_is_not_shown() -> None:
+    class Echoing(Served):
+        async def handle(self, request: httpx2.Request) -> httpx2.Response:
+            if b'"stream":true' in request.content.replace(b" ", b""):
+                return httpx2.Response(200, text=f"denied: {request.headers['authorization']}")
+            return await super().handle(request)
+
+    with on_socket(Echoing(script=SCRIPT)) as url:
+        message = failure(url, EngineError, api_key="sk-s3cret-key")
+    assert "did not stream its answer but sent: denied: Bearer ***" in message
 
 
 def test_a_question_that_cannot_be_sent_is_not_shown() -> None:

@@ -271,7 +271,7 @@ class Client:
     async def _events(
         self, response: httpx2.Response, url: str, request: Outgoing
     ) -> AsyncGenerator[object, None]:
-        async with aclosing(decode(response.aiter_bytes(), url)) as events:
+        async with aclosing(decode(response.aiter_bytes(), url, self._secret)) as events:
             async for name, value in events:
                 self._refuse_errors(value, url, request, name)
                 self.identity.note(value, url)

@@ -46,12 +46,14 @@ class EventDecoder:
 
     Attributes:
         url: Address, for messages.
+        hide: API key, which some servers repeat in errors; empty if there is none.
         head: Beginning of the body.
         plain: Whether the body is JSON without events; None until it has begun.
         streams: Whether the body has a line of a stream of events, if only a comment.
     """
 
     url: str
+    hide: str = ""
     head: bytes = b""
     plain: bool | None = None
     streams: bool = False
@@ -117,7 +119,8 @@ class EventDecoder:
         value = value.removeprefix(" ")
         self.streams = self.streams or name in _FIELDS
         if name not in _FIELDS and self.streams and any(sign in text for sign in '{}"'):
-            raise TransientError(EngineError(f"{self.url} streamed a damaged line: {cut(text)}"))
+            shown = cut(text, self.hide)
+            raise TransientError(EngineError(f"{self.url} streamed a damaged line: {shown}"))
         if name == "data":
             self._data.append(value)
         elif name == "event":
@@ -143,7 +146,7 @@ def _begins_json(head: bytes) -> bool | None:
 
 
 async def decode(
-    pieces: AsyncIterator[bytes], url: str
+    pieces: AsyncIterator[bytes], url: str, hide: str = ""
 ) -> AsyncGenerator[tuple[str, object], None]:
     """Yield the name and the JSON of each event.
 
@@ -152,19 +155,21 @@ async def decode(
     Args:
         pieces: Body of the response.
         url: Address, for messages.
+        hide: See `EventDecoder`.
 
     Raises:
         TransientError: If the response is damaged or is not a stream of events.
     """
-    decoder = EventDecoder(url)
+    decoder = EventDecoder(url, hide)
     async for event in _events(decoder, pieces):
-        for value in _values(event, url):
+        for value in _values(event, url, hide):
             yield event.name, value
             if value == DONE:
                 return
     head = decoder.head.decode("utf-8-sig", "replace").strip()
     if head and not (decoder.streams or decoder.plain):
-        raise TransientError(EngineError(f"{url} did not stream its answer but sent: {cut(head)}"))
+        shown = cut(head, hide)
+        raise TransientError(EngineError(f"{url} did not stream its answer but sent: {shown}"))
 
 
 async def _events(decoder: EventDecoder, pieces: AsyncIterator[bytes]) -> AsyncIterator[Event]:
@@ -175,7 +180,7 @@ async def _events(decoder: EventDecoder, pieces: AsyncIterator[bytes]) -> AsyncI
         yield event
 
 
-def _values(event: Event, url: str) -> Iterator[object]:
+def _values(event: Event, url: str, hide: str) -> Iterator[object]:
     """Yield the JSON values of an event; `DONE` for its end sign."""
     data = event.data.strip()
     if event.name.lower() == "error":
@@ -191,7 +196,7 @@ def _values(event: Event, url: str) -> Iterator[object]:
             yield from _read(line)
         except (ValueError, RecursionError) as error:
             what = "closed the stream in the middle of" if event.cut else "streamed"
-            failure = EngineError(f"{url} {what} text that is not JSON: {cut(line)}")
+            failure = EngineError(f"{url} {what} text that is not JSON: {cut(line, hide)}")
             raise TransientError(failure) from error
 
 

@@ -104,15 +104,21 @@ def refuse_errors(value: object, url: str, event: str = "", hide: str = "") -> N
         return
     found = _error_part(value)
     values = list(_values(found))
-    message = _message(values) or cut(", ".join(f"{name}: {one}" for name, one in values))
-    if hide:
-        message = message.replace(hide, "***")
+    message = _message(values, hide) or cut(
+        ", ".join(f"{name}: {one}" for name, one in values), hide
+    )
     status = _status(values)
     _raise(status or _UNKNOWN, "reported an error", message, values, url, None)
 
 
-def cut(text: str) -> str:
-    """Return the text on one line, cut to the length of an error message."""
+def cut(text: str, hide: str = "") -> str:
+    """Return the text on one line, cut to the length of an error message.
+
+    Args:
+        text: Text of a server.
+        hide: API key, which some servers repeat; empty if there is none. It is not shown.
+    """
+    text = text.replace(hide, "***") if hide else text
     return one_line(text, _SHOWN) or "no reason given"
 
 
@@ -201,13 +207,14 @@ def _values(value: object) -> Iterator[tuple[str, object]]:
             yield name, one
 
 
-def _message(values: list[tuple[str, object]]) -> str:
+def _message(values: list[tuple[str, object]], hide: str = "") -> str:
     """Return the error message among the values on one line, empty if there is none."""
     for wanted in _MESSAGES:
         for name, value in values:
             if name == wanted and isinstance(value, str) and value.strip():
-                return cut(value)
-    return next((cut(v) for n, v in values if not n and isinstance(v, str) and v.strip()), "")
+                return cut(value, hide)
+    unnamed = (value for name, value in values if not name and isinstance(value, str))
+    return next((cut(value, hide) for value in unnamed if value.strip()), "")
 
 
 def _status(values: list[tuple[str, object]]) -> int | None:

@@ -7,6 +7,7 @@ before. After a sign, nothing is sent until the server has been compared with wh
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -16,6 +17,9 @@ import anyio
 from dreamr._messages import one_line, short_path
 from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineError, EngineLost
+
+_MOST_NAMES = 64  # a server answers as a few; some routers make up a name for each request
+_LONGEST_NAME = 1000  # characters that tell names apart
 
 Check = Callable[[], Awaitable[bool]]
 
@@ -32,7 +36,7 @@ class Identity:
 
     def __init__(self) -> None:
         self.same = True
-        self._names: set[str] = set()
+        self._names: deque[str] = deque(maxlen=_MOST_NAMES)  # known ones, the newest last
         self._sign = False
         self._new: str | None = None
         self._check: Check | None = None
@@ -64,10 +68,13 @@ class Identity:
             TransientError: If it is not known. The request is repeated after the comparison.
         """
         name = answer.get("model") if isinstance(answer, dict) else None
-        if not isinstance(name, str) or not name or name in self._names:
+        if not isinstance(name, str) or not name:
+            return
+        name = name[:_LONGEST_NAME]
+        if name in self._names:
             return
         if self._check is None:
-            self._names.add(name)
+            self._names.append(name)
         elif not self._comparing or name != self._new:
             self._sign, self._new = True, name
             shown = one_line(short_path(name))
@@ -116,5 +123,5 @@ class Identity:
                 _COMPARED.reset(token)
                 self._comparing, self._sign, self.same = False, not passed, passed
             if self._new is not None:  # the same model under another name
-                self._names.add(self._new)
+                self._names.append(self._new)
                 self._new = None

@@ -63,6 +63,10 @@ def test_nothing_is_resampled_before_all_costs_are_known() -> None:
     assert Costs(draft_step=0.1, judge=0.01).resamples == 0
 
 
+def test_a_target_whose_steps_take_no_time_needs_no_resamples() -> None:
+    assert Costs(draft_step=0.1, target_step=0.0, judge=0.01).resamples == 0
+
+
 def test_cheap_drafts_and_judge_calls_make_resamples_pay() -> None:
     assert Costs(draft_step=0.1, target_step=1.0, judge=0.05).resamples >= 2
     assert Costs(draft_step=0.8, target_step=1.0, judge=0.3).resamples == 0

@@ -133,7 +133,7 @@ class Costs:
         The candidates are written and judged side by side while the target writes its own step.
         Each further one must save a share of the target's step: it takes capacity from others.
         """
-        if self.draft_step is None or self.target_step is None or self.judge is None:
+        if self.draft_step is None or self.judge is None or not self.target_step:
             return 0
         saved = 1 - (self.draft_step + self.judge) / self.target_step  # if one is accepted
         missed = self.rejected / (self.accepted + self.rejected)

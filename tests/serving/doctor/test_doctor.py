@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,15 @@ from hypothesis import strategies as st
 from dreamr import RunOptions
 from dreamr._option_specs import option_specs
 from dreamr.cli.doctor import DoctorOptions
-from dreamr.engines import Capabilities, Context, Failure, Model, ScriptedEngine
+from dreamr.engines import (
+    Capabilities,
+    Chunk,
+    Context,
+    Failure,
+    Model,
+    SamplingParams,
+    ScriptedEngine,
+)
 from dreamr.engines.http.evidence_probe import CERTAIN
 from dreamr.errors import EngineLost
 from dreamr.gate import Evidence
@@ -105,6 +114,19 @@ def test_a_problem_is_reported_with_its_fix(
     assert (one.fix is None) if fix is None else fix in (one.fix or "")
 
 
+@pytest.mark.parametrize(("least", "rejected"), [(0.01, False), (0.5, True)])
+def test_steps_count_as_rejected_below_the_label_mass_that_the_engine_needs(
+    least: float, rejected: bool
+) -> None:
+    able = replace(SURE, min_label_mass=least)
+    engine = ScriptedEngine(
+        script=SCRIPT, opinion=lambda c, s: Evidence(0.1, 0.1), capabilities=able
+    )
+    one = found(engine)["judging"]
+    assert "would rather answer something else" in one.what
+    assert ("count as rejected" in one.what) is rejected
+
+
 @pytest.mark.parametrize(("top", "known"), [(True, True), (None, None)])
 def test_the_evidence_tells_whether_the_likeliest_token_is_a_label(
     top: bool | None, known: bool | None
@@ -126,6 +148,37 @@ def test_a_different_continuation_is_degraded() -> None:
 
 def measured(role: Any, seconds: float, judging: float | None = None) -> ModelUnderTest:
     return ModelUnderTest(role, Model(ScriptedEngine()), seconds=seconds, judging=judging)
+
+
+class Silent(ScriptedEngine):
+    """An engine whose streams end without a chunk."""
+
+    async def stream(
+        self, context: Context, sampling: SamplingParams
+    ) -> AsyncGenerator[Chunk, None]:
+        for chunk in ():
+            yield chunk
+
+
+def test_a_stream_without_a_chunk_cannot_be_canceled() -> None:
+    tested = ModelUnderTest("target", Model(Silent()))
+    one = anyio.run(CHECKS["cancellation"].work, tested)
+    assert (one.state, one.what) == ("unknown", "not tried: the model wrote nothing")
+
+
+@pytest.mark.parametrize(
+    "costs", [(0.0, 0.1, 0.1, 20), (0.1, 0.0, 0.1, 20), (0.1, 0.1, -0.1, 20), (0.1, 0.1, 0.1, 0)]
+)
+def test_costs_that_cannot_be_are_refused(costs: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="must be above 0, the time of a judge call at least 0"):
+        PairCosts(*costs)
+
+
+@given(*[st.floats(1e-6, 10)] * 2, st.floats(0, 10), st.floats(0.5, 500), st.floats(0, 1))
+def test_every_pair_has_a_speedup(
+    draft: float, target: float, judge: float, tokens: float, acceptance: float
+) -> None:
+    assert PairCosts(draft, target, judge, tokens).speedup(acceptance) > 0
 
 
 def test_costs_and_worth_come_from_measurements() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dreamr.engines import Model, words
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.serving.doctor import CHECKS, Finding, ModelUnderTest, fixes, run_checks
+from dreamr.serving.doctor import CHECKS, Finding, ModelUnderTest, fixes, run_checks, timing
 from dreamr.serving.doctor.caching import CacheTimes, cache_finding
 from support.served import Json, Served
 from support.sockets import on_socket
@@ -31,6 +31,8 @@ class Shop(Served):
         spoils: Whether answers from its cache differ.
         noisy: Whether all answers differ.
         image_error: Status and message for requests with an image.
+        running: Numbers of running requests that its metrics report in turn, the last one again
+            and again; empty if it has no metrics.
     """
 
     script: str = SCRIPT
@@ -40,6 +42,7 @@ class Shop(Served):
     spoils: bool = False
     noisy: bool = False
     image_error: tuple[int, str] | None = None
+    running: tuple[int, ...] = ()
     _seen: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,6 +63,10 @@ class Shop(Served):
 
     async def handle(self, request: httpx2.Request) -> httpx2.Response:
         body = json.loads(request.content) if request.content else {}
+        if request.url.path == "/metrics" and self.running:
+            number, *rest = self.running
+            self.running = tuple(rest) or self.running
+            return httpx2.Response(200, text=f"vllm:num_requests_running{{}} {number}.0\n")
         if self.image_error and "image_url" in json.dumps(body.get("messages", "")):
             status, message = self.image_error
             return httpx2.Response(status, json={"error": {"message": message}})
@@ -102,6 +109,44 @@ def test_a_good_server_has_no_faults() -> None:
     assert found["cache blocks"].values["block_tokens"] % 4 == 0  # type: ignore[operator]
     assert found["image cost"].values["sent_bytes"] > 1000  # type: ignore[operator]
     assert found["route"].values["images"] == "chat"
+
+
+def canceled(*running: int) -> Finding:
+    async def main(url: str) -> Finding:
+        async with await HttpEngine.open(HttpOptions(url, retries=0)) as engine:
+            return await CHECKS["cancellation"].work(ModelUnderTest("target", Model(engine)))
+
+    with on_socket(Shop(running=running)) as url:
+        return anyio.run(main, url)
+
+
+@pytest.mark.parametrize(
+    ("running", "text"),
+    [
+        ((0, 1, 0), "the server ran no request"),
+        ((3, 4, 3), "the server ran no more requests than before (3)"),
+        ((3, 2), "the server ran no more requests than before (3)"),  # others have ended
+    ],
+)
+def test_a_canceled_stream_is_seen_to_end_beside_requests_of_others(
+    running: tuple[int, ...], text: str
+) -> None:
+    one = canceled(*running)
+    assert one.state == "ok"
+    assert one.what.endswith(text)
+
+
+def test_a_stream_that_the_server_finishes_unread_is_degraded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "_CANCEL_SECONDS", 0.1)
+    one = canceled(3, 4)
+    assert (one.state, one.fix) == ("degraded", fixes.IDLE_SERVER)
+    assert "still ran more requests than before" in one.what
+
+
+def test_a_server_without_metrics_leaves_cancellation_unknown() -> None:
+    assert canceled().fix == fixes.REPORT_RUNNING
 
 
 def test_a_server_that_refuses_chosen_tokens_is_named() -> None:

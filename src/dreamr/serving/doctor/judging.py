@@ -15,7 +15,7 @@ from dreamr.serving.doctor import fixes
 from dreamr.serving.doctor.finding import Finding
 from dreamr.serving.doctor.model import ModelUnderTest
 
-LEAST_MASS = 0.5  # probability of both labels below which the judge prompt does not work well
+_LEAST_MASS = 0.5  # probability of both labels below which the judge prompt does not work well
 _LEAST_DIFFERENCE = 0.2  # of the judge ratios of a right and a wrong step
 _TIMED = 5  # judge calls
 _SAMPLED = 32  # tokens whose log-probabilities are read
@@ -48,7 +48,7 @@ async def check_judging(tested: ModelUnderTest) -> Finding:
     [right] = await engine.judge(context, [own])
     [wrong] = await engine.judge(context, [_other_numbers(own)])
     tested.judging = await _call_seconds(tested)
-    return _judged(about, right, wrong, _reading(tested))
+    return _judged(about, right, wrong, _reading(tested), engine.capabilities.min_label_mass)
 
 
 def _reading(tested: ModelUnderTest) -> str:
@@ -61,7 +61,9 @@ def _reading(tested: ModelUnderTest) -> str:
     )
 
 
-def _judged(about: str, right: Evidence, wrong: Evidence, reading: str) -> Finding:
+def _judged(
+    about: str, right: Evidence, wrong: Evidence, reading: str, least_mass: float
+) -> Finding:
     mass = min(right.mass, wrong.mass)
     tops = {right.top_label, wrong.top_label}
     likeliest = None if None in tops else tops == {True}
@@ -75,12 +77,12 @@ def _judged(about: str, right: Evidence, wrong: Evidence, reading: str) -> Findi
         "label_mass": mass,
         "likeliest_is_label": likeliest,
     }
-    if mass < LEAST_MASS:
+    if mass < _LEAST_MASS:
+        rejected = ", and steps with so little count as rejected" if mass < least_mass else ""
         return Finding(
             about,
             "degraded",
-            f"{seen}: the model would rather answer something else, and steps with so little count "
-            "as rejected",
+            f"{seen}: the model would rather answer something else{rejected}",
             fixes.OTHER_PROMPT,
             values,
         )

@@ -23,12 +23,22 @@ class PairCosts:
         target_token: A token of the target.
         judge_call: A judge call of one step with its prefix in the cache.
         step_tokens: Length of a step in tokens.
+
+    Raises:
+        ValueError: If a token takes no time, a judge call less than none, or a step has no token.
     """
 
     draft_token: float
     target_token: float
     judge_call: float
     step_tokens: float
+
+    def __post_init__(self) -> None:
+        if min(self.draft_token, self.target_token, self.step_tokens) <= 0 or self.judge_call < 0:
+            raise ValueError(
+                "the times of tokens and the length of a step must be above 0, the time of a judge "
+                "call at least 0"
+            )
 
     @property
     def ratio(self) -> float:

@@ -116,6 +116,36 @@ def test_a_model_that_thinks_about_text_only_is_sampled_otherwise_about_images()
     assert [one.options["temperature"] for one in started] == [1.0, 0.7]
 
 
+@pytest.mark.parametrize(
+    ("target", "thinks", "opens", "noted"),
+    [
+        ("Qwen/Qwen3.6-27B", False, False, True),
+        ("Qwen/Qwen3-VL-32B-Instruct", False, False, True),
+        ("Qwen/Qwen3-VL-32B-Thinking", False, False, False),  # cannot be switched off
+        ("Qwen/Qwen3.6-27B", True, True, False),  # the template opens a thought nevertheless
+        ("OpenGVLab/InternVL3_5-8B", False, False, False),  # a system prompt switches it
+        ("somebody/model", False, False, False),
+    ],
+)
+@pytest.mark.parametrize("thinking", ["off", "auto"])
+def test_a_thinking_budget_has_no_effect_only_if_all_models_can_switch_thinking_off(
+    target: str, thinks: bool, opens: bool, noted: bool, thinking: Any
+) -> None:
+    def opened(source: ModelSource) -> Any:
+        engine = ScriptedEngine(script=["One.\n\n", "Answer: 1"])
+        draft = source.role == "draft"
+        family = VL if draft else recognize(target)
+        marks = StepFormat(opens_thought=opens and not draft)
+        return ready(
+            Model(engine, marks, family=family, thinks_about=lambda _: thinks and not draft)
+        )
+
+    options = RunOptions(thinking=thinking, thinking_budget=50, model_defaults=False)
+    _, notes = begun(options, opened)
+    told = "thinking_budget without effect: thinking is off" in notes
+    assert told is (noted and thinking == "off")
+
+
 def test_a_bench_is_greedy_whatever_vendors_recommend() -> None:
     plan = BenchOptions(task=("story",)).plan(RunOptions(target="Qwen/Qwen3-VL-2B-Instruct"))
     assert plan.options.temperature == 0.0

@@ -53,12 +53,6 @@ def _any_served(o: Any) -> bool:
     return any(is_served(getattr(o, role)) for role in method(o.method).roles)
 
 
-def _never_thinks(o: Any) -> bool:
-    """Return whether thinking is off for all models; local ones decide it by their template."""
-    roles = method(o.method).roles
-    return o.thinking == "off" and all(is_served(getattr(o, role)) for role in roles)
-
-
 def _max_pixels_unused(o: Any) -> bool:
     """Return whether no server has the limit: the target's, and the draft's without its own."""
     return not _served(o, "target") and not (_served(o, "draft") and o.draft_max_pixels is None)
@@ -163,7 +157,6 @@ RUN_RULES = (
         lambda o: o.method != "lookahead" and (o.gate not in _LABELED or o.profile is not None),
         "without a gate that reads the verdict's labels",
     ),
-    Unused(("thinking_budget",), _never_thinks, "with --thinking off"),
     Unused(("token_reuse",), _reuses_nothing, "with --method {method}"),
     Unused(
         ("top_p", "top_k", "min_p"),

@@ -22,7 +22,7 @@ from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, flat_images
-from dreamr._sampling import PLAIN, vendor_notes, vendors
+from dreamr._sampling import PLAIN, thinking_notes, vendor_notes, vendors
 from dreamr.conversation import BadConversation, Conversation, ImageSource, read_image
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
@@ -354,9 +354,11 @@ class Reasoner:
                 f"the profile {options.profile} is not the one that the Reasoner was opened with: "
                 "pass it to Reasoner(RunOptions(profile=...))"
             )
-        applied = vendors(options, self._models, conversation)
+        models = self._models
+        applied = vendors(options, models, conversation)
+        thinking = thinking_notes(options, models, conversation)
         return replace(
-            options.run_config(profile, applied), notes=vendor_notes(applied, self._models)
+            options.run_config(profile, applied), notes=(*vendor_notes(applied, models), *thinking)
         )
 
     async def _open(self) -> None:

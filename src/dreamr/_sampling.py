@@ -66,7 +66,10 @@ LogitBias: TypeAlias = Annotated[
 ]
 ModelDefaults: TypeAlias = Annotated[
     bool,
-    OptionSpec("Sample as vendors recommend by default.", _SAMPLING),
+    OptionSpec(
+        "Sample as each model's vendor recommends if no sampling option is set; off: greedily.",
+        _SAMPLING,
+    ),
 ]
 
 
@@ -175,6 +178,18 @@ def vendor_notes(
         return ()
     parts = {_described(models[role].family, vendor): None for role, vendor in applied.items()}
     return (f"sampling recommended for {'; for '.join(parts)} (--no-model-defaults: greedy)",)
+
+
+def thinking_notes(
+    options: Any, models: Mapping[Role, Model], conversation: Conversation
+) -> tuple[str, ...]:
+    """Return a note if there is a thinking budget, and thinking is switched off in all models."""
+    if options.thinking_budget is None or options.thinking != "off":
+        return ()
+    used = [models[role] for role in options.roles if role in models]
+    if not all(model.never_thinks_about(conversation) for model in used):
+        return ()
+    return ("thinking_budget without effect: thinking is off",)
 
 
 def recommended(sampling: SamplingParams, vendor: VendorSampling | None) -> SamplingParams:

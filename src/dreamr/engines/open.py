@@ -115,6 +115,13 @@ class Model:
             return self.step_format
         return replace(self.step_format, opens_thought=self.opens_thought(conversation))
 
+    def never_thinks_about(self, conversation: Conversation) -> bool:
+        """Return whether the model is known to write no thought in a conversation."""
+        switchable = self.family.thinks == "never" or bool(self.family.no_thinking)
+        if self.thinks_about is None or not switchable:
+            return False
+        return self.thinks_about(conversation) is False
+
     def vendor_sampling(self, conversation: Conversation) -> VendorSampling | None:
         """Return the sampling that the model's vendor recommends for a conversation, if any."""
         if self.thinks_about is not None:

@@ -113,3 +113,22 @@ def test_a_format_that_a_receiver_cannot_read_is_converted() -> None:
     converted = as_file(image, formats=("JPEG", "PNG"))
     assert converted.format == "JPEG"
     assert converted.width == 90
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"exif": exif(UPSIDE_DOWN)},  # changed, so that only pixels are kept
+        {"exif": exif(1), "icc_profile": b"profile"},
+        {"save_all": True, "append_images": [NOISE.rotate(180)]},
+    ],
+)
+def test_a_lossless_webp_is_converted_without_loss(more: dict[str, Any]) -> None:
+    data = file(NOISE, "WEBP", lossless=True, **more)
+    image = read_image(data)
+    converted = as_file(image, formats=("JPEG", "PNG"))
+    assert converted.format == "PNG"
+    upright = NOISE.rotate(180) if more.get("exif") == exif(UPSIDE_DOWN) else NOISE
+    assert converted.pixels == upright.tobytes()
+    assert not read_image(data, fit=2000).lossy

@@ -49,7 +49,8 @@ _KEPT: Mapping[str | None, ImageFormat] = {
     "WEBP": "WEBP",
 }
 _MORE_BYTES = 2**16  # of a file that is kept, beyond those of its pixels
-_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")  # WebP also has a form without loss
+_MOST_CHUNKS = 64  # of a WebP file that are looked at; metadata comes before the image
 
 _ONE_FILE = "pass the path of one image file"
 _ORIENTATION_TAG = 0x0112
@@ -223,7 +224,8 @@ def _finish(
     """
     _check_pixels(pillow.width, pillow.height, max_pixels, shown)
     size = fitting_size(*pillow.size, fit or max_pixels)
-    shrinks, lossy = size != pillow.size, pillow.format in _LOSSY
+    shrinks = size != pillow.size
+    lossy = pillow.format in _LOSSY and not _is_lossless_webp(data or b"")
     with _quiet():
         try:
             pillow.load()
@@ -257,6 +259,21 @@ def _is_plain(pillow: PIL.Image.Image, data: bytes) -> bool:
         # Cameras append films to photographs, and some files are mostly metadata.
         and len(data) <= 3 * pillow.width * pillow.height + _MORE_BYTES
     )
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Check whether the first image of a WebP file is compressed without loss."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return False
+    place = 12
+    for _ in range(_MOST_CHUNKS):
+        kind = data[place : place + 4]
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        # The chunks of an animation's frame follow 16 bytes of its own.
+        place += 24 if kind == b"ANMF" else 8 + size + size % 2
+    return False
 
 
 def _check_pixels(width: int, height: int, max_pixels: int, shown: str) -> None:

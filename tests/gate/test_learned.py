@@ -38,7 +38,9 @@ def test_a_step_is_accepted_by_its_probability() -> None:
     assert gate.probability(SURE, STEP) == pytest.approx(0.9)
     assert gate.decide(SURE, STEP).accepted
     assert not LearnedGate(tuple(weights), 0.0, 0.95).decide(SURE, STEP).accepted
+    assert not gate.decide(SURE, STEP).unanswered
     assert not gate.decide(Evidence(0.0, 0.0), STEP).accepted
+    assert gate.decide(Evidence(0.0, 0.0), STEP).unanswered
 
 
 def test_a_cut_step_is_never_accepted() -> None:

@@ -98,11 +98,15 @@ class LearnedGate(Gate):
         """Reject cut steps and steps without evidence; compare the probability of the others."""
         chance = self.probability(evidence, context)
         needed = stricter(self.threshold, context.resamples)
-        if context.step.ending is Ending.CAP:
+        cut = context.step.ending is Ending.CAP
+        unanswered = not cut and not evidence.mass > 0.0  # also if it is not a number
+        if cut:
             accepted, reason = False, CUT_REASON
-        elif not evidence.mass > 0.0:
+        elif unanswered:
             accepted, reason = False, "no evidence: no mass on the labels"
         else:
             accepted = chance >= needed
             reason = f"right with probability {chance:.3f}"
-        return Verdict(accepted, chance, needed, reason, evidence, kind="probability")
+        return Verdict(
+            accepted, chance, needed, reason, evidence, unanswered=unanswered, kind="probability"
+        )

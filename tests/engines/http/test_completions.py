@@ -121,6 +121,7 @@ def test_text_in_the_form_of_another_api_is_not_dropped(event: Any, name: str) -
         ({"prompt_tokens": True, "completion_tokens": 10**400}, Usage()),
         ({"prompt_tokens": float("inf"), "completion_tokens": "many"}, Usage()),
         ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, None, 2)),
+        ({"prompt_tokens_details": {"cached_tokens": 2}}, Usage()),
         ({"prompt_tokens": 3, "prompt_tokens_details": []}, Usage(3)),
     ],
 )

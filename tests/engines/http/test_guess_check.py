@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
 from dreamr.engines import Chunk, Context, SamplingParams
@@ -126,9 +127,52 @@ def test_a_check_that_fails_is_reported_and_the_text_is_decoded(
     assert "writes answers token by token now, a request failed" in caplog.text
 
 
+def test_a_guess_that_does_not_fit_into_the_context_leaves_others_to_be_checked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Full(Scoring):
+        def _answer(self, body: dict[str, Any]) -> Any:
+            if body.get("prompt_logprobs") == 0 and "long" in str(body["messages"]):
+                return httpx2.Response(413, json={"error": "too long"})
+            return super()._answer(body)
+
+    served = Full(script=SCRIPT, given=likely)
+
+    async def work(engine: HttpEngine) -> None:
+        await engine.judge(Context(TALK), PREFIX)
+        for guess in ("Answer: it is long", GUESS.guess):
+            served.requests.clear()
+            sampling = SamplingParams(guess=guess)
+            chunks = [chunk async for chunk in engine.stream(Context(TALK, PREFIX), sampling)]
+            assert text_of(chunks) == "Answer: it is 4"
+
+    with caplog.at_level(logging.WARNING):
+        use(served, work)
+    assert [bool(body.get("stream")) for body in served.chats] == [False]
+    assert caplog.text == ""
+
+
 def test_a_prompt_of_unknown_length_is_not_read_again() -> None:
     _, [body] = stream(Scoring(script=SCRIPT, given=likely), asked=False)
     assert body["stream"]
+
+
+def test_the_length_of_a_prompt_at_a_server_that_has_changed_is_unknown() -> None:
+    served = Scoring(script=SCRIPT, given=likely, context=1024)
+
+    async def work(engine: HttpEngine) -> None:
+        await engine.judge(Context(TALK), PREFIX)
+        served.context = 256
+        served.failures.append(httpx2.ReadError("gone"))
+        async for _ in engine.stream(Context(TALK, PREFIX), SamplingParams()):
+            pass
+        assert engine.server_info.context == 256
+        served.requests.clear()
+        async for _ in engine.stream(Context(TALK, PREFIX), GUESS):
+            pass
+
+    use(served, work)
+    assert [bool(body.get("stream")) for body in served.chats] == [True]
 
 
 @pytest.mark.parametrize(("seconds", "checks"), [(0.01, False), (2.0, True)])

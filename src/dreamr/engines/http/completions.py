@@ -22,7 +22,7 @@ class Usage:
     Attributes:
         prompt: Tokens of the prompt.
         completion: Tokens of the completion so far.
-        cached: Tokens of the prompt that came from the prefix cache.
+        cached: Tokens of the prompt that came from the prefix cache; None if `prompt` is.
         impossible: Whether more tokens were reported as cached than the prompt has; they do not
             count.
     """
@@ -34,9 +34,11 @@ class Usage:
 
     @classmethod
     def checked(cls, prompt: int | None, completion: int | None, cached: int | None) -> Usage:
-        """Return counts without a number of cached tokens that cannot be true."""
-        if cached is not None and prompt is not None and cached > prompt:
-            return cls(prompt, completion, None, impossible=True)
+        """Return counts without a number of cached tokens that cannot be true or compared."""
+        if cached is None or prompt is None:
+            return cls(prompt, completion)
+        if cached > prompt:
+            return cls(prompt, completion, impossible=True)
         return cls(prompt, completion, cached)
 
 

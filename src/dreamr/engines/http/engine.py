@@ -102,6 +102,7 @@ class HttpEngine(ClosingEngine):
         """Use the results of a probe, and nothing that was known of the server before."""
         self._server_info = info
         self._prompts.clear()
+        self._judge.prompts.clear()
         self._client.images = open_image_sender(self._client, self._options, info)
 
     async def _compare(self) -> bool:

@@ -24,7 +24,7 @@ from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.protocol import Chunk, Context, SamplingParams
-from dreamr.errors import EngineError, EngineLost, Unsupported
+from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
 
 _CHARACTERS_PER_TOKEN = 3  # of short answers
 # Tokens of a prompt for each guessed token up to which guesses are checked before anything was
@@ -116,6 +116,8 @@ class GuessCheck:
             return await self._check(context, guess, sampling.max_tokens)
         except EngineLost:
             raise
+        except ContextTooLong:  # decoding may end before the context is full
+            return None
         except Unsupported:
             self._failing = info
             return None

@@ -22,6 +22,7 @@ class PromptCounts:
     def keep(self, conversation: Conversation, tokens: int) -> None:
         """Keep the number of a conversation, in place of an older one."""
         self._counts[hash(conversation)] = tokens
+        self._counts.move_to_end(hash(conversation))
         if len(self._counts) > _KEPT:
             self._counts.popitem(last=False)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -211,11 +213,31 @@ def test_a_deadline_ends_a_request(stream: bool) -> None:
     use(work, pair)
 
 
-def test_a_deadline_during_a_stream_is_an_event_of_it() -> None:
+def test_a_deadline_during_a_stream_is_an_event_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline comes as soon as the first step has been sent."""
     pair = Pair(target={"script": lambda context: "" if context.prefix else RIGHT[0] + "so " * 99})
     pair.target["token_seconds"] = 0.01
+    scopes: list[anyio.CancelScope] = []
+    fail_after = anyio.fail_after
 
-    found = answer(asked(stream=True, dreamr={"method": "target", "deadline": 0.5}), pair)
+    @contextmanager
+    def noted(delay: float | None, shield: bool = False) -> Iterator[anyio.CancelScope]:
+        with fail_after(delay, shield) as scope:
+            if delay is not None and delay > 60:
+                scopes.append(scope)
+            yield scope
+
+    def heard(found: Answer) -> None:
+        if RIGHT[0].strip().encode() in found.body:
+            [scope] = scopes
+            scope.deadline = anyio.current_time()
+
+    async def work(gate: Gateway) -> Answer:
+        monkeypatch.setattr(anyio, "fail_after", noted)
+        body = asked(stream=True, dreamr={"method": "target", "deadline": 99})
+        return await gate.ask(body, heard=heard)
+
+    found = use(work, pair)
     assert found.status == 200
     assert found.said("reasoning").startswith(RIGHT[0])
     assert found.chunks[-1]["error"]["code"] == "deadline_exceeded"

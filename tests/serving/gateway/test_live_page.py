@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from base64 import b64encode
@@ -107,8 +108,8 @@ def test_the_page_shows_steps_lanes_and_scores(browser: Any, options: Any, tmp_p
 
 @pytest.mark.browser
 def test_the_page_works_with_the_keyboard(browser: Any) -> None:
-    slow = Pair(target={"token_seconds": 0.5}, draft={"token_seconds": 0.5})
-    with listening(slow) as url, page_of(browser, url) as page:
+    endless = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+    with listening(endless) as url, page_of(browser, url) as page:
         page.keyboard.type("One?")
         page.keyboard.press("Shift+Enter")
         page.keyboard.type("Two?")

@@ -166,12 +166,12 @@ def test_a_client_that_leaves_frees_its_place_and_pays_for_its_tokens(tmp_path: 
     pair = Pair(target={"token_seconds": 0.001, "script": "so it is\n\n" * 10**5})
 
     async def work(gate: Gateway) -> None:
-        leave = anyio.Event()
+        leave, several = anyio.Event(), anyio.Event()
         body = asked(stream=True, dreamr={"method": "target"})
 
         def heard(answer: object) -> None:
             if getattr(answer, "body", b"").count(b"reasoning_content") > 4:
-                leave.set()
+                several.set()
 
         async with anyio.create_task_group() as tasks:
 
@@ -184,6 +184,8 @@ def test_a_client_that_leaves_frees_its_place_and_pays_for_its_tokens(tmp_path: 
             busy = await gate.ask(asked(), authorization="Bearer k1")
             assert busy.status == 429
             assert "1 requests at the same time" in busy.json["error"]["message"]
+            await several.wait()
+            leave.set()
         spent = await gate.ask(asked(), authorization="Bearer k1")
         assert spent.status == 429
         assert "tokens per minute" in spent.json["error"]["message"]

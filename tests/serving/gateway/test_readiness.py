@@ -18,7 +18,7 @@ from dreamr.engines.waiting import WaitingOpener
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.readiness import Readiness
-from support.gateways import Gateway
+from support.gateways import Answer, Gateway
 from support.pairs import Pair
 from support.raw_server import closed_port
 from support.served import Served
@@ -66,14 +66,19 @@ async def watched(target: Host, draft: Host, wait: float = 0) -> AsyncIterator[G
             tasks.cancel_scope.cancel()
 
 
-async def until(gate: Gateway, status: str, **ready: bool) -> dict[str, Any]:
-    """Ask until /ready has a status, and return its models."""
+async def until(gate: Gateway, status: str, **ready: bool) -> Answer:
+    """Ask until /ready has a status, and return its response."""
     while True:
-        body = (await gate.get("/ready")).json
-        models: dict[str, Any] = body["models"]
-        states = {role: model["ready"] for role, model in models.items()}
-        if body["status"] == status and states == {**states, **ready}:
-            return models
+        found = await gate.get("/ready")
+        states = {role: model["ready"] for role, model in found.json["models"].items()}
+        if found.json["status"] == status and states == {**states, **ready}:
+            return found
+        await anyio.sleep(0.02)
+
+
+async def until_metrics(gate: Gateway, *lines: str) -> None:
+    """Ask until the metrics have all of these lines."""
+    while not set(lines) <= set((await gate.get("/metrics")).body.decode().splitlines()):
         await anyio.sleep(0.02)
 
 
@@ -96,17 +101,16 @@ def test_a_draft_that_stops_degrades_and_returns_by_itself() -> None:
         await target.start()
         await draft.start()
         async with watched(target, draft) as gate:
-            assert (await gate.get("/ready")).json["status"] == "ready"
+            await until(gate, "ready")
             await draft.stop()
-            models = await until(gate, "degraded", target=True, draft=False)
+            found = await until(gate, "degraded", target=True, draft=False)
+            assert found.status == 200
+            models = found.json["models"]
             assert models["draft"]["reason"] == (
                 "cannot connect to its server (connection refused): is the server running?"
             )
             assert str(draft.port) not in str(models)
-            assert (await gate.get("/ready")).status == 200
-            text = (await gate.get("/metrics")).body.decode()
-            assert 'dreamr:engine_up{role="draft"} 0.0' in text
-            assert "dreamr:ready 1.0" in text
+            await until_metrics(gate, 'dreamr:engine_up{role="draft"} 0.0', "dreamr:ready 1.0")
             await draft.start()
             await until(gate, "ready")
 
@@ -119,11 +123,10 @@ def test_without_the_target_the_gateway_lives_but_is_not_ready() -> None:
         await draft.start()
         async with watched(target, draft) as gate:
             await target.stop()
-            await until(gate, "lost", target=False, draft=True)
-            assert (await gate.get("/ready")).status == 503
+            assert (await until(gate, "lost", target=False, draft=True)).status == 503
             asked = len(draft.served.requests)
             assert (await gate.get("/health")).json == {"status": "ok"}
-            assert "dreamr:ready 0.0" in (await gate.get("/metrics")).body.decode()
+            await until_metrics(gate, "dreamr:ready 0.0")
             assert asked <= len(draft.served.requests)
 
     use(work)
@@ -137,9 +140,9 @@ def test_a_server_that_comes_back_with_another_model_is_named_in_the_log(
         await draft.start()
         async with watched(target, draft) as gate:
             await target.start_again_as("other")
-            models = await until(gate, "lost", target=False)
+            models: dict[str, Any] = {"target": {}}
             while "other" not in models["target"].get("reason", ""):
-                models = await until(gate, "lost", target=False)
+                models = (await until(gate, "lost", target=False)).json["models"]
             assert "serve the same model again" in models["target"]["reason"]
             found = await gate.ask({"model": "dreamr", "messages": [
                 {"role": "user", "content": "What?"}]})  # fmt: skip
@@ -156,7 +159,7 @@ def test_a_late_draft_joins_when_it_is_there() -> None:
     async def work(target: Host, draft: Host) -> None:
         await target.start()
         async with watched(target, draft, wait=2) as gate:
-            models = await until(gate, "degraded", target=True, draft=False)
+            models = (await until(gate, "degraded", target=True, draft=False)).json["models"]
             assert models["draft"]["answered"] is None
             assert str(draft.port) not in str(models)
             await draft.start()

@@ -158,6 +158,7 @@ def run_python(code: str, *, known: bool) -> str:
     """Run a block, as `run_shell`."""
     compiled = compile(code, "block", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names: dict[str, Any] = {"__name__": "__main__"}
+    steady: contextlib.AbstractContextManager[pytest.MonkeyPatch | None]
     steady = pytest.MonkeyPatch.context() if known else contextlib.nullcontext()
     with contextlib.redirect_stdout(io.StringIO()) as out, steady as patch:
         if patch is not None:

@@ -156,7 +156,8 @@ class Silent(ScriptedEngine):
     async def stream(
         self, context: Context, sampling: SamplingParams
     ) -> AsyncGenerator[Chunk, None]:
-        for chunk in ():
+        nothing: tuple[Chunk, ...] = ()
+        for chunk in nothing:
             yield chunk
 
 

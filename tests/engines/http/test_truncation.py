@@ -70,6 +70,14 @@ async def ask(method: str, cuts: list[Cut], *, again: bool) -> Result:
 @pytest.mark.parametrize("method", ["target", "fpsr"])
 @given(cuts=st.lists(CUTS, min_size=1, max_size=6), again=st.booleans())
 @example(cuts=[(0.5, "closed"), *[(0.0, "closed")] * 3, (0.75, "event")], again=True)
+@example(
+    cuts=[(0.5, "closed"), *[(0.0, "closed")] * 2, (0.0, "done"), (0.75, "event"), (0.75, "done")],
+    again=False,
+)
+@example(
+    cuts=[(0.5, "closed"), *[(0.0, "closed")] * 2, (0.0, "done"), (0.75, "done"), (0.75, "done")],
+    again=False,
+)
 @settings(max_examples=60, deadline=None)
 def test_no_run_reports_success_on_a_truncated_stream(
     method: str, cuts: list[Cut], again: bool

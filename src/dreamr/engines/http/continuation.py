@@ -20,7 +20,7 @@ from dreamr.errors import ContextTooLong, EngineError, EngineLost
 from dreamr.steps import Finish
 
 LOG = logging.getLogger("dreamr.engines.http")
-_CHECKS = 2  # short requests that find out how a server ends responses
+_CHECKS = 3  # short requests that find out how a server ends responses
 _MOST_RESPONSES = 100  # that end before the text does, of one stream
 
 
@@ -47,8 +47,9 @@ class EndSigns:
         if self._usual is None:
             found = [await self.check() for _ in range(_CHECKS)]
             signs = [sign for sign in found if sign is not None]
-            if len(signs) < _CHECKS and EndSign.REASON not in signs:
-                return None
+            agree = len(signs) == _CHECKS and len(set(signs)) == 1
+            if not agree and EndSign.REASON not in signs:
+                return None  # some of them may be interrupted, too
             self._usual = max(signs)
             if self._usual < EndSign.REASON:
                 LOG.warning("%s sends no finish reasons: answers may be cut", self.name)

@@ -58,8 +58,8 @@ def until(url: str, line: str) -> None:
     """Wait until the metrics of the gateway contain a line."""
 
     async def main() -> None:
-        with anyio.fail_after(20):
-            async with httpx2.AsyncClient() as client:
+        with anyio.fail_after(60):
+            async with httpx2.AsyncClient(timeout=30) as client:
                 while line not in (await client.get(f"{url}/metrics")).text:
                     await anyio.sleep(0.01)
 

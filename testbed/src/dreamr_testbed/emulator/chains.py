@@ -30,7 +30,8 @@ class Chains:
 
     Attributes:
         acceptance: Probability that a drafted step is right, in [0, 1].
-        resampled: The same for other versions of a step, drawn at a temperature.
+        resampled: Probability that another version of a wrong step is right. The default is about
+            the measured share (`benchmarks/results/resamples.json`).
         steps: Smallest and largest number of steps.
         draft_tokens: Tokens of a drafted step.
         target_tokens: Tokens of a step of the target.
@@ -38,7 +39,7 @@ class Chains:
     """
 
     acceptance: float = 0.8
-    resampled: float = 0.5
+    resampled: float = 0.2
     steps: tuple[int, int] = (6, 14)
     draft_tokens: int = 28
     target_tokens: int = 40

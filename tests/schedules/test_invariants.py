@@ -43,7 +43,6 @@ OPTIONS = st.builds(
     deterministic=st.booleans(),
     final_answer=st.sampled_from(["target", "draft"]),
     judge_batch=st.sampled_from(["window", "step"]),
-    independent=st.booleans(),
     prefill=st.booleans(),
     max_steps=st.integers(1, 12),
     max_tokens=st.integers(1, 60),
@@ -62,9 +61,8 @@ def drive(
     schedule = by_name(method, options)
     ahead, whole = method == "lookahead", method == "parse"
     alone = method == "fpsr" and options.judge_batch == "step"
-    independent = method == "fpsr" and options.independent
     return Adversary(
-        schedule, world, options, pace, seed, failures, fragile, ahead, whole, alone, independent
+        schedule, world, options, pace, seed, failures, fragile, ahead, whole, alone
     ).run()
 
 

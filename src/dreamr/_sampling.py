@@ -66,10 +66,7 @@ LogitBias: TypeAlias = Annotated[
 ]
 ModelDefaults: TypeAlias = Annotated[
     bool,
-    OptionSpec(
-        "Sample as each model's vendor recommends if no sampling option is set; off: greedily.",
-        _SAMPLING,
-    ),
+    OptionSpec("Use the vendor's recommended sampling.", _SAMPLING),
 ]
 
 

@@ -27,8 +27,8 @@ from dreamr.engines.protocol import Chunk, Context, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, Unsupported
 
 _CHARACTERS_PER_TOKEN = 3  # of short answers
-# Tokens of a prompt for each guessed token up to which guesses are checked before anything was
-# measured. Reading a token takes a hundredth of the time of writing one on a GPU, more on a CPU.
+# Most tokens of a prompt for each guessed token while nothing is measured yet. Reading a token
+# takes far less time than writing one; how much less is chosen, not measured.
 _MOST_READ = 64
 _NEWEST = 0.3  # share of the latest measurement in a mean
 

@@ -1,4 +1,4 @@
-"""FPSR over servers that serve judge calls independently: `judge_batch="step"`."""
+"""FPSR over servers that serve judge calls independently, most with `judge_batch="step"`."""
 
 from __future__ import annotations
 
@@ -106,8 +106,9 @@ def test_a_step_that_is_unlikely_to_be_needed_waits_for_earlier_verdicts(talk: T
     assert [call.candidates[0] for call in talk.all(Judge)] == steps[3:]
 
 
-def test_candidates_for_a_rejected_step_are_judged_side_by_side() -> None:
-    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+@pytest.mark.parametrize("judge_batch", ["step", "window"])
+def test_candidates_for_a_rejected_step_are_judged_side_by_side(judge_batch: str) -> None:
+    talk = Talk(judge_batch=judge_batch, independent=True, resamples=2, fallback="on-reject")
     talk.writes("draft", A)
     talk.tell(Judged(0, (NO,)))
     first, second = (lane.lane for lane in talk.all(OpenLane) if lane.role == "draft")
@@ -148,8 +149,9 @@ def test_what_the_draft_writes_after_a_rejected_candidate_is_discarded() -> None
     assert len(talk.all(CloseLane)) == 1
 
 
-def test_candidates_are_written_while_a_step_in_doubt_is_judged() -> None:
-    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+@pytest.mark.parametrize("judge_batch", ["step", "window"])
+def test_candidates_are_written_while_a_step_in_doubt_is_judged(judge_batch: str) -> None:
+    talk = Talk(judge_batch=judge_batch, independent=True, resamples=2, fallback="on-reject")
     doubtful = replace(A, min_logprob=math.log(0.2))
     opened = [lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)]
     assert [lane.resample for lane in opened] == [1, 2]
@@ -159,8 +161,9 @@ def test_candidates_are_written_while_a_step_in_doubt_is_judged() -> None:
     assert talk.only(Commit).step == B
 
 
-def test_candidates_for_a_step_in_doubt_are_discarded_if_it_is_accepted() -> None:
-    talk = Talk(judge_batch="step", resamples=2, fallback="on-reject")
+@pytest.mark.parametrize("judge_batch", ["step", "window"])
+def test_candidates_for_a_step_in_doubt_are_discarded_if_it_is_accepted(judge_batch: str) -> None:
+    talk = Talk(judge_batch=judge_batch, independent=True, resamples=2, fallback="on-reject")
     doubtful = replace(A, min_logprob=math.log(0.2))
     first, second = (
         lane.lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)
@@ -172,6 +175,28 @@ def test_candidates_for_a_step_in_doubt_are_discarded_if_it_is_accepted() -> Non
     assert talk.only(Commit).step == doubtful
     assert talk.only(Discard).step == B
     assert {closed.lane for closed in talk.all(CloseLane)} >= {second}
+
+
+def test_what_follows_an_accepted_candidate_is_judged_in_a_window() -> None:
+    talk = Talk(judge_batch="window", independent=True, resamples=1, fallback="on-reject")
+    talk.writes("draft", A)
+    talk.tell(Judged(0, (NO,)))
+    [after] = [
+        lane
+        for lane in talk.tell(StepDone(talk.lanes["draft"], B, None))
+        if isinstance(lane, OpenLane)
+    ]
+    for following in (C1, A):
+        talk.tell(StepDone(after.lane, following, None))
+    talk.tell(Judged(1, (YES,)))
+    assert talk.only(Commit).step == B
+    assert talk.only(Judge).candidates == (C1, A)
+
+
+def test_candidates_in_doubt_are_not_written_while_judge_calls_wait_for_each_other() -> None:
+    talk = Talk(judge_batch="window", resamples=2, fallback="on-reject")
+    doubtful = replace(A, min_logprob=math.log(0.2))
+    assert talk.writes("draft", doubtful) == [Judge(0, (), (doubtful,))]
 
 
 def test_the_target_computes_the_prompt_while_the_draft_writes() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamr.schedules import METHODS, ScheduleConfig, by_name
+from dreamr.schedules import METHODS, ScheduleConfig
 from support.adversary import Adversary, Outcome
 from support.worlds import Pace, World
 
@@ -42,7 +42,8 @@ OPTIONS = st.builds(
     resamples=st.integers(0, 3),
     deterministic=st.booleans(),
     final_answer=st.sampled_from(["target", "draft"]),
-    judge_batch=st.sampled_from(["window", "step"]),
+    judge_batch=st.sampled_from(["auto", "window", "step"]),
+    independent=st.booleans(),
     prefill=st.booleans(),
     max_steps=st.integers(1, 12),
     max_tokens=st.integers(1, 60),
@@ -58,12 +59,7 @@ def drive(
     failures: float = 0.0,
     fragile: Sequence[str] = (),
 ) -> Outcome:
-    schedule = by_name(method, options)
-    ahead, whole = method == "lookahead", method == "parse"
-    alone = method == "fpsr" and options.judge_batch == "step"
-    return Adversary(
-        schedule, world, options, pace, seed, failures, fragile, ahead, whole, alone
-    ).run()
+    return Adversary(method, world, options, pace, seed, failures, fragile).run()
 
 
 @settings(max_examples=1000, deadline=None)

@@ -245,6 +245,7 @@ def test_parse_judges_the_steps_before_a_refused_one() -> None:
     st.integers(0, 2**32),
     st.integers(1, 30),
     st.sampled_from(["window", "step"]),
+    st.booleans(),
     st.integers(1, 12),
     st.integers(1, 60),
     st.sampled_from([0.0, 0.2]),
@@ -254,6 +255,7 @@ def test_invariants_hold_when_a_thought_is_closed(
     seed: int,
     budget: int,
     judge_batch: Any,
+    independent: bool,
     max_steps: int,
     max_tokens: int,
     failures: float,
@@ -262,22 +264,14 @@ def test_invariants_hold_when_a_thought_is_closed(
         window=3,
         fallback="eager",
         judge_batch=judge_batch,
+        independent=independent,
         resamples=1,
         max_steps=max_steps,
         max_tokens=max_tokens,
         text=TextLimits(budget, opens_thought=True),
     )
-    outcome = Adversary(
-        by_name(method, options),
-        World(seed, odd_drafts=0.1, odd_steps=0.05),
-        options,
-        Pace(1.0, 1.0, 1.0),
-        seed,
-        failures,
-        ahead=method == "lookahead",
-        whole=method == "parse",
-        alone=method == "fpsr" and judge_batch == "step",
-    ).run()
+    world = World(seed, odd_drafts=0.1, odd_steps=0.05)
+    outcome = Adversary(method, world, options, Pace(1.0, 1.0, 1.0), seed, failures).run()
     places = [c.position for c in outcome.commits if c.step.tokens == 0]
     assert len(places) <= 1
     for place in places:

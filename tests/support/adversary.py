@@ -20,15 +20,16 @@ from dreamr.schedules import (
     Judge,
     Judged,
     JudgeFailed,
+    JudgeLate,
     LaneEnded,
     LaneFailed,
     OpenLane,
     Reject,
-    Schedule,
     ScheduleConfig,
     Signal,
     StepDone,
     Warn,
+    by_name,
 )
 from dreamr.schedules.draft_end import PREDICTED
 from dreamr.steps import Ending, Step
@@ -58,27 +59,22 @@ class Outcome:
 
 @dataclass
 class Adversary:
-    """Drives a schedule; any breach of an invariant is an AssertionError.
+    """Drives the schedule of a method; any breach of an invariant is an AssertionError.
 
     failures: how likely each lane and call of the fragile models is to fail at each moment, half
-    of them for good. ahead: whether the target may write behind drafted steps. whole: whether the
-    draft may write to its end before it is judged. alone: whether each step has a judge call of its
-    own, the target may write behind drafted steps, the draft may write behind candidates, and
-    these may be written while a step is judged.
+    of them for good.
     """
 
-    schedule: Schedule
+    method: str
     world: World
     options: ScheduleConfig
     pace: Pace = field(default_factory=Pace)
     seed: int = 0
     failures: float = 0.0
     fragile: Sequence[str] = ("draft", "target")
-    ahead: bool = False
-    whole: bool = False
-    alone: bool = False
 
     def __post_init__(self) -> None:
+        self.schedule = by_name(self.method, self.options)
         self.luck = random.Random(self.seed)
         self.now = 0.0
         self.queue: list[tuple[float, int, Signal | int]] = []
@@ -94,6 +90,30 @@ class Adversary:
         self.commits: list[Commit] = []
         self.reports: list[str] = []
         self.finished: Finished | None = None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the target writes after each drafted step, to be compared with the next one."""
+        return self.method == "lookahead"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the draft may write to its end before it is judged."""
+        return self.method == "parse"
+
+    @property
+    def independent(self) -> bool:
+        """Whether judge calls run side by side.
+
+        The target may then write after drafted steps, the draft may write after candidates, and
+        these may be written while a step is judged.
+        """
+        return self.method == "fpsr" and self.options.independent
+
+    @property
+    def alone(self) -> bool:
+        """Whether each step has a judge call of its own."""
+        return self.method == "fpsr" and self.options.judge_batch == "step"
 
     @property
     def text(self) -> list[str]:
@@ -140,8 +160,8 @@ class Adversary:
             self.carry_out(self.schedule.handle(signal))
             most = self.options.max_steps if self.whole else self.options.window
             assert len(self.waiting) <= most, "more than a window waits"
-            many = self.options.window + 1 if self.alone else self.options.window
-            assert len(self.own) <= (many if self.ahead or self.alone else 1)
+            many = self.options.window + 1 if self.independent else self.options.window
+            assert len(self.own) <= (many if self.ahead or self.independent else 1)
 
     # Engines
 
@@ -197,6 +217,8 @@ class Adversary:
             self.later(lane.role, number)
 
     def judged(self, signal: Signal) -> Signal:
+        if isinstance(signal, JudgeLate):
+            return signal
         assert isinstance(signal, Judged)
         judge = self.calls.pop(signal.call, None)
         if judge is None:
@@ -244,8 +266,13 @@ class Adversary:
 
     def obey_judging(self, command: Judge | ExtendJudge | CancelJudge) -> None:
         match command:
-            case Judge(call, _, _, others):
-                assert self.alone or not self.calls, "two judge calls at once"
+            case Judge(call, _, _, others, resamples):
+                beside = [
+                    one
+                    for one in self.calls.values()
+                    if not (self.independent and (one.resamples or resamples))
+                ]
+                assert self.alone or not beside, "two judge calls at once"
                 if self.ahead:
                     places = dict(self.own)
                     first = len(self.commits)
@@ -254,6 +281,8 @@ class Adversary:
                     )
                 self.ask(command)
                 self.later("judge", Judged(call, self.verdicts(self.calls[call])))
+                if self.independent and self.luck.random() < 0.3:
+                    self.later("judge", JudgeLate(call))
             case ExtendJudge(call, candidates):
                 assert candidates
                 judge = self.calls[call]
@@ -267,14 +296,15 @@ class Adversary:
         assert credit >= 1
         drafted = len(prefix) - len(self.text)
         others = [lane for lane in self.lanes.values() if lane.role == role]
-        if self.alone and role == "draft" and drafted == 1:
+        if self.independent and role == "draft" and drafted == 1:
             self.open_after_candidate(command)
             return
-        prefills = self.alone and role == "target" and self.options.prefill and not self.commits
+        prefills = self.independent and role == "target" and self.options.prefill
+        prefills = prefills and not self.commits
         assert command.max_tokens in (self.room(drafted), 1 if prefills else None)
-        if not ((self.ahead or self.alone) and role == "target"):
+        if not ((self.ahead or self.independent) and role == "target"):
             assert drafted == 0, "a lane must begin at the frontier"
-            if not (self.alone and resample):
+            if not (self.independent and resample):
                 assert all(resample and lane.resample for lane in others), "two at once"
         assert list(prefix) == self.text + [step.text for _, step in self.waiting[:drafted]]
         if begun:
@@ -287,7 +317,7 @@ class Adversary:
             self.resampled = 1 if first else self.resampled + 1
             assert (role, resample, credit) == ("draft", self.resampled, 1)
             assert resample <= self.options.resamples, "more resamples than were allowed"
-            assert self.alone or not self.waiting, "resampling while drafted steps wait"
+            assert self.independent or not self.waiting, "resampling while drafted steps wait"
         self.lanes[number] = _Lane(role, list(prefix), credit, begun, resample)
         self.keep_busy(number)
 
@@ -304,7 +334,7 @@ class Adversary:
     def discard(self, command: Discard) -> None:
         position, step = command.position, command.step
         if command.source == "target":
-            assert self.ahead or self.alone or position == len(self.commits)
+            assert self.ahead or self.independent or position == len(self.commits)
             self.own.remove((position, step))
         elif position != len(self.commits) or not self.forget_candidate(step):
             for steps in (self.waiting, *self.after.values()):

@@ -131,8 +131,9 @@ class Fpsr(OverlappedSchedule):
                 return False
             self._decide_drafted(self._waiting.popleft())
             return True
-        if self._resampling is not None and self._resampling.accepted is not None:
-            self._commit_resample(self._resampling.take())
+        candidate = None if self._resampling is None else self._resampling.take()
+        if candidate is not None:
+            self._commit_resample(candidate)
             return True
         waits_for_draft = self._config.deterministic and self._draft is not None
         if self._target_step is not None and not waits_for_draft:
@@ -232,7 +233,7 @@ class Fpsr(OverlappedSchedule):
 
     def _in_doubt(self) -> bool:
         """Return whether the judge call of the step at the frontier is likely to reject it."""
-        if self._config.judge_batch != "step" or self._predicting or self._state.draft_lost:
+        if not self._config.independent or self._predicting or self._state.draft_lost:
             return False
         asked = self._waiting and not self._waiting[0].decided
         return bool(asked) and self._acceptance.chance(self._waiting[0].step) < _FALLBACK_CHANCE

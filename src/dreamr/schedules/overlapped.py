@@ -130,7 +130,8 @@ class OverlappedSchedule(ABC):
                     waiting.late = True
             case JudgeFailed(call, message, lost=False):
                 self._state.warn(f"judge call failed: {message}")
-                self._asked(call)[0].verdict = judge_failed(message)
+                for waiting in self._asked(call)[:1]:  # those after it are judged again
+                    waiting.verdict = judge_failed(message)
             case LaneFailed() | JudgeFailed():
                 self._finish(*self._state.target_failed(signal))
 

@@ -5,8 +5,8 @@
               | target step
 
 Candidates are judged one at a time, or side by side over servers that serve judge calls
-independently (`judge_batch`). There, the draft also writes on after each candidate while it is
-judged:
+independently (`ScheduleConfig.independent`). There, the draft also writes on after each candidate
+while it is judged:
 
     committed | (step that may be rejected)
               | candidate 1 | (step that the draft is writing)
@@ -74,11 +74,7 @@ class Accepted:
 
 
 class Resampling:
-    """The lanes and judge calls of the candidates for one step.
-
-    Attributes:
-        accepted: The first accepted candidate, None until there is one.
-    """
+    """The lanes and judge calls of the candidates for one step."""
 
     def __init__(self, state: RunState, resamples: int, first: Step) -> None:
         """Open a lane for each candidate.
@@ -88,9 +84,9 @@ class Resampling:
             resamples: Number of candidates.
             first: The step that the gate has rejected, or may reject.
         """
-        self.accepted: Accepted | None = None
+        self._accepted: Accepted | None = None  # the first one
         self._state = state
-        self._alone = state.config.judge_batch == "step"
+        self._side_by_side = state.config.independent
         self._after: dict[int, DraftAfter] = {}  # by the number of the candidate
         self._lanes = {state.open("draft", 1, resample=n): n for n in range(1, resamples + 1)}
         self._ready: deque[tuple[Step, int]] = deque()
@@ -131,24 +127,26 @@ class Resampling:
 
     def judge(self) -> None:
         """Judge the complete candidates: all of them, or the next if no judge call is open."""
-        while self._ready and (self._alone or not self._state.judging):
+        while self._ready and (self._side_by_side or not self._state.judging):
             step, number = self._ready.popleft()
             call = self._state.judge_alone(step, (), resamples=number)
             self._judged[call] = step, number
-            if self._alone and not ends_reasoning(step):
+            if self._side_by_side and not ends_reasoning(step):
                 lane = self._state.open("draft", self._state.config.window, [step])
                 self._after[number] = DraftAfter(lane)
 
-    def take(self) -> Accepted:
-        """Return the accepted candidate, to be committed; `end` no longer discards it."""
-        accepted, self.accepted = self.accepted, None
-        assert accepted is not None  # for mypy: callers have checked
+    def take(self) -> Accepted | None:
+        """Return the accepted candidate, to be committed; `end` no longer discards it.
+
+        None until there is one.
+        """
+        accepted, self._accepted = self._accepted, None
         return accepted
 
     def end(self, why: str) -> None:
         """Close the lanes and judge calls, and discard the candidates that are left."""
         state = self._state
-        if (accepted := self.accepted) is not None:
+        if (accepted := self._accepted) is not None:
             state.discard(state.position, accepted.step, "draft", why)
             self._drop(accepted.after)
         for after in self._after.values():
@@ -178,8 +176,8 @@ class Resampling:
 
     def _on_verdict(self, call: int, verdict: Verdict) -> None:
         step, number = self._judged.pop(call)
-        if verdict.accepted and self.accepted is None:
-            self.accepted = Accepted(step, verdict, self._after.pop(number, None))
+        if verdict.accepted and self._accepted is None:
+            self._accepted = Accepted(step, verdict, self._after.pop(number, None))
         else:
             self._state.reject(step, verdict)
             self._drop(self._after.pop(number, None))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from dreamr._means import moving_mean
 from dreamr.steps import Role
 from dreamr.trace import (
     Event,
@@ -20,7 +21,6 @@ from dreamr.trace import (
     StepRejected,
 )
 
-_SMOOTH = 0.15  # weight of the newest run in a mean
 _FADE = 0.98  # of the counts of resamples with each run, so that the prior returns
 _RESAMPLED = (1.2, 2.8)  # accepted and rejected candidates that the estimate begins with
 _MOST_RESAMPLES = 3
@@ -119,9 +119,9 @@ class Costs:
             for before, now in zip(_RESAMPLED, (self.accepted, self.rejected), strict=True)
         )
         return Costs(
-            _smooth(self.draft_step, run.draft_step),
-            _smooth(self.target_step, run.target_step),
-            _smooth(self.judge, run.judge),
+            moving_mean(self.draft_step, run.draft_step),
+            moving_mean(self.target_step, run.target_step),
+            moving_mean(self.judge, run.judge),
             accepted + run.accepted,
             rejected + run.candidates - run.accepted,
         )
@@ -145,9 +145,3 @@ class Costs:
 
 def _mean_of(seconds: list[float]) -> float | None:
     return fmean(seconds) if seconds else None
-
-
-def _smooth(old: float | None, new: float | None) -> float | None:
-    if old is None or new is None:
-        return old if new is None else new
-    return old + _SMOOTH * (new - old)

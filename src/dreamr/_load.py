@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from dreamr._costs import Costs, RunCosts
+from dreamr._means import WEIGHT, moving_mean
 from dreamr._options import RunOptions
 from dreamr.engines import is_served
 from dreamr.runner import RunConfig, RunScope
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
-_SMOOTH = 0.15  # weight of the newest run in a mean
 # Time per target token, relative to an idle server, at which speculation is reduced.
 _FALLBACK_STRETCH = 1.15
 _WINDOW_STRETCH = 1.75
@@ -186,9 +186,10 @@ class Load:
         """
         self.costs = self.costs.after(RunCosts.of(result.events))
         new = pace_of(result.events)
-        self._now = Pace(_mean(self._now.first, new.first), _mean(self._now.token, new.token))
+        first = moving_mean(self._now.first, new.first)
+        self._now = Pace(first, moving_mean(self._now.token, new.token))
         if alone:
-            self._quiet = _mean(self._quiet, new.token)
+            self._quiet = moving_mean(self._quiet, new.token)
         alone_seconds = self.alone_seconds(result)
         if result.usage.judge_calls and alone_seconds is not None and result.seconds > 0:
             self._learn_gain(alone_seconds / result.seconds)
@@ -199,7 +200,8 @@ class Load:
 
     def _learn_gain(self, gain: float) -> None:
         self._speculated += 1
-        self._gain = _mean(self._gain, gain, _PROBE_WEIGHT if self._stopped else _SMOOTH)
+        weight = _PROBE_WEIGHT if self._stopped else WEIGHT
+        self._gain = moving_mean(self._gain, gain, weight)
         if self._gain is None or self._speculated < _MIN_RUNS:
             return
         if not self._stopped:
@@ -284,12 +286,6 @@ class PairLoad:
         if len(self._loads) > _MOST_LOADS:
             self._loads.popitem(last=False)
         return load
-
-
-def _mean(old: float | None, new: float | None, weight: float = _SMOOTH) -> float | None:
-    if old is None or new is None:
-        return old if new is None else new
-    return old + weight * (new - old)
 
 
 def _shaped(options: RunOptions, level: Level) -> RunOptions:

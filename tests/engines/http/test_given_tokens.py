@@ -87,6 +87,14 @@ def test_values_that_are_not_log_probabilities_are_unknown(missing: Any) -> None
     assert read_given(Field({"choices": None}, "http://here")) == []
 
 
+def test_a_step_has_no_margins_unless_another_token_is_known_at_each_place() -> None:
+    entry = {"7": {"logprob": -0.1, "decoded_token": "a", "rank": 1}}
+    answer = {"prompt_token_ids": [7], "prompt_logprobs": [entry]}
+    assert read_given(Field(answer, "http://here")) == [GivenToken("a", -0.1, None, 1)]
+    found = margins([token("One"), GivenToken(".", -0.1)])
+    assert (found.mean_margin, found.min_margin, found.tokens) == (None, None, 0)
+
+
 def test_margins_stay_finite_for_impossible_tokens() -> None:
     found = margins([GivenToken("a", -9999.0, -0.0), GivenToken("b", -0.0, -9999.0)])
     assert (found.min_margin, found.mean_margin, found.surest_mismatch) == (0.0, 0.0, 1.0)

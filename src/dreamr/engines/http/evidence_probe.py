@@ -10,7 +10,7 @@ from dreamr._messages import one_line
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.fields import Field
-from dreamr.engines.http.given_tokens import ASK_MARGINS, read_given, share_out
+from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, share_out
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK
@@ -129,7 +129,8 @@ class EvidenceProbe:
         try:
             body = {**self._common, **await self.route.continued(TALK, STEP), **ASK_MARGINS}
             answer = await self.client.post_final(url, self.route.form(body))
-            return share_out(read_given(Field(answer, url)), [STEP]) is not None
+            shares = share_out(read_given(Field(answer, url)), [STEP])
+            return shares is not None and margins(shares[0]).mean_margin is not None
         except EngineLost:
             raise
         except (EngineError, Unsupported):

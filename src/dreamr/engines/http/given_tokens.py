@@ -35,22 +35,18 @@ class GivenToken:
     Attributes:
         text: Its text.
         logprob: Its log-probability (nats).
-        other: Log-probability of the most likely other token; -inf if none was asked for.
+        other: Log-probability of the most likely other token; None if none was reported.
         rank: 1 if no other token is likelier; None if the server does not tell.
     """
 
     text: str
     logprob: float
-    other: float
+    other: float | None = None
     rank: int | None = None
 
 
-def read_given(answer: Field, *, alternatives: bool = True) -> list[GivenToken | None]:
+def read_given(answer: Field) -> list[GivenToken | None]:
     """Return the tokens of the prompt; None for those without probabilities, as the first.
-
-    Args:
-        answer: The response.
-        alternatives: Whether other tokens were asked for.
 
     Raises:
         EngineError: If a field cannot be read.
@@ -64,11 +60,10 @@ def read_given(answer: Field, *, alternatives: bool = True) -> list[GivenToken |
     entries = listed.items()
     if len(known) != len(entries):
         known = [None] * len(entries)
-    places = zip(entries, known, strict=True)
-    return [_given(entry, token, alternatives=alternatives) for entry, token in places]
+    return [_given(entry, token) for entry, token in zip(entries, known, strict=True)]
 
 
-def _given(entry: Field, token: object, *, alternatives: bool) -> GivenToken | None:
+def _given(entry: Field, token: object) -> GivenToken | None:
     """Return a token of the prompt from the probabilities at its place, by token id."""
     found = entry.fields()
     # The given token comes first if the ids of the prompt are unknown.
@@ -78,11 +73,11 @@ def _given(entry: Field, token: object, *, alternatives: bool) -> GivenToken | N
     values = {one: read_logprob(entry.get(one).get("logprob")) for one in found}
     logprob = values.pop(name)
     others = [value for value in values.values() if value is not None]
-    if logprob is None or (alternatives and not others):
+    if logprob is None:
         return None
     given = entry.get(name)
     text, rank = given.get("decoded_token").text(), given.get("rank").count()
-    return GivenToken(text, logprob, max(others, default=-math.inf), rank)
+    return GivenToken(text, logprob, max(others, default=None), rank)
 
 
 def share_out(
@@ -141,12 +136,13 @@ def _not_ascii(text: str) -> str:
 
 
 def margins(tokens: Sequence[GivenToken]) -> Evidence:
-    """Return the evidence of a step's own tokens."""
-    if not tokens:
+    """Return the evidence of a step's own tokens; without margins if other tokens are unknown."""
+    pairs = [(token.logprob, token.other) for token in tokens if token.other is not None]
+    if not tokens or len(pairs) < len(tokens):
         return Evidence(0.0, 0.0)
-    logprobs = [token.logprob for token in tokens]
-    ratios = [_log_margin(token.logprob - token.other) for token in tokens]
-    missed = [0.0 if t.logprob >= t.other else math.exp(t.other) for t in tokens]
+    logprobs = [given for given, _ in pairs]
+    ratios = [_log_margin(given - other) for given, other in pairs]
+    missed = [0.0 if given >= other else math.exp(other) for given, other in pairs]
     matched = next((place for place, share in enumerate(missed) if share), len(tokens))
     return Evidence(
         0.0,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from dreamr._means import moving_mean
 from dreamr._messages import one_line
 from dreamr.conversation import Conversation
 from dreamr.engines.http.evidence_probe import reports_given_tokens
@@ -49,29 +50,13 @@ class Checked:
 
 
 @dataclass(slots=True)
-class _Mean:
-    """A mean that follows its latest values.
+class _Measured:
+    """Moving means of the seconds that requests took, and of how much of the guesses was right."""
 
-    Attributes:
-        value: The mean; None before the first value.
-    """
-
-    value: float | None = None
-
-    def add(self, value: float) -> None:
-        """Include a value."""
-        old = value if self.value is None else self.value
-        self.value = old + _NEWEST * (value - old)
-
-
-@dataclass(slots=True)
-class _Times:
-    """Seconds that requests took, and how much of the guesses was right."""
-
-    first: _Mean = field(default_factory=_Mean)  # until the first token of a stream
-    token: _Mean = field(default_factory=_Mean)  # of another token of a stream
-    read: _Mean = field(default_factory=_Mean)  # of a check, for each token of its prompt
-    right: _Mean = field(default_factory=lambda: _Mean(1.0))  # share of a guess
+    first: float | None = None  # until the first token of a stream
+    token: float | None = None  # of another token of a stream
+    read: float | None = None  # of a check, for each token of its prompt
+    right: float | None = 1.0  # share of a guess
 
 
 @dataclass(slots=True)
@@ -91,7 +76,7 @@ class GuessCheck:
     send: Send
     prompt_tokens: Callable[[Conversation], int | None]
     warn: Callable[[str], None]
-    _times: _Times = field(default_factory=_Times)
+    _measured: _Measured = field(default_factory=_Measured)
     _failing: ServerInfo | None = None  # results of the probe of a server that does not check
 
     async def check(self, context: Context, sampling: SamplingParams) -> Checked | None:
@@ -131,11 +116,9 @@ class GuessCheck:
         prompt = self.prompt_tokens(conversation)
         if prompt is None:
             return False
-        times = self._times
         tokens = max(1.0, len(guess) / _CHARACTERS_PER_TOKEN)
-        first, token, read, right = (
-            times.first.value, times.token.value, times.read.value, times.right.value
-        )  # fmt: skip
+        mean = self._measured
+        first, token, read, right = mean.first, mean.token, mean.read, mean.right
         if read is None or token is None or first is None or right is None:
             return prompt <= _MOST_READ * tokens
         # What is not right is decoded after the check, in a stream with a first token of its own.
@@ -152,7 +135,7 @@ class GuessCheck:
 
         sent, route = await self.send(body, context.conversation)
         url = route.url(self.options)
-        given = read_given(Field(sent, url), alternatives=False)
+        given = read_given(Field(sent, url))
         shares = share_out(given, [guess])
         if shares is None:
             raise EngineError(f"{url} returned tokens that do not spell the given text")
@@ -160,8 +143,9 @@ class GuessCheck:
         if any(one.rank is None for one in tokens):
             raise Unsupported(f"{url} does not rank given tokens")
         right = next((place for place, one in enumerate(tokens) if one.rank != 1), len(tokens))
-        self._times.read.add((anyio.current_time() - began) / len(given))
-        self._times.right.add(right / len(tokens))
+        seconds, mean = anyio.current_time() - began, self._measured
+        mean.read = moving_mean(mean.read, seconds / len(given), _NEWEST)
+        mean.right = moving_mean(mean.right, right / len(tokens), _NEWEST)
         if not 0 < right <= most:
             return None
         if right < len(tokens):
@@ -172,10 +156,14 @@ class GuessCheck:
 
     async def timed(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of a stream, and measure how long its tokens take."""
-        last, mean = anyio.current_time(), self._times.first
+        mean, last, first = self._measured, anyio.current_time(), True
         async with aclosing(chunks):
             async for chunk in chunks:
                 if chunk.tokens:
-                    mean.add((anyio.current_time() - last) / chunk.tokens)
+                    seconds = (anyio.current_time() - last) / chunk.tokens
+                    if first:
+                        mean.first = moving_mean(mean.first, seconds, _NEWEST)
+                    else:
+                        mean.token = moving_mean(mean.token, seconds, _NEWEST)
                 yield chunk
-                last, mean = anyio.current_time(), self._times.token
+                last, first = anyio.current_time(), False

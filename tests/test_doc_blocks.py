@@ -89,8 +89,8 @@ BLOCKS = {page: blocks(page) for page in PAGES}
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, str]]:
     """Addresses in the pages, with those of the servers that stand for them."""
-    target = Served(script=WHOLE, sureness=0.9)
-    draft = Served(script=RIGHT[0] + WRONG + RIGHT[2], sureness=0.9)
+    target = Served(script=WHOLE, token_probability=0.9)
+    draft = Served(script=RIGHT[0] + WRONG + RIGHT[2], token_probability=0.9)
     for served in (target, draft):
         served.said = lambda body: continued(body)
     with on_socket(target) as target_url, on_socket(draft) as draft_url, gateway() as gateway_url:

@@ -79,10 +79,10 @@ def test_the_likelihood_is_compared_with_the_threshold() -> None:
 
 def test_each_gate_has_its_query() -> None:
     assert (
-        CascadeGate(target_confidence=0.2).query.asks,
+        CascadeGate(target_confidence=0.2).query.kind,
         CascadeGate(target_confidence=0.2).query.target_confidence,
     ) == ("verdict", 0.2)
-    assert LikelihoodGate().query.asks == "agreement"
+    assert LikelihoodGate().query.kind == "agreement"
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

@@ -33,7 +33,7 @@ def test_missing_entropy_and_cut_steps_are_rejected(step: StepContext) -> None:
 
 def test_the_target_judges_nothing() -> None:
     assert EntropyGate().needs == {"the draft's entropy"}
-    assert EntropyGate().query.asks == "agreement"
+    assert EntropyGate().query.kind == "agreement"
 
 
 def test_a_threshold_outside_the_unit_interval_is_refused() -> None:

@@ -31,4 +31,4 @@ def test_a_missing_answer_rejects_the_step(answers: tuple[Evidence, Evidence]) -
 
 def test_the_questions_are_about_what_is_seen_and_what_follows() -> None:
     gate = TwoQuestionsGate()
-    assert [query.asks for query in (gate.query, *gate.further_queries)] == ["seen", "follows"]
+    assert [query.kind for query in (gate.query, *gate.further_queries)] == ["seen", "follows"]

@@ -170,11 +170,11 @@ def test_a_verified_draft_may_answer_itself() -> None:
 def test_steps_above_the_draft_confidence_are_committed_without_the_target() -> None:
     """The draft is unsure of one step only; the target judges that one."""
 
-    def sureness(token: str) -> float:
+    def token_probability(token: str) -> float:
         return 0.5 if token.startswith("4") else 0.99
 
     says = Capabilities(logprobs=True)
-    big, small = target(opinion=1.0), draft(sureness=sureness, capabilities=says)
+    big, small = target(opinion=1.0), draft(token_probability=token_probability, capabilities=says)
     options = ScheduleConfig(final_answer="draft", deterministic=True)
     result = go(big, small, options=options, gate=CascadeGate(draft_confidence=0.9))
     assert texts(result) == DRAFT
@@ -194,7 +194,7 @@ def test_an_end_without_a_token_does_not_change_the_confidence_of_the_last_step(
             yield Chunk("", 0, "stop")
 
     says = Capabilities(logprobs=True)
-    small = Late(script=DRAFT, sureness=lambda token: 1.0, capabilities=says)
+    small = Late(script=DRAFT, token_probability=lambda token: 1.0, capabilities=says)
     options = ScheduleConfig(final_answer="draft", deterministic=True)
     result = go(target(), small, options=options, gate=CascadeGate(draft_confidence=0.9))
     assert texts(result) == DRAFT

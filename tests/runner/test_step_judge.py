@@ -35,7 +35,7 @@ class Asked(ScriptedEngine):
         self.calls: list[tuple[tuple[str, ...], tuple[str, ...], str]] = []
 
     async def judge(self, context, candidates, query=None):  # type: ignore[no-untyped-def]
-        self.calls.append((context.prefix, tuple(candidates), query.asks))
+        self.calls.append((context.prefix, tuple(candidates), query.kind))
         return await super().judge(context, candidates, query)
 
 
@@ -66,7 +66,7 @@ def test_both_questions_are_asked_about_every_step() -> None:
 def test_one_wrong_answer_is_enough_to_reject() -> None:
     class Doubting(ScriptedEngine):
         async def judge(self, context, candidates, query=None):  # type: ignore[no-untyped-def]
-            ratio = 0.2 if query.asks == "follows" else 0.9
+            ratio = 0.2 if query.kind == "follows" else 0.9
             return tuple(Evidence(ratio, 1 - ratio) for _ in candidates)
 
     assert not any(one.accepted for one in verdicts(TwoQuestionsGate(), target=Doubting()))
@@ -111,11 +111,11 @@ def test_whole_runs_take_the_gates(method: str, gate: Gate) -> None:
 
 @pytest.mark.parametrize("method", ["fpsr", "sequential", "parse"])
 def test_uncertain_steps_are_the_target_s_without_a_judge_call(method: str) -> None:
-    def sureness(token: str) -> float:
+    def token_probability(token: str) -> float:
         return 0.5 if token == DRAFT[1].split()[0] + " " else 0.99
 
     able = Capabilities(logprobs=True, entropy=True)
-    small, big = draft(sureness=sureness, capabilities=able), target()
+    small, big = draft(token_probability=token_probability, capabilities=able), target()
     options = ScheduleConfig(deterministic=True)
     result = go(big, small, method, gate=EntropyGate(0.9), options=options)
     assert big.judgments == 0 or method == "parse"

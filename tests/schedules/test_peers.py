@@ -71,7 +71,7 @@ def test_lookahead_judges_pairs_only_if_their_texts_differ() -> None:
     result = go("lookahead", big, ScriptedEngine(script=DRAFT[:2]), window=4)
     assert texts(result)[:2] == DRAFT[:2]
     for candidates, query in big.asked:
-        assert query.asks == "same"
+        assert query.kind == "same"
         assert DRAFT[0] not in candidates
         assert query.others == tuple(OWN[DRAFT.index(step)] for step in candidates)
 
@@ -113,7 +113,7 @@ def test_specreason_commits_highly_rated_steps() -> None:
     big = Comparing(script=OWN, opinion={DRAFT[0]: 0.9, DRAFT[1]: 0.7})
     result = go("specreason", big, ScriptedEngine(script=DRAFT))
     assert texts(result) == [DRAFT[0], *OWN[1:]]
-    assert {query.asks for _, query in big.asked} == {"score"}
+    assert {query.kind for _, query in big.asked} == {"score"}
     assert of_kind(result, StepRejected)[0].verdict.reason == "score 6.0 below 7"
 
 

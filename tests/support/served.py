@@ -38,7 +38,7 @@ class Served:
         field_name: Name of that field.
         ahead: Seconds that the server's clock is ahead; None if it sends no date.
         echoes: Whether the prefix is repeated before its continuation, as llama.cpp does.
-        sureness: Probability of each token.
+        token_probability: Probability of each token.
         list_status: Status of the list of models.
         prompt_tokens: Prompt length that streams report; None if they do not.
         answers_as: Model that responses name; None if they name none.
@@ -60,7 +60,7 @@ class Served:
     field_name: str = "reasoning"
     ahead: float | None = None
     echoes: bool = False
-    sureness: float = 1.0
+    token_probability: float = 1.0
     prompt_tokens: int | None = None
     answers_as: str | None = None
     context: int | None = None
@@ -189,10 +189,10 @@ class Served:
             if "prompt" in body:
                 choice = {"text": token, "finish_reason": finish}
             if body.get("logprobs"):
-                content = [{"token": token, "logprob": math.log(self.sureness)}]
+                content = [{"token": token, "logprob": math.log(self.token_probability)}]
                 choice["logprobs"] = {"content": content}
                 if "prompt" in body:
-                    choice["logprobs"] = {"token_logprobs": [math.log(self.sureness)]}
+                    choice["logprobs"] = {"token_logprobs": [math.log(self.token_probability)]}
             event: Json = {**self._named(), "choices": [choice]}
             if counted:
                 event["usage"] = {

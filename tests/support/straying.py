@@ -59,7 +59,7 @@ class _Target(ScriptedEngine):
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        if query.asks != "same":
+        if query.kind != "same":
             return await super().judge(context, candidates, query)
         if self._pair.failing is not None:
             raise self._pair.failing

@@ -60,8 +60,8 @@ class ScriptedEngine(ClosingEngine):
             step.
         name: Name of the engine.
         capabilities: Capabilities that the engine claims.
-        sureness: Probability of a token, as a function of its text. None for a model without
-            log-probabilities.
+        token_probability: Probability of a token, as a function of its text. None for a model
+            without log-probabilities.
         token_seconds: Latency of a token, in seconds; infinite for an engine that hangs.
         judge_seconds: Latency of a judge call, in seconds; infinite for an engine that hangs.
         capacity: Number of concurrent calls that run at full speed. With more, the latency of each
@@ -79,7 +79,7 @@ class ScriptedEngine(ClosingEngine):
     opinion: Opinion = 1.0
     name: str = "scripted"
     capabilities: Capabilities = field(default_factory=Capabilities)
-    sureness: Callable[[str], float] | None = None
+    token_probability: Callable[[str], float] | None = None
     token_seconds: float = 0.0
     judge_seconds: float = 0.0
     capacity: float = math.inf
@@ -139,7 +139,7 @@ class ScriptedEngine(ClosingEngine):
             )
             for prefix, candidate in zip(prefixes, steps, strict=True)
         )
-        return tuple(map(_scored, found) if query.asks == "score" else found)
+        return tuple(map(_scored, found) if query.kind == "score" else found)
 
     async def count(self, conversation: Conversation) -> int:
         """Return the number of tokens of all texts, plus one per image."""
@@ -197,13 +197,13 @@ class ScriptedEngine(ClosingEngine):
                 return script(context)
 
     def _logprob(self, token: str) -> float | None:
-        return None if self.sureness is None else math.log(self.sureness(token))
+        return None if self.token_probability is None else math.log(self.token_probability(token))
 
     def _entropy(self, token: str, sampling: SamplingParams) -> float | None:
         """Return the entropy of a choice between the token and one other."""
-        if self.sureness is None or not sampling.entropy:
+        if self.token_probability is None or not sampling.entropy:
             return None
-        sure = self.sureness(token)
+        sure = self.token_probability(token)
         return -sum(share * math.log(share) for share in (sure, 1 - sure) if share > 0)
 
     def _agreement(self, context: Context, candidate: str) -> Evidence:

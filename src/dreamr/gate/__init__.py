@@ -10,7 +10,7 @@ from dreamr.gate.learned import SIGNALS, LearnedGate, signals
 from dreamr.gate.likelihood import LikelihoodGate
 from dreamr.gate.peers import AgreementGate, SameGate, ScoreGate
 from dreamr.gate.profile import Bounds, Profile, Reference, read_profile, write_profile
-from dreamr.gate.query import VERDICT, Asks, Need, Query
+from dreamr.gate.query import VERDICT, Need, Query, QueryKind
 from dreamr.gate.ratio import RatioGate, with_min_mass
 from dreamr.gate.registry import GATES, GateName, gate_name, make_gate
 from dreamr.gate.strictness import at_strictness, has_threshold, strictness
@@ -35,7 +35,6 @@ __all__ = [
     "VERDICT",
     "AdaptiveGate",
     "AgreementGate",
-    "Asks",
     "Bounds",
     "CascadeGate",
     "DraftFirstGate",
@@ -49,6 +48,7 @@ __all__ = [
     "Need",
     "Profile",
     "Query",
+    "QueryKind",
     "RatioGate",
     "Reference",
     "SameGate",

@@ -25,7 +25,7 @@ class AdaptiveGate(RatioGate):
     @property
     def query(self) -> Query:
         """Query for a verdict in the labels' words, and for margins."""
-        return Query(self.asks, margins=True)
+        return Query(self.query_kind, margins=True)
 
     def needed(self, evidence: Evidence) -> float:
         """Return the lowest ratio at which this step is accepted."""

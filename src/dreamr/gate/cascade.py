@@ -48,7 +48,7 @@ class CascadeGate(RatioGate):
         more than the question that they save.
         """
         margins = self.draft_confidence is None
-        return Query(self.asks, target_confidence=self.target_confidence, margins=margins)
+        return Query(self.query_kind, target_confidence=self.target_confidence, margins=margins)
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -35,7 +35,7 @@ class DraftFirstGate(RatioGate):
     @property
     def draft_query(self) -> Query:
         """Query to the draft about its own steps."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.verdict import (
     CUT_REASON,
     Gate,
@@ -73,7 +73,7 @@ class LearnedGate(Gate):
         ValueError: If there is not one weight per signal, or the threshold is outside [0, 1].
     """
 
-    asks: ClassVar[Asks] = "verdict"
+    query_kind: ClassVar[QueryKind] = "verdict"
     weights: tuple[float, ...]
     bias: float
     threshold: float = 0.9
@@ -86,7 +86,7 @@ class LearnedGate(Gate):
     @property
     def query(self) -> Query:
         """Query for a verdict in the labels' words."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     def probability(self, evidence: Evidence, context: StepContext) -> float:
         """Return the probability that the step is right."""

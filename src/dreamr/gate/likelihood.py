@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.verdict import Gate, StepContext, Verdict, check_shares, compared
 
 
@@ -24,7 +24,7 @@ class LikelihoodGate(Gate):
         ValueError: If the threshold is outside [0, 1].
     """
 
-    asks: ClassVar[Asks] = "agreement"
+    query_kind: ClassVar[QueryKind] = "agreement"
     threshold: float = 0.9
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class LikelihoodGate(Gate):
     @property
     def query(self) -> Query:
         """Query without a judge prompt."""
-        return Query(self.asks, margins=True)
+        return Query(self.query_kind, margins=True)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps; compare the likelihood of the others with the threshold."""

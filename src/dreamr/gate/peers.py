@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.ratio import RatioGate
 from dreamr.gate.verdict import CUT_REASON, Gate, ScoreKind, StepContext, Verdict
 from dreamr.steps import Ending
@@ -30,7 +30,7 @@ class ScoreGate(Gate):
         ValueError: If `least` is not a score from 0 to 9.
     """
 
-    asks: ClassVar[Asks] = "score"
+    query_kind: ClassVar[QueryKind] = "score"
     least: int = 7
     min_mass: float = 0.01
 
@@ -41,7 +41,7 @@ class ScoreGate(Gate):
     @property
     def query(self) -> Query:
         """Query for a rating of the step."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps and steps without a score; compare the rating of the others."""
@@ -67,7 +67,7 @@ class SameGate(RatioGate):
     target judges. The threshold of one half is the answer that a greedy judge would give.
     """
 
-    asks: ClassVar[Asks] = "same"
+    query_kind: ClassVar[QueryKind] = "same"
     score_kind: ClassVar[ScoreKind] = "equivalence"
     threshold: float = 0.5
 
@@ -76,12 +76,12 @@ class SameGate(RatioGate):
 class AgreementGate(Gate):
     """Gate that accepts steps that the target would have written token for token (greedily)."""
 
-    asks: ClassVar[Asks] = "agreement"
+    query_kind: ClassVar[QueryKind] = "agreement"
 
     @property
     def query(self) -> Query:
         """Query without a judge prompt."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Accept if all tokens agree; the score is the share of tokens, from the first, that do."""

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from dreamr.gate.evidence import Evidence
 
-Asks: TypeAlias = Literal["verdict", "word", "seen", "follows", "score", "same", "agreement"]
+QueryKind: TypeAlias = Literal["verdict", "word", "seen", "follows", "score", "same", "agreement"]
 
 # What engines must report for a gate, in the words of error messages.
 Need: TypeAlias = Literal[
@@ -25,7 +25,7 @@ class Query:
     """What one judge call asks.
 
     Attributes:
-        asks: 'verdict': whether the step is right, answered with a label (TBVM in the paper).
+        kind: 'verdict': whether the step is right, answered with a label (TBVM in the paper).
             'word': the same, for engines that report no probabilities: the target generates its
             answer, and the label is read from it. 'seen': whether what the step reads from images
             or from the question is there. 'follows': whether the step follows from the steps before
@@ -46,7 +46,7 @@ class Query:
             on the questions before it.
     """
 
-    asks: Asks = "verdict"
+    kind: QueryKind = "verdict"
     others: tuple[str, ...] = ()
     unasked: str = ""
     target_confidence: float | None = None
@@ -57,16 +57,16 @@ class Query:
     def needs(self) -> frozenset[Need]:
         """What an engine must report to answer the query."""
         found: set[Need] = {"probabilities of given tokens"} if self.margins else set()
-        if self.asks == "word":
+        if self.kind == "word":
             found.add("verdicts in words")
-        elif self.asks != "agreement":
+        elif self.kind != "agreement":
             found.add("probabilities of the verdict's labels")
         return frozenset(found)
 
     def concerns(self, candidate: str) -> bool:
         """Check whether the judge prompt applies to this candidate."""
         silent = self.unasked and candidate.lstrip().startswith(self.unasked)
-        return self.asks != "agreement" and not silent
+        return self.kind != "agreement" and not silent
 
     def skips(self, evidence: Evidence) -> bool:
         """Check whether the margins of a step are so high that nothing is asked about it."""

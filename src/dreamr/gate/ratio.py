@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.verdict import (
     CUT_REASON,
     Gate,
@@ -35,7 +35,7 @@ class RatioGate(Gate):
         ValueError: If a value is outside [0, 1].
     """
 
-    asks: ClassVar[Asks] = "verdict"
+    query_kind: ClassVar[QueryKind] = "verdict"
     score_kind: ClassVar[ScoreKind] = "ratio"
     threshold: float = 0.7
     min_mass: float | None = None
@@ -46,7 +46,7 @@ class RatioGate(Gate):
     @property
     def query(self) -> Query:
         """Query for a verdict in the labels' words."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps and steps without evidence; compare the ratio of the others."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.ratio import RatioGate
 from dreamr.gate.verdict import StepContext, Verdict
 
@@ -22,7 +22,7 @@ class TwoQuestionsGate(RatioGate):
     Different from the paper: the questions go to the target itself, which needs no training.
     """
 
-    asks: ClassVar[Asks] = "seen"
+    query_kind: ClassVar[QueryKind] = "seen"
 
     @property
     def further_queries(self) -> tuple[Query, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dreamr.gate.evidence import Evidence
-from dreamr.gate.query import Asks, Query
+from dreamr.gate.query import Query, QueryKind
 from dreamr.gate.verdict import CUT_REASON, Gate, StepContext, Verdict
 from dreamr.steps import Ending
 
@@ -19,12 +19,12 @@ class WordGate(Gate):
     other one counts in full. It cannot be calibrated.
     """
 
-    asks: ClassVar[Asks] = "word"
+    query_kind: ClassVar[QueryKind] = "word"
 
     @property
     def query(self) -> Query:
         """Query for a verdict in words."""
-        return Query(self.asks)
+        return Query(self.query_kind)
 
     def decide(self, evidence: Evidence, context: StepContext) -> Verdict:
         """Reject cut steps and answers without a label; otherwise follow the label."""

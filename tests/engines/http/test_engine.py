@@ -98,7 +98,7 @@ def test_a_stream_ends_at_max_tokens() -> None:
 
 
 def test_chunks_carry_log_probabilities_on_request() -> None:
-    served = Served(script=SCRIPT, sureness=0.5)
+    served = Served(script=SCRIPT, token_probability=0.5)
     for chunk in read(served, logprobs=True):
         assert chunk.logprob == (pytest.approx(math.log(0.5)) if chunk.tokens else None)
         assert chunk.min_logprob == chunk.logprob

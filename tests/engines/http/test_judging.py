@@ -130,10 +130,10 @@ def test_the_most_likely_tokens_are_asked_for_where_chosen_ones_are_refused(chos
     assert found.ratio == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize(("asks", "prompt"), [("verdict", "Judge"), ("score", "Judge 9")])
-def test_a_family_is_asked_the_prompts_that_it_was_trained_on(asks: Any, prompt: str) -> None:
+@pytest.mark.parametrize(("kind", "prompt"), [("verdict", "Judge"), ("score", "Judge 9")])
+def test_a_family_is_asked_the_prompts_that_it_was_trained_on(kind: Any, prompt: str) -> None:
     served = Served(models=("/srv/dreamr_testbed/pair/target",))
-    judge(served, Query(asks), STEPS[:1])
+    judge(served, Query(kind), STEPS[:1])
     assert served.chats[0]["messages"][-1]["content"] == prompt
 
 

@@ -76,7 +76,7 @@ def test_the_prompt_holds_all_steps_and_questions_in_order() -> None:
     assert STEPS[3] not in prompt
 
 
-@pytest.mark.parametrize("query", [SINGLE, Query(asks="score", window=True)])
+@pytest.mark.parametrize("query", [SINGLE, Query(kind="score", window=True)])
 def test_only_queries_that_allow_it_and_have_labels_are_asked_together(query: Query) -> None:
     served = WindowServed(script="Four")
     judged(served, query)

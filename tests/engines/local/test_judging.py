@@ -12,7 +12,7 @@ from dreamr.engines.local.forward_pass import Passes, alone
 from dreamr.engines.local.judging import block_mask
 from dreamr.engines.local.load import Loaded
 from dreamr.errors import ContextTooLong, EngineError
-from dreamr.gate import Asks, Evidence, Query
+from dreamr.gate import Evidence, Query, QueryKind
 from support.local_calls import (
     CANDIDATES,
     PREFIX,
@@ -38,13 +38,13 @@ def test_judging_together_equals_judging_one_by_one(loaded: Loaded) -> None:
 OTHERS = ("Together: 4.65.\n\n", "A blue one, and larger.\n\n", "No.")
 
 
-@pytest.mark.parametrize("asks", ["score", "same", "agreement"])
-def test_other_queries_together_equal_queries_one_by_one(loaded: Loaded, asks: Asks) -> None:
+@pytest.mark.parametrize("kind", ["score", "same", "agreement"])
+def test_other_queries_together_equal_queries_one_by_one(loaded: Loaded, kind: QueryKind) -> None:
     talk, ask = question_for(loaded), judging(loaded)
-    together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES, Query(asks, OTHERS))
+    together = judge(ask, session_of(loaded, talk), PREFIX, CANDIDATES, Query(kind, OTHERS))
     for place, evidence in enumerate(together):
         before = (*PREFIX, *CANDIDATES[:place])
-        query = Query(asks, OTHERS[place : place + 1])
+        query = Query(kind, OTHERS[place : place + 1])
         one = CANDIDATES[place : place + 1]
         (alone,) = judge(ask, session_of(loaded, talk), before, one, query)
         assert same(evidence, alone)
@@ -156,8 +156,8 @@ def test_evidence_tells_whether_the_likeliest_token_is_a_label(text_model: Loade
 
 def test_two_questions_have_prompts_of_their_own(text_model: Loaded) -> None:
     session, ask = session_of(text_model, question_for(text_model)), judging(text_model)
-    kinds: tuple[Asks, ...] = ("verdict", "seen", "follows")
-    found = [judge(ask, session, (), CANDIDATES[:1], Query(asks))[0].ratio for asks in kinds]
+    kinds: tuple[QueryKind, ...] = ("verdict", "seen", "follows")
+    found = [judge(ask, session, (), CANDIDATES[:1], Query(kind))[0].ratio for kind in kinds]
     assert len(set(found)) == 3
 
 

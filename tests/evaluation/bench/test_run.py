@@ -41,7 +41,8 @@ class ScriptedModels:
     async def __call__(self, source: ModelSource) -> Model:
         number = sum(engine.name == source.role for engine in self.engines)
         more = self.values[number] if source.role == "target" and number < len(self.values) else {}
-        usual: dict[str, Any] = {"script": OWN, "name": source.role, "sureness": lambda _: 0.99}
+        usual: dict[str, Any] = {"script": OWN, "name": source.role}
+        usual["token_probability"] = lambda _: 0.99
         usual["capabilities"] = Capabilities(logprobs=True, entropy=True)
         engine = ScriptedEngine(**{**usual, **more})
         self.engines.append(engine)

@@ -63,7 +63,8 @@ def knows(context: Context, step: str) -> Evidence:
 
 
 def test_a_good_model_passes_all_checks() -> None:
-    target = found(ScriptedEngine(script=SCRIPT, opinion=knows, capabilities=SURE, sureness=half))
+    engine = ScriptedEngine(script=SCRIPT, opinion=knows, capabilities=SURE, token_probability=half)
+    target = found(engine)
     assert list(target) == list(CHECKS)
     assert {one.state for one in target.values()} == {"ok"}
     assert "judge ratio 0.90 for the model's own step" in target["judging"].what
@@ -84,7 +85,7 @@ def test_a_draft_is_not_asked_to_judge() -> None:
             "log-probabilities",
             "wrong",
             "--spec-type",
-            {"sureness": lambda token: 1.0, "capabilities": SURE},
+            {"token_probability": lambda token: 1.0, "capabilities": SURE},
         ),
         ("log-probabilities", "unknown", None, {"capabilities": Capabilities(logprobs=False)}),
         ("judging", "degraded", "larger target", {"opinion": 0.9}),

@@ -36,7 +36,7 @@ class Shop(Served):
     """
 
     script: str = SCRIPT
-    sureness: float = 0.5
+    token_probability: float = 0.5
     block: int = 4
     reports: bool = True
     spoils: bool = False

@@ -107,7 +107,7 @@ class HttpJudge:
             Unsupported: If the server does not report what the query needs.
             EngineLost: If the server cannot be reached and no retries are left.
         """
-        if query.asks == "agreement" and not query.margins:
+        if query.kind == "agreement" and not query.margins:
             raise Unsupported(
                 "token-sd compares each token with the target's own choice, which servers do not "
                 "return efficiently: use fpsr"
@@ -150,7 +150,7 @@ class HttpJudge:
         info = self._info()
         if info.window is None or info.window is self._failing or len(asked) < 2:
             return None
-        if not query.window or query.asks not in _IN_WINDOW or query.margins:
+        if not query.window or query.kind not in _IN_WINDOW or query.margins:
             return None
         if info.taking(context.conversation) is not info.route:  # the form is that of this route
             return None
@@ -201,7 +201,7 @@ class HttpJudge:
             raise Unsupported(
                 f"{self._name} does not report the probabilities of given tokens: use --gate ratio"
             )
-        if query.asks == "agreement":  # there is no question that could decide instead
+        if query.kind == "agreement":  # there is no question that could decide instead
             return True
         characters = sum(map(len, (*context.prefix, *steps)))
         tokens = await self._count(context.conversation) + characters // _CHARACTERS_PER_TOKEN
@@ -238,7 +238,7 @@ class HttpJudge:
         self, conversation: Conversation, text: str, query: Query, place: int
     ) -> Evidence:
         """Send the judge prompt about a step and return the evidence of its answer."""
-        in_words = query.asks == "word"
+        in_words = query.kind == "word"
 
         async def body(route: Route) -> Body:
             asked = await route.with_question(conversation, text, self._question(query, place))
@@ -272,7 +272,7 @@ class HttpJudge:
 
     def _question(self, query: Query, place: int) -> str:
         questions = questions_for(self._info().model, self._options.judge_prompt)
-        match query.asks:
+        match query.kind:
             case "score":
                 return questions.score
             case "seen":
@@ -287,12 +287,12 @@ class HttpJudge:
     def _tops(self, route: Route, query: Query) -> Body:
         """Return the fields that ask for the probabilities of the answers."""
         info = self._info()
-        if info.label_tokens and query.asks != "score" and takes_chosen_tokens(route):
+        if info.label_tokens and query.kind != "score" and takes_chosen_tokens(route):
             return chosen_tokens(info.label_tokens)
         return route.tops(info.server.tops)
 
     def _read(self, words: TopWords, query: Query) -> Evidence:
-        if query.asks == "score":
+        if query.kind == "score":
             return Evidence(0.0, 0.0, scores=tuple(words.masses(_DIGITS, worst=0)))
         labels = self._options.labels
         spelled = (labels.positive, labels.negative)

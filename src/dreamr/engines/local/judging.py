@@ -37,7 +37,7 @@ from dreamr.engines.local.session import CacheBranch, Session
 from dreamr.engines.local.steps import JudgedRows, Node
 from dreamr.engines.prompts import Questions
 from dreamr.errors import EngineError
-from dreamr.gate import VERDICT, Asks, Evidence, Labels, Query
+from dreamr.gate import VERDICT, Evidence, Labels, Query, QueryKind
 
 _MAX_UNCERTAIN = 0.5  # share of calls with an uncertain step above which one pass is faster
 _SMOOTHING = 0.05  # weight of the newest call
@@ -62,7 +62,7 @@ class Judging:
         self._prompter = loaded.prompter
         self._prefill = prefill
         self._questions = questions
-        self._fixed: dict[Asks, list[int]] = {
+        self._fixed: dict[QueryKind, list[int]] = {
             "verdict": loaded.prompter.question(questions.verdict),
             "word": loaded.prompter.question(questions.verdict),
             "seen": loaded.prompter.question(questions.seen),
@@ -70,8 +70,8 @@ class Judging:
             "score": loaded.prompter.question(questions.score),
         }
         words = self._tokens((labels.positive, labels.negative))
-        of_labels: tuple[Asks, ...] = ("verdict", "word", "seen", "follows", "same")
-        self._answers: dict[Asks, list[torch.Tensor]] = dict.fromkeys(of_labels, words)
+        of_labels: tuple[QueryKind, ...] = ("verdict", "word", "seen", "follows", "same")
+        self._answers: dict[QueryKind, list[torch.Tensor]] = dict.fromkeys(of_labels, words)
         self._uncertain = 0.0  # share of the latest calls with an uncertain step
 
     def judge(
@@ -115,7 +115,7 @@ class Judging:
     def _asked(self, query: Query, candidates: Sequence[str]) -> list[list[int]]:
         """Return the question tokens after each candidate; empty if nothing is asked."""
         others, count = query.others, len(candidates)
-        if query.asks == "same" and len(others) < count:
+        if query.kind == "same" and len(others) < count:
             raise EngineError(f"{count} candidates, but only {len(others)} steps to compare with")
         return [
             self._question(query, place) if query.concerns(candidate) else []
@@ -124,9 +124,9 @@ class Judging:
 
     def _question(self, query: Query, place: int) -> list[int]:
         """Return the question tokens about the candidate at this index."""
-        if query.asks == "same":
+        if query.kind == "same":
             return self._prompter.question(self._questions.about(query.others[place]))
-        return self._fixed[query.asks]
+        return self._fixed[query.kind]
 
     def _catch_up(self, session: Session, branch: CacheBranch, base: list[int]) -> Passes[None]:
         """Prefill the part of the prefix that the branch lacks, unless it is short."""
@@ -176,7 +176,7 @@ class Judging:
         query: Query,
     ) -> list[Evidence]:
         """Return the evidence from the rows of a pass, and keep the rows at their nodes."""
-        answers = iter(self._read_answers(hidden[layout.answer_rows], query.asks))
+        answers = iter(self._read_answers(hidden[layout.answer_rows], query.kind))
         # Row i predicts token i + 1.
         first = layout.bounds[0] - 1
         logprobs = self._model.logits(hidden[first : len(layout.tail)]).log_softmax(-1)
@@ -214,7 +214,7 @@ class Judging:
             torch.cat(places, -1),
             block_mask(size, 0, [end - size for end in ends], sizes),
         )
-        return self._read_answers(hidden[[end - 1 for end in accumulate(sizes)]], query.asks)
+        return self._read_answers(hidden[[end - 1 for end in accumulate(sizes)]], query.kind)
 
     def _one_by_one(
         self,
@@ -242,14 +242,19 @@ class Judging:
             before = ids[: len(ids) - len(node.ids)]
             evidence = self._evidence(NO_ANSWER, logprobs, node, place.greedy, before)
             if not query.skips(evidence):
-                answer = yield from self._ask(session, branch, ids, question, query.asks)
+                answer = yield from self._ask(session, branch, ids, question, query.kind)
                 evidence = answered(evidence, answer)
             found.append(evidence)
             row = hidden[-1:]
         return tuple(found)
 
     def _ask(
-        self, session: Session, branch: CacheBranch, ids: list[int], question: list[int], asks: Asks
+        self,
+        session: Session,
+        branch: CacheBranch,
+        ids: list[int],
+        question: list[int],
+        kind: QueryKind,
     ) -> Passes[Answer]:
         """Return the answer to a question after these tokens; rewind to their end."""
         if not question:
@@ -257,15 +262,15 @@ class Judging:
         branch.store.mark()
         row = yield from session.feed(branch, [*ids, *question], len(question), last=True)
         branch.cut(len(ids))
-        return self._read_answers(row, asks)[0]
+        return self._read_answers(row, kind)[0]
 
-    def _read_answers(self, hidden: torch.Tensor, asks: Asks) -> list[Answer]:
+    def _read_answers(self, hidden: torch.Tensor, kind: QueryKind) -> list[Answer]:
         """Return the answer of each hidden row, (rows, width)."""
         if not len(hidden):
             return []
-        if asks not in self._answers:  # only when needed: not every model has tokens for digits
-            self._answers[asks] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
-        return read_answers(self._model.logits(hidden).softmax(-1), self._answers[asks])
+        if kind not in self._answers:  # only when needed: not every model has tokens for digits
+            self._answers[kind] = self._tokens([(digit, f" {digit}") for digit in "0123456789"])
+        return read_answers(self._model.logits(hidden).softmax(-1), self._answers[kind])
 
     def _evidence(
         self,

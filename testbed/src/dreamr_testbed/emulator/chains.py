@@ -115,7 +115,7 @@ class Chain:
             return extract_answer(text) == self.answer
         return text.strip().endswith(f" {self._value(position)}")
 
-    def sureness(self, role: Role, position: int, seed: int = 0) -> float:
+    def token_probability(self, role: Role, position: int, seed: int = 0) -> float:
         """Return the probability of the least probable token of a step."""
         unsure = Random(f"doubt/{self.problem}/{position}").random() < self.common.doubt
         wrong = (

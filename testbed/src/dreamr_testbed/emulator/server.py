@@ -136,7 +136,7 @@ class _Model:
                 written += 1
                 logprob = None
                 if body.get("logprobs"):
-                    logprob = math.log(chain.sureness(self._role, position, _seed(body)))
+                    logprob = math.log(chain.token_probability(self._role, position, _seed(body)))
                     position += token == "\n\n"
                 yield _event({"content": token}, None, _usage(prompt, written), token, logprob)
         yield _event({}, "length" if written < len(text) else "stop", _usage(prompt, written))

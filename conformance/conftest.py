@@ -5,6 +5,7 @@ They are stopped at its end, whatever the outcome.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -90,6 +91,21 @@ def target_url(logs: Path) -> Iterator[str]:
 def draft_url(logs: Path) -> Iterator[str]:
     port = free_port()
     with serving(vllm(PAIR / "draft", port), port, logs / "draft.log") as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def speculating_url(logs: Path) -> Iterator[str]:
+    """The target, with guesses from the text."""
+    guesses = {
+        "method": "ngram",
+        "num_speculative_tokens": 5,
+        "prompt_lookup_min": 2,
+        "prompt_lookup_max": 4,
+    }
+    port = free_port()
+    command = [*vllm(PAIR / "target", port), "--speculative-config", json.dumps(guesses)]
+    with serving(command, port, logs / "speculating.log") as root:
         yield root
 
 

@@ -244,6 +244,35 @@ def test_the_doctor_finds_nothing_wrong(
     assert {one["state"] for one in findings} == {"ok"}
 
 
+def test_the_doctor_knows_why_a_server_with_ngram_speculation_refuses_labels(
+    speculating_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ["--target", speculating_url, "--draft", speculating_url]
+    assert main(["doctor", *models, "--judge-prompt", "Judge", "--json"]) == 0
+    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {one["state"] for one in findings} == {"ok"}
+    [judging] = [one["what"] for one in findings if one["about"] == "judging"]
+    assert "labels are read from the 20 most likely tokens" in judging
+    assert "n-gram speculation" in judging
+
+
+def test_ngram_speculation_changes_neither_texts_nor_verdicts(speculating_url: str) -> None:
+    async def work() -> None:
+        async with both("target", speculating_url) as (engine, local):
+            for item in problems(9):
+                own = await written(local, item.conversation)
+                assert await written(engine, item.conversation) == own, item.id
+                context, texts = Context(item.conversation), [step.text for step in steps_of(own)]
+                pairs = zip(
+                    await engine.judge(context, texts[:-1]),
+                    await local.judge(context, texts[:-1]),
+                    strict=True,
+                )
+                assert all(abs(one.ratio - other.ratio) < DIFFERENCE for one, other in pairs)
+
+    anyio.run(work)
+
+
 def test_a_window_is_refused_by_the_v1_runner_which_lives_on(target_url: str) -> None:
     async def work() -> None:
         async with served(target_url) as engine:

@@ -69,7 +69,7 @@ def _judged(
     likeliest = None if None in tops else tops == {True}
     seen = (
         f"judge ratio {right.ratio:.2f} for the model's own step, {wrong.ratio:.2f} for the same "
-        f"step with other numbers; {mass:.0%} of the probability on the labels{reading}"
+        f"step with other numbers; {mass:.0%} of the probability on the labels"
     )
     values = {
         "right": right.ratio,
@@ -82,7 +82,7 @@ def _judged(
         return Finding(
             about,
             "degraded",
-            f"{seen}: the model would rather answer something else{rejected}",
+            f"{seen}{reading}: the model would rather answer something else{rejected}",
             fixes.OTHER_PROMPT,
             values,
         )
@@ -90,7 +90,7 @@ def _judged(
         return Finding(
             about,
             "degraded",
-            f"{seen}, but the most likely token is not a label",
+            f"{seen}{reading}, but the most likely token is not a label",
             fixes.OTHER_PROMPT,
             values,
         )
@@ -98,12 +98,12 @@ def _judged(
         return Finding(
             about,
             "degraded",
-            f"{seen}; the model hardly distinguishes right from wrong steps",
+            f"{seen}{reading}; the model hardly distinguishes right from wrong steps",
             fixes.OTHER_PROMPT_OR_TARGET,
             values,
         )
     label = ", and the likeliest token is a label" if likeliest else ""
-    return Finding(about, "ok", f"{seen}{label}", values=values)
+    return Finding(about, "ok", f"{seen}{label}{reading}", values=values)
 
 
 async def _call_seconds(tested: ModelUnderTest) -> float:

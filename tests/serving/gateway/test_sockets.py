@@ -34,9 +34,10 @@ def connect(url: str) -> socket.socket:
 
 
 def response(link: socket.socket) -> tuple[int, bytes]:
-    """Read one response to the end of the connection."""
+    """Read one response, which must have an id, to the end of the connection."""
     found = http.client.HTTPResponse(link)
     found.begin()
+    assert found.headers["x-request-id"]
     return found.status, found.read()
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dreamr.serving.gateway.errors import SERVER, ApiError
+from dreamr.serving.gateway.request_ids import HEADER, RequestIds, new_request_id
 from dreamr.serving.gateway.unread_body import DrainBody
 
 HEAD_SECONDS = 30.0  # time limit for the headers of a request
@@ -114,6 +115,7 @@ class GatewayProtocol(_Base):  # type: ignore[misc]
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
             "content-type: application/json\r\n"
+            f"{HEADER}: {new_request_id()}\r\n"
             f"content-length: {len(body)}\r\n"
             "connection: close\r\n\r\n"
         )
@@ -174,4 +176,4 @@ class _Busy:
             code="overloaded",
         )
         headers = {"Retry-After": str(_RETRY_AFTER), "Connection": "close"}
-        await JSONResponse(error.body, 503, headers)(scope, receive, send)
+        await RequestIds(JSONResponse(error.body, 503, headers))(scope, receive, send)

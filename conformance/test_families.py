@@ -6,16 +6,25 @@ and as counted by it. One of these servers runs at a time.
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
+from dreamr import RunOptions
 from dreamr.conversation import Conversation, Image, Text, Turn
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context, SamplingParams, open_model
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.rendering import RenderedPrompts
+from dreamr.runner import RunConfig, run
+from dreamr.schedules import ScheduleConfig
+from dreamr.trace import Note
 
 # Families, with flags of the server, and the routes of conversations without and with images.
 ROUTES = {
@@ -28,11 +37,15 @@ ROUTES = {
     "mistral3": ("chat", "chat"),
     "idefics3": ("text", "carried"),
     "glm4v": ("text", "carried"),
+    "gemma3": ("text", "chat"),
     "gemma4": ("text", "carried"),
 }
 USUAL = 3  # of these are tried without --all: together they take each route
 # vLLM 0.32 answers with status 500 where it should find an image of theirs by its id.
 WHOLE_IMAGES = ("gemma4",)
+THOUGHT = 24  # tokens
+# vLLM 0.32 on a CPU computes a given text after an image differently from one that it writes.
+DRIFTS = ("gemma3",)
 SIDE = 128  # pixels
 OTHERS = 40  # images that do not fit into the server's cache together
 
@@ -118,6 +131,8 @@ def test_a_text_in_two_requests_is_that_of_one(family: Served) -> None:
     async def work() -> None:
         async with await HttpEngine.open(HttpOptions(url=url)) as engine:
             for about, talk in TALKS.items():
+                if name in DRIFTS and talk.images:
+                    continue
                 whole = await written(engine, Context(talk), 24)
                 begun = await written(engine, Context(talk), 8)
                 rest = await written(engine, Context(talk, (begun,)), 16)
@@ -157,3 +172,63 @@ def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Se
 async def written(engine: HttpEngine, context: Context, tokens: int) -> str:
     stream = engine.stream(context, SamplingParams(max_tokens=tokens))
     return "".join([chunk.text async for chunk in stream])
+
+
+class Recorder(httpx2.AsyncHTTPTransport):
+    """The network, which keeps the bodies of streamed requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streamed: list[Any] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        content = await request.aread()
+        if content and (body := json.loads(content)).get("stream"):
+            self.streamed.append(body)
+        return await super().handle_async_request(request)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Yield the texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from strings(one)
+
+
+@pytest.mark.parametrize("about", ["question", "image"])
+def test_a_spent_budget_closes_the_thought_and_the_target_answers(
+    family: Served, about: str
+) -> None:
+    name, url = family
+    if name != "qwen3_vl_thinking":
+        pytest.skip("the model does not always think, or its prompts are sent as tokens")
+
+    async def work() -> None:
+        model, recorder = await open_model(RunOptions(draft=url).source("draft")), Recorder()
+        marks = replace(model.format_of(TALKS[about]), max_tokens=THOUGHT // 2)
+        assert marks.opens_thought
+        assert marks.closing is not None
+        config = RunConfig(
+            options=ScheduleConfig(max_tokens=3 * THOUGHT),
+            sampling=SamplingParams(temperature=1.0),  # a greedy random model repeats itself
+            step_format=marks,
+            thinking_budget=THOUGHT,
+        )
+        async with (
+            model.engine as draft,
+            await HttpEngine.open(HttpOptions(url=url), recorder) as target,
+        ):
+            result = await run(TALKS[about], target=target, draft=draft, config=config)
+        texts = [step.step.text for step in result.steps]
+        [place] = [number for number, text in enumerate(texts) if text.endswith(marks.closing)]
+        tokens = [step.step.tokens for step in result.steps[:place]]
+        assert sum(tokens[:-1]) < THOUGHT <= sum(tokens)
+        assert {step.source for step in result.steps[place + 1 :]} == {"target"}
+        notes = [event.message for event in result.events if isinstance(event, Note)]
+        assert any("budget of 24 tokens is spent" in note for note in notes)
+        sent = "".join(texts[: place + 1]).rstrip()
+        assert any(sent in text for text in strings(recorder.streamed[-1]))
+
+    anyio.run(work)

@@ -36,7 +36,8 @@ _WORD_TOKENS = 6  # of an answer in words: a label, perhaps after a quotation ma
 # Tokens above which a question decides instead of margins. A server reads the whole prompt again
 # for margins, without its prefix cache, so their cost grows with the prompt and that of a question
 # hardly does: on vLLM's V1 engine on a CPU, a window took 126 ms and eight questions over a cached
-# prefix 52 ms. Where the two meet depends on model and device; this bound is chosen, not measured.
+# prefix 52 ms. Where the two meet depends on model and device. The bound is chosen and not measured
+# in runs: verdicts would depend on timing then, also of deterministic runs and calibrated gates.
 _MOST_MARGIN_TOKENS = 1024
 _MARGINS = -1  # in a list of the steps' places: the request for the margins of all steps
 _CHARACTERS_PER_TOKEN = 4  # a rough estimate is enough for the limit

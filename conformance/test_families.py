@@ -39,6 +39,7 @@ ROUTES = {
     "glm4v": ("text", "carried"),
     "gemma3": ("text", "chat"),
     "gemma4": ("text", "carried"),
+    "llava_onevision": ("text", "carried"),
 }
 USUAL = 3  # of these are tried without --all: together they take each route
 # vLLM 0.32 answers with status 500 where it should find an image of theirs by its id.

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_THIN = 1.3  # width of the last curve, in points
+# Width that each curve before it has in addition: enough to be seen beside the next one.
+_THINNER, _MOST_THINNER = 1.3, 6.5
+
 
 def acceptance(data: PlotData) -> Figure | None:
     """Plot the share of accepted steps, and of wrong decisions, over the threshold."""
@@ -59,7 +63,7 @@ def _thresholds(axis: Axes, shares: Mapping[str, Sequence[float] | None], data: 
                 color=look.color,
                 ls=look.line,
                 # Thinner with each method: curves of methods with the same gate often coincide.
-                lw=1.3 + 3 * (1 - (at + 1) / len(shares)),
+                lw=_THIN + min(_THINNER, _MOST_THINNER / len(shares)) * (len(shares) - 1 - at),
                 label=_with_kind(method, data),
             )
 

@@ -14,6 +14,7 @@ from dreamr.conversation.errors import (
     ImageUnreadable,
     NotAnImage,
 )
+from dreamr.conversation.flattening import clock, evenly, flatten
 from dreamr.conversation.images import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -25,11 +26,14 @@ from dreamr.conversation.images import (
 )
 from dreamr.conversation.isolated import read_image_isolated
 from dreamr.conversation.parts import (
+    Attachment,
     Audio,
     Conversation,
     Document,
+    Frame,
     Image,
     ImageFormat,
+    Page,
     Part,
     Text,
     Turn,
@@ -42,10 +46,12 @@ __all__ = [
     "FILE_FORMATS",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "Attachment",
     "Audio",
     "BadConversation",
     "Conversation",
     "Document",
+    "Frame",
     "Image",
     "ImageColorsUnknown",
     "ImageDamaged",
@@ -60,12 +66,16 @@ __all__ = [
     "ImageTooManyPixels",
     "ImageUnreadable",
     "NotAnImage",
+    "Page",
     "Part",
     "Text",
     "Turn",
     "Video",
     "as_file",
+    "clock",
+    "evenly",
     "fitting_size",
+    "flatten",
     "read_header",
     "read_image",
     "read_image_isolated",

@@ -14,9 +14,7 @@ from typing import Literal, TypeAlias
 
 import PIL.Image
 
-from dreamr._messages import short_path
 from dreamr.conversation.errors import BadConversation
-from dreamr.errors import Unsupported
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -86,26 +84,89 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """An audio file. Not supported by any engine yet; using it raises `Unsupported`."""
+    """Checked sound: a WAV file with 16-bit samples, 16,000 a second, of one channel.
 
-    path: str
+    Sounds are equal if they hold the same samples.
+
+    Attributes:
+        data: The bytes of the WAV file.
+        seconds: Its duration.
+        name: File name for messages.
+        digest: Digest of the data, in hexadecimal digits.
+    """
+
+    data: bytes = field(repr=False, compare=False)
+    seconds: float = field(compare=False)
+    name: str | None = field(default=None, compare=False)
+    digest: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.blake2b(self.data, digest_size=_DIGEST_BYTES)
+        object.__setattr__(self, "digest", digest.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
-    """A video file. Not supported by any engine yet; using it raises `Unsupported`."""
+class Page:
+    """A page of a document.
 
-    path: str
+    Attributes:
+        number: Its number in the document, from 1.
+        image: The page as an image.
+        text: Its text layer; empty if it has none or is not to be used.
+    """
+
+    number: int
+    image: Image
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A paged document. Not supported by any engine yet; using it raises `Unsupported`."""
+    """Pages of a PDF file.
 
-    path: str
+    Attributes:
+        pages: The chosen pages, in order.
+        count: Number of pages of the whole file.
+        name: File name for messages.
+    """
+
+    pages: tuple[Page, ...]
+    count: int
+    name: str | None = field(default=None, compare=False)
 
 
-Part: TypeAlias = Text | Image | Audio | Video | Document
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+        seconds: Its time from the start of the video.
+        image: The frame, upright.
+    """
+
+    seconds: float
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """Frames of a video file.
+
+    Attributes:
+        frames: The chosen frames, in order.
+        seconds: Duration of the video.
+        sound: Its sound; None if it has none or it is not to be used.
+        name: File name for messages.
+    """
+
+    frames: tuple[Frame, ...]
+    seconds: float
+    sound: Audio | None = None
+    name: str | None = field(default=None, compare=False)
+
+
+Attachment: TypeAlias = Image | Audio | Video | Document
+Part: TypeAlias = Text | Attachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +177,11 @@ class Turn:
     parts: tuple[Part, ...]
 
 
+def _asks(part: Part) -> bool:
+    """Return whether a part of the last turn can be the question."""
+    return bool(part.text.strip()) if isinstance(part, Text) else isinstance(part, Audio)
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """The turns of a conversation; the last one is the user's and is to be answered."""
@@ -123,25 +189,29 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     @classmethod
-    def from_prompt(cls, question: str, *images: Image, system: str | None = None) -> Conversation:
-        """Create a conversation from one question and any number of images.
+    def from_prompt(
+        cls, question: str, *attachments: Attachment, system: str | None = None
+    ) -> Conversation:
+        """Create a conversation from one question and any number of attachments.
 
-        The images precede the text of the question.
+        The attachments precede the text of the question. A question without text is a spoken one:
+        one of the attachments must then be sound.
 
         Raises:
-            BadConversation: If the question is blank or not text, or an image was not read.
+            BadConversation: If the question is not text, or blank without sound, or an attachment
+                was not read.
         """
         if not isinstance(question, str):
             kind = "None" if question is None else f"a value of type {type(question).__name__}"
             raise BadConversation(f"the question must be text or a Conversation, not {kind}")
         head = (Turn("system", (Text(system),)),) if system else ()
-        asked = cls((*head, Turn("user", (*images, Text(question)))))
+        asked = cls((*head, Turn("user", (*attachments, Text(question)))))
         asked.check()
         return asked
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """All images, in order."""
+        """All images, in order; not those of documents and videos (see `flatten`)."""
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
 
     def check(self) -> None:
@@ -150,7 +220,6 @@ class Conversation:
         Raises:
             BadConversation: If there is no turn, the last turn is not the user's or has no text, a
                 part is not one, or a text contains unpaired surrogates, which have no encoding.
-            Unsupported: If there is a part that no engine accepts yet (audio, video, documents).
         """
         if not self.turns or self.turns[-1].role != "user":
             raise BadConversation("the last turn must be the user's: end with a question")
@@ -160,12 +229,7 @@ class Conversation:
                     kind = type(part).__name__
                     raise BadConversation(
                         f"a value of type {kind} is not a part of a conversation: "
-                        "use Text(...), and read_image(...) for an image"
-                    )
-                if not isinstance(part, Text | Image):
-                    kind, path = type(part).__name__.lower(), short_path(part.path)
-                    raise Unsupported(
-                        f"{kind} parts are not supported yet ({path}): send text and images"
+                        "use Text(...), and read_attachment(...) for a file"
                     )
                 if isinstance(part, Text) and not isinstance(part.text, str):
                     kind = type(part.text).__name__
@@ -175,5 +239,5 @@ class Conversation:
                         "the text contains half of a character (an unpaired surrogate): copy the "
                         "text again"
                     )
-        if not any(isinstance(p, Text) and p.text.strip() for p in self.turns[-1].parts):
+        if not any(_asks(part) for part in self.turns[-1].parts):
             raise BadConversation("the question is empty: say what you want to know")

@@ -1,0 +1,107 @@
+"""Documents and videos as text and images, which every engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import TypeVar
+
+from dreamr.conversation.parts import (
+    Audio,
+    Conversation,
+    Document,
+    Image,
+    Part,
+    Text,
+    Turn,
+    Video,
+)
+
+_KEPT = 64  # conversations
+_Value = TypeVar("_Value")
+
+
+@lru_cache(maxsize=_KEPT)
+def flatten(conversation: Conversation, *, frames: int | None = None) -> Conversation:
+    """Return a conversation whose parts are texts, images and sounds.
+
+    A page becomes its number, its image and its text layer; a frame its time and its image. The
+    sound of a video follows its frames.
+
+    Args:
+        conversation: The conversation.
+        frames: Most frames of a video; of more, evenly spaced ones are kept. None: all.
+
+    Returns:
+        The same object if there is nothing to change.
+    """
+    turns = tuple(_flat(turn, frames) for turn in conversation.turns)
+    return conversation if turns == conversation.turns else Conversation(turns)
+
+
+def _flat(turn: Turn, frames: int | None) -> Turn:
+    if all(isinstance(part, Text | Image | Audio) for part in turn.parts):
+        return turn
+    return replace(turn, parts=tuple(_merged(_parts(turn.parts, frames))))
+
+
+def _parts(parts: tuple[Part, ...], frames: int | None) -> Iterator[Text | Image | Audio]:
+    for part in parts:
+        match part:
+            case Document():
+                yield from _document(part)
+            case Video():
+                yield from _video(part, frames)
+            case _:
+                yield part
+
+
+def _document(document: Document) -> Iterator[Text | Image]:
+    name = f" of {document.name}" if document.name else ""
+    for page in document.pages:
+        yield Text(f"Page {page.number}{name}:\n")
+        yield page.image
+        if page.text.strip():
+            yield Text(f"\nText of page {page.number}:\n{page.text.strip()}\n")
+
+
+def _video(video: Video, most: int | None) -> Iterator[Text | Image | Audio]:
+    for frame in evenly(video.frames, most):
+        yield Text(f"{clock(frame.seconds)}:\n")
+        yield frame.image
+    if video.sound is not None:
+        yield video.sound
+
+
+def evenly(values: tuple[_Value, ...], most: int | None) -> tuple[_Value, ...]:
+    """Return at most `most` evenly spaced values, the first and the last among them."""
+    if most is None or len(values) <= most:
+        return values
+    if most <= 1:
+        return values[len(values) // 2 : len(values) // 2 + most]
+    return tuple(values[round(k * (len(values) - 1) / (most - 1))] for k in range(most))
+
+
+def clock(seconds: float) -> str:
+    """Return a time as text, such as 1:02.5."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{head}:{rest / 10:04.1f}"
+
+
+def _merged(parts: Iterator[Text | Image | Audio]) -> Iterator[Part]:
+    """Join neighboring texts."""
+    pending = ""
+    for part in parts:
+        if isinstance(part, Text):
+            pending += part.text
+            continue
+        if pending:
+            yield Text(pending)
+            pending = ""
+        yield part
+    if pending:
+        yield Text(pending)

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.conversation import (
+    AttachmentEmpty,
+    AttachmentMissing,
+    AttachmentNotAFile,
+    AttachmentTooLarge,
+    AttachmentUnreadable,
     Image,
     ImageColorsUnknown,
     ImageDamaged,
-    ImageEmpty,
-    ImageFileTooLarge,
-    ImageMissing,
-    ImageNotAFile,
     ImageTooManyPixels,
-    ImageUnreadable,
     NotAnImage,
     read_image,
     thumbnail,
@@ -162,34 +162,34 @@ def test_a_pillow_image_is_left_as_it_was() -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageMissing, match=r"gone\.png"):
+    with pytest.raises(AttachmentMissing, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(ImageMissing):
+    with pytest.raises(AttachmentMissing):
         read_image("with\0nul.png")
-    with pytest.raises(ImageMissing, match="download"):
+    with pytest.raises(AttachmentMissing, match="download"):
         read_image("https://example.org/receipt.png")
 
 
 def test_directories_and_pipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotAFile, match="directory"):
+    with pytest.raises(AttachmentNotAFile, match="directory"):
         read_image(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ImageNotAFile):
+    with pytest.raises(AttachmentNotAFile):
         read_image(tmp_path / "pipe")
 
 
 def test_a_file_that_the_system_refuses_is_unreadable(tmp_path: Path) -> None:
     loop = tmp_path / "loop.png"
     loop.symlink_to(loop)
-    with pytest.raises(ImageUnreadable, match=r"loop\.png"):
+    with pytest.raises(AttachmentUnreadable, match=r"loop\.png"):
         read_image(loop)
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
-    with pytest.raises(ImageEmpty, match=r"empty\.png"):
+    with pytest.raises(AttachmentEmpty, match=r"empty\.png"):
         read_image(tmp_path / "empty.png")
-    with pytest.raises(ImageEmpty):
+    with pytest.raises(AttachmentEmpty):
         read_image(b"")
 
 
@@ -218,7 +218,7 @@ def test_a_huge_file_is_refused_by_its_size_alone(tmp_path: Path) -> None:
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.truncate(2**33)
-    with pytest.raises(ImageFileTooLarge, match="8,589,934,592"):
+    with pytest.raises(AttachmentTooLarge, match="8,589,934,592"):
         read_image(path)
 
 
@@ -285,10 +285,10 @@ def read_or_refuse(data: bytes) -> None:
 def test_a_data_uri_given_as_a_path_is_refused_in_a_short_line() -> None:
     text = "data:image/png;base64," + "iVBORw0KGgo" * 1000
     for path in (text, Path(text)):
-        with pytest.raises(ImageMissing) as found:
+        with pytest.raises(AttachmentMissing) as found:
             read_image(path)
         assert str(found.value) == (
-            "data:image/png;base64,... is not a path: save the image as a file"
+            "data:image/png;base64,... is not a path: save the data as a file"
         )
 
 

@@ -9,11 +9,11 @@ import anyio
 import PIL.Image
 import pytest
 
-from dreamr.conversation import ImageError, read_image, read_image_isolated
+from dreamr.conversation import AttachmentError, read_image, read_image_isolated
 from dreamr.conversation import isolated as _isolated
 from dreamr.conversation.errors import (
+    AttachmentEmpty,
     ImageDamaged,
-    ImageEmpty,
     ImageTooManyPixels,
     NotAnImage,
 )
@@ -41,12 +41,12 @@ def test_the_image_is_the_same_as_in_the_own_process() -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"", ImageEmpty), (b"hello", NotAnImage), (noise(60, 50)[:-300], ImageDamaged),
+        (b"", AttachmentEmpty), (b"hello", NotAnImage), (noise(60, 50)[:-300], ImageDamaged),
         (noise(400, 300), ImageTooManyPixels),
     ],
 )  # fmt: skip
 def test_errors_are_those_of_reading_in_the_own_process(
-    data: bytes, kind: type[ImageError]
+    data: bytes, kind: type[AttachmentError]
 ) -> None:
     with pytest.raises(kind) as own:
         read_image(data, max_pixels=100_000)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
-from dreamr.conversation import Image, ImageEmpty, ImageUnreadable, NotAnImage, read_image
+from dreamr.conversation import AttachmentEmpty, AttachmentUnreadable, Image, NotAnImage, read_image
 from dreamr.errors import ConversationError
 
 PIXELS = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)  # red, blue
@@ -125,8 +125,8 @@ OTHERS: dict[str, tuple[Any, type[ConversationError], str]] = {
     "a dictionary": (dict, NotAnImage, "from a value of type dict: pass a path"),
     "a class": (lambda: Path, NotAnImage, "from a value of type type: pass a path"),
     "a text file": (lambda: io.StringIO("a"), NotAnImage, "open it in binary mode"),
-    "a file at its end": (lambda: io.BytesIO(b""), ImageEmpty, "the open file is empty"),
-    "a closed file": (closed, ImageUnreadable, "cannot read the open file"),
+    "a file at its end": (lambda: io.BytesIO(b""), AttachmentEmpty, "the open file is empty"),
+    "a closed file": (closed, AttachmentUnreadable, "cannot read the open file"),
     "an array with its channels first": (
         lambda: np.zeros((3, 40, 50), np.uint8),
         NotAnImage,

@@ -64,6 +64,8 @@ def _document(document: Document) -> Iterator[Text | Image]:
         yield page.image
         if page.text.strip():
             yield Text(f"\nText of page {page.number}:\n{page.text.strip()}\n")
+    if len(document.pages) < document.count:
+        yield Text(f"\n{len(document.pages)} of {document.count} pages{name} are shown.\n")
 
 
 def _video(video: Video, most: int | None) -> Iterator[Text | Image | Audio]:

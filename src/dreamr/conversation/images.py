@@ -7,7 +7,6 @@ which excludes PostScript and WMF.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import warnings
@@ -20,19 +19,16 @@ from typing import cast
 import PIL.Image
 from PIL.Image import Transpose
 
-from dreamr._files import read_bytes
-from dreamr._messages import reason, short_path
+from dreamr._messages import short_path
 from dreamr.conversation.errors import (
+    AttachmentEmpty,
+    AttachmentTooLarge,
     ImageColorsUnknown,
     ImageDamaged,
-    ImageEmpty,
-    ImageFileTooLarge,
-    ImageMissing,
-    ImageNotAFile,
     ImageTooManyPixels,
-    ImageUnreadable,
     NotAnImage,
 )
+from dreamr.conversation.files import read_file
 from dreamr.conversation.parts import Image, ImageFormat
 from dreamr.conversation.shrinking import fitting_size, shrink, use_less_detail
 from dreamr.conversation.sources import TAKEN, ArrayLike, ImageSource, from_array, read_file_object
@@ -52,7 +48,6 @@ _MORE_BYTES = 2**16  # of a file that is kept, beyond those of its pixels
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")  # WebP also has a form without loss
 _MOST_CHUNKS = 64  # of a WebP file that are looked at; metadata comes before the image
 
-_ONE_FILE = "pass the path of one image file"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -81,7 +76,11 @@ class ImageHeader:
 
 
 def read_image(
-    source: ImageSource, *, max_pixels: int = MAX_PIXELS, fit: int | None = None
+    source: ImageSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    fit: int | None = None,
+    name: str | None = None,
 ) -> Image:
     """Read one image as upright RGB.
 
@@ -100,13 +99,14 @@ def read_image(
             179 million pixels applies as well.
         fit: Number of pixels to which a larger image is shrunk while it is decoded. None: images
             keep their size.
+        name: File name of the image, also for messages. None: that of the path.
 
     Raises:
-        ImageMissing: If the file does not exist.
-        ImageNotAFile: If the path is not a regular file.
-        ImageUnreadable: If the operating system denies access.
-        ImageEmpty: If there are no bytes.
-        ImageFileTooLarge: If there are more than `MAX_BYTES` bytes.
+        AttachmentMissing: If the file does not exist.
+        AttachmentNotAFile: If the path is not a regular file.
+        AttachmentUnreadable: If the operating system denies access.
+        AttachmentEmpty: If there are no bytes.
+        AttachmentTooLarge: If there are more than `MAX_BYTES` bytes.
         NotAnImage: If the format is not supported, or the source is none of the above.
         ImageTooManyPixels: If a pixel limit is exceeded.
         ImageDamaged: If the image cannot be decoded.
@@ -116,16 +116,19 @@ def read_image(
         _check_pixels(source.width, source.height, max_pixels, source.name or "the image")
         return source
     if isinstance(source, PIL.Image.Image):
-        return _finish(source, max_pixels, fit, "the image", None)
+        return _finish(source, max_pixels, fit, name or "the image", name)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), max_pixels, fit, "the image", None)
+        return _decode(bytes(source), max_pixels, fit, name or "the image", name)
     if isinstance(source, str | os.PathLike):
         path = Path(os.fsdecode(source))
-        return _decode(_read_bytes(path), max_pixels, fit, short_path(path), path.name)
+        data, name = read_file(path, MAX_BYTES), name or path.name
+        return _decode(data, max_pixels, fit, short_path(path), name)
     if hasattr(source, "__array__"):
-        return _finish(from_array(cast("ArrayLike", source)), max_pixels, fit, "the array", None)
+        array = from_array(cast("ArrayLike", source))
+        return _finish(array, max_pixels, fit, name or "the array", name)
     if callable(getattr(source, "read", None)):
-        return _decode(read_file_object(source, MAX_BYTES), max_pixels, fit, "the open file", None)
+        data = read_file_object(source, MAX_BYTES)
+        return _decode(data, max_pixels, fit, name or "the open file", name)
     kind = "None" if source is None else f"a value of type {type(source).__name__}"
     raise NotAnImage(f"cannot read an image from {kind}: pass {TAKEN}")
 
@@ -138,7 +141,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
         max_pixels: Limit on width * height.
 
     Raises:
-        ImageError: As `read_image`, apart from damage after the header.
+        AttachmentError: As `read_image`, apart from damage after the header.
     """
     with _quiet(), _open(data, "the image") as opened:
         _check_pixels(opened.width, opened.height, max_pixels, "the image")
@@ -154,32 +157,6 @@ def thumbnail(image: Image, *, side: int = 480) -> bytes:
     return buffer.getvalue()
 
 
-def _read_bytes(path: Path) -> bytes:
-    shown = short_path(path)
-    if str(path)[:5].lower() == "data:":
-        raise ImageMissing(f"{shown} is not a path: save the image as a file")
-    try:
-        return read_bytes(path, most=MAX_BYTES)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        hint = "download it first" if "://" in shown or ":/" in shown else "check the path"
-        raise ImageMissing(f"there is no file {shown}: {hint}") from error
-    except OSError as error:
-        match error.errno:
-            case errno.EISDIR:
-                raise ImageNotAFile(f"{shown} is a directory: {_ONE_FILE}") from error
-            case errno.EFBIG:
-                raise ImageFileTooLarge(
-                    f"{shown} has {reason(error)}: save a smaller copy"
-                ) from error
-            case errno.EINVAL if "regular" in reason(error):
-                raise ImageNotAFile(f"{shown} is not a regular file: {_ONE_FILE}") from error
-            case errno.EINVAL | errno.ENAMETOOLONG:
-                raise ImageMissing(f"there is no file {shown}: check the path") from error
-        raise ImageUnreadable(
-            f"cannot read {shown} ({reason(error)}): check the file's permissions"
-        ) from error
-
-
 def _decode(data: bytes, max_pixels: int, fit: int | None, shown: str, name: str | None) -> Image:
     with _quiet(), _open(data, shown) as opened:
         _check_pixels(opened.width, opened.height, max_pixels, shown)
@@ -190,9 +167,9 @@ def _decode(data: bytes, max_pixels: int, fit: int | None, shown: str, name: str
 def _open(data: bytes, shown: str) -> PIL.Image.Image:
     """Parse the header without decoding pixels."""
     if not data:
-        raise ImageEmpty(f"{shown} is empty: pass an image file with content")
+        raise AttachmentEmpty(f"{shown} is empty: pass an image file with content")
     if len(data) > MAX_BYTES:
-        raise ImageFileTooLarge(f"{shown} has more than {MAX_BYTES:,} bytes: save a smaller copy")
+        raise AttachmentTooLarge(f"{shown} has more than {MAX_BYTES:,} bytes: save a smaller copy")
     try:
         return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.Image.DecompressionBombError as error:

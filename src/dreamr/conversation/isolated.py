@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from dreamr.conversation import errors
-from dreamr.conversation.errors import ImageDamaged, ImageError, ImageTooManyPixels
+from dreamr.conversation.errors import AttachmentError, ImageDamaged, ImageTooManyPixels
 from dreamr.conversation.images import read_image
 from dreamr.conversation.parts import Image
 
@@ -41,7 +41,7 @@ async def read_image_isolated(data: bytes, *, max_pixels: int, fit: int | None =
         fit: Number of pixels to which a larger image is shrunk.
 
     Raises:
-        ImageError: The errors of `read_image`. A decoder that crashes, or takes longer than a
+        AttachmentError: The errors of `read_image`. A decoder that crashes, or takes longer than a
             minute, raises ImageDamaged.
         OSError: If no process can be started.
     """
@@ -68,7 +68,7 @@ def _result(status: int, output: bytes, file: bytes) -> Image:
             return Image(file if kept else data, *fields)
     if status == _FAILED:
         kind, message = json.loads(line)
-        raise getattr(errors, kind, ImageError)(message)
+        raise getattr(errors, kind, AttachmentError)(message)
     raise ImageDamaged("the image cannot be decoded: save it again, for example as PNG")
 
 
@@ -89,13 +89,13 @@ def main(max_pixels: int, fit: int) -> None:
         output.write(b"" if kept else image.data)
     except MemoryError:
         status = _report(ImageTooManyPixels("the image takes too much memory: save a smaller copy"))
-    except ImageError as error:
+    except AttachmentError as error:
         status = _report(error)
     output.flush()
     os._exit(status)  # freeing the memory piece by piece would take a while
 
 
-def _report(error: ImageError) -> int:
+def _report(error: AttachmentError) -> int:
     sys.stdout.buffer.write(json.dumps([type(error).__name__, str(error)]).encode())
     return _FAILED
 

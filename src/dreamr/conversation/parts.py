@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import PIL.Image
 
 from dreamr.conversation.errors import BadConversation
+from dreamr.conversation.silence import is_silent
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -103,6 +104,11 @@ class Audio:
     def __post_init__(self) -> None:
         digest = hashlib.blake2b(self.data, digest_size=_DIGEST_BYTES)
         object.__setattr__(self, "digest", digest.hexdigest())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can be heard in it: no tenth of a second is louder than -50 dB."""
+        return is_silent(self.data)
 
 
 @dataclass(frozen=True, slots=True)

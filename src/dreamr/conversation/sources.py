@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import PIL.Image
 
-from dreamr.conversation.errors import ImageUnreadable, NotAnImage
+from dreamr.conversation.errors import AttachmentUnreadable, NotAnImage
 from dreamr.conversation.parts import Image
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_file_object(file: BinaryFile, most: int) -> bytes:
 
     Raises:
         NotAnImage: If it does not give bytes.
-        ImageUnreadable: If it cannot be read.
+        AttachmentUnreadable: If it cannot be read.
     """
     if isinstance(file, io.TextIOBase):
         raise NotAnImage(
@@ -70,7 +70,7 @@ def read_file_object(file: BinaryFile, most: int) -> bytes:
             found += part
     except (OSError, ValueError, TypeError) as error:  # ValueError: it is closed
         why = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise ImageUnreadable(f"cannot read the open file ({why}): open it again") from error
+        raise AttachmentUnreadable(f"cannot read the open file ({why}): open it again") from error
     return bytes(found)
 
 

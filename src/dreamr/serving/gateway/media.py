@@ -12,9 +12,9 @@ import httpx2
 
 from dreamr._option_specs import listed
 from dreamr.conversation import (
+    AttachmentError,
     Conversation,
     Image,
-    ImageError,
     ImageHeader,
     Text,
     Turn,
@@ -163,7 +163,7 @@ class MediaFetcher:
                 data = await self._fetch(part, lease)
             most = self._limits.max_upload_pixels
             header = await self._in_thread(lambda: read_header(data, max_pixels=most))
-        except (ImageError, BadDataUri) as error:
+        except (AttachmentError, BadDataUri) as error:
             raise bad_request(str(error), part.param, "invalid_image") from error
         return ReceivedImage(data, header, part.param)
 
@@ -180,7 +180,7 @@ class MediaFetcher:
                 return await read_image_isolated(image.data, max_pixels=most, fit=fit)
             finally:
                 self._decoding.give(pixels)
-        except ImageError as error:
+        except AttachmentError as error:
             raise bad_request(str(error), image.param, "invalid_image") from error
 
     async def _in_thread(self, work: Callable[..., Found], *arguments: object) -> Found:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dreamr.conversation import Conversation, Image, ImageError, Part, Text, Turn, read_image
+from dreamr.conversation import AttachmentError, Conversation, Image, Part, Text, Turn, read_image
 from dreamr.evaluation.tasks.answer import MARKER
 from dreamr.evaluation.tasks.item import BadData
 
@@ -85,7 +85,7 @@ def image_of(value: Any, where: str) -> Image:
         raise BadData(f"{where} has no image data: use a parquet file that contains the images")
     try:
         return read_image(data)
-    except ImageError as error:
+    except AttachmentError as error:
         raise BadData(f"{where}: {error}") from error
 
 

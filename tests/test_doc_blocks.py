@@ -42,7 +42,7 @@ FENCE = re.compile(
 RUN = ("sh", "python")
 SKIPPED = {
     "installation": 2,
-    "installs packages": 2,
+    "installs packages": 3,
     "long benchmark": 1,
     "long sweep": 1,
     "long training": 1,
@@ -51,6 +51,7 @@ SKIPPED = {
     "needs a server": 1,
     "needs examples/timesheet.py of a checkout": 1,
     "needs the Hugging Face hub": 1,
+    "needs your files": 1,
     "not tried": 4,
 }
 WHOLE = "".join(RIGHT)

@@ -26,7 +26,6 @@ from typing import Any
 from dreamr.conversation import (
     Attachment,
     AttachmentError,
-    Audio,
     Document,
     Video,
     read_attachment,

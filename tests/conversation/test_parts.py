@@ -10,12 +10,11 @@ from dreamr.conversation import (
     Conversation,
     Document,
     Image,
-    Part,
     Text,
     Turn,
     Video,
 )
-from dreamr.errors import ConversationError, Unsupported
+from dreamr.errors import ConversationError
 
 DOT = Image(b"\0\0\0", 1, 1)
 
@@ -59,11 +58,11 @@ def test_the_last_turn_must_be_the_users(turns: tuple[Turn, ...]) -> None:
         Conversation(turns).check()
 
 
-@pytest.mark.parametrize("part", [Audio("a.wav"), Video("v.mp4"), Document("d.pdf")])
-def test_unsupported_parts_are_refused_by_name(part: Part) -> None:
-    asked = Conversation((Turn("user", (part, Text("What is this?"))),))
-    with pytest.raises(Unsupported, match=type(part).__name__.lower()):
-        asked.check()
+def test_sound_is_a_question_without_text() -> None:
+    spoken = Conversation.from_prompt("", Audio(b"RIFF", 1.0))
+    assert isinstance(spoken.turns[-1].parts[0], Audio)
+    with pytest.raises(BadConversation, match="empty"):
+        Conversation.from_prompt("", Video((), 1.0), Document((), 1))
 
 
 @pytest.mark.parametrize(("pixels", "width", "height"), [(b"", 0, 0), (b"abc", 2, 1)])

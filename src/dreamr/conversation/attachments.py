@@ -1,6 +1,6 @@
 """Read an attachment of any kind: an image, a PDF file, a video or sound.
 
-PDF files, videos and sound are decoded in processes of their own; see `dreamr.conversation.decoding`.
+PDF files, videos and sound are decoded in other processes; see `dreamr.conversation.decoding`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -30,7 +30,7 @@ from dreamr.conversation.isolated import read_image_isolated
 from dreamr.conversation.kinds import HEAD, AttachmentKind, kind_of
 from dreamr.conversation.media_options import MediaOptions
 from dreamr.conversation.parts import Attachment, Audio, Document, Image, Video
-from dreamr.conversation.sources import TAKEN, BinaryFile, ImageSource, read_file_object
+from dreamr.conversation.sources import TAKEN, ImageSource, read_file_object
 
 AttachmentSource: TypeAlias = ImageSource | Attachment
 
@@ -66,7 +66,7 @@ def read_attachment(
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_bytes(bytes(source), options, name)
     if callable(getattr(source, "read", None)):
-        return _read_bytes(read_file_object(cast("BinaryFile", source), MAX_BYTES), options, name)
+        return _read_bytes(read_file_object(source, MAX_BYTES), options, name)
     kind = "None" if source is None else f"a value of type {type(source).__name__}"
     raise NotAnAttachment(f"cannot attach {kind}: pass {TAKEN}")
 

@@ -17,9 +17,9 @@ from dreamr.conversation.decoding.frame_plan import (
     nearest,
 )
 
-times = st.lists(
-    st.floats(0, 1e5, allow_nan=False), min_size=1, max_size=200, unique=True
-).map(sorted)
+times = st.lists(st.floats(0, 1e5, allow_nan=False), min_size=1, max_size=200, unique=True).map(
+    sorted
+)
 
 
 @given(times, st.integers(1, 40))
@@ -101,7 +101,12 @@ def test_frames_that_stand_alone_are_taken_where_exact_ones_cost_too_much() -> N
 
 
 def test_frames_that_are_only_needed_for_others_are_not_chosen() -> None:
-    packets = [Packet(-2, True, False), Packet(-1, False, False), Packet(0, False), Packet(1, False)]
+    packets = [
+        Packet(-2, True, False),
+        Packet(-1, False, False),
+        Packet(0, False),
+        Packet(1, False),
+    ]
     found = Timeline(packets, 0.5)
     assert found.times == [0.0, 0.5]
     assert [t.begin for t in found.targets((0, 1), 64)] == [0, 0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import wave
 from typing import Any
@@ -33,12 +34,12 @@ def crossings(audio: Audio) -> float:
         samples = struct.unpack(f"<{count}h", file.readframes(count))
     assert audio.seconds == pytest.approx(count / 16_000)
     middle = samples[count // 4 : 3 * count // 4]
-    rises = sum(a < 0 <= b for a, b in zip(middle, middle[1:], strict=False))
+    rises = sum(a < 0 <= b for a, b in itertools.pairwise(middle))
     return rises / (len(middle) / 16_000)
 
 
 FORMATS = [
-    ("ogg", "libopus", 48_000), ("ogg", "libvorbis", 44_100), ("mp3", "libmp3lame", 44_100),
+    ("ogg", "libopus", 48_000), ("mp3", "libmp3lame", 44_100),
     ("mp4", "aac", 44_100), ("flac", "flac", 22_050), ("webm", "libopus", 48_000),
     ("wav", "pcm_s16le", 8_000), ("adts", "aac", 44_100), ("aiff", "pcm_s16be", 44_100),
 ]  # fmt: skip
@@ -72,9 +73,11 @@ def test_a_cut_file_gives_what_is_there_or_is_damaged(container: str) -> None:
     data = sound_file(container, codec, 3)
     for size in (12, 50, len(data) // 2, len(data) - 9):
         try:
-            assert read(data[:size]).seconds <= 3.2
+            seconds, message = read(data[:size]).seconds, "question.ogg"
         except AttachmentError as error:
-            assert str(error).startswith("question.ogg") or "question.ogg" in str(error)
+            seconds, message = 0.0, str(error)
+        assert seconds <= 3.2
+        assert "question.ogg" in message
 
 
 def test_marks_of_sound_without_sound_are_damaged() -> None:

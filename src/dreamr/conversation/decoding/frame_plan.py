@@ -7,6 +7,7 @@ cut, its duration can be missing or wrong.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ def largest_changes(thumbnails: Sequence[bytes], count: int) -> tuple[int, ...]:
         return tuple(range(len(thumbnails)))
     changes = [
         (sum(map(abs, map(int.__sub__, before, after))) / len(after), index)
-        for index, (before, after) in enumerate(zip(thumbnails, thumbnails[1:], strict=False), 1)
+        for index, (before, after) in enumerate(itertools.pairwise(thumbnails), 1)
     ]
     large = [index for change, index in sorted(changes, reverse=True) if change >= _LEAST_CHANGE]
     chosen = {0, *large[: count - 1]}

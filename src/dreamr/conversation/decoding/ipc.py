@@ -89,7 +89,7 @@ def receive_piece(link: socket.socket, deadline: float, most: int) -> Piece:
         raise ValueError("a message is larger than allowed")
     fields = json.loads(_exactly(link, fields_size, deadline))
     if not isinstance(fields, dict):
-        raise ValueError("a message is not a JSON object")  # noqa: TRY004
+        raise ValueError("a message is not a JSON object")
     return fields, bytes(_exactly(link, size, deadline))
 
 

@@ -75,10 +75,12 @@ def _page(document: pypdfium2.PdfDocument, number: int, request: Request) -> Pie
 
 
 def _rendered(page: Any, pixels: int) -> PIL.Image.Image:
-    scale = scale_of(*page.get_size(), pixels)
+    width, height = page.get_size()
+    scale = scale_of(width, height, pixels)
     bitmap = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=False)
     try:
-        return bitmap.to_pil().convert("RGB")
+        image: PIL.Image.Image = bitmap.to_pil().convert("RGB")
+        return image
     finally:
         bitmap.close()
 
@@ -128,9 +130,7 @@ def tidy(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.replace("\u0002\n", "").replace("\ufffe\n", "")  # words divided by hyphens
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    kept = "".join(
-        c for c in text if c == "\n" or unicodedata.category(c) not in _UNUSABLE
-    )
+    kept = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _UNUSABLE)
     lines = [" ".join(line.split()) for line in kept.split("\n")]
     return "\n".join(line for line in lines if line)
 

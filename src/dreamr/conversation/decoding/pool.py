@@ -52,17 +52,17 @@ class DecoderPool:
                     return process
                 process.close()
             self._starting += 1
-        process = None
+        started = None
         try:
-            process = start(shown)
-            return process
+            started = start(shown)
+            return started
         finally:
             with self._changed:
                 self._starting -= 1
-                if process is None:
+                if started is None:
                     self._changed.notify()
                 else:
-                    self._taken.add(process)
+                    self._taken.add(started)
 
     def give(self, process: DecoderProcess) -> None:
         """Take back a process after use."""

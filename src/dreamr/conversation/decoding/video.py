@@ -77,7 +77,7 @@ def read_video(
     targets = timeline.targets(indices, video.codec_context.width * video.codec_context.height)
     drawing = _Drawing(timeline, float(video.sample_aspect_ratio or 1), request)
     frames = _frames(container, video, sound, targets)
-    pieces = (drawing.piece(frame, stamp) for frame, stamp in frames)
+    pieces: Iterator[Piece] = (drawing.piece(frame, stamp) for frame, stamp in frames)
     if options.frames_by == "scenes":
         pieces = _by_scenes(pieces, options.frames)
     count = 0

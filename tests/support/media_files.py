@@ -99,19 +99,10 @@ def memory_bomb(megabytes: int) -> bytes:
     )
 
 
-def time_bomb(depth: int = 12, width: int = 12) -> bytes:
-    """A small PDF file whose page draws a form that draws others, and so on."""
-    forms = []
-    for level in range(depth):
-        if level == depth - 1:
-            forms.append(stream(b"0 0 9 9 re f", b"/Type /XObject /Subtype /Form /BBox [0 0 9 9]"))
-            continue
-        entries = (
-            b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] "
-            b"/Resources << /XObject << /X %d 0 R >> >>" % (5 + level)
-        )
-        forms.append(stream(b"/X Do " * width, entries))
-    return pdf(b"/X Do", page=b"/XObject << /X 4 0 R >>", objects=forms, size=(200, 200))
+def time_bomb(curves: int = 300_000) -> bytes:
+    """A small PDF file whose page is a single path of many curves that cross each other."""
+    path = b"0 0 m " + b"0 800 600 0 600 800 c 600 0 0 800 0 0 c " * (curves // 2) + b"S"
+    return pdf(zlib.compress(path, 9), filters=b"/Filter /FlateDecode")
 
 
 def tone(seconds: float, *, rate: int = RATE, channels: int = 1, volume: float = 0.3) -> bytes:

@@ -76,7 +76,7 @@ async def read_attachment_isolated(
 ) -> Attachment:
     """Read an attachment without blocking the event loop, an image too in another process.
 
-    If the caller is cancelled, the process that decodes the file ends.
+    A canceled call ends the process that decodes the file.
 
     Args:
         data: The bytes of the file.

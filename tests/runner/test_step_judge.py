@@ -19,7 +19,8 @@ STEPS = [Step(f"step {number}\n\n", 2, Ending.DELIMITER) for number in range(5)]
 
 def verdicts(gate: Gate, **engines: ScriptedEngine) -> tuple[Verdict, ...]:
     async def main() -> tuple[Verdict, ...]:
-        judge = StepJudge(TALK, engines, gate, 60.0, failures.append)  # type: ignore[arg-type]
+        seen = dict.fromkeys(engines, TALK)
+        judge = StepJudge(seen, engines, gate, 60.0, failures.append)  # type: ignore[arg-type]
         return await judge.verdicts(JudgeCall(0, ("before\n\n",), STEPS, gate.query))
 
     failures: list[Exception] = []

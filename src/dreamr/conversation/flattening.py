@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 from typing import TypeVar
 
 from dreamr.conversation.parts import (
@@ -18,11 +17,9 @@ from dreamr.conversation.parts import (
     Video,
 )
 
-_KEPT = 64  # conversations
 _Value = TypeVar("_Value")
 
 
-@lru_cache(maxsize=_KEPT)
 def flatten(conversation: Conversation, *, frames: int | None = None) -> Conversation:
     """Return a conversation whose parts are texts, images and sounds.
 
@@ -36,12 +33,17 @@ def flatten(conversation: Conversation, *, frames: int | None = None) -> Convers
     Returns:
         The same object if there is nothing to change.
     """
-    turns = tuple(_flat(turn, frames) for turn in conversation.turns)
-    return conversation if turns == conversation.turns else Conversation(turns)
+    if all(map(_is_flat, conversation.turns)):
+        return conversation
+    return Conversation(tuple(_flat(turn, frames) for turn in conversation.turns))
+
+
+def _is_flat(turn: Turn) -> bool:
+    return all(isinstance(part, Text | Image | Audio) for part in turn.parts)
 
 
 def _flat(turn: Turn, frames: int | None) -> Turn:
-    if all(isinstance(part, Text | Image | Audio) for part in turn.parts):
+    if _is_flat(turn):
         return turn
     return replace(turn, parts=tuple(_merged(_parts(turn.parts, frames))))
 

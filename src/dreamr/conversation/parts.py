@@ -211,7 +211,9 @@ class Conversation:
             kind = "None" if question is None else f"a value of type {type(question).__name__}"
             raise BadConversation(f"the question must be text or a Conversation, not {kind}")
         head = (Turn("system", (Text(system),)),) if system else ()
-        asked = cls((*head, Turn("user", (*attachments, Text(question)))))
+        spoken = attachments and not question.strip()  # an empty text would only be in the way
+        words = () if spoken else (Text(question),)
+        asked = cls((*head, Turn("user", (*attachments, *words))))
         asked.check()
         return asked
 
@@ -219,6 +221,12 @@ class Conversation:
     def images(self) -> tuple[Image, ...]:
         """All images, in order; not those of documents and videos (see `flatten`)."""
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
+
+    @property
+    def text(self) -> str:
+        """Text of the question, which is that of the last turn; empty if it is spoken."""
+        texts = (p.text for turn in self.turns[-1:] for p in turn.parts if isinstance(p, Text))
+        return "".join(texts)
 
     def check(self) -> None:
         """Check that the turns form a question that engines accept.

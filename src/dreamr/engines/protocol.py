@@ -166,6 +166,8 @@ class Capabilities:
         window_problem: Why it cannot; empty if it can, or if that is unknown.
         kind: Kind of engine, for messages, such as 'vLLM'; empty if it has none.
         device: Torch device of a local model; empty for others.
+        max_images: Most images of a prompt that the model was trained for. None: no such limit is
+            known.
     """
 
     images: bool = True
@@ -185,6 +187,7 @@ class Capabilities:
     window_problem: str = ""
     kind: str = ""
     device: str = ""
+    max_images: int | None = None
 
     @property
     def coarse_cache(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from dreamr.conversation import Conversation, flatten
 from dreamr.engines import SamplingParams
 from dreamr.gate import Gate, RatioGate
 from dreamr.schedules import OpenLane, ScheduleConfig
@@ -35,6 +36,7 @@ class RunConfig:
         usual_judge_seconds: Usual duration of a judge call, after twice of which its verdicts count
             as late. None if it is unknown.
         request_id: Id of the run in the trace, None if it has none.
+        draft_frames: Most frames of a video that the draft sees. None: as many as the target.
     """
 
     method: str = "fpsr"
@@ -49,6 +51,11 @@ class RunConfig:
     stall_seconds: float = 300.0
     usual_judge_seconds: float | None = None
     request_id: str | None = None
+    draft_frames: int | None = None
+
+    def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
+        """Return a conversation as the model of a role gets it: texts, images and sounds."""
+        return flatten(conversation, frames=self.draft_frames if role == "draft" else None)
 
     @property
     def unasked(self) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import anyio
 
 from dreamr._messages import describe
-from dreamr.conversation import Conversation, Image
+from dreamr.conversation import Conversation
 from dreamr.engines import Context, Engine
 from dreamr.engines.protocol import Routed
 from dreamr.errors import ContextTooLong, DreamrError, EngineLost
@@ -16,6 +16,7 @@ from dreamr.gate import StepContext, Verdict
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
+from dreamr.runner.requirements import unreadable
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.runner.step_judge import StepJudge
 from dreamr.runner.stopping import StopSearch, until_stop
@@ -58,7 +59,7 @@ class Driver:
 
     def __init__(
         self,
-        conversation: Conversation,
+        conversations: Mapping[Role, Conversation],
         engines: dict[Role, Engine],
         schedule: Schedule,
         config: RunConfig,
@@ -67,13 +68,13 @@ class Driver:
         """Prepare a run.
 
         Args:
-            conversation: The problem.
+            conversations: The problem as the model of each role gets it.
             engines: Engines of the roles that the method uses.
             schedule: A fresh schedule.
             config: Configuration of the run.
             emit: Called with each event; must not block.
         """
-        self._conversation = conversation
+        self._conversations = conversations
         self._engines = engines
         self._schedule = schedule
         self._config = config
@@ -82,7 +83,7 @@ class Driver:
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
         self._step_judge = StepJudge(
-            conversation, engines, config.gate, config.stall_seconds, self._on_draft_failure
+            conversations, engines, config.gate, config.stall_seconds, self._on_draft_failure
         )
         self._warned = False  # whether the user knows that the target does not answer
         self._finished: Finished | None = None
@@ -117,7 +118,7 @@ class Driver:
     def _routes(self) -> dict[str, str]:
         """Return how servers continue the texts of this conversation, by role, for the trace."""
         return {
-            f"{role}_route": engine.route_name(self._conversation)
+            f"{role}_route": engine.route_name(self._conversations[role])
             for role, engine in self._engines.items()
             if isinstance(engine, Routed)
         }
@@ -200,7 +201,7 @@ class Driver:
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, config = self._engines[lane.role], self._config
-        self._check_images(engine)
+        self._check_conversation(lane.role)
 
         def on_step(step: Step | None, finish: Finish | None) -> None:
             if finish == "length" and lane.role == "target":
@@ -220,7 +221,7 @@ class Driver:
             self._recorder.add(LanePaused if paused else LaneResumed, lane.number)
 
         begun = (command.begun,) if command.begun else ()
-        context = Context(self._conversation, command.prefix + begun)
+        context = Context(self._conversations[lane.role], command.prefix + begun)
         # Some gates decide by what the draft reports alone.
         drafts, able = lane.role == "draft", engine.capabilities
         history = StepHistory(command.prefix)
@@ -331,10 +332,10 @@ class Driver:
             )
         )
 
-    def _check_images(self, engine: Engine) -> None:
-        parts = (part for turn in self._conversation.turns for part in turn.parts)
-        if not engine.capabilities.images and any(isinstance(part, Image) for part in parts):
-            raise EngineLost("the model accepts text only, the problem has images")
+    def _check_conversation(self, role: Role) -> None:
+        found = unreadable(self._conversations[role], self._engines[role].capabilities)
+        if found:
+            raise EngineLost(found)
 
     def _describe(self, role: Role, error: Exception) -> tuple[str, bool]:
         """Describe a failure in one line, and tell whether the engine is lost."""

@@ -19,7 +19,7 @@ class RunScope:
     """A run as its hooks see it; compared by identity.
 
     Attributes:
-        conversation: The problem.
+        conversation: The problem as the target gets it: texts, images and sounds.
         step_format: How steps end and how an answer is marked.
         target: Engine of the target, None if the method does not use one.
         background: Task group for work after the run; closing the Reasoner cancels its tasks.

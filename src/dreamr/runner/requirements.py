@@ -1,10 +1,11 @@
-"""What a gate needs of the engines, checked before a run."""
+"""What a gate and a problem need of the engines, checked before a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from dreamr.conversation import Conversation
 from dreamr.engines import Engine
 from dreamr.engines.protocol import Capabilities
 from dreamr.errors import Unsupported
@@ -65,6 +66,39 @@ def check_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
                 f"{_subject(config)} needs {what}, which the {wanted.role} {engine.name} "
                 f"{_kind(found)}does not report{_why(found, wanted)}: {_advice(config, wanted)}"
             )
+
+
+def check_conversations(seen: Mapping[Role, Conversation], engines: Mapping[Role, Engine]) -> None:
+    """Check that the model that answers reads all images of a problem.
+
+    A draft that does not is lost in the run, which the trace records; the target goes on alone.
+
+    Args:
+        seen: The problem as the model of each role gets it.
+        engines: Engines by role.
+
+    Raises:
+        Unsupported: If the problem has more images than the model reads.
+    """
+    role: Role = "target" if "target" in engines else "draft"
+    engine = engines[role]
+    if engine.capabilities.max_images and (found := unreadable(seen[role], engine.capabilities)):
+        raise Unsupported(f"the {role} {engine.name} cannot answer this problem: {found}")
+
+
+def unreadable(conversation: Conversation, able: Capabilities) -> str:
+    """Return why a model cannot read the images of a conversation; empty if it can."""
+    images, most = len(conversation.images), able.max_images
+    if not images:
+        return ""
+    if not able.images:
+        return "the model accepts text only, the problem has images"
+    if most is None or images <= most:
+        return ""
+    return (
+        f"the model reads {most} image{'s' * (most != 1)}, the problem has {images} with pages and "
+        f"frames: choose pages with --pages, or fewer frames with --frames, or attach less"
+    )
 
 
 def server_advice(engines: Iterable[Engine]) -> str:

@@ -14,7 +14,7 @@ from dreamr.errors import RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
-from dreamr.runner.requirements import check_engines
+from dreamr.runner.requirements import check_conversations, check_engines
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import JudgeBatch, TextLimits, by_name, method
 from dreamr.steps import Role
@@ -56,17 +56,21 @@ async def open_run(
     Raises:
         RunFailed: If the target was lost or stalled. Raised by the iterator after `RunFinished`;
             its `result` is the Result so far.
-        Unsupported: If the method is unknown, a model that it needs is missing, or a model does not
-            report what the gate needs.
+        Unsupported: If the method is unknown, a model that it needs is missing, a model does not
+            report what the gate needs, or the problem has more images than the target reads.
     """
     config = config or RunConfig()
     engines = _engines(target, draft, config.method)
     check_engines(config, engines)
-    config = _for_engines(config, engines, _prompt_tokens(conversation))
+    # Engines see texts, images and sounds only, and the models may see different frames.
+    seen = {role: config.seen_by(role, conversation) for role in engines}
+    check_conversations(seen, engines)
+    leading: Role = "target" if "target" in engines else "draft"
+    config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
     config = _with_text_limits(config)
     schedule = by_name(config.method, config.options)
     queue = SignalQueue[Event]()
-    driver = Driver(conversation, engines, schedule, config, queue.put)
+    driver = Driver(seen, engines, schedule, config, queue.put)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(driver.drive)

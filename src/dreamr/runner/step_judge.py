@@ -23,7 +23,7 @@ class StepJudge:
     """Asks the models about drafted steps and lets the gate decide.
 
     Attributes:
-        conversation: The problem.
+        conversations: The problem as the model of each role gets it.
         engines: Engines by role.
         gate: The gate.
         stall_seconds: Longest time that the draft has to judge its own steps.
@@ -31,7 +31,7 @@ class StepJudge:
             all steps, for the rest of the run.
     """
 
-    conversation: Conversation
+    conversations: Mapping[Role, Conversation]
     engines: Mapping[Role, Engine]
     gate: Gate
     stall_seconds: float
@@ -49,7 +49,7 @@ class StepJudge:
         """
         if self.gate.draft_query is None and not self.gate.further_queries:
             least = len(call.steps)
-            context = Context(self.conversation, call.prefix)
+            context = Context(self.conversations["target"], call.prefix)
             found = await self.engines["target"].judge(context, call.candidates, call.query)
             if not least <= len(found) <= len(call.steps):
                 raise _miscounted(len(found), least)
@@ -121,7 +121,8 @@ class StepJudge:
         self, role: Role, prefix: tuple[str, ...], contexts: Sequence[StepContext], query: Query
     ) -> tuple[Evidence, ...]:
         texts = [context.step.text for context in contexts]
-        found = await self.engines[role].judge(Context(self.conversation, prefix), texts, query)
+        context = Context(self.conversations[role], prefix)
+        found = await self.engines[role].judge(context, texts, query)
         if len(found) != len(texts):
             raise _miscounted(len(found), len(texts))
         return found

@@ -144,6 +144,7 @@ class LocalEngine(ClosingEngine):
             entropy=True,
             context=ready.context,
             device=ready.device,
+            max_images=ready.hints.max_images,
         )
 
     @property
@@ -182,8 +183,8 @@ class LocalEngine(ClosingEngine):
             EngineLost: If the worker process died.
         """
         await self.start()
-        number, call = self._new_call()
         key = self._key(context.conversation)
+        number, call = self._new_call()
         self._send(Stream(number, key, context.prefix, sampling))
         batch = max(1, self._options.ahead // 2)
         taken, finished = 0, False
@@ -211,8 +212,8 @@ class LocalEngine(ClosingEngine):
             EngineLost: If the worker process died.
         """
         await self.start()
-        number, call = self._new_call()
         key = self._key(context.conversation)
+        number, call = self._new_call()
         self._send(JudgeRequest(number, key, context.prefix, tuple(candidates), query))
         if isinstance(candidates, Candidates):
             candidates.listen(lambda text: self._extend(number, text))
@@ -232,8 +233,9 @@ class LocalEngine(ClosingEngine):
             EngineLost: If the worker process died.
         """
         await self.start()
+        key = self._key(conversation)
         number, call = self._new_call()
-        self._send(CountRequest(number, self._key(conversation)))
+        self._send(CountRequest(number, key))
         try:
             answer: CountReply = await call.get()
             return answer.tokens
@@ -262,8 +264,7 @@ class LocalEngine(ClosingEngine):
     async def aclose(self) -> None:
         """End the worker process. Running calls raise EngineLost. Idempotent."""
         self._lose(EngineLost(f"{self._model}: the engine was closed"))
-        if self._reaper.alive:
-            self._reaper.detach()
+        if self._reaper.detach() is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._process.end)
 
     @property
@@ -293,6 +294,7 @@ class LocalEngine(ClosingEngine):
 
     def _key(self, conversation: Conversation) -> int:
         """Return the worker's key of a conversation; send the conversation if it is new."""
+        self._loaded.hints.check_images(conversation)
         key, news = self._remembered.key((conversation, call_labels().cache_salt))
         for message in news:
             self._send(message)

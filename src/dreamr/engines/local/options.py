@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from dreamr._files import read_bytes
 from dreamr._messages import reason
+from dreamr.conversation import Conversation
 from dreamr.engines.prompts import Questions
-from dreamr.errors import ModelNotFound
+from dreamr.errors import ModelNotFound, Unsupported
 from dreamr.gate import Labels
 
 _SMALL = 64 * 2**20  # bytes of weights below which a model stays on the CPU
@@ -103,6 +104,7 @@ class Hints:
         delimiter: Text at the end of each step.
         answer_marker: Text in front of the final answer.
         max_step_tokens: Largest number of tokens of a step.
+        max_images: Most images of a prompt that the model was trained for.
     """
 
     judge_prompt: str | None = None
@@ -111,6 +113,20 @@ class Hints:
     delimiter: str | None = None
     answer_marker: str | None = None
     max_step_tokens: int | None = None
+    max_images: int | None = None
+
+    def check_images(self, conversation: Conversation) -> None:
+        """Check the number of images: with more, an answer looks like any other and is wrong.
+
+        Raises:
+            Unsupported: If a conversation has more images than the model was trained for.
+        """
+        images, most = len(conversation.images), self.max_images
+        if most is not None and images > most:
+            raise Unsupported(
+                f"the model reads {most} image{'s' * (most != 1)} in a conversation, not {images}: "
+                "attach less, or use another model"
+            )
 
     def questions(self, verdict: str | None = None) -> Questions:
         """Return the questions to ask; `verdict` replaces the question about a step."""
@@ -122,7 +138,7 @@ class Hints:
         )
 
 
-_KINDS = {"max_step_tokens": int}
+_KINDS = {"max_step_tokens": int, "max_images": int}
 
 
 def read_hints(folder: Path) -> Hints:

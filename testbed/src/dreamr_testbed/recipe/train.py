@@ -317,8 +317,8 @@ class Training:
         self.model.float()
         rename_tower(path / "model.safetensors")
         build_processor(self.tokenizer).save_pretrained(path)
-        words = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER}
-        (path / "dreamr.json").write_text(json.dumps(words, indent=2) + "\n")
+        hints = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER, "max_images": 1}
+        (path / "dreamr.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 
 def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamr._option_specs import Unused
-from dreamr._sampling import is_set, may_sample
+from dreamr._option_specs import Conflict, Unused
+from dreamr._sampling import chosen, is_set, may_sample
 from dreamr.engines import is_served, model_names
 from dreamr.schedules import METHODS, method
 
@@ -88,7 +88,7 @@ MODEL_RULES = (
         "with --method {method}",
     ),
     Unused(
-        ("draft", "draft_model", "draft_revision", "draft_device"),
+        ("draft", "draft_model", "draft_revision", "draft_device", "draft_frames"),
         lambda o: "draft" not in method(o.method).roles,
         "with --method {method}",
     ),
@@ -169,4 +169,33 @@ RUN_RULES = (
         "if an option of sampling is set",
     ),
     *MODEL_RULES,
+)
+
+# Combinations of the options of a run that are refused.
+RUN_CONFLICTS = (
+    Conflict(
+        lambda o: o.thinking_budget is not None and o.thinking_budget >= o.max_tokens,
+        "--thinking-budget must be smaller than --max-tokens, which holds the answer too",
+    ),
+    Conflict(
+        lambda o: o.method == "token-sd" and (o.temperature or 0) > 0,
+        "token-sd is greedy: leave --temperature at 0",
+    ),
+    Conflict(
+        lambda o: o.method == "token-sd" and chosen(o).adjusts,
+        "token-sd compares the models' own choices: leave out penalties and --logit-bias",
+    ),
+    Conflict(
+        lambda o: o.resamples and o.deterministic,
+        "resamples depend on timing: leave out --resamples or --deterministic",
+    ),
+    Conflict(
+        lambda o: o.draft_confidence is not None and o.profile is not None,
+        "a profile has its own gate: leave out --draft-confidence or --profile",
+    ),
+    Conflict(
+        lambda o: o.draft_confidence is not None and o.gate not in ("cascade", "draft-first"),
+        "--draft-confidence needs --gate cascade or draft-first: add it, or leave out "
+        "--draft-confidence",
+    ),
 )

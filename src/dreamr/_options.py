@@ -11,6 +11,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from dreamr._families import VendorSampling
+from dreamr._media_options import (
+    READING,
+    DraftFrames,
+    Fps,
+    Frames,
+    FramesBy,
+    Pages,
+    PdfText,
+    Sound,
+)
 from dreamr._model_options import (
     MODELS,
     AnswerMarker,
@@ -29,13 +39,8 @@ from dreamr._model_options import (
     ThinkingBudget,
     read_delimiter,
 )
-from dreamr._option_specs import (
-    Conflict,
-    OptionSpec,
-    check_options,
-    known_names,
-    option_specs,
-)
+from dreamr._option_rules import RUN_CONFLICTS
+from dreamr._option_specs import OptionSpec, check_options, known_names, option_specs
 from dreamr._sampling import (
     NO_VENDORS,
     FrequencyPenalty,
@@ -53,6 +58,7 @@ from dreamr._sampling import (
     chosen,
     recommended,
 )
+from dreamr.conversation import MAX_PIXELS_READ, MediaOptions
 from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
 from dreamr.gate import (
     AgreementGate,
@@ -72,6 +78,7 @@ _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
 _METHOD, _SAMPLING, _LOAD = "Method", "Sampling and limits", "Load"
 # Defaults of a run are those of its parts.
 _SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
+_MEDIA = MediaOptions()
 
 # Declarations that other dataclasses of options share.
 Threshold: TypeAlias = Annotated[
@@ -240,6 +247,13 @@ class RunOptions:
     ] = 1
     max_pixels: MaxPixels = MAX_IMAGE_PIXELS
     draft_max_pixels: DraftMaxPixels = None
+    pages: Pages = _MEDIA.pages
+    pdf_text: PdfText = _MEDIA.pdf_text
+    frames: Frames = _MEDIA.frames
+    draft_frames: DraftFrames = None
+    frames_by: FramesBy = _MEDIA.frames_by
+    fps: Fps = _MEDIA.fps
+    sound: Sound = _MEDIA.sound
     max_tokens: Annotated[
         int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_tokens
@@ -263,9 +277,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "logit_bias", as_biases(self.logit_bias))
-        check_options(self, _CONFLICTS)
+        check_options(self, RUN_CONFLICTS)
         check_sampling(self)
         read_delimiter(self.delimiter)
+        self.media()  # checks the pages
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON values, by name; `RunOptions(**values)` reads them back."""
@@ -308,7 +323,18 @@ class RunOptions:
             draft_sampling=recommended(sampling, vendors.get("draft")) if vendors else None,
             stop=self.stop,
             thinking_budget=self.thinking_budget,
+            draft_frames=self.draft_frames,
         )
+
+    def media(self, pixels: int | None = None) -> MediaOptions:
+        """Return how attachments are read.
+
+        Args:
+            pixels: Pixels of a page or frame above which no model gets more; None if unknown.
+        """
+        chosen = {name: getattr(self, name) for name in READING}
+        most = None if pixels is None else min(pixels, MAX_PIXELS_READ)
+        return MediaOptions(**chosen, max_pixels=most)
 
     def _gate(self, profile: Profile | None) -> Gate:
         match self.method:
@@ -359,32 +385,4 @@ class RunOptions:
 # Options that choose and open the models.
 MODEL_OPTIONS = tuple(
     name for name, (_, spec) in option_specs(RunOptions).items() if spec.group == MODELS
-)
-
-_CONFLICTS = (
-    Conflict(
-        lambda o: o.thinking_budget is not None and o.thinking_budget >= o.max_tokens,
-        "--thinking-budget must be smaller than --max-tokens, which holds the answer too",
-    ),
-    Conflict(
-        lambda o: o.method == "token-sd" and (o.temperature or 0) > 0,
-        "token-sd is greedy: leave --temperature at 0",
-    ),
-    Conflict(
-        lambda o: o.method == "token-sd" and chosen(o).adjusts,
-        "token-sd compares the models' own choices: leave out penalties and --logit-bias",
-    ),
-    Conflict(
-        lambda o: o.resamples and o.deterministic,
-        "resamples depend on timing: leave out --resamples or --deterministic",
-    ),
-    Conflict(
-        lambda o: o.draft_confidence is not None and o.profile is not None,
-        "a profile has its own gate: leave out --draft-confidence or --profile",
-    ),
-    Conflict(
-        lambda o: o.draft_confidence is not None and o.gate not in ("cascade", "draft-first"),
-        "--draft-confidence needs --gate cascade or draft-first: add it, or leave out "
-        "--draft-confidence",
-    ),
 )

@@ -21,9 +21,9 @@ from dreamr._load import PairLoad, Shaped
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
-from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, flat_images
+from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, read_problem
 from dreamr._sampling import PLAIN, thinking_notes, vendor_notes, vendors
-from dreamr.conversation import BadConversation, Conversation, ImageSource, read_image
+from dreamr.conversation import AttachmentSource, Conversation, flatten
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
@@ -41,8 +41,9 @@ class Reasoner:
     """A pair of target and draft models that solves problems by speculative reasoning.
 
     Opening a Reasoner loads the models; closing it frees them. It can be reopened. A problem is a
-    text with any number of images (see `dreamr.conversation.read_image` for what is taken), or a
-    `Conversation`. Several runs may be in progress concurrently.
+    text with any number of attachments (images, PDF files, videos and sounds; see
+    `dreamr.conversation.read_attachment`), or a `Conversation`. Several runs may be in progress
+    concurrently.
 
     A model that is lost, because its worker process has ended or its server cannot be reached, is
     opened again in the background. Runs continue without a lost draft and wait for a lost target.
@@ -141,7 +142,7 @@ class Reasoner:
     def ask(
         self,
         question: str | Conversation,
-        *images: ImageSource | Sequence[ImageSource],
+        *attachments: AttachmentSource | Sequence[AttachmentSource],
         **arguments: Unpack[RunArguments],
     ) -> Result:
         """Run to the end and return the result; the blocking form of `reason`.
@@ -150,8 +151,9 @@ class Reasoner:
         called on a background thread.
 
         Args:
-            question: Text of the problem, or a whole conversation.
-            images: Images of the problem, which come before the text.
+            question: Text of the problem, "" if it is spoken in a sound, or a whole conversation.
+            attachments: Images, PDF files, videos and sounds of the problem, which come before the
+                text: paths, bytes or open files of any kind, or what was read already.
             arguments: Options, event callback and hooks; see `RunArguments`.
 
         Raises:
@@ -165,7 +167,7 @@ class Reasoner:
                 "ask() needs an open Reasoner: use `with Reasoner() as reasoner:`, or `async with` "
                 "and reason()"
             )
-        future = portal.start_task_soon(partial(self.reason, question, *images, **arguments))
+        future = portal.start_task_soon(partial(self.reason, question, *attachments, **arguments))
         self._asked.add(future)
         try:
             if self._portal is not portal:  # closed before this future was registered
@@ -180,20 +182,22 @@ class Reasoner:
     async def reason(
         self,
         question: str | Conversation,
-        *images: ImageSource | Sequence[ImageSource],
+        *attachments: AttachmentSource | Sequence[AttachmentSource],
         **arguments: Unpack[RunArguments],
     ) -> Result:
         """Run to the end and return the result.
 
         Args:
-            question: Text of the problem, or a whole conversation (without further `images`).
-            images: Images of the problem, which come before the text; see
-                `dreamr.conversation.read_image`.
+            question: Text of the problem, "" if it is spoken in a sound, or a whole conversation
+                (without further `attachments`).
+            attachments: Images, PDF files, videos and sounds of the problem, which come before the
+                text: paths, bytes or open files of any kind, or what was read already. The kind is
+                decided by the content. The options say which pages and frames are read.
             arguments: Options, event callback and hooks; see `RunArguments`.
 
         Raises:
             RuntimeError: If the Reasoner was not opened with `async with`.
-            ConversationError: If the text or an image cannot be used.
+            ConversationError: If the text or an attachment cannot be used.
             BadOption: If the options name another profile than those of the Reasoner, or the
                 profile is not valid for them.
             Unsupported: If the models cannot do what the options require.
@@ -203,8 +207,9 @@ class Reasoner:
         """
         check_arguments(arguments)
         tasks = self._check_open()
-        conversation = await self._conversation(question, flat_images(images))
         options = arguments.get("options") or self.options
+        media = options.media(self._models.image_pixels)
+        conversation = await read_problem(question, attachments, media)
         leading: Role = "target" if "target" in options.roles else "draft"
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
         with labeled_calls(labels):
@@ -226,15 +231,16 @@ class Reasoner:
         shaped: Shaped,
         arguments: RunArguments,
     ) -> Result:
-        step_format = self._leading.format_of(conversation)
-        config = replace(self._run_config(shaped.options, conversation), step_format=step_format)
+        seen = flatten(conversation)  # by the target; the runner does it for each role
+        step_format = self._leading.format_of(seen)
+        config = replace(self._run_config(shaped.options, seen), step_format=step_format)
         config = shaped.timed(config)
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
         config = replace(config, request_id=arguments.get("request_id"))
         target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
-        scope = RunScope(conversation, step_format, target_engine, tasks)
+        scope = RunScope(seen, step_format, target_engine, tasks)
         hooks = arguments.get("hooks") or ()
         for hook in hooks:
             config = hook.before_run(scope, config)
@@ -255,7 +261,7 @@ class Reasoner:
     async def stream(
         self,
         question: str | Conversation,
-        *images: ImageSource | Sequence[ImageSource],
+        *attachments: AttachmentSource | Sequence[AttachmentSource],
         **arguments: Unpack[RunArguments],
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is `RunFinished`.
@@ -263,8 +269,9 @@ class Reasoner:
         Leaving the loop or closing the generator cancels the run.
 
         Args:
-            question: Text of the problem, or a whole conversation.
-            images: Images of the problem, which come before the text.
+            question: Text of the problem, "" if it is spoken in a sound, or a whole conversation.
+            attachments: Images, PDF files, videos and sounds of the problem, which come before the
+                text: paths, bytes or open files of any kind, or what was read already.
             arguments: Options, event callback and hooks; see `RunArguments`.
 
         Raises:
@@ -287,7 +294,7 @@ class Reasoner:
         async def work() -> None:
             with scope, send:
                 try:
-                    await self.reason(question, *images, **forwarding)
+                    await self.reason(question, *attachments, **forwarding)
                 except Exception as error:
                     failures.append(error)
 
@@ -331,21 +338,6 @@ class Reasoner:
                 "and stream()"
             )
         return self._tasks
-
-    async def _conversation(
-        self, question: str | Conversation, images: Sequence[ImageSource]
-    ) -> Conversation:
-        if isinstance(question, Conversation):
-            if images:
-                raise BadConversation(
-                    "a Conversation already contains its images: pass no further images"
-                )
-            question.check()
-            return question
-        Conversation.from_prompt(question)  # before the images, whose reading takes time
-        read_fitting = partial(read_image, fit=self._models.image_pixels)
-        read = [await anyio.to_thread.run_sync(read_fitting, image) for image in images]
-        return Conversation.from_prompt(question, *read)
 
     def _run_config(self, options: RunOptions, conversation: Conversation = PLAIN) -> RunConfig:
         profile = self._profile if options.profile == self.options.profile else None

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypedDict
+
+import anyio
+import anyio.to_thread
 
 from dreamr._option_specs import BadOption, option_specs, shown_value
 from dreamr._options import RunOptions
-from dreamr.conversation import ImageSource
+from dreamr.conversation import (
+    AttachmentSource,
+    BadConversation,
+    Conversation,
+    MediaOptions,
+    read_attachment,
+)
 from dreamr.gate import Gate
 from dreamr.runner import RunHook
 from dreamr.trace import Event
+
+# Names that look as if they could hold an attachment.
+_ATTACHED = (
+    "attachment", "attachments", "image", "images", "document", "documents", "video", "videos",
+    "audio", "sound", "file", "files",
+)  # fmt: skip
 
 
 class RunArguments(TypedDict, total=False):
@@ -36,14 +52,41 @@ class RunArguments(TypedDict, total=False):
     cache_salt: str | None
 
 
-def flat_images(images: Sequence[ImageSource | Sequence[ImageSource]]) -> list[ImageSource]:
-    """Return the images, of which several may be given as one list."""
-    found: list[ImageSource] = []
-    for image in images:
-        if isinstance(image, list | tuple):
-            found += image
+async def read_problem(
+    question: str | Conversation,
+    attachments: Sequence[AttachmentSource | Sequence[AttachmentSource]],
+    options: MediaOptions,
+) -> Conversation:
+    """Return the conversation of a problem, with its attachments read.
+
+    Raises:
+        ConversationError: If the text or an attachment cannot be used.
+    """
+    given = _flat(attachments)
+    if isinstance(question, Conversation):
+        if given:
+            raise BadConversation(
+                "a Conversation already contains its attachments: pass no further ones"
+            )
+        question.check()
+        return question
+    if not given or not isinstance(question, str) or question.strip():
+        Conversation.from_prompt(question)  # before the attachments, whose reading takes time
+    read = partial(read_attachment, options=options)
+    found = [await anyio.to_thread.run_sync(read, each) for each in given]
+    return Conversation.from_prompt(question, *found)
+
+
+def _flat(
+    attachments: Sequence[AttachmentSource | Sequence[AttachmentSource]],
+) -> list[AttachmentSource]:
+    """Return the attachments, of which several may be given as one list."""
+    found: list[AttachmentSource] = []
+    for attachment in attachments:
+        if isinstance(attachment, list | tuple):
+            found += attachment
         else:
-            found.append(image)  # type: ignore[arg-type]
+            found.append(attachment)  # type: ignore[arg-type]
     return found
 
 
@@ -71,8 +114,10 @@ def check_arguments(arguments: RunArguments) -> None:
     for name in arguments.keys() - known.keys():
         if name in option_specs(RunOptions):
             raise BadOption(f"{name} is an option: pass options=RunOptions({name}=...)")
-        if name in ("image", "images"):
-            raise BadOption("images follow the question without a name, as in ask(question, image)")
+        if name in _ATTACHED:
+            raise BadOption(
+                "attachments follow the question without a name, as in ask(question, 'bill.pdf')"
+            )
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"the arguments are {', '.join(known)}"
         raise BadOption(f"a run has no argument {name}; {hint}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from dreamr._media_options import READING
 from dreamr._option_rules import RUN_RULES, greedy
 from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
@@ -23,7 +23,7 @@ from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import LiveOutput, Output
 from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.cli.streams import LostOutput, stdin_bytes, text_of
-from dreamr.conversation import MAX_BYTES, Conversation, Image, read_image, thumbnail
+from dreamr.conversation import MAX_BYTES, Attachment, Conversation, MediaOptions, read_attachment
 from dreamr.engines import OpenModel, is_served
 from dreamr.errors import RunFailed, Unwritable
 from dreamr.schedules import CONTEXT_FULL
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 EPILOG = epilog(
     'dreamr run "What do tea and milk cost together?" -a receipt.png',
-    'dreamr run "What is shown?" -a photo.jpg --html timeline.html',
+    'dreamr run "What is due on page 2?" -a bill.pdf --pages 1-3',
+    'dreamr run "What is shown?" -a clip.mp4 --frames 4 --html timeline.html',
+    "dreamr run -a photo.jpg -a question.ogg",
     'dreamr run "How many?" -a a.jpg --target http://gpu:8000/v1 --draft ./draft',
     notes=(
         METHODS,
@@ -49,6 +51,7 @@ _RULES = OptionRules(
     (
         *RUN_RULES,
         Unused(("seed",), greedy, "with greedy decoding"),
+        Unused((*READING, "draft_frames"), lambda o: not o.attach, "without --attach"),
     )
 )
 
@@ -57,8 +60,7 @@ _RULES = OptionRules(
 class _Run:
     """A run: what the command line asked for, and the events so far."""
 
-    question: str
-    images: tuple[Image, ...]
+    question: Conversation
     options: RunOptions
     as_json: bool
     trace: LiveOutput | None
@@ -90,14 +92,21 @@ class AskOptions:
     """Options of the question and the output.
 
     Raises:
-        BadOption: If two images are to be read from standard input.
+        BadOption: If two files are to be read from standard input, or nothing is asked.
     """
 
-    question: Annotated[str, OptionSpec("Question to answer.", "Arguments", positional=True)]
+    question: Annotated[
+        str | None,
+        OptionSpec(
+            "Question to answer; not needed if one of the attachments is a spoken question.",
+            "Arguments",
+            positional=True,
+        ),
+    ] = None
     attach: Annotated[
         tuple[Path, ...],
         OptionSpec(
-            "Image file; - reads standard input. Repeatable.",
+            "Image, PDF, video or sound file; - reads standard input. Repeatable.",
             _PANEL,
             flags=("--attach", "-a"),
             reads="*",
@@ -127,7 +136,11 @@ _STDIN = Path("-")
 _CONFLICTS = (
     Conflict(
         lambda o: o.attach.count(_STDIN) > 1,
-        "standard input holds one image: give -a - once, and name the files of the others",
+        "standard input holds one file: give -a - once, and name the others",
+    ),
+    Conflict(
+        lambda o: o.question is None and not o.attach,
+        "nothing is asked: give a question, or a spoken one as in -a question.ogg",
     ),
 )
 
@@ -138,19 +151,21 @@ def run_command(open_model: OpenModel) -> Callable[..., None]:
 
 
 def _ask(asked: AskOptions, options: RunOptions, open_model: OpenModel) -> None:
-    """Answer a question about images, and show the reasoning step by step.
+    """Answer a question about images, PDF pages, videos and sound, step by step.
+
+    The question is text, or spoken in one of the attachments.
 
     Only the answer goes to standard output; everything else goes to standard error.
     """
-    fit = _needed_pixels(options)
-    images = tuple(_read(path, fit) for path in asked.attach)
+    media = options.media(_needed_pixels(options))
+    words = text_of(asked.question or "")
+    if words or not asked.attach:
+        Conversation.from_prompt(words)  # before the files, whose reading takes time
     # Checks the question before any file is written.
-    question = text_of(asked.question)
-    Conversation.from_prompt(question, *images)
+    question = Conversation.from_prompt(words, *(_read(path, media) for path in asked.attach))
     with ExitStack() as stack:
         run = _Run(
             question,
-            images,
             options,
             asked.as_json,
             None if asked.trace is None else stack.enter_context(LiveOutput(asked.trace)),
@@ -174,8 +189,8 @@ def _needed_pixels(options: RunOptions) -> int | None:
     return max(source.max_pixels for source in sources)
 
 
-def _read(path: Path, fit: int | None) -> Image:
-    return read_image(stdin_bytes(MAX_BYTES) if path == _STDIN else path, fit=fit)
+def _read(path: Path, media: MediaOptions) -> Attachment:
+    return read_attachment(stdin_bytes(MAX_BYTES) if path == _STDIN else path, media)
 
 
 def _record_file(path: Path) -> RecordFile:
@@ -205,11 +220,10 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
     async with AsyncExitStack() as stack:
         with run.screen.working("loading the models"):
             reasoner = await stack.enter_async_context(Reasoner(run.options, open_model=open_model))
-        question = Conversation.from_prompt(run.question, *run.images)
         failure = None
         with run.screen.working("thinking"):
             try:
-                async with aclosing(reasoner.stream(question)) as events:
+                async with aclosing(reasoner.stream(run.question)) as events:
                     async for event in events:
                         run.add(event)
             except RunFailed as error:
@@ -218,7 +232,7 @@ async def _reason(run: _Run, open_model: OpenModel) -> None:
         try:
             _deliver(run)
         finally:
-            _write_record(run, question)
+            _write_record(run)
         if failure is not None:
             raise failure
 
@@ -256,28 +270,23 @@ def _deliver(run: _Run) -> None:
     )
 
 
-def _write_record(run: _Run, question: Conversation) -> None:
+def _write_record(run: _Run) -> None:
     if run.record is None or run.result is None:
         return
     from dreamr.training import record_of
 
     name = datetime.now(UTC).isoformat(timespec="milliseconds")
-    run.record.add(record_of(name, question, run.result))
+    run.record.add(record_of(name, run.question, run.result))
 
 
 def _as_json(run: _Run, result: Result) -> dict[str, Any]:
-    return {"question": run.question, **result.to_json(), "options": run.options.to_json()}
+    return {"question": run.question.text, **result.to_json(), "options": run.options.to_json()}
 
 
 def _write_timeline(run: _Run) -> None:
     if run.html is not None:
-        images = [_data_uri(image) for image in run.images]
-        run.html.write(timeline_html(run.events, question=run.question, images=images))
+        run.html.write(timeline_html(run.events, question=run.question))
         run.screen.line(f"timeline: {run.html.path}")
     if run.trace is not None and run.unwritable is None:
         run.trace.close()
         run.screen.line(f"trace: {run.trace.path}")
-
-
-def _data_uri(image: Image) -> str:
-    return "data:image/png;base64," + b64encode(thumbnail(image)).decode()

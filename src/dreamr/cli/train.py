@@ -18,8 +18,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from dreamr._media_options import READING
 from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
-from dreamr._option_specs import OptionRules, OptionSpec, Unused
+from dreamr._option_specs import OptionRules, OptionSpec, Unused, option_specs
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
@@ -163,7 +164,8 @@ def train_app(open_model: OpenModel) -> typer.Typer:
         app.command(name, epilog=_EPILOGS[name])(made)
 
     add("sapo", _sapo, out, sapo, open_model=open_model)
-    add("record", _record, record, run_flags(), open_model=open_model)
+    of_runs = [name for name in option_specs(RunOptions) if name not in READING]
+    add("record", _record, record, run_flags(of_runs), open_model=open_model)
     add("from-traces", _from_traces, *from_traces)
     add("measure", _measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)
     add("curves", _curves, Declared(CurvesOptions))

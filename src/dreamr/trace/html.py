@@ -13,8 +13,10 @@ from importlib.resources import files
 from math import floor, log10
 from string import Template
 
+from dreamr.conversation import Conversation
 from dreamr.gate import Verdict
 from dreamr.steps import Ending, without_tags
+from dreamr.trace.attachments import attachments_html
 from dreamr.trace.events import (
     Event,
     ModelUsage,
@@ -45,28 +47,28 @@ _HEAD: dict[Fate, str] = {
 }
 
 
-def timeline_html(
-    events: Sequence[Event], *, question: str = "", images: Sequence[str] = ()
-) -> str:
+def timeline_html(events: Sequence[Event], *, question: str | Conversation = "") -> str:
     """Draw the three lanes of a run, its steps and its cost as an HTML page.
 
     Args:
         events: Events of the run in order, from `RunStarted` on. An interrupted run has no
             `RunFinished`.
-        question: Text of the problem; the title of the page.
-        images: Images of the problem, as data URIs.
+        question: The problem: its text is the title of the page. Of a conversation, the images,
+            pages, frames and sounds are shown too.
 
     Returns:
         A complete HTML document.
     """
     result = next((event.result for event in events if isinstance(event, RunFinished)), None)
+    asked = question if isinstance(question, Conversation) else Conversation(())
+    title = question if isinstance(question, str) else question.text or "Spoken question"
     bars = lay_out(events)
     seconds = duration(events)
     return _template().substitute(
-        title=escape(question or "dreamr run"),
+        title=escape(title or "dreamr run"),
         answer=_answer(result),
         about=_about(events),
-        images=_images(images),
+        media=attachments_html(asked),
         cards=_cards(events, bars, seconds, result),
         legend="".join(
             f'<span class="key {_css_class(fate)}"><i></i>{text}</span>'
@@ -124,11 +126,6 @@ def _plain(value: Option) -> str:
         return "on" if value else "off"
     text = "none" if value is None else str(value)
     return text if text.isprintable() else repr(text)
-
-
-def _images(images: Sequence[str]) -> str:
-    shown = "".join(f'<img src="{escape(uri)}" alt="Image of the problem">' for uri in images)
-    return f'<div class="images">{shown}</div>' if shown else ""
 
 
 def _cards(

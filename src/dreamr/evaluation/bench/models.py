@@ -97,15 +97,16 @@ class Models:
         """
         async with self._models.lease(options.roles) as models:
             engines = {role: models[role].engine for role in options.roles}
-            for engine in engines.values():
-                engine.forget(conversation)
             try:
                 with self._load.run(options) as shaped:
+                    config = shaped.timed(self.run_config(shaped.options, conversation))
+                    for role, engine in engines.items():
+                        engine.forget(config.seen_by(role, conversation))
                     result = await run(
                         conversation,
                         target=engines.get("target"),
                         draft=engines.get("draft"),
-                        config=shaped.timed(self.run_config(shaped.options, conversation)),
+                        config=config,
                     )
                     shaped.learn(result)
             except RunFailed as error:
@@ -127,7 +128,8 @@ class Models:
     def run_config(self, options: RunOptions, conversation: Conversation) -> RunConfig:
         """Return the configuration of a run with these options on these models."""
         config = options.run_config(self._profile)
-        return replace(config, step_format=self.leading.format_of(conversation))
+        seen = config.seen_by("target", conversation)
+        return replace(config, step_format=self.leading.format_of(seen))
 
     @property
     def memory_mb(self) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from dreamr._media_options import READING
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
 from dreamr.evaluation.bench.plan import Plan
@@ -18,7 +19,7 @@ _SMOKE = 2  # problems of each task
 
 # Options of a run that a bench sets for each method and problem.
 SET_BY_BENCH = (
-    "method", "window", "score", "fallback", "deterministic", "seed", "model_defaults",
+    "method", "window", "score", "fallback", "deterministic", "seed", "model_defaults", *READING,
 )  # fmt: skip
 
 

@@ -112,8 +112,8 @@ class _Solver:
     async def _solve(self, item: Item, config: RunConfig) -> _Solved:
         target, draft = self._target.engine, self._draft.engine
         result = await run(item.conversation, target=target, draft=draft, config=config)
-        for engine in (target, draft):
-            engine.forget(item.conversation)
+        target.forget(config.seen_by("target", item.conversation))
+        draft.forget(config.seen_by("draft", item.conversation))
         self._done += 1
         self._on_done(self._done)
         return _solved(result)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dreamr._concurrency import gather_bounded
+from dreamr.conversation import flatten
 from dreamr.engines import Context, Engine, Model, SamplingParams
 from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item
@@ -87,7 +88,8 @@ async def _judged(
     reasoning = await _checked(draft, target.step_format, item, most_tokens, gate)
     if not reasoning:
         return []
-    context, texts = Context(item.conversation), [step.text for step, _ in reasoning]
+    seen = flatten(item.conversation)
+    context, texts = Context(seen), [step.text for step, _ in reasoning]
 
     async def asked(engine: Engine, query: Query | None) -> tuple[Evidence, ...]:
         if query is None or not query.needs:
@@ -98,7 +100,7 @@ async def _judged(
     further = [await asked(target.engine, query) for query in gate.further_queries]
     own = await asked(draft.engine, gate.draft_query)
     for model in (target, draft):
-        model.engine.forget(item.conversation)
+        model.engine.forget(seen)
     return [
         JudgedStep(
             item.task,
@@ -124,7 +126,7 @@ async def _checked(
     able = draft.engine.capabilities
     entropy = able.entropy and "the draft's entropy" in gate.needs
     sampling = SamplingParams(most_tokens, logprobs=able.logprobs, entropy=entropy)
-    async for chunk in draft.engine.stream(Context(item.conversation), sampling):
+    async for chunk in draft.engine.stream(Context(flatten(item.conversation)), sampling):
         steps += splitter.push(
             chunk.text, chunk.tokens, chunk.logprob, chunk.min_logprob, chunk.entropy
         )

@@ -1,0 +1,50 @@
+"""Options of attachments: which pages, frames and sounds of a file the models get."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from dreamr._option_specs import OptionSpec
+
+ATTACHMENTS = "Attachments"
+
+Pages: TypeAlias = Annotated[
+    str,
+    OptionSpec("Pages of a PDF, such as 1-3,7 or 5-.", ATTACHMENTS, shown="the first 8"),
+]
+PdfText: TypeAlias = Annotated[
+    Literal["auto", "on", "off"],
+    OptionSpec(
+        "Text layer of PDF pages beside their images: auto (where there is one), on or off.",
+        ATTACHMENTS,
+    ),
+]
+Frames: TypeAlias = Annotated[
+    int, OptionSpec("Number of frames of a video.", ATTACHMENTS, 1)
+]
+FramesBy: TypeAlias = Annotated[
+    Literal["even", "scenes"],
+    OptionSpec("Frames of a video: even (evenly spaced) or scenes (after changes).", ATTACHMENTS),
+]
+Fps: TypeAlias = Annotated[
+    float | None,
+    OptionSpec(
+        "Frames per second of a video, instead of a number of frames.",
+        ATTACHMENTS,
+        0.001,
+        shown="--frames",
+    ),
+]
+DraftFrames: TypeAlias = Annotated[
+    int | None,
+    OptionSpec(
+        "Largest number of frames of a video for the draft.",
+        ATTACHMENTS,
+        1,
+        shown="as the target",
+    ),
+]
+Sound: TypeAlias = Annotated[bool, OptionSpec("Use the sound of videos.", ATTACHMENTS)]
+
+# Options of reading files; problems of tasks are read already.
+READING = ("pages", "pdf_text", "frames", "frames_by", "fps", "sound")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dreamr._concurrency import gather_bounded
-from dreamr.conversation import Conversation, Text
+from dreamr.conversation import Conversation, Text, flatten
 from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
@@ -92,7 +92,7 @@ class Grader:
             self._known.update(zip(unknown, written, strict=True))
         rollouts = await self._at_engines(completions, lambda one: one.item, self._grade)
         for one in completions:
-            self._engine(one.item).forget(one.item.conversation)
+            self._engine(one.item).forget(flatten(one.item.conversation))
         return rollouts
 
     def _engine(self, item: Item) -> Engine:
@@ -146,10 +146,10 @@ class Grader:
         self, engine: Engine, item: Item, texts: Sequence[str]
     ) -> tuple[Evidence, ...]:
         """Judge steps; those that exceed the target's context get evidence that rejects them."""
-        pending = list(texts)
+        pending, context = list(texts), Context(flatten(item.conversation))
         while pending:
             try:
-                found = await engine.judge(Context(item.conversation), pending, self.gate.query)
+                found = await engine.judge(context, pending, self.gate.query)
             except ContextTooLong:
                 del pending[len(pending) // 2 :]
                 continue
@@ -186,7 +186,7 @@ async def write(
     splitter = StepSplitter(step_format)
     steps: list[Step] = []
     tokens, finish = 0, None
-    async for chunk in engine.stream(Context(item.conversation), sampling):
+    async for chunk in engine.stream(Context(flatten(item.conversation)), sampling):
         steps += splitter.push(chunk.text, chunk.tokens)
         tokens += chunk.tokens
         finish = chunk.finish

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from dreamr._concurrency import gather_bounded
+from dreamr.conversation import flatten
 from dreamr.engines import Model, SamplingParams
 from dreamr.evaluation.tasks import Item, Items
 from dreamr.training.grader import Completion, Grader, write
@@ -63,7 +64,7 @@ async def _write(
 
     async def one(item: Item) -> Completion:
         completion = await write(draft.engine, item, grader.step_format, sampling)
-        draft.engine.forget(item.conversation)
+        draft.engine.forget(flatten(item.conversation))
         return completion
 
     return await gather_bounded(items, one, _MOST)

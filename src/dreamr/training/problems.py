@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from dreamr._plugins import import_plugins
-from dreamr.conversation import Conversation, Image, Text, to_pillow
+from dreamr.conversation import Conversation, Image, Text, flatten, to_pillow
 from dreamr.evaluation.tasks import Item, Items, load
 from dreamr.training.errors import BadTraining
 
@@ -85,7 +85,7 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     parts. Text-only trainers reject a column of images even if it is empty, so it is left out.
 
     Args:
-        conversation: Conversation of text and images.
+        conversation: Conversation. Pages and frames become text and images.
         sees: Whether the draft takes images.
 
     Raises:
@@ -93,7 +93,7 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     """
     messages: list[dict[str, Any]] = []
     images = []
-    for turn in conversation.turns:
+    for turn in flatten(conversation).turns:
         content: list[dict[str, str]] = []
         for part in turn.parts:
             match part:
@@ -109,8 +109,8 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
                     )
                 case _:
                     raise BadTraining(
-                        "training supports text and images only, not "
-                        f"{type(part).__name__.lower()}: choose another task"
+                        "training supports text and images only, not sound: read videos with "
+                        "sound=False, or choose another task"
                     )
         texts = [part["text"] for part in content if part["type"] == "text"]
         plain = len(texts) == len(content)

@@ -1,26 +1,26 @@
 """Records of runs for training: conversations with their committed and rejected steps.
 
-A file of records is in JSON Lines format. Images are embedded as base64-encoded PNG.
+A file of records is in JSON Lines format. Images, pages, frames and sounds are embedded.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args, overload
 
 from dreamr._files import open_binary
 from dreamr._messages import reason
-from dreamr.conversation import Conversation, Image, Part, Text, Turn, as_file, read_image
+from dreamr.conversation import Conversation, Turn
 from dreamr.errors import ConversationError
 from dreamr.steps import Ending, Role
 from dreamr.trace import Result, RunStarted, StepRejected
 from dreamr.training.errors import BadTraining
+from dreamr.training.record_parts import part_from_json, part_to_json
 
 _VERSION = 1
 BEGINNING = b'{"version": 1, "name": "'  # of each line
@@ -122,17 +122,13 @@ def record_of(
 
 
 def to_line(record: Record) -> str:
-    """Return a record as one line of JSON, without a line break.
-
-    Raises:
-        BadTraining: If the conversation has parts other than text and images.
-    """
+    """Return a record as one line of JSON, without a line break."""
     values = {
         "version": _VERSION,
         "name": record.name,
         "method": record.method,
         "turns": [
-            {"role": turn.role, "parts": list(map(_part_to_json, turn.parts))}
+            {"role": turn.role, "parts": list(map(part_to_json, turn.parts))}
             for turn in record.conversation.turns
         ],
         "steps": [asdict(step) for step in record.steps],
@@ -250,7 +246,7 @@ def _conversation_from_json(turns: list[Any]) -> Conversation:
         tuple(
             Turn(
                 _one_of(turn, "role", ("system", "user", "assistant")),
-                tuple(map(_part_from_json, _get(turn, "parts", list))),
+                tuple(map(part_from_json, _get(turn, "parts", list))),
             )
             for turn in turns
         )
@@ -284,24 +280,3 @@ def _shown(value: Any) -> str:
     """Return a value as JSON, shortened for a message."""
     text = json.dumps(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-
-
-def _part_to_json(part: Part) -> dict[Literal["text", "image"], str]:
-    match part:
-        case Text(text):
-            return {"text": text}
-        case Image():
-            return {"image": b64encode(as_file(part).data).decode()}
-        case _:
-            kind = type(part).__name__.lower()
-            raise BadTraining(f"records support text and images only, not {kind}")
-
-
-def _part_from_json(values: Any) -> Part:
-    if isinstance(values, dict) and "text" in values:
-        return Text(_get(values, "text", str))
-    encoded = _get(values, "image", str)
-    try:
-        return read_image(b64decode(encoded))
-    except (ValueError, ConversationError) as error:
-        raise ValueError("an image is damaged") from error

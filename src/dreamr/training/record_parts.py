@@ -1,0 +1,118 @@
+"""Parts of a conversation as JSON values, with their media embedded."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any
+
+from dreamr.conversation import (
+    Audio,
+    Document,
+    Frame,
+    Image,
+    Page,
+    Part,
+    Text,
+    Video,
+    as_file,
+    read_image,
+)
+from dreamr.errors import ConversationError
+
+
+def part_to_json(part: Part) -> dict[str, Any]:
+    """Return a part as JSON values: images as files, sound as a WAV file, both in base64."""
+    match part:
+        case Text(text):
+            return {"text": text}
+        case Image():
+            return {"image": _image(part)}
+        case Audio():
+            return {"audio": _audio(part)}
+        case Document():
+            pages = [
+                {"number": page.number, "image": _image(page.image), "text": page.text}
+                for page in part.pages
+            ]
+            return {"document": {"name": part.name, "count": part.count, "pages": pages}}
+        case Video():
+            frames = [{"seconds": f.seconds, "image": _image(f.image)} for f in part.frames]
+            sound = None if part.sound is None else _audio(part.sound)
+            known = {"name": part.name, "seconds": part.seconds}
+            return {"video": {**known, "frames": frames, "sound": sound}}
+
+
+def part_from_json(values: Any) -> Part:
+    """Return the part of JSON values.
+
+    Raises:
+        ValueError: If they are not those of a part; the message says why.
+    """
+    kinds = [kind for kind in _READERS if isinstance(values, dict) and kind in values]
+    if len(kinds) != 1:
+        raise ValueError(f"a part must have one of {', '.join(_READERS)}")
+    kind = kinds[0]
+    try:
+        return _READERS[kind](values[kind])
+    except (KeyError, TypeError, ValueError, AttributeError, ConversationError) as error:
+        raise ValueError(f"{'an' if kind[0] in 'ai' else 'a'} {kind} is damaged") from error
+
+
+def _image(image: Image) -> str:
+    return b64encode(as_file(image).data).decode()
+
+
+def _audio(audio: Audio) -> dict[str, Any]:
+    return {
+        "name": audio.name,
+        "seconds": audio.seconds,
+        "wav": b64encode(audio.data).decode(),
+    }
+
+
+def _read_text(value: Any) -> Text:
+    return Text(_typed(value, str))
+
+
+def _read_image(value: Any) -> Image:
+    return read_image(b64decode(_typed(value, str)))
+
+
+def _read_audio(value: Any) -> Audio:
+    data = b64decode(_typed(value["wav"], str), validate=True)
+    if data[:4] != b"RIFF":
+        raise ValueError("not a WAV file")
+    return Audio(data, float(value["seconds"]), _name(value))
+
+
+def _read_document(value: Any) -> Document:
+    pages = tuple(
+        Page(_typed(p["number"], int), _read_image(p["image"]), _typed(p["text"], str))
+        for p in value["pages"]
+    )
+    return Document(pages, _typed(value["count"], int), _name(value))
+
+
+def _read_video(value: Any) -> Video:
+    frames = tuple(Frame(float(f["seconds"]), _read_image(f["image"])) for f in value["frames"])
+    sound = None if value["sound"] is None else _read_audio(value["sound"])
+    return Video(frames, float(value["seconds"]), sound, _name(value))
+
+
+def _name(value: Any) -> str | None:
+    return None if value["name"] is None else _typed(value["name"], str)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{kind.__name__} expected")
+    return value
+
+
+_READERS = {
+    "text": _read_text,
+    "image": _read_image,
+    "audio": _read_audio,
+    "document": _read_document,
+    "video": _read_video,
+}

@@ -56,7 +56,7 @@ class ServeOptions:
     allowed_media_domains: Annotated[
         str | None,
         OptionSpec(
-            "Comma-separated hosts (HOST or HOST:PORT) to fetch images from.",
+            "Comma-separated hosts (HOST or HOST:PORT) to fetch images, videos and sounds from.",
             _GATEWAY,
             shown="none",
         ),
@@ -145,9 +145,9 @@ class ServeOptions:
     max_parts: Annotated[
         int, OptionSpec("Largest number of messages and parts in a request.", _LIMITS, 1)
     ] = 512
-    max_images: Annotated[int, OptionSpec("Largest number of images in a request.", _LIMITS, 0)] = (
-        16
-    )
+    max_images: Annotated[
+        int, OptionSpec("Largest number of images, pages and frames in a request.", _LIMITS, 0)
+    ] = 16
     max_upload_pixels: Annotated[
         int, OptionSpec("Largest number of pixels of an image in a request.", _LIMITS, 1)
     ] = 64_000_000
@@ -156,7 +156,11 @@ class ServeOptions:
     ] = 500_000
     max_total_pixels: Annotated[
         int,
-        OptionSpec("Pixels of the images of all running requests; others wait.", _LIMITS, 1024),
+        OptionSpec(
+            "Pixels of the images, pages and frames of all running requests; others wait.",
+            _LIMITS,
+            1024,
+        ),
     ] = 64 * 2**20
     max_total_body: Annotated[
         int,
@@ -166,6 +170,16 @@ class ServeOptions:
             1024,
         ),
     ] = 128 * 2**20
+    max_stored_bytes: Annotated[
+        int,
+        OptionSpec(
+            "Bytes of all files that clients upload to /v1/files; 0 refuses uploads.", _LIMITS, 0
+        ),
+    ] = 512 * 2**20
+    stored_seconds: Annotated[
+        int,
+        OptionSpec("Seconds after which an uploaded file is deleted.", _LIMITS, 1, 30 * 86400),
+    ] = 3600
     max_connections: Annotated[
         int, OptionSpec("Connections at the same time; others get status 503.", _LIMITS, 1)
     ] = 512

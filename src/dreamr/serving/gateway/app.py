@@ -24,6 +24,7 @@ from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.chat import Chat
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
+from dreamr.serving.gateway.files import Files
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
@@ -31,8 +32,10 @@ from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import PublicText, public_name
+from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.request_ids import RequestIds
+from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
 
@@ -54,7 +57,7 @@ def build_app(
     Args:
         reasoner: An open Reasoner. The caller keeps it open while the application runs.
         options: Access and limits.
-        media: Reads the images of requests; made from `options` by default.
+        media: Reads the attachments of requests; made from `options` by default.
         load: Load control, with any earlier measurements of the target's speed.
         keys: Accepted keys; read from the file or variable of `options` by default.
         draining: Whether the gateway is about to stop.
@@ -68,6 +71,7 @@ def build_app(
     found = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
     draining = draining or Draining()
+    quotas, store = Quotas(), FileStore(options)
     load = load or Load(aware=reasoner.options.load_aware)
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
@@ -79,8 +83,9 @@ def build_app(
         admission=admission,
         load=load,
         metrics=metrics,
-        media=media or MediaFetcher(options, fit=partial(_image_pixels, reasoner)),
+        media=media or MediaFetcher(options, store, fit=partial(_image_pixels, reasoner)),
         draining=draining,
+        quotas=quotas,
         watch=watch,
     )
 
@@ -88,7 +93,11 @@ def build_app(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
     app = Starlette(
-        routes=[*endpoints.routes(), Route("/v1/chat/completions", chat, methods=["POST"])],
+        routes=[
+            *endpoints.routes(),
+            *Files(store, options, found, quotas, draining).routes(),
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+        ],
         middleware=_middleware(options),
         exception_handlers={ApiError: _refused, HTTPException: _not_found, Exception: _failed},
     )
@@ -181,7 +190,7 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
             Middleware(
                 CORSMiddleware,
                 allow_origins=allowed_origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["authorization", "content-type", "x-request-id"],
                 expose_headers=["x-request-id", "retry-after"],
             )

@@ -89,10 +89,9 @@ async def read_body(
     if kind != "application/json":
         # Browsers send other types across origins without a preflight request.
         raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
-    header = request.headers.get("content-length", "")
-    length = int(header) if header.isascii() and header.isdecimal() else 0
+    length = content_length(request)
     if length > options.max_body:
-        raise _too_large(options.max_body)
+        raise too_large(options.max_body)
     lease.take_body(length)  # all of it: bodies that grow together would refuse each other
     scanner = JsonScanner(
         _VALUES_PER_PART * options.max_parts + _MORE_VALUES, 2 * options.max_text + _MORE_VALUES
@@ -100,10 +99,10 @@ async def read_body(
     body = bytearray()
     size, end, more = 0, min(time.perf_counter() + BODY_SECONDS, deadline), True
     while more:
-        data, more = await _receive(request, end)
+        data, more = await receive_piece(request, end)
         size += len(data)
         if size > options.max_body:
-            raise _too_large(options.max_body)
+            raise too_large(options.max_body)
         if not length:
             lease.take_body(len(data))
         for piece in _slices(data):
@@ -112,8 +111,19 @@ async def read_body(
     return body
 
 
-async def _receive(request: Request, end: float) -> tuple[bytes, bool]:
-    """Return the next piece of the body, and whether more follows."""
+def content_length(request: Request) -> int:
+    """Return the number of bytes that a request announces, 0 if it does not."""
+    header = request.headers.get("content-length", "")
+    return int(header) if header.isascii() and header.isdecimal() else 0
+
+
+async def receive_piece(request: Request, end: float) -> tuple[bytes, bool]:
+    """Return the next piece of the body, and whether more follows.
+
+    Raises:
+        ApiError: If it does not arrive in time (408).
+        ClientDisconnect: If the client disconnects.
+    """
     with anyio.move_on_after(min(IDLE_SECONDS, max(0.0, end - time.perf_counter()))):
         message = await request.receive()
         if message["type"] == "http.disconnect":
@@ -134,5 +144,6 @@ def _slices(data: bytes) -> Iterator[bytes]:
         yield data[start : start + _SLICE]
 
 
-def _too_large(most: int) -> ApiError:
+def too_large(most: int) -> ApiError:
+    """Return a 413 error: the body has more than the largest number of bytes."""
     return ApiError(413, f"the request body has more than {most:,} bytes")

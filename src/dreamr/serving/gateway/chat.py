@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from dreamr._load import JudgeTimes, Level, Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, flatten
 from dreamr.errors import DreamrError, RunFailed
 from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
@@ -61,7 +61,8 @@ class Chat:
         admission: Admission control, shared by all requests.
         load: Load control, shared by all requests.
         metrics: Metrics of the gateway.
-        media: Reads the images of requests.
+        media: Reads the attachments of requests.
+        quotas: Limits of single clients, shared by all endpoints.
         draining: Whether the gateway is about to stop.
         watch: Audits accepted steps, if configured.
     """
@@ -77,6 +78,7 @@ class Chat:
         metrics: Metrics,
         media: MediaFetcher,
         draining: Draining,
+        quotas: Quotas | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._reasoner, self._options = reasoner, options
@@ -90,7 +92,7 @@ class Chat:
         )
         self._retention = Retention(reasoner)
         self._receiver = Receiver(reasoner, options, media)
-        self._quotas = Quotas()
+        self._quotas = quotas or Quotas()
         self._public = PublicText.of(reasoner)
         self._tuner = Tuner() if options.tune else None
 
@@ -149,7 +151,9 @@ class Chat:
             with anyio.fail_after(max(0.0, left)):
                 async with self._admission.place(job.client.name):
                     conversation = await self._decode(job)
-                    with self._retention.running(conversation):
+                    frames = job.parsed.options.draft_frames
+                    seen = flatten(conversation), flatten(conversation, frames=frames)
+                    with self._retention.running(*seen):
                         await self._reason(job, conversation)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
@@ -172,9 +176,12 @@ class Chat:
         return replace(found, message=message)
 
     async def _decode(self, job: Job) -> Conversation:
-        """Decode the images of an admitted request, and free what they came in."""
-        await job.lease.take_pixels(self._media.pixels(job.messages))
-        job.conversation = await self._media.decode(job.messages)
+        """Read the attachments of an admitted request, and free what they came in."""
+        media = job.parsed.options.media(self._reasoner.models.image_pixels)
+        await job.lease.take_pixels(self._media.pixels(job.messages, media))
+        job.conversation = await self._media.decode(job.messages, media)
+        images = flatten(job.conversation).images
+        job.lease.keep_pixels(sum(image.width * image.height for image in images))
         job.messages = ()
         job.lease.give_body()
         return job.conversation
@@ -227,7 +234,7 @@ class Chat:
         elif job.conversation is not None:
             try:
                 with anyio.move_on_after(_COUNT_SECONDS):
-                    await self._leading.count(job.conversation)
+                    await self._leading.count(flatten(job.conversation))
             except DreamrError as cause:
                 if (known := self._api_error(cause)).status < 500:
                     return known
@@ -323,7 +330,7 @@ class Chat:
             return 0
         try:
             with anyio.fail_after(_COUNT_SECONDS):
-                count: int = await self._leading.count(job.conversation)
+                count: int = await self._leading.count(flatten(job.conversation))
         except (DreamrError, TimeoutError) as error:  # return the answer all the same
             log(logging.WARNING, "could not count the prompt tokens: %s", error)
             return 0

@@ -1,4 +1,4 @@
-"""Data URIs, as RFC 2397 and the URL standard of WHATWG define them."""
+"""Data URIs, as RFC 2397 and the URL standard of WHATWG define them, and base64 alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BASE64 = re.compile(r"; *base64\s*\Z", re.IGNORECASE)
 
 
 class BadDataUri(ValueError):
-    """The text is not a data URI."""
+    """The text is not a data URI, or not base64."""
 
 
 def is_data_uri(url: str) -> bool:
@@ -47,6 +47,22 @@ def read_data_uri(url: str) -> bytes:
         return _from_base64(decoded)
     except binascii.Error as error:
         raise BadDataUri("the data URI is not valid base64") from error
+
+
+def read_base64(text: str) -> bytes:
+    """Return the content of a text in base64; see `read_data_uri`.
+
+    Raises:
+        BadDataUri: If there is no content, or it is not valid base64.
+    """
+    pieces = (text[at : at + _SLICE] for at in range(0, len(text), _SLICE))
+    try:
+        found = _from_base64(piece.encode("utf-8", "replace") for piece in pieces)
+    except binascii.Error as error:
+        raise BadDataUri("the content is not valid base64") from error
+    if not found:
+        raise BadDataUri("the content is empty: send the file in base64")
+    return found
 
 
 def _unquoted(url: str, start: int, stop: int) -> Iterator[bytes]:

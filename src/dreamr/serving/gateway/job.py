@@ -30,13 +30,13 @@ class Job:
     Attributes:
         client: Who sent it.
         parsed: The request.
-        messages: Its messages with all images received; none once they are decoded.
+        messages: Its messages with all attachments received; none once they are decoded.
         lease: What it holds of the memory that all requests share.
         reply: Builder of the reply.
         began: Time of the request.
         quota: What is left to the client.
         public: Takes the locations of models out of texts.
-        conversation: Its messages with all images decoded, which happens after admission.
+        conversation: Its messages with all attachments read, which happens after admission.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
         first: Seconds to the first committed step.

@@ -1,4 +1,4 @@
-"""Images of requests: taken from data URIs or fetched, checked, and decoded after admission."""
+"""Attachments of requests: taken from the request, stored files or hosts, read after admission."""
 
 from __future__ import annotations
 
@@ -10,33 +10,54 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from dreamr._option_specs import listed
 from dreamr.conversation import (
+    Attachment,
     AttachmentError,
+    Audio,
     Conversation,
+    DecoderUnavailable,
+    Document,
     Image,
     ImageHeader,
+    MediaOptions,
+    NotAnImage,
+    Part,
     Text,
     Turn,
+    Video,
     fitting_size,
+    flatten,
+    read_attachment_isolated,
     read_header,
     read_image,
     read_image_isolated,
 )
-from dreamr.serving.gateway.data_uri import BadDataUri, is_data_uri, read_data_uri
-from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.image_hosts import ImageHosts, Resolve, is_public, resolve_host
+from dreamr.serving.gateway.content_parts import MediaKind, MessagePart, SentMedia
+from dreamr.serving.gateway.data_uri import BadDataUri, is_data_uri, read_base64, read_data_uri
+from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
+from dreamr.serving.gateway.fetching import Fetcher
+from dreamr.serving.gateway.image_hosts import Resolve, resolve_host
 from dreamr.serving.gateway.memory import Budget, Lease
-from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
+from dreamr.serving.gateway.request import ParsedMessage
+from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.options import ServeOptions
 
 Found = TypeVar("Found")
 
-_FETCH_SECONDS = 15.0
-_MAX_REQUESTS = 3  # the first one and two redirects
 # Smaller images of these formats are decoded in milliseconds, which is faster than in a process.
 _SMALL_PIXELS = 2**20
 _QUICK_FORMATS = ("PNG", "JPEG")
+_READERS = 2  # PDF files, videos and sounds that are read at the same time
+_RETRY_AFTER = 5  # seconds
+_PLAIN = MediaOptions()
+# The part that holds a kind of attachment.
+_PARTS: dict[type, tuple[str, str]] = {
+    Image: ("an image", "image_url"),
+    Audio: ("sound", "input_audio"),
+    Video: ("a video", "video_url"),
+    Document: ("a PDF file", "file"),
+}
+_EXPECTED: dict[MediaKind, type] = {"video": Video, "sound": Audio}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +75,40 @@ class ReceivedImage:
     param: str
 
 
-ReceivedPart: TypeAlias = str | ReceivedImage
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file of another kind, which its content decides.
+
+    Attributes:
+        data: The bytes of the file.
+        kind: What the part says it holds.
+        param: Path of the field in the request, for errors.
+        name: Name of the file, if the client gave one.
+    """
+
+    data: bytes
+    kind: MediaKind
+    param: str
+    name: str | None = None
+
+
+ReceivedPart: TypeAlias = str | ReceivedImage | ReceivedFile
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message whose images are received but not decoded."""
+    """A message whose attachments are received but not decoded."""
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[ReceivedPart, ...]
 
 
 class MediaFetcher:
-    """Reader of the images of requests.
-
-    Only hosts in `allowed_media_domains` are contacted. A host that resolves to an internal address
-    (loopback, private, link-local) is refused; redirects are checked the same way. The connection
-    goes to an address that was checked, so a second DNS answer cannot change it.
+    """Reader of the attachments of requests.
 
     Args:
         limits: Allowed hosts and largest sizes.
+        files: Uploaded files, which requests can name.
         fit: Returns the number of pixels to which larger images are shrunk; None if they keep
             their size, as by default.
         resolve: Resolves host names; replaced in tests.
@@ -83,36 +118,35 @@ class MediaFetcher:
     def __init__(
         self,
         limits: ServeOptions,
+        files: FileStore | None = None,
         *,
         fit: Callable[[], int | None] = lambda: None,
         resolve: Resolve = resolve_host,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits, self._fit = limits, fit
-        self._hosts = ImageHosts.parse(listed(limits.allowed_media_domains))
-        self._resolve, self._transport = resolve, transport
+        self._files = files or FileStore(limits)
+        self._fetcher = Fetcher(limits, resolve, transport)
         self._decoding = Budget(limits.max_upload_pixels)
+        self._reading = anyio.Semaphore(_READERS)
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
 
     async def receive(
         self, messages: Sequence[ParsedMessage], lease: Lease
     ) -> tuple[ReceivedMessage, ...]:
-        """Take all images from data URIs or from their hosts, and check their headers.
+        """Take all files from the request, from storage or from their hosts; check image headers.
 
         Args:
             messages: Messages of a request.
-            lease: Takes the bytes of images that are fetched.
+            lease: Takes the bytes of files that are fetched or stored, for its client.
 
         Raises:
-            ApiError: If an image cannot be fetched or has a bad header.
+            ApiError: If a file cannot be had or is an image with a bad header.
             ConversationError: If the messages are not a prompt that can be answered.
         """
-        texts = [
-            Turn(message.role, tuple(Text(p) for p in message.parts if isinstance(p, str)))
-            for message in messages
-        ]
-        Conversation(tuple(texts)).check()
+        stand_ins = [Turn(m.role, tuple(_stand_in(part) for part in m.parts)) for m in messages]
+        Conversation(tuple(stand_ins)).check()
         return tuple(
             [
                 ReceivedMessage(
@@ -123,51 +157,111 @@ class MediaFetcher:
             ]
         )
 
-    def pixels(self, messages: Sequence[ReceivedMessage]) -> int:
-        """Return the pixels of all images after shrinking."""
-        images = [p for message in messages for p in message.parts if isinstance(p, ReceivedImage)]
+    def pixels(self, messages: Sequence[ReceivedMessage], media: MediaOptions = _PLAIN) -> int:
+        """Return the pixels that all images, pages and frames can have after shrinking."""
+        parts = [part for message in messages for part in message.parts]
+        images = [part for part in parts if isinstance(part, ReceivedImage)]
         fit = self._fit() or self._limits.max_upload_pixels
         sizes = [fitting_size(i.header.width, i.header.height, fit) for i in images]
-        return sum(width * height for width, height in sizes)
+        pixels = sum(width * height for width, height in sizes)
+        if not any(isinstance(part, ReceivedFile) and part.kind != "sound" for part in parts):
+            return pixels
+        # How many pages a file has is known when it is read.
+        most = pixels + (self._limits.max_images - len(images)) * media.pixels
+        return max(pixels, min(most, self._limits.max_total_pixels))
 
-    async def decode(self, messages: Sequence[ReceivedMessage]) -> Conversation:
-        """Convert messages to a conversation, with all images decoded and shrunk.
+    async def decode(
+        self, messages: Sequence[ReceivedMessage], media: MediaOptions = _PLAIN
+    ) -> Conversation:
+        """Convert messages to a conversation, with all attachments read and shrunk.
+
+        Args:
+            messages: Messages of a request.
+            media: Which pages and frames are read.
 
         Raises:
-            ApiError: If an image cannot be decoded.
+            ApiError: If an attachment cannot be read, or there are too many pages and frames.
+            ConversationError: If nothing is asked, in writing or in sound.
         """
-        turns = [
-            Turn(
-                message.role,
-                tuple(
-                    [
-                        Text(part) if isinstance(part, str) else await self._decoded(part)
-                        for part in message.parts
-                    ]
-                ),
-            )
-            for message in messages
-        ]
-        return Conversation(tuple(turns))
+        turns: list[Turn] = []
+        left = self._limits.max_images
+        for message in messages:
+            parts: list[Part] = []
+            for part in message.parts:
+                if isinstance(part, str):
+                    parts.append(Text(part))
+                    continue
+                read = await self._decoded(part, media)
+                left -= len(flatten(Conversation((Turn("user", (read,)),))).images)
+                if left < 0:
+                    raise bad_request(
+                        f"the request has more than {self._limits.max_images} images, pages and "
+                        "frames: choose fewer, with dreamr.pages or dreamr.frames for example",
+                        part.param,
+                    )
+                parts.append(read)
+            turns.append(Turn(message.role, tuple(parts)))
+        conversation = Conversation(tuple(turns))
+        conversation.check()
+        return conversation
 
-    async def _received(self, part: str | ImageUrl, lease: Lease) -> ReceivedPart:
+    async def _received(self, part: MessagePart, lease: Lease) -> ReceivedPart:
         if isinstance(part, str):
             return part
-        url = part.url
-        if not is_data_uri(url) and not url[:8].lower().startswith(("http://", "https://")):
-            raise bad_request("an image URL must start with data:, http:// or https://", part.param)
         try:
-            if is_data_uri(url):
-                data = await self._in_thread(read_data_uri, url)
-            else:
-                data = await self._fetch(part, lease)
-            most = self._limits.max_upload_pixels
-            header = await self._in_thread(lambda: read_header(data, max_pixels=most))
+            data = await self._content(part, lease)
+            if part.kind in ("image", "file"):
+                return await self._image(data, part)
         except (AttachmentError, BadDataUri) as error:
-            raise bad_request(str(error), part.param, "invalid_image") from error
+            raise bad_request(str(error), part.param, f"invalid_{part.kind}") from error
+        return ReceivedFile(data, part.kind, part.param, part.name)
+
+    async def _content(self, part: SentMedia, lease: Lease) -> bytes:
+        if part.file_id is not None:
+            return await self._files.read(part.file_id, lease, part.param)
+        if part.base64 is not None:
+            return await self._in_thread(read_base64, part.base64)
+        url = part.url or ""
+        if is_data_uri(url):
+            return await self._in_thread(read_data_uri, url)
+        if url[:8].lower().startswith(("http://", "https://")) and part.kind != "file":
+            return await self._fetcher.fetch(part, lease)
+        known = "data:" if part.kind == "file" else "data:, http:// or https://"
+        article = "an" if part.kind == "image" else "a"
+        raise bad_request(f"{article} {part.kind} URL must start with {known}", part.param)
+
+    async def _image(self, data: bytes, part: SentMedia) -> ReceivedImage | ReceivedFile:
+        most = self._limits.max_upload_pixels
+        try:
+            header = await self._in_thread(lambda: read_header(data, max_pixels=most))
+        except NotAnImage:
+            if part.kind == "image":
+                raise
+            return ReceivedFile(data, part.kind, part.param, part.name)
         return ReceivedImage(data, header, part.param)
 
-    async def _decoded(self, image: ReceivedImage) -> Image:
+    async def _decoded(
+        self, file: ReceivedImage | ReceivedFile, media: MediaOptions
+    ) -> Attachment:
+        if isinstance(file, ReceivedImage):
+            return await self._decoded_image(file)
+        try:
+            async with self._reading:
+                found = await read_attachment_isolated(file.data, media, name=file.name)
+        except DecoderUnavailable as error:
+            wait = {"Retry-After": str(_RETRY_AFTER)}
+            raise ApiError(503, str(error), SERVER, code="overloaded", headers=wait) from error
+        except AttachmentError as error:
+            raise bad_request(str(error), file.param, f"invalid_{file.kind}") from error
+        expected = _EXPECTED.get(file.kind)
+        if expected is not None and not isinstance(found, expected):
+            what, part = _PARTS[type(found)]
+            raise bad_request(
+                f"the {file.kind} is {what}: send it as {part}", file.param, f"invalid_{file.kind}"
+            )
+        return found
+
+    async def _decoded_image(self, image: ReceivedImage) -> Image:
         header, most, fit = image.header, self._limits.max_upload_pixels, self._fit()
         pixels = header.width * header.height
         try:
@@ -186,90 +280,9 @@ class MediaFetcher:
     async def _in_thread(self, work: Callable[..., Found], *arguments: object) -> Found:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._thread)
 
-    async def _fetch(self, image: ImageUrl, lease: Lease) -> bytes:
-        try:
-            with anyio.fail_after(_FETCH_SECONDS):
-                return await self._follow(image, lease)
-        except TimeoutError:
-            raise bad_request(
-                f"the image could not be fetched within {_FETCH_SECONDS:g} s", image.param
-            ) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            raise bad_request(
-                "the image could not be fetched; check its URL", image.param
-            ) from error
 
-    async def _follow(self, image: ImageUrl, lease: Lease) -> bytes:
-        url = httpx2.URL(image.url)
-        async with httpx2.AsyncClient(
-            transport=self._transport, timeout=_FETCH_SECONDS, trust_env=False
-        ) as client:
-            for _ in range(_MAX_REQUESTS):
-                response = await self._get(client, url, await self._allowed(url, image))
-                try:
-                    if response.has_redirect_location:
-                        url = url.join(response.headers["location"])
-                        continue
-                    return await self._body(response, image, lease)
-                finally:
-                    await response.aclose()
-        raise bad_request("too many redirects while fetching the image", image.param)
-
-    async def _get(
-        self, client: httpx2.AsyncClient, url: httpx2.URL, addresses: Sequence[str]
-    ) -> httpx2.Response:
-        """Send a request to the first address that accepts a connection."""
-        host = url.netloc.decode("ascii").rpartition("@")[2]
-        for left, address in reversed(list(enumerate(reversed(addresses)))):
-            request = client.build_request(
-                "GET",
-                url.copy_with(host=address),
-                headers={"Host": host, "Accept": "image/*", "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": url.host},
-            )
-            # The time is shared, so that one silent address does not use up all of it.
-            request.extensions["timeout"]["connect"] = _FETCH_SECONDS / 2 / (left + 1)
-            try:
-                return await client.send(request, stream=True)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                if not left:
-                    raise
-        raise AssertionError("addresses are checked to be some")
-
-    async def _allowed(self, url: httpx2.URL, image: ImageUrl) -> Sequence[str]:
-        """Return the addresses of the URL's host after checking that all are allowed."""
-        usual = 443 if url.scheme == "https" else 80
-        port = usual if url.port is None else url.port
-        if url.scheme not in ("http", "https") or not self._hosts.allow(url.host, port):
-            shown = _shown_host(url)
-            raise bad_request(
-                f"images from {shown} are not allowed: send the image as a data URI, or add the "
-                "host to --allowed-media-domains of the gateway",
-                image.param,
-                "image_host_not_allowed",
-            )
-        addresses = await self._resolve(url.host, port)
-        if not addresses or not all(map(is_public, addresses)):
-            raise bad_request(
-                f"{url.host} resolves to an internal address", image.param, "image_host_not_allowed"
-            )
-        return addresses
-
-    async def _body(self, response: httpx2.Response, image: ImageUrl, lease: Lease) -> bytes:
-        if response.status_code != 200:
-            raise bad_request(
-                f"the image could not be fetched: its host returned status {response.status_code}",
-                image.param,
-            )
-        data, limit = bytearray(), self._limits.max_body
-        async for piece in response.aiter_raw():  # compressed, it might grow a thousandfold
-            data += piece
-            if len(data) > limit:
-                raise bad_request(f"the image has more than {limit:,} bytes", image.param)
-            lease.take_body(len(piece))
-        return bytes(data)
-
-
-def _shown_host(url: httpx2.URL) -> str:
-    host = url.netloc.decode("ascii", "replace").rpartition("@")[2]
-    return shortened(host)[1:-1] if host else "this URL"
+def _stand_in(part: MessagePart) -> Part:
+    """Return a part with which a conversation can be checked before anything is read."""
+    if isinstance(part, str):
+        return Text(part)
+    return Audio(b"", 0.0) if part.kind in ("sound", "file") else Text("")

@@ -1,4 +1,4 @@
-"""Memory that all requests share: bytes of request bodies and pixels of decoded images."""
+"""Memory that all requests share: bytes of request bodies, pixels of images and pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import anyio
 
 from dreamr._reasoner import Reasoner
-from dreamr.conversation import Conversation
+from dreamr.conversation import Audio, Conversation, Image
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
 
 FREE_BYTES = 64 * 2**10  # of each body, not counted: small requests always get through
 _RETRY_AFTER = 5  # seconds
-_IDLE_BYTES = 32 * 2**20  # of images in finished conversations whose caches are kept
+_IDLE_BYTES = 32 * 2**20  # of images and sounds in finished conversations whose caches are kept
 
 
 class Budget:
@@ -98,10 +98,14 @@ class Memory:
 
 
 class Lease:
-    """What one request holds of the shared memory. Used as a context manager."""
+    """What one request holds of the shared memory. Used as a context manager.
+
+    Attributes:
+        client: Name of the client.
+    """
 
     def __init__(self, memory: Memory, client: str) -> None:
-        self._memory, self._client = memory, client
+        self._memory, self.client = memory, client
         self._read = self._counted = self._pixels = 0
 
     def __enter__(self) -> Lease:
@@ -120,7 +124,7 @@ class Lease:
         """
         self._read += amount
         more = max(0, self._read - FREE_BYTES) - self._counted
-        if more and not self._memory.take_body(self._client, more):
+        if more and not self._memory.take_body(self.client, more):
             raise ApiError(
                 503,
                 "the gateway is receiving too many large requests at the same time: retry in "
@@ -134,7 +138,7 @@ class Lease:
     def give_body(self) -> None:
         """Give back the bytes of the body, which is no longer in memory."""
         if self._counted:
-            self._memory.give_body(self._client, self._counted)
+            self._memory.give_body(self.client, self._counted)
         self._read = self._counted = 0
 
     async def take_pixels(self, amount: int) -> None:
@@ -154,43 +158,60 @@ class Lease:
             await self._memory.pixels.wait(amount)
             self._pixels += amount
 
+    def keep_pixels(self, amount: int) -> None:
+        """Give back all but this number of pixels: fewer were needed than were taken."""
+        if amount < self._pixels:
+            self._memory.pixels.give(self._pixels - amount)
+            self._pixels = amount
+
 
 class Retention:
     """The conversations whose caches the engines keep after their runs.
 
-    Those without images are left to the engines. Of the others, the latest are kept up to a number
+    Those without images and sounds are left to the engines. Of the others, the latest are kept up to a number
     of bytes.
 
     Args:
         reasoner: An open Reasoner, whose engines forget what is not kept.
-        most: Bytes of the images that are kept.
+        most: Bytes of the images and sounds that are kept.
     """
 
     def __init__(self, reasoner: Reasoner, most: int = _IDLE_BYTES) -> None:
         self._reasoner, self._most = reasoner, most
-        self._running: Counter[Conversation] = Counter()
-        self._idle: OrderedDict[Conversation, int] = OrderedDict()
+        self._running: Counter[frozenset[Conversation]] = Counter()
+        self._idle: OrderedDict[frozenset[Conversation], int] = OrderedDict()
 
     @contextmanager
-    def running(self, conversation: Conversation) -> Iterator[None]:
-        """Keep everything about a conversation during the block."""
-        size = sum(len(image.data) for image in conversation.images)
+    def running(self, *seen: Conversation) -> Iterator[None]:
+        """Keep everything about a conversation during the block.
+
+        Args:
+            seen: The conversation as each model gets it.
+        """
+        key = frozenset(seen)
+        size = max(map(_media_bytes, key), default=0)
         if not size:
             yield
             return
-        self._idle.pop(conversation, None)
-        self._running[conversation] += 1
+        self._idle.pop(key, None)
+        self._running[key] += 1
         try:
             yield
         finally:
-            self._running[conversation] -= 1
-            if not self._running[conversation]:
-                del self._running[conversation]
-                self._idle[conversation] = size
+            self._running[key] -= 1
+            if not self._running[key]:
+                del self._running[key]
+                self._idle[key] = size
                 self._trim()
 
     def _trim(self) -> None:
         while sum(self._idle.values()) > self._most:
-            conversation, _ = self._idle.popitem(last=False)
+            seen, _ = self._idle.popitem(last=False)
             for model in self._reasoner.models.values():
-                model.engine.forget(conversation)
+                for conversation in seen:
+                    model.engine.forget(conversation)
+
+
+def _media_bytes(conversation: Conversation) -> int:
+    parts = (part for turn in conversation.turns for part in turn.parts)
+    return sum(len(part.data) for part in parts if isinstance(part, Image | Audio))

@@ -25,7 +25,7 @@ class Receiver:
     Args:
         reasoner: An open Reasoner.
         options: Limits of the gateway.
-        media: Takes the images of requests.
+        media: Takes the attachments of requests.
     """
 
     def __init__(self, reasoner: Reasoner, options: ServeOptions, media: MediaFetcher) -> None:
@@ -44,7 +44,7 @@ class Receiver:
             deadline: Time (`time.perf_counter`) by which the body must be complete.
 
         Returns:
-            The request without its messages, and the messages, which hold images as files.
+            The request without its messages, and the messages, which hold attachments as files.
 
         Raises:
             DreamrError: If the request is refused.

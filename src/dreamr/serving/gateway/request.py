@@ -6,13 +6,16 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dreamr._media_options import READING
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._sampling import may_sample
+from dreamr.conversation import AttachmentError
+from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, read_parts
 from dreamr.serving.gateway.errors import (
     bad_request,
     no_such_model,
@@ -29,25 +32,6 @@ _MAX_NAMED = 20  # names of fields without effect
 
 class _Json(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-
-
-class _TextPart(_Json):
-    type: Literal["text"]
-    text: str
-
-
-class _ImageUrl(_Json):
-    url: str
-
-
-class _ImagePart(_Json):
-    type: Literal["image_url"]
-    image_url: _ImageUrl | str
-
-
-_PART: TypeAdapter[_TextPart | _ImagePart] = TypeAdapter(
-    Annotated[_TextPart | _ImagePart, Field(discriminator="type")]
-)
 
 
 class _Message(_Json):
@@ -69,6 +53,13 @@ class _Extension(_Json):
     thinking_budget: int | None = None
     deterministic: bool | None = None
     deadline: Annotated[float, Field(gt=0)] | None = None
+    pages: str | None = None
+    pdf_text: str | None = None
+    frames: int | None = None
+    frames_by: str | None = None
+    fps: float | None = None
+    sound: bool | None = None
+    draft_frames: int | None = None
     events: bool = False
 
 
@@ -118,30 +109,19 @@ _LABELS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "parallel_tool_calls", "request_id",
 }  # fmt: skip
+# Options of the server that the object `dreamr` of a request replaces.
+_EXTENDED = (
+    "method", "window", "threshold", "fallback", "final_answer", "thinking_budget", "deterministic",
+    "draft_frames", *READING,
+)  # fmt: skip
 _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class ImageUrl:
-    """An image of a request before it is read.
-
-    Attributes:
-        url: Data URI or HTTP URL.
-        param: Path of the field in the request, for errors.
-    """
-
-    url: str
-    param: str
-
-
-MessagePart: TypeAlias = str | ImageUrl
-
-
-@dataclass(frozen=True, slots=True)
 class ParsedMessage:
-    """A message of a request before its images are read."""
+    """A message of a request before its attachments are read."""
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[MessagePart, ...]
@@ -244,7 +224,7 @@ def _is_plain(form: Any) -> bool:
 
 def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:
     left = limits.max_parts
-    images, characters = 0, 0
+    attachments, characters = 0, 0
     for number, message in enumerate(messages):
         where = f"messages.{number}"
         role = _ROLES.get(message.role)
@@ -254,15 +234,17 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Parse
                 f"role {shortened(message.role)} is not supported: use {known}",
                 f"{where}.role",
             )
-        parts = tuple(_parts(message.content, where, left))
+        parts = tuple(read_parts(message.content, where, left))
         left -= max(1, len(parts))
         if left < 0:
             raise bad_request(
                 f"the request has more than {limits.max_parts} messages and parts", "messages"
             )
-        images += sum(isinstance(part, ImageUrl) for part in parts)
-        if images > limits.max_images:
-            raise bad_request(f"the request has more than {limits.max_images} images", "messages")
+        attachments += sum(isinstance(part, SentMedia) for part in parts)
+        if attachments > limits.max_images:
+            raise bad_request(
+                f"the request has more than {limits.max_images} images and other files", "messages"
+            )
         characters += sum(len(part) for part in parts if isinstance(part, str))
         if characters > limits.max_text:
             raise bad_request(
@@ -276,37 +258,6 @@ def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[Parse
             raise bad_request("a user message must not be empty", where)
 
 
-def _parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
-    match content:
-        case None | "":
-            return
-        case str():
-            yield content
-        case list():
-            if len(content) > most:
-                raise bad_request("the message has too many parts", f"{where}.content")
-            for number, part in enumerate(content):
-                yield _part(part, f"{where}.content.{number}")
-        case _:
-            raise bad_request("content must be a string or a list of parts", f"{where}.content")
-
-
-def _part(part: Any, where: str) -> MessagePart:
-    try:
-        match _PART.validate_python(part):
-            case _TextPart(text=text):
-                return text
-            case _ImagePart(image_url=shown):
-                return ImageUrl(shown if isinstance(shown, str) else shown.url, where)
-    except ValidationError as error:
-        kind = part.get("type") if isinstance(part, dict) else part
-        if error.errors()[0]["type"].startswith("union_tag"):
-            raise bad_request(
-                f"content part {shortened(kind)} is not supported: use text or image_url", where
-            ) from error
-        raise invalid_field(error, where) from error
-
-
 def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunOptions:
     """Apply the options of a request to those of the server."""
     tokens = (
@@ -315,13 +266,7 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         else payload.max_completion_tokens
     )
     overrides: dict[str, Any] = {
-        "method": extension.method,
-        "window": extension.window,
-        "threshold": extension.threshold,
-        "fallback": extension.fallback,
-        "final_answer": extension.final_answer,
-        "thinking_budget": extension.thinking_budget,
-        "deterministic": extension.deterministic,
+        **{name: getattr(extension, name) for name in _EXTENDED},
         "max_tokens": tokens,
         "temperature": payload.temperature,
         "top_p": None if payload.top_p is None else max(0.01, payload.top_p),
@@ -338,7 +283,7 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         known["thinking_budget"] = _budget_within(options.thinking_budget, tokens)
     try:
         asked = replace(options, **known)
-    except BadOption as error:
+    except (BadOption, AttachmentError) as error:
         raise bad_request(str(error).removeprefix("--"), "dreamr") from error
     if payload.seed is None and may_sample(asked):
         # Without a seed, equal requests get different answers.

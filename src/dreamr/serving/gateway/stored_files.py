@@ -1,0 +1,244 @@
+"""Uploaded files: on disk, within bounds, each for its owner and for a limited time."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio.to_thread
+
+from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request, shortened
+from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.options import ServeOptions
+
+_MOST_FILES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An uploaded file.
+
+    Attributes:
+        id: Id by which its owner names it.
+        owner: Name of the client that uploaded it.
+        name: Name of the file.
+        purpose: What it is for, as the client said.
+        size: Number of bytes.
+        created: Time of the upload, in seconds since the epoch.
+        expires: Time at which it is deleted.
+    """
+
+    id: str
+    owner: str
+    name: str
+    purpose: str
+    size: int
+    created: int
+    expires: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file object of OpenAI's API."""
+        return {
+            "id": self.id,
+            "object": "file",
+            "bytes": self.size,
+            "created_at": self.created,
+            "expires_at": self.expires,
+            "filename": self.name,
+            "purpose": self.purpose,
+            "status": "processed",
+        }
+
+
+class FileStore:
+    """Uploaded files of all clients, in a folder that is deleted with the process.
+
+    Args:
+        limits: Largest number of bytes, and seconds after which a file is deleted.
+        clock: Returns the time in seconds since the epoch.
+    """
+
+    def __init__(self, limits: ServeOptions, clock: Callable[[], float] = time.time) -> None:
+        self._most, self._seconds = limits.max_stored_bytes, limits.stored_seconds
+        self._clock = clock
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: dict[str, StoredFile] = {}
+        self._arriving: dict[Upload, int] = {}  # bytes of uploads in progress
+
+    def upload(self, owner: str) -> Upload:
+        """Return an upload of a client, to be used as a context manager.
+
+        Raises:
+            ApiError: If uploads are turned off (404).
+        """
+        if not self._most:
+            raise ApiError(
+                404, "this gateway stores no files: send the file in the request, as file_data"
+            )
+        self._purge()
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="dreamr-files-", ignore_cleanup_errors=True
+            )
+        return Upload(self, owner, self._path(_new_id()))
+
+    def of(self, owner: str) -> list[StoredFile]:
+        """Return the files of a client, the latest first."""
+        self._purge()
+        return [file for file in reversed(self._files.values()) if file.owner == owner]
+
+    def find(self, file_id: str, owner: str) -> StoredFile:
+        """Return a file of a client.
+
+        Raises:
+            ApiError: If the client has no such file (404).
+        """
+        self._purge()
+        file = self._files.get(file_id)
+        if file is None or file.owner != owner:
+            raise ApiError(
+                404,
+                f"there is no file {shortened(file_id)}: it has expired, was deleted or never was "
+                "uploaded",
+                param="file_id",
+                code="file_not_found",
+            )
+        return file
+
+    def delete(self, file_id: str, owner: str) -> None:
+        """Delete a file of a client.
+
+        Raises:
+            ApiError: If the client has no such file (404).
+        """
+        self._drop(self.find(file_id, owner))
+
+    async def content(self, file: StoredFile) -> bytes:
+        """Return the content of a file."""
+        return await anyio.to_thread.run_sync(self._path(file.id).read_bytes)
+
+    async def read(self, file_id: str, lease: Lease, param: str) -> bytes:
+        """Return the content of a file that a request names; its bytes are taken from the lease.
+
+        Args:
+            file_id: Id of the file.
+            lease: What the request holds, with the name of its client.
+            param: Path of the field in the request, for errors.
+
+        Raises:
+            ApiError: If the client has no such file (400), or there is no memory for it (503).
+        """
+        try:
+            file = self.find(file_id, lease.client)
+            lease.take_body(file.size)
+            return await self.content(file)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise bad_request(error.message, param, "file_not_found") from error
+        except FileNotFoundError as error:  # it was deleted meanwhile
+            raise bad_request("the file was deleted", param, "file_not_found") from error
+
+    def grow(self, upload: Upload, amount: int) -> None:
+        """Count bytes of an upload in progress.
+
+        Raises:
+            ApiError: If there is no room (507). One client gets at most half of it.
+        """
+        sizes = [(one.owner, size) for one, size in self._arriving.items()]
+        sizes += [(file.owner, file.size) for file in self._files.values()]
+        own = [size for owner, size in sizes if owner == upload.owner]
+        total = sum(size for _, size in sizes)
+        full = len(sizes) > _MOST_FILES or len(own) > _MOST_FILES // 2
+        if full or total + amount > self._most or sum(own) + amount > self._most // 2:
+            raise ApiError(
+                507,
+                f"there is no room for the file: a gateway stores {self._most:,} bytes, half of "
+                "them for one client. Delete files with DELETE /v1/files/ID, or wait",
+                SERVER,
+                code="file_storage_full",
+            )
+        self._arriving[upload] = self._arriving.get(upload, 0) + amount
+
+    def keep(self, upload: Upload, name: str, purpose: str, seconds: int | None) -> StoredFile:
+        """Store a complete upload; the result says until when."""
+        size = self._arriving.pop(upload, 0)
+        created = self._clock()
+        lasts = self._seconds if seconds is None else min(seconds, self._seconds)
+        file = StoredFile(
+            upload.path.name, upload.owner, name, purpose, size, int(created), int(created + lasts)
+        )
+        self._files[file.id] = file
+        asyncio.get_running_loop().call_later(lasts + 1, self._purge)
+        return file
+
+    def abandon(self, upload: Upload) -> None:
+        """Forget an upload that was not kept."""
+        if self._arriving.pop(upload, None) is not None or upload.path.name not in self._files:
+            with suppress(FileNotFoundError):
+                upload.path.unlink()
+
+    def _path(self, name: str) -> Path:
+        assert self._folder is not None  # there are no files before the first upload
+        return Path(self._folder.name, name)
+
+    def _purge(self) -> None:
+        now = self._clock()
+        for file in [one for one in self._files.values() if one.expires <= now]:
+            self._drop(file)
+
+    def _drop(self, file: StoredFile) -> None:
+        del self._files[file.id]
+        with suppress(FileNotFoundError):
+            self._path(file.id).unlink()
+
+
+class Upload:
+    """A file that is arriving. Leaving the block without `keep` deletes what has arrived."""
+
+    def __init__(self, store: FileStore, owner: str, path: Path) -> None:
+        self.owner, self.path = owner, path
+        self._store = store
+        self._file: BinaryIO | None = None
+
+    async def __aenter__(self) -> Upload:
+        self._file = await anyio.to_thread.run_sync(self.path.open, "xb")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._store.abandon(self)
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            ApiError: If all files together would be too large (507).
+        """
+        assert self._file is not None
+        self._store.grow(self, len(data))
+        await anyio.to_thread.run_sync(self._file.write, data)
+
+    async def keep(self, name: str, purpose: str, seconds: int | None) -> StoredFile:
+        """Store the file.
+
+        Args:
+            name: Its name.
+            purpose: What it is for.
+            seconds: Seconds after which it is deleted, at most those of the gateway. None: those.
+        """
+        assert self._file is not None
+        await anyio.to_thread.run_sync(self._file.flush)
+        return self._store.keep(self, name, purpose, seconds)
+
+
+def _new_id() -> str:
+    return f"file-{secrets.token_hex(16)}"

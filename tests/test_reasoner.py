@@ -30,6 +30,7 @@ from dreamr.gate import RatioGate
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
+from support.attachments import document, kinds, pdf, png, wav
 from support.pairs import RIGHT, WRONG, Pair
 
 QUESTION = "What do tea and milk cost together?"
@@ -109,13 +110,7 @@ def test_a_tuner_ignores_failed_runs() -> None:
 
 def test_images_come_before_the_text(pair: Pair, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (5, 4)).save(tmp_path / "r.png")
-    seen: list[Conversation] = []
-
-    def script(context: Any) -> str:
-        seen.append(context.conversation)
-        return "".join(RIGHT[len(context.prefix) :])
-
-    pair.target["script"] = script
+    seen = watch(pair)
     with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
         reasoner.ask(QUESTION, tmp_path / "r.png", PIL.Image.new("L", (2, 2)))
     assert [(image.width, image.height) for image in seen[0].images] == [(5, 4), (2, 2)]
@@ -250,7 +245,7 @@ def test_after_an_invalid_problem_the_reasoner_continues(pair: Pair) -> None:
             reasoner.ask(QUESTION, b"no picture")
         with pytest.raises(ConversationError):
             reasoner.ask("  ")
-        with pytest.raises(ConversationError, match="already contains its images"):
+        with pytest.raises(ConversationError, match="already contains its attachments"):
             reasoner.ask(Conversation.from_prompt(QUESTION), b"")
         assert reasoner.ask(QUESTION).answer == "3.70"
 
@@ -325,7 +320,7 @@ WRONG_CALLS: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((QUESTION,), {"options": {"window": 3}}, "options must be RunOptions, not a dict: pass"),
     ((QUESTION,), {"window": 3}, "window is an option: pass options=RunOptions(window=...)"),
     ((QUESTION,), {"option": None}, "a run has no argument option; did you mean options?"),
-    ((QUESTION,), {"images": ["a.png"]}, "images follow the question without a name"),
+    ((QUESTION,), {"images": ["a.png"]}, "attachments follow the question without a name"),
     ((QUESTION,), {"on_event": 3}, "on_event must be a function, not 3"),
     ((QUESTION,), {"hooks": 3}, "hooks must be a list of hooks, not 3"),
     ((QUESTION,), {"gate": 0.7}, "gate must be a gate, such as RatioGate(0.7), not 0.7"),
@@ -355,6 +350,56 @@ def test_several_images_may_be_given_as_a_list(pair: Pair, tmp_path: Path) -> No
     with Reasoner(open_model=pair) as reasoner, paths[1].open("rb") as opened:
         for images in (paths, tuple(paths), [str(paths[0]), opened]):
             assert reasoner.ask(QUESTION, images).answer == "3.70"
+
+
+def test_attachments_of_any_kind_are_paths_bytes_open_files_or_read_already(
+    pair: Pair, tmp_path: Path
+) -> None:
+    seen = watch(pair)
+    path = tmp_path / "bill.pdf"
+    path.write_bytes(pdf(9, 99))
+    given = [path, str(path), pdf(9, 99), bytearray(pdf(9, 99)), document(1, 2), wav(), png()]
+    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+        with path.open("rb") as opened:
+            reasoner.ask(QUESTION, opened, *given[:-2])
+        reasoner.ask(QUESTION, *given[-2:])
+    assert [len(one.images) for one in seen] == [12, 1]
+    assert kinds(seen[1]) == ["Audio", "Image", "Text"]
+
+
+def test_options_choose_pages_and_what_the_draft_sees(pair: Pair) -> None:
+    seen = watch(pair)
+    with Reasoner(RunOptions(method="target", pages="2"), open_model=pair) as reasoner:
+        reasoner.ask(QUESTION, pdf(9, 99, 200))
+        options = RunOptions(method="target", pages="1,3", pdf_text="off")
+        reasoner.ask(QUESTION, pdf(9, 99, 200), options=options)
+        with pytest.raises(ConversationError, match="4"):
+            reasoner.ask(QUESTION, pdf(9, 99, 200), options=RunOptions(method="target", pages="4"))
+    assert [len(one.images) for one in seen] == [1, 2]
+    with pytest.raises(ConversationError, match="pages"):
+        RunOptions(pages="x")
+
+
+def test_a_spoken_question_needs_no_text(pair: Pair) -> None:
+    seen = watch(pair)
+    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
+        assert reasoner.ask("", wav()).answer == "3.70"
+        for attachments in ((), (png(),), (pdf(9),)):
+            with pytest.raises(ConversationError, match="the question is empty"):
+                reasoner.ask("", *attachments)
+    assert kinds(seen[0]) == ["Audio"]
+
+
+def watch(pair: Pair) -> list[Conversation]:
+    """Return a list that gets the conversations that the target is asked about."""
+    seen: list[Conversation] = []
+
+    def script(context: Any) -> str:
+        seen.append(context.conversation)
+        return "".join(RIGHT[len(context.prefix) :])
+
+    pair.target["script"] = script
+    return seen
 
 
 def test_results_become_json_and_can_be_hashed(pair: Pair) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from dreamr_testbed import RECEIPT
 from dreamr_testbed.__main__ import main
+from PIL import ImageChops, ImageStat
+
+from dreamr.conversation import Document, MediaOptions, read_attachment, read_image, to_pillow
 
 
 def test_the_receipt_is_written_to_the_default_file(tmp_path: Path) -> None:
@@ -21,6 +24,17 @@ def test_the_receipt_is_written_to_the_default_file(tmp_path: Path) -> None:
 def test_the_receipt_is_written_to_a_given_file(tmp_path: Path) -> None:
     assert main([str(tmp_path / "mine.png")]) == 0
     assert (tmp_path / "mine.png").read_bytes() == RECEIPT.read_bytes()
+
+
+def test_a_pdf_file_holds_the_receipt_as_its_page(tmp_path: Path) -> None:
+    assert main([str(tmp_path / "mine.PDF")]) == 0
+    document = read_attachment(tmp_path / "mine.PDF", MediaOptions(max_pixels=288 * 288))
+    assert isinstance(document, Document)
+    [page] = document.pages
+    shown, receipt = to_pillow(page.image), to_pillow(read_image(RECEIPT))
+    assert shown.size == receipt.size
+    difference = ImageStat.Stat(ImageChops.difference(shown, receipt)).mean
+    assert max(difference) < 4
 
 
 def test_an_existing_file_is_not_overwritten(

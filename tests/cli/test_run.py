@@ -14,10 +14,12 @@ import pytest
 
 from dreamr import Reasoner, RunOptions
 from dreamr.cli import main
+from dreamr.conversation import Audio, Document
 from dreamr.engines import Failure, ScriptedEngine
 from dreamr.errors import EngineLost, ModelNotFound
 from dreamr.trace import RunFinished, StepRejected, read_trace
 from dreamr.training import Records
+from support.attachments import pdf, wav
 from support.pairs import RIGHT, Pair
 
 QUESTION = "What do tea and milk cost together?"
@@ -98,6 +100,63 @@ def test_records_of_several_runs_gather_in_one_file(
     assert first.steps == second.steps
     assert [len(list(one.preferences())) for one in (first, second)] == [1, 1]
     assert len(first.conversation.images) == 1
+
+
+def test_files_of_any_kind_are_attached(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bill, question = tmp_path / "bill.pdf", tmp_path / "question.wav"
+    bill.write_bytes(pdf(9, 99, 200))
+    question.write_bytes(wav())
+    records, html = tmp_path / "records.jsonl", tmp_path / "t.html"
+    command = ["run", "-a", str(bill), "-a", str(question), "--pages", "1,3"]
+    command += ["--record", str(records), "--html", str(html)]
+    assert main(command, open_model=pair) == 0
+    [record] = Records([records])
+    bill_read, asked = record.conversation.turns[-1].parts
+    assert isinstance(bill_read, Document)
+    assert [page.number for page in bill_read.pages] == [1, 3]
+    assert isinstance(asked, Audio)
+    page = html.read_text()
+    assert "Spoken question" in page
+    assert "page 3" in page
+    assert "<audio" in page
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "message"),
+    [
+        (["run"], 2, "nothing is asked"),
+        (["run", "-a", "{pdf}"], 1, "the question is empty"),
+        (["run", "Q?", "-a", "{pdf}", "--pages", "9"], 1, "9"),
+        (["run", "Q?", "-a", "{pdf}", "--pages", "x"], 1, "--pages"),
+        (["run", "Q?", "-a", "{pdf}", "--pdf-text", "maybe"], 2, "--pdf-text"),
+        (["run", "Q?", "-a", "{pdf}", "--frames", "0"], 2, "--frames must be at least 1"),
+        (["run", "Q?", "-a", "{pdf}", "--draft-frames", "0"], 2, "--draft-frames must be"),
+        (["run", "Q?", "-a", "{missing}"], 1, "missing"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    argv: list[str],
+    status: int,
+    message: str,
+    pair: Pair,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(9))
+    places = {"pdf": str(tmp_path / "bill.pdf"), "missing": str(tmp_path / "missing.pdf")}
+    assert main([one.format_map(places) for one in argv], open_model=pair) == status
+    assert message in one_line(capsys.readouterr().err)
+
+
+def test_options_of_attachments_without_one_have_no_effect(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SEQUENTIAL, "--pages", "1", "--no-sound"], open_model=pair) == 0
+    said = capsys.readouterr().err
+    assert "warning: --pages has no effect without --attach" in said
+    assert "warning: --no-sound has no effect without --attach" in said
 
 
 SERVED = ("--target", "http://one:8000/v1", "--draft", "http://two:8000/v1")

@@ -131,10 +131,10 @@ def test_a_question_that_is_not_text_is_one_line() -> None:
     )
 
 
-def test_standard_input_holds_one_image() -> None:
+def test_standard_input_holds_one_file() -> None:
     done = shell('"$@" < /dev/null', "-a", "-", "-a", "-")
     assert done.returncode == 2
-    assert done.stderr.startswith("dreamr: standard input holds one image: give -a - once")
+    assert done.stderr.startswith("dreamr: standard input holds one file: give -a - once")
 
 
 def test_a_closed_standard_input_is_one_line() -> None:

@@ -27,6 +27,7 @@ from dreamr.trace import (
     timeline_html,
 )
 from dreamr.trace.lanes import Bar, lay_out, overlap
+from support.attachments import asked, document, image, sound, video
 
 TEA = Step("Tea costs <b>2.50</b>.\n\n", 8, Ending.DELIMITER)
 MILK = Step("Milk costs 7.20.\n\n", 8, Ending.DELIMITER)
@@ -146,7 +147,7 @@ def test_what_models_and_users_wrote_is_escaped() -> None:
 
 
 def test_the_page_loads_nothing() -> None:
-    page = timeline_html(events(), images=["data:image/png;base64,AAAA"])
+    page = timeline_html(events(), question=asked(image(3), document(1), video(2), sound()))
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|src=\"(?!data:)", page)
     assert "default-src 'none'" in page
 
@@ -210,3 +211,33 @@ class _Balance(html.parser.HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_the_attachments_are_shown_with_pages_times_and_sound() -> None:
+    problem = asked(
+        document(2, 5, text="Total", name="<bill>.pdf"), video(3, sound=sound(1.5)), image(9)
+    )
+    page = timeline_html(events(), question=problem)
+    assert "<h1>What is shown?</h1>" in page
+    for said in (
+        "&lt;bill&gt;.pdf: 12 pages, 2 shown to the models",
+        "<figcaption>page 2, with its text</figcaption>",
+        "<figcaption>page 5, with its text</figcaption>",
+        "clip.mp4: 0:03.0, 3 frames",
+        "<figcaption>0:02.0</figcaption>",
+        "<figcaption>9.png</figcaption>",
+        "clip.mp4: 0:01.5",
+        '<audio controls preload="metadata" src="data:audio/wav;base64,',
+    ):
+        assert said in page
+    assert page.count('src="data:image/png;base64,') == 2 + 3 + 1
+    parser = _Balance()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_a_spoken_question_has_a_title_and_its_sound() -> None:
+    page = timeline_html(events(), question=asked(sound(), question=""))
+    assert "<h1>Spoken question</h1>" in page
+    assert "<audio" in page
+    assert '<div class="media">' not in timeline_html(events(), question="Q?")

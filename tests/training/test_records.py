@@ -195,7 +195,7 @@ def turns(role: Any = "user", *parts: Any) -> list[Any]:
         (changed(turns=[]), "'turns' cannot be used, the last turn must be the user's"),
         (changed(turns=turns("robot")), "'role' is \"robot\" instead of system or user or"),
         (changed(turns=turns("user", {"text": None})), "'text' is null, which has"),
-        (changed(turns=turns("user", {"sound": ""})), "'image' is missing"),
+        (changed(turns=turns("user", {"sound": ""})), "a part must have one of text, image"),
         (changed(turns=turns("user", {"image": "?"})), "an image is damaged"),
         (changed(turns=turns("user", {"image": "iVBORw0KGgo="})), "an image is damaged"),
     ],

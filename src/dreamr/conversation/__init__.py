@@ -58,6 +58,7 @@ from dreamr.conversation.media_options import (
     FIRST_PAGES,
     MAX_FRAMES,
     MAX_PAGES,
+    MAX_PIXELS_READ,
     MAX_SECONDS,
     MediaOptions,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "MAX_MEDIA_BYTES",
     "MAX_PAGES",
     "MAX_PIXELS",
+    "MAX_PIXELS_READ",
     "MAX_SECONDS",
     "Attachment",
     "AttachmentEmpty",

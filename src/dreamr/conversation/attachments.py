@@ -62,7 +62,7 @@ def read_attachment(
     if isinstance(source, str | os.PathLike):
         return _read_path(Path(os.fsdecode(source)), options, name)
     if isinstance(source, PIL.Image.Image) or hasattr(source, "__array__"):
-        return read_image(source, name=name)
+        return read_image(source, fit=options.max_pixels, name=name)
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_bytes(bytes(source), options, name)
     if callable(getattr(source, "read", None)):
@@ -88,7 +88,9 @@ async def read_attachment_isolated(
     """
     kind = _kind(data[:HEAD], len(data), _shown(name))
     if kind.name == "image":
-        image = await read_image_isolated(data, max_pixels=MAX_PIXELS)
+        image = await read_image_isolated(
+            data, max_pixels=MAX_PIXELS, fit=options.max_pixels
+        )
         return image if name is None else replace(image, name=name)
     reading = Reading()
     try:
@@ -122,14 +124,14 @@ def _read_path(path: Path, options: MediaOptions, name: str | None) -> Attachmen
         size = os.fstat(file.fileno()).st_size
         kind = _kind(file.read(HEAD), size, shown)
         if kind.name == "image":
-            return read_image(path, name=name)
+            return read_image(path, fit=options.max_pixels, name=name)
         return _decode(file, kind, options, shown, name, Reading())
 
 
 def _read_bytes(data: bytes, options: MediaOptions, name: str | None) -> Attachment:
     kind = _kind(data[:HEAD], len(data), _shown(name))
     if kind.name == "image":
-        return read_image(data, name=name)
+        return read_image(data, fit=options.max_pixels, name=name)
     return _decode_bytes(data, kind, options, name, Reading())
 
 

@@ -21,7 +21,7 @@ _CHOICES = ("even", "scenes")
 
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
-    """How much of a document or video is read. Images and sound are read in full.
+    """How much of a document or video is read. Sound is read in full.
 
     Attributes:
         pages: Pages of a document, such as `1-3,7` or `5-`. Empty: the first 8.
@@ -30,7 +30,8 @@ class MediaOptions:
         frames: Number of frames of a video.
         fps: Frames a second of a video, instead of a number of frames.
         sound: Whether the sound of a video is read.
-        max_pixels: Most pixels of a page or frame. None: 1,048,576.
+        max_pixels: Most pixels of an image, page or frame. None: 1,048,576 of a page or frame;
+            images keep their size.
         frames_by: How the frames are chosen: `even` spaces them evenly, `scenes` takes those after
             the largest changes.
 

@@ -10,7 +10,8 @@ import pytest
 from dreamr.engines.local.folder import check_path
 from dreamr.engines.local.options import Hints, LocalOptions, placed, read_hints
 from dreamr.engines.prompts import Questions
-from dreamr.errors import ModelNotFound
+from dreamr.errors import ModelNotFound, Unsupported
+from support.attachments import asked, image, sound
 
 
 def test_the_default_dtype_on_a_cpu_is_float32() -> None:
@@ -62,9 +63,19 @@ def test_hints_are_read_and_unknown_keys_ignored(tmp_path: Path) -> None:
         "delimiter": "\n\n",
         "answer_marker": "Answer:",
         "max_step_tokens": 64,
+        "max_images": 1,
     }
     (tmp_path / "dreamr.json").write_text(json.dumps(hints | {"recipe": "abc"}), encoding="utf-8")
     assert read_hints(tmp_path) == Hints(**hints)
+
+
+def test_a_model_that_reads_one_image_refuses_more() -> None:
+    hints = Hints(max_images=1)
+    for problem in (asked(), asked(sound()), asked(image(1))):
+        hints.check_images(problem)
+    with pytest.raises(Unsupported, match="reads 1 image in a conversation, not 2: attach less"):
+        hints.check_images(asked(image(1), image(2)))
+    Hints().check_images(asked(*map(image, range(9))))
 
 
 def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> None:
@@ -76,7 +87,7 @@ def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"max_step_tokens": "64"}', '{"max_step_tokens": true}', '{"delimiter": ""}'],
+    ["{", "[]", '{"max_images": 0}', '{"max_step_tokens": "64"}', '{"max_step_tokens": true}', '{"delimiter": ""}'],
 )
 def test_an_invalid_hints_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "dreamr.json").write_text(text, encoding="utf-8")

@@ -13,7 +13,10 @@ from typing import Any
 import PIL.Image
 import pytest
 
+from dreamr.conversation import Audio, Conversation
+from dreamr.engines import Context
 from dreamr.serving.gateway.page import read_page
+from support.attachments import kinds, pdf, png, wav
 from support.gateways import QUESTION, use
 from support.listening import listening
 from support.pairs import RIGHT, WRONG, Pair
@@ -44,6 +47,10 @@ def test_a_model_name_cannot_inject_markup() -> None:
 # In a real browser
 
 CHROMIUM = shutil.which("chromium")
+# A microphone that plays a tone.
+CHROMIUM_ARGS = [
+    "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
 WIDE, PHONE = {"width": 1100, "height": 900}, {"width": 360, "height": 700}
 
 
@@ -53,7 +60,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium")
     with playwright.sync_playwright() as running:
-        yield running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
 
 
 @contextmanager
@@ -104,6 +111,69 @@ def test_the_page_shows_steps_lanes_and_scores(browser: Any, options: Any, tmp_p
         assert page.evaluate_handle("document.documentElement").get_property(
             "scrollWidth"
         ).json_value() <= width  # fmt: skip
+
+
+@pytest.mark.browser
+def test_files_of_any_kind_are_sent_and_shown(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(30, 220))
+    (tmp_path / "tone.wav").write_bytes(wav(0.5))
+    (tmp_path / "r.png").write_bytes(png())
+    seen: list[Conversation] = []
+    pair = Pair(target={"script": noted(seen)})
+    with listening(pair) as url, page_of(browser, url) as page:
+        page.set_input_files("#file", [tmp_path / n for n in ("bill.pdf", "tone.wav", "r.png")])
+        page.locator("#waiting button").nth(2).wait_for()
+        assert page.locator("#waiting .file").all_inner_texts() == ["PDF\nbill.pdf", "WAV\ntone.wav"]
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        assert page.locator(".thumbs .file").count() == 1
+        assert page.locator(".thumbs audio").evaluate("it => it.duration") == pytest.approx(0.5)
+        assert page.locator("#waiting button").count() == 0
+    assert kinds(seen[0]) == ["Text", "Image", "Text", "Image", "Audio", "Image", "Text"]
+
+
+@pytest.mark.browser
+def test_a_question_is_recorded_with_the_microphone(browser: Any) -> None:
+    seen: list[Conversation] = []
+    pair = Pair(target={"script": noted(seen)})
+    with listening(pair) as url, page_of(browser, url) as page:
+        page.click("#record")
+        page.locator("#record", has_text="Stop · 1 s").wait_for()
+        page.click("#record")
+        page.locator("#waiting .file", has_text="recording.webm").wait_for()
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        assert page.locator(".asked", has_text="Spoken question").count() == 1
+    [asked] = [part for part in seen[0].turns[-1].parts if isinstance(part, Audio)]
+    assert asked.seconds > 0.5
+
+
+@pytest.mark.browser
+def test_a_file_that_cannot_be_read_is_named_on_the_page(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 broken")
+    with listening() as url:
+        context = browser.new_context(viewport=WIDE)
+        page = context.new_page()
+        page.goto(url)
+        page.set_input_files("#file", tmp_path / "broken.pdf")
+        page.fill("#question", QUESTION)
+        page.locator("#waiting .file").wait_for()
+        page.click("#send")
+        page.locator(".wrong", has_text="broken.pdf").wait_for()
+        context.close()
+
+
+def noted(seen: list[Conversation]) -> Any:
+    """Return a script of the target that notes the conversations it is asked about."""
+
+    def script(context: Context) -> str:
+        seen.append(context.conversation)
+        return "".join(RIGHT[len(context.prefix) :])
+
+    return script
 
 
 @pytest.mark.browser

@@ -13,10 +13,11 @@ import pytest
 
 from dreamr.conversation import Conversation, Image, Text
 from dreamr.errors import DreamrError
+from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Memory
-from dreamr.serving.gateway.request import ImageUrl, ParsedMessage
+from dreamr.serving.gateway.request import ParsedMessage
 from dreamr.serving.options import ServeOptions
 
 PUBLIC = "93.184.215.14"
@@ -33,7 +34,7 @@ def data(content: bytes, head: str = "data:image/png;base64,") -> str:
 
 
 def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
-    turns = [ParsedMessage("user", (ImageUrl(url, "messages.0.content.0"), "What is it?"))]
+    turns = [ParsedMessage("user", (SentMedia("image", "messages.0.content.0", url=url), "What is it?"))]
     return anyio.run(conversation, turns, limits or ServeOptions(), network)
 
 

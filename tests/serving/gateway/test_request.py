@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dreamr import RunOptions
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.request import ImageUrl, ParsedMessage, ParsedRequest, read_request
+from dreamr.serving.gateway.content_parts import SentMedia
+from dreamr.serving.gateway.request import ParsedMessage, ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -43,9 +44,9 @@ def test_parts_are_read_in_order() -> None:
     content = [IMAGE, {"type": "text", "text": "Which?"}, {"type": "image_url", "image_url": "x"}]
     [turn] = read(asked(messages=[{"role": "user", "content": content}])).turns
     assert turn.parts == (
-        ImageUrl("data:image/png;base64,AAAA", "messages.0.content.0"),
+        SentMedia("image", "messages.0.content.0", url="data:image/png;base64,AAAA"),
         "Which?",
-        ImageUrl("x", "messages.0.content.2"),
+        SentMedia("image", "messages.0.content.2", url="x"),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import PIL.Image
 import pytest
 from dreamr import BadOption, ConversationError, Image, Text, Unsupported
+from dreamr.conversation import Audio
 
 from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
 from dreamr_lmms_eval._messages import conversation_of, cut
@@ -42,10 +44,23 @@ def test_the_system_prompt_comes_first_unless_the_task_has_one() -> None:
     assert len(theirs.turns) == 2
 
 
-@pytest.mark.parametrize("kind", ["video", "audio"])
-def test_audio_and_video_are_refused(kind: str) -> None:
-    with pytest.raises(Unsupported, match=f"not {kind}: choose another task"):
-        conversation_of([user({"type": kind, "url": "a.mp4"}, text("What?"))])
+def test_a_sound_is_an_array_with_its_sampling_rate() -> None:
+    for samples in (np.zeros(8000), np.zeros((2, 8000)), np.zeros((8000, 2))):
+        sound = {"array": samples, "sampling_rate": 8000}
+        conversation = conversation_of([user({"type": "audio", "url": sound}, text("What?"))])
+        [audio, _] = conversation.turns[0].parts
+        assert isinstance(audio, Audio)
+        assert audio.seconds == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_missing_video_is_named() -> None:
+    with pytest.raises(ConversationError, match="nowhere.mp4"):
+        conversation_of([user({"type": "video", "url": "nowhere.mp4"}, text("What?"))])
+
+
+def test_other_kinds_are_refused() -> None:
+    with pytest.raises(Unsupported, match="not hologram: choose another task"):
+        conversation_of([user({"type": "hologram", "url": "a"}, text("What?"))])
 
 
 def test_an_image_without_a_question_is_refused() -> None:

@@ -155,7 +155,9 @@ class DreamrChat(lmms):  # type: ignore[misc]  # an untyped base
             with self._documents:
                 document = self.task_dict[task][split][doc_id]
                 messages = doc_to_messages(document)
-            result = self._reasoner.ask(conversation_of(messages, self._system_prompt))
+            media = self._reasoner.options.media()
+            problem = conversation_of(messages, self._system_prompt, media)
+            result = self._reasoner.ask(problem)
         except DreamrError as error:
             if not self._forgiving:
                 raise

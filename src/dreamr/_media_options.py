@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from dreamr._option_specs import OptionSpec
+from dreamr.conversation import MAX_FRAMES
 
 ATTACHMENTS = "Attachments"
 
@@ -20,7 +21,7 @@ PdfText: TypeAlias = Annotated[
     ),
 ]
 Frames: TypeAlias = Annotated[
-    int, OptionSpec("Number of frames of a video.", ATTACHMENTS, 1)
+    int, OptionSpec("Number of frames of a video.", ATTACHMENTS, 1, MAX_FRAMES)
 ]
 FramesBy: TypeAlias = Annotated[
     Literal["even", "scenes"],
@@ -41,6 +42,7 @@ DraftFrames: TypeAlias = Annotated[
         "Largest number of frames of a video for the draft.",
         ATTACHMENTS,
         1,
+        MAX_FRAMES,
         shown="as the target",
     ),
 ]

@@ -163,6 +163,12 @@ RUN_RULES = (
         lambda o: not (o.temperature or o.resamples),
         "without a --temperature above 0",
     ),
+    Unused(("frames",), lambda o: o.fps is not None, "with --fps"),
+    Unused(
+        ("draft_frames",),
+        lambda o: o.fps is None and o.draft_frames >= o.frames,
+        "with --frames {frames}",
+    ),
     Unused(
         ("model_defaults",),
         lambda o: not o.model_defaults and is_set(o),

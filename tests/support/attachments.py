@@ -26,8 +26,8 @@ RATE = 16_000
 
 
 def image(shade: int, side: int = 8) -> Image:
-    """Return a gray image."""
-    return Image(bytes([shade]) * (3 * side * side), side, side, name=f"{shade}.png")
+    """Return a gray image, as read from a PNG file."""
+    return read_image(png(shade, side), name=f"{shade}.png")
 
 
 def document(*numbers: int, text: str = "", name: str = "bill.pdf") -> Document:
@@ -85,8 +85,3 @@ def asked(*parts: object, question: str = "What is shown?") -> Conversation:
 def kinds(conversation: Conversation) -> list[str]:
     """Return the kinds of the parts of the last turn."""
     return [type(part).__name__ for part in conversation.turns[-1].parts]
-
-
-def read_png(shade: int = 200) -> Image:
-    """Return an image that was read from a PNG file."""
-    return read_image(png(shade))

@@ -215,7 +215,7 @@ def test_an_invalid_field_is_refused_by_name(change: dict[str, Any], param: str)
         ({"dreamr": {"windw": 3}}, "dreamr.windw is not a known field"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": 3}]}]},
-            "messages.0.content.0.image_url.image_url must be an object",
+            "messages.0.content.0.image_url must be an object",
         ),
     ],
 )

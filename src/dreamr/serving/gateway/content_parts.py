@@ -144,7 +144,7 @@ def _part(part: Any, where: str) -> MessagePart:
             raise bad_request(
                 f"content part {shortened(kind)} is not supported: use {_TYPES}", where
             ) from error
-        raise invalid_field(error, where) from error
+        raise invalid_field(error, where, tagged=True) from error
 
 
 def _url(shown: _Url | str) -> str:

@@ -36,15 +36,19 @@ def _without_types(path: Sequence[str | int]) -> list[str | int]:
     return [part for part in path if part not in _TYPES]
 
 
-def invalid_field(error: ValidationError, where: str | None = None) -> ApiError:
+def invalid_field(
+    error: ValidationError, where: str | None = None, *, tagged: bool = False
+) -> ApiError:
     """Describe the first invalid field in the terms of the request.
 
     Args:
         error: What is wrong with the body, or with a part of it.
         where: Path of that part; None for the body.
+        tagged: Whether the part is of one of several types: pydantic's path begins with its name.
     """
     first = error.errors(include_url=False, include_input=False)[0]
     path = first["loc"] if first["type"] == "extra_forbidden" else _without_types(first["loc"])
+    path = path[1:] if tagged else path
     place = ".".join(shortened_name(str(part)) for part in path)
     param = ".".join(filter(None, (where, place))) or None
     reason = _REASONS.get(first["type"])

@@ -1,4 +1,4 @@
-"""Concurrency with an upper limit."""
+"""Concurrency with an upper limit, and the errors of task groups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import anyio
+
+from dreamr.errors import DreamrError
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -40,3 +42,12 @@ async def gather_bounded(
     if failures:
         raise failures[0]
     return [found[place] for place in range(len(found))]
+
+
+def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error to raise for a group: a `DreamrError` if it contains one."""
+    ours = group.subgroup(DreamrError)
+    error: BaseException = ours or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

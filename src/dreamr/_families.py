@@ -61,6 +61,7 @@ class Family:
         name: Name, for messages; 'unknown' for a model that is not in the table.
         hybrid: Whether servers reuse a prefix only in blocks of hundreds of tokens, or not at all,
             since some layers are recurrent.
+        hears: Whether the models are known to take sound.
         thinks: Whether the models think: 'never', 'always', 'default' (unless it is switched off)
             or 'optional' (if it is switched on). None: unknown.
         think_tags: Marks around a thought. None: the family has none, or they are unknown.
@@ -78,6 +79,7 @@ class Family:
 
     name: str = "unknown"
     hybrid: bool = False
+    hears: bool = False
     thinks: Thinks | None = None
     think_tags: tuple[str, str] | None = None
     thinking: Mapping[str, Any] = field(default_factory=dict)

@@ -47,6 +47,19 @@ DraftFrames: TypeAlias = Annotated[
     ),
 ]
 Sound: TypeAlias = Annotated[bool, OptionSpec("Use the sound of videos.", ATTACHMENTS)]
+Transcriber: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "Transcriber of speech: server URL, or folder, size or Hugging Face ID of Whisper.",
+        ATTACHMENTS,
+        shown="none; models must hear",
+        reads="*",
+    ),
+]
+TranscriberModel: TypeAlias = Annotated[
+    str | None,
+    OptionSpec("Name of the transcriber at its server.", ATTACHMENTS, shown="its only model"),
+]
 
 # Options of reading files; problems of tasks are read already.
 READING = ("pages", "pdf_text", "frames", "frames_by", "fps", "sound")

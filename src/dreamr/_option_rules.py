@@ -174,6 +174,11 @@ RUN_RULES = (
         lambda o: not o.model_defaults and is_set(o),
         "if an option of sampling is set",
     ),
+    Unused(
+        ("transcriber_model",),
+        lambda o: not is_served(o.transcriber),
+        "unless --transcriber is a server URL",
+    ),
     *MODEL_RULES,
 )
 

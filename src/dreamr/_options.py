@@ -20,6 +20,8 @@ from dreamr._media_options import (
     Pages,
     PdfText,
     Sound,
+    Transcriber,
+    TranscriberModel,
 )
 from dreamr._model_options import (
     MODELS,
@@ -254,6 +256,8 @@ class RunOptions:
     frames_by: FramesBy = _MEDIA.frames_by
     fps: Fps = _MEDIA.fps
     sound: Sound = _MEDIA.sound
+    transcriber: Transcriber = None
+    transcriber_model: TranscriberModel = None
     max_tokens: Annotated[
         int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_tokens

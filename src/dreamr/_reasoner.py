@@ -17,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from dreamr._concurrency import root_cause
 from dreamr._load import PairLoad, Shaped
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
@@ -27,10 +28,11 @@ from dreamr.conversation import AttachmentSource, Conversation, flatten
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
-from dreamr.errors import DreamrError, RunFailed
+from dreamr.errors import RunFailed
 from dreamr.gate import Gate, Profile
 from dreamr.runner import RunConfig, RunScope, check_engines, run
 from dreamr.runner.requirements import server_advice
+from dreamr.speech import OpenTranscriber, PairSpeech, Transcripts, open_transcriber
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Event, Result
 
@@ -74,6 +76,7 @@ class Reasoner:
         options: RunOptions | None = None,
         *,
         open_model: OpenModel = open_model,
+        open_transcriber: OpenTranscriber = open_transcriber,
         reopen: bool = True,
     ) -> None:
         """Choose models and options; models are loaded when the Reasoner is opened.
@@ -81,6 +84,7 @@ class Reasoner:
         Args:
             options: Models, method and limits; defaults if None.
             open_model: Opens a model. Called for both roles concurrently, and after a loss.
+            open_transcriber: Makes the transcriber that the options name.
             reopen: Whether models that are lost are opened again.
         """
         self.options = check_run_options(options) or RunOptions()
@@ -88,6 +92,7 @@ class Reasoner:
         self._policy = ReopenPolicy() if reopen else None
         self._models = ModelSet(open_model, self._policy)
         self._load = PairLoad()
+        self._speech = PairSpeech(open_transcriber)
         self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
         self._thread = 0  # thread of the event loop that the models run on
@@ -117,7 +122,7 @@ class Reasoner:
                 # Without the error of the block, which it would wrap in an exception group.
                 await tasks.__aexit__(None, None, None)
         finally:
-            await self._models.aclose()
+            await self._aclose()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -214,9 +219,13 @@ class Reasoner:
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
         with labeled_calls(labels):
             async with self._models.lease(self._models.keys() & {leading}) as models:
+                engines = {role: m.engine for role, m in models.items() if role in options.roles}
+                conversation, said = await self._speech.written(conversation, engines)
                 try:
                     with self._load.run(options) as shaped:
-                        result = await self._reason(tasks, conversation, models, shaped, arguments)
+                        result = await self._reason(
+                            tasks, conversation, said, models, shaped, arguments
+                        )
                         shaped.learn(result)
                         return result
                 except RunFailed as error:
@@ -227,14 +236,15 @@ class Reasoner:
         self,
         tasks: TaskGroup,
         conversation: Conversation,
+        said: Transcripts,
         models: Mapping[Role, Model],
         shaped: Shaped,
         arguments: RunArguments,
     ) -> Result:
         seen = flatten(conversation)  # by the target; the runner does it for each role
         step_format = self._leading.format_of(seen)
-        config = replace(self._run_config(shaped.options, seen), step_format=step_format)
-        config = shaped.timed(config)
+        config = self._run_config(shaped.options, seen)
+        config = shaped.timed(replace(config, step_format=step_format, transcripts=said))
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
         config = replace(config, request_id=arguments.get("request_id"))
@@ -362,6 +372,9 @@ class Reasoner:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(read_profile)
+                group.start_soon(
+                    self._speech.start, self.options.transcriber, self.options.transcriber_model
+                )
                 for role in self.options.roles:
                     group.start_soon(self._models.open, self.options.source(role))
             engines = {role: self._models[role].engine for role in self.options.roles}
@@ -369,16 +382,13 @@ class Reasoner:
             if advice := server_advice(engines.values()):
                 LOG.warning(advice)
         except BaseException as error:
-            await self._models.aclose()
+            await self._aclose()
             if isinstance(error, BaseExceptionGroup):
-                raise _cause(error) from None
+                raise root_cause(error) from None
             raise
 
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error to raise for a group: a `DreamrError` if it contains one."""
-    ours = group.subgroup(DreamrError)
-    error: BaseException = ours or group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    async def _aclose(self) -> None:
+        try:
+            await self._models.aclose()
+        finally:
+            await self._speech.aclose()

@@ -9,7 +9,7 @@ from rich.console import Console
 from dreamr.cli.screen import Screen, stderr_console
 from dreamr.gate import ScoreKind, Verdict
 from dreamr.steps import Ending, Step
-from dreamr.trace import Event, Note, StepCommitted, StepRejected
+from dreamr.trace import Event, Note, SpeechTranscribed, StepCommitted, StepRejected
 
 STEP = Step("Tea costs 2.50.\n\n", 5, Ending.DELIMITER)
 GREEN, RED, BLUE, STRUCK = "\x1b[32m", "31m", "\x1b[94m", "\x1b[9;"
@@ -67,6 +67,14 @@ def test_no_color_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatc
 
 def test_a_note_is_shown() -> None:
     assert "the draft was lost" in shown(Note(0.0, "the draft was lost"))
+
+
+def test_what_was_heard_is_shown_with_the_name_of_the_sound() -> None:
+    line = shown(SpeechTranscribed(0.0, "question.ogg", "What does\x1b[2J tea cost?"), no_color=True)
+    assert "speech in question.ogg: What does\N{REPLACEMENT CHARACTER}[2J tea cost?" in line
+    assert "speech in clip.mp4: no speech" in shown(
+        SpeechTranscribed(0.0, "clip.mp4", ""), no_color=True
+    )
 
 
 def test_a_file_gets_long_lines_whole_and_no_codes(capsys: pytest.CaptureFixture[str]) -> None:

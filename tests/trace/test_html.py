@@ -19,6 +19,7 @@ from dreamr.trace import (
     Result,
     RunFinished,
     RunStarted,
+    SpeechTranscribed,
     StepCommitted,
     StepDiscarded,
     StepReady,
@@ -106,6 +107,21 @@ def test_an_interrupted_trace_can_be_drawn() -> None:
         bars = lay_out(whole[:length])
         assert all(bar.start <= bar.end for bar in bars)
         assert "<html" in timeline_html(whole[:length])
+
+
+def test_what_was_heard_is_shown_and_titles_a_spoken_question() -> None:
+    started, *rest = events()
+    said = [
+        SpeechTranscribed(0.0, "<clip>.mp4", ""),
+        SpeechTranscribed(0.0, "question.ogg", "What <costs> 3.70?"),
+    ]
+    page = timeline_html([started, *said, *rest], question=" ")
+    assert "<title>What &lt;costs&gt; 3.70?" in page
+    assert "<h2>Speech</h2>" in page
+    assert "<b>&lt;clip&gt;.mp4</b>: no speech" in page
+    assert "<b>question.ogg</b>: What &lt;costs&gt; 3.70?" in page
+    assert "<title>Typed" in timeline_html([started, *said, *rest], question="Typed")
+    assert "<h2>Speech</h2>" not in timeline_html(events())
 
 
 def test_a_paused_lane_has_no_bar_at_the_end_of_an_interrupted_trace() -> None:

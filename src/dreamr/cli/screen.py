@@ -20,6 +20,7 @@ from dreamr.trace import (
     Note,
     Result,
     RunStarted,
+    SpeechTranscribed,
     StepCommitted,
     StepReady,
     StepRejected,
@@ -80,6 +81,9 @@ class Screen:
                 self._step(event.position, event.source, event.step.text, event.verdict)
             case StepRejected():
                 self._step(event.position, "rejected", event.step.text, event.verdict)
+            case SpeechTranscribed(name=name, text=text):
+                said = printable(text) if text else "no speech"
+                self._console.print(Text(f"speech in {printable(name)}: {said}", "cyan"))
             case Note():
                 self._console.print(Text(f"note: {event.message}", "yellow"))
 

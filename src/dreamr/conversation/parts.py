@@ -228,6 +228,16 @@ class Conversation:
         texts = (p.text for turn in self.turns[-1:] for p in turn.parts if isinstance(p, Text))
         return "".join(texts)
 
+    @property
+    def sounds(self) -> tuple[Audio, ...]:
+        """All sounds, in order, also those of videos."""
+        sounds = (
+            part.sound if isinstance(part, Video) else part
+            for turn in self.turns
+            for part in turn.parts
+        )
+        return tuple(sound for sound in sounds if isinstance(sound, Audio))
+
     def check(self) -> None:
         """Check that the turns form a question that engines accept.
 

@@ -1,7 +1,7 @@
 """Engines: the protocol through which models are called, and its implementations."""
 
 from dreamr.engines.named import model_names
-from dreamr.engines.open import Model, ModelSource, OpenModel, is_served, open_model
+from dreamr.engines.open import Model, ModelSource, OpenModel, api_key, is_served, open_model
 from dreamr.engines.protocol import (
     MAX_IMAGE_PIXELS,
     NEUTRAL,
@@ -28,6 +28,7 @@ __all__ = [
     "OpenModel",
     "SamplingParams",
     "ScriptedEngine",
+    "api_key",
     "is_served",
     "model_names",
     "open_model",

@@ -22,7 +22,7 @@ _BARE = re.compile(
       | [\w.-]* : \d+                                          # any host with a port
       | [0-9a-f]* : [0-9a-f.]* : [0-9a-f:.]*                   # IPv6 without brackets
       | [\w-]+ (?:\.[\w-]+)+ (?=/v1/?$)                        # a domain with the API's path
-      | \w[\w.-]* (?=/v1/(?:chat/completions|completions|models)$)
+      | \w[\w.-]* (?=/v1/(?:chat/completions|completions|models|audio/transcriptions)$)
     )
     (?: [/?\#] .* )?
     """
@@ -30,7 +30,8 @@ _BARE = re.compile(
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")  # IDNA names included
 # Endpoints that are pasted instead of the base URL.
 _ENDPOINT = re.compile(
-    r"(?:/(?:chat/completions|completions|models|responses|embeddings|messages))+$"
+    r"(?:/(?:chat/completions|completions|models|responses|embeddings|messages"
+    r"|audio/transcriptions))+$"
 )
 _OTHER_PATHS = (
     "/health", "/metrics", "/version", "/docs", "/openapi.json", "/props", "/api/chat",

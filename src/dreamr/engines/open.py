@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dreamr._api_keys import clean_key
 from dreamr._families import UNKNOWN, Family, VendorSampling, recognize, recognize_folder
@@ -160,7 +160,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
         HttpOptions(
             url=url,
             model=source.server_model,
-            api_key=_api_key(source.role),
+            api_key=api_key(source.role),
             judge_prompt=source.judge_prompt,
             thinking=source.thinking,
             max_pixels=source.max_pixels,
@@ -181,8 +181,12 @@ async def _open_served(url: str, source: ModelSource) -> Model:
     return Model(engine, step_format, engine.opens_thought, family, thinks_about)
 
 
-def _api_key(role: Role) -> str | None:
-    """Return the API key from the environment; None if there is none."""
+def api_key(role: Role | Literal["transcriber"]) -> str | None:
+    """Return the API key of a server from the environment; None if there is none.
+
+    Raises:
+        BadOption: If it contains a character that a key cannot have.
+    """
     for variable in (f"DREAMR_{role.upper()}_API_KEY", "DREAMR_API_KEY"):
         if key := clean_key(os.environ.get(variable, ""), variable):
             return key

@@ -168,6 +168,8 @@ class Capabilities:
         device: Torch device of a local model; empty for others.
         max_images: Most images of a prompt that the model was trained for. None: no such limit is
             known.
+        hears: Whether prompts may contain sounds. None: unknown until it is tried.
+        hearing_problem: Why they may not; empty if they may, or if that is unknown.
     """
 
     images: bool = True
@@ -188,6 +190,8 @@ class Capabilities:
     kind: str = ""
     device: str = ""
     max_images: int | None = None
+    hears: bool | None = None
+    hearing_problem: str = ""
 
     @property
     def coarse_cache(self) -> bool:
@@ -242,6 +246,19 @@ class Routed(Protocol):
 
     def route_name(self, conversation: Conversation) -> str:
         """Return the name of the way that a conversation takes."""
+        ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """An engine that finds out what it takes by trying it."""
+
+    async def prepare(self, conversation: Conversation) -> None:
+        """Find out whether the model takes what is in a conversation, for `capabilities`.
+
+        Raises:
+            EngineError: If the server fails.
+        """
         ...
 
 

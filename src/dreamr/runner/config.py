@@ -32,6 +32,8 @@ class RunConfig:
             target answers. None: a thought is only closed if it repeats itself.
         stop: Texts that end the run where they appear outside a thought.
         notes: Notes for the user, which the trace begins with.
+        transcripts: Sounds that were transcribed before the run: name and text of each, for the
+            trace.
         stall_seconds: Seconds without output after which a busy engine counts as lost.
         usual_judge_seconds: Usual duration of a judge call, after twice of which its verdicts count
             as late. None if it is unknown.
@@ -48,6 +50,7 @@ class RunConfig:
     thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    transcripts: tuple[tuple[str, str], ...] = ()
     stall_seconds: float = 300.0
     usual_judge_seconds: float | None = None
     request_id: str | None = None

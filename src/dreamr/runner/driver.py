@@ -48,6 +48,7 @@ from dreamr.trace import (
     LaneResumed,
     Result,
     RunStarted,
+    SpeechTranscribed,
     StepReady,
 )
 
@@ -112,6 +113,8 @@ class Driver:
             target.name if target is not None else None,
             {**config.summary(), **self._routes()},
         )
+        for name, text in config.transcripts:
+            self._recorder.add(SpeechTranscribed, name, text)
         for note in config.notes:
             self._recorder.decide(Warn(note))
 

@@ -82,12 +82,15 @@ def check_conversations(seen: Mapping[Role, Conversation], engines: Mapping[Role
     """
     role: Role = "target" if "target" in engines else "draft"
     engine = engines[role]
-    if engine.capabilities.max_images and (found := unreadable(seen[role], engine.capabilities)):
+    known = engine.capabilities.max_images or engine.capabilities.hears is False
+    if known and (found := unreadable(seen[role], engine.capabilities)):
         raise Unsupported(f"the {role} {engine.name} cannot answer this problem: {found}")
 
 
 def unreadable(conversation: Conversation, able: Capabilities) -> str:
-    """Return why a model cannot read the images of a conversation; empty if it can."""
+    """Return why a model cannot read the images or sounds of a conversation; empty if it can."""
+    if conversation.sounds and able.hears is False:
+        return f"the problem has sound ({able.hearing_problem}): set --transcriber"
     images, most = len(conversation.images), able.max_images
     if not images:
         return ""

@@ -47,6 +47,19 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechTranscribed(Event):
+    """A sound of the problem was transcribed before the run, for models that do not hear.
+
+    Attributes:
+        name: Name of the sound.
+        text: What was said; empty if no speech was heard.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaneOpened(Event):
     """A lane was opened.
 

@@ -25,6 +25,7 @@ from dreamr.trace.events import (
     Result,
     RunFinished,
     RunStarted,
+    SpeechTranscribed,
     StepCommitted,
     StepRejected,
     Usage,
@@ -53,19 +54,21 @@ def timeline_html(events: Sequence[Event], *, question: str | Conversation = "")
     Args:
         events: Events of the run in order, from `RunStarted` on. An interrupted run has no
             `RunFinished`.
-        question: The problem: its text is the title of the page. Of a conversation, the images,
-            pages, frames and sounds are shown too.
+        question: The problem: its text is the title of the page, or what was said if it is spoken.
+            Of a conversation, the images, pages, frames and sounds are shown too.
 
     Returns:
         A complete HTML document.
     """
     result = next((event.result for event in events if isinstance(event, RunFinished)), None)
     asked = question if isinstance(question, Conversation) else Conversation(())
-    title = question if isinstance(question, str) else question.text or "Spoken question"
+    title = (question if isinstance(question, str) else question.text).strip()
+    fallback = "Spoken question" if isinstance(question, Conversation) else "dreamr run"
+    title = title or _spoken_question(events) or fallback
     bars = lay_out(events)
     seconds = duration(events)
     return _template().substitute(
-        title=escape(title or "dreamr run"),
+        title=escape(title),
         answer=_answer(result),
         about=_about(events),
         media=attachments_html(asked),
@@ -80,7 +83,7 @@ def timeline_html(events: Sequence[Event], *, question: str | Conversation = "")
         axis="".join(f'<span style="left:{at}%">{text}</span>' for at, text in _ticks(seconds)),
         steps="".join(_steps(events)),
         usage=_usage(result.usage if result else None),
-        notes=_notes(events),
+        notes=_transcripts(events) + _notes(events),
         widest=max(4, len(bars) // 4),
         seconds=seconds,
     )
@@ -272,6 +275,21 @@ def _usage_row(model: str, usage: ModelUsage) -> str:
     counts = (usage.accepted, usage.kept, usage.rejected, usage.cancelled, usage.written)
     cells = "".join(f'<td class="n">{count:,}</td>' for count in counts)
     return f"<tr><td>{model}</td>{cells}</tr>"
+
+
+def _spoken_question(events: Iterable[Event]) -> str:
+    """Return what was said in the last sound, which is the question if none was typed."""
+    said = [event.text for event in events if isinstance(event, SpeechTranscribed)]
+    return said[-1] if said else ""
+
+
+def _transcripts(events: Iterable[Event]) -> str:
+    heard = "".join(
+        f"<li><b>{escape(event.name)}</b>: {escape(event.text or 'no speech')}</li>"
+        for event in events
+        if isinstance(event, SpeechTranscribed)
+    )
+    return f"<h2>Speech</h2><ul>{heard}</ul>" if heard else ""
 
 
 def _notes(events: Iterable[Event]) -> str:

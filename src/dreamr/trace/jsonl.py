@@ -152,6 +152,7 @@ _SCALARS: dict[str, type | tuple[type, ...]] = {
     "time": (int, float),
     **dict.fromkeys(("lane", "position", "call", "tokens", "resample"), int),
     **dict.fromkeys(("method", "role", "source", "why", "message", "reason"), str),
+    **dict.fromkeys(("name", "text"), str),
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {

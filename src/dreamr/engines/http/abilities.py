@@ -17,7 +17,8 @@ _HYBRID_BLOCK = 528
 def capabilities(info: ServerInfo, image_pixels: int | None) -> Capabilities:
     """Return the capabilities of a server.
 
-    Images count as supported until the server refuses one.
+    Images count as supported until the server refuses one. Whether it takes sound is unknown until
+    the first one.
 
     Args:
         info: Results of the probe.
@@ -38,6 +39,8 @@ def capabilities(info: ServerInfo, image_pixels: int | None) -> Capabilities:
         windows=info.window is not None,
         window_problem=info.window_problem,
         kind=info.server.name,
+        hears=None if info.hearing is None else not info.hearing.problem,
+        hearing_problem="" if info.hearing is None else info.hearing.problem,
     )
 
 

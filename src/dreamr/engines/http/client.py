@@ -51,6 +51,7 @@ class Client:
     Args:
         options: Address, API key and limits.
         transport: Replaces the network in tests.
+        keys: Environment variable of the API key, for messages; empty for those of models.
 
     Attributes:
         identity: Whether the server is still the one that was probed.
@@ -62,9 +63,12 @@ class Client:
     """
 
     def __init__(
-        self, options: HttpOptions, transport: httpx2.AsyncBaseTransport | None = None
+        self,
+        options: HttpOptions,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        keys: str = "",
     ) -> None:
-        self._options = options
+        self._options, self._keys = options, keys
         self.identity = Identity()
         self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
@@ -151,6 +155,43 @@ class Client:
         """
         async with self.identity.watching():
             return await self._json("POST", url, body, session)
+
+    async def post_file(
+        self, url: str, fields: Mapping[str, str], file: tuple[str, bytes, str], seconds: float
+    ) -> object:
+        """Send a form with a file and return the JSON response.
+
+        Raises the errors of `again`.
+
+        Args:
+            url: Address.
+            fields: Fields of the form.
+            file: Name, content and media type of its field `file`.
+            seconds: Time limit between two pieces of the response.
+        """
+        timeout = httpx2.Timeout(seconds, connect=self._options.connect_seconds)
+
+        async def attempt() -> object:
+            async with (
+                self._network.reaching(url),
+                self._http.stream(
+                    "POST",
+                    url,
+                    data=fields,
+                    files={"file": file},
+                    headers=_call_headers(None),
+                    timeout=timeout,
+                ) as response,
+            ):
+                content = await _read(response, url)
+                if not response.is_success:
+                    self._check(response.status_code, response.headers, content, url)
+                self._network.reached = self._network.alive = True
+                value = parse_json(content, url)
+                refuse_errors(value, self._network.shown(url), hide=self._secret)
+                return value
+
+        return await self.again(attempt)
 
     async def abort(self, url: str, rid: str) -> None:
         """Abort a request at a server that does not notice closed connections.
@@ -293,7 +334,8 @@ class Client:
 
     def _check(self, status: int, headers: Mapping[str, str], content: bytes, url: str) -> None:
         self._network.check(status, headers, content, url)
-        refuse(status, headers, self._redacted(content), self._network.shown(url))
+        shown = self._network.shown(url)
+        refuse(status, headers, self._redacted(content), shown, self._keys)
 
     @property
     def _secret(self) -> str:

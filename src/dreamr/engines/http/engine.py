@@ -20,6 +20,7 @@ from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.draws import drawn
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.guess_check import GuessCheck
+from dreamr.engines.http.hearing import HearingCheck
 from dreamr.engines.http.image_check import open_image_sender
 from dreamr.engines.http.image_parts import ImageRoute
 from dreamr.engines.http.judging import HttpJudge, Send
@@ -38,7 +39,6 @@ from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import EngineError
 from dreamr.gate import VERDICT, Evidence, Query
-from dreamr.steps import ends_inside
 
 LOG = logging.getLogger("dreamr.engines.http")
 
@@ -62,6 +62,7 @@ class HttpEngine(ClosingEngine):
         self._options = options
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
+        self._hearing = HearingCheck(self._client, options)
         self._sessions = Sessions()
         self._prompts = PromptCounts()
         self._signs = EndSigns(self._sign_of_an_end, options.base)
@@ -97,6 +98,15 @@ class HttpEngine(ClosingEngine):
             found = await Probe(self._client, self._options).run()
             self._use(await self._with_window(found))
             self._client.identity.settle(self._compare)
+
+    async def prepare(self, conversation: Conversation) -> None:
+        """Probe the server on the first call, and with the first sound whether it takes sounds.
+
+        Raises the errors of `start`.
+        """
+        await self.start()
+        if conversation.sounds:
+            self._server_info = await self._hearing.known(lambda: self.server_info)
 
     def _use(self, info: ServerInfo) -> None:
         """Use the results of a probe, and nothing that was known of the server before."""
@@ -147,7 +157,7 @@ class HttpEngine(ClosingEngine):
     def capabilities(self) -> Capabilities:
         """Capabilities of the server, known after `start`.
 
-        Images count as supported until the server refuses one.
+        Images count as supported until the server refuses one. Sounds are tried first.
         """
         pixels = self._options.image_pixels
         if self._server_info is None:
@@ -178,7 +188,7 @@ class HttpEngine(ClosingEngine):
             Unsupported: If the model does not accept a part of the conversation.
             EngineLost: If the server cannot be reached and no retries are left.
         """
-        await self.start()
+        await self.prepare(context.conversation)
         route = self.server_info.route_for(context.conversation)
         if self.server_info.quiet_about_images and context.conversation.images:
             self._warn_once(
@@ -196,7 +206,7 @@ class HttpEngine(ClosingEngine):
             partial(self._request, context, sampling),
             "".join(context.prefix),
             sampling.max_tokens,
-            self._most_at_once,
+            self.server_info.most_at_once(self._options.ahead),
             self._options.retries,
             self._signs,
             partial(self._parser, context.conversation),
@@ -206,25 +216,12 @@ class HttpEngine(ClosingEngine):
             async for chunk in chunks:
                 yield chunk
 
-    @property
-    def _most_at_once(self) -> int:
-        """Most tokens of one request; servers refuse more than the model's context."""
-        context = self.server_info.context
-        return self._options.ahead if context is None else max(1, min(self._options.ahead, context))
-
     def _parser(self, conversation: Conversation, before: str) -> StreamParser:
         """Return the parser of a response that continues the assistant's text `before`."""
         info = self.server_info
         route = info.route_for(conversation)
-        inside = ends_inside(before, opened=route.opens)
-        return StreamParser(
-            opened=inside,
-            outside=bool(before.strip()) and not inside,
-            parses=self._parses,
-            echo=before if info.echoes else "",
-            trimmed=before[len(before.rstrip()) :] if route.trims else "",
-            url=route.url(self._options),
-        )
+        url = route.url(self._options)
+        return StreamParser.after(before, route, echoes=info.echoes, parses=self._parses, url=url)
 
     async def _request(
         self,
@@ -298,7 +295,7 @@ class HttpEngine(ClosingEngine):
 
         Raises the errors of `HttpJudge.judge`.
         """
-        await self.start()
+        await self.prepare(context.conversation)
         return await self._judge.judge(context, candidates, query)
 
     @property
@@ -350,7 +347,7 @@ class HttpEngine(ClosingEngine):
             EngineError: If the server does not report the number.
             EngineLost: If the server cannot be reached and no retries are left.
         """
-        await self.start()
+        await self.prepare(conversation)
         counted = self._prompts.get(conversation)
         if counted is None:
             answer, route = await self._send(lambda one: one.opened(conversation), conversation)

@@ -61,7 +61,9 @@ _NAMED = (
 )
 
 
-def refuse(status: int, headers: Mapping[str, str], content: bytes, url: str) -> NoReturn:
+def refuse(
+    status: int, headers: Mapping[str, str], content: bytes, url: str, keys: str = ""
+) -> NoReturn:
     """Raise the error of a refused request.
 
     Args:
@@ -69,6 +71,7 @@ def refuse(status: int, headers: Mapping[str, str], content: bytes, url: str) ->
         headers: Headers of the response.
         content: Body of the response.
         url: Address, for messages.
+        keys: Environment variable of the API key, for messages; empty for those of models.
 
     Raises:
         TransientError: If the request should be sent again.
@@ -84,7 +87,8 @@ def refuse(status: int, headers: Mapping[str, str], content: bytes, url: str) ->
         parsed = text
     values = list(_values(parsed))
     message = _message(values) or cut(text)
-    _raise(status, f"returned status {status}", message, values, url, retry_after(headers))
+    wait = retry_after(headers)
+    _raise(status, f"returned status {status}", message, values, url, wait, keys)
 
 
 def refuse_errors(value: object, url: str, event: str = "", hide: str = "") -> None:
@@ -129,6 +133,7 @@ def _raise(
     values: list[tuple[str, object]],
     url: str,
     wait: float | None,
+    keys: str = "",
 ) -> NoReturn:
     """Raise the error for a status and a message; the words of the message take precedence."""
     words = " ".join(str(value) for _, value in values if isinstance(value, str)).lower()
@@ -143,9 +148,10 @@ def _raise(
     if not limited and _TEXT_ONLY.search(words):
         raise Unsupported(f"the model at {url} accepts text only: {message}")
     if status in (401, 403):
+        keys = keys or "DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
         raise EngineLost(
             f"{url} denied access (status {status}: {message}): set the API key in the "
-            "environment variable DREAMR_TARGET_API_KEY or DREAMR_DRAFT_API_KEY"
+            f"environment variable {keys}"
         )
     error = EngineError(f"{url} {what}: {message}")
     transient = status in _TRANSIENT or (status >= 500 and status not in _PERMANENT)

@@ -1,8 +1,8 @@
 """Images in the bodies of requests.
 
-A body is built with references to images. When it is sent, the JSON of each reference is put in:
-the file of an image, which is encoded once for all requests, or only the id by which the server
-finds it.
+A body is built with references to images and sounds. When it is sent, the JSON of each reference is
+put in: the file of an image, which is encoded once for all requests, or only the id by which the
+server finds it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from dreamr.conversation import Image
 from dreamr.engines.http.image_files import ImageFile
+from dreamr.engines.http.sounds import SoundReference
 
 # How a server takes images. 'data': in each request. 'content_hash': likewise, with a digest that
 # saves it from computing one. 'uuid': once, and then by an id.
@@ -75,15 +76,17 @@ class Template:
     Attributes:
         pieces: JSON before, between and after the images.
         images: The images, in order.
+        text_bytes: Number of bytes without images and sounds.
     """
 
     pieces: Sequence[bytes]
     images: Sequence[ImageReference]
+    text_bytes: int
 
     @classmethod
     def of(cls, body: Any) -> Template:
         """Serialize a body as compact UTF-8."""
-        found: list[ImageReference] = []
+        found: list[ImageReference | SoundReference] = []
         mark = token_hex(16)  # cannot be in a text
         written = json.dumps(
             body,
@@ -92,12 +95,16 @@ class Template:
             allow_nan=False,
             default=partial(_mark, found, mark),
         )
-        return cls(written.encode().split(f'"{mark}"'.encode()), found)
-
-    @property
-    def text_bytes(self) -> int:
-        """Number of bytes without images."""
-        return sum(map(len, self.pieces))
+        first, *others = written.encode().split(f'"{mark}"'.encode())
+        pieces, images = [[first]], list[ImageReference]()
+        for reference, piece in zip(found, others, strict=True):
+            if isinstance(reference, SoundReference):
+                pieces[-1] += (reference.to_json(), piece)
+            else:
+                images.append(reference)
+                pieces.append([piece])
+        texts = len(first) + sum(map(len, others))
+        return cls([b"".join(parts) for parts in pieces], images, texts)
 
     def filled(self, images: Sequence[bytes]) -> list[bytes]:
         """Return the pieces of the body, with the JSON of the images."""
@@ -107,9 +114,9 @@ class Template:
         return found
 
 
-def _mark(found: list[ImageReference], mark: str, value: object) -> str:
+def _mark(found: list[ImageReference | SoundReference], mark: str, value: object) -> str:
     """Take note of a reference, and return what marks its place."""
-    if not isinstance(value, ImageReference):
+    if not isinstance(value, ImageReference | SoundReference):
         raise TypeError(f"a value of type {type(value).__name__} is not JSON")
     found.append(value)
     return mark

@@ -1,4 +1,4 @@
-"""Conversations as OpenAI messages, with references to images; see `image_parts`."""
+"""Conversations as OpenAI messages, with references to images and sounds; see `image_parts`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from dreamr.conversation import (
     Video,
 )
 from dreamr.engines.http.image_parts import image_part
+from dreamr.engines.http.sounds import sound_part
 from dreamr.errors import Unsupported
 
 Message = dict[str, Any]
 
 
-def messages(conversation: Conversation, *, whole_images: bool = False) -> list[Message]:
+def messages(
+    conversation: Conversation, *, whole_images: bool = False, audio_urls: bool = False
+) -> list[Message]:
     """Convert each turn of a conversation to a message.
 
     The content of a text-only turn is a string, which some servers require.
@@ -29,11 +32,12 @@ def messages(conversation: Conversation, *, whole_images: bool = False) -> list[
         conversation: The conversation.
         whole_images: Whether images are sent in any case, for endpoints that do not find them by
             an id.
+        audio_urls: Whether sounds are sent as data URIs, which is SGLang's form.
 
     Raises:
-        Unsupported: If a part is neither text nor image.
+        Unsupported: If a part is a video or a document.
     """
-    return [_message(turn, whole_images) for turn in conversation.turns]
+    return [_message(turn, whole_images, audio_urls) for turn in conversation.turns]
 
 
 def text_message(role: str, text: str) -> Message:
@@ -41,19 +45,23 @@ def text_message(role: str, text: str) -> Message:
     return {"role": role, "content": text}
 
 
-def _message(turn: Turn, whole_images: bool) -> Message:
-    parts = [_part(part, whole_images) for part in turn.parts]
+def _message(turn: Turn, whole_images: bool, audio_urls: bool) -> Message:
+    # A spoken question has an empty text.
+    said = [part for part in turn.parts if part != Text("")] or turn.parts
+    parts = [_part(part, whole_images, audio_urls) for part in said]
     if all(part["type"] == "text" for part in parts):
         return text_message(turn.role, "".join(part["text"] for part in parts))
     return {"role": turn.role, "content": parts}
 
 
-def _part(part: Part, whole_images: bool) -> Message:
+def _part(part: Part, whole_images: bool, audio_urls: bool) -> Message:
     match part:
         case Text(text):
             return {"type": "text", "text": text}
         case Image():
             return image_part(part, whole=whole_images)
-        case Audio() | Video() | Document():
+        case Audio():
+            return sound_part(part, url=audio_urls)
+        case Video() | Document():
             kind = type(part).__name__.lower()
-            raise Unsupported(f"{kind} parts are not supported yet: send text and images")
+            raise Unsupported(f"a {kind} cannot be sent as it is: use flatten(conversation)")

@@ -28,6 +28,19 @@ LOG = logging.getLogger("dreamr.engines.http")
 
 
 @dataclass(frozen=True, slots=True)
+class Hearing:
+    """Whether and how the model hears.
+
+    Attributes:
+        routes: Routes that take sounds, in order of preference; none if it does not hear.
+        problem: Why it does not; empty if it does.
+    """
+
+    routes: tuple[Route, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerInfo:
     """Results of probing a server.
 
@@ -42,6 +55,7 @@ class ServerInfo:
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
         sees: Whether the model takes images; None if this was not tried.
+        hearing: Whether and how the model hears; None until the first sound.
         quiet_about_images: Whether the model thinks, but not about images.
         thinking: Whether thinking was switched on or off in the chat template; 'auto' if neither.
         cache_block: Tokens of a block of the prefix cache, as the server reports them; 0 if there
@@ -73,6 +87,7 @@ class ServerInfo:
     label_tokens: tuple[int, ...] = ()
     marker: str = ""
     sees: bool | None = None
+    hearing: Hearing | None = None
     quiet_about_images: bool = False
     thinking: Thinking = "auto"
     cache_block: int | None = None
@@ -102,17 +117,25 @@ class ServerInfo:
         Raises:
             Unsupported: If none does.
         """
-        for route in self.routes:
+        for route in self._routes_for(conversation):
             if route.takes(conversation):
                 return route
+        if conversation.sounds and self.hearing is not None and self.hearing.problem:
+            raise Unsupported(f"{short_path(self.model)} takes no sound: {self.hearing.problem}")
         if self.sees is False:
             raise Unsupported(f"{short_path(self.model)} accepts text only: remove the images")
         raise Unsupported(refusal(self.model, self.inserted or "unknown text", " around images"))
 
     def taking(self, conversation: Conversation) -> Route:
         """Return the route that takes a conversation, the preferred one if none does."""
-        taking = (route for route in self.routes if route.takes(conversation))
-        return next(taking, self.route)
+        routes = self._routes_for(conversation)
+        return next((route for route in routes if route.takes(conversation)), self.route)
+
+    def _routes_for(self, conversation: Conversation) -> tuple[Route, ...]:
+        """Return the routes to choose from."""
+        if self.hearing is None or not conversation.sounds:
+            return self.routes
+        return self.hearing.routes
 
     def thinks_about(self, conversation: Conversation) -> bool | None:
         """Return whether the model thinks about a conversation, None if its family decides."""
@@ -122,6 +145,14 @@ class ServerInfo:
             return False
         switched_on = self.thinking == "on" and recognize(self.model).thinks != "never"
         return True if switched_on else None
+
+    def most_at_once(self, ahead: int) -> int:
+        """Return the most tokens of one request; servers refuse more than the model's context.
+
+        Args:
+            ahead: Largest number of tokens of one request.
+        """
+        return ahead if self.context is None else max(1, min(ahead, self.context))
 
     @property
     def opens_thought(self) -> bool:

@@ -25,6 +25,7 @@ class Server:
         salted: Whether requests can be separated in the prefix cache by a salt.
         image_ids: Field by which requests name an image. 'uuid': of the content part, checked
             before it is used. 'content_hash': of the image's address. None: there is none.
+        audio_urls: Whether sounds are content parts of the type `audio_url`, not `input_audio`.
         webp: Whether images in the format WebP are read.
         sampling: Names of the fields of sampling parameters; those that are missing, the server
             does not take.
@@ -43,6 +44,7 @@ class Server:
     abort: str | None = None
     salted: bool = False
     image_ids: Literal["uuid", "content_hash"] | None = None
+    audio_urls: bool = False
     webp: bool = False
     sampling: Mapping[str, str] = field(default_factory=dict)
     neutral: Json = field(default_factory=dict)
@@ -67,8 +69,8 @@ VLLM = Server(
 )  # fmt: skip
 SGLANG = Server(
     "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN,
-    render="tokenize", abort="/abort_request", image_ids="content_hash", webp=True,
-    sampling=_FULL, neutral={**_NEUTRAL, "top_k": -1},
+    render="tokenize", abort="/abort_request", image_ids="content_hash", audio_urls=True,
+    webp=True, sampling=_FULL, neutral={**_NEUTRAL, "top_k": -1},
 )  # fmt: skip
 LLAMA_CPP = Server(
     "llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template",

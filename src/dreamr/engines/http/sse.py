@@ -12,9 +12,10 @@ from dreamr.engines.http.events import DONE
 from dreamr.engines.http.fields import whole_characters
 from dreamr.engines.http.finish_reasons import read_finish
 from dreamr.engines.http.logprobs import chosen_logprobs, first_entropy
+from dreamr.engines.http.routes import Route
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
-from dreamr.steps import THINK, THOUGHT, Finish
+from dreamr.steps import THINK, THOUGHT, Finish, ends_inside
 
 
 class EndSign(IntEnum):
@@ -77,6 +78,29 @@ class StreamParser:
     _message: str = ""  # the last content that came as a message
     _pending: tuple[float | None, ...] = ()  # of tokens whose text has not arrived
     _entropy: float | None = None  # at the first token that is in no chunk yet
+
+    @classmethod
+    def after(
+        cls, before: str, route: Route, *, echoes: bool, parses: bool, url: str
+    ) -> StreamParser:
+        """Return the parser of a response that continues a text.
+
+        Args:
+            before: The assistant's text so far.
+            route: Route of the request.
+            echoes: Whether the server repeats the text before its continuation.
+            parses: Whether the server has sent parsed reasoning.
+            url: Address of the server, for messages.
+        """
+        inside = ends_inside(before, opened=route.opens)
+        return cls(
+            opened=inside,
+            outside=bool(before.strip()) and not inside,
+            parses=parses,
+            echo=before if echoes else "",
+            trimmed=before[len(before.rstrip()) :] if route.trims else "",
+            url=url,
+        )
 
     @property
     def empty(self) -> bool:

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from dreamr import errors
@@ -28,7 +29,7 @@ from dreamr.engines.local.ipc import (
     Taken,
     pieces,
 )
-from dreamr.engines.local.options import Hints, LocalOptions
+from dreamr.engines.local.options import NO_SOUND, Hints, LocalOptions
 from dreamr.engines.local.process import WorkerProcess
 from dreamr.engines.local.remembered import Remembered
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
@@ -132,16 +133,15 @@ class LocalEngine(ClosingEngine):
     @property
     def capabilities(self) -> Capabilities:
         """What the model can do. Before `start`, what most models can do."""
-        if self._ready is None:
-            return Capabilities(images=True, judge=True, logprobs=True, entropy=True)
-        ready = self._ready
-        return Capabilities(
-            ready.images,
-            ready.judges,
-            True,
-            ready.image_pixels,
+        able = Capabilities(logprobs=True, entropy=True, hears=False, hearing_problem=NO_SOUND)
+        if (ready := self._ready) is None:
+            return able
+        return replace(
+            able,
+            images=ready.images,
+            judge=ready.judges,
+            image_pixels=ready.image_pixels,
             words=ready.judges,
-            entropy=True,
             context=ready.context,
             device=ready.device,
             max_images=ready.hints.max_images,

@@ -17,6 +17,7 @@ from dreamr._messages import one_line
 from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text, Turn, Video
 from dreamr.engines.local.bounds import OverBound, bounded
 from dreamr.engines.local.detokenize import Texts
+from dreamr.engines.local.options import NO_SOUND
 from dreamr.errors import EngineError, Unsupported
 from dreamr.steps import opens_thought
 
@@ -119,7 +120,9 @@ class Prompter:
                 raise Unsupported(
                     "the model accepts text only: remove the image or use another model"
                 )
-            case Audio() | Video() | Document():
+            case Audio():
+                raise Unsupported(f"{NO_SOUND}: set --transcriber, or use a server that hears")
+            case Video() | Document():
                 kind = type(part).__name__.lower()
                 raise Unsupported(f"local models do not accept {kind}: use a server that does")
 

@@ -21,6 +21,7 @@ from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import RunFailed
 from dreamr.gate import Profile
 from dreamr.runner import RunConfig, run
+from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.trace import Result
 
@@ -51,7 +52,7 @@ class Models:
         """
         self._options, self._roles = options, roles
         self._models = ModelSet(open_model, _POLICY)
-        self._load = PairLoad()
+        self._load, self._speech = PairLoad(), PairSpeech()
         self._profile = profile
         self._tasks: TaskGroup | None = None
 
@@ -60,9 +61,10 @@ class Models:
             self._profile = await anyio.to_thread.run_sync(open_profile, self._options)
         sources = [self._options.source(role) for role in sorted(self._roles)]
         try:
+            await self._speech.start(self._options.transcriber, self._options.transcriber_model)
             await gather_bounded(sources, self._models.open, most=len(sources))
         except BaseException:
-            await self._models.aclose()
+            await self._aclose()
             raise
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._models.supervise)
@@ -81,7 +83,13 @@ class Models:
                 # Without the error of the block, which it would wrap in an exception group.
                 await tasks.__aexit__(None, None, None)
         finally:
+            await self._aclose()
+
+    async def _aclose(self) -> None:
+        try:
             await self._models.aclose()
+        finally:
+            await self._speech.aclose()
 
     async def run(self, conversation: Conversation, options: RunOptions) -> Result:
         """Run from a cold start, without the KV caches of earlier runs.
@@ -97,9 +105,11 @@ class Models:
         """
         async with self._models.lease(options.roles) as models:
             engines = {role: models[role].engine for role in options.roles}
+            conversation, said = await self._speech.written(conversation, engines)
             try:
                 with self._load.run(options) as shaped:
                     config = shaped.timed(self.run_config(shaped.options, conversation))
+                    config = replace(config, transcripts=said)
                     for role, engine in engines.items():
                         engine.forget(config.seen_by(role, conversation))
                     result = await run(

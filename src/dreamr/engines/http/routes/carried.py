@@ -48,9 +48,14 @@ class CarriedRoute(OpenAiRoute):
     opens: bool = False
 
     def takes(self, conversation: Conversation) -> bool:
-        """Check whether the conversation has an image, where it is needed in the last turn."""
+        """Check whether the conversation has an image or a sound, for which the route is.
+
+        With a placeholder, it needs an image in the last turn, and no sound there.
+        """
+        if self.placeholder is None:
+            return bool(conversation.images or conversation.sounds)
         last = Conversation(conversation.turns[-1:])
-        return bool((conversation if self.placeholder is None else last).images)
+        return bool(last.images) and not last.sounds
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
@@ -71,7 +76,7 @@ class CarriedRoute(OpenAiRoute):
             return (content.strip() if self.strips else content) + text
         if self.placeholder is None:
             texts = [place for place, part in enumerate(content) if part["type"] == "text"]
-            if not (self.joined or texts[-1:] == [len(content) - 1]):
+            if not texts or not (self.joined or texts[-1] == len(content) - 1):
                 return [*content, {"type": "text", "text": text}]
             place = texts[-1]  # templates may separate two texts
             said = content[place]["text"].rstrip() if self.strips else content[place]["text"]

@@ -45,7 +45,8 @@ class ChatRoute(OpenAiRoute):
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        return {"messages": messages(conversation), **self.flags}
+        turns = messages(conversation, audio_urls=self.server.audio_urls)
+        return {"messages": turns, **self.flags}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:
         """Return the body of a request that continues the assistant's turn after the prefix."""

@@ -40,7 +40,7 @@ class PromptRoute(ABC):
 
     def takes(self, conversation: Conversation) -> bool:
         """Check whether conversations of this kind can be continued by this route."""
-        return self._chat.takes(conversation)
+        return self._chat.takes(conversation) and not conversation.sounds
 
     @property
     def trims(self) -> bool:

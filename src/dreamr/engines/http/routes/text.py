@@ -19,8 +19,8 @@ _KEPT = 256  # rendered conversations
 class TextRoute(OpenAiRoute):
     """Requests to the text completions endpoint, after a prompt that the server rendered once.
 
-    For chat templates that insert text between the prefix and its continuation. The endpoint has no
-    images: some servers ignore them silently.
+    For chat templates that insert text between the prefix and its continuation. The endpoint has
+    neither images nor sounds: some servers ignore them silently.
 
     Attributes:
         opening: Rendered prompt of the probe's question.
@@ -42,8 +42,8 @@ class TextRoute(OpenAiRoute):
     _rendered: OrderedDict[Conversation, str] = field(default_factory=OrderedDict, compare=False)
 
     def takes(self, conversation: Conversation) -> bool:
-        """Check whether the conversation has no images."""
-        return not conversation.images
+        """Check whether the conversation has neither images nor sounds."""
+        return not (conversation.images or conversation.sounds)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""

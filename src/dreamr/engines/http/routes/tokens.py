@@ -72,6 +72,10 @@ class TokensRoute(OpenAiRoute):
         """Return the address of the endpoint."""
         return f"{options.root}/inference/v1/generate"
 
+    def takes(self, conversation: Conversation) -> bool:
+        """Check whether the conversation has no sounds, whose rendering was never tried."""
+        return not conversation.sounds
+
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
         return await self.continued(conversation, "")

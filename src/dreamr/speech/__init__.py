@@ -1,0 +1,19 @@
+"""Speech: transcription of sounds, for pairs in which a model does not hear."""
+
+from dreamr.speech.errors import NoSpeech
+from dreamr.speech.hearing import needs_transcript, transcribed
+from dreamr.speech.opening import OpenTranscriber, open_transcriber
+from dreamr.speech.pair import PairSpeech, Transcripts
+from dreamr.speech.transcript import Transcriber, Transcript
+
+__all__ = [
+    "NoSpeech",
+    "OpenTranscriber",
+    "PairSpeech",
+    "Transcriber",
+    "Transcript",
+    "Transcripts",
+    "needs_transcript",
+    "open_transcriber",
+    "transcribed",
+]

@@ -194,7 +194,19 @@ def gemma3(template: str) -> Built:
     return hf.Gemma3ForConditionalGeneration(config), processor, words
 
 
-def gemma4(template: str) -> Built:
+def gemma4_audio(template: str) -> Built:
+    hears = hf.Gemma4AudioConfig(
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        subsampling_conv_channels=[16, 8],
+        output_proj_dims=64,
+        use_clipped_linears=False,
+    )
+    return gemma4(template, hears)
+
+
+def gemma4(template: str, hears: Any = None) -> Built:
     special = (
         "<pad> <bos> <eos> <|turn> <turn|> <|channel> <channel|> <|think|> <|image> <image|> "
         "<|image|> <|audio> <audio|> <|audio|> <|video|>"
@@ -219,7 +231,11 @@ def gemma4(template: str) -> Built:
             "head_dim": 32,
             "default_output_length": 70,
         },
-        audio_config=None,
+        audio_config=hears,
+        boa_token_id=words["<|audio>"],
+        eoa_token_id=words["<audio|>"],
+        eoa_token_index=words["<audio|>"],
+        audio_token_id=words["<|audio|>"],
         boi_token_id=words["<|image>"],
         eoi_token_id=words["<image|>"],
         image_token_id=words["<|image|>"],
@@ -395,15 +411,37 @@ def glm4v(template: str) -> Built:
     return hf.Glm4vForConditionalGeneration(config), processor, words
 
 
+def qwen2_audio(template: str) -> Built:
+    words = Vocabulary(
+        "<|endoftext|> <|im_start|> <|im_end|> <|AUDIO|> <|audio_bos|> <|audio_eos|>",
+        end="<|im_end|>", audio_token="<|AUDIO|>", audio_bos_token="<|audio_bos|>",
+        audio_eos_token="<|audio_eos|>",
+    )  # fmt: skip
+    config = hf.Qwen2AudioConfig(
+        audio_config={
+            "num_mel_bins": 128, "d_model": 64, "encoder_layers": 1, "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 96,
+        },
+        text_config={**words.text, "model_type": "qwen2"},
+        audio_token_index=words["<|AUDIO|>"],
+    )  # fmt: skip
+    processor = hf.Qwen2AudioProcessor(
+        hf.WhisperFeatureExtractor(feature_size=128), words.tokenizer, template
+    )
+    return hf.Qwen2AudioForConditionalGeneration(config), processor, words
+
+
 FAMILIES: dict[str, Callable[[str], Built]] = {
     "gemma3": gemma3,
     "gemma4": gemma4,
+    "gemma4_audio": gemma4_audio,
     "glm4v": glm4v,
     "idefics3": idefics3,
     "internvl": internvl,
     "llava_onevision": llava_onevision,
     "mistral3": mistral3,
     "qwen2_5_vl": qwen2_5_vl,
+    "qwen2_audio": qwen2_audio,
     "qwen3_vl_instruct": qwen3_vl,
     "qwen3_vl_thinking": qwen3_vl,
     "qwen3_5": qwen3_5,
@@ -436,7 +474,8 @@ def _name_as_published(file: Path) -> None:
 
 def build(family: str, folder: Path) -> None:
     """Save a model of a family."""
-    template = (TEMPLATES / f"{family}.jinja").read_text()
+    named = "gemma4" if family == "gemma4_audio" else family
+    template = (TEMPLATES / f"{named}.jinja").read_text()
     torch.manual_seed(7)
     model, processor, words = FAMILIES[family](template)
     _speak_words(model, words.tokenizer)

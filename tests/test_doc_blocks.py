@@ -41,14 +41,14 @@ FENCE = re.compile(
 )
 RUN = ("sh", "python")
 SKIPPED = {
-    "installation": 2,
+    "installation": 3,
     "installs packages": 3,
     "long benchmark": 1,
     "long sweep": 1,
     "long training": 1,
     "long-running server": 9,
     "needs a GPU": 10,
-    "needs a server": 1,
+    "needs a server": 2,
     "needs examples/timesheet.py of a checkout": 1,
     "needs the Hugging Face hub": 1,
     "needs your files": 1,

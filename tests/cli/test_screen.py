@@ -70,7 +70,9 @@ def test_a_note_is_shown() -> None:
 
 
 def test_what_was_heard_is_shown_with_the_name_of_the_sound() -> None:
-    line = shown(SpeechTranscribed(0.0, "question.ogg", "What does\x1b[2J tea cost?"), no_color=True)
+    line = shown(
+        SpeechTranscribed(0.0, "question.ogg", "What does\x1b[2J tea cost?"), no_color=True
+    )
     assert "speech in question.ogg: What does\N{REPLACEMENT CHARACTER}[2J tea cost?" in line
     assert "speech in clip.mp4: no speech" in shown(
         SpeechTranscribed(0.0, "clip.mp4", ""), no_color=True

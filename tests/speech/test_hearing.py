@@ -14,9 +14,7 @@ IMAGE = Image(bytes(12), 2, 2)
 HEARS, DEAF, UNTRIED = (Capabilities(hears=hears) for hears in (True, False, None))
 
 
-def written(
-    conversation: Conversation, **said: str
-) -> tuple[Conversation, tuple[Transcript, ...]]:
+def written(conversation: Conversation, **said: str) -> tuple[Conversation, tuple[Transcript, ...]]:
     scripted = Scripted({f"{name}.ogg": text for name, text in said.items()})
     return anyio.run(transcribed, conversation, scripted)
 

@@ -133,7 +133,7 @@ def test_a_spoken_question_works_in_blocking_code() -> None:
 
 def test_silence_ends_before_the_run() -> None:
     pair = Watched(target=DEAF)
-    with pytest.raises(NoSpeech, match="no speech was heard in question.ogg"):
+    with pytest.raises(NoSpeech, match=r"no speech was heard in question\.ogg"):
         reasoned(pair, Scripted(), Conversation.from_prompt("", silence()))
     assert not pair.asked["target"]
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import threading
 import wave
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from dreamr._option_specs import BadOption
@@ -88,9 +90,7 @@ def test_hotwords_are_sent_as_the_prompt() -> None:
         (None, "whisper-1"),
     ],
 )
-def test_the_model_is_the_only_one_that_can_be_meant(
-    models: list[str] | None, chosen: str
-) -> None:
+def test_the_model_is_the_only_one_that_can_be_meant(models: list[str] | None, chosen: str) -> None:
     served = TranscriptionServed(models=models)
     use(served, heard)
     assert served.forms[0]["model"].decode() == chosen
@@ -191,12 +191,18 @@ def test_the_language_is_kept_where_the_server_says_it() -> None:
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
     class Stuck(TranscriptionServed):
         async def handle(self, request: Any) -> Any:
             if request.url.path.endswith("transcriptions"):
-                await anyio.sleep_forever()
+                await anyio.to_thread.run_sync(released.wait, 20)
             return await super().handle(request)
 
+    async def work(transcriber: Transcriber) -> None:
+        with pytest.raises(EngineError, match=r"question\.ogg was not transcribed"):
+            await heard(transcriber)
+        released.set()
+
     monkeypatch.setattr("dreamr.speech.served.time_limit", lambda audio: 0.2)
-    with pytest.raises(EngineError, match=r"question.ogg was not transcribed"):
-        use(Stuck(), heard)
+    use(Stuck(), work)

@@ -4,13 +4,14 @@ from dreamr.speech.errors import NoSpeech
 from dreamr.speech.hearing import needs_transcript, transcribed
 from dreamr.speech.opening import OpenTranscriber, open_transcriber
 from dreamr.speech.pair import PairSpeech, Transcripts
-from dreamr.speech.transcript import Transcriber, Transcript
+from dreamr.speech.transcript import Transcriber, Transcribing, Transcript
 
 __all__ = [
     "NoSpeech",
     "OpenTranscriber",
     "PairSpeech",
     "Transcriber",
+    "Transcribing",
     "Transcript",
     "Transcripts",
     "needs_transcript",

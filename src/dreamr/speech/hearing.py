@@ -8,7 +8,7 @@ from dataclasses import replace
 from dreamr.conversation import Audio, Conversation, Part, Text, Turn, Video
 from dreamr.engines import Capabilities
 from dreamr.speech.errors import NoSpeech
-from dreamr.speech.transcript import Transcriber, Transcript, sound_name
+from dreamr.speech.transcript import Transcribing, Transcript, sound_name
 
 
 def needs_transcript(target: Capabilities | None, draft: Capabilities | None) -> bool:
@@ -24,7 +24,7 @@ def needs_transcript(target: Capabilities | None, draft: Capabilities | None) ->
 
 
 async def transcribed(
-    conversation: Conversation, transcriber: Transcriber, *, hotwords: str = ""
+    conversation: Conversation, transcriber: Transcribing, *, hotwords: str = ""
 ) -> tuple[Conversation, tuple[Transcript, ...]]:
     """Return a conversation with text in place of its sounds.
 
@@ -41,7 +41,7 @@ async def transcribed(
 
     Raises:
         NoSpeech: If the question is a sound without speech.
-        DreamrError: The errors of `Transcriber.transcribe`.
+        DreamrError: The errors of `Transcribing.transcribe`.
     """
     found: dict[Audio, Transcript] = {}
     for audio in conversation.sounds:

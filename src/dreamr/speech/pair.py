@@ -81,7 +81,7 @@ class PairSpeech:
         return written, tuple(zip(sound_names(conversation), texts, strict=True))
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
-        """Return the words of a sound, which are transcribed once; see `Transcriber.transcribe`."""
+        """Return the words of a sound, transcribed once; see `Transcribing.transcribe`."""
         key = audio, hotwords
         if (known := self._known.get(key)) is None:
             assert self._transcriber is not None

@@ -12,7 +12,7 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.models import read_models
 from dreamr.engines.http.options import HttpOptions
-from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
+from dreamr.errors import EngineError, EngineLost, ModelNotFound
 from dreamr.speech.samples import is_silent
 from dreamr.speech.transcript import Transcript, sound_name, time_limit, transcript
 
@@ -81,7 +81,7 @@ class ServedTranscriber:
         )
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
-        """Return the words of a sound; see `Transcriber.transcribe`."""
+        """Return the words of a sound; see `Transcribing.transcribe`."""
         if await anyio.to_thread.run_sync(is_silent, audio):
             return transcript("", None, audio)
         await self.start()

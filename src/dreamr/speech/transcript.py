@@ -28,16 +28,8 @@ class Transcript:
     seconds: float
 
 
-class Transcriber(Protocol):
-    """Turns speech into text."""
-
-    async def start(self) -> None:
-        """Load the model or contact the server, so that errors show early; idempotent.
-
-        Raises:
-            DreamrError: The errors of `transcribe`.
-        """
-        ...
+class Transcribing(Protocol):
+    """What turns speech into text."""
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
         """Return the words of a sound. May be called concurrently.
@@ -51,6 +43,18 @@ class Transcriber(Protocol):
             Unsupported: If a package is missing, or the server does not transcribe.
             EngineLost: If the server cannot be reached or denies access.
             EngineError: If transcribing fails or takes too long.
+        """
+        ...
+
+
+class Transcriber(Transcribing, Protocol):
+    """A transcriber that is started and closed."""
+
+    async def start(self) -> None:
+        """Load the model or contact the server, so that errors show early; idempotent.
+
+        Raises:
+            DreamrError: The errors of `transcribe`.
         """
         ...
 

@@ -57,7 +57,7 @@ class WhisperTranscriber:
                 self._model = await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
-        """Return the words of a sound; see `Transcriber.transcribe`."""
+        """Return the words of a sound; see `Transcribing.transcribe`."""
         await self.start()
         seconds, stop = time_limit(audio), threading.Event()
         work = partial(_transcribe, self._model, audio, hotwords, stop)
@@ -108,13 +108,13 @@ def _load(location: str) -> Any:
 
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     try:
-        model = WhisperModel(location, cpu_threads=threads)
+        model = WhisperModel(location, compute_type="auto", cpu_threads=threads)
         if str(model.model.device) == "cuda":
             try:
                 _spoken(model, np.zeros(_RATE, np.float32), vad=False)
             except RuntimeError as error:  # CUDA's libraries are loaded at the first use
                 LOG.warning("Whisper runs on the CPU, not on CUDA: %s", one_line(error))
-                model = WhisperModel(location, device="cpu", cpu_threads=threads)
+                model = WhisperModel(location, "cpu", compute_type="auto", cpu_threads=threads)
     except Exception as error:  # of the hub, the network, files and CTranslate2: no common base
         raise ModelNotFound(
             f"--transcriber {short_path(location)} cannot be loaded ({describe(error)}): pass a "
@@ -135,9 +135,7 @@ def _transcribe(model: Any, audio: Audio, hotwords: str, stop: threading.Event) 
     try:
         text, language = _spoken(model, samples, hotwords, stop)
     except Exception as error:  # of CTranslate2, onnxruntime and numpy
-        raise EngineError(
-            f"{sound_name(audio)} was not transcribed: {describe(error)}"
-        ) from error
+        raise EngineError(f"{sound_name(audio)} was not transcribed: {describe(error)}") from error
     return transcript(text, language, audio)
 
 

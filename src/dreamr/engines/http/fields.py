@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from dreamr.errors import EngineError
 
 _MOST_TOKENS = 10**9  # larger counts are not counts
-_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+_KINDS = {
+    dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null",
+}  # fmt: skip
 
 
 def parse_json(text: str | bytes, url: str) -> object:

@@ -194,7 +194,7 @@ def turns(role: Any = "user", *parts: Any) -> list[Any]:
         (changed(right="yes"), "'right' is \"yes\", which has the wrong type"),
         (changed(turns=[]), "'turns' cannot be used, the last turn must be the user's"),
         (changed(turns=turns("robot")), "'role' is \"robot\" instead of system or user or"),
-        (changed(turns=turns("user", {"text": None})), "'text' is null, which has"),
+        (changed(turns=turns("user", {"text": None})), "a text is damaged"),
         (changed(turns=turns("user", {"sound": ""})), "a part must have one of text, image"),
         (changed(turns=turns("user", {"image": "?"})), "an image is damaged"),
         (changed(turns=turns("user", {"image": "iVBORw0KGgo="})), "an image is damaged"),

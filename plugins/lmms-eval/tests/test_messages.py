@@ -54,7 +54,7 @@ def test_a_sound_is_an_array_with_its_sampling_rate() -> None:
 
 
 def test_a_missing_video_is_named() -> None:
-    with pytest.raises(ConversationError, match="nowhere.mp4"):
+    with pytest.raises(ConversationError, match=r"nowhere\.mp4"):
         conversation_of([user({"type": "video", "url": "nowhere.mp4"}, text("What?"))])
 
 

@@ -88,9 +88,7 @@ async def read_attachment_isolated(
     """
     kind = _kind(data[:HEAD], len(data), _shown(name))
     if kind.name == "image":
-        image = await read_image_isolated(
-            data, max_pixels=MAX_PIXELS, fit=options.max_pixels
-        )
+        image = await read_image_isolated(data, max_pixels=MAX_PIXELS, fit=options.max_pixels)
         return image if name is None else replace(image, name=name)
     reading = Reading()
     try:

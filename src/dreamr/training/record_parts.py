@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dreamr.conversation import (
@@ -109,7 +110,7 @@ def _typed(value: Any, kind: type) -> Any:
     return value
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[Any], Part]] = {
     "text": _read_text,
     "image": _read_image,
     "audio": _read_audio,

@@ -87,7 +87,14 @@ def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"max_images": 0}', '{"max_step_tokens": "64"}', '{"max_step_tokens": true}', '{"delimiter": ""}'],
+    [
+        "{",
+        "[]",
+        '{"max_images": 0}',
+        '{"max_step_tokens": "64"}',
+        '{"max_step_tokens": true}',
+        '{"delimiter": ""}',
+    ],
 )
 def test_an_invalid_hints_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "dreamr.json").write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ def read(*parts: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("part", "found"),
     [
-        ({"type": "image_url", "image_url": {"url": "data:,x"}}, SentMedia("image", PART, "data:,x")),
+        ({"type": "image_url", "image_url": "data:,x"}, SentMedia("image", PART, "data:,x")),
         (
             {"type": "video_url", "video_url": {"url": "http://a/b"}},
             SentMedia("video", f"{PART}.video_url", "http://a/b"),
@@ -57,9 +57,7 @@ def read(*parts: Any) -> list[Any]:
         ),
     ],
 )  # fmt: skip
-def test_each_kind_of_part_is_read_with_the_name_of_its_field(
-    part: Any, found: SentMedia
-) -> None:
+def test_each_kind_of_part_is_read_with_the_name_of_its_field(part: Any, found: SentMedia) -> None:
     assert read(part, {"type": "text", "text": "What?"}) == [found, "What?"]
 
 

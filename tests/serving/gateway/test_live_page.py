@@ -123,7 +123,10 @@ def test_files_of_any_kind_are_sent_and_shown(browser: Any, tmp_path: Path) -> N
     with listening(pair) as url, page_of(browser, url) as page:
         page.set_input_files("#file", [tmp_path / n for n in ("bill.pdf", "tone.wav", "r.png")])
         page.locator("#waiting button").nth(2).wait_for()
-        assert page.locator("#waiting .file").all_inner_texts() == ["PDF\nbill.pdf", "WAV\ntone.wav"]
+        assert page.locator("#waiting .file").all_inner_texts() == [
+            "PDF\nbill.pdf",
+            "WAV\ntone.wav",
+        ]
         page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".answer", has_text="3.70").wait_for()

@@ -34,7 +34,9 @@ def data(content: bytes, head: str = "data:image/png;base64,") -> str:
 
 
 def read(url: str, limits: ServeOptions | None = None, **network: Any) -> Conversation:
-    turns = [ParsedMessage("user", (SentMedia("image", "messages.0.content.0", url=url), "What is it?"))]
+    turns = [
+        ParsedMessage("user", (SentMedia("image", "messages.0.content.0", url=url), "What is it?"))
+    ]
     return anyio.run(conversation, turns, limits or ServeOptions(), network)
 
 

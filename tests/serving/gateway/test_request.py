@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamr import RunOptions
-from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.content_parts import SentMedia
+from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.request import ParsedMessage, ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 

@@ -91,9 +91,7 @@ class _FilePart(_Json):
     file: _File
 
 
-_Known: TypeAlias = (
-    _TextPart | _ImagePart | _VideoPart | _AudioUrlPart | _AudioPart | _FilePart
-)
+_Known: TypeAlias = _TextPart | _ImagePart | _VideoPart | _AudioUrlPart | _AudioPart | _FilePart
 _PART: TypeAdapter[_Known] = TypeAdapter(Annotated[_Known, Field(discriminator="type")])
 _TYPES = "text, image_url, video_url, input_audio or file"
 

@@ -82,7 +82,11 @@ class Fetcher:
             request = client.build_request(
                 "GET",
                 url.copy_with(host=address),
-                headers={"Host": host, "Accept": _ACCEPT[media.kind], "Accept-Encoding": "identity"},
+                headers={
+                    "Host": host,
+                    "Accept": _ACCEPT[media.kind],
+                    "Accept-Encoding": "identity",
+                },
                 extensions={"sni_hostname": url.host},
             )
             # The time is shared, so that one silent address does not use up all of it.

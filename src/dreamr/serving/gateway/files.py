@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -23,6 +23,9 @@ from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.stored_files import FileStore, StoredFile, Upload
 from dreamr.serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 _FIELDS = 16  # parts of a form
 _FIELD_BYTES = 1024  # of a part that is not the file
@@ -135,7 +138,7 @@ class _Form:
     _parts: int = 0
     ended: bool = False
 
-    def callbacks(self) -> dict[str, Any]:
+    def callbacks(self) -> MultipartCallbacks:
         """Return the functions that the parser calls."""
         return {
             "on_part_begin": self._begin,

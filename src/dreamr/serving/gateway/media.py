@@ -240,9 +240,7 @@ class MediaFetcher:
             return ReceivedFile(data, part.kind, part.param, part.name)
         return ReceivedImage(data, header, part.param)
 
-    async def _decoded(
-        self, file: ReceivedImage | ReceivedFile, media: MediaOptions
-    ) -> Attachment:
+    async def _decoded(self, file: ReceivedImage | ReceivedFile, media: MediaOptions) -> Attachment:
         if isinstance(file, ReceivedImage):
             return await self._decoded_image(file)
         try:

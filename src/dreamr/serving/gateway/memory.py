@@ -168,8 +168,8 @@ class Lease:
 class Retention:
     """The conversations whose caches the engines keep after their runs.
 
-    Those without images and sounds are left to the engines. Of the others, the latest are kept up to a number
-    of bytes.
+    Those without images and sounds are left to the engines. Of the others, the latest are kept up
+    to a number of bytes.
 
     Args:
         reasoner: An open Reasoner, whose engines forget what is not kept.

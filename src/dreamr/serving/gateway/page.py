@@ -29,8 +29,8 @@ def read_page(model: str) -> tuple[str, Mapping[str, str]]:
     page = page.replace('"{{scores}}"', json.dumps(dict(SCORE_NAMES)))
     policy = (
         f"default-src 'none'; script-src {_hashes(_SCRIPT, page)}; "
-        f"style-src {_hashes(_STYLE, page)}; img-src data:; media-src data:; connect-src 'self'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
+        f"style-src {_hashes(_STYLE, page)}; img-src data:; media-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return page, {
         "Content-Security-Policy": policy,

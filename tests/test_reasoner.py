@@ -314,9 +314,9 @@ WRONG_CALLS: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((3,), {}, "the question must be text or a Conversation, not a value of type int"),
     (([],), {}, "the question must be text or a Conversation, not a value of type list"),
     ((b"What?",), {}, "the question must be text or a Conversation, not a value of type bytes"),
-    ((QUESTION, None), {}, "cannot read an image from None: pass a path"),
-    ((QUESTION, 3), {}, "cannot read an image from a value of type int"),
-    ((QUESTION, [["a.png"]]), {}, "cannot read an image from a value of type list"),
+    ((QUESTION, None), {}, "cannot attach None: pass a path"),
+    ((QUESTION, 3), {}, "cannot attach a value of type int"),
+    ((QUESTION, [["a.png"]]), {}, "cannot attach a value of type list"),
     ((QUESTION,), {"options": {"window": 3}}, "options must be RunOptions, not a dict: pass"),
     ((QUESTION,), {"window": 3}, "window is an option: pass options=RunOptions(window=...)"),
     ((QUESTION,), {"option": None}, "a run has no argument option; did you mean options?"),
@@ -376,7 +376,7 @@ def test_options_choose_pages_and_what_the_draft_sees(pair: Pair) -> None:
         with pytest.raises(ConversationError, match="4"):
             reasoner.ask(QUESTION, pdf(9, 99, 200), options=RunOptions(method="target", pages="4"))
     assert [len(one.images) for one in seen] == [1, 2]
-    with pytest.raises(ConversationError, match="pages"):
+    with pytest.raises(BadOption, match="--pages: 'x' is not a selection of pages"):
         RunOptions(pages="x")
 
 

@@ -42,7 +42,7 @@ from dreamr._model_options import (
     read_delimiter,
 )
 from dreamr._option_rules import RUN_CONFLICTS
-from dreamr._option_specs import OptionSpec, check_options, known_names, option_specs
+from dreamr._option_specs import BadOption, OptionSpec, check_options, known_names, option_specs
 from dreamr._sampling import (
     NO_VENDORS,
     FrequencyPenalty,
@@ -60,7 +60,7 @@ from dreamr._sampling import (
     chosen,
     recommended,
 )
-from dreamr.conversation import MAX_PIXELS_READ, MediaOptions
+from dreamr.conversation import MAX_PIXELS_READ, BadPages, MediaOptions
 from dreamr.engines import MAX_IMAGE_PIXELS, ModelSource, SamplingParams
 from dreamr.gate import (
     AgreementGate,
@@ -284,7 +284,10 @@ class RunOptions:
         check_options(self, RUN_CONFLICTS)
         check_sampling(self)
         read_delimiter(self.delimiter)
-        self.media()  # checks the pages
+        try:
+            self.media()
+        except BadPages as error:
+            raise BadOption(f"--pages: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON values, by name; `RunOptions(**values)` reads them back."""

@@ -129,7 +129,7 @@ def test_files_of_any_kind_are_attached(
         (["run"], 2, "nothing is asked"),
         (["run", "-a", "{pdf}"], 1, "the question is empty"),
         (["run", "Q?", "-a", "{pdf}", "--pages", "9"], 1, "9"),
-        (["run", "Q?", "-a", "{pdf}", "--pages", "x"], 1, "--pages"),
+        (["run", "Q?", "-a", "{pdf}", "--pages", "x"], 2, "--pages"),
         (["run", "Q?", "-a", "{pdf}", "--pdf-text", "maybe"], 2, "--pdf-text"),
         (["run", "Q?", "-a", "{pdf}", "--frames", "0"], 2, "--frames must be at least 1"),
         (["run", "Q?", "-a", "{pdf}", "--draft-frames", "0"], 2, "--draft-frames must be"),
@@ -290,7 +290,7 @@ def test_a_missing_question_and_an_unknown_command_are_usage_errors(
     [
         (None, "no file"),
         (b"", "empty"),
-        (b"tea 2.50\n", "not in a supported image format"),
+        (b"tea 2.50\n", "is text, which is not attached"),
         (b"\x89PNG\r\n\x1a\n", ""),
     ],
 )

@@ -158,7 +158,7 @@ def test_videos_and_sounds_are_fetched_by_the_rules_of_images(kind: Any, accept:
 
     def serve(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.headers["accept"])
-        return httpx2.Response(200, content=wav())
+        return httpx2.Response(200, stream=httpx2.ByteStream(wav()))
 
     async def resolve(host: str, port: int) -> list[str]:
         return [PUBLIC if host == "clips.example" else "10.0.0.1"]

@@ -172,11 +172,11 @@ def test_messages_without_content_are_left_out() -> None:
         ({"messages": [{"role": "user"}]}, "messages.0"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages.0.content.0"),
+        ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "messages.0.content.0"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
-            "messages.0.content.0.text.text",
+            "messages.0.content.0.text",
         ),
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),

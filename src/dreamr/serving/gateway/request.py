@@ -14,7 +14,6 @@ from dreamr._media_options import READING
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._sampling import may_sample
-from dreamr.conversation import AttachmentError
 from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, read_parts
 from dreamr.serving.gateway.errors import (
     bad_request,
@@ -283,7 +282,7 @@ def _options(options: RunOptions, payload: _Body, extension: _Extension) -> RunO
         known["thinking_budget"] = _budget_within(options.thinking_budget, tokens)
     try:
         asked = replace(options, **known)
-    except (BadOption, AttachmentError) as error:
+    except BadOption as error:
         raise bad_request(str(error).removeprefix("--"), "dreamr") from error
     if payload.seed is None and may_sample(asked):
         # Without a seed, equal requests get different answers.

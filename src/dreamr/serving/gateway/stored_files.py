@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +70,7 @@ class FileStore:
     def __init__(self, limits: ServeOptions, clock: Callable[[], float] = time.time) -> None:
         self._most, self._seconds = limits.max_stored_bytes, limits.stored_seconds
         self._clock = clock
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._files: dict[str, StoredFile] = {}
         self._arriving: dict[Upload, int] = {}  # bytes of uploads in progress
 
@@ -84,9 +86,8 @@ class FileStore:
             )
         self._purge()
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(
-                prefix="dreamr-files-", ignore_cleanup_errors=True
-            )
+            self._folder = Path(tempfile.mkdtemp(prefix="dreamr-files-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return Upload(self, owner, self._path(_new_id()))
 
     def of(self, owner: str) -> list[StoredFile]:
@@ -187,7 +188,7 @@ class FileStore:
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None  # there are no files before the first upload
-        return Path(self._folder.name, name)
+        return self._folder / name
 
     def _purge(self) -> None:
         now = self._clock()

@@ -71,7 +71,7 @@ class Files:
                 try:
                     file = await _receive(request, upload, self.options.max_body)
                 except ClientDisconnect:
-                    return Response(status_code=499)  # nobody is there to read it
+                    return Response(status_code=499)  # the client is gone
             return JSONResponse(file.to_json(), headers=quota.headers)
 
     async def all(self, request: Request) -> Response:

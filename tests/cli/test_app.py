@@ -72,7 +72,7 @@ def test_without_arguments_the_help_is_shown_and_nothing_else(
         ("train curves x", "missing option --out"),
         ("serve --port 70000", "--port must be at most 65535, not 70000"),
         ("train record --out x --concurrency 0", "--concurrency must be at least 1, not 0"),
-        ("run", "missing argument QUESTION (try 'dreamr run --help')"),
+        ("run", "nothing is asked: give a question, or a spoken one"),
     ],
 )
 def test_a_wrong_command_line_gives_one_line_with_the_right_form(

@@ -50,9 +50,9 @@ Sound: TypeAlias = Annotated[bool, OptionSpec("Use the sound of videos.", ATTACH
 Transcriber: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Transcriber of speech: server URL, or folder, size or Hugging Face ID of Whisper.",
+        "Server URL or Whisper model that transcribes speech.",
         ATTACHMENTS,
-        shown="none; models must hear",
+        shown="none",
         reads="*",
     ),
 ]

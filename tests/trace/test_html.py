@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+from dataclasses import replace
 
 from dreamr.gate import Evidence, ScoreKind, Verdict
 from dreamr.steps import Ending, Step
@@ -207,6 +208,15 @@ def test_a_score_is_named() -> None:
     assert "0.83" not in page("none")
 
 
+def test_the_page_of_a_result_is_that_of_its_events_with_the_end() -> None:
+    *before, end = events()
+    assert isinstance(end, RunFinished)
+    result = replace(end.result, events=tuple(before))
+    page = timeline_html(result)
+    assert page == timeline_html([*before, RunFinished(result.seconds, result)])
+    assert "interrupted" not in page
+
+
 def test_a_failed_run_shows_its_error_and_a_cut_one_its_limit() -> None:
     failed = Result("", (), Usage(), 0.0, "failed", "the target <died>")
     assert "the target &lt;died&gt;" in timeline_html([RunFinished(0.0, failed)])
@@ -257,3 +267,20 @@ def test_a_spoken_question_has_a_title_and_its_sound() -> None:
     assert "<h1>Spoken question</h1>" in page
     assert "<audio" in page
     assert '<div class="media">' not in timeline_html(events(), question="Q?")
+
+
+def test_what_was_heard_is_shown_below_each_sound_or_in_a_list_without_sounds() -> None:
+    texts = ("A <bell>", "", "What is due?")
+    names = ("clip.mp4", "noise.wav", "question.wav")
+    heard = [SpeechTranscribed(0.0, name, text) for name, text in zip(names, texts, strict=True)]
+    problem = asked(video(2, sound=sound(1.5)), sound(1.0, "noise.wav"), sound(), question="")
+    page = timeline_html([*events(), *heard], question=problem)
+    below = re.findall(r"<figcaption>([^<]*)</figcaption><audio[^>]*></audio><p>([^<]*)</p>", page)
+    assert below == [
+        ("clip.mp4: 0:01.5", "“A &lt;bell&gt;”"),
+        ("noise.wav: 0:01.0", "no speech"),
+        ("question.wav: 0:00.1", "“What is due?”"),
+    ]
+    assert "<h2>Speech</h2>" not in page
+    listed = timeline_html([*events(), *heard], question="What is due?")
+    assert "<li><b>clip.mp4</b>: A &lt;bell&gt;</li>" in listed

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from itertools import islice
 
 from dreamr.conversation import (
     Audio,
@@ -22,14 +23,20 @@ from dreamr.conversation import (
 _MOST_SOUND = 32 * 2**20  # bytes of a sound in the page: 17 minutes
 
 
-def attachments_html(conversation: Conversation) -> str:
-    """Return the attachments of all turns as HTML; empty if there are none."""
+def attachments_html(conversation: Conversation, transcripts: Sequence[str] = ()) -> str:
+    """Return the attachments of all turns as HTML; empty if there are none.
+
+    Args:
+        conversation: The problem.
+        transcripts: What was heard in each of its sounds, if they were transcribed.
+    """
+    said = iter(transcripts)
     parts = (part for turn in conversation.turns for part in turn.parts)
-    shown = "".join(map(_part, parts))
+    shown = "".join([_part(part, said) for part in parts])
     return f'<div class="media">{shown}</div>' if shown else ""
 
 
-def _part(part: Part) -> str:
+def _part(part: Part, said: Iterator[str]) -> str:
     match part:
         case Image():
             return _figure(part, part.name or "image")
@@ -37,9 +44,9 @@ def _part(part: Part) -> str:
             return _group(_document(part), map(_page, part.pages))
         case Video():
             frames = _group(_video(part), map(_frame, part.frames))
-            return frames + ("" if part.sound is None else _sound(part.sound, part.name))
+            return frames + ("" if part.sound is None else _sound(part.sound, part.name, said))
         case Audio():
-            return _sound(part, part.name)
+            return _sound(part, part.name, said)
         case _:
             return ""
 
@@ -75,12 +82,18 @@ def _figure(image: Image, label: str) -> str:
     return f'<figure><img src="{uri}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
 
 
-def _sound(sound: Audio, name: str | None) -> str:
+def _sound(sound: Audio, name: str | None, said: Iterator[str]) -> str:
     caption = escape(f"{name or 'sound'}: {clock(sound.seconds)}")
+    heard = "".join(f"<p>{_quoted(text)}</p>" for text in islice(said, 1))
     if len(sound.data) > _MOST_SOUND:
-        return f'<p class="about">{caption}, too long to be part of this page</p>'
+        caption += ", too long to be part of this page"
+        return f'<figure class="sound"><figcaption>{caption}</figcaption>{heard}</figure>'
     uri = "data:audio/wav;base64," + b64encode(sound.data).decode()
     return (
         f'<figure class="sound"><figcaption>{caption}</figcaption>'
-        f'<audio controls preload="metadata" src="{uri}"></audio></figure>'
+        f'<audio controls preload="metadata" src="{uri}"></audio>{heard}</figure>'
     )
+
+
+def _quoted(text: str) -> str:
+    return f"“{escape(text)}”" if text else "no speech"

@@ -48,18 +48,20 @@ _HEAD: dict[Fate, str] = {
 }
 
 
-def timeline_html(events: Sequence[Event], *, question: str | Conversation = "") -> str:
+def timeline_html(events: Sequence[Event] | Result, *, question: str | Conversation = "") -> str:
     """Draw the three lanes of a run, its steps and its cost as an HTML page.
 
     Args:
-        events: Events of the run in order, from `RunStarted` on. An interrupted run has no
-            `RunFinished`.
+        events: The result of a run, or its events in order, from `RunStarted` on. An interrupted
+            run has no `RunFinished`.
         question: The problem: its text is the title of the page, or what was said if it is spoken.
             Of a conversation, the images, pages, frames and sounds are shown too.
 
     Returns:
         A complete HTML document.
     """
+    if isinstance(events, Result):
+        events = (*events.events, RunFinished(events.seconds, events))
     result = next((event.result for event in events if isinstance(event, RunFinished)), None)
     asked = question if isinstance(question, Conversation) else Conversation(())
     title = (question if isinstance(question, str) else question.text).strip()
@@ -71,7 +73,7 @@ def timeline_html(events: Sequence[Event], *, question: str | Conversation = "")
         title=escape(title),
         answer=_answer(result),
         about=_about(events),
-        media=attachments_html(asked),
+        media=attachments_html(asked, [event.text for event in _transcripts(events)]),
         cards=_cards(events, bars, seconds, result),
         legend="".join(
             f'<span class="key {_css_class(fate)}"><i></i>{text}</span>'
@@ -83,7 +85,7 @@ def timeline_html(events: Sequence[Event], *, question: str | Conversation = "")
         axis="".join(f'<span style="left:{at}%">{text}</span>' for at, text in _ticks(seconds)),
         steps="".join(_steps(events)),
         usage=_usage(result.usage if result else None),
-        notes=_transcripts(events) + _notes(events),
+        notes=("" if asked.sounds else _speech(events)) + _notes(events),
         widest=max(4, len(bars) // 4),
         seconds=seconds,
     )
@@ -279,15 +281,19 @@ def _usage_row(model: str, usage: ModelUsage) -> str:
 
 def _spoken_question(events: Iterable[Event]) -> str:
     """Return what was said in the last sound, which is the question if none was typed."""
-    said = [event.text for event in events if isinstance(event, SpeechTranscribed)]
-    return said[-1] if said else ""
+    said = _transcripts(events)
+    return said[-1].text if said else ""
 
 
-def _transcripts(events: Iterable[Event]) -> str:
+def _transcripts(events: Iterable[Event]) -> list[SpeechTranscribed]:
+    return [event for event in events if isinstance(event, SpeechTranscribed)]
+
+
+def _speech(events: Iterable[Event]) -> str:
+    """List what was heard, for pages without the sounds."""
     heard = "".join(
         f"<li><b>{escape(event.name)}</b>: {escape(event.text or 'no speech')}</li>"
-        for event in events
-        if isinstance(event, SpeechTranscribed)
+        for event in _transcripts(events)
     )
     return f"<h2>Speech</h2><ul>{heard}</ul>" if heard else ""
 

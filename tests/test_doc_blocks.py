@@ -48,7 +48,7 @@ SKIPPED = {
     "long training": 1,
     "long-running server": 9,
     "needs a GPU": 10,
-    "needs a server": 2,
+    "needs a server": 3,
     "needs examples/timesheet.py of a checkout": 1,
     "needs the Hugging Face hub": 1,
     "needs your files": 4,

@@ -60,6 +60,14 @@ TranscriberModel: TypeAlias = Annotated[
     str | None,
     OptionSpec("Name of the transcriber at its server.", ATTACHMENTS, shown="its only model"),
 ]
+Hotwords: TypeAlias = Annotated[
+    str,
+    OptionSpec(
+        "Words that are likely in speech, such as names, for the transcriber.",
+        ATTACHMENTS,
+        shown="none",
+    ),
+]
 
 # Options of reading files; problems of tasks are read already.
 READING = ("pages", "pdf_text", "frames", "frames_by", "fps", "sound")

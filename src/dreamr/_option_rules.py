@@ -179,6 +179,7 @@ RUN_RULES = (
         lambda o: not is_served(o.transcriber),
         "unless --transcriber is a server URL",
     ),
+    Unused(("hotwords",), lambda o: o.transcriber is None, "without --transcriber"),
     *MODEL_RULES,
 )
 

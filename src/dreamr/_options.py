@@ -17,6 +17,7 @@ from dreamr._media_options import (
     Fps,
     Frames,
     FramesBy,
+    Hotwords,
     Pages,
     PdfText,
     Sound,
@@ -258,6 +259,7 @@ class RunOptions:
     sound: Sound = _MEDIA.sound
     transcriber: Transcriber = None
     transcriber_model: TranscriberModel = None
+    hotwords: Hotwords = ""
     max_tokens: Annotated[
         int, OptionSpec("Largest number of tokens of a run, over both models.", _SAMPLING, 1)
     ] = _SCHEDULE.max_tokens

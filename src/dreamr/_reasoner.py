@@ -220,7 +220,9 @@ class Reasoner:
         with labeled_calls(labels):
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 engines = {role: m.engine for role, m in models.items() if role in options.roles}
-                conversation, said = await self._speech.written(conversation, engines)
+                conversation, said = await self._speech.written(
+                    conversation, engines, hotwords=options.hotwords
+                )
                 try:
                     with self._load.run(options) as shaped:
                         result = await self._reason(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,9 +51,11 @@ class Watched(Pair):
         return "".join(script[len(context.prefix) :])
 
 
-def reasoned(pair: Pair, scripted: Scripted, *conversations: Conversation) -> list[Any]:
+def reasoned(
+    pair: Pair, scripted: Scripted, *conversations: Conversation, options: RunOptions = OPTIONS
+) -> list[Any]:
     async def main() -> list[Any]:
-        made = Reasoner(OPTIONS, open_model=pair, open_transcriber=opened(scripted))
+        made = Reasoner(options, open_model=pair, open_transcriber=opened(scripted))
         async with made as reasoner:
             assert scripted.open
             return [await reasoner.reason(conversation) for conversation in conversations]
@@ -82,6 +85,12 @@ def test_what_was_heard_is_in_the_trace_after_its_start() -> None:
     found = [(e.name, e.text) for e in result.events if isinstance(e, SpeechTranscribed)]
     assert found == [("b.ogg", "Hello"), ("question.ogg", QUESTION)]
     assert all(isinstance(event, SpeechTranscribed) for event in result.events[1:3])
+
+
+def test_likely_words_are_passed_to_the_transcriber() -> None:
+    pair, scripted = Watched(target=DEAF), Scripted({"question.ogg": QUESTION})
+    reasoned(pair, scripted, SPOKEN, options=replace(OPTIONS, hotwords="tea, milk"))
+    assert scripted.asked == [("question.ogg", "tea, milk")]
 
 
 def test_models_that_hear_get_the_sound() -> None:

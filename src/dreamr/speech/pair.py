@@ -55,13 +55,18 @@ class PairSpeech:
             await transcriber.aclose()
 
     async def written(
-        self, conversation: Conversation, engines: Mapping[Role, Engine]
+        self,
+        conversation: Conversation,
+        engines: Mapping[Role, Engine],
+        *,
+        hotwords: str = "",
     ) -> tuple[Conversation, Transcripts]:
         """Return a conversation that both models take, and what was transcribed for it.
 
         Args:
             conversation: The conversation.
             engines: The engines of the run.
+            hotwords: Words that are likely in the sounds.
 
         Raises:
             NoSpeech: If the question is a sound without speech.
@@ -76,7 +81,7 @@ class PairSpeech:
             return conversation, ()
         if self._transcriber is None:
             raise Unsupported(_advice(engines))
-        written, transcripts = await transcribed(conversation, self)
+        written, transcripts = await transcribed(conversation, self, hotwords=hotwords)
         texts = (transcript.text for transcript in transcripts)
         return written, tuple(zip(sound_names(conversation), texts, strict=True))
 

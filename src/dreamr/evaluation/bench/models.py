@@ -105,7 +105,9 @@ class Models:
         """
         async with self._models.lease(options.roles) as models:
             engines = {role: models[role].engine for role in options.roles}
-            conversation, said = await self._speech.written(conversation, engines)
+            conversation, said = await self._speech.written(
+                conversation, engines, hotwords=options.hotwords
+            )
             try:
                 with self._load.run(options) as shaped:
                     config = shaped.timed(self.run_config(shaped.options, conversation))

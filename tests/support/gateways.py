@@ -16,6 +16,7 @@ from dreamr._load import Load
 from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.options import ServeOptions
+from dreamr.speech import OpenTranscriber, open_transcriber
 from support.pairs import Pair
 
 Found = TypeVar("Found")
@@ -138,12 +139,18 @@ async def gateway(
     options: RunOptions | None = None,
     media: MediaFetcher | None = None,
     load: Load | None = None,
+    open_transcriber: OpenTranscriber = open_transcriber,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     # Load control would stop speculation: scripted models take no time.
     pair, load = pair or Pair(), load or Load(aware=False)
     allowed = ServeOptions(**limits)
-    async with Reasoner(options or RunOptions(deterministic=True), open_model=pair) as reasoner:
+    made = Reasoner(
+        options or RunOptions(deterministic=True),
+        open_model=pair,
+        open_transcriber=open_transcriber,
+    )
+    async with made as reasoner:
         app = build_app(reasoner, allowed, media=media, load=load)
         yield Gateway(app, reasoner, pair, load)
 

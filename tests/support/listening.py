@@ -10,14 +10,21 @@ from typing import Any
 import anyio
 import uvicorn
 
+from dreamr import RunOptions
 from dreamr.serving.gateway import http_server, listen
 from dreamr.serving.options import ServeOptions
+from dreamr.speech import OpenTranscriber, open_transcriber
 from support.gateways import gateway
 from support.pairs import Pair
 
 
 @contextmanager
-def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
+def listening(
+    pair: Pair | None = None,
+    options: RunOptions | None = None,
+    open_transcriber: OpenTranscriber = open_transcriber,
+    **limits: Any,
+) -> Iterator[str]:
     """Run a gateway and yield its URL."""
     server: uvicorn.Server | None = None
     ready = threading.Event()
@@ -25,7 +32,7 @@ def listening(pair: Pair | None = None, **limits: Any) -> Iterator[str]:
 
     async def main() -> None:
         nonlocal server
-        async with gateway(pair, **limits) as gate:
+        async with gateway(pair, options, open_transcriber=open_transcriber, **limits) as gate:
             server = http_server(gate.app, ServeOptions(**limits))
             ready.set()
             await server.serve(sockets=[link])

@@ -13,13 +13,16 @@ from typing import Any
 import PIL.Image
 import pytest
 
+from dreamr import RunOptions
 from dreamr.conversation import Audio, Conversation
-from dreamr.engines import Context
+from dreamr.engines import Capabilities, Context
 from dreamr.serving.gateway.page import read_page
 from support.attachments import kinds, pdf, png, wav
 from support.gateways import QUESTION, use
 from support.listening import listening
+from support.media_files import clip
 from support.pairs import RIGHT, WRONG, Pair
+from support.sounds import Scripted
 
 
 def test_the_page_connects_only_to_the_gateway() -> None:
@@ -155,18 +158,83 @@ def test_a_question_is_recorded_with_the_microphone(browser: Any) -> None:
 
 
 @pytest.mark.browser
-def test_a_file_that_cannot_be_read_is_named_on_the_page(browser: Any, tmp_path: Path) -> None:
+def test_what_was_heard_is_shown_and_can_be_corrected(browser: Any) -> None:
+    deaf = {"capabilities": Capabilities(hears=False, hearing_problem="text only")}
+    scripted = Scripted({"recording.webm": "What do T and milk cost together?"})
+    options = RunOptions(method="target", transcriber="small")
+    with (
+        listening(Pair(target=deaf), options, lambda spec, model: scripted) as url,
+        page_of(browser, url) as page,
+    ):
+        page.click("#record")
+        page.locator("#record", has_text="Stop · 1 s").wait_for()
+        page.click("#record")
+        page.locator("#waiting .file").wait_for()
+        page.click("#send")
+        page.locator(
+            ".heard", has_text="Heard in recording.webm: “What do T and milk cost together?”"
+        ).wait_for()
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        page.click(".heard button")
+        assert page.input_value("#question") == "What do T and milk cost together?"
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").nth(1).wait_for()
+        finished(page)
+        assert page.locator(".heard").count() == 1  # of the earlier turn
+
+
+@pytest.mark.browser
+def test_the_content_of_a_file_decides_and_not_its_name(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "bill.png").write_bytes(pdf(30))
+    (tmp_path / "photo.mp4").write_bytes(png())
+    (tmp_path / "clip.mp4").write_bytes(clip(3, codec="libx264", sound=0.3))
+    seen: list[Conversation] = []
+    pair = Pair(target={"script": noted(seen)})
+    with listening(pair) as url, page_of(browser, url) as page:
+        page.set_input_files("#file", [tmp_path / n for n in ("bill.png", "photo.mp4", "clip.mp4")])
+        page.locator("#waiting button").nth(2).wait_for()
+        page.locator("#waiting .file").nth(1).wait_for()  # the names alone of two
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+    assert len(seen[0].images) == 5
+    assert len(seen[0].sounds) == 1
+
+
+@pytest.mark.browser
+def test_a_file_that_cannot_be_read_is_named_and_the_question_is_kept(
+    browser: Any, tmp_path: Path
+) -> None:
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 broken")
     with listening() as url:
         context = browser.new_context(viewport=WIDE)
         page = context.new_page()
         page.goto(url)
         page.set_input_files("#file", tmp_path / "broken.pdf")
-        page.fill("#question", QUESTION)
         page.locator("#waiting .file").wait_for()
+        page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".wrong", has_text="broken.pdf").wait_for()
+        finished(page)
+        assert page.input_value("#question") == QUESTION
+        page.click("#waiting button")
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
         context.close()
+
+
+@pytest.mark.browser
+def test_files_without_a_question_ask_for_one(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "r.png").write_bytes(png())
+    with listening() as url, page_of(browser, url) as page:
+        page.set_input_files("#file", tmp_path / "r.png")
+        page.locator("#waiting img").wait_for()
+        page.click("#send")
+        page.locator("#trouble", has_text="Type a question about the files").wait_for()
+        assert page.locator("#waiting img").count() == 1
 
 
 def noted(seen: list[Conversation]) -> Any:

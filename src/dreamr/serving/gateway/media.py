@@ -20,6 +20,7 @@ from dreamr.conversation import (
     Image,
     ImageHeader,
     MediaOptions,
+    NotAnAttachment,
     NotAnImage,
     Part,
     Text,
@@ -27,11 +28,13 @@ from dreamr.conversation import (
     Video,
     fitting_size,
     flatten,
+    kind_of,
     read_attachment_isolated,
     read_header,
     read_image,
     read_image_isolated,
 )
+from dreamr.conversation.kinds import HEAD
 from dreamr.serving.gateway.content_parts import MediaKind, MessagePart, SentMedia
 from dreamr.serving.gateway.data_uri import BadDataUri, is_data_uri, read_base64, read_data_uri
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
@@ -236,7 +239,10 @@ class MediaFetcher:
             header = await self._in_thread(lambda: read_header(data, max_pixels=most))
         except NotAnImage:
             if part.kind == "image":
-                raise
+                if not _is_of_another_kind(data):
+                    raise
+                message = "the image is a file of another kind: send it as file"
+                raise bad_request(message, part.param, "invalid_image") from None
             return ReceivedFile(data, part.kind, part.param, part.name)
         return ReceivedImage(data, header, part.param)
 
@@ -277,6 +283,14 @@ class MediaFetcher:
 
     async def _in_thread(self, work: Callable[..., Found], *arguments: object) -> Found:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._thread)
+
+
+def _is_of_another_kind(data: bytes) -> bool:
+    """Return whether a file can be attached and is not an image."""
+    try:
+        return kind_of(data[:HEAD], "").name != "image"
+    except NotAnAttachment:
+        return False
 
 
 def _stand_in(part: MessagePart) -> Part:

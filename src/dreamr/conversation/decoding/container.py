@@ -64,16 +64,21 @@ def decoded(stream: Any, packet: Any) -> list[Any]:
         return []
 
 
+def is_of_sound(request: Request) -> bool:
+    """Return whether the container is one of sound only."""
+    return request.container in _OF_SOUND
+
+
 def damaged(request: Request) -> AttachmentError:
     """Return the error about a file of which nothing can be decoded."""
-    kind = AudioDamaged if request.container in _OF_SOUND else VideoDamaged
+    kind = AudioDamaged if is_of_sound(request) else VideoDamaged
     return kind(f"{request.shown} is truncated or damaged: copy or save it again")
 
 
 def cannot_decode(what: str, request: Request) -> MissingCodec:
     """Return the error about a stream whose codec is not available."""
     remedy = "convert it, for example to MP4 with H.264 and AAC"
-    if what == "sound" and request.container not in _OF_SOUND:
+    if what == "sound" and not is_of_sound(request):
         remedy += ", or read it without sound"
     return MissingCodec(
         f"the {what} of {request.shown} is in a codec that cannot be decoded: {remedy}"

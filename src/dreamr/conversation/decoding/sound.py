@@ -10,10 +10,14 @@ from typing import Any
 import av
 import av.error
 
-from dreamr.conversation.decoding.container import damaged, decoded, read_packets
+from dreamr.conversation.decoding.container import (
+    damaged,
+    decoded,
+    is_of_sound,
+    read_packets,
+)
 from dreamr.conversation.decoding.ipc import Piece, Request
 from dreamr.conversation.errors import AudioEmpty, AudioTooLong
-from dreamr.conversation.flattening import clock
 from dreamr.conversation.media_options import MAX_SECONDS
 
 RATE = 16_000  # samples a second
@@ -117,9 +121,12 @@ class Sound:
             self._refuse()
 
     def _refuse(self) -> None:
+        limit = f"{MAX_SECONDS // 60} minutes"
+        if is_of_sound(self._request):
+            raise AudioTooLong(f"{self._request.shown} lasts longer than {limit}: cut it")
         raise AudioTooLong(
-            f"the sound of {self._request.shown} lasts longer than {clock(MAX_SECONDS)}: cut it, "
-            "or read a video without sound"
+            f"the sound of {self._request.shown} lasts longer than {limit}: cut it, or read it "
+            "without sound"
         )
 
 

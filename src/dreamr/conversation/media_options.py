@@ -56,6 +56,8 @@ class MediaOptions:
             raise BadOption(
                 f"frames_by must be one of {', '.join(_CHOICES)}, not {self.frames_by!r}"
             )
+        if not isinstance(self.sound, bool):
+            raise BadOption(f"sound must be true or false, not {self.sound!r}")
         _check_count("frames", self.frames, MAX_FRAMES)
         if self.max_pixels is not None:
             _check_count("max_pixels", self.max_pixels, MAX_PIXELS_READ)

@@ -12,6 +12,7 @@ from dreamr.evaluation.tasks.item import (
     UnknownTask,
     by_unit,
 )
+from dreamr.evaluation.tasks.places import NamedPlaces, Places, places_in
 from dreamr.evaluation.tasks.public import BENCHMARKS
 from dreamr.evaluation.tasks.registry import (
     LIMIT,
@@ -32,7 +33,9 @@ __all__ = [
     "Item",
     "Items",
     "Loader",
+    "NamedPlaces",
     "NoData",
+    "Places",
     "Split",
     "TaskError",
     "UnknownTask",
@@ -43,4 +46,5 @@ __all__ = [
     "installed_tasks",
     "known_tasks",
     "load",
+    "places_in",
 ]

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, overload
 
 from dreamr.conversation import Conversation
 from dreamr.errors import DreamrError
+from dreamr.evaluation.tasks.places import NOWHERE, Places
 
 Split: TypeAlias = Literal["train", "test"]
 Check: TypeAlias = Callable[[int, str], bool | None]
@@ -50,6 +51,7 @@ class Item:
         right: Returns whether that answer is right; a pure function of the text.
         check: Returns whether the step at a position (from 0, final answer included) is right,
             given that all steps before it are, or None if the task cannot tell.
+        places: Where in the attachments the answer is found, if the task says so.
     """
 
     task: str
@@ -61,6 +63,7 @@ class Item:
     read: Callable[[str], str | None]
     right: Callable[[str], bool]
     check: Check = cannot_tell
+    places: Places = NOWHERE
 
 
 class Items(Sequence[Item]):

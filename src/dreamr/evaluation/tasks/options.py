@@ -12,7 +12,7 @@ _GROUP = "Problems"
 TaskNames: TypeAlias = Annotated[
     str | None,
     OptionSpec(
-        "Comma-separated tasks, including those of plugins.",
+        "Comma-separated tasks, also of plugins, or .parquet or .jsonl files.",
         _GROUP,
         shown="all installed",
     ),

@@ -1,4 +1,4 @@
-"""Registry of tasks: published benchmarks, parquet files, distributions and plugins."""
+"""Registry of tasks: published benchmarks, files, distributions and plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 
 from dreamr._plugins import Installed
 from dreamr.evaluation.tasks.item import BadData, Items, Split, TaskError, UnknownTask
-from dreamr.evaluation.tasks.public import BENCHMARKS, ENDING, table
+from dreamr.evaluation.tasks.public import BENCHMARKS, ENDINGS, table
 
 LIMIT = 1_000  # default number of problems of tasks that are not benchmarks or files
 
@@ -71,8 +71,8 @@ def load(
     """Return the items of a task; each is created on access.
 
     Args:
-        name: One of `known_tasks()`, or the path of a parquet file with the columns image, question
-            and answer.
+        name: One of `known_tasks()`, or the path of a parquet or JSON Lines file with the columns
+            attachments (or image), question and answer.
         limit: Number of problems. By default all of a benchmark or file, and `LIMIT` of any other
             task. A problem of MMBench has several items.
         seed: Seed with which `limit` problems of a benchmark are drawn. The loaders of other tasks
@@ -87,7 +87,7 @@ def load(
         BadData: If a file is not valid for the task, or if limit, seed or source are not.
         Unsupported: If a library is not installed.
     """
-    is_file = name.endswith(ENDING)
+    is_file = name.endswith(ENDINGS)
     loader = None if is_file or name in BENCHMARKS else _loader(name)
     if (limit is not None and limit < 1) or seed < 0:
         raise BadData(f"{name}: the limit must be at least 1 and the seed at least 0")
@@ -109,6 +109,6 @@ def _loader(name: str) -> Loader:
 
 
 def _unknown(name: str) -> str:
-    message = f"no task {name!r}; known: {', '.join(known_tasks())}, or a parquet file"
+    message = f"no task {name!r}; known: {', '.join(known_tasks())}, or a .parquet or .jsonl file"
     is_there = _TESTBED in _INSTALLED.distributions
     return message if is_there else f"{message}; for docmath, story and vqa: {_HINT}"

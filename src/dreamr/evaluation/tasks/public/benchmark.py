@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from dreamr.evaluation.tasks.item import BadData, Item, Items
+from dreamr.evaluation.tasks.public.lines import Lines
 from dreamr.evaluation.tasks.public.origin import Origin, find_files
-from dreamr.evaluation.tasks.public.rows import Row, Rows
+from dreamr.evaluation.tasks.public.rows import Needed, Row, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +25,19 @@ class Entry:
         row: Number of the row, counted over all files.
         unit: `Item.unit`.
         turn: Number of places by which the choices are rotated.
+        where: Name of the row, for errors.
     """
 
     index: int
     row: int
     unit: str
     turn: int = 0
+    where: str = ""
 
 
-def each_row(rows: Rows) -> list[Entry]:
+def each_row(rows: Rows | Lines) -> list[Entry]:
     """Return one entry per row, each a problem of its own."""
-    return [Entry(row, row, str(row)) for row in range(len(rows))]
+    return [Entry(row, row, str(row), where=rows.name_of(row)) for row in range(len(rows))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,15 @@ class Benchmark:
         columns: Columns that its files must have.
         item: Creates an item from a row.
         plan: Returns the entries of all items.
+        reader: Opens the files.
     """
 
     name: str
     origin: Origin
-    columns: tuple[str, ...]
+    columns: Needed
     item: Callable[[Row, Entry], Item]
-    plan: Callable[[Rows], list[Entry]] = each_row
+    plan: Callable[[Any], list[Entry]] = each_row
+    reader: Callable[[Sequence[Path], Needed], Rows | Lines] = Rows
 
     def load(
         self,
@@ -65,14 +72,14 @@ class Benchmark:
         Args:
             limit: Number of units to draw, or None for all. A unit comes with all its items.
             seed: Seed of the draw.
-            source: A folder or a parquet file; None fetches the files from the hub.
+            source: A folder or a file; None fetches the files from the hub.
 
         Raises:
             NoData: If the files are missing.
             BadData: If a file cannot be read or is not valid for the task.
             Unsupported: If a library is not installed.
         """
-        rows = Rows(find_files(self.origin, source), self.columns)
+        rows = self.reader(find_files(self.origin, source), self.columns)
         chosen = _draw(self.plan(rows), limit, seed)
         entries = {entry.index: entry for entry in chosen}
         if len(entries) != len(chosen):
@@ -81,7 +88,7 @@ class Benchmark:
             )
         return Items(list(entries), partial(self._make, rows, entries))
 
-    def _make(self, rows: Rows, entries: dict[int, Entry], index: int) -> Item:
+    def _make(self, rows: Rows | Lines, entries: dict[int, Entry], index: int) -> Item:
         entry = entries[index]
         row = rows[entry.row]
         try:

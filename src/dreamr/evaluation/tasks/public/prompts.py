@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamr.conversation import AttachmentError, Conversation, Image, Part, Text, Turn, read_image
+from dreamr.conversation import (
+    Attachment,
+    AttachmentError,
+    Conversation,
+    Image,
+    Part,
+    Text,
+    Turn,
+    read_image,
+)
 from dreamr.evaluation.tasks.answer import MARKER
 from dreamr.evaluation.tasks.item import BadData
 
@@ -38,9 +47,10 @@ def listed(choices: Mapping[str, str]) -> str:
     return "\n".join(f"{letter}. {text}" for letter, text in choices.items())
 
 
-def ask(question: str, wanted: str, images: list[Image]) -> Conversation:
-    """Create a conversation of the images, the question and the request to reason."""
-    return Conversation.from_prompt(f"{question.strip()}\n\n{request(wanted)}", *images)
+def ask(question: str, wanted: str, attachments: Sequence[Attachment]) -> Conversation:
+    """Create a conversation of the attachments, the question and the request to reason."""
+    text = f"{question.strip()}\n\n{request(wanted)}".strip()  # a question can be spoken
+    return Conversation.from_prompt(text, *attachments)
 
 
 def ask_interleaved(text: str, wanted: str, images: Mapping[int, Image]) -> Conversation:

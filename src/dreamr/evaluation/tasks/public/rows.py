@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +14,7 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks.item import BadData
 
 Row = dict[str, Any]
+Needed = Collection[str | tuple[str, ...]]  # names of columns; a tuple: one of them
 
 
 class Rows:
@@ -23,7 +24,7 @@ class Rows:
     Datasets on the Hugging Face hub have about a hundred rows per group.
     """
 
-    def __init__(self, files: Sequence[Path], needed: Collection[str]) -> None:
+    def __init__(self, files: Sequence[Path], needed: Needed) -> None:
         """Read the footers of the files.
 
         Args:
@@ -39,7 +40,7 @@ class Rows:
         sizes: list[int] = []
         for path in files:
             footer = self._open(path)
-            _check_columns(path, footer.schema_arrow.names, needed)
+            check_columns(str(path), footer.schema_arrow.names, needed)
             for group in range(footer.num_row_groups):
                 self._groups.append((path, group))
                 sizes.append(footer.metadata.row_group(group).num_rows)
@@ -62,6 +63,10 @@ class Rows:
         with self._errors_of(self._groups[group][0]):
             row: Row = self._read(group).slice(index - self._starts[group], 1).to_pylist()[0]
         return row
+
+    def name_of(self, index: int) -> str:
+        """Return the name of a row, for errors."""
+        return f"row {index}"
 
     def path_of(self, index: int) -> Path:
         """Return the file of a row."""
@@ -108,10 +113,21 @@ def _import_pyarrow() -> Any:
     return pyarrow
 
 
-def _check_columns(path: Path, names: Iterable[str], needed: Collection[str]) -> None:
-    missing = sorted(set(needed) - set(names))
+def check_columns(where: str, names: Collection[str], needed: Needed) -> None:
+    """Check that all needed columns are there.
+
+    Args:
+        where: Name of the file or line, for errors.
+        names: Names of the columns that are there.
+        needed: The needed ones.
+
+    Raises:
+        BadData: If one is missing.
+    """
+    either = [(one,) if isinstance(one, str) else one for one in needed]
+    missing = sorted(" or ".join(one) for one in either if not set(one) & set(names))
     if missing:
         raise BadData(
-            f"{path} has no column {', '.join(missing)}: this task needs the columns "
-            f"{', '.join(needed)}"
+            f"{where} has no column {', '.join(missing)}: this task needs the columns "
+            f"{', '.join(map(' or '.join, either))}"
         )

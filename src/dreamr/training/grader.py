@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dreamr._concurrency import gather_bounded
-from dreamr.conversation import Conversation, Text, flatten
+from dreamr.conversation import flatten
 from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
@@ -122,7 +122,7 @@ class Grader:
         steps = reasoning(one.steps, marked=marked)
         answered = len(steps) < len(one.steps)
         return Rollout(
-            question=_text(one.item.conversation),
+            item=one.item,
             steps=steps,
             verdicts=await self._judge(engine, one.item, steps),
             tokens=one.tokens,
@@ -197,8 +197,3 @@ async def write(
 
 def _key(item: Item) -> tuple[str, int]:
     return item.task, item.index
-
-
-def _text(conversation: Conversation) -> str:
-    parts = (part for turn in conversation.turns for part in turn.parts)
-    return "\n".join(part.text for part in parts if isinstance(part, Text))

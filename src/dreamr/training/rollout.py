@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
 
+from dreamr.conversation import Text
+from dreamr.evaluation.tasks import Item
 from dreamr.gate import Verdict
 from dreamr.steps import Step, StepSplitter
 
@@ -31,7 +33,7 @@ class Rollout:
     """One completion of the draft, split into steps and graded.
 
     Attributes:
-        question: Text of the conversation.
+        item: Problem that was solved, with its attachments.
         steps: Steps of the reasoning, without the final answer.
         verdicts: One verdict per step; each step is judged after the steps before it.
         tokens: Length of the whole completion, in tokens of the draft.
@@ -40,13 +42,19 @@ class Rollout:
         reference: The target's own solution, if the grader provides references.
     """
 
-    question: str
+    item: Item
     steps: tuple[Step, ...]
     verdicts: tuple[Verdict, ...]
     tokens: int
     finished: bool
     right: bool
     reference: Reference | None = None
+
+    @property
+    def question(self) -> str:
+        """Text of the conversation, without that of attachments."""
+        parts = (part for turn in self.item.conversation.turns for part in turn.parts)
+        return "\n".join(part.text for part in parts if isinstance(part, Text))
 
 
 Group: TypeAlias = Sequence[Rollout]  # rollouts of one problem

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
-from dreamr.engines import Model, ScriptedEngine
-from dreamr.evaluation.tasks import load
+from dreamr.conversation import Conversation
+from dreamr.engines import Capabilities, Context, Model, ScriptedEngine
+from dreamr.errors import Unsupported
+from dreamr.evaluation.tasks import Items, load
+from dreamr.speech import PairSpeech
 from dreamr.training import Grader, measure
+from support.sounds import Scripted, sound
 
 SCRIPT = ("Tea costs 2.\n\n", "Milk costs 3.\n\n", "Answer: 5")
 
@@ -31,3 +37,30 @@ def test_measure_returns_the_acceptance_of_the_drafts_own_solutions() -> None:
     assert found["mean"]["finished"] == 1.0
     assert target.streams == 0
     assert seen == [(3, "docmath"), (6, "vqa")]
+
+
+def test_problems_with_sound_are_transcribed_for_models_that_do_not_hear() -> None:
+    deaf = Capabilities(logprobs=True, hears=False, hearing_problem="text only")
+    seen: list[Conversation] = []
+
+    def opinion(context: Context, text: str) -> float:
+        seen.append(context.conversation)
+        return 0.9
+
+    target = ScriptedEngine(script="unused", opinion=opinion, capabilities=deaf)
+    draft = ScriptedEngine(script=SCRIPT, capabilities=deaf)
+    [item] = load("docmath", limit=1)
+    spoken = replace(item, conversation=Conversation.from_prompt("", sound()))
+    tasks = {"spoken": Items([0], lambda index: spoken)}
+
+    async def work(speech: PairSpeech | None) -> dict[str, dict[str, float]]:
+        if speech is not None:
+            await speech.start("small")
+        grader = Grader([target], references=False)
+        return await measure(tasks, Model(draft), grader, speech=speech)
+
+    with pytest.raises(Unsupported, match=r"takes no sound .*--transcriber"):
+        anyio.run(work, None)
+    heard = PairSpeech(lambda spec, model: Scripted({"question.ogg": "What do they cost?"}))
+    assert anyio.run(work, heard)["spoken"]["acceptance"] == 1.0
+    assert {conversation.text for conversation in seen} == {"What do they cost?"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,22 @@ def test_names_and_times_survive_too() -> None:
     assert found.sound.name == "question.wav"  # type: ignore[union-attr]
 
 
+WAV = part_to_json(sound())["audio"]["wav"]
+
+
+def beyond(field: str, value: object) -> Any:
+    """Return a document of three pages in which a page has another value."""
+    values = part_to_json(replace(document(1), count=3))
+    values["document"]["pages"][0][field] = value
+    return values
+
+
+def late(seconds: float) -> Any:
+    values = part_to_json(video(1))
+    values["video"]["frames"][0]["seconds"] = seconds
+    return values
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -50,6 +67,13 @@ def test_names_and_times_survive_too() -> None:
         ({"document": {"name": None, "count": 1, "pages": [{"number": 1}]}}, "a document is"),
         ({"video": {"name": None, "seconds": "x", "frames": [], "sound": None}}, "a video is"),
         ({"video": []}, "a video is damaged"),
+        ({"audio": {"name": None, "seconds": float("nan"), "wav": WAV}}, "an audio is damaged"),
+        ({"audio": {"name": None, "seconds": -1, "wav": WAV}}, "an audio is damaged"),
+        ({"audio": {"name": None, "seconds": True, "wav": WAV}}, "an audio is damaged"),
+        ({"audio": {"name": None, "seconds": 10**400, "wav": WAV}}, "an audio is damaged"),
+        (beyond("number", 4), "a document is damaged"),
+        (beyond("number", 0), "a document is damaged"),
+        (late(float("inf")), "a video is damaged"),
     ],
 )
 def test_damaged_values_are_refused_in_one_line(values: Any, message: str) -> None:

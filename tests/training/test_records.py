@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from dreamr import Conversation, RunOptions, read_image
 from dreamr.conversation import as_file
 from dreamr.engines import Failure, Model, ModelSource, OpenModel
 from dreamr.errors import EngineLost, RunFailed
-from dreamr.evaluation.tasks import load
+from dreamr.evaluation.tasks import Item, Items, load
 from dreamr.gate import Evidence, Verdict
 from dreamr.runner import run
 from dreamr.steps import Ending, Step
-from dreamr.trace import Result, StepRejected, Usage
+from dreamr.trace import Result, SpeechTranscribed, StepRejected, Usage
 from dreamr.training import BadTraining, Problems, Record, Records, to_line
+from dreamr.training import problems as problems_module
+from dreamr.training.problems import row_of
 from dreamr.training.recording import record
 from dreamr.training.records import Preference, Recorded, Rejected, record_of
+from support.attachments import document, kinds, sound, video
 from support.pairs import RIGHT, WRONG, Pair
 
 IMAGE = as_file(read_image(RECEIPT))  # as it is read again
@@ -74,6 +78,61 @@ def test_the_targets_replacement_of_a_rejected_step_is_preferred(pair: Pair) -> 
     assert one.text == "".join(RIGHT)
     assert list(one.preferences()) == [Preference(RIGHT[0], RIGHT[1], WRONG)]
     assert one.right is None
+
+
+def spoken(*transcripts: str) -> Record:
+    conversation = Conversation.from_prompt("", document(2), video(2, sound=sound()), sound(0.2))
+    return Record(
+        "x", "fpsr", conversation, (Recorded("Answer: 1", "target"),), (), True, None, transcripts
+    )
+
+
+@pytest.mark.parametrize("heard", [(), ("A tone.", "What is due?")])
+def test_a_record_keeps_its_media_and_what_was_heard(
+    tmp_path: Path, heard: tuple[str, ...]
+) -> None:
+    one = spoken(*heard)
+    (file := tmp_path / "records.jsonl").write_text(f"{to_line(one)}\n")
+    [read] = Records([file])
+    assert read == one
+    assert read.prompt.sounds == (() if heard else one.conversation.sounds)
+    if heard:
+        assert kinds(read.prompt) == ["Document", "Video", "Text", "Text"]
+        assert read.prompt.text == "Speech in clip.mp4: A tone.\nWhat is due?"
+        assert row_of(read.prompt, sees=True)["images"]
+
+
+def test_transcripts_of_other_sounds_are_refused(tmp_path: Path) -> None:
+    for damage in (["one"], [1, 2], "ab"):
+        line = json.loads(to_line(spoken())) | {"transcripts": damage}
+        (file := tmp_path / "records.jsonl").write_text(json.dumps(line) + "\n")
+        with pytest.raises(BadTraining, match=r"line 1 is not a record: .*transcripts"):
+            Records([file])[0]
+
+
+def test_a_run_is_recorded_with_what_was_heard() -> None:
+    events = (SpeechTranscribed(0.0, "question.wav", "What is due?"),)
+    result = Result("1", (), Usage(), 1.0, "answer", None, events)
+    asked = Conversation.from_prompt("", sound())
+    assert record_of("x", asked, result).transcripts == ("What is due?",)
+    assert record_of("x", asked, replace(result, events=())).transcripts == ()
+    with pytest.raises(BadTraining, match="takes no sound"):
+        row_of(asked, sees=True)
+
+
+def test_problems_that_are_kept_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(load("docmath", limit=1)[0].conversation.images[0].data)
+    monkeypatch.setattr(problems_module, "_KEPT_BYTES", 2 * size + size // 2)
+    made: list[int] = []
+
+    def make(index: int) -> Item:
+        made.append(index)
+        return replace(load("docmath", limit=1)[0], index=index)
+
+    three = Problems({"docmath": Items(range(3), make)})
+    for number in (0, 1, 0, 2, 0, 1):
+        assert three[number].index == number
+    assert made == [0, 1, 2, 1]  # the one that was not read for longest is dropped
 
 
 def test_the_same_text_is_not_a_preference() -> None:

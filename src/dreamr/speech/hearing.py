@@ -47,13 +47,27 @@ async def transcribed(
     for audio in conversation.sounds:
         if audio not in found:
             found[audio] = await transcriber.transcribe(audio, hotwords=hotwords)
-    turns = [_written(turn, found) for turn in conversation.turns]
+    transcripts = tuple(found[audio] for audio in conversation.sounds)
     question = _question(conversation.turns[-1])
     if question is not None and not found[question].text:
         raise NoSpeech(
             f"no speech was heard in {sound_name(question)}: record the question again, or type it"
         )
-    return Conversation(tuple(turns)), tuple(found[audio] for audio in conversation.sounds)
+    return with_transcripts(conversation, [one.text for one in transcripts]), transcripts
+
+
+def with_transcripts(conversation: Conversation, texts: Sequence[str]) -> Conversation:
+    """Return a conversation with texts in place of its sounds, as `transcribed` does.
+
+    Args:
+        conversation: The conversation.
+        texts: What was said in each sound, in the order of `Conversation.sounds`.
+
+    Raises:
+        ValueError: If there are more or fewer texts than sounds.
+    """
+    heard = dict(zip(conversation.sounds, texts, strict=True))
+    return Conversation(tuple(_written(turn, heard) for turn in conversation.turns))
 
 
 def _question(turn: Turn) -> Audio | None:
@@ -65,15 +79,15 @@ def _question(turn: Turn) -> Audio | None:
     return next((part for part in reversed(turn.parts) if isinstance(part, Audio)), None)
 
 
-def _written(turn: Turn, found: Mapping[Audio, Transcript]) -> Turn:
+def _written(turn: Turn, found: Mapping[Audio, str]) -> Turn:
     """Return a turn with text in place of its sounds."""
     question = _question(turn)
-    if question is None or not found[question].text:
+    if question is None or not found[question]:
         return replace(turn, parts=tuple(_parts(turn.parts, found)))
     last = max(place for place, part in enumerate(turn.parts) if part is question)
     rest = [*turn.parts[:last], *turn.parts[last + 1 :]]
     others = [part for part in rest if not isinstance(part, Text)]  # texts are blank
-    return replace(turn, parts=(*_parts(others, found), Text(found[question].text)))
+    return replace(turn, parts=(*_parts(others, found), Text(found[question])))
 
 
 def sound_names(conversation: Conversation) -> tuple[str, ...]:
@@ -92,12 +106,12 @@ def _name(part: Part) -> str:
     return named or ("the video" if isinstance(part, Video) else "the recording")
 
 
-def _parts(parts: Sequence[Part], found: Mapping[Audio, Transcript]) -> Iterator[Part]:
+def _parts(parts: Sequence[Part], found: Mapping[Audio, str]) -> Iterator[Part]:
     for part in parts:
         if (sound := _sound(part)) is None:
             yield part
             continue
         if isinstance(part, Video):
             yield replace(part, sound=None)
-        said, name = found[sound].text, _name(part)
+        said, name = found[sound], _name(part)
         yield Text(f"Speech in {name}: {said}\n" if said else f"There is no speech in {name}.\n")

@@ -151,7 +151,7 @@ def _dataset(
     def row(number: int) -> dict[str, Any]:
         at, preferred = examples[number]
         record = records[at]
-        base = row_of(record.conversation, sees=sees)
+        base = row_of(record.prompt, sees=sees)
         prompt = processor.apply_chat_template(
             base["prompt"], add_generation_prompt=True, tokenize=False
         )

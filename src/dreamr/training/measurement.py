@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from dreamr._concurrency import gather_bounded
 from dreamr.conversation import flatten
-from dreamr.engines import Model, SamplingParams
+from dreamr.engines import Engine, Model, SamplingParams
 from dreamr.evaluation.tasks import Item, Items
+from dreamr.speech import PairSpeech
+from dreamr.steps import Role
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.rollout import figures
 
@@ -21,6 +24,7 @@ async def measure(
     grader: Grader,
     *,
     most_tokens: int = 1024,
+    speech: PairSpeech | None = None,
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> dict[str, dict[str, float]]:
     """Let a draft solve problems alone, greedily, and let the target judge every step.
@@ -30,6 +34,7 @@ async def measure(
         draft: Model to measure.
         grader: Target that judges the steps.
         most_tokens: Maximum tokens of a completion.
+        speech: Transcribes the sounds of problems for models that do not hear.
         on_done: Called with the number of finished problems and the task of the last one.
 
     Returns:
@@ -40,12 +45,14 @@ async def measure(
         EngineError: If an engine fails.
     """
     found: dict[str, dict[str, float]] = {}
+    speech = speech or PairSpeech()
     done = 0
     for task, items in tasks.items():
         rollouts = []
         for first in range(0, len(items), _BLOCK):
             block = items[first : first + _BLOCK]
-            rollouts += await grader.grade(await _write(block, draft, grader, most_tokens))
+            written = await _write(block, draft, grader, most_tokens, speech)
+            rollouts += await grader.grade(written)
             done += len(block)
             on_done(done, task)
         found[task] = {"problems": float(len(items)), **figures(rollouts)}
@@ -58,11 +65,14 @@ async def measure(
 
 
 async def _write(
-    items: Items, draft: Model, grader: Grader, most_tokens: int
+    items: Items, draft: Model, grader: Grader, most_tokens: int, speech: PairSpeech
 ) -> Sequence[Completion]:
     sampling = SamplingParams(max_tokens=most_tokens)
 
     async def one(item: Item) -> Completion:
+        engines: dict[Role, Engine] = {"draft": draft.engine, "target": grader.targets[0]}
+        conversation, _ = await speech.written(item.conversation, engines)
+        item = replace(item, conversation=conversation)
         completion = await write(draft.engine, item, grader.step_format, sampling)
         draft.engine.forget(flatten(item.conversation))
         return completion

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,7 +13,9 @@ from dreamr.conversation import Conversation, Image, Text, flatten, to_pillow
 from dreamr.evaluation.tasks import Item, Items, load
 from dreamr.training.errors import BadTraining
 
-_KEPT = 256  # cached problems with their images: a group reads the same problem several times
+# Problems that are kept with their attachments: a group reads the same problem several times.
+_KEPT = 256
+_KEPT_BYTES = 512 * 2**20
 
 
 class Problems:
@@ -31,7 +34,8 @@ class Problems:
             for task, items in tasks.items()
             if place < len(items)
         ]
-        self._item = lru_cache(_KEPT)(self._make)
+        self._kept: OrderedDict[int, tuple[Item, int]] = OrderedDict()  # with their bytes
+        self._bytes = 0
         if not self._places:
             raise BadTraining("there are no problems to train on: name a task that has some")
 
@@ -39,11 +43,18 @@ class Problems:
         return len(self._places)
 
     def __getitem__(self, number: int) -> Item:
-        return self._item(number)
-
-    def _make(self, number: int) -> Item:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number][0]
         _, items, place = self._places[number]
-        return items[place]
+        item = items[place]
+        size = _size(item.conversation)
+        self._kept[number] = item, size
+        self._bytes += size
+        while len(self._kept) > _KEPT or (self._bytes > _KEPT_BYTES and len(self._kept) > 1):
+            _, (_, dropped) = self._kept.popitem(last=False)
+            self._bytes -= dropped
+        return item
 
     def name(self, number: int) -> str:
         """Return 'task/index' of a problem without loading it."""
@@ -78,6 +89,14 @@ class Problems:
         return {"number": list(numbers), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
+def _size(conversation: Conversation) -> int:
+    """Return the number of bytes of the images and sounds of a conversation."""
+    flat = flatten(conversation)
+    return sum(len(image.data) for image in flat.images) + sum(
+        len(sound.data) for sound in flat.sounds
+    )
+
+
 def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     """Convert a conversation to a row for TRL: messages under 'prompt' and, if `sees`, 'images'.
 
@@ -109,8 +128,8 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
                     )
                 case _:
                     raise BadTraining(
-                        "training supports text and images only, not sound: read videos with "
-                        "sound=False, or choose another task"
+                        "a draft in training takes no sound: read videos without their sound "
+                        "(sound=False), or record the runs with --transcriber"
                     )
         texts = [part["text"] for part in content if part["type"] == "text"]
         plain = len(texts) == len(content)

@@ -74,7 +74,6 @@ class RecordFile:
         """Append a record.
 
         Raises:
-            BadTraining: If the record has parts other than text and images.
             Unwritable: If it cannot be written, for example on a full disk. The file then ends as
                 before.
         """

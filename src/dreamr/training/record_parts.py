@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -83,21 +84,33 @@ def _read_audio(value: Any) -> Audio:
     data = b64decode(_typed(value["wav"], str), validate=True)
     if data[:4] != b"RIFF":
         raise ValueError("not a WAV file")
-    return Audio(data, float(value["seconds"]), _name(value))
+    return Audio(data, _seconds(value), _name(value))
 
 
 def _read_document(value: Any) -> Document:
+    count = _typed(value["count"], int)
     pages = tuple(
         Page(_typed(p["number"], int), _read_image(p["image"]), _typed(p["text"], str))
         for p in value["pages"]
     )
-    return Document(pages, _typed(value["count"], int), _name(value))
+    if not all(1 <= page.number <= count for page in pages):
+        raise ValueError("a page beyond the end")
+    return Document(pages, count, _name(value))
 
 
 def _read_video(value: Any) -> Video:
-    frames = tuple(Frame(float(f["seconds"]), _read_image(f["image"])) for f in value["frames"])
+    frames = tuple(Frame(_seconds(f), _read_image(f["image"])) for f in value["frames"])
     sound = None if value["sound"] is None else _read_audio(value["sound"])
-    return Video(frames, float(value["seconds"]), sound, _name(value))
+    return Video(frames, _seconds(value), sound, _name(value))
+
+
+def _seconds(value: Any) -> float:
+    seconds = value["seconds"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError("a number expected")
+    if not 0 <= seconds <= sys.float_info.max:  # JSON of Python has NaN and Infinity
+        raise ValueError("a time expected")
+    return float(seconds)
 
 
 def _name(value: Any) -> str | None:

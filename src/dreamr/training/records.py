@@ -17,13 +17,15 @@ from dreamr._files import open_binary
 from dreamr._messages import reason
 from dreamr.conversation import Conversation, Turn
 from dreamr.errors import ConversationError
+from dreamr.speech import with_transcripts
 from dreamr.steps import Ending, Role
-from dreamr.trace import Result, RunStarted, StepRejected
+from dreamr.trace import Result, RunStarted, SpeechTranscribed, StepRejected
 from dreamr.training.errors import BadTraining
 from dreamr.training.record_parts import part_from_json, part_to_json
 
 _VERSION = 1
 BEGINNING = b'{"version": 1, "name": "'  # of each line
+_NOT_NEEDED = {"conversation", "transcripts"}  # in a line
 _MOST_SHOWN = 40  # characters of a value in a message
 
 
@@ -64,6 +66,7 @@ class Record:
         rejected: Drafted steps that the target rejected.
         complete: Whether the run reached an answer.
         right: Whether the answer is right; None if there is no scorer.
+        transcripts: What was heard in each sound; empty if the models got the sounds themselves.
     """
 
     name: str
@@ -73,6 +76,14 @@ class Record:
     rejected: tuple[Rejected, ...]
     complete: bool
     right: bool | None = None
+    transcripts: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> Conversation:
+        """The conversation as the models got it, with the transcripts in place of its sounds."""
+        if not self.transcripts:
+            return self.conversation
+        return with_transcripts(self.conversation, self.transcripts)
 
     @property
     def text(self) -> str:
@@ -103,6 +114,7 @@ def record_of(
         result: Result of the run, with its trace.
         right: Whether the answer is right, if known.
     """
+    heard = tuple(event.text for event in result.events if isinstance(event, SpeechTranscribed))
     methods = (event.method for event in result.events if isinstance(event, RunStarted))
     return Record(
         name,
@@ -118,6 +130,7 @@ def record_of(
         ),
         result.complete,
         right,
+        heard if len(heard) == len(conversation.sounds) else (),
     )
 
 
@@ -135,6 +148,7 @@ def to_line(record: Record) -> str:
         "rejected": [asdict(step) for step in record.rejected],
         "complete": record.complete,
         "right": record.right,
+        **({"transcripts": record.transcripts} if record.transcripts else {}),
     }
     return json.dumps(values, ensure_ascii=False)
 
@@ -208,7 +222,7 @@ def is_record(line: bytes) -> bool:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    needed = {item.name for item in fields(Record)} - {"conversation"} | {"version", "turns"}
+    needed = {item.name for item in fields(Record)} - _NOT_NEEDED | {"version", "turns"}
     return needed <= values.keys() and bool(values["version"] == _VERSION)
 
 
@@ -224,10 +238,11 @@ def _from_line(line: bytes) -> Record:
         raise ValueError("not valid JSON") from error
     if (version := _get(values, "version", int)) != _VERSION:
         raise ValueError(f"version {version} instead of {_VERSION}")
+    conversation = _conversation_from_json(_get(values, "turns", list))
     return Record(
         _get(values, "name", str),
         _get(values, "method", str),
-        _conversation_from_json(_get(values, "turns", list)),
+        conversation,
         tuple(
             Recorded(_get(step, "text", str), _one_of(step, "source", get_args(Role)))
             for step in _get(values, "steps", list)
@@ -238,7 +253,17 @@ def _from_line(line: bytes) -> Record:
         ),
         _get(values, "complete", bool),
         _get(values, "right", bool, NoneType),
+        _transcripts(values, len(conversation.sounds)),
     )
+
+
+def _transcripts(values: Any, sounds: int) -> tuple[str, ...]:
+    texts = values.get("transcripts", [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"'transcripts' is {_shown(texts)} instead of a list of texts")
+    if len(texts) not in (0, sounds):
+        raise ValueError(f"{len(texts)} transcripts of {sounds} sounds")
+    return tuple(texts)
 
 
 def _conversation_from_json(turns: list[Any]) -> Conversation:

@@ -1,9 +1,12 @@
 """A sample agrees with the trace of its run and survives JSON."""
 
+import pytest
+
 from dreamr.evaluation.bench import Sample, Span
-from dreamr.evaluation.bench.sample import spans_of
+from dreamr.evaluation.bench.sample import attachments_of, spans_of
 from dreamr.gate import Evidence, Verdict
 from dreamr.trace import Bar
+from support.attachments import asked, document, image, sound, video
 
 
 def sample(**changes):
@@ -27,6 +30,26 @@ def sample(**changes):
 
 def test_a_sample_survives_json():
     assert Sample.from_json(sample().to_json()) == sample()
+
+
+def test_a_sample_says_how_many_attachments_its_problem_has():
+    many = asked(image(1), document(1, 2), video(3, sound=sound()), sound(0.2))
+    counts = attachments_of(many)
+    assert counts == {"images": 1, "pages": 2, "frames": 3, "sounds": 2}
+    assert attachments_of(asked()) == {}
+    assert Sample.from_json(sample(attachments=counts).to_json()).attachments == counts
+
+
+def test_a_sample_of_an_earlier_version_says_nothing_about_attachments():
+    row = sample().to_json()
+    del row["attachments"]
+    assert Sample.from_json(row) == sample()
+
+
+@pytest.mark.parametrize("counts", [{"pictures": 1}, {"pages": "2"}, {"pages": True}, [1]])
+def test_attachments_of_another_type_are_refused(counts):
+    with pytest.raises(ValueError, match="'attachments' has"):
+        Sample.from_json({**sample().to_json(), "attachments": counts})
 
 
 def test_written_steps_are_checked_and_unfinished_ones_are_not():

@@ -15,10 +15,11 @@ from dreamr.evaluation.bench.options import SET_BY_BENCH, BenchOptions
 from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
 from dreamr.evaluation.bench.run import Progress, run_bench
-from dreamr.evaluation.bench.sample import Sample, Span
+from dreamr.evaluation.bench.sample import MEDIA, Sample, Span
 
 __all__ = [
     "CONFIG",
+    "MEDIA",
     "PRESETS",
     "PROVENANCE",
     "SAMPLES",

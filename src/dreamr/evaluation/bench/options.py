@@ -34,7 +34,7 @@ class BenchOptions:
     task: Annotated[
         tuple[str, ...],
         OptionSpec(
-            f"Installed task, {', '.join(BENCHMARKS)}, or a parquet file. Repeatable.",
+            f"Installed task, {', '.join(BENCHMARKS)}, or a .parquet or .jsonl file. Repeatable.",
             _PROBLEMS,
             shown="all installed",
         ),

@@ -15,7 +15,7 @@ from dreamr.evaluation.bench.folder import BenchError, Folder
 from dreamr.evaluation.bench.models import Models
 from dreamr.evaluation.bench.plan import Batch, Plan, PlannedProblem
 from dreamr.evaluation.bench.presets import presets
-from dreamr.evaluation.bench.sample import Sample, first_step, trace_of
+from dreamr.evaluation.bench.sample import Sample, attachments_of, first_step, trace_of
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Profile
 from dreamr.steps import Role
@@ -175,6 +175,7 @@ class _Bench:
             steps=len(result.steps),
             spans=trace_of(result, check),
             attempt=attempt,
+            attachments=attachments_of(item.conversation),
         )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from types import NoneType
 from typing import Any, Self
 
+from dreamr.conversation import Conversation, Document, Image, Video
 from dreamr.gate import ScoreKind
 from dreamr.trace import Bar, Fate, LaneName, Result, StepCommitted, lay_out
 
 Check = Callable[[int, str], bool | None]
+MEDIA = ("images", "pages", "frames", "sounds")  # that a problem can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Sample:
         attempt: Number of the attempt, from 1; more than 1 after a worker was lost.
         share: For concurrent problems, this problem's share of the wall-clock time of its batch;
             else None.
+        attachments: Number of images, pages, frames and sounds of the problem (see `MEDIA`), of
+            those that it has.
     """
 
     task: str
@@ -95,6 +99,7 @@ class Sample:
     spans: tuple[Span, ...]
     attempt: int = 1
     share: float | None = None
+    attachments: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int, str, int]:
@@ -152,8 +157,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "right": bool,
     "seconds": _NUMBER,
     "spans": list,
+    "attachments": dict,
 }
-_DEFAULTED = ("attempt", "share")
+_DEFAULTED = ("attempt", "share", "attachments")
 _SPAN_TYPES: tuple[type | tuple[type, ...], ...] = (
     *(str, _NUMBER, _NUMBER, str, int, int, int),
     *(_MAYBE_NUMBER, (bool, NoneType), (str, NoneType)),
@@ -185,6 +191,9 @@ def _check(row: Any) -> None:
                 raise ValueError(f"{name!r} is missing")
         elif not isinstance(row[name], types):
             raise ValueError(f"{name!r} has the wrong type")
+    for kind, count in row.get("attachments", {}).items():
+        if kind not in MEDIA or type(count) is not int:
+            raise ValueError(f"'attachments' has no {kind!r} of this type")
     for number, span in enumerate(row["spans"], 1):
         if not _is_span(span):
             raise ValueError(f"span {number} is broken")
@@ -235,6 +244,18 @@ def _span(bar: Bar, drafted: Sequence[Bar], check: Check) -> Span:
     right = check(position, bar.text) if bar.text else None
     kind = bar.verdicts[0].kind if bar.verdicts else None
     return Span(bar.lane, bar.start, bar.end, bar.fate, position, 1, bar.tokens, ratio, right, kind)
+
+
+def attachments_of(conversation: Conversation) -> dict[str, int]:
+    """Return the number of images, pages, frames and sounds of a problem, of those that it has."""
+    parts = [part for turn in conversation.turns for part in turn.parts]
+    counts = {
+        "images": sum(isinstance(part, Image) for part in parts),
+        "pages": sum(len(part.pages) for part in parts if isinstance(part, Document)),
+        "frames": sum(len(part.frames) for part in parts if isinstance(part, Video)),
+        "sounds": len(conversation.sounds),
+    }
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def first_step(result: Result) -> float | None:

@@ -26,6 +26,7 @@ from dreamr.evaluation.bench import (
 )
 from dreamr.evaluation.report import columns as _columns
 from dreamr.evaluation.report.aggregate import figures
+from dreamr.evaluation.report.attached import attached, described
 from dreamr.evaluation.report.columns import TextTable, percent, points, seconds, table, times
 from dreamr.evaluation.report.lanes import charts
 from dreamr.evaluation.report.plots import draw
@@ -92,7 +93,12 @@ def write_report(folder: Path) -> Path:
     """
     samples, provenance = load_samples(folder), load_provenance(folder)
     results = figures(samples, ideal_seconds(samples))
-    content = {**results.to_json(), "config": provenance.config, "provenance": provenance.sessions}
+    content = {
+        **results.to_json(),
+        "attachments": attached(samples),
+        "config": provenance.config,
+        "provenance": provenance.sessions,
+    }
     with _extra():
         light, dark = draw(results, samples), draw(results, samples, dark=True)
         page = render(results, samples, provenance, {n: (light[n], dark[n]) for n in light})
@@ -183,6 +189,7 @@ def render(
     """
     method = chosen(results)
     least = results.concurrencies[0]
+    media = described(samples)
     return _template().render(
         lead=_lead(results, method, least),
         about=_about(results, samples),
@@ -190,7 +197,10 @@ def render(
         cards=_cards(results, samples),
         headline=_headline(results, least),
         plots=[(name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in plots.items()],
-        tasks=[(task, _tables(results.of(task, least))) for task in _groups(results)],
+        tasks=[
+            (task, media.get(task, ""), _tables(results.of(task, least)))
+            for task in _groups(results)
+        ],
         by_concurrency=_by_concurrency(results),
         method=method,
         charts=charts(samples, method) if method else (),

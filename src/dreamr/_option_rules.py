@@ -106,6 +106,11 @@ MODEL_RULES = (
     Unused(
         ("draft_max_pixels",), lambda o: not _served(o, "draft"), "unless --draft is a server URL"
     ),
+    Unused(
+        ("transcriber_model",),
+        lambda o: not is_served(o.transcriber),
+        "unless --transcriber is a server URL",
+    ),
 )
 
 # For commands that take all options of a run.
@@ -173,11 +178,6 @@ RUN_RULES = (
         ("model_defaults",),
         lambda o: not o.model_defaults and is_set(o),
         "if an option of sampling is set",
-    ),
-    Unused(
-        ("transcriber_model",),
-        lambda o: not is_served(o.transcriber),
-        "unless --transcriber is a server URL",
     ),
     Unused(("hotwords",), lambda o: o.transcriber is None, "without --transcriber"),
     *MODEL_RULES,

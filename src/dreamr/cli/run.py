@@ -37,13 +37,13 @@ EPILOG = epilog(
     'dreamr run "What do tea and milk cost together?" -a receipt.png',
     'dreamr run "What is due on page 2?" -a bill.pdf --pages 1-3',
     'dreamr run "What is shown?" -a clip.mp4 --frames 4 --html timeline.html',
-    "dreamr run -a photo.jpg -a question.ogg",
+    "dreamr run -a photo.jpg -a question.ogg --transcriber small",
     'dreamr run "How many?" -a a.jpg --target http://gpu:8000/v1 --draft ./draft',
     notes=(
         METHODS,
         ENVIRONMENT,
         EXIT_STATUS,
-        "Guides: docs/guides/gates.md, docs/guides/engines.md",
+        "Guides: docs/guides/media.md, docs/guides/gates.md, docs/guides/engines.md",
     ),
 )
 _PANEL = "Options"

@@ -35,6 +35,7 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Items, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
+from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.training import (
     Grader,
@@ -108,7 +109,7 @@ _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
     "judge_prompt", "thinking",
     "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "threads",
-    "max_tokens", "seed",
+    "max_tokens", "seed", "transcriber", "transcriber_model",
 )  # fmt: skip
 
 
@@ -244,7 +245,12 @@ async def _measured(
             targets[0].step_format,
             references=False,
         )
-        return await measure(tasks, draft, grader, most_tokens=options.max_tokens, on_done=show)
+        speech = PairSpeech()
+        stack.push_async_callback(speech.aclose)
+        await speech.start(options.transcriber, options.transcriber_model)
+        return await measure(
+            tasks, draft, grader, most_tokens=options.max_tokens, speech=speech, on_done=show
+        )
 
 
 def _table(found: Mapping[str, Mapping[str, float]]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._profiles import model_identities
-from dreamr.engines import Model, OpenModel, open_model
+from dreamr.engines import Engine, Model, OpenModel, open_model
 from dreamr.errors import RunFailed
 from dreamr.evaluation.calibration.by_answers import calibrate_answers
 from dreamr.evaluation.calibration.by_steps import judged_steps
@@ -26,6 +26,7 @@ from dreamr.evaluation.calibration.options import CalibrateOptions
 from dreamr.evaluation.tasks import Item, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import Profile
+from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 
 # Options that a profile by answers records as its data.
@@ -130,12 +131,23 @@ async def calibrate(
             return model
 
         target, draft = await opened("target"), await opened("draft")
+        speech = PairSpeech()
+        stack.push_async_callback(speech.aclose)
+        await speech.start(run.transcriber, run.transcriber_model)
+        items = [await _heard(item, target, draft, speech) for item in items]
         find = _by_answers if options.by == "answers" else _by_steps
         tested = await find(options, run, items, target, draft, on_progress)
     if tested.chosen is None:
         return Calibration(options, tested, None)
     data = {"tasks": list(names), "seed": options.seed, "problems": len(items)}
     return Calibration(options, tested, _profile(options, run, data, tested.chosen))
+
+
+async def _heard(item: Item, target: Model, draft: Model, speech: PairSpeech) -> Item:
+    """Return a problem with transcripts in place of its sounds, if a model does not hear."""
+    engines: dict[Role, Engine] = {"target": target.engine, "draft": draft.engine}
+    conversation, _ = await speech.written(item.conversation, engines)
+    return replace(item, conversation=conversation)
 
 
 def calibration_total(options: CalibrateOptions) -> int:

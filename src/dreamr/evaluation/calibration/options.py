@@ -18,7 +18,7 @@ RUN_OPTIONS = (
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
     "thinking", "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device",
     "threads", "max_tokens",
-    "target_confidence", "min_label_mass",
+    "target_confidence", "min_label_mass", "transcriber", "transcriber_model",
 )  # fmt: skip
 
 

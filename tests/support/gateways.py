@@ -145,12 +145,8 @@ async def gateway(
     # Load control would stop speculation: scripted models take no time.
     pair, load = pair or Pair(), load or Load(aware=False)
     allowed = ServeOptions(**limits)
-    made = Reasoner(
-        options or RunOptions(deterministic=True),
-        open_model=pair,
-        open_transcriber=open_transcriber,
-    )
-    async with made as reasoner:
+    chosen = options or RunOptions(deterministic=True)
+    async with Reasoner(chosen, open_model=pair, open_transcriber=open_transcriber) as reasoner:
         app = build_app(reasoner, allowed, media=media, load=load)
         yield Gateway(app, reasoner, pair, load)
 

@@ -231,10 +231,10 @@ class Chat:
         if error.lost:
             found.status, found.code = 503, "engine_lost"
             found.headers = {"Retry-After": str(self._retry_after())}
-        elif job.conversation is not None:
+        elif (prompt := job.prompt) is not None:
             try:
                 with anyio.move_on_after(_COUNT_SECONDS):
-                    await self._leading.count(flatten(job.conversation))
+                    await self._leading.count(prompt)
             except DreamrError as cause:
                 if (known := self._api_error(cause)).status < 500:
                     return known
@@ -326,11 +326,11 @@ class Chat:
 
     async def _prompt(self, job: Job) -> int:
         """Count the prompt tokens of the conversation; 0 if that fails."""
-        if job.conversation is None:
+        if (prompt := job.prompt) is None:
             return 0
         try:
             with anyio.fail_after(_COUNT_SECONDS):
-                count: int = await self._leading.count(flatten(job.conversation))
+                count: int = await self._leading.count(prompt)
         except (DreamrError, TimeoutError) as error:  # return the answer all the same
             log(logging.WARNING, "could not count the prompt tokens: %s", error)
             return 0

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, flatten
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
@@ -18,7 +18,8 @@ from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.reply import Reply
 from dreamr.serving.gateway.request import ParsedRequest
-from dreamr.trace import Event, JudgeEnded, Note, StepCommitted
+from dreamr.speech import with_transcripts
+from dreamr.trace import Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
 
 Piece: TypeAlias = Event | ApiError
 
@@ -37,6 +38,7 @@ class Job:
         quota: What is left to the client.
         public: Takes the locations of models out of texts.
         conversation: Its messages with all attachments read, which happens after admission.
+        heard: What was heard in each of its sounds, if they were transcribed.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
         first: Seconds to the first committed step.
@@ -51,6 +53,7 @@ class Job:
     quota: Quota
     public: PublicText
     conversation: Conversation | None = None
+    heard: list[str] = field(default_factory=list)
     pieces: SignalQueue[Piece] = field(default_factory=SignalQueue)
     over: bool = False
     first: float | None = None
@@ -60,8 +63,19 @@ class Job:
         """Id of the completion."""
         return self.reply.id
 
+    @property
+    def prompt(self) -> Conversation | None:
+        """The conversation as the target gets it; None before its attachments are read."""
+        if self.conversation is None:
+            return None
+        if len(self.heard) != len(self.conversation.sounds):
+            return flatten(self.conversation)
+        return flatten(with_transcripts(self.conversation, self.heard))
+
     def on_event(self, event: Event) -> None:
         """Queue an event of the run for the client."""
+        if isinstance(event, SpeechTranscribed):
+            self.heard.append(event.text)
         if isinstance(event, StepCommitted):
             self.quota.spend(event.step.tokens)
             if self.first is None:

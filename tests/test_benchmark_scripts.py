@@ -27,6 +27,7 @@ DRAFT = str(PAIR / "draft")
         ["drift.py", "--usual=1", "--shifted=1"],
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],
+        ["media_tokens.py"],
         pytest.param(["soak.py", "--minutes=0.3", "--clients=1"], marks=pytest.mark.slow),
     ],
     ids=lambda command: command[0],

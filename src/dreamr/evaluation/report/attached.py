@@ -1,4 +1,4 @@
-"""What the problems of a bench have besides text: images, pages, frames and sounds."""
+"""Images, pages, frames and sounds of the problems of a bench."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _naming(one: str, several: str) -> re.Pattern[str]:
 
 _PAGES = _naming(r"page|p\.", r"pages|pp\.")
 _FRAMES = _naming("frame", "frames")
-# Times of day are no times of a video.
+# A time of day is not a time of a video.
 _CLOCK = re.compile(
     r"(?<![\d:.,])(?:(\d{1,3}):(?=\d\d:))?(\d{1,3}):([0-5]\d(?:\.\d{1,6})?)"
     r"(?!\d|[:.]\d|\s*(?:[ap]\.?m\b|o'clock))",

@@ -213,6 +213,19 @@ def test_a_question_can_be_spoken(files: Path) -> None:
     assert item.conversation.text.startswith("Reason step by step")
 
 
+@pytest.mark.parametrize(
+    ("instruction", "text"),
+    [("", "Due?"), ("Think aloud.", "Due?\n\nThink aloud."), (None, "Due?\n\nReason step by")],
+)
+def test_an_instruction_replaces_the_request_to_reason(
+    tmp_path: Path, instruction: str | None, text: str
+) -> None:
+    row = {"question": "Due?", "answer": "1", "image": None, "instruction": instruction}
+    [item] = load(lines(tmp_path / "mine.jsonl", row))
+    asked = item.conversation.text
+    assert asked == text if instruction is not None else asked.startswith(text)
+
+
 def test_parquet_files_have_attachments_too(files: Path) -> None:
     embedded = {"bytes": pdf(10, 20), "path": "folder/bill.pdf"}
     by_path = {"bytes": None, "path": "question.wav"}
@@ -246,6 +259,9 @@ ROW = {"question": "?", "answer": "1", "attachments": ["bill.pdf"]}
         ({**ROW, "attachments": [3]}, ": line 2 has an attachment without data"),
         ({**ROW, "attachments": [["bill.pdf"]]}, ": line 2 has an attachment without data"),
         ({**ROW, "attachments": ["mine.jsonl"]}, ": line 2: "),
+        ({**ROW, "instruction": 3}, ": line 2: the instruction must be text, not 3"),
+        ({**ROW, "question": "", "instruction": ""}, ": line 2: the question is empty"),
+        ({**ROW, "question": "\ud800"}, ": line 2: the text contains half of a character"),
         ({**ROW, "places": {"page": 2}}, ": line 2: places must be an object with pages and times"),
         ({**ROW, "read": {"page": "2"}}, ": line 2: read must be an object with pages, pdf_text"),
         ({**ROW, "read": {"pages": "0"}}, ": line 2: read cannot be used: "),

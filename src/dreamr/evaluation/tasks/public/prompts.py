@@ -49,7 +49,15 @@ def listed(choices: Mapping[str, str]) -> str:
 
 def ask(question: str, wanted: str, attachments: Sequence[Attachment]) -> Conversation:
     """Create a conversation of the attachments, the question and the request to reason."""
-    text = f"{question.strip()}\n\n{request(wanted)}".strip()  # a question can be spoken
+    return ask_with(question, request(wanted), attachments)
+
+
+def ask_with(question: str, instruction: str, attachments: Sequence[Attachment]) -> Conversation:
+    """Create a conversation of the attachments, the question and an instruction.
+
+    The question can be empty if it is spoken, the instruction if the models need none.
+    """
+    text = f"{question.strip()}\n\n{instruction.strip()}".strip()
     return Conversation.from_prompt(text, *attachments)
 
 

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from dreamr._option_specs import BadOption
-from dreamr.conversation import Attachment, AttachmentError, MediaOptions, read_attachment
+from dreamr.conversation import (
+    Attachment,
+    AttachmentError,
+    BadConversation,
+    Conversation,
+    MediaOptions,
+    read_attachment,
+)
 from dreamr.evaluation.tasks.item import BadData, Item
 from dreamr.evaluation.tasks.places import NOWHERE, Places
 from dreamr.evaluation.tasks.public.answers import digits, folded, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.lines import Lines
 from dreamr.evaluation.tasks.public.origin import Origin
-from dreamr.evaluation.tasks.public.prompts import WORDS, ask, text_of
+from dreamr.evaluation.tasks.public.prompts import WORDS, ask_with, request, text_of
 from dreamr.evaluation.tasks.public.rows import Row, Rows
 from dreamr.evaluation.tasks.public.values import number
 
@@ -32,8 +39,9 @@ def table(path: str) -> Benchmark:
     """Return the task of a file with the columns attachments (or image), question and answer.
 
     The attachments may be null, but the column must exist. `places` says where in them the answer
-    is found (see `Places`), `read` how much of a document or video is read (see `MediaOptions`). An
-    answer is right if it has the same words or is the same number.
+    is found (see `Places`), `read` how much of a document or video is read (see `MediaOptions`).
+    `instruction` follows the question, in place of the request to reason step by step. An answer is
+    right if it has the same words or is the same number.
     """
     return Benchmark(
         name=path,
@@ -58,11 +66,25 @@ def _item(path: str, row: Row, entry: Entry) -> Item:
         id=str(entry.index),
         kind=Path(path).stem,
         unit=entry.unit,
-        conversation=ask(text_of(row["question"]), WORDS, attached),
+        conversation=_conversation(row, attached, entry.where),
         read=said,
         right=partial(says, text_of(row["answer"])),
         places=places,
     )
+
+
+def _conversation(row: Row, attached: list[Attachment], where: str) -> Conversation:
+    instruction = row.get("instruction")
+    if not isinstance(instruction, str | None):
+        raise BadData(f"{where}: the instruction must be text, not {instruction!r:.60}")
+    try:
+        return ask_with(
+            text_of(row["question"]),
+            request(WORDS) if instruction is None else instruction,
+            attached,
+        )
+    except BadConversation as error:
+        raise BadData(f"{where}: {error}") from error
 
 
 def _attached(row: Row) -> list[Any]:

@@ -116,7 +116,7 @@ class Worker:
         self._scheduler = Scheduler(loaded, judging, options, self._sent.append)
         self._calls = 0
         for key in range(many):
-            self._scheduler.handle(Remember(key, problem(key)))
+            self._scheduler.handle(Remember.of(key, problem(key)))
         self.judge(many, together=True)
 
     def stream(self, many: int, together: bool) -> float:

@@ -129,7 +129,7 @@ class Workers:
         self._sent: list[Any] = []
         self._scheduler = Scheduler(loaded, judging, options, self._sent.append)
         for key in range(MANY):
-            self._scheduler.handle(Remember(key, question(f"Case {key}: ", 8 + key % 5)))
+            self._scheduler.handle(Remember.of(key, question(f"Case {key}: ", 8 + key % 5)))
         self.verdicts()
 
     def streams(self) -> float:

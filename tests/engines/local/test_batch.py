@@ -47,7 +47,7 @@ def serve(loaded: Loaded, talks: list[Conversation], **options: Any) -> tuple[Sc
     options = {"gather": 0.0, "ahead": 500, **options}
     scheduler = Scheduler(loaded, judging(loaded), LocalOptions(**options), sent.append)
     for key, talk in enumerate(talks):
-        scheduler.handle(Remember(key, talk))
+        scheduler.handle(Remember.of(key, talk))
     return scheduler, sent
 
 

@@ -48,7 +48,7 @@ def serve(text_model: Loaded) -> Open:
         peek = options.pop("peek", tuple)
         scheduler = Scheduler(endless, judging(endless), LocalOptions(**options), sent.append, peek)
         for key, talk in enumerate(talks or [conversation()]):
-            scheduler.handle(Remember(key, talk))
+            scheduler.handle(Remember.of(key, talk))
         return scheduler, sent
 
     return start
@@ -244,7 +244,7 @@ def test_a_model_that_cannot_judge_can_still_stream(text_model: Loaded) -> None:
     sent: list[Any] = []
     judging = judging_or_reason(text_model, Questions(), alike)
     scheduler = Scheduler(text_model, judging, alike, sent.append)
-    scheduler.handle(Remember(0, conversation()))
+    scheduler.handle(Remember.of(0, conversation()))
     scheduler.handle(JudgeRequest(1, 0, (), ("Tea.",)))
     scheduler.handle(Stream(2, 0, (), SamplingParams(2)))
     drain(scheduler)

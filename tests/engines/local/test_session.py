@@ -139,8 +139,8 @@ def test_results_are_the_same_after_memory_is_freed(loaded: Loaded) -> None:
     session = session_of(loaded, question_for(loaded))
     before = [piece.text for piece in stream(loaded, session)]
     first = judge(judging(loaded), session, (), ("Tea.",))
-    held = session.nbytes
-    assert session.shrink() == held
+    assert session.nbytes > 0
+    session.shrink()
     assert session.nbytes == 0
     assert [piece.text for piece in stream(loaded, session)] == before
     assert same(judge(judging(loaded), session, (), ("Tea.",))[0], first[0])

@@ -10,22 +10,64 @@ from __future__ import annotations
 import marshal
 import pickle
 import struct
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Image, Part, Turn
 from dreamr.engines.local.options import Hints
 from dreamr.engines.protocol import SamplingParams
 from dreamr.gate import VERDICT, Evidence, Query
 
 _HEAD = struct.Struct("<IB")
 
+SentTurn: TypeAlias = tuple[Literal["system", "user", "assistant"], tuple[Part | str, ...]]
+
 
 class Remember(NamedTuple):
-    """A conversation, sent once, and the key by which calls refer to it."""
+    """A conversation, sent once, and the key by which calls refer to it.
+
+    Attributes:
+        key: The key.
+        turns: Role and parts of each turn. The digest of an image stands for one that the worker
+            has from another conversation.
+        group: Conversations of one group share what was computed for the beginning of their
+            prompts and for their images.
+    """
 
     key: int
-    conversation: Conversation
+    turns: tuple[SentTurn, ...]
+    group: str = ""
+
+    @classmethod
+    def of(
+        cls, key: int, conversation: Conversation, group: str = "", known: Collection[str] = ()
+    ) -> Remember:
+        """Return the message about a conversation.
+
+        Args:
+            key: Its key.
+            conversation: The conversation.
+            group: Its group.
+            known: Digests of the images that the worker has.
+        """
+
+        def sent(part: Part) -> Part | str:
+            return part.digest if isinstance(part, Image) and part.digest in known else part
+
+        turns = [(turn.role, tuple(map(sent, turn.parts))) for turn in conversation.turns]
+        return cls(key, tuple(turns), group)
+
+    def conversation(self, known: Mapping[str, Image]) -> Conversation:
+        """Return the conversation.
+
+        Args:
+            known: Images of the conversations that came before, by digest.
+        """
+        turns = (
+            Turn(role, tuple(known[part] if isinstance(part, str) else part for part in parts))
+            for role, parts in self.turns
+        )
+        return Conversation(tuple(turns))
 
 
 class Forget(NamedTuple):

@@ -26,25 +26,20 @@ _SPARE = 16
 
 
 class Features:
-    """Image features of one conversation, with rows in the order of the placeholders.
+    """Features of one image, which conversations share.
 
     Attributes:
         rows: (image tokens, width).
-        counts: Number of image tokens of each image.
         deep: The same as `rows` for each early layer that adds image features (DeepStack of
             Qwen3-VL).
-        grid: (images, 3), patches in time, height and width, for models with three-dimensional
+        grid: (1, 3), patches in time, height and width, for models with three-dimensional
             positions.
     """
 
     def __init__(
-        self,
-        rows: torch.Tensor,
-        counts: list[int],
-        deep: list[torch.Tensor],
-        grid: torch.Tensor | None,
+        self, rows: torch.Tensor, deep: list[torch.Tensor], grid: torch.Tensor | None
     ) -> None:
-        self.rows, self.counts, self.deep, self.grid = rows, counts, deep, grid
+        self.rows, self.deep, self.grid = rows, deep, grid
 
     @property
     def nbytes(self) -> int:
@@ -156,25 +151,29 @@ class LocalModel:
             return self._points[start]
         return self._line[..., start:stop]
 
-    def look(self, images: list[Any]) -> Features:
-        """Run the vision tower on images (PIL images, RGB)."""
-        inputs = self.image_processor(images=images, return_tensors="pt").to(self.device)
+    def look(self, image: Any) -> Features:
+        """Run the vision tower on an image (PIL image, RGB)."""
+        inputs = self.image_processor(images=[image], return_tensors="pt").to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.hf.dtype)
         seen = self.hf.model.get_image_features(**inputs, return_dict=True)
         rows = seen.pooler_output
         deep = [torch.cat(list(layer)) for layer in getattr(seen, "deepstack_features", None) or []]
-        return Features(
-            torch.cat(list(rows)), [len(row) for row in rows], deep, inputs.get("image_grid_thw")
-        )
+        return Features(torch.cat(list(rows)), deep, inputs.get("image_grid_thw"))
 
-    def places(self, ids: list[int], features: Features | None) -> torch.Tensor | None:
-        """Return the positions of a prompt, (3, 1, tokens); None if they are consecutive."""
-        if features is None or self._rope_index is None:
+    def places(self, ids: list[int], features: Sequence[Features]) -> torch.Tensor | None:
+        """Return the positions of a prompt, (3, 1, tokens); None if they are consecutive.
+
+        Args:
+            ids: Tokens of the prompt.
+            features: Features of its images.
+        """
+        if not features or self._rope_index is None:
             return None
+        grids = [one.grid for one in features if one.grid is not None]
         row = torch.tensor([ids], device=self.device)
         kinds = torch.eq(row, self.image_token).int()
         places, _ = self._rope_index(
-            input_ids=row, mm_token_type_ids=kinds, image_grid_thw=features.grid
+            input_ids=row, mm_token_type_ids=kinds, image_grid_thw=torch.cat(grids)
         )
         return torch.as_tensor(places)
 

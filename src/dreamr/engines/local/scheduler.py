@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from dreamr._messages import first_line
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Image
 from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
 from dreamr.engines.local.ipc import (
     Cancel,
@@ -42,7 +42,7 @@ from dreamr.engines.local.ipc import (
 from dreamr.engines.local.judging import Judging
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.options import LocalOptions
-from dreamr.engines.local.session import Session
+from dreamr.engines.local.session import Session, used_bytes
 from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
 from dreamr.errors import DreamrError, EngineError, Unsupported
@@ -56,6 +56,7 @@ class _Known:
     """A conversation and its session, which is created by the first call that needs it."""
 
     conversation: Conversation
+    group: str = ""
     session: Session | None = None
 
 
@@ -151,8 +152,8 @@ class Scheduler:
     def handle(self, message: Any) -> None:
         """Process a message. No model runs, except the vision tower to count image tokens."""
         match message:
-            case Remember(key, conversation):
-                self._known[key] = _Known(conversation)
+            case Remember(key=key, group=group):
+                self._known[key] = _Known(message.conversation(self._images()), group)
             case Forget(key):
                 self._known.pop(key, None)
             case Stream():
@@ -334,17 +335,27 @@ class Scheduler:
 
     def _session(self, known: _Known) -> Session:
         if known.session is None:
-            known.session = Session(self._loaded, known.conversation)
+            peers = partial(self._peers, known.group)
+            known.session = Session(self._loaded, known.conversation, peers)
         return known.session
+
+    def _peers(self, group: str) -> list[Session]:
+        """Return the sessions of a group, most recently used first."""
+        latest = reversed(self._known.values())
+        return [one.session for one in latest if one.session is not None and one.group == group]
+
+    def _images(self) -> dict[str, Image]:
+        """Return the images of all conversations, by digest."""
+        talks = [known.conversation for known in self._known.values()]
+        return {image.digest: image for talk in talks for image in talk.images}
 
     def _trim(self) -> None:
         """Free least recently used sessions until the rest fits; keep what is in use."""
         sessions = self.sessions
-        total = sum(session.nbytes for session in sessions)
         for session in sessions:
-            if total <= self._options.cache_bytes:
+            if used_bytes(sessions) <= self._options.cache_bytes:
                 return
-            total -= session.shrink()
+            session.shrink()
 
     def _extend(self, call: int, candidates: tuple[str, ...]) -> None:
         for place, (judge, known) in enumerate(self._judges):

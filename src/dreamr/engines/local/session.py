@@ -4,16 +4,22 @@ The calls of a conversation share a prefix and then diverge: a stream continues 
 runs. Each call has a branch, which is a token sequence with its store. A call takes the idle branch
 that the last call of its kind used, keeps the longest common prefix, and copies from other branches
 the rows that they have and it lacks. That is one copy of a few rows per step, and none per token.
+
+A new conversation often begins as an earlier one: it is its next question, or another one about the
+same document. Its first calls copy the rows of that beginning, and it takes over the features of
+the images that both have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
 
-from dreamr.conversation import Conversation, to_pillow
+from dreamr.conversation import Conversation, Image, to_pillow
 from dreamr.engines.local.forward_pass import Part, Passes
 from dreamr.engines.local.kv_cache import Store
 from dreamr.engines.local.load import Loaded
@@ -22,6 +28,9 @@ from dreamr.engines.local.steps import JudgedRows, Node, walk
 from dreamr.errors import ContextTooLong, EngineError
 
 Kind = Literal["stream", "judge"]
+
+_WORTH = 32  # tokens: a shorter beginning is read as fast as it is found and copied
+_ENDLESS = (sys.maxsize, "")
 
 
 class CacheBranch:
@@ -56,24 +65,37 @@ class CacheBranch:
 class Session:
     """A conversation and everything computed for it.
 
+    Args:
+        loaded: The model.
+        conversation: The conversation.
+        peers: Returns the sessions whose prefixes and image features may be taken over; this one
+            can be among them.
+
     Raises:
         Unsupported: If the model does not accept a part of the conversation.
         ContextTooLong: If the conversation exceeds the model's context length.
     """
 
-    def __init__(self, loaded: Loaded, conversation: Conversation) -> None:
-        self._loaded = loaded
+    def __init__(
+        self,
+        loaded: Loaded,
+        conversation: Conversation,
+        peers: Callable[[], Iterable[Session]] = tuple,
+    ) -> None:
+        self._loaded, self._peers = loaded, peers
         self._model = loaded.model
         self._images = loaded.prompter.images_in(conversation)
         opening = loaded.prompter.opening(conversation)
-        self._features: Features | None = None
+        self.features: dict[str, Features] = {}  # of the images, by digest
         self._embeds: torch.Tensor | None = None
+        self._deep_rows: list[torch.Tensor] = []
+        self._shown: list[tuple[int, str]] = []  # first token and digest of each image
         if self._images:
-            opening = self._expand(opening, self._look().counts)
+            opening = self._expand(opening)
         self.root = Node(opening)
         self.prompt = opening
         self._check_prompt()
-        self._places = self._model.places(opening, self._features)
+        self._places = self._model.places(opening, self._look())
         self._shift = 0
         if self._places is not None:
             self._shift = int(self._places.max()) + 1 - len(opening)
@@ -84,20 +106,24 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Memory in bytes of KV caches, image features and judged rows."""
-        features = 0 if self._features is None else self._features.nbytes
-        embeds = 0 if self._embeds is None else self._embeds.nbytes
-        judged = sum(int(place.judged.rows.nbytes) for place in self._judged if place.judged)
-        return features + embeds + judged + sum(branch.store.nbytes for branch in self.branches)
+        return self.own_bytes + sum(features.nbytes for features in self.features.values())
 
-    def shrink(self) -> int:
-        """Free everything that no call is using; return the number of bytes freed."""
-        before = self.nbytes
+    @property
+    def own_bytes(self) -> int:
+        """Memory in bytes without that of image features, which sessions share."""
+        embeds = 0 if self._embeds is None else self._embeds.nbytes
+        deep = sum(rows.nbytes for rows in self._deep_rows) if len(self._images) > 1 else 0
+        judged = sum(int(place.judged.rows.nbytes) for place in self._judged if place.judged)
+        stores = sum(branch.store.nbytes for branch in self.branches)
+        return embeds + deep + judged + stores
+
+    def shrink(self) -> None:
+        """Free everything that no call is using."""
         self.branches = [branch for branch in self.branches if branch.busy]
         if not self.branches:
             # Image features are computed again when needed.
-            self._features = self._embeds = None
+            self.features, self._embeds, self._deep_rows = {}, None, []
             self.drop_judged()
-        return before - self.nbytes
 
     def walk(self, steps: Sequence[str]) -> list[Node]:
         """Return the node after each of these steps."""
@@ -140,12 +166,14 @@ class Session:
         limit = len(ids) - 1
         branch = self._idle(kind)
         own = branch.common(ids, limit)
-        siblings = [other for other in self.branches if other is not branch]
-        best = max(siblings, key=lambda other: other.common(ids, limit), default=None)
-        shared = best.common(ids, limit) if best is not None else 0
+        others = [other for other in self.branches if other is not branch]
+        found = [(other.common(ids, limit), other.store) for other in others]
+        if max([own, *(shared for shared, _ in found)]) < min(limit, len(self.prompt) - 1):
+            found += self._beginnings(ids, limit)
+        shared, store = max(found, key=lambda one: one[0], default=(0, None))
         branch.cut(own)
-        if best is not None and shared > own:
-            branch.store.adopt(best.store, shared)
+        if store is not None and shared > own:
+            branch.store.adopt(store, shared)
             branch.ids = ids[:shared]
         branch.store.reserve(len(ids))
         branch.busy = True
@@ -245,6 +273,27 @@ class Session:
             return after
         return torch.cat([self._places[..., start:stop], after], -1)
 
+    def _beginnings(self, ids: list[int], limit: int) -> Iterator[tuple[int, Store]]:
+        """Yield what other conversations can provide: a number of tokens, and a store with them."""
+        for peer in (one for one in self._peers() if one is not self):
+            most = min(limit, self._alike(peer))
+            for branch in peer.branches:
+                shared = branch.common(ids, most)
+                if shared >= _WORTH and torch.equal(
+                    self.positions(0, shared), peer.positions(0, shared)
+                ):
+                    yield shared, branch.store
+
+    def _alike(self, peer: Session) -> int:
+        """Return the number of tokens before the first image that another prompt does not have.
+
+        All images have the same tokens.
+        """
+        for own, other in zip_longest(self._shown, peer._shown, fillvalue=_ENDLESS):
+            if own != other:
+                return min(own[0], other[0])
+        return sys.maxsize
+
     def _idle(self, kind: Kind) -> CacheBranch:
         for branch in self.branches:
             if branch.kind == kind and not branch.busy:
@@ -264,39 +313,57 @@ class Session:
         return rows, self._deep(start, start + inside, len(fresh))
 
     def _deep(self, start: int, stop: int, rows: int) -> dict[str, Any]:
-        features = self._look()
         seen = self._seen[start:stop]
-        if not features.deep or not any(seen):
+        if not any(seen) or not self._look()[0].deep:
             return {}
+        if not self._deep_rows:
+            layers = zip(*(features.deep for features in self._look()), strict=True)
+            self._deep_rows = [_joined(layer) for layer in layers]
         first = sum(self._seen[:start])
         marks = torch.zeros((1, rows), dtype=torch.bool, device=self._model.device)
         marks[0, : len(seen)] = torch.tensor(seen, device=self._model.device)
-        deep = [layer[first : first + sum(seen)] for layer in features.deep]
+        deep = [layer[first : first + sum(seen)] for layer in self._deep_rows]
         return {"visual_pos_masks": marks, "deepstack_visual_embeds": deep}
 
     def _prompt_rows(self) -> torch.Tensor:
         if self._embeds is None:
             rows = self._model.tokens(self.prompt)
             seen = torch.tensor(self._seen, device=self._model.device)
-            rows[0, seen] = self._look().rows.to(rows.dtype)
+            rows[0, seen] = _joined([one.rows for one in self._look()]).to(rows.dtype)
             self._embeds = rows
         return self._embeds
 
-    def _look(self) -> Features:
-        if self._features is None:
-            self._features = self._model.look([to_pillow(image) for image in self._images])
-        return self._features
+    def _look(self) -> list[Features]:
+        """Return the features of the images, in order.
 
-    def _expand(self, ids: list[int], counts: list[int]) -> list[int]:
+        They are computed one by one, so that those of an image do not depend on others beside it.
+        """
+        for image in self._images:
+            if image.digest not in self.features:
+                self.features[image.digest] = self._features_of(image)
+        return [self.features[image.digest] for image in self._images]
+
+    def _features_of(self, image: Image) -> Features:
+        known = (peer.features.get(image.digest) for peer in self._peers())
+        found = next((features for features in known if features is not None), None)
+        return found or self._model.look(to_pillow(image))
+
+    def _expand(self, ids: list[int]) -> list[int]:
         """Repeat the placeholder of each image, once per row of its features."""
-        token = self._model.image_token
-        if ids.count(token) != len(counts):
+        token, places = self._model.image_token, ids.count(self._model.image_token)
+        if places != len(self._images):
             raise EngineError(
-                f"the model's chat template wrote {ids.count(token)} placeholders for "
-                f"{len(counts)} images"
+                f"the model's chat template wrote {places} placeholders for "
+                f"{len(self._images)} images"
             )
-        sizes = iter(counts)
-        return [i for i in ids for _ in range(next(sizes) if i == token else 1)]
+        features, images, expanded = iter(self._look()), iter(self._images), list[int]()
+        for i in ids:
+            if i == token:
+                self._shown.append((len(expanded), next(images).digest))
+                expanded += [token] * len(next(features).rows)
+            else:
+                expanded.append(i)
+        return expanded
 
     def _check_prompt(self) -> None:
         if len(self.prompt) >= self._model.context:
@@ -304,6 +371,18 @@ class Session:
                 f"the prompt needs {len(self.prompt)} tokens, but the model's context holds "
                 f"{self._model.context}: shorten it or use fewer images"
             )
+
+
+def used_bytes(sessions: Iterable[Session]) -> int:
+    """Return the memory of sessions in bytes; image features that several have count once."""
+    sessions = list(sessions)
+    features = {id(one): one.nbytes for each in sessions for one in each.features.values()}
+    return sum(session.own_bytes for session in sessions) + sum(features.values())
+
+
+def _joined(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the rows of several images as one tensor; those of one are not copied."""
+    return rows[0] if len(rows) == 1 else torch.cat(list(rows))
 
 
 def causal(start: int, rows: int) -> torch.Tensor:

@@ -24,6 +24,7 @@ from dreamr import (
     RunFailed,
     RunOptions,
 )
+from dreamr.conversation import attachment_cache
 from dreamr.engines import Capabilities, Failure
 from dreamr.errors import Unsupported
 from dreamr.gate import RatioGate
@@ -426,3 +427,24 @@ def test_two_local_models_on_cuda_are_better_served_and_this_is_said_once(
     assert [message.startswith("local models on CUDA") for message in caplog.messages] == (
         [True] if advised else []
     )
+
+
+def test_a_further_question_about_a_file_does_not_read_it_again(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, reads, read = tmp_path / "bill.pdf", list[Any](), attachment_cache.read_attachment
+    file.write_bytes(pdf(10, 200))
+
+    def noted(source: Any, options: Any) -> Any:
+        reads.append(source)
+        return read(source, options)
+
+    monkeypatch.setattr(attachment_cache, "read_attachment", noted)
+    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
+        for question in (QUESTION, "What is the total?"):
+            assert reasoner.ask(question, file).answer
+        assert len(reads) == 1
+        reasoner.ask(QUESTION, file, options=RunOptions(method="sequential", pages="2"))
+        assert len(reads) == 1
+        reasoner.ask(QUESTION, file, cache_salt="of another client")
+    assert len(reads) == 2

@@ -46,6 +46,13 @@ DraftFrames: TypeAlias = Annotated[
         shown="as the target",
     ),
 ]
+NativeVideo: TypeAlias = Annotated[
+    Literal["off", "target", "both"],
+    OptionSpec(
+        "Send video files to servers as they are: off (frames instead), target, or both models.",
+        ATTACHMENTS,
+    ),
+]
 Sound: TypeAlias = Annotated[bool, OptionSpec("Use the sound of videos.", ATTACHMENTS)]
 Transcriber: TypeAlias = Annotated[
     str | None,

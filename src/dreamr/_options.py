@@ -18,6 +18,7 @@ from dreamr._media_options import (
     Frames,
     FramesBy,
     Hotwords,
+    NativeVideo,
     Pages,
     PdfText,
     Sound,
@@ -257,6 +258,7 @@ class RunOptions:
     frames_by: FramesBy = _MEDIA.frames_by
     fps: Fps = _MEDIA.fps
     sound: Sound = _MEDIA.sound
+    native_video: NativeVideo = "off"
     transcriber: Transcriber = None
     transcriber_model: TranscriberModel = None
     hotwords: Hotwords = ""
@@ -333,6 +335,7 @@ class RunOptions:
             stop=self.stop,
             thinking_budget=self.thinking_budget,
             draft_frames=self.draft_frames,
+            native_video=self.native_video,
         )
 
     def media(self, pixels: int | None = None) -> MediaOptions:
@@ -343,7 +346,7 @@ class RunOptions:
         """
         chosen = {name: getattr(self, name) for name in READING}
         most = None if pixels is None else min(pixels, MAX_PIXELS_READ)
-        return MediaOptions(**chosen, max_pixels=most)
+        return MediaOptions(**chosen, max_pixels=most, keep_file=self.native_video != "off")
 
     def _gate(self, profile: Profile | None) -> Gate:
         match self.method:

@@ -24,13 +24,13 @@ from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, read_problem
 from dreamr._sampling import PLAIN, thinking_notes, vendor_notes, vendors
-from dreamr.conversation import AttachmentSource, Conversation, flatten
+from dreamr.conversation import AttachmentCache, AttachmentSource, Conversation
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import RunFailed
 from dreamr.gate import Gate, Profile
-from dreamr.runner import RunConfig, RunScope, check_engines, run
+from dreamr.runner import RunConfig, RunScope, check_engines, run, view_of
 from dreamr.runner.requirements import server_advice
 from dreamr.speech import OpenTranscriber, PairSpeech, Transcripts, open_transcriber
 from dreamr.steps import Role, StepFormat
@@ -93,6 +93,7 @@ class Reasoner:
         self._models = ModelSet(open_model, self._policy)
         self._load = PairLoad()
         self._speech = PairSpeech(open_transcriber)
+        self._attachments = AttachmentCache()
         self._profile: Profile | None = None
         self._tasks: TaskGroup | None = None
         self._thread = 0  # thread of the event loop that the models run on
@@ -214,7 +215,8 @@ class Reasoner:
         tasks = self._check_open()
         options = arguments.get("options") or self.options
         media = options.media(self._models.image_pixels)
-        conversation = await read_problem(question, attachments, media)
+        read = partial(self._attachments.read, options=media, salt=arguments.get("cache_salt"))
+        conversation = await read_problem(question, attachments, read)
         leading: Role = "target" if "target" in options.roles else "draft"
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
         with labeled_calls(labels):
@@ -243,7 +245,8 @@ class Reasoner:
         shaped: Shaped,
         arguments: RunArguments,
     ) -> Result:
-        seen = flatten(conversation)  # by the target; the runner does it for each role
+        # By the target; the runner does it for each role.
+        seen = view_of("target", conversation, shaped.options)
         step_format = self._leading.format_of(seen)
         config = self._run_config(shaped.options, seen)
         config = shaped.timed(replace(config, step_format=step_format, transcripts=said))

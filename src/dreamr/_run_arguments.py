@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from functools import partial
 from typing import Any, TypedDict
 
 import anyio
@@ -13,11 +12,10 @@ import anyio.to_thread
 from dreamr._option_specs import BadOption, option_specs, shown_value
 from dreamr._options import RunOptions
 from dreamr.conversation import (
+    Attachment,
     AttachmentSource,
     BadConversation,
     Conversation,
-    MediaOptions,
-    read_attachment,
 )
 from dreamr.gate import Gate
 from dreamr.runner import RunHook
@@ -55,9 +53,14 @@ class RunArguments(TypedDict, total=False):
 async def read_problem(
     question: str | Conversation,
     attachments: Sequence[AttachmentSource | Sequence[AttachmentSource]],
-    options: MediaOptions,
+    read: Callable[[AttachmentSource], Attachment],
 ) -> Conversation:
     """Return the conversation of a problem, with its attachments read.
+
+    Args:
+        question: Text of the problem, or a conversation.
+        attachments: Attachments of the problem.
+        read: Reads one of them.
 
     Raises:
         ConversationError: If the text or an attachment cannot be used.
@@ -72,7 +75,6 @@ async def read_problem(
         return question
     if not given or not isinstance(question, str) or question.strip():
         Conversation.from_prompt(question)  # before the attachments, whose reading takes time
-    read = partial(read_attachment, options=options)
     found = [await anyio.to_thread.run_sync(read, each) for each in given]
     return Conversation.from_prompt(question, *found)
 

@@ -20,8 +20,11 @@ from dreamr.conversation import (
     Audio,
     Document,
     Image,
+    MediaOptions,
     NotAnAttachment,
     Video,
+    VideoFile,
+    attachments,
     read_attachment,
     read_attachment_isolated,
 )
@@ -126,3 +129,31 @@ def test_a_long_name_is_shortened_and_printable_in_messages() -> None:
         read_attachment(b"%PDF-1.7 nothing", name="a\x1b[31m\n" * 500)
     assert str(found.value).isprintable()
     assert len(str(found.value)) < 250
+
+
+def test_the_file_of_a_video_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    data, keep = clip(), MediaOptions(frames=2, keep_file=True)
+    path = tmp_path / "door.mp4"
+    path.write_bytes(data)
+    whole = VideoFile(data, "video/mp4")
+    isolated = anyio.run(lambda: read_attachment_isolated(data, keep, name="door.mp4"))
+    for found in (read_attachment(path, keep), read_attachment(data, keep), isolated):
+        assert isinstance(found, Video)
+        assert found.file == whole
+        assert found.file.media_type == "video/mp4"
+        assert len(found.frames) == 2
+    without = read_attachment(path)
+    assert isinstance(without, Video)
+    assert without.file is None
+    assert isinstance(read_attachment(tone(0.5), keep), Audio)
+
+
+def test_a_video_that_is_too_large_to_be_sent_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "MAX_SENT_BYTES", 100)
+    path = tmp_path / "door.mp4"
+    path.write_bytes(clip())
+    with pytest.raises(AttachmentTooLarge, match=r"door\.mp4 has more than 100 bytes"):
+        read_attachment(path, MediaOptions(keep_file=True))
+    assert isinstance(read_attachment(path), Video)

@@ -12,6 +12,7 @@ from dreamr.engines import Capabilities, Context, SamplingParams, ScriptedEngine
 from dreamr.errors import Unsupported
 from support.attachments import asked, document, kinds, sound, video
 from support.runs import DRAFT, METHODS, OPINION, TARGET, draft, go, notes, target, texts
+from support.videos import clip
 
 
 class Watched(ScriptedEngine):
@@ -56,6 +57,47 @@ def test_the_draft_can_see_fewer_frames_than_the_target(method: str) -> None:
     go(big, small, method, conversation=asked(video(7)), draft_frames=3)
     assert [len(seen.images) for seen in big.seen] == [7]
     assert [len(seen.images) for seen in small.seen] == [3]
+
+
+@pytest.mark.parametrize(
+    ("native", "big_gets", "small_gets"),
+    [
+        ("off", ["Text", "Image", "Text", "Image", "Audio", "Text"], None),
+        ("target", ["VideoFile", "Audio", "Text"], ["Text", "Image", "Audio", "Text"]),
+        ("both", ["VideoFile", "Audio", "Text"], ["VideoFile", "Audio", "Text"]),
+    ],
+)
+def test_the_file_of_a_video_reaches_the_models_that_are_to_get_it(
+    native: Any, big_gets: list[str], small_gets: list[str] | None
+) -> None:
+    big, small = watched()
+    problem = asked(video(2, sound=sound(), file=clip()))
+    more = {} if native == "off" else {"draft_frames": 1}
+    result = go(big, small, conversation=problem, native_video=native, **more)
+    assert result.complete
+    assert [kinds(seen) for seen in big.seen] == [big_gets]
+    assert [kinds(seen) for seen in small.seen] == [small_gets or big_gets]
+
+
+def test_a_video_without_its_file_becomes_frames_in_any_case() -> None:
+    big, small = watched()
+    go(big, small, conversation=asked(video(2)), native_video="both")
+    assert all(len(seen.images) == 2 for engine in (big, small) for seen in engine.seen)
+
+
+def test_a_model_that_takes_no_video_file_refuses_it_before_it_begins() -> None:
+    blind = Capabilities(watches=False, watching_problem="it takes frames")
+    problem = asked(video(2, file=clip()))
+    for big, small, message in (
+        (target(capabilities=blind), draft(), r"the target .*: leave out --native-video"),
+        (target(), draft(capabilities=blind), r"the draft .*: use --native-video target, or leave"),
+    ):
+        with pytest.raises(Unsupported, match=rf"{message}") as caught:
+            go(big, small, conversation=problem, native_video="both")
+        assert "takes no video files (it takes frames)" in str(caught.value)
+        assert big.streams == small.streams == 0
+    blind_draft = draft(capabilities=blind)
+    assert go(target(), blind_draft, conversation=problem, native_video="target").complete
 
 
 def test_a_conversation_without_documents_and_videos_reaches_the_engines_as_it_is() -> None:

@@ -19,6 +19,7 @@ from dreamr.conversation import (
     Text,
     Turn,
     Video,
+    VideoFile,
     read_image,
 )
 
@@ -36,10 +37,10 @@ def document(*numbers: int, text: str = "", name: str = "bill.pdf") -> Document:
     return Document(pages, 12, name)
 
 
-def video(count: int, *, sound: Audio | None = None) -> Video:
+def video(count: int, *, sound: Audio | None = None, file: VideoFile | None = None) -> Video:
     """Return a video with a frame every second."""
     frames = tuple(Frame(float(at), image(100 + at)) for at in range(count))
-    return Video(frames, float(count), sound, "clip.mp4")
+    return Video(frames, float(count), sound, "clip.mp4", file)
 
 
 def wav(seconds: float = 0.1, tone: float = 440.0) -> bytes:

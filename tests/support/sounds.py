@@ -79,15 +79,40 @@ class SoundServed(Served):
     Attributes:
         sounds: What it does with a sound: the prompt gets a token of it for every 0.1 s, the
             request is refused, or the sound is ignored.
+        ids: What it does with a uuid: it finds sounds by it, or refuses them without data, or
+            takes sounds without data as any other.
+        kept: Sounds by uuid.
     """
 
     sounds: Literal["heard", "refused", "ignored"] = "heard"
     message: str = "At most 0 audio(s) may be provided in one prompt."
+    ids: Literal["found", "refused", "ignored"] = "found"
+    kept: dict[str, str] = field(default_factory=dict)
 
     def _answer(self, body: Json) -> httpx2.Response:
         if self.sounds == "refused" and any(_sounds(body)):
             return httpx2.Response(400, json={"error": {"message": self.message}})
+        if not all(self._has(part) for part in _sounds(body)):
+            return httpx2.Response(400, json={"error": {"message": "Cache miss for audio."}})
         return super()._answer(body)
+
+    def _has(self, part: Json) -> bool:
+        """Return whether the sound of a part is there; keep it if it came."""
+        uuid, data = part.get("uuid"), part.get("input_audio", part)
+        if data is part or data["data"]:
+            if uuid is not None:
+                self.kept[uuid] = data["data"]
+            return True
+        return self.ids == "ignored" or (self.ids == "found" and uuid in self.kept)
+
+    @property
+    def asked(self) -> list[Json]:
+        """Sounds of the requests, without those of checks and trials, which are short."""
+        parts = [part for body in self.heard for part in _sounds(body)]
+        return [part for part in parts if self._length(part) >= 2**16]
+
+    def _length(self, part: Json) -> int:
+        return len(part["input_audio"]["data"] or self.kept.get(part.get("uuid", ""), ""))
 
     def render(self, body: Json) -> str:
         if "prompt" in body:

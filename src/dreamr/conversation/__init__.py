@@ -1,7 +1,9 @@
 """Conversations: turns with typed, immutable content parts, and the reading of attachments."""
 
+from dreamr.conversation.attachment_cache import AttachmentCache, digest_of
 from dreamr.conversation.attachments import (
     MAX_MEDIA_BYTES,
+    MAX_SENT_BYTES,
     AttachmentSource,
     read_attachment,
     read_attachment_isolated,
@@ -76,6 +78,7 @@ from dreamr.conversation.parts import (
     Text,
     Turn,
     Video,
+    VideoFile,
 )
 from dreamr.conversation.shrinking import fitting_size
 from dreamr.conversation.sources import ImageSource
@@ -91,7 +94,9 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_PIXELS_READ",
     "MAX_SECONDS",
+    "MAX_SENT_BYTES",
     "Attachment",
+    "AttachmentCache",
     "AttachmentEmpty",
     "AttachmentError",
     "AttachmentKind",
@@ -141,9 +146,11 @@ __all__ = [
     "Video",
     "VideoDamaged",
     "VideoError",
+    "VideoFile",
     "VideoTooManyPixels",
     "as_file",
     "clock",
+    "digest_of",
     "evenly",
     "fitting_size",
     "flatten",

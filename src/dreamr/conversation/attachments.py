@@ -29,12 +29,13 @@ from dreamr.conversation.images import MAX_BYTES, MAX_PIXELS, read_image
 from dreamr.conversation.isolated import read_image_isolated
 from dreamr.conversation.kinds import HEAD, AttachmentKind, kind_of
 from dreamr.conversation.media_options import MediaOptions
-from dreamr.conversation.parts import Attachment, Audio, Document, Image, Video
+from dreamr.conversation.parts import Attachment, Audio, Document, Image, Video, VideoFile
 from dreamr.conversation.sources import TAKEN, ImageSource, read_file_object
 
 AttachmentSource: TypeAlias = ImageSource | Attachment
 
 MAX_MEDIA_BYTES = 2**31  # of a video or sound on disk; other files as `MAX_BYTES`
+MAX_SENT_BYTES = 2**26  # of a video file that is sent as it is
 _THREADS = 64  # that wait for decoders in an event loop
 _DEFAULTS = MediaOptions()
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("_limiter")
@@ -161,7 +162,23 @@ def _decode(
     reading: Reading,
 ) -> Attachment:
     request = Request(kind.name, kind.container, shown, options)
-    return assemble(reading.result(request, file.fileno()), shown, name)
+    found = assemble(reading.result(request, file.fileno()), shown, name)
+    if options.keep_file and isinstance(found, Video):
+        return replace(found, file=_video_file(file, kind, shown, name))
+    return found
+
+
+def _video_file(
+    file: BufferedReader | IO[bytes], kind: AttachmentKind, shown: str, name: str | None
+) -> VideoFile:
+    file.seek(0)
+    data = file.read(MAX_SENT_BYTES + 1)
+    if len(data) > MAX_SENT_BYTES:
+        raise AttachmentTooLarge(
+            f"{shown} has more than {MAX_SENT_BYTES:,} bytes, too many to be sent as it is: save a "
+            "smaller copy, or leave out --native-video"
+        )
+    return VideoFile(data, kind.media_type, name)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from dreamr.conversation.parts import (
     Audio,
@@ -15,12 +15,16 @@ from dreamr.conversation.parts import (
     Text,
     Turn,
     Video,
+    VideoFile,
 )
 
 _Value = TypeVar("_Value")
+_Flat: TypeAlias = Text | Image | Audio | VideoFile
 
 
-def flatten(conversation: Conversation, *, frames: int | None = None) -> Conversation:
+def flatten(
+    conversation: Conversation, *, frames: int | None = None, native_video: bool = False
+) -> Conversation:
     """Return a conversation whose parts are texts, images and sounds.
 
     A page becomes its number, its image and its text layer; a frame its time and its image. The
@@ -29,30 +33,36 @@ def flatten(conversation: Conversation, *, frames: int | None = None) -> Convers
     Args:
         conversation: The conversation.
         frames: Most frames of a video; of more, evenly spaced ones are kept. None: all.
+        native_video: Whether a video whose file was kept becomes that file instead of frames.
 
     Returns:
         The same object if there is nothing to change.
     """
     if all(map(_is_flat, conversation.turns)):
         return conversation
-    return Conversation(tuple(_flat(turn, frames) for turn in conversation.turns))
+    turns = (_flat(turn, frames, native_video) for turn in conversation.turns)
+    return Conversation(tuple(turns))
 
 
 def _is_flat(turn: Turn) -> bool:
-    return all(isinstance(part, Text | Image | Audio) for part in turn.parts)
+    return all(isinstance(part, _Flat) for part in turn.parts)
 
 
-def _flat(turn: Turn, frames: int | None) -> Turn:
+def _flat(turn: Turn, frames: int | None, native_video: bool) -> Turn:
     if _is_flat(turn):
         return turn
-    return replace(turn, parts=tuple(_merged(_parts(turn.parts, frames))))
+    return replace(turn, parts=tuple(_merged(_parts(turn.parts, frames, native_video))))
 
 
-def _parts(parts: tuple[Part, ...], frames: int | None) -> Iterator[Text | Image | Audio]:
+def _parts(parts: tuple[Part, ...], frames: int | None, native_video: bool) -> Iterator[_Flat]:
     for part in parts:
         match part:
             case Document():
                 yield from _document(part)
+            case Video(file=VideoFile() as file) if native_video:
+                yield file
+                if part.sound is not None:
+                    yield part.sound
             case Video():
                 yield from _video(part, frames)
             case _:
@@ -96,7 +106,7 @@ def clock(seconds: float) -> str:
     return f"{head}:{rest / 10:04.1f}"
 
 
-def _merged(parts: Iterator[Text | Image | Audio]) -> Iterator[Part]:
+def _merged(parts: Iterator[_Flat]) -> Iterator[Part]:
     """Join neighboring texts."""
     pending = ""
     for part in parts:

@@ -35,6 +35,10 @@ _CONTAINERS = (
     (b"caff", "caf"),
 )
 _RIFF = {b"WAVE": "wav", b"AVI ": "avi"}
+_VIDEO_TYPES = {  # media types of containers
+    "matroska": "video/x-matroska", "ogg": "video/ogg", "flv": "video/x-flv",
+    "asf": "video/x-ms-wmv", "mpeg": "video/mpeg", "mpegts": "video/mp2t", "avi": "video/x-msvideo",
+}  # fmt: skip
 _ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # of MP4 and QuickTime
 
 
@@ -49,6 +53,11 @@ class AttachmentKind:
 
     name: Literal["image", "pdf", "media"]
     container: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of a video in this container."""
+        return _VIDEO_TYPES.get(self.container, "video/mp4")
 
 
 def kind_of(head: bytes, shown: str) -> AttachmentKind:

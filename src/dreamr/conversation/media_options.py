@@ -34,6 +34,7 @@ class MediaOptions:
             images keep their size.
         frames_by: How the frames are chosen: `even` spaces them evenly, `scenes` takes those after
             the largest changes.
+        keep_file: Whether the file of a video is kept, for servers that take it as it is.
 
     Raises:
         BadOption: If a value is out of range.
@@ -47,6 +48,7 @@ class MediaOptions:
     sound: bool = True
     max_pixels: int | None = None
     frames_by: Literal["even", "scenes"] = "even"
+    keep_file: bool = False
 
     def __post_init__(self) -> None:
         PageRanges.parse(self.pages)

@@ -155,6 +155,30 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A video file as it is, for servers that choose its frames themselves.
+
+    Files are equal if they hold the same bytes.
+
+    Attributes:
+        data: The bytes of the file.
+        media_type: Its media type, such as `video/mp4`.
+        name: File name for messages.
+        digest: Digest of the data, in hexadecimal digits.
+    """
+
+    data: bytes = field(repr=False, compare=False)
+    media_type: str = field(compare=False)
+    name: str | None = field(default=None, compare=False)
+    digest: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.blake2b(b"video ", digest_size=_DIGEST_BYTES)
+        digest.update(self.data)
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
 class Video:
     """Frames of a video file.
 
@@ -163,16 +187,18 @@ class Video:
         seconds: Duration of the video.
         sound: Its sound; None if it has none or it is not to be used.
         name: File name for messages.
+        file: The file itself; None unless it is to be sent as it is.
     """
 
     frames: tuple[Frame, ...]
     seconds: float
     sound: Audio | None = None
     name: str | None = field(default=None, compare=False)
+    file: VideoFile | None = None
 
 
 Attachment: TypeAlias = Image | Audio | Video | Document
-Part: TypeAlias = Text | Attachment
+Part: TypeAlias = Text | Attachment | VideoFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +263,11 @@ class Conversation:
             for part in turn.parts
         )
         return tuple(sound for sound in sounds if isinstance(sound, Audio))
+
+    @property
+    def video_files(self) -> tuple[VideoFile, ...]:
+        """All video files that are sent as they are, in order; see `flatten`."""
+        return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, VideoFile))
 
     def check(self) -> None:
         """Check that the turns form a question that engines accept.

@@ -170,6 +170,8 @@ class Capabilities:
             known.
         hears: Whether prompts may contain sounds. None: unknown until it is tried.
         hearing_problem: Why they may not; empty if they may, or if that is unknown.
+        watches: Whether prompts may contain video files. None: unknown until it is tried.
+        watching_problem: Why they may not; empty if they may, or if that is unknown.
     """
 
     images: bool = True
@@ -192,6 +194,8 @@ class Capabilities:
     max_images: int | None = None
     hears: bool | None = None
     hearing_problem: str = ""
+    watches: bool | None = None
+    watching_problem: str = ""
 
     @property
     def coarse_cache(self) -> bool:

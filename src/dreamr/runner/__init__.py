@@ -1,6 +1,6 @@
 """Runner: drive a schedule over engines and record what happens."""
 
-from dreamr.runner.config import RunConfig
+from dreamr.runner.config import RunConfig, view_of
 from dreamr.runner.hooks import RunHook, RunScope
 from dreamr.runner.recorder import event_of
 from dreamr.runner.requirements import check_engines
@@ -16,4 +16,5 @@ __all__ = [
     "event_of",
     "open_run",
     "run",
+    "view_of",
 ]

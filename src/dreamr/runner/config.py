@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, Protocol, TypeAlias
 
 from dreamr.conversation import Conversation, flatten
 from dreamr.engines import SamplingParams
@@ -12,8 +13,24 @@ from dreamr.schedules import OpenLane, ScheduleConfig
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Option
 
+NativeVideoMode: TypeAlias = Literal["off", "target", "both"]
+
 # Lowest temperature of resampling; a greedy draft would repeat the rejected step.
 _RESAMPLE_TEMPERATURE = 0.7
+
+
+class Views(Protocol):
+    """How the models of a run see videos; see `RunConfig`."""
+
+    @property
+    def draft_frames(self) -> int | None:
+        """Most frames of a video that the draft sees."""
+        ...
+
+    @property
+    def native_video(self) -> NativeVideoMode:
+        """Which models get the files of videos."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,8 @@ class RunConfig:
             as late. None if it is unknown.
         request_id: Id of the run in the trace, None if it has none.
         draft_frames: Most frames of a video that the draft sees. None: as many as the target.
+        native_video: Which models get the files of videos instead of frames: 'off' for none,
+            'target', or 'both'.
     """
 
     method: str = "fpsr"
@@ -55,10 +74,11 @@ class RunConfig:
     usual_judge_seconds: float | None = None
     request_id: str | None = None
     draft_frames: int | None = None
+    native_video: NativeVideoMode = "off"
 
     def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
         """Return a conversation as the model of a role gets it: texts, images and sounds."""
-        return flatten(conversation, frames=self.draft_frames if role == "draft" else None)
+        return view_of(role, conversation, self)
 
     @property
     def unasked(self) -> str:
@@ -122,3 +142,19 @@ class RunConfig:
             "token_reuse": draws.token_reuse,
             "lookup": draws.lookup,
         }
+
+
+def view_of(role: Role, conversation: Conversation, views: Views) -> Conversation:
+    """Return a conversation as the model of a role gets it: texts, images and sounds.
+
+    Args:
+        role: Role of the model.
+        conversation: The conversation.
+        views: How the models see videos, such as a `RunConfig`.
+    """
+    is_draft, native = role == "draft", views.native_video
+    return flatten(
+        conversation,
+        frames=views.draft_frames if is_draft else None,
+        native_video=native == "both" or (native == "target" and not is_draft),
+    )

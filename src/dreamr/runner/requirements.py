@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Engine
-from dreamr.engines.protocol import Capabilities
-from dreamr.errors import Unsupported
+from dreamr.engines.protocol import Capabilities, Preparable
+from dreamr.errors import EngineLost, Unsupported
 from dreamr.gate import GATES, Need, gate_name
 from dreamr.runner.config import RunConfig
 from dreamr.schedules import method
@@ -69,7 +69,7 @@ def check_engines(config: RunConfig, engines: Mapping[Role, Engine]) -> None:
 
 
 def check_conversations(seen: Mapping[Role, Conversation], engines: Mapping[Role, Engine]) -> None:
-    """Check that the model that answers reads all images of a problem.
+    """Check that the model that answers reads all images of a problem, and both its video files.
 
     A draft that does not is lost in the run, which the trace records; the target goes on alone.
 
@@ -78,13 +78,44 @@ def check_conversations(seen: Mapping[Role, Conversation], engines: Mapping[Role
         engines: Engines by role.
 
     Raises:
-        Unsupported: If the problem has more images than the model reads.
+        Unsupported: If the problem has more images than the model reads, or a model that gets a
+            video file does not take it.
     """
+    for name, one in engines.items():
+        able = one.capabilities
+        if seen[name].video_files and able.watches is False:
+            other = "use --native-video target, or " if len(engines) > 1 and name == "draft" else ""
+            raise Unsupported(
+                f"the {name} {one.name} takes no video files ({able.watching_problem}): {other}"
+                "leave out --native-video"
+            )
     role: Role = "target" if "target" in engines else "draft"
     engine = engines[role]
     known = engine.capabilities.max_images or engine.capabilities.hears is False
     if known and (found := unreadable(seen[role], engine.capabilities)):
         raise Unsupported(f"the {role} {engine.name} cannot answer this problem: {found}")
+
+
+async def prepare_engines(
+    seen: Mapping[Role, Conversation], engines: Mapping[Role, Engine]
+) -> None:
+    """Let the engines find out whether they take the video files of a problem.
+
+    Args:
+        seen: The problem as the model of each role gets it.
+        engines: Engines by role.
+
+    Raises:
+        EngineError: If the model that answers fails.
+    """
+    for role, engine in engines.items():
+        if not (seen[role].video_files and isinstance(engine, Preparable)):
+            continue
+        try:
+            await engine.prepare(seen[role])
+        except EngineLost:
+            if role == "target" or len(engines) == 1:
+                raise  # else the run continues without the draft
 
 
 def unreadable(conversation: Conversation, able: Capabilities) -> str:

@@ -14,7 +14,7 @@ from dreamr.errors import RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
-from dreamr.runner.requirements import check_conversations, check_engines
+from dreamr.runner.requirements import check_conversations, check_engines, prepare_engines
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import JudgeBatch, TextLimits, by_name, method
 from dreamr.steps import Role
@@ -24,6 +24,7 @@ from dreamr.trace import Event, Result, RunFinished
 # request of its own before the first judge call.
 _LONG_PROMPT = 256
 _CHARACTERS, _PIXELS = 4, 1024  # of a token, about
+_VIDEO = 1024  # tokens of a video file, at least about
 _WINDOW_STEPS = 4  # steps that usually wait for verdicts
 
 
@@ -64,6 +65,7 @@ async def open_run(
     check_engines(config, engines)
     # Engines see texts, images and sounds only, and the models may see different frames.
     seen = {role: config.seen_by(role, conversation) for role in engines}
+    await prepare_engines(seen, engines)
     check_conversations(seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
     config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
@@ -163,7 +165,8 @@ def _prompt_tokens(conversation: Conversation) -> float:
     """Estimate the number of tokens of a conversation."""
     texts = (p.text for turn in conversation.turns for p in turn.parts if isinstance(p, Text))
     pixels = sum(image.width * image.height for image in conversation.images)
-    return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS
+    videos = _VIDEO * len(conversation.video_files)
+    return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS + videos
 
 
 def _with_text_limits(config: RunConfig) -> RunConfig:

@@ -16,6 +16,7 @@ from dreamr.conversation import (
     Part,
     Text,
     Video,
+    VideoFile,
     as_file,
     read_image,
 )
@@ -42,6 +43,8 @@ def part_to_json(part: Part) -> dict[str, Any]:
             sound = None if part.sound is None else _audio(part.sound)
             known = {"name": part.name, "seconds": part.seconds}
             return {"video": {**known, "frames": frames, "sound": sound}}
+        case VideoFile():
+            raise ValueError("the file of a video is not recorded: pass the Video with its frames")
 
 
 def part_from_json(values: Any) -> Part:

@@ -8,10 +8,11 @@ import httpx2
 import PIL.Image
 import pytest
 
-from dreamr.conversation import Conversation, read_image
+from dreamr.conversation import Conversation, Image, Text, Turn, read_image
 from dreamr.engines import Context, Model, SamplingParams
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
 from dreamr.gate import Evidence, Query
@@ -236,6 +237,17 @@ def test_a_server_without_log_probabilities_cannot_judge() -> None:
         return engine.capabilities.judge
 
     assert not use(served, work)
+
+
+def test_questions_about_the_same_images_name_the_same_session() -> None:
+    sessions = Sessions()
+    one, two = (Image(bytes([shade]) * 300, 10, 10) for shade in (1, 2))
+    first = Conversation.from_prompt("How many?", one, two)
+    turns = (Turn("assistant", (Text("Two."),)), Turn("user", (two, Text("And here?"))))
+    alike = [first, Conversation.from_prompt("Why?", one, two), Conversation(first.turns + turns)]
+    others = [Conversation.from_prompt("How many?", *seen) for seen in ((two, one), (one,), ())]
+    assert len({sessions.name(talk) for talk in alike}) == 1
+    assert len({sessions.name(talk) for talk in (first, *others)}) == 4
 
 
 def test_all_requests_of_a_conversation_name_the_same_session() -> None:

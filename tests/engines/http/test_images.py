@@ -17,9 +17,9 @@ import pytest
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Conversation, fitting_size, read_image
 from dreamr.engines import Context, SamplingParams
-from dreamr.engines.http import HttpEngine, image_files
-from dreamr.engines.http.image_memory import MOST_MISSES
-from dreamr.engines.http.image_parts import ImageReference
+from dreamr.engines.http import HttpEngine, media_files
+from dreamr.engines.http.media_memory import MOST_MISSES
+from dreamr.engines.http.media_parts import MediaReference
 from dreamr.errors import ContextTooLong, EngineError, EngineLost
 from support.image_served import ImageServed
 from support.served import Json
@@ -111,7 +111,7 @@ def test_a_canceled_request_leaves_the_image_to_the_next() -> None:
             waits.set()
 
         async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
-            outgoing = client.images.outgoing({"image": ImageReference(SMALL)})
+            outgoing = client.media.outgoing({"image": MediaReference(SMALL)})
             first = await stack.enter_async_context(outgoing)
             assert first.claim is not None
             assert first.claim.carried
@@ -217,10 +217,12 @@ def test_a_server_that_fails_gets_the_image_with_the_next_attempt() -> None:
 )
 def test_images_are_omitted_only_if_the_server_is_seen_to_find_them(served: ImageServed) -> None:
     async def work(engine: HttpEngine) -> None:
-        assert engine.image_route is None
+        assert engine.media_route("image") is None
         for _ in range(3):
             await judge(engine)
-        assert engine.image_route == ("content_hash" if served.owner == "sglang" else "data")
+        assert engine.media_route("image") == (
+            "content_hash" if served.owner == "sglang" else "data"
+        )
 
     use(served, work)
     assert len(served.data) == 3
@@ -244,7 +246,7 @@ def test_images_are_not_omitted_if_the_server_counts_no_tokens() -> None:
     async def work(engine: HttpEngine) -> None:
         await judge(engine)
         await judge(engine)
-        assert engine.image_route == "data"
+        assert engine.media_route("image") == "data"
 
     use(served, work)
     assert served.omitted == 0
@@ -258,7 +260,7 @@ def test_a_server_that_is_lost_during_the_check_is_an_error() -> None:
         with pytest.raises(EngineLost):
             await judge(engine)
         await judge(engine)
-        assert engine.image_route == "uuid"
+        assert engine.media_route("image") == "uuid"
 
     use(served, work)
 
@@ -268,10 +270,10 @@ def test_another_kind_of_server_at_the_address_is_checked_again() -> None:
 
     async def work(engine: HttpEngine) -> None:
         await judge(engine)
-        assert engine.image_route == "uuid"
+        assert engine.media_route("image") == "uuid"
         served.owner, served.failures = "llamacpp", [httpx2.ReadError("gone")]
         await judge(engine)
-        assert engine.image_route == "data"
+        assert engine.media_route("image") == "data"
 
     use(served, work)
 
@@ -355,7 +357,7 @@ def test_encoding_happens_once_and_never_on_the_thread_of_the_event_loop(
     image = read_image(photo(2000, 1500))
     watch(PIL.Image.Image, "save")
     watch(PIL.Image.Image, "resize")
-    watch(image_files, "b64encode")
+    watch(media_files, "b64encode")
     talk = Conversation.from_prompt(QUESTION, image)
     served = ImageServed(script=SCRIPT, owner="llamacpp")  # which gets the data with each request
 

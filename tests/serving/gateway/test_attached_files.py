@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 
 from dreamr.conversation import Audio, Conversation, Document, Image, MediaOptions
+from dreamr.serving.gateway import media
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
@@ -188,3 +189,73 @@ def test_an_animated_image_is_not_a_video() -> None:
     frames = [PIL.Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 99)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     assert "send it as image_url" in refused(sent(file.getvalue(), "video"), "Well?").message
+
+
+def decoded_twice(
+    monkeypatch: pytest.MonkeyPatch, *salts: str | None, data: bytes, **more: Any
+) -> tuple[list[Any], int]:
+    """Return what one file is decoded to with each salt, and how often it was read."""
+    reads = 0
+    read_file = media.read_attachment_isolated
+    read_picture = media.read_image
+
+    async def file_read(*given: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read_file(*given, **named)
+
+    def image_read(*given: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return read_picture(*given, **named)
+
+    monkeypatch.setattr(media, "read_attachment_isolated", file_read)
+    monkeypatch.setattr(media, "read_image", image_read)
+
+    async def main() -> list[Any]:
+        fetcher, found = MediaFetcher(ServeOptions()), []
+        memory = Memory(body_bytes=2**24, body_most=2**24, pixels=2**24)
+        for salt in salts:
+            with memory.lease("client") as lease:
+                turns = [ParsedMessage("user", (sent(data, **more), "What is it?"))]
+                received = await fetcher.receive(turns, lease)
+                talk = await fetcher.decode(received, MediaOptions(), salt)
+                found.append(talk.turns[0].parts[0])
+        return found
+
+    return anyio.run(main), reads
+
+
+@pytest.mark.parametrize("data", [pdf(10, 200), png(), wav()], ids=["pdf", "image", "sound"])
+def test_a_file_of_several_requests_is_decoded_once(
+    monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    (first, second), reads = decoded_twice(monkeypatch, None, None, data=data, name="it")
+    assert first is second
+    assert reads == 1
+
+
+def test_clients_with_salts_of_their_own_share_no_decoded_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (first, second, third), reads = decoded_twice(monkeypatch, "a", "b", "a", data=pdf(10))
+    assert first == second
+    assert first is third
+    assert reads == 2
+
+
+def test_a_file_that_was_read_before_must_still_be_what_its_part_says() -> None:
+    async def main() -> None:
+        fetcher = MediaFetcher(ServeOptions())
+        memory = Memory(body_bytes=2**24, body_most=2**24, pixels=2**24)
+        with memory.lease("client") as lease:
+            for kind in ("file", "video"):
+                turns = [ParsedMessage("user", (sent(wav(), kind), "What is it?"))]
+                received = await fetcher.receive(turns, lease)
+                if kind == "file":
+                    await fetcher.decode(received)
+                    continue
+                with pytest.raises(ApiError, match="the video is sound"):
+                    await fetcher.decode(received)
+
+    anyio.run(main)

@@ -42,8 +42,8 @@ def turned() -> bytes:
 @pytest.mark.parametrize(
     ("uri", "work"),
     [
-        (photo(1600, 1200), "dreamr.engines.http.image_files.b64encode"),
-        (photo(1600, 1200), "dreamr.engines.http.image_files.as_file"),
+        (photo(1600, 1200), "dreamr.engines.http.media_files.b64encode"),
+        (photo(1600, 1200), "dreamr.engines.http.media_files.as_file"),
         (photo(800, 600), "dreamr.serving.gateway.media.read_image"),
         (photo(800, 600), "dreamr.serving.gateway.media.read_data_uri"),
         (photo(800, 600, exif=turned()), "dreamr.conversation.encoding.to_pillow"),

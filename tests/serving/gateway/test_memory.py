@@ -132,3 +132,22 @@ def test_a_conversation_is_not_forgotten_while_another_run_uses_it() -> None:
         assert set(forgotten) == {question(1)}
 
     use(work)
+
+
+def test_an_image_of_several_finished_conversations_counts_once() -> None:
+    async def work(gate: object) -> None:
+        forgotten = list[Conversation]()
+        for engine in gate.pair.opened.values():  # type: ignore[attr-defined]
+            engine.forget = forgotten.append
+        kept = Retention(gate.reasoner, most=700)  # type: ignore[attr-defined]
+        image = Image(bytes([7]) * 300, 10, 10)
+        talks = [Conversation.from_prompt(f"Question {number}?", image) for number in range(9)]
+        for talk in talks:
+            with kept.running(talk):
+                pass
+        assert not forgotten
+        with kept.running(question(1)), kept.running(question(2)):
+            pass
+        assert set(forgotten) == set(talks)
+
+    use(work)

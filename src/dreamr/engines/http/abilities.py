@@ -17,8 +17,8 @@ _HYBRID_BLOCK = 528
 def capabilities(info: ServerInfo, image_pixels: int | None) -> Capabilities:
     """Return the capabilities of a server.
 
-    Images count as supported until the server refuses one. Whether it takes sound is unknown until
-    the first one.
+    Images count as supported until the server refuses one. Whether it takes sounds or video files
+    is unknown until the first one.
 
     Args:
         info: Results of the probe.
@@ -41,6 +41,8 @@ def capabilities(info: ServerInfo, image_pixels: int | None) -> Capabilities:
         kind=info.server.name,
         hears=None if info.hearing is None else not info.hearing.problem,
         hearing_problem="" if info.hearing is None else info.hearing.problem,
+        watches=None if info.watching is None else not info.watching.problem,
+        watching_problem="" if info.watching is None else info.watching.problem,
     )
 
 

@@ -17,7 +17,7 @@ from dreamr.engines.http.events import decode
 from dreamr.engines.http.failures import refuse, refuse_errors
 from dreamr.engines.http.fields import parse_json
 from dreamr.engines.http.identity import Identity
-from dreamr.engines.http.image_sender import ImageSender, Outgoing
+from dreamr.engines.http.media_sender import MediaSender, Outgoing
 from dreamr.engines.http.network import Network
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.retries import RetryPolicy, TransientError
@@ -26,7 +26,7 @@ from dreamr.errors import ContextTooLong, EngineError, Unsupported
 _ABORT_SECONDS = 2.0
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
 _MOST_BYTES = 64 * 2**20  # of one response that is not streamed
-_UNREAD = (400, 422)  # statuses of servers that do not have an image, among other reasons
+_UNREAD = (400, 422)  # statuses of servers that do not have a file, among other reasons
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -55,7 +55,7 @@ class Client:
 
     Attributes:
         identity: Whether the server is still the one that was probed.
-        images: Puts images into the bodies of requests.
+        media: Puts images and sounds into the bodies of requests.
         sent_bytes: Bytes of the bodies of all requests so far.
 
     Raises:
@@ -72,7 +72,7 @@ class Client:
         self.identity = Identity()
         self._network = Network(options, transport, self.identity.doubt)
         self._http = self._network.http
-        self.images = ImageSender()
+        self.media = MediaSender()
         self.sent_bytes = 0
         self._http.event_hooks["request"].append(self._count_bytes)
 
@@ -285,12 +285,12 @@ class Client:
     ) -> AsyncGenerator[tuple[httpx2.Response, Outgoing]]:
         """Send a request and yield the response, which is successful.
 
-        A server that may have lost an image that was omitted gets the whole request once more.
+        A server that may have lost a file that was omitted gets the whole request once more.
         """
         missed: frozenset[str] = frozenset()
-        images = self.images  # the same for the whole request; a comparison can replace it
+        media = self.media  # the same for the whole request; a comparison can replace it
         while True:
-            async with self._network.reaching(url), _with_images(images, body, missed) as request:
+            async with self._network.reaching(url), _with_media(media, body, missed) as request:
                 headers = _call_headers(session)
                 if request.content:
                     headers["Content-Type"] = "application/json"
@@ -299,13 +299,13 @@ class Client:
                 ) as response:
                     if response.is_success:
                         self._network.reached = self._network.alive = True
-                        images.arrived(request)
+                        media.arrived(request)
                         yield response, request
                         return
                     content = await _read(response, url)
                 if response.status_code not in _UNREAD or not request.omitted:
                     if response.status_code >= 500:
-                        images.doubt(request)
+                        media.doubt(request)
                     self._check(response.status_code, response.headers, content, url)
                 missed = request.omitted
 
@@ -322,12 +322,12 @@ class Client:
         """Raise the error in the body of a successful response, if there is one.
 
         Raises:
-            TransientError: Also if the server may have lost an image that was omitted.
+            TransientError: Also if the server may have lost a file that was omitted.
         """
         try:
             refuse_errors(value, self._network.shown(url), event, self._secret)
         except (EngineError, TransientError) as error:
-            self.images.doubt(request)
+            self.media.doubt(request)
             if type(error) is EngineError and request.omitted:
                 raise TransientError(error) from error
             raise
@@ -354,18 +354,18 @@ class Client:
 
 
 @asynccontextmanager
-async def _with_images(
-    images: ImageSender, body: Json | None, missed: frozenset[str]
+async def _with_media(
+    media: MediaSender, body: Json | None, missed: frozenset[str]
 ) -> AsyncGenerator[Outgoing]:
     """Yield the request with a body; an error about its length names images that cause it."""
     if body is None:
         yield Outgoing(b"")
         return
-    async with images.outgoing(body, missed) as request:
+    async with media.outgoing(body, missed) as request:
         try:
             yield request
         except ContextTooLong as error:
-            raise request.explained(error, images.limits.pixels) from error
+            raise request.explained(error, media.limits.pixels) from error
 
 
 async def _read(response: httpx2.Response, url: str) -> bytes:

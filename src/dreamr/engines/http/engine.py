@@ -15,16 +15,17 @@ import httpx2
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.abilities import capabilities
+from dreamr.engines.http.ability_check import AbilityCheck
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.draws import drawn
 from dreamr.engines.http.events import next_event
 from dreamr.engines.http.guess_check import GuessCheck
-from dreamr.engines.http.hearing import HearingCheck
-from dreamr.engines.http.image_check import open_image_sender
-from dreamr.engines.http.image_parts import ImageRoute
+from dreamr.engines.http.hearing import HEARING
 from dreamr.engines.http.judging import HttpJudge, Send
 from dreamr.engines.http.logprobs import UNKNOWN
+from dreamr.engines.http.media_check import open_media_sender
+from dreamr.engines.http.media_parts import MediaKind, MediaRoute
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Probe, ServerInfo
 from dreamr.engines.http.prompt_counts import PromptCounts
@@ -34,6 +35,7 @@ from dreamr.engines.http.routes import Body, Route
 from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import EndSign, StreamParser
 from dreamr.engines.http.status import check_server, clock_offset, running
+from dreamr.engines.http.watching import WATCHING
 from dreamr.engines.http.window_probe import WindowProbe
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.protocol import Capabilities, Chunk, Context, SamplingParams
@@ -62,7 +64,7 @@ class HttpEngine(ClosingEngine):
         self._options = options
         self._client = Client(options, transport)
         self._server_info: ServerInfo | None = None
-        self._hearing = HearingCheck(self._client, options)
+        self._abilities = [AbilityCheck(self._client, options, one) for one in (HEARING, WATCHING)]
         self._sessions = Sessions()
         self._prompts = PromptCounts()
         self._signs = EndSigns(self._sign_of_an_end, options.base)
@@ -100,20 +102,20 @@ class HttpEngine(ClosingEngine):
             self._client.identity.settle(self._compare)
 
     async def prepare(self, conversation: Conversation) -> None:
-        """Probe the server on the first call, and with the first sound whether it takes sounds.
+        """Probe the server on the first call, and try it with the first sound and video file.
 
         Raises the errors of `start`.
         """
         await self.start()
-        if conversation.sounds:
-            self._server_info = await self._hearing.known(lambda: self.server_info)
+        for check in self._abilities:
+            self._server_info = await check.known(conversation, lambda: self.server_info)
 
     def _use(self, info: ServerInfo) -> None:
         """Use the results of a probe, and nothing that was known of the server before."""
         self._server_info = info
         self._prompts.clear()
         self._judge.prompts.clear()
-        self._client.images = open_image_sender(self._client, self._options, info)
+        self._client.media = open_media_sender(self._client, self._options, info)
 
     async def _compare(self) -> bool:
         """Return whether the server has other options than the probe found.
@@ -131,10 +133,9 @@ class HttpEngine(ClosingEngine):
         """Return the results of a probe, with whether a window can be judged in one request."""
         return await WindowProbe(self._client, self._options, info, self._make_judge).run()
 
-    @property
-    def image_route(self) -> ImageRoute | None:
-        """How the server takes images; None before the first one."""
-        return self._client.images.route
+    def media_route(self, kind: MediaKind) -> MediaRoute | None:
+        """Return how the server takes media of a kind; None if that was not needed yet."""
+        return self._client.media.route(kind)
 
     @property
     def server_info(self) -> ServerInfo:
@@ -157,7 +158,8 @@ class HttpEngine(ClosingEngine):
     def capabilities(self) -> Capabilities:
         """Capabilities of the server, known after `start`.
 
-        Images count as supported until the server refuses one. Sounds are tried first.
+        Images count as supported until the server refuses one. Sounds and video files are tried
+        first.
         """
         pixels = self._options.image_pixels
         if self._server_info is None:

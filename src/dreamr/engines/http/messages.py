@@ -1,4 +1,4 @@
-"""Conversations as OpenAI messages, with references to images and sounds; see `image_parts`."""
+"""Conversations as OpenAI messages, with references to media; see `media_parts`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from dreamr.conversation import (
     Text,
     Turn,
     Video,
+    VideoFile,
 )
-from dreamr.engines.http.image_parts import image_part
-from dreamr.engines.http.sounds import sound_part
+from dreamr.engines.http.media_parts import image_part, sound_part, video_part
 from dreamr.errors import Unsupported
 
 Message = dict[str, Any]
 
 
 def messages(
-    conversation: Conversation, *, whole_images: bool = False, audio_urls: bool = False
+    conversation: Conversation,
+    *,
+    whole_images: bool = False,
+    audio_urls: bool = False,
+    video: str = "video_url",
 ) -> list[Message]:
     """Convert each turn of a conversation to a message.
 
@@ -33,11 +37,12 @@ def messages(
         whole_images: Whether images are sent in any case, for endpoints that do not find them by
             an id.
         audio_urls: Whether sounds are sent as data URIs, which is SGLang's form.
+        video: Type of the content parts of video files.
 
     Raises:
         Unsupported: If a part is a video or a document.
     """
-    return [_message(turn, whole_images, audio_urls) for turn in conversation.turns]
+    return [_message(turn, whole_images, audio_urls, video) for turn in conversation.turns]
 
 
 def text_message(role: str, text: str) -> Message:
@@ -45,16 +50,16 @@ def text_message(role: str, text: str) -> Message:
     return {"role": role, "content": text}
 
 
-def _message(turn: Turn, whole_images: bool, audio_urls: bool) -> Message:
+def _message(turn: Turn, whole_images: bool, audio_urls: bool, video: str) -> Message:
     # A spoken question has an empty text.
     said = [part for part in turn.parts if part != Text("")] or turn.parts
-    parts = [_part(part, whole_images, audio_urls) for part in said]
+    parts = [_part(part, whole_images, audio_urls, video) for part in said]
     if all(part["type"] == "text" for part in parts):
         return text_message(turn.role, "".join(part["text"] for part in parts))
     return {"role": turn.role, "content": parts}
 
 
-def _part(part: Part, whole_images: bool, audio_urls: bool) -> Message:
+def _part(part: Part, whole_images: bool, audio_urls: bool, video: str) -> Message:
     match part:
         case Text(text):
             return {"type": "text", "text": text}
@@ -62,6 +67,8 @@ def _part(part: Part, whole_images: bool, audio_urls: bool) -> Message:
             return image_part(part, whole=whole_images)
         case Audio():
             return sound_part(part, url=audio_urls)
+        case VideoFile():
+            return video_part(part, video)
         case Video() | Document():
             kind = type(part).__name__.lower()
             raise Unsupported(f"a {kind} cannot be sent as it is: use flatten(conversation)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dreamr._families import recognize
@@ -28,11 +29,11 @@ LOG = logging.getLogger("dreamr.engines.http")
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """Whether and how the model hears.
+class Ability:
+    """Whether and how the model takes sounds, or video files.
 
     Attributes:
-        routes: Routes that take sounds, in order of preference; none if it does not hear.
+        routes: Routes that take them, in order of preference; none if the model does not.
         problem: Why it does not; empty if it does.
     """
 
@@ -55,7 +56,8 @@ class ServerInfo:
         shown: Whether rendered prompts could be read, rather than only counted.
         echoes: Whether the server repeats the prefix before its continuation.
         sees: Whether the model takes images; None if this was not tried.
-        hearing: Whether and how the model hears; None until the first sound.
+        hearing: Whether and how the model takes sounds; None until the first one.
+        watching: Whether and how the model takes video files; None until the first one.
         quiet_about_images: Whether the model thinks, but not about images.
         thinking: Whether thinking was switched on or off in the chat template; 'auto' if neither.
         cache_block: Tokens of a block of the prefix cache, as the server reports them; 0 if there
@@ -87,7 +89,8 @@ class ServerInfo:
     label_tokens: tuple[int, ...] = ()
     marker: str = ""
     sees: bool | None = None
-    hearing: Hearing | None = None
+    hearing: Ability | None = None
+    watching: Ability | None = None
     quiet_about_images: bool = False
     thinking: Thinking = "auto"
     cache_block: int | None = None
@@ -120,8 +123,9 @@ class ServerInfo:
         for route in self._routes_for(conversation):
             if route.takes(conversation):
                 return route
-        if conversation.sounds and self.hearing is not None and self.hearing.problem:
-            raise Unsupported(f"{short_path(self.model)} takes no sound: {self.hearing.problem}")
+        for what, ability in self._abilities(conversation):
+            if ability.problem:
+                raise Unsupported(f"{short_path(self.model)} takes no {what}: {ability.problem}")
         if self.sees is False:
             raise Unsupported(f"{short_path(self.model)} accepts text only: remove the images")
         raise Unsupported(refusal(self.model, self.inserted or "unknown text", " around images"))
@@ -133,9 +137,17 @@ class ServerInfo:
 
     def _routes_for(self, conversation: Conversation) -> tuple[Route, ...]:
         """Return the routes to choose from."""
-        if self.hearing is None or not conversation.sounds:
-            return self.routes
-        return self.hearing.routes
+        abilities = [ability for _, ability in self._abilities(conversation)]
+        return tuple(
+            route for route in self.routes if all(route in ability.routes for ability in abilities)
+        )
+
+    def _abilities(self, conversation: Conversation) -> Iterator[tuple[str, Ability]]:
+        """Yield what is known about media that the conversation has, with the name of each."""
+        if conversation.sounds and self.hearing is not None:
+            yield "sound", self.hearing
+        if conversation.video_files and self.watching is not None:
+            yield "video files", self.watching
 
     def thinks_about(self, conversation: Conversation) -> bool | None:
         """Return whether the model thinks about a conversation, None if its family decides."""

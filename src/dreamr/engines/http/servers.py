@@ -23,9 +23,11 @@ class Server:
         render: Endpoint that returns rendered prompts; None if there is none.
         abort: Path that aborts a request by its `rid`; None if closing the connection aborts it.
         salted: Whether requests can be separated in the prefix cache by a salt.
-        image_ids: Field by which requests name an image. 'uuid': of the content part, checked
-            before it is used. 'content_hash': of the image's address. None: there is none.
+        image_ids: Field by which requests name an image. 'uuid': of the content part, also of a
+            sound, checked before it is used. 'content_hash': of the image's address. None: there
+            is none.
         audio_urls: Whether sounds are content parts of the type `audio_url`, not `input_audio`.
+        video_part: Type of the content part of a video file; empty if it takes none.
         webp: Whether images in the format WebP are read.
         sampling: Names of the fields of sampling parameters; those that are missing, the server
             does not take.
@@ -45,6 +47,7 @@ class Server:
     salted: bool = False
     image_ids: Literal["uuid", "content_hash"] | None = None
     audio_urls: bool = False
+    video_part: Literal["video_url", "input_video", ""] = "video_url"
     webp: bool = False
     sampling: Mapping[str, str] = field(default_factory=dict)
     neutral: Json = field(default_factory=dict)
@@ -74,11 +77,12 @@ SGLANG = Server(
 )  # fmt: skip
 LLAMA_CPP = Server(
     "llama.cpp", "llamacpp", {}, _COUNTED_LAST, _PLAIN, render="apply-template",
+    video_part="input_video",
     sampling={**_FULL, "repetition_penalty": "repeat_penalty"},
     neutral={**_UNPENALIZED, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
     penalizing={"repeat_last_n": -1},  # the whole text, not its last 64 tokens
 )  # fmt: skip
-OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST, sampling=_PENALTIES)
+OLLAMA = Server("Ollama", "library", {}, _COUNTED_LAST, video_part="", sampling=_PENALTIES)
 # Fields that most servers support; the probe checks their effect.
 OTHER = Server("an OpenAI-compatible server", "", _GOING_ON, _COUNTED_LAST, sampling=_OPENAI)
 

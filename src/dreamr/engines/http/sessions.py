@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from uuid import uuid4
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Audio, Conversation, Image
 from dreamr.engines.call_labels import call_labels
 
 _COUNTED = 1024  # forgotten conversations whose salts are kept
@@ -19,8 +19,12 @@ class Sessions:
         self._salts: Counter[int] = Counter()  # times forgotten, by a conversation's hash
 
     def name(self, conversation: Conversation) -> str:
-        """Return a name for the conversation that all its requests share."""
-        return f"{self._session[:8]}-{hash(conversation) & 2**64 - 1:016x}"
+        """Return a name for the conversation that all its requests share.
+
+        Later questions about the same images or sounds share it too, so that a router sends them to
+        the copy of the server that has read these.
+        """
+        return f"{self._session[:8]}-{hash(_lasting(conversation)) & 2**64 - 1:016x}"
 
     def salt(self, conversation: Conversation) -> str | None:
         """Return the salt of a conversation's requests, None if they need none."""
@@ -32,3 +36,11 @@ class Sessions:
         self._salts[hash(conversation)] += 1
         if len(self._salts) > _COUNTED:
             del self._salts[next(iter(self._salts))]
+
+
+def _lasting(conversation: Conversation) -> object:
+    """Return the images and sounds of the first turn that has any; without, the conversation."""
+    for turn in conversation.turns:
+        if media := tuple(part for part in turn.parts if isinstance(part, Image | Audio)):
+            return media
+    return conversation

@@ -7,13 +7,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 from dreamr import errors
 from dreamr.conversation import Conversation
 from dreamr.engines.call_labels import call_labels
 from dreamr.engines.lifecycle import ClosingEngine
+from dreamr.engines.local.abilities import capabilities
 from dreamr.engines.local.ipc import (
     Cancel,
     CountReply,
@@ -29,7 +29,7 @@ from dreamr.engines.local.ipc import (
     Taken,
     pieces,
 )
-from dreamr.engines.local.options import NO_SOUND, Hints, LocalOptions
+from dreamr.engines.local.options import Hints, LocalOptions
 from dreamr.engines.local.process import WorkerProcess
 from dreamr.engines.local.remembered import Remembered
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
@@ -133,19 +133,7 @@ class LocalEngine(ClosingEngine):
     @property
     def capabilities(self) -> Capabilities:
         """What the model can do. Before `start`, what most models can do."""
-        able = Capabilities(logprobs=True, entropy=True, hears=False, hearing_problem=NO_SOUND)
-        if (ready := self._ready) is None:
-            return able
-        return replace(
-            able,
-            images=ready.images,
-            judge=ready.judges,
-            image_pixels=ready.image_pixels,
-            words=ready.judges,
-            context=ready.context,
-            device=ready.device,
-            max_images=ready.hints.max_images,
-        )
+        return capabilities(self._ready)
 
     @property
     def hints(self) -> Hints:

@@ -17,6 +17,7 @@ from dreamr.gate import Labels
 _SMALL = 64 * 2**20  # bytes of weights below which a model stays on the CPU
 HINTS_FILE = "dreamr.json"
 NO_SOUND = "local models take text and images, not sound"
+NO_VIDEO = "local models take frames of a video, not its file"
 
 DecoderKind: TypeAlias = Literal["auto", "torch"]
 

@@ -14,10 +14,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dreamr._messages import one_line
-from dreamr.conversation import Audio, Conversation, Document, Image, Part, Text, Turn, Video
+from dreamr.conversation import (
+    Audio,
+    Conversation,
+    Document,
+    Image,
+    Part,
+    Text,
+    Turn,
+    Video,
+    VideoFile,
+)
 from dreamr.engines.local.bounds import OverBound, bounded
 from dreamr.engines.local.detokenize import Texts
-from dreamr.engines.local.options import NO_SOUND
+from dreamr.engines.local.options import NO_SOUND, NO_VIDEO
 from dreamr.errors import EngineError, Unsupported
 from dreamr.steps import opens_thought
 
@@ -122,6 +132,8 @@ class Prompter:
                 )
             case Audio():
                 raise Unsupported(f"{NO_SOUND}: set --transcriber, or use a server that hears")
+            case VideoFile():
+                raise Unsupported(f"{NO_VIDEO}: leave out --native-video")
             case Video() | Document():
                 kind = type(part).__name__.lower()
                 raise Unsupported(f"local models do not accept {kind}: use a server that does")

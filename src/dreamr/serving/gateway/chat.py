@@ -22,7 +22,7 @@ from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation, flatten
 from dreamr.errors import DreamrError, RunFailed
-from dreamr.runner import RunHook
+from dreamr.runner import RunHook, view_of
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.draining import Draining
@@ -40,6 +40,7 @@ from dreamr.serving.gateway.reply import Reply
 from dreamr.serving.gateway.request_ids import request_id
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
+from dreamr.steps import Role
 from dreamr.trace import Result, RunFinished, StepCommitted
 
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
@@ -151,9 +152,7 @@ class Chat:
             with anyio.fail_after(max(0.0, left)):
                 async with self._admission.place(job.client.name):
                     conversation = await self._decode(job)
-                    frames = job.parsed.options.draft_frames
-                    seen = flatten(conversation), flatten(conversation, frames=frames)
-                    with self._retention.running(*seen):
+                    with self._retention.running(*self._views(job)):
                         await self._reason(job, conversation)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
@@ -179,7 +178,8 @@ class Chat:
         """Read the attachments of an admitted request, and free what they came in."""
         media = job.parsed.options.media(self._reasoner.models.image_pixels)
         await job.lease.take_pixels(self._media.pixels(job.messages, media))
-        job.conversation = await self._media.decode(job.messages, media)
+        salt = job.client.cache_salt
+        job.conversation = await self._media.decode(job.messages, media, salt)
         images = flatten(job.conversation).images
         job.lease.keep_pixels(sum(image.width * image.height for image in images))
         job.messages = ()
@@ -231,10 +231,10 @@ class Chat:
         if error.lost:
             found.status, found.code = 503, "engine_lost"
             found.headers = {"Retry-After": str(self._retry_after())}
-        elif (prompt := job.prompt) is not None:
+        elif job.conversation is not None:
             try:
                 with anyio.move_on_after(_COUNT_SECONDS):
-                    await self._leading.count(prompt)
+                    await self._leading.count(self._views(job)[0])
             except DreamrError as cause:
                 if (known := self._api_error(cause)).status < 500:
                     return known
@@ -246,6 +246,14 @@ class Chat:
         """Return the seconds after which a lost model may be open again."""
         models = self._reasoner.models
         return max(1, *(math.ceil(models.retry_after(role) or 0) for role in models))
+
+    def _views(self, job: Job) -> list[Conversation]:
+        """Return the conversation of a job as each model gets it, the leading one first."""
+        written = job.written
+        assert written is not None
+        models, options = self._reasoner.models, job.parsed.options
+        roles: list[Role] = ["target", "draft"] if "target" in models else ["draft"]
+        return [view_of(role, written, options) for role in roles]
 
     @property
     def _leading(self) -> Any:
@@ -326,11 +334,11 @@ class Chat:
 
     async def _prompt(self, job: Job) -> int:
         """Count the prompt tokens of the conversation; 0 if that fails."""
-        if (prompt := job.prompt) is None:
+        if job.conversation is None:
             return 0
         try:
             with anyio.fail_after(_COUNT_SECONDS):
-                count: int = await self._leading.count(prompt)
+                count: int = await self._leading.count(self._views(job)[0])
         except (DreamrError, TimeoutError) as error:  # return the answer all the same
             log(logging.WARNING, "could not count the prompt tokens: %s", error)
             return 0

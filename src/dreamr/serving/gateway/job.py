@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dreamr.conversation import Conversation, flatten
+from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
@@ -64,13 +64,13 @@ class Job:
         return self.reply.id
 
     @property
-    def prompt(self) -> Conversation | None:
-        """The conversation as the target gets it; None before its attachments are read."""
+    def written(self) -> Conversation | None:
+        """The conversation with what was heard in place of its sounds; None before it is read."""
         if self.conversation is None:
             return None
         if len(self.heard) != len(self.conversation.sounds):
-            return flatten(self.conversation)
-        return flatten(with_transcripts(self.conversation, self.heard))
+            return self.conversation
+        return with_transcripts(self.conversation, self.heard)
 
     def on_event(self, event: Event) -> None:
         """Queue an event of the run for the client."""

@@ -12,6 +12,7 @@ import httpx2
 
 from dreamr.conversation import (
     Attachment,
+    AttachmentCache,
     AttachmentError,
     Audio,
     Conversation,
@@ -26,6 +27,7 @@ from dreamr.conversation import (
     Text,
     Turn,
     Video,
+    digest_of,
     fitting_size,
     flatten,
     kind_of,
@@ -114,6 +116,7 @@ class MediaFetcher:
         files: Uploaded files, which requests can name.
         fit: Returns the number of pixels to which larger images are shrunk; None if they keep
             their size, as by default.
+        read: Attachments that were read, so that each is decoded once for all turns of a chat.
         resolve: Resolves host names; replaced in tests.
         transport: HTTP transport; replaced in tests.
     """
@@ -124,11 +127,13 @@ class MediaFetcher:
         files: FileStore | None = None,
         *,
         fit: Callable[[], int | None] = lambda: None,
+        read: AttachmentCache | None = None,
         resolve: Resolve = resolve_host,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits, self._fit = limits, fit
         self._files = files or FileStore(limits)
+        self._read = read or AttachmentCache()
         self._fetcher = Fetcher(limits, resolve, transport)
         self._decoding = Budget(limits.max_upload_pixels)
         self._reading = anyio.Semaphore(_READERS)
@@ -174,13 +179,17 @@ class MediaFetcher:
         return max(pixels, min(most, self._limits.max_total_pixels))
 
     async def decode(
-        self, messages: Sequence[ReceivedMessage], media: MediaOptions = _PLAIN
+        self,
+        messages: Sequence[ReceivedMessage],
+        media: MediaOptions = _PLAIN,
+        salt: str | None = None,
     ) -> Conversation:
         """Convert messages to a conversation, with all attachments read and shrunk.
 
         Args:
             messages: Messages of a request.
             media: Which pages and frames are read.
+            salt: Attachments that were read with another salt are read again.
 
         Raises:
             ApiError: If an attachment cannot be read, or there are too many pages and frames.
@@ -194,7 +203,7 @@ class MediaFetcher:
                 if isinstance(part, str):
                     parts.append(Text(part))
                     continue
-                read = await self._decoded(part, media)
+                read = await self._decoded(part, media, salt)
                 left -= len(flatten(Conversation((Turn("user", (read,)),))).images)
                 if left < 0:
                     raise bad_request(
@@ -246,24 +255,33 @@ class MediaFetcher:
             return ReceivedFile(data, part.kind, part.param, part.name)
         return ReceivedImage(data, header, part.param)
 
-    async def _decoded(self, file: ReceivedImage | ReceivedFile, media: MediaOptions) -> Attachment:
-        if isinstance(file, ReceivedImage):
-            return await self._decoded_image(file)
+    async def _decoded(
+        self, file: ReceivedImage | ReceivedFile, media: MediaOptions, salt: str | None
+    ) -> Attachment:
+        """Return the attachment of a file, which is read unless it was before."""
+        name = file.name if isinstance(file, ReceivedFile) else None
+        options = media if isinstance(file, ReceivedFile) else self._fit()
+        known = await self._in_thread(digest_of, file.data), name, salt
+        found = self._read.get(known, options)
+        if found is None:
+            if isinstance(file, ReceivedImage):
+                found = await self._decoded_image(file)
+            else:
+                found = await self._decoded_file(file, media)
+            self._read.keep(known, options, found)
+        if isinstance(file, ReceivedFile):
+            _check_kind(file, found)
+        return found
+
+    async def _decoded_file(self, file: ReceivedFile, media: MediaOptions) -> Attachment:
         try:
             async with self._reading:
-                found = await read_attachment_isolated(file.data, media, name=file.name)
+                return await read_attachment_isolated(file.data, media, name=file.name)
         except DecoderUnavailable as error:
             wait = {"Retry-After": str(_RETRY_AFTER)}
             raise ApiError(503, str(error), SERVER, code="overloaded", headers=wait) from error
         except AttachmentError as error:
             raise bad_request(str(error), file.param, f"invalid_{file.kind}") from error
-        expected = _EXPECTED.get(file.kind)
-        if expected is not None and not isinstance(found, expected):
-            what, part = _PARTS[type(found)]
-            raise bad_request(
-                f"the {file.kind} is {what}: send it as {part}", file.param, f"invalid_{file.kind}"
-            )
-        return found
 
     async def _decoded_image(self, image: ReceivedImage) -> Image:
         header, most, fit = image.header, self._limits.max_upload_pixels, self._fit()
@@ -291,6 +309,20 @@ def _is_of_another_kind(data: bytes) -> bool:
         return kind_of(data[:HEAD], "").name != "image"
     except NotAnAttachment:
         return False
+
+
+def _check_kind(file: ReceivedFile, found: Attachment) -> None:
+    """Check that a file holds what its part says.
+
+    Raises:
+        ApiError: If it does not (400).
+    """
+    expected = _EXPECTED.get(file.kind)
+    if expected is not None and not isinstance(found, expected):
+        what, part = _PARTS[type(found)]
+        raise bad_request(
+            f"the {file.kind} is {what}: send it as {part}", file.param, f"invalid_{file.kind}"
+        )
 
 
 def _stand_in(part: MessagePart) -> Part:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import anyio
 
 from dreamr._reasoner import Reasoner
-from dreamr.conversation import Audio, Conversation, Image
+from dreamr.conversation import Audio, Conversation, Image, VideoFile
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
 
 FREE_BYTES = 64 * 2**10  # of each body, not counted: small requests always get through
 _RETRY_AFTER = 5  # seconds
-_IDLE_BYTES = 32 * 2**20  # of images and sounds in finished conversations whose caches are kept
+_IDLE_BYTES = 64 * 2**20  # of images and sounds in finished conversations whose caches are kept
 
 
 class Budget:
@@ -169,7 +169,7 @@ class Retention:
     """The conversations whose caches the engines keep after their runs.
 
     Those without images and sounds are left to the engines. Of the others, the latest are kept up
-    to a number of bytes.
+    to a number of bytes. An image of several conversations counts once, as it is held once.
 
     Args:
         reasoner: An open Reasoner, whose engines forget what is not kept.
@@ -179,7 +179,9 @@ class Retention:
     def __init__(self, reasoner: Reasoner, most: int = _IDLE_BYTES) -> None:
         self._reasoner, self._most = reasoner, most
         self._running: Counter[frozenset[Conversation]] = Counter()
-        self._idle: OrderedDict[frozenset[Conversation], int] = OrderedDict()
+        self._idle: OrderedDict[frozenset[Conversation], None] = OrderedDict()
+        self._size = 0  # bytes of their images and sounds
+        self._uses: Counter[str] = Counter()  # idle conversations with each, by digest
 
     @contextmanager
     def running(self, *seen: Conversation) -> Iterator[None]:
@@ -189,11 +191,11 @@ class Retention:
             seen: The conversation as each model gets it.
         """
         key = frozenset(seen)
-        size = max(map(_media_bytes, key), default=0)
-        if not size:
+        if not _media(key):
             yield
             return
-        self._idle.pop(key, None)
+        if key in self._idle:
+            self._remove(key)
         self._running[key] += 1
         try:
             yield
@@ -201,17 +203,35 @@ class Retention:
             self._running[key] -= 1
             if not self._running[key]:
                 del self._running[key]
-                self._idle[key] = size
+                self._add(key)
                 self._trim()
 
+    def _add(self, seen: frozenset[Conversation]) -> None:
+        self._idle[seen] = None
+        for digest, size in _media(seen).items():
+            self._uses[digest] += 1
+            self._size += size if self._uses[digest] == 1 else 0
+
+    def _remove(self, seen: frozenset[Conversation]) -> None:
+        del self._idle[seen]
+        for digest, size in _media(seen).items():
+            self._uses[digest] -= 1
+            if not self._uses[digest]:
+                del self._uses[digest]
+                self._size -= size
+
     def _trim(self) -> None:
-        while sum(self._idle.values()) > self._most:
-            seen, _ = self._idle.popitem(last=False)
+        while self._size > self._most:
+            seen = next(iter(self._idle))
+            self._remove(seen)
             for model in self._reasoner.models.values():
                 for conversation in seen:
                     model.engine.forget(conversation)
 
 
-def _media_bytes(conversation: Conversation) -> int:
-    parts = (part for turn in conversation.turns for part in turn.parts)
-    return sum(len(part.data) for part in parts if isinstance(part, Image | Audio))
+def _media(seen: frozenset[Conversation]) -> dict[str, int]:
+    """Return the bytes of the images and sounds of conversations, by digest."""
+    parts = (part for talk in seen for turn in talk.turns for part in turn.parts)
+    return {
+        part.digest: len(part.data) for part in parts if isinstance(part, Image | Audio | VideoFile)
+    }

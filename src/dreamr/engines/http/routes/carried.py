@@ -48,14 +48,14 @@ class CarriedRoute(OpenAiRoute):
     opens: bool = False
 
     def takes(self, conversation: Conversation) -> bool:
-        """Check whether the conversation has an image or a sound, for which the route is.
+        """Check whether the conversation has an image, sound or video, for which the route is.
 
-        With a placeholder, it needs an image in the last turn, and no sound there.
+        With a placeholder, it needs an image in the last turn, and nothing else there.
         """
         if self.placeholder is None:
-            return bool(conversation.images or conversation.sounds)
+            return bool(conversation.images or conversation.sounds or conversation.video_files)
         last = Conversation(conversation.turns[-1:])
-        return bool(last.images) and not last.sounds
+        return bool(last.images) and not (last.sounds or last.video_files)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""

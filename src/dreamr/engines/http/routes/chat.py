@@ -41,11 +41,14 @@ class ChatRoute(OpenAiRoute):
 
     def takes(self, conversation: Conversation) -> bool:
         """Check whether the conversation is of the route's kind."""
+        if conversation.video_files and not self.server.video_part:
+            return False
         return self.kind == "any" or (self.kind == "images") == bool(conversation.images)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        turns = messages(conversation, audio_urls=self.server.audio_urls)
+        server = self.server
+        turns = messages(conversation, audio_urls=server.audio_urls, video=server.video_part)
         return {"messages": turns, **self.flags}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:

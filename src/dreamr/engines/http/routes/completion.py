@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from dreamr.engines.http.completions import Completion
-from dreamr.engines.http.image_parts import ImageReference
+from dreamr.engines.http.media_parts import MediaReference
 from dreamr.engines.http.native import read_llama
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.routes.chat import ChatRoute
@@ -49,7 +49,7 @@ class CompletionRoute(PromptRoute):
         """Read a response, or one event of a stream."""
         return read_llama(value, url)
 
-    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
+    def _body(self, prompt: str, images: Sequence[MediaReference]) -> Body:
         """Return the body of a request for the continuation of a prompt.
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from dreamr.engines.http.completions import Completion
-from dreamr.engines.http.image_parts import ImageReference
+from dreamr.engines.http.media_parts import MediaReference
 from dreamr.engines.http.native import SglangReader
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.routes.chat import ChatRoute
@@ -73,7 +73,7 @@ class GenerateRoute(PromptRoute):
         """Return the function that reads the events of one stream, in order."""
         return SglangReader()
 
-    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
+    def _body(self, prompt: str, images: Sequence[MediaReference]) -> Body:
         """Return the body of a request for the continuation of a prompt."""
         text = prompt.removeprefix(self._begins)
         data = [replace(image, form="uri") for image in images]

@@ -9,7 +9,7 @@ from typing import Any
 
 from dreamr.conversation import Conversation
 from dreamr.engines.http.completions import Completion
-from dreamr.engines.http.image_parts import ImageReference
+from dreamr.engines.http.media_parts import MediaReference
 from dreamr.engines.http.messages import Message
 from dreamr.engines.http.routes.chat import ChatRoute
 from dreamr.engines.http.routes.route import Body, Reader, inside
@@ -40,7 +40,8 @@ class PromptRoute(ABC):
 
     def takes(self, conversation: Conversation) -> bool:
         """Check whether conversations of this kind can be continued by this route."""
-        return self._chat.takes(conversation) and not conversation.sounds
+        chat_only = conversation.sounds or conversation.video_files
+        return self._chat.takes(conversation) and not chat_only
 
     @property
     def trims(self) -> bool:
@@ -86,7 +87,7 @@ class PromptRoute(ABC):
         """Read a response."""
 
     @abstractmethod
-    def _body(self, prompt: str, images: Sequence[ImageReference]) -> Body:
+    def _body(self, prompt: str, images: Sequence[MediaReference]) -> Body:
         """Return the body of a request for the continuation of a prompt.
 
         Args:

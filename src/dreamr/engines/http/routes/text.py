@@ -42,8 +42,8 @@ class TextRoute(OpenAiRoute):
     _rendered: OrderedDict[Conversation, str] = field(default_factory=OrderedDict, compare=False)
 
     def takes(self, conversation: Conversation) -> bool:
-        """Check whether the conversation has neither images nor sounds."""
-        return not (conversation.images or conversation.sounds)
+        """Check whether the conversation has neither images nor sounds nor video files."""
+        return not (conversation.images or conversation.sounds or conversation.video_files)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""

@@ -73,8 +73,8 @@ class TokensRoute(OpenAiRoute):
         return f"{options.root}/inference/v1/generate"
 
     def takes(self, conversation: Conversation) -> bool:
-        """Check whether the conversation has no sounds, whose rendering was never tried."""
-        return not conversation.sounds
+        """Check whether the conversation has no sounds and videos, which were never tried."""
+        return not (conversation.sounds or conversation.video_files)
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""

@@ -1,4 +1,4 @@
-"""The images that a server has received, as far as is known."""
+"""The images and sounds that a server has received, as far as is known."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 import anyio
 
-MOST_MISSES = 3  # of an image: then it is sent with every request
-_MOST_KNOWN = 4096  # images
+MOST_MISSES = 3  # of a file: then it is sent with every request
+_MOST_KNOWN = 4096  # files
 
 
 @dataclass(slots=True)
 class Claim:
-    """What one request does with its images.
+    """What one request does with its files.
 
     Attributes:
-        carried: Digests of the images that it carries.
+        carried: Digests of the files that it carries.
         omitted: Digests of those that the server should have.
         missed: Digests of those that an earlier attempt omitted in vain.
     """
@@ -28,12 +28,12 @@ class Claim:
     _done: anyio.Event | None = field(default=None, repr=False)
 
 
-class ImageMemory:
-    """The images that one server has received.
+class MediaMemory:
+    """The files that one server has received.
 
-    Of several requests with a new image, the first carries it, and the others wait until the server
-    has accepted that one. Servers that are several, or that lose images, miss some. An image that
-    was missed several times is carried by every request.
+    Of several requests with a new file, the first carries it, and the others wait until the server
+    has accepted that one. Servers that are several, or that lose files, miss some. A file that was
+    missed several times is carried by every request.
     """
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class ImageMemory:
         self._arriving: dict[str, anyio.Event] = {}
 
     async def claim(self, digests: Collection[str], missed: Collection[str] = ()) -> Claim:
-        """Decide which images a request carries, as soon as that is known.
+        """Decide which files a request carries, as soon as that is known.
 
         Args:
-            digests: Digests of the images of the request.
-            missed: Digests of those that an earlier attempt omitted in vain. All images are
-                carried then.
+            digests: Digests of the files of the request.
+            missed: Digests of those that an earlier attempt omitted in vain. All files are carried
+                then.
         """
         if missed:
             return Claim(frozenset(digests), frozenset(), frozenset(missed))
@@ -70,12 +70,12 @@ class ImageMemory:
         self.end(claim)
 
     def doubt(self, digests: Iterable[str]) -> None:
-        """Let the next request carry images again that the server may have lost."""
+        """Let the next request carry files again that the server may have lost."""
         for digest in digests:
             self._known.pop(digest, None)
 
     def end(self, claim: Claim) -> None:
-        """Let others go on that wait for the images of a request; idempotent."""
+        """Let others go on that wait for the files of a request; idempotent."""
         done, claim._done = claim._done, None
         if done is not None:
             for digest in [d for d, event in self._arriving.items() if event is done]:

@@ -154,7 +154,7 @@ def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Se
                 return await written(engine, Context(about), 8), engine.sent_bytes - before
 
             text, _ = await sent(talk)  # with the requests that find out how images are sent
-            assert engine.image_route == ("data" if name in WHOLE_IMAGES else "uuid")
+            assert engine.media_route("image") == ("data" if name in WHOLE_IMAGES else "uuid")
             if name in WHOLE_IMAGES:
                 return
             again, named = await sent(talk)

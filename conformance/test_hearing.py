@@ -129,6 +129,24 @@ def test_a_text_is_continued_and_judged_after_a_sound(family: Served) -> None:
 
 
 @families
+def test_a_sound_of_some_length_is_sent_once(family: Served) -> None:
+    _, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            sound = tone(4, pitch=410)
+            first = await written(engine, Context(asked(sound)), 12)
+            assert engine.media_route("sound") == "uuid"
+            before = engine.sent_bytes
+            assert await written(engine, Context(asked(sound)), 12) == first
+            [evidence] = await engine.judge(Context(asked(sound)), STEPS[1:])
+            assert 0 <= evidence.ratio <= 1
+            assert engine.sent_bytes - before < len(sound.data) / 10
+
+    anyio.run(work)
+
+
+@families
 def test_the_text_depends_on_the_sound(family: Served) -> None:
     _, url = family
 

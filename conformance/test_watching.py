@@ -1,0 +1,85 @@
+"""Video files on real servers: vLLM with a small random model, and one that does not watch."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from dreamr.conversation import Conversation, Part, Text, Turn, VideoFile
+from dreamr.engines import Context, SamplingParams
+from dreamr.engines.http import HttpEngine, HttpOptions
+from dreamr.engines.http.watching import watched_conversation
+
+pytestmark = pytest.mark.server
+Served = tuple[str, str]
+STEPS = ("First, the door opens.\n\n", "Then it closes.\n\n")
+[CLIP] = watched_conversation().video_files
+families = pytest.mark.parametrize("family", ["qwen3_vl_instruct"], indirect=True, scope="module")
+
+
+def asked(*parts: Part) -> Conversation:
+    return Conversation((Turn("user", (*parts, Text("What moves?"))),))
+
+
+async def written(engine: HttpEngine, context: Context, tokens: int) -> str:
+    stream = engine.stream(context, SamplingParams(max_tokens=tokens))
+    return "".join([chunk.text async for chunk in stream])
+
+
+@families
+def test_a_video_file_is_watched_and_sent_once(family: Served) -> None:
+    _, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            talk = asked(Text("See: "), CLIP)
+            await engine.prepare(talk)
+            assert engine.capabilities.watches is True, engine.capabilities.watching_problem
+            assert await engine.count(talk) >= await engine.count(asked(Text("See: "))) + 10
+            await written(engine, Context(talk), 1)
+            before = engine.sent_bytes
+            await written(engine, Context(talk), 1)
+            assert engine.media_route("video") == "uuid"
+            assert engine.sent_bytes - before < len(CLIP.data)
+
+    anyio.run(work)
+
+
+@families
+def test_a_text_is_continued_and_judged_after_a_video_file(family: Served) -> None:
+    _, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            talk = asked(CLIP)
+            whole = await written(engine, Context(talk), 24)
+            begun = await written(engine, Context(talk), 8)
+            assert begun + await written(engine, Context(talk, (begun,)), 16) == whole
+            [evidence] = await engine.judge(Context(talk, STEPS[:1]), STEPS[1:])
+            assert 0 <= evidence.ratio <= 1
+
+    anyio.run(work)
+
+
+@families
+def test_a_file_that_is_not_a_video_is_one_line(family: Served) -> None:
+    _, url = family
+
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=url, retries=0)) as engine:
+            with pytest.raises(Exception, match="returned status") as caught:
+                await engine.count(asked(VideoFile(b"not a video" * 9, "video/mp4")))
+            assert "\n" not in str(caught.value)
+
+    anyio.run(work)
+
+
+def test_a_model_that_does_not_watch_says_so(llama_url: str) -> None:
+    async def work() -> None:
+        async with await HttpEngine.open(HttpOptions(url=llama_url)) as engine:
+            await engine.prepare(asked(CLIP))
+            assert engine.capabilities.watches is False
+            assert engine.capabilities.watching_problem
+            await engine.count(Conversation.from_prompt("How many?"))  # it still works
+
+    anyio.run(work)

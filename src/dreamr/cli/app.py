@@ -75,10 +75,17 @@ def _add_serve(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("serve", epilog=EPILOG)(serve_command(open_model))
 
 
+def _add_batch(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.batch import EPILOG, batch_command
+
+    app.command("batch", epilog=EPILOG)(batch_command(open_model))
+
+
 # Each imports its command only when it is used, which keeps the start of the others fast.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "serve": _add_serve,
+    "batch": _add_batch,
     "bench": _add_bench,
     "calibrate": _add_calibrate,
     "doctor": _add_doctor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -108,6 +108,18 @@ class ReceivedMessage:
     parts: tuple[ReceivedPart, ...]
 
 
+class StoredContent(Protocol):
+    """Files that requests name by id."""
+
+    async def read(self, file_id: str, lease: Lease, param: str) -> bytes:
+        """Return the content of a file, whose bytes are taken from the lease.
+
+        Raises:
+            ApiError: If there is no such file for the client of the lease.
+        """
+        ...
+
+
 class MediaFetcher:
     """Reader of the attachments of requests.
 
@@ -124,7 +136,7 @@ class MediaFetcher:
     def __init__(
         self,
         limits: ServeOptions,
-        files: FileStore | None = None,
+        files: StoredContent | None = None,
         *,
         fit: Callable[[], int | None] = lambda: None,
         read: AttachmentCache | None = None,
@@ -132,7 +144,7 @@ class MediaFetcher:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits, self._fit = limits, fit
-        self._files = files or FileStore(limits)
+        self._files: StoredContent = files or FileStore(limits)
         self._read = read or AttachmentCache()
         self._fetcher = Fetcher(limits, resolve, transport)
         self._decoding = Budget(limits.max_upload_pixels)

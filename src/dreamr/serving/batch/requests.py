@@ -1,0 +1,283 @@
+"""Requests of a batch, read line by line from JSON Lines, CSV or parquet.
+
+A line is a request in OpenAI's batch format, a body with messages, or a question with attachments.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path, PurePath
+from typing import Any
+
+from dreamr._files import open_binary, shown
+from dreamr._messages import reason
+from dreamr.serving.batch.errors import BatchError
+
+URLS = ("/v1/chat/completions",)
+_MOST_LINE = 64 * 2**20  # bytes of a line
+_MOST_SHOWN = 80  # characters of an id in a message
+_PLAIN = ("id", "custom_id", "question", "attachments", "system")
+_MODEL = "dreamr"
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A request of a batch.
+
+    Attributes:
+        custom_id: Its id, unique in the file.
+        url: Path of the endpoint.
+        body: Body of the request.
+        digest: Digest of endpoint and body, in hexadecimal digits.
+    """
+
+    custom_id: str
+    url: str
+    body: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRequest:
+    """A line that is not a request.
+
+    Attributes:
+        custom_id: Its id, or its place in the file.
+        message: What is wrong with it.
+    """
+
+    custom_id: str
+    message: str
+
+
+class _Invalid(ValueError):
+    """What is wrong with a line."""
+
+
+def read_requests(path: Path) -> Iterator[BatchRequest | InvalidRequest]:
+    """Yield the requests of a file.
+
+    Args:
+        path: A file whose name ends in .csv, .tsv or .parquet, or one in JSON Lines.
+
+    Raises:
+        BatchError: If the file cannot be read, or is not in its format.
+    """
+    try:
+        for number, line in enumerate(_lines(path), 1):
+            place = f"line {number}" if path.suffix.lower() not in _TABLES else f"row {number}"
+            yield _request(line, place)
+    except OSError as error:
+        raise BatchError(f"cannot read the requests {path}: {reason(error)}") from error
+
+
+def count_requests(path: Path) -> int:
+    """Count the requests of a file, and check that their ids differ.
+
+    Raises:
+        BatchError: If the file cannot be read, has no valid request, or has an id twice.
+    """
+    seen: set[str] = set()
+    count, valid, first = 0, False, ""
+    for request in read_requests(path):
+        if request.custom_id in seen:
+            raise BatchError(
+                f"{path} has two requests with the id {shown(request.custom_id, _MOST_SHOWN)}: "
+                "answers are matched by id, so give each its own"
+            )
+        seen.add(request.custom_id)
+        count += 1
+        valid = valid or isinstance(request, BatchRequest)
+        if isinstance(request, InvalidRequest) and not first:
+            first = f"; {request.custom_id}: {request.message}"
+    if not valid:
+        raise BatchError(f"{path} has no valid request{first}")
+    return count
+
+
+def _lines(path: Path) -> Iterator[object]:
+    match path.suffix.lower():
+        case ".csv":
+            return _table(path, ",")
+        case ".tsv":
+            return _table(path, "\t")
+        case ".parquet":
+            return _parquet(path)
+        case _:
+            return _json_lines(path)
+
+
+def _json_lines(path: Path) -> Iterator[object]:
+    """Yield the values of a file in JSON Lines, or what is wrong with a line."""
+    with open_binary(path) as file:
+        while line := file.readline(_MOST_LINE + 1):
+            if len(line) > _MOST_LINE:
+                raise BatchError(f"{path} has a line of more than {_MOST_LINE >> 20} MiB")
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line.decode("utf-8-sig"))
+            except UnicodeDecodeError:
+                yield _Invalid("not UTF-8 text")
+            except (ValueError, RecursionError) as error:
+                what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                yield _Invalid(f"not valid JSON: {what[:1].lower()}{what[1:]}")
+
+
+def _table(path: Path, delimiter: str) -> Iterator[object]:
+    """Yield the rows of a CSV file; empty cells are left out."""
+    csv.field_size_limit(min(_MOST_LINE, sys.maxsize))
+    lines = (line.decode("utf-8-sig") for line in open_binary(path))
+    try:
+        rows = csv.DictReader(lines, delimiter=delimiter)
+        _check_columns(path, rows.fieldnames or ())
+        for row in rows:
+            yield _cells(row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise BatchError(f"{path} is not a table in UTF-8: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[object]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise BatchError(
+            f"{path} needs pyarrow, which is not installed: pip install 'dreamr[bench]'"
+        ) from error
+    try:
+        with pyarrow.parquet.ParquetFile(open_binary(path)) as table:
+            _check_columns(path, table.schema_arrow.names)
+            for rows in table.iter_batches(64):
+                for row in rows.to_pylist():
+                    yield _cells(row)
+    except pyarrow.ArrowException as error:
+        raise BatchError(f"{path} is not a parquet file, or is damaged") from error
+
+
+def _check_columns(path: Path, names: Any) -> None:
+    if "question" not in names and "attachments" not in names:
+        raise BatchError(
+            f"{path} has no column question or attachments; its columns are {', '.join(names)}"
+        )
+
+
+def _cells(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in _PLAIN if row.get(name) not in (None, "")}
+
+
+def _request(line: object, place: str) -> BatchRequest | InvalidRequest:
+    custom_id = _id(line) or place
+    try:
+        if isinstance(line, _Invalid):
+            raise line
+        if not isinstance(line, dict):
+            raise _Invalid(f"must be a JSON object, not {shown(line)}")
+        url, body = _sent(line)
+    except _Invalid as error:
+        return InvalidRequest(custom_id, str(error))
+    text = json.dumps([url, body], sort_keys=True, ensure_ascii=False)
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return BatchRequest(custom_id, url, body, digest)
+
+
+def _id(line: object) -> str | None:
+    if not isinstance(line, dict):
+        return None
+    for name in ("custom_id", "id"):
+        value = line.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
+            return str(value)
+    return None
+
+
+def _sent(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return endpoint and body of a line."""
+    if "body" in line or "url" in line:
+        return _of_openai(line)
+    if "messages" in line:
+        body = {name: line[name] for name in line if name not in ("id", "custom_id")}
+        return URLS[0], {"model": _MODEL, **body}
+    if "question" in line or "attachments" in line:
+        return URLS[0], _asked(line)
+    raise _Invalid("has neither body, messages nor question")
+
+
+def _of_openai(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    url, body, method = line.get("url", URLS[0]), line.get("body"), line.get("method", "POST")
+    if url not in URLS:
+        raise _Invalid(f"url must be {' or '.join(URLS)}, not {shown(url)}")
+    if method != "POST":
+        raise _Invalid(f"method must be POST, not {shown(method)}")
+    if not isinstance(body, dict):
+        raise _Invalid(f"body must be a JSON object, not {shown(body)}")
+    if body.get("stream"):
+        raise _Invalid("stream has no place in a batch: leave it out")
+    if line.get("custom_id") is None:
+        raise _Invalid("custom_id is missing")
+    return url, body
+
+
+def _asked(line: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a question with attachments."""
+    if unknown := line.keys() - set(_PLAIN):
+        raise _Invalid(
+            f"unknown field {shown(min(unknown))}: a question has the fields {', '.join(_PLAIN)}; "
+            "for others, use messages or body"
+        )
+    question, system = line.get("question", ""), line.get("system")
+    if not isinstance(question, str):
+        raise _Invalid(f"question must be text, not {shown(question)}")
+    parts = [_attached(source) for source in _attachments(line.get("attachments"))]
+    if question:
+        parts.append({"type": "text", "text": question})
+    messages = [{"role": "user", "content": parts}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    return {"model": _MODEL, "messages": messages}
+
+
+def _attachments(value: object) -> list[object]:
+    match value:
+        case None:
+            return []
+        case list():
+            return value
+        case str() if value.lstrip().startswith("["):  # of a table, whose cells are text
+            try:
+                found = json.loads(value)
+            except ValueError as error:
+                raise _Invalid("attachments is not a valid list in JSON") from error
+            return found if isinstance(found, list) else [found]
+        case _:
+            return [value]
+
+
+def _attached(source: object) -> dict[str, Any]:
+    """Return the part of an attachment: a path, a URL, or what datasets store."""
+    match source:
+        case str() if source.lower().startswith(("http://", "https://")):
+            return {"type": "image_url", "image_url": {"url": source}}
+        case str() if source.lower().startswith("data:"):
+            return {"type": "file", "file": {"file_data": source}}
+        case str() if source:
+            file = {"file_id": source, "filename": PurePath(source).name}
+            return {"type": "file", "file": file}
+        case bytes():
+            return {"type": "file", "file": {"file_data": b64encode(source).decode()}}
+        case {"bytes": bytes() as data}:
+            return _attached(data)
+        case {"path": str() as path}:
+            return _attached(path)
+    raise _Invalid(f"an attachment must be a path or URL, not {_kind(source)}")
+
+
+def _kind(value: object) -> str:
+    return shown(value) if isinstance(value, str | int | float | None) else type(value).__name__

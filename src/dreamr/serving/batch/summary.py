@@ -1,0 +1,76 @@
+"""What a batch did: answers, errors, tokens and time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+_MINUTE, _HOUR = 60, 3600
+
+
+@dataclass(slots=True)
+class Summary:
+    """Figures of the requests that were answered since the start of the process.
+
+    Attributes:
+        answered: Number of answers.
+        failed: Number of errors.
+        skipped: Number of requests that were answered, or had failed, before.
+        seconds: Time since the start.
+        tokens: Tokens that each model wrote.
+        steps: Committed steps, by the model that wrote them.
+        ran: Sum of the seconds of all runs.
+        alone: Sum of the seconds that the target alone would have taken, where it is estimated.
+        estimated: Sum of the seconds of the runs with an estimate.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    tokens: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
+    ran: float = 0.0
+    alone: float = 0.0
+    estimated: float = 0.0
+
+    def add(self, body: Any) -> None:
+        """Count an answer by its body."""
+        self.answered += 1
+        about = body.get("dreamr") or {}
+        for role, used in (about.get("usage") or {}).items():
+            if isinstance(used, dict):
+                self.tokens[role] += sum(v for v in used.values() if isinstance(v, int))
+        for step in about.get("steps") or ():
+            self.steps[step["source"]] += 1
+        seconds, alone = about.get("seconds") or 0.0, about.get("target_alone_seconds")
+        self.ran += seconds
+        if alone:
+            self.alone += alone
+            self.estimated += seconds
+
+    def lines(self) -> list[str]:
+        """Return the summary for people."""
+        done = f"{self.answered:,} answered, {self.failed:,} failed"
+        if self.skipped:
+            done += f", {self.skipped:,} done before"
+        found = [f"{done}; {duration(self.seconds)}"]
+        if self.tokens:
+            written = ", ".join(f"{role} {count:,}" for role, count in self.tokens.items())
+            found.append(f"tokens: {written}")
+        if total := self.steps.total():
+            found.append(f"steps by the draft: {self.steps['draft'] / total:.0%} of {total:,}")
+        if self.estimated:
+            ratio = self.alone / self.estimated
+            found.append(f"estimated speed-up over the target alone: {ratio:.2f} per request")
+        return found
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people, such as 2 h 5 min."""
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
+    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"

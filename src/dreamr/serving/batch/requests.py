@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -134,14 +135,20 @@ def _json_lines(path: Path) -> Iterator[object]:
 def _table(path: Path, delimiter: str) -> Iterator[object]:
     """Yield the rows of a CSV file; empty cells are left out."""
     csv.field_size_limit(min(_MOST_LINE, sys.maxsize))
-    lines = (line.decode("utf-8-sig") for line in open_binary(path))
     try:
-        rows = csv.DictReader(lines, delimiter=delimiter)
-        _check_columns(path, rows.fieldnames or ())
-        for row in rows:
-            yield _cells(row)
+        with open_binary(path) as file:
+            rows = csv.DictReader(_decoded(file), delimiter=delimiter)
+            _check_columns(path, rows.fieldnames or ())
+            for row in rows:
+                yield _cells(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise BatchError(f"{path} is not a table in UTF-8: {error}") from error
+
+
+def _decoded(file: BufferedReader) -> Iterator[str]:
+    yield file.readline().decode("utf-8-sig")
+    for line in file:
+        yield line.decode("utf-8")
 
 
 def _parquet(path: Path) -> Iterator[object]:
@@ -153,7 +160,7 @@ def _parquet(path: Path) -> Iterator[object]:
             f"{path} needs pyarrow, which is not installed: pip install 'dreamr[bench]'"
         ) from error
     try:
-        with pyarrow.parquet.ParquetFile(open_binary(path)) as table:
+        with open_binary(path) as file, pyarrow.parquet.ParquetFile(file) as table:
             _check_columns(path, table.schema_arrow.names)
             for rows in table.iter_batches(64):
                 for row in rows.to_pylist():

@@ -7,15 +7,16 @@ both.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 import anyio
 import anyio.to_thread
 import httpx2
 
+from dreamr._concurrency import root_cause
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import MAX_BYTES
 from dreamr.serving.batch.concurrency import Concurrency
@@ -71,8 +72,11 @@ async def run_batch(
     """
     batch = _Batch(options, reasoner, journal, on_progress)
     start = time.monotonic()
-    async with batch.client:
-        await batch.run()
+    try:
+        async with batch.client:
+            await batch.run()
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from None
     batch.summary.seconds = time.monotonic() - start
     return batch.summary
 
@@ -184,7 +188,9 @@ def _client(options: BatchOptions, reasoner: Reasoner) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)
 
 
-async def _ahead(options: BatchOptions) -> Any:
+async def _ahead(
+    options: BatchOptions,
+) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
     """Yield the requests, which are read in a thread, some lines ahead."""
     lines = read_requests(options.requests)
     while some := await anyio.to_thread.run_sync(_take, lines):
@@ -195,7 +201,7 @@ async def _ahead(options: BatchOptions) -> Any:
 def _take(
     lines: Iterator[BatchRequest | InvalidRequest],
 ) -> list[BatchRequest | InvalidRequest]:
-    return [line for _, line in zip(range(_AHEAD), lines, strict=False)]
+    return list(islice(lines, _AHEAD))
 
 
 def _seconds(value: str | None) -> float:

@@ -1,0 +1,159 @@
+"""Requests of a batch: each line a request, or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr.serving.batch import BatchError
+from dreamr.serving.batch.requests import (
+    BatchRequest,
+    InvalidRequest,
+    count_requests,
+    read_requests,
+)
+
+BODY = {"model": "dreamr", "messages": [{"role": "user", "content": "What?"}]}
+OPENAI = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
+
+
+def read(tmp_path: Path, *lines: Any, name: str = "r.jsonl") -> list[Any]:
+    path = tmp_path / name
+    texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return list(read_requests(path))
+
+
+def parts(request: BatchRequest) -> list[Any]:
+    content: list[Any] = request.body["messages"][-1]["content"]
+    return content
+
+
+def test_a_line_in_openais_format_is_sent_as_it_is(tmp_path: Path) -> None:
+    (found,) = read(tmp_path, OPENAI)
+    assert (found.custom_id, found.url, found.body) == ("a", OPENAI["url"], BODY)
+
+
+def test_a_question_becomes_a_message_after_its_attachments(tmp_path: Path) -> None:
+    line = {"id": 7, "question": "What?", "attachments": ["a.png", "https://x/y.png"]}
+    (found,) = read(tmp_path, line)
+    assert found.custom_id == "7"
+    assert parts(found) == [
+        {"type": "file", "file": {"file_id": "a.png", "filename": "a.png"}},
+        {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+        {"type": "text", "text": "What?"},
+    ]
+
+
+def test_a_line_with_messages_is_a_body(tmp_path: Path) -> None:
+    (found,) = read(tmp_path, {"id": "m", "messages": BODY["messages"], "max_tokens": 9})
+    assert found.body == {**BODY, "max_tokens": 9}
+
+
+def test_a_system_text_comes_first(tmp_path: Path) -> None:
+    (found,) = read(tmp_path, {"question": "What?", "system": "Be brief."})
+    assert found.body["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_lines_without_an_id_are_named_by_their_place_and_blank_lines_are_none(
+    tmp_path: Path,
+) -> None:
+    found = read(tmp_path, {"question": "a"}, "", {"question": "b"})
+    assert [one.custom_id for one in found] == ["line 1", "line 2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ([1], "must be a JSON object"),
+        ({}, "has neither body, messages nor question"),
+        ({"question": 3}, "question must be text"),
+        ({"question": "a", "colour": 1}, "unknown field"),
+        ({"question": "a", "attachments": [3]}, "must be a path or URL"),
+        ({**OPENAI, "url": "/v1/embeddings"}, "url must be"),
+        ({**OPENAI, "method": "GET"}, "method must be POST"),
+        ({**OPENAI, "body": []}, "body must be a JSON object"),
+        ({**OPENAI, "body": {**BODY, "stream": True}}, "stream has no place"),
+        ({"body": BODY}, "custom_id is missing"),
+    ],
+)
+def test_a_line_that_is_no_request_says_what_is_wrong(
+    line: Any, message: str, tmp_path: Path
+) -> None:
+    (found,) = read(tmp_path, line)
+    assert isinstance(found, InvalidRequest)
+    assert message in found.message
+    assert "\n" not in found.message
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=80))
+def test_no_line_of_text_raises_anything(tmp_path_factory: Any, line: str) -> None:
+    path = tmp_path_factory.mktemp("lines") / "r.jsonl"
+    path.write_text(line, encoding="utf-8", newline="")
+    for found in read_requests(path):
+        assert isinstance(found, BatchRequest | InvalidRequest)
+
+
+def test_rows_of_a_table_are_questions(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(
+        'id,question,attachments,answer\nx,"How, much?",a.png,3\n,What?,"[""b.png"", ""c.png""]",\n'
+    )
+    first, second = read_requests(path)
+    assert (first.custom_id, second.custom_id) == ("x", "row 2")
+    assert [part.get("file", part) for part in parts(first)] == [
+        {"file_id": "a.png", "filename": "a.png"},
+        {"type": "text", "text": "How, much?"},
+    ]
+    assert len(parts(second)) == 3
+
+
+def test_parquet_files_carry_their_images(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "r.parquet"
+    rows = [{"question": "What?", "attachments": [{"bytes": b"png", "path": None}]}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    (found,) = read_requests(path)
+    assert parts(found)[0] == {"type": "file", "file": {"file_data": "cG5n"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.csv", "a,b\n1,2\n", "no column question or attachments"),
+        ("r.parquet", "no", "not a parquet file"),
+        ("r.jsonl", "", "no valid request"),
+        ("r.jsonl", "what\n", "no valid request; line 1: not valid JSON"),
+        ("r.jsonl", '{"id": 1, "question": "a"}\n' * 2, 'two requests with the id "1"'),
+    ],
+)
+def test_a_file_that_cannot_be_a_batch_is_refused_in_one_line(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(BatchError, match=message) as found:
+        count_requests(path)
+    assert "\n" not in str(found.value)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BatchError, match="cannot read the requests"):
+        count_requests(tmp_path / "none.jsonl")
+
+
+def test_the_digest_follows_the_request_and_not_the_order_of_its_fields(tmp_path: Path) -> None:
+    turned = {name: OPENAI[name] for name in reversed(OPENAI)}
+    other = {**OPENAI, "body": {**BODY, "max_tokens": 1}}
+    first, same, different = read(tmp_path, OPENAI, turned, other)
+    assert first.digest == same.digest != different.digest

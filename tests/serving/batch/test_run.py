@@ -1,0 +1,124 @@
+"""A batch: every request is answered once, however often the process ends."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr import Reasoner, RunOptions
+from dreamr.serving.batch import BatchError, BatchOptions, Progress, Summary, run_batch
+from dreamr.serving.batch.journal import Journal
+from support.attachments import png
+from support.pairs import Pair
+from support.processes import environment
+
+pytestmark = pytest.mark.anyio
+
+
+def write(tmp_path: Path, lines: Sequence[Any]) -> BatchOptions:
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return BatchOptions(requests=path, out=tmp_path / "a.jsonl")
+
+
+def questions(count: int) -> list[Any]:
+    return [{"id": str(number), "question": "What do both cost?"} for number in range(count)]
+
+
+async def answer(options: BatchOptions, pair: Pair | None = None) -> Summary:
+    seen: list[Progress] = []
+    async with Reasoner(RunOptions(), open_model=pair or Pair()) as reasoner:
+        with Journal(options) as journal:
+            summary = await run_batch(options, reasoner, journal, seen.append)
+    assert [one.done for one in seen] == sorted(one.done for one in seen)
+    return summary
+
+
+def ids(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
+
+
+async def test_every_request_is_answered(tmp_path: Path) -> None:
+    options = write(tmp_path, questions(20))
+    summary = await answer(options)
+    assert sorted(ids(options.out), key=int) == [str(number) for number in range(20)]
+    assert (summary.answered, summary.failed, summary.skipped) == (20, 0, 0)
+    body = json.loads(options.out.read_text().splitlines()[0])["response"]["body"]
+    assert body["choices"][0]["message"]["content"] == "3.70"
+    assert summary.tokens["draft"] > 0
+
+
+async def test_a_second_run_answers_only_what_is_new(tmp_path: Path) -> None:
+    await answer(write(tmp_path, questions(5)))
+    options = write(tmp_path, questions(8))
+    pair = Pair()
+    summary = await answer(options, pair)
+    assert (summary.answered, summary.skipped) == (3, 5)
+    assert sorted(ids(options.out)) == [str(number) for number in range(8)]
+
+
+async def test_attachments_are_read_beside_the_requests(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    lines = [
+        {"id": "there", "question": "What?", "attachments": "a.png"},
+        {"id": "missing", "question": "What?", "attachments": "b.png"},
+    ]
+    options = write(tmp_path, lines)
+    summary = await answer(options)
+    assert ids(options.out) == ["there"]
+    assert ids(options.errors) == ["missing"]
+    assert summary.failed == 1
+    assert "there is no file" in options.errors.read_text()
+
+
+async def test_invalid_lines_do_not_stop_the_others(tmp_path: Path) -> None:
+    options = write(tmp_path, [{"id": "bad"}, *questions(2)])
+    await answer(options)
+    assert ids(options.errors) == ["bad"]
+    assert sorted(ids(options.out)) == ["0", "1"]
+
+
+async def test_a_request_that_has_changed_is_not_taken_for_answered(tmp_path: Path) -> None:
+    await answer(write(tmp_path, questions(1)))
+    options = write(tmp_path, [{"id": "0", "question": "Something else?"}])
+    with pytest.raises(BatchError, match="name another file with --out"):
+        await answer(options)
+
+
+SCRIPT = """
+import sys
+from support.pairs import Pair
+from dreamr.cli import main
+sys.exit(main(["batch", *sys.argv[1:]], open_model=Pair()))
+"""
+
+
+def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path) -> None:
+    options = write(tmp_path, questions(400))
+    command = [sys.executable, "-c", SCRIPT, str(options.requests), "--out", str(options.out)]
+    rng = random.Random(7)
+    for _ in range(10):
+        with subprocess.Popen(
+            command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            most = lines(options.out) + rng.randrange(1, 30)
+            while process.poll() is None and lines(options.out) < most:
+                pass
+            process.send_signal(signal.SIGKILL)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(ids(options.out), key=int) == [str(number) for number in range(400)]
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0

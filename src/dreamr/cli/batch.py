@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,6 +19,9 @@ from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.errors import RunFailed, Unsupported
 from dreamr.serving.batch.options import BatchOptions
+
+if TYPE_CHECKING:
+    from dreamr.serving.batch import Progress
 
 EPILOG = epilog(
     "dreamr batch questions.jsonl --out answers.jsonl",
@@ -49,23 +53,30 @@ def _batch(batch: BatchOptions, options: RunOptions, open_model: OpenModel) -> N
 
 async def _answer(batch: BatchOptions, options: RunOptions, open_model: OpenModel) -> None:
     try:
-        from dreamr.serving.batch.journal import Journal
-        from dreamr.serving.batch.requests import count_requests
-        from dreamr.serving.batch.run import Progress, run_batch
+        from dreamr.serving.batch import Batch, Concurrency, Journal, count_requests, read_requests
+        from dreamr.serving.gateway.local_files import local_client
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"batches need {error.name}, which is not installed: pip install 'dreamr[serve]'"
         ) from error
-    total = count_requests(batch.requests)
-    console = stderr_console()
+    total, console = count_requests(batch.requests), stderr_console()
     with Journal(batch) as journal, shown(console, total, "requests") as show:
 
         def progress(found: Progress) -> None:
             failed = f", {found.failed} failed" if found.failed else ""
             show(found.done, f"{found.concurrency} at a time{failed}")
 
-        async with Reasoner(options, open_model=open_model) as reasoner:
-            summary = await run_batch(batch, reasoner, journal, progress)
+        folder = batch.requests.resolve().parent
+        async with (
+            Reasoner(options, open_model=open_model) as reasoner,
+            local_client(reasoner, folder, batch.max_concurrency) as client,
+        ):
+            requests, concurrency = (
+                read_requests(batch.requests),
+                Concurrency(batch.max_concurrency),
+            )
+            running = Batch(requests, client, journal, concurrency, on_progress=progress)
+            summary = await running.run()
         failed = len(journal.failed)
     _report(console, batch, summary.lines(), failed)
 

@@ -7,31 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.serving.batch import BatchError, BatchOptions
-from dreamr.serving.batch.journal import Journal
+from dreamr.serving.batch import BatchError, BatchOptions, Journal
+from dreamr.serving.batch.lines import answer_line, error_line
 
+pytestmark = pytest.mark.anyio
 BODY = {"id": "chatcmpl-1"}
+ANSWER = answer_line("x", "d1", BODY)
+ERROR = error_line("y", "d2", "too_long", "the prompt is too long", 400)
 
 
 def options(tmp_path: Path, *, retry: bool = False) -> BatchOptions:
     return BatchOptions(requests=tmp_path / "r.jsonl", out=tmp_path / "a.jsonl", retry=retry)
 
 
-def fill(found: BatchOptions) -> None:
+async def fill(found: BatchOptions) -> None:
     with Journal(found) as journal:
-        journal.answer("x", "d1", 200, BODY)
-        journal.error("y", "d2", "too_long", "the prompt is too long", 400)
+        await journal.add_answer("x", "d1", ANSWER)
+        await journal.add_error("y", ERROR)
 
 
-def test_answers_and_errors_are_found_again(tmp_path: Path) -> None:
-    fill(options(tmp_path))
+async def test_answers_and_errors_are_found_again(tmp_path: Path) -> None:
+    await fill(options(tmp_path))
     with Journal(options(tmp_path)) as journal:
         assert journal.answered == {"x": "d1"}
         assert journal.failed == {"y"}
 
 
-def test_an_answer_has_the_fields_of_openais_format(tmp_path: Path) -> None:
-    fill(options(tmp_path))
+async def test_an_answer_has_the_fields_of_openais_format(tmp_path: Path) -> None:
+    await fill(options(tmp_path))
     line = json.loads((tmp_path / "a.jsonl").read_text())
     assert line == {
         "id": "batch_req_d1",
@@ -44,15 +47,15 @@ def test_an_answer_has_the_fields_of_openais_format(tmp_path: Path) -> None:
     assert error["error"] == {"code": "too_long", "message": "the prompt is too long"}
 
 
-def test_without_errors_there_is_no_file_of_errors(tmp_path: Path) -> None:
+async def test_without_errors_there_is_no_file_of_errors(tmp_path: Path) -> None:
     with Journal(options(tmp_path)) as journal:
-        journal.answer("x", "d1", 200, BODY)
+        await journal.add_answer("x", "d1", ANSWER)
     assert not (tmp_path / "a.errors.jsonl").exists()
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 7))
-def test_half_a_line_of_a_killed_process_is_removed(cut: int, tmp_path: Path) -> None:
-    fill(options(tmp_path))
+async def test_half_a_line_of_a_killed_process_is_removed(cut: int, tmp_path: Path) -> None:
+    await fill(options(tmp_path))
     path = tmp_path / "a.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:cut])
@@ -61,14 +64,14 @@ def test_half_a_line_of_a_killed_process_is_removed(cut: int, tmp_path: Path) ->
     assert path.read_bytes() == whole
 
 
-def test_with_retry_requests_that_failed_count_as_not_sent(tmp_path: Path) -> None:
-    fill(options(tmp_path))
+async def test_with_retry_requests_that_failed_count_as_not_sent(tmp_path: Path) -> None:
+    await fill(options(tmp_path))
     with Journal(options(tmp_path, retry=True)) as journal:
         assert journal.answered == {"x": "d1"}
         assert not journal.failed
 
 
-def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+async def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"name": "something else"}\n')
     with pytest.raises(BatchError, match="line 1, is not an answer of a batch"):
@@ -76,7 +79,7 @@ def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_text() == '{"name": "something else"}\n'
 
 
-def test_two_batches_do_not_write_one_file(tmp_path: Path) -> None:
+async def test_two_batches_do_not_write_one_file(tmp_path: Path) -> None:
     with (
         Journal(options(tmp_path)),
         pytest.raises(BatchError, match="is being written by another batch"),

@@ -14,8 +14,17 @@ from typing import Any
 import pytest
 
 from dreamr import Reasoner, RunOptions
-from dreamr.serving.batch import BatchError, BatchOptions, Progress, Summary, run_batch
-from dreamr.serving.batch.journal import Journal
+from dreamr.serving.batch import (
+    Batch,
+    BatchError,
+    BatchOptions,
+    Concurrency,
+    Journal,
+    Progress,
+    Summary,
+    read_requests,
+)
+from dreamr.serving.gateway.local_files import local_client
 from support.attachments import png
 from support.pairs import Pair
 from support.processes import environment
@@ -35,9 +44,14 @@ def questions(count: int) -> list[Any]:
 
 async def answer(options: BatchOptions, pair: Pair | None = None) -> Summary:
     seen: list[Progress] = []
-    async with Reasoner(RunOptions(), open_model=pair or Pair()) as reasoner:
+    async with (
+        Reasoner(RunOptions(), open_model=pair or Pair()) as reasoner,
+        local_client(reasoner, options.requests.parent, 8) as client,
+    ):
         with Journal(options) as journal:
-            summary = await run_batch(options, reasoner, journal, seen.append)
+            requests = read_requests(options.requests)
+            batch = Batch(requests, client, journal, Concurrency(8), on_progress=seen.append)
+            summary = await batch.run()
     assert [one.done for one in seen] == sorted(one.done for one in seen)
     return summary
 
@@ -91,7 +105,7 @@ async def test_invalid_lines_do_not_stop_the_others(tmp_path: Path) -> None:
 async def test_a_request_that_has_changed_is_not_taken_for_answered(tmp_path: Path) -> None:
     await answer(write(tmp_path, questions(1)))
     options = write(tmp_path, [{"id": "0", "question": "Something else?"}])
-    with pytest.raises(BatchError, match="name another file with --out"):
+    with pytest.raises(BatchError, match="is not the one that was answered before"):
         await answer(options)
 
 

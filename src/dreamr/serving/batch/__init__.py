@@ -2,8 +2,27 @@
 
 from dreamr.serving.batch.concurrency import Concurrency
 from dreamr.serving.batch.errors import BatchError
+from dreamr.serving.batch.journal import Journal
 from dreamr.serving.batch.options import BatchOptions
-from dreamr.serving.batch.run import Progress, run_batch
+from dreamr.serving.batch.requests import (
+    BatchRequest,
+    InvalidRequest,
+    count_requests,
+    read_requests,
+)
+from dreamr.serving.batch.run import Batch, Progress
 from dreamr.serving.batch.summary import Summary
 
-__all__ = ["BatchError", "BatchOptions", "Concurrency", "Progress", "Summary", "run_batch"]
+__all__ = [
+    "Batch",
+    "BatchError",
+    "BatchOptions",
+    "BatchRequest",
+    "Concurrency",
+    "InvalidRequest",
+    "Journal",
+    "Progress",
+    "Summary",
+    "count_requests",
+    "read_requests",
+]

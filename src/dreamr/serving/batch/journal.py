@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from io import FileIO
+from io import SEEK_END, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from dreamr._files import open_binary
 from dreamr._messages import short_path
 from dreamr._output_files import append_line, replace_file, writing
 from dreamr.serving.batch.errors import BatchError
+from dreamr.serving.batch.lines import read_line
 from dreamr.serving.batch.options import BatchOptions
 
 _ADVICE = "what is answered is kept; run the same command again to go on"
-_ID = "batch_req_"
 
 
 class Journal:
@@ -52,7 +51,7 @@ class Journal:
             self.failed = {name for name, _ in _recovered(self._errors, options.errors)}
             self.failed -= self.answered.keys()
             self._open = stack.pop_all()
-        self._path, self._errors_path = options.out, options.errors
+        self._paths = {self._answers: options.out, self._errors: options.errors}
 
     def __enter__(self) -> Self:
         return self
@@ -63,44 +62,32 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        is_empty = self._errors.seek(0, 2) == 0
+        is_empty = self._errors.seek(0, SEEK_END) == 0
         self._open.close()
         if is_empty:
-            self._errors_path.unlink(missing_ok=True)
+            self._paths[self._errors].unlink(missing_ok=True)
 
-    def answer(self, custom_id: str, digest: str, status: int, body: Any) -> None:
-        """Append an answer.
+    async def add_answer(self, custom_id: str, digest: str, line: bytes) -> None:
+        """Append the line of an answer.
 
         Raises:
             Unwritable: If it cannot be written; the answers before are intact.
         """
-        response = {"status_code": status, "request_id": body.get("id"), "body": body}
-        self._append(self._answers, self._path, custom_id, digest, response, None)
+        self._append(self._answers, line)
         self.answered[custom_id] = digest
 
-    def error(self, custom_id: str, digest: str, code: str, message: str, status: int = 0) -> None:
-        """Append an error.
+    async def add_error(self, custom_id: str, line: bytes) -> None:
+        """Append the line of an error.
 
         Raises:
             Unwritable: If it cannot be written.
         """
-        response = {"status_code": status} if status else None
-        cause = {"code": code, "message": message}
-        self._append(self._errors, self._errors_path, custom_id, digest, response, cause)
+        self._append(self._errors, line)
         self.failed.add(custom_id)
 
-    def _append(
-        self, file: FileIO, path: Path, custom_id: str, digest: str, response: Any, error: Any
-    ) -> None:
-        line = {
-            "id": _ID + digest,
-            "custom_id": custom_id,
-            "response": response,
-            "error": error,
-        }
-        content = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        with writing(path, _ADVICE):
-            append_line(file, content, sync=False)
+    def _append(self, file: FileIO, line: bytes) -> None:
+        with writing(self._paths[file], _ADVICE):
+            append_line(file, line, sync=False)
 
 
 def _lock(file: FileIO, path: Path) -> None:
@@ -123,18 +110,12 @@ def _recovered(file: FileIO, path: Path) -> Iterator[tuple[str, str]]:
             if not line.endswith(b"\n"):
                 break
             end += len(line)
-            yield _read(line, number, path)
-    if end < file.seek(0, 2):
+            try:
+                yield read_line(line)
+            except ValueError as error:
+                raise BatchError(
+                    f"{short_path(path)}, line {number}, is not an answer of a batch: name "
+                    "another file"
+                ) from error
+    if end < file.seek(0, SEEK_END):
         file.truncate(end)
-
-
-def _read(line: bytes, number: int, path: Path) -> tuple[str, str]:
-    try:
-        match json.loads(line):
-            case {"id": str(key), "custom_id": str(name), "response": _, "error": _}:
-                return name, key.removeprefix(_ID)
-    except (ValueError, RecursionError):
-        pass
-    raise BatchError(
-        f"{short_path(path)}, line {number}, is not an answer of a batch: name another file"
-    )

@@ -1,4 +1,4 @@
-"""Run a batch: send its requests to a gateway in this process, and keep the answers.
+"""Run a batch: send its requests to a gateway, and keep the answers.
 
 The requests go through the same code as those of `dreamr serve`, so that a body means the same in
 both.
@@ -6,32 +6,24 @@ both.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 import httpx2
 
 from dreamr._concurrency import root_cause
-from dreamr._reasoner import Reasoner
-from dreamr.conversation import MAX_BYTES
 from dreamr.serving.batch.concurrency import Concurrency
 from dreamr.serving.batch.errors import BatchError
-from dreamr.serving.batch.files import LocalFiles
-from dreamr.serving.batch.journal import Journal
-from dreamr.serving.batch.options import BatchOptions
-from dreamr.serving.batch.requests import BatchRequest, InvalidRequest, read_requests
+from dreamr.serving.batch.lines import answer_line, error_line
+from dreamr.serving.batch.requests import BatchRequest, InvalidRequest
 from dreamr.serving.batch.summary import Summary
-from dreamr.serving.gateway import build_app
-from dreamr.serving.gateway.media import MediaFetcher
-from dreamr.serving.options import ServeOptions
 
 _AHEAD = 64  # lines that are read at a time
-_DEADLINE = 86400.0  # seconds of a request
 _TRIES = 8  # of a request that finds no room or no model
 _PAUSE = 1.0, 60.0  # seconds before another try, first and longest
 _BUSY = (429, 503)
@@ -52,98 +44,113 @@ class Progress:
     failed: int
 
 
-async def run_batch(
-    options: BatchOptions,
-    reasoner: Reasoner,
-    journal: Journal,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-) -> Summary:
-    """Answer the requests of a file that are not answered yet.
+class Kept(Protocol):
+    """Where the lines of answers and errors go.
 
-    Args:
-        options: Files and limits.
-        reasoner: An open Reasoner.
-        journal: The open files of answers and errors.
-        on_progress: Called after each request.
-
-    Raises:
-        BatchError: If the requests cannot be read, or one is not the one that was answered.
-        Unwritable: If an answer cannot be written.
+    Attributes:
+        answered: Digests of the answered requests, by id.
+        failed: Ids of the requests that ended in an error.
     """
-    batch = _Batch(options, reasoner, journal, on_progress)
-    start = time.monotonic()
-    try:
-        async with batch.client:
-            await batch.run()
-    except BaseExceptionGroup as group:
-        raise root_cause(group) from None
-    batch.summary.seconds = time.monotonic() - start
-    return batch.summary
+
+    answered: dict[str, str]
+    failed: set[str]
+
+    async def add_answer(self, custom_id: str, digest: str, line: bytes) -> None:
+        """Keep the line of an answer."""
+        ...
+
+    async def add_error(self, custom_id: str, line: bytes) -> None:
+        """Keep the line of an error."""
+        ...
 
 
-class _Batch:
-    def __init__(
-        self,
-        options: BatchOptions,
-        reasoner: Reasoner,
-        journal: Journal,
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        self._options, self._journal, self._on_progress = options, journal, on_progress
-        self._concurrency = Concurrency(options.max_concurrency)
-        self._running = 0
-        self._freed = anyio.Event()
-        self.summary = Summary()
-        self.client = _client(options, reasoner)
+@dataclass(slots=True)
+class Batch:
+    """The requests that are not answered yet, sent to a gateway.
 
-    async def run(self) -> None:
-        async with anyio.create_task_group() as tasks, aclosing(_ahead(self._options)) as requests:
-            async for request in requests:
-                if self._is_done(request):
-                    self.summary.skipped += 1
-                elif isinstance(request, InvalidRequest):
-                    self._fail(request.custom_id, "", "invalid_request", request.message, 400)
-                else:
-                    await self._room()
-                    self._running += 1
-                    tasks.start_soon(self._answer, request)
-                self._show()
+    Attributes:
+        requests: The requests.
+        client: Client of the gateway.
+        kept: Where answers and errors go, with those from before.
+        concurrency: How many requests run at the same time.
+        headers: Headers of each request.
+        on_progress: Called after each request.
+        summary: Figures so far.
+    """
+
+    requests: Iterator[BatchRequest | InvalidRequest]
+    client: httpx2.AsyncClient
+    kept: Kept
+    concurrency: Concurrency
+    headers: Mapping[str, str] = field(default_factory=dict)
+    on_progress: Callable[[Progress], None] = lambda _: None
+    summary: Summary = field(default_factory=Summary)
+    _running: int = 0
+    _freed: anyio.Event = field(default_factory=anyio.Event)
+
+    async def run(self) -> Summary:
+        """Answer all requests and return the figures.
+
+        Raises:
+            BatchError: If the requests cannot be read, or one is not the one that was answered.
+            Unwritable: If an answer cannot be written.
+        """
+        start = anyio.current_time()
+        try:
+            async with anyio.create_task_group() as tasks, aclosing(self._ahead()) as requests:
+                async for request in requests:
+                    if self._is_done(request):
+                        self.summary.skipped += 1
+                    elif isinstance(request, InvalidRequest):
+                        await self._fail(request.custom_id, "", "invalid_request", request.message)
+                    else:
+                        await self._room()
+                        self._running += 1
+                        tasks.start_soon(self._answer, request)
+                        continue
+                    self._show()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from None
+        finally:
+            self.summary.seconds = anyio.current_time() - start
+        return self.summary
+
+    async def _ahead(self) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
+        """Yield the requests, which are read in a thread, some lines ahead."""
+        while some := await anyio.to_thread.run_sync(list, islice(self.requests, _AHEAD)):
+            for request in some:
+                yield request
 
     async def _room(self) -> None:
-        while self._running >= self._concurrency.limit:
+        while self._running >= self.concurrency.limit:
             self._freed = anyio.Event()
             await self._freed.wait()
 
     def _is_done(self, request: BatchRequest | InvalidRequest) -> bool:
-        name, journal = request.custom_id, self._journal
-        if name in journal.failed:
+        name = request.custom_id
+        if name in self.kept.failed:
             return True
-        if name not in journal.answered:
+        if name not in self.kept.answered:
             return False
-        if isinstance(request, BatchRequest) and journal.answered[name] != request.digest:
+        if isinstance(request, BatchRequest) and self.kept.answered[name] != request.digest:
             raise BatchError(
-                f"the request {name} of {self._options.requests} is not the one that "
-                f"{self._options.out} answers: name another file with --out"
+                f"the request {name} is not the one that was answered before: keep its id and "
+                "text together, or write the answers to another file"
             )
         return True
 
     async def _answer(self, request: BatchRequest) -> None:
         try:
             response = await self._sent(request)
-            body = response.json()
+            body, name, digest = response.json(), request.custom_id, request.digest
             if response.status_code == httpx2.codes.OK:
-                self._journal.answer(request.custom_id, request.digest, 200, body)
+                await self.kept.add_answer(name, digest, answer_line(name, digest, body))
                 self.summary.add(body)
-                self._concurrency.answered(time.monotonic())
+                self.concurrency.answered(anyio.current_time())
             else:
                 error = body["error"]
-                self._fail(
-                    request.custom_id,
-                    request.digest,
-                    error.get("code") or error["type"],
-                    error["message"],
-                    response.status_code,
-                )
+                code = error.get("code") or error["type"]
+                await self._fail(name, digest, code, error["message"], response.status_code)
         finally:
             self._running -= 1
             self._freed.set()
@@ -153,55 +160,25 @@ class _Batch:
         """Send a request, again after a pause where there was no room or a model was lost."""
         pause = _PAUSE[0]
         for left in reversed(range(_TRIES)):
-            response = await self.client.post(request.url, json=request.body)
+            response = await self.client.post(request.url, json=request.body, headers=self.headers)
             if response.status_code not in _BUSY or not left:
                 break
-            self._concurrency.refused()
+            self.concurrency.refused()
             await anyio.sleep(max(pause, _seconds(response.headers.get("retry-after"))))
             pause = min(2 * pause, _PAUSE[1])
         return response
 
-    def _fail(self, custom_id: str, digest: str, code: str, message: str, status: int) -> None:
-        self._journal.error(custom_id, digest, code, message, status)
+    async def _fail(
+        self, custom_id: str, digest: str, code: str, message: str, status: int = 400
+    ) -> None:
+        line = error_line(custom_id, digest, code, message, status)
+        await self.kept.add_error(custom_id, line)
         self.summary.failed += 1
 
     def _show(self) -> None:
         found = self.summary
         done = found.answered + found.failed + found.skipped
-        self._on_progress(Progress(done, self._concurrency.limit, found.failed))
-
-
-def _client(options: BatchOptions, reasoner: Reasoner) -> httpx2.AsyncClient:
-    """Return a client of a gateway in this process, which reads the files beside the requests."""
-    limits = ServeOptions(
-        max_running=options.max_concurrency,
-        max_waiting=options.max_concurrency,
-        deadline=_DEADLINE,
-        max_body=2 * MAX_BYTES,
-        max_total_body=16 * MAX_BYTES,
-        log_level="error",
-    )
-    files = LocalFiles(options.requests.resolve().parent)
-    media = MediaFetcher(limits, files, fit=lambda: reasoner.models.image_pixels)
-    app = build_app(reasoner, limits, media=media)
-    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 0))
-    return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)
-
-
-async def _ahead(
-    options: BatchOptions,
-) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
-    """Yield the requests, which are read in a thread, some lines ahead."""
-    lines = read_requests(options.requests)
-    while some := await anyio.to_thread.run_sync(_take, lines):
-        for request in some:
-            yield request
-
-
-def _take(
-    lines: Iterator[BatchRequest | InvalidRequest],
-) -> list[BatchRequest | InvalidRequest]:
-    return list(islice(lines, _AHEAD))
+        self.on_progress(Progress(done, self.concurrency.limit, found.failed))
 
 
 def _seconds(value: str | None) -> float:

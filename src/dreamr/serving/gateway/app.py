@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
+import httpx2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,6 +24,7 @@ from dreamr._reasoner import Reasoner
 from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.chat import Chat
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
@@ -92,16 +96,38 @@ def build_app(
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
-    app = Starlette(
-        routes=[
-            *endpoints.routes(),
-            *Files(store, options, found, quotas, draining).routes(),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-        ],
+    batches = Batches(_inside(chat), store, options, found, quotas, draining, chat.memory)
+    routes = [
+        *endpoints.routes(),
+        *Files(store, options, found, quotas, draining).routes(),
+        *batches.routes(),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+    ]
+    return RequestIds(_application(routes, batches, options))
+
+
+def _application(routes: list[Route], batches: Batches, options: ServeOptions) -> Starlette:
+    """Return the application, in which batches run from its start to its end."""
+    return Starlette(
+        routes=routes,
+        lifespan=partial(_running, batches),
         middleware=_middleware(options),
         exception_handlers={ApiError: _refused, HTTPException: _not_found, Exception: _failed},
     )
-    return RequestIds(app)
+
+
+def _inside(chat: Chat) -> httpx2.AsyncClient:
+    """Return a client in this process for the requests of batches."""
+    transport = httpx2.ASGITransport(RequestIds(chat))
+    return httpx2.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)
+
+
+@asynccontextmanager
+async def _running(batches: Batches, _: Starlette) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(batches.run)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ class Chat:
         quotas: Limits of single clients, shared by all endpoints.
         draining: Whether the gateway is about to stop.
         watch: Audits accepted steps, if configured.
+
+    Attributes:
+        memory: Memory that all requests share.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class Chat:
         self._keys, self._admission = keys, admission
         self._load, self._metrics = load, metrics
         self._media, self._draining, self._watch = media, draining, watch
-        self._memory = Memory(
+        self.memory = Memory(
             body_bytes=options.max_total_body,
             body_most=options.max_body,
             pixels=options.max_total_pixels,
@@ -107,7 +110,7 @@ class Chat:
             self._draining.check()
             with (
                 self._quotas.request(client.name, client.limits) as quota,
-                self._memory.lease(client.name) as lease,
+                self.memory.lease(client.name) as lease,
             ):
                 job = await self._job(request, client, quota, lease, began)
                 async with anyio.create_task_group() as tasks:

@@ -51,7 +51,8 @@ class LocalHostsOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        headers = scope.get("headers", ())  # none in the events of start and end
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         others = [host for host in hosts if not names_loopback(host)]
         if not others:
             await self._app(scope, receive, send)

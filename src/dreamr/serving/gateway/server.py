@@ -100,7 +100,7 @@ def _config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # by default, everyone on this machine may name any address
-        lifespan="off",
+        lifespan="on",
         ws="none",
         timeout_graceful_shutdown=options.grace,
     )

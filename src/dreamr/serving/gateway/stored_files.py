@@ -186,6 +186,10 @@ class FileStore:
             with suppress(FileNotFoundError):
                 upload.path.unlink()
 
+    def path(self, file: StoredFile) -> Path:
+        """Return the path of a file, which exists until the file is deleted."""
+        return self._path(file.id)
+
     def _path(self, name: str) -> Path:
         assert self._folder is not None  # there are no files before the first upload
         return self._folder / name

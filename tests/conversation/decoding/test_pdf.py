@@ -169,6 +169,13 @@ def test_a_password_is_asked_for_by_name() -> None:
         read(encrypted_pdf())
 
 
+def test_an_error_is_not_that_of_the_file_before() -> None:
+    with pytest.raises(PdfEncrypted):
+        read(encrypted_pdf())
+    with pytest.raises(PdfDamaged, match=r"bill\.pdf is truncated or damaged"):
+        read(pdf())
+
+
 def test_a_page_count_that_lies_allocates_nothing() -> None:
     data = pdf(text_on_page("one"), count=1_000_000)
     assert read(data, pages="1").pages[0].text == "one"

@@ -49,6 +49,9 @@ def read_pdf(file: IO[bytes], request: Request) -> Iterator[Piece]:
 
 
 def _opened(file: IO[bytes], shown: str) -> pypdfium2.PdfDocument:
+    # PDFium keeps the last error, of another file too, and pypdfium2 reports it for a document
+    # without pages. That of a file which is none says that this one is damaged.
+    pypdfium2.raw.FPDF_LoadMemDocument64(b"-", 1, None)
     try:
         return pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:

@@ -1,4 +1,4 @@
-"""Pages, frames and the sound of videos on a real vLLM, with small random models of families."""
+"""Pages and frames on a real vLLM, with small random models of families."""
 
 from __future__ import annotations
 
@@ -31,11 +31,8 @@ from dreamr.runner import run
 from support.media_files import clip, pdf, text_on_page
 
 Served = tuple[str, str]
-# Families, and what stands for an image and a sound in a prompt; None if the model does not hear.
-FAMILIES = {
-    "qwen3_vl_instruct": ("<|image_pad|>", None),
-    "gemma4_audio": ("<|image|>", "<|audio|>"),
-}
+# Families, and what stands for an image in a prompt.
+FAMILIES = {"qwen3_vl_instruct": "<|image_pad|>", "gemma4": "<|image|>"}
 pytestmark = [
     pytest.mark.server,
     pytest.mark.parametrize("family", list(FAMILIES), indirect=True, scope="module"),
@@ -55,14 +52,9 @@ def bill() -> Document:
 
 @pytest.fixture(scope="module")
 def film() -> Video:
-    found = read_attachment(clip(31, size=(128, 96), sound=3.0), SMALL, name="clip.mp4")
+    found = read_attachment(clip(31, size=(128, 96)), SMALL, name="clip.mp4")
     assert isinstance(found, Video)
-    assert found.sound is not None
     return found
-
-
-def without_sound(video: Video) -> Video:
-    return Video(video.frames, video.seconds, None, video.name)
 
 
 def asked(*parts: Document | Video) -> Conversation:
@@ -114,7 +106,7 @@ def test_each_page_and_each_frame_costs_the_tokens_of_its_image(
     family: Served, bill: Document, film: Video
 ) -> None:
     _, url = family
-    for whole in (bill, without_sound(film)):
+    for whole in (bill, film):
         talk = flatten(asked(whole))
         assert len(talk.images) == (3 if whole is bill else 4)
         one = Conversation((Turn("user", (talk.images[0], Text(QUESTION))),))
@@ -125,15 +117,15 @@ def test_each_page_and_each_frame_costs_the_tokens_of_its_image(
         assert single - none >= 4
 
 
-def test_pages_frames_and_sound_arrive_in_their_order(
+def test_pages_and_frames_arrive_in_their_order(
     family: Served, bill: Document, film: Video
 ) -> None:
     name, url = family
-    image, sound = FAMILIES[name]
+    image = FAMILIES[name]
     wanted = [w for n in (1, 2, 3) for w in (f"Page {n} of bill.pdf:", image, f"Line {n} costs")]
     wanted += [w for time in ("0:00.0:", "0:01.0:", "0:02.0:", "0:03.0:") for w in (time, image)]
-    wanted += [*([sound] if sound else []), QUESTION]
-    talk = flatten(asked(bill, film if sound else without_sound(film)))
+    wanted.append(QUESTION)
+    talk = flatten(asked(bill, film))
 
     async def work() -> str:
         options = HttpOptions(url=url)
@@ -151,7 +143,7 @@ def test_pages_frames_and_sound_arrive_in_their_order(
         place = text.find(word, start)
         assert place >= 0, (word, text)
         start = place + len(word)
-        while word in (image, sound) and text.startswith(word, start):
+        while word == image and text.startswith(word, start):
             start += len(word)
     assert text.count(image, start) == 0
 
@@ -160,8 +152,8 @@ def test_pages_frames_and_sound_arrive_in_their_order(
 def test_draft_and_target_see_the_same_frames_unless_the_draft_has_fewer(
     family: Served, film: Video, frames: int | None
 ) -> None:
-    name, url = family
-    talk = asked(film if FAMILIES[name][1] else without_sound(film))
+    _, url = family
+    talk = asked(film)
     target, draft = Recorder(), Recorder()
     options = RunOptions(
         method="sequential", draft_frames=frames, max_tokens=TOKENS, min_label_mass=0.0

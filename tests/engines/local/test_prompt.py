@@ -8,12 +8,13 @@ import signal
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.conversation import Audio, Conversation, Text, Turn
+from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines.local import bounds
 from dreamr.engines.local.bounds import OverBound
 from dreamr.engines.local.prompt import Prompter, label_tokens
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Labels
+from support.attachments import sound
 from support.local_calls import META
 from support.local_models import QUESTION, TEMPLATE, conversation, image, make_tokenizer
 
@@ -97,8 +98,8 @@ def test_an_error_in_the_template_is_a_one_line_error() -> None:
 
 
 def test_unsupported_media_are_named() -> None:
-    talk = Conversation((Turn("user", (Audio("a.wav"),)),))
-    with pytest.raises(Unsupported, match="audio"):
+    talk = Conversation((Turn("user", (sound(),)),))
+    with pytest.raises(Unsupported, match="not sound: set --transcriber"):
         prompter(images=True).opening(talk)
 
 

@@ -250,10 +250,12 @@ def test_the_doctor_knows_why_a_server_with_ngram_speculation_refuses_labels(
     models = ["--target", speculating_url, "--draft", speculating_url]
     assert main(["doctor", *models, "--judge-prompt", "Judge", "--json"]) == 0
     findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {one["state"] for one in findings} == {"ok"}
-    [judging] = [one["what"] for one in findings if one["about"] == "judging"]
-    assert "labels are read from the 20 most likely tokens" in judging
-    assert "n-gram speculation" in judging
+    [judging] = [one for one in findings if one["about"] == "judging"]
+    assert judging["state"] == "ok"
+    assert "labels are read from the 20 most likely tokens" in judging["what"]
+    assert "n-gram speculation" in judging["what"]
+    # A model that is its own draft, on a busy machine, may be reported as too slow.
+    assert {one["state"] for one in findings} <= {"ok", "degraded"}
 
 
 def test_ngram_speculation_changes_neither_texts_nor_verdicts(speculating_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Locks of folders that one process at a time may write."""
+"""Locks of folders and files that one process at a time may write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,20 @@ from dreamr.errors import DreamrError
 LOCK = ".dreamr.lock"
 # Some network file systems have no locks. Work there is possible, and as safe as without this.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+def lock_file(file: FileIO) -> bool:
+    """Lock an open file until it is closed; return whether no other process has locked it.
+
+    Where the file system has no locks, as for pipes and devices, every process gets the file.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class FolderLock:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dreamr._locks import lock_file
 from dreamr._output_files import append_line, check_replaceable, open_direct, writing
 from dreamr.training.errors import BadTraining
 from dreamr.training.records import BEGINNING, Record, is_record, to_line
@@ -155,7 +156,7 @@ def _read(file: FileIO, start: int, end: int) -> bytes:
 def _locked(file: FileIO) -> Iterator[None]:
     """Wait for sole use of an open file, where the file system has locks."""
     until = time.monotonic() + _PATIENCE
-    while not _lock(file):
+    while not lock_file(file):
         if time.monotonic() > until:
             raise OSError(errno.EBUSY, "another process is writing to it")
         time.sleep(0.02)
@@ -164,13 +165,3 @@ def _locked(file: FileIO) -> Iterator[None]:
     finally:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _lock(file: FileIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # pipes, devices and some network file systems have no locks
-        return True
-    return True

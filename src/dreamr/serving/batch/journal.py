@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import SEEK_END, FileIO
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from dreamr._files import open_binary
+from dreamr._locks import lock_file
 from dreamr._messages import short_path
 from dreamr._output_files import append_line, replace_file, writing
 from dreamr.serving.batch.errors import BatchError
@@ -43,7 +43,11 @@ class Journal:
         """
         with ExitStack() as stack, writing(options.out, _ADVICE):
             self._answers = stack.enter_context(FileIO(options.out, "a+"))
-            _lock(self._answers, options.out)
+            if not lock_file(self._answers):
+                raise BatchError(
+                    f"{short_path(options.out)} is being written by another batch: wait for it, "
+                    "or name another file"
+                )
             self.answered = dict(_recovered(self._answers, options.out))
             if options.retry and options.errors.exists():
                 replace_file(options.errors, b"")  # their requests count as not sent
@@ -88,18 +92,6 @@ class Journal:
     def _append(self, file: FileIO, line: bytes) -> None:
         with writing(self._paths[file], _ADVICE):
             append_line(file, line, sync=False)
-
-
-def _lock(file: FileIO, path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BatchError(
-            f"{short_path(path)} is being written by another batch: wait for it, or name another "
-            "file"
-        ) from error
-    except OSError:  # the file system has no locks
-        return
 
 
 def _recovered(file: FileIO, path: Path) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ class Progress:
     failed: int
 
 
-class Kept(Protocol):
+class AnswerSink(Protocol):
     """Where the lines of answers and errors go.
 
     Attributes:
@@ -71,7 +71,7 @@ class Batch:
     Attributes:
         requests: The requests.
         client: Client of the gateway.
-        kept: Where answers and errors go, with those from before.
+        sink: Where answers and errors go, with those from before.
         concurrency: How many requests run at the same time.
         headers: Headers of each request.
         on_progress: Called after each request.
@@ -80,7 +80,7 @@ class Batch:
 
     requests: Iterator[BatchRequest | InvalidRequest]
     client: httpx2.AsyncClient
-    kept: Kept
+    sink: AnswerSink
     concurrency: Concurrency
     headers: Mapping[str, str] = field(default_factory=dict)
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -128,11 +128,11 @@ class Batch:
 
     def _is_done(self, request: BatchRequest | InvalidRequest) -> bool:
         name = request.custom_id
-        if name in self.kept.failed:
+        if name in self.sink.failed:
             return True
-        if name not in self.kept.answered:
+        if name not in self.sink.answered:
             return False
-        if isinstance(request, BatchRequest) and self.kept.answered[name] != request.digest:
+        if isinstance(request, BatchRequest) and self.sink.answered[name] != request.digest:
             raise BatchError(
                 f"the request {name} is not the one that was answered before: keep its id and "
                 "text together, or write the answers to another file"
@@ -144,7 +144,7 @@ class Batch:
             response = await self._sent(request)
             body, name, digest = response.json(), request.custom_id, request.digest
             if response.status_code == httpx2.codes.OK:
-                await self.kept.add_answer(name, digest, answer_line(name, digest, body))
+                await self.sink.add_answer(name, digest, answer_line(name, digest, body))
                 self.summary.add(body)
                 self.concurrency.answered(anyio.current_time())
             else:
@@ -172,7 +172,7 @@ class Batch:
         self, custom_id: str, digest: str, code: str, message: str, status: int = 400
     ) -> None:
         line = error_line(custom_id, digest, code, message, status)
-        await self.kept.add_error(custom_id, line)
+        await self.sink.add_error(custom_id, line)
         self.summary.failed += 1
 
     def _show(self) -> None:

@@ -20,7 +20,6 @@ class Summary:
         seconds: Time since the start.
         tokens: Tokens that each model wrote.
         steps: Committed steps, by the model that wrote them.
-        ran: Sum of the seconds of all runs.
         alone: Sum of the seconds that the target alone would have taken, where it is estimated.
         estimated: Sum of the seconds of the runs with an estimate.
     """
@@ -31,7 +30,6 @@ class Summary:
     seconds: float = 0.0
     tokens: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
-    ran: float = 0.0
     alone: float = 0.0
     estimated: float = 0.0
 
@@ -44,11 +42,9 @@ class Summary:
                 self.tokens[role] += sum(v for v in used.values() if isinstance(v, int))
         for step in about.get("steps") or ():
             self.steps[step["source"]] += 1
-        seconds, alone = about.get("seconds") or 0.0, about.get("target_alone_seconds")
-        self.ran += seconds
-        if alone:
+        if alone := about.get("target_alone_seconds"):
             self.alone += alone
-            self.estimated += seconds
+            self.estimated += about["seconds"]
 
     def lines(self) -> list[str]:
         """Return the summary for people."""

@@ -96,7 +96,9 @@ def build_app(
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
-    batches = Batches(_inside(chat), store, options, found, quotas, draining, chat.memory)
+    batches = Batches(
+        _in_process_client(chat), store, options, found, quotas, draining, chat.memory
+    )
     routes = [
         *endpoints.routes(),
         *Files(store, options, found, quotas, draining).routes(),
@@ -116,7 +118,7 @@ def _application(routes: list[Route], batches: Batches, options: ServeOptions) -
     )
 
 
-def _inside(chat: Chat) -> httpx2.AsyncClient:
+def _in_process_client(chat: Chat) -> httpx2.AsyncClient:
     """Return a client in this process for the requests of batches."""
     transport = httpx2.ASGITransport(RequestIds(chat))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)

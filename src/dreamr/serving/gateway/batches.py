@@ -124,7 +124,7 @@ class _Job:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _UploadSink:
     """Answers and errors in files that grow."""
 
     answers: Upload
@@ -274,10 +274,10 @@ class Batches:
 
     async def _run(self, job: _Job) -> None:
         async with self._store.upload(job.owner) as out, self._store.upload(job.owner) as errors:
-            kept = _Kept(out, errors)
+            sink = _UploadSink(out, errors)
             try:
                 with job.scope:
-                    await self._answer(job, kept)
+                    await self._answer(job, sink)
             except DreamrError as error:
                 job.problem = str(error).replace(str(self._store.path(job.file)), job.file.name)
             except FileNotFoundError:
@@ -285,18 +285,18 @@ class Batches:
             except Exception:
                 LOG.exception("internal error")
                 job.problem = "internal error; see the server's log"
-            await self._finish(job, kept)
+            await self._finish(job, sink)
         log(
             logging.INFO,
             "%s batch %s: %d answered, %d failed",
             job.owner,
             job.status,
-            len(kept.answered),
-            len(kept.failed),
+            len(sink.answered),
+            len(sink.failed),
             id=job.id,
         )
 
-    async def _answer(self, job: _Job, kept: _Kept) -> None:
+    async def _answer(self, job: _Job, sink: _UploadSink) -> None:
         def progress(found: Progress) -> None:
             job.done, job.failed = found.done, found.failed
 
@@ -304,15 +304,15 @@ class Batches:
         requests = read_requests(self._store.path(job.file))
         most = max(1, self._options.max_running // 2)  # single requests find a place beside it
         await Batch(
-            requests, self._client, kept, Concurrency(most), job.headers, on_progress=progress
+            requests, self._client, sink, Concurrency(most), job.headers, on_progress=progress
         ).run()
 
-    async def _finish(self, job: _Job, kept: _Kept) -> None:
+    async def _finish(self, job: _Job, sink: _UploadSink) -> None:
         name = job.file.name.removesuffix(".jsonl")
-        if kept.answered:
-            job.output = await kept.answers.keep(f"{name}.answers.jsonl", "batch_output", None)
-        if kept.failed:
-            job.errors = await kept.problems.keep(f"{name}.errors.jsonl", "batch_output", None)
+        if sink.answered:
+            job.output = await sink.answers.keep(f"{name}.answers.jsonl", "batch_output", None)
+        if sink.failed:
+            job.errors = await sink.problems.keep(f"{name}.errors.jsonl", "batch_output", None)
         if job.problem:
             job.become("failed")
         else:

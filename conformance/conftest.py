@@ -172,13 +172,14 @@ def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, st
     """A family, with the server's flags if there are any, and the address of a small random model.
 
     The model is built on first use. The server keeps one megabyte of images, so that tests can push
-    an image out.
+    an image out; the features of a sound alone are larger.
     """
     name, *flags = request.param.split()
     port, folder = free_port(), ENGINES / "tiny" / name
     if name == "qwen3_5":
         flags += ["--dtype", "bfloat16"]  # vLLM does not support float32 there
-    command = [*vllm(folder, port), "--mm-processor-cache-gb", "0.001", *flags]
+    cache = "0.05" if "audio" in name else "0.001"  # GB
+    command = [*vllm(folder, port), "--mm-processor-cache-gb", cache, *flags]
     if not (folder / "config.json").is_file():
         script = Path(__file__).with_name("tiny_models.py")
         python = ENGINES / "vllm" / "bin" / "python"

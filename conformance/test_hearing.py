@@ -134,10 +134,6 @@ def test_a_text_is_continued_and_judged_after_a_sound(family: Served) -> None:
     anyio.run(work)
 
 
-@pytest.mark.xfail(
-    reason="served by this fixture, vLLM was not found to keep sounds: the cause is open",
-    strict=False,
-)
 @families
 def test_a_sound_of_some_length_is_sent_once(family: Served) -> None:
     _, url = family

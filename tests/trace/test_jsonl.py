@@ -13,6 +13,7 @@ from dreamr.schedules import ScheduleConfig
 from dreamr.trace import (
     Event,
     Note,
+    RunFinished,
     TraceError,
     event_from_json,
     event_to_json,
@@ -45,6 +46,17 @@ def events() -> list[Event]:
 def test_a_trace_comes_back_as_it_was_written(events: list[Event], tmp_path: Path) -> None:
     write_trace(tmp_path / "trace.jsonl", events)
     assert read_trace(tmp_path / "trace.jsonl") == events
+
+
+def test_a_result_is_written_as_the_trace_of_the_whole_run(
+    events: list[Event], tmp_path: Path
+) -> None:
+    finished = events[-1]
+    assert isinstance(finished, RunFinished)
+    write_trace(tmp_path / "trace.jsonl", finished.result)
+    *earlier, last = read_trace(tmp_path / "trace.jsonl")
+    assert earlier == events[:-1]
+    assert last == RunFinished(finished.result.seconds, finished.result)
 
 
 def test_each_event_survives_json(events: list[Event]) -> None:

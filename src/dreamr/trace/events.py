@@ -7,7 +7,7 @@ were opened. Usage and timeline are computed from the events alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -326,3 +326,8 @@ class RunFinished(Event):
     """End of the run; always the last event, also after a failure."""
 
     result: Result
+
+
+def all_events(run: Iterable[Event] | Result) -> Iterable[Event]:
+    """Return the events of a run; those of a result with the `RunFinished` that it lacks."""
+    return (*run.events, RunFinished(run.seconds, run)) if isinstance(run, Result) else run

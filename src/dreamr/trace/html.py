@@ -29,6 +29,7 @@ from dreamr.trace.events import (
     StepCommitted,
     StepRejected,
     Usage,
+    all_events,
 )
 from dreamr.trace.lanes import LANES, Bar, Fate, LaneName, duration, lay_out, overlap, rows
 
@@ -60,8 +61,7 @@ def timeline_html(events: Sequence[Event] | Result, *, question: str | Conversat
     Returns:
         A complete HTML document.
     """
-    if isinstance(events, Result):
-        events = (*events.events, RunFinished(events.seconds, events))
+    events = tuple(all_events(events))
     result = next((event.result for event in events if isinstance(event, RunFinished)), None)
     asked = question if isinstance(question, Conversation) else Conversation(())
     title = (question if isinstance(question, str) else question.text).strip()

@@ -16,7 +16,15 @@ from dreamr.errors import DreamrError
 from dreamr.gate import Evidence, Verdict
 from dreamr.steps import Ending, Step
 from dreamr.trace import events as _events
-from dreamr.trace.events import CommittedStep, Event, ModelUsage, Result, RunFinished, Usage
+from dreamr.trace.events import (
+    CommittedStep,
+    Event,
+    ModelUsage,
+    Result,
+    RunFinished,
+    Usage,
+    all_events,
+)
 
 _KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
@@ -56,14 +64,18 @@ def event_from_json(values: Mapping[str, Any]) -> Event:
         raise TraceError("not an event of a trace: a value has the wrong type") from error
 
 
-def write_trace(path: str | Path, events: Iterable[Event]) -> None:
+def write_trace(path: str | Path, events: Iterable[Event] | Result) -> None:
     """Write events to a file, one per line, replacing it when all of them are written.
+
+    Args:
+        path: The file.
+        events: The result of a run, for the trace of the whole run, or events in order.
 
     Raises:
         OSError: If the file cannot be written; the old one is then left as it is.
     """
     with open_output(Path(path)) as file:
-        for event in events:
+        for event in all_events(events):
             line = json.dumps(event_to_json(event), ensure_ascii=False) + "\n"
             file.write(line.encode("utf-8", "replace"))
 

@@ -13,11 +13,11 @@ import pytest
 
 from dreamr.conversation import Audio, Conversation, Document, Image, MediaOptions
 from dreamr.serving.gateway import media
+from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
 from dreamr.serving.gateway.memory import Memory
-from dreamr.serving.gateway.request import ParsedMessage
 from dreamr.serving.options import ServeOptions
 from support.attachments import pdf, png, wav
 

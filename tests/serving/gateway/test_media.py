@@ -13,11 +13,11 @@ import pytest
 
 from dreamr.conversation import Conversation, Image, Text
 from dreamr.errors import DreamrError
+from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Memory
-from dreamr.serving.gateway.request import ParsedMessage
 from dreamr.serving.options import ServeOptions
 
 PUBLIC = "93.184.215.14"

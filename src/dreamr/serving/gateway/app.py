@@ -24,24 +24,29 @@ from dreamr._reasoner import Reasoner
 from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.apis.chat import ChatApi
 from dreamr.serving.gateway.batches import Batches
-from dreamr.serving.gateway.chat import Chat
 from dreamr.serving.gateway.draining import Draining
+from dreamr.serving.gateway.endpoint import Access, Endpoint
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.files import Files
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import read_page
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import PublicText, public_name
 from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.readiness import Readiness
+from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import RequestIds
+from dreamr.serving.gateway.runs import Runs
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.tuning import Tuner
 
 _IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they use
 
@@ -80,30 +85,30 @@ def build_app(
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
     readiness = readiness or Readiness(reasoner, options.ready_interval)
-    chat = Chat(
+    media = media or MediaFetcher(options, store, fit=partial(_image_pixels, reasoner))
+    runs = Runs(
         reasoner,
-        options,
-        keys=found,
         admission=admission,
         load=load,
         metrics=metrics,
-        media=media or MediaFetcher(options, store, fit=partial(_image_pixels, reasoner)),
-        draining=draining,
-        quotas=quotas,
+        media=media,
         watch=watch,
+        tuner=Tuner() if options.tune else None,
     )
+    access = Access(found, quotas, Memory.of(options), draining)
+    chat = Endpoint(ChatApi(), runs, Receiver(reasoner, options, media), access, metrics, options)
 
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
     batches = Batches(
-        _in_process_client(chat), store, options, found, quotas, draining, chat.memory
+        _in_process_client(chat), store, options, found, quotas, draining, access.memory
     )
     routes = [
         *endpoints.routes(),
         *Files(store, options, found, quotas, draining).routes(),
         *batches.routes(),
-        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route(chat.path, chat, methods=["POST"]),
     ]
     return RequestIds(_application(routes, batches, options))
 
@@ -118,7 +123,7 @@ def _application(routes: list[Route], batches: Batches, options: ServeOptions) -
     )
 
 
-def _in_process_client(chat: Chat) -> httpx2.AsyncClient:
+def _in_process_client(chat: Endpoint) -> httpx2.AsyncClient:
     """Return a client in this process for the requests of batches."""
     transport = httpx2.ASGITransport(RequestIds(chat))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)

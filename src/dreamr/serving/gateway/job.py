@@ -9,6 +9,9 @@ from typing import TypeAlias
 
 from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Reply
+from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.logs import log
@@ -16,8 +19,6 @@ from dreamr.serving.gateway.media import ReceivedMessage
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
-from dreamr.serving.gateway.reply import Reply
-from dreamr.serving.gateway.request import ParsedRequest
 from dreamr.speech import with_transcripts
 from dreamr.trace import Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
 
@@ -34,6 +35,7 @@ class Job:
         messages: Its messages with all attachments received; none once they are decoded.
         lease: What it holds of the memory that all requests share.
         reply: Builder of the reply.
+        summary: Describes the run.
         began: Time of the request.
         quota: What is left to the client.
         public: Takes the locations of models out of texts.
@@ -49,6 +51,7 @@ class Job:
     messages: tuple[ReceivedMessage, ...]
     lease: Lease
     reply: Reply
+    summary: Summary
     began: float
     quota: Quota
     public: PublicText
@@ -60,7 +63,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Id of the completion."""
+        """Id of the response."""
         return self.reply.id
 
     @property

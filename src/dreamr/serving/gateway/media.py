@@ -37,13 +37,13 @@ from dreamr.conversation import (
     read_image_isolated,
 )
 from dreamr.conversation.kinds import HEAD
+from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.content_parts import MediaKind, MessagePart, SentMedia
 from dreamr.serving.gateway.data_uri import BadDataUri, is_data_uri, read_base64, read_data_uri
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
 from dreamr.serving.gateway.fetching import Fetcher
 from dreamr.serving.gateway.image_hosts import Resolve, resolve_host
 from dreamr.serving.gateway.memory import Budget, Lease
-from dreamr.serving.gateway.request import ParsedMessage
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.options import ServeOptions
 

@@ -11,6 +11,7 @@ import anyio
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Audio, Conversation, Image, VideoFile
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request
+from dreamr.serving.options import ServeOptions
 
 FREE_BYTES = 64 * 2**10  # of each body, not counted: small requests always get through
 _RETRY_AFTER = 5  # seconds
@@ -77,6 +78,15 @@ class Memory:
         self.bodies, self.pixels = Budget(body_bytes), Budget(pixels)
         self._share = max(body_bytes // 2, min(body_most, body_bytes))
         self._held: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, options: ServeOptions) -> Memory:
+        """Return the memory that the limits of the gateway allow."""
+        return cls(
+            body_bytes=options.max_total_body,
+            body_most=options.max_body,
+            pixels=options.max_total_pixels,
+        )
 
     def lease(self, client: str) -> Lease:
         """Return what a new request of a client holds, which is nothing yet."""

@@ -8,19 +8,21 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
+from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Api, Sender
 from dreamr.serving.gateway.body import read_body
-from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.errors import bad_request, no_such_model
 from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
 from dreamr.serving.gateway.memory import Lease
-from dreamr.serving.gateway.request import ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 
 _QUICK_BYTES = 2**18  # bodies up to this size are parsed in the event loop
 
 
 class Receiver:
-    """Reads chat completion requests.
+    """Reads requests of every API.
 
     Args:
         reasoner: An open Reasoner.
@@ -34,12 +36,13 @@ class Receiver:
         self._thread = anyio.CapacityLimiter(1)
 
     async def receive(
-        self, request: Request, lease: Lease, deadline: float
+        self, request: Request, api: Api, lease: Lease, deadline: float
     ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
         """Read and check a request.
 
         Args:
             request: The request.
+            api: The API that it came by.
             lease: Takes the memory that is needed.
             deadline: Time (`time.perf_counter`) by which the body must be complete.
 
@@ -50,18 +53,21 @@ class Receiver:
             DreamrError: If the request is refused.
             ClientDisconnect: If the client disconnects.
         """
+        sender = Sender(lease.client, self._options_of, self._options)
         body = await read_body(request, self._options, lease, deadline)
         if len(body) <= _QUICK_BYTES:
-            parsed = self._parse(body)
+            parsed = api.read(body, sender)
         else:
-            parsed = await anyio.to_thread.run_sync(self._parse, body, limiter=self._thread)
+            parsed = await anyio.to_thread.run_sync(api.read, body, sender, limiter=self._thread)
         body.clear()
         self._check_roles(parsed)
         messages = await self._media.receive(parsed.turns, lease)
         return replace(parsed, turns=()), messages
 
-    def _parse(self, body: bytearray) -> ParsedRequest:
-        return read_request(body, self._reasoner.options, self._options)
+    def _options_of(self, model: str) -> RunOptions:
+        if model != self._options.served_model_name:
+            raise no_such_model(model, self._options.served_model_name)
+        return self._reasoner.options
 
     def _check_roles(self, parsed: ParsedRequest) -> None:
         missing = set(parsed.options.roles) - self._reasoner.models.keys()

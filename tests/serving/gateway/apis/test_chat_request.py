@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamr import RunOptions
+from dreamr.serving.gateway.apis.chat.request import read_request
+from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Sender
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
-from dreamr.serving.gateway.request import ParsedMessage, ParsedRequest, read_request
 from dreamr.serving.options import ServeOptions
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -18,7 +20,8 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 
 def read(body: Any, limits: ServeOptions | None = None, **options: Any) -> ParsedRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_request(raw, RunOptions(**options), limits or ServeOptions())
+    sender = Sender("alice", lambda model: RunOptions(**options), limits or ServeOptions())
+    return read_request(raw, sender)
 
 
 def asked(**more: Any) -> dict[str, Any]:

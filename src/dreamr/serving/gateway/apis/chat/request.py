@@ -1,0 +1,189 @@
+"""Parsing of the body of a chat completion request into a frozen value, or one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from dreamr._options import RunOptions
+from dreamr.serving.gateway.apis.fields import (
+    Extension,
+    JsonModel,
+    read_stops,
+    run_options,
+    some_names,
+)
+from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Sender
+from dreamr.serving.gateway.apis.turn_counter import TurnCounter
+from dreamr.serving.gateway.content_parts import read_parts
+from dreamr.serving.gateway.errors import bad_request, shortened
+from dreamr.serving.gateway.field_errors import invalid_field
+from dreamr.serving.options import ServeOptions
+
+_MAX_BIASES = 1024  # as in vLLM
+
+
+class _Message(JsonModel):
+    role: str
+    content: Any = None
+
+
+class _StreamOptions(JsonModel):
+    include_usage: bool = False
+
+
+class _Body(JsonModel):
+    model: str
+    messages: Annotated[list[_Message], Field(min_length=1, fail_fast=True)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=_MAX_BIASES)] | None = None
+    seed: int | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
+    dreamr: Extension | None = None
+
+
+# Fields that would change the format of the answer, and the values that leave it as it is.
+_FORM: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "echo": (False,),
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"], []),
+    "audio": (),
+}
+# Fields that ask for an answer in a given form, in the words of several servers.
+_OUTPUT_FORMS = (
+    "response_format", "structured_outputs", "structural_tag", "guided_json", "guided_json_object",
+    "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema", "regex", "ebnf",
+    "format", "output_format", "response_schema",
+)  # fmt: skip
+_NESTED = ("extra_body", "nvext")  # objects in which clients send fields of other servers
+# Fields that only label a request.
+_LABELS = {
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
+    "parallel_tool_calls", "request_id",
+}  # fmt: skip
+_ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
+}  # fmt: skip
+
+
+def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
+    """Parse and validate the body of a chat completion request.
+
+    Args:
+        body: JSON text.
+        sender: What is known about the request.
+
+    Raises:
+        ApiError: If the body is invalid, too large, or asks for something unsupported.
+    """
+    try:
+        payload = _Body.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_field(error) from error
+    options, limits = sender.options_of(payload.model), sender.limits
+    extra = payload.model_extra or {}
+    _check_form(extra)
+    turns = tuple(_turns(payload.messages, limits))
+    ignored = extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS)
+    extension = payload.dreamr or Extension()
+    return ParsedRequest(
+        model=payload.model,
+        turns=turns,
+        options=_options(options, payload, extension),
+        stop=read_stops(payload.stop),
+        stream=bool(payload.stream),
+        include_usage=payload.stream_options is not None and payload.stream_options.include_usage,
+        events=extension.events,
+        deadline=min(limits.deadline, extension.deadline or limits.deadline),
+        ignored=some_names(ignored),
+        ignored_count=len(ignored),
+    )
+
+
+def _check_form(extra: Mapping[str, Any], where: str = "") -> None:
+    refused = [
+        name
+        for name, neutral in _FORM.items()
+        if (value := extra.get(name)) is not None and value not in neutral
+    ]
+    refused += [name for name in _OUTPUT_FORMS if not _is_plain(extra.get(name))]
+    if refused:
+        name = refused[0]
+        raise bad_request(
+            f"{where}{name} = {shortened(extra[name])} is not supported here: leave it out",
+            f"{where}{name}",
+            "unsupported_parameter",
+        )
+    for name in _NESTED:
+        if isinstance(inner := extra.get(name), dict):
+            _check_form(inner, f"{where}{name}.")
+
+
+def _is_plain(form: Any) -> bool:
+    """Return whether the value of an output form asks for plain text, or for nothing."""
+    if isinstance(form, dict):
+        return all(
+            value is None or (name, value) == ("type", "text") for name, value in form.items()
+        )
+    return form in (None, "", "text", False, [])
+
+
+def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:
+    counter = TurnCounter(limits)
+    for number, message in enumerate(messages):
+        where = f"messages.{number}"
+        role = _ROLES.get(message.role)
+        if role is None:
+            known = ", ".join(_ROLES)
+            raise bad_request(
+                f"role {shortened(message.role)} is not supported: use {known}",
+                f"{where}.role",
+            )
+        parts = counter.count(read_parts(message.content, where, counter.left))
+        if parts:
+            yield ParsedMessage(role, parts)
+        elif role == "user":
+            raise bad_request("a user message must not be empty", where)
+
+
+def _options(options: RunOptions, payload: _Body, extension: Extension) -> RunOptions:
+    """Apply the options of a request to those of the server."""
+    tokens = (
+        payload.max_tokens
+        if payload.max_completion_tokens is None
+        else payload.max_completion_tokens
+    )
+    return run_options(
+        options,
+        extension,
+        max_tokens=tokens,
+        temperature=payload.temperature,
+        top_p=payload.top_p,
+        top_k=payload.top_k,
+        min_p=payload.min_p,
+        presence_penalty=payload.presence_penalty,
+        frequency_penalty=payload.frequency_penalty,
+        repetition_penalty=payload.repetition_penalty,
+        logit_bias=payload.logit_bias,
+        seed=payload.seed,
+    )

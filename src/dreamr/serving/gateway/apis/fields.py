@@ -1,0 +1,117 @@
+"""Fields that the requests of all APIs have: options of a run, stop sequences, labels."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from heapq import nsmallest
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dreamr._media_options import READING
+from dreamr._option_specs import BadOption
+from dreamr._options import RunOptions
+from dreamr._sampling import may_sample
+from dreamr.serving.gateway.errors import bad_request, shortened_name
+
+_MAX_STOPS = 16  # stop sequences per request
+_MAX_NAMED = 20  # names of fields without effect
+# Options of the server that the object `dreamr` of a request replaces.
+_EXTENDED = (
+    "method", "window", "threshold", "fallback", "final_answer", "thinking_budget", "deterministic",
+    "draft_frames", *READING,
+)  # fmt: skip
+
+
+class JsonModel(BaseModel):
+    """An object of a request. Types are strict, unknown fields are kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class Extension(JsonModel):
+    """The object `dreamr` of a request: options of its run, and no other fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    method: str | None = None
+    window: int | None = None
+    threshold: float | None = None
+    fallback: str | None = None
+    final_answer: str | None = None
+    thinking_budget: int | None = None
+    deterministic: bool | None = None
+    deadline: Annotated[float, Field(gt=0)] | None = None
+    pages: str | None = None
+    pdf_text: str | None = None
+    frames: int | None = None
+    frames_by: str | None = None
+    fps: float | None = None
+    sound: bool | None = None
+    draft_frames: int | None = None
+    events: bool = False
+
+
+def run_options(options: RunOptions, extension: Extension, **given: Any) -> RunOptions:
+    """Apply the options of a request to those of the server.
+
+    Args:
+        options: Options of the server.
+        extension: The object `dreamr` of the request.
+        given: Options by the fields of the API; None where there is none.
+
+    Raises:
+        ApiError: If a value is invalid, or values do not go together (400).
+    """
+    given = {**{name: getattr(extension, name) for name in _EXTENDED}, **given}
+    known = {name: value for name, value in given.items() if value is not None}
+    if "top_p" in known:
+        known["top_p"] = max(0.01, known["top_p"])
+    if "top_k" in known:
+        known["top_k"] = max(0, known["top_k"])
+    if "seed" in known:
+        known["seed"] %= 2**63
+    if "max_tokens" in known and "thinking_budget" not in known:
+        known["thinking_budget"] = _budget_within(options.thinking_budget, known["max_tokens"])
+    try:
+        asked = replace(options, **known)
+    except BadOption as error:
+        raise bad_request(str(error).removeprefix("--"), "dreamr") from error
+    if "seed" not in known and may_sample(asked):
+        # Without a seed, equal requests get different answers.
+        return replace(asked, seed=secrets.randbelow(2**63))
+    return asked
+
+
+def _budget_within(budget: int | None, tokens: int) -> int | None:
+    """Return the thinking budget of the server for a request with a limit on its tokens.
+
+    If the budget would leave nothing for the answer, half of the tokens are for the thought.
+    """
+    if budget is None or budget < tokens:
+        return budget
+    return tokens // 2 or None
+
+
+def read_stops(stop: str | list[str] | None, param: str = "stop") -> tuple[str, ...]:
+    """Return the stop sequences of a request.
+
+    Args:
+        stop: Value of the field.
+        param: Name of the field.
+
+    Raises:
+        ApiError: If there are too many (400).
+    """
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(stops) > _MAX_STOPS:
+        raise bad_request(
+            f"at most {_MAX_STOPS} stop sequences are allowed, not {len(stops)}", param
+        )
+    return tuple(text for text in stops if text)
+
+
+def some_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the first 20 of the names of fields, each cut to a bounded length."""
+    return tuple(map(shortened_name, nsmallest(_MAX_NAMED, names)))

@@ -1,0 +1,56 @@
+"""A valid request, independent of the API that it came by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dreamr._options import RunOptions
+from dreamr.serving.gateway.content_parts import MessagePart
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedMessage:
+    """A message of a request before its attachments are read."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[MessagePart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A valid request.
+
+    Attributes:
+        model: Name of the served model.
+        turns: Messages with content, in order.
+        options: Options of the server with the changes of the request.
+        stop: Stop sequences of the answer.
+        stream: Whether to stream the answer.
+        include_usage: Whether a stream ends with the token usage.
+        events: Whether a stream includes all events of the run.
+        deadline: Time limit in seconds, waiting included.
+        ignored: Fields without effect, reported to the client; the first 20 of them.
+        ignored_count: Number of fields without effect.
+        more: What the reply of its API needs beyond this.
+    """
+
+    model: str
+    turns: tuple[ParsedMessage, ...]
+    options: RunOptions
+    stop: tuple[str, ...]
+    stream: bool
+    include_usage: bool
+    events: bool
+    deadline: float
+    ignored: tuple[str, ...]
+    ignored_count: int = 0
+    more: Any = None
+
+    def until_stop(self, answer: str) -> str:
+        """Return an answer up to the first stop sequence.
+
+        As with other reasoning models, a stop sequence ends the answer, not the reasoning.
+        """
+        ends = [place for stop in self.stop if (place := answer.find(stop)) >= 0]
+        return answer[: min(ends)] if ends else answer

@@ -1,0 +1,84 @@
+"""Statistics of a run: the object `dreamr` of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dreamr._load import Level
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
+from dreamr.trace import Result, StepCommitted
+
+
+@dataclass(slots=True)
+class Summary:
+    """Describes the run of one request.
+
+    Attributes:
+        parsed: The request.
+        alone: Estimates the seconds of the target alone for a result; None if unknown.
+        level: Reduction of speculation that the run was subject to.
+    """
+
+    parsed: ParsedRequest
+    alone: Callable[[Result], float | None]
+    level: Level = Level.FULL
+
+    def of(self, result: Result) -> dict[str, Any]:
+        """Return the statistics of a run."""
+        return {
+            "method": self.parsed.options.method,
+            "level": self.level.name.lower(),
+            "seconds": result.seconds,
+            "target_alone_seconds": self.alone(result),
+            "steps": [described(event) for event in committed(result)],
+            "usage": asdict(result.usage),
+            "finish": result.finish,
+            "ignored": list(self.parsed.ignored),
+            "ignored_count": self.parsed.ignored_count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Tokens of a completion.
+
+    Attributes:
+        completion: Tokens of committed steps, answer included.
+        reasoning: Tokens of committed steps before the answer.
+    """
+
+    completion: int
+    reasoning: int
+
+    @classmethod
+    def of(cls, result: Result) -> TokenCounts:
+        """Count the tokens of a result."""
+        steps = committed(result)
+        return cls(
+            sum(event.step.tokens for event in steps),
+            sum(event.step.tokens for event in steps if not answers(event)),
+        )
+
+
+def committed(result: Result) -> list[StepCommitted]:
+    """Return the committed steps of a run."""
+    return [event for event in result.events if isinstance(event, StepCommitted)]
+
+
+def answers(event: StepCommitted) -> bool:
+    """Return whether a step is sent as the answer rather than as reasoning."""
+    return event.step.is_answer or event.last
+
+
+def described(event: StepCommitted) -> dict[str, Any]:
+    """Return a committed step as JSON."""
+    return {
+        "position": event.position,
+        "source": event.source,
+        "tokens": event.step.tokens,
+        "score": None if event.verdict is None else round(event.verdict.score, 6),
+        "kind": None if event.verdict is None else event.verdict.kind,
+        "seconds": round(event.time, 6),
+    }

@@ -1,0 +1,252 @@
+"""An endpoint that answers requests of one API with runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from dreamr.errors import DreamrError
+from dreamr.serving.gateway.apis.protocol import Api, ServerEvent
+from dreamr.serving.gateway.apis.summary import Summary
+from dreamr.serving.gateway.draining import Draining
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.gateway.job import Job, Piece
+from dreamr.serving.gateway.keys import ApiKeys, Client
+from dreamr.serving.gateway.logs import log
+from dreamr.serving.gateway.memory import Lease, Memory
+from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.quotas import Quota, Quotas
+from dreamr.serving.gateway.receiving import Receiver
+from dreamr.serving.gateway.runs import Runs
+from dreamr.serving.options import ServeOptions
+from dreamr.trace import Result, RunFinished, StepCommitted
+
+_STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
+_QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
+_CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may send a request, and how much; shared by all endpoints.
+
+    Attributes:
+        keys: Accepted API keys.
+        quotas: Limits of single clients.
+        memory: Memory that all requests share.
+        draining: Whether the gateway is about to stop.
+    """
+
+    keys: ApiKeys
+    quotas: Quotas
+    memory: Memory
+    draining: Draining
+
+
+class Endpoint:
+    """An endpoint as an ASGI application.
+
+    The run and the response are separate tasks. A client that reads slowly does not occupy a
+    place, and a client that disconnects cancels its run at once.
+
+    Args:
+        api: Reads requests and builds responses.
+        runs: Runs the requests.
+        receiver: Receives the requests.
+        access: Who may send a request.
+        metrics: Metrics of the gateway.
+        options: Limits of the gateway.
+
+    Attributes:
+        path: Path of the endpoint.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        runs: Runs,
+        receiver: Receiver,
+        access: Access,
+        metrics: Metrics,
+        options: ServeOptions,
+    ) -> None:
+        self._api, self._runs, self._receiver, self._access = api, runs, receiver, access
+        self._metrics, self._options = metrics, options
+        self.path = api.path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        began = request.scope.get("state", {}).get("began") or time.perf_counter()
+        client = None
+        try:
+            client = self._access.keys.client(request)
+            self._access.draining.check()
+            with (
+                self._access.quotas.request(client.name, client.limits) as quota,
+                self._access.memory.lease(client.name) as lease,
+            ):
+                job = await self._job(request, client, quota, lease, began)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
+                    tasks.start_soon(self._runs.run, job)
+                    await self._answer(job, scope, receive, send)
+                    tasks.cancel_scope.cancel()
+        except ClientDisconnect:
+            self._metrics.refused(_CLIENT_CLOSED)
+        except DreamrError as error:
+            name = None if client is None else client.name
+            await self._refuse(self._runs.api_error(error), scope, receive, send, client=name)
+
+    async def _job(
+        self, request: Request, client: Client, quota: Quota, lease: Lease, began: float
+    ) -> Job:
+        """Read and check a request.
+
+        Raises:
+            DreamrError: If the request is invalid.
+            ClientDisconnect: If the client disconnects.
+        """
+        deadline = began + self._options.deadline
+        parsed, messages = await self._receiver.receive(request, self._api, lease, deadline)
+        summary = Summary(parsed, self._runs.load.alone_seconds)
+        reply = self._api.reply(parsed, summary)
+        public = self._runs.public
+        return Job(client, parsed, messages, lease, reply, summary, began, quota, public)
+
+    async def _await_disconnect(self, job: Job, receive: Receive, scope: anyio.CancelScope) -> None:
+        """Cancel the request when the client disconnects."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not job.over:
+            self._metrics.refused(_CLIENT_CLOSED)
+            self._log(job, _CLIENT_CLOSED)
+        scope.cancel()
+
+    async def _answer(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
+        if job.parsed.stream:
+            await self._stream(job, scope, receive, send)
+            return
+        while True:
+            match await job.pieces.get():
+                case ApiError() as error:
+                    await self._refuse(error, scope, receive, send, job)
+                    return
+                case RunFinished(result=result) if result.finish != "failed":
+                    prompt = await self._runs.prompt_tokens(job)
+                    self._done(job, result, prompt)
+                    body = job.reply.whole(result, prompt)
+                    await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
+                    return
+
+    async def _stream(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
+        first: Piece | None = None
+        with anyio.move_on_after(_STATUS_SECONDS):
+            first = await job.pieces.get()
+            while not (isinstance(first, StepCommitted | ApiError) or job.parsed.events):
+                first = await job.pieces.get()
+        if isinstance(first, ApiError):
+            await self._refuse(first, scope, receive, send, job)
+            return
+        headers = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            **job.quota.headers,
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        async with aclosing(self._chunks(job, first)) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": self._api.end})
+
+    async def _chunks(self, job: Job, first: Piece | None) -> AsyncGenerator[bytes, None]:
+        """Yield the server-sent events of a stream."""
+        reply = job.reply
+        yield _joined(reply.opening())
+        piece = first
+        while True:
+            match piece:
+                case None:
+                    pass
+                case ApiError() as error:
+                    self._metrics.refused(error.status)
+                    self._log(job, error.status)
+                    yield _joined(reply.failure(error))
+                    return
+                case RunFinished(result=result) if result.finish == "failed":
+                    pass  # the error follows
+                case RunFinished(result=result):
+                    yield _joined(reply.events(piece))
+                    prompt = 0
+                    if reply.counts_prompt or job.quota.counts_tokens:
+                        prompt = await self._runs.prompt_tokens(job)
+                    if data := _joined(reply.closing(result, prompt)):
+                        yield data
+                    self._done(job, result, prompt)
+                    return
+                case _:
+                    if data := _joined(reply.events(piece)):
+                        yield data
+            piece = None
+            with anyio.move_on_after(_QUIET_SECONDS):
+                piece = await job.pieces.get()
+            if piece is None:
+                yield self._api.keep_alive
+
+    def _done(self, job: Job, result: Result, prompt: int) -> None:
+        seconds = time.perf_counter() - job.began
+        if job.first is not None:
+            self._metrics.first(job.first)
+        self._metrics.answered(result, seconds, prompt)
+        self._log(job, 200, result)
+
+    async def _refuse(
+        self,
+        error: ApiError,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        job: Job | None = None,
+        client: str | None = None,
+    ) -> None:
+        self._metrics.refused(error.status)
+        headers = dict(error.headers)
+        if job is not None:
+            self._log(job, error.status)
+            headers |= job.quota.headers
+        else:
+            code = error.code or error.kind
+            shown = f"{client} " if client is not None else ""
+            fields = {"client": client, "status": error.status, "code": code}
+            log(logging.INFO, "%srefused with %d: %s", shown, error.status, code, **fields)
+        await JSONResponse(self._api.error(error), error.status, headers)(scope, receive, send)
+
+    def _log(self, job: Job, status: int, result: Result | None = None) -> None:
+        """Log one line at the end of a request; texts only with --log-text."""
+        job.over = True
+        fields: dict[str, Any] = {
+            "client": job.client.name,
+            "status": status,
+            "seconds": round(time.perf_counter() - job.began, 3),
+            "steps": 0 if result is None else len(result.steps),
+            "level": job.summary.level.name.lower(),
+        }
+        log(logging.INFO, "%s %d in %.3f s, %d steps, %s", *fields.values(), **fields, id=job.id)
+        if self._options.log_text:
+            log(logging.INFO, "prompt: %r", job.conversation)
+            log(logging.INFO, "text: %r", None if result is None else result.text)
+
+
+def _joined(events: Iterable[ServerEvent]) -> bytes:
+    return b"".join(map(bytes, events))

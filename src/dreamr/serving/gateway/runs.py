@@ -1,0 +1,195 @@
+"""Runs of requests: admission, attachments, load control and failures."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from dreamr._load import JudgeTimes, Level, Load
+from dreamr._options import RunOptions
+from dreamr._reasoner import Reasoner
+from dreamr.conversation import Conversation, flatten
+from dreamr.errors import DreamrError, RunFailed
+from dreamr.runner import RunHook, view_of
+from dreamr.serving.drift import Watch
+from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.errors import ApiError, api_error, timed_out
+from dreamr.serving.gateway.job import Job
+from dreamr.serving.gateway.logs import LOG, log
+from dreamr.serving.gateway.media import MediaFetcher
+from dreamr.serving.gateway.memory import Retention
+from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.public_text import PublicText
+from dreamr.serving.gateway.request_ids import request_id
+from dreamr.serving.tuning import Tuner
+from dreamr.steps import Role
+from dreamr.trace import Result
+
+_COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
+
+
+class Runs:
+    """Runs the requests of all endpoints on one Reasoner.
+
+    Args:
+        reasoner: An open Reasoner.
+        admission: Admission control, shared by all requests.
+        load: Load control, shared by all requests.
+        metrics: Metrics of the gateway.
+        media: Reads the attachments of requests.
+        watch: Audits accepted steps, if configured.
+        tuner: Chooses window, fallback and resamples, if configured.
+
+    Attributes:
+        load: Load control.
+        public: Takes the locations of the models out of texts.
+    """
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        *,
+        admission: Admission,
+        load: Load,
+        metrics: Metrics,
+        media: MediaFetcher,
+        watch: Watch | None = None,
+        tuner: Tuner | None = None,
+    ) -> None:
+        self._reasoner, self._admission, self._metrics = reasoner, admission, metrics
+        self._media, self._watch, self._tuner = media, watch, tuner
+        self._retention = Retention(reasoner)
+        self.load, self.public = load, PublicText.of(reasoner)
+
+    async def run(self, job: Job) -> None:
+        """Wait for a place and run; events and errors go to the job's queue."""
+        try:
+            left = job.began + job.parsed.deadline - time.perf_counter()
+            with anyio.fail_after(max(0.0, left)):
+                async with self._admission.place(job.client.name):
+                    conversation = await self._decode(job)
+                    with self._retention.running(*self._views(job)):
+                        await self._reason(job, conversation)
+        except TimeoutError:
+            job.pieces.put(timed_out(job.parsed.deadline))
+        except RunFailed as error:
+            job.pieces.put(await self._failed(job, error))
+        except Exception as error:
+            found = self.api_error(error)
+            if found.status >= 500 and not isinstance(error, DreamrError):
+                LOG.exception("internal error")
+            job.pieces.put(found)
+
+    def api_error(self, error: Exception) -> ApiError:
+        """Convert an error to a response, and log the details that clients do not see."""
+        found = api_error(error)
+        if found is error:
+            return found
+        message = self.public.text(found.message)
+        if isinstance(error, DreamrError) and (found.status >= 500 or message != found.message):
+            log(logging.WARNING, "request failed: %s", error)
+        return replace(found, message=message)
+
+    async def _decode(self, job: Job) -> Conversation:
+        """Read the attachments of an admitted request, and free what they came in."""
+        media = job.parsed.options.media(self._reasoner.models.image_pixels)
+        await job.lease.take_pixels(self._media.pixels(job.messages, media))
+        salt = job.client.cache_salt
+        job.conversation = await self._media.decode(job.messages, media, salt)
+        images = flatten(job.conversation).images
+        job.lease.keep_pixels(sum(image.width * image.height for image in images))
+        job.messages = ()
+        job.lease.give_body()
+        return job.conversation
+
+    async def _reason(self, job: Job, conversation: Conversation) -> None:
+        draft_lost = "draft" in self._reasoner.models.lost
+        usual = job.parsed.options
+        options, job.summary.level = self.load.shape(usual, draft_lost=draft_lost)
+        auditing = self._watch is not None and not self._watch.idle
+        alone = self._admission.running == 1 and not auditing
+        result = None
+        try:
+            result = await self._reasoner.reason(
+                conversation,
+                options=replace(options, load_aware=False),  # shaped here, by the load of all
+                on_event=job.on_event,
+                hooks=self._hooks(usual, job.summary.level),
+                request_id=request_id(),
+                cache_salt=job.client.cache_salt,
+            )
+        except RunFailed as error:
+            result = error.result if isinstance(error.result, Result) else None
+            raise
+        finally:
+            if result is not None:
+                self._metrics.ran(result)
+                if result.complete:
+                    self.load.learn(result, alone=alone and self._admission.running == 1)
+
+    def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
+        tuner = self._tuner if self._may_tune(options, level) else None
+        hooks = (self._watch, tuner, JudgeTimes(self.load))
+        return [hook for hook in hooks if hook is not None]
+
+    def _may_tune(self, options: RunOptions, level: Level) -> bool:
+        """Return whether the tuner may set window, fallback and resamples."""
+        usual = self._reasoner.options
+        unchanged = all(
+            getattr(options, name) == getattr(usual, name)
+            for name in ("window", "fallback", "resamples", "deterministic")
+        )
+        return level is Level.FULL and unchanged
+
+    async def _failed(self, job: Job, error: RunFailed) -> ApiError:
+        """Convert the failure of a run; a prompt that is too long is the client's error."""
+        found = self.api_error(error)
+        if error.lost:
+            found.status, found.code = 503, "engine_lost"
+            found.headers = {"Retry-After": str(self._retry_after())}
+        elif job.conversation is not None:
+            try:
+                with anyio.move_on_after(_COUNT_SECONDS):
+                    await self._leading.count(self._views(job)[0])
+            except DreamrError as cause:
+                if (known := self.api_error(cause)).status < 500:
+                    return known
+        if isinstance(error.result, Result):
+            found.more = {"dreamr": job.summary.of(error.result)}
+        return found
+
+    def _retry_after(self) -> int:
+        """Return the seconds after which a lost model may be open again."""
+        models = self._reasoner.models
+        return max(1, *(math.ceil(models.retry_after(role) or 0) for role in models))
+
+    def _views(self, job: Job) -> list[Conversation]:
+        """Return the conversation of a job as each model gets it, the leading one first."""
+        written = job.written
+        assert written is not None
+        models, options = self._reasoner.models, job.parsed.options
+        roles: list[Role] = ["target", "draft"] if "target" in models else ["draft"]
+        return [view_of(role, written, options) for role in roles]
+
+    @property
+    def _leading(self) -> Any:
+        models = self._reasoner.models
+        return models["target" if "target" in models else "draft"].engine
+
+    async def prompt_tokens(self, job: Job) -> int:
+        """Count the prompt tokens of the conversation; 0 if that fails."""
+        if job.conversation is None:
+            return 0
+        try:
+            with anyio.fail_after(_COUNT_SECONDS):
+                count: int = await self._leading.count(self._views(job)[0])
+        except (DreamrError, TimeoutError) as error:  # return the answer all the same
+            log(logging.WARNING, "could not count the prompt tokens: %s", error)
+            return 0
+        job.quota.spend(count)
+        return count

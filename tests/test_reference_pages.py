@@ -17,7 +17,7 @@ from dreamr.evaluation.bench.sample import Span
 from dreamr.evaluation.report import Figures
 from dreamr.gate import Evidence, Profile, Verdict
 from dreamr.gate.verdict import ScoreKind
-from dreamr.serving.gateway import request
+from dreamr.serving.gateway.apis.chat import request
 from dreamr.steps import Ending, Step
 from dreamr.training import Record
 
@@ -98,7 +98,7 @@ def test_every_ending_and_every_kind_of_score_is_described() -> None:
     ("title", "names"),
     [
         ("Fields", request._Body.model_fields),
-        ("Options of the run", request._Extension.model_fields),
+        ("Options of the run", request.Extension.model_fields),
         ("Fields that are refused", request._FORM),
         ("Fields without effect", request._LABELS),
         ("Messages", request._ROLES),

@@ -252,7 +252,8 @@ class Reasoner:
         config = shaped.timed(replace(config, step_format=step_format, transcripts=said))
         if (gate := arguments.get("gate")) is not None:
             config = replace(config, gate=gate)
-        config = replace(config, request_id=arguments.get("request_id"))
+        form = arguments.get("answer_form") or config.answer_form
+        config = replace(config, request_id=arguments.get("request_id"), answer_form=form)
         target, draft = (models.get(role) for role in ("target", "draft"))
         target_engine = target.engine if target is not None else None
         scope = RunScope(seen, step_format, target_engine, tasks)

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from dreamr._option_specs import BadOption, option_specs, shown_value
 from dreamr._options import RunOptions
+from dreamr.answers import AnswerForm
 from dreamr.conversation import (
     Attachment,
     AttachmentSource,
@@ -38,6 +39,8 @@ class RunArguments(TypedDict, total=False):
         gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
         request_id: Id of the run for the trace and the logs of model servers.
+        answer_form: Form of the answer: a choice of tools, a format, log-probabilities. The tools
+            are those of the conversation.
         cache_salt: Runs with different salts share no cached prompts, so the time of one does not
             tell what another was asked.
     """
@@ -48,6 +51,7 @@ class RunArguments(TypedDict, total=False):
     hooks: Sequence[RunHook]
     request_id: str | None
     cache_salt: str | None
+    answer_form: AnswerForm | None
 
 
 async def read_problem(
@@ -130,5 +134,8 @@ def check_arguments(arguments: RunArguments) -> None:
     hooks, gate = arguments.get("hooks") or (), arguments.get("gate")
     if not isinstance(hooks, list | tuple) or not all(hasattr(h, "before_run") for h in hooks):
         raise BadOption(f"hooks must be a list of hooks, not {shown_value(hooks)}")
+    form: Any = arguments.get("answer_form")
+    if form is not None and not isinstance(form, AnswerForm):
+        raise BadOption(f"answer_form must be an AnswerForm, not {shown_value(form)}")
     if gate is not None and not hasattr(gate, "decide"):
         raise BadOption(f"gate must be a gate, such as RatioGate(0.7), not {shown_value(gate)}")

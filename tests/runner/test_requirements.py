@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from dreamr import Reasoner, RunOptions
+from dreamr.answers import AnswerForm, JsonObject
 from dreamr.engines import Capabilities, Model, ModelSource
 from dreamr.errors import Unsupported
 from dreamr.gate import (
@@ -119,3 +120,11 @@ def test_the_end_of_the_draft_is_not_reported_as_an_unanswered_judge_prompt() ->
     judged = [event for event in result.events if isinstance(event, JudgeEnded)]
     assert any(verdict.unanswered for event in judged for verdict in event.verdicts)
     assert "did not answer" not in notes(result)
+
+
+def test_an_answer_in_a_form_needs_a_target_that_writes_it() -> None:
+    form = AnswerForm(format=JsonObject())
+    with pytest.raises(Unsupported, match="need a served target, which the target big is not"):
+        go(target(), draft(), answer_form=form)
+    with pytest.raises(Unsupported, match="the draft small is not"):
+        go(target(), draft(), "draft", answer_form=form)

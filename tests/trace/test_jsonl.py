@@ -6,15 +6,19 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dreamr.conversation import Conversation, Text, Turn
+from dreamr.answers import CallDelta, TokenLogprob
+from dreamr.conversation import Conversation, Text, ToolCall, Turn
 from dreamr.engines import ScriptedEngine
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import (
+    AnswerDelta,
     Event,
     Note,
+    Result,
     RunFinished,
     TraceError,
+    Usage,
     event_from_json,
     event_to_json,
     read_trace,
@@ -124,3 +128,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert error_of(tmp_path) == f"cannot read {tmp_path}: Is a directory"
     missing = tmp_path / "none.jsonl"
     assert error_of(missing) == f"cannot read {missing}: No such file or directory"
+
+
+def test_a_formed_answer_survives_json() -> None:
+    likely = TokenLogprob("21", -0.1, (50, 49), (TokenLogprob("22", -2.3),))
+    delta = AnswerDelta(0.5, "21", "Think.", (CallDelta(0, "{}", "a", "weather"),), (likely,))
+    result = Result(
+        "21",
+        (),
+        Usage(),
+        1.0,
+        "answer",
+        calls=(ToolCall("a", "weather", "{}"),),
+        answer_logprobs=(likely,),
+    )
+    for event in (delta, RunFinished(1.0, result)):
+        assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+    assert result.to_json()["calls"] == [{"id": "a", "name": "weather", "arguments": "{}"}]

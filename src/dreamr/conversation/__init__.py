@@ -77,11 +77,13 @@ from dreamr.conversation.parts import (
     Part,
     Text,
     Turn,
+    TurnRole,
     Video,
     VideoFile,
 )
 from dreamr.conversation.shrinking import fitting_size
 from dreamr.conversation.sources import ImageSource
+from dreamr.conversation.tools import Tool, ToolCall
 
 __all__ = [
     "ACCEPTED",
@@ -142,7 +144,10 @@ __all__ = [
     "Text",
     "TooManyFrames",
     "TooManyPages",
+    "Tool",
+    "ToolCall",
     "Turn",
+    "TurnRole",
     "Video",
     "VideoDamaged",
     "VideoError",

@@ -41,7 +41,7 @@ def flatten(
     if all(map(_is_flat, conversation.turns)):
         return conversation
     turns = (_flat(turn, frames, native_video) for turn in conversation.turns)
-    return Conversation(tuple(turns))
+    return replace(conversation, turns=tuple(turns))
 
 
 def _is_flat(turn: Turn) -> bool:

@@ -16,6 +16,7 @@ import PIL.Image
 
 from dreamr.conversation.errors import BadConversation
 from dreamr.conversation.silence import is_silent
+from dreamr.conversation.tools import Tool, ToolCall
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -201,12 +202,27 @@ Attachment: TypeAlias = Image | Audio | Video | Document
 Part: TypeAlias = Text | Attachment | VideoFile
 
 
+TurnRole: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation."""
+    """One turn of a conversation.
 
-    role: Literal["system", "user", "assistant"]
+    Attributes:
+        role: Who speaks. A turn of role tool holds the result of one call.
+        parts: What is said.
+        calls: Calls of tools, in an assistant's turn.
+        call_id: Id of the call whose result a turn of role tool holds.
+        reasoning: Thought before an assistant's turn. The model's chat template decides whether it
+            is shown.
+    """
+
+    role: TurnRole
     parts: tuple[Part, ...]
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+    reasoning: str = ""
 
 
 def _asks(part: Part) -> bool:
@@ -216,9 +232,15 @@ def _asks(part: Part) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns of a conversation; the last one is the user's and is to be answered."""
+    """The turns of a conversation; the last one is to be answered.
+
+    Attributes:
+        turns: The turns. The last one is the user's, or holds the result of a call.
+        tools: Tools that the model may call; they are part of its prompt.
+    """
 
     turns: tuple[Turn, ...]
+    tools: tuple[Tool, ...] = ()
 
     @classmethod
     def from_prompt(
@@ -273,26 +295,52 @@ class Conversation:
         """Check that the turns form a question that engines accept.
 
         Raises:
-            BadConversation: If there is no turn, the last turn is not the user's or has no text, a
-                part is not one, or a text contains unpaired surrogates, which have no encoding.
+            BadConversation: If there is no turn, the last turn is neither a question with text nor
+                the result of a call, a part is not one, a text contains unpaired surrogates, which
+                have no encoding, or calls, results and tools do not fit together.
         """
-        if not self.turns or self.turns[-1].role != "user":
-            raise BadConversation("the last turn must be the user's: end with a question")
+        if not self.turns or self.turns[-1].role not in ("user", "tool"):
+            raise BadConversation(
+                "the last turn must be the user's: end with a question or the result of a call"
+            )
         for turn in self.turns:
             for part in turn.parts:
-                if not isinstance(part, Part):
-                    kind = type(part).__name__
-                    raise BadConversation(
-                        f"a value of type {kind} is not a part of a conversation: "
-                        "use Text(...), and read_attachment(...) for a file"
-                    )
-                if isinstance(part, Text) and not isinstance(part.text, str):
-                    kind = type(part.text).__name__
-                    raise BadConversation(f"a text of a conversation is of type {kind}, not str")
-                if isinstance(part, Text) and _HALF.search(part.text):
-                    raise BadConversation(
-                        "the text contains half of a character (an unpaired surrogate): copy the "
-                        "text again"
-                    )
-        if not any(_asks(part) for part in self.turns[-1].parts):
+                _check_part(part)
+        self._check_calls()
+        last = self.turns[-1]
+        if last.role == "user" and not any(_asks(part) for part in last.parts):
             raise BadConversation("the question is empty: say what you want to know")
+
+    def _check_calls(self) -> None:
+        """Check tools, calls and results."""
+        for tool in self.tools:
+            tool.check()
+        if len({tool.name for tool in self.tools}) != len(self.tools):
+            raise BadConversation("two tools have the same name: rename one of them")
+        known: set[str] = set()
+        for turn in self.turns:
+            if turn.calls and turn.role != "assistant":
+                raise BadConversation(f"a turn of role {turn.role} calls tools: only assistants do")
+            if turn.role == "tool" and turn.call_id not in known:
+                raise BadConversation(
+                    f"the result of call {turn.call_id} has no such call before it: send the "
+                    "assistant's turn with its calls too"
+                )
+            known.update(call.id for call in turn.calls)
+
+
+def _check_part(part: Part) -> None:
+    """Check a part of a turn; see `Conversation.check`."""
+    if not isinstance(part, Part):
+        raise BadConversation(
+            f"a value of type {type(part).__name__} is not a part of a conversation: "
+            "use Text(...), and read_attachment(...) for a file"
+        )
+    if isinstance(part, Text) and not isinstance(part.text, str):
+        raise BadConversation(
+            f"a text of a conversation is of type {type(part.text).__name__}, not str"
+        )
+    if isinstance(part, Text) and _HALF.search(part.text):
+        raise BadConversation(
+            "the text contains half of a character (an unpaired surrogate): copy the text again"
+        )

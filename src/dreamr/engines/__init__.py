@@ -5,6 +5,7 @@ from dreamr.engines.open import Model, ModelSource, OpenModel, api_key, is_serve
 from dreamr.engines.protocol import (
     MAX_IMAGE_PIXELS,
     NEUTRAL,
+    AnswersInForm,
     Candidates,
     Capabilities,
     Chunk,
@@ -17,6 +18,7 @@ from dreamr.engines.scripted import Failure, ScriptedEngine, words
 __all__ = [
     "MAX_IMAGE_PIXELS",
     "NEUTRAL",
+    "AnswersInForm",
     "Candidates",
     "Capabilities",
     "Chunk",

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, overload, runtime_checkable
 
+from dreamr.answers import AnswerForm, AnswerPiece
 from dreamr.conversation import Conversation
 from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
@@ -262,6 +263,36 @@ class Preparable(Protocol):
 
         Raises:
             EngineError: If the server fails.
+        """
+        ...
+
+
+@runtime_checkable
+class AnswersInForm(Protocol):
+    """An engine that writes answers in a form: calls of tools, or text in a format."""
+
+    async def form_problem(self, context: Context, form: AnswerForm) -> str:
+        """Return why an answer in a form cannot follow a prefix; empty if it can.
+
+        The engine may write the answer without a prefix all the same.
+
+        Raises:
+            EngineError: If the server fails.
+        """
+        ...
+
+    def write_answer(
+        self, context: Context, form: AnswerForm, sampling: SamplingParams
+    ) -> AsyncGenerator[AnswerPiece, None]:
+        """Yield the answer in a form, after a prefix that holds the whole reasoning.
+
+        Closing the generator cancels the work at once. The last piece has a finish.
+
+        Args:
+            context: The conversation, and the reasoning as its prefix. Without a prefix, the model
+                may write its own reasoning first, which is yielded apart.
+            form: Form of the answer.
+            sampling: Parameters of the answer.
         """
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
+from dreamr.answers import PLAIN, AnswerForm
 from dreamr.conversation import Conversation, flatten
 from dreamr.engines import SamplingParams
 from dreamr.gate import Gate, RatioGate
@@ -58,6 +59,7 @@ class RunConfig:
         draft_frames: Most frames of a video that the draft sees. None: as many as the target.
         native_video: Which models get the files of videos instead of frames: 'off' for none,
             'target', or 'both'.
+        answer_form: Form of the answer.
     """
 
     method: str = "fpsr"
@@ -75,6 +77,7 @@ class RunConfig:
     request_id: str | None = None
     draft_frames: int | None = None
     native_video: NativeVideoMode = "off"
+    answer_form: AnswerForm = PLAIN
 
     def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
         """Return a conversation as the model of a role gets it: texts, images and sounds."""

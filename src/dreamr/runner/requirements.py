@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Engine
-from dreamr.engines.protocol import Capabilities, Preparable
+from dreamr.engines.protocol import AnswersInForm, Capabilities, Preparable
 from dreamr.errors import EngineLost, Unsupported
 from dreamr.gate import GATES, Need, gate_name
 from dreamr.runner.config import RunConfig
@@ -94,6 +94,30 @@ def check_conversations(seen: Mapping[Role, Conversation], engines: Mapping[Role
     known = engine.capabilities.max_images or engine.capabilities.hears is False
     if known and (found := unreadable(seen[role], engine.capabilities)):
         raise Unsupported(f"the {role} {engine.name} cannot answer this problem: {found}")
+
+
+def check_answer_form(
+    config: RunConfig, seen: Mapping[Role, Conversation], engines: Mapping[Role, Engine]
+) -> None:
+    """Check that the target can write the answer in the form that is demanded.
+
+    Args:
+        config: Configuration of the run.
+        seen: The problem as the model of each role gets it.
+        engines: Engines by role.
+
+    Raises:
+        BadConversation: If the form does not fit the conversation.
+        Unsupported: If the target cannot.
+    """
+    role: Role = "target" if "target" in engines else "draft"
+    config.answer_form.check(seen[role])
+    writes = role == "target" and isinstance(engines[role], AnswersInForm)
+    if config.answer_form.shapes(seen[role]) and not writes:
+        raise Unsupported(
+            "tools, formats and log-probabilities of the answer need a served target, which the "
+            f"{role} {engines[role].name} is not: serve it with vLLM, for example"
+        )
 
 
 async def prepare_engines(

@@ -14,7 +14,12 @@ from dreamr.errors import RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
-from dreamr.runner.requirements import check_conversations, check_engines, prepare_engines
+from dreamr.runner.requirements import (
+    check_answer_form,
+    check_conversations,
+    check_engines,
+    prepare_engines,
+)
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import JudgeBatch, TextLimits, by_name, method
 from dreamr.steps import Role
@@ -58,7 +63,8 @@ async def open_run(
         RunFailed: If the target was lost or stalled. Raised by the iterator after `RunFinished`;
             its `result` is the Result so far.
         Unsupported: If the method is unknown, a model that it needs is missing, a model does not
-            report what the gate needs, or the problem has more images than the target reads.
+            report what the gate needs, the problem has more images than the target reads, or the
+            target cannot write the answer in the form that is demanded.
     """
     config = config or RunConfig()
     engines = _engines(target, draft, config.method)
@@ -67,6 +73,7 @@ async def open_run(
     seen = {role: config.seen_by(role, conversation) for role in engines}
     await prepare_engines(seen, engines)
     check_conversations(seen, engines)
+    check_answer_form(config, seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
     config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
     config = _with_text_limits(config)

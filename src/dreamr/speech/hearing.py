@@ -67,7 +67,8 @@ def with_transcripts(conversation: Conversation, texts: Sequence[str]) -> Conver
         ValueError: If there are more or fewer texts than sounds.
     """
     heard = dict(zip(conversation.sounds, texts, strict=True))
-    return Conversation(tuple(_written(turn, heard) for turn in conversation.turns))
+    turns = tuple(_written(turn, heard) for turn in conversation.turns)
+    return replace(conversation, turns=turns)
 
 
 def _question(turn: Turn) -> Audio | None:

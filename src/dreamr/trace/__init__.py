@@ -1,6 +1,7 @@
 """Trace: the events of a run, its result, and its timeline."""
 
 from dreamr.trace.events import (
+    AnswerDelta,
     CommittedStep,
     Event,
     JudgeEnded,
@@ -34,6 +35,7 @@ from dreamr.trace.lanes import Bar, Fate, LaneName, lay_out
 from dreamr.trace.usage import usage_of
 
 __all__ = [
+    "AnswerDelta",
     "Bar",
     "CommittedStep",
     "Event",

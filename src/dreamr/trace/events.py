@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from dreamr.answers import CallDelta, TokenLogprob
+from dreamr.conversation import ToolCall
 from dreamr.gate import Verdict
 from dreamr.schedules import RunEnd
 from dreamr.steps import Role, Step
@@ -196,6 +198,25 @@ class StepDiscarded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDelta(Event):
+    """The target wrote a piece of the answer in the form that was demanded.
+
+    The whole answer becomes the last step.
+
+    Attributes:
+        text: Piece of its text.
+        reasoning: Piece of a thought that was written in the same request.
+        calls: Pieces of its calls.
+        logprobs: Log-probabilities of tokens of the text, if they were requested.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """A warning for the user, for example that the draft was lost."""
 
@@ -285,6 +306,9 @@ class Result:
             without an answer; 'failed' if the target was lost.
         error: The error if the run failed, else None.
         events: All events before `RunFinished`, in order.
+        calls: Calls of tools that the answer consists of, maybe beside a text.
+        answer_logprobs: Log-probabilities of the tokens of the answer's text, if the form of the
+            answer demanded them.
     """
 
     answer: str
@@ -294,6 +318,8 @@ class Result:
     finish: RunEnd
     error: str | None = None
     events: tuple[Event, ...] = field(default=(), repr=False)
+    calls: tuple[ToolCall, ...] = ()
+    answer_logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
     @property
     def complete(self) -> bool:
@@ -312,6 +338,7 @@ class Result:
         """
         return {
             "answer": self.answer,
+            **({"calls": list(map(asdict, self.calls))} if self.calls else {}),
             "finish": self.finish,
             "complete": self.complete,
             "error": self.error,

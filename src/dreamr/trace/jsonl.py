@@ -12,6 +12,8 @@ from typing import Any
 from dreamr._files import open_binary
 from dreamr._messages import reason
 from dreamr._output_files import open_output
+from dreamr.answers import CallDelta, TokenLogprob
+from dreamr.conversation import ToolCall
 from dreamr.errors import DreamrError
 from dreamr.gate import Evidence, Verdict
 from dreamr.steps import Ending, Step
@@ -157,17 +159,35 @@ def _usage(values: Mapping[str, Any]) -> Usage:
 
 def _result(values: Mapping[str, Any]) -> Result:
     steps = tuple(map(_committed, values["steps"]))
-    return Result(**{**values, "steps": steps, "usage": _usage(values["usage"])})
+    known = {
+        "calls": tuple(ToolCall(**call) for call in values.get("calls", ())),
+        "answer_logprobs": _logprobs(values.get("answer_logprobs", ())),
+    }
+    return Result(**{**values, **known, "steps": steps, "usage": _usage(values["usage"])})
+
+
+def _logprobs(values: Iterable[Mapping[str, Any]]) -> tuple[TokenLogprob, ...]:
+    return tuple(
+        TokenLogprob(
+            one["token"],
+            one["logprob"],
+            None if one["raw"] is None else tuple(one["raw"]),
+            _logprobs(one["top"]),
+        )
+        for one in values
+    )
 
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {
     "time": (int, float),
     **dict.fromkeys(("lane", "position", "call", "tokens", "resample"), int),
     **dict.fromkeys(("method", "role", "source", "why", "message", "reason"), str),
-    **dict.fromkeys(("name", "text"), str),
+    **dict.fromkeys(("name", "text", "reasoning"), str),
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
+    "calls": lambda values: tuple(CallDelta(**delta) for delta in values),
+    "logprobs": _logprobs,
     "positions": tuple,
     "result": _result,
     "step": _step,

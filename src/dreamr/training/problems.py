@@ -110,6 +110,8 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     Raises:
         BadTraining: If the conversation has parts that the draft does not take.
     """
+    if conversation.tools or any(turn.role == "tool" for turn in conversation.turns):
+        raise BadTraining("a draft is not trained on calls of tools: leave these problems out")
     messages: list[dict[str, Any]] = []
     images = []
     for turn in flatten(conversation).turns:

@@ -6,7 +6,7 @@ A file of records is in JSON Lines format. Images, pages, frames and sounds are 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -15,18 +15,18 @@ from typing import Any, get_args, overload
 
 from dreamr._files import open_binary
 from dreamr._messages import reason
-from dreamr.conversation import Conversation, Turn
+from dreamr.conversation import Conversation
 from dreamr.errors import ConversationError
 from dreamr.speech import with_transcripts
 from dreamr.steps import Ending, Role
 from dreamr.trace import Result, RunStarted, SpeechTranscribed, StepRejected
 from dreamr.training.errors import BadTraining
-from dreamr.training.record_parts import part_from_json, part_to_json
+from dreamr.training.record_turns import tools_from_json, turn_from_json, turn_to_json
+from dreamr.training.record_values import get_one_of, get_value, shown
 
 _VERSION = 1
 BEGINNING = b'{"version": 1, "name": "'  # of each line
 _NOT_NEEDED = {"conversation", "transcripts"}  # in a line
-_MOST_SHOWN = 40  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +140,8 @@ def to_line(record: Record) -> str:
         "version": _VERSION,
         "name": record.name,
         "method": record.method,
-        "turns": [
-            {"role": turn.role, "parts": list(map(part_to_json, turn.parts))}
-            for turn in record.conversation.turns
-        ],
+        "turns": list(map(turn_to_json, record.conversation.turns)),
+        **({"tools": list(map(asdict, tools))} if (tools := record.conversation.tools) else {}),
         "steps": [asdict(step) for step in record.steps],
         "rejected": [asdict(step) for step in record.rejected],
         "complete": record.complete,
@@ -236,23 +234,23 @@ def _from_line(line: bytes) -> Record:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError("not valid JSON") from error
-    if (version := _get(values, "version", int)) != _VERSION:
+    if (version := get_value(values, "version", int)) != _VERSION:
         raise ValueError(f"version {version} instead of {_VERSION}")
-    conversation = _conversation_from_json(_get(values, "turns", list))
+    conversation = _conversation_from_json(values)
     return Record(
-        _get(values, "name", str),
-        _get(values, "method", str),
+        get_value(values, "name", str),
+        get_value(values, "method", str),
         conversation,
         tuple(
-            Recorded(_get(step, "text", str), _one_of(step, "source", get_args(Role)))
-            for step in _get(values, "steps", list)
+            Recorded(get_value(step, "text", str), get_one_of(step, "source", get_args(Role)))
+            for step in get_value(values, "steps", list)
         ),
         tuple(
-            Rejected(_get(step, "position", int), _get(step, "text", str))
-            for step in _get(values, "rejected", list)
+            Rejected(get_value(step, "position", int), get_value(step, "text", str))
+            for step in get_value(values, "rejected", list)
         ),
-        _get(values, "complete", bool),
-        _get(values, "right", bool, NoneType),
+        get_value(values, "complete", bool),
+        get_value(values, "right", bool, NoneType),
         _transcripts(values, len(conversation.sounds)),
     )
 
@@ -260,48 +258,19 @@ def _from_line(line: bytes) -> Record:
 def _transcripts(values: Any, sounds: int) -> tuple[str, ...]:
     texts = values.get("transcripts", [])
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"'transcripts' is {_shown(texts)} instead of a list of texts")
+        raise ValueError(f"'transcripts' is {shown(texts)} instead of a list of texts")
     if len(texts) not in (0, sounds):
         raise ValueError(f"{len(texts)} transcripts of {sounds} sounds")
     return tuple(texts)
 
 
-def _conversation_from_json(turns: list[Any]) -> Conversation:
+def _conversation_from_json(values: Any) -> Conversation:
     conversation = Conversation(
-        tuple(
-            Turn(
-                _one_of(turn, "role", ("system", "user", "assistant")),
-                tuple(map(part_from_json, _get(turn, "parts", list))),
-            )
-            for turn in turns
-        )
+        tuple(map(turn_from_json, get_value(values, "turns", list))),
+        tools_from_json(values.get("tools", [])),
     )
     try:
         conversation.check()
     except ConversationError as error:
         raise ValueError(f"'turns' cannot be used, {error}") from error
     return conversation
-
-
-def _get(values: Any, key: str, *types: type) -> Any:
-    """Return a value of a JSON object after checking that it is there and of one of the types."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{_shown(values)} instead of a JSON object")
-    if key not in values:
-        raise ValueError(f"{key!r} is missing")
-    if type(values[key]) not in types:
-        raise ValueError(f"{key!r} is {_shown(values[key])}, which has the wrong type")
-    return values[key]
-
-
-def _one_of(values: Any, key: str, known: Collection[str]) -> Any:
-    """Return a string of a JSON object after checking that it is one of the known ones."""
-    if (value := _get(values, key, str)) not in known:
-        raise ValueError(f"{key!r} is {_shown(value)} instead of {' or '.join(known)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    """Return a value as JSON, shortened for a message."""
-    text = json.dumps(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -11,16 +11,17 @@ import marshal
 import pickle
 import struct
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from dreamr.conversation import Conversation, Image, Part, Turn
+from dreamr.conversation import Conversation, Image, Part, Tool, Turn
 from dreamr.engines.local.options import Hints
 from dreamr.engines.protocol import SamplingParams
 from dreamr.gate import VERDICT, Evidence, Query
 
 _HEAD = struct.Struct("<IB")
 
-SentTurn: TypeAlias = tuple[Literal["system", "user", "assistant"], tuple[Part | str, ...]]
+SentTurn: TypeAlias = tuple[Turn, tuple[Part | str, ...]]
 
 
 class Remember(NamedTuple):
@@ -28,14 +29,16 @@ class Remember(NamedTuple):
 
     Attributes:
         key: The key.
-        turns: Role and parts of each turn. The digest of an image stands for one that the worker
-            has from another conversation.
+        turns: Each turn without its parts, and the parts. The digest of an image stands for one
+            that the worker has from another conversation.
+        tools: Tools of the conversation.
         group: Conversations of one group share what was computed for the beginning of their
             prompts and for their images.
     """
 
     key: int
     turns: tuple[SentTurn, ...]
+    tools: tuple[Tool, ...] = ()
     group: str = ""
 
     @classmethod
@@ -54,8 +57,10 @@ class Remember(NamedTuple):
         def sent(part: Part) -> Part | str:
             return part.digest if isinstance(part, Image) and part.digest in known else part
 
-        turns = [(turn.role, tuple(map(sent, turn.parts))) for turn in conversation.turns]
-        return cls(key, tuple(turns), group)
+        turns = [
+            (replace(turn, parts=()), tuple(map(sent, turn.parts))) for turn in conversation.turns
+        ]
+        return cls(key, tuple(turns), conversation.tools, group)
 
     def conversation(self, known: Mapping[str, Image]) -> Conversation:
         """Return the conversation.
@@ -64,10 +69,12 @@ class Remember(NamedTuple):
             known: Images of the conversations that came before, by digest.
         """
         turns = (
-            Turn(role, tuple(known[part] if isinstance(part, str) else part for part in parts))
-            for role, parts in self.turns
+            replace(
+                turn, parts=tuple(known[part] if isinstance(part, str) else part for part in parts)
+            )
+            for turn, parts in self.turns
         )
-        return Conversation(tuple(turns))
+        return Conversation(tuple(turns), self.tools)
 
 
 class Forget(NamedTuple):

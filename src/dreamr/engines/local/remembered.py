@@ -82,4 +82,4 @@ def _sharing(conversation: Conversation, known: Mapping[str, Image]) -> Conversa
         )
         for turn in conversation.turns
     )
-    return Conversation(tuple(turns))
+    return replace(conversation, turns=tuple(turns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -25,6 +25,7 @@ from dreamr.conversation import (
     NotAnImage,
     Part,
     Text,
+    Tool,
     Turn,
     Video,
     digest_of,
@@ -102,9 +103,14 @@ ReceivedPart: TypeAlias = str | ReceivedImage | ReceivedFile
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message whose attachments are received but not decoded."""
+    """A message whose attachments are received but not decoded.
 
-    role: Literal["system", "user", "assistant"]
+    Attributes:
+        message: The message as it was sent.
+        parts: Its parts.
+    """
+
+    message: ParsedMessage
     parts: tuple[ReceivedPart, ...]
 
 
@@ -153,24 +159,25 @@ class MediaFetcher:
         self._thread = anyio.CapacityLimiter(1)
 
     async def receive(
-        self, messages: Sequence[ParsedMessage], lease: Lease
+        self, messages: Sequence[ParsedMessage], lease: Lease, tools: tuple[Tool, ...] = ()
     ) -> tuple[ReceivedMessage, ...]:
         """Take all files from the request, from storage or from their hosts; check image headers.
 
         Args:
             messages: Messages of a request.
             lease: Takes the bytes of files that are fetched or stored, for its client.
+            tools: Tools that the model may call.
 
         Raises:
             ApiError: If a file cannot be had or is an image with a bad header.
             ConversationError: If the messages are not a prompt that can be answered.
         """
-        stand_ins = [Turn(m.role, tuple(_stand_in(part) for part in m.parts)) for m in messages]
-        Conversation(tuple(stand_ins)).check()
+        stand_ins = [message.turn(list(map(_stand_in, message.parts))) for message in messages]
+        Conversation(tuple(stand_ins), tools).check()
         return tuple(
             [
                 ReceivedMessage(
-                    message.role,
+                    message,
                     tuple([await self._received(part, lease) for part in message.parts]),
                 )
                 for message in messages
@@ -195,6 +202,7 @@ class MediaFetcher:
         messages: Sequence[ReceivedMessage],
         media: MediaOptions = _PLAIN,
         salt: str | None = None,
+        tools: tuple[Tool, ...] = (),
     ) -> Conversation:
         """Convert messages to a conversation, with all attachments read and shrunk.
 
@@ -202,6 +210,7 @@ class MediaFetcher:
             messages: Messages of a request.
             media: Which pages and frames are read.
             salt: Attachments that were read with another salt are read again.
+            tools: Tools that the model may call.
 
         Raises:
             ApiError: If an attachment cannot be read, or there are too many pages and frames.
@@ -224,8 +233,8 @@ class MediaFetcher:
                         part.param,
                     )
                 parts.append(read)
-            turns.append(Turn(message.role, tuple(parts)))
-        conversation = Conversation(tuple(turns))
+            turns.append(message.message.turn(parts))
+        conversation = Conversation(tuple(turns), tools)
         conversation.check()
         return conversation
 

@@ -61,7 +61,7 @@ class Receiver:
             parsed = await anyio.to_thread.run_sync(api.read, body, sender, limiter=self._thread)
         body.clear()
         self._check_roles(parsed)
-        messages = await self._media.receive(parsed.turns, lease)
+        messages = await self._media.receive(parsed.turns, lease, parsed.tools)
         return replace(parsed, turns=()), messages
 
     def _options_of(self, model: str) -> RunOptions:

@@ -100,7 +100,8 @@ class Runs:
         media = job.parsed.options.media(self._reasoner.models.image_pixels)
         await job.lease.take_pixels(self._media.pixels(job.messages, media))
         salt = job.client.cache_salt
-        job.conversation = await self._media.decode(job.messages, media, salt)
+        tools = job.parsed.tools
+        job.conversation = await self._media.decode(job.messages, media, salt, tools)
         images = flatten(job.conversation).images
         job.lease.keep_pixels(sum(image.width * image.height for image in images))
         job.messages = ()
@@ -122,6 +123,7 @@ class Runs:
                 hooks=self._hooks(usual, job.summary.level),
                 request_id=request_id(),
                 cache_salt=job.client.cache_salt,
+                answer_form=job.parsed.form,
             )
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None

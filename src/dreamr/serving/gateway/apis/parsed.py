@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dreamr._options import RunOptions
+from dreamr.answers import PLAIN, AnswerForm
+from dreamr.conversation import Part, Tool, ToolCall, Turn, TurnRole
 from dreamr.serving.gateway.content_parts import MessagePart
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedMessage:
-    """A message of a request before its attachments are read."""
+    """A message of a request before its attachments are read.
 
-    role: Literal["system", "user", "assistant"]
+    Attributes:
+        role: Role of the turn.
+        parts: Its parts.
+        calls: Calls of tools, of an assistant.
+        call_id: Id of the call whose result the message holds.
+        reasoning: Thought before the text of an assistant.
+    """
+
+    role: TurnRole
     parts: tuple[MessagePart, ...]
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+    reasoning: str = ""
+
+    def turn(self, parts: Sequence[Part]) -> Turn:
+        """Return the turn with these parts."""
+        return Turn(self.role, tuple(parts), self.calls, self.call_id, self.reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,8 @@ class ParsedRequest:
         deadline: Time limit in seconds, waiting included.
         ignored: Fields without effect, reported to the client; the first 20 of them.
         ignored_count: Number of fields without effect.
+        tools: Tools that the model may call.
+        form: Form of the answer.
         more: What the reply of its API needs beyond this.
     """
 
@@ -45,6 +65,8 @@ class ParsedRequest:
     deadline: float
     ignored: tuple[str, ...]
     ignored_count: int = 0
+    tools: tuple[Tool, ...] = ()
+    form: AnswerForm = PLAIN
     more: Any = None
 
     def until_stop(self, answer: str) -> str:

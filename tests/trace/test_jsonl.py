@@ -12,7 +12,7 @@ from dreamr.engines import ScriptedEngine
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import (
-    AnswerDelta,
+    AnswerExtended,
     Event,
     Note,
     Result,
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_formed_answer_survives_json() -> None:
     likely = TokenLogprob("21", -0.1, (50, 49), (TokenLogprob("22", -2.3),))
-    delta = AnswerDelta(0.5, "21", "Think.", (CallDelta(0, "{}", "a", "weather"),), (likely,))
+    delta = AnswerExtended(0.5, "21", "Think.", (CallDelta(0, "{}", "a", "weather"),), (likely,))
     result = Result(
         "21",
         (),

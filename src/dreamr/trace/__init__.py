@@ -1,7 +1,7 @@
 """Trace: the events of a run, its result, and its timeline."""
 
 from dreamr.trace.events import (
-    AnswerDelta,
+    AnswerExtended,
     CommittedStep,
     Event,
     JudgeEnded,
@@ -35,7 +35,7 @@ from dreamr.trace.lanes import Bar, Fate, LaneName, lay_out
 from dreamr.trace.usage import usage_of
 
 __all__ = [
-    "AnswerDelta",
+    "AnswerExtended",
     "Bar",
     "CommittedStep",
     "Event",

@@ -198,7 +198,7 @@ class StepDiscarded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerDelta(Event):
+class AnswerExtended(Event):
     """The target wrote a piece of the answer in the form that was demanded.
 
     The whole answer becomes the last step.

@@ -2,89 +2,66 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import pytest
 
-from dreamr import RunOptions
 from dreamr.conversation import Audio, Conversation
-from dreamr.engines import Capabilities, Context
-from dreamr.serving.gateway.page import read_page
 from support.attachments import kinds, pdf, png, wav
-from support.gateways import QUESTION, use
+from support.gateways import QUESTION, Answer, Gateway, use
 from support.listening import listening
 from support.media_files import clip
+from support.pages import PHONE, finished, noting, page_of
 from support.pairs import RIGHT, WRONG, Pair
-from support.sounds import Scripted
 
 
 def test_the_page_connects_only_to_the_gateway() -> None:
-    found = use(lambda gate: gate.get("/"))
-    page = found.body.decode()
-    assert found.status == 200
-    assert not re.search(r"https?://|//[a-z]+\.", page)
-    policy = found.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "connect-src 'self'" in policy
-    assert "unsafe-inline" not in policy
-    [script] = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    digest = b64encode(sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    # Texts are set as text content, so that no answer can be markup.
-    assert "innerHTML" not in page
+    async def read(gate: Gateway) -> tuple[Answer, list[Answer]]:
+        page = await gate.get("/")
+        names = re.findall(r'(?:href|src)="(static/[^"]+)"', page.body.decode())
+        texts = {name: await gate.get(f"/{name}") for name in names}
+        while missing := modules(texts) - set(texts):
+            texts |= {name: await gate.get(f"/{name}") for name in missing}
+        return page, list(texts.values())
+
+    page, parts = use(read)
+    assert page.status == 200
+    assert len(parts) > 10
+    for part in (page, *parts):
+        assert part.status == 200
+        text = part.body.decode()
+        assert not re.search(r"https?://|//[a-z]+\.", text)
+        # Texts are set as text content, so that no answer can be markup.
+        assert "innerHTML" not in text
+        policy = part.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "connect-src 'self';" in policy
+        assert "unsafe-inline" not in policy
+        assert part.headers["x-content-type-options"] == "nosniff"
+
+
+def modules(texts: dict[str, Answer]) -> set[str]:
+    """Return the scripts that scripts import."""
+    found = (re.findall(r'from "\./([^"]+)"', one.body.decode()) for one in texts.values())
+    return {f"static/{name}" for names in found for name in names}
+
+
+def test_only_files_of_the_page_are_served() -> None:
+    for name in ("page.html", "none.js", "..%2fpage.py", ".js"):
+        assert use(lambda gate, name=name: gate.get(f"/static/{name}")).status == 404
 
 
 def test_a_model_name_cannot_inject_markup() -> None:
-    page, _ = read_page('x"</script><script>alert(1)')
-    assert page.count("<script>") == 1 + page.count("<script>alert")
-    assert "</script><script>alert" not in page
+    page = use(lambda gate: gate.get("/"), served_model_name='x"><script>alert(1)</script>')
+    text = page.body.decode()
+    assert "<script>alert" not in text
+    assert "x&quot;&gt;&lt;script&gt;alert(1)" in text
 
 
 # In a real browser
-
-CHROMIUM = shutil.which("chromium")
-# A microphone that plays a tone.
-CHROMIUM_ARGS = [
-    "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
-WIDE, PHONE = {"width": 1100, "height": 900}, {"width": 360, "height": 700}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        yield running.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-
-
-@contextmanager
-def page_of(browser: Any, url: str, **options: Any) -> Iterator[Any]:
-    """Open a page; check that its console stays empty and that it contacts only the gateway."""
-    said: list[str] = []
-    asked: list[str] = []
-    context = browser.new_context(**{"viewport": WIDE, **options})
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(url)
-    yield page
-    assert said == []
-    assert all(one.startswith((url, "data:", "blob:")) for one in asked)
-    context.close()
-
-
-def finished(page: Any) -> None:
-    page.locator("#send", has_text="Ask").wait_for()
 
 
 @pytest.mark.browser
@@ -122,8 +99,7 @@ def test_files_of_any_kind_are_sent_and_shown(browser: Any, tmp_path: Path) -> N
     (tmp_path / "tone.wav").write_bytes(wav(0.5))
     (tmp_path / "r.png").write_bytes(png())
     seen: list[Conversation] = []
-    pair = Pair(target={"script": noted(seen)})
-    with listening(pair) as url, page_of(browser, url) as page:
+    with listening(noting(seen)) as url, page_of(browser, url) as page:
         page.set_input_files("#file", [tmp_path / n for n in ("bill.pdf", "tone.wav", "r.png")])
         page.locator("#waiting button").nth(2).wait_for()
         assert page.locator("#waiting .file").all_inner_texts() == [
@@ -143,8 +119,7 @@ def test_files_of_any_kind_are_sent_and_shown(browser: Any, tmp_path: Path) -> N
 @pytest.mark.browser
 def test_a_question_is_recorded_with_the_microphone(browser: Any) -> None:
     seen: list[Conversation] = []
-    pair = Pair(target={"script": noted(seen)})
-    with listening(pair) as url, page_of(browser, url) as page:
+    with listening(noting(seen)) as url, page_of(browser, url) as page:
         page.click("#record")
         page.locator("#record", has_text="Stop · 1 s").wait_for()
         page.click("#record")
@@ -158,44 +133,16 @@ def test_a_question_is_recorded_with_the_microphone(browser: Any) -> None:
 
 
 @pytest.mark.browser
-def test_what_was_heard_is_shown_and_can_be_corrected(browser: Any) -> None:
-    deaf = {"capabilities": Capabilities(hears=False, hearing_problem="text only")}
-    scripted = Scripted({"recording.webm": "What do T and milk cost together?"})
-    options = RunOptions(method="target", transcriber="small")
-    with (
-        listening(Pair(target=deaf), options, lambda spec, model: scripted) as url,
-        page_of(browser, url) as page,
-    ):
-        page.click("#record")
-        page.locator("#record", has_text="Stop · 1 s").wait_for()
-        page.click("#record")
-        page.locator("#waiting .file").wait_for()
-        page.click("#send")
-        page.locator(
-            ".heard", has_text="Heard in recording.webm: “What do T and milk cost together?”"
-        ).wait_for()
-        page.locator(".answer", has_text="3.70").wait_for()
-        finished(page)
-        page.click(".heard button")
-        assert page.input_value("#question") == "What do T and milk cost together?"
-        page.fill("#question", QUESTION)
-        page.click("#send")
-        page.locator(".answer", has_text="3.70").nth(1).wait_for()
-        finished(page)
-        assert page.locator(".heard").count() == 1  # of the earlier turn
-
-
-@pytest.mark.browser
 def test_the_content_of_a_file_decides_and_not_its_name(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "bill.png").write_bytes(pdf(30))
     (tmp_path / "photo.mp4").write_bytes(png())
     (tmp_path / "clip.mp4").write_bytes(clip(3, codec="libx264", sound=0.3))
     seen: list[Conversation] = []
-    pair = Pair(target={"script": noted(seen)})
-    with listening(pair) as url, page_of(browser, url) as page:
+    with listening(noting(seen)) as url, page_of(browser, url) as page:
         page.set_input_files("#file", [tmp_path / n for n in ("bill.png", "photo.mp4", "clip.mp4")])
         page.locator("#waiting button").nth(2).wait_for()
-        page.locator("#waiting .file").nth(1).wait_for()  # the names alone of two
+        assert page.locator("#waiting .file").all_inner_texts() == ["PNG\nbill.png"]
+        assert page.locator("#waiting img").get_attribute("alt") == "photo.mp4"
         page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".answer", has_text="3.70").wait_for()
@@ -209,10 +156,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_question_is_kept(
     browser: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 broken")
-    with listening() as url:
-        context = browser.new_context(viewport=WIDE)
-        page = context.new_page()
-        page.goto(url)
+    with listening() as url, page_of(browser, url, errors=True) as page:
         page.set_input_files("#file", tmp_path / "broken.pdf")
         page.locator("#waiting .file").wait_for()
         page.fill("#question", QUESTION)
@@ -223,7 +167,6 @@ def test_a_file_that_cannot_be_read_is_named_and_the_question_is_kept(
         page.click("#waiting button")
         page.click("#send")
         page.locator(".answer", has_text="3.70").wait_for()
-        context.close()
 
 
 @pytest.mark.browser
@@ -235,16 +178,6 @@ def test_files_without_a_question_ask_for_one(browser: Any, tmp_path: Path) -> N
         page.click("#send")
         page.locator("#trouble", has_text="Type a question about the files").wait_for()
         assert page.locator("#waiting img").count() == 1
-
-
-def noted(seen: list[Conversation]) -> Any:
-    """Return a script of the target that notes the conversations it is asked about."""
-
-    def script(context: Context) -> str:
-        seen.append(context.conversation)
-        return "".join(RIGHT[len(context.prefix) :])
-
-    return script
 
 
 @pytest.mark.browser
@@ -265,6 +198,7 @@ def test_the_page_works_with_the_keyboard(browser: Any) -> None:
 @pytest.mark.browser
 def test_the_threshold_field_is_sent(browser: Any) -> None:
     with listening() as url, page_of(browser, url) as page:
+        page.click("#options summary")
         page.fill("#threshold", "0.95")
         page.fill("#question", QUESTION)
         page.keyboard.press("Enter")
@@ -289,26 +223,21 @@ def test_texts_of_a_model_are_never_markup(browser: Any) -> None:
 @pytest.mark.browser
 def test_a_gateway_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("sk-one\n")
-    with listening(keys_file=str(tmp_path / "keys")) as url:
-        context = browser.new_context(viewport=WIDE)
-        page = context.new_page()
-        page.goto(url)
+    with (
+        listening(keys_file=str(tmp_path / "keys")) as url,
+        page_of(browser, url, errors=True) as page,
+    ):
         page.fill("#key", "sk-one")
         page.locator("#key").blur()
         page.locator("#about", has_text="target").wait_for()
         page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".answer", has_text="3.70").wait_for()
-        context.close()
 
 
 @pytest.mark.browser
 def test_an_error_of_the_gateway_is_shown(browser: Any) -> None:
-    with listening(max_text=5) as url:
-        context = browser.new_context(viewport=WIDE)
-        page = context.new_page()
-        page.goto(url)
+    with listening(max_text=5) as url, page_of(browser, url, errors=True) as page:
         page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".wrong", has_text="characters").wait_for()
-        context.close()

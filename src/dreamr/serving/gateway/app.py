@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -35,7 +35,7 @@ from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.metrics import Metrics
-from dreamr.serving.gateway.page import read_page
+from dreamr.serving.gateway.page import page_routes
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import PublicText, public_name
 from dreamr.serving.gateway.quotas import Quotas
@@ -154,7 +154,7 @@ class _Endpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            Route("/", _page(self.options.served_model_name)),
+            *page_routes(self.options.served_model_name),
             Route("/health", self.health),
             Route("/ready", self.ready),
             Route("/metrics", self.figures),
@@ -203,15 +203,6 @@ class _Endpoints:
             "owned_by": "dreamr",
             "dreamr": about,
         }
-
-
-def _page(model: str) -> Callable[[Request], Awaitable[Response]]:
-    text, headers = read_page(model)
-
-    async def page(_: Request) -> Response:
-        return HTMLResponse(text, headers=headers)
-
-    return page
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:

@@ -19,6 +19,7 @@ from dreamr.serving.gateway.media import ReceivedMessage
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
+from dreamr.serving.gateway.read_files import describe_attachments
 from dreamr.speech import with_transcripts
 from dreamr.trace import Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
 
@@ -74,6 +75,11 @@ class Job:
         if len(self.heard) != len(self.conversation.sounds):
             return self.conversation
         return with_transcripts(self.conversation, self.heard)
+
+    def take(self, conversation: Conversation) -> None:
+        """Take the messages with all attachments read."""
+        self.conversation, self.messages = conversation, ()
+        self.summary.attachments = describe_attachments(conversation)
 
     def on_event(self, event: Event) -> None:
         """Queue an event of the run for the client."""

@@ -101,12 +101,12 @@ class Runs:
         await job.lease.take_pixels(self._media.pixels(job.messages, media))
         salt = job.client.cache_salt
         tools = job.parsed.tools
-        job.conversation = await self._media.decode(job.messages, media, salt, tools)
-        images = flatten(job.conversation).images
+        conversation = await self._media.decode(job.messages, media, salt, tools)
+        job.take(conversation)
+        images = flatten(conversation).images
         job.lease.keep_pixels(sum(image.width * image.height for image in images))
-        job.messages = ()
         job.lease.give_body()
-        return job.conversation
+        return conversation
 
     async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost

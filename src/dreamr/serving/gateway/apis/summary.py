@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dreamr._load import Level
@@ -19,11 +19,13 @@ class Summary:
         parsed: The request.
         alone: Estimates the seconds of the target alone for a result; None if unknown.
         level: Reduction of speculation that the run was subject to.
+        attachments: What was read of the attachments, once they are decoded.
     """
 
     parsed: ParsedRequest
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
+    attachments: list[dict[str, Any]] = field(default_factory=list)
 
     def of(self, result: Result) -> dict[str, Any]:
         """Return the statistics of a run."""
@@ -35,6 +37,7 @@ class Summary:
             "steps": [described(event) for event in committed(result)],
             "usage": asdict(result.usage),
             "finish": result.finish,
+            "attachments": self.attachments,
             "ignored": list(self.parsed.ignored),
             "ignored_count": self.parsed.ignored_count,
         }

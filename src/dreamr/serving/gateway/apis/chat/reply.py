@@ -22,6 +22,7 @@ from dreamr.trace import (
     Event,
     Result,
     RunFinished,
+    RunStarted,
     StepCommitted,
     StepDiscarded,
     StepReady,
@@ -81,7 +82,10 @@ class ChatReply:
 
     def _chunks(self, event: Event) -> Iterator[Json]:
         if self.parsed.events:
-            yield {**self._chunk(None), "dreamr": {"event": event_to_json(_shown(event))}}
+            found: Json = {"event": event_to_json(_shown(event))}
+            if isinstance(event, RunStarted):
+                found["attachments"] = self.summary.attachments
+            yield {**self._chunk(None), "dreamr": found}
         for delta in self._deltas.of(event):
             yield self._piece(delta)
         if isinstance(event, RunFinished):

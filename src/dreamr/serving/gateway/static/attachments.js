@@ -1,0 +1,77 @@
+// Files of a question. The gateway decides by the content what a file is; the kind found here
+// chooses the preview and which fields are offered.
+
+import { make, newId } from "./dom.js";
+
+const HEAD = 64; // bytes that are looked at
+const KINDS = { image: "image", video: "video", audio: "sound" };
+const WORDS = { image: "Image", video: "Video", sound: "Sound", pdf: "PDF", file: "File" };
+
+function kindOfContent(bytes) {
+  const text = String.fromCharCode(...bytes);
+  if (text.includes("%PDF-")) return "pdf";
+  if (text.startsWith("\x89PNG") || text.startsWith("\xff\xd8\xff") || text.startsWith("GIF8")) return "image";
+  if (text.startsWith("RIFF")) return { WEBP: "image", WAVE: "sound", "AVI ": "video" }[text.slice(8, 12)];
+  if (text.startsWith("ID3") || text.startsWith("OggS") || text.startsWith("fLaC")) return "sound";
+  if (text.slice(4, 8) === "ftyp") return text.slice(8, 12) === "M4A " ? "sound" : "video";
+  return undefined;
+}
+
+// Returns an attachment: a plain object that can be kept in the browser's database.
+export async function readAttachment(file, taken) {
+  const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer()); // fails if it is a folder
+  const declared = KINDS[file.type.split("/")[0]] || (file.type === "application/pdf" ? "pdf" : "file");
+  const kind = kindOfContent(head) || declared;
+  const name = unused(file.name || "file", taken);
+  return { id: newId(), name, type: file.type, size: file.size, kind, blob: file, remote: null };
+}
+
+function unused(name, taken) {
+  const [, stem, end] = /^(.*?)(\.[^.]*)?$/s.exec(name);
+  for (let number = 1; ; number += 1) {
+    const found = number === 1 ? name : `${stem}-${number}${end || ""}`;
+    if (!taken.includes(found)) return found;
+  }
+}
+
+const urls = new WeakMap();
+
+function urlOf(blob) {
+  if (!urls.has(blob)) urls.set(blob, URL.createObjectURL(blob));
+  return urls.get(blob);
+}
+
+export function release({ blob }) {
+  if (blob && urls.has(blob)) { URL.revokeObjectURL(urls.get(blob)); urls.delete(blob); }
+}
+
+function chip({ kind, name, blob }) {
+  const end = /\.([a-z0-9]{1,4})$/i.exec(name)?.[1] || WORDS[kind];
+  const it = make("span", "file");
+  it.append(make("b", "", end.toUpperCase()), make("span", "", name));
+  if (!blob) it.append(make("small", "", "not kept"));
+  return it;
+}
+
+// Returns an element that shows a file; one that can be played if `controls` is set.
+export function preview(file, controls) {
+  const { kind, name, blob } = file;
+  const shown = kind === "image" || kind === "video" || (kind === "sound" && controls);
+  if (!blob || !shown) return chip(file);
+  const it = make({ image: "img", video: "video", sound: "audio" }[kind]);
+  it.onerror = () => it.replaceWith(chip(file)); // not what it seems, or not in a format of this browser
+  it.src = urlOf(blob);
+  if (kind === "image") { it.alt = name; return it; }
+  it.preload = "metadata";
+  if (controls) { it.controls = true; it.setAttribute("aria-label", name); } else it.muted = true;
+  return it;
+}
+
+export function dataUri(blob) {
+  return new Promise((done, fail) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => fail(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}

@@ -1,0 +1,293 @@
+// The live page: asks the gateway and draws runs while they happen.
+
+import { release } from "./attachments.js";
+import { Composer } from "./composer.js";
+import { $, announce, meta, newId } from "./dom.js";
+import { GatewayError, listModels, removeUpload, stream } from "./gateway.js";
+import { counts, filesOf, messagesOf } from "./messages.js";
+import { Recorder } from "./recorder.js";
+import { RunReader, newRun } from "./run.js";
+import { Sidebar } from "./sidebar.js";
+import { Store } from "./store.js";
+import { readTools } from "./tools.js";
+import { View, titleOf } from "./view.js";
+
+const TITLE = 80; // characters of a title
+const NEAR = 120; // pixels from the end at which new text is followed
+
+const store = new Store();
+const composer = new Composer();
+const recorder = new Recorder({
+  trouble: (text) => composer.trouble(text),
+  recorded: async (file) => { await composer.add([file]); $("question").focus(); },
+});
+const running = new Map(); // AbortController of each chat that waits for an answer
+let chats = [];
+let chat = null;
+let views = new Map(); // View of each turn that is shown
+let following = true;
+let replaced = null; // the turn that the question in the composer replaces
+
+// Chats
+
+const newChat = () => ({ id: newId(), title: "", updated: Date.now(), turns: [], bytes: 0, files: [] });
+
+const sidebar = new Sidebar({
+  open: async (id) => { sidebar.toggle(false); await openChat(id); },
+  remove: async (id) => {
+    const found = chats.find((one) => one.id === id);
+    running.get(id)?.abort();
+    chats = chats.filter((one) => one !== found);
+    if (chat === found) startChat();
+    drawList();
+    $("list").querySelector("button")?.focus();
+    await discard(found);
+  },
+  removeAll: async () => {
+    const all = chats;
+    chats = [];
+    for (const one of all) running.get(one.id)?.abort();
+    startChat();
+    await Promise.all(all.map(discard));
+  },
+});
+
+async function discard(old) {
+  for (const file of old.turns.flatMap(({ files }) => files)) {
+    release(file);
+    if (file.remote && file.remote.expires > Date.now()) removeUpload(file.remote.id);
+  }
+  old.removed = true;
+  await store.remove(old);
+}
+
+const drawList = () => sidebar.draw(chats, chat.id, running);
+
+function show(next) {
+  chat = next;
+  history.replaceState(null, "", chat.turns.length ? `#${chat.id}` : location.pathname + location.search);
+  document.title = chat.title ? `${chat.title} · dreamr` : "dreamr";
+  for (const view of views.values()) view.stop();
+  views = new Map();
+  replaced = null;
+  $("runs").replaceChildren(...chat.turns.map((turn) => viewOf(turn).root));
+  $("hello").hidden = chat.turns.length > 0;
+  composer.trouble("");
+  settle();
+  drawList();
+  follow(true);
+}
+
+function startChat() {
+  show(newChat());
+  sidebar.toggle(false);
+  $("question").focus();
+}
+
+async function openChat(id) {
+  const found = chats.find((one) => one.id === id);
+  if (!found) { startChat(); return; }
+  if (!running.has(id)) await store.fill(found);
+  show(found);
+  $("question").focus();
+}
+
+async function save(saved) {
+  if (saved.removed) return;
+  saved.updated = Date.now();
+  chats = [saved, ...chats.filter((one) => one !== saved)];
+  drawList();
+  try {
+    const dropped = await store.save(saved);
+    for (const old of dropped) chats = chats.filter(({ id }) => id !== old.id);
+    if (dropped.length) drawList();
+  } catch { composer.trouble("The browser has no room to keep this chat."); }
+}
+
+// Views
+
+const actions = {
+  correct: (turn, name, text) => repeat(turn, { ...turn, said: { ...turn.said, [name]: text } }),
+  again: (turn) => repeat(turn, turn),
+  edit: (turn) => { if (!busy()) { replaced = turn; composer.put(turn); views.get(turn).root.classList.add("replaced"); } },
+  continueWith: (turn, results) => {
+    if (busy()) return;
+    turn.run.tools.filter(({ result }) => result === undefined).forEach((call, place) => { call.result = results[place]; });
+    ask({ question: "", files: [], said: {}, continues: true });
+  },
+};
+
+function viewOf(turn) {
+  const view = new View(turn, actions);
+  views.set(turn, view);
+  if (turn.reader) view.start(() => turn.reader.tick());
+  return view;
+}
+
+const busy = () => running.has(chat.id) || recorder.busy;
+
+function settle() {
+  const waits = running.has(chat.id);
+  for (const [turn, view] of views) if (!turn.reader) view.settle(turn === chat.turns.at(-1));
+  $("send").textContent = waits ? "Stop" : "Ask";
+  $("send").classList.toggle("stop", waits);
+  composer.draw(filesOf(chat.turns));
+}
+
+function remove(turn) {
+  views.get(turn)?.root.remove();
+  views.delete(turn);
+  chat.turns = chat.turns.filter((one) => one !== turn);
+  settle();
+}
+
+function repeat(turn, { question, files, said, continues }) {
+  if (busy()) return;
+  if (replaced === turn) { composer.take(); replaced = null; }
+  remove(turn);
+  ask({ question, files, said, continues });
+}
+
+// New text is followed unless the reader has scrolled away from the end.
+function follow(always = false) {
+  following ||= always;
+  if (following) $("talk").scrollTop = $("talk").scrollHeight;
+}
+
+// Asking
+
+function send() {
+  if (busy()) return;
+  if (!composer.question && !composer.speaks) {
+    composer.trouble(composer.files.length ? "Type a question about the files, or record it." : "");
+    return;
+  }
+  const last = chat.turns.at(-1);
+  if (replaced) remove(replaced);
+  else if (last?.run.state === "failed" && !last.run.bars.length) remove(last);
+  replaced = null;
+  ask(composer.take());
+}
+
+async function ask({ question, files, said, continues = false }) {
+  const asked = chat;
+  let tools;
+  try { tools = readTools($("tools").value); } catch (error) { composer.put({ question, files, said }); composer.trouble(error.message); return; }
+  const context = asked.turns.filter((turn) => counts(turn));
+  const turn = { question, files, said, continues, run: newRun() };
+  const earlier = {
+    files: filesOf(context).length,
+    sounds: context.reduce((sum, { run }) => sum + run.heard.length, 0),
+  };
+  Object.defineProperty(turn, "reader", { value: new RunReader(turn.run, earlier), writable: true }); // not kept
+  asked.turns.push(turn);
+  asked.title ||= titleOf(turn).slice(0, TITLE);
+  const stopper = new AbortController();
+  running.set(asked.id, stopper);
+  $("hello").hidden = true;
+  $("runs").append(viewOf(turn).root);
+  history.replaceState(null, "", `#${asked.id}`);
+  settle();
+  follow(true);
+  save(asked);
+  const body = { model: $("model").value || meta("dreamr-model"), stream: true, dreamr: composer.options(), ...tools };
+  const error = await run(turn, [...context, turn], body, stopper.signal);
+  turn.reader = null;
+  running.delete(asked.id);
+  if (chat === asked) { settle(); follow(); }
+  drawList();
+  await save(asked);
+  if (error && chat === asked) failed(asked, turn, error);
+}
+
+// Runs a request to its end and returns the error, if any; the run holds how it ended.
+async function run(turn, turns, body, signal) {
+  const { reader } = turn;
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      try { await receive(turn, { ...body, messages: await messagesOf(turns, signal) }, signal); break; } catch (error) {
+        if (error.code !== "file_not_found" || attempt > 1) throw error;
+        for (const file of filesOf(turns)) file.remote = null; // deleted by the gateway: upload again
+      }
+    }
+    reader.end("done");
+    announce(turn.run.answer ? `Answer: ${turn.run.answer}` : "The answer is complete.");
+    return null;
+  } catch (error) {
+    const stopped = error.name === "AbortError";
+    reader.end(stopped ? "stopped" : "failed", stopped ? "Stopped." : error.message);
+    announce(turn.run.problem);
+    return stopped ? null : error;
+  }
+}
+
+async function receive(turn, body, signal) {
+  for await (const chunk of stream(body, signal)) {
+    turn.reader.read(chunk);
+    const view = views.get(turn);
+    if (!view) continue;
+    view.draw();
+    follow();
+  }
+  if (!turn.run.finished) throw new GatewayError("The gateway closed the connection before the answer was complete.");
+}
+
+// A question that was refused is put back, to be changed and sent again.
+function failed(asked, turn, error) {
+  if (error.status === 401) { $("keyed").hidden = false; $("key").focus(); }
+  if (turn.run.bars.length || turn.run.answer || turn.continues || composer.question || composer.files.length) return;
+  replaced = turn;
+  composer.put(turn);
+  composer.showField(error);
+}
+
+// The gateway
+
+async function greet() {
+  const about = $("about");
+  try {
+    const models = await listModels();
+    $("keyed").hidden = !$("key").value;
+    const chosen = $("model").value;
+    $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === (chosen || meta("dreamr-model")))));
+    $("model-field").hidden = models.length < 2;
+    const { dreamr = {} } = models[0];
+    const last = (name) => (name ? name.replace(/\/+$/, "").split("/").slice(-2).join("/") : "none");
+    const alarm = dreamr.drift ? " · drift alarm: the target disagrees with too many accepted steps" : "";
+    about.textContent = `draft ${last(dreamr.draft)} · target ${last(dreamr.target)} · ${dreamr.method} · ${dreamr.version}${alarm}`;
+  } catch (error) {
+    $("keyed").hidden = error.status !== 401 && !$("key").value;
+    about.textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;
+  }
+}
+
+$("key").value = sessionStorage.getItem("dreamr-key") || "";
+$("key").onchange = () => { sessionStorage.setItem("dreamr-key", $("key").value); greet(); };
+$("talk").addEventListener("scroll", () => {
+  const { scrollHeight, scrollTop, clientHeight } = $("talk");
+  following = scrollHeight - scrollTop - clientHeight < NEAR;
+});
+$("fresh").onclick = startChat;
+$("form").onsubmit = (event) => {
+  event.preventDefault();
+  if (running.has(chat.id)) running.get(chat.id).abort();
+  else send();
+};
+$("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && sidebar.opened) sidebar.toggle(false);
+  else if (event.key === "Escape") running.get(chat.id)?.abort();
+  if (event.key.toLowerCase() === "o" && event.shiftKey && (event.ctrlKey || event.metaKey)) { event.preventDefault(); startChat(); }
+});
+
+greet();
+await store.open();
+chats = await store.list();
+for (const { run: kept } of chats.flatMap(({ turns }) => turns)) {
+  if (kept.state === "running") Object.assign(kept, { state: "stopped", problem: "Interrupted: the page was closed." });
+}
+$("kept").hidden = store.works;
+await openChat(location.hash.slice(1));
+document.body.dataset.ready = "yes";

@@ -1,0 +1,164 @@
+"""Chats of the live page: kept in the browser, opened again, continued and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from dreamr.conversation import Conversation, Text
+from support.attachments import pdf, png
+from support.gateways import QUESTION
+from support.listening import listening
+from support.pages import PHONE, finished, noting, opened, page_of, send
+
+pytestmark = pytest.mark.browser
+
+
+def titles(page: Any) -> list[str]:
+    found: list[str] = page.locator("#list .title span").all_inner_texts()
+    return found
+
+
+def test_chats_outlive_the_page(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "r.png").write_bytes(png())
+    with listening() as url, page_of(browser, url) as page:
+        send(page, QUESTION, tmp_path / "r.png")
+        page.click("#fresh")
+        assert page.locator(".run").count() == 0
+        send(page, "Another question?")
+        assert titles(page) == ["Another question?", QUESTION]
+        page.reload()
+        opened(page)
+        assert page.locator(".run h2").all_inner_texts() == ["Another question?"]
+        page.click(f"#list button:has-text('{QUESTION}')")
+        page.locator(".run h2", has_text=QUESTION).wait_for()
+        assert page.locator(".answer").inner_text() == "3.70"
+        assert page.locator("li.accepted .score").inner_text() == "judge ratio 0.93"
+        assert page.locator(".lane i.rejected").count() == 1
+        assert page.locator(".thumbs img").evaluate("it => it.decode().then(() => it.width)") > 0
+        assert page.locator("#list [aria-current]").inner_text().startswith(QUESTION)
+
+
+def test_a_chat_is_continued_after_the_page_was_closed(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(30, 220))
+    seen: list[Conversation] = []
+    with listening(noting(seen)) as url, page_of(browser, url) as page:
+        send(page, QUESTION, tmp_path / "bill.pdf")
+        page.reload()
+        opened(page)
+        send(page, "And coffee?")
+    last = seen[-1]
+    assert [turn.role for turn in last.turns] == ["user", "assistant", "user"]
+    assert last.turns[0] == seen[0].turns[0]
+    assert last.turns[1].parts == (Text("3.70"),)
+
+
+def test_a_file_is_uploaded_once_and_again_when_it_has_expired(
+    browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(30))
+    seen: list[Conversation] = []
+    with listening(noting(seen)) as url, page_of(browser, url, errors=True) as page:
+        send(page, QUESTION, tmp_path / "bill.pdf")
+        send(page, "And coffee?")
+        [file] = httpx2.get(f"{url}/v1/files").json()["data"]
+        httpx2.delete(f"{url}/v1/files/{file['id']}").raise_for_status()
+        send(page, "And tea?")
+        assert page.locator(".wrong:visible").count() == 0
+        [other] = httpx2.get(f"{url}/v1/files").json()["data"]
+        assert other["id"] != file["id"]
+    assert len(seen[-1].images) == 1
+
+
+def test_files_go_with_the_question_where_the_gateway_stores_none(
+    browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(30))
+    seen: list[Conversation] = []
+    with (
+        listening(noting(seen), max_stored_bytes=0) as url,
+        page_of(browser, url, errors=True) as page,
+    ):
+        send(page, QUESTION, tmp_path / "bill.pdf")
+    assert len(seen[0].images) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"viewport": PHONE, "has_touch": True}])
+def test_a_chat_is_deleted_with_its_files_after_a_second_press(
+    browser: Any, tmp_path: Path, options: Any
+) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(30))
+    with listening() as url, page_of(browser, url, **options) as page:
+        send(page, QUESTION, tmp_path / "bill.pdf")
+        if page.locator("#chats").is_visible():
+            page.click("#chats")
+        remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
+        remove.click()
+        assert titles(page) == [QUESTION]
+        with page.expect_response(lambda found: found.request.method == "DELETE"):
+            remove.click()
+        assert titles(page) == []
+        assert page.locator(".run").count() == 0
+        assert httpx2.get(f"{url}/v1/files").json()["data"] == []
+        page.wait_for_function(f"{COUNT}.then((found) => found === 0)")
+        page.reload()
+        opened(page)
+        assert titles(page) == []
+
+
+# Number of chats and files in the browser's database.
+COUNT = """new Promise((done) => {
+  const request = indexedDB.open("dreamr");
+  request.onsuccess = () => {
+    const stores = request.result.transaction(["chats", "files"]);
+    const counts = ["chats", "files"].map((name) => stores.objectStore(name).count());
+    stores.oncomplete = () => {
+      request.result.close();
+      done(counts.reduce((sum, { result }) => sum + result, 0));
+    };
+  };
+})"""
+
+
+def test_the_oldest_chats_are_dropped_when_there_are_too_many(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        call = """async ([most, bytes]) => {
+          const { excess } = await import("./static/store.js");
+          const chats = [3, 1, 2, 0].map((updated) => ({ id: `c${updated}`, updated, bytes: 10 }));
+          return excess(chats, "c0", { most, bytes }).map(({ id }) => id);
+        }"""
+        assert page.evaluate(call, [4, 40]) == []
+        assert page.evaluate(call, [2, 1000]) == ["c1", "c2"]
+        assert page.evaluate(call, [100, 25]) == ["c1", "c2"]
+        assert page.evaluate(call, [100, 5]) == ["c1", "c2", "c3"]  # never the one being written
+
+
+def test_an_answer_is_written_while_another_chat_is_shown(browser: Any) -> None:
+    seen: list[Conversation] = []
+    with (
+        listening(noting(seen, token_seconds=0.1)) as url,
+        page_of(browser, url) as page,
+    ):
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator("ol.steps li").first.wait_for()
+        page.click("#fresh")
+        finished(page)
+        assert page.locator(".run").count() == 0
+        page.locator("#list small", has_text="running").wait_for(state="detached")
+        page.click("#list .title")
+        page.locator(".answer", has_text="3.70").wait_for()
+
+
+def test_a_page_without_storage_says_so(browser: Any) -> None:
+    with listening() as url:
+        context = browser.new_context()
+        context.add_init_script("Object.defineProperty(window, 'indexedDB', { value: null })")
+        page = context.new_page()
+        page.goto(url)
+        page.locator("#hello", has_text="keeps no chats").wait_for()
+        send(page, QUESTION)
+        context.close()

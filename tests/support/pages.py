@@ -1,0 +1,78 @@
+"""The live page in a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dreamr.conversation import Conversation
+from dreamr.engines import Context
+from support.pairs import RIGHT, Pair
+
+CHROMIUM = shutil.which("chromium")
+# A microphone that plays a tone.
+CHROMIUM_ARGS = [
+    "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
+WIDE, PHONE = {"width": 1100, "height": 900}, {"width": 360, "height": 700}
+
+
+@contextmanager
+def page_of(browser: Any, url: str, *, errors: bool = False, **options: Any) -> Iterator[Any]:
+    """Open a page; check that its console stays empty and that it contacts only the gateway.
+
+    Args:
+        browser: The browser.
+        url: Address of the gateway.
+        errors: Whether responses with an error status are expected; the browser reports these.
+        options: Options of the window.
+    """
+    said: list[str] = []
+    requested: list[str] = []
+    context = browser.new_context(**{"viewport": WIDE, **options})
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(url)
+    opened(page)
+    yield page
+    if errors:
+        said = [text for text in said if not text.startswith("Failed to load resource")]
+    assert said == []
+    assert all(one.startswith((url, "data:", "blob:")) for one in requested)
+    context.close()
+
+
+def opened(page: Any) -> None:
+    """Wait until the page shows its chats."""
+    page.locator("body[data-ready]").wait_for()
+
+
+def finished(page: Any) -> None:
+    """Wait until no answer is awaited."""
+    page.locator("#send", has_text="Ask").wait_for()
+
+
+def send(page: Any, question: str, *files: Any, answer: str = "3.70") -> None:
+    """Ask a question with files, and wait for its answer."""
+    before = page.locator(".run").count()
+    if files:
+        page.set_input_files("#file", list(files))
+        page.locator("#waiting button").nth(len(files) - 1).wait_for()
+    page.fill("#question", question)
+    page.click("#send")
+    page.locator(".run").nth(before).locator(".answer", has_text=answer).wait_for()
+    finished(page)
+
+
+def noting(seen: list[Conversation], **target: Any) -> Pair:
+    """Return a pair whose target notes the conversations that it is asked about."""
+
+    def script(context: Context) -> str:
+        seen.append(context.conversation)
+        return "".join(RIGHT[len(context.prefix) :])
+
+    return Pair(target={"script": script, **target})

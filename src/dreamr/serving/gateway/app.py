@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +25,12 @@ from dreamr._version import __version__
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.apis.chat import ChatApi
+from dreamr.serving.gateway.apis.completions import CompletionsApi
+from dreamr.serving.gateway.apis.messages import MessagesApi, TokenCountApi
+from dreamr.serving.gateway.apis.protocol import Api
 from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.draining import Draining
-from dreamr.serving.gateway.endpoint import Access, Endpoint
+from dreamr.serving.gateway.endpoint import Access, Endpoint, TokenCount
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.files import Files
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
@@ -48,6 +51,10 @@ from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
 
+_REQUEST_HEADERS = (
+    "authorization", "content-type", "x-request-id", "x-api-key", "anthropic-version",
+    "anthropic-beta", "anthropic-dangerous-direct-browser-access",
+)  # fmt: skip
 _IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they use
 
 
@@ -96,7 +103,8 @@ def build_app(
         tuner=Tuner() if options.tune else None,
     )
     access = Access(found, quotas, Memory.of(options), draining)
-    chat = Endpoint(ChatApi(), runs, Receiver(reasoner, options, media), access, metrics, options)
+    receiver = Receiver(reasoner, options, media)
+    chat, *others = (kind(api, runs, receiver, access, metrics, options) for kind, api in _apis())
 
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
@@ -108,9 +116,17 @@ def build_app(
         *endpoints.routes(),
         *Files(store, options, found, quotas, draining).routes(),
         *batches.routes(),
-        Route(chat.path, chat, methods=["POST"]),
+        *(Route(one.path, one, methods=["POST"]) for one in (chat, *others)),
     ]
     return RequestIds(_application(routes, batches, options))
+
+
+def _apis() -> Iterator[tuple[type[Endpoint], Api]]:
+    """Yield the APIs, chat completions first, each with the kind of its endpoint."""
+    yield Endpoint, ChatApi()
+    yield Endpoint, CompletionsApi()
+    yield Endpoint, MessagesApi()
+    yield TokenCount, TokenCountApi()
 
 
 def _application(routes: list[Route], batches: Batches, options: ServeOptions) -> Starlette:
@@ -215,7 +231,7 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=allowed_origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", "x-request-id"],
+                allow_headers=_REQUEST_HEADERS,
                 expose_headers=["x-request-id", "retry-after"],
             )
         )

@@ -44,6 +44,7 @@ _MOST_REQUESTS = 50_000  # in a batch, as OpenAI allows
 _MOST_ACTIVE = 8  # batches of one client that are not done
 _MOST_KEPT = 1000  # batches of all clients
 _WINDOW_SECONDS = 86400
+_KEY_HEADERS = ("authorization", "x-api-key")
 _OVER = ("completed", "failed", "cancelled")
 
 
@@ -261,8 +262,8 @@ class Batches:
                 f"{file.name} has {total:,} requests: send at most {_MOST_REQUESTS:,} in a batch",
                 "input_file_id",
             )
-        sent = request.headers.get("authorization")
-        return _Job(owner, {"authorization": sent} if sent else {}, body, file, total)
+        headers = {name: sent for name in _KEY_HEADERS if (sent := request.headers.get(name))}
+        return _Job(owner, headers, body, file, total)
 
     def _forget(self) -> None:
         """Forget the oldest batches that are done."""

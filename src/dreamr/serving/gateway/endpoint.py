@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
@@ -98,14 +99,20 @@ class Endpoint:
                 job = await self._job(request, client, quota, lease, began)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
-                    tasks.start_soon(self._runs.run, job)
-                    await self._answer(job, scope, receive, send)
+                    await self._work(job, tasks, scope, receive, send)
                     tasks.cancel_scope.cancel()
         except ClientDisconnect:
             self._metrics.refused(_CLIENT_CLOSED)
         except DreamrError as error:
             name = None if client is None else client.name
             await self._refuse(self._runs.api_error(error), scope, receive, send, client=name)
+
+    async def _work(
+        self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run a valid request and send the response."""
+        tasks.start_soon(self._runs.run, job)
+        await self._answer(job, scope, receive, send)
 
     async def _job(
         self, request: Request, client: Client, quota: Quota, lease: Lease, began: float
@@ -246,6 +253,23 @@ class Endpoint:
         if self._options.log_text:
             log(logging.INFO, "prompt: %r", job.conversation)
             log(logging.INFO, "text: %r", None if result is None else result.text)
+
+
+class TokenCount(Endpoint):
+    """An endpoint that answers with the number of tokens of a prompt, without a run."""
+
+    async def _work(
+        self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Count the tokens of a valid request and send their number."""
+        try:
+            count = await self._runs.count(job)
+        except Exception as error:
+            await self._refuse(self._runs.api_error(error), scope, receive, send, job)
+            return
+        self._log(job, 200)
+        body = {"input_tokens": count}
+        await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
 
 
 def _joined(events: Iterable[ServerEvent]) -> bytes:

@@ -179,10 +179,12 @@ class ApiKeys:
         if self.open:
             return Client(self._proxies.client(request.scope))
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":  # the clients of Anthropic have a header of their own
+            key = request.headers.get("x-api-key", "")
         digest = _digest(key.strip())
         # Compare with all keys, each in constant time, so that timing reveals nothing.
         known = [own for own in self._clients if hmac.compare_digest(digest, own)]
-        if scheme.lower() != "bearer" or not known:
+        if not known:
             raise ApiError(
                 401,
                 "the API key is missing or unknown: send the header Authorization: Bearer KEY",

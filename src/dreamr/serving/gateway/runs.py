@@ -85,6 +85,24 @@ class Runs:
                 LOG.exception("internal error")
             job.pieces.put(found)
 
+    async def count(self, job: Job) -> int:
+        """Wait for a place and count the tokens of a prompt.
+
+        Raises:
+            ApiError: If an attachment cannot be read, or there is no time left.
+            DreamrError: If the model fails.
+        """
+        left = job.began + job.parsed.deadline - time.perf_counter()
+        try:
+            with anyio.fail_after(max(0.0, left)):
+                async with self._admission.place(job.client.name):
+                    await self._decode(job)
+                    found: int = await self._leading.count(self._views(job)[0])
+        except TimeoutError as error:
+            raise timed_out(job.parsed.deadline) from error
+        job.quota.spend(found)
+        return found
+
     def api_error(self, error: Exception) -> ApiError:
         """Convert an error to a response, and log the details that clients do not see."""
         found = api_error(error)

@@ -1,4 +1,4 @@
-"""From the events of a run to pieces of reasoning and answer, which all APIs send."""
+"""From the events of a run to pieces of reasoning, answer and calls, which all APIs send."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from dreamr.answers import CallDelta
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.summary import answers, committed
 from dreamr.steps import TagFilter, without_tags
-from dreamr.trace import Event, Result, RunFinished, StepCommitted
+from dreamr.trace import AnswerExtended, Event, Result, RunFinished, StepCommitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,12 @@ class AnswerDelta:
     step: StepCommitted | None = None
 
 
-Delta: TypeAlias = ReasoningDelta | AnswerDelta
+Delta: TypeAlias = ReasoningDelta | AnswerDelta | CallDelta
 
 
 @dataclass(slots=True)
 class Deltas:
-    """Splits a run into pieces of its reasoning and its answer.
+    """Splits a run into pieces of its reasoning, its answer and its calls.
 
     Attributes:
         parsed: The request.
@@ -42,6 +43,9 @@ class Deltas:
     parsed: ParsedRequest
     _reasoning: TagFilter = field(default_factory=TagFilter, init=False)
     _last: StepCommitted | None = field(default=None, init=False)  # the answer, until it is sent
+    _text: str = field(default="", init=False)  # answer that came in pieces
+    _sent: int = field(default=0, init=False)  # characters of it that were sent
+    _called: bool = field(default=False, init=False)
 
     def of(self, event: Event) -> Iterator[Delta]:
         """Yield the pieces that an event adds."""
@@ -50,11 +54,33 @@ class Deltas:
                 self._last = event
             case StepCommitted():
                 yield ReasoningDelta(self._reasoning.push(event.step.text), event)
+            case AnswerExtended():
+                yield from self._extended(event)
             case RunFinished(result=result):
-                if held := self._reasoning.close():
-                    yield ReasoningDelta(held)
-                if self._last is not None or result.answer:
-                    yield AnswerDelta(self.parsed.until_stop(result.answer), self._last)
+                yield from self._finished(result)
+
+    def _extended(self, event: AnswerExtended) -> Iterator[Delta]:
+        if thought := self._reasoning.push(event.reasoning):
+            yield ReasoningDelta(thought)
+        self._text += event.text
+        text = self.parsed.until_stop(self._text)
+        # What may be the beginning of a stop sequence is not sent yet.
+        held = max(map(len, self.parsed.stop), default=1) - 1 if text == self._text else 0
+        if len(text) - held > self._sent:
+            yield AnswerDelta(text[self._sent : len(text) - held])
+            self._sent = len(text) - held
+        self._called = self._called or bool(event.calls)
+        yield from event.calls
+
+    def _finished(self, result: Result) -> Iterator[Delta]:
+        if held := self._reasoning.close():
+            yield ReasoningDelta(held)
+        rest = self.parsed.until_stop(self._text or result.answer)[self._sent :]
+        if self._last is not None or rest:
+            yield AnswerDelta(rest, self._last)
+        if not self._called:
+            for number, call in enumerate(result.calls):
+                yield CallDelta(number, call.arguments, call.id, call.name)
 
 
 def reasoning_of(result: Result) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from heapq import nsmallest
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from dreamr._media_options import READING
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._sampling import may_sample
-from dreamr.serving.gateway.errors import bad_request, shortened_name
+from dreamr.serving.gateway.errors import bad_request, shortened, shortened_name
 
 _MAX_STOPS = 16  # stop sequences per request
 _MAX_NAMED = 20  # names of fields without effect
@@ -115,3 +115,60 @@ def read_stops(stop: str | list[str] | None, param: str = "stop") -> tuple[str, 
 def some_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the first 20 of the names of fields, each cut to a bounded length."""
     return tuple(map(shortened_name, nsmallest(_MAX_NAMED, names)))
+
+
+class Sampled(JsonModel):
+    """Fields of sampling that requests of several APIs have."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    seed: int | None = None
+    dreamr: Extension | None = None
+
+    def options(self, options: RunOptions, **given: Any) -> RunOptions:
+        """Apply the options of the request to those of the server.
+
+        Args:
+            options: Options of the server.
+            given: Further options; None where there is none.
+
+        Raises:
+            ApiError: If a value is invalid, or values do not go together (400).
+        """
+        own = (name for name in Sampled.model_fields if name != "dreamr")
+        given |= {name: getattr(self, name) for name in own}
+        return run_options(options, self.extension, **given)
+
+    @property
+    def extension(self) -> Extension:
+        """The object `dreamr`, empty if there is none."""
+        return self.dreamr or Extension()
+
+    def deadline(self, most: float) -> float:
+        """Return the time limit of the request in seconds, at most that of the server."""
+        return min(most, self.extension.deadline or most)
+
+
+def refuse_fields(extra: Mapping[str, Any], neutral: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuse fields that ask for what the gateway cannot do.
+
+    Args:
+        extra: Fields of the request.
+        neutral: Refused fields, each with the values that ask for nothing. Null is one, always.
+
+    Raises:
+        ApiError: If a field has another value (400).
+    """
+    for name, harmless in neutral.items():
+        value = extra.get(name)
+        if value is not None and value not in harmless:
+            raise bad_request(
+                f"{name} = {shortened(value)} is not supported here: leave it out",
+                name,
+                "unsupported_parameter",
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dreamr.answers import CallDelta
 from dreamr.serving.gateway.apis.deltas import (
     AnswerDelta,
     Delta,
@@ -32,7 +33,7 @@ from dreamr.trace import (
 
 Json = dict[str, Any]
 
-_FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length"}
+FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length"}
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class ChatReply:
             yield self._piece(delta)
         if isinstance(event, RunFinished):
             yield {
-                **self._chunk({}, _FINISH.get(event.result.finish, "stop")),
+                **self._chunk({}, FINISH.get(event.result.finish, "stop")),
                 "dreamr": self.summary.of(event.result),
             }
 
@@ -100,6 +101,8 @@ class ChatReply:
                 chunk = self._chunk(_thinking(text))
             case AnswerDelta(text=text):
                 chunk = self._chunk({"content": text})
+            case CallDelta():
+                return self._chunk({"tool_calls": [_call(delta)]})
         if delta.step is None:
             return chunk
         return {**chunk, "dreamr": {"step": described(delta.step)}}
@@ -115,7 +118,7 @@ class ChatReply:
         choice = {
             "index": 0,
             "message": message,
-            "finish_reason": _FINISH.get(result.finish, "stop"),
+            "finish_reason": FINISH.get(result.finish, "stop"),
             "logprobs": None,
         }
         return {
@@ -161,6 +164,14 @@ def usage(result: Result, prompt: int) -> Json:
         "total_tokens": prompt + counts.completion,
         "completion_tokens_details": details,
     }
+
+
+def _call(delta: CallDelta) -> Json:
+    """Return a piece of a call; the first has its id and the name of the function."""
+    if not delta.id:
+        return {"index": delta.index, "function": {"arguments": delta.arguments}}
+    function = {"name": delta.name, "arguments": delta.arguments}
+    return {"index": delta.index, "id": delta.id, "type": "function", "function": function}
 
 
 def _thinking(text: str) -> Json:

@@ -103,8 +103,8 @@ def build_app(
         tuner=Tuner() if options.tune else None,
     )
     access = Access(found, quotas, Memory.of(options), draining)
-    receiver = Receiver(reasoner, options, media)
-    chat, *others = (kind(api, runs, receiver, access, metrics, options) for kind, api in _apis())
+    shared = (runs, Receiver(reasoner, options, media), access, metrics, options)
+    chat, *others = (kind(api, *shared) for kind, api in _apis())
 
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch

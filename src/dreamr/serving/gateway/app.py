@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -103,8 +103,7 @@ def build_app(
         tuner=Tuner() if options.tune else None,
     )
     access = Access(found, quotas, Memory.of(options), draining)
-    shared = (runs, Receiver(reasoner, options, media), access, metrics, options)
-    chat, *others = (kind(api, *shared) for kind, api in _apis())
+    chat, *others = _runners(runs, Receiver(reasoner, options, media), access, metrics, options)
 
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
@@ -121,12 +120,17 @@ def build_app(
     return RequestIds(_application(routes, batches, options))
 
 
-def _apis() -> Iterator[tuple[type[Endpoint], Api]]:
-    """Yield the APIs, chat completions first, each with the kind of its endpoint."""
-    yield Endpoint, ChatApi()
-    yield Endpoint, CompletionsApi()
-    yield Endpoint, MessagesApi()
-    yield TokenCount, TokenCountApi()
+def _runners(
+    runs: Runs, receiver: Receiver, access: Access, metrics: Metrics, options: ServeOptions
+) -> list[Endpoint]:
+    """Return the endpoints that use the models, chat completions first."""
+    kinds: list[tuple[type[Endpoint], Api]] = [
+        (Endpoint, ChatApi()),
+        (Endpoint, CompletionsApi()),
+        (Endpoint, MessagesApi()),
+        (TokenCount, TokenCountApi()),
+    ]
+    return [kind(api, runs, receiver, access, metrics, options) for kind, api in kinds]
 
 
 def _application(routes: list[Route], batches: Batches, options: ServeOptions) -> Starlette:

@@ -215,6 +215,23 @@ def test_a_model_without_a_draft_is_shown(browser: Any) -> None:
         assert page.locator(".board:visible").count() == 0
 
 
+def test_the_page_says_that_load_turned_speculation_off(browser: Any) -> None:
+    usage = {"draft": {"accepted": 0}, "target": {"kept": 5}}
+    summary = {"seconds": 1.0, "target_alone_seconds": None, "usage": usage}
+    chunks = (
+        {"choices": [{"index": 0, "delta": {"content": "3.70"}, "finish_reason": "stop"}]},
+        {"choices": [], "dreamr": {**summary, "level": "target_alone"}},
+    )
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    with listening() as url, page_of(browser, url) as page:
+        page.route(
+            "**/v1/chat/completions",
+            lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
+        )
+        send(page, QUESTION)
+        page.locator(".notes", has_text="The target answered alone").wait_for()
+
+
 def test_a_question_is_edited_and_asked_again(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "r.png").write_bytes(png())
     seen: list[Conversation] = []

@@ -251,10 +251,11 @@ async function greet() {
     const chosen = $("model").value;
     $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === (chosen || meta("dreamr-model")))));
     $("model-field").hidden = models.length < 2;
-    const { dreamr = {} } = models[0];
-    const last = (name) => (name ? name.replace(/\/+$/, "").split("/").slice(-2).join("/") : "none");
+    const { dreamr } = models.find((one) => one.dreamr) || {};
+    if (!dreamr) { about.textContent = ""; return; }
+    const named = (role) => (dreamr[role] === role ? role : `${role} ${dreamr[role]?.split("/").slice(-2).join("/") || "none"}`);
     const alarm = dreamr.drift ? " · drift alarm: the target disagrees with too many accepted steps" : "";
-    about.textContent = `draft ${last(dreamr.draft)} · target ${last(dreamr.target)} · ${dreamr.method} · ${dreamr.version}${alarm}`;
+    about.textContent = `${named("draft")} · ${named("target")} · ${dreamr.method} · ${dreamr.version}${alarm}`;
   } catch (error) {
     $("keyed").hidden = error.status !== 401 && !$("key").value;
     about.textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;

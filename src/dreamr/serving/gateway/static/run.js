@@ -13,6 +13,13 @@ function scoreText(verdict) {
   return `${SCORES[verdict.kind] || verdict.kind} ${verdict.score.toFixed(2)}`;
 }
 
+// What is given up where speculation would cost time.
+const LEVELS = {
+  no_fallback: "To save time under load, the target wrote no steps while it judged.",
+  small_window: "To save time under load, the draft wrote fewer steps ahead.",
+  target_alone: "The target answered alone: at present, the draft would cost more time than it saves.",
+};
+
 // `state` is running, done, stopped or failed.
 export const newRun = () => ({
   state: "running", problem: "", steps: [], bars: [], now: 0, heard: [], read: [], notes: [], tools: [],
@@ -73,8 +80,9 @@ export class RunReader {
     else this.run.steps.push({ position: 0, kind: "target", who: "thought", text, score: "" });
   }
 
-  #summary({ seconds, target_alone_seconds, usage, method, finish }) {
-    this.run.summary = { seconds, alone: target_alone_seconds, usage, method, finish };
+  #summary({ seconds, target_alone_seconds, usage, level }) {
+    this.run.summary = { seconds, alone: target_alone_seconds, usage };
+    if (LEVELS[level]) this.run.notes.push(LEVELS[level]);
     this.run.now = seconds;
   }
 

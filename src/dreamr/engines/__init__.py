@@ -14,10 +14,12 @@ from dreamr.engines.protocol import (
     SamplingParams,
 )
 from dreamr.engines.scripted import Failure, ScriptedEngine, words
+from dreamr.engines.scripted_answers import AnsweringEngine
 
 __all__ = [
     "MAX_IMAGE_PIXELS",
     "NEUTRAL",
+    "AnsweringEngine",
     "AnswersInForm",
     "Candidates",
     "Capabilities",

@@ -271,10 +271,10 @@ class Preparable(Protocol):
 class AnswersInForm(Protocol):
     """An engine that writes answers in a form: calls of tools, or text in a format."""
 
-    async def form_problem(self, context: Context, form: AnswerForm) -> str:
-        """Return why an answer in a form cannot follow a prefix; empty if it can.
+    async def form_problem(self, conversation: Conversation, form: AnswerForm) -> str:
+        """Return why an answer in a form cannot follow reasoning that was given; empty if it can.
 
-        The engine may write the answer without a prefix all the same.
+        The engine may write reasoning and answer in one request all the same.
 
         Raises:
             EngineError: If the server fails.

@@ -60,6 +60,8 @@ class RunConfig:
         native_video: Which models get the files of videos instead of frames: 'off' for none,
             'target', or 'both'.
         answer_form: Form of the answer.
+        pass_through: Why the target writes reasoning and answer alone, in one request; empty if it
+            does not.
     """
 
     method: str = "fpsr"
@@ -78,6 +80,7 @@ class RunConfig:
     draft_frames: int | None = None
     native_video: NativeVideoMode = "off"
     answer_form: AnswerForm = PLAIN
+    pass_through: str = ""
 
     def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
         """Return a conversation as the model of a role gets it: texts, images and sounds."""
@@ -127,6 +130,8 @@ class RunConfig:
         """Return the configuration as flat values for the trace."""
         draws = self.sampling
         known = {} if self.request_id is None else {"request_id": self.request_id}
+        if self.pass_through:
+            known["pass_through"] = self.pass_through
         schedule = asdict(replace(self.options, text=None))
         del schedule["text"]  # made from what follows
         return {

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import anyio
 
 from dreamr._messages import describe
+from dreamr.answers import AnswerPiece
 from dreamr.conversation import Conversation
-from dreamr.engines import Context, Engine
+from dreamr.engines import AnswersInForm, Context, Engine
 from dreamr.engines.protocol import Routed
 from dreamr.errors import ContextTooLong, DreamrError, EngineLost
 from dreamr.gate import StepContext, Verdict
+from dreamr.runner.answering import AnswerLane
 from dreamr.runner.config import RunConfig
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
@@ -35,10 +37,12 @@ from dreamr.schedules import (
     Signal,
     StepDone,
     Warn,
+    WriteAnswer,
     execute,
 )
 from dreamr.steps import Finish, Role, Step, StepHistory
 from dreamr.trace import (
+    AnswerExtended,
     Event,
     JudgeEnded,
     JudgeStarted,
@@ -128,13 +132,20 @@ class Driver:
 
     # Commands
 
+    def write_answer(self, command: WriteAnswer) -> None:
+        """Start the task of the lane that writes the answer in its form."""
+        lane = Lane(command.lane, "target", command.position, 1)
+        self._lanes[lane.number] = lane
+        self._recorder.add(LaneOpened, lane.number, lane.role, lane.position, 0)
+        self._tasks.start_soon(self._write, lane, lambda: self._answer(lane, command))
+
     def open_lane(self, command: OpenLane) -> None:
         """Start the task of a lane."""
         position = len(command.prefix)
         lane = Lane(command.lane, command.role, position, command.credit, command.resample)
         self._lanes[lane.number] = lane
         self._recorder.add(LaneOpened, lane.number, lane.role, position, lane.resample)
-        self._tasks.start_soon(self._write, lane, command)
+        self._tasks.start_soon(self._write, lane, lambda: self._stream(lane, command))
 
     def grant(self, lane: int, steps: int) -> None:
         """Grant a lane credit for more steps."""
@@ -183,12 +194,12 @@ class Driver:
 
     # Lanes
 
-    async def _write(self, lane: Lane, command: OpenLane) -> None:
+    async def _write(self, lane: Lane, work: Callable[[], Awaitable[Finish]]) -> None:
         """Run one lane to its end, and report a failure as a signal."""
         reason = "cancelled"
         try:
             with lane.scope:
-                reason = await self._stream(lane, command)
+                reason = await work()
             if lane.stalled:
                 self._engines[lane.role].note_stall(self._config.stall_seconds)
                 raise TimeoutError
@@ -201,6 +212,28 @@ class Driver:
             began = None if lane.began is None else self._recorder.at(lane.began)
             self._recorder.add(LaneClosed, lane.number, reason, lane.tokens, began)
             del self._lanes[lane.number]
+
+    async def _answer(self, lane: Lane, command: WriteAnswer) -> Finish:
+        """Let the target write the answer in its form."""
+        engine, config = self._engines["target"], self._config
+        assert isinstance(engine, AnswersInForm)  # checked before the run
+
+        def on_piece(piece: AnswerPiece) -> None:
+            values = (piece.text, piece.reasoning, piece.calls, piece.logprobs)
+            self._recorder.add(AnswerExtended, *values)
+
+        def on_step(step: Step, finish: Finish | None) -> None:
+            self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
+            lane.position += 1
+            self._signal(StepDone(lane.number, step, finish))
+
+        context = Context(self._conversations["target"], command.prefix)
+        sampling = replace(config.sampling, max_tokens=command.max_tokens)
+        marker = config.step_format.answer_marker
+        answer = AnswerLane(engine, config.answer_form, marker, lane, on_piece, on_step)
+        written = await answer.run(context, sampling)
+        self._recorder.note_answer(written)
+        return written.finish
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, config = self._engines[lane.role], self._config

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dreamr.answers import WrittenAnswer
 from dreamr.schedules import Command, Commit, Decision, Discard, Finished, Reject, Warn
 from dreamr.steps import StepFormat, StepSplitter
 from dreamr.trace import (
@@ -46,6 +47,7 @@ class Recorder:
         self._events: list[Event] = []
         self._steps: list[CommittedStep] = []
         self._overlap: dict[str, int] = {}
+        self._written: WrittenAnswer | None = None
         self._started = time.perf_counter()
 
     def add(self, kind: type[Event], *values: Any) -> None:
@@ -64,6 +66,10 @@ class Recorder:
             self._overlap[text] = overlap
         else:  # most texts, which need not be kept
             self._overlap.pop(text, None)
+
+    def note_answer(self, written: WrittenAnswer) -> None:
+        """Note the answer in its form, which is the last step."""
+        self._written = written
 
     def _cut(self) -> None:
         """Remove the beginning of a stop text from the end of the committed text."""
@@ -89,14 +95,18 @@ class Recorder:
     def finish(self, finished: Finished, step_format: StepFormat) -> Result:
         """Record the last event and return the result."""
         self._cut()
+        written = self._written
+        answer = self._answer(finished, step_format) if written is None else written.text.strip()
         result = Result(
-            answer=self._answer(finished, step_format),
+            answer=answer,
             steps=tuple(self._steps),
             usage=usage_of(self._events),
             seconds=self._seconds(),
             finish=finished.finish,
             error=finished.error,
             events=tuple(self._events),
+            calls=() if written is None else written.calls,
+            answer_logprobs=() if written is None else written.logprobs,
         )
         self.add(RunFinished, result)
         return result

@@ -9,9 +9,10 @@ from dataclasses import replace
 import anyio
 
 from dreamr.conversation import Conversation, Text
-from dreamr.engines import Capabilities, Engine
+from dreamr.engines import AnswersInForm, Capabilities, Engine
 from dreamr.errors import RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
+from dreamr.runner.answering import may_call
 from dreamr.runner.config import RunConfig
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import (
@@ -21,7 +22,7 @@ from dreamr.runner.requirements import (
     prepare_engines,
 )
 from dreamr.runner.signal_queue import SignalQueue
-from dreamr.schedules import JudgeBatch, TextLimits, by_name, method
+from dreamr.schedules import AnswerWriter, JudgeBatch, Schedule, TextLimits, by_name, method
 from dreamr.steps import Role
 from dreamr.trace import Event, Result, RunFinished
 
@@ -77,7 +78,7 @@ async def open_run(
     leading: Role = "target" if "target" in engines else "draft"
     config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
     config = _with_text_limits(config)
-    schedule = by_name(config.method, config.options)
+    config, schedule = await _planned(config, seen, engines)
     queue = SignalQueue[Event]()
     driver = Driver(seen, engines, schedule, config, queue.put)
     failure: Exception | None = None
@@ -91,6 +92,20 @@ async def open_run(
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _planned(
+    config: RunConfig, seen: Mapping[Role, Conversation], engines: Mapping[Role, Engine]
+) -> tuple[RunConfig, Schedule]:
+    """Return the configuration and the schedule of a run."""
+    schedule = by_name(config.method, config.options)
+    target, form = engines.get("target"), config.answer_form
+    if not isinstance(target, AnswersInForm) or not form.shapes(seen["target"]):
+        return config, schedule
+    whole = await target.form_problem(seen["target"], form)
+    calls = may_call(form, tools=bool(seen["target"].tools))
+    config = replace(config, pass_through=whole)
+    return config, AnswerWriter(schedule, config.options, calls=calls, whole=whole)
 
 
 async def run(

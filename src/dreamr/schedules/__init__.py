@@ -1,5 +1,6 @@
 """Schedules: state machines that decide which lane does what next."""
 
+from dreamr.schedules.answer_writer import AnswerWriter
 from dreamr.schedules.executor import Decision, Executor, execute
 from dreamr.schedules.protocol import (
     CancelJudge,
@@ -27,6 +28,7 @@ from dreamr.schedules.protocol import (
     Signal,
     StepDone,
     Warn,
+    WriteAnswer,
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
 from dreamr.schedules.run_state import CONTEXT_FULL
@@ -35,6 +37,7 @@ from dreamr.schedules.text_watch import TextLimits
 __all__ = [
     "CONTEXT_FULL",
     "METHODS",
+    "AnswerWriter",
     "CancelJudge",
     "CloseLane",
     "Command",
@@ -64,6 +67,7 @@ __all__ = [
     "StepDone",
     "TextLimits",
     "Warn",
+    "WriteAnswer",
     "by_name",
     "execute",
     "method",

@@ -18,6 +18,7 @@ from dreamr.schedules.protocol import (
     OpenLane,
     Reject,
     Warn,
+    WriteAnswer,
 )
 from dreamr.steps import Step
 
@@ -33,6 +34,10 @@ class Executor(Protocol):
 
     def open_lane(self, command: OpenLane) -> None:
         """Start a stream."""
+        ...
+
+    def write_answer(self, command: WriteAnswer) -> None:
+        """Start the answer in its form."""
         ...
 
     def grant(self, lane: int, steps: int) -> None:
@@ -70,6 +75,8 @@ def execute(commands: Iterable[Command], executor: Executor) -> None:
         match command:
             case OpenLane():
                 executor.open_lane(command)
+            case WriteAnswer():
+                executor.write_answer(command)
             case GrantSteps(lane, steps):
                 executor.grant(lane, steps)
             case CloseLane(lane):

@@ -133,6 +133,23 @@ class OpenLane:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteAnswer:
+    """Have the target write the answer in the form that the run demands.
+
+    Attributes:
+        lane: Number of the new lane, which reports the answer as its last step.
+        prefix: Texts of the reasoning.
+        position: Index of the answer in the text.
+        max_tokens: Largest number of tokens of the answer.
+    """
+
+    lane: int
+    prefix: tuple[str, ...]
+    position: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class GrantSteps:
     """Grant a lane credit for `steps` more steps."""
 
@@ -250,6 +267,7 @@ class Finished:
 
 Command: TypeAlias = (
     OpenLane
+    | WriteAnswer
     | GrantSteps
     | CloseLane
     | Judge

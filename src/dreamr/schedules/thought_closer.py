@@ -73,7 +73,7 @@ class ThoughtCloser:
         """Yield the commands that close the thought and begin the answer."""
         self._closed = True
         yield Warn(f"{why}: the thought is closed, and the {self._role} answers")
-        step = self._closing()
+        step = closing_step("".join(step.text for step in self._steps), self._limits)
         yield Commit(len(self._steps), step, self._role)
         self._steps.append(step)
         text = replace(self._limits, thinking_budget=None)
@@ -82,13 +82,14 @@ class ThoughtCloser:
         self._schedule = answer
         yield from answer.start()
 
-    def _closing(self) -> Step:
-        text = "".join(step.text for step in self._steps)
-        thoughts = Thoughts(opened=self._limits.opens_thought)
-        thoughts.push(text)
-        closing = self._limits.closing or f"{thoughts.closing_tag}\n\n"
-        gap = "" if not text or text.endswith("\n") else "\n\n"
-        return Step(f"{gap}{closing}", 0, Ending.DELIMITER)
+
+def closing_step(text: str, limits: TextLimits) -> Step:
+    """Return a step without tokens that closes the thought in which a text ends."""
+    thoughts = Thoughts(opened=limits.opens_thought)
+    thoughts.push(text)
+    closing = limits.closing or f"{thoughts.closing_tag}\n\n"
+    gap = "" if not text or text.endswith("\n") else "\n\n"
+    return Step(f"{gap}{closing}", 0, Ending.DELIMITER)
 
 
 def _with_reasons(commands: Iterable[Command]) -> Iterator[Command]:

@@ -29,6 +29,7 @@ from dreamr.schedules import (
     Schedule,
     Signal,
     StepDone,
+    WriteAnswer,
     execute,
 )
 from dreamr.steps import Finish, Role, Step
@@ -113,6 +114,14 @@ class VirtualRun:
         self._lanes[lane.number] = lane
         self._record(LaneOpened, lane.number, lane.role, lane.position, lane.resample)
         self._write_next(lane)
+
+    def write_answer(self, command: WriteAnswer) -> None:
+        """Refuse: answers in a form are not simulated.
+
+        Raises:
+            Unsupported: Always.
+        """
+        raise Unsupported(f"the answer of lane {command.lane} has a form, which is not simulated")
 
     def grant(self, lane: int, steps: int) -> None:
         """Allow the lane to write more steps."""

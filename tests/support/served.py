@@ -90,16 +90,18 @@ class Served:
             case "/v1/models":
                 entry = {"owned_by": self.owner, "max_model_len": self.context}
                 listed = [{"id": model, **entry} for model in self.models]
-                return _json({"data": listed}, self.list_status, headers=self._date())
+                return json_response({"data": listed}, self.list_status, headers=self._date())
             case "/tokenize" if self.shows:
-                return _json({"tokens": [self._id(word) for word in words(self.render(body))]})
+                return json_response(
+                    {"tokens": [self._id(word) for word in words(self.render(body))]}
+                )
             case "/detokenize" if self.shows:
-                return _json({"prompt": "".join(self._words[i] for i in body["tokens"])})
+                return json_response({"prompt": "".join(self._words[i] for i in body["tokens"])})
             case "/v1/chat/completions" | "/v1/completions":
                 return self._answer(body)
             case "/abort_request":
-                return _json({})
-        return _json({"detail": "Not Found"}, 404)
+                return json_response({})
+        return json_response({"detail": "Not Found"}, 404)
 
     def _date(self) -> dict[str, str]:
         return {} if self.ahead is None else {"date": formatdate(time.time() + self.ahead)}
@@ -109,7 +111,7 @@ class Served:
             failure = self.failures.pop(0)
             if isinstance(failure, Exception):
                 raise failure
-            return _json({"error": {"message": "not now"}}, failure, self.headers)
+            return json_response({"error": {"message": "not now"}}, failure, self.headers)
         if body.get("stream"):
             return httpx2.Response(
                 200, headers={"content-type": "text/event-stream"}, stream=_Stream(self, body)
@@ -123,7 +125,7 @@ class Served:
         if self.cached is not None:
             usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
         choice = {"message": {"content": text}, "logprobs": logprobs}
-        return _json({**self._named(), "choices": [choice], "usage": usage})
+        return json_response({**self._named(), "choices": [choice], "usage": usage})
 
     def _named(self) -> Json:
         return {} if self.answers_as is None else {"model": self.answers_as}
@@ -199,10 +201,10 @@ class Served:
                     "completion_tokens": number,
                     **({"prompt_tokens": self.prompt_tokens} if self.prompt_tokens else {}),
                 }
-            yield _event(event)
+            yield event_bytes(event)
         if not tokens:
-            yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-        yield _event({"choices": [], "usage": {"completion_tokens": min(most, len(tokens))}})
+            yield event_bytes({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        yield event_bytes({"choices": [], "usage": {"completion_tokens": min(most, len(tokens))}})
         yield b"data: [DONE]\n\n"
 
 
@@ -220,11 +222,11 @@ class _Stream(httpx2.AsyncByteStream):
         self._served.open_streams -= 1
 
 
-def _event(values: Json) -> bytes:
+def event_bytes(values: Json) -> bytes:
     return f"data: {json.dumps(values)}\n\n".encode()
 
 
-def _json(
+def json_response(
     values: Json, status: int = 200, headers: dict[str, str] | None = None
 ) -> httpx2.Response:
     return httpx2.Response(status, json=values, headers=headers)

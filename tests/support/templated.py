@@ -123,6 +123,7 @@ class Templated(Served):
                 turn["content"] = [_shown(part, self.family) for part in turn["content"]]
         text = self._template.render(
             messages=turns,
+            tools=body.get("tools"),
             add_generation_prompt=body.get("add_generation_prompt", not continues),
             bos_token="<bos>",
             eos_token="</s>",

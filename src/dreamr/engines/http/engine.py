@@ -16,6 +16,7 @@ from dreamr._messages import short_path
 from dreamr.conversation import Conversation
 from dreamr.engines.http.abilities import capabilities
 from dreamr.engines.http.ability_check import AbilityCheck
+from dreamr.engines.http.answering import AnswersOverHttp, HttpAnswers
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.continuation import Continuation, EndSigns
 from dreamr.engines.http.draws import drawn
@@ -45,7 +46,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 LOG = logging.getLogger("dreamr.engines.http")
 
 
-class HttpEngine(ClosingEngine):
+class HttpEngine(AnswersOverHttp, ClosingEngine):
     """One model served by vLLM, SGLang, llama.cpp, Ollama or another OpenAI-compatible server.
 
     A lane is one streamed request. Its text is split into steps here, and closing the connection
@@ -70,9 +71,11 @@ class HttpEngine(ClosingEngine):
         self._signs = EndSigns(self._sign_of_an_end, options.base)
         self._parses = False  # whether the server has sent parsed reasoning
         self._warned: set[str] = set()
-        self._judge = self._make_judge(lambda: self.server_info, self._send)
+        info = lambda: self.server_info  # noqa: E731
+        self._judge = self._make_judge(info, self._send)
+        self._answers = HttpAnswers(self._client, options, info, self._common, self._sessions.name)
         self._guesses = GuessCheck(
-            options, lambda: self.server_info, self._send, self._judge.prompts.get, self._warn_once
+            options, info, self._send, self._judge.prompts.get, self._warn_once
         )
 
     def _make_judge(self, info: Callable[[], ServerInfo], send: Send) -> HttpJudge:

@@ -15,6 +15,7 @@ from dreamr.conversation import (
     Video,
     VideoFile,
 )
+from dreamr.engines.http.answer_fields import call_fields
 from dreamr.engines.http.media_parts import image_part, sound_part, video_part
 from dreamr.errors import Unsupported
 
@@ -54,9 +55,10 @@ def _message(turn: Turn, whole_images: bool, audio_urls: bool, video: str) -> Me
     # A spoken question has an empty text.
     said = [part for part in turn.parts if part != Text("")] or turn.parts
     parts = [_part(part, whole_images, audio_urls, video) for part in said]
+    more = call_fields(turn)
     if all(part["type"] == "text" for part in parts):
-        return text_message(turn.role, "".join(part["text"] for part in parts))
-    return {"role": turn.role, "content": parts}
+        return {**text_message(turn.role, "".join(part["text"] for part in parts)), **more}
+    return {"role": turn.role, "content": parts, **more}
 
 
 def _part(part: Part, whole_images: bool, audio_urls: bool, video: str) -> Message:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dreamr.conversation import Conversation
+from dreamr.engines.http.answer_fields import tool_fields
 from dreamr.engines.http.messages import messages
 from dreamr.engines.http.routes.route import Body, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json
@@ -50,8 +51,11 @@ class CarriedRoute(OpenAiRoute):
     def takes(self, conversation: Conversation) -> bool:
         """Check whether the conversation has an image, sound or video, for which the route is.
 
-        With a placeholder, it needs an image in the last turn, and nothing else there.
+        With a placeholder, it needs an image in the last turn, and nothing else there. The bridge
+        follows a question, not the result of a call.
         """
+        if conversation.turns[-1].role != "user":
+            return False
         if self.placeholder is None:
             return bool(conversation.images or conversation.sounds or conversation.video_files)
         last = Conversation(conversation.turns[-1:])
@@ -59,7 +63,7 @@ class CarriedRoute(OpenAiRoute):
 
     async def opened(self, conversation: Conversation) -> Body:
         """Return the body of a request that starts the assistant's turn."""
-        return {"messages": messages(conversation), **self.flags}
+        return {"messages": messages(conversation), **self.flags, **tool_fields(conversation)}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:
         """Return the body of a request that continues the assistant's turn after the prefix."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dreamr.conversation import Conversation
+from dreamr.engines.http.answer_fields import tool_fields
 from dreamr.engines.http.messages import messages, text_message
 from dreamr.engines.http.routes.route import Asking, Body, Kind, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json, Server
@@ -49,7 +50,7 @@ class ChatRoute(OpenAiRoute):
         """Return the body of a request that starts the assistant's turn."""
         server = self.server
         turns = messages(conversation, audio_urls=server.audio_urls, video=server.video_part)
-        return {"messages": turns, **self.flags}
+        return {"messages": turns, **self.flags, **tool_fields(conversation)}
 
     async def continued(self, conversation: Conversation, prefix: str) -> Body:
         """Return the body of a request that continues the assistant's turn after the prefix."""

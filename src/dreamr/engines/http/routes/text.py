@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dreamr.conversation import Conversation
+from dreamr.engines.http.answer_fields import tool_fields
 from dreamr.engines.http.messages import messages
 from dreamr.engines.http.routes.route import Body, OpenAiRoute, inside
 from dreamr.engines.http.servers import Json
@@ -55,13 +56,14 @@ class TextRoute(OpenAiRoute):
 
     async def _opening(self, conversation: Conversation) -> str:
         turns = messages(conversation)
-        if len(turns) == 1 and turns[0]["role"] == "user":
+        if len(turns) == 1 and turns[0]["role"] == "user" and not conversation.tools:
             asked = turns[0]["content"]
             if asked == asked.strip():  # templates may trim it
                 return self.opening.replace(self.mark, asked)
         if (known := self._rendered.get(conversation)) is not None:
             return known
         body = {"messages": turns, "add_generation_prompt": True, **self.flags}
+        body |= tool_fields(conversation)
         opening = self._rendered[conversation] = await self.render(body)
         if len(self._rendered) > _KEPT:
             self._rendered.popitem(last=False)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from dreamr._concurrency import gather_bounded
 from dreamr.conversation import Conversation
+from dreamr.engines.http.answer_fields import tool_fields
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.messages import messages
@@ -113,7 +114,7 @@ class TokensRoute(OpenAiRoute):
         url = f"{self.options.base}/chat/completions/render"
         # Rendering goes around the cache of images.
         turns = messages(conversation, whole_images=True)
-        body = {"model": self.model, "messages": turns, **self.flags}
+        body = {"model": self.model, "messages": turns, **self.flags, **tool_fields(conversation)}
         answer = Field(await self.client.post(url, body), url)
         tokens = [token.value for token in answer.get("token_ids").items()]
         if not tokens:

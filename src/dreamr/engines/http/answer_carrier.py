@@ -2,7 +2,7 @@
 
 Only the chat endpoint parses calls of tools. The last message of the conversation, a user's or the
 result of a call, is followed by what the chat template writes between it and the assistant's text
-(the bridge), and by that text: vLLM continues the last message of a chat, whoever wrote it.
+(the bridge), and by that text: vLLM continues the last message of a chat, of any role.
 """
 
 from __future__ import annotations

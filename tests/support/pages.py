@@ -1,11 +1,14 @@
-"""The live page in a browser."""
+"""Pages in a browser: the live page, and files of HTML."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from typing import Any
+
+import pytest
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Context
@@ -76,3 +79,12 @@ def noting(seen: list[Conversation], **target: Any) -> Pair:
         return "".join(RIGHT[len(context.prefix) :])
 
     return Pair(target={"script": script, **target})
+
+
+def violations(page: Any) -> list[str]:
+    """Return the rules of accessibility that a page violates, and where."""
+    pytest.importorskip("axe_playwright_python")
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    page.evaluate(f"{axe}; undefined")
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]

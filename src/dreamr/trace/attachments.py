@@ -52,7 +52,7 @@ def _part(part: Part, said: Iterator[str]) -> str:
 
 
 def _group(title: str, figures: Iterable[str]) -> str:
-    return f'<section><h3>{escape(title)}</h3><div class="sheet">{"".join(figures)}</div></section>'
+    return f'<section><h2>{escape(title)}</h2><div class="sheet">{"".join(figures)}</div></section>'
 
 
 def _document(document: Document) -> str:

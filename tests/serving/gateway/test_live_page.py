@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from support.attachments import kinds, pdf, png, wav
 from support.gateways import QUESTION, Answer, Gateway, use
 from support.listening import listening
 from support.media_files import clip
-from support.pages import PHONE, finished, noting, page_of, send
+from support.pages import PHONE, finished, noting, page_of, send, violations
 from support.pairs import RIGHT, WRONG, Pair
 
 
@@ -249,25 +248,17 @@ def test_an_error_of_the_gateway_is_shown(browser: Any) -> None:
 def test_the_page_meets_the_rules_of_accessibility(
     browser: Any, options: Any, tmp_path: Path
 ) -> None:
-    pytest.importorskip("axe_playwright_python")
-    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-
-    def violations() -> list[str]:
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-        return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]
-
     (tmp_path / "bill.pdf").write_bytes(pdf(30))
     (tmp_path / "tone.wav").write_bytes(wav(0.5))
     with listening() as url, page_of(browser, url, **options) as page:
-        page.evaluate(f"{axe}; undefined")
-        assert violations() == []
+        assert violations(page) == []
         page.set_input_files("#file", [tmp_path / "bill.pdf", tmp_path / "tone.wav"])
         page.locator("#waiting button").nth(1).wait_for()
         page.click("#options summary")
-        assert violations() == []
+        assert violations(page) == []
         send(page, QUESTION)
-        assert violations() == []
+        assert violations(page) == []
         if page.locator("#chats").is_visible():
             page.click("#chats")
             page.locator("#list button").first.wait_for()
-            assert violations() == []
+            assert violations(page) == []

@@ -30,7 +30,7 @@ let replaced = null; // the turn that the question in the composer replaces
 
 // Chats
 
-const newChat = () => ({ id: newId(), title: "", updated: Date.now(), turns: [], bytes: 0, files: [] });
+const newChat = () => ({ id: newId(), title: "", updated: Date.now(), turns: [] });
 
 const sidebar = new Sidebar({
   open: async (id) => { sidebar.toggle(false); await openChat(id); },

@@ -94,9 +94,10 @@ export class Store {
 
   async remove(chat) {
     if (!this.works) return;
+    const kept = await done(this.#stores("readonly").chats.get(chat.id));
     const { chats, files, transaction } = this.#stores("readwrite");
     chats.delete(chat.id);
-    for (const id of chat.files || []) files.delete(id);
+    for (const id of kept?.files || []) files.delete(id);
     await committed(transaction);
   }
 

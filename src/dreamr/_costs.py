@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dreamr._means import moving_mean
-from dreamr.steps import Role
+from dreamr.steps import Role, conclusion
 from dreamr.trace import (
     Event,
     JudgeEnded,
@@ -16,6 +16,7 @@ from dreamr.trace import (
     LaneClosed,
     LaneOpened,
     LanePaused,
+    Result,
     StepCommitted,
     StepReady,
     StepRejected,
@@ -102,6 +103,7 @@ class Costs:
         draft_step: Seconds of a drafted step.
         target_step: Seconds of a step of the target.
         judge: Seconds of a judge call.
+        answer: Seconds of an answer after the reasoning.
         accepted: Accepted candidates for rejected steps, older ones counted less.
         rejected: Rejected candidates, likewise.
     """
@@ -109,11 +111,12 @@ class Costs:
     draft_step: float | None = None
     target_step: float | None = None
     judge: float | None = None
+    answer: float | None = None
     accepted: float = _RESAMPLED[0]
     rejected: float = _RESAMPLED[1]
 
-    def after(self, run: RunCosts) -> Costs:
-        """Return the costs after one more run."""
+    def after(self, run: RunCosts, answer: float | None = None) -> Costs:
+        """Return the costs after one more run, whose answer took `answer` seconds."""
         accepted, rejected = (
             before + _FADE * (now - before)
             for before, now in zip(_RESAMPLED, (self.accepted, self.rejected), strict=True)
@@ -122,6 +125,7 @@ class Costs:
             moving_mean(self.draft_step, run.draft_step),
             moving_mean(self.target_step, run.target_step),
             moving_mean(self.judge, run.judge),
+            moving_mean(self.answer, answer),
             accepted + run.accepted,
             rejected + run.candidates - run.accepted,
         )
@@ -141,6 +145,22 @@ class Costs:
         while count < _MOST_RESAMPLES and saved * missed**count * (1 - missed) >= _LEAST_GAIN:
             count += 1
         return count
+
+
+def answer_seconds(result: Result) -> float | None:
+    """Return the seconds that the answer of a run took, after its last thought.
+
+    Without thoughts, the last step is the answer. None if there is no reasoning before it.
+    """
+    times = [event.time for event in result.events if isinstance(event, StepCommitted)]
+    left = len(conclusion(result.text).rstrip())
+    if left == len(result.text.rstrip()):
+        return result.seconds - times[-2] if len(times) > 1 else None
+    for committed, time in zip(reversed(result.steps), reversed(times), strict=False):
+        if left <= 0:
+            return result.seconds - time
+        left -= len(committed.step.text.strip())
+    return None
 
 
 def _mean_of(seconds: list[float]) -> float | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from dreamr._costs import Costs, RunCosts
+from dreamr._costs import Costs, RunCosts, answer_seconds
 from dreamr._means import WEIGHT, moving_mean
 from dreamr._options import RunOptions
 from dreamr.engines import is_served
@@ -184,7 +184,7 @@ class Load:
             result: A finished run.
             alone: Whether no other request or audit used the target during the run.
         """
-        self.costs = self.costs.after(RunCosts.of(result.events))
+        self.costs = self.costs.after(RunCosts.of(result.events), answer_seconds(result))
         new = pace_of(result.events)
         first = moving_mean(self._now.first, new.first)
         self._now = Pace(first, moving_mean(self._now.token, new.token))
@@ -195,8 +195,11 @@ class Load:
             self._learn_gain(alone_seconds / result.seconds)
 
     def timed(self, config: RunConfig) -> RunConfig:
-        """Return the configuration of a run with the usual duration of a judge call."""
-        return replace(config, usual_judge_seconds=self.costs.judge)
+        """Return the configuration of a run with the usual durations of calls and answers."""
+        deadline = config.deadline
+        if deadline is not None:
+            deadline = replace(deadline, answer_seconds=self.costs.answer)
+        return replace(config, usual_judge_seconds=self.costs.judge, deadline=deadline)
 
     def _learn_gain(self, gain: float) -> None:
         self._speculated += 1
@@ -280,7 +283,8 @@ class PairLoad:
     def _load(self, options: RunOptions) -> Load | None:
         if not options.load_aware or options.method not in _REDUCIBLE:
             return None
-        key = replace(options, seed=0)  # runs that differ in their seeds cost the same
+        # Runs that differ in their seeds and deadlines cost the same.
+        key = replace(options, seed=0, deadline=None)
         load = self._loads.setdefault(key, Load())
         self._loads.move_to_end(key)
         if len(self._loads) > _MOST_LOADS:

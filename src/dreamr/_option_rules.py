@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dreamr._load_options import DEADLINE_CONFLICTS, DEADLINE_RULES
 from dreamr._option_specs import Conflict, Unused
 from dreamr._sampling import chosen, is_set, may_sample
 from dreamr.engines import is_served, model_names
@@ -180,11 +181,13 @@ RUN_RULES = (
         "if an option of sampling is set",
     ),
     Unused(("hotwords",), lambda o: o.transcriber is None, "without --transcriber"),
+    *DEADLINE_RULES,
     *MODEL_RULES,
 )
 
 # Combinations of the options of a run that are refused.
 RUN_CONFLICTS = (
+    *DEADLINE_CONFLICTS,
     Conflict(
         lambda o: o.thinking_budget is not None and o.thinking_budget >= o.max_tokens,
         "--thinking-budget must be smaller than --max-tokens, which holds the answer too",

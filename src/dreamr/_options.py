@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from dreamr._families import VendorSampling
+from dreamr._load_options import DeadlinePolicy, DeadlineSeconds, LoadAware
 from dreamr._media_options import (
     READING,
     DraftFrames,
@@ -74,12 +75,12 @@ from dreamr.gate import (
     ScoreGate,
     make_gate,
 )
-from dreamr.runner import RunConfig
+from dreamr.runner import RunConfig, deadline_of
 from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, method
 from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
-_METHOD, _SAMPLING, _LOAD = "Method", "Sampling and limits", "Load"
+_METHOD, _SAMPLING = "Method", "Sampling and limits"
 # Defaults of a run are those of its parts.
 _SCHEDULE, _DRAWS, _CASCADE = ScheduleConfig(), SamplingParams(), CascadeGate()
 _MEDIA = MediaOptions()
@@ -214,13 +215,9 @@ class RunOptions:
         bool,
         OptionSpec("Wait for the draft, so that the text does not depend on timing.", _METHOD),
     ] = _SCHEDULE.deterministic
-    load_aware: Annotated[
-        bool,
-        OptionSpec(
-            "Drop the fallback, then the window, then the draft as the target saturates.",
-            _LOAD,
-        ),
-    ] = True
+    load_aware: LoadAware = True
+    deadline: DeadlineSeconds = None
+    on_deadline: DeadlinePolicy = "best"
     target: Target = None
     draft: Annotated[
         str | None,
@@ -336,6 +333,7 @@ class RunOptions:
             thinking_budget=self.thinking_budget,
             draft_frames=self.draft_frames,
             native_video=self.native_video,
+            deadline=deadline_of(self.deadline, self.on_deadline),
         )
 
     def media(self, pixels: int | None = None) -> MediaOptions:

@@ -22,7 +22,13 @@ from dreamr._load import PairLoad, Shaped
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
-from dreamr._run_arguments import RunArguments, check_arguments, check_run_options, read_problem
+from dreamr._run_arguments import (
+    RunArguments,
+    check_arguments,
+    check_run_options,
+    read_problem,
+    with_arguments,
+)
 from dreamr._sampling import PLAIN, thinking_notes, vendor_notes, vendors
 from dreamr.conversation import AttachmentCache, AttachmentSource, Conversation
 from dreamr.engines import Model, OpenModel, open_model
@@ -30,7 +36,7 @@ from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import RunFailed
 from dreamr.gate import Gate, Profile
-from dreamr.runner import RunConfig, RunScope, check_engines, run, view_of
+from dreamr.runner import RunConfig, RunScope, RunTime, check_engines, run, run_time, view_of
 from dreamr.runner.requirements import server_advice
 from dreamr.speech import OpenTranscriber, PairSpeech, Transcripts, open_transcriber
 from dreamr.steps import Role, StepFormat
@@ -208,6 +214,7 @@ class Reasoner:
                 profile is not valid for them.
             Unsupported: If the models cannot do what the options require.
             EngineLost: If the target was lost before the run and cannot be opened at present.
+            DeadlinePassed: If the run has no time to begin, or missed a deadline that is an error.
             RunFailed: If the target was lost, or the Reasoner was closed during the run. Its
                 `result`, if not None, is the Result so far.
         """
@@ -216,10 +223,11 @@ class Reasoner:
         options = arguments.get("options") or self.options
         media = options.media(self._models.image_pixels)
         read = partial(self._attachments.read, options=media, salt=arguments.get("cache_salt"))
-        conversation = await read_problem(question, attachments, read)
         leading: Role = "target" if "target" in options.roles else "draft"
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
-        with labeled_calls(labels):
+        seconds = arguments.get("deadline") or options.deadline
+        with run_time(seconds, options.on_deadline) as time, labeled_calls(labels):
+            conversation = await read_problem(question, attachments, read)
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 engines = {role: m.engine for role, m in models.items() if role in options.roles}
                 conversation, said = await self._speech.written(
@@ -228,7 +236,7 @@ class Reasoner:
                 try:
                     with self._load.run(options) as shaped:
                         result = await self._reason(
-                            tasks, conversation, said, models, shaped, arguments
+                            tasks, conversation, said, models, shaped, arguments, time
                         )
                         shaped.learn(result)
                         return result
@@ -244,19 +252,18 @@ class Reasoner:
         models: Mapping[Role, Model],
         shaped: Shaped,
         arguments: RunArguments,
+        time: RunTime,
     ) -> Result:
         # By the target; the runner does it for each role.
         seen = view_of("target", conversation, shaped.options)
         step_format = self._leading.format_of(seen)
         config = self._run_config(shaped.options, seen)
-        config = shaped.timed(replace(config, step_format=step_format, transcripts=said))
-        if (gate := arguments.get("gate")) is not None:
-            config = replace(config, gate=gate)
-        form = arguments.get("answer_form") or config.answer_form
-        config = replace(config, request_id=arguments.get("request_id"), answer_form=form)
-        target, draft = (models.get(role) for role in ("target", "draft"))
-        target_engine = target.engine if target is not None else None
-        scope = RunScope(seen, step_format, target_engine, tasks)
+        config = replace(config, step_format=step_format, transcripts=said, deadline=time.begin())
+        config = shaped.timed(config)
+        config = with_arguments(config, arguments)
+        engines = {role: model.engine for role, model in models.items()}
+        target = engines.get("target")
+        scope = RunScope(seen, step_format, target, tasks)
         hooks = arguments.get("hooks") or ()
         for hook in hooks:
             config = hook.before_run(scope, config)
@@ -264,8 +271,8 @@ class Reasoner:
         try:
             result = await run(
                 conversation,
-                target=target_engine,
-                draft=draft.engine if draft is not None else None,
+                target=target,
+                draft=engines.get("draft"),
                 config=config,
                 on_event=arguments.get("on_event"),
             )

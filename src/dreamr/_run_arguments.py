@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
@@ -19,7 +20,7 @@ from dreamr.conversation import (
     Conversation,
 )
 from dreamr.gate import Gate
-from dreamr.runner import RunHook
+from dreamr.runner import RunConfig, RunHook
 from dreamr.trace import Event
 
 # Names that look as if they could hold an attachment.
@@ -38,6 +39,7 @@ class RunArguments(TypedDict, total=False):
         on_event: Called with each event as it happens.
         gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
+        deadline: Seconds from now at which the run ends, instead of that of the options.
         request_id: Id of the run for the trace and the logs of model servers.
         answer_form: Form of the answer: a choice of tools, a format, log-probabilities. The tools
             are those of the conversation.
@@ -49,9 +51,20 @@ class RunArguments(TypedDict, total=False):
     gate: Gate | None
     on_event: Callable[[Event], None] | None
     hooks: Sequence[RunHook]
+    deadline: float | None
     request_id: str | None
     cache_salt: str | None
     answer_form: AnswerForm | None
+
+
+def with_arguments(config: RunConfig, arguments: RunArguments) -> RunConfig:
+    """Return the configuration of a run with the gate, the id and the form of its arguments."""
+    return replace(
+        config,
+        gate=arguments.get("gate") or config.gate,
+        request_id=arguments.get("request_id"),
+        answer_form=arguments.get("answer_form") or config.answer_form,
+    )
 
 
 async def read_problem(
@@ -137,5 +150,8 @@ def check_arguments(arguments: RunArguments) -> None:
     form: Any = arguments.get("answer_form")
     if form is not None and not isinstance(form, AnswerForm):
         raise BadOption(f"answer_form must be an AnswerForm, not {shown_value(form)}")
+    seconds: Any = arguments.get("deadline")
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise BadOption(f"deadline must be a number of seconds, not {shown_value(seconds)}")
     if gate is not None and not hasattr(gate, "decide"):
         raise BadOption(f"gate must be a gate, such as RatioGate(0.7), not {shown_value(gate)}")

@@ -92,6 +92,14 @@ class RunFailed(DreamrError):
         self.lost = False
 
 
+class DeadlinePassed(RunFailed):
+    """A run did not end before its deadline.
+
+    Raised if the deadline passed before the run could begin, or during a run with `on_deadline`
+    'error'. Allow more time, or let the run end with the best answer so far.
+    """
+
+
 class Unwritable(DreamrError):
     """An output file or folder cannot be written.
 

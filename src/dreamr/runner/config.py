@@ -10,6 +10,7 @@ from dreamr.answers import PLAIN, AnswerForm
 from dreamr.conversation import Conversation, flatten
 from dreamr.engines import SamplingParams
 from dreamr.gate import Gate, RatioGate
+from dreamr.runner.deadline import Deadline
 from dreamr.schedules import OpenLane, ScheduleConfig
 from dreamr.steps import Role, StepFormat
 from dreamr.trace import Option
@@ -62,6 +63,7 @@ class RunConfig:
         answer_form: Form of the answer.
         pass_through: Why the target writes reasoning and answer alone, in one request; empty if it
             does not.
+        deadline: When the run must end, None if it has as much time as it needs.
     """
 
     method: str = "fpsr"
@@ -81,6 +83,7 @@ class RunConfig:
     native_video: NativeVideoMode = "off"
     answer_form: AnswerForm = PLAIN
     pass_through: str = ""
+    deadline: Deadline | None = None
 
     def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
         """Return a conversation as the model of a role gets it: texts, images and sounds."""
@@ -129,11 +132,15 @@ class RunConfig:
     def summary(self) -> Mapping[str, Option]:
         """Return the configuration as flat values for the trace."""
         draws = self.sampling
-        known = {} if self.request_id is None else {"request_id": self.request_id}
+        known: dict[str, Option] = (
+            {} if self.request_id is None else {"request_id": self.request_id}
+        )
         if self.pass_through:
             known["pass_through"] = self.pass_through
         schedule = asdict(replace(self.options, text=None))
-        del schedule["text"]  # made from what follows
+        del schedule["text"], schedule["hurries"]  # made from what follows
+        if self.deadline is not None:
+            known |= {"deadline": self.deadline.seconds, "on_deadline": self.deadline.on_deadline}
         return {
             **known,
             **schedule,

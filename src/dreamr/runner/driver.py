@@ -16,6 +16,7 @@ from dreamr.errors import ContextTooLong, DreamrError, EngineLost
 from dreamr.gate import StepContext, Verdict
 from dreamr.runner.answering import AnswerLane
 from dreamr.runner.config import RunConfig
+from dreamr.runner.deadline_watch import DeadlineWatch
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
 from dreamr.runner.requirements import unreadable
@@ -83,8 +84,12 @@ class Driver:
         self._engines = engines
         self._schedule = schedule
         self._config = config
-        self._recorder = Recorder(emit)
         self._lanes: dict[int, Lane] = {}
+        self._recorder = Recorder(emit if config.deadline is None else self._emit_seen)
+        self._emit = emit
+        self._deadline: DeadlineWatch | None = None
+        if config.deadline is not None:
+            self._deadline = DeadlineWatch(config.deadline, self._recorder, self._lanes)
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
         self._step_judge = StepJudge(
@@ -100,6 +105,8 @@ class Driver:
         self._signal = signals.put
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._watch)
+            if self._deadline is not None:
+                self._tasks.start_soon(self._deadline.follow, self._signal)
             execute(self._schedule.start(), self)
             while self._finished is None:
                 execute(self._schedule.handle(await signals.get()), self)
@@ -190,7 +197,7 @@ class Driver:
 
     def finish(self, finished: Finished) -> None:
         """End the run."""
-        self._finished = finished
+        self._finished = finished if self._deadline is None else self._deadline.ended(finished)
 
     # Lanes
 
@@ -300,9 +307,11 @@ class Driver:
         """
         if (repeated := history.repeated(step.text)) is not None:
             return Verdict(False, 0.0, 1.0, f"repeats step {repeated}", kind="none")
-        return self._config.gate.decide_without_target(
-            StepContext(step, lane.position, lane.resample)
-        )
+        context = StepContext(step, lane.position, lane.resample)
+        verdict = self._config.gate.decide_without_target(context)
+        if verdict is None and self._deadline is not None:
+            return self._deadline.verdict(context)
+        return verdict
 
     async def _watch(self) -> None:
         """Check all open work for stalls, with one timer: a timer per token would cost too much."""
@@ -312,6 +321,11 @@ class Driver:
                 await anyio.sleep(seconds / 4)
                 for work in (*self._lanes.values(), *self._calls.values()):
                     work.check(seconds)
+
+    def _emit_seen(self, event: Event) -> None:
+        if self._deadline is not None:
+            self._deadline.see(event)
+        self._emit(event)
 
     # Judge calls
 

@@ -10,7 +10,7 @@ import anyio
 
 from dreamr.engines import Candidates, Chunk
 from dreamr.gate import Query
-from dreamr.steps import Finish, Role, Step, StepFormat, StepSplitter
+from dreamr.steps import Ending, Finish, Role, Step, StepFormat, StepSplitter
 
 CLOSE_SECONDS = 5.0  # longest wait for an engine to close a stream
 
@@ -86,6 +86,7 @@ class Lane(Work):
         tokens: Number of tokens written so far.
         began: Time of the first text (time.monotonic), None before.
         granted: Event that is set by `grant`; None unless the lane waits.
+        splitter: Splits what is written into steps, None before the lane begins.
     """
 
     number: int
@@ -96,6 +97,14 @@ class Lane(Work):
     tokens: int = 0
     began: float | None = None
     granted: anyio.Event | None = None
+    splitter: StepSplitter | None = None
+
+    @property
+    def unfinished(self) -> Step | None:
+        """What was written of the current step; None if that is nothing but white space."""
+        if self.splitter is None or not self.splitter.pending.strip():
+            return None
+        return Step(self.splitter.pending, self.splitter.pending_tokens, Ending.CAP)
 
     def grant(self, steps: int) -> None:
         """Add credit and wake the lane if it waits."""
@@ -139,6 +148,7 @@ class StepStream:
 
     async def _write(self, stream: AsyncGenerator[Chunk, None]) -> Finish:
         lane, splitter = self.lane, StepSplitter(self.step_format, prefix=self.prefix)
+        lane.splitter = splitter
         if lane.credit <= 0:
             await self._wait_for_credit()
         if steps := splitter.push(self.begun, 0):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import anyio
+
 from dreamr.answers import WrittenAnswer
 from dreamr.schedules import Command, Commit, Decision, Discard, Finished, Reject, Warn
 from dreamr.steps import StepFormat, StepSplitter
@@ -48,15 +50,15 @@ class Recorder:
         self._steps: list[CommittedStep] = []
         self._overlap: dict[str, int] = {}
         self._written: WrittenAnswer | None = None
-        self._started = time.perf_counter()
+        self._started = anyio.current_time()
 
     def add(self, kind: type[Event], *values: Any) -> None:
         """Record an event of this kind at the current time."""
-        self._keep(kind(self._seconds(), *values))
+        self._keep(kind(self.seconds, *values))
 
     def decide(self, decision: Decision) -> None:
         """Record a decision of the schedule."""
-        self._keep(event_of(decision, self._seconds()))
+        self._keep(event_of(decision, self.seconds))
         if isinstance(decision, Commit):
             self._steps.append(CommittedStep(decision.step, decision.source, decision.verdict))
 
@@ -87,10 +89,12 @@ class Recorder:
 
     def at(self, moment: float) -> float:
         """Convert a time of time.monotonic to seconds since the start of the run."""
-        return self._seconds() - (time.monotonic() - moment)
+        return self.seconds - (time.monotonic() - moment)
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._started
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start of the run."""
+        return anyio.current_time() - self._started
 
     def finish(self, finished: Finished, step_format: StepFormat) -> Result:
         """Record the last event and return the result."""
@@ -101,7 +105,7 @@ class Recorder:
             answer=answer,
             steps=tuple(self._steps),
             usage=usage_of(self._events),
-            seconds=self._seconds(),
+            seconds=self.seconds,
             finish=finished.finish,
             error=finished.error,
             events=tuple(self._events),
@@ -133,4 +137,4 @@ class Recorder:
         marked = step_format.answer(last)
         if marked is not None:
             return marked
-        return last.strip() if finished.finish == "stop" else ""
+        return last.strip() if finished.finish in ("stop", "deadline") else ""

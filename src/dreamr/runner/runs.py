@@ -10,10 +10,11 @@ import anyio
 
 from dreamr.conversation import Conversation, Text
 from dreamr.engines import AnswersInForm, Capabilities, Engine
-from dreamr.errors import RunFailed, Unsupported
+from dreamr.errors import DeadlinePassed, RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.answering import may_call
 from dreamr.runner.config import RunConfig
+from dreamr.runner.deadline import Deadline
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import (
     check_answer_form,
@@ -61,6 +62,7 @@ async def open_run(
         config: Configuration of the run; defaults if None.
 
     Raises:
+        DeadlinePassed: If the run missed a deadline with `on_deadline` 'error'; likewise.
         RunFailed: If the target was lost or stalled. Raised by the iterator after `RunFinished`;
             its `result` is the Result so far.
         Unsupported: If the method is unknown, a model that it needs is missing, a model does not
@@ -72,7 +74,11 @@ async def open_run(
     check_engines(config, engines)
     # Engines see texts, images and sounds only, and the models may see different frames.
     seen = {role: config.seen_by(role, conversation) for role in engines}
-    await prepare_engines(seen, engines)
+    began = anyio.current_time()
+    with anyio.move_on_after(None if config.deadline is None else config.deadline.seconds) as scope:
+        await prepare_engines(seen, engines)
+    if config.deadline is not None:
+        config = replace(config, deadline=_after(config.deadline, began, scope.cancelled_caught))
     check_conversations(seen, engines)
     check_answer_form(config, seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
@@ -126,6 +132,7 @@ async def run(
         on_event: Called with each event as it happens.
 
     Raises:
+        DeadlinePassed: If the run missed a deadline with `on_deadline` 'error'; likewise.
         RunFailed: If the target was lost or stalled; its `result` is the Result so far.
         Unsupported: See `open_run`.
     """
@@ -137,6 +144,16 @@ async def run(
     return event.result
 
 
+def _after(deadline: Deadline, began: float, passed: bool) -> Deadline:
+    """Return what is left of a deadline, for a run whose engines are prepared."""
+    if passed:
+        raise DeadlinePassed(
+            f"the deadline of {deadline.seconds:.4g} s passed before the run began"
+        )
+    left = deadline.seconds - (anyio.current_time() - began)
+    return replace(deadline, seconds=max(0.0, left))
+
+
 async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, None]:
     """Yield the events up to `RunFinished`, then raise the failure if the run failed."""
     while True:
@@ -145,7 +162,8 @@ async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, No
         if isinstance(event, RunFinished):
             result = event.result
             if result.error is not None:
-                raise RunFailed(result.error, result)
+                missed = result.finish == "deadline"
+                raise (DeadlinePassed if missed else RunFailed)(result.error, result)
             return
 
 
@@ -194,8 +212,11 @@ def _prompt_tokens(conversation: Conversation) -> float:
 def _with_text_limits(config: RunConfig) -> RunConfig:
     """Return the configuration with the limits of thoughts and of repetition."""
     marks = config.step_format
-    text = TextLimits(config.thinking_budget, marks.opens_thought, marks.closing)
-    return replace(config, options=replace(config.options, text=text))
+    text = TextLimits(
+        config.thinking_budget, marks.opens_thought, marks.closing, marks.answer_marker
+    )
+    hurries = config.deadline is not None and config.deadline.on_deadline == "best"
+    return replace(config, options=replace(config.options, text=text, hurries=hurries))
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:

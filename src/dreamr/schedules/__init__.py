@@ -32,16 +32,19 @@ from dreamr.schedules.protocol import (
 )
 from dreamr.schedules.registry import METHODS, Method, by_name, method
 from dreamr.schedules.run_state import CONTEXT_FULL
+from dreamr.schedules.stages import STAGES, DeadlineStage, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 
 __all__ = [
     "CONTEXT_FULL",
     "METHODS",
+    "STAGES",
     "AnswerWriter",
     "CancelJudge",
     "CloseLane",
     "Command",
     "Commit",
+    "DeadlineStage",
     "Decision",
     "Discard",
     "Executor",
@@ -65,7 +68,9 @@ __all__ = [
     "ScheduleConfig",
     "Signal",
     "StepDone",
+    "Stop",
     "TextLimits",
+    "TimeShort",
     "Warn",
     "WriteAnswer",
     "by_name",

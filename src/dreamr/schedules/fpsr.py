@@ -162,7 +162,7 @@ class Fpsr(OverlappedSchedule):
         if (end := self._state.commit_drafted(step, verdict)) is not None:
             self._finish(end)
         else:
-            self._state.grant(self._draft)
+            self._grant_draft()
 
     def _commit_resample(self, accepted: Accepted) -> None:
         """Commit a candidate; the draft goes on after it."""
@@ -202,7 +202,7 @@ class Fpsr(OverlappedSchedule):
         else:
             self._state.close(work.lane)
         if predicted:
-            self._state.grant(self._draft)
+            self._grant_draft()
         else:
             self._restart_draft()
 

@@ -100,7 +100,7 @@ class Lookahead(OverlappedSchedule):
             if (end := state.commit_drafted(step, verdict)) is not None:
                 self._finish(end)
             else:
-                state.grant(self._draft)
+                self._grant_draft()
             return
         if verdict is None:
             state.discard(state.position, step, "draft", DRAFT_END)

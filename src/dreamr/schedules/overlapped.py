@@ -11,9 +11,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dreamr.gate import Verdict
+from dreamr.gate import CascadeGate, StepContext, Verdict
 from dreamr.schedules.draft_end import RUN_ENDED, is_draft_end, judge_failed, refused
 from dreamr.schedules.protocol import (
     Command,
@@ -29,7 +29,12 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
+from dreamr.schedules.stages import Stop, TimeShort
 from dreamr.steps import Finish, Step
+
+_SHORT_WINDOW = 2  # steps that the draft writes ahead when the deadline is near
+# Accepts steps without the target when the deadline is near.
+CONFIDENT = CascadeGate(draft_confidence=0.5)
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class OverlappedSchedule(ABC):
         self._state = RunState(config)
         self._draft: int | None = None  # the draft's lane
         self._waiting: deque[WaitingStep] = deque()
+        self._withheld: tuple[int | None, int] = None, 0  # grants that a lane does not get
 
     def start(self) -> Sequence[Command]:
         """Start the draft and all work that does not wait for it."""
@@ -134,6 +140,12 @@ class OverlappedSchedule(ABC):
                     waiting.verdict = judge_failed(message)
             case LaneFailed() | JudgeFailed():
                 self._finish(*self._state.target_failed(signal))
+            case Stop():
+                self._finish("length")
+            case TimeShort("window"):
+                self._shrink_window()
+            case TimeShort("confidence"):
+                self._accept_confident()
 
     def _asked(self, call: int) -> list[WaitingStep]:
         """Return the waiting steps that a judge call is about."""
@@ -160,6 +172,28 @@ class OverlappedSchedule(ABC):
         self._close_draft()
         if not self._state.draft_lost:
             self._draft = self._state.open("draft", self._config.window)
+
+    def _grant_draft(self) -> None:
+        """Grant the draft one more step, unless its window has shrunk meanwhile."""
+        lane, withheld = self._withheld
+        if withheld and lane == self._draft:
+            self._withheld = lane, withheld - 1
+        else:
+            self._state.grant(self._draft)
+
+    def _shrink_window(self) -> None:
+        window = min(self._config.window, _SHORT_WINDOW)
+        self._withheld = self._draft, self._config.window - window
+        self._config = replace(self._config, window=window)
+
+    def _accept_confident(self) -> None:
+        """Accept the waiting steps that the draft is confident of; they need no judge call."""
+        for place, waiting in enumerate(self._waiting, self._state.position):
+            if not waiting.decided:
+                waiting.verdict = CONFIDENT.decide_without_target(StepContext(waiting.step, place))
+        for call in {w.call for w in self._waiting if w.call is not None}:
+            if all(waiting.decided for waiting in self._asked(call)):
+                self._state.cancel_call(call)
 
     def _close_draft(self) -> None:
         self._state.close(self._draft)

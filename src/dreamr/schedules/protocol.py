@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from dreamr.gate import Verdict
+from dreamr.schedules.stages import Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 from dreamr.steps import Finish, Role, Step
 
-RunEnd: TypeAlias = Literal["answer", "stop", "length", "failed"]
+RunEnd: TypeAlias = Literal["answer", "stop", "length", "deadline", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,9 @@ class JudgeLate:
     call: int
 
 
-Signal: TypeAlias = StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed | JudgeLate
+Signal: TypeAlias = (
+    StepDone | LaneEnded | LaneFailed | Judged | JudgeFailed | JudgeLate | TimeShort | Stop
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +257,9 @@ class Finished:
     Attributes:
         finish: 'answer' or 'stop' if the reasoning is complete, with or without a marked answer;
             'length' if a limit on steps or tokens ended it, the text repeated itself, or the
-            target stopped after a thought without an answer; 'failed' if the target was lost.
-        error: The error if `finish` is 'failed', else None.
+            target stopped after a thought without an answer; 'deadline' if the deadline did;
+            'failed' if the target was lost.
+        error: The error if `finish` is 'failed', or the deadline counts as one, else None.
         open_thought: Why the run ended inside a thought, if it can go on once that is closed; see
             `ThoughtCloser`. Otherwise None.
     """
@@ -336,6 +340,7 @@ class ScheduleConfig:
         max_steps: Largest number of committed steps, of both models together.
         max_tokens: Largest number of committed tokens, of both models together.
         text: Limits of thoughts and of repetition. None: the texts mean nothing, as in simulations.
+        hurries: Whether the run trades verification for time when its deadline is near.
 
     Raises:
         ValueError: If a number is below 1 (`resamples`: below 0), a choice is unknown, or
@@ -353,6 +358,7 @@ class ScheduleConfig:
     max_steps: int = 256
     max_tokens: int = 4096
     text: TextLimits | None = None
+    hurries: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "independent", self.independent or self.judge_batch == "step")

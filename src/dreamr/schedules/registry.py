@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dreamr.errors import Unsupported
+from dreamr.schedules.deadline_keeper import DeadlineKeeper
 from dreamr.schedules.fpsr import Fpsr
 from dreamr.schedules.lookahead import Lookahead
 from dreamr.schedules.parse import Parse
@@ -76,7 +77,9 @@ def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
         Unsupported: If the name is unknown.
     """
     found, options = method(name), options or ScheduleConfig()
-    schedule = found.schedule(options)
+    schedule: Schedule = found.schedule(options)
     if options.text is None:
         return schedule
-    return ThoughtCloser(schedule, options, "target" if "target" in found.roles else "draft")
+    roles = found.roles[::-1]  # the leading model first
+    schedule = ThoughtCloser(schedule, options, roles[0])
+    return DeadlineKeeper(schedule, options, roles) if options.hurries else schedule

@@ -29,6 +29,7 @@ from dreamr.schedules.protocol import (
     StepDone,
     Warn,
 )
+from dreamr.schedules.stages import Stop, TimeShort
 from dreamr.schedules.text_watch import TextWatch
 from dreamr.steps import Ending, Finish, Role, Step
 
@@ -102,6 +103,8 @@ class RunState:
                 self._forget_call(call)
             case JudgeLate(call):
                 known = call in self._calls
+            case TimeShort() | Stop():
+                known = not self.finished
         return known
 
     @property

@@ -13,6 +13,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
+from dreamr.schedules.stages import Stop
 from dreamr.steps import Role, Step
 
 
@@ -51,6 +52,10 @@ class SingleModel:
             case LaneFailed():
                 end = None
                 state.finish(*state.target_failed(signal))
+            case Stop():
+                end = "length"
+            case _:
+                end = None
         if end is not None:
             state.finish(end)
         return state.take_commands()

@@ -19,11 +19,13 @@ class TextLimits:
             None: there is no limit.
         opens_thought: Whether the chat template opens a thought.
         closing: Text that closes a thought. None: the tag that belongs to the one that opened it.
+        answer_marker: Text that begins the final answer; None if answers are not marked.
     """
 
     thinking_budget: int | None = None
     opens_thought: bool = False
     closing: str | None = None
+    answer_marker: str | None = None
 
 
 class TextWatch:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import judge_failed
+from dreamr.schedules.draft_end import RUN_ENDED, judge_failed
 from dreamr.schedules.protocol import (
     Command,
     Judged,
@@ -18,6 +18,7 @@ from dreamr.schedules.protocol import (
     StepDone,
 )
 from dreamr.schedules.run_state import RunState
+from dreamr.schedules.stages import Stop
 from dreamr.steps import Finish, Step
 
 
@@ -61,6 +62,9 @@ class TurnBasedSchedule(ABC):
                 end, error = state.target_failed(signal)
                 state.discard_drafted(state.position, self._undecided(), "target lost")
                 state.finish(end, error)
+            case Stop():
+                self._state.discard_drafted(self._state.position, self._undecided(), RUN_ENDED)
+                self._state.finish("length")
 
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:

@@ -3,6 +3,7 @@
 from dreamr.trace.events import (
     AnswerExtended,
     CommittedStep,
+    DeadlineNear,
     Event,
     JudgeEnded,
     JudgeStarted,
@@ -38,6 +39,7 @@ __all__ = [
     "AnswerExtended",
     "Bar",
     "CommittedStep",
+    "DeadlineNear",
     "Event",
     "Fate",
     "JudgeEnded",

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from dreamr.answers import CallDelta, TokenLogprob
 from dreamr.conversation import ToolCall
 from dreamr.gate import Verdict
-from dreamr.schedules import RunEnd
+from dreamr.schedules import DeadlineStage, RunEnd
 from dreamr.steps import Role, Step
 
 Option: TypeAlias = str | int | float | bool | None
@@ -224,6 +224,21 @@ class Note(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlineNear(Event):
+    """The run trades verification for time, because its deadline is near.
+
+    Attributes:
+        stage: 'window': the draft writes fewer steps ahead. 'confidence': steps that the draft is
+            confident of are accepted without the target. 'answer': the thought is closed and the
+            target answers. 'best': the run ends with the best answer so far.
+        left: Seconds until the deadline.
+    """
+
+    stage: DeadlineStage
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUsage:
     """The tokens that one model decoded, by outcome. Each token is counted once.
 
@@ -303,7 +318,7 @@ class Result:
         seconds: Wall-clock time.
         finish: 'answer' or 'stop' if the reasoning is complete, with or without an answer marker;
             'length' if a limit on steps or tokens ended it, or the target stopped after a thought
-            without an answer; 'failed' if the target was lost.
+            without an answer; 'deadline' if the deadline did; 'failed' if the target was lost.
         error: The error if the run failed, else None.
         events: All events before `RunFinished`, in order.
         calls: Calls of tools that the answer consists of, maybe beside a text.
@@ -327,6 +342,11 @@ class Result:
         return self.finish in ("answer", "stop")
 
     @property
+    def deadline_stages(self) -> tuple[DeadlineStage, ...]:
+        """Stages in which the run traded verification for time, as its deadline came near."""
+        return tuple(event.stage for event in self.events if isinstance(event, DeadlineNear))
+
+    @property
     def text(self) -> str:
         """Text of the whole reasoning: the committed steps, joined, with the tags of thoughts."""
         return "".join(committed.step.text for committed in self.steps)
@@ -343,6 +363,7 @@ class Result:
             "complete": self.complete,
             "error": self.error,
             "seconds": self.seconds,
+            "deadline_stages": list(self.deadline_stages),
             "steps": [step.to_json() for step in self.steps],
             "usage": asdict(self.usage),
         }

@@ -182,7 +182,8 @@ _SCALARS: dict[str, type | tuple[type, ...]] = {
     "time": (int, float),
     **dict.fromkeys(("lane", "position", "call", "tokens", "resample"), int),
     **dict.fromkeys(("method", "role", "source", "why", "message", "reason"), str),
-    **dict.fromkeys(("name", "text", "reasoning"), str),
+    **dict.fromkeys(("name", "text", "reasoning", "stage"), str),
+    "left": (int, float),
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {

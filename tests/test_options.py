@@ -14,6 +14,7 @@ from dreamr import BadOption, RunOptions
 from dreamr._option_specs import option_specs
 from dreamr.engines import SamplingParams
 from dreamr.gate import AgreementGate, CascadeGate, RatioGate, SameGate, ScoreGate
+from dreamr.runner import Deadline
 from dreamr.schedules import METHODS, ScheduleConfig
 
 
@@ -173,6 +174,7 @@ def test_every_option_reaches_the_runner() -> None:
         "max_steps": 9,
         "max_tokens": 77,
         "text": None,
+        "hurries": False,
     }
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5
     sampling = settings.sampling
@@ -240,3 +242,15 @@ def test_a_delimiter_may_have_escapes(given: str | None, delimiter: str | None) 
 def test_a_delimiter_that_cannot_be_read_is_named(given: str, message: str) -> None:
     with pytest.raises(BadOption, match=re.escape(message)):
         RunOptions(delimiter=given)
+
+
+def test_a_deadline_reaches_the_runner() -> None:
+    config = RunOptions(deadline=2.5, on_deadline="error").run_config()
+    assert config.deadline == Deadline(2.5, "error")
+    assert RunOptions().run_config().deadline is None
+
+
+def test_a_deadline_that_may_change_the_text_contradicts_deterministic_runs() -> None:
+    with pytest.raises(BadOption, match="a deadline makes the text depend on timing"):
+        RunOptions(deadline=2.5, deterministic=True)
+    RunOptions(deadline=2.5, deterministic=True, on_deadline="error")

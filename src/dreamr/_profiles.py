@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr.gate import Profile, read_profile
 from dreamr.steps import Role
@@ -27,3 +28,23 @@ def open_profile(options: RunOptions) -> Profile | None:
     profile = read_profile(Path(options.profile))
     profile.check_models(model_identities(options))
     return profile
+
+
+def profile_for(options: RunOptions, profile: Profile | None, opened: str | None) -> Profile | None:
+    """Return the profile that the options name, None if they name none.
+
+    Args:
+        options: Options of a run.
+        profile: Profile that the Reasoner has opened.
+        opened: Name of that.
+
+    Raises:
+        BadOption: If the options name another one.
+    """
+    found = profile if options.profile == opened else None
+    if options.profile is not None and found is None:
+        raise BadOption(
+            f"the profile {options.profile} is not the one that the Reasoner was opened with: "
+            "pass it to Reasoner(RunOptions(profile=...))"
+        )
+    return found

@@ -19,9 +19,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dreamr._concurrency import root_cause
 from dreamr._load import PairLoad, Shaped
-from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
-from dreamr._profiles import open_profile
+from dreamr._profiles import open_profile, profile_for
 from dreamr._run_arguments import (
     RunArguments,
     check_arguments,
@@ -293,8 +292,7 @@ class Reasoner:
 
         Args:
             question: Text of the problem, "" if it is spoken in a sound, or a whole conversation.
-            attachments: Images, PDF files, videos and sounds of the problem, which come before the
-                text: paths, bytes or open files of any kind, or what was read already.
+            attachments: Images, PDF files, videos and sounds of the problem, as for `reason`.
             arguments: Options, event callback and hooks; see `RunArguments`.
 
         Raises:
@@ -363,12 +361,7 @@ class Reasoner:
         return self._tasks
 
     def _run_config(self, options: RunOptions, conversation: Conversation = PLAIN) -> RunConfig:
-        profile = self._profile if options.profile == self.options.profile else None
-        if options.profile is not None and profile is None:
-            raise BadOption(
-                f"the profile {options.profile} is not the one that the Reasoner was opened with: "
-                "pass it to Reasoner(RunOptions(profile=...))"
-            )
+        profile = profile_for(options, self._profile, self.options.profile)
         models = self._models
         applied = vendors(options, models, conversation)
         thinking = thinking_notes(options, models, conversation)

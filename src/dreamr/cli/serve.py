@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from dreamr._option_rules import RUN_RULES, request_cases
-from dreamr._option_specs import OptionRules
+from dreamr._option_specs import OptionRules, option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.cli import interrupts
@@ -43,7 +43,9 @@ _RULES = OptionRules((*SERVE_RULES, *RUN_RULES), SERVE_CONFLICTS, request_cases)
 def serve_command(open_model: OpenModel) -> Callable[..., None]:
     """Return the command."""
     gateway = Declared(ServeOptions, "DREAMR_SERVE_")
-    return command(_serve, gateway, run_flags(), rules=_RULES, open_model=open_model)
+    # The gateway has a deadline of its own, which includes the time that a request waits.
+    flags = run_flags([name for name in option_specs(RunOptions) if name != "deadline"])
+    return command(_serve, gateway, flags, rules=_RULES, open_model=open_model)
 
 
 def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:

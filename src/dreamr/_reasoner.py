@@ -25,6 +25,7 @@ from dreamr._run_arguments import (
     RunArguments,
     check_arguments,
     check_run_options,
+    deadline_of_run,
     read_problem,
     with_arguments,
 )
@@ -224,8 +225,7 @@ class Reasoner:
         read = partial(self._attachments.read, options=media, salt=arguments.get("cache_salt"))
         leading: Role = "target" if "target" in options.roles else "draft"
         labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
-        seconds = arguments.get("deadline") or options.deadline
-        with run_time(seconds, options.on_deadline) as time, labeled_calls(labels):
+        with run_time(deadline_of_run(arguments, options)) as time, labeled_calls(labels):
             conversation = await read_problem(question, attachments, read)
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 engines = {role: m.engine for role, m in models.items() if role in options.roles}

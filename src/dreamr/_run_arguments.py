@@ -20,7 +20,7 @@ from dreamr.conversation import (
     Conversation,
 )
 from dreamr.gate import Gate
-from dreamr.runner import RunConfig, RunHook
+from dreamr.runner import Deadline, RunConfig, RunHook, deadline_of
 from dreamr.trace import Event
 
 # Names that look as if they could hold an attachment.
@@ -65,6 +65,11 @@ def with_arguments(config: RunConfig, arguments: RunArguments) -> RunConfig:
         request_id=arguments.get("request_id"),
         answer_form=arguments.get("answer_form") or config.answer_form,
     )
+
+
+def deadline_of_run(arguments: RunArguments, options: RunOptions) -> Deadline | None:
+    """Return the deadline of a run: that of its arguments before that of its options."""
+    return deadline_of(arguments.get("deadline") or options.deadline, options.on_deadline)
 
 
 async def read_problem(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
 from dreamr.errors import DeadlinePassed
-from dreamr.runner.deadline import Deadline, OnDeadline
+from dreamr.runner.deadline import Deadline
 
 
 @dataclass(slots=True)
@@ -18,36 +18,34 @@ class RunTime:
     """What is left of the time of a run.
 
     Attributes:
-        seconds: Seconds that the run has; None if it has as many as it needs.
-        on_deadline: See `Deadline`.
+        deadline: The deadline as it was at first, None if the run has as much time as it needs.
         scope: Cancels what comes before the run when the time has passed.
     """
 
-    seconds: float | None
-    on_deadline: OnDeadline
+    deadline: Deadline | None
     scope: anyio.CancelScope
 
     def begin(self) -> Deadline | None:
-        """Begin the run, which follows its deadline from now on itself; return that."""
-        if self.seconds is None:
+        """Begin the run, which follows its deadline from now on itself; return what is left."""
+        if self.deadline is None:
             return None
         left = self.scope.deadline - anyio.current_time()
         self.scope.deadline = math.inf
-        return Deadline(max(0.0, left), self.on_deadline)
+        return replace(self.deadline, seconds=max(0.0, left))
 
 
 @contextmanager
-def run_time(seconds: float | None, on_deadline: OnDeadline) -> Iterator[RunTime]:
+def run_time(deadline: Deadline | None) -> Iterator[RunTime]:
     """Limit what comes before a run, inside the block, to the time of the run.
 
     Args:
-        seconds: Seconds that the run has; None for no limit.
-        on_deadline: See `Deadline`.
+        deadline: Deadline of the run, None for no limit.
 
     Raises:
         DeadlinePassed: If the time passes before the run begins.
     """
+    seconds = None if deadline is None else deadline.seconds
     with anyio.move_on_after(seconds) as scope:
-        yield RunTime(seconds, on_deadline, scope)
+        yield RunTime(deadline, scope)
     if scope.cancelled_caught:
         raise DeadlinePassed(f"the deadline of {seconds:.4g} s passed before the run began")

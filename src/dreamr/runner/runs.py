@@ -14,7 +14,6 @@ from dreamr.errors import DeadlinePassed, RunFailed, Unsupported
 from dreamr.gate import Gate, with_min_mass
 from dreamr.runner.answering import may_call
 from dreamr.runner.config import RunConfig
-from dreamr.runner.deadline import Deadline
 from dreamr.runner.driver import Driver
 from dreamr.runner.requirements import (
     check_answer_form,
@@ -22,6 +21,7 @@ from dreamr.runner.requirements import (
     check_engines,
     prepare_engines,
 )
+from dreamr.runner.run_time import run_time
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.schedules import AnswerWriter, JudgeBatch, Schedule, TextLimits, by_name, method
 from dreamr.steps import Role
@@ -74,11 +74,9 @@ async def open_run(
     check_engines(config, engines)
     # Engines see texts, images and sounds only, and the models may see different frames.
     seen = {role: config.seen_by(role, conversation) for role in engines}
-    began = anyio.current_time()
-    with anyio.move_on_after(None if config.deadline is None else config.deadline.seconds) as scope:
+    with run_time(config.deadline) as time:
         await prepare_engines(seen, engines)
-    if config.deadline is not None:
-        config = replace(config, deadline=_after(config.deadline, began, scope.cancelled_caught))
+        config = replace(config, deadline=time.begin())
     check_conversations(seen, engines)
     check_answer_form(config, seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
@@ -142,16 +140,6 @@ async def run(
                 on_event(event)
     assert isinstance(event, RunFinished)
     return event.result
-
-
-def _after(deadline: Deadline, began: float, passed: bool) -> Deadline:
-    """Return what is left of a deadline, for a run whose engines are prepared."""
-    if passed:
-        raise DeadlinePassed(
-            f"the deadline of {deadline.seconds:.4g} s passed before the run began"
-        )
-    left = deadline.seconds - (anyio.current_time() - began)
-    return replace(deadline, seconds=max(0.0, left))
 
 
 async def _until_finished(queue: SignalQueue[Event]) -> AsyncGenerator[Event, None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dreamr.engines import Capabilities, Context, ScriptedEngine
+from dreamr.answers import PLAIN, AnswerForm, AnswerPiece, JsonObject
+from dreamr.engines import AnsweringEngine, Capabilities, Context, ScriptedEngine
 from dreamr.errors import DeadlinePassed
 from dreamr.runner import Deadline, RunConfig, run
 from dreamr.schedules import METHODS, ScheduleConfig
@@ -59,6 +60,7 @@ def go(
     draft: dict[str, Any] | None = None,
     options: ScheduleConfig | None = None,
     step_format: StepFormat | None = None,
+    form: AnswerForm = PLAIN,
     **target: Any,
 ) -> Result:
     slow = {"token_seconds": 0.02, "judge_seconds": 0.1, "opinion": 1.0, **target}
@@ -68,10 +70,11 @@ def go(
         options=options or ScheduleConfig(),
         step_format=step_format or StepFormat(answer_marker=None),
         deadline=None if seconds is None else Deadline(seconds, on_deadline),
+        answer_form=form,
     )
 
     async def main() -> Result:
-        big = ScriptedEngine(script=script, name="big", **slow)
+        big = AnsweringEngine(script=script, name="big", **slow)
         able = Capabilities(logprobs=True)
         small = ScriptedEngine(**{"script": script, "name": "small", "capabilities": able, **quick})
         result = await run(TALK, target=big, draft=small, config=config)
@@ -157,6 +160,22 @@ def test_the_answer_of_the_draft_is_better_than_none_or_a_part() -> None:
     assert result.finish == "deadline"
     assert result.answer == "So the answer is: 3 coins."
     assert result.steps[-1].source == "draft"
+
+
+def test_an_answer_in_a_form_is_written_in_time() -> None:
+    form = AnswerForm(format=JsonObject())
+    result = go(thinker(500), 6.0, form=form, answers=[AnswerPiece('{"sum": 3}', tokens=5)])
+    assert "answer" in stages(result)
+    assert (result.answer, result.finish) == ('{"sum": 3}', "answer")
+    assert result.seconds < 6.0
+
+
+def test_an_answer_in_a_form_is_cut_at_the_deadline() -> None:
+    form, pieces = AnswerForm(format=JsonObject()), [AnswerPiece("[", tokens=1)] * 9000
+    result = go(thinker(2), 2.0, form=form, answers=pieces)
+    assert result.finish == "deadline"
+    assert set(result.text.split("</think>")[1].strip()) == {"["}
+    assert 1.9 < result.seconds <= 2.0
 
 
 def test_without_any_answer_the_last_thought_is_the_answer() -> None:

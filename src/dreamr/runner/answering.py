@@ -76,6 +76,7 @@ class AnswerLane:
                 thought += piece.tokens if piece.reasoning else 0
                 shown = self._shown(piece)
                 builder.add(shown)
+                lane.answer += shown.text
                 if shown.text or shown.reasoning or shown.calls or shown.logprobs:
                     self._on_piece(shown)
         written = builder.build()

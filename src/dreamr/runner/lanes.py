@@ -87,6 +87,7 @@ class Lane(Work):
         began: Time of the first text (time.monotonic), None before.
         granted: Event that is set by `grant`; None unless the lane waits.
         splitter: Splits what is written into steps, None before the lane begins.
+        answer: What is written of an answer in its form.
     """
 
     number: int
@@ -98,10 +99,13 @@ class Lane(Work):
     began: float | None = None
     granted: anyio.Event | None = None
     splitter: StepSplitter | None = None
+    answer: str = ""
 
     @property
     def unfinished(self) -> Step | None:
         """What was written of the current step; None if that is nothing but white space."""
+        if self.answer.strip():
+            return Step(self.answer, self.tokens, Ending.CAP)
         if self.splitter is None or not self.splitter.pending.strip():
             return None
         return Step(self.splitter.pending, self.splitter.pending_tokens, Ending.CAP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dreamr.schedules.draft_end import DRAFT_END, ends_in_thought, ends_reasoning
 from dreamr.schedules.protocol import (
@@ -26,6 +26,7 @@ from dreamr.schedules.protocol import (
     Warn,
     WriteAnswer,
 )
+from dreamr.schedules.stages import Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 from dreamr.schedules.thought_closer import closing_step
 from dreamr.steps import Role, Step, conclusion, ends_inside
@@ -75,6 +76,8 @@ class AnswerWriter:
 
     def handle(self, signal: Signal) -> Sequence[Command]:
         """Pass a signal to the schedule, or end the run with the answer."""
+        if isinstance(signal, TimeShort) and signal.stage == "best" and self._lane is None:
+            return self._schedule.handle(signal)  # there is no time for an answer in its form
         if self._lane is not None:
             return list(self._on_answer(signal))
         self._work.note_signal(signal)
@@ -164,6 +167,19 @@ class AnswerWriter:
                 yield Finished("length" if finish == "length" else "stop")
             case LaneFailed(lane, message) if lane == self._lane:
                 yield Finished("failed", message)
+            case TimeShort("best", unfinished):
+                yield from self._cut(unfinished)
+                yield Finished("deadline")
+            case Stop():
+                yield from self._cut({})
+                yield Finished("length")
+
+    def _cut(self, unfinished: Mapping[int, Step]) -> Iterator[Command]:
+        """Yield the commands that close the lane of the answer, and commit what it has written."""
+        assert self._lane is not None
+        yield CloseLane(self._lane)
+        if (step := unfinished.get(self._lane)) is not None:
+            yield Commit(len(self._steps), step, "target")
 
 
 class _Work:

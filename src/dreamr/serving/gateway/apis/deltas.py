@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dreamr.answers import CallDelta
+from dreamr.answers import CallDelta, TokenLogprob
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.summary import answers, committed
 from dreamr.steps import TagFilter, without_tags
@@ -23,10 +23,17 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """A piece of the answer; `step` is what it came with."""
+    """A piece of the answer; `step` is what it came with.
+
+    Attributes:
+        text: The piece; empty if only log-probabilities came.
+        step: The step that is the answer.
+        logprobs: Log-probabilities of its tokens, if they were demanded.
+    """
 
     text: str
     step: StepCommitted | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 Delta: TypeAlias = ReasoningDelta | AnswerDelta | CallDelta
@@ -46,12 +53,15 @@ class Deltas:
     _text: str = field(default="", init=False)  # answer that came in pieces
     _sent: int = field(default=0, init=False)  # characters of it that were sent
     _called: bool = field(default=False, init=False)
+    _thought: bool = field(default=False, init=False)  # whether reasoning came in pieces
 
     def of(self, event: Event) -> Iterator[Delta]:
         """Yield the pieces that an event adds."""
         match event:
             case StepCommitted() if answers(event):
                 self._last = event
+            case StepCommitted() if self._thought:  # its text was sent in pieces
+                yield ReasoningDelta("", event)
             case StepCommitted():
                 yield ReasoningDelta(self._reasoning.push(event.step.text), event)
             case AnswerExtended():
@@ -60,15 +70,17 @@ class Deltas:
                 yield from self._finished(result)
 
     def _extended(self, event: AnswerExtended) -> Iterator[Delta]:
-        if thought := self._reasoning.push(event.reasoning):
-            yield ReasoningDelta(thought)
+        if event.reasoning:
+            self._thought = True
+            yield ReasoningDelta(self._reasoning.push(event.reasoning))
         self._text += event.text
         text = self.parsed.until_stop(self._text)
         # What may be the beginning of a stop sequence is not sent yet.
         held = max(map(len, self.parsed.stop), default=1) - 1 if text == self._text else 0
-        if len(text) - held > self._sent:
-            yield AnswerDelta(text[self._sent : len(text) - held])
-            self._sent = len(text) - held
+        end = max(self._sent, len(text) - held)
+        if end > self._sent or event.logprobs:
+            yield AnswerDelta(text[self._sent : end], logprobs=event.logprobs)
+            self._sent = end
         self._called = self._called or bool(event.calls)
         yield from event.calls
 

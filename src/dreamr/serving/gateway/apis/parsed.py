@@ -52,6 +52,7 @@ class ParsedRequest:
         ignored_count: Number of fields without effect.
         tools: Tools that the model may call.
         form: Form of the answer.
+        choices: Number of answers.
         more: What the reply of its API needs beyond this.
     """
 
@@ -67,6 +68,7 @@ class ParsedRequest:
     ignored_count: int = 0
     tools: tuple[Tool, ...] = ()
     form: AnswerForm = PLAIN
+    choices: int = 1
     more: Any = None
 
     def until_stop(self, answer: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from dreamr._options import RunOptions
+from dreamr.serving.gateway.apis.chat.form import FormFields
+from dreamr.serving.gateway.apis.chat.turns import Message, read_turns
+from dreamr.serving.gateway.apis.effort import NO_THINKING, budget_of_effort, switched_off
 from dreamr.serving.gateway.apis.fields import (
     Extension,
     JsonModel,
@@ -15,29 +18,25 @@ from dreamr.serving.gateway.apis.fields import (
     run_options,
     some_names,
 )
-from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
-from dreamr.serving.gateway.apis.turn_counter import TurnCounter
-from dreamr.serving.gateway.content_parts import read_parts
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.gateway.field_errors import invalid_field
-from dreamr.serving.options import ServeOptions
 
 _MAX_BIASES = 1024  # as in vLLM
-
-
-class _Message(JsonModel):
-    role: str
-    content: Any = None
+_MAX_CHOICES = 8  # runs of one request, side by side
 
 
 class _StreamOptions(JsonModel):
     include_usage: bool = False
 
 
-class _Body(JsonModel):
+class _Body(FormFields):
     model: str
-    messages: Annotated[list[_Message], Field(min_length=1, fail_fast=True)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
+    n: Annotated[int, Field(ge=1, le=_MAX_CHOICES)] | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -57,32 +56,34 @@ class _Body(JsonModel):
 
 # Fields that would change the format of the answer, and the values that leave it as it is.
 _FORM: Mapping[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "echo": (False,),
-    "tools": ([],),
     "functions": ([],),
-    "tool_choice": ("none", "auto"),
     "function_call": ("none", "auto"),
     "modalities": (["text"], []),
     "audio": (),
 }
-# Fields that ask for an answer in a given form, in the words of several servers.
+# Fields that ask for an answer in a given form, in the words of other servers.
 _OUTPUT_FORMS = (
-    "response_format", "structured_outputs", "structural_tag", "guided_json", "guided_json_object",
+    "structural_tag", "guided_json", "guided_json_object",
     "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema", "regex", "ebnf",
     "format", "output_format", "response_schema",
 )  # fmt: skip
 _NESTED = ("extra_body", "nvext")  # objects in which clients send fields of other servers
+# Fields of the form that are not read inside of these objects, and the values that ask for nothing.
+_OUTSIDE: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "structured_outputs": ({},),
+}
 # Fields that only label a request.
 _LABELS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
-    "parallel_tool_calls", "request_id",
-}  # fmt: skip
-_ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
-    "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
+    "request_id",
 }  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     options, limits = sender.options_of(payload.model), sender.limits
     extra = payload.model_extra or {}
     _check_form(extra)
-    turns = tuple(_turns(payload.messages, limits))
+    turns = tuple(read_turns(payload.messages, limits))
     ignored = extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS)
     extension = payload.dreamr or Extension()
     return ParsedRequest(
@@ -117,13 +118,18 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
         deadline=min(limits.deadline, extension.deadline or limits.deadline),
         ignored=some_names(ignored),
         ignored_count=len(ignored),
+        tools=payload.tools_given,
+        form=payload.form,
+        choices=payload.n or 1,
     )
 
 
-def _check_form(extra: Mapping[str, Any], where: str = "") -> None:
+def _check_form(
+    extra: Mapping[str, Any], where: str = "", form: Mapping[str, tuple[Any, ...]] = _FORM
+) -> None:
     refused = [
         name
-        for name, neutral in _FORM.items()
+        for name, neutral in form.items()
         if (value := extra.get(name)) is not None and value not in neutral
     ]
     refused += [name for name in _OUTPUT_FORMS if not _is_plain(extra.get(name))]
@@ -136,7 +142,7 @@ def _check_form(extra: Mapping[str, Any], where: str = "") -> None:
         )
     for name in _NESTED:
         if isinstance(inner := extra.get(name), dict):
-            _check_form(inner, f"{where}{name}.")
+            _check_form(inner, f"{where}{name}.", {**_FORM, **_OUTSIDE})
 
 
 def _is_plain(form: Any) -> bool:
@@ -148,24 +154,6 @@ def _is_plain(form: Any) -> bool:
     return form in (None, "", "text", False, [])
 
 
-def _turns(messages: Sequence[_Message], limits: ServeOptions) -> Iterator[ParsedMessage]:
-    counter = TurnCounter(limits)
-    for number, message in enumerate(messages):
-        where = f"messages.{number}"
-        role = _ROLES.get(message.role)
-        if role is None:
-            known = ", ".join(_ROLES)
-            raise bad_request(
-                f"role {shortened(message.role)} is not supported: use {known}",
-                f"{where}.role",
-            )
-        parts = counter.count(read_parts(message.content, where, counter.left))
-        if parts:
-            yield ParsedMessage(role, parts)
-        elif role == "user":
-            raise bad_request("a user message must not be empty", where)
-
-
 def _options(options: RunOptions, payload: _Body, extension: Extension) -> RunOptions:
     """Apply the options of a request to those of the server."""
     tokens = (
@@ -173,9 +161,13 @@ def _options(options: RunOptions, payload: _Body, extension: Extension) -> RunOp
         if payload.max_completion_tokens is None
         else payload.max_completion_tokens
     )
+    budget = budget_of_effort(payload.reasoning_effort)
+    if switched_off(payload.chat_template_kwargs):
+        budget = NO_THINKING
     return run_options(
         options,
         extension,
+        thinking_budget=budget if extension.thinking_budget is None else extension.thinking_budget,
         max_tokens=tokens,
         temperature=payload.temperature,
         top_p=payload.top_p,

@@ -17,7 +17,7 @@ from dreamr.evaluation.bench.sample import Span
 from dreamr.evaluation.report import Figures
 from dreamr.gate import Evidence, Profile, Verdict
 from dreamr.gate.verdict import ScoreKind
-from dreamr.serving.gateway.apis.chat import request
+from dreamr.serving.gateway.apis.chat import request, turns
 from dreamr.steps import Ending, Step
 from dreamr.training import Record
 
@@ -39,7 +39,9 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", text))
 
 
-EVENTS = [kind for kind in trace.Event.__subclasses__() if kind.__module__.startswith("dreamr")]
+EVENTS = [
+    kind for kind in trace.Event.__subclasses__() if kind.__module__.startswith("dreamr.trace")
+]
 
 
 def test_the_page_about_metrics_is_current() -> None:
@@ -101,7 +103,7 @@ def test_every_ending_and_every_kind_of_score_is_described() -> None:
         ("Options of the run", request.Extension.model_fields),
         ("Fields that are refused", request._FORM),
         ("Fields without effect", request._LABELS),
-        ("Messages", request._ROLES),
+        ("Messages", turns._ROLES),
     ],
 )
 def test_every_field_of_a_request_is_described(title: str, names: Any) -> None:

@@ -83,9 +83,9 @@ MinStepTokens: TypeAlias = Annotated[
 ThinkingBudget: TypeAlias = Annotated[
     int | None,
     OptionSpec(
-        "Tokens of thoughts after which the target answers.",
+        "Tokens of thoughts after which the target answers; 0: no thoughts.",
         "Sampling and limits",
-        1,
+        0,
         shown="no limit",
     ),
 ]

@@ -29,7 +29,7 @@ from dreamr._run_arguments import (
     read_problem,
     with_arguments,
 )
-from dreamr._sampling import PLAIN, thinking_notes, vendor_notes, vendors
+from dreamr._sampling import PLAIN, closed_thoughts, thinking_notes, vendor_notes, vendors
 from dreamr.conversation import AttachmentCache, AttachmentSource, Conversation
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.call_labels import CallLabels, labeled_calls
@@ -365,9 +365,9 @@ class Reasoner:
         models = self._models
         applied = vendors(options, models, conversation)
         thinking = thinking_notes(options, models, conversation)
-        return replace(
-            options.run_config(profile, applied), notes=(*vendor_notes(applied, models), *thinking)
-        )
+        notes = (*vendor_notes(applied, models), *thinking)
+        leads = closed_thoughts(options, models, conversation)
+        return replace(options.run_config(profile, applied), notes=notes, leads=leads)
 
     async def _open(self) -> None:
         self._models = ModelSet(self._open_model, self._policy)

@@ -11,7 +11,7 @@ from dreamr._families import Family, VendorSampling
 from dreamr._option_specs import BadOption, OptionSpec
 from dreamr.conversation import Conversation
 from dreamr.engines import NEUTRAL, Model, SamplingParams
-from dreamr.steps import Role
+from dreamr.steps import THINK, THOUGHT, Role
 
 _SAMPLING = "Sampling and limits"
 _BIAS = re.compile(r"([0-9]{1,9})=([-+]?[0-9.]+(?:e[-+]?[0-9]{1,3})?)")
@@ -187,6 +187,25 @@ def thinking_notes(
     if not all(model.never_thinks_about(conversation) for model in used):
         return ()
     return ("thinking_budget without effect: thinking is off",)
+
+
+def closed_thoughts(
+    options: Any, models: Mapping[Role, Model], conversation: Conversation
+) -> tuple[tuple[Role, str], ...]:
+    """Return the closed thoughts with which models begin that are not to think, by role.
+
+    They are what chat templates write if thinking is switched off.
+    """
+    found: list[tuple[Role, str]] = []
+    for role in options.roles if options.thinking_budget == 0 else ():
+        model = models.get(role)
+        if model is None or model.never_thinks_about(conversation):
+            continue
+        if model.format_of(conversation).opens_thought:
+            found.append((role, f"\n{THOUGHT}\n\n"))
+        elif model.family.thinks in ("default", "always"):
+            found.append((role, f"{THINK}\n\n{THOUGHT}\n\n"))
+    return tuple(found)
 
 
 def recommended(sampling: SamplingParams, vendor: VendorSampling | None) -> SamplingParams:

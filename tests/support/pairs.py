@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamr.engines import Model, ModelSource, ScriptedEngine
+from dreamr.engines import AnsweringEngine, Model, ModelSource, ScriptedEngine
 from dreamr.steps import Role
 
 RIGHT = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
@@ -34,5 +34,6 @@ class Pair:
         script = RIGHT if source.role == "target" else (RIGHT[0], WRONG, RIGHT[2])
         plan: dict[str, Any] = {"script": script, "opinion": dict.fromkeys(RIGHT, 0.93)}
         plan |= {"name": source.role} | (self.target if source.role == "target" else self.draft)
-        self.opened[source.role] = ScriptedEngine(**plan)
+        engine = AnsweringEngine if "answers" in plan else ScriptedEngine
+        self.opened[source.role] = engine(**plan)
         return Model(self.opened[source.role])

@@ -49,6 +49,8 @@ class RunConfig:
         draft_sampling: Sampling parameters of the draft, if they differ.
         thinking_budget: Number of tokens of thoughts after which an open thought is closed and the
             target answers. None: a thought is only closed if it repeats itself.
+        leads: Text, by role, with which the assistant's turn begins and that is not part of the
+            run: a thought that is closed already, for models that are not to think.
         stop: Texts that end the run where they appear outside a thought.
         notes: Notes for the user, which the trace begins with.
         transcripts: Sounds that were transcribed before the run: name and text of each, for the
@@ -73,6 +75,7 @@ class RunConfig:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     draft_sampling: SamplingParams | None = None
     thinking_budget: int | None = None
+    leads: tuple[tuple[Role, str], ...] = ()
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     transcripts: tuple[tuple[str, str], ...] = ()
@@ -98,6 +101,10 @@ class RunConfig:
         return (
             (self.step_format.answer_marker or "") if self.options.final_answer == "target" else ""
         )
+
+    def lead_of(self, role: Role) -> tuple[str, ...]:
+        """Return what the prefixes of a role begin with."""
+        return tuple(lead for led, lead in self.leads if led == role)
 
     def sampling_of(self, role: Role) -> SamplingParams:
         """Return the sampling parameters of a role."""

@@ -93,7 +93,12 @@ class Driver:
         self._calls: dict[int, JudgeCall] = {}
         self._watching = anyio.CancelScope()
         self._step_judge = StepJudge(
-            conversations, engines, config.gate, config.stall_seconds, self._on_draft_failure
+            conversations,
+            engines,
+            config.gate,
+            config.stall_seconds,
+            self._on_draft_failure,
+            config.lead_of,
         )
         self._warned = False  # whether the user knows that the target does not answer
         self._finished: Finished | None = None
@@ -234,7 +239,8 @@ class Driver:
             lane.position += 1
             self._signal(StepDone(lane.number, step, finish))
 
-        context = Context(self._conversations["target"], command.prefix)
+        prefix = config.lead_of("target") + command.prefix
+        context = Context(self._conversations["target"], prefix)
         sampling = replace(config.sampling, max_tokens=command.max_tokens)
         marker = config.step_format.answer_marker
         answer = AnswerLane(engine, config.answer_form, marker, lane, on_piece, on_step)
@@ -264,7 +270,8 @@ class Driver:
             self._recorder.add(LanePaused if paused else LaneResumed, lane.number)
 
         begun = (command.begun,) if command.begun else ()
-        context = Context(self._conversations[lane.role], command.prefix + begun)
+        given = config.lead_of(lane.role) + command.prefix + begun
+        context = Context(self._conversations[lane.role], given)
         # Some gates decide by what the draft reports alone.
         drafts, able = lane.role == "draft", engine.capabilities
         history = StepHistory(command.prefix)

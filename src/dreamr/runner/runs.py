@@ -81,6 +81,9 @@ async def open_run(
     check_answer_form(config, seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
     config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
+    if config.leads:
+        step_format = replace(config.step_format, opens_thought=False)
+        config = replace(config, step_format=step_format)
     config = _with_text_limits(config)
     config, schedule = await _planned(config, seen, engines)
     queue = SignalQueue[Event]()

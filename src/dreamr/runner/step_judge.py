@@ -29,6 +29,7 @@ class StepJudge:
         stall_seconds: Longest time that the draft has to judge its own steps.
         on_draft_failure: Called with the error if the draft fails to. The target then decides on
             all steps, for the rest of the run.
+        lead_of: Returns what the prefixes of a role begin with.
     """
 
     conversations: Mapping[Role, Conversation]
@@ -36,6 +37,7 @@ class StepJudge:
     gate: Gate
     stall_seconds: float
     on_draft_failure: Callable[[Exception], None]
+    lead_of: Callable[[Role], tuple[str, ...]] = lambda role: ()
     _draft_judges: bool = field(default=True, init=False)
 
     async def verdicts(self, call: JudgeCall) -> tuple[Verdict, ...]:
@@ -49,7 +51,8 @@ class StepJudge:
         """
         if self.gate.draft_query is None and not self.gate.further_queries:
             least = len(call.steps)
-            context = Context(self.conversations["target"], call.prefix)
+            given = self.lead_of("target") + call.prefix
+            context = Context(self.conversations["target"], given)
             found = await self.engines["target"].judge(context, call.candidates, call.query)
             if not least <= len(found) <= len(call.steps):
                 raise _miscounted(len(found), least)
@@ -121,7 +124,7 @@ class StepJudge:
         self, role: Role, prefix: tuple[str, ...], contexts: Sequence[StepContext], query: Query
     ) -> tuple[Evidence, ...]:
         texts = [context.step.text for context in contexts]
-        context = Context(self.conversations[role], prefix)
+        context = Context(self.conversations[role], self.lead_of(role) + prefix)
         found = await self.engines[role].judge(context, texts, query)
         if len(found) != len(texts):
             raise _miscounted(len(found), len(texts))

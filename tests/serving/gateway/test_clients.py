@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
+from pydantic import BaseModel
 
+from dreamr.answers import AnswerForm, AnswerPiece, CallDelta, TokenLogprob
+from dreamr.engines import Context
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pairs import RIGHT
+from support.pairs import RIGHT, Pair
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # otherwise it downloads a file
 openai = pytest.importorskip("openai")
@@ -71,8 +74,82 @@ def test_openai_lists_models(client: openai.OpenAI) -> None:
 def test_openai_raises_its_own_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="no model"):
         client.chat.completions.create(model="gpt", messages=MESSAGES)
-    with pytest.raises(openai.BadRequestError, match="n = 2"):
-        client.chat.completions.create(model="dreamr", messages=MESSAGES, n=2)
+    with pytest.raises(openai.BadRequestError, match="n must be at most 8"):
+        client.chat.completions.create(model="dreamr", messages=MESSAGES, n=9)
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+CALL = (
+    AnswerPiece(calls=(CallDelta(0, id="a", name="weather"),), tokens=1),
+    AnswerPiece(calls=(CallDelta(0, '{"city": "Rome"}'),), tokens=2),
+)
+
+
+def played(context: Context, form: AnswerForm) -> Sequence[AnswerPiece]:
+    """An agent that calls a tool, then answers; JSON if that is demanded."""
+    if form.format is not None:
+        return [AnswerPiece('{"total": 3.7}', tokens=3)]
+    if form.top_logprobs is not None:
+        return [AnswerPiece("3.70", tokens=1, logprobs=(TokenLogprob("3.70", -0.5),))]
+    called = any(turn.role == "tool" for turn in context.conversation.turns)
+    return [AnswerPiece("21 degrees", tokens=2)] if called else CALL
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[openai.OpenAI]:
+    with (
+        listening(Pair(target={"answers": played})) as root,
+        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as found,
+    ):
+        yield found
+
+
+def test_openai_runs_an_agent_loop(agent: openai.OpenAI) -> None:
+    given = {"model": "dreamr", "tools": [WEATHER]}
+    first = agent.chat.completions.create(messages=MESSAGES, **given)
+    [call] = first.choices[0].message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("weather", '{"city": "Rome"}')
+    result = {"role": "tool", "tool_call_id": call.id, "content": "21"}
+    turns = [*MESSAGES, first.choices[0].message, result]
+    second = agent.chat.completions.create(messages=turns, **given)
+    assert second.choices[0].message.content == "21 degrees"
+
+
+def test_openai_collects_the_pieces_of_calls(agent: openai.OpenAI) -> None:
+    with agent.chat.completions.stream(
+        model="dreamr", messages=MESSAGES, tools=[WEATHER]
+    ) as stream:
+        kinds = {event.type for event in stream}
+        found = stream.get_final_completion()
+    assert "tool_calls.function.arguments.done" in kinds
+    assert found.choices[0].finish_reason == "tool_calls"
+    assert found.choices[0].message.tool_calls[0].function.arguments == '{"city": "Rome"}'
+
+
+def test_openai_parses_an_answer_in_a_schema(agent: openai.OpenAI) -> None:
+    class Bill(BaseModel):
+        total: float
+
+    found = agent.chat.completions.parse(model="dreamr", messages=MESSAGES, response_format=Bill)
+    assert found.choices[0].message.parsed == Bill(total=3.7)
+
+
+def test_openai_gets_log_probabilities_and_several_answers(agent: openai.OpenAI) -> None:
+    found = agent.chat.completions.create(
+        model="dreamr", messages=MESSAGES, logprobs=True, top_logprobs=2, n=2
+    )
+    assert [choice.index for choice in found.choices] == [0, 1]
+    assert found.choices[1].logprobs.content[0].logprob == -0.5
+
+
+def test_langchain_calls_tools_and_parses_a_schema(agent: openai.OpenAI) -> None:
+    langchain_openai = pytest.importorskip("langchain_openai")
+    url = str(agent.base_url)
+    chat = langchain_openai.ChatOpenAI(model="dreamr", base_url=url, api_key="none")
+    [call] = chat.bind_tools([WEATHER]).invoke(QUESTION).tool_calls
+    assert (call["name"], call["args"]) == ("weather", {"city": "Rome"})
+    schema = {"title": "bill", "type": "object", "properties": {"total": {"type": "number"}}}
+    assert chat.with_structured_output(schema).invoke(QUESTION) == {"total": 3.7}
 
 
 @pytest.mark.slow

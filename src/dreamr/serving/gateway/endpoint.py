@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from dreamr.errors import DreamrError
+from dreamr.serving.gateway.apis.choices import ChoiceEvent
 from dreamr.serving.gateway.apis.protocol import Api, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.draining import Draining
@@ -29,7 +30,7 @@ from dreamr.serving.gateway.quotas import Quota, Quotas
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.runs import Runs
 from dreamr.serving.options import ServeOptions
-from dreamr.trace import Result, RunFinished, StepCommitted
+from dreamr.trace import AnswerExtended, Result, RunFinished, StepCommitted
 
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
@@ -148,6 +149,8 @@ class Endpoint:
                 case ApiError() as error:
                     await self._refuse(error, scope, receive, send, job)
                     return
+                case ChoiceEvent() as piece:
+                    list(job.reply.events(piece))
                 case RunFinished(result=result) if result.finish != "failed":
                     prompt = await self._runs.prompt_tokens(job)
                     self._done(job, result, prompt)
@@ -159,7 +162,7 @@ class Endpoint:
         first: Piece | None = None
         with anyio.move_on_after(_STATUS_SECONDS):
             first = await job.pieces.get()
-            while not (isinstance(first, StepCommitted | ApiError) or job.parsed.events):
+            while not (_is_shown(first) or job.parsed.events):
                 first = await job.pieces.get()
         if isinstance(first, ApiError):
             await self._refuse(first, scope, receive, send, job)
@@ -270,6 +273,14 @@ class TokenCount(Endpoint):
         self._log(job, 200)
         body = {"input_tokens": count}
         await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
+
+
+def _is_shown(piece: Piece) -> bool:
+    """Return whether a piece adds to a stream, or ends it."""
+    one = piece.event if isinstance(piece, ChoiceEvent) else piece
+    if isinstance(one, RunFinished):
+        return one.result.finish != "failed"  # the error follows
+    return isinstance(one, StepCommitted | AnswerExtended | ApiError)
 
 
 def _joined(events: Iterable[ServerEvent]) -> bytes:

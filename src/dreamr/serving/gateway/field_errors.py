@@ -29,7 +29,7 @@ _REASONS = {
     "too_short": "must not be empty",
 }
 # Types of fields that pydantic adds to the path of a union.
-_TYPES = ("_Url", "str", "list[str]")
+_TYPES = ("_Url", "_NamedTool", "str", "list[str]")
 
 
 def _without_types(path: Sequence[str | int]) -> list[str | int]:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
+from dreamr.serving.gateway.apis.choices import ChoiceEvent
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Reply
 from dreamr.serving.gateway.apis.summary import Summary
@@ -21,7 +22,7 @@ from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.read_files import describe_attachments
 from dreamr.speech import with_transcripts
-from dreamr.trace import Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
+from dreamr.trace import AnswerExtended, Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
 
 Piece: TypeAlias = Event | ApiError
 
@@ -81,10 +82,17 @@ class Job:
         self.conversation, self.messages = conversation, ()
         self.summary.attachments = describe_attachments(conversation)
 
-    def on_event(self, event: Event) -> None:
-        """Queue an event of the run for the client."""
-        if isinstance(event, SpeechTranscribed):
+    def on_event(self, event: Event, choice: int | None = None) -> None:
+        """Queue an event of a run for the client.
+
+        Args:
+            event: The event.
+            choice: Number of the run, if the request has several.
+        """
+        if isinstance(event, SpeechTranscribed) and not choice:  # all runs hear the same
             self.heard.append(event.text)
+        if isinstance(event, AnswerExtended) and self.first is None:
+            self.first = time.perf_counter() - self.began
         if isinstance(event, StepCommitted):
             self.quota.spend(event.step.tokens)
             if self.first is None:
@@ -92,4 +100,5 @@ class Job:
         if isinstance(event, Note) or (isinstance(event, JudgeEnded) and event.error):
             text = event.message if isinstance(event, Note) else event.error
             log(logging.INFO, "note of a run: %s", text)  # clients do not see locations
-        self.pieces.put(self.public.event(event))
+        shown = self.public.event(event)
+        self.pieces.put(shown if choice is None else ChoiceEvent(event.time, choice, shown))

@@ -6,10 +6,12 @@ import logging
 import math
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 
+from dreamr._concurrency import gather_bounded
 from dreamr._load import JudgeTimes, Level, Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
@@ -18,6 +20,7 @@ from dreamr.errors import DreamrError, RunFailed
 from dreamr.runner import RunHook, view_of
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
+from dreamr.serving.gateway.apis.choices import merged
 from dreamr.serving.gateway.errors import ApiError, api_error, timed_out
 from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.logs import LOG, log
@@ -28,7 +31,7 @@ from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.request_ids import request_id
 from dreamr.serving.tuning import Tuner
 from dreamr.steps import Role
-from dreamr.trace import Result
+from dreamr.trace import Result, RunFinished
 
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
 
@@ -132,17 +135,9 @@ class Runs:
         options, job.summary.level = self.load.shape(usual, draft_lost=draft_lost)
         auditing = self._watch is not None and not self._watch.idle
         alone = self._admission.running == 1 and not auditing
-        result = None
+        hooks, result = self._hooks(usual, job.summary.level), None
         try:
-            result = await self._reasoner.reason(
-                conversation,
-                options=replace(options, load_aware=False),  # shaped here, by the load of all
-                on_event=job.on_event,
-                hooks=self._hooks(usual, job.summary.level),
-                request_id=request_id(),
-                cache_salt=job.client.cache_salt,
-                answer_form=job.parsed.form,
-            )
+            result = await self._results(job, conversation, options, hooks)
         except RunFailed as error:
             result = error.result if isinstance(error.result, Result) else None
             raise
@@ -151,6 +146,31 @@ class Runs:
                 self._metrics.ran(result)
                 if result.complete:
                     self.load.learn(result, alone=alone and self._admission.running == 1)
+
+    async def _results(
+        self, job: Job, conversation: Conversation, options: RunOptions, hooks: list[RunHook]
+    ) -> Result:
+        """Run once, or several times side by side with seeds of their own."""
+
+        async def run(choice: int | None) -> Result:
+            seed = (options.seed + (choice or 0)) % 2**63
+            return await self._reasoner.reason(
+                conversation,
+                # Shaped by the load of all requests.
+                options=replace(options, load_aware=False, seed=seed),
+                on_event=partial(job.on_event, choice=choice),
+                hooks=hooks,
+                request_id=request_id(),
+                cache_salt=job.client.cache_salt,
+                answer_form=job.parsed.form,
+            )
+
+        choices = job.parsed.choices
+        if choices == 1:
+            return await run(None)
+        result = merged(await gather_bounded(range(choices), run, choices))
+        job.on_event(RunFinished(result.seconds, result))
+        return result
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self._tuner if self._may_tune(options, level) else None

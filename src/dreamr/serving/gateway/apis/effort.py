@@ -13,6 +13,7 @@ _BUDGETS: Mapping[str, int | None] = {
     "none": NO_THINKING, "minimal": 256, "low": 1024, "medium": 4096, "high": None, "xhigh": None,
     "max": None,
 }  # fmt: skip
+_SWITCHES = ("enable_thinking", "thinking")  # variables of chat templates
 
 
 def budget_of_effort(effort: str | None, param: str = "reasoning_effort") -> int | None:
@@ -37,4 +38,9 @@ def budget_of_effort(effort: str | None, param: str = "reasoning_effort") -> int
 def switched_off(template_kwargs: Mapping[str, Any] | None) -> bool:
     """Return whether variables of the chat template switch thinking off."""
     given = template_kwargs or {}
-    return any(given.get(name) is False for name in ("enable_thinking", "thinking"))
+    return any(given.get(name) is False for name in _SWITCHES)
+
+
+def unread(template_kwargs: Mapping[str, Any] | None) -> set[str]:
+    """Return the variables of the chat template that have no effect."""
+    return set(template_kwargs or ()) - set(_SWITCHES)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dreamr._load import Level
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
-from dreamr.trace import Result, StepCommitted
+from dreamr.trace import Result, RunStarted, StepCommitted
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class Summary:
             "steps": [described(event) for event in committed(result)],
             "usage": asdict(result.usage),
             "finish": result.finish,
+            "pass_through": pass_through(result),
             "attachments": self.attachments,
             "ignored": list(self.parsed.ignored),
             "ignored_count": self.parsed.ignored_count,
@@ -63,6 +64,14 @@ class TokenCounts:
             sum(event.step.tokens for event in steps),
             sum(event.step.tokens for event in steps if not answers(event)),
         )
+
+
+def pass_through(result: Result) -> str | None:
+    """Return why the target answered alone, without speculation; None if it did not."""
+    for event in result.events[:1]:
+        if isinstance(event, RunStarted) and (why := event.options.get("pass_through")):
+            return str(why)
+    return None
 
 
 def committed(result: Result) -> list[StepCommitted]:

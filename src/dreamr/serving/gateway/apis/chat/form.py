@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dreamr.answers import (
     MAX_TOP_LOGPROBS,
@@ -69,14 +69,26 @@ class _StructuredOutputs(JsonModel):
     grammar: str | None = None
 
 
+def is_plain(form: Any) -> bool:
+    """Return whether the value of an output form asks for plain text, or for nothing."""
+    if isinstance(form, dict):
+        return all(
+            value is None or (name, value) == ("type", "text") for name, value in form.items()
+        )
+    return form in (None, "", "text", False, [])
+
+
+_PlainIsNone = BeforeValidator(lambda form: None if is_plain(form) else form)
+
+
 class FormFields(JsonModel):
     """Fields of a request about tools and the form of its answer."""
 
     tools: Annotated[list[_Tool], Field(max_length=_MAX_TOOLS, fail_fast=True)] | None = None
-    tool_choice: ToolChoice | _NamedTool | None = None
+    tool_choice: str | _NamedTool | None = None
     parallel_tool_calls: bool | None = None
-    response_format: _ResponseFormat | None = None
-    structured_outputs: _StructuredOutputs | None = None
+    response_format: Annotated[_ResponseFormat | None, _PlainIsNone] = None
+    structured_outputs: Annotated[_StructuredOutputs | None, _PlainIsNone] = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
@@ -104,8 +116,15 @@ class FormFields(JsonModel):
         named = choice.function.name if isinstance(choice, _NamedTool) else None
         if self.top_logprobs and not self.logprobs:
             raise bad_request("top_logprobs needs logprobs = true", "top_logprobs")
+        if isinstance(choice, str) and choice not in get_args(ToolChoice):
+            raise bad_request(
+                f"tool_choice {shortened(choice)} is not supported: use auto, none, required or a "
+                "function",
+                "tool_choice",
+            )
+        chosen: Any = choice if isinstance(choice, str) else "required" if named else "auto"
         return AnswerForm(
-            tool_choice=choice if isinstance(choice, str) else "required" if named else "auto",
+            tool_choice=chosen,
             tool=named,
             parallel_calls=self.parallel_tool_calls is not False,
             format=format_,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dreamr.answers import CallDelta
+from dreamr.answers import CallDelta, TokenLogprob
+from dreamr.serving.gateway.apis.choices import ChoiceEvent
 from dreamr.serving.gateway.apis.deltas import (
     AnswerDelta,
     Delta,
@@ -37,6 +38,14 @@ FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length
 
 
 @dataclass(slots=True)
+class _Choice:
+    """One of the answers to a request: its pieces, and the result of its run once that ended."""
+
+    deltas: Deltas
+    result: Result | None = None
+
+
+@dataclass(slots=True)
 class ChatReply:
     """Builder of the reply to one request.
 
@@ -54,10 +63,10 @@ class ChatReply:
     created: int
     parsed: ParsedRequest
     summary: Summary
-    _deltas: Deltas = field(init=False)
+    _choices: list[_Choice] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._deltas = Deltas(self.parsed)
+        self._choices = [_Choice(Deltas(self.parsed)) for _ in range(self.parsed.choices)]
 
     @property
     def counts_prompt(self) -> bool:
@@ -65,8 +74,9 @@ class ChatReply:
         return self.parsed.include_usage
 
     def opening(self) -> Iterator[ServerEvent]:
-        """Yield the first chunk of a stream."""
-        yield ServerEvent(self._chunk({"role": "assistant", "content": ""}))
+        """Yield the first chunk of each answer of a stream."""
+        for index in range(self.parsed.choices):
+            yield ServerEvent(self._chunk({"role": "assistant", "content": ""}, index))
 
     def events(self, event: Event) -> Iterator[ServerEvent]:
         """Yield the chunks for an event; for the last event, all chunks except the usage."""
@@ -83,49 +93,79 @@ class ChatReply:
 
     def _chunks(self, event: Event) -> Iterator[Json]:
         if self.parsed.events:
-            found: Json = {"event": event_to_json(_shown(event))}
-            if isinstance(event, RunStarted):
-                found["attachments"] = self.summary.attachments
-            yield {**self._chunk(None), "dreamr": found}
-        for delta in self._deltas.of(event):
-            yield self._piece(delta)
-        if isinstance(event, RunFinished):
-            yield {
-                **self._chunk({}, FINISH.get(event.result.finish, "stop")),
-                "dreamr": self.summary.of(event.result),
-            }
+            yield {**self._chunk(None), "dreamr": self._described(event)}
+        if isinstance(event, ChoiceEvent):
+            yield from self._answer(event.index, event.event)
+        elif self.parsed.choices == 1:
+            yield from self._answer(0, event)
+        elif isinstance(event, RunFinished):
+            yield {**self._chunk(None), "dreamr": self.summary.of(event.result)}
 
-    def _piece(self, delta: Delta) -> Json:
+    def _described(self, event: Event) -> Json:
+        """Return an event as JSON, for clients that ask for all of them."""
+        if isinstance(event, ChoiceEvent):
+            return {**self._described(event.event), "index": event.index}
+        found: Json = {"event": event_to_json(_shown(event))}
+        if isinstance(event, RunStarted):
+            found["attachments"] = self.summary.attachments
+        return found
+
+    def _answer(self, index: int, event: Event) -> Iterator[Json]:
+        """Yield the chunks of one answer for an event of its run."""
+        choice = self._choices[index]
+        for delta in choice.deltas.of(event):
+            yield self._piece(delta, index)
+        if isinstance(event, RunFinished):
+            choice.result = event.result
+            last = self._chunk({}, index, _finish(event.result))
+            alone = self.parsed.choices == 1
+            yield {**last, "dreamr": self.summary.of(event.result)} if alone else last
+
+    def _piece(self, delta: Delta, index: int) -> Json:
         match delta:
             case ReasoningDelta(text=text):
-                chunk = self._chunk(_thinking(text))
-            case AnswerDelta(text=text):
-                chunk = self._chunk({"content": text})
+                chunk = self._chunk(_thinking(text), index)
+            case AnswerDelta(text=text, logprobs=logprobs):
+                chunk = self._chunk({"content": text}, index, logprobs=_logprobs(logprobs))
             case CallDelta():
-                return self._chunk({"tool_calls": [_call(delta)]})
+                return self._chunk({"tool_calls": [_call(delta)]}, index)
         if delta.step is None:
             return chunk
         return {**chunk, "dreamr": {"step": described(delta.step)}}
 
     def whole(self, result: Result, prompt: int) -> Json:
         """Return the response body of a request without streaming."""
+        results = [choice.result or result for choice in self._choices]
+        return {
+            **self._head("chat.completion"),
+            "choices": [self._choice(index, one) for index, one in enumerate(results)],
+            "usage": usage(result, prompt),
+            "dreamr": self.summary.of(result),
+        }
+
+    def _choice(self, index: int, result: Result) -> Json:
+        """Return one answer of a response that is not streamed."""
+        answer = self.parsed.until_stop(result.answer)
         message = {
             "role": "assistant",
-            "content": self.parsed.until_stop(result.answer),
+            "content": answer if answer or not result.calls else None,
             **_thinking(reasoning_of(result)),
             "refusal": None,
         }
-        choice = {
-            "index": 0,
-            "message": message,
-            "finish_reason": FINISH.get(result.finish, "stop"),
-            "logprobs": None,
-        }
+        if result.calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in result.calls
+            ]
         return {
-            **self._head("chat.completion"),
-            "choices": [choice],
-            "usage": usage(result, prompt),
-            "dreamr": self.summary.of(result),
+            "index": index,
+            "message": message,
+            "finish_reason": _finish(result),
+            "logprobs": _logprobs(result.answer_logprobs),
         }
 
     def _head(self, kind: str) -> Json:
@@ -137,12 +177,39 @@ class ChatReply:
             "system_fingerprint": None,
         }
 
-    def _chunk(self, delta: Json | None, finish: str | None = None) -> Json:
+    def _chunk(
+        self,
+        delta: Json | None,
+        index: int = 0,
+        finish: str | None = None,
+        logprobs: Json | None = None,
+    ) -> Json:
         head = self._head("chat.completion.chunk")
         if delta is None:
             return {**head, "choices": []}
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        choice = {"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
         return {**head, "choices": [choice]}
+
+
+def _finish(result: Result) -> str:
+    if result.calls and result.finish != "length":
+        return "tool_calls"
+    return FINISH.get(result.finish, "stop")
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> Json | None:
+    """Return log-probabilities in OpenAI's format; None if there are none."""
+    if not tokens:
+        return None
+    content = [
+        {**_logprob(token), "top_logprobs": list(map(_logprob, token.top))} for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _logprob(token: TokenLogprob) -> Json:
+    raw = list(token.token.encode()) if token.raw is None else list(token.raw)
+    return {"token": token.token, "logprob": token.logprob, "bytes": raw}
 
 
 def usage(result: Result, prompt: int) -> Json:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from dreamr._options import RunOptions
-from dreamr.serving.gateway.apis.chat.form import FormFields
+from dreamr.serving.gateway.apis.chat.form import FormFields, is_plain
 from dreamr.serving.gateway.apis.chat.turns import Message, read_turns
-from dreamr.serving.gateway.apis.effort import NO_THINKING, budget_of_effort, switched_off
+from dreamr.serving.gateway.apis.effort import NO_THINKING, budget_of_effort, switched_off, unread
 from dreamr.serving.gateway.apis.fields import (
     Extension,
     JsonModel,
@@ -69,6 +69,7 @@ _OUTPUT_FORMS = (
     "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema", "regex", "ebnf",
     "format", "output_format", "response_schema",
 )  # fmt: skip
+_FORMATS = ("response_format", "structured_outputs")  # that are read outside of nested objects
 _NESTED = ("extra_body", "nvext")  # objects in which clients send fields of other servers
 # Fields of the form that are not read inside of these objects, and the values that ask for nothing.
 _OUTSIDE: Mapping[str, tuple[Any, ...]] = {
@@ -77,8 +78,6 @@ _OUTSIDE: Mapping[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "structured_outputs": ({},),
 }
 # Fields that only label a request.
 _LABELS = {
@@ -106,6 +105,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     _check_form(extra)
     turns = tuple(read_turns(payload.messages, limits))
     ignored = extra.keys() - _FORM.keys() - _LABELS - set(_OUTPUT_FORMS)
+    ignored |= {f"chat_template_kwargs.{name}" for name in unread(payload.chat_template_kwargs)}
     extension = payload.dreamr or Extension()
     return ParsedRequest(
         model=payload.model,
@@ -132,7 +132,8 @@ def _check_form(
         for name, neutral in form.items()
         if (value := extra.get(name)) is not None and value not in neutral
     ]
-    refused += [name for name in _OUTPUT_FORMS if not _is_plain(extra.get(name))]
+    names = _OUTPUT_FORMS if not where else (*_OUTPUT_FORMS, *_FORMATS)
+    refused += [name for name in names if not is_plain(extra.get(name))]
     if refused:
         name = refused[0]
         raise bad_request(
@@ -143,15 +144,6 @@ def _check_form(
     for name in _NESTED:
         if isinstance(inner := extra.get(name), dict):
             _check_form(inner, f"{where}{name}.", {**_FORM, **_OUTSIDE})
-
-
-def _is_plain(form: Any) -> bool:
-    """Return whether the value of an output form asks for plain text, or for nothing."""
-    if isinstance(form, dict):
-        return all(
-            value is None or (name, value) == ("type", "text") for name, value in form.items()
-        )
-    return form in (None, "", "text", False, [])
 
 
 def _options(options: RunOptions, payload: _Body, extension: Extension) -> RunOptions:

@@ -81,9 +81,6 @@ async def open_run(
     check_answer_form(config, seen, engines)
     leading: Role = "target" if "target" in engines else "draft"
     config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
-    if config.leads:
-        step_format = replace(config.step_format, opens_thought=False)
-        config = replace(config, step_format=step_format)
     config = _with_text_limits(config)
     config, schedule = await _planned(config, seen, engines)
     queue = SignalQueue[Event]()
@@ -202,6 +199,9 @@ def _prompt_tokens(conversation: Conversation) -> float:
 
 def _with_text_limits(config: RunConfig) -> RunConfig:
     """Return the configuration with the limits of thoughts and of repetition."""
+    if config.leads:
+        step_format = replace(config.step_format, opens_thought=False)
+        config = replace(config, step_format=step_format)
     marks = config.step_format
     text = TextLimits(
         config.thinking_budget, marks.opens_thought, marks.closing, marks.answer_marker

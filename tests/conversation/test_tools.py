@@ -57,6 +57,8 @@ def test_flattening_keeps_tools_calls_and_their_results() -> None:
         (replace(LOOP, turns=(ASKED, CALLED)), "the result of a call"),
         (replace(LOOP, tools=(Tool("a"), Tool("a"))), "two tools have the same name"),
         (replace(LOOP, tools=(Tool(""),)), "has no name"),
+        (replace(LOOP, tools=(Tool("a", "\ud83d"),)), "half of a character"),
+        (replace(LOOP, turns=(ASKED, replace(CALLED, reasoning="\udc00"), RESULT)), "half of"),
         (replace(LOOP, tools=(Tool("a", parameters="{"),)), "not JSON text"),
         (replace(LOOP, tools=(Tool("a", parameters="[]"),)), "not an object"),
     ],

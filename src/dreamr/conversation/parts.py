@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Literal, TypeAlias
 
 import PIL.Image
@@ -315,10 +315,12 @@ class Conversation:
         """Check tools, calls and results."""
         for tool in self.tools:
             tool.check()
+            _check_half(tool.name, tool.description, tool.parameters)
         if len({tool.name for tool in self.tools}) != len(self.tools):
             raise BadConversation("two tools have the same name: rename one of them")
         known: set[str] = set()
         for turn in self.turns:
+            _check_half(turn.reasoning, *(text for call in turn.calls for text in astuple(call)))
             if turn.calls and turn.role != "assistant":
                 raise BadConversation(f"a turn of role {turn.role} calls tools: only assistants do")
             if turn.role == "tool" and turn.call_id not in known:
@@ -340,7 +342,13 @@ def _check_part(part: Part) -> None:
         raise BadConversation(
             f"a text of a conversation is of type {type(part.text).__name__}, not str"
         )
-    if isinstance(part, Text) and _HALF.search(part.text):
+    if isinstance(part, Text):
+        _check_half(part.text)
+
+
+def _check_half(*texts: str) -> None:
+    """Check that texts contain no unpaired surrogates; see `Conversation.check`."""
+    if any(map(_HALF.search, texts)):
         raise BadConversation(
             "the text contains half of a character (an unpaired surrogate): copy the text again"
         )

@@ -202,6 +202,24 @@ def test_earlier_calls_their_results_and_thoughts_are_sent_as_messages() -> None
     assert result == {"role": "tool", "content": "2 and 1", "tool_call_id": "a"}
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ('{"city": "Rome"}', '{"city": "Rome"}'),
+        ("", "{}"),
+        ('{"city": "Ro', '{"invalid": "{\\"city\\": \\"Ro"}'),
+        ("[1]", '{"value": "[1]"}'),
+    ],
+)
+def test_earlier_arguments_that_are_cut_do_not_fail_a_request(given: str, sent: str) -> None:
+    call = Turn("assistant", (), (ToolCall("a", "weather", given),))
+    talk = replace(LOOP, turns=(LOOP.turns[0], call, LOOP.turns[2]))
+    server = Formed(answers=[OBJECT])
+    written(server, AnswerForm(format=JsonObject(), tool_choice="none"), talk, ())
+    called = server.formed[0]["messages"][1]
+    assert called["tool_calls"][0]["function"]["arguments"] == sent
+
+
 def test_a_format_beside_tools_is_demanded_once_the_model_begins_a_text() -> None:
     form = AnswerForm(format=JsonObject())
     server = Formed(answers=[TEXT, OBJECT])

@@ -8,7 +8,7 @@ import signal
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from dreamr.conversation import Conversation, Text, Turn
+from dreamr.conversation import Conversation, Text, Tool, ToolCall, Turn
 from dreamr.engines.local import bounds
 from dreamr.engines.local.bounds import OverBound
 from dreamr.engines.local.prompt import Prompter, label_tokens
@@ -176,3 +176,23 @@ def test_what_a_template_says_is_one_short_line() -> None:
         prompter(template).opening(conversation("Tea?"))
     assert str(found.value).isprintable()
     assert len(str(found.value)) < 400
+
+
+TOOLED = (
+    "{% for tool in tools or [] %}{{ tool.function.name }}({{ tool.function.parameters.type }})"
+    "{% endfor %}{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    "{% for call in m.tool_calls or [] %}[{{ call.function.name }} "
+    "{{ call.function.arguments.city }}]{% endfor %}"
+    "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %} {% endfor %}"
+)
+
+
+def test_tools_calls_and_their_results_are_shown_to_the_template() -> None:
+    calls = (ToolCall("a", "weather", '{"city": "Rome"}'),)
+    turns = (
+        Turn("user", (Text("Warm?"),)),
+        Turn("assistant", (), calls, reasoning="Ask."),
+        Turn("tool", (Text("21"),), call_id="a"),
+    )
+    text = text_of(prompter(TOOLED).opening(Conversation(turns, (Tool("weather"),))))
+    assert text == "weather(object)user: Warm? assistant: [weather Rome](Ask.) tool: 21 "

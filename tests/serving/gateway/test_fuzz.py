@@ -13,8 +13,10 @@ import anyio
 import httpx2
 import pytest
 
+from dreamr.answers import AnswerPiece, CallDelta
 from support.gateways import CHAT, Gateway, asked, use
 from support.listening import listening
+from support.pairs import Pair
 
 BODIES = 3_000
 GROWTH = 200_000  # bytes over the second half: what a leak of even 100 a request would break
@@ -56,8 +58,24 @@ def bodies(draws: random.Random) -> Any:
         stream=True, stream_options={"include_usage": True}, max_tokens=5, temperature=0.5,
         stop=["x"], dreamr={"method": "fpsr", "window": 2, "events": True},
     )  # fmt: skip
+    function = {"name": "weather", "parameters": {"type": "object"}, "strict": True}
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    agent = {
+        **plain,
+        "messages": [
+            *plain["messages"],
+            {"role": "assistant", "content": None, "tool_calls": [call], "reasoning": "Ask."},
+            {"role": "tool", "tool_call_id": "a", "content": "21"},
+        ],
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": "auto", "parallel_tool_calls": True, "logprobs": True, "top_logprobs": 2,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
+        "n": 2, "reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False},
+    }  # fmt: skip
     for _ in range(BODIES):
-        raw = json.dumps(changed(plain, draws, draws.choice((0.01, 0.05, 0.2)))).encode()
+        raw = json.dumps(
+            changed(draws.choice((plain, agent)), draws, draws.choice((0.01, 0.05, 0.2)))
+        ).encode()
         match draws.randrange(8):
             case 0:
                 cut = draws.randrange(len(raw) + 1)
@@ -90,7 +108,8 @@ def test_thousands_of_random_bodies_cause_no_500_and_no_leak() -> None:
         assert statuses[200] > 300
         assert statuses[400] > 300
 
-    use(work, bound=300)
+    pieces = (AnswerPiece(calls=(CallDelta(0, "{}", "a", "weather"),), tokens=1),)
+    use(work, Pair(target={"answers": pieces}), bound=300)
 
 
 METHODS = (

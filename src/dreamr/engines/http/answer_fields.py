@@ -42,13 +42,21 @@ def call_fields(turn: Turn) -> Json:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": call.name, "arguments": _arguments(call.arguments)},
             }
             for call in turn.calls
         ]
     if turn.reasoning:  # servers differ in the name; the chat template decides what is shown
         fields |= {"reasoning": turn.reasoning, "reasoning_content": turn.reasoning}
     return fields
+
+
+def _arguments(text: str) -> str:
+    """Return the arguments of an earlier call; servers refuse what is not a JSON object."""
+    try:
+        return text if isinstance(json.loads(text), dict) else json.dumps({"value": text})
+    except (ValueError, RecursionError):
+        return json.dumps({"invalid": text}) if text.strip() else "{}"
 
 
 def form_fields(form: AnswerForm, conversation: Conversation) -> Json:

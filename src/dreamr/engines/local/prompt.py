@@ -9,6 +9,7 @@ the step.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from dreamr.conversation import (
     Image,
     Part,
     Text,
+    Tool,
     Turn,
     Video,
     VideoFile,
@@ -71,7 +73,8 @@ class Prompter:
             Unsupported: If the model does not accept a part of the conversation.
         """
         messages = [self._message(turn) for turn in conversation.turns]
-        return self._encode(self._render(messages))
+        tools = list(map(_tool, conversation.tools))
+        return self._encode(self._render(messages, **({"tools": tools} if tools else {})))
 
     def opens_thought(self) -> bool:
         """Check whether the chat template opens a thought in the assistant's turn."""
@@ -115,10 +118,11 @@ class Prompter:
         return f"{self._tokenizer.eos_token or ''}\n{turn.removeprefix(start)}"
 
     def _message(self, turn: Turn) -> Message:
-        if not self._images:
+        more = _call_fields(turn)
+        if not self._images or (turn.calls and not turn.parts):
             texts = [str(self._part(part)["text"]) for part in turn.parts]
-            return {"role": turn.role, "content": "".join(texts)}
-        return {"role": turn.role, "content": [self._part(part) for part in turn.parts]}
+            return {"role": turn.role, "content": "".join(texts), **more}
+        return {"role": turn.role, "content": [self._part(part) for part in turn.parts], **more}
 
     def _part(self, part: Part) -> Message:
         match part:
@@ -172,6 +176,40 @@ class Prompter:
             if name in text:
                 text = text.replace(name, name[0] + _JOINER + name[1:])
         return text
+
+
+def _tool(tool: Tool) -> Message:
+    """Return a tool as chat templates see it."""
+    function = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**function, "parameters": json.loads(tool.parameters)}}
+
+
+def _call_fields(turn: Turn) -> Message:
+    """Return the fields of a message about calls of tools and thoughts of earlier turns."""
+    fields: Message = {}
+    if turn.call_id is not None:
+        fields["tool_call_id"] = turn.call_id
+    if turn.reasoning:
+        fields["reasoning_content"] = turn.reasoning
+    if turn.calls:
+        fields["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _arguments(call.arguments)},
+            }
+            for call in turn.calls
+        ]
+    return fields
+
+
+def _arguments(text: str) -> Any:
+    """Return the arguments of a call: an object as templates expect it, or the text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) else text
 
 
 def label_tokens(prompter: Prompter, labels: Sequence[Sequence[str]]) -> list[list[int]]:

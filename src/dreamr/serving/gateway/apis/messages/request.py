@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from dreamr.answers import PLAIN, AnswerForm, JsonSchema, ToolChoice
 from dreamr.conversation import Tool, ToolCall
+from dreamr.serving.gateway.apis.effort import budget_of_effort
 from dreamr.serving.gateway.apis.fields import (
     JsonModel,
     Sampled,
@@ -128,6 +129,8 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     payload = _validated(_Body, body)
     thinking = payload.thinking
     budget = None if thinking is None or thinking.type != "enabled" else thinking.budget_tokens
+    output = payload.output_config
+    effort = budget_of_effort(None if output is None else output.effort, "output_config.effort")
     if budget is not None and budget >= payload.max_tokens:
         raise bad_request(
             "thinking.budget_tokens must be smaller than max_tokens", "thinking.budget_tokens"
@@ -137,7 +140,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
         sender,
         {
             "max_tokens": payload.max_tokens,
-            "thinking_budget": payload.extension.thinking_budget or budget,
+            "thinking_budget": payload.extension.thinking_budget or budget or effort,
         },
         stop=read_stops(payload.stop_sequences, "stop_sequences"),
         stream=bool(payload.stream),

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from dreamr.answers import AnswerBuilder, AnswerForm, AnswerPiece, WrittenAnswer
+from dreamr.answers import AnswerBuilder, AnswerForm, AnswerPiece
 from dreamr.conversation import ToolCall
 from dreamr.engines import AnswersInForm, Context, SamplingParams
 from dreamr.runner.lanes import Lane
+from dreamr.runner.recorder import Recorder
+from dreamr.schedules import Signal, StepDone
 from dreamr.steps import THINK, THOUGHT, Ending, Finish, Step
+from dreamr.trace import AnswerExtended, StepReady
 
 # What models write where they call tools; servers parse it only in the answer's own request.
 _CALLS = (
@@ -39,8 +42,8 @@ class AnswerLane:
         form: Form of the answer.
         answer_marker: Text that may begin an answer without a format, and is not part of it.
         lane: Lane of the answer; updated meanwhile.
-        on_piece: Called with each piece.
-        on_step: Called with each step, and with the finish on the last one.
+        recorder: Gets the pieces, the steps and the answer.
+        signal: Tells the schedule of each step.
     """
 
     def __init__(
@@ -49,16 +52,16 @@ class AnswerLane:
         form: AnswerForm,
         answer_marker: str | None,
         lane: Lane,
-        on_piece: Callable[[AnswerPiece], None],
-        on_step: Callable[[Step, Finish | None], None],
+        recorder: Recorder,
+        signal: Callable[[Signal], None],
     ) -> None:
         self._engine, self._form, self._lane = engine, form, lane
-        self._on_piece, self._on_step = on_piece, on_step
+        self._recorder, self._signal = recorder, signal
         self._marker = "" if form.format is not None else answer_marker or ""
         self._begins, self._held = True, ""
 
-    async def run(self, context: Context, sampling: SamplingParams) -> WrittenAnswer:
-        """Write the answer and return it.
+    async def run(self, context: Context, sampling: SamplingParams) -> Finish:
+        """Write the answer and return how it ended.
 
         Args:
             context: The conversation and the reasoning.
@@ -78,15 +81,23 @@ class AnswerLane:
                 builder.add(shown)
                 lane.answer += shown.text
                 if shown.text or shown.reasoning or shown.calls or shown.logprobs:
-                    self._on_piece(shown)
+                    values = (shown.text, shown.reasoning, shown.calls, shown.logprobs)
+                    self._recorder.add(AnswerExtended, *values)
         written = builder.build()
         if written.reasoning:
             text = f"{THINK}\n{written.reasoning.strip()}\n{THOUGHT}\n\n"
-            self._on_step(Step(text, thought, Ending.DELIMITER), None)
+            self._complete(Step(text, thought, Ending.DELIMITER), None)
         said = written.text + "".join(map(_said, written.calls))
         tokens = written.tokens - thought
-        self._on_step(Step(said, tokens, Ending.ANSWER), written.finish)
-        return written
+        self._complete(Step(said, tokens, Ending.ANSWER), written.finish)
+        self._recorder.note_answer(written)
+        return written.finish
+
+    def _complete(self, step: Step, finish: Finish | None) -> None:
+        lane = self._lane
+        self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
+        lane.position += 1
+        self._signal(StepDone(lane.number, step, finish))
 
     def _shown(self, piece: AnswerPiece) -> AnswerPiece:
         """Return a piece without the white space and the marker at the beginning of the answer."""

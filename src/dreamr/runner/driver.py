@@ -8,7 +8,6 @@ from dataclasses import replace
 import anyio
 
 from dreamr._messages import describe
-from dreamr.answers import AnswerPiece
 from dreamr.conversation import Conversation
 from dreamr.engines import AnswersInForm, Context, Engine
 from dreamr.engines.protocol import Routed
@@ -43,7 +42,6 @@ from dreamr.schedules import (
 )
 from dreamr.steps import Finish, Role, Step, StepHistory
 from dreamr.trace import (
-    AnswerExtended,
     Event,
     JudgeEnded,
     JudgeStarted,
@@ -229,24 +227,12 @@ class Driver:
         """Let the target write the answer in its form."""
         engine, config = self._engines["target"], self._config
         assert isinstance(engine, AnswersInForm)  # checked before the run
-
-        def on_piece(piece: AnswerPiece) -> None:
-            values = (piece.text, piece.reasoning, piece.calls, piece.logprobs)
-            self._recorder.add(AnswerExtended, *values)
-
-        def on_step(step: Step, finish: Finish | None) -> None:
-            self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
-            lane.position += 1
-            self._signal(StepDone(lane.number, step, finish))
-
         prefix = config.lead_of("target") + command.prefix
         context = Context(self._conversations["target"], prefix)
         sampling = replace(config.sampling, max_tokens=command.max_tokens)
         marker = config.step_format.answer_marker
-        answer = AnswerLane(engine, config.answer_form, marker, lane, on_piece, on_step)
-        written = await answer.run(context, sampling)
-        self._recorder.note_answer(written)
-        return written.finish
+        answer = AnswerLane(engine, config.answer_form, marker, lane, self._recorder, self._signal)
+        return await answer.run(context, sampling)
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, config = self._engines[lane.role], self._config

@@ -8,7 +8,18 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from dreamr.serving.batch.summary import duration
 
 _PLAIN_EVERY = 30.0  # seconds between lines without a terminal
 
@@ -16,21 +27,23 @@ Show: TypeAlias = Callable[[int, str], None]
 
 
 @contextmanager
-def shown(console: Console, total: int, unit: str) -> Iterator[Show]:
+def shown(console: Console, total: int, unit: str, note: str = "last: ") -> Iterator[Show]:
     """Yield a function that shows progress: it takes the number done and a note on the last.
 
     Args:
         console: Where progress is shown.
         total: Number that is done at the end.
         unit: What is counted, in the plural.
+        note: Stands before the note on lines.
     """
     if not console.is_terminal:
-        yield _plain(console, total, unit)
+        yield _plain(console, total, unit, note)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
@@ -42,13 +55,36 @@ def shown(console: Console, total: int, unit: str) -> Iterator[Show]:
         yield show
 
 
-def _plain(console: Console, total: int, unit: str) -> Show:
-    last = time.monotonic()
+class _RateColumn(ProgressColumn):
+    """How much is done in a second, or in an hour if that is little."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of the last half minute."""
+        return Text(_rate(task.speed or 0.0))
+
+
+def _rate(speed: float) -> str:
+    """Return a rate, given what is done in a second."""
+    if speed <= 0:
+        return ""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{speed * 3600:.0f}/h"
+
+
+def _plain(console: Console, total: int, unit: str, note: str) -> Show:
+    first: tuple[float, int] | None = None  # time and number of the first call
+    last, is_over = time.monotonic(), False
 
     def show(done: int, what: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > _PLAIN_EVERY or done == total:
-            last = time.monotonic()
-            console.print(f"{done} of {total} {unit}, last: {what}")
+        nonlocal first, last, is_over
+        now = time.monotonic()
+        first = first or (now, done)
+        if is_over or not (now - last > _PLAIN_EVERY or done == total):
+            return
+        last, is_over = now, done == total
+        pace = ""
+        if not is_over and done > first[1]:
+            speed = (done - first[1]) / (now - first[0])
+            pace = f", {_rate(speed)}, {duration((total - done) / speed)} left"
+        console.print(f"{done} of {total} {unit}{pace}, {note}{what}")
 
     return show

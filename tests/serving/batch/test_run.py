@@ -22,6 +22,7 @@ from dreamr.serving.batch import (
     Journal,
     Progress,
     Summary,
+    read_ahead,
     read_requests,
 )
 from dreamr.serving.gateway.local_files import local_client
@@ -49,7 +50,7 @@ async def answer(options: BatchOptions, pair: Pair | None = None) -> Summary:
         local_client(reasoner, options.requests.parent, 8) as client,
     ):
         with Journal(options) as journal:
-            requests = read_requests(options.requests)
+            requests = read_ahead(read_requests(options.requests))
             batch = Batch(requests, client, journal, Concurrency(8), on_progress=seen.append)
             summary = await batch.run()
     assert [one.done for one in seen] == sorted(one.done for one in seen)

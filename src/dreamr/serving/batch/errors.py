@@ -7,3 +7,7 @@ from dreamr.errors import DreamrError
 
 class BatchError(DreamrError):
     """The file of requests cannot be read, or the file of answers belongs to other requests."""
+
+
+class FileInUse(BatchError):
+    """Another process writes the file of answers."""

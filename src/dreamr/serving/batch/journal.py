@@ -13,7 +13,7 @@ from dreamr._files import open_binary
 from dreamr._locks import lock_file
 from dreamr._messages import short_path
 from dreamr._output_files import append_line, replace_file, writing
-from dreamr.serving.batch.errors import BatchError
+from dreamr.serving.batch.errors import BatchError, FileInUse
 from dreamr.serving.batch.lines import read_line
 from dreamr.serving.batch.options import BatchOptions
 
@@ -38,13 +38,14 @@ class Journal:
             options: Names of the files, and whether errors are tried again.
 
         Raises:
-            BatchError: If a file holds anything but answers, or another process writes it.
+            BatchError: If a file holds anything but answers.
+            FileInUse: If another process writes it.
             Unwritable: If a file cannot be written.
         """
         with ExitStack() as stack, writing(options.out, _ADVICE):
             self._answers = stack.enter_context(FileIO(options.out, "a+"))
             if not lock_file(self._answers):
-                raise BatchError(
+                raise FileInUse(
                     f"{short_path(options.out)} is being written by another batch: wait for it, "
                     "or name another file"
                 )
@@ -66,10 +67,9 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        is_empty = self._errors.seek(0, SEEK_END) == 0
-        self._open.close()
-        if is_empty:
+        if self._errors.seek(0, SEEK_END) == 0:  # while the lock keeps other processes out
             self._paths[self._errors].unlink(missing_ok=True)
+        self._open.close()
 
     async def add_answer(self, custom_id: str, digest: str, line: bytes) -> None:
         """Append the line of an answer.
@@ -88,6 +88,16 @@ class Journal:
         """
         self._append(self._errors, line)
         self.failed.add(custom_id)
+
+    def forget_errors(self) -> None:
+        """Empty the file of errors: its requests are sent again.
+
+        Raises:
+            Unwritable: If that fails.
+        """
+        with writing(self._paths[self._errors], _ADVICE):
+            self._errors.truncate(0)
+        self.failed.clear()
 
     def _append(self, file: FileIO, line: bytes) -> None:
         with writing(self._paths[file], _ADVICE):

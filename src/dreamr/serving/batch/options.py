@@ -9,6 +9,8 @@ from typing import Annotated
 from dreamr._option_specs import BadOption, OptionSpec, check_options
 
 _BATCH = "Batch"
+_SHARING = "Sharing"
+_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +43,37 @@ class BatchOptions:
         int,
         OptionSpec("Most requests at the same time; fewer if more do not pay.", _BATCH, 1, 1024),
     ] = 64
+    share: Annotated[
+        str | None,
+        OptionSpec(
+            "Redis server over which several processes share the batch: redis://HOST/0.",
+            _SHARING,
+            shown="not shared",
+        ),
+    ] = None
+    job: Annotated[
+        str | None,
+        OptionSpec("Name of the shared batch.", _SHARING, shown="that of the --out file"),
+    ] = None
+    takeover_seconds: Annotated[
+        float,
+        OptionSpec(
+            "Silence of a process after which others take over its requests.", _SHARING, 1, 3600
+        ),
+    ] = 15.0
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.out.suffix.lower() not in (".jsonl", ".ndjson"):
             raise BadOption(f"--out {self.out} must end in .jsonl: answers are JSON Lines")
+
+        if self.share is not None and not self.share.lower().startswith(_SCHEMES):
+            raise BadOption("--share must be an address of Redis, such as redis://localhost:6379/0")
+
+    @property
+    def job_name(self) -> str:
+        """Name of the shared batch."""
+        return self.job or self.out.stem
 
     @property
     def errors(self) -> Path:

@@ -78,7 +78,7 @@ class Batch:
         summary: Figures so far.
     """
 
-    requests: Iterator[BatchRequest | InvalidRequest]
+    requests: AsyncGenerator[BatchRequest | InvalidRequest, None]
     client: httpx2.AsyncClient
     sink: AnswerSink
     concurrency: Concurrency
@@ -97,7 +97,7 @@ class Batch:
         """
         start = anyio.current_time()
         try:
-            async with anyio.create_task_group() as tasks, aclosing(self._ahead()) as requests:
+            async with anyio.create_task_group() as tasks, aclosing(self.requests) as requests:
                 async for request in requests:
                     if self._is_done(request):
                         self.summary.skipped += 1
@@ -115,12 +115,6 @@ class Batch:
             self.summary.seconds = anyio.current_time() - start
         return self.summary
 
-    async def _ahead(self) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
-        """Yield the requests, which are read in a thread, some lines ahead."""
-        while some := await anyio.to_thread.run_sync(list, islice(self.requests, _AHEAD)):
-            for request in some:
-                yield request
-
     async def _room(self) -> None:
         while self._running >= self.concurrency.limit:
             self._freed = anyio.Event()
@@ -132,11 +126,8 @@ class Batch:
             return True
         if name not in self.sink.answered:
             return False
-        if isinstance(request, BatchRequest) and self.sink.answered[name] != request.digest:
-            raise BatchError(
-                f"the request {name} is not the one that was answered before: keep its id and "
-                "text together, or write the answers to another file"
-            )
+        if isinstance(request, BatchRequest):
+            check_same(self.sink, name, request.digest)
         return True
 
     async def _answer(self, request: BatchRequest) -> None:
@@ -179,6 +170,28 @@ class Batch:
         found = self.summary
         done = found.answered + found.failed + found.skipped
         self.on_progress(Progress(done, self.concurrency.limit, found.failed))
+
+
+async def read_ahead(
+    requests: Iterator[BatchRequest | InvalidRequest],
+) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
+    """Yield requests, which are read in a thread, some lines ahead."""
+    while some := await anyio.to_thread.run_sync(list, islice(requests, _AHEAD)):
+        for request in some:
+            yield request
+
+
+def check_same(sink: AnswerSink, custom_id: str, digest: str) -> None:
+    """Check that a request is the one that was answered before under its id.
+
+    Raises:
+        BatchError: If it is another.
+    """
+    if sink.answered[custom_id] != digest:
+        raise BatchError(
+            f"the request {custom_id} is not the one that was answered before: keep its id and "
+            "text together, or write the answers to another file"
+        )
 
 
 def _seconds(value: str | None) -> float:

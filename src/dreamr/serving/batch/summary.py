@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _MINUTE, _HOUR = 60, 3600
+_JUDGED = ("accepted", "rejected")
 
 
 @dataclass(slots=True)
 class Summary:
-    """Figures of the requests that were answered since the start of the process.
+    """Figures of answered requests: since the start of the process, or of a shared batch.
 
     Attributes:
         answered: Number of answers.
@@ -19,6 +20,7 @@ class Summary:
         skipped: Number of requests that were answered, or had failed, before.
         seconds: Time since the start.
         tokens: Tokens that each model wrote.
+        judged: Tokens of the draft's judged steps: accepted and rejected.
         steps: Committed steps, by the model that wrote them.
         alone: Sum of the seconds that the target alone would have taken, where it is estimated.
         estimated: Sum of the seconds of the runs with an estimate.
@@ -29,6 +31,7 @@ class Summary:
     skipped: int = 0
     seconds: float = 0.0
     tokens: Counter[str] = field(default_factory=Counter)
+    judged: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
     alone: float = 0.0
     estimated: float = 0.0
@@ -40,6 +43,9 @@ class Summary:
         for role, used in (about.get("usage") or {}).items():
             if isinstance(used, dict):
                 self.tokens[role] += sum(v for v in used.values() if isinstance(v, int))
+                self.judged.update(
+                    {name: used[name] for name in _JUDGED if role == "draft" and name in used}
+                )
         for step in about.get("steps") or ():
             self.steps[step["source"]] += 1
         if alone := about.get("target_alone_seconds"):
@@ -55,11 +61,17 @@ class Summary:
         if self.tokens:
             written = ", ".join(f"{role} {count:,}" for role, count in self.tokens.items())
             found.append(f"tokens: {written}")
+        if total := self.judged.total():
+            share = self.judged["accepted"] / total
+            found.append(f"accepted: {share:.0%} of the {total:,} tokens of judged steps")
         if total := self.steps.total():
             found.append(f"steps by the draft: {self.steps['draft'] / total:.0%} of {total:,}")
         if self.estimated:
-            ratio = self.alone / self.estimated
-            found.append(f"estimated speed-up over the target alone: {ratio:.2f} per request")
+            saved, ratio = 1 - self.estimated / self.alone, self.alone / self.estimated
+            found.append(
+                f"estimated saving over the target alone: {saved:.0%} of the time of a request "
+                f"(speed-up {ratio:.2f})"
+            )
         return found
 
 

@@ -26,6 +26,7 @@ from dreamr.serving.batch import (
     Concurrency,
     Progress,
     count_requests,
+    read_ahead,
     read_requests,
 )
 from dreamr.serving.gateway.body import BODY_SECONDS, read_body
@@ -302,7 +303,7 @@ class Batches:
             job.done, job.failed = found.done, found.failed
 
         job.become("in_progress")
-        requests = read_requests(self._store.path(job.file))
+        requests = read_ahead(read_requests(self._store.path(job.file)))
         most = max(1, self._options.max_running // 2)  # single requests find a place beside it
         await Batch(
             requests, self._client, sink, Concurrency(most), job.headers, on_progress=progress

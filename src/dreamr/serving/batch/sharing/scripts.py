@@ -1,0 +1,153 @@
+"""The operations on a shared job, each atomic: scripts that Redis runs.
+
+All of them take the same keys. The job is a hash. The queue is a stream with a consumer group,
+whose pending entries are the requests that processes hold. Answers and errors are streams of lines.
+"""
+
+from __future__ import annotations
+
+KEYS = ("job", "queue", "answers", "errors")
+
+_HEAD = """
+local job, queue, answers, errors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local function is_gone() return redis.call('EXISTS', job, queue) < 2 end
+"""
+
+# ARGV: prefix of the prepared keys, digest and number of the requests, seconds to keep. Returns
+# digest and number of the job's requests.
+CREATE = (
+    _HEAD
+    + """
+local new = {queue = ARGV[1] .. 'queue', answers = ARGV[1] .. 'answers'}
+if is_gone() then
+    redis.call('DEL', job, queue, answers, errors)
+    if redis.call('EXISTS', new.queue) == 1 then redis.call('RENAME', new.queue, queue) end
+    if redis.call('EXISTS', new.answers) == 1 then redis.call('RENAME', new.answers, answers) end
+    redis.call('XGROUP', 'CREATE', queue, 'processes', '0', 'MKSTREAM')
+    redis.call('HSET', job, 'requests', ARGV[2], 'total', ARGV[3], 'round', 0,
+        'began', redis.call('TIME')[1])
+    for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
+else
+    redis.call('DEL', new.queue, new.answers)
+end
+return redis.call('HMGET', job, 'requests', 'total')
+"""
+)
+
+# Returns digest and number of the job's requests, nothing if there is no such job.
+FIND = (
+    _HEAD
+    + """
+if is_gone() then return {} end
+return redis.call('HMGET', job, 'requests', 'total')
+"""
+)
+
+# ARGV: process, milliseconds after which a request is taken over. Returns an entry and the number
+# of its request; nothing if there is none; 'over' if all are done.
+TAKE = (
+    _HEAD
+    + """
+if is_gone() then return {'gone'} end
+local new = redis.call('XREADGROUP', 'GROUP', 'processes', ARGV[1], 'COUNT', 1,
+    'STREAMS', queue, '>')
+if new then
+    local entry = new[1][2][1]
+    return {entry[1], entry[2][2]}
+end
+local place = '0-0'
+repeat
+    local found = redis.call('XAUTOCLAIM', queue, 'processes', ARGV[1], ARGV[2], place, 'COUNT', 1)
+    place = found[1]
+    local entry = found[2][1]
+    if entry then return {entry[1], entry[2][2]} end
+until place == '0-0'
+local done = redis.call('XLEN', answers) + redis.call('XLEN', errors)
+if done >= tonumber(redis.call('HGET', job, 'total')) then return {'over'} end
+return {}
+"""
+)
+
+# ARGV: entry, number of its request, 'answers' or 'errors', line. The line is kept unless another
+# process has done the request.
+FINISH = (
+    _HEAD
+    + """
+if is_gone() then return 'gone' end
+if redis.call('XACK', queue, 'processes', ARGV[1]) == 0 then return 'late' end
+local to = ARGV[3] == 'answers' and answers or errors
+redis.call('XADD', to, '*', 'n', ARGV[2], 'line', ARGV[4])
+return 'kept'
+"""
+)
+
+# ARGV: process, its new name, milliseconds without a sign of life, seconds to keep, entries. An
+# entry that another process has taken over stays with it.
+HOLD = (
+    _HEAD
+    + """
+if is_gone() then return 'gone' end
+for place = 5, #ARGV do
+    local id = ARGV[place]
+    if #redis.call('XPENDING', queue, 'processes', id, id, 1, ARGV[1]) > 0 then
+        redis.call('XCLAIM', queue, 'processes', ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID')
+    end
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
+return 'held'
+"""
+)
+
+# ARGV: last answer and last error that were read, most lines. Returns round, number of requests, of
+# answers and of errors, seconds since the beginning, and the next answers and errors.
+READ = (
+    _HEAD
+    + """
+if is_gone() then return {} end
+local about = redis.call('HMGET', job, 'round', 'total', 'began')
+local function after(stream, last)
+    return redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', ARGV[3])
+end
+local latest = redis.call('TIME')[1]
+local done = redis.call('XLEN', answers) + redis.call('XLEN', errors)
+if done >= tonumber(about[2]) then
+    latest = 0
+    for _, stream in ipairs({answers, errors}) do
+        for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)) do
+            latest = math.max(latest, math.floor(tonumber(string.match(entry[1], '%d+')) / 1000))
+        end
+    end
+end
+return {tonumber(about[1]), tonumber(about[2]), redis.call('XLEN', answers),
+    redis.call('XLEN', errors), math.max(0, latest - about[3]),
+    after(answers, ARGV[1]), after(errors, ARGV[2])}
+"""
+)
+
+# Puts the requests that ended in an error into the queue again.
+RETRY = (
+    _HEAD
+    + """
+if is_gone() then return 'gone' end
+local failed = redis.call('XRANGE', errors, '-', '+')
+for _, entry in ipairs(failed) do redis.call('XADD', queue, '*', 'n', entry[2][2]) end
+redis.call('DEL', errors)
+if #failed > 0 then redis.call('HINCRBY', job, 'round', 1) end
+return 'again'
+"""
+)
+
+# Adds entries to a prepared stream. ARGV: prefix of the prepared keys, 'queue' or 'answers',
+# seconds to keep, values.
+PREPARE = """
+local stream, field = ARGV[1] .. ARGV[2], ARGV[2] == 'queue' and 'n' or 'line'
+for place = 4, #ARGV do
+    if field == 'n' then
+        redis.call('XADD', stream, '*', 'n', ARGV[place])
+    else
+        redis.call('XADD', stream, '*', 'n', '', 'line', ARGV[place])
+    end
+end
+redis.call('EXPIRE', stream, ARGV[3])
+return 'prepared'
+"""

@@ -1,0 +1,171 @@
+"""A shared job: who holds a request, and whose answer counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from dreamr.serving.batch import BatchError
+from dreamr.serving.batch.lines import answer_line, error_line
+from support.redis_server import RedisServer, needs_redis
+
+sharing = pytest.importorskip("dreamr.serving.batch.sharing")
+pytestmark = [pytest.mark.anyio, needs_redis]
+START = b"0-0"
+NEVER = 3600.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as found:
+        yield found
+
+
+@asynccontextmanager
+async def jobs(
+    server: RedisServer, tmp_path: Path, count: int = 2, requests: int = 3, takeover: float = NEVER
+) -> AsyncIterator[list[sharing.SharedJob]]:
+    """Yield the parts of several processes in one job."""
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(f'{{"id": {number}, "question": "?"}}\n' for number in range(requests)))
+    with anyio.fail_after(30):
+        async with sharing.connect(server.url) as link:
+            found = [sharing.SharedJob(link, "j", path, takeover) for _ in range(count)]
+            for job in found:
+                await job.create("d", requests, range(requests), iter(()))
+            yield found
+
+
+async def take(job: sharing.SharedJob) -> str:
+    requests = job.requests()
+    request = await anext(requests)
+    await requests.aclose()
+    return str(request.custom_id)
+
+
+def line(name: str, text: str = "") -> bytes:
+    return answer_line(name, "d", {"id": text})
+
+
+async def answers(job: sharing.SharedJob) -> list[str]:
+    page = await job.read(START, START)
+    return [json.loads(one)["response"]["body"]["id"] for _, one in page.answers]
+
+
+async def test_each_request_goes_to_one_process(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path) as (first, second):
+        assert [await take(first), await take(second), await take(first)] == ["0", "1", "2"]
+
+
+async def test_processes_that_create_a_job_together_create_one(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=1) as (job,):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(job.create, "d", 3, range(3), iter(()))
+        assert [await take(job) for _ in range(3)] == ["0", "1", "2"]
+        assert (await job.read(START, START)).total == 3
+
+
+async def test_a_silent_process_loses_its_requests_and_a_living_one_keeps_them(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=3, requests=2, takeover=1.0) as (dead, alive, other):
+        await take(dead)
+        async with anyio.create_task_group() as tasks:
+            await take(alive)
+            tasks.start_soon(alive.hold)
+            assert await take(other) == "0"
+            with anyio.move_on_after(2.5) as limit:
+                tasks.start_soon(other.hold)
+                await take(other)
+            assert limit.cancelled_caught
+            tasks.cancel_scope.cancel()
+
+
+async def test_of_two_answers_the_first_counts(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path, requests=1, takeover=1.0) as (slow, quick):
+        await take(slow)
+        await take(quick)
+        await quick.add_answer("0", "d", line("0", "quick"))
+        await slow.add_answer("0", "d", line("0", "slow"))
+        assert await answers(quick) == ["quick"]
+
+
+async def test_what_a_process_gives_back_is_taken_at_once(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, requests=1) as (leaving, other):
+        await take(leaving)
+        await leaving.give_back()
+        assert await take(other) == "0"
+
+
+async def test_a_process_gives_back_nothing_that_another_holds(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, requests=1, takeover=1.0) as (silent, other):
+        await take(silent)
+        await take(other)
+        await silent.give_back()
+        third = sharing.SharedJob(other.link, "j", other.path, NEVER)
+        with anyio.move_on_after(1) as limit:
+            await take(third)
+        assert limit.cancelled_caught
+
+
+async def test_requests_end_when_all_are_done(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path) as (first, second):
+        async for request in first.requests():
+            if request.custom_id == "1":
+                await first.add_error("1", error_line("1", "d", "c", "m", 400))
+            else:
+                await first.add_answer(request.custom_id, "d", line(request.custom_id))
+        assert [request async for request in second.requests()] == []
+        page = await second.read(START, START)
+        assert (page.answered, page.failed, page.is_done) == (2, 1, True)
+
+
+async def test_errors_are_sent_again_and_counted_as_another_round(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, requests=1) as (job, other):
+        await take(job)
+        await job.add_error("0", error_line("0", "d", "c", "m", 400))
+        before = await job.read(START, START)
+        await job.retry()
+        after = await job.read(START, START)
+        assert (before.failed, before.is_done) == (1, True)
+        assert (after.failed, after.is_done, after.round) == (0, False, before.round + 1)
+        assert await take(other) == "0"
+
+
+async def test_a_name_with_any_characters_is_a_name(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path) as (job, _):
+        odd = sharing.SharedJob(job.link, "a{b}:ü *", job.path, NEVER)
+        assert not await odd.find("d", 3)
+        await odd.create("d", 3, range(3), iter(()))
+        assert await odd.find("d", 3)
+        assert await take(odd) == "0"
+
+
+async def test_lines_are_read_page_by_page(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path, requests=150) as (job, _):
+        async for request in job.requests():
+            await job.add_answer(request.custom_id, "d", line(request.custom_id))
+        last, found = START, 0
+        while page := (await job.read(last, START)).answers:
+            last, found = page[-1][0], found + len(page)
+        assert found == 150
+
+
+async def test_other_requests_of_that_name_are_refused(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path) as (job, _):
+        with pytest.raises(BatchError, match=r"the job j in Redis has other requests \(3, not the"):
+            await job.create("other", 4, range(4), iter(()))

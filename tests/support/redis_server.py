@@ -1,0 +1,58 @@
+"""A real Redis server for tests, on a socket in a folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
+_SECONDS = 20
+needs_redis = pytest.mark.skipif(
+    COMMAND is None, reason="no redis-server: apt-get install redis-server"
+)
+
+
+class RedisServer:
+    """A server that can be killed and started again with what it had stored.
+
+    Args:
+        folder: Folder of its socket and its files.
+        arguments: Further arguments.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        pytest.importorskip("redis")
+        assert COMMAND is not None
+        self.socket = folder / "r.sock"
+        self.url = f"unix://{self.socket}"
+        self._command = [
+            COMMAND, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder),
+            "--save", "", "--appendonly", "yes", "--appendfsync", "always", *arguments,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start the server, and wait until its socket is there."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + _SECONDS
+        while not self.socket.exists():
+            assert self._process.poll() is None
+            assert time.monotonic() < end
+
+    def kill(self) -> None:
+        """Kill the server at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self.socket.unlink(missing_ok=True)

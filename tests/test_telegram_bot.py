@@ -22,6 +22,7 @@ from support.sounds import Scripted
 from support.telegram import TOKEN, Telegram, telegram
 
 pytest.importorskip("telegram")
+pytestmark = pytest.mark.slow
 
 BOT = Path(__file__).parents[1] / "examples" / "telegram" / "bot.py"
 QUESTION = "What do tea and milk cost together?"

@@ -157,8 +157,10 @@ class SharedJob:
             answer: Entry of the last answer.
             error: Entry of the last error.
         """
-        *state, answers, errors = await self._run(scripts.READ, answer, error, _AT_ONCE)
-        return Page(*state, list(_lines(answers)), list(_lines(errors)))
+        found = await self._run(scripts.READ, answer, error, _AT_ONCE)
+        round_, total, answered, failed, seconds, answers, errors = found
+        lines = list(_lines(answers)), list(_lines(errors))
+        return Page(round_, total, answered, failed, seconds, *lines)
 
     async def _finish(self, custom_id: str, stream: str, line: bytes) -> None:
         if custom_id in self._held:

@@ -103,7 +103,7 @@ return 'held'
 READ = (
     _HEAD
     + """
-if is_gone() then return {} end
+if is_gone() then return 'gone' end
 local about = redis.call('HMGET', job, 'round', 'total', 'began')
 local function after(stream, last)
     return redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', ARGV[3])

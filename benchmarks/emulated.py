@@ -85,6 +85,7 @@ class Point:
     clients: int
     method: str
     problems: int
+    warm_up: int = WARM_UP
 
 
 @asynccontextmanager
@@ -147,7 +148,8 @@ async def solve_all(point: Point, open_pair: Callable[..., Any]) -> dict[str, An
         async def solve(item: Item) -> None:
             nonlocal steps, right
             started = clock()
-            with load.run(options) as shaped:
+            coarse = engines["target"].capabilities.coarse_cache
+            with load.run(options, coarse_cache=coarse) as shaped:
                 config = shaped.options.run_config()
                 result = await run(item.conversation, **engines, config=config)
                 shaped.learn(result)
@@ -155,7 +157,8 @@ async def solve_all(point: Point, open_pair: Callable[..., Any]) -> dict[str, An
             steps += len(result.steps)
             right += item.right(result.text)
 
-        await _all(solve, list(load_chains(chains, WARM_UP * point.clients, 1, "test")), point)
+        before = point.warm_up * point.clients
+        await _all(solve, list(load_chains(chains, before, 1, "test")), point)
         seconds.clear()
         steps = right = 0
         started, busy = clock(), time.process_time()
@@ -248,12 +251,13 @@ def main() -> None:
     parser.add_argument("--acceptance", action="append", type=float, help="default: 0.3 to 0.98")
     parser.add_argument("--clients", action="append", type=int, help="default: 1, 4 and 32")
     parser.add_argument("--problems", type=int, default=64)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="problems per client before")
     parser.add_argument("--http", action="store_true", help="over real HTTP, in real time")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="write the figures to a JSON file")
     options = parser.parse_args()
     points = [
-        Point(pair, acceptance, clients, method, options.problems)
+        Point(pair, acceptance, clients, method, options.problems, options.warm_up)
         for pair, acceptance, clients, method in product(
             options.pair or PAIRS,
             options.acceptance or ACCEPTANCES,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,15 +24,30 @@ from dreamr.trace import (
 STEP = Step("So it is.\n\n", 10, Ending.DELIMITER)
 
 
-def run(token: float, seconds: float, *, judged: int = 1) -> Result:
+def run(token: float, seconds: float, *, judged: int | bool = 1) -> Result:
     """Return a run of 100 tokens with the given seconds per target token."""
     events: list[Event] = [
         LaneOpened(0.0, 0, "target", 0),
         LaneClosed(1.0 + 20 * token, 0, "stop", 21, 1.0),
     ]
     steps = tuple(CommittedStep(STEP, "draft") for _ in range(10))
-    usage = Usage(judge_calls=judged)
+    usage = Usage(judge_calls=int(judged))
     return Result("", steps, usage, seconds, "answer", events=tuple(events))
+
+
+class Busy:
+    """A pair that others use too."""
+
+    running = 2
+
+
+BUSY = Busy()
+
+
+def shaped_by(load: Load, options: RunOptions) -> RunOptions:
+    """Return the options of the next run."""
+    with load.run(options, crowd=BUSY) as shaped:
+        return shaped.options
 
 
 def quiet(token: float = 0.02) -> Load:
@@ -44,13 +58,13 @@ def quiet(token: float = 0.02) -> Load:
 
 
 def levels(load: Load, runs: int, token: float, seconds: float) -> list[Level]:
-    """Return the levels of a number of concurrent runs; `seconds` are those with speculation."""
+    """Return the levels of a number of runs; `seconds` are those with speculation."""
     found = []
     for _ in range(runs):
-        found.append(load.shape(RunOptions())[1])
-        alone = found[-1] is Level.TARGET_ALONE
-        result = run(token, 1 + 99 * token if alone else seconds, judged=0 if alone else 1)
-        load.learn(result, alone=False)
+        with load.run(RunOptions(), crowd=BUSY) as shaped:
+            found.append(shaped.level)
+            alone = shaped.level is Level.TARGET_ALONE
+            shaped.learn(run(token, 1 + 99 * token if alone else seconds, judged=not alone))
     return found
 
 
@@ -90,22 +104,35 @@ def test_a_few_slow_runs_do_not_stop_speculation() -> None:
     assert Level.TARGET_ALONE not in levels(quiet(), 5, 0.02, 30.0)
 
 
-def test_probes_of_stopped_speculation_become_rarer() -> None:
-    load = quiet()
-    levels(load, 10, 0.02, 9.0)
-    found = levels(load, 240, 0.02, 9.0)
-    probes = [number for number, level in enumerate(found) if level is not Level.TARGET_ALONE]
-    gaps = [after - before for before, after in pairwise(probes)]
-    assert gaps == [32, 64, 128]
-    assert found[probes[0]] is Level.SMALL_WINDOW
+def test_the_target_alone_is_not_tried_where_even_an_idle_one_would_be_slower() -> None:
+    assert Level.TARGET_ALONE not in levels(quiet(0.02), 300, 0.05, 2.0)
+
+
+def test_a_busy_target_does_not_make_speculation_look_good() -> None:
+    """Judge calls that read much of a prompt again slow the tokens of the target too."""
+    load = Load()
+    found = []
+    for _ in range(100):
+        with load.run(RunOptions(), crowd=BUSY, coarse_cache=True) as shaped:
+            found.append(shaped.level)
+            alone = shaped.level is Level.TARGET_ALONE
+            shaped.learn(run(0.02, 3.0, judged=0) if alone else run(0.5, 10.0))
+    assert found[-20:] == [Level.TARGET_ALONE] * 20
+    assert load.gain == pytest.approx(0.3)
 
 
 def test_speculation_resumes_when_it_pays_again() -> None:
     load = quiet()
-    levels(load, 10, 0.02, 9.0)
+    levels(load, 20, 0.02, 9.0)
     assert load.level is Level.TARGET_ALONE
-    levels(load, 200, 0.02, 1.0)
+    levels(load, 300, 0.02, 1.0)
     assert load.level is Level.FULL
+
+
+def test_a_lost_draft_leaves_the_target_alone() -> None:
+    with Load().run(RunOptions(), draft_lost=True) as shaped:
+        assert shaped.level is Level.TARGET_ALONE
+        assert shaped.options.method == "target"
 
 
 def test_a_slow_target_does_not_count_as_loaded() -> None:
@@ -124,12 +151,12 @@ def test_predicted_tokens_do_not_lower_the_measured_time() -> None:
 def test_options_are_reduced_level_by_level() -> None:
     load = quiet()
     levels(load, 40, 0.026, 1.0)
-    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, fallback="on-reject")
+    assert shaped_by(load, RunOptions(window=6)) == RunOptions(window=6, fallback="on-reject")
     levels(load, 40, 0.05, 1.0)
-    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=2, fallback="on-reject")
-    assert load.shape(RunOptions(window=1))[0] == RunOptions(window=1, fallback="on-reject")
+    assert shaped_by(load, RunOptions(window=6)) == RunOptions(window=2, fallback="on-reject")
+    assert shaped_by(load, RunOptions(window=1)) == RunOptions(window=1, fallback="on-reject")
     levels(load, 40, 0.05, 99.0)
-    assert load.shape(RunOptions(window=6))[0] == RunOptions(window=6, method="target")
+    assert shaped_by(load, RunOptions(window=6)) == RunOptions(window=6, method="target")
 
 
 @pytest.mark.parametrize("method", ["target", "sequential", "parse"])
@@ -137,13 +164,13 @@ def test_a_requested_method_is_not_reduced(method: str) -> None:
     load = quiet()
     levels(load, 40, 0.05, 99.0)
     options = RunOptions(method=method)  # type: ignore[arg-type]
-    assert load.shape(options) == (options, Level.FULL)
+    assert shaped_by(load, options) == options
 
 
 def test_a_gateway_without_load_control_keeps_all_speculation() -> None:
     load = Load(aware=False)
     levels(load, 40, 0.05, 99.0)
-    assert load.shape(RunOptions()) == (RunOptions(), Level.FULL)
+    assert shaped_by(load, RunOptions()) == RunOptions()
     assert load.level is Level.FULL
 
 
@@ -154,9 +181,9 @@ RESAMPLING = Costs(draft_step=0.1, target_step=1.0, judge=0.05)
 def test_resamples_follow_the_costs_of_served_models_only() -> None:
     load = quiet()
     load.costs = RESAMPLING
-    assert load.shape(SERVED)[0].resamples == RESAMPLING.resamples > 0
-    assert load.shape(replace(SERVED, resamples=1))[0].resamples == 1
-    assert load.shape(RunOptions())[0].resamples is None
+    assert shaped_by(load, SERVED).resamples == RESAMPLING.resamples > 0
+    assert shaped_by(load, replace(SERVED, resamples=1)).resamples == 1
+    assert shaped_by(load, RunOptions()).resamples is None
 
 
 def test_deterministic_runs_are_left_alone() -> None:
@@ -164,7 +191,7 @@ def test_deterministic_runs_are_left_alone() -> None:
     load.costs = RESAMPLING
     levels(load, 40, 0.05, 99.0)
     options = replace(SERVED, deterministic=True)
-    assert load.shape(options) == (options, Level.FULL)
+    assert shaped_by(load, options) == options
 
 
 def test_a_run_without_others_keeps_all_speculation() -> None:

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Protocol
 
 from dreamr._costs import Costs, RunCosts, answer_seconds
-from dreamr._means import WEIGHT, moving_mean
+from dreamr._means import moving_mean
 from dreamr._options import RunOptions
+from dreamr._phases import Phases
 from dreamr.engines import is_served
 from dreamr.runner import RunConfig, RunScope
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
@@ -25,10 +27,7 @@ from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed,
 _FALLBACK_STRETCH = 1.15
 _WINDOW_STRETCH = 1.75
 _SMALL_WINDOW = 2
-_STOP, _RESUME = 1.0, 1.1  # measured speed-ups at which speculation stops and resumes
-_MIN_RUNS = 6  # measured runs before speculation may stop
-_PROBE = 16, 256  # runs without speculation before a probe: initial and largest number
-_PROBE_WEIGHT = 0.5  # weight of a probe in the mean speed-up
+_SURE = 1.1  # speed-up over an idle target from which speculation needs no comparison
 _MIN_TOKENS = 8  # shorter lanes are not timed: their tokens may have been predicted
 _MOST_LOADS = 64  # sets of options whose measurements are kept
 _REDUCIBLE = ("fpsr",)  # other methods were requested explicitly
@@ -83,14 +82,24 @@ def pace_of(events: Iterable[Event]) -> Pace:
     return Pace(first, seconds / tokens if tokens else None)
 
 
+class Crowd(Protocol):
+    """Knows how many runs are open."""
+
+    @property
+    def running(self) -> int:
+        """Number of open runs."""
+        ...
+
+
 class Load:
-    """Load control of a pair. `shape` adapts a run's options, `learn` records its latency.
+    """Load control of a pair. `run` adapts a run's options and records its latency.
 
     Decisions rest on three measurements: the time per target token, relative to an idle server, the
-    duration of runs relative to an estimate for the target alone, and the costs of steps.
+    seconds of a step with speculation and without it, and the costs of steps.
 
     Attributes:
         costs: Measured costs of the pair.
+        running: Number of open runs.
 
     Args:
         aware: Whether to reduce speculation; if False, only measurements are kept.
@@ -98,13 +107,13 @@ class Load:
 
     def __init__(self, *, aware: bool = True) -> None:
         self.costs = Costs()
+        self.running = 0
         self._aware = aware
         self._now = Pace()
         self._quiet: float | None = None  # seconds per target token on an idle server
-        self._gain: float | None = None
-        self._speculated = 0  # runs that measured the gain
-        self._stopped = False
-        self._wait, self._alone = _PROBE[0], 0  # runs until the next probe, and since the last
+        self._estimate: float | None = None  # mean of speed-ups over the estimated target alone
+        self._coarse_cache = False
+        self._phases = Phases()
 
     @property
     def stretch(self) -> float:
@@ -115,15 +124,18 @@ class Load:
 
     @property
     def gain(self) -> float | None:
-        """Mean speed-up over the target alone at its current speed; None if not measured."""
-        return self._gain
+        """Mean speed-up over the target alone, measured or estimated; None if unknown."""
+        return self._phases.speedup or self._estimate
 
     @property
     def level(self) -> Level:
         """Reduction of speculation for the next run."""
         if not self._aware:
             return Level.FULL
-        if self._stopped:
+        return self._level(self._phases.speculates)
+
+    def _level(self, speculates: bool) -> Level:
+        if not speculates:
             return Level.TARGET_ALONE
         if self.stretch >= _WINDOW_STRETCH:
             return Level.SMALL_WINDOW
@@ -131,51 +143,66 @@ class Load:
             return Level.NO_FALLBACK
         return Level.FULL
 
-    def shape(
-        self, options: RunOptions, *, draft_lost: bool = False, only: bool = False
-    ) -> tuple[RunOptions, Level]:
-        """Adapt the options of the next run to the load and the costs.
+    @contextmanager
+    def run(
+        self,
+        options: RunOptions,
+        *,
+        draft_lost: bool = False,
+        crowd: Crowd | None = None,
+        spare: bool = False,
+        coarse_cache: bool = False,
+    ) -> Iterator[Shaped]:
+        """Count a run as open inside the block, and adapt its options to the load and the costs.
 
-        While speculation is stopped, every few runs one speculates as a probe. Deterministic runs
-        are left alone: their text must not depend on timing.
+        Deterministic runs are left alone: their text must not depend on timing.
 
         Args:
             options: Options of the request.
             draft_lost: Whether the target has to do without the draft at present.
-            only: Whether this is the only run: speculation then takes nothing from others.
-
-        Returns:
-            The options and the level that they follow.
+            crowd: Knows the number of open runs on the pair, this one included; None: this load.
+            spare: Whether a run without others speculates whatever was measured.
+            coarse_cache: Whether judge calls read much of a prompt again (see
+                `Capabilities.coarse_cache`), and so slow the target by themselves.
         """
-        if options.method not in _REDUCIBLE:
-            return options, Level.FULL
-        if draft_lost:
-            return _shaped(options, Level.TARGET_ALONE), Level.TARGET_ALONE
-        if options.deterministic:
-            return options, Level.FULL
-        if options.resamples is None and is_served(options.target):
-            options = replace(options, resamples=self.costs.resamples)
-        if only:
-            return options, Level.FULL
-        level = self.level
-        if level is Level.TARGET_ALONE:
-            self._alone += 1
-            if self._alone >= self._wait:
-                self._alone = 0
-                level = Level.SMALL_WINDOW
-        return _shaped(options, level), level
+        self._coarse_cache = coarse_cache
+        crowd = crowd or self
+        self.running += 1
+        place = shaped = None
+        try:
+            level = Level.FULL
+            if options.method in _REDUCIBLE and not options.deterministic:
+                if options.resamples is None and is_served(options.target):
+                    options = replace(options, resamples=self.costs.resamples)
+                only = spare and crowd.running == 1
+                kind = False if draft_lost else True if only or not self._aware else None
+                place = self._phases.begin(crowd.running, speculates=kind)
+                if self._aware and not only:
+                    level = self._level(place.speculates)
+            if draft_lost and options.method in _REDUCIBLE:
+                level = Level.TARGET_ALONE
+            shaped = Shaped(_shaped(options, level), level, self, crowd)
+            yield shaped
+        finally:
+            self.running -= 1
+            if place is not None:
+                step = None if shaped is None else shaped.step
+                sure = self._estimate is not None and self._estimate >= _SURE
+                self._phases.end(place, step, surely_pays=sure)
 
     def alone_seconds(self, result: Result) -> float | None:
-        """Estimate the seconds of the target alone for as many tokens, at its current speed.
+        """Estimate the seconds of the target alone for as many steps or tokens.
 
         Returns:
             Seconds; None if the target was never measured.
         """
-        token = self._now.token or self._quiet
+        step = self._phases.alone_step
+        if step is not None:
+            return step * len(result.steps)
+        token = self._quiet or self._now.token
         if token is None:
             return None
-        tokens = sum(step.step.tokens for step in result.steps)
-        return (self._now.first or 0.0) + max(0, tokens - 1) * max(token, self._quiet or 0.0)
+        return self._seconds_at(token, result)
 
     def learn(self, result: Result, *, alone: bool) -> None:
         """Record the measurements of a run.
@@ -190,9 +217,11 @@ class Load:
         self._now = Pace(first, moving_mean(self._now.token, new.token))
         if alone:
             self._quiet = moving_mean(self._quiet, new.token)
-        alone_seconds = self.alone_seconds(result)
-        if result.usage.judge_calls and alone_seconds is not None and result.seconds > 0:
-            self._learn_gain(alone_seconds / result.seconds)
+        # Judging may be what slows the target at present.
+        token = self._quiet or (None if self._coarse_cache else self._now.token)
+        if result.usage.judge_calls and result.seconds > 0 and token is not None:
+            seconds = self._seconds_at(token, result)
+            self._estimate = moving_mean(self._estimate, seconds / result.seconds)
 
     def timed(self, config: RunConfig) -> RunConfig:
         """Return the configuration of a run with the usual durations of calls and answers."""
@@ -201,18 +230,9 @@ class Load:
             deadline = replace(deadline, answer_seconds=self.costs.answer)
         return replace(config, usual_judge_seconds=self.costs.judge, deadline=deadline)
 
-    def _learn_gain(self, gain: float) -> None:
-        self._speculated += 1
-        weight = _PROBE_WEIGHT if self._stopped else WEIGHT
-        self._gain = moving_mean(self._gain, gain, weight)
-        if self._gain is None or self._speculated < _MIN_RUNS:
-            return
-        if not self._stopped:
-            self._stopped = self._gain < _STOP
-        elif self._gain >= _RESUME:
-            self._stopped, self._wait = False, _PROBE[0]
-        else:
-            self._wait = min(_PROBE[1], 2 * self._wait)
+    def _seconds_at(self, token: float, result: Result) -> float:
+        tokens = sum(step.step.tokens for step in result.steps)
+        return (self._now.first or 0.0) + max(0, tokens - 1) * token
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,21 +258,33 @@ class Shaped:
 
     Attributes:
         options: The adapted options.
+        level: The level that they follow.
+        step: Seconds per step of the run; None before it is measured.
     """
 
-    def __init__(self, options: RunOptions, load: Load | None, pair: PairLoad) -> None:
-        self.options = options
-        self._load, self._pair = load, pair
-        self._alone = pair.running == 1
+    def __init__(self, options: RunOptions, level: Level, load: Load | None, crowd: Crowd) -> None:
+        self.options, self.level = options, level
+        self.step: float | None = None
+        self._load, self._crowd = load, crowd
+        self._alone = crowd.running == 1
 
     def timed(self, config: RunConfig) -> RunConfig:
         """Return the configuration of the run with the usual duration of a judge call."""
         return config if self._load is None else self._load.timed(config)
 
-    def learn(self, result: Result) -> None:
-        """Record the measurements of the run."""
-        if self._load is not None and result.complete:
-            self._load.learn(result, alone=self._alone and self._pair.running == 1)
+    def learn(self, result: Result, *, undisturbed: bool = True) -> None:
+        """Record the measurements of the run, unless it was cut short.
+
+        Args:
+            result: Its result.
+            undisturbed: Whether nothing besides runs, such as audits, used the target meanwhile.
+        """
+        if self._load is None or not result.complete:
+            return
+        alone = undisturbed and self._alone and self._crowd.running == 1
+        self._load.learn(result, alone=alone)
+        if result.steps:
+            self.step = result.seconds / len(result.steps)
 
 
 class PairLoad:
@@ -267,16 +299,21 @@ class PairLoad:
         self._loads: OrderedDict[RunOptions, Load] = OrderedDict()
 
     @contextmanager
-    def run(self, options: RunOptions) -> Iterator[Shaped]:
-        """Count a run as open inside the block, and adapt its options to the load."""
+    def run(self, options: RunOptions, *, coarse_cache: bool = False) -> Iterator[Shaped]:
+        """Count a run as open inside the block, and adapt its options to the load.
+
+        Args:
+            options: Options of the run.
+            coarse_cache: Whether the target's judge calls read much of a prompt again.
+        """
         self.running += 1
         try:
             load = self._load(options)
             if load is None:
-                yield Shaped(options, None, self)
+                yield Shaped(options, Level.FULL, None, self)
             else:
-                shaped, _ = load.shape(options, only=self.running == 1)
-                yield Shaped(shaped, load, self)
+                with load.run(options, crowd=self, spare=True, coarse_cache=coarse_cache) as shaped:
+                    yield shaped
         finally:
             self.running -= 1
 

@@ -233,7 +233,9 @@ class Reasoner:
                     conversation, engines, hotwords=options.hotwords
                 )
                 try:
-                    with self._load.run(options) as shaped:
+                    leader = models[leading].engine
+                    coarse = leader.capabilities.coarse_cache
+                    with self._load.run(options, coarse_cache=coarse) as shaped:
                         result = await self._reason(
                             tasks, conversation, said, models, shaped, arguments, time
                         )

@@ -10,6 +10,7 @@ import pytest
 
 from dreamr import BadOption, RunOptions
 from dreamr._load import Load
+from dreamr.trace import Event, LaneClosed, LaneOpened, Result, Usage
 from support.gateways import Gateway, asked, use
 from support.pairs import WRONG
 from support.straying import Straying
@@ -69,12 +70,23 @@ def test_a_request_with_a_gate_of_its_own_is_not_audited() -> None:
     use(work, Straying(), audit_every=1)
 
 
+def _at_pace(token: float) -> Result:
+    """Return a run in which the target took so many seconds per token."""
+    events: tuple[Event, ...] = (
+        LaneOpened(0.0, 0, "target", 0),
+        LaneClosed(1.0 + 20 * token, 0, "stop", 21, 1.0),
+    )
+    return Result("", (), Usage(), 1.0, "answer", events=events)
+
+
 def test_while_the_target_is_busy_audits_are_dropped() -> None:
     load = Load()
-    load._stopped = True  # as if speculation did not pay
+    load.learn(_at_pace(0.01), alone=True)
+    for _ in range(20):
+        load.learn(_at_pace(0.1), alone=False)
 
     async def work(gate: Gateway) -> None:
-        for _ in range(20):  # some runs speculate as probes
+        for _ in range(20):
             await gate.ask(asked())
         found = await told(gate)
         assert found["agreed"] == 0

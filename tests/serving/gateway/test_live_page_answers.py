@@ -215,25 +215,12 @@ def test_a_model_without_a_draft_is_shown(browser: Any) -> None:
         assert page.locator(".board:visible").count() == 0
 
 
-USAGE = {"draft": {"accepted": 0}, "target": {"kept": 5}}
-SUMMARY = {"seconds": 1.0, "target_alone_seconds": None, "usage": USAGE, "level": "full"}
-
-
-@pytest.mark.parametrize(
-    ("more", "note"),
-    [
-        ({"level": "target_alone"}, "The target answered alone: at present"),
-        ({"pass_through": "no tool parser"}, "The target answered alone: no tool parser"),
-        (
-            {"event": {"event": "DeadlineNear", "time": 1.0, "stage": "best", "left": 0.1}},
-            "The deadline is near: this is the best answer so far.",
-        ),
-    ],
-)
-def test_the_page_says_where_speculation_was_given_up(browser: Any, more: Any, note: str) -> None:
+def test_the_page_says_that_load_turned_speculation_off(browser: Any) -> None:
+    usage = {"draft": {"accepted": 0}, "target": {"kept": 5}}
+    summary = {"seconds": 1.0, "target_alone_seconds": None, "usage": usage}
     chunks = (
         {"choices": [{"index": 0, "delta": {"content": "3.70"}, "finish_reason": "stop"}]},
-        {"choices": [], "dreamr": {**SUMMARY, **more}},
+        {"choices": [], "dreamr": {**summary, "level": "target_alone"}},
     )
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
     with listening() as url, page_of(browser, url) as page:
@@ -242,32 +229,7 @@ def test_the_page_says_where_speculation_was_given_up(browser: Any, more: Any, n
             lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
         )
         send(page, QUESTION)
-        page.locator(".notes", has_text=note).wait_for()
-
-
-def test_a_model_is_chosen_where_the_gateway_serves_several(browser: Any) -> None:
-    pair = {"draft": "small", "target": "hub/large", "method": "fpsr", "version": "1"}
-    models = {"data": [{"id": "dreamr", "dreamr": pair}, {"id": "plain"}]}
-    requests: list[Any] = []
-
-    def answer(route: Any) -> None:
-        requests.append(route.request.post_data_json)
-        body = streamed({"content": "3.70"}, finish="stop")
-        route.fulfill(status=200, content_type="text/event-stream", body=body)
-
-    with listening() as url, page_of(browser, url) as page:
-        assert page.locator("#model-field:visible").count() == 0
-        page.route("**/v1/models", lambda route: route.fulfill(json=models))
-        page.route("**/v1/chat/completions", answer)
-        page.reload()
-        page.locator("#about", has_text="draft small · target hub/large · fpsr · 1").wait_for()
-        page.click("#options summary")
-        page.select_option("#model", "plain")
-        assert page.locator("#about").inner_text() == "plain"
-        page.fill("#deadline", "2.5")
-        send(page, QUESTION)
-    assert requests[0]["model"] == "plain"
-    assert requests[0]["dreamr"]["deadline"] == 2.5
+        page.locator(".notes", has_text="The target answered alone").wait_for()
 
 
 def test_a_question_is_edited_and_asked_again(browser: Any, tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ class Models:
                 conversation, engines, hotwords=options.hotwords
             )
             try:
-                with self._load.run(options) as shaped:
+                coarse = any(one.capabilities.coarse_cache for one in engines.values())
+                with self._load.run(options, coarse_cache=coarse) as shaped:
                     config = shaped.timed(self.run_config(shaped.options, conversation))
                     config = replace(config, transcripts=said)
                     for role, engine in engines.items():

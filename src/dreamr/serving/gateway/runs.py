@@ -132,20 +132,25 @@ class Runs:
     async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost
         usual = job.parsed.options
-        options, job.summary.level = self.load.shape(usual, draft_lost=draft_lost)
         auditing = self._watch is not None and not self._watch.idle
-        alone = self._admission.running == 1 and not auditing
-        hooks, result = self._hooks(usual, job.summary.level), None
-        try:
-            result = await self._results(job, conversation, options, hooks)
-        except RunFailed as error:
-            result = error.result if isinstance(error.result, Result) else None
-            raise
-        finally:
-            if result is not None:
-                self._metrics.ran(result)
-                if result.complete:
-                    self.load.learn(result, alone=alone and self._admission.running == 1)
+        result = None
+        with self.load.run(
+            usual,
+            draft_lost=draft_lost,
+            crowd=self._admission,
+            coarse_cache=self._leading.capabilities.coarse_cache,
+        ) as shaped:
+            job.summary.level = shaped.level
+            hooks = self._hooks(usual, shaped.level)
+            try:
+                result = await self._results(job, conversation, shaped.options, hooks)
+            except RunFailed as error:
+                result = error.result if isinstance(error.result, Result) else None
+                raise
+            finally:
+                if result is not None:
+                    self._metrics.ran(result)
+                    shaped.learn(result, undisturbed=not auditing)
 
     async def _results(
         self, job: Job, conversation: Conversation, options: RunOptions, hooks: list[RunHook]

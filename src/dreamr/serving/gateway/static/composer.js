@@ -99,7 +99,7 @@ export class Composer {
     const options = { events: true };
     const chosen = (id) => $(id).value.trim();
     if (chosen("method")) options.method = chosen("method");
-    for (const name of ["window", "threshold", "deadline"]) if (chosen(name)) options[name] = Number(chosen(name));
+    for (const name of ["window", "threshold"]) if (chosen(name)) options[name] = Number(chosen(name));
     if (!$("pages-field").hidden && chosen("pages")) options.pages = chosen("pages");
     if (!$("frames-field").hidden && chosen("frames")) options.frames = Number(chosen("frames"));
     return options;

@@ -2,10 +2,9 @@
 
 import { release } from "./attachments.js";
 import { Composer } from "./composer.js";
-import { $, announce, newId } from "./dom.js";
-import { GatewayError, removeUpload, stream } from "./gateway.js";
+import { $, announce, meta, newId } from "./dom.js";
+import { GatewayError, listModels, removeUpload, stream } from "./gateway.js";
 import { counts, filesOf, messagesOf } from "./messages.js";
-import { chosenModel, greet } from "./models.js";
 import { Recorder } from "./recorder.js";
 import { RunReader, newRun } from "./run.js";
 import { Sidebar } from "./sidebar.js";
@@ -191,7 +190,7 @@ async function ask({ question, files, said, continues = false }) {
   settle();
   follow(true);
   save(asked);
-  const body = { model: chosenModel(), stream: true, dreamr: composer.options(), ...tools };
+  const body = { model: $("model").value || meta("dreamr-model"), stream: true, dreamr: composer.options(), ...tools };
   const error = await run(turn, [...context, turn], body, stopper.signal);
   turn.reader = null;
   running.delete(asked.id);
@@ -242,8 +241,29 @@ function failed(asked, turn, error) {
   composer.showField(error);
 }
 
-// Keys and buttons
+// The gateway
 
+async function greet() {
+  const about = $("about");
+  try {
+    const models = await listModels();
+    $("keyed").hidden = !$("key").value;
+    const chosen = $("model").value;
+    $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === (chosen || meta("dreamr-model")))));
+    $("model-field").hidden = models.length < 2;
+    const { dreamr } = models.find((one) => one.dreamr) || {};
+    if (!dreamr) { about.textContent = ""; return; }
+    const named = (role) => (dreamr[role] === role ? role : `${role} ${dreamr[role]?.split("/").slice(-2).join("/") || "none"}`);
+    const alarm = dreamr.drift ? " · drift alarm: the target disagrees with too many accepted steps" : "";
+    about.textContent = `${named("draft")} · ${named("target")} · ${dreamr.method} · ${dreamr.version}${alarm}`;
+  } catch (error) {
+    $("keyed").hidden = error.status !== 401 && !$("key").value;
+    about.textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;
+  }
+}
+
+$("key").value = sessionStorage.getItem("dreamr-key") || "";
+$("key").onchange = () => { sessionStorage.setItem("dreamr-key", $("key").value); greet(); };
 $("talk").addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = $("talk");
   following = scrollHeight - scrollTop - clientHeight < NEAR;

@@ -148,8 +148,7 @@ async def solve_all(point: Point, open_pair: Callable[..., Any]) -> dict[str, An
         async def solve(item: Item) -> None:
             nonlocal steps, right
             started = clock()
-            coarse = engines["target"].capabilities.coarse_cache
-            with load.run(options, coarse_cache=coarse) as shaped:
+            with load.run(options, engines["target"]) as shaped:
                 config = shaped.options.run_config()
                 result = await run(item.conversation, **engines, config=config)
                 shaped.learn(result)

@@ -19,7 +19,7 @@ from dreamr._costs import Costs, RunCosts, answer_seconds
 from dreamr._means import moving_mean
 from dreamr._options import RunOptions
 from dreamr._phases import Phases
-from dreamr.engines import is_served
+from dreamr.engines import Engine, is_served
 from dreamr.runner import RunConfig, RunScope
 from dreamr.trace import Event, LaneClosed, LaneOpened, LanePaused, LaneResumed, Result
 
@@ -277,7 +277,7 @@ class Shaped:
 
         Args:
             result: Its result.
-            undisturbed: Whether nothing besides runs, such as audits, used the target meanwhile.
+            undisturbed: Whether nothing else, such as an audit, used the target meanwhile.
         """
         if self._load is None or not result.complete:
             return
@@ -299,12 +299,12 @@ class PairLoad:
         self._loads: OrderedDict[RunOptions, Load] = OrderedDict()
 
     @contextmanager
-    def run(self, options: RunOptions, *, coarse_cache: bool = False) -> Iterator[Shaped]:
+    def run(self, options: RunOptions, target: Engine | None = None) -> Iterator[Shaped]:
         """Count a run as open inside the block, and adapt its options to the load.
 
         Args:
             options: Options of the run.
-            coarse_cache: Whether the target's judge calls read much of a prompt again.
+            target: The model that judges, None if there is none.
         """
         self.running += 1
         try:
@@ -312,7 +312,8 @@ class PairLoad:
             if load is None:
                 yield Shaped(options, Level.FULL, None, self)
             else:
-                with load.run(options, crowd=self, spare=True, coarse_cache=coarse_cache) as shaped:
+                coarse = target is not None and target.capabilities.coarse_cache
+                with load.run(options, crowd=self, spare=True, coarse_cache=coarse) as shaped:
                     yield shaped
         finally:
             self.running -= 1

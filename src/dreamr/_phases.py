@@ -61,7 +61,7 @@ class _Crowd:
     wait: int = _WAIT[0]
 
     def close(self, *, surely_pays: bool) -> None:
-        """Go on to another group, and to another phase, if it is time."""
+        """Begin another group, and another phase, if it is time."""
         steps = self.group.steps
         mean = fmean(steps) if steps else None
         before = self.seconds.get(not self.speculates)

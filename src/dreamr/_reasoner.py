@@ -233,9 +233,7 @@ class Reasoner:
                     conversation, engines, hotwords=options.hotwords
                 )
                 try:
-                    leader = models[leading].engine
-                    coarse = leader.capabilities.coarse_cache
-                    with self._load.run(options, coarse_cache=coarse) as shaped:
+                    with self._load.run(options, engines.get("target")) as shaped:
                         result = await self._reason(
                             tasks, conversation, said, models, shaped, arguments, time
                         )

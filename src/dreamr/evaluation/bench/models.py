@@ -109,8 +109,7 @@ class Models:
                 conversation, engines, hotwords=options.hotwords
             )
             try:
-                coarse = any(one.capabilities.coarse_cache for one in engines.values())
-                with self._load.run(options, coarse_cache=coarse) as shaped:
+                with self._load.run(options, engines.get("target")) as shaped:
                     config = shaped.timed(self.run_config(shaped.options, conversation))
                     config = replace(config, transcripts=said)
                     for role, engine in engines.items():

@@ -202,6 +202,22 @@ def health() -> Iterable[str]:
     return grid(["request", "longest wait for /health, ms, median", "largest"], rows)
 
 
+def _firsts(found: Figure, unit: str) -> Iterable[str]:
+    return (f"{found[f'first token, {who}, {unit}']:.3f}" for who in ("any", "target"))
+
+
+def followups(file: str) -> Table:
+    """Return the table of the times to the first token of further questions about a file."""
+
+    def table() -> Iterable[str]:
+        figures = load(file)["figures"].items()
+        rows = ([name, *_firsts(found, "s"), *_firsts(found, "share")] for name, found in figures)
+        head = ["question", "first token, s", "of the target, s", "share", "of the target, share"]
+        return grid(head, rows)
+
+    return table
+
+
 def sapo() -> Iterable[str]:
     """Yield the draft's figures before and after training."""
     rows = []
@@ -427,6 +443,8 @@ TABLES: dict[str, Table] = {
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
     "http_client": http_client,
     "health": health,
+    "followups": followups("followups.json"),
+    "followups_served": followups("followups-vllm.json"),
     "sapo": sapo,
     "ablation_new": ablation("ablations-timesheet.json"),
     "ablation_known": ablation("ablations.json"),

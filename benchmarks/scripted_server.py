@@ -74,7 +74,7 @@ class Model:
 
     async def _stream(self, messages: list[Json], most: int) -> AsyncIterator[bytes]:
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-        rest = script(_question(messages))[len(prefix) :]
+        rest = _rest(script(_question(messages)), prefix)
         tokens = re.findall(r"\S+\s*", rest)
         if not tokens:
             yield _event({}, "stop")
@@ -83,6 +83,14 @@ class Model:
             finish = "length" if number == most else None
             yield _event({"content": token}, "stop" if number == len(tokens) else finish)
         yield b"data: [DONE]\n\n"
+
+
+def _rest(text: str, prefix: str) -> str:
+    """Return the rest of a text; after the answer marker, wherever that is, the answer."""
+    start = prefix.find("Answer:")
+    if start >= 0:
+        return f"Answer: {ANSWER}"[len(prefix) - start :]
+    return text[len(prefix) :]
 
 
 def _question(messages: list[Json]) -> str:

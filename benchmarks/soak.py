@@ -10,12 +10,14 @@ Two gateways run as processes of their own, as `dreamr serve` does:
 
 Clients of all kinds use both at the same time: with and without streaming, with images, clients
 that leave, read slowly, send nonsense, set short deadlines, or flood the gateway with a limited
-key. Bounds:
+key. The draft of the servers comes and goes more often than the target. Bounds:
 
 - Every request ends in a complete answer or in an error of the documented form, in time. Answers of
   the scripted models are compared word for word.
 - No response has status 500, and each kind of client gets the responses that it is meant to get.
-- Memory and descriptors of the gateways do not grow.
+- Memory, descriptors and tasks of the gateways do not grow.
+
+Reported without a bound: how long after their deadlines clients with short ones got their answers.
 - When the models are left alone, both gateways are well again and answer.
 """
 
@@ -56,6 +58,8 @@ HANGING = 30.0  # seconds after the deadline at which a request counts as hangin
 RECOVERY = 120.0  # seconds in which the models have to be well again at the end
 GROWTH_MB, GROWTH_SHARE = 24.0, 0.10  # bound on the growth of memory: the larger one
 GROWTH_FILES = 8  # bound on the growth of open descriptors
+GROWTH_TASKS = 4  # bound on the growth of tasks
+HASTE = 0.3  # seconds that hasty clients have
 REFUSALS = {429, 502, 503, 504}  # the statuses of errors that are not the client's
 HERE = Path(__file__).parent
 Json = dict[str, Any]
@@ -120,6 +124,8 @@ class Gateway:
         outcomes: Number of requests by kind of client and outcome.
         slowest: Seconds of the slowest request by kind of client.
         faults: What must not happen, in words.
+        late: Seconds after its deadline at which each answer of a hasty client arrived.
+        tasks: Tasks of the event loop before and after.
     """
 
     name: str
@@ -131,6 +137,16 @@ class Gateway:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     slowest: dict[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
+
+    async def count_tasks(self) -> None:
+        """Note the number of tasks."""
+        async with httpx2.AsyncClient(base_url=self.url) as client:
+            text = (await client.get("/metrics")).text
+        found = re.search(r"^dreamr:tasks (\S+)", text, re.MULTILINE)
+        assert found is not None
+        self.tasks.append(int(float(found[1])))
 
     async def answering(self) -> None:
         """Wait until the gateway has printed its address."""
@@ -234,7 +250,7 @@ async def whole(gate: Gateway, kind: str, client: httpx2.AsyncClient, body: Json
     assert kind != "invalid", "an invalid request was answered"
     choice = response.json()["choices"][0]
     message, finish = choice["message"], choice["finish_reason"]
-    exact = gate.name == "servers"
+    exact = gate.name == "servers" and kind != "hasty"
     return _complete(text, exact, message["reasoning_content"], message["content"], finish)
 
 
@@ -310,10 +326,10 @@ def request(kind: str, draws: random.Random) -> tuple[Json, str]:
     body["stream"] = KINDS[kind] is streamed
     if kind == "invalid":
         body |= draws.choice(
-            [{"n": 2}, {"messages": []}, {"temperature": "hot"}, {"format": {"a": 1}}]
+            [{"top_p": 2}, {"messages": []}, {"temperature": "hot"}, {"max_tokens": -1}]
         )
     if kind == "hasty":
-        body["dreamr"] = {"deadline": 0.3}
+        body["dreamr"] = {"deadline": HASTE}
     return body, "".join(part.get("text", "") for part in content)
 
 
@@ -334,6 +350,8 @@ async def use(gate: Gateway, kind: str, seed: int, end: float) -> None:
                 outcome = "FAULT"
                 gate.faults.append(f"{kind}: {type(error).__name__}: {error}"[:400])
             gate.note(kind, outcome, time.monotonic() - began)
+            if kind == "hasty" and outcome == "answered":
+                gate.late.append(time.monotonic() - began - HASTE)
             await anyio.sleep(draws.uniform(0, 0.05 if kind == "flood" else 1.0))
 
 
@@ -345,14 +363,16 @@ async def break_servers(servers: list[ModelServer], seed: int, end: float) -> Co
     draws, events = random.Random(seed), Counter[str]()
     while time.monotonic() < end:
         await anyio.sleep(draws.uniform(4, 15))
-        server = draws.choice(servers)
+        target, draft = servers
+        server = draft if draws.random() < 0.7 else target
+        name = "drafts" if server is draft else "targets"
         if draws.random() < 0.5:
-            events["servers killed"] += 1
+            events[f"{name} killed"] += 1
             server.kill()
             await anyio.sleep(draws.uniform(0, 6))
             server.start()
         else:
-            events["servers stopped"] += 1
+            events[f"{name} stopped"] += 1
             server.signal(signal.SIGSTOP)
             await anyio.sleep(draws.uniform(1, 8))
             server.signal(signal.SIGCONT)
@@ -412,7 +432,11 @@ def growth(gate: Gateway, idle_files: int) -> Json:
     gate.measure()
     if gate.files[-1] - idle_files > GROWTH_FILES:
         gate.faults.append(f"open descriptors grew from {idle_files} to {gate.files[-1]}")
+    before, after = gate.tasks
+    if after - before > GROWTH_TASKS:
+        gate.faults.append(f"tasks grew from {before} to {after}")
     return {
+        "tasks": {"before": before, "after": after},
         "memory_mb": {"early": early, "late": late, "most": max(gate.memory)},
         "files": {"before": idle_files, "after": gate.files[-1], "most": max(gate.files)},
     }
@@ -423,7 +447,7 @@ def missing(gate: Gateway) -> Iterator[str]:
     for kind in KINDS:
         good = {"leaving": "left", "invalid": "400"}.get(kind, "answered")
         found = [outcome for name, outcome in gate.outcomes if name == kind]
-        if kind != "hasty" and not any(outcome.startswith(good) for outcome in found):
+        if not any(outcome.startswith(good) for outcome in found):
             yield f"no client of kind {kind} got {good}"
 
 
@@ -435,6 +459,7 @@ async def soak(
         await gate.answering()
         await recovered(gate)  # warm: all code is loaded
         gate.measure()
+        await gate.count_tasks()
     idle = {gate.name: gate.files[-1] for gate in gates}
     end = time.monotonic() + 60 * options.minutes
     events: Counter[str] = Counter()
@@ -456,6 +481,8 @@ async def soak(
         took = {gate.name: await recovered(gate) for gate in gates}
         watching.cancel_scope.cancel()
     await anyio.sleep(2)  # closed connections are noticed
+    for gate in gates:
+        await gate.count_tasks()
     print(", ".join(f"{what} {number} times" for what, number in sorted(events.items())))
     reports = [report(gate, idle[gate.name], took[gate.name]) for gate in gates]
     return {"minutes": options.minutes, "events": dict(events), "gateways": reports}
@@ -475,7 +502,16 @@ def report(gate: Gateway, idle: int, recovery: float) -> Json:
         rows.append(row)
         text = ", ".join(f"{name} {number}" for name, number in outcomes.items())
         print(f"{kind:10}{sum(outcomes.values()):9}{slowest:8.1f}s  {text}")
-    memory, descriptors = found["memory_mb"], found["files"]
+    memory, descriptors, tasks = found["memory_mb"], found["files"], found["tasks"]
+    late = sorted(gate.late)
+    lateness = {
+        "answers": len(late),
+        "within_50_ms": sum(seconds <= 0.05 for seconds in late),
+        "median_seconds": statistics.median(late) if late else None,
+        "p99_seconds": late[int(0.99 * (len(late) - 1))] if late else None,
+    }
+    print(f"hasty answers after their deadline: {lateness}")
+    print(f"tasks {tasks['before']} before, {tasks['after']} after")
     print(f"memory {memory['early']:.0f} MB early, {memory['late']:.0f} MB late")
     print(f"descriptors {descriptors['before']} before, {descriptors['after']} after")
     print(f"well again {recovery:.1f} s after the end")
@@ -483,6 +519,7 @@ def report(gate: Gateway, idle: int, recovery: float) -> Json:
         print(f"FAULT ({number} times): {fault}")
     return {
         "gateway": gate.name, "kinds": rows, **found,
+        "after_deadline": lateness,
         "recovery_seconds": recovery, "faults": dict(Counter(gate.faults)),
     }  # fmt: skip
 

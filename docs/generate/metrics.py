@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dreamr.schedules import STAGES
 from dreamr.serving.drift import OUTCOMES
 from dreamr.serving.gateway import metrics
 
@@ -29,6 +30,7 @@ _VALUES = {
     "status": "HTTP status; `499` if the client disconnected first",
     "fate": "`accepted`, `unverified` (accepted without the target), `rejected`, "
     "`target` (written by the target)",
+    "stage": ", ".join(f"`{stage}`" for stage in STAGES),
     "outcome": ", ".join(f"`{outcome}`" for outcome in OUTCOMES),
     "window": "`--window` of the run",
     "fallback": "`--fallback` of the run",

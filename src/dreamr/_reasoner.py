@@ -26,13 +26,13 @@ from dreamr._run_arguments import (
     check_arguments,
     check_run_options,
     deadline_of_run,
+    labeled,
     read_problem,
     with_arguments,
 )
 from dreamr._sampling import PLAIN, closed_thoughts, thinking_notes, vendor_notes, vendors
 from dreamr.conversation import AttachmentCache, AttachmentSource, Conversation
 from dreamr.engines import Model, OpenModel, open_model
-from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
 from dreamr.errors import RunFailed
 from dreamr.gate import Gate, Profile
@@ -224,8 +224,7 @@ class Reasoner:
         media = options.media(self._models.image_pixels)
         read = partial(self._attachments.read, options=media, salt=arguments.get("cache_salt"))
         leading: Role = "target" if "target" in options.roles else "draft"
-        labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"))
-        with run_time(deadline_of_run(arguments, options)) as time, labeled_calls(labels):
+        with labeled(arguments), run_time(deadline_of_run(arguments, options)) as time:
             conversation = await read_problem(question, attachments, read)
             async with self._models.lease(self._models.keys() & {leading}) as models:
                 engines = {role: m.engine for role, m in models.items() if role in options.roles}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -19,6 +20,7 @@ from dreamr.conversation import (
     BadConversation,
     Conversation,
 )
+from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.gate import Gate
 from dreamr.runner import Deadline, RunConfig, RunHook, deadline_of
 from dreamr.trace import Event
@@ -40,6 +42,8 @@ class RunArguments(TypedDict, total=False):
         gate: Gate that decides about drafted steps, instead of the one of options and method.
         hooks: Hooks called before and after the run, in this order.
         deadline: Seconds from now at which the run ends, instead of that of the options.
+        priority: Priority of the calls at model servers that have priorities, as in vLLM: lower
+            ones are served first.
         request_id: Id of the run for the trace and the logs of model servers.
         answer_form: Form of the answer: a choice of tools, a format, log-probabilities. The tools
             are those of the conversation.
@@ -52,6 +56,7 @@ class RunArguments(TypedDict, total=False):
     on_event: Callable[[Event], None] | None
     hooks: Sequence[RunHook]
     deadline: float | None
+    priority: int
     request_id: str | None
     cache_salt: str | None
     answer_form: AnswerForm | None
@@ -65,6 +70,13 @@ def with_arguments(config: RunConfig, arguments: RunArguments) -> RunConfig:
         request_id=arguments.get("request_id"),
         answer_form=arguments.get("answer_form") or config.answer_form,
     )
+
+
+def labeled(arguments: RunArguments) -> AbstractContextManager[None]:
+    """Return a block whose engine calls have the labels of a run."""
+    priority = arguments.get("priority") or 0
+    labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"), priority)
+    return labeled_calls(labels)
 
 
 def deadline_of_run(arguments: RunArguments, options: RunOptions) -> Deadline | None:
@@ -158,5 +170,8 @@ def check_arguments(arguments: RunArguments) -> None:
     seconds: Any = arguments.get("deadline")
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
         raise BadOption(f"deadline must be a number of seconds, not {shown_value(seconds)}")
+    priority: Any = arguments.get("priority")
+    if priority is not None and not isinstance(priority, int):
+        raise BadOption(f"priority must be a whole number, not {shown_value(priority)}")
     if gate is not None and not hasattr(gate, "decide"):
         raise BadOption(f"gate must be a gate, such as RatioGate(0.7), not {shown_value(gate)}")

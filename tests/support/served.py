@@ -40,6 +40,7 @@ class Served:
         echoes: Whether the prefix is repeated before its continuation, as llama.cpp does.
         token_probability: Probability of each token.
         list_status: Status of the list of models.
+        prioritized: Whether requests may have a priority.
         prompt_tokens: Prompt length that streams report; None if they do not.
         answers_as: Model that responses name; None if they name none.
         context: Context length in the list of models, None if it has none.
@@ -66,6 +67,7 @@ class Served:
     context: int | None = None
     cached: int | None = None
     list_status: int = 200
+    prioritized: bool = True
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []
@@ -112,6 +114,9 @@ class Served:
             if isinstance(failure, Exception):
                 raise failure
             return json_response({"error": {"message": "not now"}}, failure, self.headers)
+        if body.get("priority") and not self.prioritized:
+            message = "Got priority -2 but Priority scheduling is not enabled."
+            return json_response({"error": {"message": message}}, 400)
         if body.get("stream"):
             return httpx2.Response(
                 200, headers={"content-type": "text/event-stream"}, stream=_Stream(self, body)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -17,6 +18,7 @@ from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.engines.waiting import WaitingOpener
 from dreamr.errors import Unsupported
+from dreamr.runner import RunHook
 from dreamr.serving.options import SERVE_CONFLICTS, SERVE_RULES, ServeOptions
 from dreamr.steps import Role
 
@@ -35,6 +37,29 @@ EPILOG = epilog(
 )
 _ALL_INTERFACES = ("0.0.0.0", "::")
 _LOST = 3  # exit status after the loss of a model
+
+
+@contextmanager
+def _spans(endpoint: str | None) -> Iterator[tuple[RunHook, ...]]:
+    """Yield the hooks that send spans of runs to a collector, none without one.
+
+    Raises:
+        Unsupported: If OpenTelemetry is not installed.
+    """
+    if endpoint is None:
+        yield ()
+        return
+    try:
+        from dreamr.serving.spans import RunSpans, open_exporter
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"--otlp-traces-endpoint needs {error.name}, which is not installed: "
+            "pip install 'dreamr[otel]'"
+        ) from error
+    from dreamr.serving.gateway.request_ids import trace_headers
+
+    with open_exporter(endpoint) as tracer:
+        yield (RunSpans(tracer, trace_headers),)
 
 
 _RULES = OptionRules((*SERVE_RULES, *RUN_RULES), SERVE_CONFLICTS, request_cases)
@@ -85,13 +110,13 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
                 style="yellow",
             )
 
-    with listen(gateway) as listening:
+    with _spans(gateway.otlp_traces_endpoint) as hooks, listen(gateway) as listening:
         console.print("loading the models")
         reopen = gateway.on_lost == "restart"
         late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
         opener = WaitingOpener(open_model, gateway.wait, late, show)
         async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
-            lost = await serve(reasoner, gateway, listening, ready, keys)
+            lost = await serve(reasoner, gateway, listening, ready, keys, hooks)
     console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
     if lost is not None:
         raise typer.Exit(_LOST)

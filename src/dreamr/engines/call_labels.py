@@ -15,10 +15,12 @@ class CallLabels:
     Attributes:
         request_id: Id of the request that the run answers, for the logs of servers.
         cache_salt: Calls with different salts share no cached prompts.
+        priority: Priority at servers that have priorities; lower ones are served first.
     """
 
     request_id: str | None = None
     cache_salt: str | None = None
+    priority: int = 0
 
 
 _NONE = CallLabels()

@@ -179,7 +179,7 @@ class AnswerWriter:
         assert self._lane is not None
         yield CloseLane(self._lane)
         if (step := unfinished.get(self._lane)) is not None:
-            yield Commit(len(self._steps), step, "target")
+            yield Commit(len(self._steps), step, "target", last=True)
 
 
 class _Work:

@@ -29,6 +29,7 @@ from dreamr.schedules.thought_closer import closing_step
 from dreamr.steps import Ending, Finish, Role, Step, Thoughts, conclusion, ends_inside, without_tags
 
 _WHY = "the deadline is near"
+_EMPTY = "the deadline has passed before a model wrote anything"
 _NOTES: Mapping[DeadlineStage, str] = {
     "window": f"{_WHY}: the draft writes fewer steps ahead",
     "confidence": f"{_WHY}: steps that the draft is confident of are accepted without the target",
@@ -198,9 +199,9 @@ class DeadlineKeeper:
         commands = [*self._stop(), Warn("the deadline is reached: the run ends")]
         if best is not None:
             step, role = best
-            last = step.ending in (Ending.ANSWER, Ending.END)
-            commands.append(Commit(len(self._steps), step, role, last=last))
-        return [*commands, Finished("deadline")]
+            commands.append(Commit(len(self._steps), step, role, last=True))
+        empty = best is None and not self._text.strip()
+        return [*commands, Finished("deadline", _EMPTY if empty else None)]
 
     def _best(self, signal: TimeShort) -> tuple[Step, Role] | None:
         """Return a step to end the text with, and its writer; None if the text has the answer."""
@@ -231,8 +232,8 @@ class DeadlineKeeper:
 
     def _answers(self, text: str) -> bool:
         """Return whether a text says something outside its thoughts, after any answer marker."""
-        said = conclusion(text, opened=self._limits.opens_thought).strip()
-        return bool(said.removeprefix(self._limits.answer_marker or "").strip())
+        said = conclusion(text, opened=self._limits.opens_thought)
+        return bool(said.strip() and self._last_words(said))
 
     def _ahead(self, signal: TimeShort) -> Iterator[tuple[str, _Written]]:
         """Yield what lanes have written beyond the committed text, with all text before it."""

@@ -90,6 +90,14 @@ class ServeOptions:
         Literal["debug", "info", "warning", "error"],
         OptionSpec("Lowest level of records in the log.", _GATEWAY),
     ] = "info"
+    otlp_traces_endpoint: Annotated[
+        str | None,
+        OptionSpec(
+            "URL of an OpenTelemetry collector for spans of runs: http://host:4318/v1/traces.",
+            _GATEWAY,
+            shown="none",
+        ),
+    ] = None
     log_text: Annotated[bool, OptionSpec("Log questions and answers, for debugging.", _GATEWAY)] = (
         False
     )
@@ -125,7 +133,8 @@ class ServeOptions:
         int, OptionSpec("Requests that may wait; others get status 429.", _LIMITS, 0)
     ] = 128
     deadline: Annotated[
-        float, OptionSpec("Time limit of a request in seconds, including waiting.", _LIMITS, 0.001)
+        float,
+        OptionSpec("Longest deadline of a request in seconds, including waiting.", _LIMITS, 0.001),
     ] = 600.0
     drain: Annotated[
         float,

@@ -322,6 +322,34 @@ def test_calls_with_different_salts_share_no_cache_of_the_server() -> None:
     assert salts[2] == salts[3] != salts[0]
 
 
+@pytest.mark.parametrize("prioritized", [True, False])
+def test_a_server_gets_priorities_until_it_refuses_one(prioritized: bool) -> None:
+    served = Served(script=SCRIPT, prioritized=prioritized)
+
+    async def work(engine: HttpEngine) -> None:
+        served.requests.clear()
+        for _ in range(2):
+            with labeled_calls(CallLabels(priority=-2)):
+                assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+                await engine.judge(Context(TALK), ["Two.\n\n"])
+        assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+
+    use(served, work)
+    sent = [body.get("priority") for body in served.chats]
+    assert sent == ([-2] * 4 + [None] if prioritized else [-2] + [None] * 5)
+
+
+def test_a_server_without_priorities_gets_none() -> None:
+    served = Served(script=SCRIPT, owner="sglang")
+
+    async def work(engine: HttpEngine) -> None:
+        with labeled_calls(CallLabels(priority=-2)):
+            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
+
+    use(served, work)
+    assert not any("priority" in body for body in served.chats)
+
+
 def test_each_call_has_an_id_of_its_own_that_begins_with_that_of_the_request() -> None:
     served = Served(script=SCRIPT)
 

@@ -95,6 +95,28 @@ def test_a_client_that_floods_the_gateway_leaves_a_place_for_others() -> None:
     play(work, 8, 99)
 
 
+def test_waiting_requests_of_the_lowest_priority_come_first() -> None:
+    served: list[str] = []
+
+    async def main() -> None:
+        admission = Admission(1, 9, shared=lambda: False)
+        leave = anyio.Event()
+
+        async def come(client: str, priority: int) -> None:
+            async with admission.place(client, priority):
+                served.append(client)
+                await leave.wait()
+
+        async with anyio.create_task_group() as tasks:
+            for client, priority in (("a", 0), ("b", 0), ("late", 5), ("first", -1), ("c", 0)):
+                tasks.start_soon(come, client, priority)
+                await settle()
+            leave.set()
+
+    anyio.run(main)
+    assert served == ["a", "first", "b", "c", "late"]
+
+
 def test_a_waiting_client_without_a_place_comes_first() -> None:
     async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "b", "b", "a", "c"):

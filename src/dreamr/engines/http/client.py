@@ -57,6 +57,7 @@ class Client:
         identity: Whether the server is still the one that was probed.
         media: Puts images and sounds into the bodies of requests.
         sent_bytes: Bytes of the bodies of all requests so far.
+        prioritized: Whether the server may take priorities: it has not refused one so far.
 
     Raises:
         EngineError: If the environment's settings for TLS or proxies cannot be used.
@@ -74,6 +75,7 @@ class Client:
         self._http = self._network.http
         self.media = MediaSender()
         self.sent_bytes = 0
+        self.prioritized = False
         self._http.event_hooks["request"].append(self._count_bytes)
 
     @property
@@ -290,7 +292,8 @@ class Client:
         missed: frozenset[str] = frozenset()
         media = self.media  # the same for the whole request; a comparison can replace it
         while True:
-            async with self._network.reaching(url), _with_media(media, body, missed) as request:
+            sent = self._with_priority(body)
+            async with self._network.reaching(url), _with_media(media, sent, missed) as request:
                 headers = _call_headers(session)
                 if request.content:
                     headers["Content-Type"] = "application/json"
@@ -303,11 +306,21 @@ class Client:
                         yield response, request
                         return
                     content = await _read(response, url)
+                if sent is not body and _refuses_priority(response.status_code, content):
+                    self.prioritized = False
+                    continue
                 if response.status_code not in _UNREAD or not request.omitted:
                     if response.status_code >= 500:
                         media.doubt(request)
                     self._check(response.status_code, response.headers, content, url)
                 missed = request.omitted
+
+    def _with_priority(self, body: Json | None) -> Json | None:
+        """Return the body of a request for tokens with the priority of its run, if it has one."""
+        priority = call_labels().priority
+        if not (priority and self.prioritized) or body is None or "max_tokens" not in body:
+            return body
+        return {**body, "priority": priority}
 
     async def _events(
         self, response: httpx2.Response, url: str, request: Outgoing
@@ -351,6 +364,11 @@ class Client:
         """Close all connections; idempotent."""
         self._network.alive = False
         await self._http.aclose()
+
+
+def _refuses_priority(status: int, content: bytes) -> bool:
+    """Return whether a server refuses a request because it has no priorities."""
+    return status in _UNREAD and b"priority" in content.lower()
 
 
 @asynccontextmanager

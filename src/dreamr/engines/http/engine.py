@@ -115,7 +115,7 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
 
     def _use(self, info: ServerInfo) -> None:
         """Use the results of a probe, and nothing that was known of the server before."""
-        self._server_info = info
+        self._server_info, self._client.prioritized = info, info.server.prioritized
         self._prompts.clear()
         self._judge.prompts.clear()
         self._client.media = open_media_sender(self._client, self._options, info)

@@ -23,6 +23,7 @@ class Server:
         render: Endpoint that returns rendered prompts; None if there is none.
         abort: Path that aborts a request by its `rid`; None if closing the connection aborts it.
         salted: Whether requests can be separated in the prefix cache by a salt.
+        prioritized: Whether requests may have a priority.
         image_ids: Field by which requests name an image. 'uuid': of the content part, also of a
             sound, checked before it is used. 'content_hash': of the image's address. None: there
             is none.
@@ -45,6 +46,7 @@ class Server:
     render: Literal["tokenize", "apply-template"] | None = None
     abort: str | None = None
     salted: bool = False
+    prioritized: bool = False
     image_ids: Literal["uuid", "content_hash"] | None = None
     audio_urls: bool = False
     video_part: Literal["video_url", "input_video", ""] = "video_url"
@@ -67,7 +69,7 @@ _UNPENALIZED = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _NEUTRAL = {**_UNPENALIZED, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 VLLM = Server(
-    "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True,
+    "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True, prioritized=True,
     image_ids="uuid", webp=True, sampling=_FULL, neutral=_NEUTRAL,
 )  # fmt: skip
 SGLANG = Server(

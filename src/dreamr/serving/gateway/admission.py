@@ -23,6 +23,7 @@ class _Ticket:
     """A waiting request; `ready` is set when it is admitted, at the time `began`, or refused."""
 
     client: str
+    priority: int = 0
     ready: anyio.Event = field(default_factory=anyio.Event)
     began: float | None = None
 
@@ -43,6 +44,11 @@ class _Client:
     started: float = 0.0
     queue: deque[_Ticket] = field(default_factory=deque)
 
+    @property
+    def priority(self) -> int:
+        """Priority of its next request."""
+        return self.queue[0].priority if self.queue else 0
+
     def usage(self, now: float) -> float:
         """Return the seconds of places that the client has used until now."""
         return self.used + self.running * now - self.started
@@ -51,11 +57,12 @@ class _Client:
 class Admission:
     """Fair admission of requests.
 
-    A free place goes to the waiting client that has used places for the least time, so a client
-    with long requests gets no more than others. A client that was idle counts as having used what
-    the least served active client has: time cannot be saved up. A quarter of the places, at least
-    one of several, goes only to clients that hold no place. A client that floods the gateway
-    therefore keeps no other waiting for its first place.
+    A free place goes to the client whose next request has the lowest priority. Of several, it goes
+    to the one that has used places for the least time, so a client with long requests gets no more
+    than others. A client that was idle counts as having used what the least served active client
+    has: time cannot be saved up. A quarter of the places, at least one of several, goes only to
+    clients that hold no place. A client that floods the gateway therefore keeps no other waiting
+    for its first place.
 
     If the queue is full, the newest request of the client with the most waiting requests is refused
     in favor of a client with fewer.
@@ -89,28 +96,29 @@ class Admission:
         return self._waiting
 
     @asynccontextmanager
-    async def place(self, client: str) -> AsyncGenerator[None, None]:
+    async def place(self, client: str, priority: int = 0) -> AsyncGenerator[None, None]:
         """Wait for a place and hold it for the duration of the block.
 
         Args:
             client: Name of the client, which places are shared by.
+            priority: Priority of the request; lower ones get places first.
 
         Raises:
             ApiError: If the queue is full (429).
         """
-        began = await self._enter(client)
+        began = await self._enter(client, priority)
         try:
             yield
         finally:
             self._seconds += _SMOOTH * (anyio.current_time() - began - self._seconds)
             self._leave(client, began)
 
-    async def _enter(self, name: str) -> float:
+    async def _enter(self, name: str, priority: int) -> float:
         """Wait for a place and return the time at which it was given."""
         client = self._activate(name)
         if not client.queue and self._has_place(client):
             return self._start(name, client)
-        ticket = _Ticket(name)
+        ticket = _Ticket(name, priority)
         try:
             self._make_room(name)
             client.queue.append(ticket)
@@ -178,7 +186,7 @@ class Admission:
             # On a tie, min() returns the first client: the least recently served one.
             found = min(
                 (c for c in self._clients.items() if c[1].queue and self._has_place(c[1])),
-                key=lambda item: (item[1].usage(now), item[1].running),
+                key=lambda item: (item[1].priority, item[1].usage(now), item[1].running),
                 default=None,
             )
             if found is None:

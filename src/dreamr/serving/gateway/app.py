@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from dreamr._load import Level, Load
 from dreamr._option_specs import listed
 from dreamr._reasoner import Reasoner
 from dreamr._version import __version__
+from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.apis.chat import ChatApi
@@ -67,6 +68,7 @@ def build_app(
     keys: ApiKeys | None = None,
     draining: Draining | None = None,
     readiness: Readiness | None = None,
+    hooks: Sequence[RunHook] = (),
 ) -> ASGIApp:
     """Build the gateway for a Reasoner.
 
@@ -77,8 +79,8 @@ def build_app(
         load: Load control, with any earlier measurements of the target's speed.
         keys: Accepted keys; read from the file or variable of `options` by default.
         draining: Whether the gateway is about to stop.
-        readiness: Answers of the models to checks, which the caller runs; without checks by
-            default.
+        readiness: Answers of the models to checks that the caller runs; none by default.
+        hooks: Hooks of all runs.
 
     Raises:
         BadOption: If the file of API keys cannot be read.
@@ -86,8 +88,7 @@ def build_app(
     options = options or ServeOptions()
     found = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
-    draining = draining or Draining()
-    quotas, store = Quotas(), FileStore(options)
+    draining, quotas, store = draining or Draining(), Quotas(), FileStore(options)
     load = load or Load(aware=reasoner.options.load_aware)
     watch = _watch(reasoner, options, admission, load)
     metrics = Metrics(watch)
@@ -101,10 +102,10 @@ def build_app(
         media=media,
         watch=watch,
         tuner=Tuner() if options.tune else None,
+        hooks=hooks,
     )
     access = Access(found, quotas, Memory.of(options), draining)
     chat, *others = _runners(runs, Receiver(reasoner, options, media), access, metrics, options)
-
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )

@@ -19,6 +19,7 @@ from dreamr.errors import DreamrError
 from dreamr.serving.gateway.apis.choices import ChoiceEvent
 from dreamr.serving.gateway.apis.protocol import Api, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary
+from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.job import Job, Piece
@@ -126,6 +127,7 @@ class Endpoint:
         """
         deadline = began + self._options.deadline
         parsed, messages = await self._receiver.receive(request, self._api, lease, deadline)
+        parsed = with_deadline(parsed, request.headers, client)
         summary = Summary(parsed, self._runs.load.alone_seconds)
         reply = self._api.reply(parsed, summary)
         public = self._runs.public
@@ -151,7 +153,7 @@ class Endpoint:
                     return
                 case ChoiceEvent() as piece:
                     list(job.reply.events(piece))
-                case RunFinished(result=result) if result.finish != "failed":
+                case RunFinished(result=result) if result.error is None:
                     prompt = await self._runs.prompt_tokens(job)
                     self._done(job, result, prompt)
                     body = job.reply.whole(result, prompt)
@@ -194,7 +196,7 @@ class Endpoint:
                     self._log(job, error.status)
                     yield _joined(reply.failure(error))
                     return
-                case RunFinished(result=result) if result.finish == "failed":
+                case RunFinished(result=result) if result.error is not None:
                     pass  # the error follows
                 case RunFinished(result=result):
                     yield _joined(reply.events(piece))

@@ -101,10 +101,15 @@ def shortened_name(name: str) -> str:
     return shortened(name)[1:-1] if len(name) > _SHOWN else name
 
 
-def timed_out(seconds: float) -> ApiError:
-    """Return a 504 error: the deadline has passed."""
+def timed_out(seconds: float, more: Mapping[str, Any] | None = None) -> ApiError:
+    """Return a 504 error: the deadline has passed.
+
+    Args:
+        seconds: The deadline.
+        more: Additional members of the response body.
+    """
     message = f"no answer within {seconds:g} s: lower max_tokens or set a longer deadline"
-    return ApiError(504, message, SERVER, code="deadline_exceeded")
+    return ApiError(504, message, SERVER, code="deadline_exceeded", more=more or {})
 
 
 def api_error(error: Exception) -> ApiError:

@@ -45,6 +45,7 @@ class Job:
         heard: What was heard in each of its sounds, if they were transcribed.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
+        left: Seconds until its deadline when the run began, None before.
         first: Seconds to the first committed step.
     """
 
@@ -61,6 +62,7 @@ class Job:
     heard: list[str] = field(default_factory=list)
     pieces: SignalQueue[Piece] = field(default_factory=SignalQueue)
     over: bool = False
+    left: float | None = None
     first: float | None = None
 
     @property

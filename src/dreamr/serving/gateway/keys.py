@@ -27,6 +27,8 @@ VARIABLE = "DREAMR_SERVE_KEYS"
 _MOST_BYTES = 2**20
 _LIMITS = re.compile(r"(?:\s+[A-Za-z_]+=\S*)+\s*$")  # after a key
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PRIORITY = re.compile(r"-?[0-9]{1,3}")
+_MOST_SECONDS = 86400
 _COMMENT = re.compile(r"(?:^|\s)\s*#.*")  # a # inside a key does not begin a comment
 
 
@@ -37,12 +39,16 @@ class Client:
     Attributes:
         name: Name in the log: the one in the file of keys, a digest of the key, or an address.
         limits: Limits of all its requests together.
+        priority: Priority of its requests, as in vLLM: lower ones are served first.
+        deadline: Longest time of a request in seconds, None for that of the gateway.
         cache_salt: Keeps its prompts apart from those of others in the caches of model servers.
             None if clients have no keys.
     """
 
     name: str
     limits: Limits = NO_LIMITS
+    priority: int = 0
+    deadline: float | None = None
     cache_salt: str | None = None
 
 
@@ -50,9 +56,9 @@ def read_keys(options: ServeOptions) -> Mapping[str, Client]:
     """Read the accepted API keys from the key file or the environment.
 
     The file has one key per line, and after it the name of its client and limits, such as
-    `KEY name=alice running=4 requests=60 tokens=100000`. Keys of one name are one client. Blank
-    lines and comments, which begin with #, are ignored. It may be written on any system: as UTF-8
-    or UTF-16, with or without a byte order mark.
+    `KEY name=alice running=4 requests=60 tokens=100000 priority=1 deadline=20`. Keys of one name
+    are one client. Blank lines and comments, which begin with #, are ignored. It may be written on
+    any system: as UTF-8 or UTF-16, with or without a byte order mark.
 
     Returns:
         The clients by key; empty if the gateway is open to all clients.
@@ -91,7 +97,7 @@ def _keys(given: Iterable[tuple[str, str]]) -> Mapping[str, Client]:
 
 
 def _client(key: str, fields: Iterable[str], place: str) -> Client:
-    name, limits = _digest(key).hex()[:12], {}
+    name, limits, priority, deadline = _digest(key).hex()[:12], {}, 0, None
     for field in fields:
         what, _, value = field.partition("=")
         match what:
@@ -101,15 +107,36 @@ def _client(key: str, fields: Iterable[str], place: str) -> Client:
                 raise BadOption(
                     f"the name in {place} must have 1 to 64 letters, digits and . _ - only"
                 )
+            case "priority":
+                priority = _priority(value, place)
+            case "deadline":
+                deadline = _deadline(value, place)
             case "running" | "requests" | "tokens":
                 limits[what] = read_limit(value, f"{what} in {place}")
             case _:
                 raise BadOption(
-                    f"{place} has an unknown field after the key: use name, running, requests or "
-                    "tokens, such as requests=60"
+                    f"{place} has an unknown field after the key: use name, running, requests, "
+                    "tokens, priority or deadline, such as requests=60"
                 )
     # Known to the model servers only: clients do not learn the salt of others.
-    return Client(name, Limits(**limits), _digest(f"cache of {name}").hex()[:32])
+    salt = _digest(f"cache of {name}").hex()[:32]
+    return Client(name, Limits(**limits), priority, deadline, salt)
+
+
+def _priority(text: str, place: str) -> int:
+    if not _PRIORITY.fullmatch(text):
+        raise BadOption(f"priority in {place} must be an integer from -999 to 999")
+    return int(text)
+
+
+def _deadline(text: str, place: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise BadOption(f"deadline in {place} must be a number of seconds up to {_MOST_SECONDS}")
+    return seconds
 
 
 def _digest(text: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dreamr._load import Load
@@ -15,6 +16,7 @@ from dreamr.serving.drift import OUTCOMES, Watch
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.steps import Role
 from dreamr.trace import (
+    DeadlineNear,
     Event,
     JudgeEnded,
     JudgeStarted,
@@ -96,7 +98,20 @@ _AGE = _Declared(
     ("role",),
 )
 _READY = _Declared("ready", "1 while /ready reports that requests can be answered, else 0.")
-_GAUGES = (_RUNNING, _WAITING, _LEVEL, _STRETCH, _SPEEDUP, _ALARM, _THRESHOLD, _UP, _AGE, _READY)
+_TASKS = _Declared("tasks", "Number of tasks of the event loop.")
+_GAUGES = (
+    _RUNNING,
+    _WAITING,
+    _LEVEL,
+    _STRETCH,
+    _SPEEDUP,
+    _ALARM,
+    _THRESHOLD,
+    _UP,
+    _AGE,
+    _READY,
+    _TASKS,
+)
 
 _ANSWERED = _Declared(
     "request_success", "Answered requests by finish reason.", ("finished_reason",)
@@ -119,6 +134,11 @@ _RUNS = _Declared("runs", "Runs of method fpsr by window, fallback and resamples
 _AUDITS = _Declared(
     "audits", "Audited steps by outcome: agreed, differed, failed or dropped.", ("outcome",)
 )
+_HURRIED = _Declared(
+    "deadline_stages",
+    "Runs that traded verification for time by stage: window, confidence, answer or best.",
+    ("stage",),
+)
 _COUNTERS = (
     _ANSWERED,
     _REFUSED,
@@ -129,6 +149,7 @@ _COUNTERS = (
     _STEPS,
     _RUNS,
     _AUDITS,
+    _HURRIED,
 )
 
 
@@ -160,7 +181,8 @@ class Metrics:
             prompt: Tokens of its prompt; 0 if not counted.
         """
         self._histograms[_LATENCY].observe(seconds)
-        self._counters[_ANSWERED].labels("length" if result.finish == "length" else "stop").inc()
+        cut = result.finish in ("length", "deadline")
+        self._counters[_ANSWERED].labels("length" if cut else "stop").inc()
         self._counters[_PROMPT].inc(prompt)
         self._counters[_GENERATED].inc(sum(step.step.tokens for step in result.steps))
 
@@ -180,6 +202,8 @@ class Metrics:
                 self._counters[_RUNS].labels(*values).inc()
             case StepCommitted(verdict=verdict):
                 self._counters[_STEPS].labels(_fate(verdict)).inc()
+            case DeadlineNear(stage=stage):
+                self._counters[_HURRIED].labels(stage).inc()
             case StepRejected():
                 self._counters[_STEPS].labels("rejected").inc()
             case JudgeStarted(time, call):
@@ -209,6 +233,7 @@ class Metrics:
         """
         self._gauges[_RUNNING].set(running)
         self._gauges[_WAITING].set(waiting)
+        self._gauges[_TASKS].set(len(anyio.get_running_tasks()))
         self._gauges[_LEVEL].set(int(load.level))
         self._gauges[_STRETCH].set(load.stretch)
         self._gauges[_SPEEDUP].set(math.nan if load.gain is None else load.gain)

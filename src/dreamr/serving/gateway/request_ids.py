@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HEADER = "x-request-id"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=-]{0,127}")
 _CURRENT: ContextVar[str | None] = ContextVar("id of the current request", default=None)
+_TRACE_HEADERS = ("traceparent", "tracestate")
+_TRACE: ContextVar[Mapping[str, str]] = ContextVar("trace of the client", default={})  # noqa: B039
 
 
 def new_request_id() -> str:
@@ -22,6 +25,11 @@ def new_request_id() -> str:
 def request_id() -> str | None:
     """Return the id of the request that the current task answers, None outside of requests."""
     return _CURRENT.get()
+
+
+def trace_headers() -> Mapping[str, str]:
+    """Return the headers of the current request that name the client's trace; see W3C."""
+    return _TRACE.get()
 
 
 class RequestIds:
@@ -50,8 +58,11 @@ class RequestIds:
                 MutableHeaders(scope=message)[HEADER] = chosen
             await send(message)
 
-        token = _CURRENT.set(chosen)
+        headers = Headers(scope=scope)
+        traced = {name: headers[name] for name in _TRACE_HEADERS if name in headers}
+        token, trace = _CURRENT.set(chosen), _TRACE.set(traced)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
             _CURRENT.reset(token)
+            _TRACE.reset(trace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from dreamr._load import JudgeTimes, Level, Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation, flatten
-from dreamr.errors import DreamrError, RunFailed
+from dreamr.errors import DeadlinePassed, DreamrError, RunFailed
 from dreamr.runner import RunHook, view_of
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
@@ -33,6 +34,8 @@ from dreamr.serving.tuning import Tuner
 from dreamr.steps import Role
 from dreamr.trace import Result, RunFinished
 
+_LEAST_SECONDS = 0.001  # of a deadline
+_LATE_SECONDS = 1.0  # after the deadline, in which a run that ends by itself may still end
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
 
 
@@ -47,6 +50,7 @@ class Runs:
         media: Reads the attachments of requests.
         watch: Audits accepted steps, if configured.
         tuner: Chooses window, fallback and resamples, if configured.
+        hooks: Further hooks of all runs.
 
     Attributes:
         load: Load control.
@@ -63,23 +67,29 @@ class Runs:
         media: MediaFetcher,
         watch: Watch | None = None,
         tuner: Tuner | None = None,
+        hooks: Sequence[RunHook] = (),
     ) -> None:
         self._reasoner, self._admission, self._metrics = reasoner, admission, metrics
         self._media, self._watch, self._tuner = media, watch, tuner
-        self._retention = Retention(reasoner)
+        self._retention, self._more = Retention(reasoner), hooks
         self.load, self.public = load, PublicText.of(reasoner)
 
     async def run(self, job: Job) -> None:
         """Wait for a place and run; events and errors go to the job's queue."""
         try:
             left = job.began + job.parsed.deadline - time.perf_counter()
-            with anyio.fail_after(max(0.0, left)):
-                async with self._admission.place(job.client.name):
+            with anyio.fail_after(max(0.0, left)) as scope:
+                async with self._admission.place(job.client.name, job.client.priority):
                     conversation = await self._decode(job)
                     with self._retention.running(*self._views(job)):
+                        job.left = max(_LEAST_SECONDS, scope.deadline - anyio.current_time())
+                        scope.deadline += _LATE_SECONDS
                         await self._reason(job, conversation)
         except TimeoutError:
             job.pieces.put(timed_out(job.parsed.deadline))
+        except DeadlinePassed as error:
+            more = isinstance(error.result, Result) and job.summary.of(error.result)
+            job.pieces.put(timed_out(job.parsed.deadline, {"dreamr": more} if more else {}))
         except RunFailed as error:
             job.pieces.put(await self._failed(job, error))
         except Exception as error:
@@ -98,7 +108,7 @@ class Runs:
         left = job.began + job.parsed.deadline - time.perf_counter()
         try:
             with anyio.fail_after(max(0.0, left)):
-                async with self._admission.place(job.client.name):
+                async with self._admission.place(job.client.name, job.client.priority):
                     await self._decode(job)
                     found: int = await self._leading.count(self._views(job)[0])
         except TimeoutError as error:
@@ -165,6 +175,8 @@ class Runs:
                 options=replace(options, load_aware=False, seed=seed),
                 on_event=partial(job.on_event, choice=choice),
                 hooks=hooks,
+                deadline=job.left,
+                priority=job.client.priority,
                 request_id=request_id(),
                 cache_salt=job.client.cache_salt,
                 answer_form=job.parsed.form,
@@ -180,7 +192,7 @@ class Runs:
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self._tuner if self._may_tune(options, level) else None
         hooks = (self._watch, tuner, JudgeTimes(self.load))
-        return [hook for hook in hooks if hook is not None]
+        return [*(hook for hook in hooks if hook is not None), *self._more]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
         """Return whether the tuner may set window, fallback and resamples."""

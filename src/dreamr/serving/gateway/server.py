@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -22,6 +22,7 @@ from dreamr._load import Load
 from dreamr._option_specs import BadOption
 from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
+from dreamr.runner import RunHook
 from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.keys import ApiKeys, read_keys
@@ -46,6 +47,7 @@ async def serve(
     listening: socket.socket,
     ready: Callable[[str], None] = lambda url: None,
     keys: ApiKeys | None = None,
+    hooks: Sequence[RunHook] = (),
 ) -> Role | None:
     """Serve an open Reasoner until SIGINT or SIGTERM.
 
@@ -60,6 +62,7 @@ async def serve(
         listening: Socket from `listen`; it stays open.
         ready: Called with the gateway's URL when it accepts requests.
         keys: Accepted keys; read from the file or variable of `options` by default.
+        hooks: Hooks of all runs.
 
     Returns:
         The role of the lost model that ended the gateway with `--on-lost exit`, None if a signal
@@ -74,7 +77,15 @@ async def serve(
     load, draining = Load(aware=reasoner.options.load_aware), Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     readiness = Readiness(reasoner, options.ready_interval)
-    app = build_app(reasoner, options, load=load, keys=keys, draining=draining, readiness=readiness)
+    app = build_app(
+        reasoner,
+        options,
+        load=load,
+        keys=keys,
+        draining=draining,
+        readiness=readiness,
+        hooks=hooks,
+    )
     server = _Server(_config(app, options), options, draining, reasoner)
     with _ignoring_repeated_signals(), _reloading(keys, options):
         await _warm_up(reasoner, load)

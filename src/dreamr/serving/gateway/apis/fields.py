@@ -21,7 +21,7 @@ _MAX_NAMED = 20  # names of fields without effect
 # Options of the server that the object `dreamr` of a request replaces.
 _EXTENDED = (
     "method", "window", "threshold", "fallback", "final_answer", "thinking_budget", "deterministic",
-    "draft_frames", *READING,
+    "on_deadline", "draft_frames", *READING,
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ class Extension(JsonModel):
     thinking_budget: int | None = None
     deterministic: bool | None = None
     deadline: Annotated[float, Field(gt=0)] | None = None
+    on_deadline: str | None = None
     pages: str | None = None
     pdf_text: str | None = None
     frames: int | None = None

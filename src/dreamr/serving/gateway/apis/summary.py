@@ -38,6 +38,10 @@ class Summary:
             "usage": asdict(result.usage),
             "finish": result.finish,
             "pass_through": pass_through(result),
+            "deadline": {
+                "seconds": self.parsed.deadline,
+                "stages": list(result.deadline_stages),
+            },
             "attachments": self.attachments,
             "ignored": list(self.parsed.ignored),
             "ignored_count": self.parsed.ignored_count,

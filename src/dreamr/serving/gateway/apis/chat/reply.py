@@ -34,7 +34,12 @@ from dreamr.trace import (
 
 Json = dict[str, Any]
 
-FINISH: Mapping[str, str] = {"answer": "stop", "stop": "stop", "length": "length"}
+FINISH: Mapping[str, str] = {
+    "answer": "stop",
+    "stop": "stop",
+    "length": "length",
+    "deadline": "length",
+}
 
 
 @dataclass(slots=True)

@@ -167,7 +167,8 @@ class MessageReply:
 
     def _stopped(self, result: Result) -> Json:
         """Return why the message ended."""
-        reason, sequence = "max_tokens" if result.finish == "length" else "end_turn", None
+        cut = result.finish in ("length", "deadline")
+        reason, sequence = "max_tokens" if cut else "end_turn", None
         found = [(result.answer.find(stop), stop) for stop in self.parsed.stop]
         if places := [one for one in found if one[0] >= 0]:
             reason, sequence = "stop_sequence", min(places)[1]

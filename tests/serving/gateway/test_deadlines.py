@@ -1,0 +1,102 @@
+"""Deadlines of requests: in the body, in headers, of keys, and met with an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr.engines import Context
+from dreamr.serving.gateway.keys import read_keys
+from dreamr.serving.options import ServeOptions
+from support.gateways import Answer, Gateway, asked, use
+from support.pairs import Pair
+
+FREE = {"deterministic": False}
+
+
+def endless(context: Context) -> str:
+    """Think until the thought is closed, then answer."""
+    said = "".join(context.prefix)
+    if "</think>" in said:
+        return "" if "42" in said else "It is 42."
+    thought = "<think>\n" + "".join(f"I look at number {n} again.\n\n" for n in range(5000))
+    return thought[len(said) :]
+
+
+def thinking() -> Pair:
+    slow: dict[str, Any] = {"script": endless, "token_seconds": 0.002}
+    return Pair(target={**slow, "opinion": 1.0}, draft=dict(slow))
+
+
+def answer_to(
+    body: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
+) -> Answer:
+    async def work(gate: Gateway) -> Answer:
+        return await gate.ask(body, **(headers or {}))
+
+    return use(work, thinking(), **options)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_deadline_is_met_with_an_answer(stream: bool) -> None:
+    found = answer_to(asked(stream=stream, dreamr={"deadline": 0.8, **FREE}))
+    assert found.status == 200
+    if stream:
+        assert found.said("content") == "It is 42."
+        about = found.chunks[-1]["dreamr"]
+    else:
+        assert found.json["choices"][0]["message"]["content"] == "It is 42."
+        about = found.json["dreamr"]
+    assert about["deadline"]["seconds"] == 0.8
+    assert "answer" in about["deadline"]["stages"]
+    assert about["seconds"] < 0.8
+
+
+@pytest.mark.parametrize("name", ["dreamr-deadline", "x-request-timeout"])
+def test_a_header_is_a_deadline(name: str) -> None:
+    found = answer_to(asked(dreamr={"deadline": 50, **FREE}), {name: "0.8"})
+    assert found.status == 200
+    assert found.json["dreamr"]["deadline"]["seconds"] == 0.8
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "inf", "nan", ""])
+def test_a_header_without_a_number_of_seconds_is_refused(text: str) -> None:
+    found = answer_to(asked(), {"dreamr-deadline": text})
+    assert found.status == 400
+    assert "dreamr-deadline must be a number of seconds" in found.json["error"]["message"]
+
+
+def test_a_key_has_a_deadline(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("sk-a deadline=0.8\n")
+    key = {"authorization": "Bearer sk-a"}
+    found = answer_to(asked(dreamr={"deadline": 50, **FREE}), key, keys_file=str(file))
+    assert found.json["dreamr"]["deadline"]["seconds"] == 0.8
+
+
+@pytest.mark.parametrize("asks", [{"on_deadline": "error"}, {"deterministic": True}])
+def test_a_request_may_forbid_less_verification(asks: dict[str, Any]) -> None:
+    found = answer_to(asked(dreamr={"deadline": 0.3, **FREE, **asks}))
+    assert found.status == 504
+    assert found.json["error"]["code"] == "deadline_exceeded"
+    assert found.json["dreamr"]["finish"] == "deadline"
+    assert found.json["dreamr"]["deadline"]["stages"] == []
+
+
+def test_stages_are_counted_in_the_metrics() -> None:
+    async def work(gate: Gateway) -> Answer:
+        await gate.ask(asked(dreamr={"deadline": 0.8, **FREE}))
+        return await gate.ask(path="/metrics", method="GET")
+
+    text = use(work, thinking()).body.decode()
+    assert 'dreamr:deadline_stages_total{stage="answer"} 1.0' in text
+
+
+def test_priority_and_deadline_follow_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("sk-a priority=-2 deadline=1.5\nsk-b\n")
+    first, second = read_keys(ServeOptions(keys_file=str(file))).values()
+    assert (first.priority, first.deadline) == (-2, 1.5)
+    assert (second.priority, second.deadline) == (0, None)

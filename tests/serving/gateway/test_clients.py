@@ -67,7 +67,7 @@ def test_openai_closes_a_stream_early(client: openai.OpenAI) -> None:
 
 
 def test_openai_lists_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["dreamr"]
+    assert [model.id for model in client.models.list()] == ["dreamr", "target", "draft"]
     assert client.models.retrieve("dreamr").owned_by == "dreamr"
 
 

@@ -14,85 +14,24 @@ import httpx2
 import pytest
 
 from dreamr.answers import AnswerPiece, CallDelta
-from support.gateways import CHAT, Gateway, asked, use
+from support.bodies import VALID, random_bodies
+from support.gateways import CHAT, Gateway, use
 from support.listening import listening
 from support.pairs import Pair
 
-BODIES = 3_000
-GROWTH = 200_000  # bytes over the second half: what a leak of even 100 a request would break
-PNG = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-WORDS = (
-    None, True, False, 0, 1, -1, 2**63, 1e308, "", "x", "dreamr", "user", "\u0000", "é" * 50,
-    "\ud800", [], {}, [[]], {"type": "text"}, {"type": "image_url"}, {"url": PNG}, PNG, "data:,x",
-    "http://127.0.0.1/", {"type": "image_url", "image_url": {"url": PNG}},
-    {"type": "text", "text": "hi"}, [{"role": "user", "content": "hi"}],
-)  # fmt: skip
-NAMES = (
-    "model", "messages", "role", "content", "type", "text", "image_url", "url", "stream", "stop",
-    "stream_options", "include_usage", "max_tokens", "temperature", "top_p", "seed", "n", "tools",
-    "dreamr", "method", "window", "threshold", "deadline", "events", "other",
-)  # fmt: skip
-
-
-def changed(value: Any, draws: random.Random, rate: float) -> Any:
-    """Return the value with random replacements."""
-    if draws.random() < rate:
-        return draws.choice(WORDS)
-    if isinstance(value, dict):
-        found = {k: changed(v, draws, rate) for k, v in value.items() if draws.random() > rate / 3}
-        if draws.random() < rate:
-            found[draws.choice(NAMES)] = draws.choice(WORDS)
-        return found
-    if isinstance(value, list):
-        found = [changed(item, draws, rate) for item in value]
-        return found * (300 if draws.random() < 0.01 else 1)
-    return value
-
-
-def bodies(draws: random.Random) -> Any:
-    plain = asked(
-        [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": PNG}}],
-        stream=True, stream_options={"include_usage": True}, max_tokens=5, temperature=0.5,
-        stop=["x"], dreamr={"method": "fpsr", "window": 2, "events": True},
-    )  # fmt: skip
-    function = {"name": "weather", "parameters": {"type": "object"}, "strict": True}
-    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    agent = {
-        **plain,
-        "messages": [
-            *plain["messages"],
-            {"role": "assistant", "content": None, "tool_calls": [call], "reasoning": "Ask."},
-            {"role": "tool", "tool_call_id": "a", "content": "21"},
-        ],
-        "tools": [{"type": "function", "function": function}],
-        "tool_choice": "auto", "parallel_tool_calls": True, "logprobs": True, "top_logprobs": 2,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
-        "n": 2, "reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False},
-    }  # fmt: skip
-    for _ in range(BODIES):
-        raw = json.dumps(
-            changed(draws.choice((plain, agent)), draws, draws.choice((0.01, 0.05, 0.2)))
-        ).encode()
-        match draws.randrange(8):
-            case 0:
-                cut = draws.randrange(len(raw) + 1)
-                raw = raw[:cut]
-            case 1:
-                place = draws.randrange(len(raw) or 1)
-                raw = raw[:place] + draws.randbytes(draws.randrange(1, 4)) + raw[place + 1 :]
-        yield raw
+BODIES = 2_000  # of each API
+GROWTH = 200_000  # bytes over the second half: what a leak of even 200 a request would break
+KEPT = {"/v1/responses": 2_000_000}  # bytes of responses that are stored
 
 
 @pytest.mark.slow
-def test_thousands_of_random_bodies_cause_no_500_and_no_leak() -> None:
+@pytest.mark.parametrize("path", VALID)
+def test_thousands_of_random_bodies_cause_no_500_and_no_leak(path: str) -> None:
     async def work(gate: Gateway) -> None:
         statuses: dict[int, int] = {}
         half = 0
-        for number, raw in enumerate(bodies(random.Random(1))):
-            found = await gate.ask(raw)
+        for number, raw in enumerate(random_bodies(path, BODIES, random.Random(1))):
+            found = await gate.ask(raw, path)
             statuses[found.status] = statuses.get(found.status, 0) + 1
             assert found.status < 500, raw
             assert found.ended
@@ -104,11 +43,11 @@ def test_thousands_of_random_bodies_cause_no_500_and_no_leak() -> None:
         grown = tracemalloc.get_traced_memory()[0] - half
         tracemalloc.stop()
         assert gate.open_streams == 0
-        assert grown < GROWTH
-        assert statuses[200] > 300
-        assert statuses[400] > 300
+        assert grown < GROWTH + KEPT.get(path, 0)
+        assert statuses[200] > 100
+        assert statuses[400] > 100
 
-    pieces = (AnswerPiece(calls=(CallDelta(0, "{}", "a", "weather"),), tokens=1),)
+    pieces = (AnswerPiece(calls=(CallDelta(0, "{}", "t1", "x"),), tokens=1),)
     use(work, Pair(target={"answers": pieces}), bound=300)
 
 
@@ -128,7 +67,9 @@ METHODS = (
 )
 PATHS = (
     "/", "/health", "/metrics", "/v1/models", "/v1/models/dreamr", "/v1/models/", "/v1/models//x",
-    "/v1/chat/completions", "/v1/chat/completions/", "/v1", "//", "/../health", "/%2e%2e/health",
+    "/v1/chat/completions", "/v1/chat/completions/",
+    "/v1/messages", "/v1/responses/x", "/v1/completions", "/v1",
+    "//", "/../health", "/%2e%2e/health",
     "/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "x" * 3000, "/health?x=%zz", "*", "health",
     "http://127.0.0.1/health", "http://evil.example/health", "https://localhost:1/v1/models?x#y",
     "http://", "http://[::1/health", "127.0.0.1:80", "/é", "/\x7f",
@@ -214,7 +155,7 @@ def test_random_requests_to_every_route_cause_no_500() -> None:
                 assert status < 500, raw
                 if status >= 400 and body and "access-control" not in str(headers):
                     described = json.loads(body)["error"]
-                    assert set(described) == {"message", "type", "param", "code"}, raw
+                    assert {"message", "type"} <= set(described), raw
                     assert "\n" not in described["message"]
             assert b"Traceback" not in answer
 

@@ -461,7 +461,7 @@ def test_other_origins_are_allowed_by_name_only() -> None:
 def test_the_model_is_listed_with_its_pair() -> None:
     async def work(gate: Gateway) -> None:
         listed = await gate.get("/v1/models")
-        [card] = listed.json["data"]
+        card, *_ = listed.json["data"]
         assert card["id"] == "mine"
         assert card["dreamr"]["target"] == "target"
         assert (await gate.get("/v1/models/mine")).json == card

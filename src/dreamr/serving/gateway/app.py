@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 import httpx2
@@ -21,7 +22,6 @@ from starlette.types import ASGIApp
 from dreamr._load import Level, Load
 from dreamr._option_specs import listed
 from dreamr._reasoner import Reasoner
-from dreamr._version import __version__
 from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
@@ -29,6 +29,7 @@ from dreamr.serving.gateway.apis.chat import ChatApi
 from dreamr.serving.gateway.apis.completions import CompletionsApi
 from dreamr.serving.gateway.apis.messages import MessagesApi, TokenCountApi
 from dreamr.serving.gateway.apis.protocol import Api
+from dreamr.serving.gateway.apis.responses import ResponsesApi, ResponseStore
 from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.endpoint import Access, Endpoint, TokenCount
@@ -41,13 +42,15 @@ from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.page import page_routes
 from dreamr.serving.gateway.proxies import TrustedProxies
-from dreamr.serving.gateway.public_text import PublicText, public_name
+from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.runs import Runs
+from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.gateway.stored_files import FileStore
+from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.tuning import Tuner
@@ -94,18 +97,11 @@ def build_app(
     metrics = Metrics(watch)
     readiness = readiness or Readiness(reasoner, options.ready_interval)
     media = media or MediaFetcher(options, store, fit=partial(_image_pixels, reasoner))
-    runs = Runs(
-        reasoner,
-        admission=admission,
-        load=load,
-        metrics=metrics,
-        media=media,
-        watch=watch,
-        tuner=Tuner() if options.tune else None,
-        hooks=hooks,
-    )
+    tuner = Tuner() if options.tune else None
+    runs = Runs(reasoner, admission, load, metrics, media, watch, tuner, hooks)
     access = Access(found, quotas, Memory.of(options), draining)
-    chat, *others = _runners(runs, Receiver(reasoner, options, media), access, metrics, options)
+    responses, receiver = ResponseStore(options.stored_seconds), Receiver(reasoner, options, media)
+    chat, *others = _runners(runs, receiver, access, metrics, options, responses)
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
@@ -116,13 +112,19 @@ def build_app(
         *endpoints.routes(),
         *Files(store, options, found, quotas, draining).routes(),
         *batches.routes(),
+        *StoredResponses(responses, found).routes(),
         *(Route(one.path, one, methods=["POST"]) for one in (chat, *others)),
     ]
     return RequestIds(_application(routes, batches, options))
 
 
 def _runners(
-    runs: Runs, receiver: Receiver, access: Access, metrics: Metrics, options: ServeOptions
+    runs: Runs,
+    receiver: Receiver,
+    access: Access,
+    metrics: Metrics,
+    options: ServeOptions,
+    responses: ResponseStore,
 ) -> list[Endpoint]:
     """Return the endpoints that use the models, chat completions first."""
     kinds: list[tuple[type[Endpoint], Api]] = [
@@ -130,6 +132,7 @@ def _runners(
         (Endpoint, CompletionsApi()),
         (Endpoint, MessagesApi()),
         (TokenCount, TokenCountApi()),
+        (Endpoint, ResponsesApi(responses)),
     ]
     return [kind(api, runs, receiver, access, metrics, options) for kind, api in kinds]
 
@@ -185,14 +188,17 @@ class _Endpoints:
 
     async def models(self, request: Request) -> Response:
         self.keys.client(request)
-        return JSONResponse({"object": "list", "data": [self._card()]})
+        cards = self._cards()
+        ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]}
+        return JSONResponse({"object": "list", "data": cards, "has_more": False, **ends})
 
     async def one_model(self, request: Request) -> Response:
         self.keys.client(request)
-        name = request.path_params["name"]
-        if name != self.options.served_model_name:
-            raise no_such_model(name, self.options.served_model_name)
-        return JSONResponse(self._card())
+        name, cards = request.path_params["name"], self._cards()
+        for card in cards:
+            if card["id"] == name:
+                return JSONResponse(card)
+        raise no_such_model(name, [card["id"] for card in cards])
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -208,22 +214,9 @@ class _Endpoints:
         text = self.metrics.text(self.load, self.admission.running, self.admission.waiting)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _card(self) -> dict[str, object]:
-        about: dict[str, object] = {
-            "method": self.reasoner.options.method,
-            "version": __version__,
-        }
-        if self.watch is not None:
-            about["drift"] = self.watch.alarm
-        models = self.reasoner.models
-        about |= {role: public_name(model.engine.name) for role, model in models.items()}
-        return {
-            "id": self.options.served_model_name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "dreamr",
-            "dreamr": about,
-        }
+    def _cards(self) -> list[dict[str, Any]]:
+        drift = {} if self.watch is None else {"drift": self.watch.alarm}
+        return ServedModels(self.reasoner, self.options.served_model_name).cards(**drift)
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:
@@ -263,9 +256,11 @@ def _watch(
     )
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return JSONResponse(error.body, error.status, dict(error.headers))
+    of_messages = request.url.path.startswith(MessagesApi.path)
+    body = MessagesApi().error(error) if of_messages else error.body
+    return JSONResponse(body, error.status, dict(error.headers))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -65,14 +65,15 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
     return ApiError(400, message, INVALID, param, code)
 
 
-def no_such_model(name: object, served: str) -> ApiError:
-    """Return a 404 error: the gateway serves another model.
+def no_such_model(name: object, served: Sequence[str]) -> ApiError:
+    """Return a 404 error: the gateway serves other models.
 
     Args:
         name: What the client sent as the name.
-        served: Name of the served model.
+        served: Names of the served models.
     """
-    message = f"there is no model {shortened(name)}; this gateway serves {shortened(served)}"
+    known = ", ".join(map(shortened, served))
+    message = f"there is no model {shortened(name)}; this gateway serves {known}"
     return ApiError(404, message, param="model", code="model_not_found")
 
 

@@ -8,14 +8,14 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Api, Sender
 from dreamr.serving.gateway.body import read_body
-from dreamr.serving.gateway.errors import bad_request, no_such_model
+from dreamr.serving.gateway.errors import bad_request
 from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
 from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.options import ServeOptions
 
 _QUICK_BYTES = 2**18  # bodies up to this size are parsed in the event loop
@@ -32,6 +32,7 @@ class Receiver:
 
     def __init__(self, reasoner: Reasoner, options: ServeOptions, media: MediaFetcher) -> None:
         self._reasoner, self._options, self._media = reasoner, options, media
+        self._served = ServedModels(reasoner, options.served_model_name)
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
 
@@ -53,7 +54,7 @@ class Receiver:
             DreamrError: If the request is refused.
             ClientDisconnect: If the client disconnects.
         """
-        sender = Sender(lease.client, self._options_of, self._options)
+        sender = Sender(lease.client, self._served.options_of, self._options)
         body = await read_body(request, self._options, lease, deadline)
         if len(body) <= _QUICK_BYTES:
             parsed = api.read(body, sender)
@@ -61,13 +62,10 @@ class Receiver:
             parsed = await anyio.to_thread.run_sync(api.read, body, sender, limiter=self._thread)
         body.clear()
         self._check_roles(parsed)
+        if parsed.recalled:
+            lease.take_body(parsed.recalled)
         messages = await self._media.receive(parsed.turns, lease, parsed.tools)
         return replace(parsed, turns=()), messages
-
-    def _options_of(self, model: str) -> RunOptions:
-        if model != self._options.served_model_name:
-            raise no_such_model(model, self._options.served_model_name)
-        return self._reasoner.options
 
     def _check_roles(self, parsed: ParsedRequest) -> None:
         missing = set(parsed.options.roles) - self._reasoner.models.keys()

@@ -60,7 +60,6 @@ class Runs:
     def __init__(
         self,
         reasoner: Reasoner,
-        *,
         admission: Admission,
         load: Load,
         metrics: Metrics,
@@ -110,7 +109,9 @@ class Runs:
             with anyio.fail_after(max(0.0, left)):
                 async with self._admission.place(job.client.name, job.client.priority):
                     await self._decode(job)
-                    found: int = await self._leading.count(self._views(job)[0])
+                    views = self._views(job)
+                    with self._retention.running(*views):
+                        found: int = await self._leading.count(views[0])
         except TimeoutError as error:
             raise timed_out(job.parsed.deadline) from error
         job.quota.spend(found)

@@ -100,6 +100,11 @@ def test_tokens_are_counted_without_a_run(client: anthropic.Anthropic) -> None:
     assert found.input_tokens == 9
 
 
+def test_the_client_lists_models(client: anthropic.Anthropic) -> None:
+    assert [model.id for model in client.models.list()] == ["dreamr", "target", "draft"]
+    assert client.models.retrieve("target").display_name == "target"
+
+
 def test_the_client_raises_its_own_errors(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError, match="no model") as caught:
         client.messages.create(**{**ASKED, "model": "claude"})
@@ -117,6 +122,12 @@ def test_a_key_is_taken_from_the_header_of_the_client(monkeypatch: pytest.Monkey
         return right.status, wrong.status, wrong.json["error"]["type"]
 
     assert use(work) == (200, 401, "authentication_error")
+
+
+@pytest.mark.parametrize(("path", "method"), [("/v1/messages", "GET"), ("/v1/messages/x", "POST")])
+def test_errors_of_routes_are_in_the_format_of_the_api(path: str, method: str) -> None:
+    found = use(lambda gate: gate.ask(b"{}", path, method))
+    assert (found.status, found.json["type"]) in [(405, "error"), (404, "error")]
 
 
 def test_system_comes_first() -> None:
@@ -175,6 +186,31 @@ def test_an_agent_s_turns_keep_thought_call_and_result() -> None:
     )
 
 
+def test_a_request_of_claude_code_is_understood() -> None:
+    """Its reminders of the system after the question, and its labels."""
+    cached = {"cache_control": {"type": "ephemeral"}}
+    found = read(
+        system=[{"type": "text", "text": "You are an agent."}, {"type": "text", "text": "Help."}],
+        messages=[
+            {"role": "user", "content": [{"type": "text", "text": QUESTION, **cached}]},
+            {"role": "system", "content": "Available agent types"},
+        ],
+        tools=[
+            {"name": "Bash", "description": "Runs a command", "input_schema": {"type": "object"}},
+            {"name": "web_search", "type": "web_search_20250305"},
+        ],
+        metadata={"user_id": "1"}, max_tokens=32000, thinking={"type": "adaptive"}, stream=True,
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        output_config={"effort": "high"},
+    )  # fmt: skip
+    assert found.turns == (
+        ParsedMessage("system", ("You are an agent.", "Help.")),
+        ParsedMessage("user", (QUESTION, "\n\n", "Available agent types")),
+    )
+    assert [tool.name for tool in found.tools] == ["Bash"]
+    assert found.ignored == ("tools.1 (web_search_20250305)",)
+
+
 def test_tools_and_their_choice_are_read() -> None:
     schema = {"type": "object", "properties": {"of": {"type": "string"}}}
     found = read(
@@ -197,7 +233,6 @@ def test_tools_and_their_choice_are_read() -> None:
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
             "messages.0.content.0.source",
         ),
-        ({"tools": [{"name": "web_search", "type": "web_search_20250305"}]}, "tools.0"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"mcp_servers": [{}]}, "mcp_servers"),
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format"),

@@ -73,6 +73,8 @@ class Deltas:
         if event.reasoning:
             self._thought = True
             yield ReasoningDelta(self._reasoning.push(event.reasoning))
+        if (event.text or event.calls) and (rest := self._reasoning.close()):
+            yield ReasoningDelta(rest)
         self._text += event.text
         text = self.parsed.until_stop(self._text)
         # What may be the beginning of a stop sequence is not sent yet.

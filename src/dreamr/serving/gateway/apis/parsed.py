@@ -53,6 +53,7 @@ class ParsedRequest:
         tools: Tools that the model may call.
         form: Form of the answer.
         choices: Number of answers.
+        recalled: Bytes of earlier turns that are not part of its body.
         more: What the reply of its API needs beyond this.
     """
 
@@ -69,6 +70,7 @@ class ParsedRequest:
     tools: tuple[Tool, ...] = ()
     form: AnswerForm = PLAIN
     choices: int = 1
+    recalled: int = 0
     more: Any = None
 
     def until_stop(self, answer: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
 from dreamr.conversation import ToolCall, TurnRole
 from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.content_parts import MessagePart
+
+_BETWEEN = "\n\n"  # messages that are one turn
 
 
 class TurnBuilder:
@@ -52,10 +55,10 @@ class TurnBuilder:
             self._close()
         self._thoughts.append(thought)
 
-    def build(self) -> Iterator[ParsedMessage]:
-        """Yield the turns."""
+    def build(self) -> tuple[ParsedMessage, ...]:
+        """Return the turns, joined as chat templates need it."""
         self._close()
-        yield from self._done
+        return join_turns(self._done)
 
     def _close(self) -> None:
         if self._parts or self._calls:
@@ -68,3 +71,22 @@ class TurnBuilder:
                 )
             )
         self._parts, self._calls, self._thoughts = [], [], []
+
+
+def join_turns(turns: Iterable[ParsedMessage]) -> tuple[ParsedMessage, ...]:
+    """Join turns for chat templates, many of which take one system message at the start only.
+
+    Later system messages, which agents send as reminders, are said by the user. What the system or
+    the user says in several messages in a row is one turn.
+
+    Args:
+        turns: Turns in order.
+    """
+    found: list[ParsedMessage] = []
+    for turn in turns:
+        if turn.role == "system" and any(one.role != "system" for one in found):
+            turn = replace(turn, role="user")
+        if found and turn.role in ("system", "user") and found[-1].role == turn.role:
+            turn = replace(turn, parts=(*found.pop().parts, _BETWEEN, *turn.parts))
+        found.append(turn)
+    return tuple(found)

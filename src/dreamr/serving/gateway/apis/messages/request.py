@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -177,7 +177,8 @@ def _parsed(
     options, limits = sender.options_of(payload.model), sender.limits
     extra = payload.model_extra or {}
     refuse_fields(extra, _REFUSED)
-    ignored = extra.keys() - _REFUSED.keys() - _LABELS
+    tools, others = _tools(payload.tools or ())
+    ignored = {*others, *(extra.keys() - _REFUSED.keys() - _LABELS)}
     thinking = payload.thinking
     return ParsedRequest(
         model=payload.model,
@@ -190,7 +191,7 @@ def _parsed(
         deadline=payload.deadline(limits.deadline),
         ignored=some_names(ignored),
         ignored_count=len(ignored),
-        tools=_tools(payload.tools or ()),
+        tools=tools,
         form=_form(payload),
         more=MessageNeeds(
             thinking=thinking is not None and thinking.type != "disabled",
@@ -208,7 +209,7 @@ def _turns(payload: _Counted, limits: ServeOptions) -> tuple[ParsedMessage, ...]
     turns.add("system", [part for part in system if isinstance(part, str)])
     for number, message in enumerate(payload.messages):
         _add(turns, message, f"messages.{number}", counter.left)
-    return tuple(turns.build())
+    return turns.build()
 
 
 def _add(turns: TurnBuilder, message: _Message, where: str, most: int) -> None:
@@ -241,19 +242,16 @@ def _add(turns: TurnBuilder, message: _Message, where: str, most: int) -> None:
                   said)  # fmt: skip
 
 
-def _tools(tools: list[_Tool] | tuple[()]) -> tuple[Tool, ...]:
-    found = []
+def _tools(tools: Sequence[_Tool]) -> tuple[tuple[Tool, ...], list[str]]:
+    """Return the tools that the client runs, and the names of the others, which are left out."""
+    found, others = [], []
     for number, tool in enumerate(tools):
         if tool.type not in (None, "custom") or tool.input_schema is None:
-            raise bad_request(
-                f"tool {shortened(tool.name)} has no input_schema: only tools that the client runs "
-                "are supported",
-                f"tools.{number}",
-                "unsupported_parameter",
-            )
+            others.append(f"tools.{number} ({tool.type or tool.name})")
+            continue
         schema = json.dumps(tool.input_schema, ensure_ascii=False)
         found.append(Tool(tool.name, tool.description or "", schema, bool(tool.strict)))
-    return tuple(found)
+    return tuple(found), others
 
 
 def _form(payload: _Counted) -> AnswerForm:

@@ -1,0 +1,167 @@
+"""Output items of a response, and the events of their streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+Json: TypeAlias = dict[str, Any]
+ItemEvents: TypeAlias = Iterator[tuple[str, Json]]
+
+
+@dataclass(slots=True)
+class ReasoningItem:
+    """The reasoning before an answer.
+
+    Attributes:
+        summary: Whether it is sent as a summary.
+        text: What was reasoned so far.
+        id: Id of the item.
+    """
+
+    summary: bool
+    text: str = ""
+    id: str = field(default_factory=lambda: f"rs_{uuid4().hex}")
+
+    @property
+    def key(self) -> str:
+        """What tells this item from others in its response."""
+        return "reasoning"
+
+    def to_json(self, status: str) -> Json:
+        """Return the item."""
+        part = [self._part(self.text)] if self.text else []
+        about: Json = {"id": self.id, "type": "reasoning", "encrypted_content": None}
+        if self.summary:
+            return {**about, "summary": part, "status": status}
+        return {**about, "summary": [], "content": part, "status": status}
+
+    def beginning(self) -> ItemEvents:
+        """Yield the events that open the item."""
+        empty = {"id": self.id, "type": "reasoning", "summary": [], "status": "in_progress"}
+        yield "response.output_item.added", {"item": empty}
+        yield self._kind("part.added"), {**self._place, "part": self._part("")}
+
+    def delta(self, text: str) -> ItemEvents:
+        """Yield the events of a piece of text."""
+        yield self._kind("delta"), {**self._place, "delta": text}
+
+    def end(self) -> ItemEvents:
+        """Yield the events that close the item."""
+        yield self._kind("done"), {**self._place, "text": self.text}
+        yield self._kind("part.done"), {**self._place, "part": self._part(self.text)}
+        yield "response.output_item.done", {"item": self.to_json("completed")}
+
+    @property
+    def _place(self) -> Json:
+        return {"item_id": self.id, "summary_index" if self.summary else "content_index": 0}
+
+    def _part(self, text: str) -> Json:
+        return {"type": "summary_text" if self.summary else "reasoning_text", "text": text}
+
+    def _kind(self, what: str) -> str:
+        if what.startswith("part."):
+            part = "reasoning_summary_part" if self.summary else "content_part"
+            return f"response.{part}.{what.removeprefix('part.')}"
+        text = "reasoning_summary_text" if self.summary else "reasoning_text"
+        return f"response.{text}.{what}"
+
+
+@dataclass(slots=True)
+class MessageItem:
+    """The answer.
+
+    Attributes:
+        text: What was said so far.
+        id: Id of the item.
+    """
+
+    text: str = ""
+    id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
+
+    @property
+    def key(self) -> str:
+        """What tells this item from others in its response."""
+        return "message"
+
+    def to_json(self, status: str) -> Json:
+        """Return the item."""
+        content = [self._part(self.text)] if status == "completed" else []
+        about = {"id": self.id, "type": "message", "role": "assistant", "status": status}
+        return {**about, "content": content}
+
+    def beginning(self) -> ItemEvents:
+        """Yield the events that open the item."""
+        yield "response.output_item.added", {"item": self.to_json("in_progress")}
+        yield "response.content_part.added", {**self._place, "part": self._part("")}
+
+    def delta(self, text: str) -> ItemEvents:
+        """Yield the events of a piece of text."""
+        yield "response.output_text.delta", {**self._place, "delta": text, "logprobs": []}
+
+    def end(self) -> ItemEvents:
+        """Yield the events that close the item."""
+        yield "response.output_text.done", {**self._place, "text": self.text, "logprobs": []}
+        yield "response.content_part.done", {**self._place, "part": self._part(self.text)}
+        yield "response.output_item.done", {"item": self.to_json("completed")}
+
+    @property
+    def _place(self) -> Json:
+        return {"item_id": self.id, "content_index": 0}
+
+    def _part(self, text: str) -> Json:
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+@dataclass(slots=True)
+class CallItem:
+    """A call of a tool.
+
+    Attributes:
+        call_id: Id of the call.
+        name: Name of the function.
+        index: Number of the call in the answer.
+        text: Its arguments so far.
+        id: Id of the item.
+    """
+
+    call_id: str
+    name: str
+    index: int = 0
+    text: str = ""
+    id: str = field(default_factory=lambda: f"fc_{uuid4().hex}")
+
+    @property
+    def key(self) -> str:
+        """What tells this item from others in its response."""
+        return f"call {self.index}"
+
+    def to_json(self, status: str) -> Json:
+        """Return the item."""
+        return {
+            "id": self.id,
+            "type": "function_call",
+            "call_id": self.call_id,
+            "name": self.name,
+            "arguments": self.text,
+            "status": status,
+        }
+
+    def beginning(self) -> ItemEvents:
+        """Yield the events that open the item."""
+        yield "response.output_item.added", {"item": self.to_json("in_progress")}
+
+    def delta(self, text: str) -> ItemEvents:
+        """Yield the events of a piece of the arguments."""
+        yield "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
+
+    def end(self) -> ItemEvents:
+        """Yield the events that close the item."""
+        done = {"item_id": self.id, "name": self.name, "arguments": self.text}
+        yield "response.function_call_arguments.done", done
+        yield "response.output_item.done", {"item": self.to_json("completed")}
+
+
+Item: TypeAlias = ReasoningItem | MessageItem | CallItem

@@ -1,0 +1,186 @@
+"""Conversion of a run's events to a response of OpenAI's API and its stream, without I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dreamr.answers import CallDelta
+from dreamr.conversation import ToolCall
+from dreamr.serving.gateway.apis.deltas import AnswerDelta, Deltas, ReasoningDelta, reasoning_of
+from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Json, ServerEvent
+from dreamr.serving.gateway.apis.responses.output import (
+    CallItem,
+    Item,
+    MessageItem,
+    ReasoningItem,
+)
+from dreamr.serving.gateway.apis.responses.request import ResponseNeeds
+from dreamr.serving.gateway.apis.responses.store import ResponseStore
+from dreamr.serving.gateway.apis.summary import Summary, TokenCounts
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.trace import Event, Result
+
+
+@dataclass(slots=True)
+class ResponseReply:
+    """Builder of the reply to one request.
+
+    Committed steps become an item of type reasoning, the answer a message, calls items of their
+    own.
+
+    Attributes:
+        id: Id of the response.
+        created: Time of the request, in seconds since 1970.
+        parsed: The request.
+        summary: Describes the run.
+        store: Keeps the response.
+    """
+
+    id: str
+    created: int
+    parsed: ParsedRequest
+    summary: Summary
+    store: ResponseStore
+    _deltas: Deltas = field(init=False)
+    _items: list[Item] = field(default_factory=list, init=False)
+    _open: Item | None = field(default=None, init=False)
+    _number: int = field(default=-1, init=False)  # of the last event
+
+    def __post_init__(self) -> None:
+        self._deltas = Deltas(self.parsed)
+
+    @property
+    def counts_prompt(self) -> bool:
+        """Whether the end of a stream shows the number of tokens of the prompt: always."""
+        return True
+
+    def whole(self, result: Result, prompt: int) -> Json:
+        """Return the body of a response that is not streamed, and keep it."""
+        if reasoning := reasoning_of(result):
+            self._add(ReasoningItem(self._needs.summary)).text = reasoning
+        text = self.parsed.until_stop(result.answer)
+        if text or not result.calls:
+            self._add(MessageItem()).text = text
+        for call in result.calls:
+            self._add(CallItem(call.id, call.name)).text = call.arguments
+        return self._finished(result, prompt)
+
+    def opening(self) -> Iterator[ServerEvent]:
+        """Yield the empty response."""
+        yield self._event("response.created", response=self._body("in_progress"))
+        yield self._event("response.in_progress", response=self._body("in_progress"))
+
+    def events(self, event: Event) -> Iterator[ServerEvent]:
+        """Yield what an event of the run adds."""
+        for delta in self._deltas.of(event):
+            match delta:
+                case ReasoningDelta(text=text) if text:
+                    yield from self._extend(ReasoningItem(self._needs.summary), text)
+                case AnswerDelta(text=text) if text:
+                    yield from self._extend(MessageItem(), text)
+                case CallDelta(index=index, id=call, name=name, arguments=text):
+                    yield from self._extend(CallItem(call, name, index), text)
+
+    def closing(self, result: Result, prompt: int) -> Iterator[ServerEvent]:
+        """Yield the end of the last item and the whole response, and keep it."""
+        if not any(isinstance(item, MessageItem | CallItem) for item in self._items):
+            yield from self._begin(MessageItem())
+        yield from self._close()
+        body = self._finished(result, prompt)
+        yield self._event(f"response.{body['status']}", response=body)
+
+    def failure(self, error: ApiError) -> Iterator[ServerEvent]:
+        """Yield the error that ends a stream."""
+        found = {"code": error.code or "server_error", "message": error.message}
+        body = {**self._body("failed"), "error": found, **error.more}
+        yield self._event("response.failed", response=body)
+
+    @property
+    def _needs(self) -> ResponseNeeds:
+        needs: ResponseNeeds = self.parsed.more
+        return needs
+
+    def _add(self, item: Item) -> Item:
+        self._items.append(item)
+        return item
+
+    def _extend(self, item: Item, text: str) -> Iterator[ServerEvent]:
+        """Add text to an item, which begins unless it is the open one."""
+        if self._open is None or self._open.key != item.key:
+            yield from self._begin(item)
+        assert self._open is not None
+        if text:
+            self._open.text += text
+            yield from self._events(self._open.delta(text))
+
+    def _begin(self, item: Item) -> Iterator[ServerEvent]:
+        yield from self._close()
+        self._open = self._add(item)
+        yield from self._events(item.beginning())
+
+    def _close(self) -> Iterator[ServerEvent]:
+        if self._open is not None:
+            yield from self._events(self._open.end())
+            self._open = None
+
+    def _events(self, events: Iterator[tuple[str, Json]]) -> Iterator[ServerEvent]:
+        """Yield the events of the last item."""
+        for kind, values in events:
+            yield self._event(kind, output_index=len(self._items) - 1, **values)
+
+    def _event(self, kind: str, **values: Any) -> ServerEvent:
+        self._number += 1
+        return ServerEvent({"type": kind, "sequence_number": self._number, **values}, kind)
+
+    def _finished(self, result: Result, prompt: int) -> Json:
+        """Return the response of a run that ended, and keep it for further requests."""
+        cut = result.finish in ("length", "deadline")
+        counts = TokenCounts.of(result)
+        body = {
+            **self._body("incomplete" if cut else "completed"),
+            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            "completed_at": int(time.time()),
+            "output": [item.to_json("completed") for item in self._items],
+            "usage": {
+                "input_tokens": prompt,
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "output_tokens": counts.completion,
+                "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+                "total_tokens": prompt + counts.completion,
+            },
+            "dreamr": self.summary.of(result),
+        }
+        if self._needs.store:
+            history = (*self._needs.history, self._turn())
+            self.store.keep(self._needs.client, body, history)
+        return body
+
+    def _turn(self) -> ParsedMessage:
+        """Return the assistant's turn."""
+        said = "".join(item.text for item in self._items if isinstance(item, MessageItem))
+        thought = "".join(item.text for item in self._items if isinstance(item, ReasoningItem))
+        calls = (
+            ToolCall(item.call_id, item.name, item.text)
+            for item in self._items
+            if isinstance(item, CallItem)
+        )
+        parts = (said,) if said else ()
+        return ParsedMessage("assistant", parts, calls=tuple(calls), reasoning=thought)
+
+    def _body(self, status: str) -> Json:
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "model": self.parsed.model,
+            "output": [item.to_json("completed") for item in self._items],
+            "usage": None,
+            **self._needs.echoed,
+        }

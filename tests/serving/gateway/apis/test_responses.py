@@ -1,0 +1,288 @@
+"""OpenAI's responses, over the official client and by their bodies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr.answers import JsonSchema
+from dreamr.conversation import Tool, ToolCall
+from dreamr.engines import Failure
+from dreamr.errors import EngineLost
+from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Sender
+from dreamr.serving.gateway.apis.responses import ResponseStore
+from dreamr.serving.gateway.apis.responses.request import read_request
+from dreamr.serving.gateway.content_parts import SentMedia
+from dreamr.serving.gateway.errors import ApiError
+from dreamr.serving.options import ServeOptions
+from support.gateways import QUESTION, Gateway, Json, use
+from support.listening import listening
+from support.pairs import RIGHT, Pair
+
+openai = pytest.importorskip("openai")
+
+REASONING = "".join(RIGHT[:2])
+ASKED: Json = {"model": "dreamr", "input": QUESTION}
+PIXEL = "data:image/png;base64,AAAA"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[openai.OpenAI]:
+    with (
+        listening() as root,
+        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as found,
+    ):
+        yield found
+
+
+def read(store: ResponseStore | None = None, **more: Any) -> ParsedRequest:
+    sender = Sender("alice", lambda model: RunOptions(), ServeOptions())
+    body = json.dumps({**ASKED, **more}).encode()
+    return read_request(body, sender, store or ResponseStore(60))
+
+
+def refused(**more: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        read(**more)
+    return caught.value
+
+
+def test_a_response_has_reasoning_and_a_message(client: openai.OpenAI) -> None:
+    found = client.responses.create(**ASKED)
+    thought, message = found.output
+    assert [part.text for part in thought.content] == [REASONING]
+    assert (message.role, found.output_text, found.status) == ("assistant", "3.70", "completed")
+    assert (found.usage.total_tokens, found.usage.output_tokens_details.reasoning_tokens) == (15, 6)
+
+
+@pytest.mark.parametrize("reasoning", [None, {"summary": "auto"}])
+def test_a_stream_ends_with_the_same_response(
+    client: openai.OpenAI, reasoning: Json | None
+) -> None:
+    whole = client.responses.create(**ASKED, reasoning=reasoning)
+    with client.responses.stream(**ASKED, reasoning=reasoning) as stream:
+        events = list(stream)
+        streamed = stream.get_final_response()
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert streamed.output_text == whole.output_text == "3.70"
+    ids = {"id"}
+    assert streamed.output[0].to_dict().keys() - ids == whole.output[0].to_dict().keys() - ids
+
+
+def test_the_events_of_a_stream_are_in_the_official_order(client: openai.OpenAI) -> None:
+    kinds = [event.type for event in client.responses.create(**ASKED, stream=True)]
+    assert [kind.removeprefix("response.") for kind in kinds] == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "reasoning_text.delta",
+        "reasoning_text.delta",
+        "reasoning_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+
+
+def test_a_request_continues_an_earlier_response(client: openai.OpenAI) -> None:
+    first = client.responses.create(**ASKED, instructions="Be brief.")
+    events = client.responses.create(
+        model="dreamr", input="And two teas?", previous_response_id=first.id, stream=True
+    )
+    second = list(events)[-1].response
+    third = client.responses.create(
+        model="dreamr", input="And three?", previous_response_id=second.id
+    )
+    assert first.usage.input_tokens == 9
+    assert second.usage.input_tokens == 7 + 1 + 3  # without the instructions
+    assert third.usage.input_tokens == 11 + 1 + 2
+
+
+def test_a_stored_response_can_be_had_and_deleted(client: openai.OpenAI) -> None:
+    found = client.responses.create(**ASKED)
+    assert client.responses.retrieve(found.id) == found
+    client.responses.delete(found.id)
+    with pytest.raises(openai.NotFoundError, match="there is no response"):
+        client.responses.retrieve(found.id)
+    with pytest.raises(openai.BadRequestError, match="there is no response"):
+        client.responses.create(**ASKED, previous_response_id=found.id)
+
+
+def test_a_response_is_not_stored_against_the_will_of_its_client(client: openai.OpenAI) -> None:
+    found = client.responses.create(**ASKED, store=False)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(found.id)
+
+
+def test_a_response_belongs_to_its_client() -> None:
+    async def work(gate: Gateway) -> tuple[int, int]:
+        found = (await gate.ask(ASKED, "/v1/responses")).json["id"]
+        path = f"/v1/responses/{found}"
+        other = await gate.ask(b"", path, "GET", client="10.0.0.2")
+        return (await gate.get(path)).status, other.status
+
+    assert use(work) == (200, 404)
+
+
+def test_the_oldest_responses_of_a_client_make_room_for_its_own() -> None:
+    store = ResponseStore(60, most=4)
+    for owner, name in (("bob", "b"), ("alice", "1"), ("alice", "2"), ("alice", "3")):
+        store.keep(owner, {"id": name}, ())
+    assert store.find("b", "bob").body == {"id": "b"}
+    assert store.find("3", "alice")
+    with pytest.raises(ApiError):
+        store.find("1", "alice")
+
+
+def test_responses_expire_and_are_bounded_in_bytes() -> None:
+    now = [0.0]
+    store = ResponseStore(60, most_bytes=10_000, clock=lambda: now[0])
+    store.keep("alice", {"id": "large"}, (ParsedMessage("user", ("x" * 6000,)),))
+    assert len(store) == 0
+    for name in "123456":
+        store.keep(name, {"id": name}, (ParsedMessage("user", ("x" * 2000,)),))
+    assert len(store) == 4
+    now[0] = 60.0
+    with pytest.raises(ApiError):
+        store.find("6", "6")
+
+
+def test_earlier_turns_count_as_memory_of_the_request() -> None:
+    store = ResponseStore(60)
+    store.keep("alice", {"id": "resp_1"}, (ParsedMessage("user", ("x" * 5000,)),))
+    found = read(store, previous_response_id="resp_1")
+    assert found.recalled > 5000
+    assert found.turns == (ParsedMessage("user", ("x" * 5000, "\n\n", QUESTION)),)
+
+
+def test_an_agent_s_items_become_turns() -> None:
+    turns = read(
+        input=[
+            {"role": "user", "content": QUESTION},
+            {"type": "reasoning", "id": "rs_1", "summary": [], "content": [
+                {"type": "reasoning_text", "text": "Look it up."}]},
+            {"type": "function_call", "call_id": "c1", "name": "price", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": [
+                {"type": "input_text", "text": "2.50"},
+                {"type": "input_image", "image_url": PIXEL}]},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "2.50"}]},
+            {"role": "user", "content": [
+                {"type": "input_text", "text": "Sure?"},
+                {"type": "input_file", "filename": "bill.pdf", "file_data": "BBBB"}]},
+        ]
+    ).turns  # fmt: skip
+    call = ToolCall("c1", "price", "{}")
+    assert turns == (
+        ParsedMessage("user", (QUESTION,)),
+        ParsedMessage("assistant", (), calls=(call,), reasoning="Look it up."),
+        ParsedMessage(
+            "tool", ("2.50", SentMedia("image", "input.3.output.1.image_url", url=PIXEL)),
+            call_id="c1",
+        ),
+        ParsedMessage("assistant", ("2.50",)),
+        ParsedMessage(
+            "user",
+            (
+                "Sure?",
+                SentMedia("file", "input.5.content.1.file_data", base64="BBBB", name="bill.pdf"),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def test_tools_and_format_are_read() -> None:
+    schema = {"type": "object", "properties": {}}
+    found = read(
+        tools=[{"type": "function", "name": "price", "parameters": schema, "strict": False}],
+        tool_choice={"type": "function", "name": "price"},
+        parallel_tool_calls=False,
+        text={"format": {"type": "json_schema", "name": "bill", "schema": schema}},
+    )
+    assert found.tools == (Tool("price", "", json.dumps(schema)),)
+    assert (found.form.tool_choice, found.form.tool) == ("required", "price")
+    assert found.form.format == JsonSchema(json.dumps(schema), "bill")
+    assert not found.form.parallel_calls
+
+
+def test_a_request_of_codex_is_understood() -> None:
+    """Its system messages, its environment and its tools, some of which OpenAI runs."""
+    shell = {"type": "function", "name": "exec_command", "strict": False, "parameters": {}}
+    found = read(
+        input=[
+            {"type": "message", "id": "msg_1", "role": "developer", "content": [
+                {"type": "input_text", "text": "You are a coding agent."}]},
+            {"type": "message", "id": "msg_2", "role": "developer", "content": [
+                {"type": "input_text", "text": "Skills"}]},
+            {"type": "message", "id": "msg_3", "role": "user", "content": [
+                {"type": "input_text", "text": "<environment_context>"}]},
+            {"type": "message", "id": "msg_4", "role": "user", "content": [
+                {"type": "input_text", "text": QUESTION}]},
+        ],
+        instructions="Be brief.",
+        tools=[
+            shell,
+            {"type": "namespace", "name": "multi_agent_v1", "tools": [shell]},
+            {"type": "web_search", "external_web_access": False},
+        ],
+        tool_choice="auto", parallel_tool_calls=True, reasoning={"summary": "auto"}, stream=True,
+        store=False, include=["reasoning.encrypted_content"], prompt_cache_key="1",
+        client_metadata={"turn_id": "1"},
+    )  # fmt: skip
+    parts = ("Be brief.", "\n\n", "You are a coding agent.", "\n\n", "Skills")
+    assert found.turns == (
+        ParsedMessage("system", parts),
+        ParsedMessage("user", ("<environment_context>", "\n\n", QUESTION)),
+    )
+    assert [tool.name for tool in found.tools] == ["exec_command"]
+    assert found.ignored == ("tools.1 (namespace)", "tools.2 (web_search)")
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"background": True}, "background"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "p"}}, "prompt"),
+        ({"input": 3}, "input"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input.0"),
+        ({"input": [{"role": "user", "content": ""}]}, "input.0"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input.0.role"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0"),
+        ({"input": [{"role": "user", "content": [{"type": "x"}]}]}, "input.0.content.0"),
+        ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
+        ({"previous_response_id": "resp_0"}, "previous_response_id"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_error(more: Json, param: str) -> None:
+    error = refused(**more)
+    assert (error.status, error.param) == (400, param)
+
+
+def test_a_failed_stream_ends_with_a_failed_response() -> None:
+    lost = Failure(EngineLost("the server went away"), tokens=4)
+    pair = Pair(target={"stream_failures": {0: lost}})
+
+    async def work(gate: Gateway) -> str:
+        pair.errors["target"] = EngineLost("gone for good")
+        body = {**ASKED, "stream": True, "dreamr": {"method": "target"}}
+        return (await gate.ask(body, "/v1/responses")).body.decode()
+
+    *_, last, end = use(work, pair).split("\n\n")
+    assert end == ""
+    name, data = last.split("\n")
+    response = json.loads(data.removeprefix("data: "))["response"]
+    assert name == "event: response.failed"
+    assert (response["status"], response["error"]["code"]) == ("failed", "engine_lost")

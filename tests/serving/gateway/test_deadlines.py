@@ -54,6 +54,13 @@ def test_a_deadline_is_met_with_an_answer(stream: bool) -> None:
     assert about["seconds"] < 0.8
 
 
+@pytest.mark.parametrize("seconds", [1e-9, 0.001])
+def test_a_deadline_that_passes_before_the_run_is_an_error(seconds: float) -> None:
+    found = answer_to(asked(dreamr={"deadline": seconds, **FREE}))
+    assert found.status == 504
+    assert found.json["error"]["code"] == "deadline_exceeded"
+
+
 @pytest.mark.parametrize("name", ["dreamr-deadline", "x-request-timeout"])
 def test_a_header_is_a_deadline(name: str) -> None:
     found = answer_to(asked(dreamr={"deadline": 50, **FREE}), {name: "0.8"})

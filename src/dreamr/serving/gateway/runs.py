@@ -77,15 +77,15 @@ class Runs:
         """Wait for a place and run; events and errors go to the job's queue."""
         try:
             left = job.began + job.parsed.deadline - time.perf_counter()
-            with anyio.fail_after(max(0.0, left)) as scope:
+            with anyio.move_on_after(max(0.0, left)) as scope:
                 async with self._admission.place(job.client.name, job.client.priority):
                     conversation = await self._decode(job)
                     with self._retention.running(*self._views(job)):
                         job.left = max(_LEAST_SECONDS, scope.deadline - anyio.current_time())
                         scope.deadline += _LATE_SECONDS
                         await self._reason(job, conversation)
-        except TimeoutError:
-            job.pieces.put(timed_out(job.parsed.deadline))
+            if scope.cancelled_caught:
+                job.pieces.put(timed_out(job.parsed.deadline))
         except DeadlinePassed as error:
             more = isinstance(error.result, Result) and job.summary.of(error.result)
             job.pieces.put(timed_out(job.parsed.deadline, {"dreamr": more} if more else {}))

@@ -73,6 +73,13 @@ def test_a_model_without_thoughts_reasons_in_plain_steps(method: str) -> None:
     assert "".join(texts(result)) == "".join(plain[:2]) + result.answer
 
 
+def test_the_draft_s_end_makes_the_answer_due_without_a_step_of_the_target() -> None:
+    plain = ["Tea is 2.\n\n", "Milk is 1.\n\n", "Answer: 3"]
+    target = big(script="".join(plain), answers=OBJECT)
+    go(target, small("".join(plain)), "sequential", answer_form=JSON)
+    assert target.streams == 1
+
+
 def test_a_thought_that_the_template_opened_ends_with_its_tag() -> None:
     steps = [text.removeprefix("<think>\n") for text in THOUGHT]
     for opens in (False, True):

@@ -108,6 +108,14 @@ def test_the_answer_continues_the_very_prompt_of_the_reasoning(
     assert ("weather" in server.prompts[-1]) is bool(conversation.tools)
 
 
+def test_a_question_that_the_template_trims_is_carried_trimmed() -> None:
+    padded = Conversation.from_prompt("  What is it?\n ")
+    server = Formed(family="qwen3_5", answers=[OBJECT])
+    expected = streamed(server, padded, THOUGHT)
+    assert written(server, AnswerForm(format=JsonObject()), padded)[0].text == '{"sum": 3}'
+    assert server.prompts[-1].rstrip() == expected.rstrip()
+
+
 @pytest.mark.parametrize("family", ["qwen3_vl_thinking", "qwen3_5", "qwen3_vl_instruct"])
 def test_the_reasoning_about_an_image_is_carried_too(family: str) -> None:
     server = Formed(family=family, answers=[OBJECT])
@@ -228,6 +236,7 @@ def test_a_format_beside_tools_is_demanded_once_the_model_begins_a_text() -> Non
     free, formed = server.formed
     assert (free["tool_choice"], free.get("response_format")) == ("auto", None)
     assert (formed["tool_choice"], formed["response_format"]["type"]) == ("none", "json_object")
+    assert answer.tokens == len(OBJECT)  # none of the text that was dropped
     assert server.open_streams == 0
 
 

@@ -25,6 +25,7 @@ from dreamr.engines.http.rendering import RenderedPrompts
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import Note
+from support.real_served import Served, written
 
 # Families, with flags of the server, and the routes of conversations without and with images.
 ROUTES = {
@@ -69,7 +70,6 @@ TALKS = {
     "image before": Conversation((*SEEN, ASKED)),
 }
 pytestmark = pytest.mark.server
-Served = tuple[str, str]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -168,11 +168,6 @@ def test_an_image_is_sent_once_and_again_after_the_server_has_lost_it(family: Se
             assert (await sent(talk))[1] == named
 
     anyio.run(work)
-
-
-async def written(engine: HttpEngine, context: Context, tokens: int) -> str:
-    stream = engine.stream(context, SamplingParams(max_tokens=tokens))
-    return "".join([chunk.text async for chunk in stream])
 
 
 class Recorder(httpx2.AsyncHTTPTransport):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import math
-import wave
-from array import array
-
 import anyio
 import pytest
 
-from dreamr.conversation import Audio, Conversation, Image, Part, Text, Turn
-from dreamr.engines import Context, SamplingParams
+from dreamr.conversation import Audio, Conversation, Image, Part, Text
+from dreamr.engines import Context
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.rendering import RenderedPrompts
+from support.real_served import Served, asked, continue_and_judge, written
+from support.sounds import sound
 
 pytestmark = pytest.mark.server
-RATE, TOKENS = 16_000, 25  # samples and tokens of a second
+TOKENS = 25  # of a second
 SIDE = 64
 IMAGE = Image(bytes([90]) * SIDE * SIDE * 3, SIDE, SIDE)
 STEPS = ("First, count the beeps.\n\n", "There are four of them.\n\n")
@@ -26,7 +23,6 @@ HEARING = {
     "qwen2_audio": ("chat", "<|AUDIO|>", None),
     "gemma4_audio": ("carried", "<|audio|>", "<|image|>"),
 }
-Served = tuple[str, str]
 CRASHES = pytest.mark.skip(reason="vLLM 0.32 for CPUs crashes on a sound for Gemma 4")
 families = pytest.mark.parametrize(
     "family",
@@ -37,24 +33,7 @@ families = pytest.mark.parametrize(
 
 
 def tone(seconds: float, pitch: float = 300.0) -> Audio:
-    count = round(seconds * RATE)
-    samples = (round(8000 * math.sin(2 * math.pi * pitch * n / RATE)) for n in range(count))
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(RATE)
-        writer.writeframes(array("h", samples).tobytes())
-    return Audio(file.getvalue(), seconds, "tone.wav")
-
-
-def asked(*parts: Part) -> Conversation:
-    return Conversation((Turn("user", (*parts, Text("How many?"))),))
-
-
-async def written(engine: HttpEngine, context: Context, tokens: int) -> str:
-    stream = engine.stream(context, SamplingParams(max_tokens=tokens))
-    return "".join([chunk.text async for chunk in stream])
+    return sound("tone.wav", seconds, pitch)
 
 
 @families
@@ -121,17 +100,8 @@ def test_text_sounds_and_images_arrive_in_their_order(family: Served) -> None:
 @families
 def test_a_text_is_continued_and_judged_after_a_sound(family: Served) -> None:
     _, url = family
-
-    async def work() -> None:
-        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
-            for talk in (asked(tone(1)), asked(tone(1), tone(2, pitch=500))):
-                whole = await written(engine, Context(talk), 24)
-                begun = await written(engine, Context(talk), 8)
-                assert begun + await written(engine, Context(talk, (begun,)), 16) == whole
-                [evidence] = await engine.judge(Context(talk, STEPS[:1]), STEPS[1:])
-                assert 0 <= evidence.ratio <= 1
-
-    anyio.run(work)
+    talks = [asked(tone(1)), asked(tone(1), tone(2, pitch=500))]
+    anyio.run(continue_and_judge, url, talks, STEPS)
 
 
 @families
@@ -140,14 +110,14 @@ def test_a_sound_of_some_length_is_sent_once(family: Served) -> None:
 
     async def work() -> None:
         async with await HttpEngine.open(HttpOptions(url=url)) as engine:
-            sound = tone(4, pitch=410)
-            first = await written(engine, Context(asked(sound)), 12)
+            long = tone(4, pitch=410)
+            first = await written(engine, Context(asked(long)), 12)
             assert engine.media_route("sound") == "uuid"
             before = engine.sent_bytes
-            assert await written(engine, Context(asked(sound)), 12) == first
-            [evidence] = await engine.judge(Context(asked(sound)), STEPS[1:])
+            assert await written(engine, Context(asked(long)), 12) == first
+            [evidence] = await engine.judge(Context(asked(long)), STEPS[1:])
             assert 0 <= evidence.ratio <= 1
-            assert engine.sent_bytes - before < len(sound.data) / 10
+            assert engine.sent_bytes - before < len(long.data) / 10
 
     anyio.run(work)
 

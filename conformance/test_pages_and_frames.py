@@ -23,14 +23,14 @@ from dreamr.conversation import (
     flatten,
     read_attachment,
 )
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.client import Client
 from dreamr.engines.http.rendering import RenderedPrompts
 from dreamr.runner import run
 from support.media_files import clip, pdf, text_on_page
+from support.real_served import Served, written
 
-Served = tuple[str, str]
 # Families, and what stands for an image in a prompt.
 FAMILIES = {"qwen3_vl_instruct": "<|image_pad|>", "gemma4": "<|image|>"}
 pytestmark = [
@@ -195,8 +195,7 @@ def test_what_is_written_depends_on_the_pages(family: Served, bill: Document) ->
             texts = set[str]()
             for page in bill.pages:
                 talk = flatten(asked(Document((page,), 1, "bill.pdf")))
-                stream = engine.stream(Context(talk), SamplingParams(max_tokens=12))
-                texts.add("".join([chunk.text async for chunk in stream]))
+                texts.add(await written(engine, Context(talk), 12))
             return texts
 
     assert len(anyio.run(work)) > 1

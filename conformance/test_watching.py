@@ -5,25 +5,16 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dreamr.conversation import Conversation, Part, Text, Turn, VideoFile
-from dreamr.engines import Context, SamplingParams
+from dreamr.conversation import Conversation, Text, VideoFile
+from dreamr.engines import Context
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.watching import watched_conversation
+from support.real_served import Served, asked, continue_and_judge, written
 
 pytestmark = pytest.mark.server
-Served = tuple[str, str]
 STEPS = ("First, the door opens.\n\n", "Then it closes.\n\n")
 [CLIP] = watched_conversation().video_files
 families = pytest.mark.parametrize("family", ["qwen3_vl_instruct"], indirect=True, scope="module")
-
-
-def asked(*parts: Part) -> Conversation:
-    return Conversation((Turn("user", (*parts, Text("What moves?"))),))
-
-
-async def written(engine: HttpEngine, context: Context, tokens: int) -> str:
-    stream = engine.stream(context, SamplingParams(max_tokens=tokens))
-    return "".join([chunk.text async for chunk in stream])
 
 
 @families
@@ -48,17 +39,7 @@ def test_a_video_file_is_watched_and_sent_once(family: Served) -> None:
 @families
 def test_a_text_is_continued_and_judged_after_a_video_file(family: Served) -> None:
     _, url = family
-
-    async def work() -> None:
-        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
-            talk = asked(CLIP)
-            whole = await written(engine, Context(talk), 24)
-            begun = await written(engine, Context(talk), 8)
-            assert begun + await written(engine, Context(talk, (begun,)), 16) == whole
-            [evidence] = await engine.judge(Context(talk, STEPS[:1]), STEPS[1:])
-            assert 0 <= evidence.ratio <= 1
-
-    anyio.run(work)
+    anyio.run(continue_and_judge, url, [asked(CLIP)], STEPS)
 
 
 @families

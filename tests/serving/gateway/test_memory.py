@@ -151,3 +151,19 @@ def test_an_image_of_several_finished_conversations_counts_once() -> None:
         assert set(forgotten) == set(talks)
 
     use(work)
+
+
+def test_a_conversation_that_changes_is_forgotten_under_its_last_name() -> None:
+    async def work(gate: object) -> None:
+        forgotten = list[Conversation]()
+        for engine in gate.pair.opened.values():  # type: ignore[attr-defined]
+            engine.forget = forgotten.append
+        kept = Retention(gate.reasoner, most=0)  # type: ignore[attr-defined]
+        with kept.running(question(1)), kept.running(question(1)) as changed:
+            changed(question(2))
+            with kept.running(question(2)):
+                pass
+            assert not forgotten
+        assert set(forgotten) == {question(1), question(2)}
+
+    use(work)

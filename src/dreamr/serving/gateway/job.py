@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -43,6 +44,7 @@ class Job:
         public: Takes the locations of models out of texts.
         conversation: Its messages with all attachments read, which happens after admission.
         heard: What was heard in each of its sounds, if they were transcribed.
+        on_heard: Called when that has changed.
         pieces: Events of the run, then an error if it failed.
         over: Whether the outcome is logged.
         left: Seconds until its deadline when the run began, None before.
@@ -60,6 +62,7 @@ class Job:
     public: PublicText
     conversation: Conversation | None = None
     heard: list[str] = field(default_factory=list)
+    on_heard: Callable[[], None] = lambda: None
     pieces: SignalQueue[Piece] = field(default_factory=SignalQueue)
     over: bool = False
     left: float | None = None
@@ -93,6 +96,7 @@ class Job:
         """
         if isinstance(event, SpeechTranscribed) and not choice:  # all runs hear the same
             self.heard.append(event.text)
+            self.on_heard()
         if isinstance(event, AnswerExtended) and self.first is None:
             self.first = time.perf_counter() - self.began
         if isinstance(event, StepCommitted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -194,27 +194,46 @@ class Retention:
         self._uses: Counter[str] = Counter()  # idle conversations with each, by digest
 
     @contextmanager
-    def running(self, *seen: Conversation) -> Iterator[None]:
+    def running(self, *seen: Conversation) -> Iterator[Callable[..., None]]:
         """Keep everything about a conversation during the block.
 
         Args:
             seen: The conversation as each model gets it.
+
+        Yields:
+            A function to call with the conversation if the models get another: engines know a
+            spoken conversation by what was heard in it.
         """
-        key = frozenset(seen)
-        if not _media(key):
-            yield
-            return
-        if key in self._idle:
-            self._remove(key)
-        self._running[key] += 1
+        key, idle = frozenset(seen), self._begin(frozenset(seen))
+
+        def changed(*seen: Conversation) -> None:
+            nonlocal key, idle
+            if (new := frozenset(seen)) != key:
+                self._end(key, kept=idle)  # nothing new is known about it
+                key, idle = new, self._begin(new)
+
         try:
-            yield
+            yield changed
         finally:
+            self._end(key, kept=True)
+            self._trim()
+
+    def _begin(self, key: frozenset[Conversation]) -> bool:
+        """Count a run; return whether the conversation was kept without one."""
+        if idle := key in self._idle:
+            self._remove(key)
+        if _media(key):
+            self._running[key] += 1
+        return idle
+
+    def _end(self, key: frozenset[Conversation], *, kept: bool) -> None:
+        """Count a run no longer, and keep the conversation after the last one."""
+        if key in self._running:
             self._running[key] -= 1
             if not self._running[key]:
                 del self._running[key]
-                self._add(key)
-                self._trim()
+                if kept:
+                    self._add(key)
 
     def _add(self, seen: frozenset[Conversation]) -> None:
         self._idle[seen] = None

@@ -80,7 +80,8 @@ class Runs:
             with anyio.move_on_after(max(0.0, left)) as scope:
                 async with self._admission.place(job.client.name, job.client.priority):
                     conversation = await self._decode(job)
-                    with self._retention.running(*self._views(job)):
+                    with self._retention.running(*self._views(job)) as changed:
+                        job.on_heard = lambda: changed(*self._views(job))
                         job.left = max(_LEAST_SECONDS, scope.deadline - anyio.current_time())
                         scope.deadline += _LATE_SECONDS
                         await self._reason(job, conversation)

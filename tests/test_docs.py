@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,17 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if re.match(r"dreamr [a-z]", line)]
 
 
+@cache
+def help_of(*command: str) -> str:
+    return CliRunner().invoke(build_app(), [*command, "--help"], env={"COLUMNS": "200"}).output
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
 def test_flags_in_the_pages_exist(page: str) -> None:
     for line in commands(page):
         name, *rest = line.split()[1:]
         subcommand = rest[:1] if name in WITH_COMMANDS else []
-        arguments = [name, *subcommand, "--help"]
-        shown = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "200"}).output
+        shown = help_of(name, *subcommand)
         for flag in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.partition("#")[0]):
             assert flag in shown, line
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -22,39 +25,51 @@ def bench(out: Path, *more: str) -> int:
     return main(["bench", "run", *SMALL, "--out", str(out), *more], open_model=scripted)
 
 
-def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(tmp_path: Path) -> None:
-    assert bench(tmp_path) == 0
-    lines = (tmp_path / "samples.jsonl").read_text().splitlines()
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a bench, and what was said on standard error."""
+    out, said = tmp_path_factory.mktemp("bench"), io.StringIO()
+    with redirect_stderr(said):
+        assert bench(out) == 0
+    return out, said.getvalue()
+
+
+@pytest.fixture
+def folder(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the folder."""
+    return Path(copytree(finished[0], tmp_path / "bench"))
+
+
+def test_a_bench_leaves_samples_configuration_and_where_it_comes_from(folder: Path) -> None:
+    lines = (folder / "samples.jsonl").read_text().splitlines()
     assert len(lines) == 4
-    assert "limit: 2" in (tmp_path / "config.yaml").read_text()
-    (session,) = json.loads((tmp_path / "provenance.json").read_text())
+    assert "limit: 2" in (folder / "config.yaml").read_text()
+    (session,) = json.loads((folder / "provenance.json").read_text())
     assert session["commit"]
     assert session["processor"]
     assert session["finished"] >= session["started"]
     assert session["memory_mb"] > 0
     assert session["models"]["target"]["weights"] != session["models"]["draft"]["weights"]
-    assert (tmp_path / "report.html").exists()
-    assert json.loads((tmp_path / "results.json").read_text())
+    assert (folder / "report.html").exists()
+    assert json.loads((folder / "results.json").read_text())
 
 
 def test_reports_are_rebuilt_and_benches_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench(tmp_path)
-    (tmp_path / "report.html").unlink()
-    assert main(["bench", "report", str(tmp_path)]) == 0
-    assert (tmp_path / "report.html").exists()
-    assert main(["bench", "compare", str(tmp_path), str(tmp_path)]) == 0
+    (folder / "report.html").unlink()
+    assert main(["bench", "report", str(folder)]) == 0
+    assert (folder / "report.html").exists()
+    assert main(["bench", "compare", str(folder), str(folder)]) == 0
     assert "fpsr" in capsys.readouterr().out
-    assert main(["bench", "compare", str(tmp_path / "none")]) == 1
+    assert main(["bench", "compare", str(folder / "none")]) == 1
     assert "not the folder of a bench" in capsys.readouterr().err
 
 
-def test_each_session_adds_to_where_the_samples_come_from(tmp_path: Path) -> None:
-    bench(tmp_path)
-    assert bench(tmp_path) == 0, "nothing is left to do, and nothing is done"
-    assert bench(tmp_path, "--limit", "3") == 0
-    assert len(json.loads((tmp_path / "provenance.json").read_text())) == 2
+def test_each_session_adds_to_where_the_samples_come_from(folder: Path) -> None:
+    assert bench(folder) == 0, "nothing is left to do, and nothing is done"
+    assert bench(folder, "--limit", "3") == 0
+    assert len(json.loads((folder / "provenance.json").read_text())) == 2
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,6 @@ def test_a_bench_that_cannot_run_leaves_no_folder_in_the_way_of_the_next(
 
 
 def test_progress_is_said_in_plain_lines_where_there_is_no_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, str],
 ) -> None:
-    bench(tmp_path)
-    assert "4 of 4 samples" in capsys.readouterr().err
+    assert "4 of 4 samples" in finished[1]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -84,17 +85,20 @@ sys.exit(main(open_model=Announced(target={"token_seconds": float("inf")})))
 """
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+COMMANDS = (
+    "bench run --smoke --out OUT",
+    "bench run --task docmath --limit 2 --out OUT",
+    "calibrate --task docmath --problems 200 --by answers --out OUT",
+    "train record --task docmath --problems 2 --out OUT",
+    "train measure --task docmath --problems 2 --out OUT",
+    "doctor",
+)
+
+
+# Every signal ends `dreamr run`, above: here each command gets one of them.
 @pytest.mark.parametrize(
-    "line",
-    [
-        "bench run --smoke --out OUT",
-        "bench run --task docmath --limit 2 --out OUT",
-        "calibrate --task docmath --problems 200 --by answers --out OUT",
-        "train record --task docmath --problems 2 --out OUT",
-        "train measure --task docmath --problems 2 --out OUT",
-        "doctor",
-    ],
+    ("line", "number", "status"),
+    [(line, *signal) for line, signal in zip(COMMANDS, cycle(SIGNALS), strict=False)],
 )
 def test_a_signal_ends_every_command_that_runs_models(
     line: str, number: int, status: int, tmp_path: Path

@@ -80,14 +80,12 @@ def test_a_closed_stream_is_not_given_to_the_next_file(tmp_path: Path) -> None:
     assert isinstance(read_trace(trace)[-1], RunFinished)
 
 
-@pytest.mark.parametrize("columns", ["0", "00", "1", "7", "-5", "", "many", "²", "٣", "9" * 30])
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "many", "²", "9" * 30])
 def test_no_width_in_the_environment_hides_the_steps(columns: str) -> None:
-    done = shell('"$@"', COLUMNS=columns, LINES=columns)
+    done = shell('"$@" && "$@" --help', COLUMNS=columns, LINES=columns)
     assert done.returncode == 0
     assert "Tea costs 2.50." in done.stderr
-    help_text = shell('"$@" --help', COLUMNS=columns)
-    assert help_text.returncode == 0
-    assert "Answer" in help_text.stdout
+    assert "Answer" in done.stdout
 
 
 TEA = (

@@ -28,6 +28,7 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS | st.just(MediaReference(image(1), "base64")),
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=9,
 )
 
 
@@ -40,7 +41,7 @@ def plain(value: Any) -> Any:
     return [plain(one) for one in value] if isinstance(value, list) else value
 
 
-@given(st.dictionaries(TEXTS, VALUES))
+@given(st.dictionaries(TEXTS, VALUES, max_size=4))
 def test_a_body_is_the_json_that_it_would_be_with_the_files_written_into_it(body: Any) -> None:
     template = Template.of(body)
     files = [reference.to_json(FILE, "data") for reference in template.media]

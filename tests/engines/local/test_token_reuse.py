@@ -16,7 +16,7 @@ from support.local_models import judging, question_for
 
 
 @given(seed=st.integers(0, 99), wrong=st.text("ab .", max_size=9), least=st.integers(1, 20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_greedy_stream_with_reuse_writes_the_same_text(
     loaded_models: dict[str, Loaded], seed: int, wrong: str, least: int
 ) -> None:
@@ -53,7 +53,7 @@ def test_reused_tokens_need_no_pass(text_model: Loaded) -> None:
     wrong=st.text("ab .", max_size=9),
     least=st.integers(1, 9),
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=16, deadline=None, derandomize=True)
 def test_a_sampling_stream_with_reuse_writes_the_same_text(
     loaded_models: dict[str, Loaded],
     seed: int,

@@ -22,7 +22,7 @@ def test_the_most_permissive_gate_within_the_bound_is_chosen(kind: str) -> None:
     if place + 1 < len(found.candidates):
         assert found.candidates[place + 1].tested.upper > 0.01
     # The bound also holds on new steps.
-    fresh = steps(20_000, seed=5)
+    fresh = steps(8_000, seed=5)
     errors = sum(not step.right for step in fresh if step.accepted_by(found.chosen.gate))
     assert errors / len(fresh) <= 0.01
 

@@ -126,7 +126,12 @@ def test_no_part_of_a_location_or_key_is_left(
     assert not (parts_of(secret) - usual) & left, shown
 
 
-@given(st.lists(word | st.sampled_from(["28,", "(3.5)", "and/or", "a-b", "50 %"]), max_size=12))
+names_of_keys = {"basic", "bearer", "password", "passwd", "secret", "token"}
+usual_word = word.filter(lambda text: text not in names_of_keys)
+usual = usual_word | st.sampled_from(["28,", "(3.5)", "and/or", "a-b", "50 %"])
+
+
+@given(st.lists(usual, max_size=12))
 def test_a_text_without_locations_stays_as_it_is(texts: list[str]) -> None:
     text = " ".join(texts)
     assert public().text(text) == text
@@ -139,12 +144,12 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_no_response_names_a_location(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    lost = Failure(EngineLost(text))
+def test_no_response_names_a_location(caplog: pytest.LogCaptureFixture) -> None:
+    first, second, third = (Failure(EngineLost(text)) for text in TEXTS)
+    streams = {0: first, 3: second}
     pair = Pair(
-        target={"name": FOLDER, "stream_failures": {0: lost, 3: lost}, "judge_failures": {0: lost}},
-        draft={"name": SERVED, "stream_failures": {0: lost}},
+        target={"name": FOLDER, "stream_failures": streams, "judge_failures": {0: third}},
+        draft={"name": SERVED, "stream_failures": {0: second}},
     )
     run = RunOptions(deterministic=True, target="/srv/secret", draft="http://10.1.2.3:8000/v1")
 
@@ -157,7 +162,7 @@ def test_no_response_names_a_location(text: str, caplog: pytest.LogCaptureFixtur
             for stream in (True, False):
                 found = await gate.ask(asked(stream=stream, dreamr=options))
                 bodies.append(found.body)
-        pair.errors = {"target": EngineLost(text), "draft": EngineLost(text)}
+        pair.errors = {"target": EngineLost(TEXTS[0]), "draft": EngineLost(TEXTS[2])}
         for model in gate.reasoner.models.values():
             await model.engine.aclose()
         while not all(map(gate.reasoner.models.failure, gate.reasoner.models)):
@@ -170,4 +175,5 @@ def test_no_response_names_a_location(text: str, caplog: pytest.LogCaptureFixtur
 
     with caplog.at_level(logging.INFO):
         use(work, pair, options=run)
-    assert text in " ".join(record.getMessage() for record in caplog.records), "the log says where"
+    logged = " ".join(record.getMessage() for record in caplog.records)
+    assert [text for text in TEXTS if text not in logged] == [], "the log says where"

@@ -148,3 +148,10 @@ def flat(problem: Conversation) -> Conversation:
     from dreamr.conversation import flatten
 
     return flatten(problem)
+
+
+def test_a_long_sound_counts_as_a_long_prompt() -> None:
+    from dreamr.runner.runs import _prompt_tokens
+    from support.sounds import sound as tone
+
+    assert _prompt_tokens(asked(tone(seconds=1))) < 256 < _prompt_tokens(asked(tone(seconds=20)))

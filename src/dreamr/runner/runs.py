@@ -32,6 +32,7 @@ from dreamr.trace import Event, Result, RunFinished
 _LONG_PROMPT = 256
 _CHARACTERS, _PIXELS = 4, 1024  # of a token, about
 _VIDEO = 1024  # tokens of a video file, at least about
+_SECOND = 13  # tokens of a second of sound, at least about
 _WINDOW_STEPS = 4  # steps that usually wait for verdicts
 
 
@@ -194,7 +195,8 @@ def _prompt_tokens(conversation: Conversation) -> float:
     texts = (p.text for turn in conversation.turns for p in turn.parts if isinstance(p, Text))
     pixels = sum(image.width * image.height for image in conversation.images)
     videos = _VIDEO * len(conversation.video_files)
-    return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS + videos
+    sounds = _SECOND * sum(audio.seconds for audio in conversation.sounds)
+    return sum(map(len, texts)) / _CHARACTERS + pixels / _PIXELS + videos + sounds
 
 
 def _with_text_limits(config: RunConfig) -> RunConfig:

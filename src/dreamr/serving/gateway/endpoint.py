@@ -281,7 +281,7 @@ def _is_shown(piece: Piece) -> bool:
     """Return whether a piece adds to a stream, or ends it."""
     one = piece.event if isinstance(piece, ChoiceEvent) else piece
     if isinstance(one, RunFinished):
-        return one.result.finish != "failed"  # the error follows
+        return one.result.error is None  # the error follows
     return isinstance(one, StepCommitted | AnswerExtended | ApiError)
 
 

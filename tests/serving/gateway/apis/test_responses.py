@@ -202,6 +202,13 @@ def test_an_agent_s_items_become_turns() -> None:
     )  # fmt: skip
 
 
+def test_an_effort_is_a_thinking_budget_unless_one_is_given() -> None:
+    low = {"effort": "low"}
+    assert read(reasoning=low).options.thinking_budget == 1024
+    assert read(reasoning=low, dreamr={"thinking_budget": 99}).options.thinking_budget == 99
+    assert refused(reasoning={"effort": "huge"}).param == "reasoning.effort"
+
+
 def test_tools_and_format_are_read() -> None:
     schema = {"type": "object", "properties": {}}
     found = read(

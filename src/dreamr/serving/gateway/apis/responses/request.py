@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from dreamr.answers import AnswerForm, AnswerFormat, JsonObject, JsonSchema, ToolChoice
 from dreamr.conversation import Tool
+from dreamr.serving.gateway.apis.effort import budget_of_effort
 from dreamr.serving.gateway.apis.fields import (
     JsonModel,
     Sampled,
@@ -134,7 +135,11 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
     return ParsedRequest(
         model=payload.model,
         turns=join_turns((*system, *history)),
-        options=payload.options(options, max_tokens=payload.max_output_tokens),
+        options=payload.options(
+            options,
+            max_tokens=payload.max_output_tokens,
+            thinking_budget=_budget(payload, reasoning.effort),
+        ),
         stop=read_stops(payload.stop),
         stream=bool(payload.stream),
         include_usage=True,
@@ -153,6 +158,12 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
             history=history if keep else (),
         ),
     )
+
+
+def _budget(payload: _Body, effort: str | None) -> int | None:
+    """Return the thinking budget; None for that of the server."""
+    given = payload.extension.thinking_budget
+    return budget_of_effort(effort, "reasoning.effort") if given is None else given
 
 
 def _turns(

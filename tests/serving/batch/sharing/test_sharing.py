@@ -154,6 +154,7 @@ async def test_requests_that_failed_are_sent_again_with_retry(
     assert ids(options.errors) == ["late", "x"]
     (tmp_path / "a.png").write_bytes(png())
     assert (await answer(options)).failed == 2
+    assert ids(options.errors) == ["late", "x"]
     again = write(tmp_path, server, lines, retry=True)
     summary = await answer(again)
     assert (summary.answered, summary.failed) == (3, 1)

@@ -83,7 +83,7 @@ MinStepTokens: TypeAlias = Annotated[
 ThinkingBudget: TypeAlias = Annotated[
     int | None,
     OptionSpec(
-        "Tokens of thoughts after which the target answers; 0: no thoughts.",
+        "Tokens of thoughts before the answer; 0: none.",
         "Sampling and limits",
         0,
         shown="no limit",

@@ -23,7 +23,7 @@ from dreamr.training import MeasureOptions, RecordOptions, RecordsOptions, SapoO
 ALL = run_flags()
 COMMANDS: dict[str, tuple[tuple[Declared, ...], OptionRules]] = {
     "run": ((ALL,), run._RULES),
-    "serve": ((Declared(ServeOptions), ALL), serve._RULES),
+    "serve": ((Declared(ServeOptions), run_flags(serve._RUN_FLAGS)), serve._RULES),
     "bench": ((Declared(BenchOptions), run_flags(bench._SHARED)), bench._RULES),
     "calibrate": ((Declared(CalibrateOptions), run_flags(CALIBRATE_FLAGS)), calibrate._RULES),
     "doctor": ((run_flags(MODEL_OPTIONS),), doctor._RULES),

@@ -18,6 +18,7 @@ from dreamr.schedules import (
     OpenLane,
     Reject,
     Warn,
+    WriteAnswer,
     execute,
 )
 from dreamr.steps import Ending, Step
@@ -38,10 +39,12 @@ class Recording:
 
 def test_each_command_reaches_its_method() -> None:
     opened, asked = OpenLane(0, "draft", (), 1, 9), Judge(0, (), (STEP,))
+    answered = WriteAnswer(2, ("So.",), 1, 9)
     decisions = [Commit(0, STEP, "draft"), Reject(0, STEP, NO), Discard(0, STEP, "draft", "")]
     over = Finished("stop")
     commands: list[Command] = [
         opened,
+        answered,
         GrantSteps(0, 2),
         CloseLane(0),
         asked,
@@ -56,6 +59,7 @@ def test_each_command_reaches_its_method() -> None:
     execute(commands, executor)
     assert executor.calls == [
         ("open_lane", opened),
+        ("write_answer", answered),
         ("grant", 0, 2),
         ("close_lane", 0),
         ("judge", asked),

@@ -62,14 +62,15 @@ def _spans(endpoint: str | None) -> Iterator[tuple[RunHook, ...]]:
         yield (RunSpans(tracer, trace_headers),)
 
 
+# The gateway has a deadline of its own, which includes the time that a request waits.
+_RUN_FLAGS = [name for name in option_specs(RunOptions) if name != "deadline"]
 _RULES = OptionRules((*SERVE_RULES, *RUN_RULES), SERVE_CONFLICTS, request_cases)
 
 
 def serve_command(open_model: OpenModel) -> Callable[..., None]:
     """Return the command."""
     gateway = Declared(ServeOptions, "DREAMR_SERVE_")
-    # The gateway has a deadline of its own, which includes the time that a request waits.
-    flags = run_flags([name for name in option_specs(RunOptions) if name != "deadline"])
+    flags = run_flags(_RUN_FLAGS)
     return command(_serve, gateway, flags, rules=_RULES, open_model=open_model)
 
 

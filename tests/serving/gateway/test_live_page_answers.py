@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,33 @@ def test_a_corrected_sound_beside_a_question_is_sent_as_text(browser: Any, tmp_p
         finished(page)
     texts = [part.text for part in seen[-1].turns[0].parts if isinstance(part, Text)]
     assert texts == ["Speech in note.wav: Tea costs 2.50.\n", QUESTION]
+
+
+def test_what_was_heard_in_a_video_is_corrected(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(clip(3, codec="libx264", sound=0.3))
+    (tmp_path / "other.mp4").write_bytes(clip(2, codec="libx264", sound=0.6))
+    seen: list[Conversation] = []
+    scripted = Scripted({"clip.mp4": "T costs 2.50.", "other.mp4": "Good day."})
+    with (
+        listening(noting(seen, **DEAF), SPOKEN, lambda spec, model: scripted) as url,
+        page_of(browser, url) as page,
+    ):
+        send(page, QUESTION, tmp_path / "clip.mp4", tmp_path / "other.mp4")
+        page.get_by_role("button", name="Correct what was heard in clip.mp4").click()
+        page.locator(".correction textarea").fill("Tea costs 2.50.")
+        page.keyboard.press("Enter")
+        page.locator(".heard", has_text="Tea costs").wait_for()
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        send(page, "And coffee?")
+    for conversation in seen[1:]:
+        parts = conversation.turns[0].parts
+        text = "".join(part.text for part in parts if isinstance(part, Text))
+        assert re.findall("Speech in .*", text) == [
+            "Speech in clip.mp4: Tea costs 2.50.",
+            "Speech in other.mp4: Good day.",
+        ]
+        assert len(conversation.images) == 5
 
 
 def test_what_was_read_of_files_is_shown(browser: Any, tmp_path: Path) -> None:
@@ -215,12 +243,25 @@ def test_a_model_without_a_draft_is_shown(browser: Any) -> None:
         assert page.locator(".board:visible").count() == 0
 
 
-def test_the_page_says_that_load_turned_speculation_off(browser: Any) -> None:
-    usage = {"draft": {"accepted": 0}, "target": {"kept": 5}}
-    summary = {"seconds": 1.0, "target_alone_seconds": None, "usage": usage}
+USAGE = {"draft": {"accepted": 0}, "target": {"kept": 5}}
+SUMMARY = {"seconds": 1.0, "target_alone_seconds": None, "usage": USAGE, "level": "full"}
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"level": "target_alone"}, "The target answered alone: at present"),
+        ({"pass_through": "no tool parser"}, "The target answered alone: no tool parser"),
+        (
+            {"event": {"event": "DeadlineNear", "time": 1.0, "stage": "best", "left": 0.1}},
+            "The deadline is near: this is the best answer so far.",
+        ),
+    ],
+)
+def test_the_page_says_where_speculation_was_given_up(browser: Any, more: Any, note: str) -> None:
     chunks = (
         {"choices": [{"index": 0, "delta": {"content": "3.70"}, "finish_reason": "stop"}]},
-        {"choices": [], "dreamr": {**summary, "level": "target_alone"}},
+        {"choices": [], "dreamr": {**SUMMARY, **more}},
     )
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
     with listening() as url, page_of(browser, url) as page:
@@ -229,7 +270,32 @@ def test_the_page_says_that_load_turned_speculation_off(browser: Any) -> None:
             lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
         )
         send(page, QUESTION)
-        page.locator(".notes", has_text="The target answered alone").wait_for()
+        page.locator(".notes", has_text=note).wait_for()
+
+
+def test_a_model_is_chosen_where_the_gateway_serves_several(browser: Any) -> None:
+    pair = {"draft": "small", "target": "hub/large", "method": "fpsr", "version": "1"}
+    models = {"data": [{"id": "dreamr", "dreamr": pair}, {"id": "plain"}]}
+    requests: list[Any] = []
+
+    def answer(route: Any) -> None:
+        requests.append(route.request.post_data_json)
+        body = streamed({"content": "3.70"}, finish="stop")
+        route.fulfill(status=200, content_type="text/event-stream", body=body)
+
+    with listening() as url, page_of(browser, url) as page:
+        assert page.locator("#model-field:visible").count() == 0
+        page.route("**/v1/models", lambda route: route.fulfill(json=models))
+        page.route("**/v1/chat/completions", answer)
+        page.reload()
+        page.locator("#about", has_text="draft small · target hub/large · fpsr · 1").wait_for()
+        page.click("#options summary")
+        page.select_option("#model", "plain")
+        assert page.locator("#about").inner_text() == "plain"
+        page.fill("#deadline", "2.5")
+        send(page, QUESTION)
+    assert requests[0]["model"] == "plain"
+    assert requests[0]["dreamr"]["deadline"] == 2.5
 
 
 def test_a_question_is_edited_and_asked_again(browser: Any, tmp_path: Path) -> None:
@@ -265,6 +331,15 @@ def test_files_are_dropped_and_pasted(browser: Any) -> None:
         page.locator("#waiting button").nth(1).wait_for()
         page.evaluate(give, "paste")
         page.locator("#waiting button").nth(3).wait_for()
+        assert page.evaluate(DRAG_TEXT)  # left to the browser
         names = page.locator("#waiting .file span").all_inner_texts()
         assert names == ["a.txt", "a-2.txt", "a-3.txt", "a-4.txt"]
         assert page.locator("#pages").is_visible()
+
+
+DRAG_TEXT = """() => {
+  const data = new DataTransfer();
+  data.setData("text/plain", "tea");
+  const options = { dataTransfer: data, bubbles: true, cancelable: true };
+  return document.querySelector("#question").dispatchEvent(new DragEvent("drop", options));
+}"""

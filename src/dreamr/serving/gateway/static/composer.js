@@ -14,9 +14,15 @@ export class Composer {
     $("attach").onclick = () => $("file").click();
     $("file").onchange = () => { this.add([...$("file").files]); $("file").value = ""; };
     $("question").addEventListener("input", () => this.resize());
-    addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
+    const holdsFiles = (event) => event.dataTransfer.types.includes("Files"); // text is dropped into the question
+    addEventListener("dragover", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      document.body.classList.add("over");
+    });
     addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("over"); });
     addEventListener("drop", (event) => {
+      if (!holdsFiles(event)) return;
       event.preventDefault();
       document.body.classList.remove("over");
       this.add([...event.dataTransfer.files]);
@@ -94,12 +100,13 @@ export class Composer {
     field.style.height = `${Math.min(field.scrollHeight + 2, innerHeight * TALLEST)}px`;
   }
 
-  // Returns the object `dreamr` of a request.
-  options() {
+  // Returns the object `dreamr` of a request; `muted`: without the sound of videos.
+  options(muted) {
     const options = { events: true };
+    if (muted) options.sound = false;
     const chosen = (id) => $(id).value.trim();
     if (chosen("method")) options.method = chosen("method");
-    for (const name of ["window", "threshold"]) if (chosen(name)) options[name] = Number(chosen(name));
+    for (const name of ["window", "threshold", "deadline"]) if (chosen(name)) options[name] = Number(chosen(name));
     if (!$("pages-field").hidden && chosen("pages")) options.pages = chosen("pages");
     if (!$("frames-field").hidden && chosen("frames")) options.frames = Number(chosen("frames"));
     return options;

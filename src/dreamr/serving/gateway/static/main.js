@@ -2,9 +2,10 @@
 
 import { release } from "./attachments.js";
 import { Composer } from "./composer.js";
-import { $, announce, meta, newId } from "./dom.js";
-import { GatewayError, listModels, removeUpload, stream } from "./gateway.js";
-import { counts, filesOf, messagesOf } from "./messages.js";
+import { $, announce, newId } from "./dom.js";
+import { GatewayError, removeUpload, stream } from "./gateway.js";
+import { areMuted, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
+import { chosenModel, greet } from "./models.js";
 import { Recorder } from "./recorder.js";
 import { RunReader, newRun } from "./run.js";
 import { Sidebar } from "./sidebar.js";
@@ -107,7 +108,7 @@ async function save(saved) {
 // Views
 
 const actions = {
-  correct: (turn, name, text) => repeat(turn, { ...turn, said: { ...turn.said, [name]: text } }),
+  correct: (turn, name, text) => repeat(turn, { ...turn, said: { ...heardInVideos(turn, name), ...turn.said, [name]: text } }),
   again: (turn) => repeat(turn, turn),
   edit: (turn) => { if (!busy()) { replaced = turn; composer.put(turn); views.get(turn).root.classList.add("replaced"); } },
   continueWith: (turn, results) => {
@@ -175,9 +176,10 @@ async function ask({ question, files, said, continues = false }) {
   try { tools = readTools($("tools").value); } catch (error) { composer.put({ question, files, said }); composer.trouble(error.message); return; }
   const context = asked.turns.filter((turn) => counts(turn));
   const turn = { question, files, said, continues, run: newRun() };
+  const muted = areMuted([...context, turn]);
   const earlier = {
     files: filesOf(context).length,
-    sounds: context.reduce((sum, { run }) => sum + run.heard.length, 0),
+    sounds: countSounds(context, muted),
   };
   Object.defineProperty(turn, "reader", { value: new RunReader(turn.run, earlier), writable: true }); // not kept
   asked.turns.push(turn);
@@ -190,7 +192,7 @@ async function ask({ question, files, said, continues = false }) {
   settle();
   follow(true);
   save(asked);
-  const body = { model: $("model").value || meta("dreamr-model"), stream: true, dreamr: composer.options(), ...tools };
+  const body = { model: chosenModel(), stream: true, dreamr: composer.options(muted), ...tools };
   const error = await run(turn, [...context, turn], body, stopper.signal);
   turn.reader = null;
   running.delete(asked.id);
@@ -205,7 +207,7 @@ async function run(turn, turns, body, signal) {
   const { reader } = turn;
   try {
     for (let attempt = 1; ; attempt += 1) {
-      try { await receive(turn, { ...body, messages: await messagesOf(turns, signal) }, signal); break; } catch (error) {
+      try { await receive(turn, { ...body, messages: await messagesOf(turns, areMuted(turns), signal) }, signal); break; } catch (error) {
         if (error.code !== "file_not_found" || attempt > 1) throw error;
         for (const file of filesOf(turns)) file.remote = null; // deleted by the gateway: upload again
       }
@@ -241,29 +243,8 @@ function failed(asked, turn, error) {
   composer.showField(error);
 }
 
-// The gateway
+// Keys and buttons
 
-async function greet() {
-  const about = $("about");
-  try {
-    const models = await listModels();
-    $("keyed").hidden = !$("key").value;
-    const chosen = $("model").value;
-    $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === (chosen || meta("dreamr-model")))));
-    $("model-field").hidden = models.length < 2;
-    const { dreamr } = models.find((one) => one.dreamr) || {};
-    if (!dreamr) { about.textContent = ""; return; }
-    const named = (role) => (dreamr[role] === role ? role : `${role} ${dreamr[role]?.split("/").slice(-2).join("/") || "none"}`);
-    const alarm = dreamr.drift ? " · drift alarm: the target disagrees with too many accepted steps" : "";
-    about.textContent = `${named("draft")} · ${named("target")} · ${dreamr.method} · ${dreamr.version}${alarm}`;
-  } catch (error) {
-    $("keyed").hidden = error.status !== 401 && !$("key").value;
-    about.textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;
-  }
-}
-
-$("key").value = sessionStorage.getItem("dreamr-key") || "";
-$("key").onchange = () => { sessionStorage.setItem("dreamr-key", $("key").value); greet(); };
 $("talk").addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = $("talk");
   following = scrollHeight - scrollTop - clientHeight < NEAR;

@@ -24,15 +24,34 @@ async function filePart(file, signal) {
   return { type: "file", file: { filename: file.name, ...content } };
 }
 
-async function userContent({ question, files, said }, signal) {
+// A sound is not sent once it is corrected. A video is, but then without sound, as all videos of the chat.
+const isSent = (file, said) => file.kind === "video" || said[file.name] === undefined;
+
+export const filesOf = (turns) => turns.flatMap(({ files, said }) => files.filter((file) => file.blob && isSent(file, said)));
+
+const isVideo = ({ files }, name) => files.some((file) => file.kind === "video" && file.name === name);
+
+// Whether what was heard in a video is corrected, so that videos are sent without sound.
+export const areMuted = (turns) => turns.some((turn) => Object.keys(turn.said).some((name) => isVideo(turn, name)));
+
+// Returns what was heard in the videos of a turn if that in one of them is corrected: all are sent without sound.
+export const heardInVideos = (turn, corrected) => (isVideo(turn, corrected)
+  ? Object.fromEntries(turn.run.heard.filter(({ name, text }) => text && isVideo(turn, name)).map(({ name, text }) => [name, text]))
+  : {});
+
+// Returns the number of sounds that the gateway transcribes.
+export const countSounds = (turns, muted) => turns.flatMap((turn) => turn.run.heard.filter(({ name }) => !muted || !isVideo(turn, name))).length;
+
+async function userContent({ question, files, said, run }, muted, signal) {
   const parts = [];
   const texts = question ? [question] : [];
   for (const file of files) {
-    const corrected = said[file.name];
-    if (corrected === undefined && file.blob) parts.push(await filePart(file, signal));
-    else if (corrected === undefined) parts.push({ type: "text", text: `The file ${file.name} is no longer available.\n` });
-    else if (question || file !== files.at(-1)) parts.push({ type: "text", text: `Speech in ${file.name}: ${corrected}\n` });
-    else texts.push(corrected); // the sound was the question
+    const heard = muted && file.kind === "video" ? run.heard.find(({ name }) => name === file.name)?.text : undefined;
+    const text = said[file.name] ?? heard;
+    if (file.blob && isSent(file, said)) parts.push(await filePart(file, signal));
+    else if (!text) parts.push({ type: "text", text: `The file ${file.name} is no longer available.\n` });
+    if (text && !question && file === files.at(-1)) texts.push(text); // the sound was the question
+    else if (text) parts.push({ type: "text", text: `Speech in ${file.name}: ${text}\n` });
   }
   if (!parts.length) return texts.join("\n");
   return [...parts, ...texts.map((text) => ({ type: "text", text }))];
@@ -48,13 +67,11 @@ function answerMessages({ run }) {
 }
 
 // Returns the messages that ask the last turn. Files are uploaded once and named by their ids.
-export async function messagesOf(turns, signal) {
+export async function messagesOf(turns, muted, signal) {
   const messages = [];
   for (const turn of turns) {
-    if (!turn.continues) messages.push({ role: "user", content: await userContent(turn, signal) });
+    if (!turn.continues) messages.push({ role: "user", content: await userContent(turn, muted, signal) });
     if (turn !== turns.at(-1)) messages.push(...answerMessages(turn));
   }
   return messages;
 }
-
-export const filesOf = (turns) => turns.flatMap(({ files, said }) => files.filter(({ name, blob }) => blob && said[name] === undefined));

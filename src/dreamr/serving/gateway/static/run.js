@@ -20,6 +20,15 @@ const LEVELS = {
   target_alone: "The target answered alone: at present, the draft would cost more time than it saves.",
 };
 
+// Stages of a run whose deadline is near, see DeadlineStage in dreamr.schedules.
+const NEAR = "The deadline is near:";
+const STAGES = {
+  window: "the draft writes fewer steps ahead.",
+  confidence: "steps that the draft is confident of are accepted without the target.",
+  answer: "the thought is closed, and the target answers.",
+  best: "this is the best answer so far.",
+};
+
 // `state` is running, done, stopped or failed.
 export const newRun = () => ({
   state: "running", problem: "", steps: [], bars: [], now: 0, heard: [], read: [], notes: [], tools: [],
@@ -80,7 +89,8 @@ export class RunReader {
     else this.run.steps.push({ position: 0, kind: "target", who: "thought", text, score: "" });
   }
 
-  #summary({ seconds, target_alone_seconds, usage, level }) {
+  #summary({ seconds, target_alone_seconds, usage, level, pass_through }) {
+    if (pass_through) this.run.notes.push(`The target answered alone: ${pass_through}`);
     this.run.summary = { seconds, alone: target_alone_seconds, usage };
     if (LEVELS[level]) this.run.notes.push(LEVELS[level]);
     this.run.now = seconds;
@@ -142,6 +152,9 @@ export class RunReader {
         if (event.source === "draft") this.#drop((place) => place === event.position);
         break;
       case "Note": this.run.notes.push(event.message); break;
+      case "DeadlineNear":
+        this.run.notes = [...this.run.notes.filter((note) => !note.startsWith(NEAR)), `${NEAR} ${STAGES[event.stage] || event.stage}`];
+        break;
       default:
     }
   }

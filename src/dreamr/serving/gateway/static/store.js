@@ -47,6 +47,7 @@ function plain(chat) {
 
 export class Store {
   #database = null;
+  #index = new Map(); // chats without their turns
   #kept = new Set(); // ids of files whose contents are in the database
 
   // Without a database (in some private windows), chats last as long as the page.
@@ -60,6 +61,7 @@ export class Store {
   async list() {
     if (!this.works) return [];
     const chats = await done(this.#stores("readonly").chats.getAll());
+    for (const { turns, ...chat } of chats) this.#index.set(chat.id, chat);
     return chats.sort((one, other) => other.updated - one.updated);
   }
 
@@ -78,10 +80,12 @@ export class Store {
     const kept = plain(chat);
     const whole = kept.bytes <= MOST_BYTES;
     if (!whole) Object.assign(kept.chat, { files: [], bytes: 0 });
-    const all = await this.list();
-    const before = all.find(({ id }) => id === chat.id)?.files || [];
-    const dropped = excess([...all.filter(({ id }) => id !== chat.id), kept.chat], chat.id);
+    const before = this.#index.get(chat.id)?.files || [];
+    const { turns, ...indexed } = kept.chat;
+    this.#index.set(chat.id, indexed);
+    const dropped = excess([...this.#index.values()], chat.id);
     for (const old of dropped) await this.remove(old);
+    if (chat.removed) return dropped; // meanwhile
     const { chats, files, transaction } = this.#stores("readwrite");
     chats.put(kept.chat);
     for (const id of before) if (!kept.chat.files.includes(id)) { files.delete(id); this.#kept.delete(id); }
@@ -94,10 +98,11 @@ export class Store {
 
   async remove(chat) {
     if (!this.works) return;
-    const kept = await done(this.#stores("readonly").chats.get(chat.id));
+    const kept = this.#index.get(chat.id);
+    this.#index.delete(chat.id);
     const { chats, files, transaction } = this.#stores("readwrite");
     chats.delete(chat.id);
-    for (const id of kept?.files || []) files.delete(id);
+    for (const id of kept?.files || []) { files.delete(id); this.#kept.delete(id); }
     await committed(transaction);
   }
 

@@ -102,15 +102,15 @@ export class View {
     if (key === this.shown) return; // a field that is being filled in stays
     this.shown = key;
     const lines = run.read.map(readText).filter(Boolean).map((text) => make("p", "read", text));
-    for (const [name, text] of Object.entries(said)) lines.push(make("p", "heard", `Corrected in ${name}: “${text}”`));
+    for (const [name, text] of Object.entries(said)) lines.push(this.#heard({ name, text }, "Corrected in"));
     for (const heard of run.heard) lines.push(this.#heard(heard));
     this.media.replaceChildren(...lines);
   }
 
-  #heard({ name, text }) {
-    const it = make("p", "heard", text ? `Heard in ${name}: “${text}”` : `No speech in ${name}.`);
+  #heard({ name, text }, how = "Heard in") {
+    const it = make("p", "heard", text ? `${how} ${name}: “${text}”` : `No speech in ${name}.`);
     const file = this.turn.files.find((one) => one.name === name);
-    if (!this.last || !file || file.kind === "video" || this.turn.run.state === "running") return it;
+    if (!this.last || !file || this.turn.run.state === "running") return it;
     it.append(makeButton("Correct", () => it.replaceWith(this.#correction(name, text)), { label: `Correct what was heard in ${name}` }));
     return it;
   }

@@ -1,0 +1,42 @@
+// The models of the gateway, and the key that it may require.
+
+import { $, meta } from "./dom.js";
+import { listModels } from "./gateway.js";
+
+const KEY = "dreamr-key";
+let models = [];
+
+export const chosenModel = () => $("model").value || meta("dreamr-model");
+
+function describe() {
+  const { dreamr } = models.find(({ id }) => id === chosenModel()) || {};
+  $("about").textContent = dreamr ? aboutPair(dreamr) : chosenModel();
+}
+
+function aboutPair(dreamr) {
+  const named = (role) => {
+    const name = dreamr[role]?.split("/").slice(-2).join("/");
+    return name && (name === role ? role : `${role} ${name}`);
+  };
+  const alarm = dreamr.drift && "drift alarm: the target disagrees with too many accepted steps";
+  return [named("draft"), named("target"), dreamr.method, dreamr.version, alarm].filter(Boolean).join(" · ");
+}
+
+// Asks the gateway which models it serves, and shows them.
+export async function greet() {
+  try {
+    models = await listModels();
+    $("keyed").hidden = !$("key").value;
+    const chosen = chosenModel();
+    $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === chosen)));
+    $("model-field").hidden = models.length < 2;
+    describe();
+  } catch (error) {
+    $("keyed").hidden = error.status !== 401 && !$("key").value;
+    $("about").textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;
+  }
+}
+
+$("key").value = sessionStorage.getItem(KEY) || "";
+$("key").onchange = () => { sessionStorage.setItem(KEY, $("key").value); greet(); };
+$("model").onchange = describe;

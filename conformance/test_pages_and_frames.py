@@ -1,4 +1,4 @@
-"""Pages and frames on a real vLLM, with small random models of families."""
+"""Pages and frames on real servers: small random models in vLLM, the bundled pair in llama.cpp."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.rendering import RenderedPrompts
 from dreamr.runner import run
 from support.media_files import clip, pdf, text_on_page
-from support.real_served import Served, written
+from support.real_served import Served, continue_and_judge, written
 
 # Families, and what stands for an image in a prompt.
 FAMILIES = {"qwen3_vl_instruct": "<|image_pad|>", "gemma4": "<|image|>"}
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.parametrize("family", list(FAMILIES), indirect=True, scope="module"),
-]
+pytestmark = pytest.mark.server
+families = pytest.mark.parametrize("family", list(FAMILIES), indirect=True, scope="module")
 SMALL = MediaOptions(max_pixels=128 * 128, frames=4)
 QUESTION = "How many?"
 TOKENS = 32  # of a run
@@ -102,10 +100,14 @@ def counted(url: str, *talks: Conversation) -> list[int]:
     return anyio.run(work)
 
 
+@families
 def test_each_page_and_each_frame_costs_the_tokens_of_its_image(
     family: Served, bill: Document, film: Video
 ) -> None:
-    _, url = family
+    check_tokens(family[1], bill, film)
+
+
+def check_tokens(url: str, bill: Document, film: Video) -> None:
     for whole in (bill, film):
         talk = flatten(asked(whole))
         assert len(talk.images) == (3 if whole is bill else 4)
@@ -117,6 +119,15 @@ def test_each_page_and_each_frame_costs_the_tokens_of_its_image(
         assert single - none >= 4
 
 
+def test_llama_cpp_reads_each_page_and_each_frame(
+    llama_pair_url: str, bill: Document, film: Video
+) -> None:
+    check_tokens(llama_pair_url, bill, film)
+    talks = [flatten(asked(whole)) for whole in (bill, film)]
+    anyio.run(continue_and_judge, llama_pair_url, talks, ("First.\n\n", "Then.\n\n"))
+
+
+@families
 def test_pages_and_frames_arrive_in_their_order(
     family: Served, bill: Document, film: Video
 ) -> None:
@@ -149,6 +160,7 @@ def test_pages_and_frames_arrive_in_their_order(
 
 
 @pytest.mark.parametrize("frames", [None, 2])
+@families
 def test_draft_and_target_see_the_same_frames_unless_the_draft_has_fewer(
     family: Served, film: Video, frames: int | None
 ) -> None:
@@ -187,6 +199,7 @@ def shape(parts: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     return kinds, texts
 
 
+@families
 def test_what_is_written_depends_on_the_pages(family: Served, bill: Document) -> None:
     _, url = family
 

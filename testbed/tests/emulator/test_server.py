@@ -115,3 +115,15 @@ def test_a_closed_stream_leaves_the_batch() -> None:
 
     with asyncio.Runner(loop_factory=virtual) as runner:
         runner.run(check())
+
+
+@pytest.mark.parametrize(("block", "coarse"), [(16, False), (528, True)])
+def test_an_engine_knows_the_blocks_of_the_prefix_cache(block: int, coarse: bool) -> None:
+    async def check() -> None:
+        app = build_app("target", COMMON, Rates(0.0, block=block))
+        options = HttpOptions("http://emulated/v1")
+        async with HttpEngine(options, httpx2.ASGITransport(app)) as target:
+            assert target.capabilities.cache_block == block
+            assert target.capabilities.coarse_cache is coarse
+
+    asyncio.run(check())

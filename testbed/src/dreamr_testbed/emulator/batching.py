@@ -81,6 +81,11 @@ class Batching:
         """Number of sequences in the batch."""
         return len(self._running)
 
+    @property
+    def block(self) -> int:
+        """Tokens of a block of the prefix cache."""
+        return self._rates.block
+
     def cached(self, prompt: Sequence[str], salt: str = "") -> int:
         """Return the number of tokens of a prompt in the prefix cache."""
         return self._cache.cached(prompt, salt)

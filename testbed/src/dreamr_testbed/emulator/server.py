@@ -72,7 +72,11 @@ class _Model:
         return JSONResponse({"object": "list", "data": [card]})
 
     async def _metrics(self, _: Request) -> Response:
-        return PlainTextResponse(f"vllm:num_requests_running {self._batching.running}\n")
+        lines = (
+            f"vllm:num_requests_running {self._batching.running}",
+            f'vllm:cache_config_info{{block_size="{self._batching.block}"}} 1.0',
+        )
+        return PlainTextResponse("".join(f"{line}\n" for line in lines))
 
     async def _tokenize(self, request: Request) -> Response:
         body = await request.json()

@@ -119,10 +119,10 @@ sys.exit(main(["batch", *sys.argv[1:]], open_model=Pair()))
 
 
 def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path) -> None:
-    options = write(tmp_path, questions(120))
+    options = write(tmp_path, questions(300))
     command = [sys.executable, "-c", SCRIPT, str(options.requests), "--out", str(options.out)]
     rng = random.Random(7)
-    for _ in range(4):
+    for _ in range(10):
         with subprocess.Popen(
             command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
@@ -132,7 +132,7 @@ def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path
             process.send_signal(signal.SIGKILL)
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert sorted(ids(options.out), key=int) == [str(number) for number in range(120)]
+    assert sorted(ids(options.out), key=int) == [str(number) for number in range(300)]
 
 
 def lines(path: Path) -> int:

@@ -105,7 +105,7 @@ VALID: Mapping[str, tuple[Json, ...]] = {
                 {"type": "input_image", "image_url": PNG}]}],
         },
         {
-            "model": "draft", "tool_choice": "auto", "parallel_tool_calls": True,
+            "model": "dreamr", "tool_choice": "auto", "parallel_tool_calls": True,
             "tools": [{"type": "function", "name": "x", "parameters": _SCHEMA, "strict": True}],
             "input": [
                 {"type": "message", "role": "user", "content": "hi"},

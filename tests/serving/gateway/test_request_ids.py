@@ -22,7 +22,7 @@ OWN = re.compile(r"[0-9a-f]{32}")
     [
         ("/v1/chat/completions", "POST", asked(), 200),
         ("/v1/chat/completions", "POST", asked(stream=True), 200),
-        ("/v1/chat/completions", "POST", asked(n=2), 400),
+        ("/v1/chat/completions", "POST", asked(n=99), 400),
         ("/v1/chat/completions", "POST", b"{", 400),
         ("/v1/chat/completions", "GET", b"", 405),
         ("/v1/models", "GET", b"", 200),

@@ -10,6 +10,9 @@ from dreamr.serving.gateway.apis.messages.request import read_request
 from dreamr.serving.gateway.apis.protocol import Sender
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.options import ServeOptions
+from support.gateways import Gateway, use
+
+ASKED = [{"role": "user", "content": "Well?"}]
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,31 @@ def test_an_effort_of_anthropic_gives_way_to_a_budget(
     sender = Sender("me", lambda model: RunOptions(), ServeOptions())
     parsed = read_request(json.dumps(body).encode(), sender)
     assert parsed.options.thinking_budget == budget
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("chat", {"reasoning_effort": "medium", "max_tokens": 9, "messages": ASKED}),
+        ("responses", {"reasoning": {"effort": "medium"}, "max_output_tokens": 9, "input": "Hi"}),
+        ("messages", {"output_config": {"effort": "medium"}, "max_tokens": 9, "messages": ASKED}),
+    ],
+)
+def test_an_effort_leaves_room_for_the_answer(path: str, fields: dict[str, object]) -> None:
+    async def work(gate: Gateway) -> int:
+        place = {"chat": "/v1/chat/completions"}.get(path, f"/v1/{path}")
+        return (await gate.ask({"model": "dreamr", **fields}, place)).status
+
+    assert use(work) == 200
+
+
+def test_a_budget_of_no_tokens_is_not_replaced_by_an_effort() -> None:
+    body = {
+        "model": "dreamr",
+        "max_tokens": 2000,
+        "messages": ASKED,
+        "output_config": {"effort": "low"},
+        "dreamr": {"thinking_budget": 0},
+    }
+    sender = Sender("me", lambda model: RunOptions(), ServeOptions())
+    assert read_request(json.dumps(body).encode(), sender).options.thinking_budget == 0

@@ -54,12 +54,16 @@ class Extension(JsonModel):
     events: bool = False
 
 
-def run_options(options: RunOptions, extension: Extension, **given: Any) -> RunOptions:
+def run_options(
+    options: RunOptions, extension: Extension, *, effort: int | None = None, **given: Any
+) -> RunOptions:
     """Apply the options of a request to those of the server.
 
     Args:
         options: Options of the server.
         extension: The object `dreamr` of the request.
+        effort: Thinking budget that follows from an effort, not from a number of tokens; None for
+            that of the server.
         given: Options by the fields of the API; None where there is none.
 
     Raises:
@@ -73,8 +77,10 @@ def run_options(options: RunOptions, extension: Extension, **given: Any) -> RunO
         known["top_k"] = max(0, known["top_k"])
     if "seed" in known:
         known["seed"] %= 2**63
-    if "max_tokens" in known and "thinking_budget" not in known:
-        known["thinking_budget"] = _budget_within(options.thinking_budget, known["max_tokens"])
+    if "thinking_budget" not in known and not (effort is None and "max_tokens" not in known):
+        budget = options.thinking_budget if effort is None else effort
+        tokens = known.get("max_tokens", options.max_tokens)
+        known["thinking_budget"] = _budget_within(budget, tokens)
     try:
         asked = replace(options, **known)
     except BadOption as error:
@@ -86,7 +92,7 @@ def run_options(options: RunOptions, extension: Extension, **given: Any) -> RunO
 
 
 def _budget_within(budget: int | None, tokens: int) -> int | None:
-    """Return the thinking budget of the server for a request with a limit on its tokens.
+    """Return a thinking budget that the client has not set, for a limit on tokens.
 
     If the budget would leave nothing for the answer, half of the tokens are for the thought.
     """
@@ -131,11 +137,14 @@ class Sampled(JsonModel):
     seed: int | None = None
     dreamr: Extension | None = None
 
-    def options(self, options: RunOptions, **given: Any) -> RunOptions:
+    def options(
+        self, options: RunOptions, *, effort: int | None = None, **given: Any
+    ) -> RunOptions:
         """Apply the options of the request to those of the server.
 
         Args:
             options: Options of the server.
+            effort: Thinking budget that follows from an effort; None for that of the server.
             given: Further options; None where there is none.
 
         Raises:
@@ -143,7 +152,7 @@ class Sampled(JsonModel):
         """
         own = (name for name in Sampled.model_fields if name != "dreamr")
         given |= {name: getattr(self, name) for name in own}
-        return run_options(options, self.extension, **given)
+        return run_options(options, self.extension, effort=effort, **given)
 
     @property
     def extension(self) -> Extension:

@@ -159,7 +159,7 @@ def _options(options: RunOptions, payload: _Body, extension: Extension) -> RunOp
     return run_options(
         options,
         extension,
-        thinking_budget=budget if extension.thinking_budget is None else extension.thinking_budget,
+        effort=budget,
         max_tokens=tokens,
         temperature=payload.temperature,
         top_p=payload.top_p,

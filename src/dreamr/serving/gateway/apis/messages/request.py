@@ -140,7 +140,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
         sender,
         {
             "max_tokens": payload.max_tokens,
-            "thinking_budget": payload.extension.thinking_budget or budget or effort,
+            "effort": effort if budget is None else budget,
         },
         stop=read_stops(payload.stop_sequences, "stop_sequences"),
         stream=bool(payload.stream),

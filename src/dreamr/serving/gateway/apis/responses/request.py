@@ -138,7 +138,7 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
         options=payload.options(
             options,
             max_tokens=payload.max_output_tokens,
-            thinking_budget=_budget(payload, reasoning.effort),
+            effort=budget_of_effort(reasoning.effort, "reasoning.effort"),
         ),
         stop=read_stops(payload.stop),
         stream=bool(payload.stream),
@@ -158,12 +158,6 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
             history=history if keep else (),
         ),
     )
-
-
-def _budget(payload: _Body, effort: str | None) -> int | None:
-    """Return the thinking budget; None for that of the server."""
-    given = payload.extension.thinking_budget
-    return budget_of_effort(effort, "reasoning.effort") if given is None else given
 
 
 def _turns(

@@ -81,8 +81,10 @@ def test_pixels_and_images_of_pillow_are_images() -> None:
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     with pytest.raises(AttachmentMissing, match=r"there is no file .*gone\.pdf: check the path"):
         read_attachment(tmp_path / "gone.pdf")
-    with pytest.raises(AttachmentMissing, match="download it first"):
-        read_attachment("https://example.org/bill.pdf")
+    with pytest.raises(
+        AttachmentMissing, match=r"https://example\.org/bill\.pdf: download it first"
+    ):
+        read_attachment(Path("https://example.org/bill.pdf"))
     with pytest.raises(AttachmentNotAFile, match="is a directory"):
         read_attachment(tmp_path)
     os.mkfifo(tmp_path / "pipe")

@@ -111,8 +111,11 @@ def test_a_target_that_reads_one_image_refuses_more_before_it_begins() -> None:
     one = Capabilities(max_images=1)
     for problem in (asked(document(1, 2)), asked(video(2)), asked(document(1), video(1))):
         big = target(capabilities=one)
-        with pytest.raises(Unsupported, match=r"reads 1 image, the problem has 2 .*--pages"):
+        with pytest.raises(
+            Unsupported, match=r"reads 1 image, the problem has 2 .*--pages"
+        ) as found:
             go(big, draft(), conversation=problem)
+        assert "dreamr.pages or dreamr.frames" in str(found.value)  # for clients over HTTP
         assert big.streams == big.judgments == 0
     assert go(target(capabilities=one), draft(), conversation=asked(document(4))).complete
 

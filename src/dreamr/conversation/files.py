@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -18,6 +19,7 @@ from dreamr.conversation.errors import (
 )
 
 _ONE_FILE = "pass the path of one file"
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -53,7 +55,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = "download it first" if "://" in shown or ":/" in shown else "check the path"
+        if found := _ADDRESS.match(shown):  # paths join its slashes
+            shown = f"{found[1]}://{shown[found.end() :]}"
+        hint = "download it first" if found else "check the path"
         raise AttachmentMissing(f"there is no file {shown}: {hint}") from error
     except OSError as error:
         match error.errno:

@@ -155,7 +155,8 @@ def unreadable(conversation: Conversation, able: Capabilities) -> str:
         return ""
     return (
         f"the model reads {most} image{'s' * (most != 1)}, the problem has {images} with pages and "
-        f"frames: choose pages with --pages, or fewer frames with --frames, or attach less"
+        f"frames: choose pages with --pages, or fewer frames with --frames (in requests "
+        f"dreamr.pages or dreamr.frames), or attach less"
     )
 
 

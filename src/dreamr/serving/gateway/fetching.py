@@ -113,7 +113,7 @@ class Fetcher:
         addresses = await self._resolve(url.host, port)
         if not addresses or not all(map(is_public, addresses)):
             raise bad_request(
-                f"{url.host} resolves to an internal address",
+                f"{url.host} resolves to an internal address: send the {media.kind} as a data URI",
                 media.param,
                 f"{media.kind}_host_not_allowed",
             )

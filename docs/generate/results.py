@@ -439,6 +439,7 @@ TABLES: dict[str, Table] = {
     "emulated_8": emulated("emulated.json", 8),
     "emulated_32": emulated("emulated.json", 32),
     "emulated_tail": emulated("emulated-32.json", 32),
+    "emulated_hybrid": emulated("emulated-hybrid.json", 32),
     "emulated_pairs_1": emulated("emulated-pairs.json", 1),
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
     "http_client": http_client,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dreamr import Conversation, EngineLost, ModelNotFound, Reasoner, RunOptions, Text, Unsupported
-from dreamr.conversation import Turn
+from dreamr.conversation import Frame, Image, Turn, Video
 from dreamr.engines import Capabilities, Context
 from dreamr.speech import NoSpeech
 from dreamr.trace import RunStarted, SpeechTranscribed
@@ -122,15 +122,29 @@ def test_a_sound_is_transcribed_once_for_all_turns_of_a_chat() -> None:
     assert pair.asked["target"][-1].turns[0] == Turn("user", (Text(QUESTION),))
 
 
-def test_without_a_transcriber_the_model_and_the_option_are_named() -> None:
+def unheard(talk: Conversation) -> str:
+    """Return the message about a sound that the draft does not take."""
+
     async def main() -> None:
         async with Reasoner(RunOptions(method="sequential"), open_model=Pair(draft=DEAF)) as it:
-            await it.reason(SPOKEN)
+            await it.reason(talk)
 
-    with pytest.raises(
-        Unsupported, match=r"the draft draft takes no sound \(text only\): set --transcriber"
-    ):
+    with pytest.raises(Unsupported) as found:
         run(main())
+    return str(found.value)
+
+
+def test_without_a_transcriber_the_model_and_the_option_are_named() -> None:
+    message = unheard(SPOKEN)
+    assert message.startswith("the draft draft takes no sound (text only): set --transcriber")
+    assert "--no-sound" not in message
+
+
+def test_the_sound_of_a_video_can_be_left_out_too() -> None:
+    frame = Frame(0.0, Image(bytes(3), 1, 1))
+    assert "--no-sound" in unheard(
+        Conversation.from_prompt("What is said?", Video((frame,), 1.0, sound()))
+    )
 
 
 def test_a_spoken_question_works_in_blocking_code() -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from dreamr.conversation import Audio, Conversation
+from dreamr.conversation import Audio, Conversation, Video
 from dreamr.engines import Engine
 from dreamr.engines.protocol import Preparable
 from dreamr.errors import EngineLost, Unsupported
@@ -80,7 +80,7 @@ class PairSpeech:
         if not needs_transcript(able.get("target"), able.get("draft")):
             return conversation, ()
         if self._transcriber is None:
-            raise Unsupported(_advice(engines))
+            raise Unsupported(_advice(engines, conversation))
         written, transcripts = await transcribed(conversation, self, hotwords=hotwords)
         texts = (transcript.text for transcript in transcripts)
         return written, tuple(zip(sound_names(conversation), texts, strict=True))
@@ -110,12 +110,15 @@ async def _prepare(engines: Mapping[Role, Engine], conversation: Conversation) -
                 raise  # else the run continues without the draft
 
 
-def _advice(engines: Mapping[Role, Engine]) -> str:
+def _advice(engines: Mapping[Role, Engine], conversation: Conversation) -> str:
     """Return the message about sound that a model does not take."""
     role, engine = next(
         (role, engine) for role, engine in engines.items() if engine.capabilities.hears is False
     )
+    parts = (part for turn in conversation.turns for part in turn.parts)
+    mute = any(isinstance(part, Video) and part.sound is not None for part in parts)
     return (
         f"the {role} {engine.name} takes no sound ({engine.capabilities.hearing_problem}): set "
         "--transcriber to the URL of a transcription server or to a Whisper model such as small"
+        + (", or leave out the sound of videos with --no-sound (dreamr.sound)" if mute else "")
     )

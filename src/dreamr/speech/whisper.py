@@ -86,7 +86,10 @@ def _checked(location: str) -> str:
     path = Path(location).expanduser()
     if not path.exists():
         if location.startswith((".", "/", "~")) or not location.strip():
-            raise ModelNotFound(f"--transcriber {short_path(location)}: there is no such folder")
+            raise ModelNotFound(
+                f"--transcriber {short_path(location)}: there is no such folder: check the path, "
+                "or pass a size such as small"
+            )
         return location
     missing = [name for name in _NEEDED if not (path / name).is_file()]
     if missing:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import uuid4
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from dreamr.serving.gateway.apis.chat.reply import FINISH, usage
 from dreamr.serving.gateway.apis.deltas import AnswerDelta, Deltas, ReasoningDelta, reasoning_of
@@ -18,13 +18,13 @@ from dreamr.serving.gateway.apis.fields import (
     read_stops,
     refuse_fields,
     some_names,
+    validated,
 )
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Json, Sender, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary, described
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.errors import ApiError, bad_request
-from dreamr.serving.gateway.field_errors import invalid_field
 from dreamr.trace import Event, Result, RunFinished
 
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -69,10 +69,7 @@ class CompletionsApi:
         Raises:
             ApiError: If the body is invalid, too large, or asks for something unsupported.
         """
-        try:
-            payload = _Body.model_validate_json(body)
-        except ValidationError as error:
-            raise invalid_field(error) from error
+        payload = validated(_Body, body)
         options, limits = sender.options_of(payload.model), sender.limits
         extra = payload.model_extra or {}
         refuse_fields(extra, _REFUSED)

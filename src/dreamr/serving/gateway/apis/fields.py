@@ -6,16 +6,18 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from heapq import nsmallest
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dreamr._media_options import READING
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._sampling import may_sample
 from dreamr.serving.gateway.errors import bad_request, shortened, shortened_name
+from dreamr.serving.gateway.field_errors import invalid_field
 
+_Body = TypeVar("_Body", bound=BaseModel)
 _MAX_STOPS = 16  # stop sequences per request
 _MAX_NAMED = 20  # names of fields without effect
 # Options of the server that the object `dreamr` of a request replaces.
@@ -52,6 +54,22 @@ class Extension(JsonModel):
     sound: bool | None = None
     draft_frames: int | None = None
     events: bool = False
+
+
+def validated(model: type[_Body], body: bytes | bytearray) -> _Body:
+    """Parse a body into a model of its API.
+
+    Args:
+        model: The model.
+        body: JSON text.
+
+    Raises:
+        ApiError: If the body is not JSON, or a field is missing or invalid (400).
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_field(error) from error
 
 
 def run_options(

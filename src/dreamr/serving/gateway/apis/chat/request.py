@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from dreamr._options import RunOptions
 from dreamr.serving.gateway.apis.chat.form import FormFields, is_plain
@@ -17,11 +17,11 @@ from dreamr.serving.gateway.apis.fields import (
     read_stops,
     run_options,
     some_names,
+    validated,
 )
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
 from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
 
 _MAX_BIASES = 1024  # as in vLLM
 _MAX_CHOICES = 8  # runs of one request, side by side
@@ -96,10 +96,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     Raises:
         ApiError: If the body is invalid, too large, or asks for something unsupported.
     """
-    try:
-        payload = _Body.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_field(error) from error
+    payload = validated(_Body, body)
     options, limits = sender.options_of(payload.model), sender.limits
     extra = payload.model_extra or {}
     _check_form(extra)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from dreamr.answers import PLAIN, AnswerForm, JsonSchema, ToolChoice
 from dreamr.conversation import Tool, ToolCall
@@ -18,6 +18,7 @@ from dreamr.serving.gateway.apis.fields import (
     read_stops,
     refuse_fields,
     some_names,
+    validated,
 )
 from dreamr.serving.gateway.apis.messages.content import Thought, ToolResult, read_content
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
@@ -26,7 +27,6 @@ from dreamr.serving.gateway.apis.turn_builder import TurnBuilder
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError, bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
 from dreamr.serving.options import ServeOptions
 
 _ROLES = ("user", "assistant", "system")
@@ -100,9 +100,6 @@ class _Body(_Counted):
     stop_sequences: Annotated[list[str], Field(fail_fast=True)] | None = None
 
 
-_Any = TypeVar("_Any", bound=_Counted)
-
-
 @dataclass(frozen=True, slots=True)
 class MessageNeeds:
     """What the reply needs to know of a request.
@@ -126,7 +123,7 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     Raises:
         ApiError: If the body is invalid, too large, or asks for something unsupported.
     """
-    payload = _validated(_Body, body)
+    payload = validated(_Body, body)
     thinking = payload.thinking
     budget = None if thinking is None or thinking.type != "enabled" else thinking.budget_tokens
     output = payload.output_config
@@ -157,14 +154,7 @@ def read_counted(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     Raises:
         ApiError: If the body is invalid, too large, or asks for something unsupported.
     """
-    return _parsed(_validated(_Counted, body), sender, {})
-
-
-def _validated(model: type[_Any], body: bytes | bytearray) -> _Any:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_field(error) from error
+    return _parsed(validated(_Counted, body), sender, {})
 
 
 def _parsed(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from dreamr.answers import AnswerForm, AnswerFormat, JsonObject, JsonSchema, ToolChoice
 from dreamr.conversation import Tool
@@ -18,6 +18,7 @@ from dreamr.serving.gateway.apis.fields import (
     read_stops,
     refuse_fields,
     some_names,
+    validated,
 )
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
@@ -26,7 +27,6 @@ from dreamr.serving.gateway.apis.responses.store import ResponseStore, StoredRes
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder, join_turns
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
 from dreamr.serving.options import ServeOptions
 
 _MAX_TOOLS = 512
@@ -118,10 +118,7 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
     Raises:
         ApiError: If the body is invalid, too large, or asks for something unsupported.
     """
-    try:
-        payload = _Body.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_field(error) from error
+    payload = validated(_Body, body)
     options, limits = sender.options_of(payload.model), sender.limits
     extra = payload.model_extra or {}
     refuse_fields(extra, _REFUSED)

@@ -115,7 +115,7 @@ def test_a_gate_that_reads_given_tokens_judges_windows_in_one_request() -> None:
 
 def test_the_end_of_the_draft_is_not_reported_as_an_unanswered_judge_prompt() -> None:
     """It is read in a judge call without a question."""
-    big = target(opinion=0.9, judge_seconds=0.001)
+    big = target(opinion=0.9, judge_seconds=0.05)
     result = go(big, draft(), options=ScheduleConfig(window=8, fallback="on-reject"))
     judged = [event for event in result.events if isinstance(event, JudgeEnded)]
     assert any(verdict.unanswered for event in judged for verdict in event.verdicts)

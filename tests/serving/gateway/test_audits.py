@@ -71,7 +71,7 @@ def test_a_request_with_a_gate_of_its_own_is_not_audited() -> None:
 
 
 def _at_pace(token: float) -> Result:
-    """Return a run in which the target took so many seconds per token."""
+    """Return a run with the given seconds per target token."""
     events: tuple[Event, ...] = (
         LaneOpened(0.0, 0, "target", 0),
         LaneClosed(1.0 + 20 * token, 0, "stop", 21, 1.0),

@@ -6,7 +6,7 @@ All models are scripted engines.
 
 Overhead: the same runs directly and through HTTP, alternately. The engines take no time, so the
 difference is the gateway's own: time to the first byte (bound: 5 ms at the median) and time per
-step (bound: 1 ms at the median). Also the time until both lanes are free after a client has
+step (bound: 0.5 ms at the median). Also the time until both lanes are free after a client has
 disconnected (bound: 100 ms).
 
 Load: up to 32 concurrent clients, each with one request at a time, over a target that serves
@@ -44,7 +44,7 @@ from dreamr.serving.options import ServeOptions
 from dreamr.trace import Event, StepCommitted
 
 QUESTION = "How much is it?"
-FIRST_BOUND, STEP_BOUND, LEFT_BOUND, LOAD_BOUND = 5.0, 1.0, 100.0, 0.95
+FIRST_BOUND, STEP_BOUND, LEFT_BOUND, LOAD_BOUND = 5.0, 0.5, 100.0, 0.95
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 STEPS, WORDS = 6, 12
 WARM = 5  # warm-up requests of each of four clients

@@ -302,7 +302,7 @@ def overhead() -> Iterable[str]:
 
 def gateway_overhead() -> Iterable[str]:
     """Yield what the gateway adds to a request."""
-    found = load("gateway.json")["overhead"]
+    found = load("gateway-overhead.json")["overhead"]
     kinds = {"to the first byte": "first_byte", "per step": "step"}
     rows = (
         [text, *(plain(found[f"{kind}_{part}"]) for part in ("p50", "p90"))]
@@ -422,6 +422,8 @@ TABLES: dict[str, Table] = {
     "accuracy": bench("accuracy", ("accuracy, %", "difference", "problems/s"), concurrency=16),
     "gates": bench("gates", RISK, GATES),
     "gates_before": bench("gates-before", RISK),
+    "gates_compared": bench("gates-compared", RISK),
+    "gates_compared_before": bench("gates-compared-before", RISK),
     "fresh": bench(
         "draft-confidence-fresh", ("accuracy, %", "difference", "regressions, %"), concurrency=16
     ),

@@ -182,12 +182,28 @@ def check_options(options: object, conflicts: Sequence[Conflict] = ()) -> None:
     """
     declared: Any = type(options)
     for name, (kind, spec) in option_specs(declared).items():
-        given, flag = getattr(options, name), spec.flags_of(name)[0]
-        value = plain_value(flag, given, kind)
+        given = getattr(options, name)
+        value = checked_value(spec.flags_of(name)[0], given, kind, spec)
         if value is not given:
             object.__setattr__(options, name, value)
-        _check(flag, value, kind, spec)
     check_conflicts(options, conflicts)
+
+
+def checked_value(name: str, given: Any, kind: Any, spec: OptionSpec) -> Any:
+    """Return the value of one option as its declared type.
+
+    Args:
+        name: What messages call the option, such as its flag.
+        given: The value.
+        kind: Declared type.
+        spec: Declaration of the option.
+
+    Raises:
+        BadOption: If it has another type, is out of bounds, or is not one of the literal values.
+    """
+    value = plain_value(name, given, kind)
+    _check(name, value, kind, spec)
+    return value
 
 
 def check_conflicts(options: object, conflicts: Sequence[Conflict]) -> None:

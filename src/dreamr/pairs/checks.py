@@ -1,0 +1,119 @@
+"""Checks of a pair file whose values are right each for itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from dreamr._messages import one_line
+from dreamr.engines.address import is_address, parse_address
+from dreamr.errors import ModelNotFound
+from dreamr.pairs.declaration import ModelEntry, PairFile, nearest
+from dreamr.pairs.errors import Fault
+from dreamr.pairs.nodes import Node
+from dreamr.pairs.shapes import Reading
+from dreamr.schedules import method
+
+_OF_SERVERS = ("dtype", "context", "memory", "port", "flags", "env", "command")
+
+
+def check_file(file: PairFile, node: Node, reading: Reading) -> list[Fault]:
+    """Add faults of parts that do not go together, and return warnings."""
+    for name, model in file.models.items():
+        _check_model(model, node.child("models", name), reading)
+    _check_devices(file, node, reading)
+    _check_ports(file, node, reading)
+    _check_pairs(file, node, reading)
+    return list(_warnings(file, node))
+
+
+def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
+    places = node.child("url")
+    many = places.value if isinstance(places.value, tuple) else (places,)
+    for url, place in zip(model.urls, many, strict=False):
+        try:
+            if not is_address(url):
+                raise ModelNotFound(
+                    f"{one_line(url, 60)} is not a server URL: write http://host:port/v1"
+                )
+            parse_address(url)
+        except ModelNotFound as error:
+            reading.add(place, f"url: {error}")
+    if len(model.urls) > 1:
+        reading.add(many[1], "one address per model: put a router in front of several servers")
+    launch = model.launch
+    if launch is None or launch.engine != "local":
+        return
+    for key in _OF_SERVERS:
+        if key in node.child("launch").value:
+            reading.add(node.key("launch", key), f'"{key}" is for servers: engine local has none')
+    for key in ("replicas", "api_key"):
+        if key in node.value:
+            reading.add(node.key(key), f'"{key}" is for servers: engine local has none')
+    if len(launch.devices or ()) > 1:
+        place = node.child("launch", "devices")
+        reading.add(place, "engine local uses one device: name one, or use vllm or sglang")
+
+
+def _check_devices(file: PairFile, node: Node, reading: Reading) -> None:
+    used: dict[int, float] = defaultdict(float)
+    for name, model in file.models.items():
+        launch = model.launch
+        if launch is None or launch.memory is None:
+            continue
+        place = node.child("models", name, "launch")
+        for device in dict.fromkeys(launch.devices or ()):
+            used[device] += launch.memory
+            if used[device] > 1.0001:
+                reading.add(
+                    place.key("memory"),
+                    f"the models on device {device} ask for {used[device]:.3g} of its memory: "
+                    "all together at most 1",
+                )
+        if launch.devices is not None and len(set(launch.devices)) < len(launch.devices):
+            reading.add(place.key("devices"), "a device is named twice")
+
+
+def _check_ports(file: PairFile, node: Node, reading: Reading) -> None:
+    owners = {file.gateway.port: "the gateway"}
+    for name, model in file.models.items():
+        launch = model.launch
+        if launch is None or launch.port is None:
+            continue
+        for port in range(launch.port, launch.port + model.replicas):
+            if port in owners:
+                reading.add(
+                    node.child("models", name, "launch", "port"),
+                    f"port {port} is that of {owners[port]} too: choose another one",
+                )
+                break
+            owners[port] = f"the model {name!r}"
+
+
+def _check_pairs(file: PairFile, node: Node, reading: Reading) -> None:
+    for name, pair in file.pairs.items():
+        place = node.child("pairs", name)
+        for role, model in pair.roles.items():
+            if model not in file.models:
+                reading.add(
+                    place.child(role),
+                    f'no model "{one_line(model, 60)}" in this file: {nearest(model, file.models)}',
+                )
+        missing = [role for role in method(pair.options.method).roles if role not in pair.roles]
+        if missing:
+            where = place.key("method")
+            reading.add(
+                where, f"method {pair.options.method} needs a {missing[0]}: add {missing[0]}"
+            )
+
+
+def _warnings(file: PairFile, node: Node) -> Iterator[Fault]:
+    used = file.used_models()
+    for name, model in file.models.items():
+        if name not in used:
+            yield node.key("models", name).fault(f'no pair uses the model "{name}"')
+        place = node.child("models", name)
+        if model.api_key is not None and "$" not in str(place.child("api_key").raw):
+            yield place.key("api_key").fault(
+                "the key is in the file: write api_key: ${NAME}, and set that variable"
+            )

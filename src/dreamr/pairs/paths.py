@@ -1,0 +1,29 @@
+"""Paths in a pair file: they are relative to its folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dreamr.engines import is_served
+
+_MARKS = ("./", "../", "/", "~", ".\\")
+
+
+def located(path: str, folder: Path) -> str:
+    """Return an absolute path; one that is not is relative to the folder."""
+    return os.path.abspath(folder / os.path.expanduser(path))
+
+
+def model_path(name: str, folder: Path) -> str:
+    """Return a model's folder as an absolute path; addresses, ids and other names unchanged.
+
+    A name is a folder if it begins like a path, or if there is a folder of that name.
+    """
+    if is_served(name):
+        return name
+    is_path = name in (".", "..") or name.startswith(_MARKS)
+    try:
+        return located(name, folder) if is_path or (folder / name).is_dir() else name
+    except (OSError, ValueError):
+        return name

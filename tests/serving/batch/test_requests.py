@@ -39,6 +39,28 @@ def test_a_line_in_openais_format_is_sent_as_it_is(tmp_path: Path) -> None:
     assert (found.custom_id, found.url, found.body) == ("a", OPENAI["url"], BODY)
 
 
+def test_each_line_names_its_endpoint(tmp_path: Path) -> None:
+    urls = ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/messages"]
+    lines = [{**OPENAI, "custom_id": url, "url": url} for url in urls]
+    assert [found.url for found in read(tmp_path, *lines)] == urls
+
+
+def test_with_an_endpoint_of_all_lines_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    lines: list[Any] = [
+        {"custom_id": "a", "body": {"input": "What?"}},
+        OPENAI,
+        {"id": "b", "question": "What?"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, *others = read_requests(path, "/v1/responses")
+    assert isinstance(first, BatchRequest)
+    assert first.url == "/v1/responses"
+    for other in others:
+        assert isinstance(other, InvalidRequest)
+        assert "url must be /v1/responses, the endpoint of the batch" in other.message
+
+
 def test_a_question_becomes_a_message_after_its_attachments(tmp_path: Path) -> None:
     line = {"id": 7, "question": "What?", "attachments": ["a.png", "https://x/y.png"]}
     (found,) = read(tmp_path, line)

@@ -73,6 +73,31 @@ async def test_every_request_is_answered(tmp_path: Path) -> None:
     assert summary.tokens["draft"] > 0
 
 
+async def test_bodies_of_every_api_are_answered_and_counted(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "What do both cost?"}]
+    bodies: dict[str, Any] = {
+        "/v1/chat/completions": {"messages": asked},
+        "/v1/responses": {"input": "What do both cost?"},
+        "/v1/completions": {"prompt": "What do both cost?"},
+        "/v1/messages": {"messages": asked, "max_tokens": 99},
+    }
+    lines = [
+        {"custom_id": url, "url": url, "body": {"model": "dreamr", **body}}
+        for url, body in bodies.items()
+    ]
+    wrong = {"custom_id": "wrong", "url": "/v1/messages", "body": {"model": "dreamr"}}
+    options = write(tmp_path, [*lines, wrong])
+    summary = await answer(options)
+    assert (summary.answered, summary.failed) == (4, 1)
+    assert summary.steps.total() == 4 * 3
+    found = [json.loads(line) for line in options.out.read_text().splitlines()]
+    kinds = {one["custom_id"]: one["response"]["body"] for one in found}
+    assert kinds["/v1/responses"]["output"][-1]["content"][0]["text"] == "3.70"
+    assert kinds["/v1/completions"]["choices"][0]["text"] == "3.70"
+    assert kinds["/v1/messages"]["content"][0]["text"] == "3.70"
+    assert ids(options.errors) == ["wrong"]
+
+
 async def test_a_second_run_answers_only_what_is_new(tmp_path: Path) -> None:
     await answer(write(tmp_path, questions(5)))
     options = write(tmp_path, questions(8))

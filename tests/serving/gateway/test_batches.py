@@ -36,13 +36,12 @@ def requests(count: int) -> list[Any]:
     return [{"custom_id": f"r{number}", **LINE} for number in range(count)]
 
 
-def create(client: openai.OpenAI, *lines: Any, **more: Any) -> Any:
+def create(
+    client: openai.OpenAI, *lines: Any, endpoint: Any = "/v1/chat/completions", **more: Any
+) -> Any:
     file = client.files.create(file=("work.jsonl", content(*lines)), purpose="batch")
     return client.batches.create(
-        input_file_id=file.id,
-        endpoint="/v1/chat/completions",
-        completion_window="24h",
-        **more,
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", **more
     )
 
 
@@ -73,6 +72,28 @@ def test_a_batch_answers_the_requests_of_an_uploaded_file(client: openai.OpenAI)
     assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == "3.70"
     assert client.files.retrieve(found.output_file_id).filename == "work.answers.jsonl"
     assert found.created_at <= found.in_progress_at <= found.completed_at
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "kind"),
+    [
+        ("/v1/responses", {"input": "What do both cost?"}, "response"),
+        ("/v1/completions", {"prompt": "What do both cost?"}, "text_completion"),
+    ],
+)
+def test_a_batch_has_one_of_the_endpoints(
+    endpoint: Any, body: Any, kind: str, client: openai.OpenAI
+) -> None:
+    line = {"method": "POST", "url": endpoint, "body": {"model": "dreamr", **body}}
+    lost = {"custom_id": "lost", **LINE}
+    batch = create(client, {"custom_id": "a", **line}, lost, endpoint=endpoint)
+    assert batch.endpoint == endpoint
+    found = finish(client, batch)
+    assert (found.request_counts.completed, found.request_counts.failed) == (1, 1)
+    (answer,) = lines(client, found.output_file_id)
+    assert answer["response"]["body"]["object"] == kind
+    (error,) = lines(client, found.error_file_id)
+    assert endpoint in error["error"]["message"]
 
 
 def test_requests_that_fail_are_in_a_file_of_their_own(client: openai.OpenAI) -> None:

@@ -20,7 +20,8 @@ from dreamr._files import open_binary, shown
 from dreamr._messages import reason
 from dreamr.serving.batch.errors import BatchError
 
-URLS = ("/v1/chat/completions",)
+CHAT = "/v1/chat/completions"
+URLS = (CHAT, "/v1/responses", "/v1/completions", "/v1/messages")
 _MOST_LINE = 64 * 2**20  # bytes of a line
 _MOST_SHOWN = 80  # characters of an id in a message
 _PLAIN = ("id", "custom_id", "question", "attachments", "system")
@@ -62,11 +63,14 @@ class _Invalid(ValueError):
     """What is wrong with a line."""
 
 
-def read_requests(path: Path) -> Iterator[BatchRequest | InvalidRequest]:
+def read_requests(
+    path: Path, endpoint: str | None = None
+) -> Iterator[BatchRequest | InvalidRequest]:
     """Yield the requests of a file.
 
     Args:
         path: A file whose name ends in .csv, .tsv or .parquet, or one in JSON Lines.
+        endpoint: Path of the endpoint of all requests; by default, each line names its own.
 
     Raises:
         BatchError: If the file cannot be read, or is not in its format.
@@ -74,20 +78,24 @@ def read_requests(path: Path) -> Iterator[BatchRequest | InvalidRequest]:
     try:
         for number, line in enumerate(_lines(path), 1):
             place = f"line {number}" if path.suffix.lower() not in _TABLES else f"row {number}"
-            yield _request(line, place)
+            yield _request(line, place, endpoint)
     except OSError as error:
         raise BatchError(f"cannot read the requests {path}: {reason(error)}") from error
 
 
-def count_requests(path: Path) -> int:
+def count_requests(path: Path, endpoint: str | None = None) -> int:
     """Count the requests of a file, and check that their ids differ.
+
+    Args:
+        path: The file.
+        endpoint: Path of the endpoint of all requests; by default, each line names its own.
 
     Raises:
         BatchError: If the file cannot be read, has no valid request, or has an id twice.
     """
     seen: set[str] = set()
     count, valid, first = 0, False, ""
-    for request in read_requests(path):
+    for request in read_requests(path, endpoint):
         if request.custom_id in seen:
             raise BatchError(
                 f"{path} has two requests with the id {shown(request.custom_id, _MOST_SHOWN)}: "
@@ -180,14 +188,16 @@ def _cells(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _PLAIN if row.get(name) not in (None, "")}
 
 
-def _request(line: object, place: str) -> BatchRequest | InvalidRequest:
+def _request(line: object, place: str, endpoint: str | None) -> BatchRequest | InvalidRequest:
     custom_id = _id(line) or place
     try:
         if isinstance(line, _Invalid):
             raise line
         if not isinstance(line, dict):
             raise _Invalid(f"must be a JSON object, not {shown(line)}")
-        url, body = _sent(line)
+        url, body = _sent(line, endpoint)
+        if endpoint not in (None, url):
+            raise _Invalid(f"url must be {endpoint}, the endpoint of the batch, not {url}")
     except _Invalid as error:
         return InvalidRequest(custom_id, str(error))
     text = json.dumps([url, body], sort_keys=True, ensure_ascii=False)
@@ -205,22 +215,22 @@ def _id(line: object) -> str | None:
     return None
 
 
-def _sent(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _sent(line: dict[str, Any], endpoint: str | None) -> tuple[str, dict[str, Any]]:
     """Return endpoint and body of a line."""
     if "body" in line or "url" in line:
-        return _of_openai(line)
+        return _of_openai({"url": endpoint or CHAT, **line})
     if "messages" in line:
         body = {name: line[name] for name in line if name not in ("id", "custom_id")}
-        return URLS[0], {"model": _MODEL, **body}
+        return CHAT, {"model": _MODEL, **body}
     if "question" in line or "attachments" in line:
-        return URLS[0], _asked(line)
+        return CHAT, _asked(line)
     raise _Invalid("has neither body, messages nor question")
 
 
 def _of_openai(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    url, body, method = line.get("url", URLS[0]), line.get("body"), line.get("method", "POST")
+    url, body, method = line["url"], line.get("body"), line.get("method", "POST")
     if url not in URLS:
-        raise _Invalid(f"url must be {' or '.join(URLS)}, not {shown(url)}")
+        raise _Invalid(f"url must be {', '.join(URLS[:-1])} or {URLS[-1]}, not {shown(url)}")
     if method != "POST":
         raise _Invalid(f"method must be POST, not {shown(method)}")
     if not isinstance(body, dict):

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from dreamr._load import Level, Load
@@ -101,19 +101,19 @@ def build_app(
     runs = Runs(reasoner, admission, load, metrics, media, watch, tuner, hooks)
     access = Access(found, quotas, Memory.of(options), draining)
     responses, receiver = ResponseStore(options.stored_seconds), Receiver(reasoner, options, media)
-    chat, *others = _runners(runs, receiver, access, metrics, options, responses)
+    models = _runners(runs, receiver, access, metrics, options, responses)
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
     batches = Batches(
-        _in_process_client(chat), store, options, found, quotas, draining, access.memory
+        _in_process_client(models), store, options, found, quotas, draining, access.memory
     )
     routes = [
         *endpoints.routes(),
         *Files(store, options, found, quotas, draining).routes(),
         *batches.routes(),
         *StoredResponses(responses, found).routes(),
-        *(Route(one.path, one, methods=["POST"]) for one in (chat, *others)),
+        *models,
     ]
     return RequestIds(_application(routes, batches, options))
 
@@ -125,8 +125,8 @@ def _runners(
     metrics: Metrics,
     options: ServeOptions,
     responses: ResponseStore,
-) -> list[Endpoint]:
-    """Return the endpoints that use the models, chat completions first."""
+) -> list[Route]:
+    """Return the routes of the endpoints that use the models."""
     kinds: list[tuple[type[Endpoint], Api]] = [
         (Endpoint, ChatApi()),
         (Endpoint, CompletionsApi()),
@@ -134,7 +134,8 @@ def _runners(
         (TokenCount, TokenCountApi()),
         (Endpoint, ResponsesApi(responses)),
     ]
-    return [kind(api, runs, receiver, access, metrics, options) for kind, api in kinds]
+    endpoints = (kind(api, runs, receiver, access, metrics, options) for kind, api in kinds)
+    return [Route(one.path, one, methods=["POST"]) for one in endpoints]
 
 
 def _application(routes: list[Route], batches: Batches, options: ServeOptions) -> Starlette:
@@ -147,9 +148,9 @@ def _application(routes: list[Route], batches: Batches, options: ServeOptions) -
     )
 
 
-def _in_process_client(chat: Endpoint) -> httpx2.AsyncClient:
+def _in_process_client(routes: list[Route]) -> httpx2.AsyncClient:
     """Return a client in this process for the requests of batches."""
-    transport = httpx2.ASGITransport(RequestIds(chat))
+    transport = httpx2.ASGITransport(RequestIds(Router(routes)))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)
 
 
@@ -163,7 +164,7 @@ async def _running(batches: Batches, _: Starlette) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Endpoints:
-    """All endpoints except chat completions."""
+    """The endpoints that use no model."""
 
     reasoner: Reasoner
     options: ServeOptions

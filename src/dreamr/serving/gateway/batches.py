@@ -52,7 +52,7 @@ _OVER = ("completed", "failed", "cancelled")
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
     input_file_id: str
-    endpoint: Literal["/v1/chat/completions"]
+    endpoint: Literal["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/messages"]
     completion_window: Literal["24h"] = "24h"
     metadata: dict[str, str] | None = None
 
@@ -252,7 +252,8 @@ class Batches:
         self._forget()
         try:
             file = self._store.find(body.input_file_id, owner)
-            total = await anyio.to_thread.run_sync(count_requests, self._store.path(file))
+            path = self._store.path(file)
+            total = await anyio.to_thread.run_sync(count_requests, path, body.endpoint)
         except ApiError as error:
             raise bad_request(error.message, "input_file_id", error.code) from error
         except BatchError as error:
@@ -303,7 +304,7 @@ class Batches:
             job.done, job.failed = found.done, found.failed
 
         job.become("in_progress")
-        requests = read_ahead(read_requests(self._store.path(job.file)))
+        requests = read_ahead(read_requests(self._store.path(job.file), job.body.endpoint))
         most = max(1, self._options.max_running // 2)  # single requests find a place beside it
         await Batch(
             requests, self._client, sink, Concurrency(most), job.headers, on_progress=progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -43,12 +44,16 @@ class RedisServer:
         self.kill()
 
     def start(self) -> None:
-        """Start the server, and wait until its socket is there."""
+        """Start the server, and wait until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         end = time.monotonic() + _SECONDS
-        while not self.socket.exists():
+        while not self._listens():
             assert self._process.poll() is None
             assert time.monotonic() < end
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.socket)) == 0
 
     def kill(self) -> None:
         """Kill the server at once."""

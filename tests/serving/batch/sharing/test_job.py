@@ -89,6 +89,54 @@ async def test_a_silent_process_loses_its_requests_and_a_living_one_keeps_them(
             tasks.cancel_scope.cancel()
 
 
+async def test_a_request_whose_processes_die_is_an_error_after_three_takeovers(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=5, requests=1, takeover=1.0) as (*dead, last):
+        for process in dead:
+            await take(process)
+        assert [request async for request in last.requests()] == []
+        ((_, error),) = (await last.read(START, START)).errors
+        assert json.loads(error)["custom_id"] == "0"
+        assert json.loads(error)["error"]["code"] == "too_many_takeovers"
+        assert "4 processes ended" in json.loads(error)["error"]["message"]
+        await last.retry()
+        assert await take(last) == "0"
+
+
+async def test_the_last_takeover_is_of_a_process_that_holds_nothing_else(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=4, requests=2, takeover=1.0) as (*dead, last):
+        for process in dead:
+            assert {await take(process), await take(process)} == {"0", "1"}
+        requests = last.requests()
+        assert (await anext(requests)).custom_id == "0"
+        with anyio.move_on_after(0.5) as limit:
+            await last.hold()
+        assert limit.cancelled_caught
+        async with anyio.create_task_group() as tasks:
+            seen: list[str] = []
+
+            async def go_on() -> None:
+                seen.append((await anext(requests)).custom_id)
+
+            tasks.start_soon(go_on)
+            await anyio.wait_all_tasks_blocked()
+            assert (seen, list(last._held)) == ([], ["0"])
+            await last.add_answer("0", "d", line("0"))
+        assert seen == ["1"]
+        await requests.aclose()
+
+
+async def test_what_is_given_back_often_is_no_error(server: RedisServer, tmp_path: Path) -> None:
+    async with jobs(server, tmp_path, count=6, requests=1) as processes:
+        for process in processes:
+            assert await take(process) == "0"
+            await process.give_back()
+        assert (await processes[0].read(START, START)).failed == 0
+
+
 async def test_of_two_answers_the_first_counts(server: RedisServer, tmp_path: Path) -> None:
     async with jobs(server, tmp_path, requests=1, takeover=1.0) as (slow, quick):
         await take(slow)

@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from dreamr._messages import short_path
 from dreamr.serving.batch.errors import BatchError
+from dreamr.serving.batch.lines import error_line
 from dreamr.serving.batch.requests import BatchRequest, InvalidRequest, read_requests
 from dreamr.serving.batch.sharing import scripts
 from dreamr.serving.batch.sharing.link import RESUME, Link
@@ -25,6 +26,7 @@ _POLL = 0.25  # seconds between two looks for a request while others hold the re
 _SIGNS = 3  # signs of life within the time after which a process counts as dead
 _GIVEN_BACK = 10**9  # milliseconds without a sign of life, with which others take over at once
 _AT_ONCE = 64  # entries or lines in a command
+_TAKEOVERS = 3  # of a request; with the last one, a process answers it and no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +121,21 @@ class SharedJob:
 
     async def requests(self) -> AsyncGenerator[BatchRequest | InvalidRequest, None]:
         """Yield requests as they are taken, until all of the job are done."""
-        reader = _Reader(self.path)
+        reader, idle = _Reader(self.path), round(self.takeover * 1000)
         while True:
-            match await self._run(scripts.TAKE, self.process, round(self.takeover * 1000)):
+            match await self._run(scripts.TAKE, self.process, idle, _TAKEOVERS, len(self._held)):
                 case [b"over"]:
                     return
-                case [entry, number]:
+                case [entry, number, how]:
                     request = await anyio.to_thread.run_sync(reader.read, int(number))
-                    self._held[request.custom_id] = entry, number
+                    name = request.custom_id
+                    self._held[name] = entry, number
+                    if how == b"lost":
+                        await self.add_error(name, _lost(request))
+                        continue
                     yield request
+                    while how == b"alone" and name in self._held:
+                        await anyio.sleep(_POLL)
                 case _:
                     await anyio.sleep(_POLL)
 
@@ -209,6 +217,16 @@ class _Reader:
             self._next = number + 1
             return request
         raise BatchError(f"{self._path} has lost requests since the job began; restore it")
+
+
+def _lost(request: BatchRequest | InvalidRequest) -> bytes:
+    """Return the line of a request that is not taken over again."""
+    digest = request.digest if isinstance(request, BatchRequest) else ""
+    message = (
+        f"{_TAKEOVERS + 1} processes ended without an answer to this request, the last while it "
+        "answered no other: find out why before --retry"
+    )
+    return error_line(request.custom_id, digest, "too_many_takeovers", message, 500)
 
 
 def _lines(entries: list[Any]) -> Iterator[tuple[bytes, bytes]]:

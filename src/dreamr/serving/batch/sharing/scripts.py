@@ -43,25 +43,32 @@ return redis.call('HMGET', job, 'requests', 'total')
 """
 )
 
-# ARGV: process, milliseconds after which a request is taken over. Returns an entry and the number
-# of its request; nothing if there is none; 'over' if all are done.
+# ARGV: process, milliseconds after which a request is taken over, most takeovers, number of
+# requests that the process holds. Returns an entry, the number of its request and 'new', 'taken',
+# 'alone' (its last takeover, by a process that holds no other) or 'lost' (taken over too often);
+# nothing if there is none; 'over' if all are done. Giving a request back is not counted.
 TAKE = (
     _HEAD
     + """
 if is_gone() then return {'gone'} end
+local most, held = tonumber(ARGV[3]), tonumber(ARGV[4])
 local new = redis.call('XREADGROUP', 'GROUP', 'processes', ARGV[1], 'COUNT', 1,
     'STREAMS', queue, '>')
 if new then
     local entry = new[1][2][1]
-    return {entry[1], entry[2][2]}
+    return {entry[1], entry[2][2], 'new'}
 end
-local place = '0-0'
-repeat
-    local found = redis.call('XAUTOCLAIM', queue, 'processes', ARGV[1], ARGV[2], place, 'COUNT', 1)
-    place = found[1]
-    local entry = found[2][1]
-    if entry then return {entry[1], entry[2][2]} end
-until place == '0-0'
+local waiting = redis.call('XPENDING', queue, 'processes', 'IDLE', ARGV[2], '-', '+', 64)
+for _, one in ipairs(waiting) do
+    local id, times = one[1], one[4] - 1
+    if one[2] ~= 'given-back' then times = times + 1 end
+    local how = times > most and 'lost' or times == most and 'alone' or 'taken'
+    if how ~= 'alone' or held == 0 then
+        local entry = redis.call('XCLAIM', queue, 'processes', ARGV[1], ARGV[2], id,
+            'RETRYCOUNT', math.min(times, most) + 1)[1]
+        if entry then return {entry[1], entry[2][2], how} end
+    end
+end
 local done = redis.call('XLEN', answers) + redis.call('XLEN', errors)
 if done >= tonumber(redis.call('HGET', job, 'total')) then return {'over'} end
 return {}

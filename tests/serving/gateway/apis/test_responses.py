@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dreamr import RunOptions
-from dreamr.answers import JsonSchema
+from dreamr.answers import AnswerPiece, JsonSchema, TokenLogprob
 from dreamr.conversation import Tool, ToolCall
 from dreamr.engines import Failure
 from dreamr.errors import EngineLost
@@ -28,6 +28,7 @@ openai = pytest.importorskip("openai")
 
 REASONING = "".join(RIGHT[:2])
 ASKED: Json = {"model": "dreamr", "input": QUESTION}
+LIKELY = (TokenLogprob("3", -0.5), TokenLogprob("4", -2.0))
 PIXEL = "data:image/png;base64,AAAA"
 
 
@@ -221,6 +222,40 @@ def test_tools_and_format_are_read() -> None:
     assert (found.form.tool_choice, found.form.tool) == ("required", "price")
     assert found.form.format == JsonSchema(json.dumps(schema), "bill")
     assert not found.form.parallel_calls
+
+
+@pytest.mark.parametrize("stop", [None, "!?"])
+def test_log_probabilities_are_those_of_the_answer(stop: str | None) -> None:
+    """Also while text that may begin a stop sequence is held back."""
+    pieces = [
+        AnswerPiece("3", tokens=1, logprobs=(TokenLogprob("3", -0.5, None, LIKELY),)),
+        AnswerPiece("!", tokens=1, logprobs=(TokenLogprob("!", -1.0),)),
+    ]
+    asked = {"include": ["message.output_text.logprobs"], "top_logprobs": 2, "stop": stop}
+    with (
+        listening(Pair(target={"answers": pieces})) as root,
+        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as client,
+    ):
+        whole = client.responses.create(**ASKED, extra_body=asked)
+        events = list(client.responses.create(**ASKED, stream=True, extra_body=asked))
+    tops: list[Json] = [{"token": "3", "logprob": -0.5}, {"token": "4", "logprob": -2.0}]
+    expected: list[Json] = [
+        {"token": "3", "logprob": -0.5, "top_logprobs": tops},
+        {"token": "!", "logprob": -1.0, "top_logprobs": []},
+    ]
+    part = whole.output[-1].content[0]
+    assert [one.token for one in part.logprobs] == ["3", "!"]
+    assert part.logprobs[0].bytes == [51]
+    assert [one.logprob for one in part.logprobs[0].top_logprobs] == [-0.5, -2.0]
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    assert [one for event in deltas for one in event.to_dict()["logprobs"]] == expected
+    (done,) = (event for event in events if event.type == "response.output_text.done")
+    assert (done.text, done.to_dict()["logprobs"]) == ("3!", expected)
+    assert events[-1].response.output[-1].content == [part]
+
+
+def test_there_are_no_log_probabilities_unless_they_are_asked_for(client: openai.OpenAI) -> None:
+    assert client.responses.create(**ASKED).output[-1].content[0].logprobs == []
 
 
 def test_a_request_of_codex_is_understood() -> None:

@@ -15,6 +15,7 @@ from dreamr.serving.gateway.apis.deltas import (
     ReasoningDelta,
     reasoning_of,
 )
+from dreamr.serving.gateway.apis.logprobs import logprobs_json
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary, TokenCounts, described
@@ -206,15 +207,7 @@ def _logprobs(tokens: Sequence[TokenLogprob]) -> Json | None:
     """Return log-probabilities in OpenAI's format; None if there are none."""
     if not tokens:
         return None
-    content = [
-        {**_logprob(token), "top_logprobs": list(map(_logprob, token.top))} for token in tokens
-    ]
-    return {"content": content, "refusal": None}
-
-
-def _logprob(token: TokenLogprob) -> Json:
-    raw = list(token.token.encode()) if token.raw is None else list(token.raw)
-    return {"token": token.token, "logprob": token.logprob, "bytes": raw}
+    return {"content": logprobs_json(tokens), "refusal": None}
 
 
 def usage(result: Result, prompt: int) -> Json:

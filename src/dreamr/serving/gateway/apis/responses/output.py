@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import uuid4
+
+from dreamr.answers import TokenLogprob
+from dreamr.serving.gateway.apis.logprobs import logprobs_json
 
 Json: TypeAlias = dict[str, Any]
 ItemEvents: TypeAlias = Iterator[tuple[str, Json]]
@@ -44,7 +47,7 @@ class ReasoningItem:
         yield "response.output_item.added", {"item": empty}
         yield self._kind("part.added"), {**self._place, "part": self._part("")}
 
-    def delta(self, text: str) -> ItemEvents:
+    def delta(self, text: str, _: Sequence[TokenLogprob] = ()) -> ItemEvents:
         """Yield the events of a piece of text."""
         yield self._kind("delta"), {**self._place, "delta": text}
 
@@ -75,10 +78,12 @@ class MessageItem:
 
     Attributes:
         text: What was said so far.
+        logprobs: Log-probabilities of its tokens so far, if they were requested.
         id: Id of the item.
     """
 
     text: str = ""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
     id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
 
     @property
@@ -88,31 +93,34 @@ class MessageItem:
 
     def to_json(self, status: str) -> Json:
         """Return the item."""
-        content = [self._part(self.text)] if status == "completed" else []
+        content = [self._part()] if status == "completed" else []
         about = {"id": self.id, "type": "message", "role": "assistant", "status": status}
         return {**about, "content": content}
 
     def beginning(self) -> ItemEvents:
         """Yield the events that open the item."""
         yield "response.output_item.added", {"item": self.to_json("in_progress")}
-        yield "response.content_part.added", {**self._place, "part": self._part("")}
+        yield "response.content_part.added", {**self._place, "part": MessageItem()._part()}
 
-    def delta(self, text: str) -> ItemEvents:
+    def delta(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> ItemEvents:
         """Yield the events of a piece of text."""
-        yield "response.output_text.delta", {**self._place, "delta": text, "logprobs": []}
+        piece = {"delta": text, "logprobs": _of_event(logprobs)}
+        yield "response.output_text.delta", {**self._place, **piece}
 
     def end(self) -> ItemEvents:
         """Yield the events that close the item."""
-        yield "response.output_text.done", {**self._place, "text": self.text, "logprobs": []}
-        yield "response.content_part.done", {**self._place, "part": self._part(self.text)}
+        whole = {"text": self.text, "logprobs": _of_event(self.logprobs)}
+        yield "response.output_text.done", {**self._place, **whole}
+        yield "response.content_part.done", {**self._place, "part": self._part()}
         yield "response.output_item.done", {"item": self.to_json("completed")}
 
     @property
     def _place(self) -> Json:
         return {"item_id": self.id, "content_index": 0}
 
-    def _part(self, text: str) -> Json:
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    def _part(self) -> Json:
+        values = {"text": self.text, "logprobs": logprobs_json(self.logprobs)}
+        return {"type": "output_text", "annotations": [], **values}
 
 
 @dataclass(slots=True)
@@ -153,7 +161,7 @@ class CallItem:
         """Yield the events that open the item."""
         yield "response.output_item.added", {"item": self.to_json("in_progress")}
 
-    def delta(self, text: str) -> ItemEvents:
+    def delta(self, text: str, _: Sequence[TokenLogprob] = ()) -> ItemEvents:
         """Yield the events of a piece of the arguments."""
         yield "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
 
@@ -162,6 +170,18 @@ class CallItem:
         done = {"item_id": self.id, "name": self.name, "arguments": self.text}
         yield "response.function_call_arguments.done", done
         yield "response.output_item.done", {"item": self.to_json("completed")}
+
+
+def _of_event(tokens: Sequence[TokenLogprob]) -> list[Json]:
+    """Return log-probabilities as events have them: without bytes."""
+    return [
+        {**_shorter(one), "top_logprobs": list(map(_shorter, one["top_logprobs"]))}
+        for one in logprobs_json(tokens)
+    ]
+
+
+def _shorter(one: Json) -> Json:
+    return {"token": one["token"], "logprob": one["logprob"]}
 
 
 Item: TypeAlias = ReasoningItem | MessageItem | CallItem

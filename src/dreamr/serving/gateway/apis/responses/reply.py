@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamr.answers import CallDelta
+from dreamr.answers import CallDelta, TokenLogprob
 from dreamr.conversation import ToolCall
 from dreamr.serving.gateway.apis.deltas import AnswerDelta, Deltas, ReasoningDelta, reasoning_of
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
@@ -64,7 +64,7 @@ class ResponseReply:
             self._add(ReasoningItem(self._needs.summary)).text = reasoning
         text = self.parsed.until_stop(result.answer)
         if text or not result.calls:
-            self._add(MessageItem()).text = text
+            self._add(MessageItem(text, list(result.answer_logprobs)))
         for call in result.calls:
             self._add(CallItem(call.id, call.name)).text = call.arguments
         return self._finished(result, prompt)
@@ -80,8 +80,8 @@ class ResponseReply:
             match delta:
                 case ReasoningDelta(text=text) if text:
                     yield from self._extend(ReasoningItem(self._needs.summary), text)
-                case AnswerDelta(text=text) if text:
-                    yield from self._extend(MessageItem(), text)
+                case AnswerDelta(text=text, logprobs=logprobs) if text or logprobs:
+                    yield from self._extend(MessageItem(), text, logprobs)
                 case CallDelta(index=index, id=call, name=name, arguments=text):
                     yield from self._extend(CallItem(call, name, index), text)
 
@@ -108,14 +108,18 @@ class ResponseReply:
         self._items.append(item)
         return item
 
-    def _extend(self, item: Item, text: str) -> Iterator[ServerEvent]:
+    def _extend(
+        self, item: Item, text: str, logprobs: Sequence[TokenLogprob] = ()
+    ) -> Iterator[ServerEvent]:
         """Add text to an item, which begins unless it is the open one."""
         if self._open is None or self._open.key != item.key:
             yield from self._begin(item)
         assert self._open is not None
-        if text:
+        if isinstance(self._open, MessageItem):
+            self._open.logprobs += logprobs
+        if text or logprobs:
             self._open.text += text
-            yield from self._events(self._open.delta(text))
+            yield from self._events(self._open.delta(text, logprobs))
 
     def _begin(self, item: Item) -> Iterator[ServerEvent]:
         yield from self._close()

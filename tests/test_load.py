@@ -46,7 +46,7 @@ BUSY = Busy()
 
 def shaped_by(load: Load, options: RunOptions) -> RunOptions:
     """Return the options of the next run."""
-    with load.run(options, crowd=BUSY) as shaped:
+    with load.run(options, concurrency=BUSY) as shaped:
         return shaped.options
 
 
@@ -61,7 +61,7 @@ def levels(load: Load, runs: int, token: float, seconds: float) -> list[Level]:
     """Return the levels of a number of runs; `seconds` are those with speculation."""
     found = []
     for _ in range(runs):
-        with load.run(RunOptions(), crowd=BUSY) as shaped:
+        with load.run(RunOptions(), concurrency=BUSY) as shaped:
             found.append(shaped.level)
             alone = shaped.level is Level.TARGET_ALONE
             shaped.learn(run(token, 1 + 99 * token if alone else seconds, judged=not alone))
@@ -113,7 +113,7 @@ def test_a_busy_target_does_not_make_speculation_look_good() -> None:
     load = Load()
     found = []
     for _ in range(100):
-        with load.run(RunOptions(), crowd=BUSY, coarse_cache=True) as shaped:
+        with load.run(RunOptions(), concurrency=BUSY, coarse_cache=True) as shaped:
             found.append(shaped.level)
             alone = shaped.level is Level.TARGET_ALONE
             shaped.learn(run(0.02, 3.0, judged=0) if alone else run(0.5, 10.0))
@@ -130,7 +130,7 @@ def test_speculation_resumes_when_it_pays_again() -> None:
 
 
 def test_a_lost_draft_leaves_the_target_alone() -> None:
-    with Load().run(RunOptions(), draft_lost=True) as shaped:
+    with Load().run(RunOptions(), concurrency=BUSY, draft_lost=True) as shaped:
         assert shaped.level is Level.TARGET_ALONE
         assert shaped.options.method == "target"
 

@@ -82,7 +82,7 @@ def pace_of(events: Iterable[Event]) -> Pace:
     return Pace(first, seconds / tokens if tokens else None)
 
 
-class Crowd(Protocol):
+class Concurrency(Protocol):
     """Knows how many runs are open."""
 
     @property
@@ -99,7 +99,6 @@ class Load:
 
     Attributes:
         costs: Measured costs of the pair.
-        running: Number of open runs.
 
     Args:
         aware: Whether to reduce speculation; if False, only measurements are kept.
@@ -107,7 +106,6 @@ class Load:
 
     def __init__(self, *, aware: bool = True) -> None:
         self.costs = Costs()
-        self.running = 0
         self._aware = aware
         self._now = Pace()
         self._quiet: float | None = None  # seconds per target token on an idle server
@@ -148,43 +146,40 @@ class Load:
         self,
         options: RunOptions,
         *,
+        concurrency: Concurrency,
         draft_lost: bool = False,
-        crowd: Crowd | None = None,
         spare: bool = False,
         coarse_cache: bool = False,
     ) -> Iterator[Shaped]:
-        """Count a run as open inside the block, and adapt its options to the load and the costs.
+        """Adapt the options of a run to the load and the costs, and measure it inside the block.
 
         Deterministic runs are left alone: their text must not depend on timing.
 
         Args:
             options: Options of the request.
+            concurrency: Knows the number of open runs on the pair, this one included.
             draft_lost: Whether the target has to do without the draft at present.
-            crowd: Knows the number of open runs on the pair, this one included; None: this load.
             spare: Whether a run without others speculates whatever was measured.
             coarse_cache: Whether judge calls read much of a prompt again (see
                 `Capabilities.coarse_cache`), and so slow the target by themselves.
         """
         self._coarse_cache = coarse_cache
-        crowd = crowd or self
-        self.running += 1
         place = shaped = None
         try:
             level = Level.FULL
             if options.method in _REDUCIBLE and not options.deterministic:
                 if options.resamples is None and is_served(options.target):
                     options = replace(options, resamples=self.costs.resamples)
-                only = spare and crowd.running == 1
+                only = spare and concurrency.running == 1
                 kind = False if draft_lost else True if only or not self._aware else None
-                place = self._phases.begin(crowd.running, speculates=kind)
+                place = self._phases.begin(concurrency.running, speculates=kind)
                 if self._aware and not only:
                     level = self._level(place.speculates)
             if draft_lost and options.method in _REDUCIBLE:
                 level = Level.TARGET_ALONE
-            shaped = Shaped(_shaped(options, level), level, self, crowd)
+            shaped = Shaped(_shaped(options, level), level, self, concurrency)
             yield shaped
         finally:
-            self.running -= 1
             if place is not None:
                 step = None if shaped is None else shaped.step
                 sure = self._estimate is not None and self._estimate >= _SURE
@@ -266,11 +261,13 @@ class Shaped:
         step: Seconds per step of the run; None before it is measured.
     """
 
-    def __init__(self, options: RunOptions, level: Level, load: Load | None, crowd: Crowd) -> None:
+    def __init__(
+        self, options: RunOptions, level: Level, load: Load | None, concurrency: Concurrency
+    ) -> None:
         self.options, self.level = options, level
         self.step: float | None = None
-        self._load, self._crowd = load, crowd
-        self._alone = crowd.running == 1
+        self._load, self._concurrency = load, concurrency
+        self._alone = concurrency.running == 1
 
     def timed(self, config: RunConfig) -> RunConfig:
         """Return the configuration of the run with the usual duration of a judge call."""
@@ -285,7 +282,7 @@ class Shaped:
         """
         if self._load is None or not result.complete:
             return
-        alone = undisturbed and self._alone and self._crowd.running == 1
+        alone = undisturbed and self._alone and self._concurrency.running == 1
         self._load.learn(result, alone=alone)
         if result.steps:
             self.step = result.seconds / len(result.steps)
@@ -317,7 +314,7 @@ class PairLoad:
                 yield Shaped(options, Level.FULL, None, self)
             else:
                 coarse = target is not None and target.capabilities.coarse_cache
-                with load.run(options, crowd=self, spare=True, coarse_cache=coarse) as shaped:
+                with load.run(options, concurrency=self, spare=True, coarse_cache=coarse) as shaped:
                     yield shaped
         finally:
             self.running -= 1

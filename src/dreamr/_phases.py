@@ -12,7 +12,7 @@ from bisect import bisect
 from dataclasses import dataclass, field
 from statistics import fmean
 
-_CROWDS = (2, 6, 24, 96)  # numbers of concurrent runs from which they are measured apart
+_CONCURRENCY = (2, 6, 24, 96)  # numbers of concurrent runs at which ranges begin
 _LEAST = 6  # runs by which a phase is measured, or as many as are open
 _HOPELESS = 2, 1.5  # measured runs of a trial that ends early, and how many times slower they are
 _WAIT = 4, 4, 256  # measurements between trials: at first, growth with each, at most
@@ -41,8 +41,8 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Crowd:
-    """What is known of runs with about as many others beside them.
+class _Range:
+    """What is known of runs in a range of concurrency.
 
     Attributes:
         speculates: Kind of the present phase.
@@ -98,12 +98,12 @@ class Place:
 
     Attributes:
         speculates: Whether the run speculates.
-        crowd: Index of the number of concurrent runs.
+        concurrency: Index of the range of concurrency.
         group: The runs that it is measured with, None if it is not measured.
     """
 
     speculates: bool
-    crowd: int
+    concurrency: int
     group: _Group | None
 
 
@@ -111,25 +111,25 @@ class Phases:
     """Phases of runs that share a target."""
 
     def __init__(self) -> None:
-        self._crowds = [_Crowd() for _ in range(len(_CROWDS) + 1)]
+        self._ranges = [_Range() for _ in range(len(_CONCURRENCY) + 1)]
         self._now = 0
         self._open = {True: 0, False: 0}
 
     @property
     def speculates(self) -> bool:
         """Whether the latest phase is one with speculation."""
-        return self._crowds[self._now].speculates
+        return self._ranges[self._now].speculates
 
     @property
     def speedup(self) -> float | None:
         """Measured speed-up over the target alone with as many runs as now; None if unknown."""
-        seconds = self._crowds[self._now].seconds
+        seconds = self._ranges[self._now].seconds
         return seconds[False] / seconds[True] if len(seconds) == 2 else None
 
     @property
     def alone_step(self) -> float | None:
         """Seconds of a step of the target alone with as many runs as now; None if unknown."""
-        return self._crowds[self._now].seconds.get(False)
+        return self._ranges[self._now].seconds.get(False)
 
     def begin(self, running: int, *, speculates: bool | None = None) -> Place:
         """Begin a run.
@@ -138,15 +138,15 @@ class Phases:
             running: Number of open runs, this one included.
             speculates: Whether it speculates; None: as the phase says.
         """
-        self._now = bisect(_CROWDS, running)
-        crowd = self._crowds[self._now]
-        kind = crowd.speculates if speculates is None else speculates
+        self._now = bisect(_CONCURRENCY, running)
+        present = self._ranges[self._now]
+        kind = present.speculates if speculates is None else speculates
         group = None
-        if kind == crowd.speculates and not self._open[not kind]:
-            if not crowd.group.begun:
-                crowd.group.size = max(_LEAST, running)
-            if crowd.group.begun < crowd.group.size:
-                group = crowd.group
+        if kind == present.speculates and not self._open[not kind]:
+            if not present.group.begun:
+                present.group.size = max(_LEAST, running)
+            if present.group.begun < present.group.size:
+                group = present.group
                 group.begun += 1
         self._open[kind] += 1
         return Place(kind, self._now, group)
@@ -165,6 +165,6 @@ class Phases:
         place.group.ended += 1
         if step is not None:
             place.group.steps.append(step)
-        crowd = self._crowds[place.crowd]
-        if crowd.group is place.group:
-            crowd.close(surely_pays=surely_pays)
+        present = self._ranges[place.concurrency]
+        if present.group is place.group:
+            present.close(surely_pays=surely_pays)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,6 +15,7 @@ from dreamr.serving.gateway.field_errors import invalid_field
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff/\\]+")
 _MOST_NAME = 100  # characters of a file name
 
+_Part = TypeVar("_Part")
 MediaKind: TypeAlias = Literal["image", "video", "sound", "file"]
 
 
@@ -107,6 +108,24 @@ def read_parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
     Raises:
         ApiError: If the content or a part is invalid.
     """
+    yield from each_part(content, f"{where}.content", most, _part)
+
+
+def each_part(
+    content: Any, where: str, most: int, read: Callable[[Any, str], _Part], what: str = "parts"
+) -> Iterator[str | _Part]:
+    """Yield the parts of content that is a text or a list, in any API.
+
+    Args:
+        content: Value of the field; null if there is no content.
+        where: Path of the field in the request.
+        most: Largest number of parts.
+        read: Returns a part of a list, for its value and path.
+        what: Name of parts in the API.
+
+    Raises:
+        ApiError: If the content or a part is invalid.
+    """
     match content:
         case None | "":
             return
@@ -114,11 +133,11 @@ def read_parts(content: Any, where: str, most: int) -> Iterator[MessagePart]:
             yield content
         case list():
             if len(content) > most:
-                raise bad_request("the message has too many parts", f"{where}.content")
+                raise bad_request(f"{where} has too many {what}", where)
             for number, part in enumerate(content):
-                yield _part(part, f"{where}.content.{number}")
+                yield read(part, f"{where}.{number}")
         case _:
-            raise bad_request("content must be a string or a list of parts", f"{where}.content")
+            raise bad_request(f"{where} must be a string or a list of {what}", where)
 
 
 def _part(part: Any, where: str) -> MessagePart:

@@ -149,7 +149,7 @@ class Runs:
         with self.load.run(
             usual,
             draft_lost=draft_lost,
-            crowd=self._admission,
+            concurrency=self._admission,
             coarse_cache=self._leading.capabilities.coarse_cache,
         ) as shaped:
             job.summary.level = shaped.level

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from dreamr.conversation import ToolCall
 from dreamr.serving.gateway.apis.fields import JsonModel
-from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, file_name
+from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, each_part, file_name
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.gateway.field_errors import invalid_field
 
@@ -137,18 +137,14 @@ def read_content(content: Any, where: str, most: int) -> Iterator[Content]:
 
 
 def _read(content: Any, where: str, most: int, depth: int) -> Iterator[Content]:
-    match content:
-        case None | "":
-            return
-        case str():
-            yield content
-        case list():
-            if len(content) > most:
-                raise bad_request("the message has too many blocks", where)
-            for number, block in enumerate(content):
-                yield from _block(block, f"{where}.{number}", most, depth)
-        case _:
-            raise bad_request(f"{where} must be a string or a list of blocks", where)
+    def block(value: Any, place: str) -> Iterator[Content]:
+        return _block(value, place, most, depth)
+
+    for found in each_part(content, where, most, block, "blocks"):
+        if isinstance(found, str):
+            yield found
+        else:
+            yield from found
 
 
 def _block(block: Any, where: str, most: int, depth: int) -> Iterator[Content]:

@@ -11,7 +11,7 @@ from dreamr.conversation import ToolCall, TurnRole
 from dreamr.serving.gateway.apis.fields import JsonModel
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
-from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, file_name
+from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, each_part, file_name
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.gateway.field_errors import invalid_field
 
@@ -161,18 +161,7 @@ def read_parts(content: Any, where: str, most: int) -> list[MessagePart]:
     Raises:
         ApiError: If the content or a part is invalid.
     """
-    match content:
-        case None | "":
-            return []
-        case str():
-            return [content]
-        case list():
-            if len(content) > most:
-                raise bad_request("the item has too many parts", where)
-            parts = [_part(part, f"{where}.{number}") for number, part in enumerate(content)]
-            return [part for part in parts if part != ""]
-        case _:
-            raise bad_request(f"{where} must be a string or a list of parts", where)
+    return [part for part in each_part(content, where, most, _part) if part != ""]
 
 
 def _part(part: Any, where: str) -> MessagePart:

@@ -38,9 +38,15 @@ def test_only_false_switches_thinking_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thinking", "budget"), [(None, 1024), ({"type": "enabled", "budget_tokens": 1500}, 1500)]
+    ("thinking", "budget"),
+    [
+        (None, 1024),
+        ({"type": "adaptive"}, 1024),
+        ({"type": "enabled", "budget_tokens": 1500}, 1500),
+        ({"type": "disabled"}, 0),
+    ],
 )
-def test_an_effort_of_anthropic_gives_way_to_a_budget(
+def test_an_effort_of_anthropic_gives_way_to_a_budget_and_to_a_switch(
     thinking: dict[str, object] | None, budget: int
 ) -> None:
     body = {

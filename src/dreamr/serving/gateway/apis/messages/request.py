@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dreamr.answers import PLAIN, AnswerForm, JsonSchema, ToolChoice
 from dreamr.conversation import Tool, ToolCall
-from dreamr.serving.gateway.apis.effort import budget_of_effort
+from dreamr.serving.gateway.apis.effort import NO_THINKING, budget_of_effort
 from dreamr.serving.gateway.apis.fields import (
     JsonModel,
     Sampled,
@@ -128,6 +128,8 @@ def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     budget = None if thinking is None or thinking.type != "enabled" else thinking.budget_tokens
     output = payload.output_config
     effort = budget_of_effort(None if output is None else output.effort, "output_config.effort")
+    if thinking is not None and thinking.type == "disabled":
+        effort = NO_THINKING
     if budget is not None and budget >= payload.max_tokens:
         raise bad_request(
             "thinking.budget_tokens must be smaller than max_tokens", "thinking.budget_tokens"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dreamr import RunOptions
-from dreamr.answers import AnswerPiece, JsonSchema, TokenLogprob
+from dreamr.answers import AnswerPiece, CallDelta, JsonSchema, TokenLogprob
 from dreamr.conversation import Tool, ToolCall
 from dreamr.engines import Failure
 from dreamr.errors import EngineLost
@@ -275,7 +275,7 @@ def test_a_request_of_codex_is_understood() -> None:
         instructions="Be brief.",
         tools=[
             shell,
-            {"type": "namespace", "name": "multi_agent_v1", "tools": [shell]},
+            {"type": "namespace", "name": "agents", "description": "", "tools": [shell]},
             {"type": "web_search", "external_web_access": False},
         ],
         tool_choice="auto", parallel_tool_calls=True, reasoning={"summary": "auto"}, stream=True,
@@ -287,8 +287,110 @@ def test_a_request_of_codex_is_understood() -> None:
         ParsedMessage("system", parts),
         ParsedMessage("user", ("<environment_context>", "\n\n", QUESTION)),
     )
-    assert [tool.name for tool in found.tools] == ["exec_command"]
-    assert found.ignored == ("tools.1 (namespace)", "tools.2 (web_search)")
+    assert [tool.name for tool in found.tools] == ["exec_command", "agents__exec_command"]
+    assert found.ignored == ("tools.2 (web_search)",)
+
+
+PATCH: Json = {
+    "type": "custom", "name": "apply_patch", "description": "Edit files.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+}  # fmt: skip
+PRICE: Json = {"type": "function", "name": "price", "parameters": {}, "strict": False}
+SHOP: Json = {"type": "namespace", "name": "shop", "description": "A shop.", "tools": [PRICE]}
+
+
+def test_a_custom_tool_is_offered_as_a_function_of_one_text() -> None:
+    (tool,) = read(tools=[PATCH]).tools
+    assert (tool.name, tool.strict) == ("apply_patch", True)
+    assert json.loads(tool.parameters)["required"] == ["input"]
+    assert tool.description == (
+        "Edit files.\n\nThe input follows this grammar (lark):\n\nstart: /.+/"
+    )
+
+
+def test_of_tools_with_one_name_the_first_is_offered() -> None:
+    twice = {**PRICE, "name": "shop__price", "description": "Another."}
+    found = read(tools=[SHOP, twice])
+    assert [tool.description for tool in found.tools] == [""]
+    assert found.ignored == ("tools.1 (function)",)
+
+
+def test_a_tool_can_be_demanded_by_its_kind_and_namespace() -> None:
+    patch = read(tools=[PATCH], tool_choice={"type": "custom", "name": "apply_patch"})
+    assert patch.form.tool == "apply_patch"
+    choice = {"type": "function", "namespace": "shop", "name": "price"}
+    assert read(tools=[SHOP], tool_choice=choice).form.tool == "shop__price"
+
+
+@pytest.mark.parametrize(
+    ("tool", "function", "arguments", "expected"),
+    [
+        (
+            PATCH,
+            "apply_patch",
+            '{"input": "*** Begin Patch"}',
+            {"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch"},
+        ),
+        (
+            PATCH,
+            "apply_patch",
+            "*** Begin Patch",
+            {"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch"},
+        ),
+        (
+            SHOP,
+            "shop__price",
+            '{"of": "tea"}',
+            {
+                "type": "function_call",
+                "name": "price",
+                "namespace": "shop",
+                "arguments": '{"of": "tea"}',
+            },
+        ),
+    ],
+)
+def test_a_call_has_the_kind_and_the_namespace_of_its_tool(
+    tool: Json, function: str, arguments: str, expected: Json
+) -> None:
+    """Streamed or not, and sent back with its result."""
+    pieces = [
+        AnswerPiece(calls=(CallDelta(0, "", "call_1", function),), tokens=1),
+        AnswerPiece(calls=(CallDelta(0, arguments[:7]),), tokens=1),
+        AnswerPiece(calls=(CallDelta(0, arguments[7:]),), tokens=1),
+    ]
+    with (
+        listening(Pair(target={"answers": pieces})) as root,
+        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as client,
+    ):
+        whole = client.responses.create(**ASKED, tools=[tool])
+        with client.responses.stream(**ASKED, tools=[tool]) as stream:
+            events = list(stream)
+            streamed = stream.get_final_response()
+    for response in (whole, streamed):
+        call = response.output[-1].to_dict()
+        assert {name: call[name] for name in expected} == expected
+        assert call["call_id"] == "call_1"
+    kinds = [event.type for event in events]
+    if tool is PATCH:
+        assert "response.function_call_arguments.delta" not in kinds
+        (done,) = (e for e in events if e.type == "response.custom_tool_call_input.done")
+        assert done.input == "*** Begin Patch"
+    output = {"type": f"{expected['type']}_output", "call_id": "call_1", "output": "done"}
+    turns = read(input=[{"role": "user", "content": QUESTION}, call, output]).turns
+    assert turns[1].calls[0].name == function
+    assert turns[2] == ParsedMessage("tool", ("done",), call_id="call_1")
+
+
+def test_items_of_a_vendor_s_own_tools_are_left_out() -> None:
+    found = read(
+        input=[
+            {"role": "user", "content": QUESTION},
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        ]
+    )
+    assert found.turns == (ParsedMessage("user", (QUESTION,)),)
+    assert found.ignored == ("input.1 (web_search_call)",)
 
 
 @pytest.mark.parametrize(

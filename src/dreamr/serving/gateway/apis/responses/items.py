@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from dreamr.conversation import ToolCall, TurnRole
 from dreamr.serving.gateway.apis.fields import JsonModel
+from dreamr.serving.gateway.apis.responses.tools import ClientTool, custom_arguments
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, each_part, file_name
@@ -68,11 +69,20 @@ class _Call(JsonModel):
     type: Literal["function_call"]
     call_id: str
     name: str
+    namespace: str | None = None
     arguments: str
 
 
+class _CustomCall(JsonModel):
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: str
+    namespace: str | None = None
+    input: str
+
+
 class _Output(JsonModel):
-    type: Literal["function_call_output"]
+    type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
     output: Any
 
@@ -83,13 +93,25 @@ class _Reasoning(JsonModel):
     content: Any = None
 
 
-_Item: TypeAlias = _Message | _Call | _Output | _Reasoning
+_Item: TypeAlias = _Message | _Call | _CustomCall | _Output | _Reasoning
 _ITEM: TypeAdapter[_Item] = TypeAdapter(Annotated[_Item, Field(discriminator="type")])
-_ITEMS = "message, function_call, function_call_output or reasoning"
+_ITEMS = (
+    "message, function_call, function_call_output, custom_tool_call, custom_tool_call_output or "
+    "reasoning"
+)
+# Items about tools that are never offered, since the vendor's servers run them. A conversation that
+# began elsewhere can have them.
+_OF_VENDOR = {
+    "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call",
+    "computer_call", "computer_call_output", "local_shell_call", "local_shell_call_output",
+    "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
+    "mcp_list_tools", "mcp_call", "mcp_approval_request", "mcp_approval_response",
+    "tool_search_call", "tool_search_output", "compaction",
+}  # fmt: skip
 
 
-def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> None:
-    """Add the input of a request to its turns.
+def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> list[str]:
+    """Add the input of a request to its turns, and return the names of items that are left out.
 
     Args:
         turns: Takes the items.
@@ -99,6 +121,7 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> None:
     Raises:
         ApiError: If the input or an item is invalid.
     """
+    skipped: list[str] = []
     match items:
         case str():
             turns.add("user", [items] if items else [])
@@ -106,9 +129,13 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> None:
             if len(items) > counter.left:
                 raise bad_request("the request has too many items", "input")
             for number, item in enumerate(items):
-                _add(turns, item, f"input.{number}", counter)
+                if isinstance(item, dict) and item.get("type") in _OF_VENDOR:
+                    skipped.append(f"input.{number} ({item['type']})")
+                else:
+                    _add(turns, item, f"input.{number}", counter)
         case _:
             raise bad_request("input must be a string or a list of items", "input")
+    return skipped
 
 
 def _add(turns: TurnBuilder, item: Any, where: str, counter: TurnCounter) -> None:
@@ -123,8 +150,11 @@ def _add(turns: TurnBuilder, item: Any, where: str, counter: TurnCounter) -> Non
             if not parts and role == "user":
                 raise bad_request("a user message must not be empty", where)
             turns.add(role, parts)
-        case _Call(call_id=call, name=function, arguments=arguments):
-            turns.call(ToolCall(call, function, arguments))
+        case _Call(call_id=call, arguments=arguments) as made:
+            turns.call(ToolCall(call, ClientTool(made.name, made.namespace).function, arguments))
+        case _CustomCall(call_id=call) as made:
+            function = ClientTool(made.name, made.namespace).function
+            turns.call(ToolCall(call, function, custom_arguments(made.input)))
         case _Output(call_id=call, output=output):
             turns.add("tool", read_parts(output, f"{where}.output", counter.left), call)
         case _Reasoning() as thought:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from dreamr.answers import TokenLogprob
 from dreamr.serving.gateway.apis.logprobs import logprobs_json
+from dreamr.serving.gateway.apis.responses.tools import ClientTool, custom_input
 
 Json: TypeAlias = dict[str, Any]
 ItemEvents: TypeAlias = Iterator[tuple[str, Json]]
@@ -125,18 +126,18 @@ class MessageItem:
 
 @dataclass(slots=True)
 class CallItem:
-    """A call of a tool.
+    """A call of a function.
 
     Attributes:
         call_id: Id of the call.
-        name: Name of the function.
+        tool: The function as the client names it.
         index: Number of the call in the answer.
         text: Its arguments so far.
         id: Id of the item.
     """
 
     call_id: str
-    name: str
+    tool: ClientTool
     index: int = 0
     text: str = ""
     id: str = field(default_factory=lambda: f"fc_{uuid4().hex}")
@@ -148,14 +149,7 @@ class CallItem:
 
     def to_json(self, status: str) -> Json:
         """Return the item."""
-        return {
-            "id": self.id,
-            "type": "function_call",
-            "call_id": self.call_id,
-            "name": self.name,
-            "arguments": self.text,
-            "status": status,
-        }
+        return {**self._head("function_call", status), "arguments": self.text}
 
     def beginning(self) -> ItemEvents:
         """Yield the events that open the item."""
@@ -167,9 +161,42 @@ class CallItem:
 
     def end(self) -> ItemEvents:
         """Yield the events that close the item."""
-        done = {"item_id": self.id, "name": self.name, "arguments": self.text}
+        done = {"item_id": self.id, "name": self.tool.name, "arguments": self.text}
         yield "response.function_call_arguments.done", done
         yield "response.output_item.done", {"item": self.to_json("completed")}
+
+    def _head(self, kind: str, status: str) -> Json:
+        about = {"id": self.id, "type": kind, "call_id": self.call_id, "name": self.tool.name}
+        namespace = {"namespace": self.tool.namespace} if self.tool.namespace else {}
+        return {**about, **namespace, "status": status}
+
+
+class CustomCallItem(CallItem):
+    """A call of a custom tool. Its input is known once its arguments are complete."""
+
+    __slots__ = ()
+
+    def to_json(self, status: str) -> Json:
+        """Return the item."""
+        given = custom_input(self.text) if self.text else ""
+        return {**self._head("custom_tool_call", status), "input": given}
+
+    def delta(self, text: str, _: Sequence[TokenLogprob] = ()) -> ItemEvents:
+        """Yield nothing: a piece of the arguments is none of the input."""
+        yield from ()
+
+    def end(self) -> ItemEvents:
+        """Yield the events of the input, and those that close the item."""
+        given = custom_input(self.text)
+        kind = "response.custom_tool_call_input"
+        yield f"{kind}.delta", {"item_id": self.id, "delta": given}
+        yield f"{kind}.done", {"item_id": self.id, "input": given}
+        yield "response.output_item.done", {"item": self.to_json("completed")}
+
+
+def call_item(call_id: str, tool: ClientTool, index: int = 0, text: str = "") -> CallItem:
+    """Return the item of a call, of the kind of its tool."""
+    return (CustomCallItem if tool.custom else CallItem)(call_id, tool, index, text)
 
 
 def _of_event(tokens: Sequence[TokenLogprob]) -> list[Json]:

@@ -17,6 +17,7 @@ from dreamr.serving.gateway.apis.responses.output import (
     Item,
     MessageItem,
     ReasoningItem,
+    call_item,
 )
 from dreamr.serving.gateway.apis.responses.request import ResponseNeeds
 from dreamr.serving.gateway.apis.responses.store import ResponseStore
@@ -66,7 +67,8 @@ class ResponseReply:
         if text or not result.calls:
             self._add(MessageItem(text, list(result.answer_logprobs)))
         for call in result.calls:
-            self._add(CallItem(call.id, call.name)).text = call.arguments
+            tool = self._needs.toolbox.client_tool(call.name)
+            self._add(call_item(call.id, tool, text=call.arguments))
         return self._finished(result, prompt)
 
     def opening(self) -> Iterator[ServerEvent]:
@@ -83,7 +85,8 @@ class ResponseReply:
                 case AnswerDelta(text=text, logprobs=logprobs) if text or logprobs:
                     yield from self._extend(MessageItem(), text, logprobs)
                 case CallDelta(index=index, id=call, name=name, arguments=text):
-                    yield from self._extend(CallItem(call, name, index), text)
+                    tool = self._needs.toolbox.client_tool(name)
+                    yield from self._extend(call_item(call, tool, index), text)
 
     def closing(self, result: Result, prompt: int) -> Iterator[ServerEvent]:
         """Yield the end of the last item and the whole response, and keep it."""
@@ -168,7 +171,7 @@ class ResponseReply:
         said = "".join(item.text for item in self._items if isinstance(item, MessageItem))
         thought = "".join(item.text for item in self._items if isinstance(item, ReasoningItem))
         calls = (
-            ToolCall(item.call_id, item.name, item.text)
+            ToolCall(item.call_id, item.tool.function, item.text)
             for item in self._items
             if isinstance(item, CallItem)
         )

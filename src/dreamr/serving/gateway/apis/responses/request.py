@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from dreamr.answers import AnswerForm, AnswerFormat, JsonObject, JsonSchema, ToolChoice
-from dreamr.conversation import Tool
 from dreamr.serving.gateway.apis.effort import budget_of_effort
 from dreamr.serving.gateway.apis.fields import (
     JsonModel,
@@ -24,12 +23,12 @@ from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
 from dreamr.serving.gateway.apis.responses.items import add_items
 from dreamr.serving.gateway.apis.responses.store import ResponseStore, StoredResponse
+from dreamr.serving.gateway.apis.responses.tools import MAX_TOOLS, ClientTool, SentTool, Toolbox
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder, join_turns
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.options import ServeOptions
 
-_MAX_TOOLS = 512
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "background": (False,),
     "conversation": (),
@@ -62,14 +61,6 @@ class _TextConfig(JsonModel):
     verbosity: str | None = None
 
 
-class _Tool(JsonModel):
-    type: str
-    name: str = ""
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
 class _Body(Sampled):
     model: str
     input: Any
@@ -80,7 +71,7 @@ class _Body(Sampled):
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     reasoning: _ReasoningConfig | None = None
     text: _TextConfig | None = None
-    tools: Annotated[list[_Tool], Field(max_length=_MAX_TOOLS, fail_fast=True)] | None = None
+    tools: Annotated[list[SentTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -98,6 +89,7 @@ class ResponseNeeds:
         summary: Whether the reasoning is sent as a summary.
         store: Whether the response is kept.
         history: The turns that a further request continues, without instructions.
+        toolbox: The tools as the client names them.
     """
 
     client: str
@@ -105,6 +97,7 @@ class ResponseNeeds:
     summary: bool
     store: bool
     history: tuple[ParsedMessage, ...]
+    toolbox: Toolbox
 
 
 def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) -> ParsedRequest:
@@ -122,11 +115,11 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
     options, limits = sender.options_of(payload.model), sender.limits
     extra = payload.model_extra or {}
     refuse_fields(extra, _REFUSED)
-    tools, others = _tools(payload.tools or ())
-    ignored = {*others, *(extra.keys() - _REFUSED.keys() - _LABELS)}
+    toolbox = Toolbox.of(payload.tools or ())
     previous = payload.previous_response_id
     earlier = None if previous is None else store.find(previous, sender.client)
-    system, history = _turns(payload, limits, earlier)
+    system, history, skipped = _turns(payload, limits, earlier)
+    ignored = {*toolbox.ignored, *skipped, *(extra.keys() - _REFUSED.keys() - _LABELS)}
     keep = payload.store is not False
     reasoning = payload.reasoning or _ReasoningConfig()
     return ParsedRequest(
@@ -144,7 +137,7 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
         deadline=payload.deadline(limits.deadline),
         ignored=some_names(ignored),
         ignored_count=len(ignored),
-        tools=tools,
+        tools=toolbox.tools,
         form=_form(payload, extra.get("include")),
         recalled=0 if earlier is None else earlier.size,
         more=ResponseNeeds(
@@ -153,14 +146,15 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
             summary=bool(reasoning.summary or reasoning.generate_summary),
             store=keep,
             history=history if keep else (),
+            toolbox=toolbox,
         ),
     )
 
 
 def _turns(
     payload: _Body, limits: ServeOptions, previous: StoredResponse | None
-) -> tuple[tuple[ParsedMessage, ...], tuple[ParsedMessage, ...]]:
-    """Return the instructions, and the turns after them."""
+) -> tuple[tuple[ParsedMessage, ...], tuple[ParsedMessage, ...], list[str]]:
+    """Return the instructions, the turns after them, and the names of items that are left out."""
     counter = TurnCounter(limits, "input")
     instructions = [payload.instructions] if payload.instructions else []
     system = tuple(ParsedMessage("system", counter.count([text])) for text in instructions)
@@ -168,21 +162,8 @@ def _turns(
     for turn in earlier:
         counter.count([*turn.parts, turn.reasoning, *(call.arguments for call in turn.calls)])
     turns = TurnBuilder(counter)
-    add_items(turns, payload.input, counter)
-    return system, join_turns((*earlier, *turns.build()))
-
-
-def _tools(tools: Sequence[_Tool]) -> tuple[tuple[Tool, ...], list[str]]:
-    """Return the functions, and the names of other tools, which are left out."""
-    found, others = [], []
-    for number, tool in enumerate(tools):
-        if tool.type != "function":
-            others.append(f"tools.{number} ({tool.type})")
-            continue
-        parameters = tool.parameters or {"type": "object", "properties": {}}
-        schema = json.dumps(parameters, ensure_ascii=False)
-        found.append(Tool(tool.name, tool.description or "", schema, tool.strict is not False))
-    return tuple(found), others
+    skipped = add_items(turns, payload.input, counter)
+    return system, join_turns((*earlier, *turns.build())), skipped
 
 
 def _form(payload: _Body, include: Any) -> AnswerForm:
@@ -205,8 +186,9 @@ def _choice(given: Any) -> tuple[ToolChoice, str | None]:
             return "none", None
         case "required":
             return "required", None
-        case {"type": "function", "name": str(name)}:
-            return "required", name
+        case {"type": "function" | "custom", "name": str(name)}:
+            namespace = given.get("namespace")
+            return "required", ClientTool(name, namespace and str(namespace)).function
     raise bad_request(
         f"tool_choice = {shortened(given)} is not supported: use auto, none, required or a "
         "function",

@@ -158,6 +158,64 @@ def test_an_answer_is_written_while_another_chat_is_shown(browser: Any) -> None:
         page.locator(".answer", has_text="3.70").wait_for()
 
 
+def test_two_tabs_share_their_chats(browser: Any, tmp_path: Path) -> None:
+    """Questions of both tabs in one chat are kept, and each tab shows those of the other."""
+    (tmp_path / "r.png").write_bytes(png())
+    with listening() as url, page_of(browser, url) as first:
+        send(first, QUESTION, tmp_path / "r.png")
+        second = first.context.new_page()
+        second.goto(first.url)
+        opened(second)
+        send(second, "Asked in the second tab?")
+        first.locator(".run h2", has_text="Asked in the second tab?").wait_for()
+        send(first, "Asked in the first tab?")
+        second.locator(".run").nth(2).locator(".answer", has_text="3.70").wait_for()
+        asked = [QUESTION, "Asked in the second tab?", "Asked in the first tab?"]
+        first.click("#fresh")
+        send(first, "A chat of its own?")
+        second.locator("#list .title", has_text="A chat of its own?").wait_for()
+        assert second.locator(".run h2").all_inner_texts() == asked
+        second.reload()
+        opened(second)
+        assert second.locator(".run h2").all_inner_texts() == asked
+        assert second.locator(".thumbs img").evaluate("it => it.decode().then(() => it.width)") > 0
+
+
+def test_tabs_that_answer_at_the_same_time_keep_both_answers(browser: Any) -> None:
+    with (
+        listening(noting([], token_seconds=0.1)) as url,
+        page_of(browser, url) as first,
+    ):
+        send(first, QUESTION)
+        second = first.context.new_page()
+        second.goto(first.url)
+        opened(second)
+        for page, question in ((first, "First?"), (second, "Second?")):
+            page.fill("#question", question)
+            page.click("#send")
+        for page in (first, second):
+            finished(page)
+            page.locator(".run").nth(2).locator(".answer", has_text="3.70").wait_for()
+            page.locator(".run").nth(1).locator(".answer", has_text="3.70").wait_for()
+        second.reload()
+        opened(second)
+        assert second.locator(".run h2").all_inner_texts() == [QUESTION, "First?", "Second?"]
+        assert second.locator(".answer").all_inner_texts() == ["3.70"] * 3
+
+
+def test_a_chat_that_one_tab_deletes_is_gone_in_the_other(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as first:
+        send(first, QUESTION)
+        second = first.context.new_page()
+        second.goto(first.url)
+        opened(second)
+        for _ in range(2):
+            second.get_by_role("button", name=f"Delete chat {QUESTION}").click()
+        first.locator("#hello").wait_for()
+        assert titles(first) == []
+        assert first.locator(".run").count() == 0
+
+
 def test_a_page_without_storage_says_so(browser: Any) -> None:
     with listening() as url:
         context = browser.new_context()

@@ -6,6 +6,7 @@ import { $, announce, newId } from "./dom.js";
 import { GatewayError, removeUpload, stream } from "./gateway.js";
 import { areMuted, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
 import { chosenModel, greet } from "./models.js";
+import { claim, interrupted, merged } from "./merge.js";
 import { Recorder } from "./recorder.js";
 import { RunReader, newRun } from "./run.js";
 import { Sidebar } from "./sidebar.js";
@@ -16,7 +17,7 @@ import { View, titleOf } from "./view.js";
 const TITLE = 80; // characters of a title
 const NEAR = 120; // pixels from the end at which new text is followed
 
-const store = new Store();
+const store = new Store((id) => { adopted = adopted.finally(() => adopt(id)); });
 const composer = new Composer();
 const recorder = new Recorder({
   trouble: (text) => composer.trouble(text),
@@ -28,10 +29,12 @@ let chat = null;
 let views = new Map(); // View of each turn that is shown
 let following = true;
 let replaced = null; // the turn that the question in the composer replaces
+let ready; // called once the chats are read
+let adopted = new Promise((done) => { ready = done; }); // changes of other tabs, one after the other
 
 // Chats
 
-const newChat = () => ({ id: newId(), title: "", updated: Date.now(), turns: [] });
+const newChat = () => ({ id: newId(), title: "", updated: Date.now(), turns: [], gone: [] });
 
 const sidebar = new Sidebar({
   open: async (id) => { sidebar.toggle(false); await openChat(id); },
@@ -68,15 +71,21 @@ function show(next) {
   chat = next;
   history.replaceState(null, "", chat.turns.length ? `#${chat.id}` : location.pathname + location.search);
   document.title = chat.title ? `${chat.title} · dreamr` : "dreamr";
-  for (const view of views.values()) view.stop();
-  views = new Map();
   replaced = null;
-  $("runs").replaceChildren(...chat.turns.map((turn) => viewOf(turn).root));
-  $("hello").hidden = chat.turns.length > 0;
   composer.trouble("");
-  settle();
+  drawTurns();
   drawList();
   follow(true);
+}
+
+function drawTurns() {
+  for (const view of views.values()) view.stop();
+  views = new Map();
+  $("runs").replaceChildren(...chat.turns.map((turn) => viewOf(turn).root));
+  $("hello").hidden = chat.turns.length > 0;
+  replaced = chat.turns.find(({ id }) => id === replaced?.id) || null;
+  if (replaced) views.get(replaced).root.classList.add("replaced");
+  settle();
 }
 
 function startChat() {
@@ -105,6 +114,29 @@ async function save(saved) {
   } catch { composer.trouble("The browser has no room to keep this chat."); }
 }
 
+// Takes over what another tab has saved or removed.
+async function adopt(id) {
+  const found = await store.read(id);
+  const known = chats.find((one) => one.id === id);
+  if (!found) {
+    if (!known) return;
+    known.removed = true;
+    running.get(id)?.abort();
+    chats = chats.filter((one) => one !== known);
+    if (chat === known) show(newChat());
+    else drawList();
+    return;
+  }
+  interrupted(found);
+  if (known) Object.assign(known, { title: found.title, updated: found.updated, ...merged(known, found) });
+  chats = [known || found, ...chats.filter((one) => one !== known)].sort((one, other) => other.updated - one.updated);
+  if (chat === known) {
+    await store.fill(known);
+    if (chat === known) { drawTurns(); follow(); }
+  }
+  drawList();
+}
+
 // Views
 
 const actions = {
@@ -113,6 +145,7 @@ const actions = {
   edit: (turn) => { if (!busy()) { replaced = turn; composer.put(turn); views.get(turn).root.classList.add("replaced"); } },
   continueWith: (turn, results) => {
     if (busy()) return;
+    claim(turn, true);
     turn.run.tools.filter(({ result }) => result === undefined).forEach((call, place) => { call.result = results[place]; });
     ask({ question: "", files: [], said: {}, continues: true });
   },
@@ -139,6 +172,7 @@ function remove(turn) {
   views.get(turn)?.root.remove();
   views.delete(turn);
   chat.turns = chat.turns.filter((one) => one !== turn);
+  chat.gone = [...(chat.gone || []), turn.id];
   settle();
 }
 
@@ -175,7 +209,8 @@ async function ask({ question, files, said, continues = false }) {
   let tools;
   try { tools = readTools($("tools").value); } catch (error) { composer.put({ question, files, said }); composer.trouble(error.message); return; }
   const context = asked.turns.filter((turn) => counts(turn));
-  const turn = { question, files, said, continues, run: newRun() };
+  const turn = { id: newId(), asked: Date.now(), question, files, said, continues, run: newRun() };
+  claim(turn, true);
   const muted = areMuted([...context, turn]);
   const earlier = {
     files: filesOf(context).length,
@@ -199,6 +234,7 @@ async function ask({ question, files, said, continues = false }) {
   if (chat === asked) { settle(); follow(); }
   drawList();
   await save(asked);
+  claim(turn, false);
   if (error && chat === asked) failed(asked, turn, error);
 }
 
@@ -267,9 +303,8 @@ addEventListener("keydown", (event) => {
 greet();
 await store.open();
 chats = await store.list();
-for (const { run: kept } of chats.flatMap(({ turns }) => turns)) {
-  if (kept.state === "running") Object.assign(kept, { state: "stopped", problem: "Interrupted: the page was closed." });
-}
+chats.forEach(interrupted);
 $("kept").hidden = store.works;
 await openChat(location.hash.slice(1));
+ready();
 document.body.dataset.ready = "yes";

@@ -1,5 +1,7 @@
 // Chats, kept in the browser's database: texts in one store, the contents of files in another.
 
+import { merged, numbered } from "./merge.js";
+
 const NAME = "dreamr";
 const MOST_CHATS = 100;
 const MOST_BYTES = 200 * 2 ** 20;
@@ -38,21 +40,29 @@ export function excess(chats, current, { most = MOST_CHATS, bytes = MOST_BYTES }
 
 const withoutContent = ({ blob, inline, ...file }) => file;
 
-function plain(chat) {
-  const turns = chat.turns.map((turn) => ({ ...turn, files: turn.files.map(withoutContent) }));
-  const files = chat.turns.flatMap((turn) => turn.files).filter(({ blob }) => blob);
+// Returns a chat as it is kept: with the turns that other tabs have stored, without contents.
+function plain(chat, stored) {
+  const { turns: all, gone } = merged(chat, stored);
+  const turns = all.map((turn) => ({ ...turn, files: turn.files.map(withoutContent) }));
+  const files = all.flatMap((turn) => turn.files).filter(({ id, blob }) => blob || stored.files.includes(id));
   const bytes = files.reduce((sum, { size }) => sum + size, 0) + JSON.stringify(turns).length;
-  return { chat: { ...chat, turns, bytes, files: files.map(({ id }) => id) }, files, bytes };
+  return { chat: { ...chat, turns, gone, bytes, files: files.map(({ id }) => id) }, files, bytes };
 }
 
 export class Store {
   #database = null;
   #index = new Map(); // chats without their turns
-  #kept = new Set(); // ids of files whose contents are in the database
+  #others = null; // channel to other tabs
+  #changed;
+
+  // `changed` gets the id of each chat that another tab saves or removes.
+  constructor(changed) { this.#changed = changed; }
 
   // Without a database (in some private windows), chats last as long as the page.
   async open() {
-    try { this.#database = await open(); } catch { this.#database = null; }
+    try { this.#database = await open(); } catch { this.#database = null; return; }
+    this.#others = new BroadcastChannel(NAME);
+    this.#others.onmessage = ({ data: id }) => this.#changed(id);
   }
 
   get works() { return this.#database !== null; }
@@ -61,8 +71,16 @@ export class Store {
   async list() {
     if (!this.works) return [];
     const chats = await done(this.#stores("readonly").chats.getAll());
-    for (const { turns, ...chat } of chats) this.#index.set(chat.id, chat);
+    for (const chat of chats) this.#remember(numbered(chat));
     return chats.sort((one, other) => other.updated - one.updated);
+  }
+
+  // Returns a chat as it is stored, without the contents of its files; undefined if it was removed.
+  async read(id) {
+    const chat = await done(this.#stores("readonly").chats.get(id));
+    if (chat) this.#remember(numbered(chat));
+    else this.#index.delete(id);
+    return chat;
   }
 
   // Adds the contents of its files to a chat.
@@ -77,34 +95,42 @@ export class Store {
   // Saves a chat and returns the chats that were deleted for it.
   async save(chat) {
     if (!this.works) return [];
-    const kept = plain(chat);
+    const { chats, files, transaction } = this.#stores("readwrite");
+    const stored = await done(chats.get(chat.id));
+    if (chat.removed || (!stored && this.#index.has(chat.id))) return []; // meanwhile
+    const before = stored ? numbered(stored) : { turns: [], files: [] };
+    const kept = plain(chat, before);
     const whole = kept.bytes <= MOST_BYTES;
     if (!whole) Object.assign(kept.chat, { files: [], bytes: 0 });
-    const before = this.#index.get(chat.id)?.files || [];
-    const { turns, ...indexed } = kept.chat;
-    this.#index.set(chat.id, indexed);
-    const dropped = excess([...this.#index.values()], chat.id);
-    for (const old of dropped) await this.remove(old);
-    if (chat.removed) return dropped; // meanwhile
-    const { chats, files, transaction } = this.#stores("readwrite");
+    const others = [...this.#index.values()].filter(({ id }) => id !== chat.id);
+    const dropped = excess([...others, kept.chat], chat.id);
+    for (const { id } of dropped) chats.delete(id);
+    const unused = before.files.filter((id) => !kept.chat.files.includes(id));
+    for (const id of [...unused, ...dropped.flatMap((old) => old.files)]) files.delete(id);
     chats.put(kept.chat);
-    for (const id of before) if (!kept.chat.files.includes(id)) { files.delete(id); this.#kept.delete(id); }
-    const fresh = whole ? kept.files.filter(({ id }) => !this.#kept.has(id)) : [];
+    const fresh = whole ? kept.files.filter(({ id }) => !before.files.includes(id)) : [];
     for (const { id, blob } of fresh) files.put({ id, blob });
     await committed(transaction);
-    for (const { id } of fresh) this.#kept.add(id);
+    this.#remember(kept.chat);
+    for (const { id } of dropped) this.#index.delete(id);
+    for (const { id } of [kept.chat, ...dropped]) this.#tell(id);
     return dropped;
   }
 
   async remove(chat) {
     if (!this.works) return;
-    const kept = this.#index.get(chat.id);
-    this.#index.delete(chat.id);
     const { chats, files, transaction } = this.#stores("readwrite");
+    const stored = await done(chats.get(chat.id));
     chats.delete(chat.id);
-    for (const id of kept?.files || []) { files.delete(id); this.#kept.delete(id); }
+    for (const id of stored?.files || []) files.delete(id);
     await committed(transaction);
+    this.#index.delete(chat.id);
+    this.#tell(chat.id);
   }
+
+  #remember({ turns, ...chat }) { this.#index.set(chat.id, chat); }
+
+  #tell(id) { this.#others.postMessage(id); }
 
   #stores(mode) {
     const transaction = this.#database.transaction(["chats", "files"], mode);

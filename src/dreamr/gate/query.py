@@ -44,6 +44,8 @@ class Query:
         window: Whether an engine whose judge calls are independent requests may put the questions
             about all candidates into one (`Capabilities.windows`). Each verdict then also depends
             on the questions before it.
+        measured: Whether an engine may choose by measured times whether it reads margins, where a
+            judge prompt can decide instead. Verdicts then depend on these times.
     """
 
     kind: QueryKind = "verdict"
@@ -52,6 +54,7 @@ class Query:
     target_confidence: float | None = None
     margins: bool = False
     window: bool = False
+    measured: bool = False
 
     @property
     def needs(self) -> frozenset[Need]:

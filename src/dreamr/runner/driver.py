@@ -173,7 +173,13 @@ class Driver:
         in_thought = config.step_format.ends_inside("".join(command.prefix))
         unasked = "" if in_thought else config.unasked  # in a thought, the marker means nothing
         window = config.options.judge_batch == "window"
-        query = replace(config.gate.query, others=command.others, unasked=unasked, window=window)
+        query = replace(
+            config.gate.query,
+            others=command.others,
+            unasked=unasked,
+            window=window,
+            measured=not config.repeatable,
+        )
         if command.resamples:  # the stricter gate needs the question for every resampled step
             query = replace(query, target_confidence=None)
         call = JudgeCall(command.call, command.prefix, command.candidates, query, command.resamples)

@@ -117,7 +117,7 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         """Use the results of a probe, and nothing that was known of the server before."""
         self._server_info, self._client.prioritized = info, info.server.prioritized
         self._prompts.clear()
-        self._judge.prompts.clear()
+        self._judge.forget()
         self._client.media = open_media_sender(self._client, self._options, info)
 
     async def _compare(self) -> bool:

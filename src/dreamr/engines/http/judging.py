@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import anyio
+
 from dreamr._concurrency import gather_bounded
 from dreamr._messages import short_path
 from dreamr.conversation import Conversation
@@ -21,6 +23,7 @@ from dreamr.engines.http.evidence_probe import (
 from dreamr.engines.http.fields import Field
 from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, share_out
 from dreamr.engines.http.logprobs import UNKNOWN, TopWords, top_words
+from dreamr.engines.http.margin_cost import FIXED_TOKENS, MarginCost, decides
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.prompt_counts import PromptCounts
@@ -33,12 +36,6 @@ from dreamr.gate import VERDICT, Evidence, Query
 
 _DIGITS = [(str(digit), f" {digit}") for digit in range(10)]
 _WORD_TOKENS = 6  # of an answer in words: a label, perhaps after a quotation mark
-# Tokens above which a question decides instead of margins. A server reads the whole prompt again
-# for margins, without its prefix cache, so their cost grows with the prompt and that of a question
-# hardly does: on vLLM's V1 engine on a CPU, a window took 126 ms and eight questions over a cached
-# prefix 52 ms. Where the two meet depends on model and device. The bound is chosen and not measured
-# in runs: verdicts would depend on timing then, also of deterministic runs and calibrated gates.
-_MOST_MARGIN_TOKENS = 1024
 _MARGINS = -1  # in a list of the steps' places: the request for the margins of all steps
 _CHARACTERS_PER_TOKEN = 4  # a rough estimate is enough for the limit
 
@@ -94,9 +91,15 @@ class HttpJudge:
         self._options, self._info = options, info
         self._send, self._count, self._warn = send, count, warn
         self._failing: WindowForm | None = None  # how a window could not be judged
+        self._cost = MarginCost()
         self.prompts = PromptCounts()
         self.prompt_tokens = 0
         self.cached_tokens = 0
+
+    def forget(self) -> None:
+        """Forget what was measured, for a server that has changed."""
+        self.prompts.clear()
+        self._cost = MarginCost()
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
@@ -121,19 +124,23 @@ class HttpJudge:
             return whole
 
         answers: dict[int, Evidence] = {}
+        seconds = list[float]()  # of each question
 
         async def work(place: int) -> None:
             if place != _MARGINS:
-                text = "".join((*context.prefix, *steps[: place + 1]))
+                text, began = "".join((*context.prefix, *steps[: place + 1])), anyio.current_time()
                 answers[place] = await self._answer(context.conversation, text, query, place)
+                seconds.append(anyio.current_time() - began)
             elif await self._reads_margins(context, steps, query):
                 found[:] = await self._margins(context, steps)
 
         first = [_MARGINS] if query.margins else []
         if query.target_confidence is not None:  # the margins decide which steps are asked about
             await gather_bounded(first, work, 1)
-            asked, first = [at for at in asked if not query.skips(found[at])], []
+            asked, first = self._in_doubt(asked, found, query), []
         await gather_bounded([*first, *asked], work, len(steps) + 1)
+        if seconds:
+            self._cost.note_questions(max(seconds))
         return tuple(
             _merged(one, answers[place]) if place in answers else one
             for place, one in enumerate(found)
@@ -206,17 +213,25 @@ class HttpJudge:
             return True
         characters = sum(map(len, (*context.prefix, *steps)))
         tokens = await self._count(context.conversation) + characters // _CHARACTERS_PER_TOKEN
-        if tokens <= _MOST_MARGIN_TOKENS:
+        if self._cost.pays(tokens, query):
             return True
-        self._warn(
-            "reads the whole prompt again for the probabilities of given tokens: prompts above "
-            f"{_MOST_MARGIN_TOKENS:,} tokens are decided by the ratio"
-        )
+        what = "reads the whole prompt again for the probabilities of given tokens"
+        if not decides(query):
+            self._warn(f"{what}: prompts above {FIXED_TOKENS:,} tokens are decided by the ratio")
+        elif self._cost.known:
+            self._warn(f"{what}: where that takes longer than it saves, the ratio decides")
         return False
+
+    def _in_doubt(self, asked: list[int], found: Sequence[Evidence], query: Query) -> list[int]:
+        """Return the places that the margins leave to a question."""
+        doubt = [place for place in asked if not query.skips(found[place])]
+        if any(found[place].tokens for place in asked):
+            self._cost.note_spared(1 - len(doubt) / len(asked))
+        return doubt
 
     async def _margins(self, context: Context, steps: Sequence[str]) -> list[Evidence]:
         """Return the evidence of the steps' own tokens, from one request."""
-        text = "".join((*context.prefix, *steps))
+        text, began = "".join((*context.prefix, *steps)), anyio.current_time()
 
         async def body(route: Route) -> Body:
             if not reports_given_tokens(route):
@@ -228,7 +243,9 @@ class HttpJudge:
 
         answer, route = await self._send(body, context.conversation)
         url = route.url(self._options)
-        tokens = share_out(read_given(Field(answer, url)), steps)
+        given = read_given(Field(answer, url))
+        self._cost.note_margins(anyio.current_time() - began, len(given))
+        tokens = share_out(given, steps)
         if tokens is None:
             raise EngineError(f"{url} returned tokens that do not spell the drafted steps")
         return [margins(one) for one in tokens]

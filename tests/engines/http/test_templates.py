@@ -79,6 +79,18 @@ def test_a_step_is_continued_and_judged_after_the_prompt_that_wrote_it(
     use(served, work)
 
 
+@pytest.mark.parametrize(("family", "name"), CASES)
+def test_white_space_at_the_beginning_of_a_text_is_kept(family: str, name: str) -> None:
+    served, talk = Templated(script="Four", family=family), TALKS[name]
+
+    async def work(engine: HttpEngine) -> None:
+        first = await opening(engine, served, talk)
+        [_ async for _ in engine.stream(Context(talk, ("\n  So it is.",)), SamplingParams())]
+        assert served.prompts[-1] == first + "\n  So it is."
+
+    use(served, work)
+
+
 @pytest.mark.parametrize("thinking", ["on", "off"])
 @pytest.mark.parametrize("name", ["question", "image"])
 @pytest.mark.parametrize("family", ["qwen3_5", "gemma4", "glm4v"])

@@ -25,7 +25,9 @@ async def chat(trial: Trial) -> Route | Rejected:
     match = await trial.prompts.match(route, trial.talk)
     if match.inserted is not None:
         return Rejected(match.inserted)
-    route = replace(route, trims=match.trims, opens=await trial.opens())
+    begins = await trial.prompts.begins(route, trial.talk)
+    opens = await trial.opens()
+    route = replace(route, trims=match.trims, trims_start=not begins, opens=opens)
     if await trial.prompts.keeps(route, trial.talk):
         return route
     return replace(route, asking="inside")

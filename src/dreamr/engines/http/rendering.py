@@ -23,6 +23,7 @@ QUESTION = "qzuserqz"
 TALK = Conversation.from_prompt(QUESTION)
 SEEN = Conversation.from_prompt(QUESTION, Image(bytes([128]) * 64 * 64 * 3, 64, 64))
 STEP = "Two and two make four.\n\n"
+_INDENTED = f"\n {STEP}"
 _THOUGHT = "<think>\nIt is a sum.\n</think>\n\n"
 
 
@@ -49,6 +50,10 @@ class Prompts(Protocol):
 
     async def match(self, route: Route, conversation: Conversation = TALK) -> Match:
         """Compare a continued turn with the opened one followed by the prefix."""
+        ...
+
+    async def begins(self, route: Route, conversation: Conversation = TALK) -> bool:
+        """Check whether white space at the beginning of a prefix is kept."""
         ...
 
     async def keeps(self, route: Route, conversation: Conversation = TALK) -> bool:
@@ -89,6 +94,12 @@ class RenderedPrompts:
         if continued == opening + STEP.rstrip():
             return Match(trims=True)
         return Match(_inserted(opening, continued))
+
+    async def begins(self, route: Route, conversation: Conversation = TALK) -> bool:
+        """Check whether white space at the beginning of a prefix is kept."""
+        opening = await self.opening(route, conversation)
+        continued = await self.text(await route.continued(conversation, _INDENTED))
+        return continued.startswith(opening + _INDENTED.rstrip())
 
     async def keeps(self, route: Route, conversation: Conversation = TALK) -> bool:
         """Check whether a prompt that asks about a step begins with the prompt that wrote it.
@@ -198,6 +209,10 @@ class CountedPrompts:
         twice = await self.length(route, await route.continued(conversation, STEP * 2))
         more = once - opened - (twice - once)
         return Match(f"{more:+d} tokens" if more else None)
+
+    async def begins(self, route: Route, conversation: Conversation = TALK) -> bool:
+        """Assume that white space at the beginning of a prefix is kept: a length does not tell."""
+        return True
 
     async def keeps(self, route: Route, conversation: Conversation = TALK) -> bool:
         """Check whether a prompt that asks about a step grows with the step."""

@@ -12,7 +12,7 @@ from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines.http.candidates import candidates
 from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
-from dreamr.engines.http.routes import Route
+from dreamr.engines.http.routes import ChatRoute, Route
 from dreamr.engines.http.servers import Json, Server
 from dreamr.engines.http.trials import Candidate, Rejected, Trial
 from dreamr.engines.protocol import Thinking
@@ -91,7 +91,8 @@ class Selection:
     async def _select(self, trial: Trial) -> Selected:
         """Return the first routes that together take every kind of conversation."""
         exact: list[Route] = []
-        trimming: list[Route] = []
+        trimming: list[Route] = []  # at the end of a text
+        at_both_ends: list[Route] = []
         inserted, sees = None, None if not trial.seen else True
         for number, candidate in enumerate(candidates(self.server)):
             if number == 1 and not trial.seen:  # only now, as chat is exact in most cases
@@ -100,11 +101,13 @@ class Selection:
             match await (_tried(candidate, trial) if number else candidate(trial)):
                 case Rejected(reason):
                     inserted = inserted or reason
+                case ChatRoute(trims_start=True) as route:
+                    at_both_ends.append(route)
                 case route:
                     (trimming if route.trims else exact).append(route)
             if _covered(exact, trial):
                 break
-        return Selected((*exact, *trimming), inserted, sees)
+        return Selected((*exact, *trimming, *at_both_ends), inserted, sees)
 
     async def _seen(self, trial: Trial) -> tuple[Conversation, ...]:
         """Return conversations with images, none if the model takes none."""

@@ -26,6 +26,7 @@ class ChatRoute(OpenAiRoute):
             thinking before its verdict.
         kind: Kind of conversations that the route takes.
         trims: Whether the template removes white space at the end of a continued text.
+        trims_start: Whether it removes white space at the beginning.
         opens: Whether the template opens the assistant's turn inside a thought.
     """
 
@@ -38,6 +39,7 @@ class ChatRoute(OpenAiRoute):
     judging: Json = field(default_factory=dict)
     kind: Kind = "any"
     trims: bool = False
+    trims_start: bool = False
     opens: bool = False
 
     def takes(self, conversation: Conversation) -> bool:

@@ -49,6 +49,9 @@ class RunArguments(TypedDict, total=False):
             are those of the conversation.
         cache_salt: Runs with different salts share no cached prompts, so the time of one does not
             tell what another was asked.
+        session: Name of the session that the run belongs to. A router in front of several copies of
+            a server sends all calls of a session to one copy. By default, runs whose conversations
+            begin alike are a session.
     """
 
     options: RunOptions | None
@@ -59,6 +62,7 @@ class RunArguments(TypedDict, total=False):
     priority: int
     request_id: str | None
     cache_salt: str | None
+    session: str | None
     answer_form: AnswerForm | None
 
 
@@ -75,7 +79,12 @@ def with_arguments(config: RunConfig, arguments: RunArguments) -> RunConfig:
 def labeled(arguments: RunArguments) -> AbstractContextManager[None]:
     """Return a block whose engine calls have the labels of a run."""
     priority = arguments.get("priority") or 0
-    labels = CallLabels(arguments.get("request_id"), arguments.get("cache_salt"), priority)
+    labels = CallLabels(
+        arguments.get("request_id"),
+        arguments.get("cache_salt"),
+        priority,
+        arguments.get("session"),
+    )
     return labeled_calls(labels)
 
 

@@ -16,11 +16,13 @@ class CallLabels:
         request_id: Id of the request that the run answers, for the logs of servers.
         cache_salt: Calls with different salts share no cached prompts.
         priority: Priority at servers that have priorities; lower ones are served first.
+        session: Name of the client's session, which keeps its calls at one copy of a server.
     """
 
     request_id: str | None = None
     cache_salt: str | None = None
     priority: int = 0
+    session: str | None = None
 
 
 _NONE = CallLabels()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreamr import Reasoner, RunOptions
+from dreamr._load import Load
+from dreamr.engines import Model, ModelSource, ScriptedEngine
+from dreamr.engines.call_labels import call_labels
+from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.request_ids import RequestIds, request_id
 from support.gateways import Answer, Gateway, asked, gateway, use
-from support.pairs import Pair
+from support.pairs import RIGHT, Pair
 
 OWN = re.compile(r"[0-9a-f]{32}")
 
@@ -133,3 +139,27 @@ def test_concurrent_requests_keep_their_ids() -> None:
         assert len(found) == 8
 
     anyio.run(main)
+
+
+def test_the_session_that_a_client_names_reaches_the_models() -> None:
+    seen: list[str | None] = []
+
+    class Noting(ScriptedEngine):
+        def stream(self, *call: Any, **more: Any) -> Any:
+            seen.append(call_labels().session)
+            return super().stream(*call, **more)
+
+    async def open_model(source: ModelSource) -> Model:
+        return Model(Noting(script=RIGHT, opinion=dict.fromkeys(RIGHT, 0.93)))
+
+    async def work() -> None:
+        options = RunOptions(method="target")
+        async with Reasoner(options, open_model=open_model) as reasoner:
+            gate = Gateway(build_app(reasoner), reasoner, Pair(), Load(aware=False))
+            assert (await gate.ask(asked(), x_session_id="chat 7")).status == 200
+            assert set(seen) == {"chat 7"}
+            seen.clear()
+            assert (await gate.ask(asked())).status == 200
+            assert set(seen) == {None}
+
+    anyio.run(work)

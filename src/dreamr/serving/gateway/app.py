@@ -57,7 +57,7 @@ from dreamr.serving.tuning import Tuner
 
 _REQUEST_HEADERS = (
     "authorization", "content-type", "x-request-id", "x-api-key", "anthropic-version",
-    "anthropic-beta", "anthropic-dangerous-direct-browser-access",
+    "anthropic-beta", "anthropic-dangerous-direct-browser-access", "x-session-id",
 )  # fmt: skip
 _IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they use
 

@@ -11,8 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
+_SESSION_HEADER = "x-session-id"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=-]{0,127}")
 _CURRENT: ContextVar[str | None] = ContextVar("id of the current request", default=None)
+_SESSION: ContextVar[str | None] = ContextVar("session of the client", default=None)
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _TRACE: ContextVar[Mapping[str, str]] = ContextVar("trace of the client", default={})  # noqa: B039
 
@@ -25,6 +27,11 @@ def new_request_id() -> str:
 def request_id() -> str | None:
     """Return the id of the request that the current task answers, None outside of requests."""
     return _CURRENT.get()
+
+
+def session_id() -> str | None:
+    """Return the session that the client names in `X-Session-Id`, None if it names none."""
+    return _SESSION.get()
 
 
 def trace_headers() -> Mapping[str, str]:
@@ -61,8 +68,10 @@ class RequestIds:
         headers = Headers(scope=scope)
         traced = {name: headers[name] for name in _TRACE_HEADERS if name in headers}
         token, trace = _CURRENT.set(chosen), _TRACE.set(traced)
+        session = _SESSION.set(headers.get(_SESSION_HEADER) or None)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
             _CURRENT.reset(token)
             _TRACE.reset(trace)
+            _SESSION.reset(session)

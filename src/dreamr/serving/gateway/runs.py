@@ -29,7 +29,7 @@ from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Retention
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.public_text import PublicText
-from dreamr.serving.gateway.request_ids import request_id
+from dreamr.serving.gateway.request_ids import request_id, session_id
 from dreamr.serving.tuning import Tuner
 from dreamr.steps import Role
 from dreamr.trace import Result, RunFinished
@@ -181,6 +181,7 @@ class Runs:
                 priority=job.client.priority,
                 request_id=request_id(),
                 cache_salt=job.client.cache_salt,
+                session=session_id(),
                 answer_form=job.parsed.form,
             )
 

@@ -1,0 +1,305 @@
+"""Reads the configuration of a model (config.json) into an `Architecture`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from dreamr.errors import DreamrError
+from dreamr.sizing.architecture import Architecture, CachedLayers
+
+Config: TypeAlias = Mapping[str, Any]
+
+_LINEAR, _SLIDING = ("linear_attention", "mamba", "recurrent"), ("sliding_attention",)
+_FEW_BITS = {"awq": 4, "gptq": 4, "bitsandbytes": 4, "mxfp4": 4, "nvfp4": 4, "fp8": 8}
+_FLOAT32 = 4  # bytes of a value of a recurrent state
+_CONTEXT = 8192  # tokens, where the configuration does not say
+_MERGED = 2  # patches in each direction that become one token, where nothing says how many
+
+
+class BadConfiguration(DreamrError):
+    """The configuration of a model does not say how large the model is."""
+
+
+def read_architecture(
+    name: str,
+    config: Config,
+    *,
+    source: str,
+    parameters: int | None = None,
+    assumed: tuple[str, ...] = (),
+) -> Architecture:
+    """Return the parts of a configuration that decide about memory and speed.
+
+    Args:
+        name: Hub id or folder of the model, for messages.
+        config: Content of config.json.
+        source: Source of the values.
+        parameters: Number of all parameters, if it is known better than by computation.
+        assumed: Values that are assumed.
+
+    Raises:
+        BadConfiguration: If a size is missing or is not a number.
+    """
+    text = _Values(name, _part(config, "text_config", "llm_config", "language_config") or config)
+    vision = _part(config, "vision_config", "vision_tower_config")
+    bits, is_assumed = _bits(name, config)
+    language = _language_parameters(text)
+    tower = _vision_parameters(name, vision, text.number("hidden_size")) if vision else 0
+    computed = language.all + tower
+    found = parameters or computed
+    pixels, image_tokens, guessed = _image(config, vision)
+    guesses = (*assumed, *(("bits per weight, from the name",) if is_assumed else ()), *guessed)
+    return Architecture(
+        name=name,
+        model_type=str(config.get("model_type", "")),
+        parameters=found,
+        active=min(language.active, found),
+        whole=min(language.embeddings + tower, found),
+        bits=bits,
+        layers=text.number("num_hidden_layers"),
+        caches=_caches(text),
+        state=_state(text),
+        heads=text.number("num_attention_heads"),
+        hidden=text.number("hidden_size"),
+        inner=_inner(text),
+        vocabulary=text.number("vocab_size"),
+        context=text.number("max_position_embeddings", default=_CONTEXT),
+        vision_width=_Values(name, vision).number("hidden_size") if vision else 0,
+        pixels_per_token=pixels,
+        image_tokens=image_tokens,
+        draft_layers=text.number("mtp_num_hidden_layers", "num_nextn_predict_layers", default=0),
+        source=source,
+        assumed=guesses,
+    )
+
+
+class _Values:
+    """Numbers of a configuration."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self._name, self.config = name, config
+
+    def number(self, *names: str, default: int | None = None) -> int:
+        """Return the first of these fields that has a value."""
+        for name in names:
+            value = self.config.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise BadConfiguration(
+                    f"{self._name}: {name} in config.json must be a number of at least 0"
+                )
+            return value
+        if default is None:
+            raise BadConfiguration(
+                f"{self._name}: config.json has no {names[0]}, so its memory cannot be computed; "
+                "name another model, or write the pair file by hand"
+            )
+        return default
+
+    @property
+    def head(self) -> int:
+        """Width of an attention head."""
+        heads = max(self.number("num_attention_heads"), 1)
+        return self.number("head_dim", default=self.number("hidden_size") // heads)
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.number("num_key_value_heads", default=self.number("num_attention_heads"))
+
+    def kinds(self) -> list[str]:
+        """Return the kind of each layer."""
+        layers = self.number("num_hidden_layers")
+        given = self.config.get("layer_types")
+        if isinstance(given, list) and len(given) == layers:
+            return [str(kind) for kind in given]
+        if "linear_num_value_heads" in self.config:
+            every = self.number("full_attention_interval", default=4) or 1
+            return ["full_attention" if (i + 1) % every == 0 else _LINEAR[0] for i in range(layers)]
+        every = self.number("sliding_window_pattern", "_sliding_window_pattern", default=0)
+        if every and self.config.get("sliding_window"):
+            return [
+                "full_attention" if (i + 1) % every == 0 else _SLIDING[0] for i in range(layers)
+            ]
+        return ["full_attention"] * layers
+
+
+class _Counted:
+    """Numbers of parameters of a language model."""
+
+    def __init__(self, every: int, active: int, embeddings: int) -> None:
+        self.all, self.active, self.embeddings = every, active, embeddings
+
+
+def _part(config: Config, *names: str) -> Config | None:
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, Mapping) and value:
+            return value
+    return None
+
+
+def _bits(name: str, config: Config) -> tuple[int, bool]:
+    """Return the bits per weight, and whether they are assumed."""
+    quantization = _part(config, "quantization_config", "compression_config")
+    if quantization is not None:
+        bits = quantization.get("bits", quantization.get("weight_bits"))
+        method = str(quantization.get("quant_method", "")).lower()
+        if bits in (2, 3, 4, 5, 6, 8):
+            return int(bits), False
+        return _FEW_BITS.get(method, 8 if "8" in str(quantization) else 4), False
+    last = name.rsplit("/", 1)[-1].lower()
+    for mark, bits in (("fp8", 8), ("int8", 8), ("w8a8", 8), ("8bit", 8), ("q8_0", 8)):
+        if mark in last:
+            return bits, True
+    if any(m in last for m in ("awq", "gptq", "int4", "fp4", "w4a16", "4bit", "q4_", "gguf")):
+        return 4, True
+    return 16, False
+
+
+def _language_parameters(text: _Values) -> _Counted:
+    hidden, layers = text.number("hidden_size"), text.number("num_hidden_layers")
+    kinds = text.kinds()
+    attention = sum(_attention(text, kind) for kind in kinds)
+    dense, expert, shared, experts, chosen = _feed_forward(text)
+    sparse = _sparse_layers(text) if experts else 0
+    every = active = attention + (layers - sparse) * dense
+    if text.config.get("enable_moe_block"):  # a dense block beside the experts
+        every = active = every + sparse * dense
+    every += sparse * (experts * (expert + hidden) + shared)
+    active += sparse * (chosen * expert + experts * hidden + shared)
+    table = text.number("vocab_size") * hidden
+    tied = text.config.get("tie_word_embeddings", False)
+    embeddings = table * (1 if tied else 2)
+    per_layer = text.number("hidden_size_per_layer_input", default=0)
+    if per_layer:
+        embeddings += text.number("vocab_size_per_layer_input", "vocab_size") * per_layer * layers
+        every += 3 * layers * hidden * per_layer
+        active += 3 * layers * hidden * per_layer
+    return _Counted(every + embeddings, active + table, embeddings)
+
+
+def _attention(text: _Values, kind: str) -> int:
+    """Return the parameters of the attention of a layer."""
+    hidden, heads, head, kv = (
+        text.number("hidden_size"),
+        text.number("num_attention_heads"),
+        text.head,
+        text.kv_heads,
+    )
+    if kind in _LINEAR and "linear_num_value_heads" in text.config:
+        keys, values = _linear_widths(text)
+        return hidden * (2 * keys + 2 * values + 2 * text.number("linear_num_value_heads")) + (
+            values * hidden
+        )
+    if kind == "full_attention" and text.config.get("global_head_dim"):
+        head = text.number("global_head_dim")
+        kv = text.number("num_global_key_value_heads", default=kv)
+        copies = 1 if text.config.get("attention_k_eq_v") else 2
+    else:
+        copies = 2
+    queries = 2 if text.config.get("attn_output_gate") else 1
+    return hidden * head * (heads * (queries + 1) + copies * kv)
+
+
+def _linear_widths(text: _Values) -> tuple[int, int]:
+    keys = text.number("linear_num_key_heads") * text.number("linear_key_head_dim", default=128)
+    values = text.number("linear_num_value_heads") * text.number(
+        "linear_value_head_dim", default=128
+    )
+    return keys, values
+
+
+def _feed_forward(text: _Values) -> tuple[int, int, int, int, int]:
+    """Return the parameters of a dense block, an expert and shared experts, and expert counts."""
+    hidden = text.number("hidden_size")
+    experts = text.number("num_experts", "n_routed_experts", "num_local_experts", default=0)
+    inner = text.number("intermediate_size", default=0 if experts else None)
+    dense = 3 * hidden * inner
+    if not experts:
+        return dense, 0, 0, 0, 0
+    width = text.number("moe_intermediate_size", "intermediate_size")
+    shared = text.number(
+        "shared_expert_intermediate_size",
+        default=width * text.number("n_shared_experts", default=0),
+    )
+    chosen = text.number("num_experts_per_tok", "top_k_experts", default=8)
+    return dense, 3 * hidden * width, 3 * hidden * shared, experts, chosen
+
+
+def _sparse_layers(text: _Values) -> int:
+    layers = text.number("num_hidden_layers")
+    if isinstance(only := text.config.get("mlp_only_layers"), list):
+        layers -= len(only)
+    return layers - text.number("first_k_dense_replace", default=0)
+
+
+def _inner(text: _Values) -> int:
+    """Return the width of the widest feed-forward layer that a token passes."""
+    dense = text.number("intermediate_size", default=0)
+    experts = text.number("moe_intermediate_size", default=0)
+    chosen = text.number("num_experts_per_tok", "top_k_experts", default=0)
+    return max(dense, experts * chosen, 1)
+
+
+def _caches(text: _Values) -> tuple[CachedLayers, ...]:
+    kinds = text.kinds()
+    shared = text.number("num_kv_shared_layers", default=0)
+    own = kinds[: len(kinds) - shared] if shared < len(kinds) else kinds
+    sliding = sum(kind in _SLIDING for kind in own)
+    full = sum(kind not in _SLIDING and kind not in _LINEAR for kind in own)
+    found = []
+    if rank := text.number("kv_lora_rank", default=0):  # latent attention: one row for all heads
+        width = rank + text.number("qk_rope_head_dim", default=64)
+        return (CachedLayers(len(own), 1, width),)
+    if full:
+        head = text.number("global_head_dim", default=text.head) if sliding else text.head
+        heads = text.number("num_global_key_value_heads", default=text.kv_heads)
+        found.append(CachedLayers(full, heads, 2 * head))
+    if sliding:
+        window = text.number("sliding_window", default=4096)
+        found.append(CachedLayers(sliding, text.kv_heads, 2 * text.head, window))
+    return tuple(found)
+
+
+def _state(text: _Values) -> int:
+    """Return the bytes that the recurrent layers keep for each conversation."""
+    layers = sum(kind in _LINEAR for kind in text.kinds())
+    if not layers or "linear_num_value_heads" not in text.config:
+        return layers * text.number("hidden_size") * 128 * _FLOAT32
+    keys, values = _linear_widths(text)
+    matrix = values * text.number("linear_key_head_dim", default=128) * _FLOAT32
+    convolution = (2 * keys + values) * text.number("linear_conv_kernel_dim", default=4) * 2
+    return layers * (matrix + convolution)
+
+
+def _vision_parameters(name: str, vision: Config, hidden: int) -> int:
+    tower = _Values(name, vision)
+    width = tower.number("hidden_size")
+    layers = tower.number("depth", "num_hidden_layers")
+    inner = tower.number("intermediate_size", default=4 * width)
+    merged = width * tower.number("spatial_merge_size", default=_MERGED) ** 2
+    out = tower.number("out_hidden_size", default=hidden)
+    extra = vision.get("deepstack_visual_indexes")
+    mergers = 1 + (len(extra) if isinstance(extra, list) else 0)
+    return layers * (4 * width * width + 2 * width * inner) + mergers * merged * (merged + out)
+
+
+def _image(config: Config, vision: Config | None) -> tuple[int, int, tuple[str, ...]]:
+    """Return pixels per token, or the tokens of an image, and what is assumed."""
+    if vision is None:
+        return 0, 0, ()
+    fixed = config.get("mm_tokens_per_image") or config.get("vision_soft_tokens_per_image")
+    if isinstance(fixed, int) and fixed > 0:
+        return 0, fixed, ()
+    patch = vision.get("patch_size")
+    side = patch if isinstance(patch, int) else patch[0] if isinstance(patch, list) else 14
+    merge = vision.get("spatial_merge_size", config.get("spatial_merge_size"))
+    if not isinstance(merge, int) or not isinstance(patch, int):
+        if isinstance(factor := config.get("scale_factor"), int):  # pixel shuffle
+            return (side * factor) ** 2, 0, ()
+        merge = merge if isinstance(merge, int) else _MERGED
+        return (side * merge) ** 2, 0, ("tokens of an image",)
+    return (side * merge) ** 2, 0, ()

@@ -1,0 +1,256 @@
+"""Where the models of a pair go, and how the devices' memory is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TypeAlias
+
+from dreamr.errors import DreamrError
+from dreamr.sizing.architecture import Architecture
+from dreamr.sizing.devices import GB, Device, described
+from dreamr.sizing.memory import USABLE, Demand, demand
+
+CONTEXT, LEAST_CONTEXT = 32768, 4096  # tokens
+PIXELS, LEAST_PIXELS = 2**20, 2**18  # of an image
+_ROUNDED = 1e-9  # of a share, for rounding
+_PERCENT = 100
+_SHARDS = (1, 2, 4, 8, 16, 32)
+
+
+class TooLarge(DreamrError):
+    """The models do not fit into the memory of the devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The place of one model.
+
+    Attributes:
+        devices: Indices of its devices; more than one are used tensor-parallel.
+        memory: Share of each device's memory, in (0, 1].
+        demand: What the model needs on each of them.
+        full: Conversations of the full context that fit.
+        usual: Usual conversations that fit.
+    """
+
+    devices: tuple[int, ...]
+    memory: float
+    demand: Demand
+    full: int
+    usual: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places of a pair.
+
+    Attributes:
+        target: Place of the target.
+        draft: Place of the draft.
+        context: Longest context in tokens.
+        pixels: Most pixels of an image.
+    """
+
+    target: Part
+    draft: Part
+    context: int
+    pixels: int
+
+    @property
+    def colocated(self) -> bool:
+        """Whether the models share a device."""
+        return bool(set(self.target.devices) & set(self.draft.devices))
+
+    @property
+    def devices(self) -> int:
+        """Number of devices of both models."""
+        return len({*self.target.devices, *self.draft.devices})
+
+    @property
+    def full(self) -> int:
+        """Conversations of the full context that fit into both models."""
+        return min(self.target.full, self.draft.full)
+
+    @property
+    def usual(self) -> int:
+        """Usual conversations that fit into both models."""
+        return min(self.target.usual, self.draft.usual)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A target and a draft to be placed.
+
+    Attributes:
+        target: The target.
+        draft: The draft.
+    """
+
+    target: Architecture
+    draft: Architecture
+
+    @property
+    def context(self) -> int:
+        """Longest context that both models take."""
+        return min(self.target.context, self.draft.context)
+
+
+_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def layouts(
+    pair: Pair, devices: Sequence[Device], context: int | None = None, pixels: int | None = None
+) -> list[Layout]:
+    """Return all layouts that have enough memory, at the longest context that fits.
+
+    Args:
+        pair: The models.
+        devices: The devices.
+        context: Longest context in tokens. None: what fits, up to `CONTEXT`.
+        pixels: Most pixels of an image. None: by the context.
+
+    Raises:
+        TooLarge: If no layout has enough memory, or a model does not have this context.
+    """
+    if context is not None and context > pair.context:
+        raise TooLarge(
+            f"a context of {context:,} tokens is longer than that of the models ({pair.context:,})"
+            ": choose a smaller --context"
+        )
+    tried = [context] if context else _contexts(min(CONTEXT, pair.context))
+    for length in tried:
+        most = pixels or pixel_budget(pair, length)
+        found = [
+            layout
+            for place in _places(pair, devices)
+            if (layout := _layout(pair, devices, place, length, most)) is not None
+        ]
+        if found:
+            return _smallest_drafts(found)
+    raise TooLarge(_reason(pair, devices, tried[-1], pixels))
+
+
+def _smallest_drafts(found: list[Layout]) -> list[Layout]:
+    """Return the layouts whose draft has no more devices than it needs beside such a target.
+
+    A small model gains little from tensor parallelism.
+    """
+    least: dict[tuple[tuple[int, ...], int], Layout] = {}
+    for one in found:
+        own = -1 if one.colocated else one.draft.devices[0]
+        kept = least.setdefault((one.target.devices, own), one)
+        if len(one.draft.devices) < len(kept.draft.devices):
+            least[one.target.devices, own] = one
+    return list(least.values())
+
+
+def pixel_budget(pair: Pair, context: int) -> int:
+    """Return the most pixels of an image, so that it takes at most an eighth of the context."""
+    each = [m.pixels_per_token for m in (pair.target, pair.draft) if m.pixels_per_token]
+    if not each:
+        return PIXELS
+    return max(LEAST_PIXELS, min(PIXELS, context // 8 * min(each)))
+
+
+def _contexts(longest: int) -> list[int]:
+    found = [longest]
+    while found[-1] // 2 >= LEAST_CONTEXT:
+        found.append(found[-1] // 2)
+    return found
+
+
+def _places(pair: Pair, devices: Sequence[Device]) -> Iterator[_Place]:
+    """Yield the devices of target and draft that are worth a try."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index, device in enumerate(devices):
+        groups.setdefault((device.kind, device.memory), []).append(index)
+    for group in groups.values():
+        for shards in _shards(pair.target, len(group)):
+            target = tuple(group[:shards])
+            yield from ((target, target[:size]) for size in _shards(pair.draft, shards))
+            for other in groups.values():
+                free = [index for index in other if index not in target]
+                sizes = _shards(pair.draft, len(free))
+                yield from ((target, tuple(free[:size])) for size in sizes)
+
+
+def _shards(model: Architecture, most: int) -> list[int]:
+    return [count for count in _SHARDS if count <= most and model.divides(count)]
+
+
+def _layout(
+    pair: Pair, devices: Sequence[Device], place: _Place, context: int, pixels: int
+) -> Layout | None:
+    target, draft = place
+    wanted = [
+        demand(model, devices[where[0]].memory, context, pixels, len(where))
+        for model, where in ((pair.target, target), (pair.draft, draft))
+    ]
+    shares = [USABLE, USABLE]
+    if set(target) & set(draft):
+        memory = min(devices[index].memory for index in target)
+        divided = divide(wanted[0], wanted[1], memory)
+        if divided is None:
+            return None
+        shares = list(divided)
+    parts = []
+    for where, share, needed in zip((target, draft), shares, wanted, strict=True):
+        part = fill(where, share, needed, min(devices[index].memory for index in where))
+        if part is None:
+            return None
+        parts.append(part)
+    return Layout(parts[0], parts[1], context, pixels)
+
+
+def fill(devices: tuple[int, ...], share: float, needed: Demand, memory: int) -> Part | None:
+    """Return the place of a model with this share of the memory, or None if it does not fit."""
+    available = share * memory
+    if needed.least > available:
+        return None
+    return Part(
+        devices,
+        share,
+        needed,
+        needed.conversations(available, needed.full),
+        needed.conversations(available, needed.usual),
+    )
+
+
+def divide(target: Demand, draft: Demand, memory: int) -> tuple[float, float] | None:
+    """Divide a device's memory so that both models keep the same number of conversations.
+
+    Returns:
+        The shares of target and draft in whole percents, together at most `USABLE`; None if the
+        models do not fit.
+    """
+    each = target.full + draft.full
+    left = USABLE * memory - target.fixed - draft.fixed
+    if left < each:
+        return None
+    balanced = draft.fixed + (left / each if each else 0.0) * draft.full
+    for wanted in (balanced, draft.least):  # rounding can take what the target needs
+        smaller = max(1, ceil(wanted / memory * _PERCENT - _ROUNDED)) / _PERCENT
+        larger = round(USABLE - smaller, 2)
+        if larger > 0 and larger * memory >= target.least:
+            return larger, smaller
+    return None
+
+
+def _reason(pair: Pair, devices: Sequence[Device], context: int, pixels: int | None) -> str:
+    names = f"{_short(pair.target)} and {_short(pair.draft)}"
+    needed = 0
+    for model in (pair.target, pair.draft):
+        memory = devices[0].memory
+        needed += demand(model, memory, context, pixels or PIXELS).least
+    usable = sum(device.memory for device in devices) * USABLE
+    return (
+        f"{names} need about {needed / GB:.0f} GB with a context of {context:,} tokens, more than "
+        f"the {usable / GB:.0f} GB that {described(devices)} can give them: use more GPUs, or "
+        "weights of 8 or 4 bits (models with FP8 or AWQ in their names)"
+    )
+
+
+def _short(model: Architecture) -> str:
+    return model.name.rstrip("/").rsplit("/", 1)[-1]

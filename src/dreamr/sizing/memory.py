@@ -1,0 +1,95 @@
+"""Memory that a model needs on each device of a server such as vLLM.
+
+Weights and KV cache follow from the architecture. What a server needs beside them is an estimate:
+the constants below are chosen a little above what vLLM reports at its start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+
+from dreamr.sizing.architecture import BFLOAT16, Architecture
+from dreamr.sizing.devices import GB
+
+USABLE = 0.92  # largest share of a GPU's memory for all servers on it
+REASONING = 2048  # tokens of a usual conversation beside its image
+_CONTEXT_BYTES = 6 * 10**8  # CUDA context and libraries of a process on a device
+_GRAPH_BYTES = 20 * 10**6  # CUDA graphs, for each layer
+_LARGE, _BATCH, _SMALL_BATCH = 70 * GB, 8192, 2048  # vLLM's tokens of a pass, by the GPU's memory
+_SAMPLED = 256  # vLLM's most sequences, whose logits are sampled in float32
+_MERGED = 4  # patches that become one token of the prompt
+_VISION_VALUES = 20  # values of a patch that a layer of the tower holds at a time, in its widths
+_MOST = 10**6  # conversations, where nothing else limits them
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Bytes that a model needs on each of its devices.
+
+    Attributes:
+        weights: Weights.
+        reserve: Activations, CUDA graphs and the process.
+        full: A conversation of the longest context.
+        usual: A usual conversation: an image at the pixel budget, and its reasoning.
+    """
+
+    weights: int
+    reserve: int
+    full: int
+    usual: int
+
+    @property
+    def fixed(self) -> int:
+        """Bytes that do not depend on the number of conversations."""
+        return self.weights + self.reserve
+
+    @property
+    def least(self) -> int:
+        """Bytes without which the server does not start: one conversation of the full context."""
+        return self.fixed + self.full
+
+    def conversations(self, memory: float, each: int) -> int:
+        """Return how many conversations of this size fit into this memory, at least 0."""
+        left = memory - self.fixed
+        return 0 if left < 0 else min(floor(left / each) if each else _MOST, _MOST)
+
+
+def demand(
+    model: Architecture,
+    memory: int,
+    context: int,
+    pixels: int,
+    shards: int = 1,
+    *,
+    cpu: bool = False,
+) -> Demand:
+    """Return what a model needs on each of `shards` devices.
+
+    Args:
+        model: The model.
+        memory: Memory of a device in bytes, on which the size of a batch depends.
+        context: Longest context in tokens.
+        pixels: Most pixels of an image.
+        shards: Devices that share the model.
+        cpu: Whether the device is a CPU, which has no CUDA graphs.
+    """
+    batch = _BATCH if memory >= _LARGE else _SMALL_BATCH
+    image = model.tokens_of_image(pixels)
+    layer = batch * (4 * model.hidden + 2 * model.inner // shards) * BFLOAT16
+    logits = 2 * _SAMPLED * model.vocabulary * 4 // shards
+    patches = max(batch, image) * _MERGED
+    vision = patches * model.vision_width * _VISION_VALUES * BFLOAT16
+    process = 0 if cpu else _CONTEXT_BYTES + _GRAPH_BYTES * model.layers
+    usual = min(image + REASONING, context)
+    return Demand(
+        weights=_weights(model, shards),
+        reserve=layer + logits + vision + process,
+        full=model.conversation_bytes(context, shards),
+        usual=model.conversation_bytes(usual, shards),
+    )
+
+
+def _weights(model: Architecture, shards: int) -> int:
+    """Return the bytes of the weights on each device."""
+    return -(-model.weight_bytes // shards)

@@ -1,0 +1,124 @@
+"""The table of known models: what is computed from a configuration agrees with the model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamr.errors import ModelNotFound
+from dreamr.sizing import (
+    BadConfiguration,
+    find_architecture,
+    known_architecture,
+    known_models,
+    read_architecture,
+)
+from dreamr.sizing.known import KnownModel
+
+CLOSE = 0.05  # multi-token prediction, audio towers and norms are not counted
+
+
+@pytest.mark.parametrize("model", known_models(), ids=lambda model: model.ids[0].pattern)
+def test_computed_parameters_agree_with_the_model_card(model: KnownModel) -> None:
+    found = read_architecture("known", model.config, source=model.source)
+    assert found.parameters == pytest.approx(model.parameters, rel=CLOSE)
+    assert model.source
+
+
+def test_the_active_parameters_of_a_mixture_are_those_in_its_name() -> None:
+    for name, billions in (
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct", 3),
+        ("Qwen/Qwen3-VL-235B-A22B-Instruct", 22),
+        ("google/gemma-4-26B-A4B-it", 4),
+        ("zai-org/GLM-4.5V", 12),
+    ):
+        found = known_architecture(name)
+        assert found is not None
+        assert found.experts
+        assert found.active / 1e9 == pytest.approx(billions, rel=0.12)
+
+
+def test_a_name_says_how_many_bits_a_weight_has() -> None:
+    plain = find_architecture("Qwen/Qwen3-VL-32B-Instruct")
+    small = find_architecture("Qwen/Qwen3-VL-32B-Instruct-FP8")
+    smaller = find_architecture("someone/Qwen3-VL-32B-Instruct-AWQ-4bit")
+    assert (plain.bits, small.bits, smaller.bits) == (16, 8, 4)
+    assert smaller.weight_bytes < small.weight_bytes < plain.weight_bytes
+    assert "bits per weight, from the name" in small.assumed
+    assert plain.parameters == small.parameters
+
+
+def test_a_photograph_has_as_many_tokens_as_a_server_counts() -> None:
+    found = find_architecture("Qwen/Qwen3-VL-8B-Instruct")
+    assert found.tokens_of_image(4032 * 3024) == pytest.approx(11_891, rel=0.01)
+
+
+def test_recurrent_layers_keep_a_state_and_no_cache() -> None:
+    found = find_architecture("Qwen/Qwen3.6-27B")
+    assert found.hybrid
+    assert sum(one.count for one in found.caches) == found.layers / 4
+    assert found.conversation_bytes(0) == found.state > 0
+
+
+def test_sliding_windows_bound_the_cache() -> None:
+    found = find_architecture("google/gemma-3-27b-it")
+    short, long, longer = (found.conversation_bytes(n) for n in (1024, 2048, 3072))
+    assert longer - long == long - short < short
+
+
+def test_a_folder_is_read_with_nested_configurations(tmp_path: Path) -> None:
+    model = next(one for one in known_models() if "qwen3-vl-2b" in one.ids[0].pattern)
+    (tmp_path / "config.json").write_text(json.dumps(model.config))
+    found = find_architecture(str(tmp_path))
+    assert found.sees
+    assert found.layers == 28
+    assert found.source == str(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("quantization", "bits"),
+    [
+        ({"quant_method": "fp8"}, 8),
+        ({"quant_method": "awq", "bits": 4}, 4),
+        ({"quant_method": "compressed-tensors", "config_groups": {"weights": {"num_bits": 8}}}, 8),
+        ({"quant_method": "mxfp4"}, 4),
+    ],
+)
+def test_a_configuration_says_how_many_bits_a_weight_has(
+    quantization: dict[str, object], bits: int
+) -> None:
+    model = known_models()[0]
+    config = {**model.config, "quantization_config": quantization}
+    assert read_architecture("model", config, source="test").bits == bits
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "config.json has no hidden_size"),
+        ({"hidden_size": "large"}, "hidden_size in config.json must be a number"),
+        ({"hidden_size": -1}, "hidden_size in config.json must be a number"),
+    ],
+)
+def test_a_configuration_without_sizes_is_an_error_of_one_line(
+    config: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadConfiguration, match=message):
+        read_architecture("model", config, source="test")
+
+
+def test_an_unknown_model_says_where_was_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelNotFound, match="unset HF_HUB_OFFLINE"):
+        find_architecture("someone/unheard-of-7b")
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelNotFound, match="not valid JSON"):
+        find_architecture(str(tmp_path))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ModelNotFound, match=r"config\.json"):
+        find_architecture(str(tmp_path))

@@ -44,7 +44,7 @@ def choose(
     Args:
         pair: The models.
         devices: The devices.
-        context: Longest context in tokens. None: what fits.
+        context: Longest context in tokens. None: the longest that fits.
         pixels: Most pixels of an image. None: by the context.
 
     Raises:

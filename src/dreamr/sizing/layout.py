@@ -108,7 +108,7 @@ def layouts(
     Args:
         pair: The models.
         devices: The devices.
-        context: Longest context in tokens. None: what fits, up to `CONTEXT`.
+        context: Longest context in tokens. None: the longest that fits, up to `CONTEXT`.
         pixels: Most pixels of an image. None: by the context.
 
     Raises:

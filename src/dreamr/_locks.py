@@ -19,13 +19,17 @@ LOCK = ".dreamr.lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
-def lock_file(file: FileIO) -> bool:
+def lock_file(file: FileIO, *, shared: bool = False) -> bool:
     """Lock an open file until it is closed; return whether no other process has locked it.
 
     Where the file system has no locks, as for pipes and devices, every process gets the file.
+
+    Args:
+        file: The open file.
+        shared: Whether others may have such a lock at the same time.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import typer
 
@@ -84,6 +84,32 @@ def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) ->
 
 
 async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
+    @asynccontextmanager
+    async def options_of_runs() -> AsyncIterator[RunOptions]:
+        yield options
+
+    await serve_models(gateway, options_of_runs(), open_model)
+
+
+async def serve_models(
+    gateway: ServeOptions,
+    prepared: AbstractAsyncContextManager[RunOptions],
+    open_model: OpenModel,
+    serving: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve models until a signal ends the gateway.
+
+    Args:
+        gateway: Options of the gateway.
+        prepared: Gives the options of the runs. It is entered when the gateway has its port and
+            its keys, and left after the last run.
+        open_model: Opens the models.
+        serving: Called with the gateway's URL when it accepts requests.
+
+    Raises:
+        Exit: If a model is lost with `--on-lost exit`.
+        Unsupported: If the gateway is not installed.
+    """
     try:
         from dreamr.serving.gateway import listen, serve
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
@@ -102,6 +128,7 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
         console.print(line)
 
     def ready(url: str) -> None:
+        serving(url)
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         console.print(f"live page: {local}")
         console.print(f"for clients: base URL {local}/v1, model {gateway.served_model_name}")
@@ -112,12 +139,13 @@ async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenMo
             )
 
     with _spans(gateway.otlp_traces_endpoint) as hooks, listen(gateway) as listening:
-        console.print("loading the models")
-        reopen = gateway.on_lost == "restart"
-        late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
-        opener = WaitingOpener(open_model, gateway.wait, late, show)
-        async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
-            lost = await serve(reasoner, gateway, listening, ready, keys, hooks)
+        async with prepared as options:
+            console.print("loading the models")
+            reopen = gateway.on_lost == "restart"
+            late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
+            opener = WaitingOpener(open_model, gateway.wait, late, show)
+            async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
+                lost = await serve(reasoner, gateway, listening, ready, keys, hooks)
     console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
     if lost is not None:
         raise typer.Exit(_LOST)

@@ -11,8 +11,8 @@ from dreamr.serving.launch.reasons import describe_ending, last_lines
 
 VLLM_MEMORY = """
 (EngineCore pid=411) INFO 11-29 14:17:01 [gpu_worker.py:101] starting
-(EngineCore pid=411) ERROR 11-29 14:17:05 [core.py:790] ValueError: Free memory on device (3.1/79.2 \
-GiB) on startup is less than desired GPU memory utilization (0.9, 71.3 GiB).
+(EngineCore pid=411) ERROR 11-29 14:17:05 ValueError: Free memory on device (3.1/79.2 GiB) on \
+startup is less than desired GPU memory utilization (0.9, 71.3 GiB).
 (APIServer pid=399) Traceback (most recent call last):
 (APIServer pid=399) RuntimeError: Engine core initialization failed. See root cause above.
 """

@@ -41,7 +41,7 @@ def last_lines(path: Path, most: int) -> list[bytes]:
 
 
 class Follower:
-    """Reads the lines that are added to a log, also when it begins anew.
+    """Reads the lines that are added to a log, also when a new file takes its place.
 
     Args:
         path: The log, which need not exist yet.

@@ -1,0 +1,126 @@
+"""Command lines of engines, from what a pair file says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dreamr._option_specs import BadOption
+from dreamr.pairs import Launch
+from dreamr.serving.launch.ports import HOST
+from dreamr.serving.launch.program import EngineCommand
+
+_SLOTS = 4  # conversations that llama.cpp serves at the same time
+
+
+def engine_command(launch: Launch, port: int, api_key: str | None = None) -> EngineCommand:
+    """Return the command of an engine.
+
+    Args:
+        launch: The engine and its options.
+        port: Port on which it listens, on the loopback interface.
+        api_key: Key that its clients send.
+
+    Raises:
+        BadOption: If the engine lacks one of the options.
+    """
+    command = _ENGINES[launch.engine](launch, port, api_key)
+    variables = {**_devices(launch), **command.environment, **launch.env}
+    return EngineCommand((*command.arguments, *launch.flags), variables, command.install)
+
+
+def _vllm(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
+    on_cpu = launch.devices == ()
+    arguments = [
+        *(launch.command or ("vllm",)),
+        "serve", launch.model, "--host", HOST, "--port", str(port),
+        # Without it, the server does not say how much of a prompt came from its cache.
+        "--enable-prompt-tokens-details",
+        *_option("--revision", launch.revision),
+        *_option("--dtype", launch.dtype),
+        *_option("--max-model-len", launch.context),
+        *_option("--gpu-memory-utilization", launch.memory),
+        *_option("--tensor-parallel-size", _parallel(launch)),
+    ]  # fmt: skip
+    variables = {"VLLM_API_KEY": api_key} if api_key else {}
+    if on_cpu:
+        variables["VLLM_TARGET_DEVICE"] = "cpu"
+    return EngineCommand(
+        tuple(arguments), variables, "pip install vllm in an environment of its own"
+    )
+
+
+def _sglang(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
+    arguments = [
+        *(launch.command or ("sglang",)),
+        "serve", "--model-path", launch.model, "--host", HOST, "--port", str(port),
+        "--enable-cache-report",
+        *_option("--revision", launch.revision),
+        *_option("--dtype", launch.dtype),
+        *_option("--context-length", launch.context),
+        *_option("--mem-fraction-static", launch.memory),
+        *_option("--tp-size", _parallel(launch)),
+        *_option("--api-key", api_key),
+        *_option("--device", "cpu" if launch.devices == () else None),
+    ]  # fmt: skip
+    return EngineCommand(tuple(arguments), {}, "pip install sglang in an environment of its own")
+
+
+def _llama(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
+    for name in ("revision", "dtype", "memory"):
+        if getattr(launch, name) is not None:
+            raise BadOption(
+                f"llama.cpp has no '{name}': remove it from the model {launch.model}; a GGUF file "
+                "is chosen by 'model'"
+            )
+    is_file = launch.model.endswith(".gguf") or Path(launch.model).exists()
+    slots = _slots(launch.flags)
+    arguments = [
+        *(launch.command or ("llama-server",)),
+        "--model" if is_file else "-hf", launch.model, "--host", HOST, "--port", str(port),
+        # The chat template of the model, and how much of a prompt came from the cache.
+        "--jinja", "--metrics",
+        *(() if slots else ("--parallel", str(_SLOTS))),
+        # The context is divided among the slots.
+        *_option("--ctx-size", launch.context and launch.context * (slots or _SLOTS)),
+        *_option("--n-gpu-layers", 0 if launch.devices == () else None),
+    ]  # fmt: skip
+    variables = {"LLAMA_API_KEY": api_key} if api_key else {}
+    return EngineCommand(
+        tuple(arguments),
+        variables,
+        "install it from https://github.com/ggml-org/llama.cpp/releases",
+    )
+
+
+_ENGINES: Mapping[str, Callable[[Launch, int, str | None], EngineCommand]] = {
+    "vllm": _vllm,
+    "sglang": _sglang,
+    "llama.cpp": _llama,
+}
+
+
+def _option(flag: str, value: object) -> tuple[str, ...]:
+    return () if value is None else (flag, str(value))
+
+
+def _parallel(launch: Launch) -> int | None:
+    """Return the number of devices over which the model is divided, None for one."""
+    return len(launch.devices) if launch.devices and len(launch.devices) > 1 else None
+
+
+def _devices(launch: Launch) -> dict[str, str]:
+    """Return the variable that limits an engine to its devices."""
+    if launch.devices is None:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, launch.devices))}
+
+
+def _slots(flags: tuple[str, ...]) -> int | None:
+    """Return the number of slots that llama.cpp's flags give, None if they do not."""
+    for flag, value in zip(flags, (*flags[1:], ""), strict=False):
+        name, _, joined = flag.partition("=")
+        if name in ("--parallel", "-np"):
+            given = joined or value
+            return int(given) if given.isdigit() and int(given) else None
+    return None

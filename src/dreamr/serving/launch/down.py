@@ -1,0 +1,92 @@
+"""End a pair that is up, and what one that died has left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+
+from dreamr.errors import DreamrError
+from dreamr.pairs import read_pair_file
+from dreamr.pairs.running import STATE, is_up, known_names, read_state, state_folder
+from dreamr.serving.launch.guarded import GRACE
+from dreamr.serving.launch.instance import owner
+from dreamr.serving.launch.leftovers import end_leftovers, marked
+
+_POLL = 0.1  # seconds between two looks
+_KILLED_SECONDS = 10.0  # for a process to end after SIGKILL
+
+
+class NotUp(DreamrError):
+    """No pair of this name is up."""
+
+
+def name_of(given: str) -> str:
+    """Return the name of a pair, given the name or its pair file.
+
+    Raises:
+        BadPairFile: If it is a file that cannot be read.
+    """
+    path = Path(given).expanduser()
+    if given in known_names() or not (path.suffix or path.exists()):
+        return given
+    place = os.path.abspath(path)
+    for name in known_names():
+        with suppress(DreamrError):
+            state = read_state(name)
+            if state is not None and state.file == place:
+                return name
+    return read_pair_file(path, needs_secrets=False).name
+
+
+async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> None:
+    """End a pair, and remove its state; its logs stay.
+
+    Args:
+        name: Name of the pair.
+        seconds: Longest time in which it may end in order; it is killed then.
+        show: Called with a line on what was done.
+
+    Raises:
+        NotUp: If nothing of it is there.
+    """
+    folder = state_folder(name)
+    was_up = is_up(name)
+    if was_up:
+        show(f"{name}: running requests may finish")
+        await _end(name, folder, seconds, show)
+    left = await end_leftovers(folder, grace=GRACE + _POLL)
+    has_state = (folder / STATE).exists()
+    if not was_up and not left and not has_state:
+        known = ", ".join(known_names())
+        raise NotUp(f"{name} is not up{known and '; these are: '}{known}")
+    with suppress(OSError):
+        (folder / STATE).unlink(missing_ok=True)
+    if was_up:
+        show(f"{name}: down")
+    else:
+        show(f"{name}: had died; {left} of its processes ended")
+
+
+async def _end(name: str, folder: Path, seconds: float, show: Callable[[str], None]) -> None:
+    """End the process that serves a pair."""
+    for number, limit in ((signal.SIGTERM, seconds), (signal.SIGKILL, _KILLED_SECONDS)):
+        process = owner(folder)
+        if process is not None and is_up(name):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+        with anyio.move_on_after(limit):
+            while is_up(name):
+                await anyio.sleep(_POLL)
+            return
+        if number == signal.SIGTERM:
+            show(f"{name}: still up after {seconds:g} s, killing it")
+
+
+def leftovers(name: str) -> int:
+    """Return how many processes a pair that is not up has left."""
+    return len(marked(state_folder(name)))

@@ -120,7 +120,7 @@ def test_a_model_to_be_started_asks_for_dreamr_up(tmp_path: Path) -> None:
 
 
 def test_an_unknown_pair_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(PairNotFound, match="has no pair .dream.: did you mean .dreamr"):
+    with pytest.raises(PairNotFound, match=r"has no pair .dream.: did you mean .dreamr"):
         read(tmp_path, WHOLE, QWEN_KEY="x").pair("dream")
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dreamr._messages import one_line
 from dreamr.errors import Unsupported
 from dreamr.pairs.errors import Fault
 from dreamr.pairs.variables import Variables
-
-if TYPE_CHECKING:
-    import yaml
 
 _DEEPEST = 12  # levels; the declaration needs 5
 _MOST_DIGITS = 300

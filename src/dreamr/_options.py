@@ -331,7 +331,7 @@ class RunOptions:
             draft_sampling=recommended(sampling, vendors.get("draft")) if vendors else None,
             stop=self.stop,
             thinking_budget=self.thinking_budget,
-            repeatable=self.deterministic or self.profile is not None,
+            calibrated=self.profile is not None,
             draft_frames=self.draft_frames,
             native_video=self.native_video,
             deadline=deadline_of(self.deadline, self.on_deadline),

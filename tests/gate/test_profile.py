@@ -52,7 +52,9 @@ def test_the_gate_of_a_profile_decides_in_a_run(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     write_profile(path, profile(RatioGate(0.83), model_identities(RunOptions())))
     options = RunOptions(profile=str(path), gate="cascade", threshold=0.1)
-    assert options.run_config(open_profile(options)).gate == RatioGate(0.83)
+    config = options.run_config(open_profile(options))
+    assert config.gate == RatioGate(0.83)
+    assert config.calibrated
 
 
 def test_a_reasoner_reads_the_weights_once_and_each_run_has_the_gate_of_the_profile(

@@ -58,8 +58,8 @@ class RunConfig:
         stall_seconds: Seconds without output after which a busy engine counts as lost.
         usual_judge_seconds: Usual duration of a judge call, after twice of which its verdicts count
             as late. None if it is unknown.
-        repeatable: Whether verdicts must not depend on measured times, as in a deterministic run or
-            with a calibrated gate.
+        calibrated: Whether the gate comes from a profile. Its verdicts must not depend on measured
+            times then.
         request_id: Id of the run in the trace, None if it has none.
         draft_frames: Most frames of a video that the draft sees. None: as many as the target.
         native_video: Which models get the files of videos instead of frames: 'off' for none,
@@ -83,7 +83,7 @@ class RunConfig:
     transcripts: tuple[tuple[str, str], ...] = ()
     stall_seconds: float = 300.0
     usual_judge_seconds: float | None = None
-    repeatable: bool = False
+    calibrated: bool = False
     request_id: str | None = None
     draft_frames: int | None = None
     native_video: NativeVideoMode = "off"

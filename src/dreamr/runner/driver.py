@@ -178,7 +178,7 @@ class Driver:
             others=command.others,
             unasked=unasked,
             window=window,
-            measured=not config.repeatable,
+            measured=not (config.options.deterministic or config.calibrated),
         )
         if command.resamples:  # the stricter gate needs the question for every resampled step
             query = replace(query, target_confidence=None)

@@ -107,8 +107,13 @@ def test_what_did_not_pay_is_tried_again() -> None:
     assert any(cost.pays(10, CASCADE) for _ in range(1000))
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_times_do_not_decide_in_deterministic_runs(deterministic: bool) -> None:
+@pytest.mark.parametrize(
+    ("deterministic", "calibrated", "measured"),
+    [(False, False, True), (True, False, False), (False, True, False)],
+)
+def test_times_decide_unless_a_run_is_deterministic_or_its_gate_calibrated(
+    deterministic: bool, calibrated: bool, measured: bool
+) -> None:
     queries = []
 
     class Asked(ScriptedEngine):
@@ -122,8 +127,10 @@ def test_times_do_not_decide_in_deterministic_runs(deterministic: bool) -> None:
     script = "So it is.\n\nAnswer: 4"
     engines = {"target": Asked(script=script), "draft": ScriptedEngine(script=script)}
 
+    config = replace(options.run_config(), calibrated=calibrated)
+
     async def work() -> None:
-        await run(TALK, **engines, config=options.run_config())
+        await run(TALK, **engines, config=config)
 
     anyio.run(work)
-    assert {query.measured for query in queries} == {not deterministic}
+    assert {query.measured for query in queries} == {measured}

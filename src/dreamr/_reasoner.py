@@ -236,7 +236,8 @@ class Reasoner:
                         result = await self._reason(
                             tasks, conversation, said, models, shaped, arguments, time
                         )
-                        shaped.learn(result)
+                        if not arguments.get("committed"):  # else its times are of its end only
+                            shaped.learn(result)
                         return result
                 except RunFailed as error:
                     error.lost = not models[leading].engine.alive

@@ -23,7 +23,7 @@ from dreamr.conversation import (
 from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.gate import Gate
 from dreamr.runner import Deadline, RunConfig, RunHook, deadline_of
-from dreamr.trace import Event
+from dreamr.trace import CommittedStep, Event
 
 # Names that look as if they could hold an attachment.
 _ATTACHED = (
@@ -52,6 +52,8 @@ class RunArguments(TypedDict, total=False):
         session: Name of the session that the run belongs to. A router in front of several copies of
             a server sends all calls of a session to one copy. By default, runs whose conversations
             begin alike are a session.
+        committed: Steps of an interrupted run of the same problem, such as those of a `Result`. The
+            run commits them first and continues after them.
     """
 
     options: RunOptions | None
@@ -64,15 +66,17 @@ class RunArguments(TypedDict, total=False):
     cache_salt: str | None
     session: str | None
     answer_form: AnswerForm | None
+    committed: Sequence[CommittedStep]
 
 
 def with_arguments(config: RunConfig, arguments: RunArguments) -> RunConfig:
-    """Return the configuration of a run with the gate, the id and the form of its arguments."""
+    """Return the configuration of a run with what its arguments say about it."""
     return replace(
         config,
         gate=arguments.get("gate") or config.gate,
         request_id=arguments.get("request_id"),
         answer_form=arguments.get("answer_form") or config.answer_form,
+        committed=tuple(arguments.get("committed") or ()),
     )
 
 
@@ -184,3 +188,9 @@ def check_arguments(arguments: RunArguments) -> None:
         raise BadOption(f"priority must be a whole number, not {shown_value(priority)}")
     if gate is not None and not hasattr(gate, "decide"):
         raise BadOption(f"gate must be a gate, such as RatioGate(0.7), not {shown_value(gate)}")
+    committed: Any = arguments.get("committed") or ()
+    if not (
+        isinstance(committed, list | tuple)
+        and all(isinstance(one, CommittedStep) for one in committed)
+    ):
+        raise BadOption(f"committed must be the steps of a Result, not {shown_value(committed)}")

@@ -43,6 +43,12 @@ class RedisServer:
     def __exit__(self, *error: object) -> None:
         self.kill()
 
+    @property
+    def process(self) -> int:
+        """Id of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server, and wait until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)

@@ -13,7 +13,7 @@ from dreamr.gate import Gate, RatioGate
 from dreamr.runner.deadline import Deadline
 from dreamr.schedules import OpenLane, ScheduleConfig
 from dreamr.steps import Role, StepFormat
-from dreamr.trace import Option
+from dreamr.trace import CommittedStep, Option
 
 NativeVideoMode: TypeAlias = Literal["off", "target", "both"]
 
@@ -68,6 +68,7 @@ class RunConfig:
         pass_through: Why the target writes reasoning and answer alone, in one request; empty if it
             does not.
         deadline: When the run must end, None if it has as much time as it needs.
+        committed: Steps of an interrupted run, which this one commits first and continues.
     """
 
     method: str = "fpsr"
@@ -90,6 +91,7 @@ class RunConfig:
     answer_form: AnswerForm = PLAIN
     pass_through: str = ""
     deadline: Deadline | None = None
+    committed: tuple[CommittedStep, ...] = ()
 
     def seen_by(self, role: Role, conversation: Conversation) -> Conversation:
         """Return a conversation as the model of a role gets it: texts, images and sounds."""
@@ -147,8 +149,11 @@ class RunConfig:
         )
         if self.pass_through:
             known["pass_through"] = self.pass_through
-        schedule = asdict(replace(self.options, text=None))
-        del schedule["text"], schedule["hurries"]  # made from what follows
+        if self.committed:
+            known["resumed_steps"] = len(self.committed)
+        schedule = asdict(replace(self.options, text=None, committed=()))
+        for made in ("text", "hurries", "committed"):  # from what follows
+            del schedule[made]
         if self.deadline is not None:
             known |= {"deadline": self.deadline.seconds, "on_deadline": self.deadline.on_deadline}
         return {

@@ -23,7 +23,15 @@ from dreamr.runner.requirements import (
 )
 from dreamr.runner.run_time import run_time
 from dreamr.runner.signal_queue import SignalQueue
-from dreamr.schedules import AnswerWriter, JudgeBatch, Schedule, TextLimits, by_name, method
+from dreamr.schedules import (
+    AnswerWriter,
+    Commit,
+    JudgeBatch,
+    Schedule,
+    TextLimits,
+    by_name,
+    method,
+)
 from dreamr.steps import Role
 from dreamr.trace import Event, Result, RunFinished
 
@@ -209,7 +217,12 @@ def _with_text_limits(config: RunConfig) -> RunConfig:
         config.thinking_budget, marks.opens_thought, marks.closing, marks.answer_marker
     )
     hurries = config.deadline is not None and config.deadline.on_deadline == "best"
-    return replace(config, options=replace(config.options, text=text, hurries=hurries))
+    committed = tuple(
+        Commit(position, one.step, one.source, one.verdict)
+        for position, one in enumerate(config.committed)
+    )
+    options = replace(config.options, text=text, hurries=hurries, committed=committed)
+    return replace(config, options=options)
 
 
 def _unused_sampling(config: RunConfig, engines: Mapping[Role, Engine]) -> Iterator[str]:

@@ -175,7 +175,8 @@ class DeadlineKeeper:
             self._steps.append(closing)
         gap = "" if not marker or not self._text or self._text.endswith("\n") else "\n\n"
         text = replace(self._limits, thinking_budget=None)
-        race = AnswerRace(replace(self._config, text=text), self._roles, gap + marker)
+        config = replace(self._config, text=text, committed=())
+        race = AnswerRace(config, self._roles, gap + marker)
         race.resume(self._steps, self._next_lane)
         self._racing, self._schedule, self._lanes = True, race, {}
         yield from self._follow(race.start())

@@ -341,6 +341,7 @@ class ScheduleConfig:
         max_tokens: Largest number of committed tokens, of both models together.
         text: Limits of thoughts and of repetition. None: the texts mean nothing, as in simulations.
         hurries: Whether the run trades verification for time when its deadline is near.
+        committed: Steps of an interrupted run, which this one commits first and continues.
 
     Raises:
         ValueError: If a number is below 1 (`resamples`: below 0), a choice is unknown, or
@@ -359,6 +360,7 @@ class ScheduleConfig:
     max_tokens: int = 4096
     text: TextLimits | None = None
     hurries: bool = False
+    committed: tuple[Commit, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "independent", self.independent or self.judge_batch == "step")

@@ -65,7 +65,9 @@ class RunState:
         self._next_lane = 0
         self._next_call = 0
         self._failures = 0
-        self._commands: list[Command] = []
+        self._commands: list[Command] = list(config.committed)
+        for commit in config.committed:
+            self._note(commit.step)
 
     def resume(self, steps: Iterable[Step], lane: int) -> None:
         """Continue a text that another schedule committed.

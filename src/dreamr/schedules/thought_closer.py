@@ -77,7 +77,7 @@ class ThoughtCloser:
         yield Commit(len(self._steps), step, self._role)
         self._steps.append(step)
         text = replace(self._limits, thinking_budget=None)
-        answer = SingleModel(replace(self._config, text=text), self._role)
+        answer = SingleModel(replace(self._config, text=text, committed=()), self._role)
         answer.resume(self._steps, self._lanes)
         self._schedule = answer
         yield from answer.start()

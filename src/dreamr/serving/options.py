@@ -101,6 +101,14 @@ class ServeOptions:
     log_text: Annotated[bool, OptionSpec("Log questions and answers, for debugging.", _GATEWAY)] = (
         False
     )
+    store: Annotated[
+        str | None,
+        OptionSpec(
+            "Redis server with the state that replicas share, such as redis://host:6379/0.",
+            _GATEWAY,
+            shown="none",
+        ),
+    ] = None
     tune: Annotated[
         bool,
         OptionSpec("Adapt window, fallback and resamples to measured run times.", _LOAD),

@@ -12,6 +12,7 @@ from dreamr.trace.events import (
     LaneClosed,
     LaneOpened,
     ModelUsage,
+    RunStarted,
     StepCommitted,
     StepRejected,
     Usage,
@@ -21,20 +22,24 @@ from dreamr.trace.events import (
 def usage_of(events: Iterable[Event]) -> Usage:
     """Count the tokens and judge calls of a run whose lanes are all closed.
 
-    Tokens that were neither committed nor rejected count as `cancelled`.
+    Tokens that were neither committed nor rejected count as `cancelled`. Steps of an interrupted
+    run that this one continues count as written.
     """
     roles: dict[int, Role] = {}
     written: Counter[Role] = Counter()
     committed: Counter[Role] = Counter()
-    rejected = calls = judged = 0
+    rejected = calls = judged = resumed = 0
     for event in events:
         match event:
+            case RunStarted(options=options):
+                resumed = int(options.get("resumed_steps") or 0)
             case LaneOpened(lane=lane, role=role):
                 roles[lane] = role
             case LaneClosed(lane=lane, tokens=tokens):
                 written[roles[lane]] += tokens
-            case StepCommitted(step=step, source=source):
+            case StepCommitted(position=position, step=step, source=source):
                 committed[source] += step.tokens
+                written[source] += step.tokens if position < resumed else 0
             case StepRejected(step=step):
                 rejected += step.tokens
             case JudgeEnded(positions=positions):

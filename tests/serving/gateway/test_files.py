@@ -187,7 +187,7 @@ def test_a_client_gets_half_of_the_storage() -> None:
         await put(store, "b", b"x" * 50)
         with pytest.raises(ApiError, match="no room"):
             await put(store, "c", b"x")
-        store.delete(store.of("a")[0].id, "a")
+        await store.delete((await store.of("a"))[0].id, "a")
         await put(store, "c", b"x" * 50)
 
     stored(work, max_stored_bytes=100)
@@ -215,7 +215,7 @@ def test_files_expire() -> None:
         long = await put(store, "a", b"y", seconds=10**6)
         memory = Memory(body_bytes=10**6, body_most=10**6, pixels=1)
         now[0] += 11
-        assert [file.id for file in store.of("a")] == [long]
+        assert [file.id for file in await store.of("a")] == [long]
         with memory.lease("a") as lease:
             assert await store.read(long, lease, "field") == b"y"
             with pytest.raises(ApiError, match="has expired"):
@@ -223,7 +223,7 @@ def test_files_expire() -> None:
         folder = cast("Path", store._folder)
         assert [path.name for path in folder.iterdir()] == [long]
         now[0] += 100
-        assert store.of("a") == []
+        assert await store.of("a") == []
         assert list(folder.iterdir()) == []
 
     stored(work, lambda: now[0], stored_seconds=100)

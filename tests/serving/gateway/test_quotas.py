@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from dreamr._option_specs import BadOption
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import read_keys
-from dreamr.serving.gateway.quotas import NO_LIMITS, Limits, Quotas
+from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store import NO_LIMITS, Limits
+from dreamr.serving.store.memory import MemoryQuotas
 from support.gateways import Gateway, asked, use
 from support.pairs import Pair
 
@@ -25,10 +27,14 @@ class Clock:
         return self.now
 
 
-def accepted(quotas: Quotas, limits: Limits) -> bool:
+def limiter(clock: Clock | None = None) -> Quotas:
+    return Quotas(MemoryQuotas(clock or Clock()))
+
+
+async def accepted(quotas: Quotas, limits: Limits) -> bool:
     refused: ApiError | None = None
     try:
-        with quotas.request("a", limits):
+        async with quotas.request("a", limits):
             pass
     except ApiError as error:
         refused = error
@@ -38,49 +44,54 @@ def accepted(quotas: Quotas, limits: Limits) -> bool:
     return refused is None
 
 
-def test_a_minute_has_as_many_requests_as_allowed() -> None:
+@pytest.mark.anyio
+async def test_a_minute_has_as_many_requests_as_allowed() -> None:
     clock = Clock()
-    quotas, limits = Quotas(clock), Limits(requests=3)
-    assert [accepted(quotas, limits) for _ in range(5)] == [True] * 3 + [False] * 2
+    quotas, limits = limiter(clock), Limits(requests=3)
+    assert [await accepted(quotas, limits) for _ in range(5)] == [True] * 3 + [False] * 2
     clock.now = 20.0
-    assert [accepted(quotas, limits) for _ in range(2)] == [True, False]
+    assert [await accepted(quotas, limits) for _ in range(2)] == [True, False]
     clock.now = 1000.0
-    assert [accepted(quotas, limits) for _ in range(4)] == [True] * 3 + [False]
+    assert [await accepted(quotas, limits) for _ in range(4)] == [True] * 3 + [False]
 
 
-def test_tokens_of_an_answer_count_after_it_was_written() -> None:
+@pytest.mark.anyio
+async def test_tokens_of_an_answer_count_after_it_was_written() -> None:
     clock = Clock()
-    quotas, limits = Quotas(clock), Limits(tokens=60)
-    with quotas.request("a", limits) as quota:
+    quotas, limits = limiter(clock), Limits(tokens=60)
+    async with quotas.request("a", limits) as quota:
         quota.spend(100)
-    assert not accepted(quotas, limits)
+    assert not await accepted(quotas, limits)
     clock.now = 40.0
-    assert not accepted(quotas, limits), "40 tokens came in, 40 are owed"
+    assert not await accepted(quotas, limits), "40 tokens came in, 40 are owed"
     clock.now = 41.0
-    assert accepted(quotas, limits)
+    assert await accepted(quotas, limits)
 
 
-def test_requests_at_the_same_time_are_bounded() -> None:
-    quotas, limits = Quotas(), Limits(running=2)
-    with quotas.request("a", limits), quotas.request("a", limits):
-        assert not accepted(quotas, limits)
-        with quotas.request("b", limits):
+@pytest.mark.anyio
+async def test_requests_at_the_same_time_are_bounded() -> None:
+    quotas, limits = limiter(), Limits(running=2)
+    async with quotas.request("a", limits), quotas.request("a", limits):
+        assert not await accepted(quotas, limits)
+        async with quotas.request("b", limits), quotas.request("a", limits, again=True):
             pass
-    assert accepted(quotas, limits)
+    assert await accepted(quotas, limits)
 
 
-def test_a_client_without_limits_has_no_headers() -> None:
-    quotas = Quotas()
-    with quotas.request("a", NO_LIMITS) as quota:
+@pytest.mark.anyio
+async def test_a_client_without_limits_has_no_headers() -> None:
+    async with limiter().request("a", NO_LIMITS) as quota:
         quota.spend(9)
         assert quota.headers == {}
 
 
-def test_changed_limits_keep_what_was_used() -> None:
-    quotas = Quotas(Clock())
-    assert [accepted(quotas, Limits(requests=3)) for _ in range(3)] == [True] * 3
-    assert [accepted(quotas, Limits(requests=5)) for _ in range(3)] == [True, True, False]
-    assert not accepted(quotas, Limits(requests=2))
+@pytest.mark.anyio
+async def test_changed_limits_keep_what_was_used() -> None:
+    quotas = limiter()
+    assert [await accepted(quotas, Limits(requests=3)) for _ in range(3)] == [True] * 3
+    found = [await accepted(quotas, Limits(requests=5)) for _ in range(3)]
+    assert found == [True, True, False]
+    assert not await accepted(quotas, Limits(requests=2))
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 20))
@@ -89,11 +100,16 @@ def test_no_minute_has_more_than_twice_the_allowed_requests(
 ) -> None:
     """A full bucket and what comes in meanwhile: twice the limit in any minute, never more."""
     clock = Clock()
-    quotas, times = Quotas(clock), []
-    for pause in pauses:
-        clock.now += pause
-        if accepted(quotas, Limits(requests=allowed)):
-            times.append(clock.now)
+
+    async def ask() -> list[float]:
+        quotas, times = limiter(clock), []
+        for pause in pauses:
+            clock.now += pause
+            if await accepted(quotas, Limits(requests=allowed)):
+                times.append(clock.now)
+        return times
+
+    times = anyio.run(ask)
     for start in times:
         assert sum(start <= time < start + 60 for time in times) <= 2 * allowed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,13 +29,14 @@ from dreamr.serving.gateway.apis.chat import ChatApi
 from dreamr.serving.gateway.apis.completions import CompletionsApi
 from dreamr.serving.gateway.apis.messages import MessagesApi, TokenCountApi
 from dreamr.serving.gateway.apis.protocol import Api
-from dreamr.serving.gateway.apis.responses import ResponsesApi, ResponseStore
+from dreamr.serving.gateway.apis.responses import ResponseStore
+from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.endpoint import Access, Endpoint, TokenCount
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.files import Files
-from dreamr.serving.gateway.keys import ApiKeys, read_keys
+from dreamr.serving.gateway.keys import ApiKeys, Owners, read_keys
 from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Memory
@@ -47,12 +48,16 @@ from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import RequestIds
+from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
 from dreamr.serving.gateway.runs import Runs
 from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
+from dreamr.serving.gateway.stored_runs import StoredRuns
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store import Store
+from dreamr.serving.store.opening import open_store
 from dreamr.serving.tuning import Tuner
 
 _REQUEST_HEADERS = (
@@ -72,6 +77,7 @@ def build_app(
     draining: Draining | None = None,
     readiness: Readiness | None = None,
     hooks: Sequence[RunHook] = (),
+    store: Store | None = None,
 ) -> ASGIApp:
     """Build the gateway for a Reasoner.
 
@@ -84,38 +90,42 @@ def build_app(
         draining: Whether the gateway is about to stop.
         readiness: Answers of the models to checks that the caller runs; none by default.
         hooks: Hooks of all runs.
+        store: State that replicas share; the one that `options` name by default.
 
     Raises:
-        BadOption: If the file of API keys cannot be read.
+        BadOption: If the file of API keys cannot be read, or the address of the store is invalid.
+        Unsupported: If the store needs a package that is not installed.
     """
     options = options or ServeOptions()
     found = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
-    draining, quotas, store = draining or Draining(), Quotas(), FileStore(options)
+    draining, store = draining or Draining(), store or open_store(options)
+    quotas, files = Quotas(store.quotas), FileStore(options, store=store)
     load = load or Load(aware=reasoner.options.load_aware)
     watch = _watch(reasoner, options, admission, load)
-    metrics = Metrics(watch)
+    metrics = Metrics(watch, store)
     readiness = readiness or Readiness(reasoner, options.ready_interval)
-    media = media or MediaFetcher(options, store, fit=partial(_image_pixels, reasoner))
+    media = media or MediaFetcher(options, files, fit=partial(_image_pixels, reasoner))
     tuner = Tuner() if options.tune else None
     runs = Runs(reasoner, admission, load, metrics, media, watch, tuner, hooks)
     access = Access(found, quotas, Memory.of(options), draining)
-    responses, receiver = ResponseStore(options.stored_seconds), Receiver(reasoner, options, media)
-    models = _runners(runs, receiver, access, metrics, options, responses)
+    responses = ResponseStore(store, options.stored_seconds)
+    receiver = Receiver(reasoner, options, media, responses)
+    stored = StoredRuns(runs, receiver, access, metrics, options, store, responses)
+    models = _runners(runs, receiver, access, metrics, options, stored)
     endpoints = _Endpoints(
         reasoner, options, found, admission, load, metrics, draining, readiness, watch
     )
-    batches = Batches(
-        _in_process_client(models), store, options, found, quotas, draining, access.memory
-    )
+    work = BatchRuns(_in_process_client(models, found), files, store, options.max_running)
+    batches = Batches(work, files, options, found, quotas, draining, access.memory)
     routes = [
         *endpoints.routes(),
-        *Files(store, options, found, quotas, draining).routes(),
+        *Files(files, options, found, quotas, draining).routes(),
         *batches.routes(),
-        *StoredResponses(responses, found).routes(),
+        *StoredResponses(stored, found).routes(),
         *models,
     ]
-    return RequestIds(_application(routes, batches, options))
+    return RequestIds(_application(routes, store, (stored.run, work.run), options))
 
 
 def _runners(
@@ -124,7 +134,7 @@ def _runners(
     access: Access,
     metrics: Metrics,
     options: ServeOptions,
-    responses: ResponseStore,
+    stored: StoredRuns,
 ) -> list[Route]:
     """Return the routes of the endpoints that use the models."""
     kinds: list[tuple[type[Endpoint], Api]] = [
@@ -132,34 +142,45 @@ def _runners(
         (Endpoint, CompletionsApi()),
         (Endpoint, MessagesApi()),
         (TokenCount, TokenCountApi()),
-        (Endpoint, ResponsesApi(responses)),
     ]
-    endpoints = (kind(api, runs, receiver, access, metrics, options) for kind, api in kinds)
+    parts = (runs, receiver, access, metrics, options)
+    endpoints = [*(kind(api, *parts) for kind, api in kinds), ResponsesEndpoint(stored, *parts)]
     return [Route(one.path, one, methods=["POST"]) for one in endpoints]
 
 
-def _application(routes: list[Route], batches: Batches, options: ServeOptions) -> Starlette:
-    """Return the application, in which batches run from its start to its end."""
+def _application(
+    routes: list[Route],
+    store: Store,
+    work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    options: ServeOptions,
+) -> Starlette:
+    """Return the application, in which some work runs from its start to its end."""
     return Starlette(
         routes=routes,
-        lifespan=partial(_running, batches),
+        lifespan=partial(_running, store, work),
         middleware=_middleware(options),
         exception_handlers={ApiError: _refused, HTTPException: _not_found, Exception: _failed},
     )
 
 
-def _in_process_client(routes: list[Route]) -> httpx2.AsyncClient:
-    """Return a client in this process for the requests of batches."""
-    transport = httpx2.ASGITransport(RequestIds(Router(routes)))
+def _in_process_client(routes: list[Route], keys: ApiKeys) -> httpx2.AsyncClient:
+    """Return a client in this process for the requests of batches, which name their client."""
+    transport = httpx2.ASGITransport(RequestIds(Owners(Router(routes), keys)))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)
 
 
 @asynccontextmanager
-async def _running(batches: Batches, _: Starlette) -> AsyncIterator[None]:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(batches.run)
-        yield
-        tasks.cancel_scope.cancel()
+async def _running(
+    store: Store, work: Sequence[Callable[[], Coroutine[Any, Any, None]]], _: Starlette
+) -> AsyncIterator[None]:
+    try:
+        async with anyio.create_task_group() as tasks:
+            for one in (store.run, *work):
+                tasks.start_soon(one)
+            yield
+            tasks.cancel_scope.cancel()
+    finally:
+        await store.aclose()
 
 
 @dataclass(frozen=True, slots=True)

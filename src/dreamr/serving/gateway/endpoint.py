@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.apis.choices import ChoiceEvent
@@ -53,6 +53,23 @@ class Access:
     quotas: Quotas
     memory: Memory
     draining: Draining
+
+    @asynccontextmanager
+    async def request(
+        self, client: Client, *, again: bool = False
+    ) -> AsyncGenerator[tuple[Quota, Lease], None]:
+        """Count a request of a client for the duration of the block.
+
+        Args:
+            client: The client.
+            again: Whether the request was let in before.
+
+        Raises:
+            ApiError: If a limit is reached (429).
+        """
+        async with self.quotas.request(client.name, client.limits, again=again) as quota:
+            with self.memory.lease(client.name) as lease:
+                yield quota, lease
 
 
 class Endpoint:
@@ -94,20 +111,29 @@ class Endpoint:
         try:
             client = self._access.keys.client(request)
             self._access.draining.check()
-            with (
-                self._access.quotas.request(client.name, client.limits) as quota,
-                self._access.memory.lease(client.name) as lease,
-            ):
+            async with self._access.request(client) as (quota, lease):
                 job = await self._job(request, client, quota, lease, began)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
-                    await self._work(job, tasks, scope, receive, send)
-                    tasks.cancel_scope.cancel()
+                apart = await self._apart(job)
+                if apart is None:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
+                        await self._work(job, tasks, scope, receive, send)
+                        tasks.cancel_scope.cancel()
+            if apart is not None:  # the run counts by itself
+                await apart(scope, receive, send)
         except ClientDisconnect:
             self._metrics.refused(_CLIENT_CLOSED)
         except DreamrError as error:
             name = None if client is None else client.name
             await self._refuse(self._runs.api_error(error), scope, receive, send, client=name)
+
+    async def _apart(self, job: Job) -> ASGIApp | None:
+        """Return the response to a request whose run goes on without it; None for all others.
+
+        Raises:
+            ApiError: If the run cannot begin.
+        """
+        return None
 
     async def _work(
         self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
@@ -157,6 +183,7 @@ class Endpoint:
                     prompt = await self._runs.prompt_tokens(job)
                     self._done(job, result, prompt)
                     body = job.reply.whole(result, prompt)
+                    await self._keep(job)
                     await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
                     return
 
@@ -203,7 +230,9 @@ class Endpoint:
                     prompt = 0
                     if reply.counts_prompt or job.quota.counts_tokens:
                         prompt = await self._runs.prompt_tokens(job)
-                    if data := _joined(reply.closing(result, prompt)):
+                    data = _joined(reply.closing(result, prompt))
+                    await self._keep(job)
+                    if data:
                         yield data
                     self._done(job, result, prompt)
                     return
@@ -215,6 +244,9 @@ class Endpoint:
                 piece = await job.pieces.get()
             if piece is None:
                 yield self._api.keep_alive
+
+    async def _keep(self, job: Job) -> None:
+        """Keep the answer of a run that has ended, for APIs in which requests can continue it."""
 
     def _done(self, job: Job, result: Result, prompt: int) -> None:
         seconds = time.perf_counter() - job.began

@@ -21,7 +21,8 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, bad_request, shortened
 from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.quotas import Quotas
-from dreamr.serving.gateway.stored_files import FileStore, StoredFile, Upload
+from dreamr.serving.gateway.shared_files import StoredFile
+from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Files:
         client = self.keys.client(request)
         self._check_origin(request)
         self.draining.check()
-        with self.quotas.request(client.name, client.limits) as quota:
+        async with self.quotas.request(client.name, client.limits) as quota:
             async with self.store.upload(client.name) as upload:
                 try:
                     file = await _receive(request, upload, self.options.max_body)
@@ -76,29 +77,30 @@ class Files:
 
     async def all(self, request: Request) -> Response:
         """List the files of the client."""
-        files = [file.to_json() for file in self.store.of(self.keys.client(request).name)]
+        client = self.keys.client(request)
+        files = [file.to_json() for file in await self.store.of(client.name)]
         ids = [file["id"] for file in files]
         ends = {"first_id": ids[0], "last_id": ids[-1]} if ids else {}
         return JSONResponse({"object": "list", "data": files, "has_more": False, **ends})
 
     async def one(self, request: Request) -> Response:
         """Describe a file."""
-        return JSONResponse(self._find(request).to_json())
+        return JSONResponse((await self._find(request)).to_json())
 
     async def delete(self, request: Request) -> Response:
         """Delete a file."""
-        file = self._find(request)
-        self.store.delete(file.id, file.owner)
+        file = await self._find(request)
+        await self.store.delete(file.id, file.owner)
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 
     async def content(self, request: Request) -> Response:
         """Return the content of a file."""
-        data = await self.store.content(self._find(request))
+        data = await self.store.content(await self._find(request))
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
-    def _find(self, request: Request) -> StoredFile:
-        return self.store.find(request.path_params["id"], self.keys.client(request).name)
+    async def _find(self, request: Request) -> StoredFile:
+        return await self.store.find(request.path_params["id"], self.keys.client(request).name)
 
     def _check_origin(self, request: Request) -> None:
         """Refuse forms of other web pages, which browsers send without asking the gateway.

@@ -23,7 +23,15 @@ from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.read_files import describe_attachments
 from dreamr.speech import with_transcripts
-from dreamr.trace import AnswerExtended, Event, JudgeEnded, Note, SpeechTranscribed, StepCommitted
+from dreamr.trace import (
+    AnswerExtended,
+    CommittedStep,
+    Event,
+    JudgeEnded,
+    Note,
+    SpeechTranscribed,
+    StepCommitted,
+)
 
 Piece: TypeAlias = Event | ApiError
 
@@ -49,6 +57,7 @@ class Job:
         over: Whether the outcome is logged.
         left: Seconds until its deadline when the run began, None before.
         first: Seconds to the first committed step.
+        committed: Steps of the interrupted run that this one continues.
     """
 
     client: Client
@@ -67,6 +76,7 @@ class Job:
     over: bool = False
     left: float | None = None
     first: float | None = None
+    committed: tuple[CommittedStep, ...] = ()
 
     @property
     def id(self) -> str:
@@ -99,7 +109,7 @@ class Job:
             self.on_heard()
         if isinstance(event, AnswerExtended) and self.first is None:
             self.first = time.perf_counter() - self.began
-        if isinstance(event, StepCommitted):
+        if isinstance(event, StepCommitted) and event.position >= len(self.committed):
             self.quota.spend(event.step.tokens)
             if self.first is None:
                 self.first = time.perf_counter() - self.began

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dreamr._api_keys import clean_key
 from dreamr._files import read_bytes
@@ -20,8 +22,9 @@ from dreamr._messages import reason, short_path
 from dreamr._option_specs import BadOption, listed
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.proxies import TrustedProxies
-from dreamr.serving.gateway.quotas import NO_LIMITS, Limits, read_limit
+from dreamr.serving.gateway.quotas import read_limit
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store import NO_LIMITS, Limits
 
 VARIABLE = "DREAMR_SERVE_KEYS"
 _MOST_BYTES = 2**20
@@ -29,6 +32,8 @@ _LIMITS = re.compile(r"(?:\s+[A-Za-z_]+=\S*)+\s*$")  # after a key
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PRIORITY = re.compile(r"-?[0-9]{1,3}")
 _MOST_SECONDS = 86400
+OWNER_HEADER = "x-dreamr-owner"  # of requests in this process
+_OWNER = "dreamr.client"  # in the scope of a request whose client is known
 _COMMENT = re.compile(r"(?:^|\s)\s*#.*")  # a # inside a key does not begin a comment
 
 
@@ -197,12 +202,21 @@ class ApiKeys:
         """Whether there can be more than one client."""
         return self.open or len({client.name for client in self._clients.values()}) > 1
 
+    def named(self, name: str) -> Client | None:
+        """Return the client of a name, None if it has no key any more."""
+        if self.open:
+            return Client(name)
+        return next((one for one in self._clients.values() if one.name == name), None)
+
     def client(self, request: Request) -> Client:
         """Return the client: that of its key, or its address without keys.
 
         Raises:
             ApiError: If the key is missing or unknown (401).
         """
+        if (known := request.scope.get(_OWNER)) is not None:
+            assert isinstance(known, Client)
+            return known
         if self.open:
             return Client(self._proxies.client(request.scope))
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -220,3 +234,21 @@ class ApiKeys:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return self._clients[known[0]]
+
+
+class Owners:
+    """ASGI middleware for requests of this process, which name their client in a header.
+
+    Args:
+        app: The application.
+        keys: Knows the clients.
+    """
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+        self._app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        client = self._keys.named(Headers(scope=scope).get(OWNER_HEADER, ""))
+        known = {} if client is None else {_OWNER: client}
+        await self._app({**scope, **known}, receive, send)

@@ -14,6 +14,7 @@ from dreamr._load import Load
 from dreamr.gate import Verdict
 from dreamr.serving.drift import OUTCOMES, Watch
 from dreamr.serving.gateway.readiness import Readiness
+from dreamr.serving.store import Store
 from dreamr.steps import Role
 from dreamr.trace import (
     DeadlineNear,
@@ -99,6 +100,9 @@ _AGE = _Declared(
 )
 _READY = _Declared("ready", "1 while /ready reports that requests can be answered, else 0.")
 _TASKS = _Declared("tasks", "Number of tasks of the event loop.")
+_STORE = _Declared(
+    "store_up", "1 while replicas share their state, 0 while the store is lost; NaN without one."
+)
 _GAUGES = (
     _RUNNING,
     _WAITING,
@@ -111,6 +115,7 @@ _GAUGES = (
     _AGE,
     _READY,
     _TASKS,
+    _STORE,
 )
 
 _ANSWERED = _Declared(
@@ -139,6 +144,7 @@ _HURRIED = _Declared(
     "Runs that traded verification for time by stage: window, confidence, answer or best.",
     ("stage",),
 )
+_LOSSES = _Declared("store_losses", "Times that the store of shared state was lost.")
 _COUNTERS = (
     _ANSWERED,
     _REFUSED,
@@ -150,6 +156,7 @@ _COUNTERS = (
     _RUNS,
     _AUDITS,
     _HURRIED,
+    _LOSSES,
 )
 
 
@@ -158,10 +165,12 @@ class Metrics:
 
     Args:
         watch: Audits of the gateway's runs, if any.
+        store: State that replicas share, if any do.
     """
 
-    def __init__(self, watch: Watch | None = None) -> None:
-        self._watch = watch
+    def __init__(self, watch: Watch | None = None, store: Store | None = None) -> None:
+        self._watch, self._store = watch, store
+        self._losses = 0  # that the counter has seen
         self.registry = registry = CollectorRegistry()
         self._histograms = {one: one.register(Histogram, registry) for one in _HISTOGRAMS}
         self._gauges = {one: one.register(Gauge, registry) for one in _GAUGES}
@@ -238,7 +247,17 @@ class Metrics:
         self._gauges[_STRETCH].set(load.stretch)
         self._gauges[_SPEEDUP].set(math.nan if load.gain is None else load.gain)
         self._update_audits()
+        self._update_store()
         return generate_latest(self.registry)
+
+    def _update_store(self) -> None:
+        store = self._store
+        if store is None or not store.shared:
+            self._gauges[_STORE].set(math.nan)
+            return
+        self._gauges[_STORE].set(not store.lost)
+        self._counters[_LOSSES].inc(store.losses - self._losses)
+        self._losses = store.losses
 
     def _update_audits(self) -> None:
         watch = self._watch

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from dreamr._reasoner import Reasoner
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Api, Sender
+from dreamr.serving.gateway.apis.responses import ResponsesApi, ResponseStore, previous_response
 from dreamr.serving.gateway.body import read_body
 from dreamr.serving.gateway.errors import bad_request
 from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
@@ -28,10 +29,18 @@ class Receiver:
         reasoner: An open Reasoner.
         options: Limits of the gateway.
         media: Takes the attachments of requests.
+        responses: Responses that requests continue.
     """
 
-    def __init__(self, reasoner: Reasoner, options: ServeOptions, media: MediaFetcher) -> None:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        options: ServeOptions,
+        media: MediaFetcher,
+        responses: ResponseStore,
+    ) -> None:
         self._reasoner, self._options, self._media = reasoner, options, media
+        self._responses = responses
         self._served = ServedModels(reasoner, options.served_model_name)
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
@@ -54,8 +63,28 @@ class Receiver:
             DreamrError: If the request is refused.
             ClientDisconnect: If the client disconnects.
         """
-        sender = Sender(lease.client, self._served.options_of, self._options)
         body = await read_body(request, self._options, lease, deadline)
+        return await self.parse(body, api, lease)
+
+    async def parse(
+        self, body: bytearray, api: Api, lease: Lease
+    ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
+        """Check the body of a request, which is empty afterwards.
+
+        Args:
+            body: JSON text.
+            api: The API that it came by.
+            lease: Takes the memory that is needed.
+
+        Returns:
+            The request without its messages, and the messages, which hold attachments as files.
+
+        Raises:
+            DreamrError: If the request is refused.
+        """
+        sender = Sender(lease.client, self._served.options_of, self._options)
+        if isinstance(api, ResponsesApi) and (name := previous_response(body)) is not None:
+            sender = replace(sender, earlier=await self._responses.find(name, lease.client))
         if len(body) <= _QUICK_BYTES:
             parsed = api.read(body, sender)
         else:

@@ -153,7 +153,8 @@ class Runs:
             coarse_cache=self._leading.capabilities.coarse_cache,
         ) as shaped:
             job.summary.level = shaped.level
-            hooks = self._hooks(usual, shaped.level)
+            # The times of a run that continues another are those of its end only.
+            hooks = [] if job.committed else self._hooks(usual, shaped.level)
             try:
                 result = await self._results(job, conversation, shaped.options, hooks)
             except RunFailed as error:
@@ -162,7 +163,8 @@ class Runs:
             finally:
                 if result is not None:
                     self._metrics.ran(result)
-                    shaped.learn(result, undisturbed=not auditing)
+                    if not job.committed:
+                        shaped.learn(result, undisturbed=not auditing)
 
     async def _results(
         self, job: Job, conversation: Conversation, options: RunOptions, hooks: list[RunHook]
@@ -183,6 +185,7 @@ class Runs:
                 cache_salt=job.client.cache_salt,
                 session=session_id(),
                 answer_form=job.parsed.form,
+                committed=job.committed,
             )
 
         choices = job.parsed.choices

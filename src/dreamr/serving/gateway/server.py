@@ -31,6 +31,7 @@ from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store.opening import open_store
 from dreamr.steps import Role
 
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
@@ -69,7 +70,7 @@ async def serve(
         did.
 
     Raises:
-        BadOption: If the file of API keys cannot be read.
+        BadOption: If the file of API keys cannot be read, or the store denies access.
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If the target cannot judge.
     """
@@ -77,6 +78,8 @@ async def serve(
     load, draining = Load(aware=reasoner.options.load_aware), Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     readiness = Readiness(reasoner, options.ready_interval)
+    store = open_store(options)
+    await store.check()
     app = build_app(
         reasoner,
         options,
@@ -85,6 +88,7 @@ async def serve(
         draining=draining,
         readiness=readiness,
         hooks=hooks,
+        store=store,
     )
     server = _Server(_config(app, options), options, draining, reasoner)
     with _ignoring_repeated_signals(), _reloading(keys, options):

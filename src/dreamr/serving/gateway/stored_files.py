@@ -10,65 +10,42 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import anyio.to_thread
 
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request, shortened
 from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.gateway.shared_files import SharedFiles, StoredFile
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store import Store
 
 _MOST_FILES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """An uploaded file.
-
-    Attributes:
-        id: Id by which its owner names it.
-        owner: Name of the client that uploaded it.
-        name: Name of the file.
-        purpose: What it is for, as the client said.
-        size: Number of bytes.
-        created: Time of the upload, in seconds since the epoch.
-        expires: Time at which it is deleted.
-    """
-
-    id: str
-    owner: str
-    name: str
-    purpose: str
-    size: int
-    created: int
-    expires: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the file object of OpenAI's API."""
-        return {
-            "id": self.id,
-            "object": "file",
-            "bytes": self.size,
-            "created_at": self.created,
-            "expires_at": self.expires,
-            "filename": self.name,
-            "purpose": self.purpose,
-            "status": "processed",
-        }
 
 
 class FileStore:
     """Uploaded files of all clients, in a folder that is deleted with the process.
 
+    With a store that replicas share, files are in there too: a replica that is asked for the file
+    of another copies it to its folder.
+
     Args:
         limits: Largest number of bytes, and seconds after which a file is deleted.
         clock: Returns the time in seconds since the epoch.
+        store: Where replicas share files, if they do.
     """
 
-    def __init__(self, limits: ServeOptions, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        limits: ServeOptions,
+        clock: Callable[[], float] = time.time,
+        store: Store | None = None,
+    ) -> None:
         self._most, self._seconds = limits.max_stored_bytes, limits.stored_seconds
+        self._shared = None
+        if store is not None and store.shared:
+            self._shared = SharedFiles(store, self._most, _MOST_FILES)
         self._clock = clock
         self._folder: Path | None = None
         self._files: dict[str, StoredFile] = {}
@@ -85,17 +62,16 @@ class FileStore:
                 404, "this gateway stores no files: send the file in the request, as file_data"
             )
         self._purge()
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="dreamr-files-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return Upload(self, owner, self._path(_new_id()))
 
-    def of(self, owner: str) -> list[StoredFile]:
+    async def of(self, owner: str) -> list[StoredFile]:
         """Return the files of a client, the latest first."""
         self._purge()
+        if self._shared is not None:
+            return list(reversed(await self._shared.all(owner)))
         return [file for file in reversed(self._files.values()) if file.owner == owner]
 
-    def find(self, file_id: str, owner: str) -> StoredFile:
+    async def find(self, file_id: str, owner: str) -> StoredFile:
         """Return a file of a client.
 
         Raises:
@@ -103,6 +79,8 @@ class FileStore:
         """
         self._purge()
         file = self._files.get(file_id)
+        if self._shared is not None:
+            file = await self._shared.find(file_id, owner)
         if file is None or file.owner != owner:
             raise ApiError(
                 404,
@@ -113,17 +91,26 @@ class FileStore:
             )
         return file
 
-    def delete(self, file_id: str, owner: str) -> None:
+    async def delete(self, file_id: str, owner: str) -> None:
         """Delete a file of a client.
 
         Raises:
             ApiError: If the client has no such file (404).
         """
-        self._drop(self.find(file_id, owner))
+        file = await self.find(file_id, owner)
+        if self._shared is not None:
+            await self._shared.delete(file)
+        if file.id in self._files:
+            self._drop(file)
 
     async def content(self, file: StoredFile) -> bytes:
-        """Return the content of a file."""
-        return await anyio.to_thread.run_sync(self._path(file.id).read_bytes)
+        """Return the content of a file.
+
+        Raises:
+            FileNotFoundError: If it was deleted meanwhile.
+        """
+        path = await self.path(file)
+        return await anyio.to_thread.run_sync(path.read_bytes)
 
     async def read(self, file_id: str, lease: Lease, param: str) -> bytes:
         """Return the content of a file that a request names; its bytes are taken from the lease.
@@ -137,7 +124,7 @@ class FileStore:
             ApiError: If the client has no such file (400), or there is no memory for it (503).
         """
         try:
-            file = self.find(file_id, lease.client)
+            file = await self.find(file_id, lease.client)
             lease.take_body(file.size)
             return await self.content(file)
         except ApiError as error:
@@ -159,26 +146,33 @@ class FileStore:
         total = sum(size for _, size in sizes)
         full = len(sizes) > _MOST_FILES or len(own) > _MOST_FILES // 2
         if full or total + amount > self._most or sum(own) + amount > self._most // 2:
-            raise ApiError(
-                507,
-                f"there is no room for the file: a gateway stores {self._most:,} bytes, half of "
-                "them for one client. Delete files with DELETE /v1/files/ID, or wait",
-                SERVER,
-                code="file_storage_full",
-            )
+            raise self._full()
         self._arriving[upload] = self._arriving.get(upload, 0) + amount
 
-    def keep(self, upload: Upload, name: str, purpose: str, seconds: int | None) -> StoredFile:
-        """Store a complete upload; the result says until when."""
+    async def keep(
+        self, upload: Upload, name: str, purpose: str, seconds: int | None
+    ) -> StoredFile:
+        """Store a complete upload; the result says until when.
+
+        Raises:
+            ApiError: If the store that replicas share has no room (507).
+        """
         size = self._arriving.pop(upload, 0)
         created = self._clock()
         lasts = self._seconds if seconds is None else min(seconds, self._seconds)
         file = StoredFile(
             upload.path.name, upload.owner, name, purpose, size, int(created), int(created + lasts)
         )
-        self._files[file.id] = file
-        asyncio.get_running_loop().call_later(lasts + 1, self._purge)
+        self._hold(file, lasts)
+        if self._shared is not None and not await self._shared.keep(file, upload.path):
+            self._drop(file)
+            raise self._full()
         return file
+
+    def _hold(self, file: StoredFile, seconds: float) -> None:
+        """Keep a file in the folder for some seconds."""
+        self._files[file.id] = file
+        asyncio.get_running_loop().call_later(seconds + 1, self._purge)
 
     def abandon(self, upload: Upload) -> None:
         """Forget an upload that was not kept."""
@@ -186,13 +180,32 @@ class FileStore:
             with suppress(FileNotFoundError):
                 upload.path.unlink()
 
-    def path(self, file: StoredFile) -> Path:
-        """Return the path of a file, which exists until the file is deleted."""
-        return self._path(file.id)
+    async def path(self, file: StoredFile) -> Path:
+        """Return the path of a file, which exists until the file is deleted.
+
+        Raises:
+            FileNotFoundError: If the file of another replica was deleted meanwhile.
+        """
+        path = self._path(file.id)
+        if self._shared is not None and file.id not in self._files:
+            await self._shared.copy(file, path)
+            self._hold(file, max(0.0, file.expires - self._clock()))
+        return path
 
     def _path(self, name: str) -> Path:
-        assert self._folder is not None  # there are no files before the first upload
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="dreamr-files-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder / name
+
+    def _full(self) -> ApiError:
+        return ApiError(
+            507,
+            f"there is no room for the file: a gateway stores {self._most:,} bytes, half of "
+            "them for one client. Delete files with DELETE /v1/files/ID, or wait",
+            SERVER,
+            code="file_storage_full",
+        )
 
     def _purge(self) -> None:
         now = self._clock()
@@ -242,7 +255,7 @@ class Upload:
         """
         assert self._file is not None
         await anyio.to_thread.run_sync(self._file.flush)
-        return self._store.keep(self, name, purpose, seconds)
+        return await self._store.keep(self, name, purpose, seconds)
 
 
 def _new_id() -> str:

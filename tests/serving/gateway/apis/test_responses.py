@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from dreamr.engines import Failure
 from dreamr.errors import EngineLost
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
-from dreamr.serving.gateway.apis.responses import ResponseStore
+from dreamr.serving.gateway.apis.responses import ResponseStore, StoredResponse
 from dreamr.serving.gateway.apis.responses.request import read_request
 from dreamr.serving.gateway.content_parts import SentMedia
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store.memory import MemoryStore
 from support.gateways import QUESTION, Gateway, Json, use
 from support.listening import listening
 from support.pairs import RIGHT, Pair
@@ -41,10 +43,10 @@ def client() -> Iterator[openai.OpenAI]:
         yield found
 
 
-def read(store: ResponseStore | None = None, **more: Any) -> ParsedRequest:
-    sender = Sender("alice", lambda model: RunOptions(), ServeOptions())
+def read(earlier: StoredResponse | None = None, **more: Any) -> ParsedRequest:
+    sender = Sender("alice", lambda model: RunOptions(), ServeOptions(), earlier)
     body = json.dumps({**ASKED, **more}).encode()
-    return read_request(body, sender, store or ResponseStore(60))
+    return read_request(body, sender)
 
 
 def refused(**more: Any) -> ApiError:
@@ -137,33 +139,49 @@ def test_a_response_belongs_to_its_client() -> None:
     assert use(work) == (200, 404)
 
 
-def test_the_oldest_responses_of_a_client_make_room_for_its_own() -> None:
-    store = ResponseStore(60, most=4)
+@pytest.mark.anyio
+async def test_the_oldest_responses_of_a_client_make_room_for_its_own() -> None:
+    store = ResponseStore(MemoryStore(), 60, most=4)
     for owner, name in (("bob", "b"), ("alice", "1"), ("alice", "2"), ("alice", "3")):
-        store.keep(owner, {"id": name}, ())
-    assert store.find("b", "bob").body == {"id": "b"}
-    assert store.find("3", "alice")
+        await store.keep(owner, {"id": name}, ())
+    assert (await store.find("b", "bob")).body == {"id": "b"}
+    assert await store.find("3", "alice")
     with pytest.raises(ApiError):
-        store.find("1", "alice")
+        await store.find("1", "alice")
 
 
-def test_responses_expire_and_are_bounded_in_bytes() -> None:
+@pytest.mark.anyio
+async def test_responses_expire_and_are_bounded_in_bytes() -> None:
     now = [0.0]
-    store = ResponseStore(60, most_bytes=10_000, clock=lambda: now[0])
-    store.keep("alice", {"id": "large"}, (ParsedMessage("user", ("x" * 6000,)),))
-    assert len(store) == 0
+    store = ResponseStore(MemoryStore(lambda: now[0]), 60, most_bytes=10_000)
+    await store.keep("alice", {"id": "large"}, (ParsedMessage("user", ("x" * 6000,)),))
     for name in "123456":
-        store.keep(name, {"id": name}, (ParsedMessage("user", ("x" * 2000,)),))
-    assert len(store) == 4
+        await store.keep(name, {"id": name}, (ParsedMessage("user", ("x" * 2000,)),))
+    kept = []
+    for name in ("large", *"123456"):
+        with suppress(ApiError):
+            kept.append((await store.find(name, "alice" if name == "large" else name)).body["id"])
+    assert kept == ["3", "4", "5", "6"]
     now[0] = 60.0
     with pytest.raises(ApiError):
-        store.find("6", "6")
+        await store.find("6", "6")
+
+
+@pytest.mark.anyio
+async def test_an_attachment_of_a_conversation_is_kept_once() -> None:
+    image = SentMedia("image", "input.0", url="data:image/png;base64," + "A" * 20_000)
+    store = ResponseStore(MemoryStore(), 60, most_bytes=50_000)
+    history = (ParsedMessage("user", ("What?", image)),)
+    for name in "123456":
+        await store.keep("alice", {"id": name}, history)
+    found = [await store.find(name, "alice") for name in "123456"]
+    assert {one.history for one in found} == {history}
+    assert found[0].size > 20_000
 
 
 def test_earlier_turns_count_as_memory_of_the_request() -> None:
-    store = ResponseStore(60)
-    store.keep("alice", {"id": "resp_1"}, (ParsedMessage("user", ("x" * 5000,)),))
-    found = read(store, previous_response_id="resp_1")
+    earlier = StoredResponse({}, (ParsedMessage("user", ("x" * 5000,)),), 5001)
+    found = read(earlier, previous_response_id="resp_1")
     assert found.recalled > 5000
     assert found.turns == (ParsedMessage("user", ("x" * 5000, "\n\n", QUESTION)),)
 
@@ -396,7 +414,7 @@ def test_items_of_a_vendor_s_own_tools_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"background": True}, "background"),
+        ({"background": True, "store": False}, "store"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"input": 3}, "input"),
@@ -407,7 +425,6 @@ def test_items_of_a_vendor_s_own_tools_are_left_out() -> None:
         ({"input": [{"role": "user", "content": [{"type": "x"}]}]}, "input.0.content.0"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
-        ({"previous_response_id": "resp_0"}, "previous_response_id"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_error(more: Json, param: str) -> None:

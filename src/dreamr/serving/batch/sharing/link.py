@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ConnectionError,
-    InvalidResponse,
-    NoPermissionError,
-    RedisError,
-    TimeoutError,
+from redis.exceptions import RedisError
+
+from dreamr._messages import reason
+from dreamr.serving.batch.errors import BatchError
+from dreamr.serving.store.connection import (
+    PASSWORD,
+    UNREACHABLE,
+    is_denied,
+    is_foreign,
+    open_client,
+    shown_address,
+    why,
 )
 
-from dreamr._messages import one_line, reason, short_path
-from dreamr.serving.batch.errors import BatchError
+__all__ = ["PASSWORD", "RESUME", "Link", "connect"]
 
-PASSWORD = "DREAMR_REDIS_PASSWORD"
 RESUME = "what is answered is kept; run the same command again to go on"
 _SECONDS = 5.0  # to connect, and to get an answer
-_CONNECTIONS = 16
 _RETRIES = 8  # after a lost connection: about 20 seconds
 _PAUSE = 0.2, 5.0  # seconds between them, first and longest
-_DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
-_UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError)
 
 
 class Link:
@@ -61,9 +57,9 @@ class Link:
         """
         try:
             return await self._client.register_script(script)(keys=keys, args=given)
-        except _UNREACHABLE as error:
+        except UNREACHABLE as error:
             raise BatchError(
-                f"lost the Redis server at {self._address}: {_why(error)}; {RESUME}"
+                f"lost the Redis server at {self._address}: {why(error)}; {RESUME}"
             ) from error
         except (RedisError, OSError) as error:
             raise BatchError(
@@ -79,18 +75,17 @@ class Link:
         try:
             await self._client.ping()
         except (RedisError, OSError) as error:
-            causes = list(_chain(error))
-            if any(isinstance(cause, _DENIED) for cause in causes):
+            if is_denied(error):
                 raise BatchError(
                     f"the Redis server at {self._address} denies access: set {PASSWORD}, or put "
                     "user and password into the address"
                 ) from error
-            if any(isinstance(cause, InvalidResponse) for cause in causes):
+            if is_foreign(error):
                 raise BatchError(
                     f"what answers at {self._address} is not a Redis server: check --share"
                 ) from error
             raise BatchError(
-                f"cannot reach the Redis server at {self._address}: {_why(error)}; start it, or "
+                f"cannot reach the Redis server at {self._address}: {why(error)}; start it, or "
                 "check --share"
             ) from error
 
@@ -109,7 +104,7 @@ async def connect(
     Raises:
         BatchError: If it cannot be reached or denies access.
     """
-    shown = _shown(url)
+    shown = shown_address(url)
     try:
         first = _client(url, password, retries=0)
         client = _client(url, password, retries)
@@ -122,38 +117,5 @@ async def connect(
 
 
 def _client(url: str, password: str | None, retries: int) -> Redis:
-    more = {} if password is None or urlsplit(url).password else {"password": password}
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=None,
-        socket_timeout=_SECONDS,
-        socket_connect_timeout=_SECONDS,
-        retry=Retry(ExponentialWithJitterBackoff(base=_PAUSE[0], cap=_PAUSE[1]), retries),
-        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
-        **more,
-    )
-    return Redis.from_pool(pool)
-
-
-def _shown(url: str) -> str:
-    """Return an address without user and password."""
-    parts = urlsplit(url)
-    return short_path(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl())
-
-
-def _why(error: BaseException) -> str:
-    """Return why a server cannot be reached: of redis-py's chain, what the system reports."""
-    for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno:
-            # asyncio replaces the text of errors of connecting
-            text = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-            return one_line(text[:1].lower() + text[1:])
-    text = reason(error)
-    return text[:1].lower() + text[1:]
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    retry = Retry(ExponentialWithJitterBackoff(base=_PAUSE[0], cap=_PAUSE[1]), retries)
+    return open_client(url, password, retry, seconds=_SECONDS, wait=None)

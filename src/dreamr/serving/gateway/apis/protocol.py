@@ -44,11 +44,13 @@ class Sender:
         options_of: Returns the options of the server for a model; raises ApiError if there is none
             of this name.
         limits: Limits of the gateway.
+        earlier: The response that the request continues, if it names one.
     """
 
     client: str
     options_of: Callable[[str], RunOptions]
     limits: ServeOptions
+    earlier: Any = None
 
 
 class Reply(Protocol):

@@ -1,6 +1,14 @@
 """OpenAI's responses."""
 
 from dreamr.serving.gateway.apis.responses.api import ResponsesApi
-from dreamr.serving.gateway.apis.responses.store import ResponseStore
+from dreamr.serving.gateway.apis.responses.reply import ResponseReply
+from dreamr.serving.gateway.apis.responses.request import previous_response
+from dreamr.serving.gateway.apis.responses.store import ResponseStore, StoredResponse
 
-__all__ = ["ResponseStore", "ResponsesApi"]
+__all__ = [
+    "ResponseReply",
+    "ResponseStore",
+    "ResponsesApi",
+    "StoredResponse",
+    "previous_response",
+]

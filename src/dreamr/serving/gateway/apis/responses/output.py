@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-from uuid import uuid4
+from typing import Any, ClassVar, TypeAlias
 
 from dreamr.answers import TokenLogprob
 from dreamr.serving.gateway.apis.logprobs import logprobs_json
@@ -22,12 +21,14 @@ class ReasoningItem:
     Attributes:
         summary: Whether it is sent as a summary.
         text: What was reasoned so far.
-        id: Id of the item.
+        id: Id of the item, once it is part of a response.
+        prefix: Beginning of its id.
     """
 
     summary: bool
     text: str = ""
-    id: str = field(default_factory=lambda: f"rs_{uuid4().hex}")
+    id: str = ""
+    prefix: ClassVar[str] = "rs"
 
     @property
     def key(self) -> str:
@@ -80,12 +81,14 @@ class MessageItem:
     Attributes:
         text: What was said so far.
         logprobs: Log-probabilities of its tokens so far, if they were requested.
-        id: Id of the item.
+        id: Id of the item, once it is part of a response.
+        prefix: Beginning of its id.
     """
 
     text: str = ""
     logprobs: list[TokenLogprob] = field(default_factory=list)
-    id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
+    id: str = ""
+    prefix: ClassVar[str] = "msg"
 
     @property
     def key(self) -> str:
@@ -133,14 +136,16 @@ class CallItem:
         tool: The function as the client names it.
         index: Number of the call in the answer.
         text: Its arguments so far.
-        id: Id of the item.
+        id: Id of the item, once it is part of a response.
+        prefix: Beginning of its id.
     """
 
     call_id: str
     tool: ClientTool
     index: int = 0
     text: str = ""
-    id: str = field(default_factory=lambda: f"fc_{uuid4().hex}")
+    id: str = ""
+    prefix: ClassVar[str] = "fc"
 
     @property
     def key(self) -> str:

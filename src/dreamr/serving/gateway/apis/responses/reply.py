@@ -20,7 +20,6 @@ from dreamr.serving.gateway.apis.responses.output import (
     call_item,
 )
 from dreamr.serving.gateway.apis.responses.request import ResponseNeeds
-from dreamr.serving.gateway.apis.responses.store import ResponseStore
 from dreamr.serving.gateway.apis.summary import Summary, TokenCounts
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.trace import Event, Result
@@ -38,14 +37,14 @@ class ResponseReply:
         created: Time of the request, in seconds since 1970.
         parsed: The request.
         summary: Describes the run.
-        store: Keeps the response.
+        kept: The response and its conversation, once the run has ended and if it is to be kept.
     """
 
     id: str
     created: int
     parsed: ParsedRequest
     summary: Summary
-    store: ResponseStore
+    kept: tuple[Json, tuple[ParsedMessage, ...]] | None = field(default=None, init=False)
     _deltas: Deltas = field(init=False)
     _items: list[Item] = field(default_factory=list, init=False)
     _open: Item | None = field(default=None, init=False)
@@ -60,7 +59,7 @@ class ResponseReply:
         return True
 
     def whole(self, result: Result, prompt: int) -> Json:
-        """Return the body of a response that is not streamed, and keep it."""
+        """Return the body of a response that is not streamed."""
         if reasoning := reasoning_of(result):
             self._add(ReasoningItem(self._needs.summary)).text = reasoning
         text = self.parsed.until_stop(result.answer)
@@ -89,7 +88,7 @@ class ResponseReply:
                     yield from self._extend(call_item(call, tool, index), text)
 
     def closing(self, result: Result, prompt: int) -> Iterator[ServerEvent]:
-        """Yield the end of the last item and the whole response, and keep it."""
+        """Yield the end of the last item and the whole response."""
         if not any(isinstance(item, MessageItem | CallItem) for item in self._items):
             yield from self._begin(MessageItem())
         yield from self._close()
@@ -108,6 +107,8 @@ class ResponseReply:
         return needs
 
     def _add(self, item: Item) -> Item:
+        # The same for each replica that writes the response.
+        item.id = f"{item.prefix}_{self.id.removeprefix('resp_')}{len(self._items):02}"
         self._items.append(item)
         return item
 
@@ -144,7 +145,7 @@ class ResponseReply:
         return ServerEvent({"type": kind, "sequence_number": self._number, **values}, kind)
 
     def _finished(self, result: Result, prompt: int) -> Json:
-        """Return the response of a run that ended, and keep it for further requests."""
+        """Return the response of a run that ended."""
         cut = result.finish in ("length", "deadline")
         counts = TokenCounts.of(result)
         body = {
@@ -163,7 +164,7 @@ class ResponseReply:
         }
         if self._needs.store:
             history = (*self._needs.history, self._turn())
-            self.store.keep(self._needs.client, body, history)
+            self.kept = body, history
         return body
 
     def _turn(self) -> ParsedMessage:

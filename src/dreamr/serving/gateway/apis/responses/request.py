@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 
 from dreamr.answers import AnswerForm, AnswerFormat, JsonObject, JsonSchema, ToolChoice
 from dreamr.serving.gateway.apis.effort import budget_of_effort
@@ -22,7 +22,7 @@ from dreamr.serving.gateway.apis.fields import (
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Sender
 from dreamr.serving.gateway.apis.responses.items import add_items
-from dreamr.serving.gateway.apis.responses.store import ResponseStore, StoredResponse
+from dreamr.serving.gateway.apis.responses.store import StoredResponse
 from dreamr.serving.gateway.apis.responses.tools import MAX_TOOLS, ClientTool, SentTool, Toolbox
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder, join_turns
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
@@ -30,7 +30,6 @@ from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.options import ServeOptions
 
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "background": (False,),
     "conversation": (),
     "prompt": (),
     "moderation": (),
@@ -67,6 +66,7 @@ class _Body(Sampled):
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
+    background: bool | None = None
     stream: bool | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     reasoning: _ReasoningConfig | None = None
@@ -90,6 +90,7 @@ class ResponseNeeds:
         store: Whether the response is kept.
         history: The turns that a further request continues, without instructions.
         toolbox: The tools as the client names them.
+        background: The body, if the run is to go on without its client; else empty.
     """
 
     client: str
@@ -98,15 +99,33 @@ class ResponseNeeds:
     store: bool
     history: tuple[ParsedMessage, ...]
     toolbox: Toolbox
+    background: bytes = b""
 
 
-def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) -> ParsedRequest:
+class _Previous(BaseModel):
+    previous_response_id: str | None = None
+
+
+def previous_response(body: bytes | bytearray) -> str | None:
+    """Return the id of the response that a request continues, None if there is none.
+
+    Args:
+        body: JSON text.
+    """
+    if b"previous_response_id" not in body:
+        return None
+    try:
+        return _Previous.model_validate_json(body).previous_response_id
+    except ValidationError:
+        return None  # refused with all other fields
+
+
+def read_request(body: bytes | bytearray, sender: Sender) -> ParsedRequest:
     """Parse and check the body of a request for a response.
 
     Args:
         body: JSON text.
-        sender: What is known about the request.
-        store: Earlier responses.
+        sender: What is known about the request, with the response that it continues.
 
     Raises:
         ApiError: If the body is invalid, too large, or asks for something unsupported.
@@ -116,11 +135,12 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
     extra = payload.model_extra or {}
     refuse_fields(extra, _REFUSED)
     toolbox = Toolbox.of(payload.tools or ())
-    previous = payload.previous_response_id
-    earlier = None if previous is None else store.find(previous, sender.client)
+    earlier: StoredResponse | None = sender.earlier
     system, history, skipped = _turns(payload, limits, earlier)
     ignored = {*toolbox.ignored, *skipped, *(extra.keys() - _REFUSED.keys() - _LABELS)}
     keep = payload.store is not False
+    if payload.background and not keep:
+        raise bad_request("background needs store: leave out store, or set it to true", "store")
     reasoning = payload.reasoning or _ReasoningConfig()
     return ParsedRequest(
         model=payload.model,
@@ -147,6 +167,7 @@ def read_request(body: bytes | bytearray, sender: Sender, store: ResponseStore) 
             store=keep,
             history=history if keep else (),
             toolbox=toolbox,
+            background=bytes(body) if payload.background else b"",
         ),
     )
 
@@ -218,7 +239,7 @@ def _echoed(payload: _Body) -> dict[str, Any]:
     reasoning = {"effort": None, "summary": None, **(sent.get("reasoning") or {})}
     extra = payload.model_extra or {}
     return {
-        "background": False,
+        "background": bool(payload.background),
         "instructions": payload.instructions,
         "max_output_tokens": payload.max_output_tokens,
         "metadata": payload.metadata or {},

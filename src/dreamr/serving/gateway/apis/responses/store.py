@@ -1,20 +1,24 @@
-"""Responses that further requests continue, in bounded memory."""
+"""Responses that further requests continue, within bounds."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
+from pydantic import BaseModel
+
 from dreamr.serving.gateway.apis.parsed import ParsedMessage
-from dreamr.serving.gateway.content_parts import SentMedia
-from dreamr.serving.gateway.errors import ApiError, shortened
+from dreamr.serving.gateway.content_parts import MessagePart, SentMedia
+from dreamr.serving.gateway.errors import SERVER, ApiError, shortened
+from dreamr.serving.store import Kind, Record, Store
 
 _MOST = 2000  # responses of all clients
-_MOST_BYTES = 128 * 2**20  # of all of them
+_MOST_BYTES = 128 * 2**20  # of all of them, and of all their attachments
+_APART = 4096  # characters of an attachment that is kept once for all responses
+_REFERENCE = "sha256:"
+_RETRY = 5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,46 +26,43 @@ class StoredResponse:
     """A response that is kept.
 
     Attributes:
-        owner: Name of the client.
         body: The response.
         history: The conversation with the answer, without instructions.
-        ends: Time at which it is forgotten.
         size: About its bytes.
     """
 
-    owner: str
     body: Mapping[str, Any]
     history: tuple[ParsedMessage, ...]
-    ends: float
     size: int
+
+
+class _Content(BaseModel):
+    body: dict[str, Any]
+    history: tuple[ParsedMessage, ...]
 
 
 class ResponseStore:
     """Keeps responses for a while. One client gets at most half of the room.
 
+    Attachments are kept once, by their digest: each response of a conversation has all of them.
+
     Args:
+        store: Where they are kept.
         seconds: How long a response is kept.
         most: Number of responses.
         most_bytes: Bytes of all responses and their conversations.
-        clock: Returns the time in seconds.
     """
 
     def __init__(
-        self,
-        seconds: float,
-        *,
-        most: int = _MOST,
-        most_bytes: int = _MOST_BYTES,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: Store, seconds: float, *, most: int = _MOST, most_bytes: int = _MOST_BYTES
     ) -> None:
-        self._seconds, self._most, self._most_bytes = seconds, most, most_bytes
-        self._clock = clock
-        self._kept: OrderedDict[str, StoredResponse] = OrderedDict()  # the oldest first
+        self._store, self._records, self._seconds = store, store.records, seconds
+        self._kind = Kind("response", most, most_bytes)
+        self._media = Kind("media", 4 * most, most_bytes)
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def keep(self, owner: str, body: Mapping[str, Any], history: tuple[ParsedMessage, ...]) -> None:
+    async def keep(
+        self, owner: str, body: Mapping[str, Any], history: tuple[ParsedMessage, ...]
+    ) -> None:
         """Keep a response; the oldest ones make room.
 
         A response that needs more than half of the room is not kept.
@@ -71,21 +72,19 @@ class ResponseStore:
             body: The response.
             history: The conversation with the answer.
         """
-        self._expire()
-        size = len(json.dumps(body)) + sum(map(_size, history))
-        if size > self._most_bytes // 2:
-            return
-        own = [name for name, one in self._kept.items() if one.owner == owner]
-        used = sum(self._kept[name].size for name in own)
-        while own and (len(own) >= self._most // 2 or used + size > self._most_bytes // 2):
-            used -= self._kept.pop(own.pop(0)).size
-        total = sum(one.size for one in self._kept.values())
-        while self._kept and (len(self._kept) >= self._most or total + size > self._most_bytes):
-            total -= self._kept.popitem(last=False)[1].size
-        ends = self._clock() + self._seconds
-        self._kept[body["id"]] = StoredResponse(owner, body, history, ends, size)
+        apart: dict[str, str] = {}
+        short = tuple(_shortened(turn, apart) for turn in history)
+        content = _Content(body=dict(body), history=short).model_dump_json().encode()
+        for digest, text in apart.items():
+            if await self._records.touch(self._media, digest, owner, self._seconds):
+                continue
+            media = Record(digest, owner, text.encode("utf-8", "surrogatepass"))
+            if not await self._records.put(self._media, media, self._seconds, len(media.content)):
+                return
+        record = Record(body["id"], owner, content)
+        await self._records.put(self._kind, record, self._seconds, len(content))
 
-    def find(
+    async def find(
         self, name: str, owner: str, param: str | None = "previous_response_id"
     ) -> StoredResponse:
         """Return a response.
@@ -98,17 +97,21 @@ class ResponseStore:
         Raises:
             ApiError: If the client has none of this name: 400 for a field, else 404.
         """
-        found = self._kept.get(name)
-        if found is None or found.owner != owner or found.ends <= self._clock():
-            raise ApiError(
-                404 if param is None else 400,
-                f"there is no response {shortened(name)}: it was not stored, or has expired",
-                param=param,
-                code="response_not_found" if param is None else "previous_response_not_found",
-            )
-        return found
+        record = await self._records.get(self._kind, name, owner)
+        if record is None:
+            raise self._missing(name, param)
+        found = _Content.model_validate_json(record.content)
+        texts = {digest: "" for turn in found.history for digest in _references(turn)}
+        for digest in texts:
+            media = await self._records.get(self._media, digest, owner)
+            if media is None:
+                raise self._missing(name, param)
+            texts[digest] = media.content.decode("utf-8", "surrogatepass")
+        history = tuple(_completed(turn, texts) for turn in found.history)
+        size = len(record.content) + sum(map(len, texts.values()))
+        return StoredResponse(found.body, history, size)
 
-    def delete(self, name: str, owner: str) -> None:
+    async def delete(self, name: str, owner: str) -> None:
         """Forget a response.
 
         Args:
@@ -118,20 +121,62 @@ class ResponseStore:
         Raises:
             ApiError: If the client has none of this name (404).
         """
-        self.find(name, owner, None)
-        del self._kept[name]
+        if not await self._records.delete(self._kind, name, owner):
+            raise self._missing(name, None)
 
-    def _expire(self) -> None:
-        now = self._clock()
-        while self._kept and next(iter(self._kept.values())).ends <= now:
-            self._kept.popitem(last=False)
+    def _missing(self, name: str, param: str | None) -> ApiError:
+        if self._store.lost:
+            return ApiError(
+                503,
+                f"cannot look for the response {shortened(name)} at present: retry in {_RETRY} s",
+                SERVER,
+                param=param,
+                code="store_lost",
+                headers={"Retry-After": str(_RETRY)},
+            )
+        return ApiError(
+            404 if param is None else 400,
+            f"there is no response {shortened(name)}: it was not stored, or has expired",
+            param=param,
+            code="response_not_found" if param is None else "previous_response_not_found",
+        )
 
 
-def _size(turn: ParsedMessage) -> int:
-    texts = [turn.reasoning, *(call.arguments for call in turn.calls)]
+def _shortened(turn: ParsedMessage, apart: dict[str, str]) -> ParsedMessage:
+    """Return a turn with references to its attachments, which are added to `apart`."""
+
+    def part(one: MessagePart) -> MessagePart:
+        if isinstance(one, str):
+            return one
+        text = one.base64 or one.url or ""
+        if len(text) <= _APART:
+            return one
+        digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        apart[digest] = text
+        name = _REFERENCE + digest
+        return replace(one, base64=name) if one.base64 else replace(one, url=name)
+
+    return replace(turn, parts=tuple(map(part, turn.parts)))
+
+
+def _references(turn: ParsedMessage) -> Iterator[str]:
+    """Yield the digests of the attachments of a turn that are kept apart."""
     for part in turn.parts:
         if isinstance(part, SentMedia):
-            texts += (part.url or "", part.base64 or "")
-        else:
-            texts.append(part)
-    return 256 + sum(map(len, texts))
+            text = part.base64 or part.url or ""
+            if text.startswith(_REFERENCE):
+                yield text.removeprefix(_REFERENCE)
+
+
+def _completed(turn: ParsedMessage, texts: Mapping[str, str]) -> ParsedMessage:
+    """Return a turn with its attachments."""
+
+    def part(one: MessagePart) -> MessagePart:
+        if isinstance(one, SentMedia):
+            if one.base64 and one.base64.startswith(_REFERENCE):
+                return replace(one, base64=texts[one.base64.removeprefix(_REFERENCE)])
+            if one.url and one.url.startswith(_REFERENCE):
+                return replace(one, url=texts[one.url.removeprefix(_REFERENCE)])
+        return one
+
+    return replace(turn, parts=tuple(map(part, turn.parts)))

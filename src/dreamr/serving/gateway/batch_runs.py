@@ -1,0 +1,280 @@
+"""The batches that run: on this replica, and those of replicas that have died."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anyio
+import httpx2
+
+from dreamr.errors import DreamrError
+from dreamr.runner import SignalQueue
+from dreamr.serving.batch import Batch, Concurrency, Progress, read_ahead, read_requests
+from dreamr.serving.batch.lines import read_line
+from dreamr.serving.gateway.batch_job import BatchJob
+from dreamr.serving.gateway.keys import OWNER_HEADER
+from dreamr.serving.gateway.logs import LOG, log
+from dreamr.serving.gateway.stored_files import FileStore, Upload
+from dreamr.serving.store import Kind, Record, Store, StoredRun, StoreLost
+
+_KIND = Kind("batch", 1000, 16 * 2**20)  # of all clients, with those that are done
+_KEPT = 7 * 86400  # seconds
+_END = 60  # seconds that the answers of a batch are kept in the log after its end
+_FLUSH = 0.5  # seconds between two reports of answers
+_SIGNS = 3  # signs of life within the time after which a replica counts as dead
+_PATIENCE = 600.0  # seconds to try to store the end of a batch
+
+
+@dataclass(slots=True)
+class _Sink:
+    """Answers and errors in files that grow, and in a log from which another replica goes on."""
+
+    answers: Upload
+    problems: Upload
+    answered: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    new: list[bytes] = field(default_factory=list)  # steps that the log does not have
+
+    async def restore(self, steps: tuple[bytes, ...]) -> None:
+        """Write what another replica has answered."""
+        for step in steps:
+            name, digest = read_line(step[1:])
+            if name in self.answered or name in self.failed:
+                continue
+            if step.startswith(b"a"):
+                await self._answer(name, digest, step[1:])
+            else:
+                await self._error(name, step[1:])
+
+    async def add_answer(self, custom_id: str, digest: str, line: bytes) -> None:
+        await self._answer(custom_id, digest, line)
+        self.new.append(b"a" + line)
+
+    async def add_error(self, custom_id: str, line: bytes) -> None:
+        await self._error(custom_id, line)
+        self.new.append(b"e" + line)
+
+    async def _answer(self, custom_id: str, digest: str, line: bytes) -> None:
+        await self.answers.write(line)
+        self.answered[custom_id] = digest
+
+    async def _error(self, custom_id: str, line: bytes) -> None:
+        await self.problems.write(line)
+        self.failed.add(custom_id)
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A batch that runs here.
+
+    Attributes:
+        job: The batch.
+        run: What was answered before.
+        scope: Cancels it.
+        cancelled: Whether its client has canceled it.
+        lost: Whether another replica has taken it over.
+        over: Whether all is answered, or no more will be.
+    """
+
+    job: BatchJob
+    run: StoredRun
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    cancelled: bool = False
+    lost: bool = False
+    over: bool = False
+
+
+class BatchRuns:
+    """Runs batches, and keeps them where all replicas find them.
+
+    Args:
+        client: Client of the gateway in this process.
+        files: Uploaded files.
+        store: Where batches are kept.
+        most: Requests of the gateway that run at the same time.
+    """
+
+    def __init__(
+        self, client: httpx2.AsyncClient, files: FileStore, store: Store, most: int
+    ) -> None:
+        self._client, self._files, self._store = client, files, store
+        self._most = max(1, most // 2)  # single requests find a place beside a batch
+        self._here: dict[str, _Running] = {}
+        self._new: SignalQueue[_Running] = SignalQueue()
+
+    async def run(self) -> None:
+        """Run batches, also those of dead replicas, until canceled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._take_over)
+            while True:
+                tasks.start_soon(self._run, await self._new.get())
+
+    async def begin(self, job: BatchJob) -> bool:
+        """Begin a batch; return whether there was room for it."""
+        run = StoredRun(job.id, job.owner, b"")
+        if not await self._store.batches.open(run, _END):
+            return False
+        await self._save(job)
+        self._start(job, run)
+        return True
+
+    async def find(self, name: str, owner: str) -> BatchJob | None:
+        """Return a batch of a client, None if it has none of this name."""
+        here = self._here.get(name)
+        if here is not None:
+            return here.job if here.job.owner == owner else None
+        found = await self._store.records.get(_KIND, name, owner)
+        return None if found is None else BatchJob.read(found.content)
+
+    async def all(self, owner: str) -> list[BatchJob]:
+        """Return the batches of a client, the latest first."""
+        kept = [BatchJob.read(one.content) for one in await self._store.records.all(_KIND, owner)]
+        here = {name: one.job for name, one in self._here.items()}
+        return [here.get(job.id, job) for job in reversed(kept)]
+
+    async def cancel(self, job: BatchJob) -> None:
+        """Cancel a batch; what is answered is kept."""
+        if (here := self._here.get(job.id)) is not None:
+            here.cancelled = True
+            here.scope.cancel()
+        await self._store.batches.cancel(job.id, job.owner)
+        job.become("cancelling")
+        await self._save(job)
+
+    def _start(self, job: BatchJob, run: StoredRun) -> None:
+        found = self._here[job.id] = _Running(job, run)
+        self._new.put(found)
+
+    async def _take_over(self) -> None:
+        """Look for batches of dead replicas, until canceled."""
+        while True:
+            while (run := await self._store.batches.take_over()) is not None:
+                found = await self._store.records.get(_KIND, run.name, run.owner)
+                if found is None or (job := BatchJob.read(found.content)).over:
+                    await self._append(run.name, [], ended=True)
+                    continue
+                log(logging.INFO, "%s goes on here after %d answers", run.name, len(run.steps))
+                self._start(job, run)
+            await anyio.sleep(self._store.batches.lease / _SIGNS)
+
+    async def _run(self, here: _Running) -> None:
+        job, files = here.job, self._files
+        here.cancelled = here.cancelled or here.run.cancelled
+        try:
+            async with files.upload(job.owner) as out, files.upload(job.owner) as errors:
+                sink = _Sink(out, errors)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._hold, here, sink)
+                    await self._answer(here, sink)
+                    if not here.lost:
+                        await self._finish(here, sink)
+                    here.over = True
+        finally:
+            if not here.over:
+                with anyio.CancelScope(shield=True):  # the store answers in bounded time
+                    await self._store.batches.give_back(job.id)
+            del self._here[job.id]
+        about = (job.owner, job.status, len(sink.answered), len(sink.failed))
+        log(logging.INFO, "%s batch %s: %d answered, %d failed", *about, id=job.id)
+
+    async def _hold(self, here: _Running, sink: _Sink) -> None:
+        """Store answers as they come, and give signs of life, until the batch is over."""
+        count = 0
+        while not (here.over or here.lost):
+            new = sink.new[:]
+            match await self._append(here.job.id, new):
+                case "cancelled" if not here.job.over:
+                    here.cancelled = True
+                    here.scope.cancel()
+                case "lost":
+                    here.lost = True
+                    here.scope.cancel()
+                case None:
+                    new = []
+            del sink.new[: len(new)]
+            if here.job.done != count and not here.job.over:
+                count = here.job.done
+                await self._save(here.job)
+            await anyio.sleep(min(_FLUSH, self._store.batches.lease / _SIGNS))
+
+    async def _answer(self, here: _Running, sink: _Sink) -> None:
+        job, path = here.job, None
+        try:
+            with here.scope:
+                if here.cancelled:
+                    here.scope.cancel()
+                await sink.restore(here.run.steps)
+                before = len(sink.failed)
+
+                def progress(found: Progress) -> None:
+                    job.done, job.failed = found.done, before + found.failed
+
+                job.become("in_progress")
+                path = await self._files.path(job.file)
+                await Batch(
+                    read_ahead(read_requests(path, job.body.endpoint)),
+                    self._client,
+                    sink,
+                    Concurrency(self._most),
+                    {OWNER_HEADER: job.owner},
+                    on_progress=progress,
+                ).run()
+        except DreamrError as error:
+            job.problem = str(error).replace(str(path), job.file.name)
+        except FileNotFoundError:
+            job.problem = f"{job.file.name} was deleted"
+        except Exception:
+            LOG.exception("internal error")
+            job.problem = "internal error; see the server's log"
+
+    async def _finish(self, here: _Running, sink: _Sink) -> None:
+        job = here.job
+        name = job.file.name.removesuffix(".jsonl")
+        try:
+            if sink.answered:
+                file = await sink.answers.keep(f"{name}.answers.jsonl", "batch_output", None)
+                job.output = file.id
+            if sink.failed:
+                file = await sink.problems.keep(f"{name}.errors.jsonl", "batch_output", None)
+                job.errors = file.id
+        except DreamrError as error:
+            job.problem = str(error)
+        if job.problem:
+            job.become("failed")
+        else:
+            job.become("cancelled" if here.cancelled else "completed")
+        await self._save(job)
+        with anyio.move_on_after(_PATIENCE):
+            while await self._append(job.id, sink.new, ended=True) is None:
+                await anyio.sleep(_FLUSH)
+
+    async def _append(self, name: str, steps: list[bytes], *, ended: bool = False) -> str | None:
+        """Keep answers; return what became of it, None if the store is lost."""
+        found: str = "kept"
+        try:
+            for some in _chunks(steps):
+                found = await self._store.batches.append(name, [], some)
+            return await self._store.batches.append(name, [], [], ended=True) if ended else found
+        except StoreLost:
+            return None
+
+    async def _save(self, job: BatchJob) -> None:
+        content = job.dumped()
+        await self._store.records.put(
+            _KIND, Record(job.id, job.owner, content), _KEPT, len(content)
+        )
+
+
+def _chunks(steps: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield steps in groups of bounded size, at least one of them."""
+    group, size = [], 0
+    for step in steps:
+        group.append(step)
+        size += len(step)
+        if size > 2**20:
+            yield group
+            group, size = [], 0
+    if group or not steps:
+        yield group

@@ -1,0 +1,149 @@
+"""The link to a Redis server of a gateway, which goes on without it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from dreamr._option_specs import BadOption
+from dreamr.serving.store.connection import (
+    PASSWORD,
+    is_denied,
+    is_foreign,
+    open_client,
+    shown_address,
+    why,
+)
+from dreamr.serving.store.protocol import StoreLost
+
+LOG = logging.getLogger("dreamr.serving.store")
+
+_SECONDS = 0.5  # for a command, waiting for a connection included
+_LARGE_SECONDS = 2.0  # for a command with a large content
+_CONNECT_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
+_PAUSE = 1.0, 30.0  # seconds between two tries of a lost server, first and longest
+_STEADY = 60.0  # seconds after which a server that was lost counts as steady again
+_PROBE = "return redis.call('SET', KEYS[1], '1', 'PX', 60000)"  # a full server refuses it
+
+
+class StoreLink:
+    """Runs scripts on a Redis server, each in bounded time and without retries.
+
+    After a failure, scripts fail at once until a server answers again, which `watch` tries.
+
+    Args:
+        url: Address of the server.
+        password: Password, where the address has none.
+        seconds: Time for a command.
+
+    Attributes:
+        lost: Whether the server is lost.
+        losses: How often it was lost.
+
+    Raises:
+        BadOption: If it is not an address of Redis.
+    """
+
+    def __init__(self, url: str, password: str | None, *, seconds: float = _SECONDS) -> None:
+        self.address = shown_address(url)
+        self._seconds = seconds
+        try:
+            self._client: Redis = open_client(
+                url, password, Retry(NoBackoff(), 0), seconds=_LARGE_SECONDS, wait=_LARGE_SECONDS
+            )
+        except ValueError as error:
+            raise BadOption(
+                f"--store {self.address} is not an address of Redis: {why(error)}"
+            ) from error
+        self.lost, self.losses = False, 0
+        self._found = 0.0  # time at which a lost server was back
+        self._pause = _PAUSE[0]
+        self._changed = anyio.Event()
+
+    async def run(self, script: str, keys: list[str], *given: Any, large: bool = False) -> Any:
+        """Run a script and return its result.
+
+        Args:
+            script: The script.
+            keys: Its keys.
+            given: Its arguments.
+            large: Whether arguments or result are large.
+
+        Raises:
+            StoreLost: If the server is lost.
+        """
+        if self.lost:
+            raise StoreLost(f"the Redis server at {self.address} is lost")
+        try:
+            with anyio.fail_after(_LARGE_SECONDS if large else self._seconds):
+                return await self._client.register_script(script)(keys=keys, args=given)
+        except (RedisError, OSError) as error:
+            self._lose(error)
+            raise StoreLost(f"lost the Redis server at {self.address}: {why(error)}") from error
+
+    async def check(self) -> None:
+        """Check that the server lets this process in; one that cannot be reached may come later.
+
+        Raises:
+            BadOption: If it never will.
+        """
+        try:
+            with anyio.fail_after(_CONNECT_SECONDS):
+                await self._client.ping()
+        except (RedisError, OSError) as error:
+            if is_denied(error):
+                raise BadOption(
+                    f"the Redis server at {self.address} denies access: set {PASSWORD}, or put "
+                    "user and password into the address"
+                ) from error
+            if is_foreign(error):
+                raise BadOption(
+                    f"what answers at {self.address} is not a Redis server: check --store"
+                ) from error
+            self._lose(error)
+
+    async def watch(self) -> None:
+        """Try a lost server again after pauses, until canceled."""
+        while True:
+            while self.lost:
+                await anyio.sleep(self._pause)
+                await self._probe()
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await self._client.aclose()
+
+    async def _probe(self) -> None:
+        try:
+            with anyio.fail_after(self._seconds):
+                await self._client.register_script(_PROBE)(keys=["dreamr:{gateway}:probe"])
+        except (RedisError, OSError):
+            self._pause = min(2 * self._pause, _PAUSE[1])
+            return
+        self.lost, self._found = False, anyio.current_time()
+        LOG.info("the Redis server at %s is back: replicas share their state again", self.address)
+
+    def _lose(self, error: BaseException) -> None:
+        if self.lost:
+            return
+        if anyio.current_time() - self._found > _STEADY:
+            self._pause = _PAUSE[0]
+        self.lost = True
+        self.losses += 1
+        self._changed.set()
+        said = "it took too long" if isinstance(error, TimeoutError) else why(error)
+        LOG.warning(
+            "lost the Redis server at %s: %s; this replica goes on with its own state",
+            self.address,
+            said,
+        )

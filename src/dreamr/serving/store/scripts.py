@@ -1,0 +1,331 @@
+"""The operations on a store in Redis, each atomic: scripts that Redis runs.
+
+All keys of a gateway have the same braces, so that a cluster keeps them on one server.
+"""
+
+from __future__ import annotations
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+"""
+
+# Token buckets of a client: a hash with size and level of each, and the time of both. Requests of a
+# client that run: a sorted set by the time at which they count as dead.
+_QUOTA = (
+    _NOW
+    + """
+local buckets, running = KEYS[1], KEYS[2]
+local function filled(name, size)
+    local old = redis.call('HMGET', buckets, name .. ':size', name .. ':level', 'at')
+    if not old[1] then return size end
+    local most = tonumber(old[1])
+    size = size or most
+    return math.min(most, old[2] + (now - old[3]) * most / 60) + size - most
+end
+local sizes, levels = {}, {}
+local function keep(ttl)
+    local longest = 120
+    redis.call('DEL', buckets)
+    for name, size in pairs(sizes) do
+        local level = string.format('%.6f', levels[name])
+        redis.call('HSET', buckets, name .. ':size', size, name .. ':level', level, 'at',
+            string.format('%.6f', now))
+        longest = math.max(longest, math.ceil((size - levels[name]) * 60 / size) + 60)
+    end
+    redis.call('EXPIRE', buckets, longest)
+    redis.call('EXPIRE', running, ttl * 2)
+end
+local function found()
+    local list = {}
+    for name, size in pairs(sizes) do
+        table.insert(list, name)
+        table.insert(list, tostring(size))
+        table.insert(list, string.format('%.6f', levels[name]))
+    end
+    return list
+end
+"""
+)
+
+# ARGV: request, seconds after which it counts as dead, 1 if it was let in before, limits of running
+# requests, requests and tokens, each empty if there is none. Returns the limit that is reached, if
+# any, then name, size and level of each bucket.
+ENTER = (
+    _QUOTA
+    + """
+redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
+for place, name in ipairs({'requests', 'tokens'}) do
+    local size = tonumber(ARGV[4 + place])
+    if size then sizes[name], levels[name] = size, filled(name, size) end
+end
+local refused = ''
+if ARGV[3] ~= '1' then
+    if ARGV[4] ~= '' and redis.call('ZCARD', running) >= tonumber(ARGV[4]) then
+        refused = 'running'
+    elseif sizes.tokens and levels.tokens < 1 then
+        refused = 'tokens'
+    elseif sizes.requests and levels.requests < 1 then
+        refused = 'requests'
+    elseif sizes.requests then
+        levels.requests = levels.requests - 1
+    end
+end
+if refused == '' then redis.call('ZADD', running, now + ARGV[2], ARGV[1]) end
+keep(ARGV[2])
+return {refused, unpack(found())}
+"""
+)
+
+# ARGV: seconds after which requests count as dead, tokens to count, a request that has ended or an
+# empty string, requests that go on. Returns name, size and level of each bucket.
+SETTLE = (
+    _QUOTA
+    + """
+for _, name in ipairs({'requests', 'tokens'}) do
+    local size = tonumber(redis.call('HGET', buckets, name .. ':size') or '')
+    if size then sizes[name], levels[name] = size, filled(name, size) end
+end
+if sizes.tokens then levels.tokens = levels.tokens - ARGV[2] end
+if ARGV[3] ~= '' then redis.call('ZREM', running, ARGV[3]) end
+for place = 4, #ARGV do redis.call('ZADD', running, now + ARGV[1], ARGV[place]) end
+keep(ARGV[1])
+return found()
+"""
+)
+
+# Records of a kind. Their contents are strings that expire. Sorted sets say when each ends and in
+# which order they were made, hashes whose they are and how large.
+_RECORDS = (
+    _NOW
+    + """
+local base = KEYS[1]
+local made, ends, owners = base .. ':made', base .. ':ends', base .. ':owners'
+local sizes, used = base .. ':sizes', base .. ':used'
+local function of(owner) return base .. ':of:' .. owner end
+local function content(name) return base .. ':content:' .. name end
+local function bytes(owner) return tonumber(redis.call('HGET', used, owner) or '0') end
+local function count(owner, size)
+    if redis.call('HINCRBY', used, owner, size) <= 0 then redis.call('HDEL', used, owner) end
+end
+local function forget(name)
+    local owner = redis.call('HGET', owners, name)
+    if not owner then return end
+    local size = tonumber(redis.call('HGET', sizes, name))
+    count(owner, -size)
+    count('', -size)
+    redis.call('ZREM', made, name)
+    redis.call('ZREM', ends, name)
+    redis.call('ZREM', of(owner), name)
+    redis.call('HDEL', owners, name)
+    redis.call('HDEL', sizes, name)
+    redis.call('DEL', content(name))
+end
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 100)) do
+    forget(name)
+end
+local function is_own(name, owner)
+    if redis.call('HGET', owners, name) ~= owner then return false end
+    if redis.call('EXISTS', content(name)) == 1 then return true end
+    forget(name)
+    return false
+end
+"""
+)
+
+# ARGV: name, owner, content, milliseconds, size, most records, most bytes, 1 if the oldest make
+# room. Returns 1 if the record is kept.
+PUT = (
+    _RECORDS
+    + """
+local name, owner, size = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+local before = redis.call('HGET', owners, name)
+if before and before ~= owner then return 0 end
+local old, one = 0, 0
+if before then old, one = tonumber(redis.call('HGET', sizes, name)), 1 end
+local function own_full()
+    return redis.call('ZCARD', of(owner)) - one >= math.floor(most / 2)
+        or bytes(owner) - old + size > most_bytes / 2
+end
+local function full()
+    return redis.call('ZCARD', made) - one >= most or bytes('') - old + size > most_bytes
+end
+if ARGV[8] ~= '1' and (own_full() or full()) then return 0 end
+local place = before and redis.call('ZSCORE', made, name) or redis.call('INCR', base .. ':last')
+forget(name)
+old, one = 0, 0
+while own_full() do forget(redis.call('ZRANGE', of(owner), 0, 0)[1]) end
+while full() do forget(redis.call('ZRANGE', made, 0, 0)[1]) end
+redis.call('SET', content(name), ARGV[3], 'PX', ARGV[4])
+redis.call('ZADD', made, place, name)
+redis.call('ZADD', of(owner), place, name)
+redis.call('ZADD', ends, now + ARGV[4] / 1000, name)
+redis.call('HSET', owners, name, owner)
+redis.call('HSET', sizes, name, size)
+count(owner, size)
+count('', size)
+return 1
+"""
+)
+
+# ARGV: name, owner. Returns the content, if the client has the record.
+GET = (
+    _RECORDS
+    + """
+if not is_own(ARGV[1], ARGV[2]) then return false end
+return redis.call('GET', content(ARGV[1]))
+"""
+)
+
+# ARGV: name, owner, milliseconds. Returns 1 if the client has the record.
+TOUCH = (
+    _RECORDS
+    + """
+if not is_own(ARGV[1], ARGV[2]) then return 0 end
+redis.call('PEXPIRE', content(ARGV[1]), ARGV[3])
+redis.call('ZADD', ends, now + ARGV[3] / 1000, ARGV[1])
+return 1
+"""
+)
+
+# ARGV: name, owner. Returns 1 if the client had the record.
+DELETE = (
+    _RECORDS
+    + """
+if not is_own(ARGV[1], ARGV[2]) then return 0 end
+forget(ARGV[1])
+return 1
+"""
+)
+
+# ARGV: owner. Returns name and content of each record of the client, the oldest first.
+ALL = (
+    _RECORDS
+    + """
+local list = {}
+for _, name in ipairs(redis.call('ZRANGE', of(ARGV[1]), 0, -1)) do
+    local found = redis.call('GET', content(name))
+    if found then
+        table.insert(list, name)
+        table.insert(list, found)
+    end
+end
+return list
+"""
+)
+
+# The log of a run: a hash about it, a list of events, a list of committed steps, and a lease that
+# expires. The set of open runs is a sorted set.
+_RUN = """
+local run, open = KEYS[1], KEYS[2]
+local events, steps, lease = run .. ':events', run .. ':steps', run .. ':lease'
+local function last(seconds)
+    for _, key in ipairs({run, events, steps}) do redis.call('EXPIRE', key, seconds) end
+end
+"""
+
+# ARGV: name, owner, seconds to keep it after its end, holder, milliseconds of the lease, longest
+# duration in seconds.
+OPEN = (
+    _RUN
+    + """
+redis.call('HSET', run, 'owner', ARGV[2], 'seconds', ARGV[3], 'holder', ARGV[4])
+redis.call('SET', lease, ARGV[4], 'PX', ARGV[5])
+redis.call('ZADD', open, redis.call('TIME')[1], ARGV[1])
+last(ARGV[6])
+return 1
+"""
+)
+
+# ARGV: name, holder, milliseconds of the lease, longest duration in seconds, 1 if these are the
+# last, number of events, events, steps. Returns 'lost' if another replica holds the run.
+APPEND = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'holder') ~= ARGV[2] then return 'lost' end
+local last_event = 6 + tonumber(ARGV[6])
+for place = 7, last_event do redis.call('RPUSH', events, ARGV[place]) end
+for place = last_event + 1, #ARGV do redis.call('RPUSH', steps, ARGV[place]) end
+if ARGV[5] == '1' then
+    redis.call('HSET', run, 'ended', 1)
+    redis.call('ZREM', open, ARGV[1])
+    redis.call('DEL', lease)
+    last(redis.call('HGET', run, 'seconds'))
+else
+    redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
+    last(ARGV[4])
+end
+return redis.call('HEXISTS', run, 'cancelled') == 0 and 'kept' or 'cancelled'
+"""
+)
+
+# ARGV: owner, number of the first event, most events. Returns 1 if there are no others after these
+# and the run has ended, then the events.
+READ = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'owner') ~= ARGV[1] then return false end
+local first, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+local list = redis.call('LRANGE', events, first, first + most - 1)
+local over = redis.call('HEXISTS', run, 'ended') == 1
+    and first + #list >= redis.call('LLEN', events)
+return {over and 1 or 0, unpack(list)}
+"""
+)
+
+# ARGV: owner. Returns 1 if the client has the run.
+CANCEL = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'owner') ~= ARGV[1] then return 0 end
+redis.call('HSET', run, 'cancelled', 1)
+return 1
+"""
+)
+
+# KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease. Returns name,
+# owner and number of events of a run that nobody holds, and 1 if it was canceled.
+TAKE_OVER = """
+for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    local run = KEYS[1] .. name
+    local owner = redis.call('HGET', run, 'owner')
+    if not owner then
+        redis.call('ZREM', KEYS[2], name)
+    elseif redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
+        redis.call('HSET', run, 'holder', ARGV[1])
+        return {name, owner, redis.call('LLEN', run .. ':events'),
+            redis.call('HEXISTS', run, 'cancelled')}
+    end
+end
+return {}
+"""
+
+# ARGV: number of the first step, most steps. Returns committed steps.
+STEPS = (
+    _RUN
+    + """
+return redis.call('LRANGE', steps, ARGV[1], ARGV[1] + ARGV[2] - 1)
+"""
+)
+
+# ARGV: holder.
+GIVE_BACK = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'holder') == ARGV[1] then redis.call('DEL', lease) end
+return 1
+"""
+)
+
+# ARGV: owner. Returns 1 if the client had the run and it has ended.
+DELETE_RUN = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'owner') ~= ARGV[1] or redis.call('HEXISTS', run, 'ended') == 0 then
+    return 0
+end
+redis.call('DEL', run, events, steps, lease)
+return 1
+"""
+)

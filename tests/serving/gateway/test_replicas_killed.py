@@ -1,0 +1,135 @@
+"""Replicas are killed in mid-work: another goes on from what was committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from support.processes import environment
+from support.redis_server import RedisServer, needs_redis
+
+pytest.importorskip("redis")
+pytestmark = [needs_redis, pytest.mark.slow]
+STEPS = tuple(f"Number {number} is one more than the one before it.\n\n" for number in range(40))
+SCRIPT = """
+import sys
+from support.pairs import Pair
+from dreamr.cli import main
+STEPS = tuple(f"Number {n} is one more than the one before it.\\n\\n" for n in range(40))
+model = {"script": (*STEPS, "Answer: 39"), "token_seconds": 0.02}
+pair = Pair(target={**model, "opinion": 0.95}, draft=model)
+sys.exit(main(["serve", "--port", "0", *sys.argv[1:]], open_model=pair))
+"""
+ASKED: dict[str, Any] = {"model": "dreamr", "input": "What is the last number?"}
+SECONDS = 60
+
+
+class Replica:
+    """A gateway in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+
+
+@contextmanager
+def serving(store: str, *flags: str) -> Iterator[Replica]:
+    command = [sys.executable, "-c", SCRIPT, "--store", store, *flags]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        text=True, env=environment(COLUMNS="200"),
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"base URL (\S+)/v1", line):
+                yield Replica(process, found[1])
+                break
+        else:
+            pytest.fail("it did not come up")
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def text_of(events: list[Any], kind: str) -> str:
+    return "".join(event.delta for event in events if event.type == f"response.{kind}.delta")
+
+
+@pytest.mark.parametrize("method", ["fpsr", "target"])
+def test_a_stream_goes_on_at_another_replica_after_kill_9(method: str, tmp_path: Path) -> None:
+    more = {"dreamr": {"method": method}}
+    with RedisServer(tmp_path) as server, serving(server.url) as one, serving(server.url) as other:
+        asked = {**ASKED, "background": True, "stream": True, "extra_body": more}
+        seen: list[Any] = []
+        with suppress(httpx.HTTPError, openai.APIError):  # whichever says that it was cut
+            for event in one.client.responses.create(**asked):
+                seen.append(event)
+                if text_of(seen, "reasoning_text").count("\n\n") == 8:
+                    os.kill(one.process.pid, 9)
+        assert seen[-1].type != "response.completed"
+        name, last = seen[0].response.id, seen[-1].sequence_number
+        seen += other.client.responses.retrieve(name, stream=True, starting_after=last)
+        assert [event.sequence_number for event in seen] == list(range(len(seen)))
+        assert text_of(seen, "reasoning_text") == "".join(STEPS)
+        response = seen[-1].response
+        assert (response.status, response.output_text) == ("completed", "39")
+        assert response.output[0].id == next(e.item_id for e in seen if hasattr(e, "item_id"))
+        assert other.client.responses.retrieve(name).output_text == "39"
+        tokens = response.model_extra["dreamr"]["usage"]
+        assert all(count >= 0 for role in ("draft", "target") for count in tokens[role].values())
+        second = other.client.responses.create(**ASKED, previous_response_id=name)
+        assert second.output_text == "39"
+
+
+def test_a_batch_goes_on_at_another_replica_after_kill_9(tmp_path: Path) -> None:
+    count = 60
+    asked = {"role": "user", "content": "Which?"}
+    body = {"model": "dreamr", "messages": [asked], "max_tokens": 40}
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    lines = [json.dumps({"custom_id": f"r{number}", **line}) for number in range(count)]
+    work = "\n".join(lines).encode()
+    with RedisServer(tmp_path) as server:
+        flags = ("--max-running", "16", "--method", "target")
+        with serving(server.url, *flags) as one, serving(server.url, *flags) as other:
+            file = one.client.files.create(file=("work.jsonl", work), purpose="batch")
+            batch = one.client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+            end = time.monotonic() + SECONDS
+            while other.client.batches.retrieve(batch.id).request_counts.completed < 8:
+                assert time.monotonic() < end
+            os.kill(one.process.pid, 9)
+            found = other.client.batches.retrieve(batch.id)
+            assert found.request_counts.completed < count
+            while found.status != "completed":
+                assert time.monotonic() < end
+                found = other.client.batches.retrieve(batch.id)
+            lines = other.client.files.content(found.output_file_id).text.splitlines()
+    names = [json.loads(line)["custom_id"] for line in lines]
+    assert sorted(names) == sorted(f"r{number}" for number in range(count))
+    assert found.request_counts.completed == count
+
+
+def test_a_replica_that_stops_leaves_its_runs_to_another_at_once(tmp_path: Path) -> None:
+    flags = ("--drain", "0", "--grace", "0")
+    with RedisServer(tmp_path) as server, serving(server.url, *flags) as one:
+        run = one.client.responses.create(**ASKED, background=True)
+        with serving(server.url) as other:
+            one.process.terminate()
+            events = list(other.client.responses.retrieve(run.id, stream=True))
+            assert one.process.wait(20) == 0
+            assert events[-1].response.output_text == "39"
+            assert text_of(events, "reasoning_text") == "".join(STEPS)

@@ -1,0 +1,135 @@
+"""Without Redis, or with one that is frozen or full, a replica goes on with its own state."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr._option_specs import BadOption
+from dreamr.serving.store import Kind, Limits, Record, Store
+from support.redis_server import RedisServer, needs_redis
+
+RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
+pytestmark = [pytest.mark.anyio, needs_redis]
+KIND = Kind("page", 100, 10**6)
+LIMITS = Limits(requests=2)
+SECONDS = 30
+
+
+@asynccontextmanager
+async def watched(url: str) -> AsyncIterator[Store]:
+    store = RedisStore(url)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        with anyio.fail_after(SECONDS):
+            yield store
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+
+
+async def back(store: Store) -> None:
+    while store.lost:
+        await anyio.sleep(0.01)
+
+
+async def entered(store: Store, count: int) -> list[Any]:
+    return [(await store.quotas.enter("a", str(n), LIMITS)).refused for n in range(count)]
+
+
+async def test_without_redis_each_replica_has_limits_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dreamr.serving.store")
+    with RedisServer(tmp_path) as server:
+        async with watched(server.url) as store:
+            assert await entered(store, 1) == [None]
+            server.kill()
+            assert await entered(store, 3) == [None, None, "requests"]
+            assert (store.lost, store.losses) == (True, 1)
+            await store.records.put(KIND, Record("1", "a", b"x"), 60, 1)
+            assert await store.records.get(KIND, "1", "a")
+            server.start()
+            await back(store)
+            assert await entered(store, 2) == [None, "requests"], "what Redis knew still counts"
+            assert await store.records.get(KIND, "1", "a"), "it stays with its replica"
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "goes on with its own state" in said[0]
+    assert "is back" in said[1]
+
+
+async def test_tokens_that_redis_did_not_hear_of_are_told_later(tmp_path: Path) -> None:
+    limits = Limits(tokens=100)
+    with RedisServer(tmp_path) as server:
+        async with watched(server.url) as store:
+            await store.quotas.enter("a", "1", limits)
+            server.kill()
+            store.quotas.spend("a", "1", 5000)
+            await store.quotas.leave("a", "1")
+            server.start()
+            await back(store)
+            async with watched(server.url) as other:
+                while (await other.quotas.enter("a", "2", limits)).refused is None:
+                    await other.quotas.leave("a", "2")
+
+
+async def test_a_frozen_redis_costs_one_bounded_wait(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        async with watched(server.url) as store:
+            assert await entered(store, 1) == [None]
+            process = server.process
+            os.kill(process, signal.SIGSTOP)
+            try:
+                with anyio.fail_after(5):
+                    assert await entered(store, 200) == [None, None, *["requests"] * 198]
+            finally:
+                os.kill(process, signal.SIGCONT)
+            await back(store)
+
+
+async def test_a_full_redis_counts_as_lost_until_there_is_room(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--maxmemory", "3mb") as server:
+        async with watched(server.url) as store:
+            for name in range(8):
+                await store.records.put(KIND, Record(str(name), "a", b"x" * 2**20), 60, 1)
+            assert store.lost
+            assert await store.records.get(KIND, "7", "a")
+            from redis import Redis
+
+            with Redis.from_url(server.url) as client:
+                client.config_set("maxmemory", "100mb")
+            await back(store)
+
+
+@pytest.mark.parametrize("given", [None, "wrong"])
+async def test_a_wrong_password_is_an_error_at_the_start(given: str | None, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "secret") as server:
+        with pytest.raises(BadOption, match="denies access: set DREAMR_REDIS_PASSWORD"):
+            await RedisStore(server.url, given).check()
+        store = RedisStore(server.url, "secret")
+        await store.check()
+        assert not store.lost
+        await store.aclose()
+
+
+async def test_an_address_that_is_none_is_an_error() -> None:
+    with pytest.raises(BadOption, match="--store gpu1:6379 is not an address of Redis"):
+        RedisStore("gpu1:6379")
+
+
+async def test_a_server_that_is_not_there_yet_can_come_later(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    async with watched(server.url) as store:
+        await store.check()
+        assert store.lost
+        with server:
+            await back(store)
+            assert await entered(store, 1) == [None]

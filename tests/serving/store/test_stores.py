@@ -1,0 +1,208 @@
+"""What every store keeps, in memory and in Redis: quotas, records and logs of runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun
+from dreamr.serving.store.memory import MemoryStore
+from support.redis_server import RedisServer, needs_redis
+
+pytestmark = pytest.mark.anyio
+KIND = Kind("page", 4, 1000)
+FULL = Kind("file", 4, 1000, evicts=False)
+RUN = StoredRun("resp_1", "alice", b"{}")
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with replicas(tmp_path, 1) as (found,):
+        yield found
+
+
+@asynccontextmanager
+async def replicas(folder: Path, count: int, lease: float = 6.0) -> AsyncIterator[list[Any]]:
+    """Yield stores on one server."""
+    from dreamr.serving.store.redis import RedisStore
+
+    with RedisServer(folder) as server:
+        found = [RedisStore(server.url, lease=lease) for _ in range(count)]
+        yield found
+        for store in found:
+            await store.aclose()
+
+
+def page(name: str, owner: str = "alice", content: bytes = b"text") -> Record:
+    return Record(name, owner, content)
+
+
+async def names(store: Store, owner: str, kind: Kind = KIND) -> str:
+    return "".join(one.name for one in await store.records.all(kind, owner))
+
+
+async def test_a_record_belongs_to_its_client(store: Store) -> None:
+    records = store.records
+    assert await records.put(KIND, page("1"), 60, 10)
+    assert await records.get(KIND, "1", "alice") == page("1")
+    assert await records.get(KIND, "1", "bob") is None
+    assert await records.get(FULL, "1", "alice") is None
+    assert not await records.delete(KIND, "1", "bob")
+    assert await records.touch(KIND, "1", "alice", 60)
+    assert await records.delete(KIND, "1", "alice")
+    assert await records.get(KIND, "1", "alice") is None
+    assert not await records.touch(KIND, "1", "alice", 60)
+
+
+async def test_a_record_gets_another_content_at_its_place(store: Store) -> None:
+    for name in "12":
+        await store.records.put(KIND, page(name), 60, 10)
+    assert await store.records.put(KIND, page("1", content=b"new"), 60, 10)
+    assert await store.records.get(KIND, "1", "alice") == page("1", content=b"new")
+    assert await names(store, "alice") == "12"
+
+
+async def test_the_oldest_records_of_a_client_make_room_for_its_own(store: Store) -> None:
+    for name, owner in (("b", "bob"), ("1", "alice"), ("2", "alice"), ("3", "alice")):
+        assert await store.records.put(KIND, page(name, owner), 60, 10)
+    assert (await names(store, "alice"), await names(store, "bob")) == ("23", "b")
+    assert await store.records.put(KIND, page("4"), 60, 495)
+    assert await names(store, "alice") == "4"
+    assert not await store.records.put(KIND, page("5"), 60, 501)
+
+
+async def test_the_oldest_of_all_records_make_room(store: Store) -> None:
+    for name in "12345":
+        assert await store.records.put(KIND, page(name, name), 60, 10)
+    assert [await names(store, name) for name in "12345"] == ["", "2", "3", "4", "5"]
+
+
+async def test_a_kind_that_does_not_evict_refuses(store: Store) -> None:
+    assert await store.records.put(FULL, page("1"), 60, 300)
+    assert not await store.records.put(FULL, page("2"), 60, 300)
+    assert await store.records.put(FULL, page("1"), 60, 500)
+    assert await store.records.delete(FULL, "1", "alice")
+    assert await store.records.put(FULL, page("2"), 60, 300)
+
+
+async def test_a_record_expires(store: Store) -> None:
+    assert await store.records.put(FULL, page("1"), 0.05, 500)
+    with anyio.fail_after(20):
+        while not await store.records.put(FULL, page("2"), 60, 500):
+            await anyio.sleep(0)
+    assert await store.records.get(FULL, "1", "alice") is None
+
+
+async def test_a_limit_is_exact_under_simultaneous_requests(store: Store) -> None:
+    refused: list[str | None] = []
+
+    async def ask(number: int) -> None:
+        entered = await store.quotas.enter("alice", str(number), Limits(requests=50))
+        refused.append(entered.refused)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(120):
+            tasks.start_soon(ask, number)
+    # A slow machine may see one more come in.
+    assert 50 <= refused.count(None) <= 52
+    assert refused.count("requests") == 120 - refused.count(None)
+
+
+async def test_running_requests_and_tokens_are_counted(store: Store) -> None:
+    quotas, limits = store.quotas, Limits(running=1, tokens=60)
+    assert (await quotas.enter("alice", "1", limits)).refused is None
+    assert (await quotas.enter("alice", "2", limits)).refused == "running"
+    assert (await quotas.enter("bob", "3", limits)).refused is None
+    quotas.spend("alice", "1", 100)
+    assert -41 <= quotas.levels("alice")["tokens"].level <= -30
+    await quotas.leave("alice", "1")
+    entered = await quotas.enter("alice", "4", limits)
+    assert entered.refused == "tokens"
+    assert 0 < entered.levels["tokens"].seconds(1) <= 41
+    assert (await quotas.enter("alice", "4", limits, again=True)).refused is None
+
+
+async def test_a_log_is_read_by_its_client_alone(store: Store) -> None:
+    runs = store.runs
+    assert await runs.open(RUN, 60)
+    assert await runs.read("resp_1", "alice", 0) == ([], False)
+    assert await runs.append("resp_1", [b"a", b"b"], [b"step"]) == "kept"
+    assert await runs.read("resp_1", "alice", 1) == ([b"b"], False)
+    assert await runs.read("resp_1", "bob", 0) is None
+    assert not await runs.cancel("resp_1", "bob")
+    assert not await runs.delete("resp_1", "alice")
+    assert await runs.append("resp_1", [b"c"], [], ended=True) == "kept"
+    assert await runs.read("resp_1", "alice", 0) == ([b"a", b"b", b"c"], True)
+    assert await runs.delete("resp_1", "alice")
+    assert await runs.read("resp_1", "alice", 0) is None
+
+
+async def test_a_run_learns_that_it_was_canceled(store: Store) -> None:
+    await store.runs.open(RUN, 60)
+    assert await store.runs.cancel("resp_1", "alice")
+    assert await store.runs.append("resp_1", [], []) == "cancelled"
+
+
+@needs_redis
+async def test_a_run_is_taken_over_once_and_the_first_can_write_no_more(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 3, lease=0.5) as stores:
+        first, second, third = (store.runs for store in stores)
+        await first.open(RUN, 60)
+        await first.append("resp_1", [b"a", b"b"], [b"step"])
+        found = None
+        with anyio.fail_after(20):
+            while found is None:
+                found = await second.take_over()
+        assert found == StoredRun("resp_1", "alice", b"{}", (b"step",), 2)
+        assert await third.take_over() is None
+        assert await first.append("resp_1", [b"c"], []) == "lost"
+        assert await second.append("resp_1", [b"d"], [], ended=True) == "kept"
+        assert await third.read("resp_1", "alice", 0) == ([b"a", b"b", b"d"], True)
+        with anyio.fail_after(20):
+            while await third.take_over() is not None:
+                await anyio.sleep(0)
+
+
+@needs_redis
+async def test_a_run_that_is_given_back_is_taken_over_at_once(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 2, lease=600) as stores:
+        first, second = (store.runs for store in stores)
+        await first.open(RUN, 60)
+        assert await second.take_over() is None
+        await first.give_back("resp_1")
+        assert await second.take_over() == RUN
+
+
+@needs_redis
+async def test_replicas_count_together(tmp_path: Path) -> None:
+    limits = Limits(running=1, requests=3, tokens=100)
+    async with replicas(tmp_path, 2) as stores:
+        one, other = (store.quotas for store in stores)
+        assert (await one.enter("alice", "1", limits)).refused is None
+        assert (await other.enter("alice", "2", limits)).refused == "running"
+        one.spend("alice", "1", 500)
+        await one.leave("alice", "1")
+        entered = await other.enter("alice", "3", limits)
+        assert entered.refused == "tokens"
+        assert entered.levels["requests"].level == pytest.approx(2, abs=0.5)
+
+
+@needs_redis
+async def test_redis_learns_no_names_of_clients(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        await store.records.put(KIND, page("1", "alice"), 60, 10)
+        await store.quotas.enter("alice", "1", Limits(running=1))
+        from redis import Redis
+
+        with Redis.from_url(f"unix://{tmp_path}/r.sock") as client:
+            keys = b" ".join(client.keys())
+    assert b"page" in keys
+    assert b"alice" not in keys

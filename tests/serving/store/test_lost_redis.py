@@ -1,4 +1,4 @@
-"""Without Redis, or with one that is frozen or full, a replica goes on with its own state."""
+"""Without Redis, or with one that is frozen or full, a replica uses its own state."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_without_redis_each_replica_has_limits_of_its_own(
             assert await store.records.get(KIND, "1", "a"), "it stays with its replica"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "goes on with its own state" in said[0]
+    assert "uses its own state" in said[0]
     assert "is back" in said[1]
 
 

@@ -148,7 +148,7 @@ async def test_a_log_is_read_by_its_client_alone(store: Store) -> None:
 async def test_a_run_learns_that_it_was_canceled(store: Store) -> None:
     await store.runs.open(RUN, 60)
     assert await store.runs.cancel("resp_1", "alice")
-    assert await store.runs.append("resp_1", [], []) == "cancelled"
+    assert await store.runs.append("resp_1", [], []) == "canceled"
 
 
 @needs_redis

@@ -73,7 +73,7 @@ class _Running:
         job: The batch.
         run: What was answered before.
         scope: Cancels it.
-        cancelled: Whether its client has canceled it.
+        canceled: Whether its client has canceled it.
         lost: Whether another replica has taken it over.
         over: Whether all is answered, or no more will be.
     """
@@ -81,7 +81,7 @@ class _Running:
     job: BatchJob
     run: StoredRun
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    cancelled: bool = False
+    canceled: bool = False
     lost: bool = False
     over: bool = False
 
@@ -137,7 +137,7 @@ class BatchRuns:
     async def cancel(self, job: BatchJob) -> None:
         """Cancel a batch; what is answered is kept."""
         if (here := self._here.get(job.id)) is not None:
-            here.cancelled = True
+            here.canceled = True
             here.scope.cancel()
         await self._store.batches.cancel(job.id, job.owner)
         job.become("cancelling")
@@ -161,7 +161,7 @@ class BatchRuns:
 
     async def _run(self, here: _Running) -> None:
         job, files = here.job, self._files
-        here.cancelled = here.cancelled or here.run.cancelled
+        here.canceled = here.canceled or here.run.canceled
         try:
             async with files.upload(job.owner) as out, files.upload(job.owner) as errors:
                 sink = _Sink(out, errors)
@@ -185,8 +185,8 @@ class BatchRuns:
         while not (here.over or here.lost):
             new = sink.new[:]
             match await self._append(here.job.id, new):
-                case "cancelled" if not here.job.over:
-                    here.cancelled = True
+                case "canceled" if not here.job.over:
+                    here.canceled = True
                     here.scope.cancel()
                 case "lost":
                     here.lost = True
@@ -203,7 +203,7 @@ class BatchRuns:
         job, path = here.job, None
         try:
             with here.scope:
-                if here.cancelled:
+                if here.canceled:
                     here.scope.cancel()
                 await sink.restore(here.run.steps)
                 before = len(sink.failed)
@@ -244,7 +244,7 @@ class BatchRuns:
         if job.problem:
             job.become("failed")
         else:
-            job.become("cancelled" if here.cancelled else "completed")
+            job.become("cancelled" if here.canceled else "completed")
         await self._save(job)
         with anyio.move_on_after(_PATIENCE):
             while await self._append(job.id, sink.new, ended=True) is None:

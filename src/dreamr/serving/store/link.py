@@ -143,7 +143,7 @@ class StoreLink:
         self._changed.set()
         said = "it took too long" if isinstance(error, TimeoutError) else why(error)
         LOG.warning(
-            "lost the Redis server at %s: %s; this replica goes on with its own state",
+            "lost the Redis server at %s: %s; this replica uses its own state",
             self.address,
             said,
         )

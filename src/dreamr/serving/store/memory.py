@@ -176,7 +176,7 @@ class _Log:
     seconds: float
     events: list[bytes] = field(default_factory=list)
     ended: float | None = None
-    cancelled: bool = False
+    canceled: bool = False
 
 
 class MemoryRunLogs:
@@ -211,7 +211,7 @@ class MemoryRunLogs:
         log.events += events
         if ended:
             log.ended = self._clock()
-        return "cancelled" if log.cancelled else "kept"
+        return "canceled" if log.canceled else "kept"
 
     async def read(self, name: str, owner: str, after: int) -> tuple[Sequence[bytes], bool] | None:
         """Return the events from a number on, and whether the log has ended."""
@@ -223,7 +223,7 @@ class MemoryRunLogs:
     async def cancel(self, name: str, owner: str) -> bool:
         """End a run soon; return whether the client has it."""
         if (log := self._find(name, owner)) is not None:
-            log.cancelled = True
+            log.canceled = True
         return log is not None
 
     async def take_over(self) -> StoredRun | None:

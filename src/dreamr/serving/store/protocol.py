@@ -148,7 +148,7 @@ class StoredRun:
         request: What the run needs to begin.
         steps: Committed steps.
         events: Number of events that were kept.
-        cancelled: Whether the client has canceled it.
+        canceled: Whether the client has canceled it.
     """
 
     name: str
@@ -156,14 +156,14 @@ class StoredRun:
     request: bytes
     steps: tuple[bytes, ...] = ()
     events: int = 0
-    cancelled: bool = False
+    canceled: bool = False
 
 
 class StoreLost(DreamrError):
     """A store cannot be reached, or has no room."""
 
 
-Appended: TypeAlias = Literal["kept", "cancelled", "lost"]
+Appended: TypeAlias = Literal["kept", "canceled", "lost"]
 
 
 class RunLogs(Protocol):
@@ -199,7 +199,7 @@ class RunLogs(Protocol):
             ended: Whether these are the last events.
 
         Returns:
-            'cancelled' if they are kept, but the client has canceled the run; 'lost' if another
+            'canceled' if they are kept, but the client has canceled the run; 'lost' if another
             replica holds the log.
 
         Raises:

@@ -174,12 +174,12 @@ class RedisRunLogs:
             )
             if not found:
                 return None
-            name, events, cancelled = found[0].decode(), int(found[2]), bool(found[3])
+            name, events, canceled = found[0].decode(), int(found[2]), bool(found[3])
             client, request = await self._request(name, found[1].decode())
             steps = await self._steps(name)
         except StoreLost:
             return None
-        return StoredRun(name, client, request, steps, events, cancelled)
+        return StoredRun(name, client, request, steps, events, canceled)
 
     async def give_back(self, name: str) -> None:
         """Leave a run to other replicas."""

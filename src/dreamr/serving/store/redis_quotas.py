@@ -34,7 +34,7 @@ class _Use:
         at: Time of that.
         spent: Tokens that Redis does not know yet.
         running: Its requests.
-        reported: When Redis was last told of them.
+        reported: When they were last reported.
     """
 
     levels: Mapping[str, Level] = field(default_factory=dict)

@@ -256,7 +256,7 @@ else
     redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
     last(ARGV[4])
 end
-return redis.call('HEXISTS', run, 'cancelled') == 0 and 'kept' or 'cancelled'
+return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
 """
 )
 
@@ -279,13 +279,13 @@ CANCEL = (
     _RUN
     + """
 if redis.call('HGET', run, 'owner') ~= ARGV[1] then return 0 end
-redis.call('HSET', run, 'cancelled', 1)
+redis.call('HSET', run, 'canceled', 1)
 return 1
 """
 )
 
 # KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease. Returns name,
-# owner and number of events of a run that nobody holds, and 1 if it was canceled.
+# owner and number of events of a run without a holder, and 1 if it was canceled.
 TAKE_OVER = """
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     local run = KEYS[1] .. name
@@ -295,7 +295,7 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     elseif redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
         redis.call('HSET', run, 'holder', ARGV[1])
         return {name, owner, redis.call('LLEN', run .. ':events'),
-            redis.call('HEXISTS', run, 'cancelled')}
+            redis.call('HEXISTS', run, 'canceled')}
     end
 end
 return {}

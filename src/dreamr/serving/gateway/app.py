@@ -51,6 +51,7 @@ from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
 from dreamr.serving.gateway.runs import Runs
 from dreamr.serving.gateway.served_models import ServedModels
+from dreamr.serving.gateway.shared_tuning import SharedTuning
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.stored_runs import StoredRuns
@@ -125,7 +126,8 @@ def build_app(
         *StoredResponses(stored, found).routes(),
         *models,
     ]
-    return RequestIds(_application(routes, store, (stored.run, work.run), options))
+    tuning = [SharedTuning(tuner, store).run] if tuner and store.shared else []
+    return RequestIds(_application(routes, store, (stored.run, work.run, *tuning), options))
 
 
 def _runners(

@@ -328,6 +328,17 @@ def gateway_load() -> Iterable[str]:
     return grid(head, cells)
 
 
+def mutated() -> Iterable[str]:
+    """Yield what became of mutated bodies, by API."""
+    rows = []
+    for path, found in load("api-fuzz.json")["apis"].items():
+        statuses = found["statuses"]
+        valid = statuses.get("200", 0)
+        cells = (found["bodies"], valid, found["bodies"] - valid, found["fault_count"])
+        rows.append((f"`{path}`", *(f"{cell:,}" for cell in cells)))
+    return grid(["API", "bodies", "answered", "refused with 400 or 404", "faults"], rows)
+
+
 def drift() -> Iterable[str]:
     """Yield alarms of audits on usual and on shifted problems."""
     rows = []
@@ -444,6 +455,7 @@ TABLES: dict[str, Table] = {
     "emulated_hybrid": emulated("emulated-hybrid.json", 32),
     "emulated_pairs_1": emulated("emulated-pairs.json", 1),
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
+    "mutated": mutated,
     "http_client": http_client,
     "health": health,
     "followups": followups("followups.json"),

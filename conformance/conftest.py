@@ -10,15 +10,18 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from dreamr_testbed import PAIR
+
+from support.ray_cluster import Cluster, cluster
 
 ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("DREAMR_ENGINES") or ROOT / ".engines")
@@ -186,3 +189,23 @@ def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, st
         subprocess.run([python, script, name, folder], check=True, timeout=300)
     with serving(command, port, logs / f"{name}.log") as root:
         yield request.param, root
+
+
+@pytest.fixture(scope="module", params=["emulated", "vllm"])
+def ray(request: pytest.FixtureRequest, logs: Path) -> Iterator[Cluster]:
+    """Yield a cluster over two servers that emulate models, or over two of vLLM."""
+    if not (ENGINES / "ray" / "bin" / "serve").exists():
+        pytest.skip("Ray is not installed: scripts/engines/install-ray")
+    with ExitStack() as stack:
+        urls = []
+        for role in ("target", "draft"):
+            port = free_port()
+            command = [
+                sys.executable, "-m", "dreamr_testbed.emulator", role, "--port", str(port),
+                "--model", "32B" if role == "target" else "2B",
+            ]  # fmt: skip
+            if request.param == "vllm":
+                command = [*vllm(PAIR / role, port), "--max-model-len", "2048"]
+            url = stack.enter_context(serving(command, port, logs / f"ray-{role}.log"))
+            urls.append(f"{url}/v1")
+        yield stack.enter_context(cluster(ENGINES / "ray", *urls))

@@ -81,6 +81,12 @@ def _add_batch(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("batch", epilog=EPILOG)(batch_command(open_model))
 
 
+def _add_deploy(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.deploy import deploy_app
+
+    app.add_typer(deploy_app(), name="deploy")
+
+
 # Each imports its command only when it is used, which keeps the start of the others fast.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
@@ -88,6 +94,7 @@ _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "batch": _add_batch,
     "bench": _add_bench,
     "calibrate": _add_calibrate,
+    "deploy": _add_deploy,
     "doctor": _add_doctor,
     "simulate": _add_simulate,
     "train": _add_train,

@@ -115,7 +115,6 @@ async def serve_models(
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
         from dreamr.serving.gateway.logs import configure_log
         from dreamr.serving.gateway.proxies import TrustedProxies
-        from dreamr.serving.store.opening import opened_store
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
@@ -140,13 +139,13 @@ async def serve_models(
             )
 
     with _spans(gateway.otlp_traces_endpoint) as hooks, listen(gateway) as listening:
-        async with opened_store(gateway) as store, prepared as options:
+        async with prepared as options:
             console.print("loading the models")
             reopen = gateway.on_lost == "restart"
             late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
             opener = WaitingOpener(open_model, gateway.wait, late, show)
             async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
-                lost = await serve(reasoner, gateway, listening, ready, keys, hooks, store)
+                lost = await serve(reasoner, gateway, listening, ready, keys, hooks)
     console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
     if lost is not None:
         raise typer.Exit(_LOST)

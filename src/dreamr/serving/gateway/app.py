@@ -51,7 +51,6 @@ from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
 from dreamr.serving.gateway.runs import Runs
 from dreamr.serving.gateway.served_models import ServedModels
-from dreamr.serving.gateway.shared_tuning import SharedTuning
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.stored_runs import StoredRuns
@@ -126,8 +125,7 @@ def build_app(
         *StoredResponses(stored, found).routes(),
         *models,
     ]
-    tuning = [SharedTuning(tuner, store).run] if tuner and store.shared else []
-    return RequestIds(_application(routes, store, (stored.run, work.run, *tuning), options))
+    return RequestIds(_application(routes, store, (stored.run, work.run), options))
 
 
 def _runners(

@@ -31,7 +31,7 @@ from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Store
+from dreamr.serving.store.opening import open_store
 from dreamr.steps import Role
 
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
@@ -49,7 +49,6 @@ async def serve(
     ready: Callable[[str], None] = lambda url: None,
     keys: ApiKeys | None = None,
     hooks: Sequence[RunHook] = (),
-    store: Store | None = None,
 ) -> Role | None:
     """Serve an open Reasoner until SIGINT or SIGTERM.
 
@@ -65,14 +64,13 @@ async def serve(
         ready: Called with the gateway's URL when it accepts requests.
         keys: Accepted keys; read from the file or variable of `options` by default.
         hooks: Hooks of all runs.
-        store: State that replicas share; the one that `options` name by default.
 
     Returns:
         The role of the lost model that ended the gateway with `--on-lost exit`, None if a signal
         did.
 
     Raises:
-        BadOption: If the file of API keys cannot be read, or the address of the store is invalid.
+        BadOption: If the file of API keys cannot be read, or the store denies access.
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If the target cannot judge.
     """
@@ -80,6 +78,8 @@ async def serve(
     load, draining = Load(aware=reasoner.options.load_aware), Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     readiness = Readiness(reasoner, options.ready_interval)
+    store = open_store(options)
+    await store.check()
     app = build_app(
         reasoner,
         options,
@@ -92,7 +92,7 @@ async def serve(
     )
     server = _Server(_config(app, options), options, draining, reasoner)
     with _ignoring_repeated_signals(), _reloading(keys, options):
-        await _warm_up(reasoner, load)
+        await warm_up(reasoner, load)
         ready(_address(listening, options.host))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(readiness.watch)
@@ -173,7 +173,7 @@ def _return_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
-async def _warm_up(reasoner: Reasoner, load: Load) -> None:
+async def warm_up(reasoner: Reasoner, load: Load) -> None:
     """Check that the models work together and measure the speed of the idle target."""
     if "target" in reasoner.models:
         alone = replace(reasoner.options, method="target", max_tokens=_WARM_TOKENS)

@@ -1,0 +1,172 @@
+"""Gateway replicas under Ray Serve: they scale, move and die while clients stream."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from ray_cluster import Cluster
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+SCALING = {
+    "min_replicas": 1, "max_replicas": 3, "target_ongoing_requests": 2,
+    "upscale_delay_s": 1.0, "downscale_delay_s": 3.0, "metrics_interval_s": 1.0,
+    "look_back_period_s": 3.0,
+}  # fmt: skip
+FIXED = {**SCALING, "min_replicas": 2, "max_replicas": 2}
+
+
+def asked(number: int) -> dict[str, Any]:
+    question = f"A pen costs {number} and a book costs 12. What do both cost together?"
+    return {
+        "model": "dreamr",
+        "stream": True,
+        "max_tokens": 200,
+        "messages": [{"role": "user", "content": question}],
+    }
+
+
+async def stream(client: httpx2.AsyncClient, number: int) -> AsyncGenerator[str, None]:
+    """Yield the lines of a stream."""
+    async with client.stream("POST", "/v1/chat/completions", json=asked(number)) as answer:
+        assert answer.status_code == 200, answer.status_code
+        async for line in answer.aiter_lines():
+            yield line
+
+
+async def outcome(client: httpx2.AsyncClient, number: int) -> str:
+    """Return how a stream ends: done, cut, or refused."""
+    last = ""
+    try:
+        async for line in stream(client, number):
+            last = line or last
+    except httpx2.HTTPError as error:
+        return f"cut: {type(error).__name__}"
+    except AssertionError as error:
+        return f"refused: {error}"
+    return "done" if last == "data: [DONE]" else "cut"
+
+
+async def load(
+    url: str, clients: int, enough: Callable[[Counter[str]], bool], each: int = 2
+) -> Counter[str]:
+    """Stream with several clients until it is enough, each at least some times."""
+    found: Counter[str] = Counter()
+
+    async def work(number: int) -> None:
+        turn = 0
+        while turn < each or not enough(found):
+            async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
+                found[await outcome(client, number * 100 + turn)] += 1
+            turn += 1
+
+    with anyio.fail_after(200):
+        async with anyio.create_task_group() as tasks:
+            for number in range(clients):
+                tasks.start_soon(work, number)
+    return found
+
+
+def up(ray: Cluster, scaling: dict[str, Any]) -> None:
+    """Deploy the gateway with a number of replicas."""
+    ray.deploy(**scaling)
+    ray.until(lambda: len(ray.replicas()) >= scaling["min_replicas"], 60)
+
+
+def test_replicas_start_and_end_with_the_load_and_no_request_is_lost(ray: Cluster) -> None:
+    up(ray, SCALING)
+    most = 0
+
+    def scaled(found: Counter[str]) -> bool:
+        nonlocal most
+        most = max(most, len(ray.replicas()))
+        return most > 1 and found.total() >= 30
+
+    found = anyio.run(load, ray.url, 8, scaled)
+    assert set(found) == {"done"}, found
+    after = anyio.run(load, ray.url, 1, lambda _: len(ray.replicas()) == 1)
+    assert set(after) == {"done"}, after
+
+
+def test_a_redeployment_loses_no_stream(ray: Cluster) -> None:
+    up(ray, FIXED)
+    before = ray.replicas()
+    ray.change(max_waiting=64)
+
+    found: Counter[str] = Counter()
+
+    async def work() -> None:
+        moved = anyio.Event()
+
+        async def redeploy() -> None:
+            await anyio.to_thread.run_sync(lambda: ray.deploy(**FIXED))
+            await anyio.to_thread.run_sync(ray.until, lambda: not (ray.replicas() & before), 150)
+            moved.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(redeploy)
+            found.update(await load(ray.url, 4, lambda _: moved.is_set()))
+
+    anyio.run(work)
+    assert set(found) == {"done"}, found
+    assert found.total() >= 8
+
+
+def test_a_killed_replica_cuts_its_own_streams_and_no_others(ray: Cluster) -> None:
+    up(ray, FIXED)
+
+    async def work() -> tuple[Counter[str], Counter[str]]:
+        found: Counter[str] = Counter()
+        begun = anyio.Event()
+
+        async def one(number: int) -> None:
+            async with httpx2.AsyncClient(base_url=ray.url, timeout=120) as client:
+                last = ""
+                try:
+                    async for line in stream(client, number):
+                        last = line or last
+                        if "reasoning" in line:
+                            begun.set()
+                except httpx2.HTTPError:
+                    pass
+                found["done" if last == "data: [DONE]" else "cut"] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(12):
+                tasks.start_soon(one, number)
+            await begun.wait()
+            victim = min(ray.replicas())
+            os.kill(victim, signal.SIGKILL)
+        after = await load(ray.url, 2, lambda _: len(ray.replicas() - {victim}) == 2)
+        return found, after
+
+    found, after = anyio.run(work)
+    assert set(found) == {"cut", "done"}, found
+    assert set(after) == {"done"}, after
+
+
+def test_a_client_that_leaves_frees_the_models_without_a_traceback(ray: Cluster) -> None:
+    up(ray, {**SCALING, "max_replicas": 1})
+
+    async def work() -> None:
+        async with httpx2.AsyncClient(base_url=ray.url, timeout=120) as client:
+            async with aclosing(stream(client, 1)) as lines:
+                async for line in lines:
+                    if "reasoning" in line:
+                        break
+            with anyio.fail_after(20):
+                while True:
+                    text = (await client.get("/metrics")).text
+                    if "\ndreamr:num_requests_running 0.0" in text:
+                        break
+            assert 'dreamr:request_failure_total{status="499"} 1.0' in text
+
+    anyio.run(work)
+    assert "Traceback" not in ray.logs()

@@ -1,0 +1,204 @@
+"""Docker Compose: engines, the gateway, and monitoring on demand."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from dreamr.serving.deploy.gateway_file import copied_files, dump, gateway_file
+from dreamr.serving.deploy.images import (
+    CONFIG,
+    GATEWAY_IMAGE,
+    GRAFANA_IMAGE,
+    HUB_CACHE,
+    KEYS,
+    MODELS,
+    PROMETHEUS_IMAGE,
+    USER,
+    contained,
+    engine_image,
+)
+from dreamr.serving.deploy.plan import (
+    GATEWAY,
+    STARTING_SECONDS,
+    EngineService,
+    Plan,
+    one_replica,
+    secret_variable,
+)
+
+SECRETS = ".env"  # which Compose reads by itself
+_PORT = 8500  # of the gateway in its container
+_LOGS = {"driver": "json-file", "options": {"max-size": "50m", "max-file": "3"}}
+
+
+def files(found: Plan) -> dict[str, str]:
+    """Return the text of each file by its path.
+
+    Raises:
+        BadOption: If a model has several servers.
+    """
+    one_replica(found, "Docker Compose")
+    services: dict[str, Any] = {engine.name: _engine(engine) for engine in found.engines}
+    services |= {GATEWAY: _gateway(found), **_monitoring()}
+    compose = {
+        "name": found.name,
+        "services": services,
+        "volumes": {"weights": {}, "prometheus": {}, "grafana": {}},
+    }
+    written = {
+        "compose.yaml": dump(compose, "Written by dreamr deploy compose: docker compose up -d"),
+        "gateway/pair.yaml": gateway_file(found, lambda e: f"{e.name}:{e.port}", _PORT, keys=KEYS),
+        "monitoring/prometheus.yaml": dump(_scraped()),
+        "monitoring/datasource.yaml": dump(_SOURCE),
+        "monitoring/dashboards.yaml": dump(_DASHBOARDS),
+        "monitoring/dashboards/dreamr.json": grafana_dashboard(),
+        f"{SECRETS}.example": secrets_example(found),
+    }
+    for name, path in copied_files(found.pair_file).items():
+        written[f"gateway/{name}"] = path.read_text(encoding="utf-8")
+    return written
+
+
+def secrets_example(found: Plan) -> str:
+    """Return an environment file in which the values of all secrets are left open."""
+    lines = [f"# Copy to {SECRETS}, fill in, and keep it out of version control."]
+    return "\n".join([*lines, *(f"{name}=" for name in found.secrets)]) + "\n"
+
+
+def grafana_dashboard() -> str:
+    """Return Grafana's dashboard of the gateway."""
+    data = resources.files("dreamr.serving.deploy").joinpath("data/grafana.json")
+    return data.read_text(encoding="utf-8")
+
+
+def _engine(engine: EngineService) -> dict[str, Any]:
+    command = contained(engine)
+    program, *arguments = command.arguments
+    folder = engine.folder
+    volumes = [f"weights:{HUB_CACHE}"]
+    if folder is not None:
+        volumes = [f"{folder}:{MODELS}/{folder.name}:ro"]
+    service: dict[str, Any] = {
+        "image": engine_image(engine),
+        "entrypoint": [program],
+        "command": [_value(argument) for argument in arguments],
+        "volumes": volumes,
+        "ipc": "host",  # processes of one engine share tensors in memory
+        "restart": "unless-stopped",
+        "stop_grace_period": "60s",
+        "logging": _LOGS,
+        "healthcheck": _health(
+            ["curl", "-fsS", f"http://127.0.0.1:{engine.port}/health"], STARTING_SECONDS
+        ),
+    }
+    if command.environment:
+        service["environment"] = {n: _value(text) for n, text in command.environment.items()}
+    if engine.gpus:
+        device: dict[str, Any] = {"driver": "nvidia", "capabilities": ["gpu"]}
+        devices = engine.launch.devices
+        device |= {"count": "all"} if devices is None else {"device_ids": [*map(str, devices)]}
+        service["deploy"] = {"resources": {"reservations": {"devices": [device]}}}
+    if engine.after is not None:
+        service["depends_on"] = {engine.after: {"condition": "service_healthy"}}
+    return service
+
+
+def _gateway(found: Plan) -> dict[str, Any]:
+    gateway = found.pair_file.gateway
+    volumes = [f"./gateway:{CONFIG}:ro"]
+    if gateway.keys_file is not None:
+        volumes.append(f"./keys:{KEYS}:ro")
+    service: dict[str, Any] = {
+        "image": GATEWAY_IMAGE,
+        "command": ["serve", "--pair", f"{CONFIG}/pair.yaml"],
+        "ports": [f"{gateway.port}:{_PORT}"],
+        "volumes": volumes,
+        "user": f"{USER}:{USER}",
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "unless-stopped",
+        "stop_grace_period": f"{found.stop_seconds}s",
+        "logging": _LOGS,
+        "healthcheck": _health(["python3", "-c", _PROBE], STARTING_SECONDS),
+    }
+    if found.keys:
+        service["environment"] = {name: _value(f"${{{name}}}") for name in found.keys}
+    if found.engines:
+        healthy = {"condition": "service_healthy"}
+        service["depends_on"] = {engine.name: healthy for engine in found.engines}
+    return service
+
+
+_PROBE = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{_PORT}/ready', timeout=5)"
+
+
+def _health(command: list[str], start: int) -> dict[str, Any]:
+    return {
+        "test": ["CMD", *command],
+        "start_period": f"{start}s",
+        "interval": "10s",
+        "timeout": "10s",
+        "retries": 6,
+    }
+
+
+def _value(text: str) -> str:
+    """Return a text in which Compose replaces nothing but a secret, which must be set."""
+    variable = secret_variable(text)
+    return text.replace("$", "$$") if variable is None else f"${{{variable}:?set it in {SECRETS}}}"
+
+
+def _monitoring() -> dict[str, Any]:
+    common = {"profiles": ["monitoring"], "restart": "unless-stopped", "logging": _LOGS}
+    grafana = "/etc/grafana/provisioning"
+    return {
+        "prometheus": {
+            "image": PROMETHEUS_IMAGE,
+            "volumes": [
+                "./monitoring/prometheus.yaml:/etc/prometheus/prometheus.yml:ro",
+                "prometheus:/prometheus",
+            ],
+            **common,
+        },
+        "grafana": {
+            "image": GRAFANA_IMAGE,
+            "ports": ["127.0.0.1:3000:3000"],
+            "volumes": [
+                f"./monitoring/datasource.yaml:{grafana}/datasources/dreamr.yaml:ro",
+                f"./monitoring/dashboards.yaml:{grafana}/dashboards/dreamr.yaml:ro",
+                "./monitoring/dashboards:/var/lib/dashboards:ro",
+                "grafana:/var/lib/grafana",
+            ],
+            "depends_on": {"prometheus": {"condition": "service_started"}},
+            **common,
+        },
+    }
+
+
+def _scraped() -> dict[str, Any]:
+    target = {"targets": [f"{GATEWAY}:{_PORT}"]}
+    job = {"job_name": "dreamr", "scrape_interval": "10s", "static_configs": [target]}
+    return {"scrape_configs": [job]}
+
+
+_SOURCE = {
+    "apiVersion": 1,
+    "datasources": [
+        {
+            "name": "Prometheus",
+            "type": "prometheus",
+            "access": "proxy",
+            "url": "http://prometheus:9090",
+            "isDefault": True,
+        }
+    ],
+}
+_DASHBOARDS = {
+    "apiVersion": 1,
+    "providers": [
+        {"name": "dreamr", "type": "file", "options": {"path": "/var/lib/dashboards"}},
+    ],
+}

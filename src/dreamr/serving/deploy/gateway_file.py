@@ -1,0 +1,101 @@
+"""The pair file of a deployed gateway: every model is the address of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from dreamr.pairs import PairFile
+from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, key_variable
+
+_FILES = ("profile", "transcriber")  # options of a pair that may name a file
+
+
+def gateway_file(
+    found: Plan,
+    address: Callable[[EngineService], str],
+    port: int,
+    host: str = "0.0.0.0",
+    keys: str = ".",
+) -> str:
+    """Return the text of the pair file.
+
+    Args:
+        found: What is deployed.
+        address: Returns the host and port of an engine.
+        port: Port of the gateway.
+        host: Address on which the gateway listens.
+        keys: Folder of the file of API keys where the gateway runs.
+    """
+    return dump(gateway_values(found, address, port, host, keys), "Written by dreamr deploy.")
+
+
+def gateway_values(
+    found: Plan,
+    address: Callable[[EngineService], str],
+    port: int,
+    host: str = "0.0.0.0",
+    keys: str = ".",
+) -> dict[str, Any]:
+    """Return the contents of the pair file; arguments as those of `gateway_file`."""
+    pair_file = found.pair_file
+    models: dict[str, Any] = {}
+    for name, model in pair_file.used_models().items():
+        engine = found.engine(name)
+        urls = list(model.urls) if engine is None else [f"http://{address(engine)}/v1"]
+        models[name] = {"url": urls[0] if len(urls) == 1 else urls}
+        if model.model is not None:
+            models[name]["model"] = model.model
+        if (variable := key_variable(model)) is not None:
+            models[name]["api_key"] = f"${{{variable}}}"
+    pairs: dict[str, Any] = {}
+    for name, entry in pair_file.pairs.items():
+        given = {option: _moved(option, value) for option, value in entry.given_options.items()}
+        pairs[name] = {**entry.roles, **given}
+    gateway = {name: getattr(pair_file.gateway, name) for name in sorted(pair_file.gateway_given)}
+    if gateway.get("keys_file") is not None:
+        gateway["keys_file"] = str(PurePosixPath(keys) / Path(gateway["keys_file"]).name)
+    gateway |= {"host": host, "port": port}
+    gateway.setdefault("wait", float(STARTING_SECONDS))
+    return {"name": pair_file.name, "models": models, "pairs": pairs, "gateway": gateway}
+
+
+def copied_files(pair_file: PairFile) -> Mapping[str, Path]:
+    """Return the files that the gateway reads, by their path beside its pair file."""
+    found: dict[str, Path] = {}
+    for entry in pair_file.pairs.values():
+        for option in _FILES:
+            value = entry.given_options.get(option)
+            if value is not None and Path(value).is_file():
+                found[Path(value).name] = Path(value)
+    return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes equal values out, without references to each other."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump(values: Any, comment: str = "") -> str:
+    """Return values as YAML, below a comment."""
+    return dump_all([values], comment)
+
+
+def dump_all(documents: list[Any], comment: str = "") -> str:
+    """Return several documents as YAML."""
+    text: str = yaml.dump_all(
+        documents, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
+    )
+    return f"# {comment}\n{text}" if comment else text
+
+
+def _moved(option: str, value: Any) -> Any:
+    """Return the value of an option where the gateway runs: files lie beside its pair file."""
+    if option in _FILES and value is not None and Path(value).is_file():
+        return Path(value).name
+    return value

@@ -1,0 +1,45 @@
+"""Container images, and how engines run in them."""
+
+from __future__ import annotations
+
+from dreamr._version import __version__
+from dreamr.serving.deploy.plan import EngineService
+from dreamr.serving.launch.program import EngineCommand
+
+GATEWAY_IMAGE = f"dreamr:{__version__}"  # built by scripts/build-image
+ROUTER_IMAGE = "vllm/vllm-router:latest"
+PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
+GRAFANA_IMAGE = "grafana/grafana:12.1.1"
+CONFIG = "/etc/dreamr/config"  # folder of the gateway's pair file in its container
+KEYS = "/etc/dreamr/keys"  # folder of its clients' keys, which cannot be mounted in the other
+MODELS = "/models"  # folder of local weights in a container
+HUB_CACHE = "/root/.cache/huggingface"
+USER = 65532  # of the gateway
+
+_GPU = {
+    "vllm": "vllm/vllm-openai:latest",
+    "sglang": "lmsysorg/sglang:latest",
+    "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda",
+}
+_CPU = {
+    **_GPU,
+    "vllm": "vllm/vllm-openai-cpu:latest",
+    "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server",
+}
+_PROGRAMS = {"llama-server": "/app/llama-server"}  # not on the path of its image
+
+
+def engine_image(engine: EngineService) -> str:
+    """Return the image of an engine."""
+    launch = engine.launch
+    return (_CPU if launch.devices == () else _GPU)[launch.engine]
+
+
+def contained(engine: EngineService) -> EngineCommand:
+    """Return the command of an engine in its container."""
+    folder = engine.folder
+    model = engine.launch.model if folder is None else f"{MODELS}/{folder.name}"
+    command = engine.command(model, own_devices=True)
+    program, *others = command.arguments
+    arguments = (_PROGRAMS.get(program, program), *others)
+    return EngineCommand(arguments, command.environment, command.install)

@@ -1,0 +1,150 @@
+"""Ray Serve: a configuration with gateway replicas, and models by Ray Serve LLM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dreamr._option_specs import BadOption
+from dreamr.serving.deploy.gateway_file import copied_files, dump, gateway_values
+from dreamr.serving.deploy.plan import EngineService, Plan, secret_variable
+from dreamr.serving.options import ServeOptions
+
+IMPORT_PATH = "dreamr.serving.deploy.ray_app:build"
+DEPLOYMENT = "Gateway"
+_LLM = "ray.serve.llm:build_openai_app"
+_SPARE = 64  # requests beside those that run and wait: health, metrics, refusals
+_TARGET_LOAD = 0.6  # of the requests that a replica runs at the same time, before another starts
+_MOST_REPLICAS = 8
+
+
+def deployment_options(options: ServeOptions) -> dict[str, Any]:
+    """Return the options of the gateway's deployment.
+
+    Ray Serve refuses requests without `Retry-After` and cuts runs that outlast a stop. With these
+    options it does neither: the gateway refuses and ends them first.
+
+    Args:
+        options: Options of the gateway.
+    """
+    return {
+        "max_ongoing_requests": options.max_running + options.max_waiting + _SPARE,
+        "max_queued_requests": -1,
+        "graceful_shutdown_timeout_s": options.deadline + options.grace,
+        "graceful_shutdown_wait_loop_s": 1.0,
+        "health_check_period_s": 10.0,
+        "health_check_timeout_s": 30.0,
+        "autoscaling_config": {
+            "min_replicas": 1,
+            "max_replicas": _MOST_REPLICAS,
+            "target_ongoing_requests": max(1, round(options.max_running * _TARGET_LOAD)),
+            "upscale_delay_s": 10.0,
+            "downscale_delay_s": 300.0,
+        },
+    }
+
+
+def files(found: Plan) -> dict[str, str]:
+    """Return the text of each file by its path.
+
+    Raises:
+        BadOption: If an engine is not vLLM, or has a command or an environment of its own.
+    """
+    gateway = found.pair_file.gateway
+    port = gateway.port
+    values = gateway_values(found, lambda engine: f"127.0.0.1:{port}/{engine.name}", port)
+    values["gateway"].pop("host")
+    values["gateway"].pop("port")
+    if gateway.keys_file is not None:
+        values["gateway"]["keys_file"] = gateway.keys_file
+    for engine in found.engines:  # Ray Serve LLM has no keys
+        values["models"][engine.model.name].pop("api_key", None)
+    for name, path in copied_files(found.pair_file).items():
+        _locate(values, name, str(path))
+    application = {
+        "name": "dreamr",
+        "route_prefix": "/",
+        "import_path": IMPORT_PATH,
+        "args": {"pair": values},
+        "deployments": [{"name": DEPLOYMENT, **deployment_options(gateway)}],
+    }
+    config = {
+        "proxy_location": "EveryNode",
+        # Longer than any run: a request that Ray Serve times out is cut without an error.
+        "http_options": {
+            "host": gateway.host,
+            "port": port,
+            "request_timeout_s": gateway.deadline + gateway.grace,
+        },
+        "applications": [*(_llm(engine) for engine in found.engines), application],
+    }
+    return {"serve.yaml": dump(config, "Written by dreamr deploy ray: serve deploy serve.yaml")}
+
+
+def _locate(values: dict[str, Any], name: str, path: str) -> None:
+    """Write paths of files in full: replicas start in folders of their own."""
+    for pair in values["pairs"].values():
+        for option, value in pair.items():
+            if value == name:
+                pair[option] = path
+
+
+def _llm(engine: EngineService) -> dict[str, Any]:
+    """Return the application of a model."""
+    launch = engine.launch
+    if launch.engine != "vllm" or launch.command is not None:
+        raise BadOption(
+            f"model {engine.model.name}: Ray Serve starts the engine vllm only, without a command "
+            "of its own: give the model a url"
+        )
+    given = {
+        "revision": launch.revision,
+        "dtype": launch.dtype,
+        "max_model_len": launch.context,
+        "gpu_memory_utilization": launch.memory,
+        "tensor_parallel_size": engine.gpus if engine.gpus > 1 else None,
+        "enable_prompt_tokens_details": True,
+        **_flags(launch.flags),
+    }
+    command = engine.command(launch.model)
+    variables = {n: t for n, t in command.environment.items() if n != "CUDA_VISIBLE_DEVICES"}
+    config: dict[str, Any] = {
+        "model_loading_config": {
+            "model_id": engine.model.model or launch.model,
+            "model_source": launch.model,
+        },
+        "engine_kwargs": {name: value for name, value in given.items() if value is not None},
+        "deployment_config": {"num_replicas": engine.model.replicas},
+    }
+    if launch.devices == ():
+        config["accelerator_config"] = {"kind": "cpu"}
+    if plain := {name: text for name, text in variables.items() if secret_variable(text) is None}:
+        config["runtime_env"] = {"env_vars": plain}
+    return {
+        "name": engine.name,
+        "route_prefix": f"/{engine.name}",
+        "import_path": _LLM,
+        "args": {"llm_configs": [config]},
+    }
+
+
+def _flags(flags: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return vLLM's flags as arguments of its engine."""
+    found: dict[str, Any] = {}
+    name = None
+    for flag in flags:
+        if flag.startswith("--"):
+            name, _, value = flag[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = _value(value) if value else True
+        elif name is not None:
+            found[name] = _value(flag)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,259 @@
+"""The parts of a deployment agree: ports, addresses, secrets, volumes, order, devices."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dreamr._option_specs import BadOption
+from dreamr.pairs import PairFile, read_pair_file
+from dreamr.serving.deploy import FORMATS, Format, deployment_files, warnings, write_files
+
+PAIRS = Path(__file__).parent / "pairs"
+KEYS = {"BIG_KEY": "secret-of-big", "HF_TOKEN": "secret-of-hub", "QWEN_KEY": "secret-of-qwen"}
+
+
+def pair_file(name: str, **environment: str) -> PairFile:
+    path = PAIRS / f"{name}.yaml"
+    return read_pair_file(path, environment=environment, needs_secrets=False)
+
+
+def files(name: str, form: Format, **environment: str) -> dict[str, str]:
+    return deployment_files(pair_file(name, **environment), form)
+
+
+def compose(name: str) -> Any:
+    return yaml.safe_load(files(name, "compose")["compose.yaml"])
+
+
+def manifests(name: str) -> list[Any]:
+    texts = [t for n, t in files(name, "kubernetes").items() if n.endswith((".yaml", ".example"))]
+    found = [document for text in texts for document in yaml.safe_load_all(text)]
+    return [document for document in found if "kind" in document]
+
+
+def of_kind(kind: str, name: str) -> dict[str, Any]:
+    return {m["metadata"]["name"]: m for m in manifests(name) if m["kind"] == kind}
+
+
+def pods(name: str) -> dict[str, Any]:
+    made = {**of_kind("Deployment", name), **of_kind("StatefulSet", name)}
+    return {key: value["spec"]["template"] for key, value in made.items()}
+
+
+@pytest.mark.parametrize("name", ["servers", "started"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_secret_is_written(name: str, form: Format) -> None:
+    assert not [text for text in files(name, form, **KEYS).values() if "secret-of" in text]
+
+
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
+@pytest.mark.parametrize("form", ["compose", "kubernetes", "systemd"])
+def test_the_gateway_reads_its_pair_file(name: str, form: Format, tmp_path: Path) -> None:
+    if name == "replicas" and form != "kubernetes":
+        return
+    source = pair_file(name)
+    write_files(deployment_files(source, form), tmp_path, source)
+    (path,) = tmp_path.rglob("pair.yaml")
+    made = read_pair_file(path, environment=KEYS)
+    assert list(made.pairs) == list(source.pairs)
+    for pair in source.pairs:
+        assert made.pairs[pair].given_options == source.pairs[pair].given_options
+    assert made.gateway.max_running == source.gateway.max_running
+    assert all(model.urls for model in made.models.values())
+
+
+@pytest.mark.parametrize("name", ["servers", "started"])
+def test_compose_addresses_are_those_of_its_services(name: str) -> None:
+    services = compose(name)["services"]
+    gateway = yaml.safe_load(files(name, "compose")["gateway/pair.yaml"])
+    for model, values in gateway["models"].items():
+        if model in services:
+            command = services[model]["command"]
+            port = command[command.index("--port") + 1]
+            assert values["url"] == f"http://{model}:{port}/v1"
+            assert f":{port}/health" in services[model]["healthcheck"]["test"][-1]
+    _, inside = services["gateway"]["ports"][0].split(":")
+    assert gateway["gateway"]["port"] == int(inside)
+    scraped = yaml.safe_load(files(name, "compose")["monitoring/prometheus.yaml"])
+    (job,) = scraped["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"gateway:{inside}"]
+
+
+@pytest.mark.parametrize("name", ["servers", "started"])
+def test_compose_refers_to_what_exists(name: str) -> None:
+    made, found = compose(name), files(name, "compose")
+    for service in made["services"].values():
+        assert set(service.get("depends_on", {})) <= set(made["services"])
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                there = [path for path in found if path.startswith(source[2:])]
+                assert there or source == "./keys"  # which the user fills
+            else:
+                assert source in made["volumes"]
+    named = set(re.findall(r"\$\{(\w+)", found["compose.yaml"]))
+    assert named == set(re.findall(r"^(\w+)=", found[".env.example"], re.MULTILINE))
+
+
+def test_engines_that_share_a_device_start_one_after_the_other() -> None:
+    services = compose("started")["services"]
+    assert services["small"]["depends_on"] == {"big": {"condition": "service_healthy"}}
+    assert set(services["gateway"]["depends_on"]) == {"big", "small"}
+    unit = files("started", "systemd")["dreamr-invoices-small.service"]
+    assert "After=network-online.target dreamr-invoices-big.service\n" in unit
+
+
+def test_no_gpu_is_used_beyond_its_memory() -> None:
+    used: Counter[str] = Counter()
+    for name, service in compose("started")["services"].items():
+        if "deploy" not in service:
+            continue
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        memory = service["command"][service["command"].index("--gpu-memory-utilization") + 1]
+        for one in device["device_ids"]:
+            used[one] += round(float(memory) * 100)
+        assert (name, device["device_ids"]) in [("big", ["0", "1"]), ("small", ["1"])]
+    assert max(used.values()) <= 100
+
+
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
+def test_services_of_kubernetes_reach_their_pods(name: str) -> None:
+    found = pods(name)
+    for service in of_kind("Service", name).values():
+        selected = [
+            pod
+            for pod in found.values()
+            if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ]
+        assert len(selected) == 1
+        (container,) = selected[0]["spec"]["containers"]
+        (port,) = service["spec"]["ports"]
+        ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+        assert ports[port["targetPort"]] == port["port"]
+
+
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
+def test_addresses_in_kubernetes_are_those_of_its_services(name: str) -> None:
+    services = of_kind("Service", name)
+    ports = {key: one["spec"]["ports"][0]["port"] for key, one in services.items()}
+    gateway = yaml.safe_load(files(name, "kubernetes")["config/pair.yaml"])
+    started = {n for n, model in pair_file(name).models.items() if model.launch}
+    for model in started:
+        host, port = gateway["models"][model]["url"].split("/")[2].split(":")
+        assert ports[host] == int(port)
+
+
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
+def test_kubernetes_refers_to_what_exists(name: str) -> None:
+    secrets = of_kind("Secret", name)
+    claims = set(of_kind("PersistentVolumeClaim", name))
+    kustomization = yaml.safe_load(files(name, "kubernetes")["kustomization.yaml"])
+    (config,) = kustomization["configMapGenerator"]
+    written = files(name, "kubernetes")
+    assert set(kustomization["resources"]) | set(config["files"]) <= set(written)
+    for pod in pods(name).values():
+        for volume in pod["spec"].get("volumes", []):
+            claim = volume.get("persistentVolumeClaim")
+            assert claim is None or claim["claimName"] in claims
+            assert volume.get("configMap", config)["name"] == config["name"]
+        for container in pod["spec"]["containers"]:
+            for variable in container.get("env", []):
+                key = variable.get("valueFrom", {}).get("secretKeyRef")
+                assert key is None or key["key"] in secrets[key["name"]]["stringData"]
+    for scaler in of_kind("HorizontalPodAutoscaler", name).values():
+        assert scaler["spec"]["scaleTargetRef"]["name"] in pods(name)
+
+
+def test_replicas_are_behind_a_router_that_keeps_sessions() -> None:
+    (container,) = pods("replicas")["replicas-big-router"]["spec"]["containers"]
+    arguments = container["args"]
+    assert arguments[arguments.index("--policy") + 1] == "consistent_hash"
+    backends = [argument for argument in arguments if argument.startswith("http://")]
+    servers = of_kind("StatefulSet", "replicas")["replicas-big-servers"]["spec"]
+    assert len(backends) == servers["replicas"] == 3
+    assert all(f".{servers['serviceName']}:" in backend for backend in backends)
+
+
+def test_the_gateway_has_time_to_stop() -> None:
+    needed = pair_file("started").gateway.drain + pair_file("started").gateway.grace
+    pod = pods("started")["invoices-gateway"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > needed
+    assert int(compose("started")["services"]["gateway"]["stop_grace_period"][:-1]) > needed
+    unit = files("started", "systemd")["dreamr-invoices-gateway.service"]
+    assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > needed
+
+
+def test_ray_serve_leaves_limits_to_the_gateway() -> None:
+    options = pair_file("servers").gateway
+    config = yaml.safe_load(files("servers", "ray")["serve.yaml"])
+    (application,) = config["applications"]
+    (deployment,) = application["deployments"]
+    assert deployment["max_ongoing_requests"] > options.max_running + options.max_waiting
+    assert deployment["graceful_shutdown_timeout_s"] > options.deadline
+    assert config["http_options"]["request_timeout_s"] > options.deadline
+
+
+def test_a_gpu_that_is_shared_in_the_file_is_a_warning_where_it_cannot_be() -> None:
+    (line,) = warnings(pair_file("started"), "kubernetes")
+    assert line.startswith("big and small share a GPU")
+    assert not warnings(pair_file("started"), "compose")
+
+
+SMALL = "pairs: {p: {target: m}}\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "message"),
+    [
+        ("launch: {engine: local, model: 8B}", "compose", "the engine local has no server"),
+        ("launch: {engine: vllm, model: a/b}, replicas: 2", "compose", "one server of each model"),
+        ("launch: {engine: vllm, model: a/b}, replicas: 2", "systemd", "one server of each model"),
+        ("launch: {engine: sglang, model: a/b}", "ray", "the engine vllm only"),
+    ],
+)
+def test_what_cannot_be_deployed_is_one_line(
+    model: str, form: Format, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(f"models: {{m: {{{model}}}}}\n{SMALL}", encoding="utf-8")
+    with pytest.raises(BadOption, match=message) as raised:
+        deployment_files(read_pair_file(path), form)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_literal_key_becomes_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text("models: {m: {url: http://h:1/v1, api_key: Hush4711}}\n" + SMALL)
+    for form in FORMATS:
+        texts = deployment_files(read_pair_file(path), form).values()
+        assert any("M_API_KEY" in text for text in texts)
+        assert not any("Hush4711" in text for text in texts)
+
+
+def test_the_pair_file_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text("models: {m: {url: http://h:1/v1}}\n" + SMALL)
+    before = path.read_text()
+    file = read_pair_file(path)
+    with pytest.raises(BadOption, match="would overwrite the pair file"):
+        write_files(deployment_files(file, "systemd"), tmp_path, file)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_a_pair_reads_are_copied(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text("{}")
+    path = tmp_path / "pair.yaml"
+    path.write_text(
+        "models: {m: {url: http://h:1/v1}, d: {url: http://h:2/v1}}\n"
+        "pairs: {p: {target: m, draft: d, profile: gate.json}}\n"
+    )
+    made = deployment_files(read_pair_file(path), "compose")
+    assert made["gateway/gate.json"] == "{}"
+    assert yaml.safe_load(made["gateway/pair.yaml"])["pairs"]["p"]["profile"] == "gate.json"

@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from ray_cluster import Cluster
+
+from support.ray_cluster import Cluster
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 SCALING = {

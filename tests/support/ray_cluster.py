@@ -60,8 +60,9 @@ class Cluster:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the cluster for the block."""
+        program = str(self._ray / "bin" / "ray")
         command = [
-            str(self._ray / "bin" / "ray"), "start", "--head", "--block", "--num-cpus", str(PROCESSORS),
+            program, "start", "--head", "--block", "--num-cpus", str(PROCESSORS),
             "--port", str(self._gcs), "--include-dashboard", "false", "--disable-usage-stats",
             "--temp-dir", str(self.folder / "t"), "--object-store-memory", "100000000",
         ]  # fmt: skip

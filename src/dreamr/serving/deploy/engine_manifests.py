@@ -1,4 +1,4 @@
-"""Kubernetes manifests of engines: one server, or several behind a router."""
+"""Kubernetes manifests of engines: one server, or a router in front of several."""
 
 from __future__ import annotations
 

@@ -87,10 +87,38 @@ def _add_deploy(app: typer.Typer, open_model: OpenModel) -> None:
     app.add_typer(deploy_app(), name="deploy")
 
 
+def _add_up(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.up import EPILOG, up_command
+
+    app.command("up", epilog=EPILOG)(up_command(open_model))
+
+
+def _add_ps(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.ps import EPILOG, ps_command
+
+    app.command("ps", epilog=EPILOG)(ps_command())
+
+
+def _add_logs(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.logs import EPILOG, logs_command
+
+    app.command("logs", epilog=EPILOG)(logs_command())
+
+
+def _add_down(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.down import EPILOG, down_command
+
+    app.command("down", epilog=EPILOG)(down_command())
+
+
 # Each imports its command only when it is used, which keeps the start of the others fast.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
     "serve": _add_serve,
+    "up": _add_up,
+    "ps": _add_ps,
+    "logs": _add_logs,
+    "down": _add_down,
     "batch": _add_batch,
     "bench": _add_bench,
     "calibrate": _add_calibrate,

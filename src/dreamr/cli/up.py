@@ -1,0 +1,218 @@
+"""`dreamr up`: start the models of a pair file, and serve them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from dreamr._option_specs import OptionSpec
+from dreamr._options import RunOptions
+from dreamr.cli import interrupts
+from dreamr.cli.brief_doctor import examine
+from dreamr.cli.epilog import epilog
+from dreamr.cli.flags import Declared, command
+from dreamr.cli.screen import printable, stderr_console
+from dreamr.cli.serve import serve_models
+from dreamr.engines import OpenModel
+from dreamr.errors import DreamrError, Unsupported
+from dreamr.pairs import PairFile, read_pair_file
+from dreamr.pairs.running import PairState, is_up, read_state, state_folder
+from dreamr.serving.launch.choosing import choose_programs
+from dreamr.serving.launch.guarded import GRACE, OWN_LOG, keep_log
+from dreamr.serving.launch.instance import Instance, already_up
+from dreamr.serving.launch.leftovers import end_leftovers
+from dreamr.serving.launch.log_files import Follower
+from dreamr.serving.launch.supervisor import Supervisor
+
+EPILOG = epilog(
+    "dreamr up pair.yaml",
+    "dreamr up pair.yaml --detach",
+    "dreamr ps",
+    "dreamr down pair.yaml",
+    notes=(
+        "Ctrl-C lets running requests finish and ends all servers.",
+        "Guide: docs/guides/launch.md",
+    ),
+)
+_POLL = 0.2  # seconds between two looks at a pair that starts in the background
+_SHOWN_EVERY = 15.0  # seconds between two lines about servers that are starting
+_END_SECONDS = 30.0  # for a pair in the background to end after Ctrl-C
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """Arguments and options of `dreamr up`."""
+
+    file: Annotated[Path, OptionSpec("The pair file.", "Arguments", positional=True, reads="*")]
+    detach: Annotated[
+        bool,
+        OptionSpec("Return when the gateway serves.", "Options", flags=("--detach", "-d")),
+    ] = False
+    start_timeout: Annotated[
+        float,
+        OptionSpec("Longest time in seconds in which a server may start.", "Options", 1, 86400),
+    ] = 1800.0
+    doctor: Annotated[
+        bool, OptionSpec("Check the pair quickly before it is served.", "Options")
+    ] = True
+
+
+def up_command(open_model: OpenModel) -> Callable[..., None]:
+    """Return the command."""
+    return command(_up, Declared(UpOptions), open_model=open_model)
+
+
+def _up(options: UpOptions, open_model: OpenModel) -> None:
+    """Start the models of a pair file and serve its pairs, until Ctrl-C.
+
+    Servers that share a device start one after the other. One that ends later is started again.
+    """
+    if not sys.platform.startswith("linux"):
+        raise Unsupported("dreamr up needs Linux: start the servers yourself, and name their 'url'")
+    file = read_pair_file(options.file)
+    if options.detach:
+        _detach(options, file)
+    else:
+        interrupts.run(_serve, options, file, open_model)
+
+
+async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> None:
+    instance = Instance(file.name, file.path, file.digest)
+    try:
+        console = stderr_console()
+        instance.noting(partial(_show, console))
+        if left := await end_leftovers(instance.folder, grace=GRACE):
+            _show(console, f"ended {left} processes of an earlier dreamr up")
+        gateway = replace(file.gateway, served_model_name=file.default.name)
+        prepared = _started(options, file, instance, open_model, console)
+        await serve_models(
+            gateway,
+            prepared,
+            open_model,
+            lambda url: instance.change(phase="serving", gateway=url),
+        )
+    finally:
+        instance.release()
+
+
+@asynccontextmanager
+async def _started(
+    options: UpOptions,
+    file: PairFile,
+    instance: Instance,
+    open_model: OpenModel,
+    console: Console,
+) -> AsyncIterator[RunOptions]:
+    """Start the servers and yield the options of the runs; end the servers afterwards."""
+    show = partial(_show, console)
+    programs = choose_programs(file)
+    async with Supervisor(programs, instance, show, options.start_timeout, GRACE) as supervisor:
+        progress = _Progress(console)
+        try:
+            await supervisor.ready(progress.show)
+        finally:
+            progress.stop()
+        run = file.run_options(None, instance.state.addresses)
+        if options.doctor:
+            await examine(run, open_model, show)
+        yield run
+        instance.change(phase="stopping")
+
+
+def _show(console: Console, line: str) -> None:
+    console.print(printable(line))
+
+
+class _Progress:
+    """Shows what servers that are starting do: in place on terminals, else now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = console.status("") if console.is_terminal else None
+        self._last = time.monotonic()
+
+    def show(self, lines: list[str]) -> None:
+        """Show a line for each server that is starting."""
+        text = "\n".join(map(printable, lines))
+        if self._status is not None:
+            self._status.update(text)
+            self._status.start()
+        elif time.monotonic() - self._last >= _SHOWN_EVERY:
+            self._last = time.monotonic()
+            self._console.print(text)
+
+    def stop(self) -> None:
+        """Show nothing any more."""
+        if self._status is not None:
+            self._status.stop()
+
+
+def _detach(options: UpOptions, file: PairFile) -> None:
+    """Start the same command in the background, and wait until it serves.
+
+    Raises:
+        AlreadyUp: If a pair of this name is up.
+        Exit: If it has ended.
+    """
+    if is_up(file.name):
+        raise already_up(file.name)
+    folder = state_folder(file.name)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    process = _background(options, file, folder / OWN_LOG)
+    try:
+        status = _wait(process, file.name, Follower(folder / OWN_LOG))
+    except BaseException:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+        raise
+    if status is not None:
+        raise typer.Exit(status or 1)
+    print(f"{file.name} is up: dreamr logs {file.name} -f shows its logs, dreamr down ends it")
+
+
+def _background(options: UpOptions, file: PairFile, log: Path) -> subprocess.Popen[bytes]:
+    """Start the command in a session of its own, with its output in a log of bounded size."""
+    flags = ["--start-timeout", str(options.start_timeout)]
+    flags += [] if options.doctor else ["--no-doctor"]
+    command = [sys.executable, "-P", "-m", "dreamr", "up", str(file.path), *flags]
+    nothing = subprocess.DEVNULL
+    keeper = subprocess.Popen(
+        keep_log(log), stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True
+    )
+    assert keeper.stdin is not None
+    with keeper.stdin as output:
+        return subprocess.Popen(
+            command, stdin=nothing, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, log: Follower) -> int | None:
+    """Show the log of a process until it serves; return its exit status if it has ended."""
+    while True:
+        ended = process.poll()  # before the last lines are read
+        for line in log.lines():
+            print(line.decode("utf-8", "replace"), file=sys.stderr)
+        if ended is not None:
+            return ended
+        state = _state(name)
+        if state is not None and state.pid == process.pid and state.phase == "serving":
+            return None
+        time.sleep(_POLL)
+
+
+def _state(name: str) -> PairState | None:
+    with suppress(DreamrError):  # it is written by the other process meanwhile
+        return read_state(name)
+    return None

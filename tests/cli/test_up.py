@@ -1,0 +1,179 @@
+"""`dreamr up`, `ps`, `logs` and `down`, with servers that have scripted answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from dreamr.cli import main
+from dreamr.serving.launch.leftovers import marked
+from dreamr.serving.launch.ports import free_port
+from support.launched import SECONDS, Ends
+from support.processes import environment
+
+PROGRAM = str(Path(__file__).parents[1] / "support" / "engine_program.py")
+START_SECONDS = 4 * SECONDS  # of two servers and a gateway, on a busy machine
+
+
+def pair_file(folder: Path, *command: str, engine: str = "vllm") -> Path:
+    """Write a pair file with two servers that are started."""
+    launch = {
+        "engine": engine,
+        "model": "scripted/model",
+        "devices": [],
+        "command": list(command or (sys.executable, PROGRAM)),
+    }
+    file = {
+        "name": "small-pair",
+        "models": {"big": {"launch": launch}, "small": {"launch": launch}},
+        "pairs": {"sums": {"target": "big", "draft": "small"}},
+        "gateway": {"port": free_port(), "drain": 0},
+    }
+    path = folder / "pair.yaml"
+    path.write_text(json.dumps(file))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """State folder of the pair; nothing of it may be left."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder = tmp_path / "state" / "dreamr" / "small-pair"
+    yield folder
+    left = marked(folder)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def start(path: Path, *flags: str) -> subprocess.Popen[str]:
+    """Start `dreamr up`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dreamr", "up", str(path), "--no-doctor", *flags],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
+    """Read the output of a process until a line has a text."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if wanted in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def ps(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert main(["ps", "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_pair_in_the_background_answers_until_it_is_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pair_file(tmp_path)
+    process = start(path, "--detach")
+    output, _ = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 0, output
+    assert "small-pair is up" in output
+    [state] = ps(capsys)
+    assert state["phase"] == "serving"
+    assert {one["phase"] for one in state["models"].values()} == {"ready"}
+    answer = httpx2.post(
+        f"{state['gateway']}/v1/chat/completions",
+        json={"model": "sums", "messages": [{"role": "user", "content": "What is 40 + 2?"}]},
+        timeout=SECONDS,
+        trust_env=False,
+    )
+    assert answer.json()["choices"][0]["message"]["content"] == "42"
+
+    assert main(["up", str(path)]) == 1
+    assert "small-pair is up already" in capsys.readouterr().err
+    assert main(["logs", "small-pair", "big"]) == 0
+    assert "Uvicorn running" in capsys.readouterr().out
+    assert main(["logs", str(path), "-n", "1"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {
+        "big",
+        "small",
+        "dreamr",
+    }
+    ends = Ends([state["pid"], *(one["pid"] for one in state["models"].values())])
+    assert main(["down", str(path)]) == 0
+    assert ends.wait() == []
+    assert ps(capsys) == []
+
+
+def test_a_killed_pair_leaves_no_server_and_is_shown_as_dead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(pair_file(tmp_path))
+    read_until(process, "for clients:")
+    [state] = ps(capsys)
+    ends = Ends(one["pid"] for one in state["models"].values())
+    process.kill()
+    process.communicate(timeout=SECONDS)
+    assert ends.wait() == []
+    assert [one["phase"] for one in ps(capsys)] == ["dead"]
+    assert main(["down", "small-pair"]) == 0
+    assert "had died" in capsys.readouterr().err
+    assert ps(capsys) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_during_the_start_leaves_no_process(
+    tmp_path: Path, folder: Path, number: signal.Signals
+) -> None:
+    hangs = "import signal, sys; print('hangs', flush=True); signal.pause()"
+    process = start(pair_file(tmp_path, sys.executable, "-c", hangs))
+    read_until(process, "big: starting vllm on port")
+    while not marked(folder):
+        assert process.poll() is None
+    ends = Ends(marked(folder))
+    process.send_signal(number)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert ends.wait() == []
+
+
+def test_a_server_that_runs_out_of_memory_is_one_line(tmp_path: Path) -> None:
+    fails = (sys.executable, PROGRAM, "--fail", "torch.OutOfMemoryError: CUDA out of memory.")
+    process = start(pair_file(tmp_path, *fails))
+    output, _ = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 1
+    [line] = [line for line in output.splitlines() if line.startswith("dreamr: ")]
+    assert "big (vllm) ended while starting, exit status 1: out of memory: lower 'memory'" in line
+
+
+def test_an_engine_that_is_not_installed_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", str(pair_file(tmp_path, "/no/such/vllm"))]) == 2
+    error = capsys.readouterr().err
+    assert "dreamr: model big: vllm is not installed" in error
+    assert "pip install vllm" in error
+
+
+def test_logs_of_a_pair_that_never_was_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "small-pair"]) == 1
+    assert "small-pair has no logs: start it with dreamr up FILE" in capsys.readouterr().err
+
+
+def test_no_pair_is_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ps"]) == 0
+    assert capsys.readouterr().out == "no pair is up: start one with dreamr up FILE\n"

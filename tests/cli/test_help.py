@@ -28,6 +28,10 @@ COMMANDS = (
     "train from-traces",
     "train measure",
     "train curves",
+    "up",
+    "ps",
+    "logs",
+    "down",
 )
 TEXT_WIDTH = 76  # columns of a terminal of 80 without margins
 # Two lines of the panel if its flags are short. Long flags leave about 40 columns: three lines.

@@ -151,6 +151,22 @@ def test_a_signal_during_the_start_leaves_no_process(
     assert ends.wait() == []
 
 
+def test_a_pair_that_does_not_end_in_time_is_killed_by_down(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hangs = "import signal; print('hangs', flush=True); signal.pause()"
+    process = start(pair_file(tmp_path, sys.executable, "-c", hangs))
+    read_until(process, "big: starting vllm on port")
+    while not marked(folder):
+        assert process.poll() is None
+    ends = Ends(marked(folder))
+    process.send_signal(signal.SIGSTOP)
+    assert main(["down", "small-pair", "--timeout", "0.2"]) == 0
+    assert "still up after 0.2 s, killing it" in capsys.readouterr().err
+    process.communicate(timeout=SECONDS)
+    assert ends.wait() == []
+
+
 def test_a_server_that_runs_out_of_memory_is_one_line(tmp_path: Path) -> None:
     fails = (sys.executable, PROGRAM, "--fail", "torch.OutOfMemoryError: CUDA out of memory.")
     process = start(pair_file(tmp_path, *fails))

@@ -209,3 +209,18 @@ def ray(request: pytest.FixtureRequest, logs: Path) -> Iterator[Cluster]:
             url = stack.enter_context(serving(command, port, logs / f"ray-{role}.log"))
             urls.append(f"{url}/v1")
         yield stack.enter_context(cluster(ENGINES / "ray", *urls))
+
+
+@pytest.fixture
+def run_router(logs: Path) -> Iterator[Callable[[list[str], int], str]]:
+    """Yield a function that runs vLLM's router with some arguments and returns its address."""
+    program = ENGINES / "router" / "bin" / "vllm-router"
+    if not program.exists():
+        pytest.skip("vLLM's router is not installed: scripts/engines/install-router")
+    with ExitStack() as stack:
+
+        def run(arguments: list[str], port: int) -> str:
+            command = [str(program), *arguments]
+            return stack.enter_context(serving(command, port, logs / "router.log"))
+
+        yield run

@@ -72,10 +72,11 @@ def _gateway(found: Plan) -> list[dict[str, Any]]:
     name = f"{found.name}-{GATEWAY}"
     selected = labels(found, GATEWAY)
     gateway = service(found, GATEWAY, _PORT)
-    # Files, and responses that requests refer to, are kept by one gateway.
-    gateway["spec"]["sessionAffinity"] = "ClientIP"
-    client = {"clientIP": {"timeoutSeconds": _SECONDS_OF_AFFINITY}}
-    gateway["spec"]["sessionAffinityConfig"] = client
+    if found.pair_file.gateway.store is None:
+        # Files, and responses that requests refer to, are kept by one gateway.
+        gateway["spec"]["sessionAffinity"] = "ClientIP"
+        client = {"clientIP": {"timeoutSeconds": _SECONDS_OF_AFFINITY}}
+        gateway["spec"]["sessionAffinityConfig"] = client
     metric = {
         "metric": {"name": _METRIC},
         "target": {

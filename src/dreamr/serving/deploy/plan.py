@@ -15,6 +15,7 @@ from dreamr.serving.launch.program import EngineCommand
 FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
 GATEWAY = "gateway"
+REDIS_PASSWORD = "DREAMR_REDIS_PASSWORD"
 _ANY = "0.0.0.0"
 _RESERVED = (GATEWAY, "prometheus", "grafana")
 
@@ -97,8 +98,10 @@ class Plan:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Variables that hold API keys of models, sorted: the secrets of the gateway."""
+        """Variables of the gateway's secrets, sorted: API keys of models, a password of Redis."""
         found = {key_variable(model) for model in self.pair_file.used_models().values()}
+        if self.pair_file.gateway.store is not None:
+            found.add(REDIS_PASSWORD)
         return tuple(sorted(name for name in found if name is not None))
 
     @property

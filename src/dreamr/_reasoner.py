@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dreamr._concurrency import root_cause
+from dreamr._from_pair import FromPair
 from dreamr._load import PairLoad, Shaped
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile, profile_for
@@ -45,7 +46,7 @@ from dreamr.trace import Event, Result
 LOG = logging.getLogger("dreamr")
 
 
-class Reasoner:
+class Reasoner(FromPair):
     """A pair of target and draft models that solves problems by speculative reasoning.
 
     Opening a Reasoner loads the models; closing it frees them. It can be reopened. A problem is a
@@ -362,11 +363,10 @@ class Reasoner:
 
     def _run_config(self, options: RunOptions, conversation: Conversation = PLAIN) -> RunConfig:
         profile = profile_for(options, self._profile, self.options.profile)
-        models = self._models
-        applied = vendors(options, models, conversation)
-        thinking = thinking_notes(options, models, conversation)
-        notes = (*vendor_notes(applied, models), *thinking)
-        leads = closed_thoughts(options, models, conversation)
+        applied = vendors(options, self._models, conversation)
+        thinking = thinking_notes(options, self._models, conversation)
+        notes = (*vendor_notes(applied, self._models), *thinking)
+        leads = closed_thoughts(options, self._models, conversation)
         return replace(options.run_config(profile, applied), notes=notes, leads=leads)
 
     async def _open(self) -> None:

@@ -22,6 +22,8 @@ COMMANDS = (
     "bench report",
     "calibrate",
     "doctor",
+    "pair check",
+    "pair schema",
     "simulate",
     "train sapo",
     "train record",

@@ -111,6 +111,12 @@ def _add_down(app: typer.Typer, open_model: OpenModel) -> None:
     app.command("down", epilog=EPILOG)(down_command())
 
 
+def _add_pair(app: typer.Typer, open_model: OpenModel) -> None:
+    from dreamr.cli.pair import pair_app
+
+    app.add_typer(pair_app(open_model), name="pair")
+
+
 # Each imports its command only when it is used, which keeps the start of the others fast.
 _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "run": _add_run,
@@ -124,6 +130,7 @@ _COMMANDS: dict[str, Callable[[typer.Typer, OpenModel], None]] = {
     "calibrate": _add_calibrate,
     "deploy": _add_deploy,
     "doctor": _add_doctor,
+    "pair": _add_pair,
     "simulate": _add_simulate,
     "train": _add_train,
 }

@@ -8,16 +8,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from dreamr._model_options import MODELS
 from dreamr._option_specs import OptionRules, OptionSpec, option_specs
 from dreamr._options import RunOptions
 from dreamr.cli.file_checks import check_files
+from dreamr.cli.pair_flag import PairFlag, PairUse, PairValues
 
 CONTEXT = "context"  # the parameter that takes typer's context
 _NONE = OptionRules()
+_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 # What the help shows for the value of a flag. Typer's own names are those of Python's types.
 _METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
@@ -44,15 +48,21 @@ class Declared:
             for item in self.flags()
         ]
 
-    def read(self, values: Mapping[str, Any]) -> Any:
+    def read(self, values: Mapping[str, Any], of_pair: Mapping[str, Any] = _NO_VALUES) -> Any:
         """Return the options with the values of a command line.
+
+        Args:
+            values: The values of the command line.
+            of_pair: Values of a pair file that come before them; of fields that are not flags,
+                they are left out.
 
         Raises:
             BadOption: If a value is invalid or options contradict each other.
         """
         specs = option_specs(self.options)
+        given = {**values, **of_pair}
         return self.options(
-            **{i.name: _value(values[i.name], specs[i.name][0]) for i in self.flags()}
+            **{i.name: _value(given[i.name], specs[i.name][0]) for i in self.flags()}
         )
 
     def flags(self) -> Iterator[Field[Any]]:
@@ -71,33 +81,63 @@ def run_flags(only: Collection[str] | None = None) -> Declared:
 
 
 def command(
-    body: Callable[..., Any], *declared: Declared, rules: OptionRules = _NONE, **given: Any
+    body: Callable[..., Any],
+    *declared: Declared,
+    rules: OptionRules = _NONE,
+    pair: PairUse | None = None,
+    **given: Any,
 ) -> Callable[..., Any]:
     """Return a command as typer takes it.
+
+    A command with options of a run takes `--pair` too. Its models are then opened with the API
+    keys of the pair file, by the argument `open_model`.
 
     Args:
         body: Called with an instance of each declared dataclass, in this order, and with `given`.
             Its docstring is the help of the command.
         declared: Dataclasses whose fields are flags.
         rules: Combinations of options that are refused, or that cause a warning.
+        pair: How the command uses a pair file. None: as its options of a run, if it has any.
         given: Further arguments for `body`.
     """
+    if pair is None and any(one.options is RunOptions for one in declared):
+        pair = PairUse()
 
     def read_and_run(**values: Any) -> Any:
         context = values.pop(CONTEXT)
-        options = [one.read(values) for one in declared]
+        of_pair = PairValues(pair, values, lambda name: _source(context, name))
+        options = [one.read(values, dict(of_pair.of(one.options))) for one in declared]
         every = _values(declared, options)
         rules.check(every)
-        check_files(_files(declared, options))
-        for warning in _warnings(declared, rules, every, context):
+        flag = [] if pair is None else [_PAIR]
+        check_files(_files([*declared, *flag], [*options, *(one.read(values) for one in flag)]))
+        for warning in (*of_pair.warnings, *_warnings(declared, rules, every, context)):
             print(f"warning: {warning}", file=sys.stderr)
-        return body(*options, **given)
+        return body(*options, **of_pair.arguments(given))
 
     read_and_run.__doc__ = _unwrapped(body.__doc__ or "")
     parameters = [parameter for one in declared for parameter in one.parameters()]
+    if pair is not None:
+        first = [_panel(parameter) for parameter in parameters].index(MODELS)
+        parameters[first:first] = _PAIR.parameters()
     parameters.append(Parameter(CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context))
     read_and_run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return read_and_run
+
+
+_PAIR = Declared(PairFlag, "DREAMR_")
+
+
+def _panel(parameter: Parameter) -> str | None:
+    """Return the heading under which the help lists a parameter."""
+    panel: str | None = get_args(parameter.annotation)[1].rich_help_panel
+    return panel
+
+
+def _source(context: Any, name: str) -> str:
+    """Return where a parameter has its value from: 'COMMANDLINE', 'ENVIRONMENT' or another."""
+    source = context.get_parameter_source(name)
+    return "DEFAULT" if source is None else str(source.name)
 
 
 def _unwrapped(text: str) -> str:
@@ -135,9 +175,9 @@ def _warnings(
     sources = {}
     for one in declared:
         for item in one.flags():
-            source = context.get_parameter_source(item.name)
-            if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
-                variable = one.variable(item.name) if source.name == "ENVIRONMENT" else None
+            source = _source(context, item.name)
+            if source in ("COMMANDLINE", "ENVIRONMENT"):
+                variable = one.variable(item.name) if source == "ENVIRONMENT" else None
                 spec = option_specs(one.options)[item.name][1]
                 sources[item.name] = variable or _flag(spec, item, values[item.name])
     for name, reason in rules.without_effect(values, sources).items():

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dreamr._media_options import READING
+from dreamr._messages import short_path
 from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
-from dreamr._option_specs import OptionRules, OptionSpec, Unused, option_specs
+from dreamr._option_specs import BadOption, OptionRules, OptionSpec, Unused, option_specs
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
@@ -28,6 +29,7 @@ from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.outputs import Output
+from dreamr.cli.pair_flag import PairUse
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import Model, OpenModel, is_served
@@ -35,6 +37,7 @@ from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Items, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
+from dreamr.pairs import ChosenPair
 from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.training import (
@@ -160,17 +163,40 @@ def train_app(open_model: OpenModel) -> typer.Typer:
     from_traces = Declared(RecordFiles), out, Declared(RecordsOptions, "DREAMR_TRAIN_")
     record, measure = Declared(RecordOptions), Declared(MeasureOptions)
 
+    of_sapo = PairUse({SapoOptions: _of_pair}, takes=("draft", "draft_revision"))
+
     def add(name: str, body: Callable[..., None], *declared: Declared, **given: Any) -> None:
         made = command(body, *declared, rules=_RULES[name], **given)
         app.command(name, epilog=_EPILOGS[name])(made)
 
-    add("sapo", _sapo, out, sapo, open_model=open_model)
+    add("sapo", _sapo, out, sapo, pair=of_sapo, open_model=open_model)
     of_runs = [name for name in option_specs(RunOptions) if name not in READING]
     add("record", _record, record, run_flags(of_runs), open_model=open_model)
     add("from-traces", _from_traces, *from_traces)
     add("measure", _measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)
     add("curves", _curves, Declared(CurvesOptions))
     return app
+
+
+def _of_pair(chosen: ChosenPair, is_given: Callable[[str], bool]) -> Mapping[str, Any]:
+    """Return the options of a training by SAPO: the weights of the draft, and the target.
+
+    Raises:
+        BadOption: If the pair has no target, or no draft whose weights are known.
+    """
+    name, place = chosen.pair.name, short_path(chosen.file.path)
+    if chosen.pair.target is None:
+        raise BadOption(f"{name!r} of {place} has no target, which grades: add one")
+    values = chosen.file.model_options(name, "target", chosen.addresses)
+    values["target_device"] = values.pop("device", None) or "cpu"
+    draft = chosen.file.models_of(name).get("draft")
+    if draft is not None and draft.launch is not None:
+        values |= {"draft": draft.launch.model, "draft_revision": draft.launch.revision}
+    elif not is_given("draft"):
+        raise BadOption(f"{place} does not name weights of the draft of {name!r}: pass --draft too")
+    given = chosen.pair.given_options
+    shared = ("threshold", "judge_prompt")
+    return values | {name: value for name, value in given.items() if name in shared}
 
 
 def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> None:

@@ -46,6 +46,7 @@ class ModelSource:
         device: Torch device of a local model; 'auto' for CUDA where there is one.
         threads: Torch threads of a local model on a CPU.
         max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
+        api_key: API key of the server. Never shown. None: from the environment.
     """
 
     role: Role
@@ -60,6 +61,7 @@ class ModelSource:
     device: str = "auto"
     threads: int = 1
     max_pixels: int = MAX_IMAGE_PIXELS
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def location(self) -> str:
@@ -160,7 +162,7 @@ async def _open_served(url: str, source: ModelSource) -> Model:
         HttpOptions(
             url=url,
             model=source.server_model,
-            api_key=api_key(source.role),
+            api_key=source.api_key or api_key(source.role),
             judge_prompt=source.judge_prompt,
             thinking=source.thinking,
             max_pixels=source.max_pixels,

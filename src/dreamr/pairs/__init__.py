@@ -1,5 +1,6 @@
 """Pair files: models, the pairs that they form, and the gateway that serves them, in one file."""
 
+from dreamr.pairs.chosen import ChosenPair, choose_pair, parse_choice
 from dreamr.pairs.declaration import (
     ENGINES,
     EngineName,
@@ -11,12 +12,15 @@ from dreamr.pairs.declaration import (
 from dreamr.pairs.errors import BadPairFile, Fault, NotRunning, PairNotFound
 from dreamr.pairs.reading import Examined, examine, read_pair_file
 from dreamr.pairs.schema import MODELINE, SCHEMA_URL, schema, schema_text
+from dreamr.pairs.shape_of_file import OF_MODELS
 
 __all__ = [
     "ENGINES",
     "MODELINE",
+    "OF_MODELS",
     "SCHEMA_URL",
     "BadPairFile",
+    "ChosenPair",
     "EngineName",
     "Examined",
     "Fault",
@@ -26,7 +30,9 @@ __all__ = [
     "PairEntry",
     "PairFile",
     "PairNotFound",
+    "choose_pair",
     "examine",
+    "parse_choice",
     "read_pair_file",
     "schema",
     "schema_text",

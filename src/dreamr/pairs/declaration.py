@@ -163,8 +163,8 @@ class PairFile:
         """
         entry = self.pair(pair)
         values = entry.given_options
-        for role, model in self.models_of(entry.name).items():
-            values |= self._of_model(role, model, addresses)
+        for role in entry.roles:
+            values |= self.model_options(entry.name, role, addresses)
         return replace(entry.options, **values)
 
     def pair(self, name: str | None = None) -> PairEntry:
@@ -181,10 +181,20 @@ class PairFile:
             )
         return self.pairs[name]
 
-    def _of_model(
-        self, role: Role, model: ModelEntry, addresses: Mapping[str, str]
-    ) -> dict[str, str | None]:
-        """Return the options of a run that open a model."""
+    def model_options(
+        self, pair: str, role: Role, addresses: Mapping[str, str] = _NONE
+    ) -> dict[str, Any]:
+        """Return the options of a run that choose and open one model of a pair, by name.
+
+        Args:
+            pair: Name of the pair.
+            role: Role of the model.
+            addresses: Addresses of started servers by the name of their model.
+
+        Raises:
+            NotRunning: If the model has to be started and has no address.
+        """
+        model = self.models_of(pair)[role]
         prefix = "" if role == "target" else "draft_"
         launch = model.launch
         if launch is None:

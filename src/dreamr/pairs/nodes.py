@@ -197,7 +197,8 @@ class _Reader:
             key = self._node(depth + 1)
             if isinstance(key.value, dict | tuple):
                 raise UnreadableYaml(key.fault("a key must be text"))
-            name, value = key.text, self._node(depth + 1)
+            name = key.raw if isinstance(key.raw, str) else key.text
+            value = self._node(depth + 1)
             if name in keys:
                 first = keys[name]
                 self._faults.append(

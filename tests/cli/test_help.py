@@ -24,6 +24,8 @@ COMMANDS = (
     "doctor",
     "pair check",
     "pair schema",
+    "pair init",
+    "pair plan",
     "simulate",
     "train sapo",
     "train record",

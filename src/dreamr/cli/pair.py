@@ -1,4 +1,4 @@
-"""`dreamr pair`: check a pair file, and print its schema."""
+"""`dreamr pair`: write, plan and check pair files, and print their schema."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from dreamr._option_specs import OptionSpec
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
+from dreamr.cli.pair_init import INIT_EPILOG, init_command
+from dreamr.cli.pair_plan import PLAN_EPILOG, plan_command
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
 from dreamr.pairs import ChosenPair, ModelEntry, PairFile, examine, schema_text
@@ -46,8 +48,10 @@ class CheckOptions:
 
 def pair_app(open_model: OpenModel) -> typer.Typer:
     """Return the commands of `dreamr pair`."""
-    app = typer.Typer(no_args_is_help=True, help="Check pair files, and print their schema.")
+    app = typer.Typer(no_args_is_help=True, help="Write, plan and check pair files.")
 
+    app.command("init", epilog=INIT_EPILOG)(init_command)
+    app.command("plan", epilog=PLAN_EPILOG)(plan_command)
     check = command(_check, Declared(CheckOptions), open_model=open_model)
     app.command("check", epilog=_CHECK_EPILOG)(check)
     app.command("schema", epilog=_SCHEMA_EPILOG)(command(_schema))

@@ -9,6 +9,7 @@ import subprocess
 from dreamr.sizing.devices import Device, parse_nvidia_smi
 
 _SECONDS = 10.0
+_FOR_MODELS = 0.8  # share of a machine's memory
 _QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 
 
@@ -27,7 +28,10 @@ def detect_gpus() -> tuple[Device, ...]:
 
 
 def cpu_device() -> Device:
-    """Return the CPU of this machine, with the rates of a laptop or, with much memory, a server."""
-    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the CPU of this machine, with the part of its memory that models may use.
+
+    Its rates are those of a laptop or, with much memory, of a server.
+    """
+    size = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _FOR_MODELS)
     kind = "CPU-SERVER" if size > 64 * 10**9 else "CPU-LAPTOP"
     return Device(kind, size, assumed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
@@ -27,7 +28,7 @@ _QUESTION_TEXT = 200  # tokens of a question beside its image
 _SMALL = 6 * 10**9  # active parameters, below which a drafted token costs much of the target's
 _EXPENSIVE = 0.3  # of a target token, above which a draft is too large
 _NEAR = 0.02  # of a speed-up, below which a default is kept
-_REQUESTS = 8
+_REQUESTS = 4  # each with the stated share of accepted steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +143,33 @@ def expect_layout(pair: Pair, layout: Layout, devices: Sequence[Device]) -> Expe
     most = 1 << (layout.devices.bit_length() - 1)
     if len(same) > 1 or not pair.target.divides(most) or most == len(layout.target.devices):
         return found
-    spread = Scenario(layout_costs(pair, layout, devices, most), requests=_REQUESTS).alone()
+    spread = Scenario(
+        layout_costs(pair, layout, devices, most), requests=_REQUESTS, even=True
+    ).alone()
     return replace(found, spread=simulate(spread).latency)
 
 
-def expect(costs: Costs, *, colocated: bool) -> Expectation:
+@lru_cache(256)
+def expect(costs: Costs, *, colocated: bool, likely: float = LIKELY) -> Expectation:
     """Simulate a pair: its best window and fallback, and its speed-ups.
 
     Args:
         costs: Costs of the pair.
         colocated: Whether both models share a device.
+        likely: Acceptance at which time, window and fallback are taken.
     """
     devices = Devices(colocated=colocated, slowdown=BATCHED)
-    scenario = Scenario(costs, devices=devices, acceptance=LIKELY, requests=_REQUESTS)
+    scenario = Scenario(costs, devices=devices, acceptance=likely, requests=_REQUESTS, even=True)
     options = _best_options(scenario)
     outcomes = [
         simulate(replace(scenario, options=options, acceptance=share)) for share in ACCEPTANCES
     ]
     alone = simulate(scenario.alone())
-    likely = outcomes[ACCEPTANCES.index(LIKELY)]
+    found = simulate(replace(scenario, options=options))
     return Expectation(
         costs,
         tuple(alone.seconds / outcome.seconds for outcome in outcomes),
-        likely.latency,
+        found.latency,
         alone.latency,
         alone.latency,
         options.window,
@@ -200,7 +205,7 @@ def verdict(pair: Pair, expected: Expectation) -> tuple[str, ...]:
         )
     else:
         found.append(f"Worth it: {likely}.")
-    if pair.target.active < _SMALL:
+    if pair.target.experts and pair.target.active < _SMALL:
         found.append(
             f"A token of the target reads only {pair.target.active / 1e9:.1f} billion parameters, "
             f"so a drafted token costs {expected.ratio:.0%} of it. Such targets rarely gain."

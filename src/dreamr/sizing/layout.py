@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import TypeAlias
 
 from dreamr.errors import DreamrError
@@ -14,7 +13,6 @@ from dreamr.sizing.memory import USABLE, Demand, demand
 
 CONTEXT, LEAST_CONTEXT = 32768, 4096  # tokens
 PIXELS, LEAST_PIXELS = 2**20, 2**18  # of an image
-_ROUNDED = 1e-9  # of a share, for rounding
 _PERCENT = 100
 _SHARDS = (1, 2, 4, 8, 16, 32)
 
@@ -132,6 +130,36 @@ def layouts(
     raise TooLarge(_reason(pair, devices, tried[-1], pixels))
 
 
+def layouts_apart(
+    pair: Pair,
+    devices: Sequence[Device],
+    border: int,
+    context: int | None = None,
+    pixels: int | None = None,
+) -> list[Layout]:
+    """Return the layouts with the target on one machine and the draft on another; maybe none.
+
+    Args:
+        pair: The models.
+        devices: Devices of both machines.
+        border: Index of the first device of the draft's machine.
+        context: Longest context in tokens. None: the longest that fits, up to `CONTEXT`.
+        pixels: Most pixels of an image. None: by the context.
+    """
+    first, second = range(border), range(border, len(devices))
+    places = [
+        (tuple(first[:shards]), tuple(second[:size]))
+        for shards in _shards(pair.target, len(first))
+        for size in _shards(pair.draft, len(second))[:1]
+    ]
+    for length in [context] if context else _contexts(min(CONTEXT, pair.context)):
+        most = pixels or pixel_budget(pair, length)
+        found = [_layout(pair, devices, place, length, most) for place in places]
+        if any(found):
+            return [layout for layout in found if layout is not None]
+    return []
+
+
 def _smallest_drafts(found: list[Layout]) -> list[Layout]:
     """Return the layouts whose draft has no more devices than it needs beside such a target.
 
@@ -185,7 +213,7 @@ def _layout(
 ) -> Layout | None:
     target, draft = place
     wanted = [
-        demand(model, devices[where[0]].memory, context, pixels, len(where))
+        _demand(model, devices[where[0]], context, pixels, len(where))
         for model, where in ((pair.target, target), (pair.draft, draft))
     ]
     shares = [USABLE, USABLE]
@@ -204,6 +232,12 @@ def _layout(
     return Layout(parts[0], parts[1], context, pixels)
 
 
+def _demand(
+    model: Architecture, device: Device, context: int, pixels: int, shards: int = 1
+) -> Demand:
+    return demand(model, device.memory, context, pixels, shards, cpu=device.is_cpu)
+
+
 def fill(devices: tuple[int, ...], share: float, needed: Demand, memory: int) -> Part | None:
     """Return the place of a model with this share of the memory, or None if it does not fit."""
     available = share * memory
@@ -219,31 +253,30 @@ def fill(devices: tuple[int, ...], share: float, needed: Demand, memory: int) ->
 
 
 def divide(target: Demand, draft: Demand, memory: int) -> tuple[float, float] | None:
-    """Divide a device's memory so that both models keep the same number of conversations.
+    """Divide a device's memory so that the models keep as many conversations as possible.
+
+    All shares in whole percents are tried, so more memory never keeps fewer conversations.
 
     Returns:
-        The shares of target and draft in whole percents, together at most `USABLE`; None if the
-        models do not fit.
+        The shares of target and draft, together `USABLE`; None if the models do not fit.
     """
-    each = target.full + draft.full
-    left = USABLE * memory - target.fixed - draft.fixed
-    if left < each:
-        return None
-    balanced = draft.fixed + (left / each if each else 0.0) * draft.full
-    for wanted in (balanced, draft.least):  # rounding can take what the target needs
-        smaller = max(1, ceil(wanted / memory * _PERCENT - _ROUNDED)) / _PERCENT
-        larger = round(USABLE - smaller, 2)
-        if larger > 0 and larger * memory >= target.least:
-            return larger, smaller
-    return None
+    best: tuple[tuple[int, int], float, float] | None = None
+    for percent in range(1, round(USABLE * _PERCENT)):
+        smaller, larger = percent / _PERCENT, round(USABLE - percent / _PERCENT, 2)
+        if draft.least > smaller * memory or target.least > larger * memory:
+            continue
+        full, usual = zip(target.kept(larger * memory), draft.kept(smaller * memory), strict=True)
+        kept = min(full), min(usual)
+        if best is None or kept > best[0]:
+            best = kept, larger, smaller
+    return None if best is None else best[1:]
 
 
 def _reason(pair: Pair, devices: Sequence[Device], context: int, pixels: int | None) -> str:
     names = f"{_short(pair.target)} and {_short(pair.draft)}"
     needed = 0
     for model in (pair.target, pair.draft):
-        memory = devices[0].memory
-        needed += demand(model, memory, context, pixels or PIXELS).least
+        needed += _demand(model, devices[0], context, pixels or PIXELS).least
     usable = sum(device.memory for device in devices) * USABLE
     return (
         f"{names} need about {needed / GB:.0f} GB with a context of {context:,} tokens, more than "

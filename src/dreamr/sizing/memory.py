@@ -49,6 +49,10 @@ class Demand:
         """Bytes without which the server does not start: one conversation of the full context."""
         return self.fixed + self.full
 
+    def kept(self, memory: float) -> tuple[int, int]:
+        """Return how many conversations fit, of the full context and usual ones."""
+        return self.conversations(memory, self.full), self.conversations(memory, self.usual)
+
     def conversations(self, memory: float, each: int) -> int:
         """Return how many conversations of this size fit into this memory, at least 0."""
         left = memory - self.fixed

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dreamr.evaluation.simulator import closed_loop as closed
+from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario, Devices
 from dreamr.evaluation.simulator.fitting import MethodTraits, fit
 from dreamr.evaluation.simulator.machines import ModelPair
@@ -143,6 +144,26 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
             "steps, at concurrency 1"
         )
     return rows
+
+
+def fitted_costs(folder: Path, method: str = "fpsr") -> Costs:
+    """Return the costs of the engines that a bench measured, at concurrency 1.
+
+    Args:
+        folder: Folder of the bench, with samples of 'target' and of the method.
+        method: Name of a method in the bench.
+
+    Raises:
+        BadScenario: If the samples cannot be read, or the bench lacks one of the methods.
+    """
+    by_method = _by_method(sample for sample in _samples(folder) if sample.concurrency == 1)
+    known = _schedule(method)
+    if known is None or not by_method.get("target") or not by_method.get(method):
+        raise BadScenario(
+            f"{folder} has no samples of 'target' and {method!r} at concurrency 1: run the bench "
+            f"with --method target --method {method}"
+        )
+    return fit(by_method["target"], by_method[method], MethodTraits.of(*known)).costs
 
 
 def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float]:

@@ -1,0 +1,166 @@
+"""Placements on machines, measured placements, and the cheapest machines for a load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamr._option_specs import BadOption
+from dreamr.evaluation.simulator import Costs
+from dreamr.sizing import Pair, TooLarge, find_architecture
+from dreamr.sizing.machines import BadMachines, Machine, PriceTable, read_prices
+from dreamr.sizing.measured import MeasuredPlacement, read_placements
+from dreamr.sizing.plan import Load, alone, candidates, measured_candidates, offers, rank
+
+PAIR = Pair(
+    find_architecture("Qwen/Qwen3-VL-32B-Instruct-FP8"),
+    find_architecture("Qwen/Qwen3-VL-2B-Instruct"),
+)
+
+
+def machine(text: str, price: float | None = None) -> Machine:
+    found = PriceTable({}).machine(text)
+    return Machine(text, found.gpus, found.cpu, price)
+
+
+def doctor(path: Path, draft: float, target: float, judge: float) -> Path:
+    """Output of `dreamr doctor --json`, as far as it is read."""
+    lines = [
+        {"of": "target", "about": "rates", "values": {"first_token_ms": 40.0}},
+        {"of": "draft", "about": "rates", "values": {"first_token_ms": 20.0}},
+        {
+            "of": "together",
+            "about": "cost",
+            "values": {"draft_token_ms": draft, "target_token_ms": target, "judge_ms": judge},
+        },
+    ]
+    path.write_text("a warning of an engine\n" + "\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+def test_a_draft_is_placed_on_a_cpu_a_small_gpu_and_beside_the_target() -> None:
+    found = candidates(PAIR, [machine("1xH100"), machine("1xL4")])
+    names = [one.name for one in found]
+    assert any("the same 1 GPU" in name for name in names)
+    assert any("draft on CPU" in name for name in names)
+    assert any(name.startswith("1xH100 + 1xL4") for name in names)
+    assert not any(name.startswith("1xL4 + 1xH100") for name in names)  # the target is too large
+
+
+def test_a_faster_draft_ranks_first() -> None:
+    costs = Costs(draft=0.003, target=0.01, judge=0.02)
+    slow = Costs(draft=0.009, target=0.01, judge=0.02)
+    ranked = rank(
+        measured_candidates(
+            [
+                MeasuredPlacement("slow", slow),
+                MeasuredPlacement("shared", costs, shared=True),
+                MeasuredPlacement("fast", costs),
+            ]
+        )
+    )
+    assert [one.candidate.name for one in ranked] == ["fast", "shared", "slow"]
+
+
+def test_a_pair_that_fits_nowhere_says_what_is_missing() -> None:
+    with pytest.raises(TooLarge, match="more than the"):
+        candidates(PAIR, [machine("1xT4")])
+
+
+def test_the_cheapest_machines_serve_the_load_within_the_latency() -> None:
+    found = candidates(PAIR, [machine("1xH100", 3.0), machine("2xH100", 6.0)])
+    small, large = (offers(found, Load(load, 20))[0] for load in (10, 600))
+    assert small.price is not None
+    assert large.price is not None
+    assert small.price < large.price
+    assert small.seconds <= 20
+    assert sum(large.machines.values()) > sum(small.machines.values())
+    assert not offers(found, Load(1, 0.01))
+
+
+def test_a_longer_latency_never_costs_more() -> None:
+    found = candidates(PAIR, [machine("1xH100", 3.0)])
+    prices = [offers(found, Load(120, seconds))[0].price or 0.0 for seconds in (8.5, 20, 60)]
+    assert prices == sorted(prices, reverse=True)
+
+
+def test_the_target_alone_is_offered_with_all_memory_of_its_machine() -> None:
+    machines = [machine("1xH100", 3.0)]
+    (single,) = alone(PAIR, machines)
+    shared = next(one for one in candidates(PAIR, machines) if one.colocated)
+    assert single.most > shared.most
+    assert offers([single], Load(1))[0].candidate.method == "target"
+
+
+def test_without_prices_the_fewest_machines_win() -> None:
+    found = candidates(PAIR, [machine("1xH100"), machine("2xH100")])
+    first = offers(found, Load(60, 30))[0]
+    assert first.price is None
+    assert sum(first.machines.values()) == 1
+
+
+def test_measured_placements_are_read_from_the_doctor(tmp_path: Path) -> None:
+    doctor(tmp_path / "a.jsonl", 3, 10, 40)
+    file = tmp_path / "devices.toml"
+    file.write_text('[[placement]]\nname = "a"\nmeasured = "a.jsonl"\nshared = true\nprice = 2\n')
+    (found,) = read_placements(file)
+    assert (found.name, found.shared, found.price) == ("a", True, 2)
+    assert found.costs.draft == pytest.approx(0.003)
+    assert found.costs.judge == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no placements"),
+        ("[[placement]]\nname = 'a'\n", "'measured' must name"),
+        ("[[placement]]\nmeasured = 'missing.jsonl'\n", "cannot read measurements"),
+        ("[[placement]]\nmeasured = 'empty.jsonl'\n", "holds no costs of a pair"),
+        ("[[placement]]\nmeasured = 'empty.jsonl'\nprise = 1\n", "unknown field 'prise'"),
+        ("[[placement", "not valid TOML"),
+    ],
+)
+def test_a_wrong_devices_file_is_an_error_of_one_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("{}\n")
+    file = tmp_path / "devices.toml"
+    file.write_text(text)
+    with pytest.raises(BadMachines, match=message) as error:
+        read_placements(file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_price_table_names_machines(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('currency = "EUR"\n[machines.large]\ngpus = "2xH100"\nprice = 5\n')
+    table = read_prices(file)
+    assert table.currency == "EUR"
+    assert table.machine("large").price == 5
+    assert len(table.machine("large").devices) == 3  # the CPU is one of them
+    assert table.machine("1xL4").price is None
+    with pytest.raises(BadOption, match="the price table has large"):
+        table.machine("small")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no machines"),
+        ("[machines]\na = 1\n", "must be a table"),
+        ("[machines.a]\ngpus = '1xFoo'\n", "unknown GPU 'Foo'"),
+        ("[machines.a]\nprice = 'much'\n", "price must be a number"),
+        ("[machines.a]\nprice = -1\n", "price must be at least 0"),
+        ("[machines.a]\ncost = 1\n", "unknown field 'cost'"),
+    ],
+)
+def test_a_wrong_price_table_is_an_error_of_one_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(text)
+    with pytest.raises(BadMachines, match=message) as error:
+        read_prices(file)
+    assert "\n" not in str(error.value)

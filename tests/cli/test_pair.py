@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from dreamr._option_specs import BadOption
 from dreamr.cli import main
+from dreamr.cli.train import sapo_values
 from dreamr.engines import Model, ModelSource
 from dreamr.errors import EngineLost
-from dreamr.pairs import schema
+from dreamr.pairs import choose_pair, schema
+from dreamr.training import SapoOptions
 from support.pairs import Pair
 
 FILE = """\
@@ -212,3 +215,25 @@ def test_check_online_asks_each_server_once(file: str, capsys: pytest.CaptureFix
 def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pair", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == schema()
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [
+        ("weights", {"draft": "org/draft", "draft_revision": "v2"}),
+        ("small", None),
+    ],
+)
+def test_a_training_takes_the_weights_of_the_draft(
+    draft: str, expected: dict[str, str] | None, file: str
+) -> None:
+    Path(file).write_text(FILE.replace("draft: weights", f"draft: {draft}, threshold: 0.9"))
+    chosen = choose_pair(file, "mixed")
+    target = {"target": "http://gpu1:8000/v1", "target_model": None, "threshold": 0.9}
+    if expected is None:
+        with pytest.raises(BadOption, match="does not name weights of the draft of 'mixed'"):
+            sapo_values(chosen, lambda name: False)
+        expected = {}
+    found = sapo_values(chosen, lambda name: True)
+    assert found == {**target, **expected, "target_device": "cpu"}
+    SapoOptions(**found)

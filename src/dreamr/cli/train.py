@@ -163,7 +163,7 @@ def train_app(open_model: OpenModel) -> typer.Typer:
     from_traces = Declared(RecordFiles), out, Declared(RecordsOptions, "DREAMR_TRAIN_")
     record, measure = Declared(RecordOptions), Declared(MeasureOptions)
 
-    of_sapo = PairUse({SapoOptions: _of_pair}, takes=("draft", "draft_revision"))
+    of_sapo = PairUse({SapoOptions: sapo_values}, takes=("draft", "draft_revision"))
 
     def add(name: str, body: Callable[..., None], *declared: Declared, **given: Any) -> None:
         made = command(body, *declared, rules=_RULES[name], **given)
@@ -178,7 +178,7 @@ def train_app(open_model: OpenModel) -> typer.Typer:
     return app
 
 
-def _of_pair(chosen: ChosenPair, is_given: Callable[[str], bool]) -> Mapping[str, Any]:
+def sapo_values(chosen: ChosenPair, is_given: Callable[[str], bool]) -> Mapping[str, Any]:
     """Return the options of a training by SAPO: the weights of the draft, and the target.
 
     Raises:

@@ -26,7 +26,7 @@ from dreamr.cli.screen import printable, stderr_console
 from dreamr.cli.serve import serve_models
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError, Unsupported
-from dreamr.pairs import PairFile, read_pair_file
+from dreamr.pairs import PairFile, read_pair_file, with_keys
 from dreamr.pairs.running import PairState, is_up, read_state, state_folder
 from dreamr.serving.launch.choosing import choose_programs
 from dreamr.serving.launch.guarded import GRACE, OWN_LOG, keep_log
@@ -89,6 +89,7 @@ def _up(options: UpOptions, open_model: OpenModel) -> None:
 
 async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> None:
     instance = Instance(file.name, file.path, file.digest)
+    open_model = with_keys(file, open_model, lambda: instance.state.addresses)
     try:
         console = stderr_console()
         instance.noting(partial(_show, console))

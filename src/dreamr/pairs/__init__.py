@@ -1,6 +1,6 @@
 """Pair files: models, the pairs that they form, and the gateway that serves them, in one file."""
 
-from dreamr.pairs.chosen import ChosenPair, choose_pair, parse_choice
+from dreamr.pairs.chosen import ChosenPair, choose_pair, parse_choice, with_keys
 from dreamr.pairs.declaration import (
     ENGINES,
     EngineName,
@@ -36,4 +36,5 @@ __all__ = [
     "read_pair_file",
     "schema",
     "schema_text",
+    "with_keys",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from dreamr._messages import short_path
 from dreamr._options import RunOptions
-from dreamr.engines import Model, ModelSource, OpenModel
+from dreamr.engines import Model, ModelSource, OpenModel, is_served
 from dreamr.errors import Unsupported
 from dreamr.pairs.declaration import PairEntry, PairFile
 from dreamr.pairs.reading import read_pair_file
@@ -90,6 +90,33 @@ def choose_pair(
 def parse_choice(text: str) -> ChosenPair:
     """Return the pair that `FILE` or `FILE:NAME` names; see `choose_pair`."""
     return choose_pair(*next(_places(text), (text, None)))
+
+
+def with_keys(
+    file: PairFile, open_model: OpenModel, addresses: Callable[[], Mapping[str, str]] = dict
+) -> OpenModel:
+    """Return a function that opens the models of any pair of a file with their API keys.
+
+    Args:
+        file: The file.
+        open_model: Opens a model.
+        addresses: Returns the addresses of started servers by the name of their model.
+    """
+
+    def key_of(source: ModelSource) -> str | None:
+        if source.name is None or not is_served(source.name):
+            return source.api_key
+        started = addresses()
+        for model in file.models.values():
+            urls = model.urls or (started.get(model.name),)
+            if source.name in urls and source.server_model == model.model:
+                return model.api_key
+        return source.api_key
+
+    async def open_with_key(source: ModelSource) -> Model:
+        return await open_model(replace(source, api_key=key_of(source)))
+
+    return open_with_key
 
 
 def _places(text: str) -> Iterator[tuple[str, str | None]]:

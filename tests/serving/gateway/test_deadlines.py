@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dreamr import RunOptions
 from dreamr.engines import Context
-from dreamr.serving.gateway.keys import read_keys
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
+from dreamr.serving.gateway.deadlines import with_deadline
+from dreamr.serving.gateway.keys import Client, read_keys
 from dreamr.serving.options import ServeOptions
 from support.gateways import Answer, Gateway, asked, use
 from support.pairs import Pair
@@ -52,6 +56,13 @@ def test_a_deadline_is_met_with_an_answer(stream: bool) -> None:
     assert about["deadline"]["seconds"] == 0.8
     assert "answer" in about["deadline"]["stages"]
     assert about["seconds"] < 0.8
+
+
+def test_the_deadline_of_a_pair_holds_for_its_requests() -> None:
+    parsed = ParsedRequest("m", (), RunOptions(deadline=7), (), False, False, False, 60, ())
+    clients = Client("a"), Client("b", deadline=3)
+    assert [with_deadline(parsed, {}, client).deadline for client in clients] == [7, 3]
+    assert with_deadline(replace(parsed, options=RunOptions()), {}, clients[0]).deadline == 60
 
 
 @pytest.mark.parametrize("seconds", [1e-9, 0.001])

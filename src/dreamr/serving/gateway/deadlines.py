@@ -1,4 +1,4 @@
-"""Deadlines of requests: of the body, a header, the key and the gateway, the shortest counts."""
+"""Deadlines of requests: of the body, a header, the key, the pair and the gateway, the shortest counts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def with_deadline(
         ApiError: If a header has no number of seconds (400).
     """
     given = [_seconds(name, headers[name]) for name in HEADERS if name in headers]
-    seconds = min(parsed.deadline, client.deadline or math.inf, *given)
     options = parsed.options
+    given += [one for one in (client.deadline, options.deadline) if one is not None]
+    seconds = min(parsed.deadline, *given, math.inf)
     if options.deterministic:
         options = replace(options, on_deadline="error")
     return replace(parsed, deadline=seconds, options=options)

@@ -17,6 +17,7 @@ from dreamr.engines.local.judging import Judging
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.session import Session
 from dreamr.engines.local.stream import StreamTask
+from dreamr.engines.local.tool_calls import Wanted
 from dreamr.gate import VERDICT, Evidence, Query
 
 
@@ -26,6 +27,7 @@ def stream(
     prefix: tuple[str, ...] = (),
     sampling: SamplingParams | None = None,
     prefill: int = 512,
+    wanted: Wanted | None = None,
 ) -> list[Piece]:
     """Return all pieces of a stream."""
     with torch.inference_mode():
@@ -37,6 +39,7 @@ def stream(
             loaded=loaded,
             credit=99,
             prefill=prefill,
+            wanted=wanted,
         )
         pieces: list[Piece] = []
         while not pieces or pieces[-1].finish is None:

@@ -14,6 +14,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines.call_labels import call_labels
 from dreamr.engines.lifecycle import ClosingEngine
 from dreamr.engines.local.abilities import capabilities
+from dreamr.engines.local.answering import AnswersLocally
 from dreamr.engines.local.ipc import (
     Cancel,
     CountReply,
@@ -32,6 +33,7 @@ from dreamr.engines.local.ipc import (
 from dreamr.engines.local.options import Hints, LocalOptions
 from dreamr.engines.local.process import WorkerProcess
 from dreamr.engines.local.remembered import Remembered
+from dreamr.engines.local.tool_calls import Wanted
 from dreamr.engines.protocol import Candidates, Capabilities, Chunk, Context, SamplingParams
 from dreamr.errors import DreamrError, EngineError, EngineLost
 from dreamr.gate import VERDICT, Evidence, Query
@@ -67,7 +69,7 @@ class _Call:
         return message
 
 
-class LocalEngine(ClosingEngine):
+class LocalEngine(AnswersLocally, ClosingEngine):
     """A transformers model in its own worker process.
 
     The worker starts when the object is created, so engines created one after the other load
@@ -160,9 +162,7 @@ class LocalEngine(ClosingEngine):
         """Process id of the worker."""
         return self._process.pid
 
-    async def stream(
-        self, context: Context, sampling: SamplingParams
-    ) -> AsyncGenerator[Chunk, None]:
+    def stream(self, context: Context, sampling: SamplingParams) -> AsyncGenerator[Chunk, None]:
         """Continue the prefix; see `Engine.stream`.
 
         Raises:
@@ -170,10 +170,15 @@ class LocalEngine(ClosingEngine):
             Unsupported: If the model does not accept a part of the conversation.
             EngineLost: If the worker process died.
         """
+        return self._chunks(context, sampling)
+
+    async def _chunks(
+        self, context: Context, sampling: SamplingParams, wanted: Wanted | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         await self.start()
         key = self._key(context.conversation)
         number, call = self._new_call()
-        self._send(Stream(number, key, context.prefix, sampling))
+        self._send(Stream(number, key, context.prefix, sampling, wanted))
         batch = max(1, self._options.ahead // 2)
         taken, finished = 0, False
         try:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dreamr.conversation import Conversation, Image, Part, Tool, Turn
 from dreamr.engines.local.options import Hints
+from dreamr.engines.local.tool_calls import Wanted
 from dreamr.engines.protocol import SamplingParams
 from dreamr.gate import VERDICT, Evidence, Query
 
@@ -84,12 +85,21 @@ class Forget(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Request for a stream, which may send `LocalOptions.ahead` tokens before any `Taken`."""
+    """Request for a stream, which may send `LocalOptions.ahead` tokens before any `Taken`.
+
+    Attributes:
+        call: Number of the call.
+        key: Key of the conversation.
+        prefix: Steps to continue.
+        sampling: How to choose tokens.
+        wanted: What the text must keep to; None for any text.
+    """
 
     call: int
     key: int
     prefix: tuple[str, ...]
     sampling: SamplingParams
+    wanted: Wanted | None = None
 
 
 class JudgeRequest(NamedTuple):
@@ -141,6 +151,7 @@ class Ready(NamedTuple):
         opens_thought: Whether the chat template opens a thought.
         image_pixels: See `Capabilities`.
         device: Torch device of the model.
+        calls: Whether the chat template shows tools, and calls in a form that is read.
     """
 
     images: bool
@@ -151,6 +162,7 @@ class Ready(NamedTuple):
     opens_thought: bool
     image_pixels: int | None = None
     device: str = ""
+    calls: bool = False
 
 
 class Piece(NamedTuple):

@@ -39,10 +39,12 @@ class Loaded:
         model: The model.
         prompter: Renders its prompts.
         ends: Ids of the tokens that end a turn.
+        constraints: Keeps answers in their formats.
     """
 
     def __init__(self, model: LocalModel, prompter: Prompter, ends: frozenset[int]) -> None:
         self.model, self.prompter, self.ends = model, prompter, ends
+        self.constraints = prompter.constraints(ends)
 
 
 def resolve(name: str, revision: str | None = None) -> str:

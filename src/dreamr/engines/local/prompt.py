@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from dreamr._messages import one_line
@@ -28,8 +28,10 @@ from dreamr.conversation import (
     VideoFile,
 )
 from dreamr.engines.local.bounds import OverBound, bounded
+from dreamr.engines.local.constraints import Constraints
 from dreamr.engines.local.detokenize import Texts
 from dreamr.engines.local.options import NO_SOUND, NO_VIDEO
+from dreamr.engines.local.tool_calls import writes_calls
 from dreamr.errors import EngineError, Unsupported
 from dreamr.steps import opens_thought
 
@@ -65,6 +67,19 @@ class Prompter:
         names = {*tokenizer.all_special_tokens, *([image_token] if images else [])}
         self._names = sorted((name for name in names if name), key=len, reverse=True)
         self._anchor = [] if self.texts.byte_level else self._encode(_ANCHOR)
+
+    @property
+    def writes_calls(self) -> bool:
+        """Whether the chat template shows tools, and calls in a form that is read."""
+        return writes_calls(self._template)
+
+    def constraints(self, ends: Collection[int]) -> Constraints:
+        """Return what keeps answers in their formats.
+
+        Args:
+            ends: Ids of the tokens that end an answer.
+        """
+        return Constraints(self._backend.to_str(), ends)
 
     def opening(self, conversation: Conversation) -> list[int]:
         """Return the conversation with the assistant's turn opened; one token per image.

@@ -325,6 +325,7 @@ class Scheduler:
             loaded=self._loaded,
             credit=self._options.ahead,
             prefill=self._options.prefill,
+            wanted=stream.wanted,
         )
         self._streams.append(task)
         self._trim()
@@ -346,8 +347,7 @@ class Scheduler:
 
     def _images(self) -> dict[str, Image]:
         """Return the images of all conversations, by digest."""
-        talks = [known.conversation for known in self._known.values()]
-        return {image.digest: image for talk in talks for image in talk.images}
+        return {i.digest: i for one in self._known.values() for i in one.conversation.images}
 
     def _trim(self) -> None:
         """Free least recently used sessions until the rest fits; keep what is in use."""

@@ -14,6 +14,7 @@ from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.sampling import choose, entropy_of, greedy_prefix, guess
 from dreamr.engines.local.session import Session, causal
 from dreamr.engines.local.steps import Generation, Node
+from dreamr.engines.local.tool_calls import Wanted
 from dreamr.engines.protocol import SamplingParams
 from dreamr.steps import Finish
 
@@ -30,9 +31,11 @@ class StreamTask:
         credit: Number of tokens that may be sent before the consumer takes some. The scheduler
             advances only streams with credit.
         prefill: Most tokens per forward pass while reading the prefix.
+        wanted: What the text must keep to; None for any text.
 
     Raises:
         ContextTooLong: If conversation and prefix leave no room for a token.
+        Unsupported: If the text cannot be kept to what is wanted.
     """
 
     def __init__(
@@ -45,11 +48,13 @@ class StreamTask:
         loaded: Loaded,
         credit: int,
         prefill: int,
+        wanted: Wanted | None = None,
     ) -> None:
         self.call = call
         self.credit = credit
         self.session = session
         self._sampling, self._loaded = sampling, loaded
+        self._constraint = None if wanted is None else loaded.constraints.constraint(wanted)
         self._prefill = prefill
         nodes = session.walk(prefix)
         self._ids = session.tokens(nodes)
@@ -59,10 +64,11 @@ class StreamTask:
         place = nodes[-1] if nodes else session.root
         place.remember(self._generation)
         # Tokens that are known without their distributions have no entropy.
-        reuses = sampling.token_reuse and not sampling.entropy
+        free = wanted is None
+        reuses = free and sampling.token_reuse and not sampling.entropy
         self._computed = deque(self._reusable(place) if reuses else ())
         greedy = sampling.temperature <= 0 and not sampling.adjusts
-        checks = loaded.model.rewinds and greedy and not sampling.entropy
+        checks = free and loaded.model.rewinds and greedy and not sampling.entropy
         self._lookup = sampling.lookup if checks else 0
         use_hint = checks and reuses and not self._computed and sampling.guess
         self._hint = loaded.prompter.step(sampling.guess)[: self._room] if use_hint else []
@@ -175,6 +181,8 @@ class StreamTask:
 
     def _next(self, logits: torch.Tensor) -> Piece:
         place = len(self._ids) - len(self.session.prompt)
+        if self._constraint is not None:
+            logits = self._constraint.masked(logits)
         entropy = entropy_of(logits) if self._sampling.entropy else None
         return self._piece(*choose(logits, self._sampling, place, self._ids), entropy)
 
@@ -186,6 +194,8 @@ class StreamTask:
         self._generation.push(token, text, whole=not self._texts.pending)
         self._ids.append(token)
         finish: Finish | None = "length" if self._full() else None
+        if self._constraint is not None and self._constraint.push(token):
+            finish = "stop"
         return Piece(self.call, text, 1, finish, logprob, logprob, entropy)
 
     def _full(self) -> bool:

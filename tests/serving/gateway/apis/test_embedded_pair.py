@@ -79,3 +79,35 @@ def test_every_api_gives_the_same_answer_whole_and_streamed() -> None:
     [(reasoning, answer)] = answers
     assert reasoning
     assert answer
+
+
+@pytest.mark.slow
+def test_the_answer_keeps_to_a_schema_and_tools_are_refused_with_advice() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sum": {"type": "integer"}},
+        "required": ["sum"],
+        "additionalProperties": False,
+    }
+    format_ = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    tools = [{"type": "function", "function": {"name": "price"}}]
+    asked: Json = {"model": "dreamr", "messages": MESSAGES}
+
+    async def main() -> tuple[Json, str, Json]:
+        async with Reasoner(RunOptions()) as reasoner:
+            gate = Gateway(build_app(reasoner, ServeOptions()), reasoner, None, None)  # type: ignore[arg-type]
+            formed = {**asked, "response_format": format_}
+            whole = await gate.ask(formed)
+            stream = await gate.ask({**formed, "stream": True})
+            return (
+                whole.json,
+                stream.said("content"),
+                (await gate.ask({**asked, "tools": tools})).json,
+            )
+
+    body, said, refused = anyio.run(main)
+    message = body["choices"][0]["message"]
+    assert message["reasoning_content"]
+    for text in (message["content"], said):
+        assert isinstance(json.loads(text)["sum"], int)
+    assert "does not show calls as JSON" in refused["error"]["message"]

@@ -39,7 +39,7 @@ from dreamr._load import Load
 from dreamr._provenance import provenance
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
-from dreamr.serving.gateway import build_app, http_server, listen
+from dreamr.serving.gateway import ServedPair, build_app, http_server, listen
 from dreamr.serving.options import ServeOptions
 from dreamr.trace import Event, StepCommitted
 
@@ -106,7 +106,8 @@ def _serve(plan: Plan, aware: bool, port: Any) -> None:
             alone = await reasoner.reason(QUESTION, options=RunOptions(method="target"))
             load.learn(alone, alone=True)
             options = ServeOptions(port=0, max_running=64)
-            app = build_app(reasoner, options, load=load)
+            pair = ServedPair.of("dreamr", reasoner, options, load=load)
+            app = build_app([pair], options)
             link = listen(options)
             port.send(link.getsockname()[1])
             await http_server(app, options).serve(sockets=[link])

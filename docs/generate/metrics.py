@@ -26,6 +26,8 @@ _NOTES = (
     "Each gateway process has its own registry. Sum over instances.",
 )
 _VALUES = {
+    "model_name": "served name of the pair, also if a request names one of its models",
+    "role": "`target` or `draft`",
     "finished_reason": "`stop`, or `length` if a limit ended the run",
     "status": "HTTP status; `499` if the client disconnected first",
     "fate": "`accepted`, `unverified` (accepted without the target), `rejected`, "
@@ -42,19 +44,24 @@ def metrics_page() -> str:
     """Return the page as Markdown."""
     counters = [(f"{one.name}_total", one.labels, one.help) for one in metrics._COUNTERS]
     gauges = [(one.name, one.labels, one.help) for one in metrics._GAUGES]
-    labels = {name: _VALUES[name] for one in metrics._COUNTERS for name in one.labels}
+    labeled = (*metrics._GAUGES, *metrics._COUNTERS)
+    labels = {name: _VALUES[name] for one in labeled for name in one.labels}
     parts = [
         "# Metrics",
         *_HEAD,
         "## Gauges",
-        _table(("metric", "meaning"), [(_name(name), text) for name, _, text in gauges]),
+        _table(
+            ("metric", "labels", "meaning"),
+            [(_name(name), ", ".join(map(_code, of)), text) for name, of, text in gauges],
+        ),
         "## Counters",
         _table(
             ("metric", "labels", "meaning"),
             [(_name(name), ", ".join(map(_code, of)), text) for name, of, text in counters],
         ),
         "## Histograms",
-        "Each has the series `_bucket`, `_sum` and `_count`. Values are in seconds.",
+        "Each has the label `model_name`, and the series `_bucket`, `_sum` and `_count`. Values "
+        "are in seconds.",
         _table(
             ("metric", "meaning", "upper bounds of the buckets"),
             [

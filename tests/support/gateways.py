@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
-from dreamr.serving.gateway import build_app
+from dreamr.serving.gateway import ServedPair, build_app
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.options import ServeOptions
 from dreamr.speech import OpenTranscriber, open_transcriber
@@ -133,6 +133,13 @@ class Gateway:
         return sum(engine.open_streams for engine in self.pair.opened.values())
 
 
+def app_of(reasoner: Reasoner, options: ServeOptions | None = None, **more: Any) -> ASGIApp:
+    """Build a gateway for one pair without load control."""
+    options = options or ServeOptions()
+    pair = ServedPair.of(options.served_model_name, reasoner, options, load=Load(aware=False))
+    return build_app([pair], options, **more)
+
+
 @asynccontextmanager
 async def gateway(
     pair: Pair | None = None,
@@ -147,7 +154,8 @@ async def gateway(
     allowed = ServeOptions(**limits)
     chosen = options or RunOptions(deterministic=True)
     async with Reasoner(chosen, open_model=pair, open_transcriber=open_transcriber) as reasoner:
-        app = build_app(reasoner, allowed, media=media, load=load)
+        served = ServedPair.of(allowed.served_model_name, reasoner, allowed, load=load)
+        app = build_app([served], allowed, media=media)
         yield Gateway(app, reasoner, pair, load)
 
 

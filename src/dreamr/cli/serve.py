@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import typer
@@ -80,29 +80,31 @@ def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) ->
     The base URL for clients ends in /v1. Ctrl-C lets running requests finish; a second Ctrl-C
     cancels them.
     """
-    interrupts.run(_listen, gateway, options, open_model)
+    interrupts.run(_listen, gateway, {gateway.served_model_name: options}, open_model)
 
 
-async def _listen(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
+async def _listen(
+    gateway: ServeOptions, pairs: Mapping[str, RunOptions], open_model: OpenModel
+) -> None:
     @asynccontextmanager
-    async def options_of_runs() -> AsyncIterator[RunOptions]:
-        yield options
+    async def options_of_runs() -> AsyncIterator[Mapping[str, RunOptions]]:
+        yield pairs
 
     await serve_models(gateway, options_of_runs(), open_model)
 
 
 async def serve_models(
     gateway: ServeOptions,
-    prepared: AbstractAsyncContextManager[RunOptions],
+    prepared: AbstractAsyncContextManager[Mapping[str, RunOptions]],
     open_model: OpenModel,
     serving: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve models until a signal ends the gateway.
+    """Serve pairs of models until a signal ends the gateway.
 
     Args:
         gateway: Options of the gateway.
-        prepared: Gives the options of the runs. It is entered when the gateway has its port and
-            its keys, and left after the last run.
+        prepared: Gives the options of the runs of each pair, by its served name. It is entered when
+            the gateway has its port and its keys, and left after the last run.
         open_model: Opens the models.
         serving: Called with the gateway's URL when it accepts requests.
 
@@ -111,7 +113,7 @@ async def serve_models(
         Unsupported: If the gateway is not installed.
     """
     try:
-        from dreamr.serving.gateway import listen, serve
+        from dreamr.serving.gateway import listen, open_pairs, serve
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
         from dreamr.serving.gateway.logs import configure_log
         from dreamr.serving.gateway.proxies import TrustedProxies
@@ -127,11 +129,14 @@ async def serve_models(
     def show(line: str) -> None:
         console.print(line)
 
+    names: list[str] = []
+
     def ready(url: str) -> None:
         serving(url)
         local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+        models = " or ".join(names)
         console.print(f"live page: {local}")
-        console.print(f"for clients: base URL {local}/v1, model {gateway.served_model_name}")
+        console.print(f"for clients: base URL {local}/v1, model {models}")
         if keys.open and gateway.host in _ALL_INTERFACES:
             console.print(
                 "warning: other machines can use this gateway without a key: set --keys-file",
@@ -139,13 +144,32 @@ async def serve_models(
             )
 
     with _spans(gateway.otlp_traces_endpoint) as hooks, listen(gateway) as listening:
-        async with prepared as options:
+        async with prepared as pairs:
             console.print("loading the models")
-            reopen = gateway.on_lost == "restart"
-            late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
-            opener = WaitingOpener(open_model, gateway.wait, late, show)
-            async with Reasoner(options, open_model=opener, reopen=reopen) as reasoner:
-                lost = await serve(reasoner, gateway, listening, ready, keys, hooks)
-    console.print("stopped" if lost is None else f"stopped: the {lost} is lost")
-    if lost is not None:
-        raise typer.Exit(_LOST)
+            names += pairs
+            reasoners = _reasoners(gateway, pairs, open_model, show)
+            async with open_pairs(reasoners, gateway) as served:
+                lost = await serve(served, gateway, listening, ready, keys, hooks)
+    if lost is None:
+        console.print("stopped")
+        return
+    name, role = lost
+    where = f" of {name}" if len(names) > 1 else ""
+    console.print(f"stopped: the {role}{where} is lost")
+    raise typer.Exit(_LOST)
+
+
+def _reasoners(
+    gateway: ServeOptions,
+    pairs: Mapping[str, RunOptions],
+    open_model: OpenModel,
+    show: Callable[[str], None],
+) -> dict[str, Reasoner]:
+    """Return a Reasoner for each pair, not open yet, which waits for servers as `--wait` says."""
+    reopen = gateway.on_lost == "restart"
+    found = {}
+    for name, options in pairs.items():
+        late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
+        opener = WaitingOpener(open_model, gateway.wait, late, show)
+        found[name] = Reasoner(options, open_model=opener, reopen=reopen)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -114,7 +114,7 @@ async def _started(
     instance: Instance,
     open_model: OpenModel,
     console: Console,
-) -> AsyncIterator[RunOptions]:
+) -> AsyncIterator[Mapping[str, RunOptions]]:
     """Start the servers and yield the options of the runs; end the servers afterwards."""
     show = partial(_show, console)
     programs = choose_programs(file)
@@ -124,10 +124,11 @@ async def _started(
             await supervisor.ready(progress.show)
         finally:
             progress.stop()
-        run = file.run_options(None, instance.state.addresses)
+        addresses = instance.state.addresses
+        pairs = {name: file.run_options(name, addresses) for name in file.pairs}
         if options.doctor:
-            await examine(run, open_model, show)
-        yield run
+            await examine(pairs[file.default.name], open_model, show)
+        yield pairs
         instance.change(phase="stopping")
 
 

@@ -109,7 +109,7 @@ def test_stages_are_counted_in_the_metrics() -> None:
         return await gate.ask(path="/metrics", method="GET")
 
     text = use(work, thinking()).body.decode()
-    assert 'dreamr:deadline_stages_total{stage="answer"} 1.0' in text
+    assert 'dreamr:deadline_stages_total{model_name="dreamr",stage="answer"} 1.0' in text
 
 
 def test_priority_and_deadline_follow_a_key(tmp_path: Path) -> None:

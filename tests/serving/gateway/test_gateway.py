@@ -289,8 +289,11 @@ def test_a_lost_draft_does_not_lose_the_answer() -> None:
             assert found.json["dreamr"]["level"] == level
         ready = await gate.get("/ready")
         assert (ready.status, ready.json["status"]) == (200, "degraded")
-        assert not ready.json["models"]["draft"]["ready"]
-        assert 'dreamr:engine_up{role="draft"} 0.0' in (await gate.get("/metrics")).body.decode()
+        assert not ready.json["pairs"]["dreamr"]["models"]["draft"]["ready"]
+        assert (
+            'dreamr:engine_up{model_name="dreamr",role="draft"} 0.0'
+            in (await gate.get("/metrics")).body.decode()
+        )
 
     use(work, pair)
 
@@ -478,7 +481,7 @@ def test_metrics_count_steps_that_the_draft_judged_itself_as_unverified() -> Non
         return (await gate.get("/metrics")).body.decode()
 
     options = RunOptions(gate="draft-first", draft_confidence=0.9, deterministic=True)
-    assert 'dreamr:steps_total{fate="unverified"}' in use(work, options=options)
+    assert 'dreamr:steps_total{fate="unverified",model_name="dreamr"}' in use(work, options=options)
 
 
 def test_metrics_count_tokens_and_steps_by_fate() -> None:
@@ -489,14 +492,14 @@ def test_metrics_count_tokens_and_steps_by_fate() -> None:
 
     figures = use(work)
     for line in (
-        'dreamr:request_success_total{finished_reason="stop"} 2.0',
-        "dreamr:prompt_tokens_total 14.0",
-        "dreamr:generation_tokens_total 16.0",
-        "dreamr:spec_decode_num_accepted_tokens_total 6.0",
-        'dreamr:steps_total{fate="accepted"} 2.0',
-        'dreamr:steps_total{fate="rejected"} 2.0',
-        'dreamr:steps_total{fate="target"} 4.0',
-        "dreamr:time_to_first_token_seconds_count 2.0",
+        'dreamr:request_success_total{finished_reason="stop",model_name="dreamr"} 2.0',
+        'dreamr:prompt_tokens_total{model_name="dreamr"} 14.0',
+        'dreamr:generation_tokens_total{model_name="dreamr"} 16.0',
+        'dreamr:spec_decode_num_accepted_tokens_total{model_name="dreamr"} 6.0',
+        'dreamr:steps_total{fate="accepted",model_name="dreamr"} 2.0',
+        'dreamr:steps_total{fate="rejected",model_name="dreamr"} 2.0',
+        'dreamr:steps_total{fate="target",model_name="dreamr"} 4.0',
+        'dreamr:time_to_first_token_seconds_count{model_name="dreamr"} 2.0',
         "dreamr:num_requests_running 0.0",
     ):
         assert line in figures, line

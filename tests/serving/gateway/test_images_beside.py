@@ -16,9 +16,8 @@ from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
 from dreamr.engines import Model, ModelSource
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.serving.gateway import build_app
 from dreamr.steps import StepFormat
-from support.gateways import Gateway, asked
+from support.gateways import Gateway, app_of, asked
 from support.image_served import ImageServed
 from support.pairs import Pair
 
@@ -75,7 +74,7 @@ def test_health_is_answered_while_an_image_is_worked_on(
         monkeypatch.setattr(work, held_up)
         load = Load(aware=False)
         async with Reasoner(RunOptions(), open_model=open_model) as reasoner:
-            gate = Gateway(build_app(reasoner, load=load), reasoner, Pair(), load)
+            gate = Gateway(app_of(reasoner), reasoner, Pair(), load)
             async with anyio.create_task_group() as tasks:
 
                 async def ask() -> None:

@@ -26,7 +26,7 @@ def test_a_request_waits_for_a_target_that_is_opened_again() -> None:
         assert found.status == 200
         assert (await gate.get("/ready")).json["status"] == "ready"
         metrics = (await gate.get("/metrics")).body.decode()
-        assert 'dreamr:engine_up{role="target"} 1.0' in metrics
+        assert 'dreamr:engine_up{model_name="dreamr",role="target"} 1.0' in metrics
 
     use(work)
 

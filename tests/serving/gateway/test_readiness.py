@@ -16,9 +16,10 @@ from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.open import open_model
 from dreamr.engines.waiting import WaitingOpener
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
-from dreamr.serving.gateway import build_app
+from dreamr.serving.gateway import ServedPair, build_app
 from dreamr.serving.gateway.readiness import Readiness
-from support.gateways import Answer, Gateway
+from dreamr.serving.options import ServeOptions
+from support.gateways import Answer, Gateway, app_of
 from support.pairs import Pair
 from support.raw_server import closed_port
 from support.served import Served
@@ -58,19 +59,24 @@ async def watched(target: Host, draft: Host, wait: float = 0) -> AsyncIterator[G
     options = RunOptions(target=target.url, draft=draft.url)
     opener = WaitingOpener(open_model, wait, ("draft",))
     async with Reasoner(options, open_model=opener) as reasoner:
-        readiness = Readiness(reasoner, INTERVAL)
-        app = build_app(reasoner, load=Load(aware=False), readiness=readiness)
+        limits = ServeOptions(ready_interval=INTERVAL)
+        pair = ServedPair.of("dreamr", reasoner, limits, load=Load(aware=False))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(readiness.watch)
-            yield Gateway(app, reasoner, Pair(), Load(aware=False))
+            tasks.start_soon(pair.readiness.watch)
+            yield Gateway(build_app([pair], limits), reasoner, Pair(), pair.load)
             tasks.cancel_scope.cancel()
+
+
+def states_of(found: Answer) -> Any:
+    """Return the states of the models of the only pair."""
+    return found.json["pairs"]["dreamr"]["models"]
 
 
 async def until(gate: Gateway, status: str, **ready: bool) -> Answer:
     """Ask until /ready has a status, and return its response."""
     while True:
         found = await gate.get("/ready")
-        states = {role: model["ready"] for role, model in found.json["models"].items()}
+        states = {role: model["ready"] for role, model in states_of(found).items()}
         if found.json["status"] == status and states == {**states, **ready}:
             return found
         await anyio.sleep(0.02)
@@ -105,12 +111,14 @@ def test_a_draft_that_stops_degrades_and_returns_by_itself() -> None:
             await draft.stop()
             found = await until(gate, "degraded", target=True, draft=False)
             assert found.status == 200
-            models = found.json["models"]
+            models = states_of(found)
             assert models["draft"]["reason"] == (
                 "cannot connect to its server (connection refused): is the server running?"
             )
             assert str(draft.port) not in str(models)
-            await until_metrics(gate, 'dreamr:engine_up{role="draft"} 0.0', "dreamr:ready 1.0")
+            await until_metrics(
+                gate, 'dreamr:engine_up{model_name="dreamr",role="draft"} 0.0', "dreamr:ready 1.0"
+            )
             await draft.start()
             await until(gate, "ready")
 
@@ -142,7 +150,7 @@ def test_a_server_that_comes_back_with_another_model_is_named_in_the_log(
             await target.start_again_as("other")
             models: dict[str, Any] = {"target": {}}
             while "other" not in models["target"].get("reason", ""):
-                models = (await until(gate, "lost", target=False)).json["models"]
+                models = states_of(await until(gate, "lost", target=False))
             assert "serve the same model again" in models["target"]["reason"]
             found = await gate.ask({"model": "dreamr", "messages": [
                 {"role": "user", "content": "What?"}]})  # fmt: skip
@@ -159,7 +167,7 @@ def test_a_late_draft_joins_when_it_is_there() -> None:
     async def work(target: Host, draft: Host) -> None:
         await target.start()
         async with watched(target, draft, wait=2) as gate:
-            models = (await until(gate, "degraded", target=True, draft=False)).json["models"]
+            models = states_of(await until(gate, "degraded", target=True, draft=False))
             assert models["draft"]["answered"] is None
             assert str(draft.port) not in str(models)
             await draft.start()
@@ -173,7 +181,7 @@ def test_requests_for_readiness_ask_no_engine() -> None:
         await target.start()
         await draft.start()
         async with Reasoner(RunOptions(target=target.url, draft=draft.url)) as reasoner:
-            gate = Gateway(build_app(reasoner), reasoner, Pair(), Load(aware=False))
+            gate = Gateway(app_of(reasoner), reasoner, Pair(), Load(aware=False))
             before = len(target.served.requests), len(draft.served.requests)
             for path in ("/health", "/ready", "/metrics"):
                 assert (await gate.get(path)).status == 200

@@ -10,12 +10,9 @@ import pytest
 from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
-from dreamr._load import Load
 from dreamr.conversation import Image, Text, thumbnail
 from dreamr.evaluation.tasks import Item, load
-from dreamr.serving.gateway import build_app
-from dreamr.serving.options import ServeOptions
-from support.gateways import CHAT, Answer, Gateway
+from support.gateways import CHAT, Answer, Gateway, app_of
 
 
 def asked(item: Item, **more: Any) -> dict[str, Any]:
@@ -37,7 +34,7 @@ def test_interleaved_requests_get_what_each_gets_alone() -> None:
     async def main() -> tuple[dict[int, str], dict[int, str]]:
         options = RunOptions(deterministic=True)
         async with Reasoner(options) as reasoner:
-            app = build_app(reasoner, ServeOptions(), load=Load(aware=False))
+            app = app_of(reasoner)
             gate = Gateway(app, reasoner, None, None)  # type: ignore[arg-type]
 
             async def text(number: int, found: dict[int, str]) -> None:

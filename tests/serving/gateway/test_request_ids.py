@@ -15,9 +15,8 @@ from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
 from dreamr.engines import Model, ModelSource, ScriptedEngine
 from dreamr.engines.call_labels import call_labels
-from dreamr.serving.gateway import build_app
 from dreamr.serving.gateway.request_ids import RequestIds, request_id
-from support.gateways import Answer, Gateway, asked, gateway, use
+from support.gateways import Answer, Gateway, app_of, asked, gateway, use
 from support.pairs import RIGHT, Pair
 
 OWN = re.compile(r"[0-9a-f]{32}")
@@ -155,7 +154,7 @@ def test_the_session_that_a_client_names_reaches_the_models() -> None:
     async def work() -> None:
         options = RunOptions(method="target")
         async with Reasoner(options, open_model=open_model) as reasoner:
-            gate = Gateway(build_app(reasoner), reasoner, Pair(), Load(aware=False))
+            gate = Gateway(app_of(reasoner), reasoner, Pair(), Load(aware=False))
             assert (await gate.ask(asked(), x_session_id="chat 7")).status == 200
             assert set(seen) == {"chat 7"}
             seen.clear()

@@ -93,7 +93,7 @@ def test_a_client_that_reads_nothing_does_not_block_a_lane() -> None:
     with listening(pair) as url, connect(url) as link:
         body = json.dumps(asked(stream=True, dreamr={"method": "target"})).encode()
         link.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        until(url, 'dreamr:steps_total{fate="target"} 2')
+        until(url, 'dreamr:steps_total{fate="target",model_name="dreamr"} 2')
         until(url, "dreamr:num_requests_running 0.0")
 
 

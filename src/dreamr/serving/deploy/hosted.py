@@ -12,13 +12,12 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.lifespan.on import LifespanOn
 
-from dreamr._load import Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.engines import OpenModel, open_model
 from dreamr.engines.waiting import WaitingOpener
 from dreamr.serving.gateway.app import build_app
-from dreamr.serving.gateway.readiness import Readiness
+from dreamr.serving.gateway.served_pair import ServedPair
 from dreamr.serving.gateway.server import warm_up
 from dreamr.serving.options import ServeOptions
 from dreamr.steps import Role
@@ -59,15 +58,14 @@ class _Hosted:
         late: tuple[Role, ...] = ("draft",) if "target" in self._runs.roles else ()
         opener = WaitingOpener(self._open_model, self._options.wait, late)
         async with Reasoner(self._runs, open_model=opener, reopen=True) as reasoner:
-            load = Load(aware=reasoner.options.load_aware)
-            readiness = Readiness(reasoner, self._options.ready_interval)
-            app = build_app(reasoner, self._options, load=load, readiness=readiness)
-            await warm_up(reasoner, load)
+            pair = ServedPair.of(self._options.served_model_name, reasoner, self._options)
+            app = build_app([pair], self._options)
+            await warm_up(pair)
             batches = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
             await batches.startup()
             self._app = app
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(readiness.watch)
+                tasks.start_soon(pair.readiness.watch)
                 yield
                 tasks.cancel_scope.cancel()
             await batches.shutdown()

@@ -1,7 +1,16 @@
 """The gateway: dreamr as an OpenAI-compatible HTTP server."""
 
 from dreamr.serving.gateway.app import build_app
+from dreamr.serving.gateway.served_pair import ServedPair, open_pairs
 from dreamr.serving.gateway.server import http_server, listen, serve
 from dreamr.serving.options import ServeOptions
 
-__all__ = ["ServeOptions", "build_app", "http_server", "listen", "serve"]
+__all__ = [
+    "ServeOptions",
+    "ServedPair",
+    "build_app",
+    "http_server",
+    "listen",
+    "open_pairs",
+    "serve",
+]

@@ -19,9 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from dreamr._load import Level, Load
+from dreamr._load import Level
 from dreamr._option_specs import listed
-from dreamr._reasoner import Reasoner
 from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
@@ -45,12 +44,12 @@ from dreamr.serving.gateway.page import page_routes
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quotas
-from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import RequestIds
 from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
-from dreamr.serving.gateway.runs import Runs
+from dreamr.serving.gateway.runs import Runs, Shared
 from dreamr.serving.gateway.served_models import ServedModels
+from dreamr.serving.gateway.served_pair import ServedPair, joint_status
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.stored_runs import StoredRuns
@@ -68,32 +67,29 @@ _IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they
 
 
 def build_app(
-    reasoner: Reasoner,
+    pairs: Sequence[ServedPair],
     options: ServeOptions | None = None,
     *,
     media: MediaFetcher | None = None,
-    load: Load | None = None,
     keys: ApiKeys | None = None,
     draining: Draining | None = None,
-    readiness: Readiness | None = None,
     hooks: Sequence[RunHook] = (),
     store: Store | None = None,
 ) -> ASGIApp:
-    """Build the gateway for a Reasoner.
+    """Build the gateway for pairs of models.
 
     Args:
-        reasoner: An open Reasoner. The caller keeps it open while the application runs.
+        pairs: At least one pair, the default of the page first.
         options: Access and limits.
         media: Reads the attachments of requests; made from `options` by default.
-        load: Load control, with any earlier measurements of the target's speed.
         keys: Accepted keys; read from the file or variable of `options` by default.
         draining: Whether the gateway is about to stop.
-        readiness: Answers of the models to checks that the caller runs; none by default.
         hooks: Hooks of all runs.
         store: State that replicas share; the one that `options` name by default.
 
     Raises:
-        BadOption: If the file of API keys cannot be read, or the address of the store is invalid.
+        BadOption: If the file of API keys cannot be read, the address of the store is invalid, or
+            two pairs have the same name.
         Unsupported: If the store needs a package that is not installed.
     """
     options = options or ServeOptions()
@@ -101,21 +97,16 @@ def build_app(
     admission = Admission(options.max_running, options.max_waiting, shared=lambda: found.shared)
     draining, store = draining or Draining(), store or open_store(options)
     quotas, files = Quotas(store.quotas), FileStore(options, store=store)
-    load = load or Load(aware=reasoner.options.load_aware)
-    watch = _watch(reasoner, options, admission, load)
-    metrics = Metrics(watch, store)
-    readiness = readiness or Readiness(reasoner, options.ready_interval)
-    media = media or MediaFetcher(options, files, fit=partial(_image_pixels, reasoner))
-    tuner = Tuner() if options.tune else None
-    runs = Runs(reasoner, admission, load, metrics, media, watch, tuner, hooks)
+    metrics, public = Metrics(store), PublicText.of(*(pair.reasoner for pair in pairs))
+    media = media or MediaFetcher(options, files, fit=partial(_image_pixels, pairs))
+    shared = Shared(admission, media, public, hooks)
+    served = ServedModels([_runs(pair, options, shared, metrics) for pair in pairs], public)
     access = Access(found, quotas, Memory.of(options), draining)
     responses = ResponseStore(store, options.stored_seconds)
-    receiver = Receiver(reasoner, options, media, responses)
-    stored = StoredRuns(runs, receiver, access, metrics, options, store, responses)
-    models = _runners(runs, receiver, access, metrics, options, stored)
-    endpoints = _Endpoints(
-        reasoner, options, found, admission, load, metrics, draining, readiness, watch
-    )
+    receiver = Receiver(served, options, media, responses)
+    stored = StoredRuns(served, receiver, access, metrics, options, store, responses)
+    models = _runners(served, receiver, access, metrics, options, stored)
+    endpoints = _Endpoints(pairs, served, found, admission, metrics, draining)
     work = BatchRuns(_in_process_client(models, found), files, store, options.max_running)
     batches = Batches(work, files, options, found, quotas, draining, access.memory)
     routes = [
@@ -128,8 +119,14 @@ def build_app(
     return RequestIds(_application(routes, store, (stored.run, work.run), options))
 
 
+def _runs(pair: ServedPair, options: ServeOptions, shared: Shared, metrics: Metrics) -> Runs:
+    """Return what runs the requests for a pair."""
+    watch, tuner = _watch(pair, options, shared.admission), Tuner() if options.tune else None
+    return Runs(pair, shared, metrics.of(pair, watch), watch, tuner)
+
+
 def _runners(
-    runs: Runs,
+    served: ServedModels,
     receiver: Receiver,
     access: Access,
     metrics: Metrics,
@@ -143,7 +140,7 @@ def _runners(
         (Endpoint, MessagesApi()),
         (TokenCount, TokenCountApi()),
     ]
-    parts = (runs, receiver, access, metrics, options)
+    parts = (served, receiver, access, metrics, options)
     endpoints = [*(kind(api, *parts) for kind, api in kinds), ResponsesEndpoint(stored, *parts)]
     return [Route(one.path, one, methods=["POST"]) for one in endpoints]
 
@@ -187,20 +184,17 @@ async def _running(
 class _Endpoints:
     """The endpoints that use no model."""
 
-    reasoner: Reasoner
-    options: ServeOptions
+    pairs: Sequence[ServedPair]
+    served: ServedModels
     keys: ApiKeys
     admission: Admission
-    load: Load
     metrics: Metrics
     draining: Draining
-    readiness: Readiness
-    watch: Watch | None
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            *page_routes(self.options.served_model_name),
+            *page_routes(self.pairs[0].name),
             Route("/health", self.health),
             Route("/ready", self.ready),
             Route("/metrics", self.figures),
@@ -210,13 +204,13 @@ class _Endpoints:
 
     async def models(self, request: Request) -> Response:
         self.keys.client(request)
-        cards = self._cards()
+        cards = self.served.cards()
         ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]}
         return JSONResponse({"object": "list", "data": cards, "has_more": False, **ends})
 
     async def one_model(self, request: Request) -> Response:
         self.keys.client(request)
-        name, cards = request.path_params["name"], self._cards()
+        name, cards = request.path_params["name"], self.served.cards()
         for card in cards:
             if card["id"] == name:
                 return JSONResponse(card)
@@ -226,19 +220,14 @@ class _Endpoints:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        readiness = self.readiness
-        status = "draining" if self.draining.begun else readiness.status
-        body = {"status": status, "models": readiness.models(PublicText.of(self.reasoner))}
-        return JSONResponse(body, 200 if status in ("ready", "degraded") else 503)
+        found = {pair.name: pair.readiness.report(self.served.public) for pair in self.pairs}
+        status = "draining" if self.draining.begun else joint_status(self.pairs)
+        usable = status in ("ready", "degraded")
+        return JSONResponse({"status": status, "pairs": found}, 200 if usable else 503)
 
     async def figures(self, _: Request) -> Response:
-        self.metrics.set_readiness(self.readiness, self.reasoner.models)
-        text = self.metrics.text(self.load, self.admission.running, self.admission.waiting)
+        text = self.metrics.text(self.admission.running, self.admission.waiting)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    def _cards(self) -> list[dict[str, Any]]:
-        drift = {} if self.watch is None else {"drift": self.watch.alarm}
-        return ServedModels(self.reasoner, self.options.served_model_name).cards(**drift)
 
 
 def _middleware(options: ServeOptions) -> list[Middleware]:
@@ -258,23 +247,21 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
     return found
 
 
-def _image_pixels(reasoner: Reasoner) -> int:
+def _image_pixels(pairs: Sequence[ServedPair]) -> int:
     """Return the number of pixels to which larger images are shrunk."""
-    return reasoner.models.image_pixels or _IMAGE_PIXELS
+    return max(pair.reasoner.models.image_pixels or _IMAGE_PIXELS for pair in pairs)
 
 
-def _watch(
-    reasoner: Reasoner, options: ServeOptions, admission: Admission, load: Load
-) -> Watch | None:
+def _watch(pair: ServedPair, options: ServeOptions, admission: Admission) -> Watch | None:
     """Return the watch, if audits are on. It leaves requests with another gate alone."""
     if not options.audit_every:
         return None
     return Watch(
-        reasoner.gate,
+        pair.reasoner.gate,
         every=options.audit_every,
         risk=options.audit_risk,
         lower=options.audit_lower,
-        busy=lambda: admission.waiting > 0 or load.level >= Level.SMALL_WINDOW,
+        busy=lambda: admission.waiting > 0 or pair.load.level >= Level.SMALL_WINDOW,
     )
 
 

@@ -29,7 +29,8 @@ from dreamr.serving.gateway.memory import Lease, Memory
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.quotas import Quota, Quotas
 from dreamr.serving.gateway.receiving import Receiver
-from dreamr.serving.gateway.runs import Runs
+from dreamr.serving.gateway.runs import Runs, public_error
+from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.options import ServeOptions
 from dreamr.trace import AnswerExtended, Result, RunFinished, StepCommitted
 
@@ -80,7 +81,7 @@ class Endpoint:
 
     Args:
         api: Reads requests and builds responses.
-        runs: Runs the requests.
+        served: The models that requests can name.
         receiver: Receives the requests.
         access: Who may send a request.
         metrics: Metrics of the gateway.
@@ -93,13 +94,13 @@ class Endpoint:
     def __init__(
         self,
         api: Api,
-        runs: Runs,
+        served: ServedModels,
         receiver: Receiver,
         access: Access,
         metrics: Metrics,
         options: ServeOptions,
     ) -> None:
-        self._api, self._runs, self._receiver, self._access = api, runs, receiver, access
+        self._api, self._served, self._receiver, self._access = api, served, receiver, access
         self._metrics, self._options = metrics, options
         self.path = api.path
 
@@ -125,7 +126,8 @@ class Endpoint:
             self._metrics.refused(_CLIENT_CLOSED)
         except DreamrError as error:
             name = None if client is None else client.name
-            await self._refuse(self._runs.api_error(error), scope, receive, send, client=name)
+            found = public_error(error, self._served.public)
+            await self._refuse(found, scope, receive, send, client=name)
 
     async def _apart(self, job: Job) -> ASGIApp | None:
         """Return the response to a request whose run goes on without it; None for all others.
@@ -139,7 +141,7 @@ class Endpoint:
         self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Run a valid request and send the response."""
-        tasks.start_soon(self._runs.run, job)
+        tasks.start_soon(self._runs(job).run, job)
         await self._answer(job, scope, receive, send)
 
     async def _job(
@@ -154,10 +156,13 @@ class Endpoint:
         deadline = began + self._options.deadline
         parsed, messages = await self._receiver.receive(request, self._api, lease, deadline)
         parsed = with_deadline(parsed, request.headers, client)
-        summary = Summary(parsed, self._runs.load.alone_seconds)
-        reply = self._api.reply(parsed, summary)
-        public = self._runs.public
+        summary = Summary(parsed, self._served.runs_of(parsed.model).pair.load.alone_seconds)
+        reply, public = self._api.reply(parsed, summary), self._served.public
         return Job(client, parsed, messages, lease, reply, summary, began, quota, public)
+
+    def _runs(self, job: Job) -> Runs:
+        """Return what runs the model of a request."""
+        return self._served.runs_of(job.parsed.model)
 
     async def _await_disconnect(self, job: Job, receive: Receive, scope: anyio.CancelScope) -> None:
         """Cancel the request when the client disconnects."""
@@ -180,7 +185,7 @@ class Endpoint:
                 case ChoiceEvent() as piece:
                     list(job.reply.events(piece))
                 case RunFinished(result=result) if result.error is None:
-                    prompt = await self._runs.prompt_tokens(job)
+                    prompt = await self._runs(job).prompt_tokens(job)
                     self._done(job, result, prompt)
                     body = job.reply.whole(result, prompt)
                     await self._keep(job)
@@ -229,7 +234,7 @@ class Endpoint:
                     yield _joined(reply.events(piece))
                     prompt = 0
                     if reply.counts_prompt or job.quota.counts_tokens:
-                        prompt = await self._runs.prompt_tokens(job)
+                        prompt = await self._runs(job).prompt_tokens(job)
                     data = _joined(reply.closing(result, prompt))
                     await self._keep(job)
                     if data:
@@ -250,9 +255,10 @@ class Endpoint:
 
     def _done(self, job: Job, result: Result, prompt: int) -> None:
         seconds = time.perf_counter() - job.began
+        metrics = self._runs(job).metrics
         if job.first is not None:
-            self._metrics.first(job.first)
-        self._metrics.answered(result, seconds, prompt)
+            metrics.first(job.first)
+        metrics.answered(result, seconds, prompt)
         self._log(job, 200, result)
 
     async def _refuse(
@@ -300,9 +306,9 @@ class TokenCount(Endpoint):
     ) -> None:
         """Count the tokens of a valid request and send their number."""
         try:
-            count = await self._runs.count(job)
+            count = await self._runs(job).count(job)
         except Exception as error:
-            await self._refuse(self._runs.api_error(error), scope, receive, send, job)
+            await self._refuse(public_error(error, self._served.public), scope, receive, send, job)
             return
         self._log(job, 200)
         body = {"input_tokens": count}

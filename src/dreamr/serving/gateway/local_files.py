@@ -14,6 +14,7 @@ from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.errors import bad_request
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.gateway.served_pair import ServedPair
 from dreamr.serving.options import ServeOptions
 
 _DEADLINE = 86400.0  # seconds of a request
@@ -66,5 +67,6 @@ def local_client(reasoner: Reasoner, folder: Path, concurrency: int) -> httpx2.A
     )
     files = LocalFiles(folder)
     media = MediaFetcher(limits, files, fit=lambda: reasoner.models.image_pixels)
-    transport = httpx2.ASGITransport(build_app(reasoner, limits, media=media))
+    pair = ServedPair.of(limits.served_model_name, reasoner, limits)
+    transport = httpx2.ASGITransport(build_app([pair], limits, media=media))
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,9 +57,9 @@ class PublicText:
         self._locations = locations
 
     @classmethod
-    def of(cls, reasoner: Reasoner) -> PublicText:
-        """Return the one for the models of a Reasoner, which can be opened later."""
-        return cls(lambda: _locations(reasoner))
+    def of(cls, *reasoners: Reasoner) -> PublicText:
+        """Return the one for the models of Reasoners, which can be opened later."""
+        return cls(lambda: chain.from_iterable(map(_locations, reasoners)))
 
     def text(self, text: str) -> str:
         """Return a text about a failure with names instead of locations."""
@@ -99,6 +101,7 @@ class PublicText:
         return event
 
 
+@lru_cache(maxsize=256)
 def public_name(name: str) -> str:
     """Return the name of a model for clients: without its folder, and without its server."""
     name = _AT_SERVER.sub("", name)

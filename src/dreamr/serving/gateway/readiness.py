@@ -89,9 +89,10 @@ class Readiness:
             return "lost"
         return "ready" if all(map(self.is_ready, self._reasoner.models)) else "degraded"
 
-    def models(self, public: PublicText) -> Json:
-        """Return the state of each model by role, without the locations of models."""
-        return {role: self._state(role, public) for role in self._reasoner.models}
+    def report(self, public: PublicText) -> Json:
+        """Return the status and the state of each model by role, without their locations."""
+        models = {role: self._state(role, public) for role in self._reasoner.models}
+        return {"status": self.status, "models": models}
 
     def _state(self, role: Role, public: PublicText) -> Json:
         models, age = self._reasoner.models, self.age(role)

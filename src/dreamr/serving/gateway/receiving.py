@@ -8,7 +8,6 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from dreamr._reasoner import Reasoner
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Api, Sender
 from dreamr.serving.gateway.apis.responses import ResponsesApi, ResponseStore, previous_response
@@ -26,7 +25,7 @@ class Receiver:
     """Reads requests of every API.
 
     Args:
-        reasoner: An open Reasoner.
+        served: The models that requests can name.
         options: Limits of the gateway.
         media: Takes the attachments of requests.
         responses: Responses that requests continue.
@@ -34,14 +33,13 @@ class Receiver:
 
     def __init__(
         self,
-        reasoner: Reasoner,
+        served: ServedModels,
         options: ServeOptions,
         media: MediaFetcher,
         responses: ResponseStore,
     ) -> None:
-        self._reasoner, self._options, self._media = reasoner, options, media
+        self._served, self._options, self._media = served, options, media
         self._responses = responses
-        self._served = ServedModels(reasoner, options.served_model_name)
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
 
@@ -97,7 +95,8 @@ class Receiver:
         return replace(parsed, turns=()), messages
 
     def _check_roles(self, parsed: ParsedRequest) -> None:
-        missing = set(parsed.options.roles) - self._reasoner.models.keys()
+        models = self._served.runs_of(parsed.model).pair.reasoner.models
+        missing = set(parsed.options.roles) - models.keys()
         if missing:
             raise bad_request(
                 f"method {parsed.options.method} needs the {' and the '.join(sorted(missing))}, "

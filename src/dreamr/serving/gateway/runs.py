@@ -6,16 +6,15 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import anyio
 
 from dreamr._concurrency import gather_bounded
-from dreamr._load import JudgeTimes, Level, Load
+from dreamr._load import JudgeTimes, Level
 from dreamr._options import RunOptions
-from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation, flatten
 from dreamr.errors import DeadlinePassed, DreamrError, RunFailed
 from dreamr.runner import RunHook, view_of
@@ -27,9 +26,11 @@ from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Retention
-from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.metrics import PairMetrics
+from dreamr.serving.gateway.open_runs import OpenRuns
 from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.request_ids import request_id, session_id
+from dreamr.serving.gateway.served_pair import ServedPair
 from dreamr.serving.tuning import Tuner
 from dreamr.steps import Role
 from dreamr.trace import Result, RunFinished
@@ -39,39 +40,57 @@ _LATE_SECONDS = 1.0  # after the deadline, in which a run that ends by itself ma
 _COUNT_SECONDS = 5.0  # time limit for counting the tokens of a prompt
 
 
-class Runs:
-    """Runs the requests of all endpoints on one Reasoner.
-
-    Args:
-        reasoner: An open Reasoner.
-        admission: Admission control, shared by all requests.
-        load: Load control, shared by all requests.
-        metrics: Metrics of the gateway.
-        media: Reads the attachments of requests.
-        watch: Audits accepted steps, if configured.
-        tuner: Chooses window, fallback and resamples, if configured.
-        hooks: Further hooks of all runs.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the runs of all pairs share.
 
     Attributes:
-        load: Load control.
-        public: Takes the locations of the models out of texts.
+        admission: Admission control.
+        media: Reads the attachments of requests.
+        public: Takes the locations of all models out of texts.
+        hooks: Hooks of all runs.
+        open_runs: Counts open runs by model.
+    """
+
+    admission: Admission
+    media: MediaFetcher
+    public: PublicText
+    hooks: Sequence[RunHook] = ()
+    open_runs: OpenRuns = field(default_factory=OpenRuns)
+
+
+class Runs:
+    """Runs the requests of all endpoints for one pair.
+
+    Args:
+        pair: The pair.
+        shared: What all pairs share.
+        metrics: Metrics of the pair.
+        watch: Audits accepted steps, if configured.
+        tuner: Chooses window, fallback and resamples, if configured.
+
+    Attributes:
+        pair: The pair.
+        metrics: Metrics of the pair.
+        public: Takes the locations of all models out of texts.
+        watch: Audits accepted steps, if configured.
     """
 
     def __init__(
         self,
-        reasoner: Reasoner,
-        admission: Admission,
-        load: Load,
-        metrics: Metrics,
-        media: MediaFetcher,
+        pair: ServedPair,
+        shared: Shared,
+        metrics: PairMetrics,
         watch: Watch | None = None,
         tuner: Tuner | None = None,
-        hooks: Sequence[RunHook] = (),
     ) -> None:
-        self._reasoner, self._admission, self._metrics = reasoner, admission, metrics
-        self._media, self._watch, self._tuner = media, watch, tuner
-        self._retention, self._more = Retention(reasoner), hooks
-        self.load, self.public = load, PublicText.of(reasoner)
+        self.pair, self.metrics, self.public, self.watch = pair, metrics, shared.public, watch
+        self._reasoner, self._load = pair.reasoner, pair.load
+        self._admission, self._media = shared.admission, shared.media
+        self._open_runs, self._more, self._tuner = shared.open_runs, shared.hooks, tuner
+        self._retention = Retention(pair.reasoner)
+        options = pair.reasoner.options
+        self._locations = {role: options.source(role).location for role in options.roles}
 
     async def run(self, job: Job) -> None:
         """Wait for a place and run; events and errors go to the job's queue."""
@@ -93,7 +112,7 @@ class Runs:
         except RunFailed as error:
             job.pieces.put(await self._failed(job, error))
         except Exception as error:
-            found = self.api_error(error)
+            found = public_error(error, self.public)
             if found.status >= 500 and not isinstance(error, DreamrError):
                 LOG.exception("internal error")
             job.pieces.put(found)
@@ -118,16 +137,6 @@ class Runs:
         job.quota.spend(found)
         return found
 
-    def api_error(self, error: Exception) -> ApiError:
-        """Convert an error to a response, and log the details that clients do not see."""
-        found = api_error(error)
-        if found is error:
-            return found
-        message = self.public.text(found.message)
-        if isinstance(error, DreamrError) and (found.status >= 500 or message != found.message):
-            log(logging.WARNING, "request failed: %s", error)
-        return replace(found, message=message)
-
     async def _decode(self, job: Job) -> Conversation:
         """Read the attachments of an admitted request, and free what they came in."""
         media = job.parsed.options.media(self._reasoner.models.image_pixels)
@@ -144,14 +153,17 @@ class Runs:
     async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost
         usual = job.parsed.options
-        auditing = self._watch is not None and not self._watch.idle
+        auditing = self.watch is not None and not self.watch.idle
         result = None
-        with self.load.run(
-            usual,
-            draft_lost=draft_lost,
-            concurrency=self._admission,
-            coarse_cache=self._leading.capabilities.coarse_cache,
-        ) as shaped:
+        with (
+            self._open_runs.run({self._locations[role] for role in usual.roles}) as concurrency,
+            self._load.run(
+                usual,
+                draft_lost=draft_lost,
+                concurrency=concurrency,
+                coarse_cache=self._leading.capabilities.coarse_cache,
+            ) as shaped,
+        ):
             job.summary.level = shaped.level
             # The times of a run that continues another are those of its end only.
             hooks = [] if job.committed else self._hooks(usual, shaped.level)
@@ -162,7 +174,7 @@ class Runs:
                 raise
             finally:
                 if result is not None:
-                    self._metrics.ran(result)
+                    self.metrics.ran(result)
                     if not job.committed:
                         shaped.learn(result, undisturbed=not auditing)
 
@@ -197,7 +209,7 @@ class Runs:
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self._tuner if self._may_tune(options, level) else None
-        hooks = (self._watch, tuner, JudgeTimes(self.load))
+        hooks = (self.watch, tuner, JudgeTimes(self._load))
         return [*(hook for hook in hooks if hook is not None), *self._more]
 
     def _may_tune(self, options: RunOptions, level: Level) -> bool:
@@ -211,7 +223,7 @@ class Runs:
 
     async def _failed(self, job: Job, error: RunFailed) -> ApiError:
         """Convert the failure of a run; a prompt that is too long is the client's error."""
-        found = self.api_error(error)
+        found = public_error(error, self.public)
         if error.lost:
             found.status, found.code = 503, "engine_lost"
             found.headers = {"Retry-After": str(self._retry_after())}
@@ -220,7 +232,7 @@ class Runs:
                 with anyio.move_on_after(_COUNT_SECONDS):
                     await self._leading.count(self._views(job)[0])
             except DreamrError as cause:
-                if (known := self.api_error(cause)).status < 500:
+                if (known := public_error(cause, self.public)).status < 500:
                     return known
         if isinstance(error.result, Result):
             found.more = {"dreamr": job.summary.of(error.result)}
@@ -256,3 +268,19 @@ class Runs:
             return 0
         job.quota.spend(count)
         return count
+
+
+def public_error(error: Exception, public: PublicText) -> ApiError:
+    """Convert an error to a response, and log the details that clients do not see.
+
+    Args:
+        error: What a request failed with.
+        public: Takes the locations of models out of its message.
+    """
+    found = api_error(error)
+    if found is error:
+        return found
+    message = public.text(found.message)
+    if isinstance(error, DreamrError) and (found.status >= 500 or message != found.message):
+        log(logging.WARNING, "request failed: %s", error)
+    return replace(found, message=message)

@@ -18,9 +18,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from dreamr._load import Load
 from dreamr._option_specs import BadOption
-from dreamr._reasoner import Reasoner
 from dreamr.conversation import Conversation
 from dreamr.runner import RunHook
 from dreamr.serving.gateway.app import build_app
@@ -29,7 +27,7 @@ from dreamr.serving.gateway.keys import ApiKeys, read_keys
 from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
-from dreamr.serving.gateway.readiness import Readiness
+from dreamr.serving.gateway.served_pair import ServedPair
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store.opening import open_store
 from dreamr.steps import Role
@@ -43,14 +41,14 @@ _LARGE_BLOCK = 2**20  # bytes
 
 
 async def serve(
-    reasoner: Reasoner,
+    pairs: Sequence[ServedPair],
     options: ServeOptions,
     listening: socket.socket,
     ready: Callable[[str], None] = lambda url: None,
     keys: ApiKeys | None = None,
     hooks: Sequence[RunHook] = (),
-) -> Role | None:
-    """Serve an open Reasoner until SIGINT or SIGTERM.
+) -> tuple[str, Role] | None:
+    """Serve pairs of models until SIGINT or SIGTERM.
 
     After SIGTERM, `/ready` has status 503 and new requests are refused for `options.drain` seconds,
     so that load balancers notice. The gateway then accepts no connections, and running requests
@@ -58,7 +56,7 @@ async def serve(
     keys again.
 
     Args:
-        reasoner: An open Reasoner; it stays open.
+        pairs: The pairs, whose Reasoners stay open.
         options: Access and limits.
         listening: Socket from `listen`; it stays open.
         ready: Called with the gateway's URL when it accepts requests.
@@ -66,36 +64,29 @@ async def serve(
         hooks: Hooks of all runs.
 
     Returns:
-        The role of the lost model that ended the gateway with `--on-lost exit`, None if a signal
-        did.
+        The served name of the pair and the role of the lost model that ended the gateway with
+        `--on-lost exit`, None if a signal did.
 
     Raises:
-        BadOption: If the file of API keys cannot be read, or the store denies access.
+        BadOption: If the file of API keys cannot be read, the store denies access, or two pairs
+            have the same name.
         RunFailed: If a model fails in the warm-up run.
-        Unsupported: If the target cannot judge.
+        Unsupported: If a target cannot judge.
     """
     _return_large_blocks()
-    load, draining = Load(aware=reasoner.options.load_aware), Draining()
+    draining = Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
-    readiness = Readiness(reasoner, options.ready_interval)
     store = open_store(options)
     await store.check()
-    app = build_app(
-        reasoner,
-        options,
-        load=load,
-        keys=keys,
-        draining=draining,
-        readiness=readiness,
-        hooks=hooks,
-        store=store,
-    )
-    server = _Server(_config(app, options), options, draining, reasoner)
+    app = build_app(pairs, options, keys=keys, draining=draining, hooks=hooks, store=store)
+    server = _Server(_config(app, options), options, draining, pairs)
     with _ignoring_repeated_signals(), _reloading(keys, options):
-        await warm_up(reasoner, load)
+        for pair in pairs:
+            await warm_up(pair)
         ready(_address(listening, options.host))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(readiness.watch)
+            for pair in pairs:
+                tasks.start_soon(pair.readiness.watch)
             await server.serve(sockets=[listening])
             tasks.cancel_scope.cancel()
     return server.lost
@@ -125,13 +116,17 @@ class _Server(uvicorn.Server):
     """Server that refuses new requests for a while before it stops."""
 
     def __init__(
-        self, config: uvicorn.Config, options: ServeOptions, draining: Draining, reasoner: Reasoner
+        self,
+        config: uvicorn.Config,
+        options: ServeOptions,
+        draining: Draining,
+        pairs: Sequence[ServedPair],
     ) -> None:
         super().__init__(config)
-        self._options, self._draining, self._reasoner = options, draining, reasoner
+        self._options, self._draining, self._pairs = options, draining, pairs
         self._drained: float | None = None  # time at which draining ends
         self._lost_since: float | None = None
-        self.lost: Role | None = None
+        self.lost: tuple[str, Role] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain at the first SIGTERM; stop at once at any other signal."""
@@ -153,14 +148,15 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _check_models(self, now: float) -> None:
-        lost = self._reasoner.models.lost
+        lost = [(pair.name, role) for pair in self._pairs for role in pair.reasoner.models.lost]
         if not lost:
             self._lost_since = None
             return
         self._lost_since = self._lost_since or now
         if now - self._lost_since >= _LOST_SECONDS and self.lost is None:
             self.lost = lost[0]
-            log(logging.ERROR, "%s lost: stopping, as --on-lost exit demands", lost[0])
+            message = "%s: %s lost: stopping, as --on-lost exit demands"
+            log(logging.ERROR, message, *lost[0])
             self._draining.begun = self.should_exit = True
 
 
@@ -173,11 +169,12 @@ def _return_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
-async def warm_up(reasoner: Reasoner, load: Load) -> None:
+async def warm_up(pair: ServedPair) -> None:
     """Check that the models work together and measure the speed of the idle target."""
+    reasoner = pair.reasoner
     if "target" in reasoner.models:
         alone = replace(reasoner.options, method="target", max_tokens=_WARM_TOKENS)
-        load.learn(await reasoner.reason(_WARM_UP, options=alone), alone=True)
+        pair.load.learn(await reasoner.reason(_WARM_UP, options=alone), alone=True)
     await reasoner.reason(_WARM_UP, options=replace(reasoner.options, max_tokens=_WARM_TOKENS))
     for model in reasoner.models.values():
         model.engine.forget(_WARM_UP)

@@ -25,7 +25,8 @@ from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.run_log import RunLog, event_data
-from dreamr.serving.gateway.runs import Runs
+from dreamr.serving.gateway.runs import Runs, public_error
+from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Store, StoredRun, StoreLost
 from dreamr.trace import RunFinished
@@ -42,7 +43,7 @@ class StoredRuns:
     """Starts runs, takes over those of dead replicas, and lets clients follow them.
 
     Attributes:
-        runs: Runs the requests.
+        served: The models that requests can name.
         receiver: Reads the requests.
         access: Who may send a request.
         metrics: Metrics of the gateway.
@@ -51,7 +52,7 @@ class StoredRuns:
         responses: Keeps the responses.
     """
 
-    runs: Runs
+    served: ServedModels
     receiver: Receiver
     access: Access
     metrics: Metrics
@@ -275,23 +276,24 @@ class StoredRuns:
                 parsed, messages = await self.receiver.parse(body, _API, lease)
                 parsed = replace(parsed, deadline=about["deadline"])
                 created = about["created"]
-                summary = Summary(parsed, self.runs.load.alone_seconds)
+                runs = self.served.runs_of(parsed.model)
+                summary = Summary(parsed, runs.pair.load.alone_seconds)
                 reply = ResponseReply(own.run.name, int(created), parsed, summary)
                 began = time.perf_counter() - max(0.0, time.time() - created)
                 job = Job(
                     client, parsed, messages, lease, reply, summary, began, quota,
-                    self.runs.public, committed=own.committed,
+                    self.served.public, committed=own.committed,
                 )  # fmt: skip
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self.runs.run, job)
-                    await self._write(own, job, reply)
+                    tasks.start_soon(runs.run, job)
+                    await self._write(own, job, reply, runs)
         except Exception as error:
-            found = self.runs.api_error(error)
+            found = public_error(error, self.served.public)
             if not isinstance(error, DreamrError):
                 LOG.exception("internal error")
             self._failed(own, reply, found)
 
-    async def _write(self, own: RunLog, job: Job, reply: ResponseReply) -> None:
+    async def _write(self, own: RunLog, job: Job, reply: ResponseReply, runs: Runs) -> None:
         own.add(reply.opening())
         while True:
             match await job.pieces.get():
@@ -299,11 +301,11 @@ class StoredRuns:
                     self._failed(own, reply, error)
                     return
                 case RunFinished(result=result) if result.error is None:
-                    prompt = await self.runs.prompt_tokens(job)
+                    prompt = await runs.prompt_tokens(job)
                     own.finish(reply, result, prompt)
                     if reply.kept is not None:
                         await self.responses.keep(job.client.name, *reply.kept)
-                    self.metrics.answered(result, time.perf_counter() - job.began, prompt)
+                    runs.metrics.answered(result, time.perf_counter() - job.began, prompt)
                     self._note(own, job.client.name, 200)
                     return
                 case event:

@@ -9,10 +9,7 @@ import anyio
 import pytest
 
 from dreamr import Reasoner, RunOptions
-from dreamr._load import Load
-from dreamr.serving.gateway import build_app
-from dreamr.serving.options import ServeOptions
-from support.gateways import Gateway, Json
+from support.gateways import Gateway, Json, app_of
 
 QUESTION = "What is 17 + 25?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
@@ -63,7 +60,7 @@ def streamed(path: str, raw: bytes) -> tuple[str, str]:
 def test_every_api_gives_the_same_answer_whole_and_streamed() -> None:
     async def main() -> dict[str, list[tuple[str, str]]]:
         async with Reasoner(RunOptions(deterministic=True)) as reasoner:
-            app = build_app(reasoner, ServeOptions(), load=Load(aware=False))
+            app = app_of(reasoner)
             gate = Gateway(app, reasoner, None, None)  # type: ignore[arg-type]
             found = {}
             for path, body in BODIES.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import typer
@@ -133,10 +133,8 @@ async def serve_models(
 
     def ready(url: str) -> None:
         serving(url)
-        local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-        models = " or ".join(names)
-        console.print(f"live page: {local}")
-        console.print(f"for clients: base URL {local}/v1, model {models}")
+        for line in _addresses(url, names):
+            console.print(line)
         if keys.open and gateway.host in _ALL_INTERFACES:
             console.print(
                 "warning: other machines can use this gateway without a key: set --keys-file",
@@ -157,6 +155,12 @@ async def serve_models(
     where = f" of {name}" if len(names) > 1 else ""
     console.print(f"stopped: the {role}{where} is lost")
     raise typer.Exit(_LOST)
+
+
+def _addresses(url: str, names: Collection[str]) -> tuple[str, str]:
+    """Return lines on where the page is, and what clients need."""
+    local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    return f"live page: {local}", f"for clients: base URL {local}/v1, model {' or '.join(names)}"
 
 
 def _reasoners(

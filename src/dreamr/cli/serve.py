@@ -126,9 +126,6 @@ async def serve_models(
     keys = ApiKeys(read_keys(gateway), TrustedProxies(gateway.trusted_proxies))
     configure_log(gateway)
 
-    def show(line: str) -> None:
-        console.print(line)
-
     names: list[str] = []
 
     def ready(url: str) -> None:
@@ -145,7 +142,7 @@ async def serve_models(
         async with prepared as pairs:
             console.print("loading the models")
             names += pairs
-            reasoners = _reasoners(gateway, pairs, open_model, show)
+            reasoners = _reasoners(gateway, pairs, open_model, console.print)
             async with open_pairs(reasoners, gateway) as served:
                 lost = await serve(served, gateway, listening, ready, keys, hooks)
     if lost is None:

@@ -1,4 +1,4 @@
-"""Deadlines of requests: of the body, a header, the key, the pair and the gateway, the shortest counts."""
+"""Deadlines of requests: the shortest of body, header, key, pair and gateway counts."""
 
 from __future__ import annotations
 

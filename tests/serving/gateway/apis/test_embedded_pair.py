@@ -92,7 +92,7 @@ def test_the_answer_keeps_to_a_schema_and_tools_are_refused_with_advice() -> Non
 
     async def main() -> tuple[Json, str, Json]:
         async with Reasoner(RunOptions()) as reasoner:
-            gate = Gateway(build_app(reasoner, ServeOptions()), reasoner, None, None)  # type: ignore[arg-type]
+            gate = Gateway(app_of(reasoner), reasoner, None, None)  # type: ignore[arg-type]
             formed = {**asked, "response_format": format_}
             whole = await gate.ask(formed)
             stream = await gate.ask({**formed, "stream": True})

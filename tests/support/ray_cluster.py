@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -74,11 +74,12 @@ class Cluster:
             yield
         finally:
             node.terminate()
-            try:
-                node.wait(30)
-            finally:
-                for process in self._processes(""):
+            with suppress(subprocess.TimeoutExpired):
+                node.wait(10)
+            for process in self._processes(""):
+                with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+            node.wait(10)
 
     def deploy(self, **scaling: Any) -> None:
         """Deploy the gateway, and wait until it answers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from dreamr._option_specs import BadOption
-from dreamr.pairs import PairFile, read_pair_file
+from dreamr.engines import open_model
+from dreamr.pairs import ChosenPair, PairFile, read_pair_file
 from dreamr.serving.deploy.gateway_file import dump
 from dreamr.serving.deploy.hosted import hosted_app
 from dreamr.serving.deploy.ray import DEPLOYMENT, deployment_options
@@ -49,8 +51,10 @@ def replica_app(pair: str | Mapping[str, Any]) -> ASGIApp:
     Raises:
         BadOption: If the pair has faults.
     """
-    pair_file = _read(pair)
-    return hosted_app(pair_file.run_options(), pair_file.gateway)
+    file = _read(pair)
+    chosen = ChosenPair(file, file.default)
+    options = replace(file.gateway, served_model_name=chosen.pair.name)
+    return hosted_app(chosen.run_options(), options, chosen.opener(open_model))
 
 
 def _read(pair: str | Mapping[str, Any], *, needs_secrets: bool = True) -> PairFile:

@@ -101,18 +101,23 @@ def test_runs_commit_the_same_steps(gate: Gate, target_url: str, draft_url: str)
 
 
 def test_the_draft_is_as_certain_of_first_tokens(draft_url: str) -> None:
+    """A busy server sends the end of a step and the next token at once; that one is unknown."""
+
     async def work() -> None:
-        ours = await local("draft")
+        ours, known = await local("draft"), 0
         async with opened(draft_url) as engine:
             for item in problems(3):
                 there = await drafted(engine, item, entropy=True)
                 here = await drafted(ours, item, entropy=True)
                 for one, other in zip(there, here, strict=True):
-                    assert one.entropy is not None
                     assert other.entropy is not None
+                    if one.entropy is None:
+                        continue
+                    known += 1
                     # Servers list twenty tokens; the others count as one.
                     assert other.entropy - 0.05 < one.entropy < other.entropy + DIFFERENCE
         await ours.aclose()
+        assert known
 
     anyio.run(work)
 

@@ -60,6 +60,15 @@ def test_the_score_is_of_the_stated_kind(gate: Gate, kind: ScoreKind, score: flo
     assert (verdict.kind, verdict.score) == (kind, pytest.approx(score))
 
 
+@pytest.mark.parametrize("gate", [LikelihoodGate(), TolerantGate(), EntropyGate()])
+def test_a_gate_that_is_told_nothing_shows_no_score(gate: Gate) -> None:
+    silent = StepContext(Step("Tea costs 12.\n\n", 5, Ending.DELIMITER), 0)
+    verdict = gate.decide(Evidence(0.0, 0.0), silent)
+    assert not verdict.accepted
+    assert verdict.score_text == "no score"
+    assert "does not report" in verdict.reason
+
+
 def test_a_rating_is_in_ninths() -> None:
     verdict = ScoreGate().decide(Evidence(0, 0, scores=(0.0,) * 9 + (1.0,)), STEP)
     assert (verdict.kind, verdict.score) == ("rating", 1.0)

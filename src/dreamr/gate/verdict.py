@@ -147,7 +147,7 @@ def compared(
         score: The score; None rejects the step.
         threshold: Lowest score that is accepted; stricter for a resampled step.
         context: The step. One that was cut is rejected.
-        kind: What the score measures.
+        kind: What the score measures; 'none' without one.
         evidence: Evidence of the judge call; None if there was none.
         accepted: Reason of an accepting verdict.
         rejected: Reason of a rejecting one.
@@ -162,6 +162,8 @@ def compared(
     else:
         passes = score >= needed
         reason = accepted if passes else rejected
+    if score is None:
+        kind = "none"
     return Verdict(passes, score or 0.0, needed, reason, evidence, kind=kind)
 
 

@@ -17,6 +17,7 @@ from dreamr.engines.http.client import Client
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import Ability, ServerInfo
 from dreamr.engines.http.rendering import TALK, CountedPrompts, Prompts, RenderedPrompts
+from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import Route
 from dreamr.errors import EngineError, EngineLost, Unsupported
 
@@ -64,6 +65,7 @@ class AbilityCheck:
 
         Raises:
             EngineLost: If the server cannot be reached.
+            EngineError: If it stays busy.
         """
         if not self._sample.occurs(conversation):
             return current()
@@ -93,6 +95,8 @@ class AbilityCheck:
             except EngineLost:
                 raise
             except (EngineError, Unsupported) as error:  # text alone was accepted
+                if is_busy(error):
+                    raise
                 problem = str(error)
             if problem:
                 problems.append(problem)

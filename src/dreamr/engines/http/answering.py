@@ -20,7 +20,7 @@ from dreamr.engines.http.messages import messages
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.rendering import TALK, RenderedPrompts
-from dreamr.engines.http.retries import RetryPolicy, TransientError
+from dreamr.engines.http.retries import RetryPolicy, TransientError, is_busy
 from dreamr.engines.http.routes import Body, CarriedRoute, ChatRoute
 from dreamr.engines.http.servers import VLLM
 from dreamr.engines.protocol import Context, SamplingParams
@@ -75,6 +75,8 @@ class HttpAnswers:
             except EngineLost:
                 raise
             except (EngineError, Unsupported) as error:
+                if is_busy(error):
+                    raise
                 LOG.info("%s parses no calls: %s", self._url, error)
                 self._parsing = (info, False)
             else:

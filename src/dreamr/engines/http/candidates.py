@@ -12,6 +12,7 @@ from dataclasses import replace
 from dreamr.conversation import Conversation
 from dreamr.engines.http.native_candidates import completion, generate
 from dreamr.engines.http.rendering import QUESTION, TALK, RenderedPrompts
+from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import CarriedRoute, Route, TextRoute, TokensRoute
 from dreamr.engines.http.servers import LLAMA_CPP, SGLANG, VLLM, Server
 from dreamr.engines.http.trials import Candidate, Rejected, Trial
@@ -43,7 +44,10 @@ async def tokens(trial: Trial) -> Route | Rejected:
         if not (await prompts.match(route)).exact:
             return Rejected()
         await prompts.send(route, await route.continued(TALK, "So"))
-    except (EngineError, Unsupported):  # EngineLost too: disabled endpoints have status 403
+    except (EngineError, Unsupported) as error:
+        # EngineLost too: disabled endpoints have status 403.
+        if is_busy(error):
+            raise
         return Rejected()
     return replace(route, opens=await trial.opens())
 

@@ -207,7 +207,7 @@ class Client:
                 return  # aborting only saves the server work; the connection is closed anyway
 
     async def post_final(self, url: str, body: Json) -> object:
-        """Send a JSON body without retries: for requests that a server may be unable to answer.
+        """Send a JSON body, again only if the server is busy: for requests that it may not know.
 
         A refusal does not count as a sign of another server.
 
@@ -215,17 +215,14 @@ class Client:
             EngineError: If it fails for any reason.
             Unsupported: If the model accepts text only.
         """
-        try:
-            await self.identity.ensure()
-            return await self._json("POST", url, body)
-        except TransientError as error:
-            raise error.final from error
+        return await self.again(lambda: self._json("POST", url, body), busy=True)
 
-    async def again(self, attempt: Callable[[], Awaitable[Found]]) -> Found:
+    async def again(self, attempt: Callable[[], Awaitable[Found]], *, busy: bool = False) -> Found:
         """Call a function until it succeeds or no retries are left.
 
         Args:
             attempt: Raises `TransientError` if it should be called again.
+            busy: Whether to call it again only if the server is busy.
 
         Raises:
             EngineLost: If the server cannot be reached or denies access.
@@ -239,6 +236,8 @@ class Client:
                 await self.identity.ensure()
                 return await attempt()
             except TransientError as error:
+                if busy and not error.busy:
+                    raise error.final from error
                 await retry_policy.wait(error)
 
     async def _json(

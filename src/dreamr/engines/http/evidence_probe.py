@@ -14,6 +14,7 @@ from dreamr.engines.http.given_tokens import ASK_MARGINS, margins, read_given, s
 from dreamr.engines.http.logprobs import top_words
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK
+from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import Body, CarriedRoute, ChatRoute, Route, TextRoute
 from dreamr.engines.http.servers import OTHER, VLLM, Server
 from dreamr.errors import EngineError, EngineLost, Unsupported
@@ -69,6 +70,8 @@ class EvidenceProbe:
         except EngineLost:
             raise
         except (EngineError, Unsupported) as error:
+            if is_busy(error):
+                raise
             return one_line(error)
         if words.certain:
             return CERTAIN
@@ -90,7 +93,9 @@ class EvidenceProbe:
             words = top_words(answer.logprobs)
         except EngineLost:
             raise
-        except (EngineError, Unsupported):  # an older version, or n-gram speculation
+        except (EngineError, Unsupported) as error:  # an older version, or n-gram speculation
+            if is_busy(error):
+                raise
             return ()
         whole = len(words.known) >= len(chosen) and not words.unknown
         return chosen if positive and negative and whole else ()
@@ -133,7 +138,9 @@ class EvidenceProbe:
             return shares is not None and margins(shares[0]).mean_margin is not None
         except EngineLost:
             raise
-        except (EngineError, Unsupported):
+        except (EngineError, Unsupported) as error:
+            if is_busy(error):
+                raise
             return False
 
     async def _asking(self) -> Body:

@@ -18,6 +18,7 @@ _UNKNOWN = 500  # status of an error that names none: worth a retry
 
 # Client errors that may go away, and server errors that do not.
 _TRANSIENT = frozenset({408, 409, 425, 429})
+_BUSY = frozenset({429, 503})
 _PERMANENT = frozenset({501, 505, 510, 511})
 
 # "Too long" in the words of vLLM, SGLang, llama.cpp, TGI, LM Studio, Ollama, TensorRT-LLM and the
@@ -156,7 +157,7 @@ def _raise(
     error = EngineError(f"{url} {what}: {message}")
     transient = status in _TRANSIENT or (status >= 500 and status not in _PERMANENT)
     if transient and not _EXHAUSTED.search(words):
-        raise TransientError(error, wait)
+        raise TransientError(error, wait, busy=limited or status in _BUSY)
     raise error
 
 

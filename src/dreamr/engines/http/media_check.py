@@ -22,6 +22,7 @@ from dreamr.engines.http.media_parts import MediaKind, MediaRoute
 from dreamr.engines.http.media_sender import MediaSender
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
+from dreamr.engines.http.retries import is_busy
 from dreamr.errors import EngineError, EngineLost, Unsupported
 
 _SIDE = 64  # pixels
@@ -61,6 +62,7 @@ async def find_media_route(
 
     Raises:
         EngineLost: If the server cannot be reached.
+        EngineError: If it stays busy.
     """
     session = secrets.token_hex(8)
     known, null = _parts(kind, secrets.token_hex(16))
@@ -76,7 +78,9 @@ async def find_media_route(
             answer = await client.post(url, body, session)
         except EngineLost:
             raise
-        except (EngineError, Unsupported):
+        except (EngineError, Unsupported) as error:
+            if is_busy(error):
+                raise
             return -1
         return Completion.read(answer, url).usage.prompt
 

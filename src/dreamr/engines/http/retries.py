@@ -23,16 +23,24 @@ class TransientError(Exception):
     Attributes:
         final: Error to raise when no retries are left.
         wait: Seconds to wait before the next attempt, as the server asks; None if it does not.
+        busy: Whether the server refuses requests for now, which says nothing about what it can do.
     """
 
-    def __init__(self, final: EngineError, wait: float | None = None) -> None:
+    def __init__(
+        self, final: EngineError, wait: float | None = None, *, busy: bool = False
+    ) -> None:
         super().__init__(str(final))
-        self.final, self.wait = final, wait
+        self.final, self.wait, self.busy = final, wait, busy
 
 
 def is_transient(error: BaseException) -> bool:
     """Return whether an error ended the retries of a request that may succeed later."""
     return isinstance(error.__cause__, TransientError)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether an error is that of a server that went on refusing requests for now."""
+    return isinstance(error.__cause__, TransientError) and error.__cause__.busy
 
 
 class RetryPolicy:

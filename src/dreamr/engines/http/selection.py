@@ -12,6 +12,7 @@ from dreamr._messages import one_line, short_path
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines.http.candidates import candidates
 from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
+from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import ChatRoute, Route
 from dreamr.engines.http.servers import Json, Server
 from dreamr.engines.http.trials import Candidate, Rejected, Trial
@@ -117,7 +118,9 @@ class Selection:
             await self.prompts.opening(trial.chat, image_conversations()[0])
         except EngineLost:
             raise
-        except (EngineError, Unsupported):
+        except (EngineError, Unsupported) as error:
+            if is_busy(error):
+                raise
             return ()
         return image_conversations()
 
@@ -132,6 +135,8 @@ async def _tried(candidate: Candidate, trial: Trial) -> Route | Rejected:
     except EngineLost:
         raise
     except (EngineError, Unsupported) as error:
+        if is_busy(error):
+            raise
         LOG.debug("%s does not work: %s", candidate.__name__, error)
         return Rejected()
 

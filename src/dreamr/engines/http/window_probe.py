@@ -16,6 +16,7 @@ from dreamr.engines.http.messages import messages
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.rendering import STEP, TALK, RenderedPrompts
+from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import Body, ChatRoute, Route, TokensRoute, inside
 from dreamr.engines.http.servers import VLLM
 from dreamr.engines.http.trials import Trial
@@ -67,6 +68,7 @@ class WindowProbe:
 
         Raises:
             EngineLost: If the server cannot be reached.
+            EngineError: If it stays busy.
         """
         if self.info.server is not VLLM or not self.info.judges:
             return self.info
@@ -80,6 +82,8 @@ class WindowProbe:
         except EngineLost:
             raise
         except (EngineError, Unsupported) as error:
+            if is_busy(error):
+                raise
             return replace(self.info, window_problem=one_line(error))
         if difference > TOLERANCE:
             problem = (
@@ -98,7 +102,10 @@ class WindowProbe:
         body = {"model": self.info.model, "messages": messages(TALK)}
         try:
             await self.client.post_final(url, body)
-        except (EngineError, Unsupported):  # the endpoint is missing, or disabled (status 403)
+        except (EngineError, Unsupported) as error:
+            # The endpoint is missing, or disabled (status 403).
+            if is_busy(error):
+                raise
             if not self.client.alive:
                 raise
             return None

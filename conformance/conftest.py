@@ -83,6 +83,12 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def engines() -> Path:
+    """Folder of the installed servers."""
+    return ENGINES
+
+
+@pytest.fixture(scope="session")
 def target_url(logs: Path) -> Iterator[str]:
     port = free_port()
     command = [*vllm(PAIR / "target", port), "--enable-scale-out"]

@@ -16,11 +16,13 @@ import httpx2
 import pytest
 from dreamr_testbed import PAIR
 
-from conftest import ENGINES, START_SECONDS, free_port
 from dreamr.pairs.running import PairState, read_state
 from dreamr.serving.launch.leftovers import marked
+from dreamr.serving.launch.ports import free_port
 
+START_SECONDS = 480.0  # on a busy machine
 END_SECONDS = 60.0
+ROLES = {"big": "target", "small": "draft"}
 VLLM_FLAGS = [
     "--distributed-executor-backend", "uni", "--enforce-eager", "--block-size", "32",
     "--max-num-seqs", "16", "--skip-mm-profiling",
@@ -32,11 +34,11 @@ VLLM_ENVIRONMENT = {
 }  # fmt: skip
 
 
-def llama(role: str) -> dict[str, Any]:
-    program = ENGINES / "llama" / "llama-server"
+def llama(engines: Path, role: str) -> dict[str, Any]:
+    program = engines / "llama" / "llama-server"
     if not program.exists():
         pytest.skip("llama.cpp is not installed")
-    folder = ENGINES / "pair-gguf"
+    folder = engines / "pair-gguf"
     tower = ["--mmproj", str(folder / f"{role}-tower.gguf")]
     return {
         "engine": "llama.cpp",
@@ -48,8 +50,8 @@ def llama(role: str) -> dict[str, Any]:
     }
 
 
-def vllm(role: str) -> dict[str, Any]:
-    program = ENGINES / "vllm" / "bin" / "vllm"
+def vllm(engines: Path, role: str) -> dict[str, Any]:
+    program = engines / "vllm" / "bin" / "vllm"
     if not program.exists():
         pytest.skip("vLLM is not installed")
     return {
@@ -64,9 +66,9 @@ def vllm(role: str) -> dict[str, Any]:
 
 
 @pytest.fixture(params=[llama, vllm], ids=["llama", "vllm"])
-def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def file(request: pytest.FixtureRequest, engines: Path, tmp_path: Path) -> Path:
     """A pair file of the embedded pair."""
-    models = {name: {"launch": request.param(role)} for name, role in ROLES.items()}
+    models = {name: {"launch": request.param(engines, role)} for name, role in ROLES.items()}
     content = {
         "name": "real-pair",
         "models": models,
@@ -76,9 +78,6 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "pair.yaml"
     path.write_text(json.dumps(content))
     return path
-
-
-ROLES = {"big": "target", "small": "draft"}
 
 
 @pytest.fixture(autouse=True)

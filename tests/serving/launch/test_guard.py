@@ -110,12 +110,14 @@ def test_the_death_of_the_guard_is_noted_and_leaves_no_process(tmp_path: Path) -
 def test_what_the_death_of_parent_and_guard_leaves_is_found_by_its_mark(tmp_path: Path) -> None:
     with told_pids() as link:
         process = parent(tmp_path, port_of(link))
-        ends = Ends(received_pids(link))
+        engine, *others = received_pids(link)
+    ends, of_engine = Ends(others), Ends([engine])
     [guard] = guards(tmp_path)
     process.send_signal(signal.SIGSTOP)  # it cannot clean up
     os.kill(guard, signal.SIGKILL)
     process.kill()
     process.wait(SECONDS)
+    assert of_engine.wait() == []  # the system ends it
     assert marked(tmp_path)
     assert not marked(tmp_path / "other")
     finished(lambda: end_leftovers(tmp_path))

@@ -185,10 +185,11 @@ def test_a_log_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
 def test_a_full_disk_costs_log_lines_and_is_noted_once(tmp_path: Path) -> None:
-    run = guarded(tmp_path, ["sh", "-c", "for i in 1 2 3; do echo $i; done; exit 3"])
+    several_reads = "head -c 300000 /dev/zero | tr '\\0' x; exit 3"
+    run = guarded(tmp_path, ["sh", "-c", several_reads])
     run.log.symlink_to("/dev/full")
     notes: list[str] = []
-    assert ended(run, notes) == Ending(3, "1\n2\n3\n")
+    assert ended(run, notes) == Ending(3, 65536 * "x")
     assert len(notes) == 1
     assert notes[0].startswith(f"cannot write {run.log}: No space left on device")
 

@@ -103,6 +103,9 @@ def test_a_pair_in_the_background_answers_until_it_is_down(
     )
     assert answer.json()["choices"][0]["message"]["content"] == "42"
 
+    assert main(["run", "What is 40 + 2?", "--pair", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == "42"
+
     assert main(["up", str(path)]) == 1
     assert "small-pair is up already" in capsys.readouterr().err
     assert main(["logs", "small-pair", "big"]) == 0
@@ -117,6 +120,8 @@ def test_a_pair_in_the_background_answers_until_it_is_down(
     assert main(["down", str(path)]) == 0
     assert ends.wait() == []
     assert ps(capsys) == []
+    assert main(["run", "What is 40 + 2?", "--pair", str(path)]) == 1
+    assert "run dreamr up" in capsys.readouterr().err
 
 
 def test_a_killed_pair_leaves_no_server_and_is_shown_as_dead(

@@ -24,7 +24,9 @@ def test_gpus_are_those_that_nvidia_smi_reports(
     assert [one.kind for one in detect_gpus()] == ["L4", "L40S"]
 
 
-@pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'"])
+@pytest.mark.parametrize(
+    "script", ["echo 'NVIDIA L4, 23034'; exit 9", "echo 'No devices were found'"]
+)
 def test_without_a_driver_there_are_no_gpus(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

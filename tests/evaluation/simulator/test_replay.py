@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,7 @@ from dreamr.evaluation.simulator.fitting import (
 )
 from dreamr.evaluation.simulator.replaying import _Recorded
 from dreamr.evaluation.simulator.script import draw_script
+from dreamr.evaluation.simulator.tables import fitted_costs
 from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Event, lay_out
 
@@ -261,6 +264,17 @@ def test_costs_are_recovered_from_samples() -> None:
         assert getattr(found, name) == pytest.approx(getattr(PAIR, name), rel=0.1)
     assert found.judging(1, 14) == pytest.approx(PAIR.judging(1, 14), rel=0.15)
     assert found.judging(3, 42) == pytest.approx(PAIR.judging(3, 42), rel=0.15)
+
+
+def test_costs_are_read_from_the_folder_of_a_bench(tmp_path: Path) -> None:
+    samples = [one for side in bench("fpsr", ScheduleConfig(), problems=30) for one in side]
+    lines = [json.dumps(one.to_json()) for one in samples]
+    (tmp_path / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    found = fitted_costs(tmp_path)
+    assert found.draft == pytest.approx(PAIR.draft, rel=0.1)
+    assert found.target == pytest.approx(PAIR.target, rel=0.1)
+    with pytest.raises(BadScenario, match="no samples of 'target' and 'parse'"):
+        fitted_costs(tmp_path, "parse")
 
 
 def test_an_outlier_does_not_change_the_costs() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from dreamr_testbed import PAIR as PAIR_FOLDER
 
 from dreamr.cli import main
 from dreamr.pairs import examine, read_pair_file
@@ -109,6 +111,17 @@ def test_a_file_is_replaced_only_by_force(folder: Path, capsys: pytest.CaptureFi
     assert (folder / "pair.yaml").read_text() == "mine"
     assert init("--force") == 0
     assert (folder / "pair.yaml").read_text() != "mine"
+
+
+def test_folders_of_models_are_found_from_the_folder_of_the_file(folder: Path) -> None:
+    (folder / "pairs").mkdir()
+    for name in ("large", "small"):
+        shutil.copytree(PAIR_FOLDER / "target", folder / name)
+    models = ("--target", "large", "--draft", str(folder / "small"))
+    assert init(*models, "--gpus", "1x24GB", "--out", "pairs/mine.yaml") == 0
+    file = read_pair_file(folder / "pairs" / "mine.yaml")
+    launches = [model.launch for model in file.models.values()]
+    assert [one.model for one in launches if one] == [str(folder / "large"), str(folder / "small")]
 
 
 def test_a_file_can_be_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

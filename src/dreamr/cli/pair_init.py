@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from dreamr._output_files import replace_file, writing
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.sizing import (
+    Architecture,
     Device,
     Pair,
     choose,
@@ -120,7 +122,7 @@ def _init(options: InitOptions) -> None:
         _write(options, BUNDLED)
         _say(options, ["The bundled pair: small models for trying out, on the CPU."])
         return
-    pair = Pair(find_architecture(options.target or ""), find_architecture(options.draft or ""))
+    pair = Pair(_sized(options.target or "", options.out), _sized(options.draft or "", options.out))
     devices = _devices(options.gpus)
     chosen = choose(pair, devices, options.longest, options.max_pixels)
     lines = summary(pair, chosen, devices)
@@ -130,6 +132,16 @@ def _init(options: InitOptions) -> None:
 
 
 init_command = command(_init, Declared(InitOptions), rules=_RULES)
+
+
+def _sized(name: str, out: Path) -> Architecture:
+    """Return the architecture of a model, with a path as the file names it: from its folder."""
+    found, path = find_architecture(name), Path(name).expanduser()
+    if not path.exists():
+        return found
+    folder = Path() if out == _STDOUT else out.parent
+    written = os.path.relpath(path, folder) if not path.is_absolute() else str(path)
+    return replace(found, name=written if written.startswith(("/", "..")) else f"./{written}")
 
 
 def _devices(text: str) -> tuple[Device, ...]:

@@ -53,7 +53,7 @@ def parse_devices(text: str) -> tuple[Device, ...]:
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise BadOption(f"GPUs are described as {_EXAMPLES}, not {text!r}")
+            raise BadOption(f"describe GPUs as {_EXAMPLES}, not {text!r}")
         count = int(match[1] or 1)
         if not 1 <= count <= MOST_DEVICES:
             raise BadOption(f"the number of GPUs must be from 1 to {MOST_DEVICES}, not {count}")

@@ -71,12 +71,14 @@ def _downloaded(name: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils.logging import set_verbosity_error
     except ImportError as error:
         raise ModelNotFound(
             f"{advice}; install huggingface-hub to ask the hub, or name a folder"
         ) from error
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise ModelNotFound(f"{advice}; unset HF_HUB_OFFLINE to ask the hub, or name a folder")
+    set_verbosity_error()  # it would report each attempt
     try:
         return Path(_within(lambda: hf_hub_download(name, _CONFIG)))
     except HFValidationError as error:

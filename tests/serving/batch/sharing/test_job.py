@@ -129,6 +129,25 @@ async def test_the_last_takeover_is_of_a_process_that_holds_nothing_else(
         await requests.aclose()
 
 
+async def test_a_process_that_holds_another_request_is_not_the_last_to_take_one_over(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with (
+        jobs(server, tmp_path, count=4, requests=2, takeover=1.0) as (busy, *dead),
+        anyio.create_task_group() as tasks,
+    ):
+        assert await take(busy) == "0"
+        tasks.start_soon(busy.hold)
+        for process in dead:
+            assert await take(process) == "1"
+        with anyio.move_on_after(2.5) as limit:
+            await take(busy)
+        assert limit.cancelled_caught
+        await busy.add_answer("0", "d", line("0"))
+        assert await take(busy) == "1"
+        tasks.cancel_scope.cancel()
+
+
 async def test_what_is_given_back_often_is_no_error(server: RedisServer, tmp_path: Path) -> None:
     async with jobs(server, tmp_path, count=6, requests=1) as processes:
         for process in processes:

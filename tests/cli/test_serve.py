@@ -191,6 +191,77 @@ def test_a_file_of_keys_that_is_not_there_is_said(capsys: pytest.CaptureFixture[
     assert "keys-file" in capsys.readouterr().err
 
 
+PAIRS = """
+models:
+  big: {url: http://gpu1:8000/v1}
+  small: {url: http://gpu2:8000/v1}
+pairs:
+  both: {target: big, draft: small}
+  plain: {target: big}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "pair.yaml"
+    path.write_text(PAIRS)
+    return str(path)
+
+
+def names_at(url: str) -> list[str]:
+    return [model["id"] for model in httpx2.get(f"{url}/v1/models").json()["data"]]
+
+
+def test_all_pairs_of_a_file_are_served(file: str) -> None:
+    with serving("--pair", file, "--deterministic", "--drain", "0") as (_, url):
+        assert names_at(url) == ["both", "plain", "target", "draft"]
+        methods = {}
+        for name in ("both", "plain"):
+            found = httpx2.post(
+                f"{url}/v1/chat/completions", json={**ASKED, "model": name}, timeout=20
+            ).json()
+            assert found["choices"][0]["message"]["content"] == "3.70"
+            methods[name] = found["dreamr"]["method"]
+    assert methods == {"both": "fpsr", "plain": "target"}
+
+
+def test_one_pair_of_a_file_is_served_by_its_name(file: str) -> None:
+    with serving("--pair", f"{file}:plain", "--drain", "0") as (_, url):
+        assert names_at(url) == ["plain", "target"]
+
+
+def test_the_first_pair_can_have_another_name(file: str) -> None:
+    with serving("--pair", file, "--served-model-name", "new", "--drain", "0") as (_, url):
+        assert names_at(url)[:2] == ["new", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--served-model-name", "plain"), "plain is the name of another pair"),
+        (("--method", "fpsr"), "the pair plain has no draft, which method fpsr needs"),
+    ],
+)
+def test_flags_that_do_not_fit_all_pairs_are_refused(
+    file: str, flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--port", "0", "--pair", file, *flags], open_model=Pair()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_pair_of_a_lost_model_is_named(file: str) -> None:
+    lost = "Failure(EngineLost('gone'))"
+    code = CODE.replace('"token_seconds": TOKEN', f'"stream_failures": {{4: {lost}}}')
+    code = "from dreamr.engines import Failure\nfrom dreamr.errors import EngineLost\n" + code
+    with serving("--pair", file, "--on-lost", "exit", code=code) as (process, url):
+        body = {**ASKED, "model": "plain"}
+        while httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=20).status_code == 200:
+            pass
+        _, log = process.communicate(timeout=20)
+        assert process.returncode == 3
+    assert "stopped: the target of plain is lost" in log
+
+
 SERVED = """
 import sys
 from dreamr.cli import main

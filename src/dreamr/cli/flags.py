@@ -113,7 +113,7 @@ def command(
         check_files(_files([*declared, *flag], [*options, *(one.read(values) for one in flag)]))
         for warning in (*of_pair.warnings, *_warnings(declared, rules, every, context)):
             print(f"warning: {warning}", file=sys.stderr)
-        return body(*options, **of_pair.arguments(given))
+        return body(*options, **of_pair.arguments(given, _of_runs(declared, options)))
 
     read_and_run.__doc__ = _unwrapped(body.__doc__ or "")
     parameters = [parameter for one in declared for parameter in one.parameters()]
@@ -126,6 +126,12 @@ def command(
 
 
 _PAIR = Declared(PairFlag, "DREAMR_")
+
+
+def _of_runs(declared: Collection[Declared], options: Collection[Any]) -> dict[str, Any]:
+    """Return the values of the flags that are options of a run."""
+    runs = [pair for pair in zip(declared, options, strict=True) if pair[0].options is RunOptions]
+    return {item.name: getattr(read, item.name) for one, read in runs for item in one.flags()}
 
 
 def _panel(parameter: Parameter) -> str | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from dreamr._model_options import MODELS
 from dreamr._option_specs import BadOption, OptionSpec
 from dreamr._options import RunOptions
-from dreamr.pairs import OF_MODELS, ChosenPair, parse_choice
+from dreamr.engines import OpenModel
+from dreamr.pairs import OF_MODELS, ChosenPair, parse_choice, with_keys
 from dreamr.serving.options import ServeOptions
 
 # Options that choose the models; a pair file chooses them too.
 _CHOOSING = ("target", "draft", "target_model", "draft_model", "revision", "draft_revision")
+_NO_FLAGS: Mapping[str, Any] = MappingProxyType({})
 _FLAG, _VARIABLE = "COMMANDLINE", "ENVIRONMENT"  # where a parameter has its value from
 
 
@@ -41,6 +44,8 @@ class PairUse:
             They get the pair, and a function that tells whether the user gives an option. Those of
             the options of a run and of the gateway are known.
         takes: Options that choose a model and may be given beside the file.
+        serves: Whether the command takes all pairs of a file, unless one is named. Its argument
+            `pairs` gets the options of their runs by name, none without a file.
     """
 
     values: Mapping[
@@ -48,6 +53,7 @@ class PairUse:
         Callable[[ChosenPair, Callable[[str], bool]], Mapping[str, Any]],
     ] = field(default_factory=dict)
     takes: Collection[str] = ()
+    serves: bool = False
 
 
 class PairValues:
@@ -105,11 +111,42 @@ class PairValues:
             if not self._is_given(name) or name in self._ignored:
                 yield name, value
 
-    def arguments(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return further arguments of a command, with models that are opened as the file says."""
+    def arguments(
+        self, given: Mapping[str, Any], flags: Mapping[str, Any] = _NO_FLAGS
+    ) -> Mapping[str, Any]:
+        """Return further arguments of a command, with models that are opened as the file says.
+
+        Args:
+            given: Arguments without the file.
+            flags: Values of the flags of a run, which count for all pairs that are served.
+
+        Raises:
+            BadOption: If the flags do not fit a pair.
+            NotRunning: If a model of a pair has to be started first.
+        """
+        if self._use.serves:
+            return {**given, **self._served(given["open_model"], flags)}
         if self.chosen is None or "open_model" not in given:
             return given
         return {**given, "open_model": self.chosen.opener(given["open_model"])}
+
+    def _served(self, open_model: OpenModel, flags: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments of a command that serves pairs."""
+        if self.chosen is None:
+            return {"pairs": {}}
+        file, named = self.chosen.file, self.chosen.is_named
+        entries = [self.chosen.pair] if named else file.pairs.values()
+        chosen = [replace(self.chosen, pair=entry) for entry in entries]
+        changes = {
+            name: value
+            for name, value in flags.items()
+            if self._is_given(name) and name not in self._ignored
+        }
+        addresses = {name: url for one in chosen for name, url in one.addresses.items()}
+        return {
+            "pairs": {one.pair.name: _changed(one, changes) for one in chosen},
+            "open_model": with_keys(file, open_model, lambda: addresses),
+        }
 
     def _is_given(self, name: str) -> bool:
         return self._source(name) in (_FLAG, _VARIABLE)
@@ -125,6 +162,22 @@ class PairValues:
             run = chosen.run_options()
             return {name: getattr(run, name) for name in (*OF_MODELS, *chosen.pair.given)}
         return {}
+
+
+def _changed(chosen: ChosenPair, changes: Mapping[str, Any]) -> RunOptions:
+    """Return the options of runs of a pair with those that the user gives."""
+    name = chosen.pair.name
+    try:
+        run = replace(chosen.run_options(), **changes)
+    except BadOption as error:
+        raise BadOption(f"pair {name}: {error}") from error
+    for role in run.roles:
+        if role not in chosen.pair.roles:
+            raise BadOption(
+                f"the pair {name} has no {role}, which method {run.method} needs: name one of the "
+                "other pairs with --pair FILE:NAME, or leave out --method"
+            )
+    return run
 
 
 def _both(one: str, other: str, remedy: str) -> BadOption:

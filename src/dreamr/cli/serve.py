@@ -8,12 +8,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 import typer
 
 from dreamr._option_rules import RUN_RULES, request_cases
-from dreamr._option_specs import OptionRules, option_specs
+from dreamr._option_specs import BadOption, OptionRules, option_specs
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
+from dreamr.cli.pair_flag import PairUse
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
 from dreamr.engines.waiting import WaitingOpener
@@ -27,6 +28,7 @@ EPILOG = epilog(
     "dreamr serve --target http://gpu1:8000/v1 --draft http://gpu2:8000/v1",
     "dreamr serve --target http://gpu1:8000 --draft http://gpu2:8000 --wait 600",
     "dreamr serve --host 0.0.0.0 --keys-file keys.txt",
+    "dreamr serve --pair pair.yaml",
     "dreamr serve --gate cascade --draft-confidence 0.95 --final-answer draft",
     notes=(
         METHODS,
@@ -71,16 +73,27 @@ def serve_command(open_model: OpenModel) -> Callable[..., None]:
     """Return the command."""
     gateway = Declared(ServeOptions, "DREAMR_SERVE_")
     flags = run_flags(_RUN_FLAGS)
-    return command(_serve, gateway, flags, rules=_RULES, open_model=open_model)
+    pair = PairUse(serves=True)
+    return command(_serve, gateway, flags, rules=_RULES, pair=pair, open_model=open_model)
 
 
-def _serve(gateway: ServeOptions, options: RunOptions, open_model: OpenModel) -> None:
+def _serve(
+    gateway: ServeOptions,
+    options: RunOptions,
+    open_model: OpenModel,
+    pairs: Mapping[str, RunOptions],
+) -> None:
     """Serve draft and target as one model with an OpenAI-compatible API, and a live page.
 
-    The base URL for clients ends in /v1. Ctrl-C lets running requests finish; a second Ctrl-C
-    cancels them.
+    A pair file may have several pairs: the model of a request chooses. The base URL for clients
+    ends in /v1. Ctrl-C lets running requests finish; a second Ctrl-C cancels them.
     """
-    interrupts.run(_listen, gateway, {gateway.served_model_name: options}, open_model)
+    name = gateway.served_model_name  # that of the first pair
+    first, *others = (pairs or {name: options}).items()
+    served = {name: first[1], **dict(others)}
+    if len(served) <= len(others):
+        raise BadOption(f"--served-model-name {name} is the name of another pair: choose a new one")
+    interrupts.run(_listen, gateway, served, open_model)
 
 
 async def _listen(

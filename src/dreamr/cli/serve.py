@@ -10,18 +10,15 @@ import typer
 from dreamr._option_rules import RUN_RULES, request_cases
 from dreamr._option_specs import BadOption, OptionRules, option_specs
 from dreamr._options import RunOptions
-from dreamr._reasoner import Reasoner
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.pair_flag import PairUse
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel
-from dreamr.engines.waiting import WaitingOpener
 from dreamr.errors import Unsupported
 from dreamr.runner import RunHook
 from dreamr.serving.options import SERVE_CONFLICTS, SERVE_RULES, ServeOptions
-from dreamr.steps import Role
 
 EPILOG = epilog(
     "dreamr serve",
@@ -126,7 +123,7 @@ async def serve_models(
         Unsupported: If the gateway is not installed.
     """
     try:
-        from dreamr.serving.gateway import listen, open_pairs, serve
+        from dreamr.serving.gateway import listen, open_pairs, reasoners_for, serve
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
         from dreamr.serving.gateway.logs import configure_log
         from dreamr.serving.gateway.proxies import TrustedProxies
@@ -155,7 +152,7 @@ async def serve_models(
         async with prepared as pairs:
             console.print("loading the models")
             names += pairs
-            reasoners = _reasoners(gateway, pairs, open_model, console.print)
+            reasoners = reasoners_for(pairs, gateway, open_model, console.print)
             async with open_pairs(reasoners, gateway) as served:
                 lost = await serve(served, gateway, listening, ready, keys, hooks)
     if lost is None:
@@ -171,19 +168,3 @@ def _addresses(url: str, names: Collection[str]) -> tuple[str, str]:
     """Return lines on where the page is, and what clients need."""
     local = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
     return f"live page: {local}", f"for clients: base URL {local}/v1, model {' or '.join(names)}"
-
-
-def _reasoners(
-    gateway: ServeOptions,
-    pairs: Mapping[str, RunOptions],
-    open_model: OpenModel,
-    show: Callable[[str], None],
-) -> dict[str, Reasoner]:
-    """Return a Reasoner for each pair, not open yet, which waits for servers as `--wait` says."""
-    reopen = gateway.on_lost == "restart"
-    found = {}
-    for name, options in pairs.items():
-        late: tuple[Role, ...] = ("draft",) if reopen and "target" in options.roles else ()
-        opener = WaitingOpener(open_model, gateway.wait, late, show)
-        found[name] = Reasoner(options, open_model=opener, reopen=reopen)
-    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import uvicorn
@@ -13,18 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.lifespan.on import LifespanOn
 
 from dreamr._options import RunOptions
-from dreamr._reasoner import Reasoner
 from dreamr.engines import OpenModel, open_model
-from dreamr.engines.waiting import WaitingOpener
 from dreamr.serving.gateway.app import build_app
-from dreamr.serving.gateway.served_pair import ServedPair
+from dreamr.serving.gateway.served_pair import open_pairs, reasoners_for
 from dreamr.serving.gateway.server import warm_up
 from dreamr.serving.options import ServeOptions
-from dreamr.steps import Role
 
 
 def hosted_app(
-    runs: RunOptions, options: ServeOptions, open_model: OpenModel = open_model
+    pairs: Mapping[str, RunOptions], options: ServeOptions, open_model: OpenModel = open_model
 ) -> Starlette:
     """Return the gateway as an application that opens its models when it starts.
 
@@ -32,19 +30,21 @@ def hosted_app(
     instead of sending a message, is understood too.
 
     Args:
-        runs: Options of runs, with the models.
+        pairs: Options of the runs of each pair, with its models, by its served name.
         options: Access and limits. Where to listen and how to stop is left to the server.
         open_model: Opens the models.
     """
-    hosted = _Hosted(runs, options, open_model)
+    hosted = _Hosted(pairs, replace(options, on_lost="restart"), open_model)
     return Starlette(routes=[Mount("/", app=hosted)], lifespan=hosted.running)
 
 
 class _Hosted:
     """The gateway while it runs."""
 
-    def __init__(self, runs: RunOptions, options: ServeOptions, open_model: OpenModel) -> None:
-        self._runs, self._options, self._open_model = runs, options, open_model
+    def __init__(
+        self, pairs: Mapping[str, RunOptions], options: ServeOptions, open_model: OpenModel
+    ) -> None:
+        self._pairs, self._options, self._open_model = pairs, options, open_model
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,17 +55,17 @@ class _Hosted:
     @asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
         """Open the models, check that they work together, and close them at the end."""
-        late: tuple[Role, ...] = ("draft",) if "target" in self._runs.roles else ()
-        opener = WaitingOpener(self._open_model, self._options.wait, late)
-        async with Reasoner(self._runs, open_model=opener, reopen=True) as reasoner:
-            pair = ServedPair.of(self._options.served_model_name, reasoner, self._options)
-            app = build_app([pair], self._options)
-            await warm_up(pair)
+        reasoners = reasoners_for(self._pairs, self._options, self._open_model)
+        async with open_pairs(reasoners, self._options) as pairs:
+            app = build_app(pairs, self._options)
+            for pair in pairs:
+                await warm_up(pair)
             batches = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
             await batches.startup()
             self._app = app
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(pair.readiness.watch)
+                for pair in pairs:
+                    tasks.start_soon(pair.readiness.watch)
                 yield
                 tasks.cancel_scope.cancel()
             await batches.shutdown()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp
 
 from dreamr._option_specs import BadOption
 from dreamr.engines import open_model
-from dreamr.pairs import ChosenPair, PairFile, read_pair_file
+from dreamr.pairs import PairFile, read_pair_file, with_keys
 from dreamr.serving.deploy.gateway_file import dump
 from dreamr.serving.deploy.hosted import hosted_app
 from dreamr.serving.deploy.ray import DEPLOYMENT, deployment_options
@@ -51,10 +50,9 @@ def replica_app(pair: str | Mapping[str, Any]) -> ASGIApp:
     Raises:
         BadOption: If the pair has faults.
     """
-    file = _read(pair)
-    chosen = ChosenPair(file, file.default)
-    options = replace(file.gateway, served_model_name=chosen.pair.name)
-    return hosted_app(chosen.run_options(), options, chosen.opener(open_model))
+    pair_file = _read(pair)
+    pairs = {name: pair_file.run_options(name) for name in pair_file.pairs}
+    return hosted_app(pairs, pair_file.gateway, with_keys(pair_file, open_model))
 
 
 def _read(pair: str | Mapping[str, Any], *, needs_secrets: bool = True) -> PairFile:

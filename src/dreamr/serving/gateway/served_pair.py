@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,9 +11,13 @@ from anyio.abc import TaskStatus
 
 from dreamr._concurrency import gather_bounded, root_cause
 from dreamr._load import Load
+from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
+from dreamr.engines import OpenModel
+from dreamr.engines.waiting import WaitingOpener
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.options import ServeOptions
+from dreamr.steps import Role
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +50,29 @@ class ServedPair:
         """
         load = load or Load(aware=reasoner.options.load_aware)
         return cls(name, reasoner, load, Readiness(reasoner, options.ready_interval))
+
+
+def reasoners_for(
+    pairs: Mapping[str, RunOptions],
+    options: ServeOptions,
+    open_model: OpenModel,
+    show: Callable[[str], None] = lambda line: None,
+) -> dict[str, Reasoner]:
+    """Return a Reasoner for each pair, not open yet, which waits for servers that are starting.
+
+    Args:
+        pairs: Options of the runs of each pair, by its served name.
+        options: Options of the gateway: how long to wait, and whether lost models are reopened.
+        open_model: Opens a model.
+        show: Called with a line on the progress.
+    """
+    reopen = options.on_lost == "restart"
+    found = {}
+    for name, run in pairs.items():
+        late: tuple[Role, ...] = ("draft",) if reopen and "target" in run.roles else ()
+        opener = WaitingOpener(open_model, options.wait, late, show)
+        found[name] = Reasoner(run, open_model=opener, reopen=reopen)
+    return found
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ PAGES = [
     "plugins/lmms-eval/README.md",
     "testbed/src/dreamr_testbed/pair/README.md",
 ]
-WITH_COMMANDS = ("bench", "deploy", "train")
+WITH_COMMANDS = ("bench", "deploy", "pair", "train")
 
 
 def read(page: str) -> str:

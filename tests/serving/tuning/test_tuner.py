@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from dataclasses import replace
@@ -135,3 +136,29 @@ def test_prompts_of_similar_length_are_of_one_kind(letters: int, same: bool) -> 
         return Conversation((Turn("user", (Text("a" * size),)),))
 
     assert (kind_of(talk(200)) == kind_of(talk(letters))) is same
+
+
+def test_a_tuner_begins_with_what_others_have_seen() -> None:
+    speeds = peaked(Setting(2, "on-reject"), seed=3)
+    one, fresh = Tuner(), Tuner()
+    for _ in range(200):
+        setting = one.choose((False, 3))
+        one.learn((False, 3), setting, run(speeds[setting]))
+    fresh.take([json.loads(json.dumps(one.figures()))])
+    assert fresh.best((False, 3)) == one.best((False, 3)) != SETTINGS[0][0]
+    assert fresh.figures() == [], "what others have seen is theirs"
+    fresh.take([])
+    assert fresh.best((False, 3)) == SETTINGS[0][0]
+
+
+def test_tuners_that_exchange_figures_find_the_best_setting_together() -> None:
+    speeds = peaked(Setting(4, "idle"), seed=5)
+    tuners = [Tuner() for _ in range(4)]
+    for number in range(80):
+        for tuner in tuners:
+            setting = tuner.choose()
+            tuner.learn(None, setting, run(speeds[setting]))
+            if number % 5 == 0:
+                tuner.take(other.figures() for other in tuners if other is not tuner)
+    best = max(speeds.values())
+    assert all(speeds[tuner.best()] >= 0.95 * best for tuner in tuners)

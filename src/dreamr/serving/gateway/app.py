@@ -50,6 +50,7 @@ from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
 from dreamr.serving.gateway.runs import Runs, Shared
 from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.gateway.served_pair import ServedPair, joint_status
+from dreamr.serving.gateway.shared_tuning import SharedTuning
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.stored_runs import StoredRuns
@@ -100,7 +101,8 @@ def build_app(
     metrics, public = Metrics(store), PublicText.of(*(pair.reasoner for pair in pairs))
     media = media or MediaFetcher(options, files, fit=partial(_image_pixels, pairs))
     shared = Shared(admission, media, public, hooks)
-    served = ServedModels([_runs(pair, options, shared, metrics) for pair in pairs], public)
+    runs = [_runs(pair, options, shared, metrics) for pair in pairs]
+    served = ServedModels(runs, public)
     access = Access(found, quotas, Memory.of(options), draining)
     responses = ResponseStore(store, options.stored_seconds)
     receiver = Receiver(served, options, media, responses)
@@ -116,7 +118,9 @@ def build_app(
         *StoredResponses(stored, found).routes(),
         *models,
     ]
-    return RequestIds(_application(routes, store, (stored.run, work.run), options))
+    tuning = (SharedTuning(one.tuner, store, one.pair.name).run for one in runs if one.tuner)
+    background = (stored.run, work.run, *(tuning if store.shared else ()))
+    return RequestIds(_application(routes, store, background, options))
 
 
 def _runs(pair: ServedPair, options: ServeOptions, shared: Shared, metrics: Metrics) -> Runs:

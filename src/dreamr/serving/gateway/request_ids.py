@@ -39,6 +39,17 @@ def trace_headers() -> Mapping[str, str]:
     return _TRACE.get()
 
 
+def set_ids(request: str | None, session: str | None) -> None:
+    """Set the ids of a request that the current task answers in the background.
+
+    Args:
+        request: Id of the request.
+        session: The session that its client named.
+    """
+    _CURRENT.set(request)
+    _SESSION.set(session)
+
+
 class RequestIds:
     """ASGI middleware that gives every request an id and returns it in `X-Request-Id`.
 

@@ -87,7 +87,7 @@ class Runs:
         self.pair, self.metrics, self.public, self.watch = pair, metrics, shared.public, watch
         self._reasoner, self._load = pair.reasoner, pair.load
         self._admission, self._media = shared.admission, shared.media
-        self._open_runs, self._more, self._tuner = shared.open_runs, shared.hooks, tuner
+        self._open_runs, self._more, self.tuner = shared.open_runs, shared.hooks, tuner
         self._retention = Retention(pair.reasoner)
         options = pair.reasoner.options
         self._locations = {role: options.source(role).location for role in options.roles}
@@ -208,7 +208,7 @@ class Runs:
         return result
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
-        tuner = self._tuner if self._may_tune(options, level) else None
+        tuner = self.tuner if self._may_tune(options, level) else None
         hooks = (self.watch, tuner, JudgeTimes(self._load))
         return [*(hook for hook in hooks if hook is not None), *self._more]
 

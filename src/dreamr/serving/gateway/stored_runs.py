@@ -17,6 +17,7 @@ from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.responses import ResponseReply, ResponsesApi, ResponseStore
 from dreamr.serving.gateway.apis.summary import Summary
+from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.endpoint import Access
 from dreamr.serving.gateway.errors import SERVER, ApiError, shortened
 from dreamr.serving.gateway.job import Job
@@ -24,6 +25,7 @@ from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.receiving import Receiver
+from dreamr.serving.gateway.request_ids import request_id, session_id, set_ids
 from dreamr.serving.gateway.run_log import RunLog, event_data
 from dreamr.serving.gateway.runs import Runs, public_error
 from dreamr.serving.gateway.served_models import ServedModels
@@ -80,7 +82,10 @@ class StoredRuns:
             ApiError: If there are too many (429).
         """
         body: bytes = parsed.more.background
-        about = {"created": time.time(), "deadline": parsed.deadline, "body": body.decode()}
+        about = {
+            "created": time.time(), "deadline": parsed.deadline, "body": body.decode(),
+            "request": request_id(), "session": session_id(),
+        }  # fmt: skip
         run = StoredRun(f"resp_{uuid4().hex}", client.name, json.dumps(about).encode())
         if not await self.store.runs.open(run, self.options.stored_seconds):
             raise ApiError(
@@ -100,13 +105,13 @@ class StoredRuns:
             name: Id of the response.
             owner: Name of the client.
             first: Number of the first event.
-
-        Raises:
-            ApiError: If the client has no such run (404).
         """
         quiet = time.monotonic()
         while True:
-            events, over = await self._next(name, owner, first)
+            try:
+                events, over = await self._next(name, owner, first)
+            except ApiError:  # it was deleted meanwhile
+                return
             for event in events:
                 yield event
             first += len(events)
@@ -267,6 +272,7 @@ class StoredRuns:
         reply = None
         try:
             about = json.loads(own.run.request)
+            set_ids(about["request"], about["session"])
             client = self.access.keys.named(own.run.owner)
             if client is None:
                 raise ApiError(401, "the API key is not valid any more", code="invalid_api_key")
@@ -274,6 +280,7 @@ class StoredRuns:
                 body = bytearray(about["body"].encode())
                 lease.take_body(len(body))
                 parsed, messages = await self.receiver.parse(body, _API, lease)
+                parsed = with_deadline(parsed, {}, client)
                 parsed = replace(parsed, deadline=about["deadline"])
                 created = about["created"]
                 runs = self.served.runs_of(parsed.model)

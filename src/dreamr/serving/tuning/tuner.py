@@ -8,8 +8,9 @@ latency, for each setting and each kind of prompt.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from dreamr.conversation import Conversation, Text
 from dreamr.runner import RunConfig, RunScope
@@ -73,6 +74,11 @@ class RunSummary:
         return cls(result.seconds, max(0, len(result.steps) - len(places)), len(places))
 
 
+_SUMS = (
+    "weight", "kept", "refused", "kept2", "both", "refused2", "kept_seconds", "refused_seconds",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class _Seen:
     """Sums over the runs with a setting, for a least-squares fit of seconds to kept and refused.
@@ -81,6 +87,8 @@ class _Seen:
     """
 
     weight: float = 0.0
+    kept: float = 0.0
+    refused: float = 0.0
     kept2: float = 0.0
     both: float = 0.0
     refused2: float = 0.0
@@ -90,19 +98,22 @@ class _Seen:
 
     def add(self, shown: RunSummary) -> None:
         self.weight += 1
+        self.kept += shown.kept
+        self.refused += shown.refused
         self.kept2 += shown.kept**2
         self.both += shown.kept * shown.refused
         self.refused2 += shown.refused**2
         self.kept_seconds += shown.kept * shown.seconds
         self.refused_seconds += shown.refused * shown.seconds
 
+    def merge(self, other: _Seen) -> None:
+        """Add what another replica has seen, but for its running runs."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def fade(self, share: float) -> None:
-        self.weight *= share
-        self.kept2 *= share
-        self.both *= share
-        self.refused2 *= share
-        self.kept_seconds *= share
-        self.refused_seconds *= share
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) * share)
 
     def predict(self, usual: tuple[float, float], kept: float, refused: float) -> _Guess:
         """Predict the seconds of a run by ridge regression toward the usual costs.
@@ -133,37 +144,48 @@ class _Guess:
 
 
 class _Book:
-    """Statistics of all settings for one kind of prompt."""
+    """Statistics of all settings for one kind of prompt.
+
+    Attributes:
+        own: Runs of this process.
+        others: Finished runs of other replicas.
+    """
 
     def __init__(self) -> None:
-        self.seen: dict[Setting, _Seen] = {}
-        self._all = _Seen()
-        self._kept = 0.0
-        self._refused = 0.0
+        self.own: dict[Setting, _Seen] = {}
+        self.others: dict[Setting, _Seen] = {}
 
     def add(self, setting: Setting, shown: RunSummary) -> None:
         share = 1 - 1 / _MEMORY
-        for seen in (*self.seen.values(), self._all):
+        for seen in self.own.values():
             seen.fade(share)
-        self._kept, self._refused = self._kept * share, self._refused * share
-        self.seen[setting].add(shown)
-        self._all.add(shown)
-        self._kept += shown.kept
-        self._refused += shown.refused
+        self.own[setting].add(shown)
+
+    @property
+    def seen(self) -> dict[Setting, _Seen]:
+        """The runs of all replicas."""
+        if not self.others:
+            return self.own
+        found = {setting: replace(seen) for setting, seen in self.own.items()}
+        for setting, seen in self.others.items():
+            found.setdefault(setting, _Seen()).merge(seen)
+        return found
 
     def guesses(self) -> dict[Setting, _Guess]:
         """Predict a run with the mean numbers of kept and refused steps, for each tried setting."""
-        every = self._all
+        found, every = self.seen, _Seen()
+        for seen in found.values():
+            every.merge(seen)
         if every.weight <= 0:
             return {}
         squares = every.kept2 + 2 * every.both + every.refused2
         mean = (every.kept_seconds + every.refused_seconds) / max(squares, _PRIOR)
         one, other = every.predict((mean, mean), 1, 0), every.predict((mean, mean), 0, 1)
         usual = one.seconds, other.seconds
-        steps = self._kept / every.weight, self._refused / every.weight
+        steps = every.kept / every.weight, every.refused / every.weight
         return {
             setting: seen.predict(usual, *steps)
-            for setting, seen in self.seen.items()
+            for setting, seen in found.items()
             if seen.weight > 0
         }
 
@@ -205,13 +227,13 @@ class Tuner:
         book = self._books.setdefault(kind, _Book())
         guesses = book.guesses()
         setting = self._fresh(book, guesses) or self._likely(book, guesses)
-        book.seen.setdefault(setting, _Seen()).waiting += 1
+        book.own.setdefault(setting, _Seen()).waiting += 1
         return setting
 
     def learn(self, kind: Hashable, setting: Setting, shown: RunSummary | None) -> None:
         """Record a finished run; `shown` is None if it failed."""
         book = self._books[kind]
-        book.seen[setting].waiting -= 1
+        book.own[setting].waiting -= 1
         if shown is not None:
             book.add(setting, shown)
 
@@ -221,15 +243,44 @@ class Tuner:
         guesses = book.guesses() if book is not None else {}
         return min(guesses, key=lambda s: guesses[s].seconds, default=self._ladders[0][0])
 
+    def figures(self) -> list[dict[str, Any]]:
+        """Return what this process has seen, as JSON values."""
+        return [
+            {
+                "kind": list(kind) if isinstance(kind, tuple) else kind,
+                "setting": asdict(setting),
+                "sums": {name: getattr(seen, name) for name in _SUMS},
+            }
+            for kind, book in self._books.items()
+            for setting, seen in book.own.items()
+            if seen.weight > 0
+        ]
+
+    def take(self, others: Iterable[Iterable[Mapping[str, Any]]]) -> None:
+        """Take what other replicas have seen by now.
+
+        Args:
+            others: Figures of each.
+        """
+        for book in self._books.values():
+            book.others = {}
+        for figures in others:
+            for one in figures:
+                kind = tuple(one["kind"]) if isinstance(one["kind"], list) else one["kind"]
+                book = self._books.setdefault(kind, _Book())
+                found = book.others.setdefault(Setting(**one["setting"]), _Seen())
+                found.merge(_Seen(**one["sums"]))
+
     def _fresh(self, book: _Book, guesses: Mapping[Setting, _Guess]) -> Setting | None:
         """Return the next untried setting of a ladder that is still fast enough, else None."""
         # Compared with the default, not with the best: ladders say little about each other.
+        tried = book.seen
         first = guesses.get(self._ladders[0][0])
         usual = first.seconds if first is not None else 0.0
         for ladder in self._ladders:
             before = usual  # seconds with the previous setting of the ladder
             for setting in ladder:
-                seen = book.seen.get(setting)
+                seen = tried.get(setting)
                 if seen is None or not (seen.weight or seen.waiting):
                     if usual >= _WORSE * before:
                         return setting
@@ -243,11 +294,12 @@ class Tuner:
         if not guesses:
             return self._ladders[0][0]
         least = min(guess.seconds for guess in guesses.values())
-        runs = sum(seen.weight for seen in book.seen.values())
+        tried = book.seen
+        runs = sum(seen.weight for seen in tried.values())
         bonus = _EXPLORATION * least * math.sqrt(math.log(1 + runs))
 
         def bound(setting: Setting) -> float:
-            guess, waiting = guesses[setting], book.seen[setting].waiting
+            guess, waiting = guesses[setting], tried[setting].waiting
             return guess.seconds - bonus * guess.doubt / math.sqrt(1 + waiting)
 
         return min(guesses, key=bound)

@@ -22,6 +22,7 @@ from dreamr.engines import Capabilities
 from support.pairs import Pair
 from support.processes import start
 from support.raw_server import closed_port
+from support.redis_server import RedisServer, needs_redis
 
 CODE = """
 import sys
@@ -292,3 +293,21 @@ def test_without_a_wait_an_unreachable_server_is_one_line(
     assert len(errors) == 1
     assert "connection refused" in errors[0]
     assert "--wait SECONDS" in errors[0]
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis:6379", "--store redis:6379 is not an address of Redis"),
+        ("{url}", "denies access: set DREAMR_REDIS_PASSWORD"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_an_error_before_the_models_are_loaded(
+    url: str, message: str, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path, "--requirepass", "secret") as server:
+        process = start(CODE.replace("TOKEN", "0"), "--store", url.format(url=server.url))
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, message in said) == (2, True), said
+    assert "loading" not in said

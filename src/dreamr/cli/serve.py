@@ -127,6 +127,7 @@ async def serve_models(
         from dreamr.serving.gateway.keys import ApiKeys, read_keys
         from dreamr.serving.gateway.logs import configure_log
         from dreamr.serving.gateway.proxies import TrustedProxies
+        from dreamr.serving.store.opening import opened_store
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"the gateway needs {error.name}, which is not installed: pip install 'dreamr[serve]'"
@@ -149,12 +150,12 @@ async def serve_models(
             )
 
     with _spans(gateway.otlp_traces_endpoint) as hooks, listen(gateway) as listening:
-        async with prepared as pairs:
+        async with opened_store(gateway) as store, prepared as pairs:
             console.print("loading the models")
             names += pairs
             reasoners = reasoners_for(pairs, gateway, open_model, console.print)
             async with open_pairs(reasoners, gateway) as served:
-                lost = await serve(served, gateway, listening, ready, keys, hooks)
+                lost = await serve(served, gateway, listening, ready, keys, hooks, store)
     if lost is None:
         console.print("stopped")
         return

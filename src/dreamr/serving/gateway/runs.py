@@ -74,6 +74,7 @@ class Runs:
         metrics: Metrics of the pair.
         public: Takes the locations of all models out of texts.
         watch: Audits accepted steps, if configured.
+        tuner: Chooses window, fallback and resamples, if configured.
     """
 
     def __init__(

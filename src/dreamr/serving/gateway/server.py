@@ -29,7 +29,7 @@ from dreamr.serving.gateway.protocol import HEAD_BYTES, protocol_class
 from dreamr.serving.gateway.proxies import TrustedProxies
 from dreamr.serving.gateway.served_pair import ServedPair
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store.opening import open_store
+from dreamr.serving.store import Store
 from dreamr.steps import Role
 
 _WARM_UP = Conversation.from_prompt("How are you? Answer in one sentence.")
@@ -47,6 +47,7 @@ async def serve(
     ready: Callable[[str], None] = lambda url: None,
     keys: ApiKeys | None = None,
     hooks: Sequence[RunHook] = (),
+    store: Store | None = None,
 ) -> tuple[str, Role] | None:
     """Serve pairs of models until SIGINT or SIGTERM.
 
@@ -62,22 +63,21 @@ async def serve(
         ready: Called with the gateway's URL when it accepts requests.
         keys: Accepted keys; read from the file or variable of `options` by default.
         hooks: Hooks of all runs.
+        store: State that replicas share; the one that `options` name by default.
 
     Returns:
         The served name of the pair and the role of the lost model that ended the gateway with
         `--on-lost exit`, None if a signal did.
 
     Raises:
-        BadOption: If the file of API keys cannot be read, the store denies access, or two pairs
-            have the same name.
+        BadOption: If the file of API keys cannot be read, the address of the store is invalid, or
+            two pairs have the same name.
         RunFailed: If a model fails in the warm-up run.
         Unsupported: If a target cannot judge.
     """
     _return_large_blocks()
     draining = Draining()
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
-    store = open_store(options)
-    await store.check()
     app = build_app(pairs, options, keys=keys, draining=draining, hooks=hooks, store=store)
     server = _Server(_config(app, options), options, draining, pairs)
     with _ignoring_repeated_signals(), _reloading(keys, options):

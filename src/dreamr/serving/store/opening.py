@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from dreamr.errors import Unsupported
 from dreamr.serving.options import ServeOptions
@@ -30,3 +32,22 @@ def open_store(options: ServeOptions) -> Store:
             f"--store needs {error.name}, which is not installed: pip install 'dreamr[redis]'"
         ) from error
     return RedisStore(options.store, os.environ.get(PASSWORD))
+
+
+@asynccontextmanager
+async def opened_store(options: ServeOptions) -> AsyncGenerator[Store, None]:
+    """Open the store of a gateway, check that it lets this process in, and close it at the end.
+
+    Args:
+        options: Options of the gateway.
+
+    Raises:
+        BadOption: If the address of the store is invalid, or it denies access.
+        Unsupported: If it needs a package that is not installed.
+    """
+    store = open_store(options)
+    try:
+        await store.check()
+        yield store
+    finally:
+        await store.aclose()

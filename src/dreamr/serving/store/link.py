@@ -24,7 +24,7 @@ from dreamr.serving.store.protocol import StoreLost
 
 LOG = logging.getLogger("dreamr.serving.store")
 
-_SECONDS = 0.5  # for a command, waiting for a connection included
+_SECONDS = 1.0  # for a command, waiting for a connection included
 _LARGE_SECONDS = 2.0  # for a command with a large content
 _CONNECT_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0

@@ -348,7 +348,7 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=8, help="requests of a replica at a time")
     parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
     parser.add_argument("--open", type=int, nargs="+", default=OPEN)
-    parser.add_argument("--requests", type=int, default=200, help="beside open streams")
+    parser.add_argument("--requests", type=int, default=150, help="beside open streams")
     parser.add_argument("--serve-model", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

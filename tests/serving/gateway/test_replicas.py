@@ -7,6 +7,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,9 +40,11 @@ class Replicas:
 
     def __init__(self, urls: tuple[str, str], server: RedisServer) -> None:
         self.urls, self.server = urls, server
+        self.closing = ExitStack()
 
     def client(self, number: int, key: str = "key-of-alice-0123456") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.urls[number]}/v1", api_key=key, max_retries=0)
+        found = openai.OpenAI(base_url=f"{self.urls[number]}/v1", api_key=key, max_retries=0)
+        return self.closing.enter_context(found)
 
     def metric(self, number: int, name: str) -> float:
         text = httpx2.get(f"{self.urls[number]}/metrics").text
@@ -57,7 +60,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     with RedisServer(folder) as server:
         given = {"store": server.url, "keys_file": str(keys)}
         with listening(**given) as one, listening(**given) as other:
-            yield Replicas((one, other), server)
+            found = Replicas((one, other), server)
+            with found.closing:
+                yield found
 
 
 def noise() -> bytes:
@@ -156,10 +161,8 @@ def test_a_run_and_a_batch_are_canceled_elsewhere(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
         given = {"store": server.url}
         with listening(HANGING, **given) as first, listening(HANGING, **given) as second:
-            one, other = (
-                openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
-                for url in (first, second)
-            )
+            both = Replicas((first, second), server)
+            one, other = both.client(0), both.client(1)
             run = one.responses.create(**ASKED, background=True)
             assert other.responses.retrieve(run.id).status in ("queued", "in_progress")
             assert other.responses.cancel(run.id).status == "cancelled"
@@ -171,6 +174,7 @@ def test_a_run_and_a_batch_are_canceled_elsewhere(tmp_path: Path) -> None:
             )
             assert other.batches.cancel(batch.id).status == "cancelling"
             until(lambda: other.batches.retrieve(batch.id).status == "cancelled")
+            both.closing.close()
 
 
 def test_replicas_go_on_without_redis_and_share_again_when_it_is_back(

@@ -57,7 +57,9 @@ def serving(store: str, *flags: str, name: str = "one") -> Iterator[Replica]:
         assert process.stderr is not None
         for line in process.stderr:
             if found := re.search(r"base URL (\S+)/v1", line):
-                yield Replica(process, found[1])
+                replica = Replica(process, found[1])
+                with replica.client:
+                    yield replica
                 break
         else:
             pytest.fail("it did not come up")

@@ -125,8 +125,9 @@ async def test_a_wrong_password_is_an_error_at_the_start(given: str | None, tmp_
 
 
 async def test_an_address_that_is_none_is_an_error() -> None:
-    with pytest.raises(BadOption, match="--store gpu1:6379 is not an address of Redis"):
-        RedisStore("gpu1:6379")
+    for url in ("gpu1:6379", "redis:6379", "redis://host:port/0"):
+        with pytest.raises(BadOption, match=f"--store {url} is not an address of Redis"):
+            RedisStore(url)
 
 
 async def test_a_server_that_is_not_there_yet_can_come_later(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from dreamr.serving.store.protocol import StoreLost
 
 LOG = logging.getLogger("dreamr.serving.store")
 
+_SCHEMES = ("redis://", "rediss://", "unix://")
 _SECONDS = 1.0  # for a command, waiting for a connection included
 _LARGE_SECONDS = 2.0  # for a command with a large content
 _CONNECT_SECONDS = 5.0
@@ -54,6 +55,10 @@ class StoreLink:
     def __init__(self, url: str, password: str | None, *, seconds: float = _SECONDS) -> None:
         self.address = shown_address(url)
         self._seconds = seconds
+        if not url.startswith(_SCHEMES):  # redis-py takes redis:6379 for this machine
+            raise BadOption(
+                f"--store {self.address} is not an address of Redis: use redis://HOST:PORT/0"
+            )
         try:
             self._client: Redis = open_client(
                 url, password, Retry(NoBackoff(), 0), seconds=_LARGE_SECONDS, wait=_LARGE_SECONDS

@@ -210,3 +210,21 @@ def test_secrets_are_in_no_message(tmp_path: Path) -> None:
     assert not others
     assert "hunter" not in fault
     assert "api_key contains a space" in fault
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("window: 3", '6:5: "window" has no effect with method target'),
+        ("thinking: 'off'", None),
+        ("top_p: 0.9", None),  # a request may choose a temperature
+    ],
+)
+def test_options_without_effect_are_warnings(
+    tmp_path: Path, options: str, expected: str | None
+) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(f"{SMALL}    {options}\n")
+    found = examine(path)
+    assert not found.faults
+    assert [one.at("f")[2:] for one in found.warnings] == ([expected] if expected else [])

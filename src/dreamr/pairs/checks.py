@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from dreamr._messages import one_line
+from dreamr._option_rules import RUN_RULES, request_cases
+from dreamr._option_specs import OptionRules
 from dreamr.engines.address import is_address, parse_address
 from dreamr.errors import ModelNotFound
 from dreamr.pairs.declaration import ModelEntry, PairFile, nearest
-from dreamr.pairs.errors import Fault
+from dreamr.pairs.errors import Fault, without_dashes
 from dreamr.pairs.nodes import Node
 from dreamr.pairs.shapes import Reading
 from dreamr.schedules import method
 
+_SOME_SERVER = "http://localhost:1/v1"
 _OF_SERVERS = ("dtype", "context", "memory", "port", "flags", "env", "command")
 
 
@@ -107,8 +111,23 @@ def _check_pairs(file: PairFile, node: Node, reading: Reading) -> None:
             )
 
 
+def _without_effect(file: PairFile, node: Node) -> Iterator[Fault]:
+    """Yield a warning for each option that changes nothing in any run of its pair."""
+    rules = OptionRules(RUN_RULES, cases=request_cases)
+    for name, pair in file.pairs.items():
+        if not file.models.keys() >= set(pair.roles.values()):
+            continue
+        values = asdict(file.run_options(name, dict.fromkeys(file.models, _SOME_SERVER)))
+        place = node.child("pairs", name)
+        for option, reason in rules.without_effect(values, pair.given).items():
+            if place.get(option) is not None:
+                message = f'"{option}" has no effect {reason}'
+                yield place.key(option).fault(without_dashes(message))
+
+
 def _warnings(file: PairFile, node: Node) -> Iterator[Fault]:
     used = file.used_models()
+    yield from _without_effect(file, node)
     for name, model in file.models.items():
         if name not in used:
             yield node.key("models", name).fault(f'no pair uses the model "{name}"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dreamr._option_specs import BadOption
@@ -25,6 +26,14 @@ class Fault:
     def at(self, path: object) -> str:
         """Return the message with file, line and column in front."""
         return f"{path}:{self.line}:{self.column}: {self.message}"
+
+
+_FLAG = re.compile(r"--([a-z][a-z-]*)")
+
+
+def without_dashes(message: str) -> str:
+    """Return a message about flags with the names of the options in a pair file."""
+    return _FLAG.sub(lambda match: match[1].replace("-", "_"), message)
 
 
 class BadPairFile(BadOption):

@@ -17,7 +17,7 @@ from dreamr._option_specs import BadOption, option_specs
 from dreamr._options import RunOptions
 from dreamr.pairs.checks import check_file
 from dreamr.pairs.declaration import Launch, ModelEntry, PairEntry, PairFile
-from dreamr.pairs.errors import BadPairFile, Fault
+from dreamr.pairs.errors import BadPairFile, Fault, without_dashes
 from dreamr.pairs.nodes import Node, UnreadableYaml, parse
 from dreamr.pairs.paths import located, model_path
 from dreamr.pairs.shape_of_file import FILE
@@ -28,7 +28,6 @@ from dreamr.serving.options import ServeOptions
 MOST_BYTES = 256 * 1024
 _PATHS = ("profile", "keys_file")  # options that name a file
 _PATHS_OR_NAMES = ("transcriber",)  # options that may name a folder
-_FLAG = re.compile(r"--([a-z][a-z-]*)")
 
 Options = TypeVar("Options", RunOptions, ServeOptions)
 
@@ -204,7 +203,7 @@ def _options(
     try:
         return kind(**made)
     except BadOption as error:
-        message = _FLAG.sub(lambda match: match[1].replace("-", "_"), str(error))
+        message = without_dashes(str(error))
         named = [key for key in _named(message) if key in values]
         place = node.key(named[0]) if named and node.keys else node
         reading.add(place, one_line(message))

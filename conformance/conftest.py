@@ -211,7 +211,7 @@ def ray(request: pytest.FixtureRequest, logs: Path) -> Iterator[Cluster]:
                 "--model", "32B" if role == "target" else "2B",
             ]  # fmt: skip
             if request.param == "vllm":
-                command = [*vllm(PAIR / role, port), "--max-model-len", "2048"]
+                command = vllm(PAIR / role, port)
             url = stack.enter_context(serving(command, port, logs / f"ray-{role}.log"))
             urls.append(f"{url}/v1")
         yield stack.enter_context(cluster(ENGINES / "ray", *urls))

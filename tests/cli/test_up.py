@@ -15,6 +15,8 @@ import httpx2
 import pytest
 
 from dreamr.cli import main
+from dreamr.pairs.running import is_up
+from dreamr.serving.launch.instance import owner
 from dreamr.serving.launch.leftovers import marked
 from dreamr.serving.launch.ports import free_port
 from support.launched import SECONDS, Ends
@@ -49,7 +51,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = tmp_path / "state" / "dreamr" / "small-pair"
     yield folder
-    left = marked(folder)
+    # After a failed test, it would start its engines again.
+    serving = owner(folder) if is_up("small-pair") else None
+    left = [*([] if serving is None else [serving]), *marked(folder)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left

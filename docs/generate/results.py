@@ -339,6 +339,26 @@ def mutated() -> Iterable[str]:
     return grid(["API", "bodies", "answered", "refused with 400 or 404", "faults"], rows)
 
 
+def soak() -> Iterable[str]:
+    """Yield what became of requests in the soak, and what the gateways held, by gateway."""
+    rows = []
+    for found in load("soak.json")["gateways"]:
+        requests = sum(sum(kind["outcomes"].values()) for kind in found["kinds"])
+        faults = sum(found["faults"].values())
+        memory, files = found["memory_mb"], found["files"]
+        rows.append(
+            (
+                f"model {found['gateway']}",
+                f"{requests:,}",
+                f"{faults:,}",
+                f"{memory['early']:.0f} / {memory['late']:.0f}",
+                f"{files['before']} / {files['after']}",
+            )
+        )
+    head = ["gateway over", "requests", "faults", "memory early / late, MB", "files before / after"]
+    return grid(head, rows)
+
+
 def drift() -> Iterable[str]:
     """Yield alarms of audits on usual and on shifted problems."""
     rows = []
@@ -456,6 +476,7 @@ TABLES: dict[str, Table] = {
     "emulated_pairs_1": emulated("emulated-pairs.json", 1),
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
     "mutated": mutated,
+    "soak": soak,
     "http_client": http_client,
     "health": health,
     "followups": followups("followups.json"),

@@ -30,7 +30,7 @@ def requirements(metadata: bytes) -> list[str]:
 
 def test_the_wheel_is_small_and_holds_nothing_of_the_test_bed(tmp_path: Path) -> None:
     path = built(WheelBuilder, ROOT, tmp_path)
-    assert path.stat().st_size < 1_000_000
+    assert path.stat().st_size < 1_250_000  # code, pages and tables alone
     names = ZipFile(path).namelist()
     assert "dreamr/py.typed" in names
     assert not [name for name in names if name.endswith((".ttf", ".safetensors", ".png"))]

@@ -175,6 +175,7 @@ def test_every_option_reaches_the_runner() -> None:
         "max_tokens": 77,
         "text": None,
         "hurries": False,
+        "committed": (),
     }
     assert dataclasses.asdict(settings.gate)["threshold"] == 0.5
     sampling = settings.sampling

@@ -118,7 +118,8 @@ def command(
     read_and_run.__doc__ = _unwrapped(body.__doc__ or "")
     parameters = [parameter for one in declared for parameter in one.parameters()]
     if pair is not None:
-        first = [_panel(parameter) for parameter in parameters].index(MODELS)
+        panels = [_panel(parameter) for parameter in parameters]
+        first = panels.index(MODELS) if MODELS in panels else 0
         parameters[first:first] = _PAIR.parameters()
     parameters.append(Parameter(CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context))
     read_and_run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

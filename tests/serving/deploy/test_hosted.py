@@ -25,7 +25,8 @@ BASE = "http://127.0.0.1:8500"
 
 @asynccontextmanager
 async def started(pair: Pair) -> AsyncIterator[Starlette]:
-    app = hosted_app(RunOptions(load_aware=False), ServeOptions(host="0.0.0.0"), open_model=pair)
+    pairs = {"dreamr": RunOptions(load_aware=False)}
+    app = hosted_app(pairs, ServeOptions(host="0.0.0.0"), open_model=pair)
     lifespan = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
     await lifespan.startup()
     assert not lifespan.should_exit
@@ -55,7 +56,8 @@ def test_models_open_with_the_application_and_close_with_it() -> None:
 
 def test_a_pair_that_cannot_judge_does_not_start() -> None:
     pair = Pair(errors={"target": RuntimeError("no such model")})
-    app = hosted_app(RunOptions(), ServeOptions(host="0.0.0.0"), open_model=pair)
+    pairs = {"dreamr": RunOptions()}
+    app = hosted_app(pairs, ServeOptions(host="0.0.0.0"), open_model=pair)
 
     async def work() -> None:
         lifespan = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))

@@ -19,6 +19,7 @@ from support.straying import Straying
 async def told(gate: Gateway) -> dict[str, float]:
     await anyio.wait_all_tasks_blocked()  # audits run after the answer
     text = (await gate.get("/metrics")).body.decode()
+    text = text.replace('{model_name="dreamr"}', "")
     rows = re.findall(r"^dreamr:(audits_total\S+|drift_alarm|gate_threshold) (\S+)", text, re.M)
     return {re.sub(r'.*outcome="(\w+)".*', r"\1", name): float(value) for name, value in rows}
 

@@ -129,8 +129,9 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> list[str]
             if len(items) > counter.left:
                 raise bad_request("the request has too many items", "input")
             for number, item in enumerate(items):
-                if isinstance(item, dict) and item.get("type") in _OF_VENDOR:
-                    skipped.append(f"input.{number} ({item['type']})")
+                kind = item.get("type") if isinstance(item, dict) else None
+                if isinstance(kind, str) and kind in _OF_VENDOR:
+                    skipped.append(f"input.{number} ({kind})")
                 else:
                     _add(turns, item, f"input.{number}", counter)
         case _:

@@ -67,7 +67,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="try every family of models")
+    parser.addoption("--all", action="store_true", help="try every family of models, and Ray over vLLM")
 
 
 def vllm(model: Path, port: int) -> list[str]:
@@ -197,7 +197,7 @@ def family(request: pytest.FixtureRequest, logs: Path) -> Iterator[tuple[str, st
         yield request.param, root
 
 
-@pytest.fixture(scope="module", params=["emulated", "vllm"])
+@pytest.fixture(scope="module")
 def ray(request: pytest.FixtureRequest, logs: Path) -> Iterator[Cluster]:
     """Yield a cluster over two servers that emulate models, or over two of vLLM."""
     if not (ENGINES / "ray" / "bin" / "serve").exists():

@@ -25,6 +25,16 @@ STREAMS = 12
 FIXED = {**SCALING, "min_replicas": 2, "max_replicas": 2}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run all tests over emulated servers; with --all, those of whole streams over vLLM too.
+
+    The bundled pair answers so fast on vLLM that no stream is open when a replica is killed.
+    """
+    whole = any(word in metafunc.function.__name__ for word in ("is_lost", "loses"))
+    more = ["vllm"] if whole and metafunc.config.getoption("--all") else []
+    metafunc.parametrize("ray", ["emulated", *more], indirect=True, scope="module")
+
+
 def asked(number: int) -> dict[str, Any]:
     question = f"A pen costs {number} and a book costs 12. What do both cost together?"
     return {

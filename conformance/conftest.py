@@ -67,7 +67,11 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="try every family of models, and Ray over vLLM")
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="try every family of models, and Ray and restarts over vLLM",
+    )
 
 
 def vllm(model: Path, port: int) -> list[str]:

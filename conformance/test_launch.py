@@ -65,7 +65,14 @@ def vllm(engines: Path, role: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=[llama, vllm], ids=["llama", "vllm"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run all tests over llama.cpp; over vLLM, which starts slowly, restarts with --all only."""
+    restarts = any(word in metafunc.function.__name__ for word in ("comes_back", "come_back"))
+    more = [] if restarts and not metafunc.config.getoption("--all") else [vllm]
+    metafunc.parametrize("file", [llama, *more], indirect=True, ids=lambda one: one.__name__)
+
+
+@pytest.fixture
 def file(request: pytest.FixtureRequest, engines: Path, tmp_path: Path) -> Path:
     """A pair file of the embedded pair."""
     models = {name: {"launch": request.param(engines, role)} for name, role in ROLES.items()}

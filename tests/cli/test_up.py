@@ -144,15 +144,21 @@ def test_a_killed_pair_leaves_no_server_and_is_shown_as_dead(
     assert ps(capsys) == []
 
 
+def start_hanging(path: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start `dreamr up` with an engine that is never ready, and return it once that has begun."""
+    hangs = "import signal; print('hangs', flush=True); signal.pause()"
+    process = start(pair_file(path, sys.executable, "-c", hangs))
+    read_until(process, "big: starting vllm on port")
+    while not marked(folder):
+        assert process.poll() is None
+    return process
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_during_the_start_leaves_no_process(
     tmp_path: Path, folder: Path, number: signal.Signals
 ) -> None:
-    hangs = "import signal, sys; print('hangs', flush=True); signal.pause()"
-    process = start(pair_file(tmp_path, sys.executable, "-c", hangs))
-    read_until(process, "big: starting vllm on port")
-    while not marked(folder):
-        assert process.poll() is None
+    process = start_hanging(tmp_path, folder)
     ends = Ends(marked(folder))
     process.send_signal(number)
     process.communicate(timeout=SECONDS)
@@ -163,11 +169,7 @@ def test_a_signal_during_the_start_leaves_no_process(
 def test_a_pair_that_does_not_end_in_time_is_killed_by_down(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hangs = "import signal; print('hangs', flush=True); signal.pause()"
-    process = start(pair_file(tmp_path, sys.executable, "-c", hangs))
-    read_until(process, "big: starting vllm on port")
-    while not marked(folder):
-        assert process.poll() is None
+    process = start_hanging(tmp_path, folder)
     ends = Ends(marked(folder))
     process.send_signal(signal.SIGSTOP)
     assert main(["down", "small-pair", "--timeout", "0.2"]) == 0

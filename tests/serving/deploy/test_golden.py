@@ -1,6 +1,6 @@
 """The files of some deployments are those that were reviewed.
 
-`python tests/serving/deploy/test_golden.py` writes them anew.
+To update them, run `python tests/serving/deploy/test_golden.py`.
 """
 
 from __future__ import annotations

@@ -76,15 +76,25 @@ def test_one_unknown_log_probability_makes_the_sum_unknown() -> None:
 
 def test_a_step_has_the_entropy_of_its_first_token() -> None:
     splitter = StepSplitter()
-    chunks = [("Tea", 0.5), (" is", 2.0), (".\n\nMilk", 3.0), (" is", 0.25), (".\n\n", 9.0)]
+    chunks = [("Tea", 0.5), (" is", 2.0), (".\n\n", 3.0), ("Milk", 0.25), (".\n\n", 9.0)]
     found = [
         step for text, entropy in chunks for step in splitter.push(text, 1, None, None, entropy)
     ]
-    assert [step.entropy for step in found] == [0.5, 0.25]  # no token begins with "Milk"
+    assert [step.entropy for step in found] == [0.5, 0.25]
     splitter.push("Rest", 1, -1.0, -1.0)
     last = splitter.finish()
     assert last is not None
     assert last.entropy is None
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_step_that_begins_inside_a_chunk_has_no_entropy(tokens: int) -> None:
+    splitter = StepSplitter()
+    splitter.push("Tea.\n\nMilk", tokens, None, None, 0.5)
+    (step,) = splitter.push(" is.\n\n", 1, None, None, 2.0)
+    assert step.entropy is None
+    (step,) = splitter.push("Rest.\n\n", 1, None, None, 0.25)
+    assert step.entropy == 0.25
 
 
 def test_white_space_at_the_end_makes_no_step() -> None:

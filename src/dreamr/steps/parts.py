@@ -37,7 +37,7 @@ class PartSplitter:
         self._logprob: float | None = 0.0
         self._least: float | None = 0.0
         self._entropy: float | None = None
-        self._opened = False  # whether a token has begun inside the current step
+        self._opened = False  # whether a token of the current step has arrived
         self._done = False
 
     def _begin(self) -> None:
@@ -101,7 +101,8 @@ class PartSplitter:
         while not self._done and (end := self._end_of_step()) is not None:
             self._tokens = share.take(end)
             steps.append(self._cut(end, Ending.DELIMITER))
-            if self._text:
+            if self._text:  # its first token came in the middle of this chunk
+                self._opened = True
                 self._weigh(None if logprob is None else 0.0, least)
         self._tokens = share.rest
         if not self._done and self._tokens >= self._cap:

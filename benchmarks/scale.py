@@ -1,10 +1,11 @@
 """Compute what grows with the number of gateway replicas, and what a million answers cost.
 
-    python benchmarks/scale.py [--out FILE.json] [--prices FILE.toml]
+    python benchmarks/scale.py [--out FILE.json] [--prices FILE.toml] [--assume NAME=VALUE]
 
 Nothing is measured here. Costs of the gateway come from the result files of gateway.py and
 http_overhead.py, those of the models from the simulator with the rates of named devices, prices
-from a table. Values without a source are constants below, marked as assumed.
+from a table. Values without a source are inputs: the class `Assumed` lists them, and --assume
+changes them.
 
 For each number of replicas: answers per second at a stated utilization; sets of engines that serve
 them; requests to engines, commands of the store and readiness checks per second; open streams and
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Assumed:
-    """Values without a measurement.
+    """Values without a measurement, which --assume changes.
 
     Attributes:
         utilization: Share of a core that a gateway may use.
@@ -72,15 +74,40 @@ class Assumed:
     gateway_price: float = 0.6
 
 
+def with_changes(changes: Sequence[str]) -> Assumed:
+    """Return the assumed values with those that the user gives.
+
+    Args:
+        changes: Texts of the form NAME=VALUE.
+
+    Raises:
+        ValueError: If a name is unknown, or a value is not a number above 0.
+    """
+    kinds = {name: type(value) for name, value in asdict(Assumed()).items()}
+    found: dict[str, Any] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in kinds:
+            raise ValueError(f"unknown value {name!r}: the assumed values are {', '.join(kinds)}")
+        try:
+            value = kinds[name](text)
+        except ValueError:
+            value = 0
+        if not 0 < value < inf:
+            kind = "whole number" if kinds[name] is int else "number"
+            raise ValueError(f"{name} must be a {kind} above 0, not {text!r}")
+        found[name] = value
+    return Assumed(**found)
+
+
 def seconds_of_gateway() -> dict[str, float]:
     """Return processor seconds of a gateway, from measurements with engines that take no time."""
     gateway = json.loads((RESULTS / "gateway.json").read_text())["overhead"]
     http = json.loads((RESULTS / "http-overhead.json").read_text())["figures"]
-    request = http["judge call"]["ms"] - http["bare POST"]["ms"]
     return {
         "answer": gateway["first_byte_p50"] / 1000,
         "step": gateway["step_p50"] / 1000,
-        "request": (request + http["bare POST"]["ms"]) / 1000,
+        "request": http["judge call"]["ms"] / 1000,
     }
 
 
@@ -164,8 +191,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prices", type=Path, default=PRICES, help="price table")
     parser.add_argument("--out", type=Path, help="write the figures to a JSON file")
+    parser.add_argument(
+        "--assume",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change an assumed value, such as utilization=0.5; repeatable",
+    )
     given = parser.parse_args()
-    assumed, seconds = Assumed(), seconds_of_gateway()
+    try:
+        assumed = with_changes(given.assume)
+    except ValueError as error:
+        parser.error(str(error))
+    seconds = seconds_of_gateway()
     table = read_prices(given.prices)
     pair = Pair(find_architecture(TARGET), find_architecture(DRAFT))
     machines = list(table.machines.values())

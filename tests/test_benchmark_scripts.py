@@ -28,7 +28,6 @@ DRAFT = str(PAIR / "draft")
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],
         ["media_tokens.py"],
-        ["scale.py"],
         pytest.param(["soak.py", "--minutes=0.1", "--clients=1"], marks=pytest.mark.slow),
     ],
     ids=lambda command: command[0],

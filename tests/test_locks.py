@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
-from dreamr._locks import FolderLock
+from dreamr._locks import FolderLock, is_at
 from dreamr.errors import DreamrError, Unwritable
 from support.processes import environment
 
@@ -87,3 +88,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unwritable, match=r"cannot write .*: Not a directory; name another folder"):
         FolderLock(tmp_path / "file" / "out", InUse)
+
+
+def test_a_file_that_was_removed_or_replaced_is_not_at_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with FileIO(path, "w") as file:
+        assert is_at(file, path)
+        assert is_at(file.fileno(), path)
+        path.unlink()
+        assert not is_at(file, path)
+        path.touch()
+        assert not is_at(file, path)

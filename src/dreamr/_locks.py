@@ -101,15 +101,17 @@ class FolderLock:
                 if cause.errno not in _NO_LOCKS:
                     os.close(descriptor)
                     raise
-            if _is_there(descriptor, path):
+            if is_at(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{self._owner}\n".encode(), 0)
                 return descriptor
             os.close(descriptor)  # its owner removed the file before we had the lock
 
 
-def _is_there(descriptor: int, path: Path) -> bool:
+def is_at(file: FileIO | int, path: Path) -> bool:
+    """Return whether an open file, or its descriptor, is still the one at a path."""
     try:
+        descriptor = file if isinstance(file, int) else file.fileno()
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False

@@ -273,9 +273,9 @@ def _check(flag: str, value: Any, kind: Any, spec: OptionSpec) -> None:
         return
     # `not >=` instead of `<`: a NaN is out of bounds.
     if spec.minimum is not None and not value >= spec.minimum:
-        raise BadOption(f"{flag} must be at least {spec.minimum:g}, not {_plain(value)}")
+        raise BadOption(f"{flag} must be at least {_plain(spec.minimum)}, not {_plain(value)}")
     if spec.maximum is not None and not value <= spec.maximum:
-        raise BadOption(f"{flag} must be at most {spec.maximum:g}, not {_plain(value)}")
+        raise BadOption(f"{flag} must be at most {_plain(spec.maximum)}, not {_plain(value)}")
 
 
 def _plain(value: Any) -> str:

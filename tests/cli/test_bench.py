@@ -66,6 +66,13 @@ def test_reports_are_rebuilt_and_benches_compared(
     assert "not the folder of a bench" in capsys.readouterr().err
 
 
+def test_a_bench_of_one_model_records_no_other(tmp_path: Path) -> None:
+    small = ["--task", "docmath", "--limit", "1", "--method", "target", "--out"]
+    assert main(["bench", "run", *small, str(tmp_path / "b")], open_model=scripted) == 0
+    (session,) = json.loads((tmp_path / "b" / "provenance.json").read_text())
+    assert list(session["models"]) == ["target"]
+
+
 def test_each_session_adds_to_where_the_samples_come_from(folder: Path) -> None:
     assert bench(folder) == 0, "nothing is left to do, and nothing is done"
     assert bench(folder, "--limit", "3") == 0

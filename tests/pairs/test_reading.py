@@ -191,7 +191,7 @@ def test_the_error_is_the_first_fault_and_counts_the_others(tmp_path: Path) -> N
         ("a: !!python/object:os.system {}", "1:4: the tag tag:yaml.org"),
         ("a: 1\n---\nb: 2\n", "2:1: a second document"),
         ("a: " + "[" * 2000, "1:16: nested too deeply"),
-        ("a: \x01", "1:4: not valid YAML: a character"),
+        ("a: \x01", "1:4: not valid YAML: the character U+0001"),
         ("[a]: 1\n", "1:1: a key must be text"),
     ],
 )

@@ -98,8 +98,11 @@ def test_a_configuration_says_how_many_bits_a_weight_has(
     ("config", "message"),
     [
         ({}, "config.json has no hidden_size"),
-        ({"hidden_size": "large"}, "hidden_size in config.json must be a number"),
-        ({"hidden_size": -1}, "hidden_size in config.json must be a number"),
+        ({"hidden_size": "large"}, "hidden_size in config.json must be a whole number from 1"),
+        ({"hidden_size": -1}, "hidden_size in config.json must be a whole number from 1"),
+        ({"hidden_size": 0}, "hidden_size in config.json must be a whole number from 1"),
+        ({"hidden_size": True}, "hidden_size in config.json must be a whole number from 1"),
+        ({"hidden_size": 64, "num_hidden_layers": 10**12}, "num_hidden_layers .* to 10,000"),
     ],
 )
 def test_a_configuration_without_sizes_is_an_error_of_one_line(
@@ -107,6 +110,31 @@ def test_a_configuration_without_sizes_is_an_error_of_one_line(
 ) -> None:
     with pytest.raises(BadConfiguration, match=message):
         read_architecture("model", config, source="test")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("patch_size", value) for value in (0, -1, [], ["a"], True, 10**12, "14", None)),
+        ("spatial_merge_size", 0),
+        ("spatial_merge_size", None),
+    ],
+)
+def test_a_vision_tower_without_usable_sizes_has_assumed_ones(field: str, value: object) -> None:
+    config = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 100,
+        "intermediate_size": 64,
+        "vision_config": {"hidden_size": 32, "depth": 2, "patch_size": 14, field: value},
+    }  # fmt: skip
+    found = read_architecture("model", config, source="test")
+    assert found.tokens_of_image(2**20) == 2**20 // (14 * 2) ** 2 + 1
+    assert "tokens of an image" in found.assumed
+
+
+@pytest.mark.parametrize("name", ["", " ", "http://gpu1:8000/v1"])
+def test_what_is_no_name_of_a_model_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotFound, match="is not a model: name its folder or its Hugging Face"):
+        find_architecture(name)
 
 
 def test_an_unknown_model_says_where_was_looked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ def test_a_hybrid_is_named_as_one() -> None:
         ("4x80GB", "4 x 80 GB"),
         ("2xH100, 1x24gb", "2 x H100 (80 GB) + 1 x 24 GB"),
         ("l40s", "1 x L40S (48 GB)"),
+        ("1x24.5GB", "1 x 24 GB"),
         ("none", "no GPU"),
     ],
 )

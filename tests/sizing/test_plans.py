@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,8 @@ def test_measured_placements_are_read_from_the_doctor(tmp_path: Path) -> None:
         ("[[placement]]\nmeasured = 'missing.jsonl'\n", "cannot read measurements"),
         ("[[placement]]\nmeasured = 'empty.jsonl'\n", "holds no costs of a pair"),
         ("[[placement]]\nmeasured = 'empty.jsonl'\nprise = 1\n", "unknown field 'prise'"),
+        ("[[placement]]\nmeasured = 'a.jsonl'\nprice = -1\n", "price must be a number of at least"),
+        ("[[placement]]\nmeasured = 'a.jsonl'\nshared = 'yes'\n", "shared must be true or false"),
         ("[[placement", "not valid TOML"),
     ],
 )
@@ -126,11 +129,31 @@ def test_a_wrong_devices_file_is_an_error_of_one_line(
     text: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.jsonl").write_text("{}\n")
+    doctor(tmp_path / "a.jsonl", 3, 10, 40)
     file = tmp_path / "devices.toml"
     file.write_text(text)
     with pytest.raises(BadMachines, match=message) as error:
         read_placements(file)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cost", [0, -1, float("nan"), float("inf"), "fast", None, [1]])
+def test_a_cost_that_is_not_a_time_is_refused(cost: Any, tmp_path: Path) -> None:
+    doctor(tmp_path / "a.jsonl", 3, cost, 40)
+    file = tmp_path / "devices.toml"
+    file.write_text('[[placement]]\nmeasured = "a.jsonl"\n')
+    with pytest.raises(BadMachines, match="holds no costs of a pair: make it with dreamr doctor"):
+        read_placements(file)
+
+
+@pytest.mark.parametrize("line", ['{"of": ["a"], "about": {}}', '{"values": 1}', "[1]", "5"])
+def test_findings_of_another_form_are_left_out(line: str, tmp_path: Path) -> None:
+    path = doctor(tmp_path / "a.jsonl", 3, 10, 40)
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    file = tmp_path / "devices.toml"
+    file.write_text('[[placement]]\nmeasured = "a.jsonl"\n')
+    (found,) = read_placements(file)
+    assert found.costs.target == pytest.approx(0.01)
 
 
 def test_a_price_table_names_machines(tmp_path: Path) -> None:
@@ -152,7 +175,11 @@ def test_a_price_table_names_machines(tmp_path: Path) -> None:
         ("[machines]\na = 1\n", "must be a table"),
         ("[machines.a]\ngpus = '1xFoo'\n", "unknown GPU 'Foo'"),
         ("[machines.a]\nprice = 'much'\n", "price must be a number"),
-        ("[machines.a]\nprice = -1\n", "price must be at least 0"),
+        ("[machines.a]\nprice = -1\n", "price must be a number of at least 0"),
+        ("[machines.a]\nprice = nan\n", "price must be a number of at least 0"),
+        ("[machines.a]\nprice = inf\n", "price must be a number of at least 0"),
+        ("[machines.a]\ncpu = '1xH100'\n", "cpu must be a kind of CPU"),
+        ("".join(f"[machines.m{i}]\n" for i in range(101)), "101 machines: at most 100"),
         ("[machines.a]\ncost = 1\n", "unknown field 'cost'"),
     ],
 )

@@ -146,8 +146,8 @@ def _session(plan: Plan) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
         "models": {
-            "target": _model(options.target, options.source("target")),
-            "draft": _model(options.draft, options.source("draft")),
+            role: _model(getattr(options, role), options.source(role))
+            for role in sorted(plan.roles, reverse=True)
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,10 +27,10 @@ _HELP: dict[Format, str] = {
     "systemd": "Write systemd units: engines and gateway as services of one machine.",
 }
 _NEXT: dict[Format, str] = {
-    "compose": "docker compose up -d, in that folder",
-    "kubernetes": "kubectl apply -k that folder",
-    "ray": "serve deploy serve.yaml, in that folder",
-    "systemd": "copy the units to /etc/systemd/system, the rest to /etc/dreamr",
+    "compose": "cd {out} && docker compose up -d",
+    "kubernetes": "kubectl apply -k {out}",
+    "ray": "serve deploy {out}/serve.yaml",
+    "systemd": "copy the units to /etc/systemd/system, the rest to /etc/dreamr/{name}",
 }
 
 
@@ -70,4 +71,6 @@ def _deploy(options: DeployOptions, form: Format) -> None:
     write_files(files, options.out, pair_file)
     for warning in warnings(pair_file, form):
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{len(files)} files in {short_path(options.out)}; next: {_NEXT[form]}")
+    out, count = short_path(options.out), len(files)
+    after = _NEXT[form].format(out=shlex.quote(out), name=pair_file.name)
+    print(f"{count} file{'s' if count > 1 else ''} in {out}; next: {after}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from dreamr._model_options import MODELS
-from dreamr._option_specs import OptionRules, OptionSpec, option_specs
+from dreamr._option_specs import OptionRules, OptionSpec, check_options, option_specs
 from dreamr._options import RunOptions
 from dreamr.cli.file_checks import check_files
 from dreamr.cli.pair_flag import PairFlag, PairUse, PairValues
@@ -42,7 +42,7 @@ class Declared:
     only: Collection[str] | None = None
 
     def parameters(self) -> list[Parameter]:
-        """Return a parameter of the command for each flag. The dataclass checks the bounds."""
+        """Return a parameter of the command for each flag; `read` checks the bounds."""
         return [
             _parameter(item, *option_specs(self.options)[item.name], self.variable(item.name))
             for item in self.flags()
@@ -61,9 +61,11 @@ class Declared:
         """
         specs = option_specs(self.options)
         given = {**values, **of_pair}
-        return self.options(
+        made = self.options(
             **{i.name: _value(given[i.name], specs[i.name][0]) for i in self.flags()}
         )
+        check_options(made)
+        return made
 
     def flags(self) -> Iterator[Field[Any]]:
         """Yield the fields that are flags."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dreamr._messages import short_path
-from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused, check_options
+from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused
 from dreamr._output_files import replace_file, writing
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
@@ -38,11 +38,7 @@ INIT_EPILOG = epilog(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitOptions:
-    """Options of `dreamr pair init`.
-
-    Raises:
-        BadOption: If a value is invalid or options contradict each other.
-    """
+    """Options of `dreamr pair init`."""
 
     target: Annotated[
         str | None,
@@ -78,9 +74,6 @@ class InitOptions:
         "pair.yaml"
     )
     force: Annotated[bool, OptionSpec("Replace an existing file.", _OUTPUT)] = False
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def is_bundled(self) -> bool:
@@ -136,7 +129,7 @@ init_command = command(_init, Declared(InitOptions), rules=_RULES)
 
 def _sized(name: str, out: Path) -> Architecture:
     """Return the architecture of a model, with a path as the file names it: from its folder."""
-    found, path = find_architecture(name), Path(name).expanduser()
+    found, path = find_architecture(name), Path(os.path.expanduser(name))
     if not path.exists():
         return found
     folder = Path() if out == _STDOUT else out.parent

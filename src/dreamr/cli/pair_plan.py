@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused, check_options
+from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.sizing import Pair, find_architecture
@@ -44,11 +44,7 @@ PLAN_EPILOG = epilog(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """Options of `dreamr pair plan`.
-
-    Raises:
-        BadOption: If a value is invalid.
-    """
+    """Options of `dreamr pair plan`."""
 
     target: Annotated[str | None, OptionSpec("Target: Hugging Face id or folder.", _MODELS)] = None
     draft: Annotated[str | None, OptionSpec("Draft: Hugging Face id or folder.", _MODELS)] = None
@@ -75,9 +71,6 @@ class PlanOptions:
     as_json: Annotated[bool, OptionSpec("Print one JSON object.", _OUTPUT, flags=("--json",))] = (
         False
     )
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 _RULES = OptionRules(

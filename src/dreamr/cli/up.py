@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from dreamr._option_specs import OptionSpec
+from dreamr._option_specs import BadOption, OptionSpec
 from dreamr._options import RunOptions
 from dreamr.cli import interrupts
 from dreamr.cli.brief_doctor import examine
@@ -27,13 +27,16 @@ from dreamr.cli.serve import serve_models
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.pairs import PairFile, read_pair_file, with_keys
-from dreamr.pairs.running import PairState, is_up, read_state, state_folder
+from dreamr.pairs.errors import without_dashes
+from dreamr.pairs.running import PairState, is_up, read_state
 from dreamr.serving.launch.choosing import choose_programs
 from dreamr.serving.launch.guarded import GRACE, OWN_LOG, keep_log
-from dreamr.serving.launch.instance import Instance, already_up
+from dreamr.serving.launch.instance import Instance, already_up, created_folder
 from dreamr.serving.launch.leftovers import end_leftovers
 from dreamr.serving.launch.log_files import Follower
+from dreamr.serving.launch.ports import is_free, listener
 from dreamr.serving.launch.supervisor import Supervisor
+from dreamr.serving.options import ServeOptions
 
 EPILOG = epilog(
     "dreamr up pair.yaml",
@@ -88,6 +91,7 @@ def _up(options: UpOptions, open_model: OpenModel) -> None:
 
 
 async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> None:
+    _check_port(file.gateway)
     instance = Instance(file.name, file.path, file.digest)
     open_model = with_keys(file, open_model, lambda: instance.state.addresses)
     try:
@@ -103,8 +107,23 @@ async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> N
             open_model,
             lambda url: instance.change(phase="serving", gateway=url),
         )
+    except BadOption as error:  # the options of the gateway are not flags here
+        raise BadOption(without_dashes(str(error))) from error
     finally:
         instance.release()
+
+
+def _check_port(gateway: ServeOptions) -> None:
+    """Check that the gateway can listen on its port, before anything is started.
+
+    Raises:
+        BadOption: If it cannot.
+    """
+    if gateway.port and not is_free(gateway.port, gateway.host):
+        raise BadOption(
+            f"port {gateway.port} of the gateway is in use by {listener(gateway.port)}: stop it, "
+            "or choose another 'port' under 'gateway'"
+        )
 
 
 @asynccontextmanager
@@ -165,15 +184,16 @@ def _detach(options: UpOptions, file: PairFile) -> None:
 
     Raises:
         AlreadyUp: If a pair of this name is up.
+        Unwritable: If its state cannot be written.
         Exit: If it has ended.
     """
     if is_up(file.name):
         raise already_up(file.name)
-    folder = state_folder(file.name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    process = _background(options, file, folder / OWN_LOG)
+    log = created_folder(file.name) / OWN_LOG
+    follower = Follower(log)  # from the end of what earlier processes wrote
+    process = _background(options, file, log)
     try:
-        status = _wait(process, file.name, Follower(folder / OWN_LOG))
+        status = _wait(process, file.name, follower)
     except BaseException:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):

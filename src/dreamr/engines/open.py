@@ -225,7 +225,7 @@ async def _open_local(location: str, source: ModelSource) -> Model:
 
 
 def _local_family(location: str) -> Family:
-    folder = Path(location).expanduser()
+    folder = Path(os.path.expanduser(location))
     return recognize_folder(folder) if folder.is_dir() else recognize(location)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
-from dreamr._messages import one_line
+from dreamr._messages import one_line, short_path
 from dreamr._option_rules import RUN_RULES, request_cases
 from dreamr._option_specs import OptionRules
+from dreamr.engines import is_served
 from dreamr.engines.address import is_address, parse_address
 from dreamr.errors import ModelNotFound
 from dreamr.pairs.declaration import ModelEntry, PairFile, nearest
@@ -18,6 +21,8 @@ from dreamr.pairs.shapes import Reading
 from dreamr.schedules import method
 
 _SOME_SERVER = "http://localhost:1/v1"
+_VARIABLE = "set the environment variable DREAMR_API_KEY"  # the remedy for addresses elsewhere
+_KEY = "write api_key: ${NAME}, and set that variable"
 _OF_SERVERS = ("dtype", "context", "memory", "port", "flags", "env", "command")
 
 
@@ -42,11 +47,18 @@ def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
                 )
             parse_address(url)
         except ModelNotFound as error:
-            reading.add(place, f"url: {error}")
+            reading.add(place, f"url: {error}".replace(_VARIABLE, _KEY))
     if len(model.urls) > 1:
         reading.add(many[1], "one address per model: put a router in front of several servers")
     launch = model.launch
-    if launch is None or launch.engine != "local":
+    if launch is None:
+        return
+    if is_served(launch.model):
+        reading.add(
+            node.child("launch", "model"),
+            f'{one_line(launch.model, 60)} is an address: write it as "url" instead of "launch"',
+        )
+    if launch.engine != "local":
         return
     for key in _OF_SERVERS:
         if key in node.child("launch").value:
@@ -63,12 +75,12 @@ def _check_devices(file: PairFile, node: Node, reading: Reading) -> None:
     used: dict[int, float] = defaultdict(float)
     for name, model in file.models.items():
         launch = model.launch
-        if launch is None or launch.memory is None:
+        if launch is None:
             continue
         place = node.child("models", name, "launch")
         for device in dict.fromkeys(launch.devices or ()):
-            used[device] += launch.memory
-            if used[device] > 1.0001:
+            used[device] += launch.memory or 0.0
+            if launch.memory is not None and used[device] > 1.0001:
                 reading.add(
                     place.key("memory"),
                     f"the models on device {device} ask for {used[device]:.3g} of its memory: "
@@ -125,9 +137,36 @@ def _without_effect(file: PairFile, node: Node) -> Iterator[Fault]:
                 yield place.key(option).fault(without_dashes(message))
 
 
+def _missing_files(file: PairFile, node: Node) -> Iterator[Fault]:
+    """Yield a warning for each file or folder that is not here; it may be where the pair runs."""
+    for name, model in file.models.items():
+        if model.launch is not None and _is_missing(model.launch.model):
+            place = node.child("models", name, "launch", "model")
+            yield place.fault(f"there is no {short_path(model.launch.model)}")
+    for name, pair in file.pairs.items():
+        if _is_missing(pair.options.profile):
+            place = node.child("pairs", name, "profile")
+            yield place.fault(f"there is no {short_path(pair.options.profile)}")
+    if _is_missing(file.gateway.keys_file):
+        place = node.child("gateway", "keys_file")
+        yield place.fault(f"there is no {short_path(file.gateway.keys_file)}")
+
+
+def _is_missing(path: str | Path | None) -> bool:
+    return path is not None and os.path.isabs(path) and not os.path.exists(path)
+
+
 def _warnings(file: PairFile, node: Node) -> Iterator[Fault]:
     used = file.used_models()
     yield from _without_effect(file, node)
+    yield from _missing_files(file, node)
+    for name, pair in file.pairs.items():
+        if pair.target is not None and pair.target == pair.draft:
+            yield (
+                node.child("pairs", name)
+                .key("draft")
+                .fault("target and draft are the same model: name a smaller one as the draft")
+            )
     for name, model in file.models.items():
         if name not in used:
             yield node.key("models", name).fault(f'no pair uses the model "{name}"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -124,10 +125,7 @@ def _places(text: str) -> Iterator[tuple[str, str | None]]:
     parts = text.split(":")  # names of pairs may have colons too
     for end in range(len(parts), 0, -1):
         path, name = ":".join(parts[:end]), ":".join(parts[end:])
-        try:
-            if Path(path).expanduser().exists():
-                yield path, name or None
-        except (OSError, ValueError):
-            continue
+        if os.path.exists(os.path.expanduser(path)):
+            yield path, name or None
     if len(parts) > 1:
         yield ":".join(parts[:-1]), parts[-1]

@@ -38,6 +38,7 @@ class Launch:
         env: Environment variables of the engine, beside those of dreamr. Never shown.
         env_variables: Of values of `env` that are one variable of dreamr's environment, its name.
         command: Program with arguments to start instead of the engine's own. None: the engine's.
+            A path relative to the file is absolute here.
     """
 
     engine: EngineName

@@ -27,6 +27,14 @@ _SCALARS = (
     ("hex", re.compile(r"0x[0-9a-fA-F]+")),
     ("float", re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")),
 )
+# By the beginning of PyYAML's message.
+_REMEDIES = (
+    ("found character '\\t'", "a tab: use spaces"),
+    ("found unexpected end of stream", "a quote that is not closed"),
+    ("expected <block end>", "wrong indentation: begin the keys of one mapping in one column"),
+    ("mapping values are not allowed", "a second colon: indent the line, or quote the value"),
+    ("could not find expected ':'", "a key without a colon: write key: value"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +127,13 @@ def parse(text: str, variables: Variables, faults: list[Fault]) -> Node:
         reader = _Reader(loader, variables, faults)
         return reader.document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = one_line(error.problem or error.context or "not valid YAML")
-        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise UnreadableYaml(Fault(*place, f"not valid YAML: {what}")) from error
+        raise UnreadableYaml(_marked(error)) from error
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = (before.count("\n") + 1, error.position - before.rfind("\n"))
+        what = f"the character U+{error.character:04X}, which YAML does not allow"
         raise UnreadableYaml(
-            Fault(*place, "not valid YAML: a character that YAML does not allow")
+            Fault(*place, f"not valid YAML: {what}: remove it, or save the file as UTF-8 text")
         ) from error
     finally:
         if loader is not None:
@@ -221,6 +227,17 @@ class _Reader:
         value = _typed(found.text) if found.variable is not None else found.text
         more = {"variable": found.variable, "raw": raw, "problem": problem}
         return _place(event, value, text=found.text, **more)
+
+
+def _marked(error: Any) -> Fault:
+    """Return the fault that PyYAML found, with a remedy for the usual ones."""
+    problem = error.problem or error.context or ""
+    mark = error.problem_mark or error.context_mark
+    if problem == "found unexpected end of stream" and error.context_mark is not None:
+        mark = error.context_mark  # where the text in quotes begins
+    remedy = next((remedy for begins, remedy in _REMEDIES if problem.startswith(begins)), None)
+    place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Fault(*place, f"not valid YAML: {remedy or one_line(problem)}")
 
 
 def _typed(text: str) -> Any:

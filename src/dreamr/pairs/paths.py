@@ -15,6 +15,11 @@ def located(path: str, folder: Path) -> str:
     return os.path.abspath(folder / os.path.expanduser(path))
 
 
+def program_path(name: str, folder: Path) -> str:
+    """Return a program as an absolute path; a name without a folder, which PATH has, unchanged."""
+    return located(name, folder) if "/" in name or name.startswith("~") else name
+
+
 def model_path(name: str, folder: Path) -> str:
     """Return a model's folder as an absolute path; addresses, ids and other names unchanged.
 

@@ -19,7 +19,7 @@ from dreamr.pairs.checks import check_file
 from dreamr.pairs.declaration import Launch, ModelEntry, PairEntry, PairFile
 from dreamr.pairs.errors import BadPairFile, Fault, without_dashes
 from dreamr.pairs.nodes import Node, UnreadableYaml, parse
-from dreamr.pairs.paths import located, model_path
+from dreamr.pairs.paths import located, model_path, program_path
 from dreamr.pairs.shape_of_file import FILE
 from dreamr.pairs.shapes import Reading
 from dreamr.pairs.variables import Variables
@@ -90,13 +90,13 @@ def examine(
     Raises:
         BadPairFile: If the file cannot be read.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     content = _content(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return Examined(path, None, (Fault(line, 1, "not UTF-8 text"),))
+        return Examined(path, None, (Fault(line, 1, "not UTF-8 text: save it as UTF-8"),))
     variables = Variables(os.environ if environment is None else environment)
     return _examined(path, content, text, variables, Reading(needs_secrets=needs_secrets))
 
@@ -105,8 +105,9 @@ def _content(path: Path) -> bytes:
     try:
         return read_bytes(path, most=MOST_BYTES, pipes=True)
     except OSError as error:
+        advice = "; dreamr pair init writes one" if isinstance(error, FileNotFoundError) else ""
         raise BadPairFile(
-            f"cannot read the pair file {short_path(path)}: {reason(error)}"
+            f"cannot read the pair file {short_path(path)}: {reason(error)}{advice}"
         ) from error
 
 
@@ -186,6 +187,8 @@ def _launch(values: Mapping[str, Any], node: Node, folder: Path) -> Launch:
     if "env" in given:
         given["env"] = {key: text for key, text in given["env"].items() if text is not None}
     given["model"] = model_path(values["model"], folder)
+    if command := given.get("command"):
+        given["command"] = (program_path(command[0], folder), *command[1:])
     return Launch(**given, env_variables=variables)
 
 

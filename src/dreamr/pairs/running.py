@@ -87,17 +87,18 @@ class PairState:
         """Return the state that a JSON object holds.
 
         Raises:
-            TypeError: If fields are missing or unknown.
-            AttributeError: If `models` is not an object.
+            ValueError: If a field is missing, or has a value of another type.
         """
-        models = {name: ModelState(**model) for name, model in found["models"].items()}
-        return cls(**{**found, "models": models})
+        from pydantic import TypeAdapter  # it takes time, and most commands read no state
+
+        return TypeAdapter(cls).validate_python(dict(found))
 
 
 def state_root() -> Path:
     """Return the folder that holds a folder for each running pair."""
-    named = os.environ.get("XDG_STATE_HOME")
-    return (Path(named) if named else Path.home() / ".local" / "state") / "dreamr"
+    named = os.environ.get("XDG_STATE_HOME", "")
+    # A relative path is ignored, as the specification of the variable demands.
+    return (Path(named) if os.path.isabs(named) else Path.home() / ".local" / "state") / "dreamr"
 
 
 def state_folder(name: str) -> Path:
@@ -135,7 +136,7 @@ def read_state(name: str) -> PairState | None:
     found = read_json(path, "state", PairStateError)
     try:
         return PairState.from_json(found)
-    except (TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         raise PairStateError(
             f"state {path} was written by another version: run dreamr down {name}"
         ) from error

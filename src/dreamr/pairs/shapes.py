@@ -6,7 +6,7 @@ Both come from the same declaration, so that an editor and dreamr accept the sam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -23,6 +23,8 @@ DEFINITIONS = {
     "variable": {"description": "An environment variable.", "type": "string", "pattern": WHOLE}
 }
 _MOST_NAMED = 12  # keys in a message
+_DIGITS = re.compile(r"[0-9]+")
+_UNCLEAN = "contains a NUL or half of a surrogate pair: remove the escape"
 
 
 @dataclass(slots=True)
@@ -103,6 +105,8 @@ class Text:
         elif self.pattern is not None and not re.search(_ended(self.pattern), node.text):
             shown = "" if self.secret else f", not {shown_value(node.text)}"
             reading.add(node, f"{name} must be {self.rule}{shown}")
+        elif not _is_clean(node.text):
+            reading.add(node, f"{name} {_UNCLEAN}")
         return node.text
 
 
@@ -141,6 +145,8 @@ class Value:
         try:
             if given is None and self.kind is kind:
                 raise BadOption(f"{name} is empty: give a value, or leave it out")
+            if isinstance(given, str) and not _is_clean(given):
+                raise BadOption(f"{name} {_UNCLEAN}")
             return checked_value(name, given, self.kind, self.spec)
         except BadOption as error:
             hint = ""
@@ -172,11 +178,17 @@ class ListOf:
     def read(self, node: Node, name: str, reading: Reading) -> Any:
         """Return the items as a tuple."""
         if not isinstance(node.value, tuple):
-            reading.add(node, f"{name} must be a list, not {_shown(node)}")
+            example = "" if isinstance(node.value, dict) else f": write [{self._items(node)}]"
+            reading.add(node, f"{name} must be a list, not {_shown(node)}{example}")
             return ()
         if len(node.value) < self.least:
             reading.add(node, f"{name} must not be empty")
         return tuple(self.item.read(item, name, reading) for item in node.value)
+
+    def _items(self, node: Node) -> str:
+        """Return what a scalar is probably meant as: its words, or the numbers in it."""
+        words = node.text.split() if isinstance(self.item, Text) else _DIGITS.findall(node.text)
+        return one_line(", ".join(words), 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,42 +293,57 @@ class Record:
         if not isinstance(node.value, dict):
             reading.add(node, f"{name} must be a mapping, not {_shown(node)}")
             return {}
-        keys = node.keys or {}
+        keys, meant = node.keys or {}, set()
         for key in keys.keys() - self.fields.keys():
-            reading.add(keys[key], self._unknown(key))
-        self._check_keys(node, name, reading)
+            near = self._near(key)
+            meant |= {near}
+            reading.add(keys[key], self._unknown(key, near))
+        self._check_keys(node, name, reading, meant)
         return {
             key: shape.read(node.value[key], key, reading)
             for key, shape in self.fields.items()
             if key in node.value
         }
 
-    def _check_keys(self, node: Node, name: str, reading: Reading) -> None:
+    def _check_keys(
+        self, node: Node, name: str, reading: Reading, meant: Collection[str | None]
+    ) -> None:
+        """Add faults about keys that are missing, unless misspelled ones are meant as them."""
         given, keys = node.value, node.keys or {}
         for key in self.required:
-            if key not in given:
+            if key not in given and key not in meant:
                 reading.add(node, f'{name} needs "{key}"')
         both = [key for key in self.one_of if key in given]
         if len(both) > 1:
             reading.add(keys[both[-1]], f"{name} has both {' and '.join(both)}: keep one of them")
         for names, found in ((self.one_of, both), (self.some_of, None)):
-            if names and not (both if found is not None else given.keys() & set(names)):
+            there = both if found is not None else given.keys() & set(names)
+            if names and not there and not set(names) & set(meant):
                 reading.add(node, f"{name} needs {' or '.join(names)}")
         for key, other in self.needs.items():
             if key in given and other not in given:
                 reading.add(keys[key], f'"{key}" needs "{other}"')
 
-    def _unknown(self, key: str) -> str:
+    def _near(self, key: str) -> str | None:
+        """Return the known key that an unknown one is probably meant as."""
+        if self.elsewhere(key) is not None:
+            return None
+        return next(iter(get_close_matches(key.lower().replace("-", "_"), self.fields, 1)), None)
+
+    def _unknown(self, key: str, near: str | None) -> str:
         shown = one_line(key, 60)
         if reason := self.elsewhere(key):
             return f'unknown key "{shown}": {reason}'
-        plain = key.lower().replace("-", "_")
-        near = get_close_matches(plain, self.fields, 1)
-        if near:
-            return f'unknown key "{shown}": did you mean "{near[0]}"?'
+        if near is not None:
+            return f'unknown key "{shown}": did you mean "{near}"?'
         if len(self.fields) <= _MOST_NAMED:
             return f'unknown key "{shown}": the keys here are {", ".join(self.fields)}'
         return f'unknown key "{shown}": dreamr pair schema lists the keys'
+
+
+def _is_clean(text: str) -> bool:
+    """Return whether a text can be an argument, a variable or a path of the system."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _ended(pattern: str) -> str:

@@ -14,7 +14,13 @@ _LINEAR, _SLIDING = ("linear_attention", "mamba", "recurrent"), ("sliding_attent
 _FEW_BITS = {"awq": 4, "gptq": 4, "bitsandbytes": 4, "mxfp4": 4, "nvfp4": 4, "fp8": 8}
 _FLOAT32 = 4  # bytes of a value of a recurrent state
 _CONTEXT = 8192  # tokens, where the configuration does not say
-_MERGED = 2  # patches in each direction that become one token, where nothing says how many
+_PATCH, _MERGED = 14, 2  # pixels of a patch, patches of a token in each direction, if not said
+# Numbers outside these bounds are mistakes, and would take memory and time here.
+_POSITIVE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+_MOST, _MOST_OF = 10**9, {"num_hidden_layers": 10**4}
 
 
 class BadConfiguration(DreamrError):
@@ -86,9 +92,11 @@ class _Values:
             value = self.config.get(name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            least, most = int(name in _POSITIVE), _MOST_OF.get(name, _MOST)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise BadConfiguration(
-                    f"{self._name}: {name} in config.json must be a number of at least 0"
+                    f"{self._name}: {name} in config.json must be a whole number from {least} to "
+                    f"{most:,}"
                 )
             return value
         if default is None:
@@ -233,7 +241,7 @@ def _sparse_layers(text: _Values) -> int:
     layers = text.number("num_hidden_layers")
     if isinstance(only := text.config.get("mlp_only_layers"), list):
         layers -= len(only)
-    return layers - text.number("first_k_dense_replace", default=0)
+    return max(0, layers - text.number("first_k_dense_replace", default=0))
 
 
 def _inner(text: _Values) -> int:
@@ -292,14 +300,19 @@ def _image(config: Config, vision: Config | None) -> tuple[int, int, tuple[str, 
     if vision is None:
         return 0, 0, ()
     fixed = config.get("mm_tokens_per_image") or config.get("vision_soft_tokens_per_image")
-    if isinstance(fixed, int) and fixed > 0:
-        return 0, fixed, ()
+    if (count := _count(fixed)) is not None:
+        return 0, count, ()
     patch = vision.get("patch_size")
-    side = patch if isinstance(patch, int) else patch[0] if isinstance(patch, list) else 14
-    merge = vision.get("spatial_merge_size", config.get("spatial_merge_size"))
-    if not isinstance(merge, int) or not isinstance(patch, int):
-        if isinstance(factor := config.get("scale_factor"), int):  # pixel shuffle
-            return (side * factor) ** 2, 0, ()
-        merge = merge if isinstance(merge, int) else _MERGED
-        return (side * merge) ** 2, 0, ("tokens of an image",)
-    return (side * merge) ** 2, 0, ()
+    side = _count(patch[0] if isinstance(patch, list) and patch else patch)
+    merge = _count(vision.get("spatial_merge_size", config.get("spatial_merge_size")))
+    if side is not None and merge is not None and not isinstance(patch, list):
+        return (side * merge) ** 2, 0, ()
+    if (factor := _count(config.get("scale_factor"))) is not None:  # pixel shuffle
+        return ((side or _PATCH) * factor) ** 2, 0, ()
+    return ((side or _PATCH) * (merge or _MERGED)) ** 2, 0, ("tokens of an image",)
+
+
+def _count(value: Any) -> int | None:
+    """Return a value if it is a number of things, None if it is anything else."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST
+    return value if is_count else None

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dreamr._messages import one_line
 from dreamr._option_specs import BadOption
 from dreamr.evaluation.simulator.machines import Gpu, rates
 
 GB = 10**9
 MOST_DEVICES = 64
-_PART = re.compile(r"(?:(\d+)\s*x\s*)?([\w-]+?)\s*", re.IGNORECASE)
+_PART = re.compile(r"(?:(\d+)\s*x\s*)?([\w.-]+?)\s*", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b?", re.IGNORECASE)
 _EXAMPLES = "4x80GB, 2xH100 or 1xL40S,1x24GB"
 
@@ -53,28 +54,28 @@ def parse_devices(text: str) -> tuple[Device, ...]:
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise BadOption(f"describe GPUs as {_EXAMPLES}, not {text!r}")
+            raise BadOption(f"describe GPUs as {_EXAMPLES}, not {one_line(text, 60)!r}")
         count = int(match[1] or 1)
         if not 1 <= count <= MOST_DEVICES:
             raise BadOption(f"the number of GPUs must be from 1 to {MOST_DEVICES}, not {count}")
-        found += [_device(match[2], text)] * count
+        found += [_device(match[2])] * count
     if len(found) > MOST_DEVICES:
         raise BadOption(f"at most {MOST_DEVICES} GPUs can be planned for, not {len(found)}")
     return tuple(found)
 
 
-def _device(name: str, text: str) -> Device:
+def _device(name: str) -> Device:
     if memory := _MEMORY.fullmatch(name):
         size = float(memory[1])
         if size <= 0:
-            raise BadOption(f"the memory of a GPU must be above 0: {text!r}")
+            raise BadOption(f"the memory of a GPU must be above 0, not {name}")
         return of_memory(int(size * GB))
     for kind, gpu in rates().gpus.items():
         if kind.lower() == name.lower():
             return Device(kind, int(gpu.memory * GB))
     raise BadOption(
-        f"unknown GPU {name!r}: describe it by its memory, such as 1x24GB, or name one of "
-        f"{', '.join(rates().gpus)}"
+        f"unknown GPU {one_line(name, 60)!r}: describe it by its memory, such as 1x24GB, or name "
+        f"one of {', '.join(rates().gpus)}"
     )
 
 

@@ -16,6 +16,8 @@ from dreamr.sizing.devices import Device, parse_devices
 
 _CPU = "CPU-SERVER"
 _FIELDS = ("gpus", "cpu", "price")
+_MOST = 1e9  # of a price
+_MOST_MACHINES = 100  # all pairs of them are compared
 
 
 class BadMachines(DreamrError):
@@ -85,6 +87,11 @@ def read_prices(path: Path) -> PriceTable:
             f"price table {short_path(path)} has no machines: add [machines.NAME] with gpus and "
             "price"
         )
+    if len(rows) > _MOST_MACHINES:
+        raise BadMachines(
+            f"price table {short_path(path)} has {len(rows)} machines: at most {_MOST_MACHINES} "
+            "can be compared"
+        )
     machines = {name: _machine(path, name, row) for name, row in rows.items()}
     return PriceTable(machines, str(values.get("currency", "")))
 
@@ -101,6 +108,24 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
         raise BadMachines(f"{kind} {short_path(path)}: not valid TOML: {error}") from error
 
 
+def read_price(row: Mapping[str, Any], where: str) -> float | None:
+    """Return the price of an hour in a row of a file, None if it has none.
+
+    Args:
+        row: The row.
+        where: Its place, for messages.
+
+    Raises:
+        BadMachines: If it is not a price.
+    """
+    price = row.get("price")
+    if price is None:
+        return None
+    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < _MOST:
+        raise BadMachines(f"{where}: price must be a number of at least 0, the price of an hour")
+    return float(price)
+
+
 def _machine(path: Path, name: str, row: object) -> Machine:
     where = f"price table {short_path(path)}, machine {name}"
     if not isinstance(row, dict):
@@ -108,15 +133,13 @@ def _machine(path: Path, name: str, row: object) -> Machine:
     for key in row:
         if key not in _FIELDS:
             raise BadMachines(f"{where}: unknown field {key!r}; known: {', '.join(_FIELDS)}")
-    price = row.get("price")
-    if price is not None and (isinstance(price, bool) or not isinstance(price, int | float)):
-        raise BadMachines(f"{where}: price must be a number, the price of an hour")
-    if price is not None and price < 0:
-        raise BadMachines(f"{where}: price must be at least 0")
+    price = read_price(row, where)
     try:
         gpus = parse_devices(str(row.get("gpus", "none")))
         cpu = str(row.get("cpu", _CPU))
         cpus = () if cpu == "none" else parse_devices(cpu)
     except BadOption as error:
         raise BadMachines(f"{where}: {error}") from error
+    if not all(device.is_cpu for device in cpus):
+        raise BadMachines(f"{where}: cpu must be a kind of CPU such as {_CPU}, or none, not {cpu}")
     return Machine(name, gpus, cpus[0] if cpus else None, price)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dreamr._files import read_text
 from dreamr._messages import short_path
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.tables import fitted_costs
-from dreamr.sizing.machines import BadMachines, read_toml
+from dreamr.sizing.machines import BadMachines, read_price, read_toml
 
 _FIELDS = ("name", "measured", "shared", "price")
 _MS = 1e-3
@@ -62,11 +63,12 @@ def _placement(path: Path, number: int, row: object) -> MeasuredPlacement:
             raise BadMachines(f"{where}: unknown field {key!r}; known: {', '.join(_FIELDS)}")
     found = path.parent / row["measured"]
     costs = fitted_costs(found) if found.is_dir() else costs_of_doctor(found)
-    price = row.get("price")
-    if price is not None and (isinstance(price, bool) or not isinstance(price, int | float)):
-        raise BadMachines(f"{where}: price must be a number, the price of an hour")
-    name, shared = str(row.get("name", row["measured"])), row.get("shared", False)
-    return MeasuredPlacement(name, costs, shared is True, price)
+    shared = row.get("shared", False)
+    if not isinstance(shared, bool):
+        raise BadMachines(f"{where}: shared must be true or false")
+    return MeasuredPlacement(
+        str(row.get("name", row["measured"])), costs, shared, read_price(row, where)
+    )
 
 
 def costs_of_doctor(path: Path) -> Costs:
@@ -77,14 +79,15 @@ def costs_of_doctor(path: Path) -> Costs:
     Raises:
         BadMachines: If the file cannot be read or holds no costs of a pair.
     """
-    found = {(one.get("of"), one.get("about")): one.get("values", {}) for one in _findings(path)}
+    found = {(str(one.get("of")), str(one.get("about"))): one.get("values", {}) for one in
+             _findings(path)}  # fmt: skip
     try:
         cost = found["together", "cost"]
         draft, target, judge = (
-            float(cost[name]) * _MS for name in ("draft_token_ms", "target_token_ms", "judge_ms")
+            _seconds(cost[name]) for name in ("draft_token_ms", "target_token_ms", "judge_ms")
         )
         first = {role: _first(found.get((role, "rates"), {})) for role in ("draft", "target")}
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadMachines(
             f"{short_path(path)} holds no costs of a pair: make it with dreamr doctor --target URL "
             "--draft URL --json"
@@ -101,7 +104,20 @@ def costs_of_doctor(path: Path) -> Costs:
 
 
 def _first(values: Mapping[str, Any]) -> float:
-    return float(values.get("first_token_ms", 0.0)) * _MS
+    first = values.get("first_token_ms")
+    return 0.0 if first is None else _seconds(first)
+
+
+def _seconds(milliseconds: Any) -> float:
+    """Return a measured time in seconds.
+
+    Raises:
+        ValueError: If it is not a time above 0.
+    """
+    found = float(milliseconds) * _MS
+    if not 0 < found < inf:
+        raise ValueError(f"{found} is not a time")
+    return found
 
 
 def _findings(path: Path) -> Iterator[Mapping[str, Any]]:

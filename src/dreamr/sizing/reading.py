@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from dreamr._files import read_json
+from dreamr._messages import short_path
 from dreamr.errors import ModelNotFound
 from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.configuration import read_architecture
@@ -32,7 +33,11 @@ def find_architecture(name: str) -> Architecture:
         ModelNotFound: If none of them has it, or the configuration cannot be read.
         BadConfiguration: If the configuration does not say how large the model is.
     """
-    folder = Path(name).expanduser()
+    if not name.strip() or "://" in name:
+        raise ModelNotFound(
+            f"{short_path(name)!r} is not a model: name its folder or its Hugging Face id"
+        )
+    folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         return _of_file(name, folder / _CONFIG)
     cached = _cached(name)
@@ -65,8 +70,8 @@ def _cached(name: str) -> Path | None:
 
 def _downloaded(name: str) -> Path:
     advice = (
-        f"the size of {name} is unknown: it is not a folder, not in the cache of the hub and not in"
-        " the table of known models"
+        f"the size of {short_path(name)} is unknown: it is not a folder, not in the cache of the "
+        "hub and not in the table of known models"
     )
     try:
         from huggingface_hub import hf_hub_download

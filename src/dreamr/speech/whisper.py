@@ -83,7 +83,7 @@ def _checked(location: str) -> str:
     Raises:
         ModelNotFound: If it names a folder that does not hold a model of faster-whisper.
     """
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))
     if not path.exists():
         if location.startswith((".", "/", "~")) or not location.strip():
             raise ModelNotFound(

@@ -215,6 +215,11 @@ SMALL = "pairs: {p: {target: m}}\n"
         ("launch: {engine: vllm, model: a/b}, replicas: 2", "compose", "one server of each model"),
         ("launch: {engine: vllm, model: a/b}, replicas: 2", "systemd", "one server of each model"),
         ("launch: {engine: sglang, model: a/b}", "ray", "the engine vllm only"),
+        (
+            "launch: {engine: vllm, model: a/b, flags: [-O3]}",
+            "ray",
+            "model m: Ray Serve takes long",
+        ),
     ],
 )
 def test_what_cannot_be_deployed_is_one_line(
@@ -225,6 +230,50 @@ def test_what_cannot_be_deployed_is_one_line(
     with pytest.raises(BadOption, match=message) as raised:
         deployment_files(read_pair_file(path), form)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("9lives", "names that begin with a letter: give the file another 'name' than 9lives"),
+        ("a" * 40, "has 66 characters, and Kubernetes takes 63: shorten the model's name"),
+    ],
+)
+def test_names_that_kubernetes_refuses_are_refused_before(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "pair.yaml"
+    model = "m" * 25
+    launch = "{launch: {engine: vllm, model: a/b}}"
+    path.write_text(
+        f"name: {name}\nmodels: {{{model}: {launch}}}\npairs: {{p: {{target: {model}}}}}\n"
+    )
+    with pytest.raises(BadOption, match=message):
+        deployment_files(read_pair_file(path), "kubernetes")
+    assert deployment_files(read_pair_file(path), "compose")
+
+
+def test_a_flag_with_several_values_is_a_list_for_ray_serve(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    flags = "[--lora-modules, a, b, --seed=3, --enforce-eager, --swap-space, -1]"
+    path.write_text(
+        f"models: {{m: {{launch: {{engine: vllm, model: a/b, flags: {flags}}}}}}}\n{SMALL}"
+    )
+    made = yaml.safe_load(deployment_files(read_pair_file(path), "ray")["serve.yaml"])
+    arguments = made["applications"][0]["args"]["llm_configs"][0]["engine_kwargs"]
+    assert arguments["lora_modules"] == ["a", "b"]
+    assert (arguments["seed"], arguments["enforce_eager"]) == (3, True)
+    assert arguments["swap_space"] == -1
+
+
+def test_systemd_reads_variables_back_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    env = r'{A: "$HOME 50%", B: "two\nlines"}'
+    path.write_text(f"models: {{m: {{launch: {{engine: vllm, model: a/b, env: {env}}}}}}}\n{SMALL}")
+    made = deployment_files(read_pair_file(path), "systemd")
+    unit = next(text for name, text in made.items() if name.endswith("-m.service"))
+    assert 'Environment="A=$HOME 50%%"\n' in unit
+    assert 'Environment="B=two\\nlines"\n' in unit
 
 
 def test_a_literal_key_becomes_a_secret(tmp_path: Path) -> None:
@@ -257,3 +306,36 @@ def test_files_that_a_pair_reads_are_copied(tmp_path: Path) -> None:
     made = deployment_files(read_pair_file(path), "compose")
     assert made["gateway/gate.json"] == "{}"
     assert yaml.safe_load(made["gateway/pair.yaml"])["pairs"]["p"]["profile"] == "gate.json"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        (("missing.json", "missing.json"), "there is no profile .*missing.json"),
+        (("a/gate.json", "b/gate.json"), "would have the same name where they are copied: rename"),
+        (("pair.yaml", "pair.yaml"), "would have the same name where they are copied: rename"),
+        (("not-text.json", "not-text.json"), "not UTF-8 text"),
+    ],
+)
+def test_files_that_cannot_be_copied_are_one_line(
+    profiles: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gate.json").write_text("{}")
+    (tmp_path / "not-text.json").write_bytes(b"\xff\xfe")
+    path = tmp_path / "pair.yaml"
+    pairs = [f"  p{i}: {{target: m, profile: {name}}}\n" for i, name in enumerate(profiles)]
+    path.write_text("models: {m: {url: http://h:1/v1}}\npairs:\n" + "".join(pairs))
+    with pytest.raises(BadOption, match=message) as raised:
+        deployment_files(read_pair_file(path), "compose")
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_that_are_not_here_are_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text("models: {m: {launch: {engine: vllm, model: ./weights}}}\n" + SMALL)
+    [found] = warnings(read_pair_file(path), "compose")
+    assert found == f"model m: there is no {tmp_path / 'weights'} on this machine"
+    (tmp_path / "weights").mkdir()
+    assert not warnings(read_pair_file(path), "compose")

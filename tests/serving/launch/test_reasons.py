@@ -33,6 +33,7 @@ ValueError: head size 31 is not supported
     [
         (VLLM_MEMORY, ("out of memory", "'memory' or 'context'", "(3.1/79.2 GiB)")),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", ("out of memory", "'devices'")),
+        ("RuntimeError: CUDA error: invalid device ordinal", ("no such GPU: change 'devices'",)),
         ("OSError: [Errno 98] Address already in use", ("choose another 'port'",)),
         ("vllm: error: unrecognized arguments: --no-such", ("change 'flags'", "--no-such")),
         ("error: invalid argument: --no-such", ("change 'flags'",)),

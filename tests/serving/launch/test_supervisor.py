@@ -126,6 +126,12 @@ def test_a_server_that_does_not_answer_is_reported() -> None:
     assert line.startswith("big (scripted) does not answer after 0.5 s (--start-timeout)")
 
 
+def test_what_no_process_can_be_given_is_reported_instead_of_waited_for() -> None:
+    command = EngineCommand((*python(SERVER), "\0"))
+    line = Up(Program("big", "scripted", command, free_port())).fails()
+    assert line == "big: internal error (ValueError: embedded null byte): report it"
+
+
 def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as link:
         port = link.getsockname()[1]

@@ -14,6 +14,7 @@ from dreamr._options import RunOptions
 from dreamr.errors import Unsupported
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.tasks import Item, Items, load
+from dreamr.steps import Role
 
 Key = tuple[str, int, str, int]  # see `Sample.key`
 
@@ -88,6 +89,12 @@ class Plan:
                 raise Unsupported(f"{name}: {', '.join(map(str, values))} contains duplicates")
         if self.limit < 1 or min(self.concurrency) < 1:
             raise Unsupported("limit and concurrency must be at least 1")
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Roles of the models that the methods use."""
+        found = presets(self.methods).values()
+        return frozenset(role for one in found for role in one.options(self.options).roles)
 
     def on_devices_of(self, config: Mapping[str, Any]) -> Plan:
         """Return the plan on the devices of a bench that it continues, where it leaves them open.

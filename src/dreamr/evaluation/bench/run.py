@@ -18,7 +18,6 @@ from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.bench.sample import Sample, attachments_of, first_step, trace_of
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Profile
-from dreamr.steps import Role
 from dreamr.trace import Result, Usage
 
 _ATTEMPTS = 2  # attempts per problem
@@ -73,10 +72,7 @@ async def run_bench(
     first = next(left, None)
     if first is None:
         return
-    roles: set[Role] = set()
-    for preset in presets(plan.methods).values():
-        roles.update(preset.options(plan.options).roles)
-    async with Models(plan.options, frozenset(roles), open_model, profile) as models:
+    async with Models(plan.options, plan.roles, open_model, profile) as models:
         bench = _Bench(plan, folder, models, plan.samples(), on_progress)
         for batch in islice(plan.batches(), warm_up * len(plan.methods)):
             await bench.warm_up(batch)

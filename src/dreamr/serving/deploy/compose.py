@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from dreamr.serving.deploy.gateway_file import copied_files, dump, gateway_file
+from dreamr.serving.deploy.gateway_file import copied_texts, dump, gateway_file
 from dreamr.serving.deploy.images import (
     CONFIG,
     GATEWAY_IMAGE,
@@ -55,9 +55,8 @@ def files(found: Plan) -> dict[str, str]:
         "monitoring/dashboards/dreamr.json": grafana_dashboard(),
         f"{SECRETS}.example": secrets_example(found),
     }
-    for name, path in copied_files(found.pair_file).items():
-        written[f"gateway/{name}"] = path.read_text(encoding="utf-8")
-    return written
+    copied = copied_texts(found.pair_file)
+    return written | {f"gateway/{name}": text for name, text in copied.items()}
 
 
 def secrets_example(found: Plan) -> str:

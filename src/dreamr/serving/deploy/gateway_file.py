@@ -8,9 +8,13 @@ from typing import Any
 
 import yaml
 
+from dreamr._files import read_text
+from dreamr._messages import short_path
+from dreamr._option_specs import BadOption
 from dreamr.pairs import PairFile
 from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, key_variable
 
+PAIR_FILE = "pair.yaml"
 _FILES = ("profile", "transcriber")  # options of a pair that may name a file
 
 
@@ -64,14 +68,36 @@ def gateway_values(
 
 
 def copied_files(pair_file: PairFile) -> Mapping[str, Path]:
-    """Return the files that the gateway reads, by their path beside its pair file."""
+    """Return the files that the gateway reads, by their path beside its pair file.
+
+    Raises:
+        BadOption: If a file is missing, or two of them have the same name.
+    """
     found: dict[str, Path] = {}
     for entry in pair_file.pairs.values():
         for option in _FILES:
-            value = entry.given_options.get(option)
-            if value is not None and Path(value).is_file():
-                found[Path(value).name] = Path(value)
+            path = Path(entry.given_options.get(option) or "")
+            if not path.is_absolute() or path.is_dir():  # another name, or a folder
+                continue
+            if not path.is_file():
+                raise BadOption(f"pair {entry.name}: there is no {option} {short_path(path)}")
+            if found.setdefault(path.name, path) != path or path.name == PAIR_FILE:
+                other = found[path.name] if found[path.name] != path else "the gateway's pair file"
+                raise BadOption(
+                    f"pair {entry.name}: {short_path(path)} and {short_path(other)} would have the "
+                    "same name where they are copied: rename one of them"
+                )
     return found
+
+
+def copied_texts(pair_file: PairFile) -> dict[str, str]:
+    """Return the texts of those files by the same paths.
+
+    Raises:
+        BadOption: As `copied_files`, or if a file cannot be read or is not text.
+    """
+    files = copied_files(pair_file)
+    return {name: read_text(path, "file", BadOption) for name, path in files.items()}
 
 
 class _Dumper(yaml.SafeDumper):

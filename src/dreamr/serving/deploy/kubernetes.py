@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dreamr._option_specs import BadOption
 from dreamr.serving.deploy.engine_manifests import engine_manifests
-from dreamr.serving.deploy.gateway_file import copied_files, dump, dump_all, gateway_file
+from dreamr.serving.deploy.gateway_file import copied_texts, dump, dump_all, gateway_file
 from dreamr.serving.deploy.images import CONFIG, GATEWAY_IMAGE, KEYS, USER
 from dreamr.serving.deploy.manifests import (
     deployment,
@@ -18,6 +19,7 @@ from dreamr.serving.deploy.manifests import (
 from dreamr.serving.deploy.plan import GATEWAY, STARTING_SECONDS, EngineService, Plan
 
 _PORT = 8500
+_LONGEST_NAME = 63  # characters of a host name
 _MOST_REPLICAS = 8
 _TARGET_LOAD = 0.6  # of the requests that a gateway runs at the same time, before another starts
 _METRIC = "dreamr_requests"
@@ -25,7 +27,12 @@ _SECONDS_OF_AFFINITY = 10800
 
 
 def files(found: Plan) -> dict[str, str]:
-    """Return the text of each file by its path."""
+    """Return the text of each file by its path.
+
+    Raises:
+        BadOption: If a name is not one that Kubernetes takes, or a file cannot be copied.
+    """
+    _check_names(found)
     written = {
         "gateway.yaml": dump_all(_gateway(found)),
         "config/pair.yaml": gateway_file(found, lambda e: _address(found, e), _PORT, keys=KEYS),
@@ -36,13 +43,12 @@ def files(found: Plan) -> dict[str, str]:
     }
     for engine in found.engines:
         written[f"{engine.name}.yaml"] = dump_all(engine_manifests(found, engine))
-    copied = copied_files(found.pair_file)
-    for name, path in copied.items():
-        written[f"config/{name}"] = path.read_text(encoding="utf-8")
+    copied = {f"config/{name}": text for name, text in copied_texts(found.pair_file).items()}
+    written |= copied
     written["secrets.yaml.example"] = dump(
         _secret(found), "kubectl create secret does the same; keep values out of version control."
     )
-    config = {"name": f"{found.name}-config", "files": ["config/pair.yaml", *copied_names(copied)]}
+    config = {"name": f"{found.name}-config", "files": ["config/pair.yaml", *copied]}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -59,9 +65,25 @@ def files(found: Plan) -> dict[str, str]:
     return written
 
 
-def copied_names(copied: Any) -> list[str]:
-    """Return the paths of copied files beside the kustomization."""
-    return [f"config/{name}" for name in copied]
+def _check_names(found: Plan) -> None:
+    """Check that the names of services are names of hosts.
+
+    Raises:
+        BadOption: If Kubernetes would refuse one of them.
+    """
+    if not found.name[0].isalpha():
+        raise BadOption(
+            f"Kubernetes takes names that begin with a letter: give the file another 'name' than "
+            f"{found.name}"
+        )
+    for engine in found.engines:
+        replicas = engine.model.replicas
+        longest = f"{found.name}-{engine.name}{f'-servers-{replicas}' if replicas > 1 else ''}"
+        if len(longest) > _LONGEST_NAME:
+            raise BadOption(
+                f"model {engine.model.name}: {longest} has {len(longest)} characters, and "
+                f"Kubernetes takes {_LONGEST_NAME}: shorten the model's name, or 'name' of the file"
+            )
 
 
 def _address(found: Plan, engine: EngineService) -> str:

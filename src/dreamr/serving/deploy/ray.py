@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ def files(found: Plan) -> dict[str, str]:
     """Return the text of each file by its path.
 
     Raises:
-        BadOption: If an engine is not vLLM, or has a command or an environment of its own.
+        BadOption: If an engine is not vLLM, has a command of its own, or short flags.
     """
     gateway = found.pair_file.gateway
     port = gateway.port
@@ -105,7 +106,7 @@ def _llm(engine: EngineService) -> dict[str, Any]:
         "gpu_memory_utilization": launch.memory,
         "tensor_parallel_size": engine.gpus if engine.gpus > 1 else None,
         "enable_prompt_tokens_details": True,
-        **_flags(launch.flags),
+        **_flags(engine.model.name, launch.flags),
     }
     command = engine.command(launch.model)
     variables = {n: t for n, t in command.environment.items() if n != "CUDA_VISIBLE_DEVICES"}
@@ -129,18 +130,27 @@ def _llm(engine: EngineService) -> dict[str, Any]:
     }
 
 
-def _flags(flags: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return vLLM's flags as arguments of its engine."""
-    found: dict[str, Any] = {}
+def _flags(model: str, flags: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return vLLM's flags as arguments of its engine; a flag with several values has a list.
+
+    Raises:
+        BadOption: If there are other arguments than long flags with their values.
+    """
+    values: dict[str, list[Any]] = {}
     name = None
     for flag in flags:
+        is_number = re.fullmatch(r"-?[0-9.]+", flag) is not None
         if flag.startswith("--"):
             name, _, value = flag[2:].partition("=")
             name = name.replace("-", "_")
-            found[name] = _value(value) if value else True
-        elif name is not None:
-            found[name] = _value(flag)
-    return found
+            values[name] = [_value(value)] if value else []
+        elif name is None or (flag.startswith("-") and not is_number):
+            raise BadOption(
+                f"model {model}: Ray Serve takes long flags only: write {flag} as --NAME"
+            )
+        else:
+            values[name].append(_value(flag))
+    return {name: found[0] if len(found) == 1 else found or True for name, found in values.items()}
 
 
 def _value(text: str) -> Any:

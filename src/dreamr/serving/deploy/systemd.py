@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dreamr.serving.deploy.gateway_file import copied_files, gateway_file
+from dreamr.serving.deploy.gateway_file import copied_texts, gateway_file
 from dreamr.serving.deploy.plan import (
     STARTING_SECONDS,
     EngineService,
@@ -39,9 +39,7 @@ def files(found: Plan) -> dict[str, str]:
     )
     lines = [f"# Copy to {_folder(found)}/{SECRETS} with mode 0600, and fill in."]
     written[f"{SECRETS}.example"] = "\n".join([*lines, *(f"{n}=" for n in found.secrets)]) + "\n"
-    for name, path in copied_files(found.pair_file).items():
-        written[name] = path.read_text(encoding="utf-8")
-    return written
+    return written | copied_texts(found.pair_file)
 
 
 def _engine(found: Plan, engine: EngineService) -> str:
@@ -65,7 +63,7 @@ def _engine(found: Plan, engine: EngineService) -> str:
         "Type=exec",
         f"EnvironmentFile=-{_folder(found)}/{SECRETS}",
         f"Environment=PATH={_PATH}",
-        *(f"Environment={_quoted(f'{name}={text}')}" for name, text in plain.items()),
+        *(f"Environment={_escaped(f'{name}={text}')}" for name, text in plain.items()),
         f"ExecStart={_command(secret, command.arguments)}",
         # Started only when it answers, so that the next engine measures what memory is left.
         f"ExecStartPost=/bin/sh -c 'until {asked}; do sleep 2; done'",
@@ -131,11 +129,15 @@ def _command(secret: dict[str, str], arguments: Iterable[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Return a word as systemd reads it back."""
+    """Return a word of a command as systemd reads it back; it replaces a whole variable."""
+    return _escaped(word if secret_variable(word) else word.replace("$", "$$"))
+
+
+def _escaped(word: str) -> str:
+    """Return a word as systemd reads it back, in lines in which it replaces no variables."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    if not secret_variable(word):
-        text = text.replace("$", "$$")
-    return f'"{text}"' if not word or any(c in word for c in " \"'\\;\t") else text
+    text = text.replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{text}"' if not word or any(c in word for c in " \"'\\;\t\n\r") else text
 
 
 def _section(name: str, lines: list[str]) -> str:

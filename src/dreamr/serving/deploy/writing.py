@@ -40,8 +40,12 @@ def deployment_files(pair_file: PairFile, form: Format) -> dict[str, str]:
 def warnings(pair_file: PairFile, form: Format) -> list[str]:
     """Return what the files of a deployment cannot say."""
     found = plan(pair_file)
-    if form not in ("kubernetes", "ray"):
-        return []
+    if form in ("compose", "systemd"):
+        return [
+            f"model {engine.model.name}: there is no {short_path(engine.folder)} on this machine"
+            for engine in found.engines
+            if engine.folder is not None and not engine.folder.exists()
+        ]
     return [
         f"{first.model.name} and {second.model.name} share a GPU in the pair file: {form} gives "
         "each its own, unless the cluster divides GPUs"

@@ -152,7 +152,7 @@ def _part(part: Any, where: str) -> MessagePart:
             case _AudioUrlPart(audio_url=shown):
                 return SentMedia("sound", f"{where}.audio_url", url=_url(shown))
             case _AudioPart(input_audio=sound):
-                return _content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
+                return with_content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
             case _FilePart(file=file):
                 return _file(file, f"{where}.file")
     except ValidationError as error:
@@ -174,11 +174,11 @@ def _file(file: _File, where: str) -> SentMedia:
         raise bad_request("a file part needs file_data or file_id, and not both", where)
     if file.file_id is not None:
         return SentMedia("file", f"{where}.file_id", file_id=file.file_id, name=name)
-    return _content(SentMedia("file", f"{where}.file_data", name=name), file.file_data or "")
+    return with_content(SentMedia("file", f"{where}.file_data", name=name), file.file_data or "")
 
 
-def _content(media: SentMedia, data: str) -> SentMedia:
-    """Return a part with its content: a data URI, or base64 alone as OpenAI's API has it."""
+def with_content(media: SentMedia, data: str) -> SentMedia:
+    """Return an attachment with its content: a data URI, or base64 alone as OpenAI has it."""
     found = {"url": data} if data[:5].lower() == "data:" else {"base64": data}
     return SentMedia(media.kind, media.param, name=media.name, **found)
 

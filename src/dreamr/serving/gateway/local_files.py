@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import anyio.to_thread
@@ -41,7 +42,7 @@ class LocalFiles:
         Raises:
             ApiError: If it cannot be read.
         """
-        path = self._folder / Path(file_id).expanduser()
+        path = self._folder / os.path.expanduser(file_id)
         try:
             data = await anyio.to_thread.run_sync(read_file, path, MAX_BYTES)
         except (AttachmentError, ValueError, RuntimeError) as error:

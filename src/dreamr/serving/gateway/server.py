@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import socket
 import time
@@ -18,6 +19,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
+from dreamr._messages import reason
 from dreamr._option_specs import BadOption
 from dreamr.conversation import Conversation
 from dreamr.runner import RunHook
@@ -193,13 +195,19 @@ def listen(options: ServeOptions) -> socket.socket:
         link = socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise BadOption(
-            f"cannot listen on {options.host} port {options.port}: "
-            f"{getattr(error, 'strerror', None) or error}; choose another --host or --port"
+            f"cannot listen on {options.host} port {options.port}: {_why(error)}; choose another "
+            "--host or --port"
         ) from error
     # Accepted connections inherit it. Nagle's algorithm would hold a step back until the client
     # acknowledges the one before.
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link
+
+
+def _why(error: OSError | OverflowError) -> str:
+    """Return what the system reports; Python adds the address to it once more."""
+    number = getattr(error, "errno", None) or 0
+    return os.strerror(number) if number > 0 else reason(error)
 
 
 def _address(listening: socket.socket, host: str) -> str:

@@ -31,8 +31,8 @@ def name_of(given: str) -> str:
     Raises:
         BadPairFile: If it is a file that cannot be read.
     """
-    path = Path(given).expanduser()
-    if given in known_names() or not (path.suffix or path.exists()):
+    path = Path(os.path.expanduser(given))
+    if given in known_names() or not (path.suffix or os.path.exists(path)):
         return given
     place = os.path.abspath(path)
     for name in known_names():

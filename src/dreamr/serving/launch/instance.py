@@ -12,12 +12,13 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from dreamr._locks import lock_file
+from dreamr._locks import is_at, lock_file
 from dreamr._messages import reason
 from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError
 from dreamr.pairs.running import LOCK, STATE, ModelState, PairState, read_state, state_folder
 
+_ADVICE = "free space on its disk, or set XDG_STATE_HOME to another folder"
 _ATTEMPTS, _PAUSE = 20, 0.05  # a reader holds the lock for a moment
 
 
@@ -47,9 +48,7 @@ class Instance:
             Unwritable: If the folder cannot be written.
         """
         self.folder = state_folder(name)
-        advice = "free space on its disk, or set XDG_STATE_HOME to another folder"
-        with writing(self.folder, advice):
-            (self.folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        with writing(self.folder, _ADVICE):
             self._lock = _locked(self.folder, name)
         self.state = PairState(
             name=name, file=str(file.absolute()), digest=digest, pid=os.getpid(), began=time.time()
@@ -57,7 +56,8 @@ class Instance:
         self._note: Callable[[str], None] = lambda line: None
         self._is_written = True
         try:
-            with writing(self.folder / STATE, advice):
+            with writing(self.folder / STATE, _ADVICE):
+                (self.folder / "logs").mkdir(exist_ok=True, mode=0o700)
                 self._write()
         except BaseException:
             self._lock.close()
@@ -88,9 +88,13 @@ class Instance:
         self.change(models={**self.state.models, **models})
 
     def release(self) -> None:
-        """Remove the state and give the folder free; the logs stay."""
+        """Remove the state and give the folder free; it stays if there are logs."""
         with suppress(OSError):
             (self.folder / STATE).unlink(missing_ok=True)
+        with suppress(OSError):  # it is not empty
+            (self.folder / "logs").rmdir()
+            (self.folder / LOCK).unlink()
+            self.folder.rmdir()
         self._lock.close()
 
     def _write(self) -> None:
@@ -98,16 +102,35 @@ class Instance:
         replace_file(self.folder / STATE, f"{content}\n".encode())
 
 
+def created_folder(name: str) -> Path:
+    """Return the state folder of a pair, which is created if needed.
+
+    Raises:
+        BadOption: If the name cannot be that of a folder.
+        Unwritable: If the folder cannot be created.
+    """
+    folder = state_folder(name)
+    with writing(folder, _ADVICE):
+        _create(folder)
+    return folder
+
+
+def _create(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
 def _locked(folder: Path, name: str) -> FileIO:
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    file = FileIO(descriptor, "r+")
     for _ in range(_ATTEMPTS):
-        if lock_file(file):
+        _create(folder)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = FileIO(descriptor, "r+")
+        # Its last owner may have removed it meanwhile, and the folder with it.
+        if lock_file(file) and is_at(file, folder / LOCK):
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
             return file
+        file.close()
         time.sleep(_PAUSE)
-    file.close()
     raise already_up(name)
 
 

@@ -27,12 +27,12 @@ def free_port(taken: Iterable[int] = ()) -> int:
             return port
 
 
-def is_free(port: int) -> bool:
-    """Return whether an engine can listen on a port."""
-    with socket.socket() as found:
+def is_free(port: int, host: str = HOST) -> bool:
+    """Return whether a server can listen on a port, by default an engine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((HOST, port))
+            found.bind((host, port))
         except OSError as error:
             return error.errno not in (errno.EADDRINUSE, errno.EACCES)
     return True

@@ -25,6 +25,13 @@ _ADVICE = (
         "out of memory: lower 'memory' or 'context', or give the model other 'devices'",
     ),
     (
+        re.compile(
+            r"invalid device ordinal|No CUDA GPUs are available|no CUDA-capable device"
+            r"|Torch not compiled with CUDA"
+        ),
+        "the machine has no such GPU: change 'devices', or install the engine for GPUs",
+    ),
+    (
         re.compile(r"address already in use|couldn't bind|bind_to_port|Errno 98"),
         "its port is in use: choose another 'port'",
     ),

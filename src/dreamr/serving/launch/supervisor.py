@@ -11,6 +11,7 @@ from typing import Self
 import anyio
 import httpx2
 
+from dreamr._messages import describe
 from dreamr.errors import DreamrError
 from dreamr.pairs.running import ModelState
 from dreamr.serving.launch.guarded import Ending, GuardedRun, log_of, run_guarded
@@ -150,6 +151,14 @@ class Supervisor:
 
     async def _keep(self, one: Watched) -> None:
         """Keep a server up until canceled, or until its first start fails."""
+        try:
+            await self._keep_up(one)
+        except Exception as error:  # otherwise nobody would learn of it, and `ready` would wait
+            why = f"{one.program.model}: internal error ({describe(error)}): report it"
+            self._show(why)
+            self._fail(why)
+
+    async def _keep_up(self, one: Watched) -> None:
         programs = [other.program for other in self._watched.values()]
         for program in earlier(programs, one.program):
             await self._watched[program.model].is_ready.wait()

@@ -12,7 +12,13 @@ from dreamr.serving.gateway.apis.fields import JsonModel
 from dreamr.serving.gateway.apis.responses.tools import ClientTool, custom_arguments
 from dreamr.serving.gateway.apis.turn_builder import TurnBuilder
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
-from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, each_part, file_name
+from dreamr.serving.gateway.content_parts import (
+    MessagePart,
+    SentMedia,
+    each_part,
+    file_name,
+    with_content,
+)
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.gateway.field_errors import invalid_field
 
@@ -214,7 +220,7 @@ def _part(part: Any, where: str) -> MessagePart:
             field = "file_id" if url is None else "image_url"
             return SentMedia("image", f"{where}.{field}", url=url, file_id=file_id)
         case _Audio(input_audio=sound):
-            return _content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
+            return with_content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
         case _File() as file:
             return _file(file, where)
 
@@ -233,10 +239,4 @@ def _file(file: _File, where: str) -> SentMedia:
         return SentMedia(media.kind, media.param, file_id=value, name=media.name)
     if field == "file_url":
         return SentMedia(media.kind, media.param, url=value, name=media.name)
-    return _content(media, value)
-
-
-def _content(media: SentMedia, data: str) -> SentMedia:
-    """Return a part with its content: base64, or a data URI with it."""
-    found = {"url": data} if data[:5].lower() == "data:" else {"base64": data}
-    return SentMedia(media.kind, media.param, name=media.name, **found)
+    return with_content(media, value)

@@ -1,0 +1,142 @@
+"""Commands about pairs with bad input: one line, the usual exit status, and nothing left over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from dreamr.cli import main
+
+LAUNCH = """\
+models:
+  m:
+    launch:
+      engine: vllm
+      model: org/x
+pairs:
+  p:
+    target: m
+"""
+INIT = [
+    "pair", "init", "--out", "new.yaml", "--target", "Qwen/Qwen3-VL-32B-Instruct", "--draft",
+    "Qwen/Qwen3-VL-2B-Instruct",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pair.yaml").write_text(LAUNCH.replace("org/x", "org/x\n      command: [/no/vllm]"))
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 2) -> str:
+    assert main(list(argv)) == status
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("dreamr: ")
+    assert said.err.count("\n") == 1
+    assert len(said.err) < 400
+    return said.err
+
+
+def left(folder: Path) -> list[str]:
+    """What is in the folder for states."""
+    root = folder / "state" / "dreamr"
+    return [path.name for path in root.iterdir()] if root.is_dir() else []
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "expected"),
+    [
+        (["up", "missing.yaml"], 2, "cannot read the pair file missing.yaml: No such file"),
+        (["up", "."], 2, "cannot read the pair file .: Is a directory"),
+        (["up", "~no-such-user/x.yaml"], 2, "No such file or directory"),
+        (["up", "pair.yaml"], 2, "model m: vllm is not installed, there is no program /no/vllm"),
+        (["up", "pair.yaml", "--start-timeout", "0"], 2, "--start-timeout must be at least 1"),
+        (["up", "pair.yaml", "--start-timeout", "nan"], 2, "--start-timeout must be at least 1"),
+        (["down", "p", "--timeout", "nan"], 2, "--timeout must be at least 0, not nan"),
+        (["down", "p"], 1, "p is not up"),
+        (["down", "~no-such-user"], 2, "the name of a pair file has letters"),
+        (["down", "~no-such-user/x.yaml"], 2, "cannot read the pair file"),
+        (["down", "x" * 300], 2, "the name of a pair file has letters"),
+        (["logs", "../p"], 2, "the name of a pair file has letters"),
+        (["logs", "p", "-n", "-5"], 2, "--lines must be at least 0, not -5"),
+        (["run", "x", "--pair", "~no-such-user/x.yaml"], 2, "cannot read the pair file"),
+        (["run", "x", "--pair", "pair.yaml"], 1, "is not running: run dreamr up"),
+        (["run", "x", "--pair", "pair.yaml:q"], 2, "pair.yaml has no pair 'q': it has p"),
+        ([*INIT, "--gpus", "x" * 999], 2, "unknown GPU 'xxx"),
+        ([*INIT, "--gpus", "1xT4"], 1, "use more GPUs, or weights of 8 or 4 bits"),
+        (["deploy", "compose", "missing.yaml", "--out", "c"], 2, "cannot read the pair file"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    argv: list[str],
+    status: int,
+    expected: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert expected in refused(capsys, *argv, status=status)
+    assert left(folder) == []
+    assert [path.name for path in folder.glob("*")] in (["pair.yaml"], ["pair.yaml", "state"])
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_a_state_that_cannot_be_written_is_one_line(
+    detach: tuple[str, ...],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "pair.yaml"))
+    said = refused(capsys, "up", "pair.yaml", *detach, status=1)
+    assert "Not a directory; free space on its disk, or set XDG_STATE_HOME to another" in said
+
+
+def test_ports_in_use_are_named_with_their_process(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as link:
+        port = link.getsockname()[1]
+        file = folder / "pair.yaml"
+        file.write_text(f"{LAUNCH}gateway: {{port: {port}}}\n")
+        said = refused(capsys, "up", "pair.yaml")
+        assert f"port {port} of the gateway is in use by process {os.getpid()}" in said
+        assert "or choose another 'port' under 'gateway'" in said
+        more = f"org/x\n      command: ['{sys.executable}']\n      port: {port}"
+        file.write_text(f"{LAUNCH.replace('org/x', more)}gateway: {{port: 0}}\n")
+        said = refused(capsys, "up", "pair.yaml")
+        assert f"port {port} of model m is in use by process {os.getpid()}" in said
+    assert left(folder) == []
+
+
+def test_options_of_the_gateway_are_named_as_in_the_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pair.yaml").write_text(f"{LAUNCH}gateway: {{port: 0, keys_file: keys.txt}}\n")
+    said = refused(capsys, "up", "pair.yaml")
+    assert "keys_file" in said
+    assert "--" not in said
+
+
+def test_a_damaged_state_is_listed_and_removed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = folder / "state" / "dreamr" / "p" / "state.json"
+    state.parent.mkdir(parents=True)
+    for text in ("", "[]", '{"began": "x"}', "\0"):
+        state.write_text(text)
+        assert main(["ps"]) == 0
+        assert "dead: run dreamr down p" in capsys.readouterr().out
+        assert main(["down", "p"]) == 0
+        assert "had died" in capsys.readouterr().err
+        assert not state.exists()

@@ -54,7 +54,7 @@ def test_models_open_with_the_application_and_close_with_it() -> None:
     anyio.run(work)
 
 
-def test_a_pair_that_cannot_judge_does_not_start() -> None:
+def test_a_pair_whose_model_cannot_be_opened_does_not_start() -> None:
     pair = Pair(errors={"target": RuntimeError("no such model")})
     pairs = {"dreamr": RunOptions()}
     app = hosted_app(pairs, ServeOptions(host="0.0.0.0"), open_model=pair)
@@ -63,6 +63,23 @@ def test_a_pair_that_cannot_judge_does_not_start() -> None:
         lifespan = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
         await lifespan.startup()
         assert lifespan.should_exit
+
+    anyio.run(work)
+
+
+def test_a_store_that_can_never_be_used_does_not_start() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def work() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            options = ServeOptions(store=f"redis://127.0.0.1:{port}/0")
+            app = hosted_app({"dreamr": RunOptions()}, options, open_model=Pair())
+            lifespan = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
+            await lifespan.startup()
+            assert lifespan.should_exit
 
     anyio.run(work)
 

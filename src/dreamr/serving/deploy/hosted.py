@@ -19,6 +19,7 @@ from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.served_pair import open_pairs, reasoners_for
 from dreamr.serving.gateway.server import warm_up
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store.opening import opened_store
 
 
 def hosted_app(
@@ -56,16 +57,21 @@ class _Hosted:
     async def running(self, _: Starlette) -> AsyncIterator[None]:
         """Open the models, check that they work together, and close them at the end."""
         reasoners = reasoners_for(self._pairs, self._options, self._open_model)
-        async with open_pairs(reasoners, self._options) as pairs:
-            app = build_app(pairs, self._options)
+        async with (
+            opened_store(self._options) as store,
+            open_pairs(reasoners, self._options) as pairs,
+        ):
+            app = build_app(pairs, self._options, store=store)
             for pair in pairs:
                 await warm_up(pair)
-            batches = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
-            await batches.startup()
+            background = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
+            await background.startup()
+            if background.should_exit:  # it has logged why
+                raise RuntimeError("the gateway's work in the background cannot start")
             self._app = app
             async with anyio.create_task_group() as tasks:
                 for pair in pairs:
                     tasks.start_soon(pair.readiness.watch)
                 yield
                 tasks.cancel_scope.cancel()
-            await batches.shutdown()
+            await background.shutdown()

@@ -20,6 +20,7 @@ from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.cli.pair_init import INIT_EPILOG, init_command
 from dreamr.cli.pair_plan import PLAN_EPILOG, plan_command
+from dreamr.cli.screen import stdout_console
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
 from dreamr.pairs import ChosenPair, ModelEntry, PairFile, examine, schema_text
@@ -69,12 +70,13 @@ def _check(options: CheckOptions, open_model: OpenModel) -> None:
     Each fault has a line and a column. No model is opened without --online.
     """
     found = examine(options.file)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = stdout_console()
     shown = short_path(options.file)
     for fault in found.faults:
-        console.print(fault.at(shown))
+        console.print(fault.at(shown), soft_wrap=True)
     for warning in found.warnings:
-        console.print(f"{shown}:{warning.line}:{warning.column}: warning: {warning.message}")
+        place = f"{shown}:{warning.line}:{warning.column}"
+        console.print(f"{place}: warning: {warning.message}", soft_wrap=True)
     if found.file is None:
         raise typer.Exit(_FAULTS)
     for table in _tables(found.file):
@@ -84,19 +86,27 @@ def _check(options: CheckOptions, open_model: OpenModel) -> None:
 
 
 def _tables(file: PairFile) -> Iterator[Table]:
-    pairs = Table("pair", "target", "draft", "options", box=SIMPLE_HEAD)
+    pairs = _table("pair", "target", "draft", "options")
     for pair in file.pairs.values():
         pairs.add_row(pair.name, pair.target or "-", pair.draft or "-", _listed(pair.given_options))
     yield pairs
-    models = Table("model", "server", "model at the server or weights", "key", box=SIMPLE_HEAD)
+    models = _table("model", "server", "served model or weights", "key")
     for model in file.models.values():
         models.add_row(model.name, *_described(model))
     yield models
-    gateway = Table("gateway", "options", box=SIMPLE_HEAD)
+    gateway = _table("name", "gateway", "options")
     given = {name: getattr(file.gateway, name) for name in sorted(file.gateway_given)}
     given = {name: value for name, value in given.items() if name not in ("host", "port")}
-    gateway.add_row(f"{file.gateway.host}:{file.gateway.port}", _listed(given))
+    gateway.add_row(file.name, f"{file.gateway.host}:{file.gateway.port}", _listed(given))
     yield gateway
+
+
+def _table(*heads: str) -> Table:
+    """Return a table whose cells are never cut: users copy addresses and names from it."""
+    table = Table(box=SIMPLE_HEAD)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
 
 
 def _listed(options: Mapping[str, Any]) -> str:
@@ -104,7 +114,8 @@ def _listed(options: Mapping[str, Any]) -> str:
     parts = []
     for name, value in options.items():
         short = isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 20)
-        parts.append(f"{name} {value}" if short else name)
+        shown = f"{value:g}" if isinstance(value, float) else value
+        parts.append(f"{name} {shown}" if short else name)
     return ", ".join(parts) or "-"
 
 
@@ -139,7 +150,8 @@ async def _ask_all(file: PairFile, open_model: OpenModel, console: Console) -> b
                 continue
             asked.add(name)
             error = await _ask(chosen, role, open_model)
-            console.print(f"{name}: {'it answers' if error is None else error}")
+            answer = "it answers" if error is None else error
+            console.print(f"{name}: {answer}", soft_wrap=True)
             reached &= error is None
     return reached
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
+
+from rich.console import Console
 
 from dreamr._messages import short_path
 from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused
@@ -160,8 +162,10 @@ def _write(options: InitOptions, text: str) -> None:
 
 
 def _say(options: InitOptions, lines: list[str]) -> None:
-    stream = sys.stderr if options.out == _STDOUT else sys.stdout
+    is_printed = options.out == _STDOUT
+    console = Console(stderr=is_printed, highlight=False, markup=False, emoji=False)
+    if not is_printed:
+        out = short_path(options.out)
+        lines = [*lines, f"wrote {out}; start it with dreamr up {shlex.quote(out)}"]
     for line in lines:
-        print(line, file=stream)
-    if options.out != _STDOUT:
-        print(f"wrote {short_path(options.out)}; start it with dreamr up {short_path(options.out)}")
+        console.print(line, soft_wrap=not console.is_terminal)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from dreamr._option_specs import BadOption, Conflict, OptionRules, OptionSpec, Unused
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
+from dreamr.cli.screen import stdout_console
 from dreamr.sizing import Pair, find_architecture
 from dreamr.sizing.expectation import LIKELY
 from dreamr.sizing.machines import PriceTable, read_prices
@@ -34,6 +35,7 @@ from dreamr.sizing.plan import (
 _MODELS, _MACHINES, _LOAD, _OUTPUT = "Models", "Machines", "Load", "Output"
 _WIDTH = 120  # columns without a terminal
 _SHOWN = 10
+_UNKNOWN = "-"  # a cell without a value
 PLAN_EPILOG = epilog(
     "dreamr pair plan --devices measured.toml",
     "dreamr pair plan --target ./big --draft ./small --machine 2xH100",
@@ -164,14 +166,13 @@ def _offer_row(offer: Offer) -> dict[str, Any]:
 def _show(
     ranked: Sequence[Ranked], offered: Sequence[Offer], options: PlanOptions, currency: str
 ) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDTH)
+    console = stdout_console(_WIDTH)
     source = "measured costs" if options.devices else "rates of named devices"
     title = f"Placements by {source}, acceptance {options.acceptance:g}. Speeds are predictions."
     _print(console, title, [_cells(row, currency) for row in _rows(ranked)[:_SHOWN]])
     if offered:
-        title = f"Machines for {options.load:g} questions a minute, the cheapest first."
+        order = "cheapest" if any(one.price is not None for one in offered) else "fewest"
+        title = f"Machines for {options.load:g} questions a minute, the {order} first."
         _print(console, title, [_cells(_offer_row(one), currency) for one in offered[:_SHOWN]])
 
 
@@ -186,19 +187,23 @@ def _head(name: str, currency: str) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if value is None:
-        return "-"
+        return _UNKNOWN
     if isinstance(value, dict):
-        return ", ".join(f"{count} x {machine}" for machine, count in value.items()) or "-"
+        return ", ".join(f"{count} x {machine}" for machine, count in value.items()) or _UNKNOWN
     if isinstance(value, float):
         return f"{value:.0f}" if name == "per million" else f"{value:.2f}"
     return str(value)
 
 
 def _print(console: Console, title: str, rows: Sequence[dict[str, str]]) -> None:
+    shown = [name for name in rows[0] if any(row[name] != _UNKNOWN for row in rows)]
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for name in rows[0]:
-        words = name in ("placement", "machines", "fallback")
-        table.add_column(name, justify="left" if words else "right")
+    for name in shown:
+        if name in ("placement", "machines"):
+            table.add_column(name, overflow="fold", ratio=1)
+        else:  # a head of several words must not take the width that the names need
+            justify: Literal["left", "right"] = "left" if name == "fallback" else "right"
+            table.add_column(name.replace(" ", "\n", 1), justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in shown))
     console.print(table)

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from dreamr._option_specs import OptionSpec
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
+from dreamr.cli.screen import stdout_console
 from dreamr.errors import DreamrError
 from dreamr.pairs.running import PairState, is_up, known_names, read_state
 
 EPILOG = epilog("dreamr ps", "dreamr ps --json", notes=("Guide: docs/guides/launch.md",))
 _COLUMNS = ("name", "state", "gateway", "models", "for", "file")
 _DEAD = "dead"
-_WIDTH = 400  # of lines for programs, which do not wrap them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +51,7 @@ def _ps(options: PsOptions) -> None:
     for row in rows:
         table.add_row(*_cells(row))
     if rows:
-        console = Console(highlight=False, markup=False)
-        console.width = console.width if console.is_terminal else _WIDTH
-        console.print(table)
+        stdout_console().print(table)
     else:
         print("no pair is up: start one with dreamr up FILE")
 

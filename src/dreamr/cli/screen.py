@@ -28,11 +28,24 @@ from dreamr.trace import (
 
 _COLORS = {"draft": "green", "target": "bright_blue", "rejected": "red"}
 _UNWRAPPED = 2**31
+_WIDE = 400  # columns
 
 
 def stderr_console() -> Console:
     """Return a console on standard error, with colors if that supports them."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def stdout_console(width: int = _WIDE) -> Console:
+    """Return a console for tables on standard output.
+
+    Args:
+        width: Columns without a terminal, so that programs get rows in one line.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = width
+    return console
 
 
 class _NoteHandler(logging.Handler):

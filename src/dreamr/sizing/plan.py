@@ -211,6 +211,8 @@ def _where(layout: Layout, machine: Machine) -> str:
         place = "CPU" if not layout.colocated else "the same CPU"
     else:
         place = f"{'the same ' if layout.colocated else ''}{_listed(len(draft))}"
+        if layout.colocated and len(layout.target.devices) == 1:
+            place = "the same GPU"
     if machine.devices[layout.target.devices[0]].is_cpu:
         return f"target on CPU, draft on {place}"
     return f"target on {_listed(len(layout.target.devices))}, draft on {place}"

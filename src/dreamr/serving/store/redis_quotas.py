@@ -72,8 +72,10 @@ class RedisQuotas:
         try:
             found = await self._run(scripts.ENTER, client, request, _HELD, int(again), *given)
         except StoreLost:
-            self._alone.add(request)
-            return await self._local.enter(client, request, limits, again=again)
+            entered = await self._local.enter(client, request, limits, again=again)
+            if entered.refused is None:  # a refused request is not left
+                self._alone.add(request)
+            return entered
         use = self._uses.setdefault(client, _Use())
         use.note(_levels(found[1:]))
         if refused := found[0].decode():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from dreamr.pairs.option_values import DEFINITIONS
 from dreamr.pairs.shape_of_file import FILE
-from dreamr.pairs.shapes import DEFINITIONS
 
 SCHEMA_URL = (
     "https://raw.githubusercontent.com/dreamr-project/dreamr/main/docs/reference/pair.schema.json"

@@ -9,7 +9,8 @@ from typing import Any
 from dreamr._option_specs import OptionSpec, option_specs
 from dreamr._options import RunOptions
 from dreamr.pairs.declaration import EngineName
-from dreamr.pairs.shapes import ListOf, MapOf, OneOrMore, Record, Text, Value
+from dreamr.pairs.option_values import Value
+from dreamr.pairs.shapes import ListOf, MapOf, OneOrMore, Record, Text
 from dreamr.serving.options import ServeOptions
 
 # Options of a run that the models of the file set.

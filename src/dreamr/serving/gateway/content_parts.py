@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
+from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.field_errors import tagged
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff/\\]+")
 _MOST_NAME = 100  # characters of a file name
@@ -141,27 +141,19 @@ def each_part(
 
 
 def _part(part: Any, where: str) -> MessagePart:
-    try:
-        match _PART.validate_python(part):
-            case _TextPart(text=text):
-                return text
-            case _ImagePart(image_url=shown):
-                return SentMedia("image", where, url=_url(shown))
-            case _VideoPart(video_url=shown):
-                return SentMedia("video", f"{where}.video_url", url=_url(shown))
-            case _AudioUrlPart(audio_url=shown):
-                return SentMedia("sound", f"{where}.audio_url", url=_url(shown))
-            case _AudioPart(input_audio=sound):
-                return with_content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
-            case _FilePart(file=file):
-                return _file(file, f"{where}.file")
-    except ValidationError as error:
-        kind = part.get("type") if isinstance(part, dict) else part
-        if error.errors()[0]["type"].startswith("union_tag"):
-            raise bad_request(
-                f"content part {shortened(kind)} is not supported: use {_TYPES}", where
-            ) from error
-        raise invalid_field(error, where, tagged=True) from error
+    match tagged(_PART, part, where, "content part", _TYPES):
+        case _TextPart(text=text):
+            return text
+        case _ImagePart(image_url=shown):
+            return SentMedia("image", where, url=_url(shown))
+        case _VideoPart(video_url=shown):
+            return SentMedia("video", f"{where}.video_url", url=_url(shown))
+        case _AudioUrlPart(audio_url=shown):
+            return SentMedia("sound", f"{where}.audio_url", url=_url(shown))
+        case _AudioPart(input_audio=sound):
+            return with_content(SentMedia("sound", f"{where}.input_audio.data"), sound.data)
+        case _FilePart(file=file):
+            return _file(file, f"{where}.file")
 
 
 def _url(shown: _Url | str) -> str:

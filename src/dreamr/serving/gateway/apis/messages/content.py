@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from dreamr.conversation import ToolCall
 from dreamr.serving.gateway.apis.fields import JsonModel
 from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, each_part, file_name
-from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
+from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.field_errors import tagged
 
 
 class _Base64(JsonModel):
@@ -148,7 +148,7 @@ def _read(content: Any, where: str, most: int, depth: int) -> Iterator[Content]:
 
 
 def _block(block: Any, where: str, most: int, depth: int) -> Iterator[Content]:
-    match _checked(block, where):
+    match tagged(_BLOCK, block, where, "block", _TYPES):
         case _Text(text=text):
             if text:
                 yield text
@@ -165,22 +165,6 @@ def _block(block: Any, where: str, most: int, depth: int) -> Iterator[Content]:
             yield ToolResult(call, ("Error: ", *parts) if is_error else parts)
         case _Thinking(thinking=text):
             yield Thought(text)
-
-
-def _checked(block: Any, where: str) -> _Block:
-    try:
-        return _BLOCK.validate_python(block)
-    except ValidationError as error:
-        kind = block.get("type") if isinstance(block, Mapping) else block
-        found = error.errors(include_url=False, include_input=False)[0]
-        if found["type"].startswith("union_tag"):
-            inner = len(found["loc"]) > 1
-            field = f"{where}.source" if inner else where
-            what = (
-                f"the source of a block {shortened(kind)}" if inner else f"block {shortened(kind)}"
-            )
-            raise bad_request(f"{what} is not supported: use {_TYPES}", field) from error
-        raise invalid_field(error, where, tagged=True) from error
 
 
 def _parts(content: Any, where: str, most: int, depth: int) -> Iterator[MessagePart]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from dreamr.conversation import ToolCall, TurnRole
 from dreamr.serving.gateway.apis.fields import JsonModel
@@ -20,7 +20,7 @@ from dreamr.serving.gateway.content_parts import (
     with_content,
 )
 from dreamr.serving.gateway.errors import bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
+from dreamr.serving.gateway.field_errors import tagged
 
 _ROLES: Mapping[str, TurnRole] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant"
@@ -174,17 +174,7 @@ def _checked(item: Any, where: str) -> _Item:
     """Return an item; the type of messages may be left out."""
     if isinstance(item, dict) and "type" not in item and "role" in item:
         item = {**item, "type": "message"}
-    try:
-        return _ITEM.validate_python(item)
-    except ValidationError as error:
-        if error.errors()[0]["type"].startswith("union_tag"):
-            kind = item.get("type") if isinstance(item, dict) else item
-            raise bad_request(
-                f"item {shortened(kind)} is not supported: use {_ITEMS}",
-                where,
-                "unsupported_parameter",
-            ) from error
-        raise invalid_field(error, where, tagged=True) from error
+    return tagged(_ITEM, item, where, "item", _ITEMS, "unsupported_parameter")
 
 
 def read_parts(content: Any, where: str, most: int) -> list[MessagePart]:
@@ -202,16 +192,7 @@ def read_parts(content: Any, where: str, most: int) -> list[MessagePart]:
 
 
 def _part(part: Any, where: str) -> MessagePart:
-    try:
-        found = _PART.validate_python(part)
-    except ValidationError as error:
-        if error.errors()[0]["type"].startswith("union_tag"):
-            kind = part.get("type") if isinstance(part, dict) else part
-            raise bad_request(
-                f"content part {shortened(kind)} is not supported: use {_PARTS}", where
-            ) from error
-        raise invalid_field(error, where, tagged=True) from error
-    match found:
+    match tagged(_PART, part, where, "content part", _PARTS):
         case _Text(text=text) | _Refusal(refusal=text):
             return text
         case _Image(image_url=url, file_id=file_id):

@@ -124,6 +124,15 @@ def test_folders_of_models_are_found_from_the_folder_of_the_file(folder: Path) -
     assert [one.model for one in launches if one] == [str(folder / "large"), str(folder / "small")]
 
 
+@pytest.mark.parametrize("name", ["\U0001f600", "${HOME}", "two\nlines", 'a "b" #c', "1e3"])
+def test_any_name_of_a_folder_is_read_back(name: str, folder: Path) -> None:
+    shutil.copytree(PAIR_FOLDER / "target", folder / name)
+    assert init("--target", name, "--draft", name, "--gpus", "1x24GB") == 0
+    launch = read_pair_file(folder / "pair.yaml", environment={}).models["big"].launch
+    assert launch is not None
+    assert launch.model == str(folder / name)
+
+
 def test_a_file_can_be_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert init("--out", "-") == 0
     assert "embedded" in capsys.readouterr().out

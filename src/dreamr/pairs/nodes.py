@@ -217,14 +217,14 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Node:
         text, is_plain = event.value, event.style is None and event.tag is None
-        raw = _typed(text) if is_plain else text
+        raw = typed(text) if is_plain else text
         node = _place(event, raw, text=text, raw=raw)
         if not isinstance(raw, str):
             if isinstance(raw, float) and raw in (float("inf"), float("-inf")):
                 self._faults.append(node.fault("this number is too large"))
             return node
         found, problem = self._variables.replace(text)
-        value = _typed(found.text) if found.variable is not None else found.text
+        value = typed(found.text) if found.variable is not None else found.text
         more = {"variable": found.variable, "raw": raw, "problem": problem}
         return _place(event, value, text=found.text, **more)
 
@@ -240,7 +240,7 @@ def _marked(error: Any) -> Fault:
     return Fault(*place, f"not valid YAML: {remedy or one_line(problem)}")
 
 
-def _typed(text: str) -> Any:
+def typed(text: str) -> Any:
     """Return the value that a plain scalar stands for."""
     kind = next((kind for kind, form in _SCALARS if form.fullmatch(text)), "text")
     if len(text) > _MOST_DIGITS:

@@ -27,6 +27,11 @@ class Replaced:
     variable: str | None = None
 
 
+def literal(text: str) -> str:
+    """Return a text as a pair file has it, so that nothing in it is read as a variable."""
+    return text.replace("${", "$${")
+
+
 class Variables:
     """Values of environment variables for one file.
 

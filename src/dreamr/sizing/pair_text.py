@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dreamr._messages import one_line
 from dreamr.pairs import MODELINE, EngineName
+from dreamr.pairs.variables import literal
 from dreamr.schedules import ScheduleConfig
 from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.choice import Choice
@@ -66,7 +68,12 @@ class LaunchText:
         """Return the lines of the model's entry."""
         found = [*(f"  # {note}" for note in self.notes), f"  {name}:", "    launch:"]
         every = {"engine": self.engine, "model": self.model, **self.values}
-        return found + [f"      {key}: {json.dumps(value)}" for key, value in every.items()]
+        return found + [f"      {key}: {_written(value)}" for key, value in every.items()]
+
+
+def _written(value: object) -> str:
+    """Return a value as JSON, which is YAML too, without anything that is read as a variable."""
+    return literal(json.dumps(value, ensure_ascii=False))
 
 
 def engine_of(name: str) -> EngineName:
@@ -91,7 +98,7 @@ def pair_text(
         head: Comments at the beginning.
     """
     layout, expected = chosen.layout, chosen.expected
-    lines = [MODELINE, *(f"# {line}".rstrip() for line in head), "models:"]
+    lines = [MODELINE, *(f"# {one_line(line)}".rstrip() for line in head), "models:"]
     roles = (("big", pair.target, layout.target), ("small", pair.draft, layout.draft))
     for offset, (name, model, part) in enumerate(roles):
         device = devices[part.devices[0]]

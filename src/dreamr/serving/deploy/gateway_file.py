@@ -12,6 +12,8 @@ from dreamr._files import read_text
 from dreamr._messages import short_path
 from dreamr._option_specs import BadOption
 from dreamr.pairs import PairFile
+from dreamr.pairs.nodes import typed
+from dreamr.pairs.variables import literal
 from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, key_variable
 
 PAIR_FILE = "pair.yaml"
@@ -58,8 +60,9 @@ def gateway_values(
     pairs: dict[str, Any] = {}
     for name, entry in pair_file.pairs.items():
         given = {option: _moved(option, value) for option, value in entry.given_options.items()}
-        pairs[name] = {**entry.roles, **given}
+        pairs[name] = {**entry.roles, **_literal(given)}
     gateway = {name: getattr(pair_file.gateway, name) for name in sorted(pair_file.gateway_given)}
+    gateway = _literal(gateway)
     if gateway.get("keys_file") is not None:
         gateway["keys_file"] = str(PurePosixPath(keys) / Path(gateway["keys_file"]).name)
     gateway |= {"host": host, "port": port}
@@ -106,6 +109,14 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, text: str) -> yaml.Node:
+        """Return a text in quotes if it would be read as a number by YAML 1.2, as 1e3 is."""
+        style = None if isinstance(typed(text), str) else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
 
 def dump(values: Any, comment: str = "") -> str:
     """Return values as YAML, below a comment."""
@@ -118,6 +129,19 @@ def dump_all(documents: list[Any], comment: str = "") -> str:
         documents, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
     )
     return f"# {comment}\n{text}" if comment else text
+
+
+def _literal(value: Any) -> Any:
+    """Return the value of an option in which no text is read as a variable."""
+    match value:
+        case str():
+            return literal(value)
+        case tuple() | list():
+            return [_literal(item) for item in value]
+        case dict():
+            return {name: _literal(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def _moved(option: str, value: Any) -> Any:

@@ -78,7 +78,7 @@ def test_compose_addresses_are_those_of_its_services(name: str) -> None:
             port = command[command.index("--port") + 1]
             assert values["url"] == f"http://{model}:{port}/v1"
             assert f":{port}/health" in services[model]["healthcheck"]["test"][-1]
-    _, inside = services["gateway"]["ports"][0].split(":")
+    inside = services["gateway"]["ports"][0].rpartition(":")[2]
     assert gateway["gateway"]["port"] == int(inside)
     scraped = yaml.safe_load(files(name, "compose")["monitoring/prometheus.yaml"])
     (job,) = scraped["scrape_configs"]
@@ -274,6 +274,24 @@ def test_systemd_reads_variables_back_as_they_are(tmp_path: Path) -> None:
     unit = next(text for name, text in made.items() if name.endswith("-m.service"))
     assert 'Environment="A=$HOME 50%%"\n' in unit
     assert 'Environment="B=two\\nlines"\n' in unit
+
+
+@pytest.mark.parametrize(
+    ("host", "published"),
+    [
+        ("127.0.0.1", "127.0.0.1:8500:8500"),
+        ("localhost", "127.0.0.1:8500:8500"),
+        ("0.0.0.0", "0.0.0.0:8500:8500"),
+        ("'::'", "[::]:8500:8500"),
+    ],
+)
+def test_compose_publishes_the_gateway_where_its_file_says(
+    host: str, published: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(f"models: {{m: {{url: http://h:1/v1}}}}\n{SMALL}gateway: {{host: {host}}}\n")
+    made = yaml.safe_load(deployment_files(read_pair_file(path), "compose")["compose.yaml"])
+    assert made["services"]["gateway"]["ports"] == [published]
 
 
 def test_a_literal_key_becomes_a_secret(tmp_path: Path) -> None:

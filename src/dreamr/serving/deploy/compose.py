@@ -26,6 +26,7 @@ from dreamr.serving.deploy.plan import (
     one_replica,
     secret_variable,
 )
+from dreamr.serving.options import ServeOptions
 
 SECRETS = ".env"  # which Compose reads by itself
 _PORT = 8500  # of the gateway in its container
@@ -111,7 +112,7 @@ def _gateway(found: Plan) -> dict[str, Any]:
     service: dict[str, Any] = {
         "image": GATEWAY_IMAGE,
         "command": ["serve", "--pair", f"{CONFIG}/pair.yaml"],
-        "ports": [f"{gateway.port}:{_PORT}"],
+        "ports": [_published(gateway)],
         "volumes": volumes,
         "user": f"{USER}:{USER}",
         "read_only": True,
@@ -129,6 +130,12 @@ def _gateway(found: Plan) -> dict[str, Any]:
         healthy = {"condition": "service_healthy"}
         service["depends_on"] = {engine.name: healthy for engine in found.engines}
     return service
+
+
+def _published(gateway: ServeOptions) -> str:
+    """Return the port of the gateway on the address that its file names, loopback by default."""
+    host = "127.0.0.1" if gateway.host == "localhost" else gateway.host  # Docker takes addresses
+    return f"{f'[{host}]' if ':' in host else host}:{gateway.port}:{_PORT}"
 
 
 _PROBE = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{_PORT}/ready', timeout=5)"

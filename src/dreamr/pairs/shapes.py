@@ -241,7 +241,7 @@ class Record:
         if not isinstance(node.value, dict):
             reading.add(node, f"{name} must be a mapping, not {_shown(node)}")
             return {}
-        keys, meant = node.keys or {}, set()
+        keys, meant = node.keys or {}, set[str | None]()
         for key in keys.keys() - self.fields.keys():
             near = self._near(key)
             meant |= {near}

@@ -236,8 +236,8 @@ def _marked(error: Any) -> Fault:
     if problem == "found unexpected end of stream" and error.context_mark is not None:
         mark = error.context_mark  # where the text in quotes begins
     remedy = next((remedy for begins, remedy in _REMEDIES if problem.startswith(begins)), None)
-    place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return Fault(*place, f"not valid YAML: {remedy or one_line(problem)}")
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    return Fault(line + 1, column + 1, f"not valid YAML: {remedy or one_line(problem)}")
 
 
 def typed(text: str) -> Any:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import anyio
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.cli.pair_init import INIT_EPILOG, init_command
 from dreamr.cli.pair_plan import PLAN_EPILOG, plan_command
-from dreamr.cli.screen import stdout_console
+from dreamr.cli.screen import stdout_console, uncut_table
 from dreamr.engines import OpenModel
 from dreamr.errors import DreamrError
 from dreamr.pairs import ChosenPair, ModelEntry, PairFile, examine, schema_text
@@ -86,27 +85,19 @@ def _check(options: CheckOptions, open_model: OpenModel) -> None:
 
 
 def _tables(file: PairFile) -> Iterator[Table]:
-    pairs = _table("pair", "target", "draft", "options")
+    pairs = uncut_table("pair", "target", "draft", "options")
     for pair in file.pairs.values():
         pairs.add_row(pair.name, pair.target or "-", pair.draft or "-", _listed(pair.given_options))
     yield pairs
-    models = _table("model", "server", "served model or weights", "key")
+    models = uncut_table("model", "server", "served model or weights", "key")
     for model in file.models.values():
         models.add_row(model.name, *_described(model))
     yield models
-    gateway = _table("name", "gateway", "options")
+    gateway = uncut_table("name", "gateway", "options")
     given = {name: getattr(file.gateway, name) for name in sorted(file.gateway_given)}
     given = {name: value for name, value in given.items() if name not in ("host", "port")}
     gateway.add_row(file.name, f"{file.gateway.host}:{file.gateway.port}", _listed(given))
     yield gateway
-
-
-def _table(*heads: str) -> Table:
-    """Return a table whose cells are never cut: users copy addresses and names from it."""
-    table = Table(box=SIMPLE_HEAD)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
 
 
 def _listed(options: Mapping[str, Any]) -> str:

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from dreamr._option_specs import OptionSpec
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
-from dreamr.cli.screen import stdout_console
+from dreamr.cli.screen import stdout_console, uncut_table
 from dreamr.errors import DreamrError
 from dreamr.pairs.running import PairState, is_up, known_names, read_state
 
@@ -45,9 +42,7 @@ def _ps(options: PsOptions) -> None:
         for row in rows:
             print(json.dumps(row))
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column)
+    table = uncut_table(*_COLUMNS, pad_edge=False)
     for row in rows:
         table.add_row(*_cells(row))
     if rows:

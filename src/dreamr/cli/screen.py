@@ -9,8 +9,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from dreamr.gate import Verdict
@@ -46,6 +48,19 @@ def stdout_console(width: int = _WIDE) -> Console:
     if not console.is_terminal:
         console.width = width
     return console
+
+
+def uncut_table(*heads: str, pad_edge: bool = True) -> Table:
+    """Return a table whose cells are never cut: users copy names and addresses from it.
+
+    Args:
+        heads: Heads of the columns.
+        pad_edge: Whether the outer columns have space around them.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=pad_edge)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
 
 
 class _NoteHandler(logging.Handler):

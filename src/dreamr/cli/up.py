@@ -201,7 +201,8 @@ def _detach(options: UpOptions, file: PairFile) -> None:
         raise
     if status is not None:
         raise typer.Exit(status or 1)
-    print(f"{file.name} is up: dreamr logs {file.name} -f shows its logs, dreamr down ends it")
+    name = file.name
+    print(f"{name} is up: dreamr logs {name} -f shows its logs, dreamr down {name} ends it")
 
 
 def _background(options: UpOptions, file: PairFile, log: Path) -> subprocess.Popen[bytes]:

@@ -235,7 +235,7 @@ def test_what_cannot_be_deployed_is_one_line(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("9lives", "names that begin with a letter: give the file another 'name' than 9lives"),
+        ("9lives", "the name 9lives does not begin with a letter, as Kubernetes demands: change"),
         ("a" * 40, "has 66 characters, and Kubernetes takes 63: shorten the model's name"),
     ],
 )

@@ -31,6 +31,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> PairFile:
 @example("0o17")
 @example("off")
 @example("null")
+@example("\x85")
+@example("\u2029x")
 @example("${HOME} costs $$5 and $${x}")
 @example("two\nlines\tand a tab \x07 \u2028 \U0001f600")
 def test_texts_are_read_back_as_they_are(source: PairFile, text: str) -> None:

@@ -17,6 +17,7 @@ from dreamr.pairs.variables import literal
 from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, key_variable
 
 PAIR_FILE = "pair.yaml"
+_BREAKS = "\x85\u2028\u2029"
 _FILES = ("profile", "transcriber")  # options of a pair that may name a file
 
 
@@ -110,8 +111,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, text: str) -> yaml.Node:
-        """Return a text in quotes if it would be read as a number by YAML 1.2, as 1e3 is."""
+        """Return a text in quotes if it would be read otherwise: as a number, or as a line break.
+
+        PyYAML writes by YAML 1.1, in which 1e3 is a text.
+        """
         style = None if isinstance(typed(text), str) else "'"
+        if any(character in text for character in _BREAKS):
+            style = '"'
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

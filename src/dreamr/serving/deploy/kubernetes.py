@@ -73,8 +73,8 @@ def _check_names(found: Plan) -> None:
     """
     if not found.name[0].isalpha():
         raise BadOption(
-            f"Kubernetes takes names that begin with a letter: give the file another 'name' than "
-            f"{found.name}"
+            f"the name {found.name} does not begin with a letter, as Kubernetes demands: change "
+            "'name' of the file"
         )
     for engine in found.engines:
         replicas = engine.model.replicas

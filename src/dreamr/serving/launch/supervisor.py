@@ -153,7 +153,7 @@ class Supervisor:
         """Keep a server up until canceled, or until its first start fails."""
         try:
             await self._keep_up(one)
-        except Exception as error:  # otherwise nobody would learn of it, and `ready` would wait
+        except Exception as error:  # it would be lost with the task, and `ready` would wait
             why = f"{one.program.model}: internal error ({describe(error)}): report it"
             self._show(why)
             self._fail(why)

@@ -31,7 +31,8 @@ INIT = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pair.yaml").write_text(LAUNCH.replace("org/x", "org/x\n      command: [/no/vllm]"))
+    text = LAUNCH.replace("org/x", "org/x\n      command: [/no/vllm]")
+    (tmp_path / "pair.yaml").write_text(f"{text}gateway: {{port: 0}}\n")
     return tmp_path
 
 

@@ -23,7 +23,7 @@ import anyio
 from dreamr import Reasoner, RunOptions
 from dreamr._provenance import provenance
 from dreamr.engines import Context, Engine
-from dreamr.evaluation.tasks import Item, installed_tasks, load
+from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.gate import RatioGate, StepContext
 from dreamr.runner import RunConfig
 from dreamr.schedules import OpenLane
@@ -80,7 +80,7 @@ async def measure(options: RunOptions, limit: int) -> dict[str, dict[str, int]]:
     rows: dict[str, dict[str, int]] = {}
     async with Reasoner(options) as reasoner:
         engines = {role: model.engine for role, model in reasoner.models.items()}
-        for task in installed_tasks():
+        for task in default_tasks():
             found: Counter[str] = Counter()
             for item in load(task, limit=limit):
                 await walk(item, engines["target"], engines["draft"], found)

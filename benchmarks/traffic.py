@@ -24,7 +24,7 @@ from dreamr._provenance import provenance
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.evaluation.bench import PRESETS
 from dreamr.evaluation.bench.presets import Preset
-from dreamr.evaluation.tasks import Item, installed_tasks, load
+from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.runner import run
 
 METHODS = ("target", "draft", "lookahead-4", "parse", "sequential", "fpsr")
@@ -75,7 +75,7 @@ async def count(
 def measure(urls: dict[str, str], methods: Sequence[str], limit: int) -> list[dict[str, Any]]:
     """Return the mean requests and bytes of a run, for each suite and method."""
     rows = []
-    for task in installed_tasks():
+    for task in default_tasks():
         items = list(load(task, limit=limit))
         for method in methods:
             row: dict[str, Any] = {"task": task, "method": method, "problems": len(items)}

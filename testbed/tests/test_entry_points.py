@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dreamr_testbed.suites import FIRST, SUITES
+from dreamr_testbed.suites import EXTRA_SUITES, FIRST, SUITES
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 DECLARED = tomllib.loads(PROJECT.read_text())["project"]["entry-points"]
@@ -20,13 +20,20 @@ def declared(group: str, name: str) -> Any:
     return EntryPoint(name, DECLARED[group][name], group).load()
 
 
-def test_every_suite_is_a_task() -> None:
+def test_every_suite_is_a_task_and_only_trained_ones_run_by_default() -> None:
     assert list(DECLARED["dreamr.tasks"]) == list(SUITES)
+    assert list(DECLARED["dreamr.extra_tasks"]) == list(EXTRA_SUITES)
 
 
-@pytest.mark.parametrize("task", SUITES)
-def test_a_task_loads_its_suite(task: str) -> None:
-    items = declared("dreamr.tasks", task)(3, 5, "test")
+@pytest.mark.parametrize(
+    ("group", "task"),
+    [
+        *(("dreamr.tasks", task) for task in SUITES),
+        *(("dreamr.extra_tasks", task) for task in EXTRA_SUITES),
+    ],
+)
+def test_a_task_loads_its_suite(group: str, task: str) -> None:
+    items = declared(group, task)(3, 5, "test")
     assert len(items) == 3
     assert (items[0].task, items[0].index) == (task, FIRST + 5)
 

@@ -7,16 +7,25 @@ from random import Random
 
 import numpy as np
 import pytest
-from dreamr_testbed.suites import GRID, LEVELS, SIDE, SUITES, is_correct, make_problem
+from dreamr_testbed.suites import (
+    EXTRA_SUITES,
+    GRID,
+    LEVELS,
+    SIDE,
+    SUITES,
+    is_correct,
+    make_problem,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 SUMS = re.compile(r"(\d+) ([-+x]) (\d+) = (-?\d+)")
+ALL = sorted({**SUITES, **EXTRA_SUITES})
 OPERATORS = {"+": operator.add, "-": operator.sub, "x": operator.mul}
 
 problems = st.builds(
     make_problem,
-    st.sampled_from(sorted(SUITES)),
+    st.sampled_from(ALL),
     st.sampled_from(["train", "test"]),
     st.integers(0, 10**9),
     st.sampled_from(LEVELS),
@@ -65,7 +74,7 @@ def test_a_misread_image_keeps_the_question(problem, seed):
     assert problem.scene.misread(Random(seed)).question == problem.question
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", ALL)
 def test_misreading_changes_the_reasoning_most_of_the_time(suite):
     changed = 0
     for index in range(200):
@@ -74,14 +83,14 @@ def test_misreading_changes_the_reasoning_most_of_the_time(suite):
     assert changed > 100
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", ALL)
 def test_training_and_test_problems_differ(suite):
     train = {make_problem(suite, "train", i).scene for i in range(300)}
     test = {make_problem(suite, "test", i).scene for i in range(300)}
     assert len(train & test) <= 3
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", ALL)
 def test_no_kind_of_question_has_a_dominant_answer(suite):
     answers = defaultdict(Counter)
     for index in range(500):
@@ -92,7 +101,7 @@ def test_no_kind_of_question_has_a_dominant_answer(suite):
 
 
 def test_an_unknown_suite_lists_the_known_ones():
-    with pytest.raises(KeyError, match="docmath, story, vqa"):
+    with pytest.raises(KeyError, match="docmath, story, vqa, gap"):
         make_problem("poetry", "test", 0)
 
 

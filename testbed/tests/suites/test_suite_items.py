@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from dreamr_testbed.suites import FIRST, SUITES, item_of, load_suite, load_vqa, make_problem
+from dreamr_testbed.suites import (
+    EXTRA_SUITES,
+    FIRST,
+    SUITES,
+    item_of,
+    load_suite,
+    load_vqa,
+    make_problem,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.steps import StepHistory
 
-suites = st.sampled_from(sorted(SUITES))
+ALL = sorted({**SUITES, **EXTRA_SUITES})
+suites = st.sampled_from(ALL)
 indices = st.integers(0, 10**6)
 # The first image of a process loads fonts, which can take long on a busy machine.
 unhurried = settings(deadline=None)
@@ -82,7 +91,7 @@ def test_an_item_can_have_a_custom_check() -> None:
     assert item.check(1, "whatever") is None
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", ALL)
 def test_no_step_of_a_reference_counts_as_repeated(suite: str) -> None:
     for index in range(100):
         steps = make_problem(suite, "test", index).steps

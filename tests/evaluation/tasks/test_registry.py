@@ -45,9 +45,9 @@ def item(split: Split, index: int, unit: str | None = None) -> Item:
     )  # fmt: skip
 
 
-def install(monkeypatch: pytest.MonkeyPatch, **tasks: str) -> None:
+def install(monkeypatch: pytest.MonkeyPatch, group: str = "dreamr.tasks", /, **tasks: str) -> None:
     """Replace the installed tasks by these entry points of a distribution without a name."""
-    points = EntryPoints(EntryPoint(name, value, "dreamr.tasks") for name, value in tasks.items())
+    points = EntryPoints(EntryPoint(name, value, group) for name, value in tasks.items())
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
 
 
@@ -58,8 +58,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_test_bed_brings_its_suites() -> None:
-    assert {"docmath", "story", "vqa"} <= set(installed_tasks())
-    assert known_tasks()[: len(installed_tasks())] == default_tasks() == installed_tasks()
+    assert {"docmath", "story", "vqa"} <= set(default_tasks()) <= set(installed_tasks())
+    assert known_tasks()[: len(installed_tasks())] == installed_tasks()
     assert set(BENCHMARKS) <= set(known_tasks())
 
 
@@ -70,6 +70,16 @@ def test_an_installed_task_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch
     assert load("counted", limit=1, split="train")[0].id == "train/0"
     assert len(load("counted")) == LIMIT
     assert list(load("counted")[4:6].numbers) == [4, 5]
+    with pytest.raises(TaskError, match="a task 'counted' already exists"):
+        add_task("counted", counted)
+
+
+def test_an_extra_task_is_loaded_only_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "dreamr.extra_tasks", counted=f"{__name__}:counted")
+    assert installed_tasks() == ("counted",)
+    assert [each.index for each in load("counted", limit=2, seed=7)] == [7, 8]
+    with pytest.raises(UnknownTask, match="no task is installed: name one with --task"):
+        default_tasks()
     with pytest.raises(TaskError, match="a task 'counted' already exists"):
         add_task("counted", counted)
 

@@ -36,7 +36,7 @@ class BenchOptions:
         OptionSpec(
             f"Installed task, {', '.join(BENCHMARKS)}, or a .parquet or .jsonl file. Repeatable.",
             _PROBLEMS,
-            shown="all installed",
+            shown="installed default tasks",
         ),
     ] = ()
     limit: Annotated[int, OptionSpec("Number of problems of each task.", _PROBLEMS, 1)] = 100

@@ -14,7 +14,7 @@ TaskNames: TypeAlias = Annotated[
     OptionSpec(
         "Comma-separated tasks, also of plugins, or .parquet or .jsonl files.",
         _GROUP,
-        shown="all installed",
+        shown="installed default tasks",
     ),
 ]
 ProblemCount: TypeAlias = Annotated[

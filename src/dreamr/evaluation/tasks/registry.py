@@ -16,14 +16,16 @@ Loader: TypeAlias = Callable[[int, int, Split], Items]  # limit, seed, split
 
 _TESTBED = "dreamr-testbed"
 _HINT = "pip install 'dreamr[testbed]'"
-_INSTALLED = Installed("dreamr.tasks", "task", TaskError)  # entry points of loaders
+_DEFAULT = Installed("dreamr.tasks", "task", TaskError)  # entry points of loaders
+_EXTRA = Installed("dreamr.extra_tasks", "task", TaskError)  # the same, used only if named
 _ADDED: dict[str, Loader] = {}
 
 
 def add_task(name: str, loader: Loader) -> None:
     """Register a task under a name, so that `load` uses its loader.
 
-    A distribution declares its tasks as entry points in the group `dreamr.tasks` instead.
+    A distribution declares its tasks as entry points instead: in the group `dreamr.tasks`, or in
+    `dreamr.extra_tasks` if commands should run them only by name.
 
     Args:
         name: A new name.
@@ -40,7 +42,7 @@ def add_task(name: str, loader: Loader) -> None:
 
 def installed_tasks() -> tuple[str, ...]:
     """Return the names of tasks of installed distributions, without importing any."""
-    return _INSTALLED.names
+    return tuple(dict.fromkeys((*_DEFAULT.names, *_EXTRA.names)))
 
 
 def known_tasks() -> tuple[str, ...]:
@@ -51,10 +53,12 @@ def known_tasks() -> tuple[str, ...]:
 def default_tasks() -> tuple[str, ...]:
     """Return the tasks that commands use by default: those of installed distributions.
 
+    Tasks of the group `dreamr.extra_tasks` are left out.
+
     Raises:
         UnknownTask: If no installed distribution has tasks; the message says what to install.
     """
-    names = installed_tasks()
+    names = _DEFAULT.names
     if not names:
         raise UnknownTask(f"no task is installed: name one with --task, or {_HINT}")
     return names
@@ -102,7 +106,7 @@ def load(
 def _loader(name: str) -> Loader:
     if name in _ADDED:
         return _ADDED[name]
-    loader = _INSTALLED.load(name)
+    loader = _DEFAULT.load(name) or _EXTRA.load(name)
     if loader is None:
         raise UnknownTask(_unknown(name))
     return cast("Loader", loader)
@@ -110,5 +114,5 @@ def _loader(name: str) -> Loader:
 
 def _unknown(name: str) -> str:
     message = f"no task {name!r}; known: {', '.join(known_tasks())}, or a .parquet or .jsonl file"
-    is_there = _TESTBED in _INSTALLED.distributions
-    return message if is_there else f"{message}; for docmath, story and vqa: {_HINT}"
+    is_there = _TESTBED in _DEFAULT.distributions
+    return message if is_there else f"{message}; for docmath, story, vqa and gap: {_HINT}"

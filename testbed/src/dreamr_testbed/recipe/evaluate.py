@@ -35,7 +35,7 @@ from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
 from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
-from dreamr_testbed.suites import SIDE, SUITES, Problem, is_correct, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, SIDE, SUITES, Problem, is_correct, make_problem
 
 BATCH = 50
 # Thresholds; a score is the expected value over the ten digits, divided by 9.
@@ -201,7 +201,9 @@ def _ratios(
     return [float(p) for p in pair[:, 0]]
 
 
-def evaluate(evaluator: Evaluator, count: int, workers: int) -> list[Outcome]:
+def evaluate(
+    evaluator: Evaluator, count: int, workers: int, suites: Sequence[str] = tuple(SUITES)
+) -> list[Outcome]:
     """Evaluate `count` problems per suite in several processes and show progress."""
     outcomes: list[Outcome] = []
     # Spawned, since torch does not support fork once it has started threads.
@@ -209,7 +211,7 @@ def evaluate(evaluator: Evaluator, count: int, workers: int) -> list[Outcome]:
         parts = [
             pool.submit(evaluator.outcomes, suite, first, min(BATCH, count - first))
             for first in range(0, count, BATCH)
-            for suite in SUITES
+            for suite in suites
         ]
         for part in track(as_completed(parts), "Problems", total=len(parts)):
             outcomes += part.result()
@@ -269,14 +271,18 @@ def main() -> None:
     add("--target", type=Path, help="Folder of the target. Default: evaluate the draft only.")
     add("--draft", type=Path, required=True, help="Folder of the draft.")
     add("--count", type=int, default=1000, help="Problems per suite. Default: %(default)s.")
+    known, default = (*SUITES, *EXTRA_SUITES), ", ".join(SUITES)
+    suite = f"Suite, one of {', '.join(known)}. Repeatable. Default: {default}."
+    add("--suite", action="append", choices=known, metavar="SUITE", help=suite)
     add("--blind", action="store_true", help="Show the draft blank images.")
     workers = "Processes with one thread each. Default: %(default)s."
     add("--workers", type=int, default=1, help=workers)
     add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args()
     evaluator = Evaluator(options.target, options.draft, options.blind)
-    outcomes = evaluate(evaluator, options.count, options.workers)
-    found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in SUITES}
+    suites = options.suite or tuple(SUITES)
+    outcomes = evaluate(evaluator, options.count, options.workers, suites)
+    found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in suites}
     text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
     print(text)
     if options.out:

@@ -1,12 +1,13 @@
 """Suites of drawn problems with reference reasoning: documents, panel stories, scenes of shapes."""
 
 from dreamr_testbed.suites.canvas import GRID, PATCH, SIDE, Canvas
-from dreamr_testbed.suites.draw import LEVELS, SUITES, make_problem
+from dreamr_testbed.suites.draw import EXTRA_SUITES, LEVELS, SUITES, make_problem
 from dreamr_testbed.suites.items import (
     FIRST,
     ProblemCheck,
     item_of,
     load_docmath,
+    load_gap,
     load_story,
     load_suite,
     load_vqa,
@@ -15,6 +16,7 @@ from dreamr_testbed.suites.items import (
 from dreamr_testbed.suites.problem import Problem, ReferenceStep, Scene, is_correct
 
 __all__ = [
+    "EXTRA_SUITES",
     "FIRST",
     "GRID",
     "LEVELS",
@@ -29,6 +31,7 @@ __all__ = [
     "is_correct",
     "item_of",
     "load_docmath",
+    "load_gap",
     "load_story",
     "load_suite",
     "load_vqa",

@@ -310,10 +310,15 @@ def _receipt(rng: Random, level: int) -> Receipt:
 
 
 def _table(rng: Random, level: int) -> Table:
-    people = tuple(rng.sample(PEOPLE, rng.randint(2, 3) if level == 1 else rng.randint(3, 5)))
+    rows = rng.randint(2, 3) if level == 1 else rng.randint(3, 5)
+    return draw_table(rng, rows, 19 if level == 1 else 49)
+
+
+def draw_table(rng: Random, rows: int, largest: int) -> Table:
+    """Draw a table of `rows` people with up to `largest` points, and a question about it."""
+    people = tuple(rng.sample(PEOPLE, rows))
     days = sorted(rng.sample(range(len(DAYS)), 2))
     first, second = (DAYS[i] for i in days)
-    largest = 19 if level == 1 else 49
     ask = rng.choice(("sum", "difference", "row"))
     while True:
         cells = tuple((rng.randint(1, largest), rng.randint(1, largest)) for _ in people)

@@ -21,7 +21,7 @@ def load_suite(suite: str, limit: int, seed: int, split: Split) -> Items:
     """Load problems of a suite, each drawn on access; a loader for entry points `dreamr.tasks`.
 
     Args:
-        suite: One of `SUITES`.
+        suite: One of `SUITES` or `EXTRA_SUITES`.
         limit: Number of problems.
         seed: Offset of the first problem from index `FIRST`.
         split: 'train' or 'test'.
@@ -31,6 +31,7 @@ def load_suite(suite: str, limit: int, seed: int, split: Split) -> Items:
 
 
 load_docmath = partial(load_suite, "docmath")
+load_gap = partial(load_suite, "gap")
 load_story = partial(load_suite, "story")
 load_vqa = partial(load_suite, "vqa")
 

@@ -343,7 +343,11 @@ def _cups(rng: Random, level: int) -> Cups:
 
 
 def _race(rng: Random, level: int) -> Race:
-    count = 3 if level == 1 else 4
+    return draw_race(rng, 3 if level == 1 else 4)
+
+
+def draw_race(rng: Random, count: int) -> Race:
+    """Draw a race of `count` runners, one panel for each."""
     cast = _cast(rng, count)
     order = list(zip((c for _, c in cast), rng.sample(range(1, count + 1), count), strict=True))
     return Race(cast, tuple(rng.sample(order, count)), rng.randint(1, count))

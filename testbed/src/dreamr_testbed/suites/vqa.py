@@ -300,7 +300,8 @@ def _compare(rng: Random, shapes: int) -> Compare:
             return scene
 
 
-def _beside(rng: Random, shapes: int) -> Beside:
+def draw_beside(rng: Random, shapes: int) -> Beside:
+    """Draw a board of `shapes` shapes and a question about a neighbor."""
     while True:
         board = _random_board(rng, shapes, ())
         side = rng.choice(tuple(SIDES))
@@ -315,5 +316,5 @@ def _beside(rng: Random, shapes: int) -> Beside:
 def generate(rng: Random, level: int) -> Count | Compare | Beside:
     """Draw a random scene; higher levels (1 to 3) have more shapes and harder questions."""
     shapes = rng.randint(*{1: (2, 4), 2: (4, 6), 3: (5, 8)}[level])
-    kinds = (_count, _beside) if level == 1 else (_count, _compare, _beside)
+    kinds = (_count, draw_beside) if level == 1 else (_count, _compare, draw_beside)
     return rng.choice(kinds)(rng, max(shapes, 3))

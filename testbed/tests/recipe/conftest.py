@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from dreamr_testbed.recipe.corpus import corpus
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.tokens import train_tokenizer
-from dreamr_testbed.recipe.train import corpus
 from transformers import PreTrainedTokenizerFast
 
 

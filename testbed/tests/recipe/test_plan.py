@@ -16,6 +16,11 @@ def test_both_models_of_the_pair_have_a_recipe():
     assert [stage.kind for stage in recipes["draft"].stages[:3]] == ["see", "drill", "reason"]
 
 
+def test_a_further_stage_is_read_like_the_others():
+    (stage,) = read_recipes()["target"].further
+    assert (stage.name, stage.layers, stage.best) == ("compare-count", 12, 50)
+
+
 def test_missing_keys_get_defaults_and_lists_become_tuples():
     see, *_, same = read_recipes()["target"].stages
     assert see.shares == (1 / 3, 1 / 3, 1 / 3)

@@ -159,9 +159,73 @@ def test_the_embedded_pair_carries_the_hash_of_its_recipe(name):
     assert config["dreamr_recipe"] == train.fingerprint(RECIPES[name])
 
 
-def test_a_blended_stage_ends_between_its_weights_and_those_it_began_with():
-    model = torch.nn.Linear(2, 2)
-    began = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
-    own = model.weight.detach().clone()
-    train._blend(model, began, 0.25)
-    torch.testing.assert_close(model.weight.detach(), 0.25 * own)
+def further(out, tokenizer, **changes):
+    """Return a training with one more stage, which keeps its best weights, from random weights."""
+    stage = replace(REASON, name="more", steps=4, layers=4, best=2, **changes)
+    recipe = replace(RECIPE, further=(stage,)).with_further("more")
+    tokenizer.save_pretrained(out / "tokenizer")
+    started = train.Training(recipe, argparse.Namespace(**vars(OPTIONS), out=out))
+    if not (out / "began").exists():
+        torch.manual_seed(5)
+        started._change(started._fresh(4))
+        started.export(out / "began")
+    started.begin_at("more", out / "began")
+    return started
+
+
+def figures(out, name):
+    rows = [line.split(",") for line in (out / "curves.csv").read_text().splitlines()]
+    return [float(value) for _, _, _, figure, value in rows[1:] if figure == name]
+
+
+def test_a_further_stage_ends_with_the_weights_of_the_lowest_loss(tmp_path, tokenizer):
+    run = further(tmp_path, tokenizer)
+    run.run()
+    losses = figures(tmp_path, "held_out")
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    kept = torch.load(tmp_path / "best.pt")
+    assert kept["loss"] == pytest.approx(min(losses), abs=1e-4)
+    stored = {name: weight.half().float() for name, weight in kept["model"].items()}
+    assert all(torch.equal(w, stored[name]) for name, w in run.model.state_dict().items())
+
+
+def test_a_stage_that_diverges_stops_with_the_weights_that_it_began_with(
+    tmp_path, tokenizer, capsys
+):
+    run = further(tmp_path, tokenizer, rate=1e6)
+    began = {name: weight.clone() for name, weight in run.model.state_dict().items()}
+    run.run()
+    assert len(figures(tmp_path, "held_out")) == 2
+    assert "more diverged: its weights after step 0 are kept" in capsys.readouterr().out
+    assert all(torch.equal(weight, began[name]) for name, weight in run.model.state_dict().items())
+
+
+def test_an_interrupted_stage_ends_with_the_same_best_weights(tmp_path, tokenizer, monkeypatch):
+    whole = further(tmp_path / "whole", tokenizer)
+    whole.run()
+    update, left = train.Training._update, [3]
+
+    def update_or_stop(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        update(self, *arguments)
+
+    monkeypatch.setattr(train.Training, "_update", update_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        further(tmp_path / "broken", tokenizer).run()
+    left[0] = 100
+    broken = further(tmp_path / "broken", tokenizer)
+    broken.run()
+    assert all(
+        torch.equal(weight, broken.model.state_dict()[name])
+        for name, weight in whole.model.state_dict().items()
+    )
+
+
+def test_a_further_stage_is_no_part_of_the_hash_until_a_model_has_had_it():
+    more = replace(RECIPE, further=(replace(REASON, name="more", best=2),))
+    assert train.fingerprint(more) == train.fingerprint(RECIPE)
+    assert train.fingerprint(more.with_further("more")) != train.fingerprint(RECIPE)
+    assert more.with_further(None) == more.with_further("see") == more

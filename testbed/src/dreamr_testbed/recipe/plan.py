@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -48,6 +48,9 @@ class Stage:
         others: `others` of the data mix in this stage.
         blend: Weight of the trained weights in the result; the rest are the weights before the
             stage. The mean keeps skills that a short stage at a high rate would unlearn.
+        best: Number of steps between two measurements of the loss on examples that are not
+            trained. The stage ends with the weights of the lowest loss, and stops if it diverges;
+            0 for neither.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Stage:
     branches: int | None = None
     others: int = 0
     blend: float = 1.0
+    best: int = 0
 
     def data_mix(self, usual: DataMix) -> DataMix:
         """Return the data mix of this stage, given that of the model."""
@@ -83,11 +87,18 @@ class Recipe:
         size: Size of the model after the last stage; earlier stages may have fewer layers.
         data_mix: Composition of the examples.
         stages: Stages in order.
+        further: Stages that a finished model can be trained with, each by itself; no bundled model
+            has had them.
     """
 
     size: Size
     data_mix: DataMix
     stages: tuple[Stage, ...]
+    further: tuple[Stage, ...] = ()
+
+    def with_further(self, name: str | None) -> Recipe:
+        """Return the recipe with the further stage of a name at its end, if there is one."""
+        return replace(self, stages=self.stages + tuple(s for s in self.further if s.name == name))
 
 
 def read_recipes(path: Path = RECIPE) -> dict[str, Recipe]:
@@ -102,11 +113,17 @@ def read_recipes(path: Path = RECIPE) -> dict[str, Recipe]:
 
 def _recipe(name: str, tables: Mapping[str, Any]) -> Recipe:
     _check_keys(tables, Recipe, name)
-    stages = enumerate(tables["stages"], 1)
     return Recipe(
         _read(Size, tables["size"], f"{name}.size"),
         _read(DataMix, tables["data_mix"], f"{name}.data_mix"),
-        tuple(_read(Stage, table, f"{name}.stages, number {number}") for number, table in stages),
+        _stages(tables["stages"], f"{name}.stages"),
+        _stages(tables.get("further", ()), f"{name}.further"),
+    )
+
+
+def _stages(tables: Sequence[Mapping[str, Any]], place: str) -> tuple[Stage, ...]:
+    return tuple(
+        _read(Stage, table, f"{place}, number {number}") for number, table in enumerate(tables, 1)
     )
 
 

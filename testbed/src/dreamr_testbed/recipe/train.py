@@ -13,8 +13,9 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from dreamr_testbed.recipe.checkpoint import (
     write_checkpoint,
 )
 from dreamr_testbed.recipe.comparer import compare
+from dreamr_testbed.recipe.corpus import make_tokenizer
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.models import (
     Size,
@@ -53,10 +55,8 @@ from dreamr_testbed.recipe.tokens import (
     POSITIVE,
     SAME_QUESTION,
     SCORE_QUESTION,
-    train_tokenizer,
 )
-from dreamr_testbed.suites import SUITES, make_problem
-from dreamr_testbed.suites.words import READ
+from dreamr_testbed.recipe.weights import BestWeights, blend
 
 EVALUATE_EVERY = 250  # steps between two evaluations on test problems
 SAVE_EVERY = 50  # steps between two checkpoints
@@ -68,26 +68,20 @@ QUESTIONS = {
 POOL = "mistakes.jsonl"
 
 
-def corpus(count: int = 2000) -> list[str]:
-    """Return texts of the suites for training the tokenizer."""
-    texts = [JUDGE_QUESTION, READ, POSITIVE, NEGATIVE, DELIMITER] * 200
-    for suite in SUITES:
-        for index in range(count):
-            problem = make_problem(suite, "train", index)
-            texts += [problem.question, problem.scene.transcript, problem.final]
-            texts += [text for step in problem.steps for text in step.renderings]
-    return texts
-
-
 def fingerprint(recipe: Recipe) -> str:
     """Return a hash of everything in a recipe that affects the trained model."""
     parts = {
         "size": asdict(recipe.size),
-        "stages": [asdict(stage) for stage in recipe.stages],
+        "stages": [_hashed(stage) for stage in recipe.stages],
         "diet": asdict(recipe.data_mix),  # kept: the key is part of the hash in the bundled models
         "words": [CHAT_TEMPLATE, *QUESTIONS.values(), POSITIVE, NEGATIVE, DELIMITER],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _hashed(stage: Stage) -> dict[str, Any]:
+    """Return what the hash depends on; `best` came later, and earlier stages keep their hash."""
+    return {name: value for name, value in asdict(stage).items() if name != "best" or value}
 
 
 class Training:
@@ -149,7 +143,8 @@ class Training:
             return
         names = [known.name for known in self.recipe.stages]
         if stage not in names:
-            raise SystemExit(f"unknown stage {stage!r}: choose from {', '.join(names)}")
+            known = ", ".join((*names, *(further.name for further in self.recipe.further)))
+            raise SystemExit(f"unknown stage {stage!r}: choose from {known}")
         self.stage = names.index(stage)
         self.model = load_model(folder).to(self.device)
         self.model.set_attn_implementation(self._attention)
@@ -230,7 +225,7 @@ class Training:
         self._train(stage)
         if stage.blend < 1.0:
             saved = torch.load(began, map_location=self.device, weights_only=True)
-            _blend(self.model, saved, stage.blend)
+            blend(self.model, saved, stage.blend)
 
     def _train(self, stage: Stage) -> None:
         error_head = loop.ErrorHead(self.model.config.text_config.hidden_size).to(self.device)
@@ -245,6 +240,7 @@ class Training:
         mix = stage.data_mix(self.recipe.data_mix)
         source = loop.SampleSource(self.maker, mix, self.mistakes)
         stream = loop.batches(source, stage, self.seed, self.step, self.pad, self.team)
+        best = self._best(source, stage) if stage.best else None
         seen, started = 0, time.monotonic()
         for step in range(self.step, stage.steps):
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
@@ -258,6 +254,8 @@ class Training:
                 parts["tokens_a_second"] = seen / (time.monotonic() - started)
                 seen, started = 0, time.monotonic()
                 self._log(stage, parts)
+            if best and self.step % stage.best == 0 and self._diverged(best, stage):
+                break
             if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
                 self.save(optimizers, error_head.state_dict())
             if self.step % EVALUATE_EVERY == 0 or self.step == stage.steps:
@@ -265,6 +263,24 @@ class Training:
                 started = time.monotonic()
         decoder.forward = plain
         loop.freeze(self.model, 0)
+        if best:
+            if self.team.leads:
+                best.restore(self.model)
+            self.team.agree(self.model.parameters())
+
+    def _best(self, source: loop.SampleSource, stage: Stage) -> BestWeights:
+        best = BestWeights.of(self.out, source, stage, self.pad, writes=self.team.leads)
+        if math.isinf(best.loss):
+            self._diverged(best, stage)  # keeps the weights that the stage begins with
+        return best
+
+    def _diverged(self, best: BestWeights, stage: Stage) -> bool:
+        """Measure the loss on held-out examples; return whether the stage must stop."""
+        loss = best.measure(self.model, self.step)
+        self._log(stage, {"held_out": loss})
+        if stops := best.diverged(loss):
+            print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
+        return stops
 
     def _evaluate(self, stage: Stage) -> None:
         if self.team.leads:
@@ -321,21 +337,6 @@ class Training:
         (path / "dreamr.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 
-def _blend(model: torch.nn.Module, other: Mapping[str, torch.Tensor], share: float) -> None:
-    """Replace a model's weights by a mean: `share` of its own, the rest of others."""
-    own = model.state_dict()
-    model.load_state_dict({name: torch.lerp(other[name], own[name], share) for name in own})
-
-
-def _make_tokenizer(folder: Path, start: Path | None) -> None:
-    """Save the tokenizer of a training once: that of the model to start from, or a new one."""
-    if folder.exists():
-        return
-    source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
-    source.chat_template = CHAT_TEMPLATE  # the one that the examples follow
-    source.save_pretrained(folder)
-
-
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, recipe: Recipe) -> None:
     """Reject invalid combinations of options before anything is written."""
     smallest = min(stage.batch for stage in recipe.stages)
@@ -369,16 +370,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     workers = "Processes that share each batch on CPU cores. Default: %(default)s."
     add("--workers", type=int, default=1, help=workers)
     add("--start", type=Path, help="Folder of a saved model to start from, at --stage.")
-    add("--stage", help="First stage with --start. Default: the first of the recipe.")
+    stage = "First stage with --start; may be a further one. Default: the first of the recipe."
+    add("--stage", help=stage)
     add("--export", type=Path, help="Only save the last checkpoint as a model in this folder.")
     add("--blind", action="store_true", help="Train on blank images.")
     add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")
     options = parser.parse_args(arguments)
-    recipe = recipes[options.name]
+    recipe = recipes[options.name].with_further(options.stage)
     _check(parser, options, recipe)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    _make_tokenizer(options.out / "tokenizer", options.start)
+    make_tokenizer(options.out / "tokenizer", options.start)
     try:
         # Read here too, before several processes fail on them.
         mistakes.read(options.out / POOL)

@@ -24,8 +24,9 @@ def main(image: str, url: str) -> None:
             {
                 "role": "user",
                 "content": [
-                    {"type": "text", "text": "What do tea and milk cost together?"},
+                    # The bundled models were trained with images before the text.
                     {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}},
+                    {"type": "text", "text": "What do tea and milk cost together?"},
                 ],
             }
         ],

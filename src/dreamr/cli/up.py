@@ -91,12 +91,12 @@ def _up(options: UpOptions, open_model: OpenModel) -> None:
 
 
 async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> None:
-    _check_port(file.gateway)
     instance = Instance(file.name, file.path, file.digest)
     open_model = with_keys(file, open_model, lambda: instance.state.addresses)
     try:
         console = stderr_console()
         instance.noting(partial(_show, console))
+        _check_port(file.gateway)
         if left := await end_leftovers(instance.folder, grace=GRACE):
             _show(console, f"ended {left} processes of an earlier dreamr up")
         gateway = replace(file.gateway, served_model_name=file.default.name)

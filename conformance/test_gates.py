@@ -32,7 +32,7 @@ def problems(each: int) -> list[Item]:
 
 
 async def local(role: Role) -> Engine:
-    return (await open_model(RunOptions().source(role))).engine
+    return (await open_model(RunOptions(dtype="float32").source(role))).engine
 
 
 def opened(url: str) -> HttpEngine:

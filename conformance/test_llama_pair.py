@@ -55,7 +55,7 @@ def steps_of(text: str) -> list[str]:
 
 def test_texts_and_verdicts_are_those_of_the_local_engine(llama_pair_url: str) -> None:
     async def work() -> None:
-        local = (await open_model(RunOptions().source("target"))).engine
+        local = (await open_model(RunOptions(dtype="float32").source("target"))).engine
         async with await opened(llama_pair_url) as engine:
             assert engine.server_info.server is LLAMA_CPP
             assert engine.server_info.exact

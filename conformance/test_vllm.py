@@ -46,7 +46,7 @@ async def served(url: str) -> AsyncIterator[HttpEngine]:
 
 @asynccontextmanager
 async def both(role: str, url: str) -> AsyncIterator[tuple[HttpEngine, Engine]]:
-    source = RunOptions().source("target" if role == "target" else "draft")
+    source = RunOptions(dtype="float32").source("target" if role == "target" else "draft")
     local = (await open_model(source)).engine
     try:
         async with served(url) as engine:

@@ -21,6 +21,8 @@ DRAFT = str(PAIR / "draft")
     "command",
     [
         ["decode.py", "--model", DRAFT, "--rounds", "1", "--cpu-time"],
+        ["dtype.py", "speed", "--rounds=1"],
+        ["dtype.py", "paired", "--limit=1"],
         ["concurrency.py", "--model", DRAFT, "--rounds", "1"],
         ["overhead.py", "--repeats", "1", "--steps", "5"],
         ["ablations.py", "--task=vqa", "--limit=1", "--only"],  # the trainings: see below
@@ -30,7 +32,7 @@ DRAFT = str(PAIR / "draft")
         ["media_tokens.py"],
         pytest.param(["soak.py", "--minutes=0.1", "--clients=1"], marks=pytest.mark.slow),
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: " ".join(command[:2]),
 )
 def test_a_benchmark_writes_its_figures(command: list[str], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"

@@ -69,7 +69,7 @@ def test_a_value_of_another_type_is_one_line_that_says_what_is_taken(
         RunOptions(**wrong)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 750
+    assert len(str(caught.value)) < 800
 
 
 def test_options_are_given_by_name() -> None:

@@ -9,6 +9,7 @@ import re
 from typing import Annotated, TypeAlias
 
 from dreamr._option_specs import BadOption, OptionSpec
+from dreamr.engines.protocol import DType
 from dreamr.engines.protocol import Thinking as ThinkingMode
 
 MODELS = "Models"
@@ -31,9 +32,22 @@ Target: TypeAlias = Annotated[
         reads="*",
     ),
 ]
+Draft: TypeAlias = Annotated[
+    str | None,
+    OptionSpec(
+        "Draft model: folder, Hugging Face ID or server URL.",
+        MODELS,
+        shown="bundled model",
+        reads="*",
+    ),
+]
 TargetModel: TypeAlias = Annotated[
     str | None,
     OptionSpec("Name of the target at its server.", MODELS, shown="its only model"),
+]
+DraftModel: TypeAlias = Annotated[
+    str | None,
+    OptionSpec("Name of the draft at its server.", MODELS, shown="its only model"),
 ]
 Revision: TypeAlias = Annotated[
     str | None,
@@ -95,6 +109,21 @@ Device: TypeAlias = Annotated[
 DraftDevice: TypeAlias = Annotated[
     str | None,
     OptionSpec("Torch device of the draft, such as cpu or cuda:1.", MODELS, shown="as the target"),
+]
+TargetDtype: TypeAlias = Annotated[
+    DType,
+    OptionSpec(
+        "Data type of a local target: auto (the faster), float32 or bfloat16. Deterministic on "
+        "a CPU: float32.",
+        MODELS,
+    ),
+]
+DraftDtype: TypeAlias = Annotated[
+    DType | None,
+    OptionSpec("Data type of a local draft, as --dtype.", MODELS, shown="as the target"),
+]
+Threads: TypeAlias = Annotated[
+    int, OptionSpec("CPU threads of each local model; all together at most the cores.", MODELS, 1)
 ]
 MaxPixels: TypeAlias = Annotated[
     int,

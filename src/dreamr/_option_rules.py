@@ -38,11 +38,11 @@ def greedy(o: Any) -> bool:
     return not (may_sample(o) or o.resamples)
 
 
-def _device_unused(o: Any) -> bool:
-    """Return whether no model runs on `device`: the target, and the draft without its own."""
+def _unused_by(o: Any, own: str) -> bool:
+    """Return whether no local model follows an option: the target, and the draft without `own`."""
     roles = method(o.method).roles
     target = "target" in roles and not is_served(o.target)
-    draft = "draft" in roles and not is_served(o.draft) and o.draft_device is None
+    draft = "draft" in roles and not is_served(o.draft) and getattr(o, own, None) is None
     return not (target or draft)
 
 
@@ -89,7 +89,14 @@ MODEL_RULES = (
         "with --method {method}",
     ),
     Unused(
-        ("draft", "draft_model", "draft_revision", "draft_device", "draft_frames"),
+        (
+            "draft",
+            "draft_model",
+            "draft_revision",
+            "draft_device",
+            "draft_dtype",
+            "draft_frames",
+        ),
         lambda o: "draft" not in method(o.method).roles,
         "with --method {method}",
     ),
@@ -97,8 +104,21 @@ MODEL_RULES = (
     Unused(("draft_model",), lambda o: _local(o.draft), "unless --draft is a server URL"),
     Unused(("revision",), lambda o: _off_hub(o.target), "unless --target is a Hugging Face ID"),
     DRAFT_REVISION_RULE,
-    Unused(("device",), _device_unused, "on models that are served or have another device"),
-    Unused(("draft_device",), lambda o: is_served(o.draft), "if --draft is a server URL"),
+    Unused(
+        ("device",),
+        lambda o: _unused_by(o, "draft_device"),
+        "on models that are served or have another device",
+    ),
+    Unused(
+        ("dtype",),
+        lambda o: _unused_by(o, "draft_dtype"),
+        "on models that are served or have another dtype",
+    ),
+    Unused(
+        ("draft_device", "draft_dtype"),
+        lambda o: is_served(o.draft),
+        "if --draft is a server URL",
+    ),
     Unused(
         ("thinking",), lambda o: not _any_served(o), "unless --target or --draft is a server URL"
     ),

@@ -31,17 +31,22 @@ from dreamr._model_options import (
     AnswerMarker,
     Delimiter,
     Device,
+    Draft,
     DraftDevice,
+    DraftDtype,
     DraftMaxPixels,
+    DraftModel,
     DraftRevision,
     JudgePrompt,
     MaxPixels,
     MinStepTokens,
     Revision,
     Target,
+    TargetDtype,
     TargetModel,
     Thinking,
     ThinkingBudget,
+    Threads,
     read_delimiter,
 )
 from dreamr._option_rules import RUN_CONFLICTS
@@ -219,20 +224,9 @@ class RunOptions:
     deadline: DeadlineSeconds = None
     on_deadline: DeadlinePolicy = "best"
     target: Target = None
-    draft: Annotated[
-        str | None,
-        OptionSpec(
-            "Draft model: folder, Hugging Face ID or server URL.",
-            MODELS,
-            shown="bundled model",
-            reads="*",
-        ),
-    ] = None
+    draft: Draft = None
     target_model: TargetModel = None
-    draft_model: Annotated[
-        str | None,
-        OptionSpec("Name of the draft at its server.", MODELS, shown="its only model"),
-    ] = None
+    draft_model: DraftModel = None
     revision: Revision = None
     draft_revision: DraftRevision = None
     judge_prompt: JudgePrompt = None
@@ -242,10 +236,9 @@ class RunOptions:
     min_step_tokens: MinStepTokens = None
     device: Device = "auto"
     draft_device: DraftDevice = None
-    threads: Annotated[
-        int,
-        OptionSpec("CPU threads of each local model; all together at most the cores.", MODELS, 1),
-    ] = 1
+    dtype: TargetDtype = "auto"
+    draft_dtype: DraftDtype = None
+    threads: Threads = 1
     max_pixels: MaxPixels = MAX_IMAGE_PIXELS
     draft_max_pixels: DraftMaxPixels = None
     pages: Pages = _MEDIA.pages
@@ -371,6 +364,7 @@ class RunOptions:
         """Return the model of a role and how to open it."""
         target = role == "target"
         device = self.device if target or self.draft_device is None else self.draft_device
+        dtype = self.dtype if target or self.draft_dtype is None else self.draft_dtype
         pixels = None if target else self.draft_max_pixels
         return ModelSource(
             role=role,
@@ -383,6 +377,8 @@ class RunOptions:
             delimiter=read_delimiter(self.delimiter),
             min_step_tokens=self.min_step_tokens,
             device=device,
+            dtype=dtype,
+            deterministic=self.deterministic,
             threads=self.threads,
             max_pixels=self.max_pixels if pixels is None else pixels,
         )

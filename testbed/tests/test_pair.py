@@ -1,5 +1,7 @@
 """The bundled pair is complete and small, and the local engine matches transformers."""
 
+from typing import get_args
+
 import pytest
 
 pytest.importorskip("transformers")
@@ -13,8 +15,10 @@ from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from dreamr import Reasoner, RunOptions
+from dreamr.engines.protocol import DType
 from dreamr.evaluation.tasks import MARKER
 from dreamr.schedules import METHODS
+from dreamr.trace import Note
 
 QUESTION = "What do tea and milk cost together?"
 
@@ -35,7 +39,7 @@ def test_the_weights_have_the_names_that_vllm_expects(name):
 
 @pytest.fixture(scope="module")
 def pair():
-    with Reasoner() as reasoner:
+    with Reasoner(RunOptions(dtype="float32")) as reasoner:  # as transformers computes
         yield reasoner
 
 
@@ -57,6 +61,35 @@ def test_every_method_answers_the_example_question(pair):
     assert {method: result.answer for method, result in results.items()} == dict.fromkeys(
         methods, "28"
     )
+
+
+@pytest.mark.parametrize("dtype", get_args(DType))
+def test_sequential_and_fpsr_commit_the_same_steps_if_deterministic(dtype):
+    problems = [make_problem(suite, "test", 70_000) for suite in SUITES]
+    with Reasoner(RunOptions(deterministic=True, dtype=dtype)) as reasoner:
+        committed = [
+            [
+                (step.source, step.step.text)
+                for problem in problems
+                for step in reasoner.ask(
+                    problem.question,
+                    problem.image,
+                    options=RunOptions(method=method, deterministic=True),
+                ).steps
+            ]
+            for method in ("sequential", "fpsr")
+        ]
+    assert committed[0] == committed[1]
+
+
+def test_bfloat16_answers_the_example_question_and_the_trace_says_so():
+    with Reasoner(RunOptions(dtype="bfloat16")) as reasoner:
+        result = reasoner.ask(QUESTION, RECEIPT)
+        noted = reasoner.ask(QUESTION, RECEIPT, options=RunOptions(deterministic=True))
+    assert result.answer == "28"
+    assert result.events[0].options["target_dtype"] == "bfloat16"
+    notes = [event.message for event in noted.events if isinstance(event, Note)]
+    assert any("--dtype float32" in note for note in notes)
 
 
 def test_the_target_alone_writes_the_same_text_as_generate(pair):

@@ -99,11 +99,11 @@ def test_a_pair_without_a_draft_is_the_plain_model(tmp_path: Path) -> None:
     assert (options.method, options.draft) == ("target", None)
 
 
-def test_a_local_model_is_opened_with_its_revision_and_device(tmp_path: Path) -> None:
+def test_a_local_model_is_opened_with_its_revision_device_and_dtype(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     text = (
         "models:\n"
-        "  t: {launch: {engine: local, model: weights, devices: [1]}}\n"
+        "  t: {launch: {engine: local, model: weights, devices: [1], dtype: bfloat16}}\n"
         "  d: {launch: {engine: local, model: org/name, revision: v2, devices: []}}\n"
         "pairs: {p: {target: t, draft: d}}\n"
     )
@@ -111,6 +111,7 @@ def test_a_local_model_is_opened_with_its_revision_and_device(tmp_path: Path) ->
     assert (options.target, options.device) == (str(tmp_path / "weights"), "cuda:1")
     assert (options.draft, options.draft_revision) == ("org/name", "v2")
     assert options.draft_device == "cpu"
+    assert (options.source("target").dtype, options.source("draft").dtype) == ("bfloat16", "auto")
 
 
 def test_a_model_to_be_started_asks_for_dreamr_up(tmp_path: Path) -> None:
@@ -173,6 +174,14 @@ def test_a_fault_names_its_line_and_column(
     assert changed in WHOLE
     found = faults(tmp_path, WHOLE.replace(changed, to), QWEN_KEY="x")
     assert [fault for fault in found if fault.startswith(f"pair.yaml:{expected}")], found
+
+
+def test_a_dtype_that_local_models_do_not_have_is_a_fault(tmp_path: Path) -> None:
+    text = (
+        "models: {a: {launch: {engine: local, model: a/b, dtype: int8}}}\npairs: {p: {target: a}}"
+    )
+    expected = "pair.yaml:1:57: dtype of engine local is one of auto, float32, bfloat16"
+    assert [fault for fault in faults(tmp_path, text) if fault.startswith(expected)]
 
 
 def test_the_error_is_the_first_fault_and_counts_the_others(tmp_path: Path) -> None:

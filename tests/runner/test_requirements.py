@@ -23,7 +23,7 @@ from dreamr.gate import (
     WordGate,
 )
 from dreamr.schedules import ScheduleConfig
-from dreamr.trace import JudgeEnded
+from dreamr.trace import JudgeEnded, RunStarted
 from support.runs import draft, go, notes, target
 
 MUTE = Capabilities(judge=False, margins=False, kind="Ollama")
@@ -128,3 +128,19 @@ def test_an_answer_in_a_form_needs_a_target_that_writes_it() -> None:
         go(target(), draft(), answer_form=form)
     with pytest.raises(Unsupported, match="the draft small is not"):
         go(target(), draft(), "draft", answer_form=form)
+
+
+@pytest.mark.parametrize(
+    ("deterministic", "dtype", "noted"),
+    [(True, "bfloat16", True), (True, "float32", False), (False, "bfloat16", False)],
+)
+def test_a_deterministic_run_notes_rounding_that_depends_on_timing(
+    deterministic: bool, dtype: str, noted: bool
+) -> None:
+    able = Capabilities(device="cpu", dtype=dtype)
+    options = ScheduleConfig(deterministic=deterministic)
+    result = go(target(capabilities=able), draft(), options=options)
+    assert ("--dtype float32" in notes(result)) is noted
+    assert isinstance(started := result.events[0], RunStarted)
+    assert started.options["target_dtype"] == dtype
+    assert "draft_dtype" not in started.options

@@ -95,7 +95,9 @@ _RULES = {
         (
             *SAPO_RULES,
             Unused(
-                ("target_device",), lambda o: is_served(o.target), "if --target is a server URL"
+                ("target_device", "dtype"),
+                lambda o: is_served(o.target),
+                "if --target is a server URL",
             ),
             *MODEL_RULES,
         ),
@@ -111,7 +113,8 @@ _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred
 _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
     "judge_prompt", "thinking",
-    "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "threads",
+    "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "dtype",
+    "draft_dtype", "threads",
     "max_tokens", "seed", "transcriber", "transcriber_model",
 )  # fmt: skip
 

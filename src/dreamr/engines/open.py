@@ -15,7 +15,7 @@ from dreamr._option_specs import BadOption
 from dreamr.conversation import Conversation
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.named import locate
-from dreamr.engines.protocol import MAX_IMAGE_PIXELS, Engine, Thinking
+from dreamr.engines.protocol import MAX_IMAGE_PIXELS, DType, Engine, Thinking
 from dreamr.errors import Unsupported
 from dreamr.steps import Role, StepFormat
 
@@ -44,6 +44,8 @@ class ModelSource:
         min_step_tokens: Steps shorter than this are joined with the next one. None: 8 for a model
             that may think, else 1.
         device: Torch device of a local model; 'auto' for CUDA where there is one.
+        dtype: Data type of a local model; see `LocalOptions`.
+        deterministic: Whether a local model on a CPU computes in float32 whatever `dtype` is.
         threads: Torch threads of a local model on a CPU.
         max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
         api_key: API key of the server. Never shown. None: from the environment.
@@ -59,6 +61,8 @@ class ModelSource:
     delimiter: str | None = None
     min_step_tokens: int | None = None
     device: str = "auto"
+    dtype: DType = "auto"
+    deterministic: bool = False
     threads: int = 1
     max_pixels: int = MAX_IMAGE_PIXELS
     api_key: str | None = field(default=None, repr=False)
@@ -209,6 +213,8 @@ async def _open_local(location: str, source: ModelSource) -> Model:
         LocalOptions(
             device=source.device,
             revision=source.revision,
+            dtype=source.dtype,
+            deterministic=source.deterministic,
             threads=source.threads,
             judge_prompt=source.judge_prompt,
         ),

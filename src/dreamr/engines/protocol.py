@@ -17,6 +17,7 @@ from dreamr.gate import VERDICT, Evidence, Query
 from dreamr.steps import Finish
 
 Thinking: TypeAlias = Literal["auto", "on", "off"]
+DType: TypeAlias = Literal["auto", "float32", "bfloat16"]
 _COARSE_BLOCK = 256  # tokens of a block of a prefix cache from which steps are read again
 MAX_IMAGE_PIXELS = 2**20  # of an image for a server, unless the user says otherwise
 
@@ -167,6 +168,8 @@ class Capabilities:
         window_problem: Why it cannot; empty if it can, or if that is unknown.
         kind: Kind of engine, for messages, such as 'vLLM'; empty if it has none.
         device: Torch device of a local model; empty for others.
+        dtype: Type in which a local model multiplies many rows, such as 'bfloat16'; empty for
+            others.
         max_images: Most images of a prompt that the model was trained for. None: no such limit is
             known.
         hears: Whether prompts may contain sounds. None: unknown until it is tried.
@@ -192,6 +195,7 @@ class Capabilities:
     window_problem: str = ""
     kind: str = ""
     device: str = ""
+    dtype: str = ""
     max_images: int | None = None
     hears: bool | None = None
     hearing_problem: str = ""

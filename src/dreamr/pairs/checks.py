@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 from dreamr._messages import one_line, short_path
 from dreamr._option_rules import RUN_RULES, request_cases
 from dreamr._option_specs import OptionRules
 from dreamr.engines import is_served
 from dreamr.engines.address import is_address, parse_address
+from dreamr.engines.protocol import DType
 from dreamr.errors import ModelNotFound
 from dreamr.pairs.declaration import ModelEntry, PairFile, nearest
 from dreamr.pairs.errors import Fault, without_dashes
@@ -23,7 +25,7 @@ from dreamr.schedules import method
 _SOME_SERVER = "http://localhost:1/v1"
 _VARIABLE = "set the environment variable DREAMR_API_KEY"  # the remedy for addresses elsewhere
 _KEY = "write api_key: ${NAME}, and set that variable"
-_OF_SERVERS = ("dtype", "context", "memory", "port", "flags", "env", "command")
+_OF_SERVERS = ("context", "memory", "port", "flags", "env", "command")
 
 
 def check_file(file: PairFile, node: Node, reading: Reading) -> list[Fault]:
@@ -66,6 +68,9 @@ def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
     for key in ("replicas", "api_key"):
         if key in node.value:
             reading.add(node.key(key), f'"{key}" is for servers: engine local has none')
+    if launch.dtype is not None and launch.dtype not in get_args(DType):
+        known = ", ".join(get_args(DType))
+        reading.add(node.child("launch", "dtype"), f"dtype of engine local is one of {known}")
     if len(launch.devices or ()) > 1:
         place = node.child("launch", "devices")
         reading.add(place, "engine local uses one device: name one, or use vllm or sglang")

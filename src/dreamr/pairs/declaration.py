@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from dreamr._messages import short_path
 from dreamr._options import RunOptions
+from dreamr.engines.protocol import DType
 from dreamr.pairs.errors import NotRunning, PairNotFound
 from dreamr.serving.options import ServeOptions
 from dreamr.steps import Role
@@ -29,7 +30,8 @@ class Launch:
         model: Folder, Hugging Face id, or the name of an installed model for `local`. A folder
             relative to the file is absolute here.
         revision: Branch, tag or commit on the Hugging Face hub. None: the default branch.
-        dtype: Data type of the weights, in the words of the engine. None: its default.
+        dtype: Data type of the weights, in the words of the engine. None: its default. For `local`,
+            one of `dreamr.engines.protocol.DType`.
         context: Longest context in tokens. None: the engine's default.
         devices: CUDA devices by index; none for the CPU. None: the engine decides.
         memory: Share of each device's memory, above 0 to 1. None: the engine's default.
@@ -205,6 +207,8 @@ class PairFile:
                 role: launch.model,
                 f"{prefix}revision": launch.revision,
                 f"{prefix}device": _device(launch.devices),
+                # Another one is a fault, which is reported beside the others.
+                f"{prefix}dtype": launch.dtype if launch.dtype in get_args(DType) else "auto",
             }
         if model.name not in addresses:
             raise NotRunning(

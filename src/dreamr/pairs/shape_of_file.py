@@ -16,7 +16,7 @@ from dreamr.serving.options import ServeOptions
 # Options of a run that the models of the file set.
 OF_MODELS = (
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "device",
-    "draft_device",
+    "draft_device", "dtype", "draft_dtype",
 )  # fmt: skip
 _OF_PAIRS = ("served_model_name",)  # options of the gateway that the pairs set
 _ELSEWHERE = {
@@ -26,6 +26,8 @@ _ELSEWHERE = {
     "draft_revision": 'write it as "revision" in "launch" of the model',
     "device": 'write it as "devices" in "launch" of the model',
     "draft_device": 'write it as "devices" in "launch" of the model',
+    "dtype": 'write it in "launch" of the model',
+    "draft_dtype": 'write it as "dtype" in "launch" of the model',
     "served_model_name": "clients name the pairs",
 }
 NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -77,7 +79,9 @@ LAUNCH = Record(
         ),
         "model": Text("Folder or Hugging Face ID of the model."),
         "revision": Text("Branch, tag or commit on the Hugging Face hub."),
-        "dtype": Text("Data type of the weights, in the words of the engine."),
+        "dtype": Text(
+            "Data type of the weights, in the words of the engine; local: auto, float32, bfloat16."
+        ),
         "context": _option("Longest context in tokens.", int, 1, 2**31 - 1),
         "devices": ListOf(
             "CUDA devices by index; an empty list for the CPU.", _option("A device.", int, 0, 1023)

@@ -4,7 +4,7 @@ from dreamr.runner.config import RunConfig, view_of
 from dreamr.runner.deadline import Deadline, OnDeadline, deadline_of
 from dreamr.runner.hooks import RunHook, RunScope
 from dreamr.runner.recorder import event_of
-from dreamr.runner.requirements import check_engines
+from dreamr.runner.requirements import check_engines, dtypes_of
 from dreamr.runner.run_time import RunTime, run_time
 from dreamr.runner.runs import open_run, run
 from dreamr.runner.signal_queue import SignalQueue
@@ -19,6 +19,7 @@ __all__ = [
     "SignalQueue",
     "check_engines",
     "deadline_of",
+    "dtypes_of",
     "event_of",
     "open_run",
     "run",

@@ -18,7 +18,7 @@ from dreamr.runner.config import RunConfig
 from dreamr.runner.deadline_watch import DeadlineWatch
 from dreamr.runner.lanes import JudgeCall, Lane, StepStream
 from dreamr.runner.recorder import Recorder
-from dreamr.runner.requirements import unreadable
+from dreamr.runner.requirements import dtypes_of, rounding_notes, unreadable
 from dreamr.runner.signal_queue import SignalQueue
 from dreamr.runner.step_judge import StepJudge
 from dreamr.runner.stopping import StopSearch, until_stop
@@ -125,11 +125,11 @@ class Driver:
             config.method,
             draft.name if draft is not None else None,
             target.name if target is not None else None,
-            {**config.summary(), **self._routes()},
+            {**config.summary(), **self._routes(), **self._dtypes()},
         )
         for name, text in config.transcripts:
             self._recorder.add(SpeechTranscribed, name, text)
-        for note in config.notes:
+        for note in (*config.notes, *rounding_notes(config, self._engines)):
             self._recorder.decide(Warn(note))
 
     def _routes(self) -> dict[str, str]:
@@ -139,6 +139,9 @@ class Driver:
             for role, engine in self._engines.items()
             if isinstance(engine, Routed)
         }
+
+    def _dtypes(self) -> dict[str, str]:
+        return {f"{role}_dtype": dtype for role, dtype in dtypes_of(self._engines).items()}
 
     # Commands
 

@@ -160,6 +160,27 @@ def unreadable(conversation: Conversation, able: Capabilities) -> str:
     )
 
 
+def dtypes_of(engines: Mapping[Role, Engine]) -> dict[str, str]:
+    """Return the data types of local models, by role."""
+    found = {str(role): engine.capabilities.dtype for role, engine in engines.items()}
+    return {role: dtype for role, dtype in found.items() if dtype}
+
+
+def rounding_notes(config: RunConfig, engines: Mapping[Role, Engine]) -> list[str]:
+    """Return a note for each model whose rounding a deterministic run depends on.
+
+    On a CPU in bfloat16, it depends on the rows that share a pass, and so on timing.
+    """
+    if not config.options.deterministic:
+        return []
+    return [
+        f"the {role} runs in bfloat16, so its text may depend on timing: open the models with "
+        "--deterministic, or with --dtype float32"
+        for role, engine in engines.items()
+        if engine.capabilities.device == "cpu" and engine.capabilities.dtype == "bfloat16"
+    ]
+
+
 def server_advice(engines: Iterable[Engine]) -> str:
     """Return the advice to serve models that are slow here; empty if there is none.
 

@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from dreamr._model_options import DraftRevision, JudgePrompt, Revision, Target, TargetModel
+from dreamr._model_options import (
+    DraftRevision,
+    JudgePrompt,
+    Revision,
+    Target,
+    TargetDtype,
+    TargetModel,
+)
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions, Threshold
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
@@ -59,6 +66,7 @@ class SapoOptions:
     target_device: Annotated[
         str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
     ] = "cpu"
+    dtype: TargetDtype = "auto"
     graders: _Graders = 2
     lora: _Lora = 0
     weights: Annotated[
@@ -141,6 +149,7 @@ class SapoOptions:
             draft=self.draft,
             draft_revision=self.draft_revision,
             device=self.target_device,
+            dtype=self.dtype,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -275,7 +275,7 @@ def test_calls_take_turns_if_the_model_does_not_pack(kind: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_models_share_passes(family: str, folders: dict[str, Path]) -> None:
-    model = load_from(folders[family], dtype="bfloat16")
+    model = load_from(folders[family], dtype="bfloat16", decoder="torch")
     assert model.model.packs
     scheduler, sent = serve(model, talks_for(model, 3))
     warm(scheduler, sent, 3)

@@ -82,7 +82,7 @@ def test_the_numpy_decoder_shares_memory_with_the_modules(numpy_models: dict[str
 
 
 def test_bfloat16_models_use_the_torch_decoder(folders: dict[str, Path]) -> None:
-    half = load_from(folders["qwen3"], dtype="bfloat16")
+    half = load_from(folders["qwen3"], dtype="bfloat16", decoder="torch")
     assert half.model.hf.dtype == torch.bfloat16
     assert isinstance(half.model.decoder, TorchDecoder)
 

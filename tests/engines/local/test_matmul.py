@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dreamr.engines.local.cpu import matmul
-from dreamr.engines.local.cpu.matmul import Array, Product, Products, packing_pays
+from dreamr.engines.local.cpu.matmul import (
+    Array,
+    Bfloat16Products,
+    Float32Products,
+    bfloat16_pays,
+    has_bfloat16,
+    packing_pays,
+)
 
 
 def buffer(name: str, *shape: int) -> Array:
@@ -32,7 +41,7 @@ def test_all_libraries_give_the_same_product(
 ) -> None:
     monkeypatch.setattr(matmul, "packing_pays", lambda: packs)
     x, matrix = operands(rows, transposed)
-    product = Products(matrix.nbytes, buffer).of(matrix)
+    product = Float32Products(matrix.nbytes, buffer).of(matrix)
     with torch.inference_mode():
         assert np.allclose(product(x, "any"), x @ matrix.T, atol=1e-4)
         # Feature-major, like the gated rows of a feed-forward layer.
@@ -42,17 +51,17 @@ def test_all_libraries_give_the_same_product(
 def test_large_matrices_are_not_packed(monkeypatch: Any) -> None:
     monkeypatch.setattr(matmul, "packing_pays", lambda: True)
     monkeypatch.setattr(matmul, "_pack", lambda matrix: pytest.fail("packed"))
-    product = Products(2**30, buffer).of(operands(1, transposed=False)[1])
-    assert isinstance(product, Product)
+    Float32Products(2**30, buffer).of(operands(1, transposed=False)[1])
 
 
 def test_nothing_is_packed_if_torch_does_not_support_it(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
-    packing_pays.cache_clear()
-    try:
-        assert not packing_pays()
-    finally:
-        packing_pays.cache_clear()
+    for measured in (packing_pays, bfloat16_pays):
+        measured.cache_clear()
+        try:
+            assert not measured()
+        finally:
+            measured.cache_clear()
 
 
 def test_one_or_two_rows_do_not_use_the_packed_matrix(monkeypatch: Any) -> None:
@@ -60,12 +69,39 @@ def test_one_or_two_rows_do_not_use_the_packed_matrix(monkeypatch: Any) -> None:
     times = matmul._times_packed
     rows: list[int] = []
 
-    def counted(x: torch.Tensor, packed: torch.Tensor) -> Array:
+    def counted(x: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
         rows.append(len(x))
         return times(x, packed)
 
     monkeypatch.setattr(matmul, "_times_packed", counted)
-    product = Products(1, buffer).of(operands(1, transposed=False)[1])
+    product = Float32Products(1, buffer).of(operands(1, transposed=False)[1])
     for count in (1, 2, 3, 40):
         product(operands(count, transposed=False)[0], "any")
     assert rows == [3, 40]
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="no instructions for bfloat16")
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 200), transposed=st.booleans())
+def test_bfloat16_products_differ_by_rounding(rows: int, transposed: bool) -> None:
+    x, matrix = operands(rows, transposed)
+    expected = x @ matrix.T
+    with torch.inference_mode():
+        for given_rows in (x, np.asfortranarray(x)):
+            found = Bfloat16Products().of(matrix)(given_rows, "any")
+            assert found.dtype == np.float32
+            assert np.linalg.norm(found - expected) < 1e-2 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [(0.5, True), (0.9, False), (2.0, False)])
+def test_bfloat16_is_taken_where_it_is_faster_by_a_margin(
+    seconds: float, pays: bool, monkeypatch: Any
+) -> None:
+    times = iter([1.0, 1.0, seconds])
+    monkeypatch.setattr(matmul, "_seconds", lambda work: next(times))
+    monkeypatch.setattr(matmul, "has_bfloat16", lambda: True)
+    bfloat16_pays.cache_clear()
+    try:
+        assert bfloat16_pays() is pays
+    finally:
+        bfloat16_pays.cache_clear()

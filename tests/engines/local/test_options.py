@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from dreamr.engines.local.folder import check_path
 from dreamr.engines.local.options import Hints, LocalOptions, placed, read_hints
 from dreamr.engines.prompts import Questions
+from dreamr.engines.protocol import DType
 from dreamr.errors import ModelNotFound, Unsupported
 from support.attachments import asked, image, sound
 
@@ -17,7 +19,26 @@ from support.attachments import asked, image, sound
 def test_the_default_dtype_on_a_cpu_is_float32() -> None:
     assert LocalOptions().torch_dtype == "float32"
     assert LocalOptions(device="cuda:1").torch_dtype == "auto"
-    assert LocalOptions(dtype="bfloat16").torch_dtype == "bfloat16"
+    assert LocalOptions().cpu_dtype == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_weights_on_a_cpu_stay_in_float32_unless_torch_runs_the_model(dtype: DType) -> None:
+    options = LocalOptions(dtype=dtype)
+    assert (options.torch_dtype, options.cpu_dtype) == ("float32", dtype)
+    whole = LocalOptions(dtype=dtype, decoder="torch")
+    assert whole.torch_dtype == ("bfloat16" if dtype == "bfloat16" else "float32")
+
+
+@pytest.mark.parametrize("dtype", [None, *get_args(DType)])
+def test_deterministic_options_are_in_float32_on_a_cpu(dtype: DType | None) -> None:
+    options = LocalOptions(dtype=dtype, deterministic=True)
+    assert (options.torch_dtype, options.cpu_dtype) == ("float32", "float32")
+
+
+def test_an_unknown_dtype_is_an_error() -> None:
+    with pytest.raises(ValueError, match="dtype must be one of auto, float32, bfloat16, not 'int8"):
+        LocalOptions(dtype="int8")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +58,12 @@ def test_auto_is_cuda_in_bfloat16_where_there_is_one(
     assert (options.device, options.torch_dtype) == found
 
 
-def test_a_dtype_that_is_given_is_kept() -> None:
-    options = placed(LocalOptions(device="auto", dtype="float16"), cuda=True, weights=2**30)
-    assert options.torch_dtype == "float16"
+@pytest.mark.parametrize(
+    ("dtype", "found"), [("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", "bfloat16")]
+)
+def test_a_dtype_that_is_given_is_kept(dtype: DType, found: str) -> None:
+    options = placed(LocalOptions(device="auto", dtype=dtype), cuda=True, weights=2**30)
+    assert options.torch_dtype == found
 
 
 @pytest.mark.parametrize("name", ["threads", "cache_bytes", "ahead", "prefill"])

@@ -96,6 +96,53 @@ def test_every_method_solves_every_problem_once(tmp_path: Path) -> None:
     assert len(orders) > 1, "a method that is always first would always have the cold machine"
 
 
+def in_dtype(dtype: str) -> dict[str, Any]:
+    return {"capabilities": Capabilities(logprobs=True, entropy=True, dtype=dtype)}
+
+
+class Sources(ScriptedModels):
+    """Scripted models that keep the data types that were asked for."""
+
+    def __init__(self, *values: dict[str, Any]) -> None:
+        super().__init__(*values)
+        self.asked: list[tuple[str, str]] = []
+
+    async def __call__(self, source: ModelSource) -> Model:
+        self.asked.append((source.role, source.dtype))
+        return await super().__call__(source)
+
+
+def test_the_data_types_of_local_models_are_in_the_provenance(tmp_path: Path) -> None:
+    bench(tmp_path, open_model=ScriptedModels(in_dtype("bfloat16")))
+    (session,) = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
+    assert session["dtypes"] == {"target": "bfloat16"}
+
+
+def test_a_bench_continues_in_its_data_type(tmp_path: Path) -> None:
+    first = ScriptedModels(in_dtype("bfloat16"))
+    with pytest.raises(KeyboardInterrupt):
+        bench(tmp_path, open_model=first, on_progress=stop_after(3))
+    models = Sources(in_dtype("bfloat16"))
+    assert len(bench(tmp_path, open_model=models)) == PLAN.samples()
+    assert set(models.asked) == {("target", "bfloat16"), ("draft", "auto")}
+
+
+def test_a_bench_does_not_mix_data_types(tmp_path: Path) -> None:
+    first = ScriptedModels(in_dtype("bfloat16"))
+    with pytest.raises(KeyboardInterrupt):
+        bench(tmp_path, open_model=first, on_progress=stop_after(3))
+    with pytest.raises(BenchError, match="the target in bfloat16, and here it runs in float32"):
+        bench(tmp_path, open_model=ScriptedModels(in_dtype("float32")))
+    assert len(samples(tmp_path)) == 3
+
+
+def test_a_model_that_is_opened_again_in_another_data_type_ends_the_bench(tmp_path: Path) -> None:
+    dies = in_dtype("bfloat16") | {"stream_failures": {4: Failure(EngineLost("killed"))}}
+    models = ScriptedModels(dies, in_dtype("float32"))
+    with pytest.raises(Unsupported, match="opened again and runs in float32 instead of bfloat16"):
+        bench(tmp_path, open_model=models)
+
+
 def test_an_interrupted_bench_resumes_without_repeating_samples(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench(tmp_path, on_progress=stop_after(7))

@@ -35,5 +35,6 @@ def capabilities(ready: Ready | None) -> Capabilities:
         words=ready.judges,
         context=ready.context,
         device=ready.device,
+        dtype=ready.dtype,
         max_images=ready.hints.max_images,
     )

@@ -1,8 +1,9 @@
 """Interface between the engine and its two decoder implementations.
 
 `TorchDecoder` runs transformers' modules on any device and in any dtype. `cpu.decoder.NumpyDecoder`
-computes the layers of Qwen- and Llama-like decoders in NumPy, for float32 on a CPU. The decoder is
-chosen when a model is loaded. The rest of the engine does not depend on the choice.
+computes the layers of Qwen- and Llama-like decoders in NumPy, with float32 weights on a CPU; passes
+of many rows may multiply in bfloat16. The decoder is chosen when a model is loaded. The rest of the
+engine does not depend on the choice.
 """
 
 from __future__ import annotations

@@ -151,6 +151,7 @@ class Ready(NamedTuple):
         opens_thought: Whether the chat template opens a thought.
         image_pixels: See `Capabilities`.
         device: Torch device of the model.
+        dtype: Type in which it multiplies many rows.
         calls: Whether the chat template shows tools, and calls in a form that is read.
     """
 
@@ -162,6 +163,7 @@ class Ready(NamedTuple):
     opens_thought: bool
     image_pixels: int | None = None
     device: str = ""
+    dtype: str = ""
     calls: bool = False
 
 

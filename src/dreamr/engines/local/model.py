@@ -19,10 +19,13 @@ from dreamr.engines.local.forward_pass import Part
 from dreamr.engines.local.kv_cache import KVCache, Shape, SnapshotStore, Store, uniform_shape
 from dreamr.engines.local.options import DecoderKind
 from dreamr.engines.local.torch_decoder import TorchDecoder
+from dreamr.engines.protocol import DType
 from dreamr.errors import EngineError
 
 _LEAST_PIXELS = 2**20
 _SPARE = 16
+_FEW, _MANY = 7, 33  # rows of the trials of a decoder
+_ROUNDED = 5e-2  # largest error in bfloat16, relative to the rows
 
 
 class Features:
@@ -54,10 +57,16 @@ class LocalModel:
         model: Model in eval mode, on its device.
         image_processor: transformers' image processor; None for text models.
         decoder: "auto" uses the NumPy decoder if it supports the model and gives the same results.
+        dtype: Type in which the NumPy decoder multiplies many rows; "auto" for the faster one.
     """
 
     def __init__(
-        self, model: Any, image_processor: Any = None, *, decoder: DecoderKind = "auto"
+        self,
+        model: Any,
+        image_processor: Any = None,
+        *,
+        decoder: DecoderKind = "auto",
+        dtype: DType = "float32",
     ) -> None:
         self.hf = model
         self.config = model.config.get_text_config(decoder=True)
@@ -77,7 +86,13 @@ class LocalModel:
         if self._shape is not None:
             modules.use_kv_cache(self._shape, self.line)
             if decoder == "auto" and is_known(model.get_decoder()):
-                self._use(NumpyDecoder(model, modules))
+                self._use(NumpyDecoder(model, modules, dtype))
+
+    @property
+    def dtype(self) -> str:
+        """Type in which passes of many rows multiply, such as 'bfloat16'."""
+        rounded = isinstance(self.decoder, NumpyDecoder) and self.decoder.bfloat16
+        return "bfloat16" if rounded else str(self.hf.dtype).removeprefix("torch.")
 
     @property
     def takes_images(self) -> bool:
@@ -194,15 +209,22 @@ class LocalModel:
             )
         return uniform_shape(cache)
 
-    def _use(self, decoder: Decoder) -> None:
-        """Use a decoder if it matches the modules in a pass of many rows and in one of one row."""
+    def _use(self, decoder: NumpyDecoder) -> None:
+        """Use a decoder if it matches the modules in a pass of several rows and in one of one row.
+
+        Bfloat16 is tried in a pass of many rows, and not used if it is off by more than rounding.
+        """
         weights = self.hf.get_input_embeddings().weight
         drawn = torch.Generator().manual_seed(0)
-        rows = torch.randn((1, 7, weights.shape[1]), generator=drawn) * weights.std()
-        if torch.allclose(
-            self._two_passes(self.decoder, rows), self._two_passes(decoder, rows), 1e-3, 1e-4
-        ):
+        rows = torch.randn((1, _MANY, weights.shape[1]), generator=drawn) * weights.std()
+        modules = self.decoder
+        few, many = (self._two_passes(modules, rows[:, :count]) for count in (_FEW, _MANY))
+        if torch.allclose(few, self._two_passes(decoder, rows[:, :_FEW]), 1e-3, 1e-4):
             self.decoder = decoder
+        if decoder.bfloat16:
+            error = (self._two_passes(decoder, rows) - many).norm()
+            if not error <= _ROUNDED * many.norm():
+                decoder.use_float32()
 
     def _two_passes(self, decoder: Decoder, rows: torch.Tensor) -> torch.Tensor:
         store = self.new_store()

@@ -11,6 +11,7 @@ from dreamr._files import read_bytes
 from dreamr._messages import reason
 from dreamr.conversation import Conversation
 from dreamr.engines.prompts import Questions
+from dreamr.engines.protocol import DType
 from dreamr.errors import ModelNotFound, Unsupported
 from dreamr.gate import Labels
 
@@ -30,8 +31,12 @@ class LocalOptions:
         device: Torch device, such as 'cpu' or 'cuda:1'; 'auto' is decided by `placed`.
         revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
             branch.
-        dtype: Name of a torch dtype, or 'auto' for that of the checkpoint. None: float32 on a CPU,
-            'auto' elsewhere.
+        dtype: 'float32' or 'bfloat16'. On a CPU, 'bfloat16' means that passes of many rows multiply
+            in it where the NumPy decoder runs the model, with weights in float32; other models are
+            loaded in bfloat16. 'auto': on a CPU, passes of many rows multiply in the faster type;
+            elsewhere, that of the checkpoint. None: float32 on a CPU, 'auto' elsewhere.
+        deterministic: Whether rounding must not depend on which rows share a pass. A CPU then
+            computes in float32, whatever `dtype` is.
         threads: Torch threads of the worker on a CPU. Models that together have more threads than
             there are cores slow each other down many times over.
         cache_bytes: Limit on the memory for keys, values and image features of all conversations.
@@ -46,12 +51,13 @@ class LocalOptions:
             same results, else in torch; 'torch' always decodes in torch.
 
     Raises:
-        ValueError: If a number is below 1, or the decoder is unknown.
+        ValueError: If a number is below 1, or the decoder or dtype is unknown.
     """
 
     device: str = "cpu"
     revision: str | None = None
-    dtype: str | None = None
+    dtype: DType | None = None
+    deterministic: bool = False
     threads: int = 1
     cache_bytes: int = 512 * 2**20
     judge_prompt: str | None = None
@@ -68,18 +74,30 @@ class LocalOptions:
         if self.decoder not in get_args(DecoderKind):
             known = ", ".join(get_args(DecoderKind))
             raise ValueError(f"decoder must be one of {known}, not {self.decoder!r}")
+        if self.dtype not in (None, *get_args(DType)):
+            known = ", ".join(get_args(DType))
+            raise ValueError(f"dtype must be one of {known}, not {self.dtype!r}")
 
     @property
     def torch_dtype(self) -> str:
         """Name of the dtype to load, as transformers takes it."""
-        return self.dtype or ("float32" if self.device == "cpu" else "auto")
+        if self.device != "cpu":
+            return self.dtype or "auto"
+        whole = self.cpu_dtype == "bfloat16" and self.decoder == "torch"
+        return "bfloat16" if whole else "float32"
+
+    @property
+    def cpu_dtype(self) -> DType:
+        """Type in which passes of many rows multiply on a CPU."""
+        return "float32" if self.deterministic else self.dtype or "float32"
 
 
 def placed(options: LocalOptions, *, cuda: bool, weights: int) -> LocalOptions:
-    """Return the options with the device and dtype that 'auto' stands for.
+    """Return the options with the device that 'auto' stands for, and the dtype on CUDA.
 
-    CUDA in bfloat16 where there is a device, else the CPU in float32. Small models stay on the
-    CPU: a pass of some kernels takes longer to start on CUDA than the whole pass takes there.
+    CUDA in bfloat16 where there is a device, else the CPU, whose dtype is decided when the model is
+    loaded. Small models stay on the CPU: a pass of some kernels takes longer to start on CUDA than
+    the whole pass takes there.
 
     Args:
         options: The options.
@@ -89,7 +107,8 @@ def placed(options: LocalOptions, *, cuda: bool, weights: int) -> LocalOptions:
     if options.device != "auto":
         return options
     if cuda and weights >= _SMALL:
-        return replace(options, device="cuda", dtype=options.dtype or "bfloat16")
+        dtype: DType = "float32" if options.dtype == "float32" else "bfloat16"
+        return replace(options, device="cuda", dtype=dtype)
     return replace(options, device="cpu")
 
 

@@ -82,6 +82,7 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
             loaded.prompter.opens_thought(),
             image_pixels=model.image_pixels,
             device=options.device,
+            dtype=model.dtype,
             calls=loaded.prompter.writes_calls,
         )
     )

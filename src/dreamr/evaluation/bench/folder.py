@@ -22,6 +22,7 @@ from dreamr.evaluation.bench.sample import Sample
 
 _ADVICE = "finished samples are kept; run the same command again to resume"
 SAMPLES, CONFIG, PROVENANCE = "samples.jsonl", "config.yaml", "provenance.json"
+_DTYPES = "dtypes"  # of the models, in a session
 
 
 class BenchError(DreamrError):
@@ -90,6 +91,33 @@ class Folder:
             Unwritable: If it cannot be written.
         """
         self._write_sessions([*read_sessions(self.path), session])
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """Data types of the local models of the stored samples, by role; empty if unknown.
+
+        Raises:
+            BenchError: If provenance.json is broken.
+        """
+        known = [session.get(_DTYPES) for session in read_sessions(self.path)]
+        return next((dict(found) for found in reversed(known) if isinstance(found, dict)), {})
+
+    def claim_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        """Add the data types of the open models to the provenance of this session.
+
+        Raises:
+            BenchError: If the folder has samples in another data type, or provenance.json is
+                broken.
+            Unwritable: If it cannot be written.
+        """
+        stored = self.dtypes if self.done else {}
+        for role, dtype in dtypes.items():
+            if stored.get(role, dtype) != dtype:
+                raise BenchError(
+                    f"{self.path} has samples with the {role} in {stored[role]}, and here it runs "
+                    f"in {dtype}: name another folder"
+                )
+        self.end_session({_DTYPES: dict(dtypes)})
 
     def end_session(self, outcome: Mapping[str, Any]) -> None:
         """Add values to the provenance of this session.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -16,11 +17,11 @@ from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
 from dreamr._provenance import memory_mb
 from dreamr.conversation import Conversation
-from dreamr.engines import Model, OpenModel
+from dreamr.engines import Engine, Model, OpenModel
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
-from dreamr.errors import RunFailed
+from dreamr.errors import RunFailed, Unsupported
 from dreamr.gate import Profile
-from dreamr.runner import RunConfig, run
+from dreamr.runner import RunConfig, dtypes_of, run
 from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.trace import Result
@@ -52,6 +53,7 @@ class Models:
         """
         self._options, self._roles = options, roles
         self._models = ModelSet(open_model, _POLICY)
+        self._dtypes: dict[str, str] = {}  # of the models when they were opened first
         self._load, self._speech = PairLoad(), PairSpeech()
         self._profile = profile
         self._tasks: TaskGroup | None = None
@@ -66,6 +68,7 @@ class Models:
         except BaseException:
             await self._aclose()
             raise
+        self._dtypes = self.dtypes
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._models.supervise)
         return self
@@ -101,10 +104,12 @@ class Models:
             RunFailed: If a model of the method was lost meanwhile (`lost` is set): a result without
                 it would not measure the method.
             EngineLost: If a model is lost and several attempts to open it again fail.
-            Unsupported: If the models cannot do what the options require.
+            Unsupported: If the models cannot do what the options require, or one was opened again
+                and runs in another data type.
         """
         async with self._models.lease(options.roles) as models:
             engines = {role: models[role].engine for role in options.roles}
+            self._check_dtypes(engines)
             conversation, said = await self._speech.written(
                 conversation, engines, hotwords=options.hotwords
             )
@@ -133,6 +138,11 @@ class Models:
             return result
 
     @property
+    def dtypes(self) -> dict[str, str]:
+        """Data types of the local models, by role."""
+        return dtypes_of({role: self._models[role].engine for role in self._models})
+
+    @property
     def leading(self) -> Model:
         """Model that decides how steps and answers are marked: the target if there is one."""
         return self._models["target" if "target" in self._models else "draft"]
@@ -142,6 +152,14 @@ class Models:
         config = options.run_config(self._profile)
         seen = config.seen_by("target", conversation)
         return replace(config, step_format=self.leading.format_of(seen))
+
+    def _check_dtypes(self, engines: Mapping[Role, Engine]) -> None:
+        for role, dtype in dtypes_of(engines).items():
+            if dtype != self._dtypes.get(role, dtype):
+                raise Unsupported(
+                    f"the {role} was opened again and runs in {dtype} instead of "
+                    f"{self._dtypes[role]}: run the same command again to resume"
+                )
 
     @property
     def memory_mb(self) -> int | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
+from dreamr.engines.protocol import DType
 from dreamr.errors import Unsupported
 from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.tasks import Item, Items, load
@@ -112,6 +113,22 @@ class Plan:
             if getattr(self.options, name) == "auto" and isinstance(options.get(name), str)
         }
         return replace(self, options=replace(self.options, **devices))
+
+    def in_dtypes_of(self, stored: Mapping[str, str]) -> Plan:
+        """Return the plan in the data types of a bench that it continues, where it says auto.
+
+        All samples of a bench come from the same data types.
+
+        Args:
+            stored: Data types of that bench by role; see `Folder.dtypes`.
+        """
+
+        def of(role: Role) -> Any:
+            named, there = self.options.source(role).dtype, stored.get(role)
+            return there if named == "auto" and there in get_args(DType) else named
+
+        options = replace(self.options, dtype=of("target"), draft_dtype=of("draft"))
+        return replace(self, options=options)
 
     def batches(self) -> Iterator[Batch]:
         """Yield all batches; the methods alternate in an order that is drawn for each batch.

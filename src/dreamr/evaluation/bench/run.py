@@ -63,7 +63,8 @@ async def run_bench(
         on_progress: Called after each sample and each warm-up batch.
 
     Raises:
-        BenchError: If several problems in a row fail.
+        BenchError: If several problems in a row fail, or the samples of the folder come from models
+            in another data type.
         Unwritable: If the folder cannot be written.
         ModelNotFound: If a model does not exist.
         Unsupported: If a model cannot be opened.
@@ -72,7 +73,10 @@ async def run_bench(
     first = next(left, None)
     if first is None:
         return
-    async with Models(plan.options, plan.roles, open_model, profile) as models:
+    options = plan.in_dtypes_of(folder.dtypes if folder.done else {}).options
+    async with Models(options, plan.roles, open_model, profile) as models:
+        if models.dtypes:
+            folder.claim_dtypes(models.dtypes)
         bench = _Bench(plan, folder, models, plan.samples(), on_progress)
         for batch in islice(plan.batches(), warm_up * len(plan.methods)):
             await bench.warm_up(batch)

@@ -28,7 +28,7 @@ from dreamr.evaluation.report.results import MEAN, Figures, Key, Results
 from dreamr.evaluation.report.statistics import Estimate
 
 # Fields of a session that figures may depend on, unlike its time and command.
-_MACHINE = frozenset({"commit", "processor", "cores", "changed", "models", "packages"})
+_MACHINE = frozenset({"commit", "processor", "cores", "changed", "models", "packages", "dtypes"})
 
 
 @dataclass(frozen=True, slots=True)

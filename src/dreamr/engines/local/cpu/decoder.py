@@ -6,8 +6,8 @@ rows better than one. Here, a layer needs four matrix products, one attention an
 operations per token. Matrices that widen are stored column by column (same numbers, same module,
 other strides), which doubles the speed at which a row times such a matrix reads memory.
 
-Only for float32 on a CPU, and only if a trial gives the same results as the modules. Parts with
-additional arguments (DeepStack) go to the modules.
+Only for float32 weights on a CPU, and only if a trial gives the same results as the modules. Parts
+with additional arguments (DeepStack) go to the modules.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dreamr.engines.local.cpu.decode_step import DecodeStep, rotation_factors
 from dreamr.engines.local.cpu.forward import Block, ForwardPass
 from dreamr.engines.local.decoder import Decoder, never
 from dreamr.engines.local.forward_pass import Part
+from dreamr.engines.protocol import DType
 
 _TYPES = {
     "Qwen3Model",
@@ -54,11 +55,12 @@ class NumpyDecoder:
         model: A transformers model whose decoder `is_known`. The memory layout of its weights
             changes; its modules share the memory and still work.
         modules: Decoder for everything that this one does not support.
+        dtype: Type in which passes of many rows multiply; "auto" for the faster one.
     """
 
     packs = True
 
-    def __init__(self, model: Any, modules: Decoder) -> None:
+    def __init__(self, model: Any, modules: Decoder, dtype: DType = "float32") -> None:
         module = model.get_decoder()
         self._modules = modules
         self._rotary = module.rotary_emb
@@ -68,11 +70,20 @@ class NumpyDecoder:
         self._norm = _Norm(module.norm)
         factors = rotation_factors(self._layers)
         self._row = DecodeStep(self._layers, self._norm, factors)
-        self._rows = ForwardPass(self._layers, self._norm, factors)
+        self._rows = ForwardPass(self._layers, self._norm, factors, dtype)
         self._group = self._layers[0].heads // self._layers[0].kv_heads
         self._table = torch.empty(2, 0, self._layers[0].size).numpy()
         self._interrupted: Callable[[], bool] = never
         self._tables = _tables(model)
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether passes of many rows multiply in bfloat16."""
+        return self._rows.bfloat16
+
+    def use_float32(self) -> None:
+        """Multiply in float32 in all passes."""
+        self._rows.use_float32()
 
     def watch(self, interrupted: Callable[[], bool]) -> None:
         """Register a function that can abort forward passes; see `Decoder.watch`."""
@@ -84,7 +95,8 @@ class NumpyDecoder:
 
         In a pass over several parts, results differ by rounding from those of separate passes,
         because sums are taken in another order (float32: relative difference of about 1e-6). A
-        greedy choice changes only between two tokens whose logits are that close.
+        greedy choice changes only between two tokens whose logits are that close. In bfloat16, the
+        difference between passes of few and of many rows is about 1e-2.
         """
         plain = [part for part in parts if not part.extra]
         if len(plain) < len(parts):

@@ -16,8 +16,18 @@ import torch
 from torch.nn import functional
 
 from dreamr.engines.local.cpu.decode_step import Array, as_numpy, attend
-from dreamr.engines.local.cpu.matmul import Products
+from dreamr.engines.local.cpu.matmul import (
+    MOST_BYTES,
+    Bfloat16Products,
+    Float32Products,
+    Products,
+    bfloat16_pays,
+    has_bfloat16,
+)
 from dreamr.engines.local.forward_pass import Interrupted
+from dreamr.engines.protocol import DType
+
+BFLOAT16_ROWS = 8  # rows of a block from which its pass multiplies in bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +59,30 @@ class ForwardPass:
         layers: Layers of a `NumpyDecoder`, whose matrices are read in place.
         norm: Final norm of a `NumpyDecoder`.
         factors: Result of `rotation_factors`.
+        dtype: Type in which passes of many rows multiply; "auto" for the faster one.
+
+    Attributes:
+        bfloat16: Whether passes of many rows multiply in bfloat16. Others never do.
     """
 
-    def __init__(self, layers: Sequence[Any], norm: Any, factors: tuple[Array, Array]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Any],
+        norm: Any,
+        factors: tuple[Array, Array],
+        dtype: DType = "float32",
+    ) -> None:
         self._buffers = _Buffers()
         total = sum(
             matrix.nbytes
             for layer in layers
             for matrix in (layer.qkv, layer.out, layer.gates, layer.down)
         )
-        products = Products(total, self._buffers)
-        self._layers = [_RowsLayer(layer, self._buffers, products) for layer in layers]
+        self.bfloat16 = total <= MOST_BYTES and (
+            has_bfloat16() if dtype == "bfloat16" else dtype == "auto" and bfloat16_pays()
+        )
+        self._few = self._with(layers, Float32Products(total, self._buffers))
+        self._many = self._with(layers, Bfloat16Products()) if self.bfloat16 else self._few
         self._norm = _RowsNorm(norm, self._buffers)
         self._straight, self._crossed = factors
 
@@ -88,13 +111,22 @@ class ForwardPass:
         """
         wide = self._scaled("wide", self._straight, cos)
         cross = self._scaled("cross", self._crossed, sin)
-        top = len(self._layers) - 1
+        many = any(block.stop - block.start >= BFLOAT16_ROWS for block in blocks)
+        layers = self._many if many else self._few
+        top = len(layers) - 1
         x = x.copy()
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(layers):
             if interrupted():
                 raise Interrupted
             x = layer(x, wide[number], cross[number], blocks, number, last=number == top)
         return self._norm(x).copy()
+
+    def use_float32(self) -> None:
+        """Multiply in float32 in all passes."""
+        self.bfloat16, self._many = False, self._few
+
+    def _with(self, layers: Sequence[Any], products: Products) -> list[_RowsLayer]:
+        return [_RowsLayer(layer, self._buffers, products) for layer in layers]
 
     def _scaled(self, name: str, factors: Array, angles: Array) -> Array:
         """Multiply factors of all layers with cosines or sines: (layers, rows, heads, 2, half)."""

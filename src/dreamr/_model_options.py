@@ -94,6 +94,10 @@ MinStepTokens: TypeAlias = Annotated[
         shown="8 for models that may think, else 1",
     ),
 ]
+Untrained: TypeAlias = Annotated[
+    bool,
+    OptionSpec("Run local models on tasks and numbers of images they were not trained on.", MODELS),
+]
 ThinkingBudget: TypeAlias = Annotated[
     int | None,
     OptionSpec(

@@ -123,6 +123,7 @@ MODEL_RULES = (
         ("thinking",), lambda o: not _any_served(o), "unless --target or --draft is a server URL"
     ),
     Unused(("threads",), _threads_unused, "on served models"),
+    Unused(("untrained",), _threads_unused, "on served models"),
     Unused(("max_pixels",), _max_pixels_unused, "on local models, which shrink images themselves"),
     Unused(
         ("draft_max_pixels",), lambda o: not _served(o, "draft"), "unless --draft is a server URL"

@@ -47,6 +47,7 @@ from dreamr._model_options import (
     Thinking,
     ThinkingBudget,
     Threads,
+    Untrained,
     read_delimiter,
 )
 from dreamr._option_rules import RUN_CONFLICTS
@@ -239,6 +240,7 @@ class RunOptions:
     dtype: TargetDtype = "auto"
     draft_dtype: DraftDtype = None
     threads: Threads = 1
+    untrained: Untrained = False
     max_pixels: MaxPixels = MAX_IMAGE_PIXELS
     draft_max_pixels: DraftMaxPixels = None
     pages: Pages = _MEDIA.pages
@@ -380,6 +382,7 @@ class RunOptions:
             dtype=dtype,
             deterministic=self.deterministic,
             threads=self.threads,
+            untrained=self.untrained,
             max_pixels=self.max_pixels if pixels is None else pixels,
         )
 

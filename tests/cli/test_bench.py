@@ -12,6 +12,7 @@ import pytest
 
 from dreamr.cli import main
 from dreamr.engines import Model, ModelSource, ScriptedEngine
+from dreamr.evaluation.tasks import Items, load, registry
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 SMALL = ["--task", "vqa", "--method", "target", "--method", "fpsr", "--limit", "2"]
@@ -83,7 +84,7 @@ def test_each_session_adds_to_where_the_samples_come_from(folder: Path) -> None:
     ("wrong", "said"),
     [
         (["--method", "magic"], "unknown method 'magic'; known: target, draft, token-sd"),
-        (["--task", "chess"], "no task 'chess'; known: docmath, story, vqa, mathverse"),
+        (["--task", "chess"], "no task 'chess'; known: docmath, story, vqa"),
         (["--concurrency", "many"], "is not a list of numbers"),
         (["--source", "vqa"], "must be TASK=PATH"),
         (["--limit", "0"], "at least 1"),
@@ -97,6 +98,21 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert not (tmp_path / "out" / "samples.jsonl").exists()
+
+
+def test_a_task_that_the_pair_was_not_trained_on_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = Items(range(3), load("vqa", limit=3).__getitem__, levels=(1, 2, 3))
+    monkeypatch.setattr(registry, "_ADDED", {"boxes": lambda limit, seed, split: drawn})
+    out = tmp_path / "out"
+    assert bench(out, "--task", "boxes") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the target was not trained on boxes" in line
+    assert "set --untrained to run it anyway" in line
+    assert not out.exists()
+    assert bench(out, "--task", "boxes", "--untrained") == 0
+    assert len((out / "samples.jsonl").read_text().splitlines()) == 8
 
 
 def test_a_bench_that_cannot_run_leaves_no_folder_in_the_way_of_the_next(

@@ -80,6 +80,7 @@ URL = "http://gpu1:8000/v1"
         (f"run --draft {URL} --draft-dtype float32", "--draft-dtype has no effect if --draft is"),
         (f"sapo --target {URL} --dtype float32", "--dtype has no effect if --target is a server"),
         (f"run --target {URL} --draft {URL} --threads 2", "--threads has no effect on served"),
+        (f"run --target {URL} --draft {URL} --untrained", "--untrained has no effect on served"),
         ("run --max-pixels 9", "--max-pixels has no effect on local models"),
         (
             f"run --draft {URL} --max-pixels 9 --draft-max-pixels 9",

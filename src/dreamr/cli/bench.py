@@ -30,6 +30,7 @@ from dreamr.evaluation.bench import (
     Folder,
     Plan,
     Progress,
+    check_trained,
     read_config,
     run_bench,
 )
@@ -95,6 +96,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     plan = options.plan(run)
     if place.out.is_dir():
         plan = plan.on_devices_of(read_config(place.out) or {})
+    check_trained(plan)
     total = plan.samples()
     profile = None
     if not place.out.exists():

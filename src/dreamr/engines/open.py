@@ -47,6 +47,7 @@ class ModelSource:
         dtype: Data type of a local model; see `LocalOptions`.
         deterministic: Whether a local model on a CPU computes in float32 whatever `dtype` is.
         threads: Torch threads of a local model on a CPU.
+        untrained: Whether a local model takes more images than it was trained for.
         max_pixels: Number of pixels to which larger images are shrunk for a server; 0 keeps all.
         api_key: API key of the server. Never shown. None: from the environment.
     """
@@ -64,6 +65,7 @@ class ModelSource:
     dtype: DType = "auto"
     deterministic: bool = False
     threads: int = 1
+    untrained: bool = False
     max_pixels: int = MAX_IMAGE_PIXELS
     api_key: str | None = field(default=None, repr=False)
 
@@ -217,6 +219,7 @@ async def _open_local(location: str, source: ModelSource) -> Model:
             deterministic=source.deterministic,
             threads=source.threads,
             judge_prompt=source.judge_prompt,
+            untrained=source.untrained,
         ),
     )
     hints = engine.hints

@@ -89,8 +89,9 @@ def test_hints_are_read_and_unknown_keys_ignored(tmp_path: Path) -> None:
         "max_step_tokens": 64,
         "max_images": 1,
     }
-    (tmp_path / "dreamr.json").write_text(json.dumps(hints | {"recipe": "abc"}), encoding="utf-8")
-    assert read_hints(tmp_path) == Hints(**hints)
+    written = hints | {"recipe": "abc", "trained_tasks": {"docmath": [1, 2]}}
+    (tmp_path / "dreamr.json").write_text(json.dumps(written), encoding="utf-8")
+    assert read_hints(tmp_path) == Hints(**hints, trained_tasks={"docmath": (1, 2)})
 
 
 def test_a_model_that_reads_one_image_refuses_more() -> None:
@@ -118,6 +119,10 @@ def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> N
         '{"max_step_tokens": "64"}',
         '{"max_step_tokens": true}',
         '{"delimiter": ""}',
+        '{"trained_tasks": {}}',
+        '{"trained_tasks": ["docmath"]}',
+        '{"trained_tasks": {"docmath": 3}}',
+        '{"trained_tasks": {"docmath": ["hard"]}}',
     ],
 )
 def test_an_invalid_hints_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -47,6 +48,7 @@ class LocalOptions:
         gather: Seconds during which tokens are collected before they are sent, at most up to the
             end of a line.
         prefill: Largest number of prompt tokens of one forward pass.
+        untrained: Whether conversations may have more images than the model was trained for.
         decoder: 'auto' decodes in NumPy if it supports the model and has been checked to give the
             same results, else in torch; 'torch' always decodes in torch.
 
@@ -65,6 +67,7 @@ class LocalOptions:
     ahead: int = 16
     gather: float = 0.002
     prefill: int = 512
+    untrained: bool = False
     decoder: DecoderKind = "auto"
 
     def __post_init__(self) -> None:
@@ -126,6 +129,7 @@ class Hints:
         answer_marker: Text in front of the final answer.
         max_step_tokens: Largest number of tokens of a step.
         max_images: Most images of a prompt that the model was trained for.
+        trained_tasks: Tasks that the model was trained on, and their levels.
     """
 
     judge_prompt: str | None = None
@@ -135,6 +139,7 @@ class Hints:
     answer_marker: str | None = None
     max_step_tokens: int | None = None
     max_images: int | None = None
+    trained_tasks: Mapping[str, tuple[int, ...]] | None = None
 
     def check_images(self, conversation: Conversation) -> None:
         """Check the number of images: with more, an answer looks like any other and is wrong.
@@ -146,7 +151,7 @@ class Hints:
         if most is not None and images > most:
             raise Unsupported(
                 f"the model reads {most} image{'s' * (most != 1)} in a conversation, not {images}: "
-                "attach less, or use another model"
+                "attach less, use another model, or set --untrained"
             )
 
     def questions(self, verdict: str | None = None) -> Questions:
@@ -159,7 +164,8 @@ class Hints:
         )
 
 
-_KINDS = {"max_step_tokens": int, "max_images": int}
+_KINDS = {"max_step_tokens": int, "max_images": int, "trained_tasks": dict}
+_EXPECTED = {str: "a text", int: "a number", dict: "an object with lists of levels by task"}
 
 
 def read_hints(folder: Path) -> Hints:
@@ -186,7 +192,15 @@ def _hints(raw: Any) -> Hints:
     known = {item.name: raw[item.name] for item in fields(Hints) if raw.get(item.name) is not None}
     for name, value in known.items():
         kind = _KINDS.get(name, str)
-        if type(value) is not kind or not value:
-            expected = "text" if kind is str else "number"
-            raise ValueError(f"{name} must be a {expected}, and not empty")
+        if type(value) is not kind or not value or (kind is dict and not _are_levels(value)):
+            raise ValueError(f"{name} must be {_EXPECTED[kind]}, and not empty")
+    if tasks := known.get("trained_tasks"):
+        known["trained_tasks"] = {name: tuple(levels) for name, levels in tasks.items()}
     return Hints(**known)
+
+
+def _are_levels(tasks: Mapping[str, Any]) -> bool:
+    return all(
+        isinstance(levels, list) and levels and all(type(level) is int for level in levels)
+        for levels in tasks.values()
+    )

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 from dreamr._messages import describe
@@ -65,6 +66,8 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     weights = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     options = placed(options, cuda=torch.cuda.is_available(), weights=weights)
     hints = read_hints(Path(folder))
+    if options.untrained:
+        hints = replace(hints, max_images=None)
     questions = hints.questions(options.judge_prompt)
     with torch.inference_mode():
         loaded = load(folder, options)

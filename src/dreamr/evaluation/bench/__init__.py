@@ -16,6 +16,7 @@ from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
 from dreamr.evaluation.bench.run import Progress, run_bench
 from dreamr.evaluation.bench.sample import MEDIA, Sample, Span
+from dreamr.evaluation.bench.trained import check_trained
 
 __all__ = [
     "CONFIG",
@@ -33,6 +34,7 @@ __all__ = [
     "Progress",
     "Sample",
     "Span",
+    "check_trained",
     "read_config",
     "read_samples",
     "read_sessions",

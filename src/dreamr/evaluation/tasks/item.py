@@ -69,14 +69,23 @@ class Item:
 class Items(Sequence[Item]):
     """A sequence of items that are created on access and not kept, since images take memory."""
 
-    def __init__(self, numbers: Sequence[int], make: Callable[[int], Item]) -> None:
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        make: Callable[[int], Item],
+        *,
+        levels: Sequence[int] = (),
+    ) -> None:
         """Create the sequence without creating any item.
 
         Args:
             numbers: `Item.index` of each item.
             make: Returns the item with an index.
+            levels: Levels of difficulty of a task that only models trained on it can solve, as
+                they name them in their folder. Empty for other tasks.
         """
         self.numbers = numbers
+        self.levels = tuple(levels)
         self._make = make
 
     def __len__(self) -> int:
@@ -90,7 +99,7 @@ class Items(Sequence[Item]):
 
     def __getitem__(self, place: int | slice) -> Item | Items:
         if isinstance(place, slice):
-            return Items(self.numbers[place], self._make)
+            return Items(self.numbers[place], self._make, levels=self.levels)
         return self._make(self.numbers[place])
 
 

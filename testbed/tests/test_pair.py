@@ -10,12 +10,14 @@ from dreamr_testbed import PAIR, RECEIPT
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import solve
 from dreamr_testbed.recipe.models import load_model
-from dreamr_testbed.suites import SUITES, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, SUITES, TRAINED, make_problem
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from dreamr import Reasoner, RunOptions
+from dreamr.engines.local.options import read_hints
 from dreamr.engines.protocol import DType
+from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import MARKER
 from dreamr.schedules import METHODS
 from dreamr.trace import Note
@@ -50,6 +52,19 @@ def test_the_draft_before_sapo_can_be_selected_by_name(pair):
     after = pair.ask(QUESTION, RECEIPT, options=RunOptions(method="draft"))
     assert before.answer == after.answer == "28"
     assert before.usage.draft.written >= after.usage.draft.written
+
+
+@pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
+def test_a_model_names_the_suites_it_was_trained_on(name):
+    assert read_hints(PAIR / name).trained_tasks == TRAINED
+    assert set(SUITES) < set(TRAINED) < {*SUITES, *EXTRA_SUITES}
+
+
+def test_more_images_than_the_pair_was_trained_for_are_read_only_if_allowed(pair):
+    with pytest.raises(Unsupported, match="reads 1 image, the problem has 2"):
+        pair.ask(QUESTION, RECEIPT, RECEIPT)
+    with Reasoner(RunOptions(method="draft", untrained=True)) as reasoner:
+        assert reasoner.ask(QUESTION, RECEIPT, RECEIPT).steps
 
 
 def test_every_method_answers_the_example_question(pair):

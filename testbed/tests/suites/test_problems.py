@@ -13,6 +13,7 @@ from dreamr_testbed.suites import (
     LEVELS,
     SIDE,
     SUITES,
+    draw_scene,
     is_correct,
     make_problem,
 )
@@ -36,12 +37,18 @@ problems = st.builds(
 def test_a_problem_is_reproducible(problem):
     again = make_problem(problem.suite, problem.split, problem.index, problem.level)
     assert again == problem
-    assert np.array_equal(np.asarray(again.image), np.asarray(problem.image))
+    for one, other in zip(again.images, problem.images, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
 @given(problems)
-def test_reference_reasoning_has_four_to_twelve_steps_in_two_styles(problem):
-    assert 4 <= len(problem.steps) <= 12
+def test_reference_reasoning_has_four_to_twelve_steps_and_long_one_eight_to_forty(problem):
+    least, most = (8, 40) if problem.suite.endswith("-hard") else (4, 12)
+    assert least <= len(problem.steps) <= most
+
+
+@given(problems)
+def test_reference_reasoning_has_two_styles(problem):
     for step in problem.steps:
         assert "\n" not in step.terse + step.wordy
         assert len(step.terse) < len(step.wordy)
@@ -63,10 +70,13 @@ def test_the_answer_is_in_the_last_step(problem):
 
 @given(problems)
 def test_images_have_one_size_and_a_label_for_each_patch(problem):
-    assert problem.image.size == (SIDE, SIDE)
-    assert problem.image.mode == "RGB"
-    assert len(problem.patches) == GRID * GRID
-    assert any(pair != ("", "") for pair in problem.patches)
+    assert len(problem.labels) == len(problem.images) == len(problem.scene.views)
+    for image, labels in zip(problem.images, problem.labels, strict=True):
+        assert (image.size, image.mode) == ((SIDE, SIDE), "RGB")
+        assert len(labels) == GRID * GRID
+    assert any(pair != ("", "") for labels in problem.labels for pair in labels)
+    assert problem.image is problem.images[0]
+    assert problem.patches is problem.labels[0]
 
 
 @given(problems, st.integers(0, 1000))
@@ -78,15 +88,15 @@ def test_a_misread_image_keeps_the_question(problem, seed):
 def test_misreading_changes_the_reasoning_most_of_the_time(suite):
     changed = 0
     for index in range(200):
-        problem = make_problem(suite, "train", index)
-        changed += problem.scene.misread(Random(index)).steps != problem.steps
+        scene = draw_scene(suite, "train", index)
+        changed += scene.misread(Random(index)).steps != scene.steps
     assert changed > 100
 
 
 @pytest.mark.parametrize("suite", ALL)
 def test_training_and_test_problems_differ(suite):
-    train = {make_problem(suite, "train", i).scene for i in range(300)}
-    test = {make_problem(suite, "test", i).scene for i in range(300)}
+    train = {draw_scene(suite, "train", i) for i in range(300)}
+    test = {draw_scene(suite, "test", i) for i in range(300)}
     assert len(train & test) <= 3
 
 
@@ -94,8 +104,8 @@ def test_training_and_test_problems_differ(suite):
 def test_no_kind_of_question_has_a_dominant_answer(suite):
     answers = defaultdict(Counter)
     for index in range(500):
-        problem = make_problem(suite, "test", index)
-        answers[type(problem.scene).__name__][problem.answer] += 1
+        scene = draw_scene(suite, "test", index)
+        answers[type(scene).__name__][scene.answer] += 1
     best = sum(counts.most_common(1)[0][1] for counts in answers.values())
     assert best / 500 < 0.3
 

@@ -7,6 +7,7 @@ from dreamr_testbed.suites import (
     EXTRA_SUITES,
     FIRST,
     SUITES,
+    draw_scene,
     item_of,
     load_suite,
     load_vqa,
@@ -15,6 +16,7 @@ from dreamr_testbed.suites import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamr.conversation import flatten
 from dreamr.steps import StepHistory
 
 ALL = sorted({**SUITES, **EXTRA_SUITES})
@@ -41,8 +43,8 @@ def test_the_splits_draw_different_problems() -> None:
 def test_an_item_shows_its_problem(suite: str, index: int) -> None:
     problem = make_problem(suite, "test", index)
     item = item_of(problem)
-    (image,) = item.conversation.images
-    assert image.pixels == problem.image.tobytes()
+    shown = flatten(item.conversation).images
+    assert [image.pixels for image in shown] == [image.tobytes() for image in problem.images]
     assert item.conversation.turns[-1].parts[-1].text == problem.question
     assert (item.task, item.index, item.kind) == (suite, index, problem.kind)
 
@@ -94,7 +96,7 @@ def test_an_item_can_have_a_custom_check() -> None:
 @pytest.mark.parametrize("suite", ALL)
 def test_no_step_of_a_reference_counts_as_repeated(suite: str) -> None:
     for index in range(100):
-        steps = make_problem(suite, "test", index).steps
+        steps = draw_scene(suite, "test", index).steps
         for style in range(2):
             history = StepHistory()
             for step in (step.renderings[style] for step in steps):

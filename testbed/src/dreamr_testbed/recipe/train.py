@@ -57,6 +57,7 @@ from dreamr_testbed.recipe.tokens import (
     SCORE_QUESTION,
 )
 from dreamr_testbed.recipe.weights import BestWeights, blend
+from dreamr_testbed.suites import TRAINED
 
 EVALUATE_EVERY = 250  # steps between two evaluations on test problems
 SAVE_EVERY = 50  # steps between two checkpoints
@@ -333,7 +334,8 @@ class Training:
         self.model.float()
         rename_tower(path / "model.safetensors")
         build_processor(self.tokenizer).save_pretrained(path)
-        hints = {**QUESTIONS, "delimiter": DELIMITER, "answer_marker": MARKER, "max_images": 1}
+        marks = {"delimiter": DELIMITER, "answer_marker": MARKER}
+        hints = {**QUESTIONS, **marks, "max_images": 1, "trained_tasks": TRAINED}
         (path / "dreamr.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 

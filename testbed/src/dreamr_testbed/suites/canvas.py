@@ -7,9 +7,11 @@ these labels.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from random import Random
+from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,8 +20,12 @@ PATCH = 24
 GRID = SIDE // PATCH
 NOTHING = ("", "")
 
+Box: TypeAlias = tuple[float, float, float, float]
+Color: TypeAlias = tuple[int, int, int]
+Corners: TypeAlias = Sequence[tuple[float, float]]
+
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold")
-COLORS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, Color] = {
     "red": (214, 40, 40),
     "blue": (38, 84, 210),
     "green": (30, 150, 60),
@@ -29,23 +35,66 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 
 
+def font_file(name: str) -> str:
+    """Return the path of one of `FONTS`."""
+    return str(files("dreamr_testbed.suites") / "fonts" / f"{name}.ttf")
+
+
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    path = files("dreamr_testbed.suites") / "fonts" / f"{name}.ttf"
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(font_file(name), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _rgb(values: Iterable[int]) -> Color:
+    red, green, blue = values
+    return red, green, blue
 
 
 class Canvas:
-    """Image under construction; all random jitter comes from one seeded generator."""
+    """Image under construction; all random jitter comes from one seeded generator.
 
-    def __init__(self, rng: Random) -> None:
+    The methods `draw_*` put marks on the image; subclasses with another medium replace them.
+    """
+
+    def __init__(self, rng: Random, style: Random | None = None) -> None:
+        """Start an empty image.
+
+        Args:
+            rng: Source of all jitter.
+            style: Source of background, font and ink, so that several images can share them. By
+                default `rng`.
+        """
         self.rng = rng
-        tint = tuple(rng.randint(236, 255) for _ in range(3))
-        self._image = Image.new("RGB", (SIDE, SIDE), tint)
-        self._draw = ImageDraw.Draw(self._image)
+        style = style or rng
+        self.tint = _rgb(style.randint(236, 255) for _ in range(3))
         self._labels = [NOTHING] * (GRID * GRID)
-        self._font = rng.choice(FONTS)
-        self._ink = tuple(rng.randint(0, 70) for _ in range(3))
+        self._font = style.choice(FONTS)
+        self._ink = _rgb(style.randint(0, 70) for _ in range(3))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._image = Image.new("RGB", (SIDE, SIDE), self.tint)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def draw_text(self, x: float, y: float, text: str, size: int) -> None:
+        """Write a text from a point at its left end, in the middle of its height (pixels)."""
+        self._draw.text((x, y), text, font=_font(self._font, size), fill=self._ink, anchor="lm")
+
+    def draw_line(self, points: Box, color: Color, width: int = 1) -> None:
+        """Draw a line from (x, y) to (x, y), in pixels."""
+        self._draw.line(points, fill=color, width=width)
+
+    def draw_box(self, box: Box, color: Color) -> None:
+        """Draw a filled box (left, top, right, bottom), in pixels."""
+        self._draw.rectangle(box, fill=color)
+
+    def draw_circle(self, x: float, y: float, radius: float, color: Color) -> None:
+        """Draw a filled circle, in pixels."""
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
+
+    def draw_polygon(self, corners: Corners, color: Color) -> None:
+        """Draw a filled polygon, in pixels."""
+        self._draw.polygon(corners, fill=color)
 
     def label(self, left: int, top: int, width: int, height: int, what: tuple[str, str]) -> None:
         """Label a rectangle of patches; position and size are in patches."""
@@ -70,37 +119,35 @@ class Canvas:
         slack = room - font.getlength(text)
         x = left * PATCH + 2 + min(slack, self.rng.uniform(0, 6))
         y = row * PATCH + self.rng.uniform(9, 14)
-        self._draw.text((x, y), text, font=font, fill=self._ink, anchor="lm")
+        self.draw_text(x, y, text, size)
         if name:
             covered = max(1, math.ceil((x + font.getlength(text) - 5) / PATCH) - left)
             self.label(left, row, min(width, covered), 1, _pair(text))
 
     def shape(self, x: float, y: float, radius: float, shape: str, color: str) -> None:
         """Draw a filled shape around a point; coordinates are in pixels."""
-        fill = tuple(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLORS[color])
+        fill = _rgb(min(255, max(0, c + self.rng.randint(-18, 18))) for c in COLORS[color])
         if shape == "circle":
-            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+            self.draw_circle(x, y, radius, fill)
             return
         turn = self.rng.uniform(-0.12, 0.12)
-        self._draw.polygon(
-            [(x + px, y + py) for px, py in _outline(shape, radius, turn)], fill=fill
-        )
+        self.draw_polygon([(x + px, y + py) for px, py in _outline(shape, radius, turn)], fill)
 
-    def bar(self, box: tuple[float, float, float, float], color: str) -> None:
-        """Draw a filled box (left, top, right, bottom), in pixels."""
-        self._draw.rectangle(box, fill=COLORS[color])
+    def bar(self, box: Box, color: str) -> None:
+        """Draw a filled box (left, top, right, bottom) in a named color, in pixels."""
+        self.draw_box(box, COLORS[color])
 
-    def line(self, points: tuple[float, float, float, float], *, light: bool = False) -> None:
+    def line(self, points: Box, *, light: bool = False) -> None:
         """Draw a line (x, y, x, y), in pixels, in gray or in the color of the ink."""
-        self._draw.line(points, fill=(205, 205, 205) if light else self._ink, width=1)
+        self.draw_line(points, (205, 205, 205) if light else self._ink)
 
     def arrow(self, x: float, y: float, length: float, *, both: bool = False) -> None:
         """Draw an arrow to the right, or one with two heads, centered on a point (pixels)."""
         half = length / 2
-        self._draw.line((x - half, y, x + half, y), fill=self._ink, width=2)
+        self.draw_line((x - half, y, x + half, y), self._ink, width=2)
         tips = [(x + half, -5)] + ([(x - half, 5)] if both else [])
         for tip, back in tips:
-            self._draw.polygon([(tip, y), (tip + back, y - 4), (tip + back, y + 4)], fill=self._ink)
+            self.draw_polygon([(tip, y), (tip + back, y - 4), (tip + back, y + 4)], self._ink)
 
     def finish(self) -> tuple[Image.Image, tuple[tuple[str, str], ...]]:
         """Return the image with slight rotation and noise, as from a camera, and its labels."""

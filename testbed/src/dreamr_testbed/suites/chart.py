@@ -7,7 +7,7 @@ from random import Random
 from typing import Self
 
 from dreamr_testbed.suites.canvas import COLORS, PATCH, SIDE, Canvas
-from dreamr_testbed.suites.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.problem import OneImage, ReferenceStep, look_for
 from dreamr_testbed.suites.words import BARS, both, result, wanted
 
 TALLEST = 8
@@ -16,7 +16,7 @@ FLOOR = SIDE - PATCH - 2  # lower end of the bars, in pixels from the top
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(OneImage):
     """A bar chart and a question about two of its bars.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Self
 
 from dreamr_testbed.suites.canvas import PATCH, SIDE, Canvas
 from dreamr_testbed.suites.chart import Chart, draw_chart
-from dreamr_testbed.suites.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.problem import OneImage, ReferenceStep, look_for
 from dreamr_testbed.suites.words import DAYS, GOODS, PEOPLE, both, result, wanted
 
 
@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(OneImage):
     """A receipt and a question about one, two or all of its lines.
 
     Attributes:
@@ -174,7 +174,7 @@ def _passed_over(place: str, at: int, name: str) -> ReferenceStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Table(OneImage):
     """A table with points of several people on two days, and a question about it.
 
     Attributes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from random import Random
 from typing import TypeAlias
 
-from dreamr.conversation import Conversation, read_image
 from dreamr.evaluation.tasks import MARKER, Item, Items, Split, extract_answer
-from dreamr_testbed.suites.draw import make_problem
+from dreamr_testbed.suites.draw import LEVELS, make_problem
+from dreamr_testbed.suites.media import conversation_of, places_of
 from dreamr_testbed.suites.problem import Problem, is_correct
 
 FIRST = 50_000  # the test problems before this index are used to evaluate checkpoints in training
@@ -17,7 +18,9 @@ FIRST = 50_000  # the test problems before this index are used to evaluate check
 ProblemCheck: TypeAlias = Callable[[Problem, int, str], bool | None]
 
 
-def load_suite(suite: str, limit: int, seed: int, split: Split) -> Items:
+def load_suite(
+    suite: str, limit: int, seed: int, split: Split, levels: Sequence[int] = LEVELS
+) -> Items:
     """Load problems of a suite, each drawn on access; a loader for entry points `dreamr.tasks`.
 
     Args:
@@ -25,19 +28,31 @@ def load_suite(suite: str, limit: int, seed: int, split: Split) -> Items:
         limit: Number of problems.
         seed: Offset of the first problem from index `FIRST`.
         split: 'train' or 'test'.
+        levels: Levels of the problems, all equally likely.
     """
     first = FIRST + seed
-    return Items(range(first, first + limit), partial(_draw, suite, split))
+    make = partial(_draw, suite, split, levels)
+    return Items(range(first, first + limit), make, levels=levels)
 
 
+load_clip = partial(load_suite, "clip")
+load_clip_hard = partial(load_suite, "clip-hard")
 load_docmath = partial(load_suite, "docmath")
+load_docmath_hard = partial(load_suite, "docmath-hard")
 load_gap = partial(load_suite, "gap")
+load_pages = partial(load_suite, "pages")
+load_pages_hard = partial(load_suite, "pages-hard")
 load_story = partial(load_suite, "story")
+load_story_hard = partial(load_suite, "story-hard")
 load_vqa = partial(load_suite, "vqa")
+load_vqa_hard = partial(load_suite, "vqa-hard")
 
 
-def _draw(suite: str, split: Split, index: int) -> Item:
-    return item_of(make_problem(suite, split, index))
+def _draw(suite: str, split: Split, levels: Sequence[int], index: int) -> Item:
+    if tuple(levels) == LEVELS:
+        return item_of(make_problem(suite, split, index))
+    level = Random(f"levels/{suite}/{split}/{index}").choice(levels)
+    return item_of(make_problem(suite, split, index, level))
 
 
 def reads_as_reference(problem: Problem, position: int, text: str) -> bool:
@@ -70,10 +85,11 @@ def item_of(problem: Problem, check: ProblemCheck = reads_as_reference) -> Item:
         id=f"{problem.split}/{problem.index}",
         kind=problem.kind,
         unit=str(problem.index),
-        conversation=Conversation.from_prompt(problem.question, read_image(problem.image)),
+        conversation=conversation_of(problem),
         read=_read,
         right=partial(_is_right, problem),
         check=partial(check, problem),
+        places=places_of(problem),
     )
 
 

@@ -1,16 +1,21 @@
-"""Problems: an image, a question, reference reasoning and an answer."""
+"""Problems: images, a question, reference reasoning and an answer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, TypeAlias
 
 from PIL import Image
 
 from dreamr.evaluation.tasks import MARKER, Split, extract_answer
 from dreamr_testbed.suites.canvas import Canvas
+
+Paint: TypeAlias = Callable[[Canvas], None]  # draws an image and labels its patches
+Medium: TypeAlias = Literal["images", "pages", "frames"]  # what the images of a problem are
+Labels: TypeAlias = tuple[tuple[str, str], ...]  # of the 36 patches of an image, row by row
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,21 @@ def look_for(what: str) -> ReferenceStep:
 
 
 class Scene(Protocol):
-    """Interface of the content of an image and the question about it."""
+    """Interface of the content of one or more images and the question about them."""
+
+    @property
+    def medium(self) -> Medium:
+        """What the images are."""
+        ...
 
     @property
     def question(self) -> str:
-        """Question about the image."""
+        """Question about the images."""
         ...
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning of 4 to 12 steps, without the answer."""
+        """Reference reasoning without the answer: 4 to 12 steps, at the hard level 8 to 40."""
         ...
 
     @property
@@ -53,16 +63,40 @@ class Scene(Protocol):
 
     @property
     def transcript(self) -> str:
-        """Content of the image as text."""
+        """Content of the images as text."""
         ...
 
-    def paint(self, canvas: Canvas) -> None:
-        """Draw the image and label its patches."""
+    @property
+    def views(self) -> tuple[Paint, ...]:
+        """Functions that draw the images, in order."""
         ...
 
     def misread(self, rng: Random) -> Self:
         """Return the same question about an image that differs in one fact: a likely mistake."""
         ...
+
+
+class SeveralImages:
+    """Base class of scenes with several images."""
+
+    __slots__ = ()
+    medium: ClassVar[Medium] = "images"
+
+
+class OneImage:
+    """Base class of scenes with a single image, which their method `paint` draws."""
+
+    __slots__ = ()
+    medium: ClassVar[Medium] = "images"
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw the image and label its patches."""
+        raise NotImplementedError
+
+    @property
+    def views(self) -> tuple[Paint, ...]:
+        """The function that draws the image."""
+        return (self.paint,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +107,10 @@ class Problem:
         suite: Name of the suite.
         split: 'train' or 'test'.
         index: Number of the problem in the split.
-        level: Difficulty from 1 to 3.
-        scene: Content of the image and the question.
-        image: The image, 144 x 144 pixels.
-        patches: Label of each of the 36 patches, row by row.
+        level: Difficulty from 1 to 3, or 4 at the hard level.
+        scene: Content of the images and the question.
+        images: The images, 144 x 144 pixels each.
+        labels: Labels of the patches of each image.
     """
 
     suite: str
@@ -84,8 +118,18 @@ class Problem:
     index: int
     level: int
     scene: Scene
-    image: Image.Image = field(compare=False, repr=False)
-    patches: tuple[tuple[str, str], ...] = field(repr=False)
+    images: tuple[Image.Image, ...] = field(compare=False, repr=False)
+    labels: tuple[Labels, ...] = field(repr=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """The first image."""
+        return self.images[0]
+
+    @property
+    def patches(self) -> Labels:
+        """Labels of the patches of the first image."""
+        return self.labels[0]
 
     @property
     def kind(self) -> str:
@@ -94,7 +138,7 @@ class Problem:
 
     @property
     def question(self) -> str:
-        """Question about the image."""
+        """Question about the images."""
         return self.scene.question
 
     @property

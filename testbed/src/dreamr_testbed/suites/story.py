@@ -7,12 +7,13 @@ reasoning tracks the asked quantity from panel to panel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
 from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
-from dreamr_testbed.suites.problem import ReferenceStep, look_for
+from dreamr_testbed.suites.problem import OneImage, ReferenceStep, look_for
 from dreamr_testbed.suites.words import PEOPLE
 
 MOST = 4  # maximum number of apples in a panel
@@ -46,7 +47,7 @@ def _figure(canvas: Canvas, column: int, row: int, color: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gifts:
+class Gifts(OneImage):
     """Number of apples that a person has after several gifts, one per panel.
 
     Attributes:
@@ -151,7 +152,7 @@ class Gifts:
 
 
 @dataclass(frozen=True, slots=True)
-class Cups:
+class Cups(OneImage):
     """Place of a thing hidden under a cup after several swaps, one per panel.
 
     Attributes:
@@ -221,7 +222,7 @@ class Cups:
         for panel, (one, other) in enumerate(self.swaps):
             left, top = _frame(canvas, panel)
             for column, color in ((left, one), (left + 2, other)):
-                _cup(canvas, column, top + 1, color)
+                paint_cup(canvas, column, top + 1, color)
             canvas.arrow((left + 1.5) * PATCH, (top + 0.7) * PATCH, 40, both=True)
 
     def misread(self, rng: Random) -> Self:
@@ -231,16 +232,26 @@ class Cups:
         return replace(self, swaps=tuple(swaps))
 
 
-def _cup(canvas: Canvas, column: int, row: int, color: str) -> None:
+def paint_cup(canvas: Canvas, column: float, row: int, color: str, scale: float = 1.0) -> None:
+    """Draw a cup over two rows of patches.
+
+    Args:
+        canvas: The canvas.
+        column: Left end of its patch, in patches; a fraction for a cup between two columns.
+        row: Upper row, in patches.
+        color: Its color.
+        scale: Size, relative to a cup in a panel.
+    """
     x = (column + 0.5) * PATCH + canvas.rng.uniform(-2, 2)
     y = row * PATCH + canvas.rng.uniform(8, 14)
-    canvas.bar((x - 9, y, x + 9, y + 24), color)
-    canvas.bar((x - 11, y, x + 11, y + 4), color)
-    canvas.label(column, row, 1, 2, ("cup", color))
+    canvas.bar((x - 9 * scale, y, x + 9 * scale, y + 24 * scale), color)
+    canvas.bar((x - 11 * scale, y, x + 11 * scale, y + 4 * scale), color)
+    first, last = int(column), math.ceil(column)
+    canvas.label(first, row, last - first + 1, 2, ("cup", color))
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class Race(OneImage):
     """Runner who reached a given place; each panel shows one runner and a place.
 
     Attributes:
@@ -310,13 +321,14 @@ class Race:
         return replace(self, places=tuple(places))
 
 
-def _cast(rng: Random, count: int) -> Cast:
+def draw_cast(rng: Random, count: int) -> Cast:
+    """Draw names and colors of people."""
     colors = [c for c in COLORS if c != "black"]
     return tuple(zip(rng.sample(PEOPLE, count), rng.sample(colors, count), strict=True))
 
 
 def _gifts(rng: Random, level: int) -> Gifts:
-    cast = _cast(rng, 2 if level == 1 else 3)
+    cast = draw_cast(rng, 2 if level == 1 else 3)
     start = tuple(rng.randint(4, 9) for _ in cast)
     state = {color: n for (_, color), n in zip(cast, start, strict=True)}
     gifts: list[tuple[str, str, int]] = []
@@ -348,7 +360,7 @@ def _race(rng: Random, level: int) -> Race:
 
 def draw_race(rng: Random, count: int) -> Race:
     """Draw a race of `count` runners, one panel for each."""
-    cast = _cast(rng, count)
+    cast = draw_cast(rng, count)
     order = list(zip((c for _, c in cast), rng.sample(range(1, count + 1), count), strict=True))
     return Race(cast, tuple(rng.sample(order, count)), rng.randint(1, count))
 

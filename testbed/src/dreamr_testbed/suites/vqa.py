@@ -12,7 +12,7 @@ from random import Random
 from typing import Self
 
 from dreamr_testbed.suites.canvas import COLORS, PATCH, Canvas
-from dreamr_testbed.suites.problem import ReferenceStep
+from dreamr_testbed.suites.problem import OneImage, ReferenceStep
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 SIZES = ("small", "big")
@@ -24,15 +24,18 @@ Cell = tuple[str, str, str]  # size, color, shape
 Board = tuple[tuple[Cell | None, ...], ...]
 
 
-def _plain(cell: Cell | None) -> str:
+def plain_name(cell: Cell | None) -> str:
+    """Return color and shape of a cell, or 'empty'."""
     return f"{cell[1]} {cell[2]}" if cell else "empty"
 
 
-def _full(cell: Cell | None) -> str:
+def full_name(cell: Cell | None) -> str:
+    """Return size, color and shape of a cell, or 'empty'."""
     return " ".join(cell) if cell else "empty"
 
 
-def _matches(cell: Cell | None, word: str) -> bool:
+def matches(cell: Cell | None, word: str) -> bool:
+    """Check whether a cell has a shape with this size, color or shape."""
     return cell is not None and word in cell
 
 
@@ -41,7 +44,7 @@ def thing(word: str) -> str:
     return word if word in SHAPES else f"{word} shape"
 
 
-def _things(word: str) -> str:
+def things(word: str) -> str:
     """Return the plural of a property: 'stars' for a shape, 'red shapes' for others."""
     if word in SHAPES:
         return f"{word}es" if word == "cross" else f"{word}s"
@@ -49,7 +52,7 @@ def _things(word: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(OneImage):
     """Board of shapes; base class of the three kinds."""
 
     board: Board
@@ -57,7 +60,7 @@ class _Scene:
     @property
     def transcript(self) -> str:
         """All cells as text, row by row."""
-        rows = (", ".join(_full(cell) for cell in row) for row in self.board)
+        rows = (", ".join(full_name(cell) for cell in row) for row in self.board)
         return "\n".join(f"{name} row: {row}." for name, row in zip(ROWS, rows, strict=True))
 
     def paint(self, canvas: Canvas) -> None:
@@ -65,7 +68,7 @@ class _Scene:
         for r, row in enumerate(self.board):
             for c, cell in enumerate(row):
                 if cell is not None:
-                    _paint_cell(canvas, r, c, cell)
+                    paint_cell(canvas, r, c, cell)
 
     def misread(self, rng: Random) -> Self:
         """Return the same question with one cell changed, added or removed."""
@@ -92,26 +95,26 @@ class Count(_Scene):
     @property
     def question(self) -> str:
         """Question about the number of shapes."""
-        return f"How many {_things(self.word)} are there?"
+        return f"How many {things(self.word)} are there?"
 
     @property
     def answer(self) -> str:
         """Number of shapes."""
-        return str(sum(_matches(cell, self.word) for row in self.board for cell in row))
+        return str(sum(matches(cell, self.word) for row in self.board for cell in row))
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
         """Reference reasoning: a running total, row by row."""
-        describe = _full if self.word in SIZES else _plain
+        describe = full_name if self.word in SIZES else plain_name
         steps, total = [], 0
         for r, name in enumerate(ROWS):
-            here = sum(_matches(cell, self.word) for cell in self.board[r])
+            here = sum(matches(cell, self.word) for cell in self.board[r])
             row, add = self._row(r, describe), f"{total} + {here} = {total + here}"
             steps.append(
                 ReferenceStep(
-                    f"{name} row: {row}. {_things(self.word).capitalize()}: {add}.",
+                    f"{name} row: {row}. {things(self.word).capitalize()}: {add}.",
                     f"Now I look at the {name.lower()} row, and there I see: {row}. "
-                    f"So the number of {_things(self.word)} is {add}.",
+                    f"So the number of {things(self.word)} is {add}.",
                 )
             )
             total += here
@@ -131,10 +134,10 @@ class Compare(_Scene):
     @property
     def question(self) -> str:
         """Question about the difference."""
-        return f"How many more {_things(self.first)} than {_things(self.second)} are there?"
+        return f"How many more {things(self.first)} than {things(self.second)} are there?"
 
     def _tally(self, word: str) -> list[int]:
-        return [sum(_matches(cell, word) for cell in row) for row in self.board]
+        return [sum(matches(cell, word) for cell in row) for row in self.board]
 
     @property
     def answer(self) -> str:
@@ -150,14 +153,14 @@ class Compare(_Scene):
             da, db = self._tally(self.first)[r], self._tally(self.second)[r]
             one = f"{a} + {da} = {a + da}"
             two = f"{b} + {db} = {b + db}"
-            row = self._row(r, _plain)
+            row = self._row(r, plain_name)
             steps.append(
                 ReferenceStep(
-                    f"{name} row: {row}. {_things(self.first).capitalize()}: {one}, "
-                    f"{_things(self.second)}: {two}.",
+                    f"{name} row: {row}. {things(self.first).capitalize()}: {one}, "
+                    f"{things(self.second)}: {two}.",
                     f"Now I look at the {name.lower()} row, and there I see: {row}. "
-                    f"So the number of {_things(self.first)} is {one} "
-                    f"and the number of {_things(self.second)} is {two}.",
+                    f"So the number of {things(self.first)} is {one} "
+                    f"and the number of {things(self.second)} is {two}.",
                 )
             )
             a, b = a + da, b + db
@@ -189,7 +192,7 @@ class Beside(_Scene):
     def _where(self) -> tuple[int, int]:
         for r in range(3):
             for c in range(3):
-                if _matches(self.board[r][c], self.anchor):
+                if matches(self.board[r][c], self.anchor):
                     return r, c
         return -1, -1
 
@@ -218,7 +221,7 @@ class Beside(_Scene):
         at, marked = self._where()
         steps = []
         for r, name in enumerate(ROWS):
-            shapes = [_plain(cell) for cell in self.board[r]]
+            shapes = [plain_name(cell) for cell in self.board[r]]
             if r == at:
                 shapes[marked] += f" is {PLACES[marked]}"
             row = ", ".join(shapes)
@@ -232,7 +235,7 @@ class Beside(_Scene):
         r, c = self._asked()
         if r < 0:
             return tuple(steps)
-        row, place, beside = ROWS[r], PLACES[c], _plain(self.board[r][c])
+        row, place, beside = ROWS[r], PLACES[c], plain_name(self.board[r][c])
         return (
             *steps,
             ReferenceStep(
@@ -247,7 +250,8 @@ class Beside(_Scene):
         )
 
 
-def _paint_cell(canvas: Canvas, r: int, c: int, cell: Cell) -> None:
+def paint_cell(canvas: Canvas, r: int, c: int, cell: Cell) -> None:
+    """Draw a shape in the cell of row `r` and column `c`, and label its patches."""
     size, color, shape = cell
     radius = canvas.rng.uniform(8, 10) if size == "small" else canvas.rng.uniform(15, 18)
     slack = 21 - radius
@@ -267,7 +271,7 @@ def _nearly(cell: Cell, rng: Random) -> Cell:
     return (cell[0], cell[1] if keep == 1 else other[1], cell[2] if keep == 2 else other[2])
 
 
-def _random_board(rng: Random, count: int, favor: tuple[str, ...]) -> Board:
+def random_board(rng: Random, count: int, favor: tuple[str, ...]) -> Board:
     """Draw a random board of `count` shapes on which the words in `favor` are frequent."""
     cells: list[Cell | None] = [None] * 9
     for at in rng.sample(range(9), count):
@@ -285,7 +289,7 @@ def _count(rng: Random, shapes: int) -> Count:
     word = rng.choice((*COLORS, *SHAPES, *SIZES))
     wanted = rng.randint(0, min(5, shapes))
     while True:
-        scene = Count(_random_board(rng, shapes, (word,)), word)
+        scene = Count(random_board(rng, shapes, (word,)), word)
         if int(scene.answer) == wanted:
             return scene
 
@@ -295,7 +299,7 @@ def _compare(rng: Random, shapes: int) -> Compare:
     first, second = rng.sample(pool, 2)
     wanted = rng.randint(0, min(3, shapes - 1))
     while True:
-        scene = Compare(_random_board(rng, shapes, (first, first, second)), first, second)
+        scene = Compare(random_board(rng, shapes, (first, first, second)), first, second)
         if int(scene.answer) == wanted:
             return scene
 
@@ -303,7 +307,7 @@ def _compare(rng: Random, shapes: int) -> Compare:
 def draw_beside(rng: Random, shapes: int) -> Beside:
     """Draw a board of `shapes` shapes and a question about a neighbor."""
     while True:
-        board = _random_board(rng, shapes, ())
+        board = random_board(rng, shapes, ())
         side = rng.choice(tuple(SIDES))
         words = [word for row in board for cell in row if cell for word in cell[1:]]
         single = [word for word in words if words.count(word) == 1]

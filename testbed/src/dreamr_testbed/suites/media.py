@@ -1,0 +1,61 @@
+"""Problems as conversations: images, pages of a document, or frames of a video."""
+
+from __future__ import annotations
+
+from dreamr.conversation import (
+    Attachment,
+    Conversation,
+    Document,
+    Frame,
+    Page,
+    Video,
+    read_image,
+)
+from dreamr.evaluation.tasks import Places, places_in
+from dreamr_testbed.suites.problem import Problem
+
+FPS = 10  # frames a second of a video file; each view is shown for one second
+
+
+def conversation_of(problem: Problem) -> Conversation:
+    """Return the images of a problem in the form of their medium, and its question."""
+    return Conversation.from_prompt(problem.question, *_attachments(problem))
+
+
+def _attachments(problem: Problem) -> tuple[Attachment, ...]:
+    images = tuple(map(read_image, problem.images))
+    if problem.scene.medium == "pages":
+        pages = (Page(number, image) for number, image in enumerate(images, 1))
+        return (Document(tuple(pages), len(images)),)
+    if problem.scene.medium == "frames":
+        frames = map(Frame, times(len(images)), images)
+        return (Video(tuple(frames), float(len(images))),)
+    return images
+
+
+def times(views: int) -> tuple[float, ...]:
+    """Return the times of the evenly spaced frames of a video file, one for each view.
+
+    `--frames` with the number of views reads the frames at these times.
+
+    Args:
+        views: Number of views, at least 2.
+
+    Returns:
+        Seconds, from 0 to the last frame.
+    """
+    last = views * FPS - 1
+    # The grid of frames is read as dreamr does: of two equally near frames, the earlier.
+    return tuple(-(-(2 * last * k - (views - 1)) // (2 * (views - 1))) / FPS for k in range(views))
+
+
+def places_of(problem: Problem) -> Places:
+    """Return the pages or times that the reference reasoning of a problem names."""
+    named = [places_in(step.terse) for step in problem.steps]
+    if problem.scene.medium == "pages":
+        return Places(pages=frozenset().union(*(one.pages for one in named)))
+    if problem.scene.medium == "frames":
+        at = times(len(problem.images))
+        frames = sorted(frozenset().union(*(one.frames for one in named)))
+        return Places(times=tuple((at[frame - 1], at[frame - 1]) for frame in frames))
+    return Places()

@@ -1,0 +1,103 @@
+"""Hard suites: the answers agree with a second computation from the content of the scenes."""
+
+from __future__ import annotations
+
+from random import Random
+
+from dreamr_testbed.suites import draw_scene
+from dreamr_testbed.suites.docmath_hard import LongChart, LongReceipt, LongTable
+from dreamr_testbed.suites.parts import best_so_far, cut, located, split_parts
+from dreamr_testbed.suites.story_hard import League, LongCups, LongGifts
+from dreamr_testbed.suites.vqa_hard import MOVES, LongCompare, LongCount, Walk
+from hypothesis import given
+from hypothesis import strategies as st
+
+indices, levels = st.integers(0, 10**6), st.integers(1, 3)
+
+
+@given(indices, levels)
+def test_documents_over_several_images(index: int, level: int) -> None:
+    scene = draw_scene("docmath-hard", "test", index, level)
+    assert 2 <= len(scene.views) <= 4
+    if isinstance(scene, LongReceipt):
+        costs = {line.good: line.count * line.price for line in scene.lines}
+        total = sum(costs.values())
+        expected = {
+            "total": str(total),
+            "change": str(100 - total),
+            "percent": str(total * (100 - scene.rate) // 100),
+            "most": max(costs, key=lambda good: costs[good]),
+        }[scene.ask]
+    elif isinstance(scene, LongTable):
+        rows = [row for part in scene.parts for row in part]
+        column = 1 + scene.days.index(scene.day) if scene.day else 0
+        most = max(rows, key=lambda row: row[1] + row[2])[0]
+        expected = str(sum(row[column] for row in rows)) if column else most  # type: ignore[misc]
+    else:
+        assert isinstance(scene, LongChart)
+        values = [sum(part) * scene.scale for part in scene.parts]
+        expected = str(values[0] - values[1] if scene.ask == "difference" else sum(values))
+    assert scene.answer == expected
+
+
+@given(indices, levels)
+def test_boards_and_walks(index: int, level: int) -> None:
+    scene = draw_scene("vqa-hard", "test", index, level)
+    if isinstance(scene, Walk):
+        cells = {(r, c): cell for r, row in enumerate(scene.board) for c, cell in enumerate(row)}
+        r, c = next(at for at, cell in cells.items() if cell and scene.anchor in cell)
+        for move in scene.moves:
+            r, c = r + MOVES[move][0], c + MOVES[move][1]
+        assert scene.answer == cells[r, c][1 if scene.asked == "colour" else 2]
+        assert len(scene.steps) == len(scene.moves) + 5
+        return
+    words = [
+        word for board in scene.boards for row in board for cell in row if cell for word in cell
+    ]
+    if isinstance(scene, LongCount):
+        assert scene.answer == str(words.count(scene.word))
+    else:
+        assert isinstance(scene, LongCompare)
+        assert scene.answer == str(words.count(scene.first) - words.count(scene.second))
+
+
+@given(indices, levels)
+def test_long_stories(index: int, level: int) -> None:
+    scene = draw_scene("story-hard", "test", index, level)
+    assert len(scene.views) == level + 1
+    if isinstance(scene, LongGifts):
+        own = dict(scene.cast)[scene.asked]
+        start = dict(zip(dict(scene.cast), scene.start, strict=True))[scene.asked]
+        got = sum(n for _, taker, n in scene.gifts if taker == own)
+        given_ = sum(n for giver, _, n in scene.gifts if giver == own)
+        assert scene.answer == str(start + got - given_)
+    elif isinstance(scene, LongCups):
+        under = {cup: cup == scene.start for cup in scene.cups}
+        for one, other in scene.swaps:
+            under[one], under[other] = under[other], under[one]
+        assert under[scene.answer]
+        assert sum(under.values()) == 1
+    else:
+        assert isinstance(scene, League)
+        own = dict(scene.cast)[scene.asked]
+        places = [place for race in scene.races for color, place in race if color == own]
+        assert len(places) == level + 1
+        assert scene.answer == str(sum({1: 4, 2: 3, 3: 2, 4: 1}[place] for place in places))
+
+
+@given(st.integers(6, 20), st.integers(0, 999))
+def test_rows_are_split_into_as_few_parts_as_hold_them(count: int, seed: int) -> None:
+    parts = split_parts(range(count), Random(seed))
+    assert [row for part in parts for row in part] == list(range(count))
+    assert len(parts) == -(-count // 5)
+    assert all(2 <= len(part) <= 5 for part in parts)
+    assert cut(range(count), parts) == parts
+    assert [(at.image, at.line) for at, _ in located(parts)][-1] == (len(parts), len(parts[-1]))
+
+
+@given(st.lists(st.integers(0, 20), min_size=1))
+def test_of_equal_values_the_first_stays_the_best(values: list[int]) -> None:
+    named = [(f"n{at}", value) for at, value in enumerate(values)]
+    best = best_so_far(named)
+    assert [value for _, value in best] == [max(values[: at + 1]) for at in range(len(values))]
+    assert best[-1][0] == f"n{values.index(max(values))}"

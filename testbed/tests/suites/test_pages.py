@@ -1,0 +1,105 @@
+"""Suites pages: answers agree with a second computation, and files show the same problems."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from dreamr_testbed.suites import conversation_of, draw_scene, make_problem, places_of
+from dreamr_testbed.suites.pages import Invoice, Statement, Timetable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamr.conversation import Document, Text, flatten
+
+suites = st.sampled_from(["pages", "pages-hard"])
+indices, levels = st.integers(0, 10**6), st.integers(1, 3)
+
+
+@given(suites, indices, levels)
+def test_answers_follow_from_the_pages(suite: str, index: int, level: int) -> None:
+    scene = draw_scene(suite, "test", index, level)
+    assert 2 <= len(scene.views) <= 4
+    if isinstance(scene, Statement):
+        pages = scene.parts[: scene.page or None]
+        lines = [entry for part in pages for entry in part]
+        if scene.ask == "left":
+            signed = [entry.amount if entry.sign == "+" else -entry.amount for entry in lines]
+            expected = scene.start + sum(signed)
+        else:
+            expected = sum(entry.amount for entry in lines if entry.name == scene.good)
+    elif isinstance(scene, Invoice):
+        prices = {good: n for part in scene.prices for good, n in part}
+        costs = {good: n * prices[good] for part in scene.orders for good, n in part}
+        picked = [costs[good] for good in scene.picked or costs]
+        expected = picked[0] - picked[1] if scene.ask == "difference" else sum(picked)
+        expected -= expected * scene.rate // 100
+    else:
+        assert isinstance(scene, Timetable)
+        expected = minutes(scene)
+    assert scene.answer == str(expected)
+    assert 0 <= expected <= 99
+
+
+def minutes(scene: Timetable) -> int:
+    """The answer of a timetable, computed bus by bus."""
+    if scene.ask in ("ride", "fastest"):
+        start, end = scene.stops
+        rides = [[page[end][bus] - page[start][bus] for bus in (0, 1)] for page in scene.parts]
+        return rides[scene.page - 1][scene.bus] if scene.ask == "ride" else min(map(min, rides))
+    bus, waited = scene.bus, 0
+    for page, stop in enumerate(scene.stops[: len(scene.parts) - 1]):
+        arrival = scene.parts[page][stop][bus]
+        leaves = min(time for time in scene.parts[page + 1][stop] if time > arrival)
+        bus = scene.parts[page + 1][stop].index(leaves)
+        waited += leaves - arrival
+    return waited if scene.ask == "waits" else scene.parts[-1][scene.stops[-1]][bus]
+
+
+@given(suites, indices, levels)
+def test_all_numbers_have_at_most_two_digits(suite: str, index: int, level: int) -> None:
+    for step in draw_scene(suite, "test", index, level).steps:
+        assert all(len(number) <= 2 for number in re.findall(r"\d+", step.terse))
+
+
+@given(suites, indices)
+def test_the_models_get_numbered_pages(suite: str, index: int) -> None:
+    problem = make_problem(suite, "test", index)
+    (document,) = [p for p in conversation_of(problem).turns[-1].parts if isinstance(p, Document)]
+    assert [page.number for page in document.pages] == list(range(1, len(problem.images) + 1))
+    texts = [
+        p.text for p in flatten(conversation_of(problem)).turns[-1].parts if isinstance(p, Text)
+    ]
+    assert texts[0] == "Page 1:\n"
+    assert texts[-1].endswith(problem.question)
+
+
+@given(suites, indices)
+def test_places_are_the_pages_that_the_reference_reads(suite: str, index: int) -> None:
+    problem = make_problem(suite, "test", index)
+    places = places_of(problem)
+    assert places.pages
+    assert places.pages <= set(range(1, len(problem.images) + 1))
+    for number in range(1, len(problem.images) + 1):
+        read = any(f"Page {number}" in step.terse for step in problem.steps)
+        assert read == (number in places.pages) or f"page {number}" in str(problem.steps[0])
+
+
+@pytest.mark.parametrize("suite", ["pages", "pages-hard"])
+def test_a_pdf_file_has_the_pages_and_their_text(suite: str) -> None:
+    pytest.importorskip("reportlab")
+    pytest.importorskip("pypdfium2")
+    from dreamr_testbed.suites.pdf import pdf_of
+
+    from dreamr.conversation import MediaOptions, read_attachment
+
+    for index in range(6):
+        problem = make_problem(suite, "test", index)
+        file = pdf_of(problem)
+        assert file == pdf_of(problem)
+        document = read_attachment(file, MediaOptions(pdf_text="on"))
+        assert isinstance(document, Document)
+        assert len(document.pages) == document.count == len(problem.images)
+        words = " ".join(page.text for page in document.pages).split()
+        wanted = re.findall(r"\w+", problem.scene.transcript.replace("Start", "START"))
+        assert set(wanted) <= set(words)

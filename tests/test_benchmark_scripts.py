@@ -30,6 +30,7 @@ DRAFT = str(PAIR / "draft")
         ["tuning.py", "--requests=1"],
         ["texts.py", "--limit=1"],
         ["media_tokens.py"],
+        ["suites.py", "--limit=2"],
         pytest.param(["soak.py", "--minutes=0.1", "--clients=1"], marks=pytest.mark.slow),
     ],
     ids=lambda command: " ".join(command[:2]),

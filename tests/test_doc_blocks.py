@@ -42,8 +42,8 @@ FENCE = re.compile(
 RUN = ("sh", "python")
 SKIPPED = {
     "installation": 3,
-    "installs packages": 3,
-    "long benchmark": 1,
+    "installs packages": 4,
+    "long benchmark": 2,
     "long sweep": 1,
     "long training": 1,
     "long-running server": 12,
@@ -57,7 +57,7 @@ SKIPPED = {
     "needs servers": 1,
     "needs the Hugging Face hub": 1,
     "needs the anthropic package": 1,
-    "needs your files": 6,
+    "needs your files": 7,
     "not tried": 4,
 }
 WHOLE = "".join(RIGHT)

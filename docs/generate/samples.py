@@ -38,9 +38,9 @@ def palette() -> Image.Image:
 def lines(problem: Problem) -> Iterator[tuple[str, bool]]:
     """Yield the lines of a problem's text, and whether they are bold."""
     head = f"{problem.kind}, level {problem.level}: {problem.question}"
-    yield from ((line, True) for line in wrap(head, 88))
+    yield from ((line, True) for line in wrap(head, 80))
     for step in problem.steps:
-        yield from ((line, False) for line in wrap(step.terse, 100, subsequent_indent="    "))
+        yield from ((line, False) for line in wrap(step.terse, 96, subsequent_indent="    "))
     yield problem.final, True
 
 

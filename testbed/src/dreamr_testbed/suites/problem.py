@@ -107,7 +107,7 @@ class Problem:
         suite: Name of the suite.
         split: 'train' or 'test'.
         index: Number of the problem in the split.
-        level: Difficulty from 1 to 3, or 4 at the hard level.
+        level: Difficulty from 1 to 3.
         scene: Content of the images and the question.
         images: The images, 144 x 144 pixels each.
         labels: Labels of the patches of each image.

@@ -54,7 +54,7 @@ class Coming(_Coming):
     def question(self) -> str:
         """Question about the number of shapes."""
         many = " and ".join(map(things, self.words))
-        return f"How many {many} come in all frames{' together' * (len(self.words) > 1)}?"
+        return f"How many different {many} do the frames show{' together' * (len(self.words) > 1)}?"
 
     @property
     def answer(self) -> str:

@@ -47,10 +47,10 @@ class Timetable:
         bus = f"the {BUSES[self.bus]} bus"
         if self.ask == "ride":
             way = f"from {names[0]} to {names[1]}"
-            return f"How long is {bus} of page {self.page} on its way {way}?"
+            return f"How long does {bus} of page {self.page} take {way}?"
         if self.ask == "fastest":
             way = f"from {names[0]} to {names[1]}"
-            return f"Each page has two buses. How long is the shortest way {way}?"
+            return f"Each page has two buses. How long is the shortest ride {way}?"
         changes = [f"at {BARS[stop]} to page {page}" for page, stop in enumerate(self._changes, 2)]
         way = f"Take {bus} of page 1. Change {', '.join(changes)}, each time to the next bus."
         if self.ask == "waits":
@@ -150,7 +150,7 @@ class Timetable:
                         f"so the best is now {best}.",
                     )
                 )
-        end_ = f"So the shortest way takes {best}."
+        end_ = f"So the shortest ride takes {best}."
         return (*steps, ReferenceStep(f"Found: {best}.", end_))
 
     def _row(self, page: int, stop: int) -> ReferenceStep:

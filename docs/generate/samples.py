@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
 
-from dreamr_testbed.suites import EXTRA_SUITES, Problem, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, SIDE, Problem, make_problem
 from dreamr_testbed.suites.canvas import COLORS, font_file
 from PIL import Image, ImageDraw, ImageFont
 
 COUNT = 20
-WIDTH, IMAGE, GAP = 1200, 122, 4
-LEFT = 4 * (IMAGE + GAP) + 12  # of the text: four images side by side
+WIDTH, GAP = 1290, 4
+LEFT = 4 * (SIDE + GAP) + 12  # of the text: four images side by side
 LINE = 15
 GRAYS = (255, 205, 160, 110, 60, 20)
 PLAIN = ImageFont.truetype(font_file("DejaVuSans"), 12)
@@ -48,14 +48,14 @@ def row(problem: Problem) -> Image.Image:
     """Return the images of a problem beside its text."""
     text = list(lines(problem))
     rows = -(-len(problem.images) // 4)
-    height = max(rows * (IMAGE + GAP), len(text) * LINE) + 14
+    height = max(rows * (SIDE + GAP), len(text) * LINE) + 14
     sheet = Image.new("RGB", (WIDTH, height), "white")
     draw = ImageDraw.Draw(sheet)
     draw.fontmode = "1"  # without gray edges
     for number, image in enumerate(problem.images):
-        place = (number % 4) * (IMAGE + GAP), (number // 4) * (IMAGE + GAP)
-        sheet.paste(image.resize((IMAGE, IMAGE), Image.Resampling.LANCZOS), place)
-        draw.rectangle((*place, place[0] + IMAGE, place[1] + IMAGE), outline=(190, 190, 190))
+        place = (number % 4) * (SIDE + GAP), (number // 4) * (SIDE + GAP)
+        sheet.paste(image, place)
+        draw.rectangle((*place, place[0] + SIDE, place[1] + SIDE), outline=(190, 190, 190))
     for number, (line, bold) in enumerate(text):
         draw.text((LEFT, number * LINE), line, font=BOLD if bold else PLAIN, fill=(20, 20, 20))
     draw.line((0, height - 5, WIDTH, height - 5), fill=(190, 190, 190))

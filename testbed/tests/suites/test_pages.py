@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
-from dreamr_testbed.suites import conversation_of, draw_scene, make_problem, places_of
+from dreamr_testbed.suites import (
+    PATCH,
+    SIDE,
+    conversation_of,
+    draw_scene,
+    make_problem,
+    places_of,
+)
 from dreamr_testbed.suites.pages import Invoice, Statement, Timetable
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dreamr.conversation import Document, Text, flatten
 
@@ -103,3 +112,13 @@ def test_a_pdf_file_has_the_pages_and_their_text(suite: str) -> None:
         words = " ".join(page.text for page in document.pages).split()
         wanted = re.findall(r"\w+", problem.scene.transcript.replace("Start", "START"))
         assert set(wanted) <= set(words)
+        for page, image in zip(document.pages, problem.images, strict=True):
+            size = (page.image.width, page.image.height)
+            drawn = Image.frombytes("RGB", size, page.image.pixels).resize(image.size)
+            assert written_rows(drawn) == written_rows(image)
+
+
+def written_rows(image: Image.Image) -> list[bool]:
+    """Whether each row of patches has ink at half its height."""
+    pixels = np.asarray(image.convert("L"))
+    return [bool(pixels[top + 6 : top + 18].min() < 140) for top in range(0, SIDE, PATCH)]

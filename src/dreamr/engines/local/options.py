@@ -192,15 +192,16 @@ def _hints(raw: Any) -> Hints:
     known = {item.name: raw[item.name] for item in fields(Hints) if raw.get(item.name) is not None}
     for name, value in known.items():
         kind = _KINDS.get(name, str)
-        if type(value) is not kind or not value or (kind is dict and not _are_levels(value)):
+        fits = _are_levels(value) if kind is dict else type(value) is kind
+        if not fits or not value:
             raise ValueError(f"{name} must be {_EXPECTED[kind]}, and not empty")
     if tasks := known.get("trained_tasks"):
         known["trained_tasks"] = {name: tuple(levels) for name, levels in tasks.items()}
     return Hints(**known)
 
 
-def _are_levels(tasks: Mapping[str, Any]) -> bool:
-    return all(
+def _are_levels(tasks: Any) -> bool:
+    return isinstance(tasks, dict) and all(
         isinstance(levels, list) and levels and all(type(level) is int for level in levels)
         for levels in tasks.values()
     )

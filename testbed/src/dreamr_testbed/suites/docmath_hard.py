@@ -156,7 +156,8 @@ class LongTable(SeveralImages):
 
     @property
     def _column(self) -> list[int]:
-        return [row[1 + self.days.index(self.day)] for row in self.rows]
+        first = self.day == self.days[0]
+        return [row[1] if first else row[2] for row in self.rows]
 
     @property
     def answer(self) -> str:

@@ -14,7 +14,9 @@ from dreamr.conversation import (
 from dreamr.evaluation.tasks import Places, places_in
 from dreamr_testbed.suites.problem import Problem
 
-FPS = 10  # frames a second of a video file; each view is shown for one second
+# Frames a second of a video file; each view is shown for one second. With nine, no evenly spaced
+# time lies halfway between two frames, for up to 16 views.
+FPS = 9
 
 
 def conversation_of(problem: Problem) -> Conversation:
@@ -39,14 +41,13 @@ def times(views: int) -> tuple[float, ...]:
     `--frames` with the number of views reads the frames at these times.
 
     Args:
-        views: Number of views, at least 2.
+        views: Number of views, from 2 to 16.
 
     Returns:
         Seconds, from 0 to the last frame.
     """
     last = views * FPS - 1
-    # The grid of frames is read as dreamr does: of two equally near frames, the earlier.
-    return tuple(-(-(2 * last * k - (views - 1)) // (2 * (views - 1))) / FPS for k in range(views))
+    return tuple(round(last * k / (views - 1)) / FPS for k in range(views))
 
 
 def places_of(problem: Problem) -> Places:

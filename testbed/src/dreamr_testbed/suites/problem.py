@@ -53,7 +53,7 @@ class Scene(Protocol):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning without the answer: 4 to 12 steps, at the hard level 8 to 40."""
+        """Reference reasoning without the answer: 4 to 22 steps."""
         ...
 
     @property

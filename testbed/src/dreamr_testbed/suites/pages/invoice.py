@@ -164,16 +164,16 @@ class Invoice:
 
     def misread(self, rng: Random) -> Self:
         """Return the same invoice with a wrong count or price."""
-        name = rng.choice(("orders", "prices"))
-        pages: tuple[tuple[Line, ...], ...] = getattr(self, name)
+        ordered = rng.choice((True, False))
+        pages = self.orders if ordered else self.prices
         lines = [line for part in pages for line in part]
         at = rng.randrange(len(lines))
         if self.picked and rng.random() < 0.7:
             at = next(i for i, (good, _) in enumerate(lines) if good in self.picked)
         good, n = lines[at]
         lines[at] = (good, max(1, rng.choice((n - 1, n + 1, rng.randint(1, 9)))))
-        changed: Self = replace(self, **{name: cut(lines, pages)})
-        return changed
+        changed = cut(lines, pages)
+        return replace(self, orders=changed) if ordered else replace(self, prices=changed)
 
 
 def _passed_over(at: Place, good: str) -> ReferenceStep:

@@ -156,7 +156,7 @@ class Statement:
 
 def _entries(rng: Random, start: int, count: int) -> list[Entry] | None:
     """Draw lines that keep the balance in range; None if a draw leads out of it."""
-    balance, entries = start, []
+    balance, entries = start, list[Entry]()
     for _ in range(count):
         paid = rng.random() < 0.7
         name = rng.choice(GOODS if paid else PEOPLE)

@@ -16,6 +16,11 @@ PAD, END, USER, ASSISTANT, IMAGE = "<|pad|>", "<|end|>", "<|user|>", "<|assistan
 JUDGE_QUESTION = "Judge"
 SCORE_QUESTION = "Judge 9"  # for judges of other methods: a score from 0 to 9
 SAME_QUESTION = "Judge\n\n{step}"  # for judges of other methods: the same meaning as this step?
+QUESTIONS = {
+    "judge_prompt": JUDGE_QUESTION,
+    "score_prompt": SCORE_QUESTION,
+    "same_prompt": SAME_QUESTION,
+}
 POSITIVE, NEGATIVE = "positive", "negative"
 DELIMITER = "\n\n"
 VOCABULARY = 832

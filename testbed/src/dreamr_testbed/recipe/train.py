@@ -50,22 +50,15 @@ from dreamr_testbed.recipe.team import ALONE, Team, run_team
 from dreamr_testbed.recipe.tokens import (
     CHAT_TEMPLATE,
     DELIMITER,
-    JUDGE_QUESTION,
     NEGATIVE,
     POSITIVE,
-    SAME_QUESTION,
-    SCORE_QUESTION,
+    QUESTIONS,
 )
 from dreamr_testbed.recipe.weights import BestWeights, blend
 from dreamr_testbed.suites import TRAINED
 
 EVALUATE_EVERY = 250  # steps between two evaluations on test problems
 SAVE_EVERY = 50  # steps between two checkpoints
-QUESTIONS = {
-    "judge_prompt": JUDGE_QUESTION,
-    "score_prompt": SCORE_QUESTION,
-    "same_prompt": SAME_QUESTION,
-}
 POOL = "mistakes.jsonl"
 
 

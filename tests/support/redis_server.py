@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,13 @@ class RedisServer:
         while not self._listens():
             assert self._process.poll() is None
             assert time.monotonic() < end
+
+    def value(self, *command: str) -> Any:
+        """Return the result of a command."""
+        from redis import Redis
+
+        with Redis.from_url(self.url) as client:
+            return client.execute_command(*command)
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:

@@ -29,10 +29,11 @@ from dreamr.serving.gateway.apis.completions import CompletionsApi
 from dreamr.serving.gateway.apis.messages import MessagesApi, TokenCountApi
 from dreamr.serving.gateway.apis.protocol import Api
 from dreamr.serving.gateway.apis.responses import ResponseStore
+from dreamr.serving.gateway.attempts import Attempts
 from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.draining import Draining
-from dreamr.serving.gateway.endpoint import Access, Endpoint, TokenCount
+from dreamr.serving.gateway.endpoint import Access, Endpoint
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.files import Files
 from dreamr.serving.gateway.keys import ApiKeys, Owners, read_keys
@@ -46,7 +47,7 @@ from dreamr.serving.gateway.public_text import PublicText
 from dreamr.serving.gateway.quotas import Quotas
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import RequestIds
-from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint
+from dreamr.serving.gateway.responses_endpoint import ResponsesEndpoint, ResumedResponses
 from dreamr.serving.gateway.runs import Runs, Shared
 from dreamr.serving.gateway.served_models import ServedModels
 from dreamr.serving.gateway.served_pair import ServedPair, joint_status
@@ -54,6 +55,7 @@ from dreamr.serving.gateway.shared_tuning import SharedTuning
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.gateway.stored_responses import StoredResponses
 from dreamr.serving.gateway.stored_runs import StoredRuns
+from dreamr.serving.gateway.token_count import TokenCount
 from dreamr.serving.gateway.unread_body import DrainBody
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Store
@@ -63,6 +65,7 @@ from dreamr.serving.tuning import Tuner
 _REQUEST_HEADERS = (
     "authorization", "content-type", "x-request-id", "x-api-key", "anthropic-version",
     "anthropic-beta", "anthropic-dangerous-direct-browser-access", "x-session-id",
+    "idempotency-key",
 )  # fmt: skip
 _IMAGE_PIXELS = 4 * 2**20  # kept of an image if the models do not say what they use
 
@@ -107,7 +110,9 @@ def build_app(
     responses = ResponseStore(store, options.stored_seconds)
     receiver = Receiver(served, options, media, responses)
     stored = StoredRuns(served, receiver, access, metrics, options, store, responses)
-    models = _runners(served, receiver, access, metrics, options, stored)
+    attempts = Attempts(store, options)
+    parts = (served, receiver, access, metrics, options, attempts)
+    models = _runners(parts, stored)
     endpoints = _Endpoints(pairs, served, found, admission, metrics, draining)
     work = BatchRuns(_in_process_client(models, found), files, store, options.max_running)
     batches = Batches(work, files, options, found, quotas, draining, access.memory)
@@ -115,7 +120,7 @@ def build_app(
         *endpoints.routes(),
         *Files(files, options, found, quotas, draining).routes(),
         *batches.routes(),
-        *StoredResponses(stored, found).routes(),
+        *StoredResponses(stored, found, ResumedResponses(stored, *parts), attempts).routes(),
         *models,
     ]
     tuning = (SharedTuning(one.tuner, store, one.pair.name).run for one in runs if one.tuner)
@@ -129,14 +134,7 @@ def _runs(pair: ServedPair, options: ServeOptions, shared: Shared, metrics: Metr
     return Runs(pair, shared, metrics.of(pair, watch), watch, tuner)
 
 
-def _runners(
-    served: ServedModels,
-    receiver: Receiver,
-    access: Access,
-    metrics: Metrics,
-    options: ServeOptions,
-    stored: StoredRuns,
-) -> list[Route]:
+def _runners(parts: tuple[Any, ...], stored: StoredRuns) -> list[Route]:
     """Return the routes of the endpoints that use the models."""
     kinds: list[tuple[type[Endpoint], Api]] = [
         (Endpoint, ChatApi()),
@@ -144,7 +142,6 @@ def _runners(
         (Endpoint, MessagesApi()),
         (TokenCount, TokenCountApi()),
     ]
-    parts = (served, receiver, access, metrics, options)
     endpoints = [*(kind(api, *parts) for kind, api in kinds), ResponsesEndpoint(stored, *parts)]
     return [Route(one.path, one, methods=["POST"]) for one in endpoints]
 
@@ -245,7 +242,7 @@ def _middleware(options: ServeOptions) -> list[Middleware]:
                 allow_origins=allowed_origins,
                 allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=_REQUEST_HEADERS,
-                expose_headers=["x-request-id", "retry-after"],
+                expose_headers=["x-request-id", "retry-after", "idempotent-replayed"],
             )
         )
     return found

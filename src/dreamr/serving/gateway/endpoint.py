@@ -8,23 +8,28 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import anyio
 from anyio.abc import TaskGroup
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dreamr.errors import DreamrError
 from dreamr.serving.gateway.apis.choices import ChoiceEvent
-from dreamr.serving.gateway.apis.protocol import Api, ServerEvent
+from dreamr.serving.gateway.apis.parsed import ParsedRequest
+from dreamr.serving.gateway.apis.protocol import Api, Identity, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary
+from dreamr.serving.gateway.attempt_log import AttemptLog, split_events
+from dreamr.serving.gateway.attempts import Attempts, digest_of
 from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.job import Job, Piece
 from dreamr.serving.gateway.keys import ApiKeys, Client
 from dreamr.serving.gateway.logs import log
+from dreamr.serving.gateway.media import ReceivedMessage
 from dreamr.serving.gateway.memory import Lease, Memory
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.quotas import Quota, Quotas
@@ -36,6 +41,11 @@ from dreamr.trace import AnswerExtended, Result, RunFinished, StepCommitted
 
 _STATUS_SECONDS = 1.0  # how long a stream waits for an error that can still become a status
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
+_STREAM = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
 _CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
 
 
@@ -86,6 +96,7 @@ class Endpoint:
         access: Who may send a request.
         metrics: Metrics of the gateway.
         options: Limits of the gateway.
+        attempts: Begins attempts at requests that can be repeated.
 
     Attributes:
         path: Path of the endpoint.
@@ -99,7 +110,9 @@ class Endpoint:
         access: Access,
         metrics: Metrics,
         options: ServeOptions,
+        attempts: Attempts,
     ) -> None:
+        self._attempts = attempts
         self._api, self._served, self._receiver, self._access = api, served, receiver, access
         self._metrics, self._options = metrics, options
         self.path = api.path
@@ -112,7 +125,8 @@ class Endpoint:
         try:
             client = self._access.keys.client(request)
             self._access.draining.check()
-            async with self._access.request(client) as (quota, lease):
+            again = await self._attempts.known(self._name(request, client), client.name)
+            async with self._access.request(client, again=again) as (quota, lease):
                 job = await self._job(request, client, quota, lease, began)
                 apart = await self._apart(job)
                 if apart is None:
@@ -130,12 +144,20 @@ class Endpoint:
             await self._refuse(found, scope, receive, send, client=name)
 
     async def _apart(self, job: Job) -> ASGIApp | None:
-        """Return the response to a request whose run goes on without it; None for all others.
+        """Return the response to a request that needs no run here; None for all others.
 
         Raises:
-            ApiError: If the run cannot begin.
+            ApiError: If a run cannot begin.
         """
-        return None
+        if job.attempt is None or job.attempt.answer is None:
+            return None
+        self._log(job, 200)
+        headers = {**job.quota.headers, "idempotent-replayed": "true"}
+        if not job.parsed.stream:
+            return Response(job.attempt.answer, headers=headers, media_type="application/json")
+        events = b"".join(split_events(job.attempt.answer)[job.from_event :])
+        headers |= _STREAM
+        return Response(events + self._api.end, headers=headers)
 
     async def _work(
         self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
@@ -143,6 +165,14 @@ class Endpoint:
         """Run a valid request and send the response."""
         tasks.start_soon(self._runs(job).run, job)
         await self._answer(job, scope, receive, send)
+
+    def _name(self, request: Request, client: Client) -> str | None:
+        """Return the name of a request that can be repeated, None for others.
+
+        Raises:
+            ApiError: If its key is invalid (400).
+        """
+        return self._attempts.name_of(request.headers, self.path, client.name)
 
     async def _job(
         self, request: Request, client: Client, quota: Quota, lease: Lease, began: float
@@ -153,12 +183,46 @@ class Endpoint:
             DreamrError: If the request is invalid.
             ClientDisconnect: If the client disconnects.
         """
-        deadline = began + self._options.deadline
-        parsed, messages = await self._receiver.receive(request, self._api, lease, deadline)
+        body = await self._receiver.read(request, lease, began + self._options.deadline)
+        name = self._name(request, client)
+        digest = "" if name is None else await digest_of(body)
+        kept = self._kept(body)
+        parsed, messages = await self._receiver.parse(body, self._api, lease)
         parsed = with_deadline(parsed, request.headers, client)
+        attempt = await self._attempt(parsed, name, client, digest, kept)
+        return self._new_job(client, parsed, messages, lease, began, quota, attempt)
+
+    def _kept(self, body: bytearray) -> bytes:
+        """Return the body if a later request without it may ask for its answer."""
+        return b""
+
+    async def _attempt(
+        self, parsed: ParsedRequest, name: str | None, client: Client, digest: str, kept: bytes
+    ) -> AttemptLog | None:
+        """Begin an attempt at a request, None if it cannot be repeated.
+
+        Raises:
+            ApiError: If the key was used for another request (422).
+        """
+        return None if name is None else await self._attempts.begin(name, client.name, digest)
+
+    def _new_job(
+        self,
+        client: Client,
+        parsed: ParsedRequest,
+        messages: tuple[ReceivedMessage, ...],
+        lease: Lease,
+        began: float,
+        quota: Quota,
+        attempt: AttemptLog | None,
+    ) -> Job:
         summary = Summary(parsed, self._served.runs_of(parsed.model).pair.load.alone_seconds)
-        reply, public = self._api.reply(parsed, summary), self._served.public
-        return Job(client, parsed, messages, lease, reply, summary, began, quota, public)
+        identity = Identity(uuid4().hex, int(time.time())) if attempt is None else attempt.identity
+        reply, public = self._api.reply(parsed, summary, identity), self._served.public
+        return Job(
+            client, parsed, messages, lease, reply, summary, began, quota, public,
+            committed=() if attempt is None else attempt.committed, attempt=attempt,
+        )  # fmt: skip
 
     def _runs(self, job: Job) -> Runs:
         """Return what runs the model of a request."""
@@ -178,7 +242,7 @@ class Endpoint:
             await self._stream(job, scope, receive, send)
             return
         while True:
-            match await job.pieces.get():
+            match await job.next():
                 case ApiError() as error:
                     await self._refuse(error, scope, receive, send, job)
                     return
@@ -187,26 +251,24 @@ class Endpoint:
                 case RunFinished(result=result) if result.error is None:
                     prompt = await self._runs(job).prompt_tokens(job)
                     self._done(job, result, prompt)
-                    body = job.reply.whole(result, prompt)
+                    response = JSONResponse(
+                        job.reply.whole(result, prompt), headers=job.quota.headers
+                    )
+                    job.sent(bytes(response.body))
                     await self._keep(job)
-                    await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
+                    await response(scope, receive, send)
                     return
 
     async def _stream(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
         first: Piece | None = None
         with anyio.move_on_after(_STATUS_SECONDS):
-            first = await job.pieces.get()
+            first = await job.next()
             while not (_is_shown(first) or job.parsed.events):
-                first = await job.pieces.get()
+                first = await job.next()
         if isinstance(first, ApiError):
             await self._refuse(first, scope, receive, send, job)
             return
-        headers = {
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-store",
-            "x-accel-buffering": "no",
-            **job.quota.headers,
-        }
+        headers = {**_STREAM, **job.quota.headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         async with aclosing(self._chunks(job, first)) as chunks:
@@ -217,7 +279,8 @@ class Endpoint:
     async def _chunks(self, job: Job, first: Piece | None) -> AsyncGenerator[bytes, None]:
         """Yield the server-sent events of a stream."""
         reply = job.reply
-        yield _joined(reply.opening())
+        if data := _joined(job, reply.opening()):
+            yield data
         piece = first
         while True:
             match piece:
@@ -226,32 +289,35 @@ class Endpoint:
                 case ApiError() as error:
                     self._metrics.refused(error.status)
                     self._log(job, error.status)
-                    yield _joined(reply.failure(error))
+                    yield _joined(job, reply.failure(error))
                     return
                 case RunFinished(result=result) if result.error is not None:
                     pass  # the error follows
                 case RunFinished(result=result):
-                    yield _joined(reply.events(piece))
+                    if data := _joined(job, reply.events(piece)):
+                        yield data
                     prompt = 0
                     if reply.counts_prompt or job.quota.counts_tokens:
                         prompt = await self._runs(job).prompt_tokens(job)
-                    data = _joined(reply.closing(result, prompt))
+                    data = _joined(job, reply.closing(result, prompt))
                     await self._keep(job)
                     if data:
                         yield data
                     self._done(job, result, prompt)
                     return
                 case _:
-                    if data := _joined(reply.events(piece)):
+                    if data := _joined(job, reply.events(piece)):
                         yield data
             piece = None
             with anyio.move_on_after(_QUIET_SECONDS):
-                piece = await job.pieces.get()
+                piece = await job.next()
             if piece is None:
                 yield self._api.keep_alive
 
     async def _keep(self, job: Job) -> None:
-        """Keep the answer of a run that has ended, for APIs in which requests can continue it."""
+        """Keep the answer of a run that has ended, for requests that continue or repeat it."""
+        if job.attempt is not None:
+            await job.attempt.end()
 
     def _done(self, job: Job, result: Result, prompt: int) -> None:
         seconds = time.perf_counter() - job.began
@@ -298,23 +364,6 @@ class Endpoint:
             log(logging.INFO, "text: %r", None if result is None else result.text)
 
 
-class TokenCount(Endpoint):
-    """An endpoint that answers with the number of tokens of a prompt, without a run."""
-
-    async def _work(
-        self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Count the tokens of a valid request and send their number."""
-        try:
-            count = await self._runs(job).count(job)
-        except Exception as error:
-            await self._refuse(public_error(error, self._served.public), scope, receive, send, job)
-            return
-        self._log(job, 200)
-        body = {"input_tokens": count}
-        await JSONResponse(body, headers=job.quota.headers)(scope, receive, send)
-
-
 def _is_shown(piece: Piece) -> bool:
     """Return whether a piece adds to a stream, or ends it."""
     one = piece.event if isinstance(piece, ChoiceEvent) else piece
@@ -323,5 +372,11 @@ def _is_shown(piece: Piece) -> bool:
     return isinstance(one, StepCommitted | AnswerExtended | ApiError)
 
 
-def _joined(events: Iterable[ServerEvent]) -> bytes:
-    return b"".join(map(bytes, events))
+def _joined(job: Job, events: Iterable[ServerEvent]) -> bytes:
+    """Return the events that the client gets, of those that belong to the answer."""
+    written = [(event, bytes(event)) for event in events]
+    job.sent(b"".join(data for _, data in written))
+    first = job.from_event
+    return b"".join(
+        data for event, data in written if event.data.get("sequence_number", first) >= first
+    )

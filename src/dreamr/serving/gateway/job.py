@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import anyio
+
 from dreamr.conversation import Conversation
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.apis.choices import ChoiceEvent
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Reply
 from dreamr.serving.gateway.apis.summary import Summary
+from dreamr.serving.gateway.attempt_log import AttemptLog
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.logs import log
@@ -58,6 +61,8 @@ class Job:
         left: Seconds until its deadline when the run began, None before.
         first: Seconds to the first committed step.
         committed: Steps of the interrupted run that this one continues.
+        attempt: What later attempts at the request will find, if it can be repeated.
+        from_event: Number of the first event that the client gets, in APIs that number them.
     """
 
     client: Client
@@ -77,6 +82,25 @@ class Job:
     left: float | None = None
     first: float | None = None
     committed: tuple[CommittedStep, ...] = ()
+    attempt: AttemptLog | None = None
+    from_event: int = 0
+
+    def __post_init__(self) -> None:
+        if self.attempt is not None:
+            self.attempt.on_lost = self.pieces.put
+
+    async def next(self) -> Piece:
+        """Return the next event of the run, or its error; steps are kept for later attempts."""
+        piece = await self.pieces.get()
+        if self.attempt is not None and not isinstance(piece, ApiError):
+            with anyio.CancelScope(shield=True):  # in bounded time
+                await self.attempt.note(piece)
+        return piece
+
+    def sent(self, data: bytes) -> None:
+        """Note a part of the answer, for later attempts at the request."""
+        if self.attempt is not None:
+            self.attempt.sent(data)
 
     @property
     def id(self) -> str:

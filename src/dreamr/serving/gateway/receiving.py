@@ -43,26 +43,19 @@ class Receiver:
         # One thread at a time, which leaves the interpreter's lock to the event loop.
         self._thread = anyio.CapacityLimiter(1)
 
-    async def receive(
-        self, request: Request, api: Api, lease: Lease, deadline: float
-    ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
-        """Read and check a request.
+    async def read(self, request: Request, lease: Lease, deadline: float) -> bytearray:
+        """Read the body of a request.
 
         Args:
             request: The request.
-            api: The API that it came by.
             lease: Takes the memory that is needed.
             deadline: Time (`time.perf_counter`) by which the body must be complete.
 
-        Returns:
-            The request without its messages, and the messages, which hold attachments as files.
-
         Raises:
-            DreamrError: If the request is refused.
+            ApiError: If the request is refused.
             ClientDisconnect: If the client disconnects.
         """
-        body = await read_body(request, self._options, lease, deadline)
-        return await self.parse(body, api, lease)
+        return await read_body(request, self._options, lease, deadline)
 
     async def parse(
         self, body: bytearray, api: Api, lease: Lease

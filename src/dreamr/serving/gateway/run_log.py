@@ -27,6 +27,26 @@ from dreamr.trace import (
 _STEP: TypeAdapter[CommittedStep] = TypeAdapter(CommittedStep)
 
 
+@dataclass(slots=True)
+class AnswerPart:
+    """Tells what belongs to the answer, which no replica can continue: it is written again."""
+
+    _begun: bool = False
+
+    def holds(self, event: Event) -> bool:
+        """Return whether an event of a run belongs to the answer; called with each in order."""
+        match event:
+            case RunStarted(options=options):  # reasoning and answer in one request of the target
+                self._begun = bool(options.get("pass_through"))
+                return False
+            case AnswerExtended() | StepCommitted(last=True):
+                self._begun = True
+                return True
+            case StepCommitted():
+                return self._begun
+        return False
+
+
 @dataclass(eq=False, slots=True)
 class RunLog:
     """The events of a run here, until they are in the store.
@@ -51,7 +71,7 @@ class RunLog:
     ended: bool = False
     done: bool = False
     _waiting: list[Event] = field(default_factory=list)
-    _whole: bool = False  # whether the target writes reasoning and answer in one request
+    _answer: AnswerPart = field(default_factory=AnswerPart)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -60,7 +80,7 @@ class RunLog:
     @property
     def committed(self) -> tuple[CommittedStep, ...]:
         """The steps with which the run begins."""
-        return tuple(_STEP.validate_python(json.loads(step)) for step in self.run.steps)
+        return loaded(self.run.steps)
 
     def add(self, events: Iterable[ServerEvent]) -> None:
         """Add events."""
@@ -69,20 +89,13 @@ class RunLog:
 
     def note(self, reply: Reply, event: Event) -> None:
         """Add what an event of the run adds to the response, except for its end."""
-        match event:
-            case RunStarted(options=options):
-                self._whole = bool(options.get("pass_through"))
-            case RunFinished():
-                return
-            case AnswerExtended() | StepCommitted(last=True):
-                self._waiting.append(event)
-                return
-            case StepCommitted() if self._whole or self._waiting:
-                self._waiting.append(event)
-                return
-            case StepCommitted(position=position, step=step, source=source, verdict=verdict):
-                if position >= len(self.run.steps):
-                    self.steps.append(_dumped(CommittedStep(step, source, verdict)))
+        if isinstance(event, RunFinished):
+            return
+        if self._answer.holds(event):
+            self._waiting.append(event)
+            return
+        if isinstance(event, StepCommitted) and event.position >= len(self.run.steps):
+            self.steps.append(dumped(event))
         self.add(reply.events(event))
 
     def finish(self, reply: Reply, result: Result, prompt: int) -> None:
@@ -131,8 +144,15 @@ class RunLog:
             await changed.wait()
 
 
-def _dumped(step: CommittedStep) -> bytes:
+def dumped(event: StepCommitted) -> bytes:
+    """Return the step of an event as it is stored."""
+    step = CommittedStep(event.step, event.source, event.verdict)
     return json.dumps(asdict(step), default=_value).encode()
+
+
+def loaded(steps: Iterable[bytes]) -> tuple[CommittedStep, ...]:
+    """Return steps that were stored."""
+    return tuple(_STEP.validate_python(json.loads(step)) for step in steps)
 
 
 def _value(one: object) -> Any:

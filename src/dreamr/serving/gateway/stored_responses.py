@@ -5,13 +5,14 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from dreamr.serving.gateway.errors import ApiError, bad_request
+from dreamr.serving.gateway.apis.responses import PREFIX
+from dreamr.serving.gateway.attempts import Attempts
+from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import ApiKeys
-from dreamr.serving.gateway.responses_endpoint import followed
+from dreamr.serving.gateway.responses_endpoint import first_event, followed
 from dreamr.serving.gateway.stored_runs import StoredRuns
-
-_MOST_DIGITS = 9
 
 
 class StoredResponses:
@@ -20,10 +21,15 @@ class StoredResponses:
     Args:
         stored: Runs in the background, and the responses that are kept.
         keys: Accepted API keys.
+        resumed: The endpoint of streams that were cut.
+        attempts: What attempts at requests left.
     """
 
-    def __init__(self, stored: StoredRuns, keys: ApiKeys) -> None:
-        self._stored, self._keys = stored, keys
+    def __init__(
+        self, stored: StoredRuns, keys: ApiKeys, resumed: ASGIApp, attempts: Attempts
+    ) -> None:
+        self._stored, self._keys, self._resumed = stored, keys, resumed
+        self._attempts = attempts
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
@@ -33,13 +39,14 @@ class StoredResponses:
             Route("/v1/responses/{id}/cancel", self.cancel, methods=["POST"]),
         ]
 
-    async def one(self, request: Request) -> Response:
+    async def one(self, request: Request) -> ASGIApp:
         """Return a response, or its events after a number."""
         owner, name = self._keys.client(request).name, request.path_params["id"]
         if request.query_params.get("stream", "").lower() in ("true", "1"):
-            first = _first(request)
-            await self._stored.check(name, owner)
-            return followed(self._stored, name, owner, first)
+            first = first_event(request)
+            if await self._stored.has(name, owner):
+                return followed(self._stored, name, owner, first)
+            return self._resumed
         try:
             found = await self._stored.responses.find(name, owner, None)
         except ApiError as error:
@@ -60,19 +67,10 @@ class StoredResponses:
         """Forget a response."""
         owner, name = self._keys.client(request).name, request.path_params["id"]
         deleted = await self._stored.delete(name, owner)
+        await self._attempts.delete(name.removeprefix(PREFIX), owner)
         try:
             await self._stored.responses.delete(name, owner)
         except ApiError:
             if not deleted:
                 raise
         return JSONResponse({"id": name, "object": "response", "deleted": True})
-
-
-def _first(request: Request) -> int:
-    """Return the number of the first event that a client wants."""
-    given = request.query_params.get("starting_after")
-    if given is None:
-        return 0
-    if not (given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS):
-        raise bad_request("starting_after must be the number of an event", "starting_after")
-    return int(given) + 1

@@ -123,18 +123,22 @@ class StoredRuns:
                 quiet = time.monotonic()
                 yield _API.keep_alive
 
-    async def check(self, name: str, owner: str) -> None:
-        """Check that a client has a run.
+    async def has(self, name: str, owner: str) -> bool:
+        """Return whether a client has a run.
 
         Args:
             name: Id of the response.
             owner: Name of the client.
-
-        Raises:
-            ApiError: If it has not (404).
         """
-        if await self.store.runs.read(name, owner, 0) is None:
-            raise _unknown(name, lost=self.store.lost)
+        return await self.store.runs.read(name, owner, 0) is not None
+
+    def unknown(self, name: str) -> ApiError:
+        """Return the error of a request for a run that its client has not (404).
+
+        Args:
+            name: Id of the response.
+        """
+        return _unknown(name, lost=self.store.lost)
 
     async def body(self, name: str, owner: str) -> dict[str, Any]:
         """Return a response as it is now.
@@ -339,6 +343,6 @@ def _unknown(name: str, *, lost: bool) -> ApiError:
     return ApiError(
         404,
         f"there is no response {shortened(name)} to follow: it was not begun with background, or "
-        "has expired",
+        "as a stream beside a store, or has expired",
         code="response_not_found",
     )

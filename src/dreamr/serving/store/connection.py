@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,8 +13,10 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
     InvalidResponse,
+    MovedError,
     NoPermissionError,
     TimeoutError,
 )
@@ -71,9 +74,23 @@ def is_foreign(error: BaseException) -> bool:
     return any(isinstance(cause, InvalidResponse) for cause in _chain(error))
 
 
+def is_untrusted(error: BaseException) -> bool:
+    """Return whether the certificate of a server is not trusted."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error))
+
+
+def is_of_cluster(error: BaseException) -> bool:
+    """Return whether a server is a node of a cluster that does not keep the keys."""
+    return any(isinstance(cause, MovedError | ClusterDownError) for cause in _chain(error))
+
+
 def why(error: BaseException) -> str:
     """Return why a server cannot be reached: of redis-py's chain, what the system reports."""
     for cause in _chain(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({one_line(cause.verify_message)})"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({one_line(cause.reason or str(cause))})"
         if isinstance(cause, OSError) and cause.errno:
             # asyncio replaces the text of errors of connecting
             text = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)

@@ -16,6 +16,8 @@ from dreamr.serving.store.connection import (
     PASSWORD,
     is_denied,
     is_foreign,
+    is_of_cluster,
+    is_untrusted,
     open_client,
     shown_address,
     why,
@@ -31,6 +33,7 @@ _CONNECT_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
 _PAUSE = 1.0, 30.0  # seconds between two tries of a lost server, first and longest
 _STEADY = 60.0  # seconds after which a server that was lost counts as steady again
+_PROBE_KEY = "dreamr:{gateway}:probe"
 _PROBE = "return redis.call('SET', KEYS[1], '1', 'PX', 60000)"  # a full server refuses it
 
 
@@ -102,17 +105,32 @@ class StoreLink:
         try:
             with anyio.fail_after(_CONNECT_SECONDS):
                 await self._client.ping()
+                await self._client.get(_PROBE_KEY)
         except (RedisError, OSError) as error:
-            if is_denied(error):
-                raise BadOption(
-                    f"the Redis server at {self.address} denies access: set {PASSWORD}, or put "
-                    "user and password into the address"
-                ) from error
-            if is_foreign(error):
-                raise BadOption(
-                    f"what answers at {self.address} is not a Redis server: check --store"
-                ) from error
+            if (fault := self._fault(error)) is not None:
+                raise BadOption(fault) from error
             self._lose(error)
+
+    def _fault(self, error: BaseException) -> str | None:
+        """Return what no wait changes, None if the server may come later."""
+        if is_denied(error):
+            return (
+                f"the Redis server at {self.address} denies access: set {PASSWORD}, or put user "
+                "and password into the address"
+            )
+        if is_foreign(error):
+            return f"what answers at {self.address} is not a Redis server: check --store"
+        if is_untrusted(error):
+            return (
+                f"the Redis server at {self.address} cannot be used: {why(error)}; name the file "
+                "of its authority in SSL_CERT_FILE, or as ?ssl_ca_certs=FILE of the address"
+            )
+        if is_of_cluster(error):
+            return (
+                f"the Redis server at {self.address} is a node of a cluster: use a server that "
+                "is none"
+            )
+        return None
 
     async def watch(self) -> None:
         """Try a lost server again after pauses, until canceled."""
@@ -131,7 +149,7 @@ class StoreLink:
     async def _probe(self) -> None:
         try:
             with anyio.fail_after(self._seconds):
-                await self._client.register_script(_PROBE)(keys=["dreamr:{gateway}:probe"])
+                await self._client.register_script(_PROBE)(keys=[_PROBE_KEY])
         except (RedisError, OSError):
             self._pause = min(2 * self._pause, _PAUSE[1])
             return

@@ -267,6 +267,7 @@ class MemoryStore:
     shared = False
     lost = False
     losses = 0
+    attempts = None
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.quotas = MemoryQuotas(clock)

@@ -232,8 +232,111 @@ class RunLogs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """An attempt at a request that can be repeated.
+
+    Attributes:
+        name: Name of the request.
+        owner: Name of the client.
+        holder: Random name of the attempt.
+        digest: Digest of the request; empty for any.
+        about: What later attempts must know. Empty if the request must have been attempted before.
+    """
+
+    name: str
+    owner: str
+    holder: str
+    digest: str = ""
+    about: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was begun, after earlier ones at the same request.
+
+    Attributes:
+        name: Name of the request.
+        owner: Name of the client.
+        holder: Random name of the attempt.
+        about: What the first attempt said.
+        steps: Committed steps of earlier attempts.
+        answer: The answer, if one of them has ended.
+    """
+
+    name: str
+    owner: str
+    holder: str
+    about: bytes
+    steps: tuple[bytes, ...] = ()
+    answer: bytes | None = None
+
+
+Refused: TypeAlias = Literal["other", "none"]
+
+
+class Attempts(Protocol):
+    """Attempts at requests: each continues the committed steps of the one before it.
+
+    The latest attempt at a request holds it. Its former holder can commit no more.
+    """
+
+    async def known(self, name: str, owner: str) -> bool:
+        """Return whether a client has made an attempt of this name.
+
+        Raises:
+            StoreLost: If the store is lost.
+        """
+        ...
+
+    async def begin(self, new: NewAttempt, seconds: float) -> Attempt | Refused:
+        """Begin an attempt.
+
+        Args:
+            new: The attempt.
+            seconds: How long it is kept, unless a step is committed.
+
+        Returns:
+            'other' if the earlier attempts were at another request; 'none' if there are none, or
+            no room.
+
+        Raises:
+            StoreLost: If the store is lost.
+        """
+        ...
+
+    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> bool:
+        """Keep the next committed step; return False if a later attempt has begun.
+
+        Raises:
+            StoreLost: If the store is lost.
+        """
+        ...
+
+    async def end(self, attempt: Attempt, answer: bytes, seconds: float) -> bool:
+        """Keep the answer; return False if a later attempt has begun.
+
+        Raises:
+            StoreLost: If the store is lost.
+        """
+        ...
+
+    async def delete(self, name: str, owner: str) -> None:
+        """Forget all attempts of this name.
+
+        Raises:
+            StoreLost: If the store is lost.
+        """
+        ...
+
+
 class Store(Protocol):
     """All that replicas share."""
+
+    @property
+    def attempts(self) -> Attempts | None:
+        """Attempts at requests; None if there is no other replica."""
+        ...
 
     @property
     def quotas(self) -> Quotas:

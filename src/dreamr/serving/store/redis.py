@@ -18,6 +18,7 @@ from dreamr.serving.store.protocol import (
     StoredRun,
     StoreLost,
 )
+from dreamr.serving.store.redis_attempts import RedisAttempts
 from dreamr.serving.store.redis_quotas import PREFIX, RedisQuotas, digest_of
 
 _LONGEST = 2 * 86400  # seconds that a run can take
@@ -237,6 +238,7 @@ class RedisStore:
         self.records = RedisRecords(self.link)
         self.runs = RedisRunLogs(self.link, self.records, lease)
         self.batches = RedisRunLogs(self.link, self.records, lease, _BATCHES)
+        self.attempts = RedisAttempts(self.link)
 
     @property
     def lost(self) -> bool:

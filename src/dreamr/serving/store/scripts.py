@@ -96,7 +96,7 @@ return found()
 
 # Records of a kind. Their contents are strings that expire. Sorted sets say when each ends and in
 # which order they were made, hashes whose they are and how large.
-_RECORDS = (
+RECORDS = (
     _NOW
     + """
 local base = KEYS[1]
@@ -119,7 +119,9 @@ local function forget(name)
     redis.call('ZREM', of(owner), name)
     redis.call('HDEL', owners, name)
     redis.call('HDEL', sizes, name)
-    redis.call('DEL', content(name))
+    for _, part in ipairs({'', ':state', ':steps', ':answer'}) do
+        redis.call('DEL', content(name) .. part)
+    end
 end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 100)) do
     forget(name)
@@ -133,45 +135,52 @@ end
 """
 )
 
+# Makes room for a record and keeps it; returns whether there was room.
+KEEP = """
+local function keep(name, owner, value, ms, size, most, most_bytes, evicts)
+    local before = redis.call('HGET', owners, name)
+    if before and before ~= owner then return false end
+    local old, one = 0, 0
+    if before then old, one = tonumber(redis.call('HGET', sizes, name)), 1 end
+    local function own_full()
+        return redis.call('ZCARD', of(owner)) - one >= math.floor(most / 2)
+            or bytes(owner) - old + size > most_bytes / 2
+    end
+    local function full()
+        return redis.call('ZCARD', made) - one >= most or bytes('') - old + size > most_bytes
+    end
+    if not evicts and (own_full() or full()) then return false end
+    local place = before and redis.call('ZSCORE', made, name) or redis.call('INCR', base .. ':last')
+    forget(name)
+    old, one = 0, 0
+    while own_full() do forget(redis.call('ZRANGE', of(owner), 0, 0)[1]) end
+    while full() do forget(redis.call('ZRANGE', made, 0, 0)[1]) end
+    redis.call('SET', content(name), value, 'PX', ms)
+    redis.call('ZADD', made, place, name)
+    redis.call('ZADD', of(owner), place, name)
+    redis.call('ZADD', ends, now + ms / 1000, name)
+    redis.call('HSET', owners, name, owner)
+    redis.call('HSET', sizes, name, size)
+    count(owner, size)
+    count('', size)
+    return true
+end
+"""
+
 # ARGV: name, owner, content, milliseconds, size, most records, most bytes, 1 if the oldest make
 # room. Returns 1 if the record is kept.
 PUT = (
-    _RECORDS
+    RECORDS
+    + KEEP
     + """
-local name, owner, size = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local before = redis.call('HGET', owners, name)
-if before and before ~= owner then return 0 end
-local old, one = 0, 0
-if before then old, one = tonumber(redis.call('HGET', sizes, name)), 1 end
-local function own_full()
-    return redis.call('ZCARD', of(owner)) - one >= math.floor(most / 2)
-        or bytes(owner) - old + size > most_bytes / 2
-end
-local function full()
-    return redis.call('ZCARD', made) - one >= most or bytes('') - old + size > most_bytes
-end
-if ARGV[8] ~= '1' and (own_full() or full()) then return 0 end
-local place = before and redis.call('ZSCORE', made, name) or redis.call('INCR', base .. ':last')
-forget(name)
-old, one = 0, 0
-while own_full() do forget(redis.call('ZRANGE', of(owner), 0, 0)[1]) end
-while full() do forget(redis.call('ZRANGE', made, 0, 0)[1]) end
-redis.call('SET', content(name), ARGV[3], 'PX', ARGV[4])
-redis.call('ZADD', made, place, name)
-redis.call('ZADD', of(owner), place, name)
-redis.call('ZADD', ends, now + ARGV[4] / 1000, name)
-redis.call('HSET', owners, name, owner)
-redis.call('HSET', sizes, name, size)
-count(owner, size)
-count('', size)
-return 1
+local size, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+return keep(ARGV[1], ARGV[2], ARGV[3], ARGV[4], size, most, most_bytes, ARGV[8] == '1') and 1 or 0
 """
 )
 
 # ARGV: name, owner. Returns the content, if the client has the record.
 GET = (
-    _RECORDS
+    RECORDS
     + """
 if not is_own(ARGV[1], ARGV[2]) then return false end
 return redis.call('GET', content(ARGV[1]))
@@ -180,7 +189,7 @@ return redis.call('GET', content(ARGV[1]))
 
 # ARGV: name, owner, milliseconds. Returns 1 if the client has the record.
 TOUCH = (
-    _RECORDS
+    RECORDS
     + """
 if not is_own(ARGV[1], ARGV[2]) then return 0 end
 redis.call('PEXPIRE', content(ARGV[1]), ARGV[3])
@@ -191,7 +200,7 @@ return 1
 
 # ARGV: name, owner. Returns 1 if the client had the record.
 DELETE = (
-    _RECORDS
+    RECORDS
     + """
 if not is_own(ARGV[1], ARGV[2]) then return 0 end
 forget(ARGV[1])
@@ -201,7 +210,7 @@ return 1
 
 # ARGV: owner. Returns name and content of each record of the client, the oldest first.
 ALL = (
-    _RECORDS
+    RECORDS
     + """
 local list = {}
 for _, name in ipairs(redis.call('ZRANGE', of(ARGV[1]), 0, -1)) do

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
-from uuid import uuid4
 
 from pydantic import Field
 
@@ -21,7 +19,7 @@ from dreamr.serving.gateway.apis.fields import (
     validated,
 )
 from dreamr.serving.gateway.apis.parsed import ParsedMessage, ParsedRequest
-from dreamr.serving.gateway.apis.protocol import Json, Sender, ServerEvent
+from dreamr.serving.gateway.apis.protocol import Identity, Json, Sender, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary, described
 from dreamr.serving.gateway.apis.turn_counter import TurnCounter
 from dreamr.serving.gateway.errors import ApiError, bad_request
@@ -89,14 +87,15 @@ class CompletionsApi:
             ignored_count=len(ignored),
         )
 
-    def reply(self, parsed: ParsedRequest, summary: Summary) -> CompletionReply:
+    def reply(self, parsed: ParsedRequest, summary: Summary, identity: Identity) -> CompletionReply:
         """Return the builder of the response.
 
         Args:
             parsed: The request.
             summary: Describes the run.
+            identity: Name and time of the response.
         """
-        return CompletionReply(f"cmpl-{uuid4().hex}", int(time.time()), parsed, summary)
+        return CompletionReply(f"cmpl-{identity.name}", identity.created, parsed, summary)
 
     def error(self, error: ApiError) -> Json:
         """Return the body of an error response."""

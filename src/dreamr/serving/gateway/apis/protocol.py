@@ -53,6 +53,19 @@ class Sender:
     earlier: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What all attempts at a response have in common.
+
+    Attributes:
+        name: End of its id: 32 hexadecimal digits.
+        created: Time of the first request, in seconds since 1970.
+    """
+
+    name: str
+    created: int
+
+
 class Reply(Protocol):
     """Builder of the response to one request.
 
@@ -126,12 +139,13 @@ class Api(Protocol):
         """
         ...
 
-    def reply(self, parsed: ParsedRequest, summary: Summary) -> Reply:
+    def reply(self, parsed: ParsedRequest, summary: Summary, identity: Identity) -> Reply:
         """Return the builder of the response.
 
         Args:
             parsed: The request.
             summary: Describes the run.
+            identity: Name and time of the response.
         """
         ...
 

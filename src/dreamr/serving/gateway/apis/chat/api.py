@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
-from uuid import uuid4
 
 from dreamr.serving.gateway.apis.chat.reply import ChatReply
 from dreamr.serving.gateway.apis.chat.request import read_request
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
-from dreamr.serving.gateway.apis.protocol import Sender
+from dreamr.serving.gateway.apis.protocol import Identity, Sender
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.errors import ApiError
 
@@ -33,14 +31,15 @@ class ChatApi:
         """
         return read_request(body, sender)
 
-    def reply(self, parsed: ParsedRequest, summary: Summary) -> ChatReply:
+    def reply(self, parsed: ParsedRequest, summary: Summary, identity: Identity) -> ChatReply:
         """Return the builder of the response.
 
         Args:
             parsed: The request.
             summary: Describes the run.
+            identity: Name and time of the response.
         """
-        return ChatReply(f"chatcmpl-{uuid4().hex}", int(time.time()), parsed, summary)
+        return ChatReply(f"chatcmpl-{identity.name}", identity.created, parsed, summary)
 
     def error(self, error: ApiError) -> dict[str, Any]:
         """Return the body of an error response."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from dreamr.serving.gateway.apis.messages.errors import error_body
 from dreamr.serving.gateway.apis.messages.reply import MessageReply
 from dreamr.serving.gateway.apis.messages.request import read_counted, read_request
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
-from dreamr.serving.gateway.apis.protocol import Json, Sender
+from dreamr.serving.gateway.apis.protocol import Identity, Json, Sender
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.errors import ApiError
 
@@ -32,14 +30,15 @@ class MessagesApi:
         """
         return read_request(body, sender)
 
-    def reply(self, parsed: ParsedRequest, summary: Summary) -> MessageReply:
+    def reply(self, parsed: ParsedRequest, summary: Summary, identity: Identity) -> MessageReply:
         """Return the builder of the response.
 
         Args:
             parsed: The request.
             summary: Describes the run.
+            identity: Name and time of the response.
         """
-        return MessageReply(f"msg_{uuid4().hex}", parsed, summary)
+        return MessageReply(f"msg_{identity.name}", parsed, summary)
 
     def error(self, error: ApiError) -> Json:
         """Return the body of an error response."""

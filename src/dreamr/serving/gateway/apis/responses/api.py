@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from uuid import uuid4
-
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
-from dreamr.serving.gateway.apis.protocol import Json, Sender
+from dreamr.serving.gateway.apis.protocol import Identity, Json, Sender
 from dreamr.serving.gateway.apis.responses.reply import ResponseReply
 from dreamr.serving.gateway.apis.responses.request import read_request
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.errors import ApiError
+
+PREFIX = "resp_"  # of ids
 
 
 class ResponsesApi:
@@ -32,15 +31,15 @@ class ResponsesApi:
         """
         return read_request(body, sender)
 
-    def reply(self, parsed: ParsedRequest, summary: Summary) -> ResponseReply:
+    def reply(self, parsed: ParsedRequest, summary: Summary, identity: Identity) -> ResponseReply:
         """Return the builder of the response.
 
         Args:
             parsed: The request.
             summary: Describes the run.
+            identity: Name and time of the response.
         """
-        name = f"resp_{uuid4().hex}"
-        return ResponseReply(name, int(time.time()), parsed, summary)
+        return ResponseReply(f"{PREFIX}{identity.name}", identity.created, parsed, summary)
 
     def error(self, error: ApiError) -> Json:
         """Return the body of an error response."""

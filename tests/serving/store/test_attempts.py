@@ -1,0 +1,80 @@
+"""Attempts at requests: the latest goes on with what those before it committed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dreamr.serving.store import Attempt, NewAttempt
+from support.redis_server import RedisServer, needs_redis
+
+RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
+redis_attempts = pytest.importorskip("dreamr.serving.store.redis_attempts")
+pytestmark = [pytest.mark.anyio, needs_redis]
+
+
+@pytest.fixture
+async def attempts(tmp_path: Path) -> AsyncIterator[Any]:
+    with RedisServer(tmp_path, "--appendfsync", "everysec") as server:
+        store = RedisStore(server.url)
+        yield store.attempts
+        await store.aclose()
+
+
+def new(holder: str, name: str = "1", digest: str = "d", about: bytes = b"{}") -> NewAttempt:
+    return NewAttempt(name, "alice", holder, digest, about)
+
+
+async def test_the_latest_attempt_holds_the_steps_of_all(attempts: Any) -> None:
+    first = await attempts.begin(new("a"), 60)
+    assert first == Attempt("1", "alice", "a", b"{}")
+    assert await attempts.commit(first, b"one", 60)
+    second = await attempts.begin(new("b", about=b"other"), 60)
+    assert second == Attempt("1", "alice", "b", b"{}", (b"one",))
+    assert not await attempts.commit(first, b"two", 60)
+    assert await attempts.commit(second, b"two", 60)
+    assert not await attempts.end(first, b"answer of the first", 60)
+    assert await attempts.end(second, b"answer", 60)
+    ended = Attempt("1", "alice", "c", b"{}", answer=b"answer")
+    assert await attempts.begin(new("c", digest="", about=b""), 60) == ended
+
+
+async def test_an_attempt_is_at_one_request_of_one_client(attempts: Any) -> None:
+    await attempts.begin(new("a"), 60)
+    assert await attempts.begin(new("b", digest="e"), 60) == "other"
+    assert await attempts.begin(NewAttempt("1", "bob", "b"), 60) == "none"
+    assert await attempts.begin(new("b", name="2", about=b""), 60) == "none"
+    assert await attempts.known("1", "alice")
+    assert not await attempts.known("1", "bob")
+    await attempts.delete("1", "bob")
+    assert await attempts.known("1", "alice")
+    await attempts.delete("1", "alice")
+    assert not await attempts.known("1", "alice")
+
+
+async def test_a_committed_step_prolongs_an_attempt_and_it_expires(attempts: Any) -> None:
+    begun = await attempts.begin(new("a"), 60)
+    await attempts.commit(begun, b"one", 0.05)
+    with anyio.fail_after(20):
+        while await attempts.known("1", "alice"):
+            await anyio.sleep(0)
+    assert await attempts.begin(new("b"), 60) == Attempt("1", "alice", "b", b"{}")
+
+
+async def test_the_oldest_attempts_make_room_with_their_steps(
+    attempts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kind = redis_attempts.Kind("attempt", 100, 1000)
+    monkeypatch.setattr(redis_attempts, "KIND", kind)
+    for name in "123":
+        begun = await attempts.begin(new("a", name), 60)
+        await attempts.commit(begun, b"x" * 300, 60)
+    assert [await attempts.known(name, "alice") for name in "123"] == [False, True, True]
+    from redis import Redis
+
+    with Redis.from_url(f"unix://{tmp_path}/r.sock") as client:
+        assert len(client.keys("*:steps")) == 2

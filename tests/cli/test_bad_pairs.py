@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamr.cli import main
+from dreamr.serving.launch.instance import Instance
 
 LAUNCH = """\
 models:
@@ -118,6 +119,19 @@ def test_ports_in_use_are_named_with_their_process(
         said = refused(capsys, "up", "pair.yaml")
         assert f"port {port} of model m is in use by process {os.getpid()}" in said
     assert left(folder) == []
+
+
+def test_a_pair_that_is_up_is_named_before_its_port(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as link:
+        gateway = f"gateway: {{port: {link.getsockname()[1]}}}"
+        (folder / "pair.yaml").write_text(f"name: bills\n{LAUNCH}{gateway}\n")
+        instance = Instance("bills", folder / "pair.yaml", "digest")
+        said = refused(capsys, "up", "pair.yaml", status=1)
+        instance.release()
+    assert f"bills is up already (process {os.getpid()}, " in said
+    assert "run 'dreamr down bills' first, or choose another 'name'" in said
 
 
 def test_options_of_the_gateway_are_named_as_in_the_file(

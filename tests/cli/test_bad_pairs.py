@@ -143,6 +143,21 @@ def test_options_of_the_gateway_are_named_as_in_the_file(
     assert "--" not in said
 
 
+def test_a_server_that_is_not_there_is_awaited_by_a_key_of_the_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as link:
+        port = link.getsockname()[1]  # nothing listens there after the block
+    url = f"url: http://127.0.0.1:{port}/v1"
+    text = f"models: {{m: {{{url}}}}}\npairs: {{p: {{target: m}}}}\ngateway: {{port: 0}}\n"
+    (folder / "pair.yaml").write_text(text)
+    assert main(["up", "pair.yaml", "--no-doctor"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "'wait' under 'gateway' waits for a server that is still starting" in said
+    assert "--" not in said
+    assert left(folder) == []
+
+
 def test_a_damaged_state_is_listed_and_removed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,10 +72,10 @@ def _check(options: CheckOptions, open_model: OpenModel) -> None:
     console = stdout_console()
     shown = short_path(options.file)
     for fault in found.faults:
-        console.print(fault.at(shown), soft_wrap=True)
+        console.print(fault.at(shown), soft_wrap=not console.is_terminal)
     for warning in found.warnings:
         place = f"{shown}:{warning.line}:{warning.column}"
-        console.print(f"{place}: warning: {warning.message}", soft_wrap=True)
+        console.print(f"{place}: warning: {warning.message}", soft_wrap=not console.is_terminal)
     if found.file is None:
         raise typer.Exit(_FAULTS)
     for table in _tables(found.file):
@@ -142,7 +142,7 @@ async def _ask_all(file: PairFile, open_model: OpenModel, console: Console) -> b
             asked.add(name)
             error = await _ask(chosen, role, open_model)
             answer = "it answers" if error is None else error
-            console.print(f"{name}: {answer}", soft_wrap=True)
+            console.print(f"{name}: {answer}", soft_wrap=not console.is_terminal)
             reached &= error is None
     return reached
 

@@ -35,7 +35,7 @@ from dreamr.serving.launch.instance import Instance, already_up, created_folder
 from dreamr.serving.launch.leftovers import end_leftovers
 from dreamr.serving.launch.log_files import Follower
 from dreamr.serving.launch.ports import is_free, listener
-from dreamr.serving.launch.supervisor import Supervisor
+from dreamr.serving.launch.supervisor import LaunchFailed, Supervisor
 from dreamr.serving.options import ServeOptions
 
 EPILOG = epilog(
@@ -107,10 +107,21 @@ async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> N
             open_model,
             lambda url: instance.change(phase="serving", gateway=url),
         )
-    except BadOption as error:  # the options of the gateway are not flags here
-        raise BadOption(without_dashes(str(error))) from error
+    except LaunchFailed:
+        raise
+    except DreamrError as error:
+        message = _as_in_the_file(str(error))
+        if message == str(error):
+            raise
+        kind = BadOption if isinstance(error, BadOption) else DreamrError
+        raise kind(message) from error
     finally:
         instance.release()
+
+
+def _as_in_the_file(message: str) -> str:
+    """Return a message in which options of the gateway are keys of the file: they are no flags."""
+    return without_dashes(message.replace("--wait SECONDS", "'wait' under 'gateway'"))
 
 
 def _check_port(gateway: ServeOptions) -> None:

@@ -120,7 +120,7 @@ async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> N
 
 
 def _as_in_the_file(message: str) -> str:
-    """Return a message in which options of the gateway are keys of the file: they are no flags."""
+    """Return a message that names options of the gateway as the file has them."""
     return without_dashes(message.replace("--wait SECONDS", "'wait' under 'gateway'"))
 
 

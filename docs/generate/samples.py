@@ -14,6 +14,7 @@ from textwrap import wrap
 
 from dreamr_testbed.suites import EXTRA_SUITES, SIDE, Problem, make_problem
 from dreamr_testbed.suites.canvas import COLORS, font_file
+from dreamr_testbed.suites.spoken import Spoken
 from PIL import Image, ImageDraw, ImageFont
 
 COUNT = 20
@@ -39,6 +40,8 @@ def lines(problem: Problem) -> Iterator[tuple[str, bool]]:
     """Yield the lines of a problem's text, and whether they are bold."""
     head = f"{problem.kind}, level {problem.level}: {problem.question}"
     yield from ((line, True) for line in wrap(head, 80))
+    if isinstance(problem.scene, Spoken):
+        yield from ((line, False) for line in wrap(f"(said: {problem.scene.scene.question})", 90))
     for step in problem.steps:
         yield from ((line, False) for line in wrap(step.terse, 96, subsequent_indent="    "))
     yield problem.final, True

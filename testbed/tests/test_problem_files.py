@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from dreamr_testbed.__main__ import main
 from dreamr_testbed.suites import make_problem
 from PIL import Image
 
-from dreamr.conversation import Document, MediaOptions, Video, read_attachment
+from dreamr.conversation import Audio, Document, MediaOptions, Video, read_attachment
 
 
 def test_several_images_are_numbered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +46,14 @@ def test_frames_become_a_video_file(tmp_path: Path) -> None:
     video = read_attachment(tmp_path / "x.mp4", MediaOptions(frames=4))
     assert isinstance(video, Video)
     assert video.seconds == pytest.approx(len(make_problem("clip", "test", 0).images))
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")
+def test_a_spoken_question_becomes_a_sound(tmp_path: Path) -> None:
+    assert main([str(tmp_path / "x.png"), "--suite", "spoken"]) == 0
+    sound = read_attachment(tmp_path / "x.wav")
+    assert isinstance(sound, Audio)
+    assert sound.seconds > 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from dreamr_testbed.suites import draw_scene
-from dreamr_testbed.suites.spoken.hearing import Voice, aligned, counted
+from dreamr_testbed.suites.spoken.hearing import Voice, aligned, counted, voices
 from dreamr_testbed.suites.spoken.scene import Spoken
 from dreamr_testbed.suites.spoken.speaking import speakers
 from hypothesis import given
@@ -63,6 +63,17 @@ def test_a_spoken_scene_keeps_all_but_its_question(index: int) -> None:
     assert len(spoken.views) == len(scene.views)
     assert spoken.misread(Random(index)).question == "What?"
     assert spoken.misread(Random(index)).scene == scene.misread(Random(index))
+
+
+def test_some_questions_are_heard_right_and_some_wrong() -> None:
+    assert len(voices()) >= 3
+    scenes = [draw_scene("spoken", "test", index) for index in range(300)]
+    assert all(isinstance(scene, Spoken) for scene in scenes)
+    right = sum(
+        isinstance(scene, Spoken) and scene.question.lower() == scene.scene.question.lower()
+        for scene in scenes
+    )
+    assert 30 < right < 270
 
 
 def test_without_a_voice_one_line_says_what_to_install(

@@ -13,6 +13,7 @@ from dreamr_testbed.suites import (
     docmath_hard,
     gap,
     pages,
+    spoken,
     story,
     story_hard,
     vqa,
@@ -38,6 +39,7 @@ EXTRA_SUITES: dict[str, Generate] = {  # run only by name
     "pages-hard": pages.generate_hard,
     "clip": clip.generate,
     "clip-hard": clip.generate_hard,
+    "spoken": spoken.generate,
 }
 # What the recipe trains on; the kinds of the suite gap are those of the others.
 TRAINED = dict.fromkeys(("docmath", "gap", "story", "vqa"), LEVELS)

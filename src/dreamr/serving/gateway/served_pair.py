@@ -14,6 +14,7 @@ from dreamr._load import Load
 from dreamr._options import RunOptions
 from dreamr._reasoner import Reasoner
 from dreamr.engines import OpenModel
+from dreamr.engines.shared import SharedModels
 from dreamr.engines.waiting import WaitingOpener
 from dreamr.serving.gateway.readiness import Readiness
 from dreamr.serving.options import ServeOptions
@@ -60,6 +61,8 @@ def reasoners_for(
 ) -> dict[str, Reasoner]:
     """Return a Reasoner for each pair, not open yet, which waits for servers that are starting.
 
+    A local model that several pairs open in the same way is loaded once.
+
     Args:
         pairs: Options of the runs of each pair, by its served name.
         options: Options of the gateway: how long to wait, and whether lost models are reopened.
@@ -68,9 +71,10 @@ def reasoners_for(
     """
     reopen = options.on_lost == "restart"
     found = {}
+    shared = SharedModels(open_model) if len(pairs) > 1 else open_model
     for name, run in pairs.items():
         late: tuple[Role, ...] = ("draft",) if reopen and "target" in run.roles else ()
-        opener = WaitingOpener(open_model, options.wait, late, show)
+        opener = WaitingOpener(shared, options.wait, late, show)
         found[name] = Reasoner(run, open_model=opener, reopen=reopen)
     return found
 

@@ -64,6 +64,8 @@ def test_closing_a_stream_aborts_its_request() -> None:
     path, body = served.requests[-1]
     assert path == "/abort_request"
     assert body["rid"] == served.chats[-1]["rid"]
+    # A router sends both to the same copy of the server.
+    assert len({headers["x-session-id"] for headers in served.headers_seen[-2:]}) == 1
 
 
 def test_a_prompt_is_counted_by_the_server_once() -> None:

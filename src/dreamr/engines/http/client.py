@@ -195,14 +195,14 @@ class Client:
 
         return await self.again(attempt)
 
-    async def abort(self, url: str, rid: str) -> None:
+    async def abort(self, url: str, rid: str, session: str) -> None:
         """Abort a request at a server that does not notice closed connections.
 
         A failure says nothing about the model: some versions answer without JSON.
         """
         with anyio.move_on_after(_ABORT_SECONDS, shield=True):
             try:
-                await self._response("POST", url, {"rid": rid})
+                await self._response("POST", url, {"rid": rid}, session)
             except (EngineError, TransientError, Unsupported):
                 return  # aborting only saves the server work; the connection is closed anyway
 

@@ -256,9 +256,8 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         rid = uuid4().hex
         if info.server.abort:
             body["rid"] = rid
-        done = False
+        done, session = False, self._sessions.name(context.conversation)
         try:
-            session = self._sessions.name(context.conversation)
             url = route.url(self._options)
             async with self._client.events(url, route.form(body), session) as events:
                 while (
@@ -280,7 +279,8 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
             if parser.prompt is not None and not prefix:
                 self._prompts.keep(context.conversation, parser.prompt)
             if info.server.abort and not done:
-                await self._client.abort(f"{self._options.root}{info.server.abort}", rid)
+                url = f"{self._options.root}{info.server.abort}"
+                await self._client.abort(url, rid, session)
 
     async def _sign_of_an_end(self) -> EndSign | None:
         """Return how a response of one token ends, None if it has no text."""

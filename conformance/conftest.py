@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -222,14 +222,14 @@ def ray(request: pytest.FixtureRequest, logs: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def run_router(logs: Path) -> Iterator[Callable[[list[str], int], str]]:
+def run_router(logs: Path) -> Iterator[Callable[[Sequence[str], int], str]]:
     """Yield a function that runs vLLM's router with some arguments and returns its address."""
     program = ENGINES / "router" / "bin" / "vllm-router"
     if not program.exists():
         pytest.skip("vLLM's router is not installed: scripts/engines/install-router")
     with ExitStack() as stack:
 
-        def run(arguments: list[str], port: int) -> str:
+        def run(arguments: Sequence[str], port: int) -> str:
             command = [str(program), *arguments]
             return stack.enter_context(serving(command, port, logs / "router.log"))
 

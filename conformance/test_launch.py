@@ -1,4 +1,4 @@
-"""`dreamr up` with real servers: they start, serve, come back, and leave nothing."""
+"""`dreamr up` with real servers and a router: they start, serve, come back, and leave nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dreamr_testbed import PAIR
 
 from dreamr.pairs.running import PairState, read_state
 from dreamr.serving.launch.leftovers import marked
-from dreamr.serving.launch.ports import free_port
+from support.pair_files import write_pair_file
 
 START_SECONDS = 480.0  # on a busy machine
 END_SECONDS = 60.0
@@ -76,15 +76,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def file(request: pytest.FixtureRequest, engines: Path, tmp_path: Path) -> Path:
     """A pair file of the embedded pair."""
     models = {name: {"launch": request.param(engines, role)} for name, role in ROLES.items()}
-    content = {
-        "name": "real-pair",
-        "models": models,
-        "pairs": {"dreamr": {"target": "big", "draft": "small"}},
-        "gateway": {"port": free_port(), "drain": 0},
-    }
-    path = tmp_path / "pair.yaml"
-    path.write_text(json.dumps(content))
-    return path
+    pairs = {"dreamr": {"target": "big", "draft": "small"}}
+    return write_pair_file(tmp_path, models, pairs, "real-pair")
+
+
+@pytest.fixture
+def replicated(file: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with two servers of the target, and vLLM's router in front of them."""
+    programs = engines / "router" / "bin"
+    if not (programs / "vllm-router").exists():
+        pytest.skip("vLLM's router is not installed: scripts/engines/install-router")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    content = json.loads(file.read_text())
+    content["models"]["big"]["replicas"] = 2
+    file.write_text(json.dumps(content))
+    return file
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +152,14 @@ def restarted(name: str) -> PairState:
     raise AssertionError(f"{name} does not come back")
 
 
+def wait_until_ready(state: PairState) -> None:
+    """Wait until the gateway has opened its models again."""
+    for _ in range(60):
+        if httpx2.get(f"{state.gateway}/ready", trust_env=False).status_code == 200:
+            return
+        select.select([], [], [], 1)
+
+
 def test_a_pair_answers_and_is_down_again(file: Path, folder: Path) -> None:
     state = up(file)
     assert ask(state)
@@ -168,10 +182,7 @@ def test_a_killed_server_comes_back_and_the_gateway_answers(file: Path, name: st
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     restarted(name)
-    for _ in range(60):  # the gateway opens the model again
-        if httpx2.get(f"{state.gateway}/ready", trust_env=False).status_code == 200:
-            break
-        select.select([], [], [], 1)
+    wait_until_ready(state)
     assert ask(state)
     dreamr("down", file)
 
@@ -183,3 +194,39 @@ def test_a_killed_guard_takes_its_server_along_and_both_come_back(file: Path, fo
     for name in ROLES:
         assert restarted(name).models[name].pid != state.models[name].pid
     dreamr("down", file)
+
+
+def test_replicas_answer_behind_a_router_and_are_down_again(replicated: Path, folder: Path) -> None:
+    state = up(replicated)
+    assert {name: model.engine == "router" for name, model in state.models.items()} == {
+        "big.1": False,
+        "big.2": False,
+        "big": True,
+        "small": False,
+    }
+    assert ask(state)
+    pids = {state.pid, *marked(folder)}
+    dreamr("down", replicated)
+    assert ends(pids)
+
+
+def test_the_other_replica_answers_until_a_killed_one_comes_back(replicated: Path) -> None:
+    state = up(replicated)
+    for name in ("big.1", "big.2"):
+        pid = state.models[name].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert ask(state)
+        state = restarted(name)
+    dreamr("down", replicated)
+
+
+def test_a_killed_router_comes_back_and_the_gateway_answers(replicated: Path) -> None:
+    state = up(replicated)
+    pid = state.models["big"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    restarted("big")
+    wait_until_ready(state)
+    assert ask(state)
+    dreamr("down", replicated)

@@ -1,9 +1,9 @@
-"""vLLM's router keeps a conversation at one server, with the arguments of `dreamr deploy`."""
+"""vLLM's router keeps a conversation at one server, with the arguments that dreamr gives it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import httpx2
@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines.http.sessions import Sessions
-from dreamr.serving.deploy.engine_manifests import router_arguments
-from dreamr.serving.launch.ports import free_port
+from dreamr.serving.launch.ports import HOST, free_port
+from dreamr.serving.launch.router import router_arguments
 
 pytestmark = pytest.mark.server
 LATER = (Turn("assistant", (Text("Five."),)), Turn("user", (Text("And of books?"),)))
@@ -43,12 +43,12 @@ def backend(number: int) -> Iterator[str]:
 
 
 def test_turns_of_a_conversation_reach_the_server_of_the_first(
-    run_router: Callable[[list[str], int], str],
+    run_router: Callable[[Sequence[str], int], str],
 ) -> None:
     port = free_port()
     with ExitStack() as stack:
         backends = [stack.enter_context(backend(number)) for number in range(2)]
-        url = run_router(router_arguments(backends, port), port)
+        url = run_router(router_arguments(backends, HOST, port, free_port()), port)
         client = stack.enter_context(httpx2.Client(base_url=url, timeout=20))
 
         def server_of(talk: Conversation) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,29 @@ from dreamr.serving.launch.instance import owner
 from dreamr.serving.launch.leftovers import marked
 from dreamr.serving.launch.ports import free_port
 from support.launched import SECONDS, Ends
+from support.pair_files import write_pair_file
 from support.processes import environment
 
-PROGRAM = str(Path(__file__).parents[1] / "support" / "engine_program.py")
+SUPPORT = Path(__file__).parents[1] / "support"
+PROGRAM = str(SUPPORT / "engine_program.py")
 START_SECONDS = 4 * SECONDS  # of two servers and a gateway, on a busy machine
 
 
-def pair_file(folder: Path, *command: str, engine: str = "vllm") -> Path:
-    """Write a pair file with two servers that are started."""
-    launch = {
-        "engine": engine,
+def launch(*command: str) -> dict[str, Any]:
+    """Return how a server is started."""
+    return {
+        "engine": "vllm",
         "model": "scripted/model",
         "devices": [],
         "command": list(command or (sys.executable, PROGRAM)),
     }
-    file = {
-        "name": "small-pair",
-        "models": {"big": {"launch": launch}, "small": {"launch": launch}},
-        "pairs": {"sums": {"target": "big", "draft": "small"}},
-        "gateway": {"port": free_port(), "drain": 0},
-    }
-    path = folder / "pair.yaml"
-    path.write_text(json.dumps(file))
-    return path
+
+
+def pair_file(folder: Path, *command: str) -> Path:
+    """Write a pair file with two servers that are started."""
+    model = {"launch": launch(*command)}
+    pairs = {"sums": {"target": "big", "draft": "small"}}
+    return write_pair_file(folder, {"big": model, "small": model}, pairs)
 
 
 @pytest.fixture(autouse=True)
@@ -59,16 +60,32 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not left
 
 
-def start(path: Path, *flags: str) -> subprocess.Popen[str]:
+def start(path: Path, *flags: str, doctor: bool = False) -> subprocess.Popen[str]:
     """Start `dreamr up`."""
+    flags = flags if doctor else ("--no-doctor", *flags)
     return subprocess.Popen(
-        [sys.executable, "-m", "dreamr", "up", str(path), "--no-doctor", *flags],
+        [sys.executable, "-m", "dreamr", "up", str(path), *flags],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+@contextmanager
+def running_engine() -> Iterator[str]:
+    """Yield the address of a server that somebody else has started."""
+    port = free_port()
+    place = ("--host", "127.0.0.1", "--port", str(port))
+    command = (sys.executable, PROGRAM, "serve", "scripted/model", *place)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert any("Uvicorn running" in line for line in process.stderr)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
 
 
 def read_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
@@ -80,6 +97,14 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
         if wanted in line:
             return lines
     raise AssertionError("".join(lines))
+
+
+def ask(state: dict[str, Any], model: str, question: str = "What is 40 + 2?") -> str:
+    """Ask a gateway, and return the text of the answer."""
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    url = f"{state['gateway']}/v1/chat/completions"
+    answer = httpx2.post(url, json=body, timeout=SECONDS, trust_env=False)
+    return str(answer.json()["choices"][0]["message"]["content"])
 
 
 def ps(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -99,13 +124,7 @@ def test_a_pair_in_the_background_answers_until_it_is_down(
     [state] = ps(capsys)
     assert state["phase"] == "serving"
     assert {one["phase"] for one in state["models"].values()} == {"ready"}
-    answer = httpx2.post(
-        f"{state['gateway']}/v1/chat/completions",
-        json={"model": "sums", "messages": [{"role": "user", "content": "What is 40 + 2?"}]},
-        timeout=SECONDS,
-        trust_env=False,
-    )
-    assert answer.json()["choices"][0]["message"]["content"] == "42"
+    assert ask(state, "sums") == "42"
 
     assert main(["run", "What is 40 + 2?", "--pair", str(path)]) == 0
     assert capsys.readouterr().out.strip() == "42"
@@ -126,6 +145,89 @@ def test_a_pair_in_the_background_answers_until_it_is_down(
     assert ps(capsys) == []
     assert main(["run", "What is 40 + 2?", "--pair", str(path)]) == 1
     assert "run dreamr up" in capsys.readouterr().err
+
+
+@pytest.fixture
+def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router on PATH."""
+    program = tmp_path / "bin" / "vllm-router"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {SUPPORT}/router_program.py "$@"\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("router")
+def test_replicas_answer_behind_a_router_until_the_pair_is_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"big": {"launch": launch(), "replicas": 2}, "small": {"launch": launch()}}
+    pairs = {"sums": {"target": "big", "draft": "small"}, "plain": {"target": "big"}}
+    path = write_pair_file(tmp_path, models, pairs)
+    process = start(path, "--detach")
+    output, _ = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 0, output
+    [state] = ps(capsys)
+    assert {name: one["engine"] for name, one in state["models"].items()} == {
+        "big.1": "vllm",
+        "big.2": "vllm",
+        "big": "router",
+        "small": "vllm",
+    }
+    assert {one["phase"] for one in state["models"].values()} == {"ready"}
+    assert ask(state, "sums") == "42"
+    for number in range(8):  # each question is a session
+        assert ask(state, "plain", f"What is 40 + 2, asked {number} times?") == "42"
+    assert main(["logs", "small-pair", "big", "-n", "1000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    asked = [line.split()[0] for line in lines if "POST /v1/chat/completions" in line]
+    assert set(asked) == {"big", "big.1", "big.2"}
+
+    ends = Ends([state["pid"], *(one["pid"] for one in state["models"].values())])
+    assert main(["down", "small-pair"]) == 0
+    assert ends.wait() == []
+
+
+@pytest.mark.usefixtures("router")
+def test_servers_that_run_already_are_behind_a_router(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_engine() as first, running_engine() as second:
+        models = {"big": {"url": [f"{first}/v1", f"{second}/v1"]}}
+        path = write_pair_file(tmp_path, models, {"plain": {"target": "big"}})
+        assert main(["run", "What is 40 + 2?", "--pair", str(path)]) == 1
+        assert "run dreamr up" in capsys.readouterr().err
+        process = start(path)
+        read_until(process, "for clients:")
+        [state] = ps(capsys)
+        assert [*state["models"]] == ["big"]
+        assert ask(state, "plain") == "42"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+
+
+def test_each_pair_is_checked_and_each_model_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"launch": launch()}
+    pairs = {
+        "sums": {"target": "big", "draft": "small"},
+        "plain": {"target": "big"},
+        "quick": {"target": "small"},
+    }
+    path = write_pair_file(tmp_path, {"big": model, "small": model}, pairs)
+    process = start(path, doctor=True)
+    lines = read_until(process, "for clients:")
+    checked = [line.strip() for line in lines if line.startswith("doctor: checking the ")]
+    assert checked == [
+        "doctor: checking the draft of sums",
+        "doctor: checking the target of sums",
+        "doctor: checking the target of quick",
+    ]
+    [state] = ps(capsys)
+    assert [ask(state, name) for name in pairs] == ["42"] * 3
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
 
 
 def test_a_killed_pair_leaves_no_server_and_is_shown_as_dead(

@@ -10,7 +10,7 @@ import pytest
 from dreamr import Reasoner
 from dreamr.engines import Model, ModelSource
 from dreamr.errors import Unsupported
-from dreamr.pairs import PairNotFound, choose_pair, parse_choice, with_keys
+from dreamr.pairs import NotRunning, PairNotFound, choose_pair, parse_choice, with_keys
 from support.pairs import Pair
 
 FILE = """\
@@ -19,11 +19,14 @@ models:
   other: {url: 'http://gpu1:8000/v1', model: b, api_key: second}
   open: {url: 'http://gpu2:8000/v1'}
   started: {launch: {engine: vllm, model: x}, api_key: third}
+  several: {url: ['http://gpu3:8000/v1', 'http://gpu4:8000/v1'], model: c, api_key: fourth}
 pairs:
   one: {target: big, draft: open, window: 3}
   qwen:8b: {target: other}
   run: {target: started}
+  many: {target: several}
 """
+STARTED = {"started": "http://localhost:1/v1", "several": "http://localhost:2/v1"}
 
 
 @pytest.fixture
@@ -53,16 +56,23 @@ def test_a_name_may_have_colons_like_the_path(file: Path) -> None:
 
 def test_models_of_a_file_are_opened_with_their_keys(file: Path) -> None:
     pair, opened = choose_pair(file).file, Opener()
-    open_model = with_keys(pair, opened, lambda: {"started": "http://localhost:1/v1"})
+    open_model = with_keys(pair, opened, lambda: STARTED)
 
     async def open_all() -> None:
         for name in pair.pairs:
-            options = pair.run_options(name, {"started": "http://localhost:1/v1"})
+            options = pair.run_options(name, STARTED)
             for role in pair.pairs[name].roles:
                 await open_model(options.source(role))
 
     anyio.run(open_all)
-    assert opened.keys == ["first", None, "second", "third"]
+    assert opened.keys == ["first", None, "second", "third", "fourth"]
+
+
+def test_several_servers_are_reached_by_the_router_in_front_of_them(file: Path) -> None:
+    options = choose_pair(file, "many", addresses=STARTED).run_options()
+    assert (options.target, options.target_model) == ("http://localhost:2/v1", "c")
+    with pytest.raises(NotRunning, match="no router runs in front of the URLs"):
+        choose_pair(file, "many").run_options()
 
 
 def test_a_role_that_a_pair_lacks_is_not_opened(file: Path) -> None:

@@ -184,6 +184,27 @@ def test_a_dtype_that_local_models_do_not_have_is_a_fault(tmp_path: Path) -> Non
     assert [fault for fault in faults(tmp_path, text) if fault.startswith(expected)]
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (
+            "launch: {engine: vllm, model: a/b, devices: [0, 1, 2]}, replicas: 2",
+            "2 replicas cannot have an equal share of 3 devices: name a multiple of 2",
+        ),
+        ("launch: {engine: vllm, model: a/b, devices: [1, 1]}", "a device is named twice"),
+        ("url: ['http://h:1/v1', 'http://h:1']", "url: http://h:1/v1 is named twice"),
+        (
+            "url: ['http://h:1/v1', 'http://h:1/api']",
+            "url: a router takes addresses that end in /v1, not http://h:1/api",
+        ),
+        ("url: ['http://h:1/v1', 'ftp://h']", "url: ftp://h is not a server URL"),
+    ],
+)
+def test_faults_of_several_servers(tmp_path: Path, model: str, expected: str) -> None:
+    (fault,) = faults(tmp_path, SMALL.replace("url: 'http://h:1/v1'", model))
+    assert expected in fault
+
+
 def test_the_error_is_the_first_fault_and_counts_the_others(tmp_path: Path) -> None:
     text = SMALL + "    windw: 1\n    gat: cascade\n"
     with pytest.raises(BadPairFile, match=r"pair\.yaml:6:5: .* \(1 more: dreamr pair check") as bad:

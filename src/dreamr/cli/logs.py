@@ -92,9 +92,13 @@ def _chosen(name: str, model: str | None) -> dict[str, Path]:
         raise NotUp(f"{name} has no logs: start it with dreamr up FILE")
     if model is None:
         return found
-    if model not in found:
+    # Those of a router and its servers have the name of the model in common.
+    chosen = {one: path for one, path in found.items() if one.split(".")[0] == model}
+    if model in found:
+        chosen[model] = found[model]
+    if not chosen:
         raise BadOption(f"{name} has no log of {model}: it has those of {', '.join(found)}")
-    return {model: found[model]}
+    return chosen
 
 
 async def _follow(name: str, followers: dict[str, Follower], prefixes: dict[str, bytes]) -> None:

@@ -35,6 +35,7 @@ from dreamr.serving.launch.instance import Instance, already_up, created_folder
 from dreamr.serving.launch.leftovers import end_leftovers
 from dreamr.serving.launch.log_files import Follower
 from dreamr.serving.launch.ports import is_free, listener
+from dreamr.serving.launch.secret_files import remove_secret_files
 from dreamr.serving.launch.supervisor import LaunchFailed, Supervisor
 from dreamr.serving.options import ServeOptions
 
@@ -67,7 +68,7 @@ class UpOptions:
         OptionSpec("Longest time in seconds in which a server may start.", "Options", 1, 86400),
     ] = 1800.0
     doctor: Annotated[
-        bool, OptionSpec("Check the pair quickly before it is served.", "Options")
+        bool, OptionSpec("Check the pairs quickly before they are served.", "Options")
     ] = True
 
 
@@ -99,6 +100,7 @@ async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> N
         _check_port(file.gateway)
         if left := await end_leftovers(instance.folder, grace=GRACE):
             _show(console, f"ended {left} processes of an earlier dreamr up")
+        remove_secret_files(instance.folder)
         gateway = replace(file.gateway, served_model_name=file.default.name)
         prepared = _started(options, file, instance, open_model, console)
         await serve_models(
@@ -157,7 +159,7 @@ async def _started(
         addresses = instance.state.addresses
         pairs = {name: file.run_options(name, addresses) for name in file.pairs}
         if options.doctor:
-            await examine(pairs[file.default.name], open_model, show)
+            await examine(pairs, open_model, show)
         yield pairs
         instance.change(phase="stopping")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -51,7 +52,7 @@ def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
         except ModelNotFound as error:
             reading.add(place, f"url: {error}".replace(_VARIABLE, _KEY))
     if len(model.urls) > 1:
-        reading.add(many[1], "one address per model: put a router in front of several servers")
+        _check_urls(model.urls, many, reading)
     launch = model.launch
     if launch is None:
         return
@@ -76,6 +77,19 @@ def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
         reading.add(place, "engine local uses one device: name one, or use vllm or sglang")
 
 
+def _check_urls(urls: Sequence[str], places: Sequence[Node], reading: Reading) -> None:
+    """Check several addresses, in front of which `dreamr up` starts a router."""
+    seen: set[str] = set()
+    for url, place in zip(urls, places, strict=True):
+        with suppress(ModelNotFound):  # reported already
+            base = parse_address(url).base
+            if not base.endswith("/v1"):
+                reading.add(place, f"url: a router takes addresses that end in /v1, not {base}")
+            if base in seen:
+                reading.add(place, f"url: {base} is named twice")
+            seen.add(base)
+
+
 def _check_devices(file: PairFile, node: Node, reading: Reading) -> None:
     used: dict[int, float] = defaultdict(float)
     for name, model in file.models.items():
@@ -83,16 +97,23 @@ def _check_devices(file: PairFile, node: Node, reading: Reading) -> None:
         if launch is None:
             continue
         place = node.child("models", name, "launch")
-        for device in dict.fromkeys(launch.devices or ()):
-            used[device] += launch.memory or 0.0
+        devices = launch.devices or ()
+        if len(set(devices)) < len(devices):
+            reading.add(place.key("devices"), "a device is named twice")
+        if len(devices) % model.replicas:
+            reading.add(
+                place.key("devices"),
+                f"{model.replicas} replicas cannot have an equal share of {len(devices)} devices: "
+                f"name a multiple of {model.replicas}",
+            )
+        for device in dict.fromkeys(devices):
+            used[device] += launch.memory or 0
             if launch.memory is not None and used[device] > 1.0001:
                 reading.add(
                     place.key("memory"),
                     f"the models on device {device} ask for {used[device]:.3g} of its memory: "
                     "all together at most 1",
                 )
-        if launch.devices is not None and len(set(launch.devices)) < len(launch.devices):
-            reading.add(place.key("devices"), "a device is named twice")
 
 
 def _check_ports(file: PairFile, node: Node, reading: Reading) -> None:
@@ -101,14 +122,12 @@ def _check_ports(file: PairFile, node: Node, reading: Reading) -> None:
         launch = model.launch
         if launch is None or launch.port is None:
             continue
-        for port in range(launch.port, launch.port + model.replicas):
-            if port in owners:
-                reading.add(
-                    node.child("models", name, "launch", "port"),
-                    f"port {port} is that of {owners[port]} too: choose another one",
-                )
-                break
-            owners[port] = f"the model {name!r}"
+        if launch.port in owners:
+            reading.add(
+                node.child("models", name, "launch", "port"),
+                f"port {launch.port} is that of {owners[launch.port]} too: choose another one",
+            )
+        owners[launch.port] = f"the model {name!r}"
 
 
 def _check_pairs(file: PairFile, node: Node, reading: Reading) -> None:

@@ -109,7 +109,7 @@ def with_keys(
             return source.api_key
         started = addresses()
         for model in file.models.values():
-            urls = model.urls or (started.get(model.name),)
+            urls = (*model.urls, started.get(model.name))
             if source.name in urls and source.server_model == model.model:
                 return model.api_key
         return source.api_key

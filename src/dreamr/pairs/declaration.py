@@ -59,15 +59,15 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model of a pair file: servers that run already, or one to start.
+    """A model of a pair file: servers that run already, or servers to start.
 
     Attributes:
         name: Name of the model in the file.
-        urls: Addresses of servers; none if it is to be started.
+        urls: Addresses of servers; none if they are to be started.
         model: Name of the model at its server. None: its only model.
         api_key: API key of the server, None without one. Never shown.
         api_key_variable: Environment variable that holds the key, if the file names one.
-        launch: How to start it, None if it runs already.
+        launch: How to start it, None if it runs already; see `launches`.
         replicas: Number of servers to start.
     """
 
@@ -81,8 +81,25 @@ class ModelEntry:
 
     @property
     def is_started(self) -> bool:
-        """Whether a server has to be started for it: not if it runs already, nor for `local`."""
-        return self.launch is not None and self.launch.engine != "local"
+        """Whether `dreamr up` starts something for it: servers, or a router in front of several."""
+        if self.launch is None:
+            return len(self.urls) > 1
+        return self.launch.engine != "local"
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """How to start each of its servers, none if they run already.
+
+        The devices are divided among the servers, in their order.
+        """
+        launch, count = self.launch, self.replicas
+        if launch is None:
+            return ()
+        if not launch.devices:
+            return (launch,) * count
+        each = len(launch.devices) // count
+        shares = (launch.devices[n * each : (n + 1) * each] for n in range(count))
+        return tuple(replace(launch, devices=share) for share in shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +217,7 @@ class PairFile:
         model = self.models_of(pair)[role]
         prefix = "" if role == "target" else "draft_"
         launch = model.launch
-        if launch is None:
-            return {role: model.urls[0], f"{role}_model": model.model}
-        if launch.engine == "local":
+        if launch is not None and launch.engine == "local":
             return {
                 role: launch.model,
                 f"{prefix}revision": launch.revision,
@@ -210,12 +225,19 @@ class PairFile:
                 # Another one is a fault, which is reported beside the others.
                 f"{prefix}dtype": launch.dtype if launch.dtype in get_args(DType) else "auto",
             }
+        if not model.is_started:
+            return {role: model.urls[0], f"{role}_model": model.model}
         if model.name not in addresses:
+            of_file = f"the model {model.name!r} of {self.path.name}"
+            if launch is None:
+                raise NotRunning(
+                    f"no router runs in front of the URLs of {of_file}: run dreamr up "
+                    f"{short_path(self.path)} first"
+                )
             raise NotRunning(
-                f"the model {model.name!r} of {self.path.name} is not running: run dreamr up "
-                f"{short_path(self.path)} first"
+                f"{of_file} is not running: run dreamr up {short_path(self.path)} first"
             )
-        return {role: addresses[model.name]}
+        return {role: addresses[model.name], f"{role}_model": model.model}
 
 
 def _device(devices: tuple[int, ...] | None) -> str:

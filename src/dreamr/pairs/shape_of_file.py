@@ -84,10 +84,13 @@ LAUNCH = Record(
         ),
         "context": _option("Longest context in tokens.", int, 1, 2**31 - 1),
         "devices": ListOf(
-            "CUDA devices by index; an empty list for the CPU.", _option("A device.", int, 0, 1023)
+            "CUDA devices by index, divided among the replicas; an empty list for the CPU.",
+            _option("A device.", int, 0, 1023),
         ),
         "memory": _option("Share of each device's memory, 0.01 to 1.", float, 0.01, 1),
-        "port": _option("Port of the server; a free one by default.", int, 1, 65535),
+        "port": _option(
+            "Port of the server, or of the router; a free one by default.", int, 1, 65535
+        ),
         "flags": ListOf(
             "Further arguments of the engine.",
             Text("An argument.", "", "text", numbers=True),
@@ -108,11 +111,18 @@ LAUNCH = Record(
 MODEL = Record(
     "A model: the address of a server that runs, or how to start one.",
     {
-        "url": OneOrMore(Text("Address of a server that runs, such as http://gpu1:8000/v1.")),
+        "url": OneOrMore(
+            Text(
+                "Address of a server that runs, such as http://gpu1:8000/v1; a list for several, "
+                "in front of which dreamr up starts a router."
+            )
+        ),
         "model": Text("Name of the model at its server; its only model by default."),
         "api_key": Text("API key of the server, best as ${NAME}.", secret=True),
         "launch": LAUNCH,
-        "replicas": _option("Number of servers to start.", int, 1, 1024),
+        "replicas": _option(
+            "Number of servers to start, with a router in front of several.", int, 1, 1024
+        ),
     },
     one_of=("url", "launch"),
     needs={"model": "url", "replicas": "launch"},

@@ -215,6 +215,7 @@ SMALL = "pairs: {p: {target: m}}\n"
         ("launch: {engine: vllm, model: a/b}, replicas: 2", "compose", "one server of each model"),
         ("launch: {engine: vllm, model: a/b}, replicas: 2", "systemd", "one server of each model"),
         ("launch: {engine: sglang, model: a/b}", "ray", "the engine vllm only"),
+        ("url: ['http://a:1/v1', 'http://b:1/v1']", "kubernetes", "one url of a model"),
         (
             "launch: {engine: vllm, model: a/b, flags: [-O3]}",
             "ray",

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dreamr._option_specs import BadOption
-from dreamr.pairs import PairFile, read_pair_file
+from dreamr.pairs import Launch, ModelEntry, PairFile, read_pair_file
 from dreamr.serving.launch.choosing import choose_programs
+from dreamr.serving.launch.ports import free_port
+from dreamr.serving.launch.program import Program
+from support.pair_files import write_pair_file
 
 LAUNCH = {"engine": "vllm", "model": "Qwen/Qwen3-VL-2B-Instruct", "command": [sys.executable]}
 
 
 def pair(folder: Path, **models: Any) -> PairFile:
-    path = folder / "pair.yaml"
     names = iter(models)
     pairs = {"dreamr": {"target": next(names), "draft": next(names)}}
-    path.write_text(json.dumps({"models": models, "pairs": pairs}))
-    return read_pair_file(path)
+    return read_pair_file(write_pair_file(folder, models, pairs))
 
 
 def test_only_models_of_pairs_that_are_to_be_started_are(tmp_path: Path) -> None:
@@ -41,9 +45,99 @@ def test_ports_differ(tmp_path: Path) -> None:
     assert len({program.port for program in found}) == 2
 
 
-def test_replicas_are_not_started_here(tmp_path: Path) -> None:
+@pytest.fixture
+def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The router's program, on PATH."""
+    program = tmp_path / "vllm-router"
+    program.touch(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return str(program)
+
+
+def backends(router: Program) -> list[str]:
+    arguments = router.command.arguments
+    return [one for one in arguments if one.startswith("http://")]
+
+
+def test_replicas_have_a_router_in_front_that_keeps_sessions(tmp_path: Path, router: str) -> None:
+    file = pair(tmp_path, big={"launch": LAUNCH, "replicas": 3}, small={"launch": LAUNCH})
+    *servers, front, other = choose_programs(file)
+    assert [one.model for one in servers] == ["big.1", "big.2", "big.3"]
+    assert (front.model, front.engine, front.after) == (
+        "big",
+        "router",
+        ("big.1", "big.2", "big.3"),
+    )
+    assert backends(front) == [one.root for one in servers]
+    assert ("--policy", "consistent_hash") in pairwise(front.command.arguments)
+    assert front.command.arguments[0] == router
+    assert other.model == "small"
+    assert len({one.port for one in (*servers, front, other)}) == 5
+
+
+def test_routers_do_not_share_the_port_of_their_metrics(tmp_path: Path, router: str) -> None:
+    file = pair(
+        tmp_path,
+        big={"launch": LAUNCH, "replicas": 2},
+        small={"url": ["http://gpu1:8000/v1", "http://gpu2:8000"]},
+    )
+    found = [one for one in choose_programs(file) if one.engine == "router"]
+    ports = [dict(pairwise(one.command.arguments))["--prometheus-port"] for one in found]
+    assert len({*ports, *(str(one.port) for one in found)}) == 4
+
+
+def test_the_port_of_the_file_is_that_of_the_router(tmp_path: Path, router: str) -> None:
+    port = free_port()
+    file = pair(
+        tmp_path,
+        big={"launch": {**LAUNCH, "port": port}, "replicas": 2},
+        small={"launch": LAUNCH},
+    )
+    found = {one.model: one.port for one in choose_programs(file)}
+    assert found["big"] == port
+    assert port not in (found["big.1"], found["big.2"], found["small"])
+
+
+@given(st.integers(1, 4), st.integers(0, 3))
+def test_devices_are_divided_among_the_replicas(replicas: int, each: int) -> None:
+    devices = tuple(range(replicas * each))
+    launch = Launch(engine="vllm", model="a/b", devices=devices)
+    launches = ModelEntry(name="big", launch=launch, replicas=replicas).launches
+    assert len(launches) == replicas
+    assert {len(one.devices or ()) for one in launches} == {each}
+    assert tuple(device for one in launches for device in one.devices or ()) == devices
+
+
+def test_servers_that_run_already_have_a_router_in_front(tmp_path: Path, router: str) -> None:
+    urls = ["http://gpu1:8000/v1", "http://gpu2:8000"]
+    file = pair(tmp_path, big={"url": urls}, small={"url": "http://gpu3:8000/v1"})
+    [front] = choose_programs(file)
+    assert (front.model, front.after) == ("big", ())
+    assert backends(front) == ["http://gpu1:8000", "http://gpu2:8000"]
+
+
+def test_a_router_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     file = pair(tmp_path, big={"launch": LAUNCH, "replicas": 2}, small={"launch": LAUNCH})
-    with pytest.raises(BadOption, match="starts one server of a model, not 2"):
+    with pytest.raises(BadOption) as raised:
+        choose_programs(file)
+    assert str(raised.value) == (
+        "model big: several servers of one model need vLLM's router, and there is no program "
+        "vllm-router: pip install vllm-router, in an environment on PATH"
+    )
+
+
+@pytest.mark.parametrize(("engine", "refused"), [("vllm", False), ("llama.cpp", True)])
+def test_a_key_that_the_router_does_not_pass_on_is_refused(
+    tmp_path: Path, router: str, engine: str, refused: bool
+) -> None:
+    big = {"launch": {**LAUNCH, "engine": engine}, "replicas": 2, "api_key": "sk-1"}
+    file = pair(tmp_path, big=big, small={"launch": LAUNCH})
+    expected = pytest.raises(BadOption, match="remove api_key or replicas")
+    with expected if refused else nullcontext():
         choose_programs(file)
 
 

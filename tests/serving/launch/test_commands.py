@@ -50,8 +50,25 @@ def test_sglang() -> None:
         "sglang", "serve", "--model-path", "Qwen/Qwen3-VL-2B-Instruct", *HERE,
         "--enable-cache-report", "--revision", "main", "--dtype", "bfloat16",
         "--context-length", "32768", "--mem-fraction-static", "0.2", "--tp-size", "2",
-        "--api-key", "secret", "--max-num-seqs", "64",
+        "--max-num-seqs", "64",
     )  # fmt: skip
+    assert found.secrets == {"api-key": "secret"}
+    assert found.with_secrets()[-2:] == ("--api-key", "secret")
+
+
+@pytest.mark.parametrize("flag", ["--config", "--config=mine.yaml"])
+def test_sglang_takes_one_file_which_holds_its_key(flag: str) -> None:
+    given = launch("sglang", flags=(flag, "mine.yaml"))
+    assert engine_command(given, 8001).secrets == {}
+    with pytest.raises(BadOption, match="write what is in yours as 'flags'"):
+        engine_command(given, 8001, "secret")
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama.cpp"])
+def test_keys_are_not_among_the_arguments(engine: str) -> None:
+    found = engine_command(launch(engine), 8001, "sk-hidden")
+    assert "sk-hidden" not in " ".join(found.arguments)
+    assert "sk-hidden" in (*found.environment.values(), *found.secrets.values())
 
 
 def test_llama_serves_a_file_with_a_context_for_each_of_its_slots() -> None:

@@ -36,6 +36,15 @@ def test_a_server_waits_for_earlier_ones_on_its_devices(
     assert earlier(both, both[0]) == []
 
 
+def test_a_router_waits_for_its_servers_alone() -> None:
+    servers = [program(name, ()) for name in ("a.1", "a.2", "b")]
+    router = Program("a", "router", EngineCommand(("r",)), 1, after=("a.1", "a.2"))
+    last = program("c", ())
+    programs = [*servers, router, last]
+    assert earlier(programs, router) == servers[:2]
+    assert earlier(programs, last) == servers
+
+
 def test_a_port_in_use_is_refused_with_the_process_that_has_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as link:
         port = link.getsockname()[1]

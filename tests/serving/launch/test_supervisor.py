@@ -139,6 +139,24 @@ def test_a_port_in_use_is_reported() -> None:
         assert f"is in use by process {os.getpid()}" in Up(program).fails()
 
 
+def test_secrets_are_in_a_file_while_the_server_is_there() -> None:
+    shows = "import sys\nprint('read', open(sys.argv[3]).read(), flush=True)\n"
+    port = free_port()
+    command = EngineCommand(python(shows + SERVER, port), secrets={"api-key": "sk-1"})
+    up = Up(Program("big", "scripted", command, port))
+
+    async def main() -> None:
+        async with up.start() as instance:
+            state = instance.state.models["big"]
+            assert 'read {"api-key": "sk-1"}' in Path(state.log).read_text()
+            assert b"sk-1" not in Path(f"/proc/{state.pid}/cmdline").read_bytes()
+            [file] = instance.folder.glob("*.yaml")
+            assert file.stat().st_mode & 0o777 == 0o600
+        assert not [*instance.folder.glob("*.yaml")]
+
+    anyio.run(main)
+
+
 def test_a_server_that_dies_is_started_again_at_its_address() -> None:
     up = Up(server("big"))
 
@@ -179,9 +197,12 @@ def test_down_of_a_pair_that_is_not_there_is_an_error() -> None:
 def test_a_stale_state_is_not_up_and_down_removes_it() -> None:
     instance = Instance("small-pair", Path("pair.yaml"), "digest")
     instance._lock.close()  # as the system does when a process dies
+    secrets = instance.folder / "big.secret.yaml"
+    secrets.touch()
     assert not is_up("small-pair")
     assert read_state("small-pair") == instance.state
     shown: list[str] = []
     anyio.run(bring_down, "small-pair", 1.0, shown.append)
     assert shown == ["small-pair: had died; 0 of its processes ended"]
     assert read_state("small-pair") is None
+    assert not secrets.exists()

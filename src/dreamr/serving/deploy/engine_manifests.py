@@ -21,6 +21,7 @@ from dreamr.serving.deploy.manifests import (
     service,
 )
 from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, secret_variable
+from dreamr.serving.launch.router import router_arguments
 
 _DISK = "200Gi"  # of downloaded weights
 _MEMORY = "16Gi"  # shared by the processes of one engine
@@ -37,24 +38,6 @@ def engine_manifests(found: Plan, engine: EngineService) -> list[dict[str, Any]]
         deployment(found, f"{engine.name}-router", _router(found, engine)),
         _named(service(found, f"{engine.name}-router", engine.port), f"{found.name}-{engine.name}"),
     ]
-
-
-def router_arguments(backends: list[str], port: int) -> list[str]:
-    """Return the arguments of vLLM's router, which keeps a session at one server.
-
-    Args:
-        backends: Addresses of the servers.
-        port: Port on which the router listens.
-    """
-    return [
-        "--host", "0.0.0.0", "--port", str(port),
-        "--policy", "consistent_hash",  # by the header X-Session-Id
-        "--worker-urls", *backends,
-        "--worker-startup-timeout-secs", str(STARTING_SECONDS),
-        "--worker-startup-check-interval", "1",
-        "--health-check-interval-secs", "5",
-        "--request-timeout-secs", "3600",
-    ]  # fmt: skip
 
 
 def _pod(found: Plan, engine: EngineService) -> dict[str, Any]:
@@ -140,7 +123,7 @@ def _router(found: Plan, engine: EngineService) -> dict[str, Any]:
         "name": "router",
         "image": ROUTER_IMAGE,
         "command": ["vllm-router"],
-        "args": router_arguments(backends, engine.port),
+        "args": [*router_arguments(backends, "0.0.0.0", engine.port)],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "startupProbe": http_probe("/health", STARTING_SECONDS),
         "livenessProbe": http_probe("/health"),

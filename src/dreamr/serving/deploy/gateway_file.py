@@ -52,8 +52,8 @@ def gateway_values(
     models: dict[str, Any] = {}
     for name, model in pair_file.used_models().items():
         engine = found.engine(name)
-        urls = list(model.urls) if engine is None else [f"http://{address(engine)}/v1"]
-        models[name] = {"url": urls[0] if len(urls) == 1 else urls}
+        url = model.urls[0] if engine is None else f"http://{address(engine)}/v1"
+        models[name] = {"url": url}
         if model.model is not None:
             models[name]["model"] = model.model
         if (variable := key_variable(model)) is not None:

@@ -27,7 +27,7 @@ class EngineService:
     Attributes:
         name: Name of the service, as host names are written.
         model: The model in the file.
-        launch: How to start it.
+        launch: How to start one of its servers.
         port: Port on which it listens.
         after: Name of the service that must have started before, as both use one device.
     """
@@ -46,7 +46,7 @@ class EngineService:
 
     @property
     def gpus(self) -> int:
-        """Number of GPUs; one if the file leaves it open."""
+        """Number of GPUs of one of its servers; one if the file leaves it open."""
         return 1 if self.launch.devices is None else len(self.launch.devices)
 
     @property
@@ -73,7 +73,8 @@ class EngineService:
         named = self.launch.env_variables
         variables |= {n: t for n, t in self.launch.env.items() if n not in named}
         variables |= {name: f"${{{variable}}}" for name, variable in named.items()}
-        return EngineCommand(_listening(command.arguments, host), variables, command.install)
+        arguments = _listening(command.with_secrets(), host)
+        return EngineCommand(arguments, variables, command.install)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +119,27 @@ def plan(pair_file: PairFile) -> Plan:
     """Return what is deployed from a pair file.
 
     Raises:
-        BadOption: If a model runs in dreamr's own process, or two models have one service name.
+        BadOption: If a model runs in dreamr's own process or at several addresses, or two models
+            have one service name.
     """
     engines: list[EngineService] = []
     models = pair_file.used_models()
     fixed = {m.launch.port for m in models.values() if m.launch} | {pair_file.gateway.port}
     free = (port for port in range(FIRST_PORT, 65536) if port not in fixed)
     for name, model in models.items():
-        launch = model.launch
-        if launch is None:
+        if len(model.urls) > 1:
+            raise BadOption(
+                f"model {name}: dreamr deploy takes one url of a model: name that of a router in "
+                "front of its servers"
+            )
+        if model.launch is None:
             continue
         if not model.is_started:
             raise BadOption(
                 f"model {name}: the engine local has no server to deploy; choose vllm, sglang or "
                 "llama.cpp"
             )
+        launch = model.launches[0]
         service = service_name(name)
         if service in _RESERVED or any(service == one.name for one in engines):
             raise BadOption(f"model {name}: the service {service} exists already: rename the model")
@@ -174,8 +181,13 @@ def shared_devices(found: Plan) -> Iterator[tuple[EngineService, EngineService]]
     """Yield pairs of engines that the file puts on the same GPU."""
     for number, first in enumerate(found.engines):
         for second in found.engines[number + 1 :]:
-            if set(first.launch.devices or ()) & set(second.launch.devices or ()):
+            if _devices(first.model) & _devices(second.model):
                 yield first, second
+
+
+def _devices(model: ModelEntry) -> set[int]:
+    """Return the GPUs of all servers of a model."""
+    return set((model.launch and model.launch.devices) or ())
 
 
 def secret_variable(text: str) -> str | None:

@@ -1,51 +1,110 @@
-"""The servers that a pair file starts: one for each model with a `launch`."""
+"""The programs that a pair file starts: servers of models, and routers in front of several."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 from dreamr._option_specs import BadOption
-from dreamr.pairs import PairFile
+from dreamr.engines.address import parse_address
+from dreamr.pairs import Launch, ModelEntry, PairFile
 from dreamr.serving.launch.commands import engine_command
-from dreamr.serving.launch.ports import free_port
-from dreamr.serving.launch.program import Program, check_port
+from dreamr.serving.launch.ports import HOST, free_port
+from dreamr.serving.launch.program import EngineCommand, Program, check_port
+from dreamr.serving.launch.router import (
+    ROUTER,
+    ROUTER_ENVIRONMENT,
+    find_router,
+    router_arguments,
+)
 
 
 def choose_programs(file: PairFile) -> list[Program]:
-    """Return the servers to start, in the order of the file.
+    """Return the programs to start, in the order of the file.
+
+    The one that has the name of a model serves it: its only server, or the router in front of
+    several, which have numbers: `small.1`, `small.2`.
 
     Raises:
-        BadOption: If an engine is not installed, a port is in use, or a model has replicas.
+        BadOption: If an engine or the router is not installed, a port is in use, or a model with
+            a router has a key that this does not pass on.
     """
-    found: list[Program] = []
     fixed = {model.launch.port for model in file.models.values() if model.launch}
-    taken = {port for port in (*fixed, file.gateway.port) if port}
-    for name, model in file.used_models().items():
-        launch = model.launch
-        if launch is None or not model.is_started:
-            continue
-        if model.replicas > 1:
-            raise BadOption(
-                f"model {name}: dreamr up starts one server of a model, not {model.replicas}; "
-                "dreamr deploy writes files for replicas"
-            )
-        port = launch.port or free_port(taken)
-        taken.add(port)
-        command = engine_command(launch, port, model.api_key)
-        program = Program(name, launch.engine, command, port, launch.devices)
-        _check_installed(program)
-        if launch.port is not None:
-            check_port(program)
-        found.append(program)
+    ports = _Ports({port for port in (*fixed, file.gateway.port) if port})
+    found: list[Program] = []
+    for model in file.used_models().values():
+        if model.is_started:
+            found += _of_model(model, ports)
     return found
 
 
-def _check_installed(program: Program) -> None:
+class _Ports:
+    """Ports of the programs, each given once."""
+
+    def __init__(self, taken: set[int]) -> None:
+        self._taken = taken
+
+    def free(self) -> int:
+        """Return a free port."""
+        port = free_port(self._taken)
+        self._taken.add(port)
+        return port
+
+
+def _of_model(model: ModelEntry, ports: _Ports) -> list[Program]:
+    """Return what serves a model."""
+    launches = model.launches
+    port = model.launch.port if model.launch else None
+    if len(launches) == 1:
+        found = [_server(model.name, model, launches[0], port or ports.free())]
+    else:
+        _check_key(model)
+        servers = [
+            _server(f"{model.name}.{number}", model, launch, ports.free())
+            for number, launch in enumerate(launches, 1)
+        ]
+        backends = [one.root for one in servers] or [parse_address(u).root for u in model.urls]
+        found = [*servers, _router(model.name, servers, backends, port or ports.free(), ports)]
+    if port is not None:
+        check_port(found[-1])
+    return found
+
+
+def _server(name: str, model: ModelEntry, launch: Launch, port: int) -> Program:
+    command = engine_command(launch, port, model.api_key)
+    program = Program(name, launch.engine, command, port, launch.devices)
+    _check_installed(model.name, program)
+    return program
+
+
+def _router(
+    name: str, servers: Sequence[Program], backends: Sequence[str], port: int, ports: _Ports
+) -> Program:
+    arguments = router_arguments(backends, HOST, port, ports.free())
+    command = EngineCommand((find_router(name), *arguments), ROUTER_ENVIRONMENT)
+    return Program(name, ROUTER, command, port, after=tuple(one.model for one in servers))
+
+
+def _check_key(model: ModelEntry) -> None:
+    """Check that the router passes the API key of a model on wherever its servers want it.
+
+    It does so for /v1 and /inference, not for paths that it does not know, which vLLM does not
+    guard and others do.
+    """
+    launch = model.launch
+    if launch is not None and launch.engine != "vllm" and model.api_key is not None:
+        raise BadOption(
+            f"model {model.name}: vLLM's router does not pass API keys to all paths of "
+            f"{launch.engine}: remove api_key or replicas"
+        )
+
+
+def _check_installed(model: str, program: Program) -> None:
     name = program.command.arguments[0]
     path = program.command.environment.get("PATH", os.environ.get("PATH"))
     if shutil.which(name, path=path) is None:
         raise BadOption(
-            f"model {program.model}: {program.engine} is not installed, there is no program "
+            f"model {model}: {program.engine} is not installed, there is no program "
             f"{name}: {program.command.install}, or name the program by 'command'"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dreamr._option_specs import BadOption
@@ -26,7 +27,7 @@ def engine_command(launch: Launch, port: int, api_key: str | None = None) -> Eng
     """
     command = _ENGINES[launch.engine](launch, port, api_key)
     variables = {**_devices(launch), **command.environment, **launch.env}
-    return EngineCommand((*command.arguments, *launch.flags), variables, command.install)
+    return replace(command, arguments=(*command.arguments, *launch.flags), environment=variables)
 
 
 def _vllm(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
@@ -60,10 +61,19 @@ def _sglang(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
         *_option("--context-length", launch.context),
         *_option("--mem-fraction-static", launch.memory),
         *_option("--tp-size", _parallel(launch)),
-        *_option("--api-key", api_key),
         *_option("--device", "cpu" if launch.devices == () else None),
     ]  # fmt: skip
-    return EngineCommand(tuple(arguments), {}, "pip install sglang in an environment of its own")
+    if api_key and any(flag.partition("=")[0] == "--config" for flag in launch.flags):
+        raise BadOption(
+            f"the model {launch.model} has an API key, which SGLang gets in the file of --config: "
+            "write what is in yours as 'flags'"
+        )
+    return EngineCommand(
+        tuple(arguments),
+        install="pip install sglang in an environment of its own",
+        # SGLang reads no key from its environment.
+        secrets={"api-key": api_key} if api_key else {},
+    )
 
 
 def _llama(launch: Launch, port: int, api_key: str | None) -> EngineCommand:

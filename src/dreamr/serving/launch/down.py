@@ -16,6 +16,7 @@ from dreamr.pairs.running import STATE, is_up, known_names, read_state, state_fo
 from dreamr.serving.launch.guarded import GRACE
 from dreamr.serving.launch.instance import owner
 from dreamr.serving.launch.leftovers import end_leftovers, marked
+from dreamr.serving.launch.secret_files import remove_secret_files
 
 _POLL = 0.1  # seconds between two looks
 _KILLED_SECONDS = 10.0  # for a process to end after SIGKILL
@@ -60,6 +61,7 @@ async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> 
         show(f"{name}: running requests may finish")
         await _end(name, folder, seconds, show)
     left = await end_leftovers(folder, grace=GRACE + _POLL)
+    remove_secret_files(folder)
     has_state = (folder / STATE).exists()
     if not was_up and not left and not has_state:
         known = ", ".join(known_names())

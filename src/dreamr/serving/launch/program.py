@@ -1,13 +1,15 @@
-"""Servers that are started, and their order."""
+"""Servers and routers that are started, and their order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from dreamr._option_specs import BadOption
 from dreamr.serving.launch.ports import HOST, is_free, listener
+from dreamr.serving.launch.router import ROUTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +20,34 @@ class EngineCommand:
         arguments: Program and arguments.
         environment: Variables that are added to the environment.
         install: What installs the program, for a message.
+        secrets: Options with secret values, by name without dashes, of an engine that takes them
+            as arguments or from a file after `--config`. Arguments can be seen by other users.
     """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     install: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def with_secrets(self) -> tuple[str, ...]:
+        """Return program and arguments, with secrets among them."""
+        given = ((f"--{name}", text) for name, text in self.secrets.items())
+        return (*self.arguments, *chain.from_iterable(given))
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server of a model.
+    """A server of a model, or the router in front of its servers.
 
     Attributes:
-        model: Name of the model in the pair file.
-        engine: Name of the engine.
+        model: Name of the model in the pair file; with a number if it is one of several servers:
+            `small.1`.
+        engine: Name of the engine, or `ROUTER`.
         command: How it is started.
         port: Port on which it listens.
-        devices: Indices of its CUDA devices; empty for the CPU, None for all that there are.
+        devices: Indices of its CUDA devices; empty for the CPU, None for all that there are. A
+            router uses none.
+        after: What must be ready before: the servers of a router, as `model` names them.
     """
 
     model: str
@@ -42,6 +55,7 @@ class Program:
     command: EngineCommand
     port: int
     devices: tuple[int, ...] | None = None
+    after: tuple[str, ...] = ()
 
     @property
     def root(self) -> str:
@@ -55,18 +69,21 @@ class Program:
 
     def shares_device(self, other: Program) -> bool:
         """Return whether two servers use the same device: a GPU, or both the CPU."""
+        if ROUTER in (self.engine, other.engine):
+            return False
         if self.devices is None or other.devices is None:
             return True
         return bool(set(self.devices) & set(other.devices)) or not (self.devices or other.devices)
 
 
 def earlier(all_programs: Sequence[Program], program: Program) -> list[Program]:
-    """Return the servers that must be ready before a server starts: they share its device.
+    """Return what must be ready before a program starts.
 
-    Servers measure the free memory of a device when they start.
+    These are the servers of a router, and those that share a device with a server: servers measure
+    the free memory of a device when they start.
     """
     before = all_programs[: all_programs.index(program)]
-    return [other for other in before if program.shares_device(other)]
+    return [one for one in before if one.model in program.after or program.shares_device(one)]
 
 
 def check_port(program: Program) -> None:

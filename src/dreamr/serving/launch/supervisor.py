@@ -19,6 +19,7 @@ from dreamr.serving.launch.instance import Instance
 from dreamr.serving.launch.log_files import last_line
 from dreamr.serving.launch.program import Program, check_port, earlier, log_name
 from dreamr.serving.launch.reasons import describe_ending, last_lines
+from dreamr.serving.launch.secret_files import secret_file
 
 _POLL = 0.25  # seconds between two looks at a server that is starting
 _ANSWER_SECONDS = 5.0  # for a server to answer whether it is healthy
@@ -187,15 +188,34 @@ class Supervisor:
         """
         program, name = one.program, one.program.model
         check_port(program)
-        run = GuardedRun(
-            program.command.arguments,
-            program.command.environment,
-            name,
-            self._instance.folder,
-            self._grace,
-        )
-        one.began, ready_at = anyio.current_time(), []
+        one.began = anyio.current_time()
         self._show(f"{name}: starting {program.engine} on port {program.port}")
+        try:
+            with secret_file(program.command, self._instance.folder, name) as command:
+                ending, ready_at = await self._run(one, command)
+        except OSError as error:
+            problem = f"no process can be started: {error.strerror or error}"
+            ending, ready_at = Ending(None, problem=problem), None
+        served = 0.0 if ready_at is None else anyio.current_time() - ready_at
+        if ending is None:
+            return served, self._late(program)
+        return served, self._ended(program, ending, ready_at is not None)
+
+    async def _run(
+        self, one: Watched, command: tuple[str, ...]
+    ) -> tuple[Ending | None, float | None]:
+        """Run a server until it ends, or is not ready in time.
+
+        Returns:
+            How it ended, None if it was not ready in time; and the time at which it was ready.
+
+        Raises:
+            OSError: If no process can be started.
+        """
+        program, name = one.program, one.program.model
+        environment = program.command.environment
+        run = GuardedRun(command, environment, name, self._instance.folder, self._grace)
+        ready_at: list[float] = []
 
         async def wait_until_ready() -> None:
             await _healthy(program.root)
@@ -214,16 +234,12 @@ class Supervisor:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if not waiting.done() and not running.done():
-                return 0.0, self._late(program)
-            ending = await running
-        except OSError as error:
-            ending = Ending(None, problem=f"no process can be started: {error.strerror or error}")
+                return None, None
+            return await running, next(iter(ready_at), None)
         finally:
             for task in (waiting, running):
                 task.cancel()
             await asyncio.wait((waiting, running))
-        served = anyio.current_time() - ready_at[0] if ready_at else 0.0
-        return served, self._ended(program, ending, bool(ready_at))
 
     def _is_ready(self, one: Watched) -> None:
         passed = anyio.current_time() - (one.began or 0)

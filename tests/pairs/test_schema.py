@@ -89,12 +89,12 @@ def mutated(draw: st.DrawFn) -> Any:
         container, key = draw(st.sampled_from(found))
         change = draw(st.sampled_from(["replace", "remove", "add"]))
         if change == "replace":
-            container[key] = draw(VALUES)
+            container[key] = copy.deepcopy(draw(VALUES))  # later changes may go inside it
         elif change == "remove":
             del container[key]
         elif isinstance(container, dict):
             name = draw(st.sampled_from(KEYS) | st.sampled_from(["windw", "A b", "", "x"]))
-            container[name] = draw(VALUES)
+            container[name] = copy.deepcopy(draw(VALUES))
     return document
 
 

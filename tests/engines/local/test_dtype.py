@@ -101,7 +101,7 @@ def test_streams_of_both_types_have_the_same_form(rounded: Loaded) -> None:
 def test_auto_takes_what_is_faster(
     pays: bool, found: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "bfloat16_pays", lambda: pays)
+    monkeypatch.setattr(forward, "bfloat16_pays", lambda *_: pays)
     assert load_from(folders[FAMILY], dtype="auto").model.dtype == found
     assert load_from(folders[FAMILY]).model.dtype == "float32"
 
@@ -160,7 +160,7 @@ def test_a_processor_without_bfloat16_is_an_error_that_says_what_to_do(
 def test_deterministic_engines_on_a_cpu_compute_in_float32(
     dtype: DType, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "bfloat16_pays", lambda: True)
+    monkeypatch.setattr(forward, "bfloat16_pays", lambda *_: True)
     assert load_from(folders[FAMILY], dtype=dtype, deterministic=True).model.dtype == "float32"
 
 

@@ -56,12 +56,14 @@ def test_large_matrices_are_not_packed(monkeypatch: Any) -> None:
 
 def test_nothing_is_packed_if_torch_does_not_support_it(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
-    for measured in (packing_pays, bfloat16_pays):
-        measured.cache_clear()
-        try:
-            assert not measured()
-        finally:
-            measured.cache_clear()
+    packing_pays.cache_clear()
+    bfloat16_pays.cache_clear()
+    try:
+        assert not packing_pays()
+        assert not bfloat16_pays(64, 128)
+    finally:
+        packing_pays.cache_clear()
+        bfloat16_pays.cache_clear()
 
 
 def test_one_or_two_rows_do_not_use_the_packed_matrix(monkeypatch: Any) -> None:
@@ -102,6 +104,6 @@ def test_bfloat16_is_taken_where_it_is_faster_by_a_margin(
     monkeypatch.setattr(matmul, "has_bfloat16", lambda: True)
     bfloat16_pays.cache_clear()
     try:
-        assert bfloat16_pays() is pays
+        assert bfloat16_pays(64, 128) is pays
     finally:
         bfloat16_pays.cache_clear()

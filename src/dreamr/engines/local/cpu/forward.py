@@ -79,7 +79,9 @@ class ForwardPass:
             for matrix in (layer.qkv, layer.out, layer.gates, layer.down)
         )
         self.bfloat16 = total <= MOST_BYTES and (
-            has_bfloat16() if dtype == "bfloat16" else dtype == "auto" and bfloat16_pays()
+            has_bfloat16()
+            if dtype == "bfloat16"
+            else dtype == "auto" and bfloat16_pays(*layers[0].gates.shape)
         )
         self._few = self._with(layers, Float32Products(total, self._buffers))
         self._many = self._with(layers, Bfloat16Products()) if self.bfloat16 else self._few

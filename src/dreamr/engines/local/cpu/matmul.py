@@ -109,14 +109,18 @@ def packing_pays() -> bool:
 
 
 @cache
-def bfloat16_pays() -> bool:
+def bfloat16_pays(width: int, wider: int) -> bool:
     """Measure whether bfloat16 is clearly faster than the faster library in float32 here.
 
-    The time includes the conversions of the rows.
+    The time includes the conversions of the rows, which small matrices do not repay.
+
+    Args:
+        width: Inputs of the measured matrix.
+        wider: Its outputs.
     """
     if not has_bfloat16():
         return False
-    x, matrix = _operands(_MANY_ROWS)
+    x, matrix = _operands(_MANY_ROWS, width, wider)
     packed, transposed = _pack(matrix), torch.from_numpy(matrix.T)
     rounded = _pack(matrix, torch.bfloat16)
     plain = _seconds(lambda: torch.mm(x, transposed))
@@ -134,8 +138,8 @@ def _has_onednn() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _operands(rows: int) -> tuple[torch.Tensor, Array]:
-    return torch.ones(rows, _WIDTH), np.ones((_WIDER, _WIDTH), np.float32)
+def _operands(rows: int, width: int = _WIDTH, wider: int = _WIDER) -> tuple[torch.Tensor, Array]:
+    return torch.ones(rows, width), np.ones((wider, width), np.float32)
 
 
 def _seconds(work: Callable[[], object]) -> float:

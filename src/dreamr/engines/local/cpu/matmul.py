@@ -30,7 +30,7 @@ _PACKED_FROM = 3  # rows from which the packed matrix is used
 _NUMPY_ROWS = range(4, 26)  # numbers of rows for which NumPy is faster than MKL, in a pass
 _WORTHWHILE = 0.8  # largest share of the usual time at which another way is worthwhile
 _ROWS, _WIDTH, _WIDER = 32, 256, 1024  # sizes of the measured product
-_MANY_ROWS = 128  # the same for bfloat16
+_MANY_ROWS = 36  # the same for bfloat16: a verdict, since longer passes gain more
 _TRIES, _TIMES = 7, 10
 
 

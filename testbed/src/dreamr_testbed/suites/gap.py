@@ -18,12 +18,12 @@ LARGEST = 19  # points in a table; the target misreads larger numbers more often
 
 def generate(rng: Random, level: int) -> Table | Beside | Race:
     """Draw a random problem; higher levels (1 to 3) have more rows, shapes and runners."""
-    (kind,) = rng.choices((_beside, _table, _race), (7, 3, 2))
+    (kind,) = rng.choices((_beside, _table, _race), (4, 1, 1))
     return kind(rng, level)
 
 
 def _beside(rng: Random, level: int) -> Beside:
-    return draw_beside(rng, rng.choice({1: (3, 4), 2: (5, 6), 3: (7, 8)}[level]))
+    return draw_beside(rng, rng.choice({1: (4, 5), 2: (6, 7), 3: (7, 8)}[level]))
 
 
 def _table(rng: Random, level: int) -> Table:

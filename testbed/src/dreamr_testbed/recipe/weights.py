@@ -16,7 +16,7 @@ from dreamr_testbed.recipe.checkpoint import write_checkpoint
 from dreamr_testbed.recipe.plan import Stage
 
 BEST = "best.pt"
-HELD_OUT = 8  # batches on which the loss is measured
+HELD_OUT = 32  # batches on which the loss is measured
 SEED = -1  # of these batches; trainings have seeds from 0
 DIVERGED = (
     4.0  # loss, relative to the best one, at which a stage has diverged; a high rate doubles it

@@ -79,15 +79,18 @@ def text_of(events: list[Any], kind: str) -> str:
     return "".join(event.delta for event in events if event.type == f"response.{kind}.delta")
 
 
+@pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("method", ["fpsr", "target"])
-def test_a_stream_goes_on_at_another_replica_after_kill_9(method: str, tmp_path: Path) -> None:
+def test_a_stream_goes_on_at_another_replica_after_kill_9(
+    method: str, background: bool, tmp_path: Path
+) -> None:
     more = {"dreamr": {"method": method}}
     with (
         RedisServer(tmp_path) as server,
         serving(server.url) as one,
         serving(server.url, name="other") as other,
     ):
-        asked = {**ASKED, "background": True, "stream": True, "extra_body": more}
+        asked = {**ASKED, "background": background, "stream": True, "extra_body": more}
         seen: list[Any] = []
         with suppress(httpx.HTTPError, openai.APIError):  # whichever says that it was cut
             for event in one.client.responses.create(**asked):
@@ -109,6 +112,37 @@ def test_a_stream_goes_on_at_another_replica_after_kill_9(method: str, tmp_path:
         assert all(count >= 0 for role in ("draft", "target") for count in tokens[role].values())
         second = other.client.responses.create(**ASKED, previous_response_id=name)
         assert second.output_text == "39"
+
+
+def test_a_repeated_request_goes_on_at_another_replica_after_kill_9(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": ASKED["input"]}]
+    asked: dict[str, Any] = {
+        "model": "dreamr", "messages": messages, "stream": True,
+        "stream_options": {"include_usage": True}, "extra_headers": {"Idempotency-Key": "1"},
+    }  # fmt: skip
+    with (
+        RedisServer(tmp_path) as server,
+        serving(server.url) as one,
+        serving(server.url, name="other") as other,
+    ):
+        seen = ""
+        with suppress(httpx.HTTPError, openai.APIError):  # whichever says that it was cut
+            for chunk in one.client.chat.completions.create(**asked):
+                seen += thought(chunk)
+                if seen.count("\n\n") == 8:
+                    os.kill(one.process.pid, 9)
+        chunks = list(other.client.chat.completions.create(**asked))
+    text = "".join(map(thought, chunks))
+    assert text.startswith(seen), "what was sent is not taken back"
+    writers = steps_of(text)
+    assert writers == sorted(writers)
+    assert 8 <= writers.count("one") < 20
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "39"
+    assert chunks[-1].usage.completion_tokens > COUNT
+
+
+def thought(chunk: Any) -> str:
+    return "".join(getattr(one.delta, "reasoning", None) or "" for one in chunk.choices)
 
 
 def test_a_batch_goes_on_at_another_replica_after_kill_9(tmp_path: Path) -> None:

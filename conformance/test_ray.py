@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,6 +16,7 @@ import httpx2
 import pytest
 
 from support.ray_cluster import Cluster
+from support.redis_server import RedisServer, needs_redis
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 SCALING = {
@@ -51,6 +54,57 @@ async def stream(client: httpx2.AsyncClient, number: int) -> AsyncGenerator[str,
         assert answer.status_code == 200, answer.status_code
         async for line in answer.aiter_lines():
             yield line
+
+
+async def asked_again(client: httpx2.AsyncClient, number: int) -> tuple[str, str]:
+    """Return the thoughts of a stream up to where it was cut, and those when it is repeated."""
+    headers, thoughts = {"Idempotency-Key": f"ray {number}"}, []
+    while len(thoughts) < 10:
+        text = ""
+        with suppress(httpx2.HTTPError):
+            async with client.stream(
+                "POST", "/v1/chat/completions", json=asked(number), headers=headers
+            ) as answer:
+                async for line in answer.aiter_lines():
+                    text += "".join(thought(line))
+                    if line == "data: [DONE]":
+                        return (thoughts or [text])[0], text
+        thoughts.append(text)
+        await anyio.sleep(0.2)
+    raise AssertionError("it did not end")
+
+
+def thought(line: str) -> Iterator[str]:
+    """Yield the thoughts in a line of a stream."""
+    if line.startswith("data: {"):
+        for choice in json.loads(line.removeprefix("data: "))["choices"]:
+            yield choice["delta"].get("reasoning") or ""
+
+
+async def followed(client: httpx2.AsyncClient, number: int) -> tuple[int, list[int]]:
+    """Return how often a response was cut, and the numbers of all its events."""
+    body = {key: value for key, value in asked(number).items() if key in ("model", "stream")}
+    body |= {"input": asked(number)["messages"], "max_output_tokens": 200}
+    name, seen, cuts = "", [], 0
+    while cuts < 10:
+        path = f"/v1/responses/{name}?stream=true&starting_after={len(seen) - 1}"
+        request = ("GET", path, None) if seen else ("POST", "/v1/responses", body)
+        with suppress(httpx2.HTTPError):
+            async with client.stream(request[0], request[1], json=request[2]) as answer:
+                if answer.status_code == 409:  # what was not committed is written again
+                    error = json.loads(await answer.aread())
+                    del seen[error["dreamr"]["starting_after"] + 1 :]
+                    continue
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: "):
+                        event = json.loads(line.removeprefix("data: "))
+                        seen.append(event["sequence_number"])
+                        name = event.get("response", {}).get("id", name)
+                        if event["type"] in ("response.completed", "response.incomplete"):
+                            return cuts, seen
+        cuts += 1
+        await anyio.sleep(0.2)
+    raise AssertionError("it did not end")
 
 
 async def outcome(client: httpx2.AsyncClient, number: int) -> str:
@@ -182,3 +236,44 @@ def test_a_client_that_leaves_frees_the_models_without_a_traceback(ray: Cluster)
 
     anyio.run(work)
     assert "Traceback" not in ray.logs()
+
+
+@needs_redis
+def test_streams_of_a_killed_replica_go_on_at_another_through_redis(
+    ray: Cluster, tmp_path: Path
+) -> None:
+    async def work() -> tuple[list[tuple[str, str]], list[tuple[int, list[int]]]]:
+        repeated: list[tuple[str, str]] = []
+        resumed: list[tuple[int, list[int]]] = []
+        async with httpx2.AsyncClient(base_url=ray.url, timeout=120) as client:
+
+            async def repeat(number: int) -> None:
+                repeated.append(await asked_again(client, number))
+
+            async def follow(number: int) -> None:
+                resumed.append(await followed(client, number))
+
+            async def kill() -> None:
+                with anyio.fail_after(60):
+                    while len(server.value("KEYS", "*:attempt:*:steps")) < STREAMS // 2:
+                        await anyio.sleep(0.05)
+                os.kill(min(ray.replicas()), signal.SIGKILL)
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(0, STREAMS, 2):
+                    tasks.start_soon(repeat, number)
+                    tasks.start_soon(follow, number + 1)
+                tasks.start_soon(kill)
+        return repeated, resumed
+
+    with RedisServer(tmp_path) as server:
+        before = ray.replicas()
+        ray.change(store=server.url)
+        up(ray, FIXED)
+        ray.until(lambda: not (ray.replicas() & before), 150)
+        repeated, resumed = anyio.run(work)
+    assert len(repeated) == len(resumed) == STREAMS // 2
+    assert all(again.startswith(first) for first, again in repeated)
+    assert any(first and first != again for first, again in repeated), "none was cut"
+    assert all(seen == list(range(len(seen))) for _, seen in resumed)
+    assert any(cuts for cuts, _ in resumed), "none was cut"

@@ -129,7 +129,7 @@ class Balancer:
                 continue
             except httpx2.TransportError as error:
                 raise Failed(f"{method} {path}: {type(error).__name__}: {error}") from error
-            if answer.status_code == 503 and "draining" in (await answer.aread()).decode():
+            if answer.status_code == 503 and "about to stop" in (await answer.aread()).decode():
                 await answer.aclose()
                 self.passed["draining"] += 1
                 self.ready[number] = False

@@ -6,10 +6,11 @@ Replicas are processes, as `dreamr serve` starts them. The models are scripted: 
 They are HTTP servers, which share the processor with the gateways and the clients; or, with
 `--in-process`, engines in the gateways. With `--store`, the replicas share a Redis server.
 
-Scaling: 1, 2, 4 and 8 replicas, each with as many clients as it has places. Each client asks again
-as soon as its stream has ended. Reported: streams a second, their ratio to one replica's, latency,
-and the share of all cores that was in use. Where that is close to 1, the machine is full and the
-ratio says nothing about the gateway. Bounds where it is below 0.9: 1.9, 3.6 and 6.5 times one.
+Scaling: 1, 2, 4 and 8 replicas, each with as many clients as it has places. A quarter of the places
+stays free for others, so two of eight clients wait. Each client asks again as soon as its stream
+has ended. Reported: streams a second, their ratio to one replica's, latency, and the share of all
+cores that was in use. Where that is close to 1, the machine is full and the ratio says nothing
+about the gateway. Bounds where it is below 0.9: 1.9, 3.6 and 6.5 times one.
 
 Open: requests at one replica, one at a time, beside 10 and beside 1,000 open streams. Bounds: the
 99th percentile of their latency grows by a factor of at most 1.3, and an open stream takes at most
@@ -83,9 +84,9 @@ class Paced(Model):
         yield b"data: [DONE]\n\n"
 
 
-def serve_model(port: int) -> None:
+def serve_model(port: int, step_seconds: float) -> None:
     """Serve the model until the process ends."""
-    model = Paced(STEP_SECONDS)
+    model = Paced(step_seconds)
     routes = [
         Route("/v1/models", model.models),
         Route("/v1/chat/completions", model.chat, methods=["POST"]),
@@ -148,13 +149,14 @@ def running(command: list[str], **given: Any) -> Iterator[subprocess.Popen[str]]
 
 
 @contextmanager
-def models() -> Iterator[list[str]]:
+def models(step_seconds: float) -> Iterator[list[str]]:
     """Run the servers of target and draft, and yield the flags that name them."""
     with ExitStack() as stack:
         flags: list[str] = []
         for role in ("target", "draft"):
             port = free_port()
             command = [sys.executable, __file__, "--serve-model", str(port)]
+            command += ["--step-seconds", str(step_seconds)]
             stack.enter_context(running(command))
             flags += [f"--{role}", f"http://127.0.0.1:{port}/v1"]
         yield flags
@@ -191,7 +193,8 @@ def gateways(count: int, places: int, flags: list[str], inside: bool) -> Iterato
     head = [sys.executable, "-c", code] if inside else [sys.executable, "-m", "dreamr"]
     command = [
         *head, "serve", "--port", "0", "--wait", "60", "--no-load-aware", "--log-level", "error",
-        "--max-running", str(places), "--max-connections", str(2 * places + 100),
+        "--max-running", str(places), "--max-waiting", str(places),
+        "--max-connections", str(2 * places + 100),
         "--deadline", "86400", "--final-answer", "target", *flags,
     ]  # fmt: skip
     with ExitStack() as stack:
@@ -314,7 +317,7 @@ def open_streams(options: argparse.Namespace, flags: list[str]) -> list[dict[str
     """Measure latency and memory beside open streams."""
     rows = []
     for count in options.open:
-        with gateways(1, count + 10, flags, options.in_process) as (replica,):
+        with gateways(1, 2 * count, flags, options.in_process) as (replica,):
             rows.append(anyio.run(beside, replica, count, options.requests))
         print(
             f"{count} open streams: median {rows[-1]['median_seconds']:.3f} s, "
@@ -349,16 +352,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
     parser.add_argument("--open", type=int, nargs="+", default=OPEN)
     parser.add_argument("--requests", type=int, default=150, help="beside open streams")
+    parser.add_argument("--step-seconds", type=float, default=STEP_SECONDS, help="over HTTP")
     parser.add_argument("--serve-model", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if options.serve_model:
-        serve_model(options.serve_model)
+        serve_model(options.serve_model, options.step_seconds)
         return 0
     content: dict[str, Any] = {"provenance": provenance()}
     with ExitStack() as stack:
-        flags = [] if options.in_process else stack.enter_context(models())
+        flags = [] if options.in_process else stack.enter_context(models(options.step_seconds))
         flags = [*flags, *stack.enter_context(redis(options.store))]
         if options.only != "open":
             content["scaling"] = scaling(options, flags)

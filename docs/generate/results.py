@@ -328,6 +328,44 @@ def gateway_load() -> Iterable[str]:
     return grid(head, cells)
 
 
+def replicas() -> Iterable[str]:
+    """Yield the streams of several gateways, as multiples of those of one."""
+    kinds = {"scaling": "models over HTTP", "store": "with `--store`", "in-process": "in process"}
+    found = {text: load(f"replicas/{name}.json")["scaling"] for name, text in kinds.items()}
+    counts = [row["replicas"] for row in next(iter(found.values()))]
+    head = ["streams/s, times one", *(f"{count} replicas" for count in counts), "cores in use"]
+    rows = (
+        [text, *(plain(row["ratio"]) for row in one), percent(one[-1]["cores_in_use"], 0)]
+        for text, one in found.items()
+    )
+    return grid(head, rows)
+
+
+def open_streams() -> Iterable[str]:
+    """Yield latency and memory of one gateway beside open streams."""
+    rows = (
+        [
+            f"{row['open']:,}",
+            plain(row["median_seconds"]),
+            plain(row["p99_seconds"]),
+            f"{row['kilobytes_per_stream']:.0f}",
+        ]
+        for row in load("replicas/open.json")["open"]
+    )
+    return grid(["open streams", "median, s", "99th percentile, s", "kB a stream"], rows)
+
+
+def placement() -> Iterable[str]:
+    """Yield what the plan expected of placements of a pair, and what was measured."""
+    found = load("placement.json")
+    measured = found["measured"]
+    rows = (
+        [name, plain(row["speed-up"]), plain(measured[name]["speed-up"])]
+        for name, row in found["planned"].items()
+    )
+    return grid(["placement", "planned", "measured"], rows)
+
+
 def mutated() -> Iterable[str]:
     """Yield what became of mutated bodies, by API."""
     rows = []
@@ -475,6 +513,9 @@ TABLES: dict[str, Table] = {
     "emulated_hybrid": emulated("emulated-hybrid.json", 32),
     "emulated_pairs_1": emulated("emulated-pairs.json", 1),
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
+    "placement": placement,
+    "replicas": replicas,
+    "open_streams": open_streams,
     "mutated": mutated,
     "soak": soak,
     "http_client": http_client,

@@ -103,12 +103,7 @@ async def _serve(options: UpOptions, file: PairFile, open_model: OpenModel) -> N
         remove_secret_files(instance.folder)
         gateway = replace(file.gateway, served_model_name=file.default.name)
         prepared = _started(options, file, instance, open_model, console)
-        await serve_models(
-            gateway,
-            prepared,
-            open_model,
-            lambda url: instance.change(phase="serving", gateway=url),
-        )
+        await serve_models(gateway, prepared, open_model, instance.serve)
     except LaunchFailed:
         raise
     except DreamrError as error:

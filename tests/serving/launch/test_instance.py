@@ -49,6 +49,15 @@ def test_a_file_in_the_place_of_the_logs_gives_the_folder_free(root: Path) -> No
     assert not is_up("p")
 
 
+def test_a_pair_that_commands_could_not_find_does_not_serve(root: Path) -> None:
+    taken = instance()
+    (taken.folder / "state.json").unlink()
+    (taken.folder / "state.json").mkdir()
+    with pytest.raises(Unwritable, match="free space on its disk"):
+        taken.serve("http://127.0.0.1:8000")
+    taken.release()
+
+
 def test_a_relative_folder_of_states_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "state")
     assert state_root().is_absolute()

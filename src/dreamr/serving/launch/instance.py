@@ -78,6 +78,19 @@ class Instance:
                 self._note(f"cannot write {self.folder / STATE}: {reason(error)}")
             self._is_written = False
 
+    def serve(self, url: str) -> None:
+        """Note that the gateway serves; commands find the pair by this.
+
+        Args:
+            url: Address of the gateway.
+
+        Raises:
+            Unwritable: If the state cannot be written.
+        """
+        self.state = replace(self.state, phase="serving", gateway=url)
+        with writing(self.folder / STATE, _ADVICE):
+            self._write()
+
     def change_model(self, name: str, **fields: Any) -> None:
         """Change fields of the state of a model."""
         models = self.state.models

@@ -60,7 +60,7 @@ def test_nothing_is_packed_if_torch_does_not_support_it(monkeypatch: Any) -> Non
     bfloat16_pays.cache_clear()
     try:
         assert not packing_pays()
-        assert not bfloat16_pays(64, 128)
+        assert not bfloat16_pays(((64, 128),))
     finally:
         packing_pays.cache_clear()
         bfloat16_pays.cache_clear()
@@ -104,6 +104,6 @@ def test_bfloat16_is_taken_where_it_is_faster_by_a_margin(
     monkeypatch.setattr(matmul, "has_bfloat16", lambda: True)
     bfloat16_pays.cache_clear()
     try:
-        assert bfloat16_pays(64, 128) is pays
+        assert bfloat16_pays(((64, 128),)) is pays
     finally:
         bfloat16_pays.cache_clear()

@@ -73,15 +73,11 @@ class ForwardPass:
         dtype: DType = "float32",
     ) -> None:
         self._buffers = _Buffers()
-        total = sum(
-            matrix.nbytes
-            for layer in layers
-            for matrix in (layer.qkv, layer.out, layer.gates, layer.down)
-        )
+        total = sum(matrix.nbytes for layer in layers for matrix in _matrices(layer))
         self.bfloat16 = total <= MOST_BYTES and (
             has_bfloat16()
             if dtype == "bfloat16"
-            else dtype == "auto" and bfloat16_pays(*layers[0].gates.shape)
+            else dtype == "auto" and bfloat16_pays(tuple(one.shape for one in _matrices(layers[0])))
         )
         self._few = self._with(layers, Float32Products(total, self._buffers))
         self._many = self._with(layers, Bfloat16Products()) if self.bfloat16 else self._few
@@ -135,6 +131,10 @@ class ForwardPass:
         spread = angles.reshape(len(angles), 1, 2, -1)
         buffer = self._buffers(name, len(factors), len(angles), *factors.shape[1:])
         return np.multiply(factors[:, None], spread, buffer)
+
+
+def _matrices(layer: Any) -> tuple[Array, ...]:
+    return layer.qkv, layer.out, layer.gates, layer.down
 
 
 class _Buffers:

@@ -14,7 +14,7 @@ runs whose text must not depend on timing use float32.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol, TypeAlias
 
@@ -109,23 +109,34 @@ def packing_pays() -> bool:
 
 
 @cache
-def bfloat16_pays(width: int, wider: int) -> bool:
+def bfloat16_pays(sizes: Sequence[tuple[int, int]]) -> bool:
     """Measure whether bfloat16 is clearly faster than the faster library in float32 here.
 
     The time includes the conversions of the rows, which small matrices do not repay.
 
     Args:
-        width: Inputs of the measured matrix.
-        wider: Its outputs.
+        sizes: Inputs and outputs of the matrices of a layer, in a tuple.
     """
     if not has_bfloat16():
         return False
+    plain = rounded = 0.0
+    for width, wider in sizes:
+        single, packed_single, half = _float32_and_bfloat16(width, wider)
+        plain += min(single, packed_single)
+        rounded += half
+    return rounded < _WORTHWHILE * plain
+
+
+def _float32_and_bfloat16(width: int, wider: int) -> tuple[float, float, float]:
+    """Return the seconds of a product by MKL, by oneDNN, and by oneDNN in bfloat16."""
     x, matrix = _operands(_MANY_ROWS, width, wider)
     packed, transposed = _pack(matrix), torch.from_numpy(matrix.T)
-    rounded = _pack(matrix, torch.bfloat16)
-    plain = _seconds(lambda: torch.mm(x, transposed))
-    plain = min(plain, _seconds(lambda: _times_packed(x, packed)))
-    return _seconds(lambda: _rounded(x, rounded)) < _WORTHWHILE * plain
+    half = _pack(matrix, torch.bfloat16)
+    return (
+        _seconds(lambda: torch.mm(x, transposed)),
+        _seconds(lambda: _times_packed(x, packed)),
+        _seconds(lambda: _rounded(x, half)),
+    )
 
 
 def has_bfloat16() -> bool:

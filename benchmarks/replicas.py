@@ -309,6 +309,7 @@ async def beside(replica: Process, count: int, requests: int) -> dict[str, Any]:
         "open": count,
         "median_seconds": statistics.median(took),
         "p99_seconds": statistics.quantiles(took, n=100)[-1],
+        "slowest_seconds": sorted(took)[-5:],
         "kilobytes_per_stream": grown / count,
     }
 

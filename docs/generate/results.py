@@ -341,20 +341,6 @@ def replicas() -> Iterable[str]:
     return grid(head, rows)
 
 
-def open_streams() -> Iterable[str]:
-    """Yield latency and memory of one gateway beside open streams."""
-    rows = (
-        [
-            f"{row['open']:,}",
-            plain(row["median_seconds"]),
-            plain(row["p99_seconds"]),
-            f"{row['kilobytes_per_stream']:.0f}",
-        ]
-        for row in load("replicas/open.json")["open"]
-    )
-    return grid(["open streams", "median, s", "99th percentile, s", "kB a stream"], rows)
-
-
 def placement() -> Iterable[str]:
     """Yield what the plan expected of placements of a pair, and what was measured."""
     found = load("placement.json")
@@ -515,7 +501,6 @@ TABLES: dict[str, Table] = {
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
     "placement": placement,
     "replicas": replicas,
-    "open_streams": open_streams,
     "mutated": mutated,
     "soak": soak,
     "http_client": http_client,

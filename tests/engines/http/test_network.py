@@ -26,6 +26,7 @@ from support.sockets import on_socket
 
 TALK = Conversation.from_prompt("What is 2 + 2?")
 SCRIPT = "Two and two.\n\nAnswer: 4"
+MANY = 150
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -72,6 +73,41 @@ def failure(url: str, kind: type[EngineError] = EngineLost, **options: Any) -> s
     assert message.isprintable()
     assert len(message) < 500
     return message
+
+
+class Crowded(Served):
+    """A server that answers requests when a number of them have come, from a point on."""
+
+    holding, open = False, 0
+
+    async def handle(self, request: httpx2.Request) -> httpx2.Response:
+        found = await super().handle(request)
+        if self.holding:
+            self.open += 1
+            while self.open < MANY:
+                await anyio.sleep(0.01)
+        return found
+
+
+def test_any_number_of_streams_is_open_at_once() -> None:
+    """Each run holds several; with a limit, all could wait for those that they hold themselves."""
+
+    async def main(url: str) -> None:
+        async def read() -> None:
+            stream = engine.stream(Context(TALK), SamplingParams())
+            assert "".join([chunk.text async for chunk in stream]) == SCRIPT
+
+        async with await HttpEngine.open(HttpOptions(url=url)) as engine:
+            served.holding = True
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(MANY):
+                        tasks.start_soon(read)
+
+    served = Crowded(script=SCRIPT)
+    with on_socket(served) as url:
+        anyio.run(main, f"{url}/v1")
+    assert served.open >= MANY
 
 
 def test_a_server_with_a_certificate_of_an_own_authority_is_used_if_it_is_named(

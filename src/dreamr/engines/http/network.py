@@ -21,6 +21,7 @@ from dreamr.engines.http.proxies import proxy_for
 from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
+_IDLE_SECONDS = 4.0  # of a connection that is kept; servers with uvicorn close theirs after 5
 _HOST_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNTRUSTED = (2, 18, 19, 20, 21)  # no path to a certificate authority that is known
@@ -75,8 +76,12 @@ class Network:
         self.http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {options.api_key}"} if options.api_key else {},
             timeout=httpx2.Timeout(options.silent_seconds, connect=options.connect_seconds),
+            # A run holds several streams: with a limit, all could wait for the connections that
+            # they hold themselves. The number of runs is limited instead.
             limits=httpx2.Limits(
-                max_connections=options.connections, max_keepalive_connections=options.connections
+                max_connections=None,
+                max_keepalive_connections=None,
+                keepalive_expiry=_IDLE_SECONDS,
             ),
             transport=transport,
             proxy=self._proxy_for_client(context),

@@ -30,7 +30,6 @@ class HttpOptions:
         silent_seconds: Time limit between two pieces of a response.
         ahead: Largest number of tokens of one request. Longer streams are continued by further
             requests, which limits how far a server can run ahead of a slow consumer.
-        connections: Largest number of connections to the server.
         max_pixels: Number of pixels to which larger images are shrunk; 0 keeps all.
 
     Raises:
@@ -48,7 +47,6 @@ class HttpOptions:
     connect_seconds: float = 10.0
     silent_seconds: float = 120.0
     ahead: int = 512
-    connections: int = 128
     max_pixels: int = MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:

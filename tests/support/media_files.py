@@ -99,9 +99,10 @@ def memory_bomb(megabytes: int) -> bytes:
     )
 
 
-def time_bomb(curves: int = 300_000) -> bytes:
-    """A small PDF file whose page is a single path of many curves that cross each other."""
-    path = b"0 0 m " + b"0 800 600 0 600 800 c 600 0 0 800 0 0 c " * (curves // 2) + b"S"
+def time_bomb(curves: int = 370_000) -> bytes:
+    """A small PDF file whose page is one path of many curves, too slow for any machine."""
+    curve = b"0 800 600 0 600 800 c 600 0 0 800 0 0 c "  # two, with wide and round strokes
+    path = b"1 J 1 j 200 w 0 0 m " + curve * (curves // 2) + b"S"
     return pdf(zlib.compress(path, 9), filters=b"/Filter /FlateDecode")
 
 

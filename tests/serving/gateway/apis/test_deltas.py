@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dreamr import RunOptions
@@ -33,6 +33,7 @@ def said(found: list[Delta]) -> str:
     return "".join(delta.text for delta in found if isinstance(delta, AnswerDelta))
 
 
+@example(["ba", "a"], ["a", "baa"])
 @given(
     st.lists(st.text("ab", max_size=4), max_size=6),
     st.lists(st.text("ab", min_size=1, max_size=3), max_size=2),

@@ -77,9 +77,10 @@ class Deltas:
             yield ReasoningDelta(rest)
         self._text += event.text
         text = self.parsed.until_stop(self._text)
-        # What may be the beginning of a stop sequence is not sent yet.
-        held = max(map(len, self.parsed.stop), default=1) - 1 if text == self._text else 0
-        end = max(self._sent, len(text) - held)
+        # What may be the beginning of a stop sequence is not sent yet, nor what is before another
+        # one that has been found: the first to begin counts.
+        held = max(map(len, self.parsed.stop), default=1) - 1
+        end = max(self._sent, min(len(text), len(self._text) - held))
         if end > self._sent or event.logprobs:
             yield AnswerDelta(text[self._sent : end], logprobs=event.logprobs)
             self._sent = end

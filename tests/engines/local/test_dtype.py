@@ -39,7 +39,7 @@ def rounded(folders: dict[str, Path]) -> Loaded:
 
 
 def hidden(model: LocalModel, sizes: list[int]) -> torch.Tensor:
-    """Return the hidden rows of passes of so many rows, one after another."""
+    """Return the hidden rows of passes in sequence, each with a given number of rows."""
     ids = [(7 * i) % 390 for i in range(sum(sizes))]
     store, start, found = model.new_store(), 0, []
     with torch.inference_mode():

@@ -10,7 +10,7 @@ from pathlib import Path
 from dreamr._option_specs import BadOption
 from dreamr.pairs import Launch, ModelEntry, PairFile
 from dreamr.serving.launch.commands import engine_command
-from dreamr.serving.launch.program import EngineCommand
+from dreamr.serving.launch.program import EngineCommand, may_share
 
 FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
@@ -143,7 +143,8 @@ def plan(pair_file: PairFile) -> Plan:
         service = service_name(name)
         if service in _RESERVED or any(service == one.name for one in engines):
             raise BadOption(f"model {name}: the service {service} exists already: rename the model")
-        after = next((o.name for o in reversed(engines) if _shares_device(o.launch, launch)), None)
+        sharing = (o for o in reversed(engines) if may_share(o.launch.devices, launch.devices))
+        after = next((one.name for one in sharing), None)
         port = launch.port or next(free)
         engines.append(
             EngineService(name=service, model=model, launch=launch, port=port, after=after)
@@ -194,13 +195,6 @@ def secret_variable(text: str) -> str | None:
     """Return the variable that a whole value is, None if it is none."""
     found = re.fullmatch(r"\$\{(\w+)\}", text)
     return found and found[1]
-
-
-def _shares_device(first: Launch, second: Launch) -> bool:
-    """Return whether two engines may use the same memory, which vLLM measures as it starts."""
-    if first.devices is None or second.devices is None:
-        return True
-    return bool(set(first.devices) & set(second.devices)) or not (first.devices or second.devices)
 
 
 def _listening(arguments: tuple[str, ...], host: str) -> tuple[str, ...]:

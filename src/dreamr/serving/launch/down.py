@@ -15,7 +15,7 @@ from dreamr.pairs import read_pair_file
 from dreamr.pairs.running import STATE, is_up, known_names, read_state, state_folder
 from dreamr.serving.launch.guarded import GRACE
 from dreamr.serving.launch.instance import owner
-from dreamr.serving.launch.leftovers import end_leftovers, marked
+from dreamr.serving.launch.leftovers import end_leftovers
 from dreamr.serving.launch.secret_files import remove_secret_files
 
 _POLL = 0.1  # seconds between two looks
@@ -87,8 +87,3 @@ async def _end(name: str, folder: Path, seconds: float, show: Callable[[str], No
             return
         if number == signal.SIGTERM:
             show(f"{name}: still up after {seconds:g} s, killing it")
-
-
-def leftovers(name: str) -> int:
-    """Return how many processes a pair that is not up has left."""
-    return len(marked(state_folder(name)))

@@ -71,9 +71,19 @@ class Program:
         """Return whether two servers use the same device: a GPU, or both the CPU."""
         if ROUTER in (self.engine, other.engine):
             return False
-        if self.devices is None or other.devices is None:
-            return True
-        return bool(set(self.devices) & set(other.devices)) or not (self.devices or other.devices)
+        return may_share(self.devices, other.devices)
+
+
+def may_share(first: Sequence[int] | None, second: Sequence[int] | None) -> bool:
+    """Return whether two servers may use the memory of the same device.
+
+    Args:
+        first: GPUs of a server; empty for the CPU, None for all that there are.
+        second: Those of the other one.
+    """
+    if first is None or second is None:
+        return True
+    return bool(set(first) & set(second)) or not (first or second)
 
 
 def earlier(all_programs: Sequence[Program], program: Program) -> list[Program]:

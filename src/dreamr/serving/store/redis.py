@@ -140,6 +140,8 @@ class RedisRunLogs:
             StoreLost: If Redis is lost: try again later.
         """
         if name in self._alone:
+            if ended:
+                self._alone.discard(name)
             return await self._local.append(name, events, steps, ended=ended)
         about = (name, self._holder, self._lease, _LONGEST, int(ended), len(events))
         found = await self._run(scripts.APPEND, name, *about, *events, *steps, large=True)

@@ -34,12 +34,14 @@ def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None
         rng: Source of randomness.
 
     Returns:
-        The text, or None if six draws give no wrong one.
+        The text, or None if no draw gives a wrong one.
     """
     right = problem.steps[at]
     kinds = (_misread, _misread, _misread, _altered, _altered, _altered, _misplaced)
-    for _ in range(6):
-        step = rng.choice(kinds)(problem, at, style, rng)
+    for attempt in range(7):
+        # A step without a fact, such as "Needed: squares.", can only be replaced by another step.
+        kind = rng.choice(kinds) if attempt < 6 else _misplaced
+        step = kind(problem, at, style, rng)
         if step is not None and step not in right.renderings:
             return step
     return None

@@ -80,7 +80,7 @@ def pdf_of(problem: Problem) -> bytes:
         from reportlab.pdfgen.canvas import Canvas as Pages
     except ImportError as error:
         raise Unsupported(
-            "PDF files of problems need reportlab: pip install 'dreamr-testbed[files]'"
+            "writing problems as PDF files needs reportlab: pip install 'dreamr-testbed[files]'"
         ) from error
     for name in FONTS:
         pdfmetrics.registerFont(TTFont(name, font_file(name)))

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -56,11 +57,18 @@ class Replica:
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
         command = [sys.executable, "-c", CODE, "--port", str(self.port), *self.arguments]
         null = subprocess.DEVNULL
         self.process = subprocess.Popen(
             command, stdin=null, stdout=null, stderr=null, env=environment()
         )
+
+    def wait(self) -> None:
+        assert self.process is not None
         end = time.monotonic() + SECONDS
         while not self._is_ready():
             assert self.process.poll() is None, "it did not start"
@@ -111,7 +119,9 @@ class Balancer:
             await anyio.sleep(every)
 
     @asynccontextmanager
-    async def send(self, method: str, path: str, body: Any = None) -> AsyncIterator[Any]:
+    async def send(
+        self, method: str, path: str, body: Any = None, **more: Any
+    ) -> AsyncIterator[Any]:
         """Send a request to a replica, and yield the response."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
@@ -120,7 +130,7 @@ class Balancer:
                 await anyio.sleep(0)
                 continue
             client = self.clients[number]
-            request = client.build_request(method, path, json=body)
+            request = client.build_request(method, path, json=body, **more)
             try:
                 answer = await client.send(request, stream=True)
             except httpx2.ConnectError:
@@ -146,10 +156,10 @@ class Balancer:
             return
         raise Failed("no replica was ready")
 
-    async def stream(self, path: str, body: Any, last: str) -> list[str]:
+    async def stream(self, path: str, body: Any, last: str, **more: Any) -> list[str]:
         """Return the data of a stream, which must end as it should."""
         lines = []
-        async with self.send("POST", path, body) as answer:
+        async with self.send("POST", path, body, **more) as answer:
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
                     lines.append(line.removeprefix("data: "))
@@ -157,9 +167,9 @@ class Balancer:
             raise Failed(f"POST {path}: the stream was cut after {lines[-1:]}")
         return lines
 
-    async def json(self, method: str, path: str, body: Any = None) -> Any:
+    async def json(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         """Return the body of a response."""
-        async with self.send(method, path, body) as answer:
+        async with self.send(method, path, body, **more) as answer:
             return json.loads(await answer.aread())
 
 
@@ -199,7 +209,55 @@ async def background(balancer: Balancer) -> None:
         raise Failed(f"a response in the background ended as {found}")
 
 
-KINDS: tuple[Callable[[Balancer], Any], ...] = (chat, whole, turns, background)
+async def completion(balancer: Balancer) -> None:
+    """Stream a completion with a key, then ask for it again at whichever replica is next."""
+    asked = {"model": "dreamr", "prompt": QUESTION, "stream": True}
+    headers = {"Idempotency-Key": uuid4().hex}
+    first, again = [
+        await balancer.stream("/v1/completions", asked, "[DONE]", headers=headers) for _ in range(2)
+    ]
+    if first != again:
+        raise Failed(f"the same request was answered by {first}, then by {again}")
+
+
+async def batch(balancer: Balancer) -> None:
+    """Upload a file of requests, and wait for their answers at whichever replica is next."""
+    path = "/v1/chat/completions"
+    lines = [
+        json.dumps(
+            {
+                "custom_id": str(number),
+                "method": "POST",
+                "url": path,
+                "body": {"model": "dreamr", "messages": MESSAGES},
+            }
+        )
+        for number in range(4)
+    ]
+    files = {"file": ("batch.jsonl", "\n".join(lines))}
+    sent = await balancer.json("POST", "/v1/files", data={"purpose": "batch"}, files=files)
+    asked = {"input_file_id": sent["id"], "endpoint": path, "completion_window": "24h"}
+    found = await balancer.json("POST", "/v1/batches", asked)
+    while found["status"] not in ("completed", "failed", "cancelled", "expired"):
+        await anyio.sleep(0.1)
+        found = await balancer.json("GET", f"/v1/batches/{found['id']}")
+    if found["request_counts"] != {"total": 4, "completed": 4, "failed": 0}:
+        raise Failed(f"a batch ended as {found}")
+    async with balancer.send("GET", f"/v1/files/{found['output_file_id']}/content") as answer:
+        results = [json.loads(line) for line in (await answer.aread()).splitlines()]
+    texts = [one["response"]["body"]["choices"][0]["message"]["content"] for one in results]
+    if texts != ["11"] * 4:
+        raise Failed(f"a batch answered {texts}")
+
+
+KINDS: tuple[Callable[[Balancer], Any], ...] = (
+    chat,
+    whole,
+    turns,
+    background,
+    completion,
+    batch,
+)
 
 
 async def restarted(replicas: list[Replica], rounds: int, clients: int) -> Counter[str]:

@@ -20,7 +20,9 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
         replicas = [Replica(flags) for _ in range(2)]
         try:
             for one in replicas:
-                one.start()
+                one.begin()
+            for one in replicas:
+                one.wait()
             found = anyio.run(restarted, replicas, 1, 2)
         finally:
             for one in replicas:

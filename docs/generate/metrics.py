@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from dreamr.schedules import STAGES
 from dreamr.serving.drift import OUTCOMES
 from dreamr.serving.gateway import metrics
@@ -34,6 +36,7 @@ _VALUES = {
     "`target` (written by the target)",
     "stage": ", ".join(f"`{stage}`" for stage in STAGES),
     "outcome": ", ".join(f"`{outcome}`" for outcome in OUTCOMES),
+    "kind": ", ".join(f"`{kind}`" for kind in get_args(metrics.Resumption)),
     "window": "`--window` of the run",
     "fallback": "`--fallback` of the run",
     "resamples": "`--resamples` of the run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,13 @@ def cut(client: httpx2.Client, path: str, body: Any, **headers: str) -> list[str
     return lines
 
 
+def resumed(client: httpx2.Client) -> dict[str, float]:
+    """Return the number of resumed requests by kind, from the metrics of a replica."""
+    text = client.get("/metrics").text
+    found = re.findall(r'^dreamr:requests_resumed_total{kind="(\w+)",.*} (\S+)$', text, re.M)
+    return {kind: float(count) for kind, count in found}
+
+
 def events(text: str) -> list[dict[str, Any]]:
     lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
@@ -141,6 +149,17 @@ def test_an_answer_that_is_not_streamed_goes_on_after_the_committed_steps(tmp_pa
     assert message["content"] == "3.70"
     assert again["usage"]["completion_tokens"] == 7 + 3 + 2
     assert [step["position"] for step in again["dreamr"]["steps"]] == [0, 1, 2]
+
+
+def test_resumed_requests_are_counted_where_they_go_on(tmp_path: Path) -> None:
+    headers = {"Idempotency-Key": "1"}
+    with replicas(tmp_path) as both:
+        cut(both.cut, CHAT, request(CHAT), **headers)
+        for _ in range(2):  # the second is answered without a run
+            assert both.other.post(CHAT, json=request(CHAT), headers=headers).status_code == 200
+        counts = [resumed(client) for client in (both.cut, both.other)]
+    assert counts[0] == {"repeated": 0, "stream": 0, "background": 0}
+    assert counts[1] == {"repeated": 1, "stream": 0, "background": 0}
 
 
 def test_a_key_belongs_to_one_request_of_one_client(shared: Replicas) -> None:

@@ -112,6 +112,11 @@ def test_a_stream_goes_on_at_another_replica_after_kill_9(
         assert all(count >= 0 for role in ("draft", "target") for count in tokens[role].values())
         second = other.client.responses.create(**ASKED, previous_response_id=name)
         assert second.output_text == "39"
+        metrics = httpx.get(f"{str(other.client.base_url).removesuffix('/v1/')}/metrics").text
+        counted = dict(re.findall(r'requests_resumed_total{kind="(\w+)".*} (\S+)', metrics))
+        kind = "background" if background else "stream"
+        assert {name for name, count in counted.items() if float(count)} == {kind}
+        assert float(counted[kind]) == 1
 
 
 def test_a_repeated_request_goes_on_at_another_replica_after_kill_9(tmp_path: Path) -> None:

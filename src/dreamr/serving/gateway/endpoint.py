@@ -31,7 +31,7 @@ from dreamr.serving.gateway.keys import ApiKeys, Client
 from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.media import ReceivedMessage
 from dreamr.serving.gateway.memory import Lease, Memory
-from dreamr.serving.gateway.metrics import Metrics
+from dreamr.serving.gateway.metrics import Metrics, Resumption
 from dreamr.serving.gateway.quotas import Quota, Quotas
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.runs import Runs, public_error
@@ -100,7 +100,10 @@ class Endpoint:
 
     Attributes:
         path: Path of the endpoint.
+        resumption: How requests continue an earlier attempt here, for the metrics.
     """
+
+    resumption: Resumption = "repeated"
 
     def __init__(
         self,
@@ -163,6 +166,8 @@ class Endpoint:
         self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Run a valid request and send the response."""
+        if job.committed:
+            self._runs(job).metrics.resumed(self.resumption)
         tasks.start_soon(self._runs(job).run, job)
         await self._answer(job, scope, receive, send)
 

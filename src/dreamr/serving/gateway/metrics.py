@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,6 +25,7 @@ from dreamr.trace import (
     StepRejected,
 )
 
+Resumption: TypeAlias = Literal["repeated", "stream", "background"]
 _PAIR = ("model_name",)  # label of metrics of a pair: its served name, as in vLLM
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -159,6 +160,13 @@ _HURRIED = _Declared(
     "Runs that traded verification for time by stage: window, confidence, answer or best.",
     (*_PAIR, "stage"),
 )
+_RESUMED = _Declared(
+    "requests_resumed",
+    "Runs that continued after steps of an earlier attempt, by kind: repeated (the same request "
+    "with its Idempotency-Key), stream (a stream that its client fetched by its id) or background "
+    "(taken over from another replica).",
+    (*_PAIR, "kind"),
+)
 _LOSSES = _Declared("store_losses", "Times that the store of shared state was lost.")
 _COUNTERS = (
     _ANSWERED,
@@ -171,6 +179,7 @@ _COUNTERS = (
     _RUNS,
     _AUDITS,
     _HURRIED,
+    _RESUMED,
     _LOSSES,
 )
 _ALL: Mapping[Any, tuple[_Declared, ...]] = {
@@ -254,6 +263,8 @@ class PairMetrics:
         for one in found:
             if one.labels == _PAIR:
                 self._of(one)  # shown before anything is recorded
+        for kind in get_args(Resumption):
+            self._of(_RESUMED, kind)
 
     @property
     def usable(self) -> bool:
@@ -263,6 +274,10 @@ class PairMetrics:
     def first(self, seconds: float) -> None:
         """Record the seconds from a request to its first committed step."""
         self._of(_FIRST_STEP).observe(seconds)
+
+    def resumed(self, kind: Resumption) -> None:
+        """Record a run that continues after steps of an earlier attempt."""
+        self._of(_RESUMED, kind).inc()
 
     def answered(self, result: Result, seconds: float, prompt: int) -> None:
         """Record an answered request.

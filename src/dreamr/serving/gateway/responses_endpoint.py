@@ -18,6 +18,7 @@ from dreamr.serving.gateway.errors import ApiError, bad_request
 from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.memory import Lease
+from dreamr.serving.gateway.metrics import Resumption
 from dreamr.serving.gateway.quotas import Quota
 from dreamr.serving.gateway.stored_runs import StoredRuns
 
@@ -84,6 +85,8 @@ class ResponsesEndpoint(Endpoint):
 
 class ResumedResponses(ResponsesEndpoint):
     """The endpoint of streams that were cut: `GET /v1/responses/{id}?stream=true`."""
+
+    resumption: Resumption = "stream"
 
     def _name(self, request: Request, client: Client) -> str | None:
         """Return the name of the request whose response the path names."""

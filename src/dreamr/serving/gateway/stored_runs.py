@@ -295,6 +295,8 @@ class StoredRuns:
                     client, parsed, messages, lease, reply, summary, began, quota,
                     self.served.public, committed=own.committed,
                 )  # fmt: skip
+                if own.committed:
+                    runs.metrics.resumed("background")
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(runs.run, job)
                     await self._write(own, job, reply, runs)

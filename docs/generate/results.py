@@ -76,6 +76,11 @@ def plain(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def counted(text: str) -> str:
+    """Return a count with its noun, which is given in the plural, as English has it."""
+    return text.removesuffix("s") if text.startswith("1 ") else text
+
+
 COLUMNS: dict[str, Callable[[Figure], str]] = {
     "speed-up": lambda f: interval(f["speedup"]),
     "per token": lambda f: plain(f["time_gain"]),
@@ -284,7 +289,12 @@ def shared() -> Iterable[str]:
     """Yield what shared passes gain."""
     found = load("worker-concurrency.json")["figures"]
     rows = (
-        [name, f"{f['one at a time, ms']:.0f}", f"{f['side by side, ms']:.0f}", plain(f["gain"])]
+        [
+            counted(name),
+            f"{f['one at a time, ms']:.0f}",
+            f"{f['side by side, ms']:.0f}",
+            plain(f["gain"]),
+        ]
         for name, f in found.items()
     )
     return grid(["target", "one at a time, ms", "shared passes, ms", "gain"], rows)
@@ -333,7 +343,11 @@ def replicas() -> Iterable[str]:
     kinds = {"scaling": "models over HTTP", "store": "with `--store`", "in-process": "in process"}
     found = {text: load(f"replicas/{name}.json")["scaling"] for name, text in kinds.items()}
     counts = [row["replicas"] for row in next(iter(found.values()))]
-    head = ["streams/s, times one", *(f"{count} replicas" for count in counts), "cores in use"]
+    head = [
+        "streams/s, times one",
+        *(counted(f"{count} replicas") for count in counts),
+        "cores in use",
+    ]
     rows = (
         [text, *(plain(row["ratio"]) for row in one), percent(one[-1]["cores_in_use"], 0)]
         for text, one in found.items()
